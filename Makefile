@@ -1,0 +1,61 @@
+# Every verb builds .venv in this folder when it has to, and needs nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test test-all check fix train bench clean
+
+help:
+	@echo "make demo      serve the gallery at http://127.0.0.1:7860"
+	@echo "make test      the tests that need no torch and no browser"
+	@echo "make test-all  all tests: installs torch, fastai and transformers; needs chromium for the browser tests"
+	@echo "make check     lint, formatting and types"
+	@echo "make fix       repair what lint and formatting can repair"
+	@echo "make train     train every model on the real data and embed the result in spaces/"
+	@echo "make bench     the benchmarks"
+
+demo: .venv/.light
+	$(BIN)/python spaces/gallery/app.py
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+test-all: .venv/.all
+	$(BIN)/python -m pytest
+
+check: .venv/.check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: .venv/.check
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv runs
+
+# --- the virtual environment, in layers: each stamp says what has been installed ---
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The gallery needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Name another one: make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv (once, about a minute) ..."
+	@$(PYTHON) -m venv .venv || { echo "Could not make a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@touch $@
+
+.venv/.light: .venv/.made pyproject.toml spaces/gallery/requirements.txt
+	$(PIP) -r spaces/gallery/requirements.txt
+	$(PIP) --no-deps --editable .
+	@touch $@
+
+.venv/.test: .venv/.light
+	$(PIP) --editable ".[test]"
+	@touch $@
+
+.venv/.check: .venv/.light
+	$(PIP) --editable ".[check]"
+	@touch $@
+
+.venv/.all: .venv/.light requirements.txt
+	$(PIP) -r requirements.txt
+	@touch $@
