@@ -1,0 +1,11 @@
+"""Models of the gallery, ready to answer: numpy and ONNX Runtime, nothing of torch.
+
+>>> from shared import Salary
+>>> Salary.from_pretrained("spaces/salary/model").predict(person).probabilities
+"""
+
+from shared.errors import BadInput, CheckpointError
+from shared.rating import Rating, Visitor
+from shared.salary import Salary
+
+__all__ = ["BadInput", "CheckpointError", "Rating", "Salary", "Visitor"]

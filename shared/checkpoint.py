@@ -1,0 +1,116 @@
+"""The contract between training and serving: a folder described by its gallery.json.
+
+Training writes the folder (training/export.py), a predictor reads it. gallery.json holds everything that
+serving must know about a model besides its weights, and the SHA-256 of every file serving relies on.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import CheckpointError
+
+CONTRACT = "gallery.json"
+MODEL = "onnx/model.onnx"
+
+
+class Contract(BaseModel):
+    """Base of everything in gallery.json: unknown fields are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(Contract):
+    """What one file of the folder must be."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+    optional: bool = False  # weights for torch, say: may be left out where only ONNX is served
+
+
+class Dataset(Contract):
+    """A data set the model was trained or measured on, with its terms in one sentence."""
+
+    name: str
+    url: str
+    licence: str
+    citation: str
+
+
+class About(Contract):
+    """What a person should know of a model; shown by the Space and written into the model card.
+
+    `licence` is a Hub licence identifier ("cc-by-4.0", "other"), `licence_name` its name in words.
+    """
+
+    title: str
+    summary: str
+    intended_use: str
+    limits: tuple[str, ...]
+    licence: str
+    licence_name: str
+    datasets: tuple[Dataset, ...]
+
+
+class Checkpoint(Contract):
+    """The fields of gallery.json that every model has; each predictor adds its own in a subclass.
+
+    `model` is the name of the Space, `task` the Hub's pipeline tag, `created` a time in UTC (ISO 8601);
+    `versions` maps a package to the version it was trained with.
+    """
+
+    format: Literal[1]
+    model: str
+    task: str
+    labels: tuple[str, ...] = ()
+    about: About
+    created: str
+    versions: dict[str, str]
+    files: dict[str, FileEntry]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """Read and check a checkpoint folder.
+
+        Raises:
+            CheckpointError: the folder or gallery.json is missing, a field is wrong (its name is in the
+                text), or a file is missing or differs from its SHA-256.
+        """
+        folder = Path(folder)
+        path = folder / CONTRACT
+        if not folder.is_dir():
+            raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}.")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
+        try:
+            checkpoint = cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise CheckpointError(f"{path}: field {field!r}: {first['msg']}; export the model again.") from error
+        checkpoint._check_files(folder)
+        return checkpoint
+
+    def _check_files(self, folder: Path) -> None:
+        for name, entry in self.files.items():
+            path = folder / name
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise CheckpointError(f"{folder / CONTRACT}: field 'files': {name!r} lies outside the folder.")
+            if not path.is_file():
+                if entry.optional:
+                    continue
+                raise CheckpointError(f"{path} is missing; copy or download the model again.")
+            if path.stat().st_size != entry.bytes or sha256(path) != entry.sha256:
+                raise CheckpointError(
+                    f"{path} is damaged (its SHA-256 is not the one in {CONTRACT}); copy or download it again."
+                )
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

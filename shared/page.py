@@ -1,0 +1,133 @@
+"""What every page of the gallery has in common: looks, limits, and errors a visitor can read."""
+
+import functools
+import html
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+
+from shared.checkpoint import About
+from shared.errors import BadInput
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+THEME = gr.themes.Default(
+    primary_hue="indigo",
+    font=["system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+    text_size="lg",
+)
+CSS = """
+.answer { position: sticky; top: 0; z-index: 5; }
+.bars { display: grid; grid-template-columns: minmax(7rem, 2fr) 3fr 4.5rem; gap: .35rem .75rem; align-items: center;
+  margin-top: .75rem; }
+.bars-label { overflow-wrap: anywhere; text-align: right; }
+.bars-track { position: relative; height: 1.1rem; background: linear-gradient(90deg, transparent calc(50% - 1px),
+  var(--border-color-primary) calc(50% - 1px) calc(50% + 1px), transparent calc(50% + 1px)); }
+.bars-bar { position: absolute; top: 0; bottom: 0; min-width: 1px; border-radius: 2px; }
+.bars-up { left: 50%; background: #0d9488; }
+.bars-down { right: 50%; background: #e11d48; }
+.bars-value { font-variant-numeric: tabular-nums; }
+@media (max-width: 640px) { .bars { grid-template-columns: minmax(5rem, 2fr) 2fr 3.5rem; font-size: .9em; } }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
+.cards .card { display: block; text-align: left; padding: 1rem; border-radius: 12px;
+  border: 1px solid var(--border-color-primary);
+  background: var(--background-fill-primary); color: var(--body-text-color); text-decoration: none; }
+.cards .card:hover, .cards .card:focus { border-color: var(--color-accent); }
+.cards .card img { width: 100%; aspect-ratio: 16 / 9; object-fit: cover; border-radius: 8px; margin: 0; }
+.cards .card h2 { margin: .75rem 0 .25rem; }
+.cards .card p { margin: .25rem 0; }
+"""
+
+
+def friendly(function: Callable[P, R]) -> Callable[P, R]:
+    """Show a visitor (and tell an API user) the sentence of a BadInput instead of a stack trace."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except BadInput as error:
+            raise gr.Error(str(error), title="That did not work", print_exception=False) from None
+
+    return wrapper
+
+
+def launch(demo: gr.Blocks) -> None:
+    """Serve an app with the gallery's looks and limits; Gradio's own environment variables hold."""
+    demo.queue(max_size=64).launch(
+        theme=THEME,
+        css=CSS,
+        max_file_size="50mb",
+        footer_links=["api", "gradio", "settings"],
+        run_history=False,
+    )
+
+
+def about_model(folder: Path, about: About) -> None:
+    """Add the fold-out that every page ends with: measured figures, limits, data and licence."""
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    rows = [
+        f"| {item.get('label', item['name'])} | {item['value']:.4f} | {_interval(item)} | "
+        f"{item['data']}, {item['split']} ({item['count']:,}) |"
+        for item in metrics["figures"]
+    ]
+    data = [f"- [{d.name}]({d.url}): {d.licence} {d.citation}" for d in about.datasets]
+    with gr.Accordion("About this model: figures, limits, licence", open=False):
+        gr.Markdown(
+            "\n".join(
+                [
+                    about.intended_use,
+                    "",
+                    "| figure | value | 95 % interval | measured on |",
+                    "|---|---|---|---|",
+                    *rows,
+                    "",
+                    "**Limits**",
+                    "",
+                    *(f"- {limit}" for limit in about.limits),
+                    "",
+                    "**Data and licence**",
+                    "",
+                    *data,
+                    "",
+                    f"The model is under: {about.licence_name}.",
+                ]
+            )
+        )
+
+
+def _interval(item: dict[str, Any]) -> str:
+    return "{:.4f} – {:.4f}".format(*item["interval"]) if item["interval"] else ""
+
+
+def signed_bars(title: str, values: dict[str, float], written: Callable[[float], str]) -> str:
+    """A bar for each value around a common zero line, as HTML that suits narrow and dark screens.
+
+    Args:
+        title: the sentence above the bars.
+        values: label to signed value, drawn in this order; labels are escaped.
+        written: turns a value into words, such as `points`.
+    """
+    largest = max((abs(value) for value in values.values()), default=0) or 1
+    rows = [
+        f'<div class="bars-label">{html.escape(label)}</div><div class="bars-track">'
+        f'<div class="bars-bar bars-{"up" if value >= 0 else "down"}" style="width:{50 * abs(value) / largest:.1f}%">'
+        f'</div></div><div class="bars-value">{html.escape(written(value))}</div>'
+        for label, value in values.items()
+    ]
+    return f'<p>{html.escape(title)}</p><div class="bars">{"".join(rows)}</div>'
+
+
+def percent(probability: float) -> str:
+    """A probability in words: 0.123 is "12 %", and what rounds to 0 or 100 is not claimed to be."""
+    return "< 1 %" if 0 < probability < 0.005 else "> 99 %" if 0.995 < probability < 1 else f"{probability:.0%}"
+
+
+def points(difference: float) -> str:
+    """A difference of probabilities in percentage points: 0.123 is "+12.3"."""
+    return f"{100 * difference:+.1f}"

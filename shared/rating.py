@@ -1,0 +1,264 @@
+"""How would somebody rate a movie? A linear Gaussian factor model of MovieLens ratings.
+
+A movie i has a mean m_i, a row of factors A_i and a noise variance n_i; a person is a vector w with prior
+N(0, 1), and rates N(m_i + A_i w, n_i). (Probabilistic factor analysis: Tipping and Bishop, "Probabilistic
+Principal Component Analysis", JRSS B 61, 1999.) The last factors of a movie are uncertain, with variances S_i.
+A new visitor needs no training: the posterior mean of w is a ridge regression on what they rated,
+
+    w = (1 + sum_i (A_i A_i' + S_i) / n_i)^-1  sum_i A_i (r_i - m_i) / n_i,
+
+and every prediction is a sum over those ratings. training/rating.py says how the tables are learned.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from shared.checkpoint import Checkpoint
+from shared.errors import BadInput
+from shared.predictor import Predictor
+
+Vector = NDArray[np.float64]
+Scored = list[tuple[int, str, float]]
+PERSON = 2  # the first factors say how somebody rates (generosity, width of the scale); the others, what
+FEWEST_RATINGS = 20  # of movies that fewer people rated too little is known to suggest them
+
+
+class RatingCheckpoint(Checkpoint):
+    """gallery.json of a rating model; movies are in movies.csv, in the order of the model's rows."""
+
+    users: Annotated[tuple[int, ...], Field(min_length=1)]
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class RatingPrediction:
+    """Stars, between the lowest and highest rating of the scale (0.5 to 5)."""
+
+    rating: float
+
+
+@dataclass(frozen=True)
+class RatingExplanation:
+    """Why: base + sum(contributions.values()) is the rating, before it is kept within the scale.
+
+    For a user of the data set the parts are the movie, the person's generosity and their taste; for a
+    visitor they are the movie and each rating they gave.
+    """
+
+    rating: float
+    base: float
+    contributions: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Movie:
+    """A row of movies.csv: `ratings` counts those it was learned from; `x`, `y` are its place on the map, or NaN."""
+
+    movie_id: int
+    title: str
+    genres: tuple[str, ...]
+    ratings: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody new, described by what they rated: the posterior mean of their vector w, shape (factors,)."""
+
+    ratings: Mapping[int, float]
+    vector: Vector = field(repr=False)
+    weights: Vector = field(repr=False)  # (ratings, factors): w = sum of weight * (stars - mean)
+
+
+class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
+    """Predicted stars of a user for a movie; recommendations, similar movies, and new visitors.
+
+    `movies` maps a movie id to its Movie.
+    """
+
+    spec = RatingCheckpoint
+
+    def __init__(self, folder: Any) -> None:
+        super().__init__(folder)
+        with (self.folder / "movies.csv").open(encoding="utf-8", newline="") as file:
+            self.movies = {
+                int(row["movie_id"]): Movie(
+                    int(row["movie_id"]),
+                    row["title"],
+                    tuple(row["genres"].split("|")),
+                    int(row["ratings"]),
+                    float(row["x"] or "nan"),
+                    float(row["y"] or "nan"),
+                )
+                for row in csv.DictReader(file)
+            }
+        self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= FEWEST_RATINGS]
+        self._movie_row = {movie_id: row for row, movie_id in enumerate(self.movies)}
+        self._user_row = {user_id: row for row, user_id in enumerate(self.checkpoint.users)}
+        tables = self.session.constants(
+            ["means", "factors", "variances", "noise", "users"],
+            {"user": np.zeros(1, np.int64), "movie": np.zeros(1, np.int64)},
+        )
+        tables = [table.astype(np.float64) for table in tables]
+        self._means, self._factors, self._variances, self._noise, self._users = tables
+        with (self.folder / "ratings.csv").open(encoding="utf-8", newline="") as file:
+            self._actual = {
+                (int(row["user_id"]), int(row["movie_id"])): float(row["rating"]) for row in csv.DictReader(file)
+            }
+
+    def predict(self, user_id: int | Visitor, movie_id: int) -> RatingPrediction:
+        """Predicted stars of a user of the data set, or of a visitor, for a movie.
+
+        Raises:
+            BadInput: the user or the movie is unknown.
+        """
+        if isinstance(user_id, Visitor):
+            row = self._movie(movie_id)
+            return RatingPrediction(self._kept(self._means[row] + self._factors[row] @ user_id.vector))
+        answer = self.predict_each([(user_id, movie_id)])[0]
+        if isinstance(answer, BadInput):
+            raise answer
+        return answer
+
+    def predict_each(self, items: Sequence[tuple[Any, Any]]) -> list[RatingPrediction | BadInput]:
+        """Predict (user_id, movie_id) pairs; an unknown one gets its BadInput as the answer."""
+        answers: list[RatingPrediction | BadInput | None] = []
+        pairs = []
+        for user_id, movie_id in items:
+            try:
+                pairs.append((self._user(user_id), self._movie(movie_id)))
+                answers.append(None)
+            except BadInput as error:
+                answers.append(error)
+        ratings: list[float] = []
+        if pairs:
+            users, movies = np.array(pairs, dtype=np.int64).T
+            ratings = self.session.run(["rating"], {"user": users, "movie": movies})[0].tolist()
+        found = iter(ratings)
+        return [RatingPrediction(self._kept(next(found))) if answer is None else answer for answer in answers]
+
+    def actual(self, user_id: int, movie_id: int) -> float | None:
+        """What the user really gave, where the folder's sample of ratings has it."""
+        return self._actual.get((user_id, movie_id))
+
+    def fold_in(self, ratings: Mapping[Any, Any]) -> Visitor:
+        """A new visitor from {movie_id: stars}, in closed form; no rating at all is somebody average.
+
+        Raises:
+            BadInput: a movie is unknown, or stars lie outside the scale.
+        """
+        rows = np.array([self._movie(movie_id) for movie_id in ratings], dtype=np.int64)
+        stars = np.array([self._stars(value) for value in ratings.values()], dtype=np.float64)
+        factors = self._factors[rows]
+        scaled = factors / self._noise[rows, None]
+        precision = np.eye(self._factors.shape[1]) + scaled.T @ factors
+        doubt = (self._variances[rows] / self._noise[rows, None]).sum(axis=0)
+        precision[np.diag_indices(len(precision))] += np.concatenate([np.zeros(len(precision) - len(doubt)), doubt])
+        weights = np.asarray(np.linalg.solve(precision, scaled.T).T, dtype=np.float64)
+        return Visitor(
+            ratings={int(movie_id): float(value) for movie_id, value in zip(ratings, stars, strict=True)},
+            vector=(stars - self._means[rows]) @ weights,
+            weights=weights,
+        )
+
+    def recommend(self, user: int | Visitor, k: int = 10) -> Scored:
+        """The k movies with the highest predicted stars: [(movie_id, title, stars), ...].
+
+        Left out: what a visitor rated, or what the folder's sample of ratings says a user rated, and movies
+        with fewer than 20 ratings.
+        """
+        if isinstance(user, Visitor):
+            vector, seen = user.vector, set(user.ratings)
+        else:
+            vector = self._users[self._user(user)]
+            seen = {movie_id for user_id, movie_id in self._actual if user_id == int(user)}
+        scores = self._means + self._factors @ vector
+        ids = [movie_id for movie_id in self._suggested if movie_id not in seen]
+        rows = [self._movie_row[movie_id] for movie_id in ids]
+        best = np.argsort(-scores[rows], kind="stable")[: _count(k)]
+        return [(ids[i], self.movies[ids[i]].title, self._kept(scores[rows[i]])) for i in best]
+
+    def similar(self, movie_id: int, k: int = 10) -> Scored:
+        """The k movies whose factors point most nearly the same way: [(movie_id, title, cosine), ...].
+
+        Movies with fewer than 20 ratings are not suggested.
+        """
+        taste = self._factors[:, PERSON:]
+        lengths = np.linalg.norm(taste, axis=1) + 1e-12
+        row = self._movie(movie_id)
+        cosine = taste @ taste[row] / (lengths * lengths[row])
+        ids = [other for other in self._suggested if self._movie_row[other] != row]
+        scores = cosine[[self._movie_row[other] for other in ids]]
+        return [
+            (ids[i], self.movies[ids[i]].title, float(scores[i]))
+            for i in np.argsort(-scores, kind="stable")[: _count(k)]
+        ]
+
+    def explain(self, user: int | Visitor, movie_id: int) -> RatingExplanation:
+        """The parts a predicted rating is the sum of."""
+        row = self._movie(movie_id)
+        base = float(self._means.mean())
+        parts = {"the movie, for everybody": float(self._means[row]) - base}
+        if isinstance(user, Visitor):
+            rated = [self._movie_row[rated_id] for rated_id in user.ratings]
+            surprises = np.array(list(user.ratings.values())) - self._means[rated]
+            for rated_id, part in zip(user.ratings, surprises * (user.weights @ self._factors[row]), strict=True):
+                parts[f"{self.movies[rated_id].title}: {user.ratings[rated_id]:g} stars"] = float(part)
+        else:
+            vector = self._users[self._user(user)]
+            parts["how this user rates in general"] = float(self._factors[row, :PERSON] @ vector[:PERSON])
+            parts["this user's taste"] = float(self._factors[row, PERSON:] @ vector[PERSON:])
+        return RatingExplanation(self._kept(base + sum(parts.values())), base, parts)
+
+    def _user(self, user_id: Any) -> int:
+        row = self._user_row.get(_whole(user_id, missing=-1))
+        if row is None:
+            users = self.checkpoint.users
+            raise BadInput(f"There is no user {str(user_id)[:40]!r}; users are {min(users)} to {max(users)}.")
+        return row
+
+    def _movie(self, movie_id: Any) -> int:
+        row = self._movie_row.get(_whole(movie_id, missing=-1))
+        if row is None:
+            raise BadInput(
+                f"There is no movie {str(movie_id)[:40]!r}; movie ids are those of MovieLens, such as "
+                f"{next(iter(self.movies))} for {next(iter(self.movies.values())).title}."
+            )
+        return row
+
+    def _stars(self, value: Any) -> float:
+        low, high = self.checkpoint.lowest, self.checkpoint.highest
+        try:
+            stars = float(value)
+        except (TypeError, ValueError):
+            stars = np.nan
+        if isinstance(value, bool) or not low <= stars <= high:
+            raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {str(value)[:40]!r}.")
+        return stars
+
+    def _kept(self, stars: Any) -> float:
+        return float(min(max(stars, self.checkpoint.lowest), self.checkpoint.highest))
+
+
+def _whole(value: Any, missing: int) -> int:
+    """A whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return missing
+    return int(number) if number.is_integer() and not isinstance(value, bool) else missing
+
+
+def _count(k: Any) -> int:
+    count = _whole(k, missing=0)
+    if not 1 <= count <= 100:
+        raise BadInput(f"The number of movies must be 1 to 100, not {str(k)[:40]!r}.")
+    return count

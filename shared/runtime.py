@@ -1,0 +1,69 @@
+"""Running an exported model with ONNX Runtime."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Array = NDArray[Any]
+
+
+class Session:
+    """An ONNX model, opened on its first use and safe to share between threads.
+
+    Args:
+        path: the .onnx file.
+        threads: CPU threads for one call. One is best for small models behind a web server, where
+            requests already run side by side.
+        batch_size: the most rows given to the model at once by `run`.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1, batch_size: int = 1024) -> None:
+        self.path = Path(path)
+        self.threads = threads
+        self.batch_size = batch_size
+        self._lock = threading.Lock()
+        self._session: InferenceSession | None = None
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
+        """Run the model over rows of inputs (first axis), in batches, and return the named outputs."""
+        rows = len(next(iter(inputs.values())))
+        session = self._open()
+        batches = [
+            session.run(
+                list(outputs),
+                {name: rows_[start : start + self.batch_size] for name, rows_ in inputs.items()},
+            )
+            for start in range(0, max(rows, 1), self.batch_size)
+        ]
+        return [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*batches, strict=True)]
+
+    def constants(self, outputs: Sequence[str], inputs: Mapping[str, Array] | None = None) -> list[Array]:
+        """Run the model once, whole, for outputs that have no rows, such as embedding tables."""
+        result: list[Array] = self._open().run(list(outputs), dict(inputs or {}))
+        return result
+
+    def _open(self) -> "InferenceSession":
+        with self._lock:
+            if self._session is None:
+                import onnxruntime  # noqa: PLC0415 - 0.1 s that an app which only shows a page need not pay
+
+                options = onnxruntime.SessionOptions()
+                options.intra_op_num_threads = self.threads
+                options.inter_op_num_threads = 1
+                options.log_severity_level = 3
+                # int8 weights are computed in float32: the default path re-quantises and is slower on most CPUs.
+                options.add_session_config_entry("session.disable_quant_qdq", "1")
+                try:
+                    self._session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+                except Exception as error:  # onnxruntime raises its own types, one for each cause
+                    raise CheckpointError(f"{self.path} is not a model ONNX Runtime can open: {error}") from error
+            return self._session

@@ -1,0 +1,255 @@
+"""Does this person earn 50k or more a year? A prediction from one row of the 1994 census (UCI Adult)."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from shared.checkpoint import Checkpoint, Contract
+from shared.errors import BadInput
+from shared.predictor import Predictor
+from shared.shapley import shapley_values
+from shared.tables import read_csv
+
+Row = Mapping[str, Any]
+MISSING = "?"  # how the data set writes a missing value; always category 0
+
+
+class NumberColumn(Contract):
+    """A numeric column: the range seen in training, and what stands in for a missing value."""
+
+    minimum: float
+    maximum: float
+    median: float
+
+
+class SalaryCheckpoint(Checkpoint):
+    """gallery.json of a salary model.
+
+    `columns` in the order of the data set; each is in `categories` (its known values, "?" first) or in
+    `numbers`. `ignored` columns do not
+    reach the model; their numbers may lie outside the range. `groups` are the columns that are
+    explained as one, because they say the same thing. `typical` is a person to begin a form with.
+    """
+
+    labels: tuple[str, str]
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    categories: dict[str, tuple[str, ...]]
+    numbers: dict[str, NumberColumn]
+    ignored: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    typical: dict[str, str | float]
+    temperature: Annotated[float, Field(gt=0)]
+    bias: float
+
+
+@dataclass(frozen=True)
+class SalaryPrediction:
+    """`label` is the likelier of the two; `probabilities` are calibrated and sum to 1."""
+
+    label: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class SalaryExplanation:
+    """Why: base + sum(contributions.values()) == probability, all as probabilities of ">=50k".
+
+    `base` is the mean probability over the background people.
+    """
+
+    probability: float
+    base: float
+    contributions: dict[str, float]
+
+
+class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
+    """Salary above or below 50k, from a mapping of the columns of adult.csv to values.
+
+    A value that is "?", None or NaN is missing. Unknown columns, missing columns, unknown categories and
+    numbers outside the range of the training data are BadInput.
+    """
+
+    spec = SalaryCheckpoint
+
+    def predict(self, row: Row) -> SalaryPrediction:
+        """Predict one person, given as {column: value}.
+
+        Raises:
+            BadInput: a column is unknown, absent, or has a value that is not accepted.
+        """
+        answer = self.predict_each([row])[0]
+        if isinstance(answer, BadInput):
+            raise answer
+        return answer
+
+    def predict_batch(self, items: Any) -> list[SalaryPrediction]:
+        """Predict many people: a list of mappings or a pandas DataFrame with a row for each person.
+
+        Raises:
+            BadInput: a row is not accepted; the text begins with its index.
+        """
+        return super().predict_batch(
+            items if isinstance(items, Sequence) else items.astype(object).where(items.notna(), None).to_dict("records")
+        )
+
+    def predict_each(self, items: Sequence[Row]) -> list[SalaryPrediction | BadInput]:
+        """Predict every row; a bad row gets its BadInput as the answer."""
+        if not items:
+            return []
+        categories, numbers, errors = encode(self.checkpoint, items)
+        low, high = self.checkpoint.labels
+        return [
+            errors[index] if index in errors else SalaryPrediction(high if p >= 0.5 else low, {low: 1 - p, high: p})
+            for index, p in enumerate(self._probability(categories, numbers).tolist())
+        ]
+
+    def explain(self, row: Row) -> SalaryExplanation:
+        """Shapley values of a prediction against the background people in the checkpoint.
+
+        Columns of one group are switched together and named after the group's first column.
+        """
+        categories, numbers, errors = encode(self.checkpoint, [row])
+        if errors:
+            raise errors[0]
+        background_categories, background_numbers = self._background()
+        names = [group[0] for group in self.checkpoint.groups]
+        owner = dict.fromkeys(self.checkpoint.ignored, 0)  # whichever: they change nothing
+        owner |= {column: player for player, group in enumerate(self.checkpoint.groups) for column in group}
+        category_owner = [owner[column] for column in self.checkpoint.categories]
+        number_owner = [owner[column] for column in self.checkpoint.numbers]
+
+        def value(present: NDArray[np.bool_], background: NDArray[np.intp]) -> NDArray[np.float64]:
+            return self._probability(
+                np.where(present[:, category_owner], categories, background_categories[background]),
+                np.where(present[:, number_owner], numbers, background_numbers[background]),
+            )
+
+        base, contributions = shapley_values(value, len(names), len(background_categories))
+        return SalaryExplanation(
+            probability=float(self._probability(categories, numbers)[0]),
+            base=base,
+            contributions=dict(zip(names, contributions.tolist(), strict=True)),
+        )
+
+    def what_if(self, row: Row, column: str, points: int = 50) -> list[tuple[float, float]]:
+        """The probability of ">=50k" along one number, all else as in `row`: [(number, probability), ...].
+
+        Raises:
+            BadInput: the column is not a number the model uses, or the row is not accepted.
+        """
+        usable = [name for name in self.checkpoint.numbers if name not in self.checkpoint.ignored]
+        if column not in usable:
+            raise BadInput(f"{column!r} is not a number that can be varied; choose one of {', '.join(usable)}.")
+        span = self.checkpoint.numbers[column]
+        values = np.unique(np.linspace(span.minimum, span.maximum, points).round())
+        categories, numbers, errors = encode(self.checkpoint, [row])
+        if errors:
+            raise errors[0]
+        numbers = np.repeat(numbers, len(values), axis=0)
+        numbers[:, list(self.checkpoint.numbers).index(column)] = values
+        probability = self._probability(np.repeat(categories, len(values), axis=0), numbers)
+        return list(zip(values.tolist(), probability.tolist(), strict=True))
+
+    def _background(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        table = read_csv(self.folder / "background.csv", self.checkpoint.columns)
+        categories, numbers, _ = encode(self.checkpoint, table.rows)
+        return categories, numbers
+
+    def _probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+        (logit,) = self.session.run(["logit"], {"categories": categories, "numbers": numbers})
+        return calibrated(logit, self.checkpoint.temperature, self.checkpoint.bias)
+
+
+def calibrated(logit: NDArray[Any], temperature: float, bias: float) -> NDArray[np.float64]:
+    """Probability from a logit: sigmoid(logit / temperature + bias) (Platt scaling)."""
+    return 1 / (1 + np.exp(-(logit.astype(np.float64) / temperature + bias)))
+
+
+def encode(
+    checkpoint: SalaryCheckpoint, rows: Sequence[Row]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, BadInput]]:
+    """Rows as the arrays the model takes; the one place where training and serving turn values into numbers.
+
+    Returns:
+        categories (rows, len(checkpoint.categories)) int64, the index of each value, 0 where it is missing;
+        numbers (rows, len(checkpoint.numbers)) float32, the median where it is missing;
+        and the BadInput of each bad row by its index (the row's values are then as if missing).
+    """
+    errors = _wrong_columns(checkpoint.columns, rows)
+    categories = np.zeros((len(rows), len(checkpoint.categories)), dtype=np.int64)
+    for position, (name, values) in enumerate(checkpoint.categories.items()):
+        codes = {value: code for code, value in enumerate(values)}
+        for index, row in enumerate(rows):
+            try:
+                categories[index, position] = _category(name, row.get(name), codes)
+            except BadInput as error:
+                errors.setdefault(index, error)
+
+    numbers = np.empty((len(rows), len(checkpoint.numbers)), dtype=np.float32)
+    for position, (name, span) in enumerate(checkpoint.numbers.items()):
+        anything = name in checkpoint.ignored
+        for index, row in enumerate(rows):
+            try:
+                numbers[index, position] = _number(name, row.get(name), span, anything)
+            except BadInput as error:
+                errors.setdefault(index, error)
+                numbers[index, position] = span.median
+    return categories, numbers, errors
+
+
+def _wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int, BadInput]:
+    errors = {}
+    known = set(columns)
+    for index, row in enumerate(rows):
+        if not known <= row.keys():
+            absent = ", ".join(name for name in columns if name not in row)
+            errors[index] = BadInput(f"The value of {absent} is not given; write ? where it is unknown.")
+        elif len(row) > len(known):
+            errors[index] = BadInput(_unknown_column(next(name for name in row if name not in known), columns))
+    return errors
+
+
+def _category(name: str, value: object, codes: Mapping[str, int]) -> int:
+    code = codes.get(value) if isinstance(value, str) else None
+    if code is None:
+        code = 0 if _is_missing(value) else codes.get(str(value).strip())
+    if code is None:
+        known = ", ".join(list(codes)[1:])
+        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {_quoted(value)}.")
+    return code
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value)) or value in ("", MISSING)
+
+
+def _number(name: str, value: object, span: NumberColumn, anything: bool) -> float:
+    if _is_missing(value):
+        return span.median
+    accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise BadInput(f"{name} must be {accepted}, not {_quoted(value)}.") from None
+    if not (span.minimum <= number <= span.maximum or (anything and math.isfinite(number))):
+        raise BadInput(f"{name} must be {accepted}, not {number:g}.")
+    return number
+
+
+def _unknown_column(name: str, columns: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, columns, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else f" The columns are {', '.join(columns)}."
+    return f"There is no column {_quoted(name)}.{hint}"
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 40 else text[:37] + "...")

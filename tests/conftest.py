@@ -1,0 +1,115 @@
+"""Fixtures, and the reasons for skipping what a machine has no packages or data for."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ["HF_TOKEN"] = ""  # no test may use somebody's real token
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+SKIPPED = {
+    "data": None if DATA.is_dir() else "the real data sets are not in ../shared/data",
+    "training": None
+    if all(importlib.util.find_spec(name) for name in ("torch", "fastai", "onnx"))
+    else "torch and fastai are not installed: make test-all",
+    "browser": None
+    if BROWSER and importlib.util.find_spec("playwright")
+    else "chromium or playwright is not installed: make test-all",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip marked tests whose needs are not met, saying what is missing."""
+    for item in items:
+        for name, reason in SKIPPED.items():
+            if reason and item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def load_app(folder: str | Path):
+    """A Space's app.py as a module, loaded by its path: spaces/ is no package."""
+    folder = ROOT / "spaces" / folder
+    spec = importlib.util.spec_from_file_location(f"app_{folder.name}", folder / "app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def gallery_url(tmp_path_factory) -> Iterator[str]:
+    """The whole gallery, served by a process of its own as `make demo` does."""
+    port = free_port()
+    log = tmp_path_factory.mktemp("gallery") / "log"
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "spaces/gallery/app.py"], env=environment, stdout=output, stderr=output
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            if process.poll() is not None:
+                pytest.fail(f"The gallery did not start:\n{log.read_text()}")
+            try:
+                urllib.request.urlopen(url, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def salary():
+    from shared import Salary
+
+    return Salary.from_pretrained(ROOT / "spaces/salary/model")
+
+
+@pytest.fixture(scope="session")
+def rating():
+    from shared import Rating
+
+    return Rating.from_pretrained(ROOT / "spaces/rating/model")
+
+
+@pytest.fixture
+def person() -> dict:
+    return {
+        "age": 39,
+        "workclass": "Private",
+        "fnlwgt": 77516,
+        "education": "Bachelors",
+        "education-num": 13,
+        "marital-status": "Married-civ-spouse",
+        "occupation": "Exec-managerial",
+        "relationship": "Husband",
+        "race": "White",
+        "sex": "Male",
+        "capital-gain": 0,
+        "capital-loss": 0,
+        "hours-per-week": 45,
+        "native-country": "United-States",
+    }

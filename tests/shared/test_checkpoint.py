@@ -1,0 +1,111 @@
+"""The contract: what a checkpoint folder promises is checked when it is loaded."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from shared import CheckpointError, Salary
+from tests.conftest import ROOT
+
+MODEL = ROOT / "spaces/salary/model"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(MODEL, tmp_path / "model")
+
+
+def change(folder, **fields):
+    path = folder / "gallery.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_reads_typed_values():
+    checkpoint = Salary.from_pretrained(MODEL).checkpoint
+    assert checkpoint.labels == ("<50k", ">=50k")
+    assert checkpoint.numbers["age"].minimum == 17
+    with pytest.raises(Exception, match="frozen"):
+        checkpoint.format = 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"format": 2}, "'format'"),
+        ({"temperature": -1.0}, "'temperature'"),
+        ({"labels": ["a"]}, "'labels"),
+        ({"surprise": 1}, "'surprise'"),
+        ({"numbers": {"age": {"minimum": "x", "maximum": 90, "median": 37}}}, "'numbers.age.minimum'"),
+        ({"files": {"onnx/model.onnx": {"sha256": "short", "bytes": 1}}}, "sha256"),
+    ],
+)
+def test_wrong_field_is_named(folder, fields, named):
+    change(folder, **fields)
+    with pytest.raises(CheckpointError, match=named):
+        Salary.from_pretrained(folder)
+
+
+def test_missing_field_is_named(folder):
+    path = folder / "gallery.json"
+    fields = json.loads(path.read_text())
+    del fields["columns"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=r"'columns'.*[Rr]equired"):
+        Salary.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("content", ["", "not JSON", "[]", "null"])
+def test_unreadable_contract(folder, content):
+    (folder / "gallery.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"gallery\.json"):
+        Salary.from_pretrained(folder)
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint folder"):
+        Salary.from_pretrained(tmp_path / "nothing")
+
+
+def test_no_contract(tmp_path):
+    with pytest.raises(CheckpointError, match=r"gallery\.json cannot be read"):
+        Salary.from_pretrained(tmp_path)
+
+
+def test_one_flipped_bit_is_noticed(folder):
+    path = folder / "onnx/model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=re.escape("model.onnx is damaged")):
+        Salary.from_pretrained(folder)
+
+
+def test_missing_file_is_named(folder):
+    (folder / "background.csv").unlink()
+    with pytest.raises(CheckpointError, match=r"background\.csv is missing"):
+        Salary.from_pretrained(folder)
+
+
+def test_card_may_be_edited(folder):
+    (folder / "README.md").write_text("My own words.")
+    assert Salary.from_pretrained(folder).checkpoint.model == "salary"
+
+
+def test_files_outside_the_folder_are_refused(folder):
+    entry = {"sha256": "0" * 64, "bytes": 1}
+    change(folder, files={"../secret": entry})
+    with pytest.raises(CheckpointError, match="outside"):
+        Salary.from_pretrained(folder)
+
+
+def test_a_model_that_is_no_onnx(folder, person):
+    import hashlib
+
+    (folder / "onnx/model.onnx").write_bytes(b"nonsense")
+    contract = json.loads((folder / "gallery.json").read_text())
+    contract["files"]["onnx/model.onnx"] = {"sha256": hashlib.sha256(b"nonsense").hexdigest(), "bytes": 8}
+    change(folder, **contract)
+    with pytest.raises(CheckpointError, match="ONNX Runtime"):
+        Salary.from_pretrained(folder).predict(person)

@@ -1,0 +1,148 @@
+"""The rating predictor: known users, new visitors, and answers that hang together."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from shared import BadInput
+from tests.conftest import DATA, ROOT
+
+STAR_WARS, EMPIRE, PRETTY_WOMAN = 260, 1196, 597
+
+
+def test_ratings_stay_on_the_scale(rating):
+    pairs = [(user, movie) for user in rating.checkpoint.users[:50] for movie in list(rating.movies)[::90]]
+    values = [answer.rating for answer in rating.predict_batch(pairs)]
+    assert min(values) >= 0.5
+    assert max(values) <= 5
+    assert np.std(values) > 0.3
+
+
+def test_batch_equals_a_loop_and_names_the_bad_item(rating):
+    pairs = [(15, 1), ("15", "260"), (15.0, 1196)]
+    batch = rating.predict_batch(pairs)
+    assert [answer.rating for answer in batch] == pytest.approx([rating.predict(*pair).rating for pair in pairs])
+    with pytest.raises(BadInput, match="Item 1: There is no user"):
+        rating.predict_batch([(15, 1), (0, 1)])
+    assert rating.predict_batch([]) == []
+
+
+@pytest.mark.parametrize("user", [0, -1, 672, 1.5, "me", None, float("nan"), True, "9" * 50])
+def test_unknown_user(rating, user):
+    for ask in (rating.predict, rating.explain):
+        with pytest.raises(BadInput, match=r"There is no user .*; users are 1 to 671"):
+            ask(user, 1)
+    with pytest.raises(BadInput, match="There is no user"):
+        rating.recommend(user)
+
+
+@pytest.mark.parametrize("movie", [0, -1, 10**12, 1.5, "Toy Story", None, float("inf"), True])
+def test_unknown_movie(rating, movie):
+    for ask in (lambda m: rating.predict(15, m), rating.similar, lambda m: rating.fold_in({m: 4})):
+        with pytest.raises(BadInput, match=r"There is no movie .* such as 1 for Toy Story"):
+            ask(movie)
+
+
+@pytest.mark.parametrize("stars", [0, 6, -1, 5.5, "many", None, float("nan"), True])
+def test_stars_outside_the_scale(rating, stars):
+    with pytest.raises(BadInput, match=r"A rating must be 0\.5 to 5 stars, not"):
+        rating.fold_in({1: stars})
+
+
+@pytest.mark.parametrize("k", [0, -3, 101, 1.5, "ten", None])
+def test_number_of_movies(rating, k):
+    for ask in (lambda: rating.recommend(15, k), lambda: rating.similar(1, k)):
+        with pytest.raises(BadInput, match="must be 1 to 100"):
+            ask()
+
+
+def test_a_visitor_without_ratings_is_average(rating):
+    nobody = rating.fold_in({})
+    assert not nobody.vector.any()
+    typical = np.median([rating.predict(user, STAR_WARS).rating for user in rating.checkpoint.users])
+    assert rating.predict(nobody, STAR_WARS).rating == pytest.approx(typical, abs=0.4)
+
+
+def test_a_visitor_moves_towards_what_they_rated(rating):
+    lover, hater = rating.fold_in({STAR_WARS: 5}), rating.fold_in({STAR_WARS: 0.5})
+    for movie in (STAR_WARS, EMPIRE):
+        assert rating.predict(lover, movie).rating > rating.predict(rating.fold_in({}), movie).rating
+        assert rating.predict(lover, movie).rating > rating.predict(hater, movie).rating + 0.5
+
+
+def test_recommendations_are_sorted_new_and_personal(rating):
+    fan = rating.fold_in({STAR_WARS: 5, EMPIRE: 5, PRETTY_WOMAN: 1})
+    best = rating.recommend(fan, 20)
+    assert [score for *_, score in best] == sorted((score for *_, score in best), reverse=True)
+    assert not {movie_id for movie_id, *_ in best} & {STAR_WARS, EMPIRE, PRETTY_WOMAN}
+    assert all(rating.movies[movie_id].ratings >= 20 for movie_id, *_ in best)
+    romantic = rating.fold_in({STAR_WARS: 1, EMPIRE: 1, PRETTY_WOMAN: 5})
+    assert {m for m, *_ in best} != {m for m, *_ in rating.recommend(romantic, 20)}
+    for movie_id, title, score in best[:3]:
+        assert score == pytest.approx(rating.predict(fan, movie_id).rating)
+        assert title == rating.movies[movie_id].title
+
+
+def test_a_known_users_rated_movies_are_left_out(rating):
+    known = {movie for user, movie in rating._actual if user == 15}
+    assert known
+    assert not known & {movie_id for movie_id, *_ in rating.recommend(15, 100)}
+
+
+def test_similar_movies(rating):
+    near = rating.similar(STAR_WARS, 5)
+    assert EMPIRE in {movie_id for movie_id, *_ in near}
+    assert STAR_WARS not in {movie_id for movie_id, *_ in near}
+    assert all(-1 <= score <= 1 for *_, score in near)
+
+
+def test_explanations_add_up(rating):
+    visitor = rating.fold_in({STAR_WARS: 5, PRETTY_WOMAN: 2})
+    for person in (15, visitor):
+        why = rating.explain(person, EMPIRE)
+        total = why.base + sum(why.contributions.values())
+        assert min(max(total, 0.5), 5) == pytest.approx(why.rating)
+        assert why.rating == pytest.approx(rating.predict(person, EMPIRE).rating, abs=1e-3)
+    parts = rating.explain(visitor, EMPIRE).contributions
+    assert parts[f"{rating.movies[STAR_WARS].title}: 5 stars"] > 0
+
+
+def test_the_true_rating_where_there_is_one(rating):
+    with (ROOT / "spaces/rating/model/ratings.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6031
+    assert rating.actual(int(rows[0]["user_id"]), int(rows[0]["movie_id"])) == float(rows[0]["rating"])
+    assert rating.actual(1, 1) is None
+
+
+def test_the_folder_keeps_to_grouplens_terms():
+    folder = ROOT / "spaces/rating/model"
+    assert "may not use this information for any commercial" in (folder / "README-GroupLens.txt").read_text()
+    assert "license: other" in (folder / "README.md").read_text()
+    assert "no endorsement" in (folder / "NOTICE.md").read_text()
+
+
+@pytest.mark.data
+def test_a_newcomer_is_predicted_better_than_by_the_movies_mean(rating):
+    """People the model knows, as if they were new: half their ratings folded in, the other half predicted."""
+    with (DATA / "movielens/ratings_sample.csv").open() as file:
+        rows = [(int(r["userId"]), int(r["movieId"]), float(r["rating"])) for r in csv.DictReader(file)]
+    errors, plain = [], []
+    for user in sorted({user for user, *_ in rows})[:40]:
+        own = [(movie, stars) for who, movie, stars in rows if who == user]
+        visitor = rating.fold_in(dict(own[::2]))
+        for movie, stars in own[1::2]:
+            errors.append((rating.predict(visitor, movie).rating - stars) ** 2)
+            plain.append((rating.predict(rating.fold_in({}), movie).rating - stars) ** 2)
+    assert np.mean(errors) < 0.8 * np.mean(plain)
+
+
+def test_the_served_model_reaches_its_targets():
+    metrics = json.loads((ROOT / "spaces/rating/model/metrics.json").read_text())
+    values = {item["name"]: item["value"] for item in metrics["figures"]}
+    assert values["mse"] <= 0.570
+    assert values["mse_sample_only"] <= 0.630
+    for peer in metrics["peers"]:
+        assert peer["difference_interval"][1] < 0, peer["peer"]
