@@ -1,0 +1,47 @@
+"""Figures against answers known from elsewhere."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from training import evaluate
+
+pytestmark = pytest.mark.training
+
+
+def test_wilson_interval_against_its_published_example():
+    # Newcombe, Statistics in Medicine 17, 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
+    assert evaluate.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert evaluate.wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_ece_of_known_cases():
+    sure_and_right = np.array([[1.0, 0.0]] * 4)
+    assert evaluate.expected_calibration_error(sure_and_right, [0, 0, 0, 0]) == 0
+    assert evaluate.expected_calibration_error(sure_and_right, [0, 0, 1, 1]) == 0.5
+    honest = np.array([[0.75, 0.25]] * 4)
+    assert evaluate.expected_calibration_error(honest, [0, 0, 0, 1]) == pytest.approx(0)
+    mixed = np.array([[0.75, 0.25]] * 4 + [[0.02, 0.98]] * 4)
+    assert evaluate.expected_calibration_error(mixed, [0, 0, 0, 1, 1, 1, 1, 1]) == pytest.approx(0.01)
+
+
+def test_platt_recovers_what_was_done_to_the_logits():
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=200_000) * 2
+    outcomes = rng.random(200_000) < 1 / (1 + np.exp(-true))
+    temperature, bias = evaluate.fit_platt((true - 0.5) * 3, outcomes)
+    assert temperature == pytest.approx(3, rel=0.03)
+    assert bias == pytest.approx(0.5, abs=0.03)
+
+
+def test_intervals_cover_the_mean():
+    values = np.random.default_rng(1).normal(5, 2, 4000)
+    low, high = evaluate.mean_interval(values)
+    assert (high - low) / 2 == pytest.approx(1.96 * 2 / 4000**0.5, rel=0.05)
+    drawn = evaluate.bootstrap_interval(lambda rows: values[rows].mean(), len(values))
+    assert drawn == pytest.approx((low, high), abs=0.01)
+
+
+def test_log_loss():
+    assert evaluate.log_loss([0.5, 0.5], [0, 1]) == pytest.approx(np.log(2))
+    assert evaluate.log_loss([1.0, 0.0], [1, 0]) == pytest.approx(0, abs=1e-9)

@@ -1,0 +1,131 @@
+"""The rating script from made-up stars to a folder that serves, and training against serving arithmetic."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from shared import Rating
+from training import rating as script
+from training.learner import arguments, main
+from training.rating_peers import bias_model, ridge_als
+
+pytestmark = pytest.mark.training
+
+
+def train(*options):
+    return main(script.run, arguments(script.__doc__, "rating"), [str(option) for option in options])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("rating") / "model"
+    assert train("--smoke", "--out", out) == 0
+    return out
+
+
+def test_the_folder_is_complete_and_says_how_good_it_is(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "NOTICE.md", "movies.csv", "ratings.csv",
+        "model.safetensors",
+    }  # fmt: skip
+    metrics = json.loads((folder / "metrics.json").read_text())
+    ours = {item["name"]: item["value"] for item in metrics["figures"]}
+    theirs = {item["peer"]: item["value"] for item in metrics["peers"]}
+    assert len(theirs) == 6
+    assert ours["mse"] < theirs["bias model, all other ratings"]  # it learned more than means
+    assert metrics["parity"]["rows"] == 5000
+
+
+def test_folding_in_a_known_user_gives_that_users_vector(folder):
+    model = Rating.from_pretrained(folder)
+    ratings, _ = script.made_up(42)
+    own = ratings[ratings["userId"] == 5]
+    visitor = model.fold_in(dict(zip(own["movieId"], own["rating"], strict=True)))
+    np.testing.assert_allclose(visitor.vector, model._users[4], atol=0.01)
+    for movie_id in (1, 100, 358):
+        assert model.predict(visitor, movie_id).rating == pytest.approx(model.predict(5, movie_id).rating, abs=0.01)
+
+
+def test_posterior_of_padded_users_is_that_of_each_alone():
+    torch.manual_seed(0)
+    factors, variances = torch.randn(2, 6, 5), torch.rand(2, 6, 2)
+    noise, surprise = torch.rand(2, 6) + 0.5, torch.randn(2, 6)
+    mask = torch.tensor([[1.0] * 6, [1.0] * 4 + [0.0] * 2])
+    together, *_ = script.posterior(factors, variances, noise, surprise * mask, mask)
+    alone, *_ = script.posterior(factors[1:, :4], variances[1:, :4], noise[1:, :4], surprise[1:, :4], torch.ones(1, 4))
+    torch.testing.assert_close(together[1], alone[0])
+
+
+def test_peers_on_ratings_they_can_explain():
+    rng = np.random.default_rng(0)
+    users, movies = (grid.ravel() for grid in np.meshgrid(np.arange(40), np.arange(30)))
+    additive = 3 + 0.5 * np.sin(users) + 0.5 * np.cos(movies)
+    bilinear = additive + np.cos(users * 1.3) * np.sin(movies * 0.7)
+    for stars, peer, limit in ((additive, bias_model, 0.02), (bilinear, ridge_als, 0.05)):
+        table = pd.DataFrame({"user": users, "movie": movies, "rating": stars})
+        held_out = rng.random(len(table)) < 0.2
+        options = {"ridge": 0.05, "factors": 3} if peer is ridge_als else {}
+        predicted = peer(table[~held_out], table[held_out], **options)
+        assert ((predicted - table["rating"][held_out]) ** 2).mean() < limit
+
+
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        ("Matrix, The (1999)", "The Matrix (1999)"),
+        ("Bug's Life, A (1998)", "A Bug's Life (1998)"),
+        ("Avventura, L' (Adventure, The) (1960)", "L'Avventura (Adventure, The) (1960)"),
+        ("Big Sleep, The (1946) ", "The Big Sleep (1946)"),
+        ("Good, the Bad and the Ugly, The (1966)", "The Good, the Bad and the Ugly (1966)"),
+        ("Me, Myself & Irene (2000)", "Me, Myself & Irene (2000)"),
+        ("Toy Story (1995)", "Toy Story (1995)"),
+        ("No Year", "No Year"),
+    ],
+)
+def test_titles_in_reading_order(title, said):
+    assert script.reading_order(title) == said
+
+
+def test_book_recipe_prints_its_figure_beside_the_books(capsys):
+    assert train("--smoke", "--recipe", "book") == 0
+    assert "the book's: 0.648" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ratings, movies: (ratings.drop(columns="rating"), movies), "lacks the column rating"),
+        (lambda ratings, movies: (ratings[:0], movies), "no rows"),
+        (lambda ratings, movies: (ratings.assign(rating=6), movies), "outside 0.5 to 5.0 stars"),
+        (lambda ratings, movies: (ratings, movies[1:]), "rates the movie 1, which movies.csv does not have"),
+        (lambda ratings, movies: (ratings, movies.drop(columns="title")), "lacks the column title"),
+    ],
+)
+def test_bad_data_is_one_sentence(tmp_path, capsys, change, message):
+    ratings, movies = script.made_up(0)
+    ratings, movies = change(ratings, movies.reset_index())
+    ratings.to_csv(tmp_path / "ratings.csv", index=False)
+    movies.to_csv(tmp_path / "movies.csv", index=False)
+    assert train("--data", tmp_path, "--out", tmp_path / "model") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.data
+def test_the_sample_is_fastais():
+    import argparse
+
+    from tests.conftest import DATA
+
+    ratings, _, readme = script.load(argparse.Namespace(smoke=False, data=str(DATA / "movielens"), seed=0))
+    sample = ratings[ratings["in_sample"]]
+    theirs = pd.read_csv(DATA / "movielens/ratings_sample.csv")
+    assert len(sample) == 6031
+    assert set(zip(sample["user"], sample["movie"], strict=True)) == set(
+        zip(theirs["userId"], theirs["movieId"], strict=True)
+    )
+    assert readme is not None

@@ -1,0 +1,130 @@
+"""The salary script from made-up people to a folder that serves, and what it says of bad data."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from shared import Salary
+from training import salary as script
+from training.learner import arguments, main
+
+pytestmark = pytest.mark.training
+
+
+def train(*options):
+    return main(script.run, arguments(script.__doc__, "salary"), [str(option) for option in options])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("salary") / "model"
+    assert train("--smoke", "--out", out) == 0
+    return out
+
+
+def test_the_folder_serves_and_has_learned(folder):
+    model = Salary.from_pretrained(folder)
+    people = script.made_up_people(2000, seed=99)
+    people = script.within(script.made_up_people(1500, seed=42)[:1000], people)
+    answers = model.predict_batch(people[script.COLUMNS])
+    right = np.mean([answer.label == label for answer, label in zip(answers, people["salary"], strict=True)])
+    assert right > 0.65  # the rule they were made by, without its noise, is right for about 0.78
+
+
+def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "NOTICE.md", "background.csv",
+        "model.safetensors",
+    }  # fmt: skip
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {item["name"] for item in metrics["figures"]} >= {"accuracy", "ece", "ece_before", "log_loss"}
+    assert metrics["parity"]["rows"] == 500
+    assert metrics["parity"]["largest_difference"] < 1e-3
+    assert {row["group"] for row in metrics["groups"]} >= {"sex: Female", "race: Black", "age: under 25"}
+    assert "difference_interval" in metrics["peers"][0]
+
+
+def test_the_card_has_valid_metadata_and_the_measured_figure(folder):
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(folder / "README.md")
+    accuracy = json.loads((folder / "metrics.json").read_text())["figures"][0]["value"]
+    assert card.data.license == "cc-by-4.0"
+    assert card.data.pipeline_tag == "tabular-classification"
+    assert card.data.eval_results[0].metric_value == accuracy
+    assert f"{accuracy:.4f}" in card.text
+    assert "1994" in card.text
+
+
+def test_torch_weights_may_be_left_out(folder, tmp_path):
+    import shutil
+
+    light = shutil.copytree(folder, tmp_path / "light")
+    (light / "model.safetensors").unlink()
+    assert Salary.from_pretrained(light).checkpoint.model == "salary"
+
+
+def test_nothing_is_learned_from_other_than_training_rows():
+    people = script.made_up_people(300, seed=0)
+    before = script.contract(people[:200])
+    people.loc[200:, "age"] = 90
+    people.loc[200:, "workclass"] = "Never-seen"
+    assert script.contract(people[:200]) == before
+    held_out = script.within(people[:200], people[200:])
+    assert set(held_out["workclass"]) == {"?"}
+    assert held_out["age"].max() <= before["numbers"]["age"].maximum
+
+
+def test_book_recipe_prints_its_figure_beside_the_books(capsys):
+    assert train("--smoke", "--recipe", "book") == 0
+    assert "the book's: 0.838" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="race"), "lacks the column race"),
+        (lambda table: table[:0], "no rows"),
+        (lambda table: table.assign(salary="a lot"), "salary must be <50k or >=50k, not 'a lot'"),
+        (lambda table: table.assign(age="old"), "the column age holds no numbers"),
+    ],
+)
+def test_bad_data_is_one_sentence(tmp_path, capsys, change, message):
+    change(script.made_up_people(50, 0)).to_csv(tmp_path / "adult.csv", index=False)
+    assert train("--data", tmp_path, "--out", tmp_path / "model") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
+def test_no_data_and_unreadable_data(tmp_path, capsys):
+    assert train("--data", tmp_path) == 2
+    assert "There is no adult.csv" in capsys.readouterr().err
+    (tmp_path / "adult.csv").write_bytes(b"\x00\xff\xfe" * 100)
+    assert train("--data", tmp_path) == 2
+    assert "cannot be read" in capsys.readouterr().err or "lacks the column" in capsys.readouterr().err
+
+
+def test_fastai_spelling_of_the_data_is_understood(tmp_path):
+    table = script.made_up_people(50, 0)
+    table["workclass"] = " " + table["workclass"]
+    table.loc[3, "occupation"] = np.nan
+    table.loc[4, "education-num"] = np.nan
+    table.to_csv(tmp_path / "adult.csv", index=False)
+    people = script.read_people(tmp_path / "adult.csv")
+    assert people["workclass"].tolist() == [value.strip() for value in table["workclass"]]
+    assert people.loc[3, "occupation"] == "?"
+    assert pd.isna(people.loc[4, "education-num"])
+
+
+@pytest.mark.data
+def test_the_embedded_model_was_trained_on_the_real_data(salary):
+    from tests.conftest import DATA
+
+    people = script.read_people(DATA / "adult/adult.csv")
+    fresh = script.contract(people)
+    assert fresh["categories"] == {name: tuple(v) for name, v in salary.checkpoint.categories.items()}
+    assert fresh["numbers"] == salary.checkpoint.numbers

@@ -1,0 +1,47 @@
+"""Finding data sets, and saying in one sentence what is wrong with one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+
+class DataError(Exception):
+    """The training data is missing or unusable; the text says what was expected."""
+
+
+def data_folder(data: str | None, url: str, marker: str) -> Path:
+    """The folder named by --data, else fastai's download of `url` (an address, or a name in URLs).
+
+    Raises:
+        DataError: --data lacks the file `marker`, or the download failed.
+    """
+    if data is None:
+        from fastai.data.external import URLs, untar_data
+
+        try:
+            return Path(untar_data(getattr(URLs, url, url)))
+        except Exception as error:  # any network failure at all
+            raise DataError(f"fastai could not download {url} ({error}); name a local copy with --data.") from error
+    folder = Path(data)
+    if not (folder / marker).is_file():
+        raise DataError(f"There is no {marker} in {folder}; --data must name the folder that holds it.")
+    return folder
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV that must have these columns and at least one row; text is stripped.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or lacks a column.
+    """
+    try:
+        table = pd.read_csv(path, skipinitialspace=True)
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{path} cannot be read as CSV: {error}") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise DataError(f"{path} lacks the column {', '.join(missing)}.")
+    if table.empty:
+        raise DataError(f"{path} has a header but no rows.")
+    return table[list(columns)]

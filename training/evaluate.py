@@ -1,0 +1,120 @@
+"""Measuring a model: figures with their intervals, calibration, and the metrics.json that keeps them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+
+Figure = dict[str, Any]
+Z95 = 1.959964
+
+
+def figure(
+    name: str,
+    value: float,
+    interval: tuple[float, float] | None,
+    data: str,
+    split: str,
+    count: int,
+    **details: Any,
+) -> Figure:
+    """One measured figure as it is written to metrics.json; `interval` is a 95 % confidence interval."""
+    rounded = [round(float(bound), 6) for bound in interval] if interval else None
+    return {
+        "name": name,
+        "value": round(float(value), 6),
+        "interval": rounded,
+        "data": data,
+        "split": split,
+        "count": int(count),
+        **details,
+    }
+
+
+def wilson_interval(successes: int, count: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson, JASA 22, 1927)."""
+    if count == 0:
+        return 0.0, 1.0
+    p = successes / count
+    centre = p + Z95**2 / (2 * count)
+    spread = Z95 * np.sqrt(p * (1 - p) / count + Z95**2 / (4 * count**2))
+    scale = 1 + Z95**2 / count
+    return float((centre - spread) / scale), float((centre + spread) / scale)
+
+
+def bootstrap_interval(
+    statistic: Callable[[NDArray[np.intp]], float], count: int, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of statistic(indices) over samples with replacement of range(count)."""
+    rng = np.random.default_rng(seed)
+    values = [statistic(rng.integers(count, size=count)) for _ in range(draws)]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """95 % interval of the mean of independent values (normal approximation)."""
+    values = np.asarray(values, dtype=np.float64)
+    spread = Z95 * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - spread), float(values.mean() + spread)
+
+
+def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error over equal-width bins of the confidence (Guo et al., ICML 2017).
+
+    Args:
+        probabilities: shape (n, classes), rows that sum to 1.
+        labels: shape (n,), class indices.
+        bins: number of bins between 0 and 1.
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == np.asarray(labels)
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(which, correct - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def two_classes(positive: ArrayLike) -> NDArray[np.float64]:
+    """Probabilities of shape (n, 2) from those of the second class, shape (n,)."""
+    positive = np.asarray(positive, dtype=np.float64)
+    return np.stack([1 - positive, positive], axis=1)
+
+
+def log_loss(positive: ArrayLike, outcomes: ArrayLike) -> float:
+    """Mean negative log likelihood in nats of binary outcomes."""
+    positive = np.clip(np.asarray(positive, dtype=np.float64), 1e-12, 1 - 1e-12)
+    outcomes = np.asarray(outcomes, dtype=np.float64)
+    return float(-(outcomes * np.log(positive) + (1 - outcomes) * np.log1p(-positive)).mean())
+
+
+def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:
+    """Temperature and bias of sigmoid(logit / temperature + bias) that minimise the log loss (Platt 1999)."""
+    logits = np.asarray(logits, dtype=np.float64)
+    outcomes = np.asarray(outcomes, dtype=np.float64)
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        z = logits * np.exp(-parameters[0]) + parameters[1]
+        return float((np.logaddexp(0, z) - outcomes * z).mean())
+
+    best = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10})
+    return float(np.exp(best.x[0])), float(best.x[1])
+
+
+def print_figures(figures: list[Figure]) -> None:
+    """Print figures as the table that ends a training run."""
+    rows = [
+        (
+            item["name"],
+            f"{item['value']:.4f}",
+            "[{:.4f}, {:.4f}]".format(*item["interval"]) if item["interval"] else "",
+            f"{item['data']}, {item['split']} ({item['count']:,})",
+        )
+        for item in figures
+    ]
+    rows.insert(0, ("figure", "value", "95 % interval", "measured on"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

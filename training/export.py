@@ -1,0 +1,180 @@
+"""From a trained torch module to a checkpoint folder: ONNX, parity, hashes, and nothing half-written."""
+
+import contextlib
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from shared.checkpoint import CONTRACT, Checkpoint, sha256
+from shared.runtime import Session
+
+CARD = "README.md"  # may be edited by hand on the Hub, so it has no hash
+TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
+PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")
+
+
+@contextlib.contextmanager
+def new_folder(out: str | Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that becomes `out` when the block ends well, and vanishes otherwise.
+
+    An interrupted run (Ctrl-C, an exception) leaves whatever `out` was before.
+    """
+    out = Path(out).resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield folder
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        before = folder.with_name(folder.name + "-before")
+        if out.exists():
+            out.rename(before)
+        folder.rename(out)
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def embed(checkpoint: str | Path, model: str) -> Path:
+    """Copy a checkpoint, without the weights for torch, to where the Space of that name looks for it."""
+    space = Path(__file__).resolve().parent.parent / "spaces" / model / "model"
+    with new_folder(space) as folder:
+        shutil.copytree(checkpoint, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*TORCH_FILES))
+    return space
+
+
+def write_onnx(
+    module: torch.nn.Module,
+    path: Path,
+    inputs: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    free_axes: Mapping[str, Mapping[int, str]] | None = None,
+) -> None:
+    """Export a module to ONNX with a free first axis (or `free_axes`) and weights stored as float16."""
+    module.eval()
+    axes = free_axes or {name: {0: "rows"} for name in (*inputs, *outputs)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracing exporter announces its successor on every call
+        torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            str(path),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=axes,
+            opset_version=17,
+            dynamo=False,
+        )
+    onnx.save(store_half(onnx.load(path)), path)
+
+
+def store_half(model: onnx.ModelProto, least: int = 256) -> onnx.ModelProto:
+    """Store float32 weights of `least` numbers or more as float16, cast back when the model is opened.
+
+    Tensors with large numbers, such as amounts in dollars, stay as they are.
+    """
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size >= least and np.abs(values).max() < 1000:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + ".half"))
+            casts.append(helper.make_node("Cast", [name + ".half"], [name], to=onnx.TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+    onnx.checker.check_model(model)
+    return model
+
+
+def parity(
+    module: torch.nn.Module,
+    path: Path,
+    inputs: Mapping[str, NDArray[Any]],
+    output: str,
+    tolerance: float,
+    shown: tuple[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
+) -> dict[str, Any]:
+    """Compare torch with the stored ONNX file on real rows, by the module's (first) output.
+
+    Args:
+        module: the trained module.
+        path: the stored ONNX file.
+        inputs: rows for both.
+        output: name of the output in the file.
+        tolerance: largest absolute difference allowed.
+        shown: name of what a person sees, and how it follows from the output; compared in its place.
+
+    Returns:
+        What metrics.json keeps: rows compared and the largest absolute difference.
+
+    Raises:
+        RuntimeError: the difference is above the tolerance; nothing should be written then.
+    """
+    module.eval()
+    with torch.inference_mode():
+        result = module(*(torch.from_numpy(values) for values in inputs.values()))
+    expected = (result[0] if isinstance(result, tuple) else result).numpy()
+    (actual,) = Session(path).run([output], inputs)
+    name, view = shown or (output, np.asarray)
+    expected, actual = view(expected), view(actual)
+    difference = float(np.abs(expected - actual).max())
+    rows = len(next(iter(inputs.values())))
+    if not difference <= tolerance:
+        raise RuntimeError(f"The exported model differs from torch by {difference:.2g} (allowed: {tolerance:g}).")
+    return {"rows": rows, "output": name, "largest_difference": difference, "tolerance": tolerance}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON as people read it."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_metrics(folder: Path, measured: Mapping[str, Any]) -> None:
+    """Write metrics.json: every figure measured, when and with which versions."""
+    stamp = {"measured": now(), "versions": {name: version(name) for name in PACKAGES}}
+    write_json(folder / "metrics.json", {**measured, **stamp})
+
+
+def now() -> str:
+    """The time in UTC, as ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_contract(folder: Path, spec: type[Checkpoint], **fields: Any) -> None:
+    """Write gallery.json with the hashes of all files in the folder, and read it back to check it.
+
+    Call it last: what is written later is not covered.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): {
+            "sha256": sha256(path),
+            "bytes": path.stat().st_size,
+            "optional": path.name in TORCH_FILES,
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (CONTRACT, CARD)
+    }
+    checkpoint = spec.model_validate(
+        {
+            "format": 1,
+            "created": now(),
+            "versions": {name: version(name) for name in PACKAGES},
+            "files": files,
+            **fields,
+        }
+    )
+    write_json(folder / CONTRACT, checkpoint.model_dump(mode="json"))
+    spec.read(folder)

@@ -1,0 +1,160 @@
+"""What the training scripts share around fastai's Learner: arguments, data in memory, runs that can resume."""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback, CancelValidException
+from fastai.data.load import DataLoader
+from fastai.learner import Learner, load_model, save_model
+from fastcore.basics import noops
+
+from training.data import DataError
+
+
+def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
+    """The command line every training script has; a script adds its own to it."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m training.{model}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="ours, or the book's")
+    parser.add_argument("--data", metavar="DIR", help="folder with the data (default: download with fastai)")
+    parser.add_argument("--out", metavar="DIR", default=f"runs/{model}", help="checkpoint folder to write")
+    parser.add_argument("--embed", action="store_true", help="also put it into the Space's folder")
+    parser.add_argument("--smoke", action="store_true", help="seconds, on data made up on the spot")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    parser.add_argument("--seed", type=int, default=42)
+    return parser
+
+
+class RowLoader(DataLoader):
+    """Batches of rows of tensors in memory, indexed whole instead of collated row by row."""
+
+    do_item = noops
+
+    def __init__(self, *tensors: torch.Tensor, bs: int, **kwargs: Any) -> None:
+        self.tensors = tensors
+        super().__init__(range(len(tensors[0])), bs=bs, num_workers=0, **kwargs)
+
+    def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
+        """The rows with these indices."""
+        return tuple(tensor[indices] for tensor in self.tensors)
+
+
+class NoValidation(Callback):
+    """For fits that use every row: there is nothing left to validate on."""
+
+    def before_validate(self) -> None:
+        """Skip the validation loop."""
+        raise CancelValidException
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)  # fastai draws from the global generator
+    torch.manual_seed(seed)
+
+
+class KeepState(Callback):
+    """Save model and optimiser after each epoch, and draw each epoch's random numbers from its own seed.
+
+    So an epoch does not depend on how many ran before it in the same process, and a resumed run ends where
+    an uninterrupted one does.
+    """
+
+    order = 65  # after the progress bar, before fastai skips the epochs already done
+
+    def __init__(self, folder: Path, seed: int, start_epoch: int) -> None:
+        self.folder, self.seed, self.start_epoch = folder, seed, start_epoch
+
+    def before_epoch(self) -> None:
+        """Seed this epoch."""
+        seed = self.seed * 1000 + self.epoch
+        set_seed(seed)
+        self.dls.train.rng = random.Random(seed)
+
+    def after_epoch(self) -> None:
+        """Save under a temporary name, then rename: an interruption never leaves half a file."""
+        if self.epoch < self.start_epoch:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = epochs_done(self.folder)
+        temporary = self.folder / "unfinished"
+        save_model(temporary, self.model, self.opt)
+        temporary.rename(state_file(self.folder, self.epoch + 1))
+        if before:
+            state_file(self.folder, before).unlink(missing_ok=True)
+
+
+def state_file(folder: Path, epochs: int) -> Path:
+    """Where the state after this many epochs is kept."""
+    return folder / f"after-{epochs:04d}.pth"
+
+
+def epochs_done(folder: Path) -> int:
+    """How many epochs the newest state in a folder has behind it; 0 without one."""
+    return max((int(path.stem.removeprefix("after-")) for path in folder.glob("after-*.pth")), default=0)
+
+
+def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, resume: bool) -> None:
+    """Train, keeping the state of each epoch in a folder; with `resume`, go on from the newest.
+
+    Args:
+        learn: the fastai Learner.
+        schedule: called with start_epoch= and cbs=, such as partial(learn.fit_one_cycle, 8, 3e-3).
+        state: folder of this fit's own; emptied unless resuming.
+        seed: of the run; epoch n draws from seed * 1000 + n.
+        resume: go on from the newest state, if there is one.
+    """
+    done = epochs_done(state) if resume else 0
+    if done:
+        learn.create_opt()
+        load_model(state_file(state, done), learn.model, learn.opt)
+    else:
+        shutil.rmtree(state, ignore_errors=True)
+    schedule(start_epoch=done, cbs=[KeepState(state, seed, done)])
+
+
+def state_folder(options: argparse.Namespace, model: str) -> Path:
+    """The folder for the states of a run: outside the tree, the same for the same options."""
+    described = {name: value for name, value in vars(options).items() if name != "resume"}
+    key = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "model-gallery" / f"{model}-{key}"
+    if options.resume and not folder.exists():
+        print("There is no interrupted run with these options; starting from the beginning.")
+    elif not options.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def main(
+    run: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, argv: list[str] | None = None
+) -> int:
+    """Parse the arguments and run; what a person can mend ends in one sentence instead of a stack trace."""
+    options = parser.parse_args(argv)
+    set_seed(options.seed)
+    try:
+        run(options)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted; the same command with --resume goes on after the last whole epoch.",
+            file=sys.stderr,
+        )
+        return 130
+    return 0

@@ -1,0 +1,662 @@
+"""Movie ratings of MovieLens: the collaborative filtering model of the book's chapter 1.
+
+    python -m training.rating --smoke                        seconds, on made-up ratings
+    python -m training.rating --data DIR                     ratings.csv and movies.csv, about 10 minutes on a CPU
+    python -m training.rating --recipe book                  the book's own cell, with its figure beside ours
+
+The figures are of 5-fold cross-validation on "the sample": the ratings of the 100 busiest users for the 100 most
+rated movies, which is fastai's ML_SAMPLE. It is done twice, training on the rest of the sample alone and on
+all other ratings, too; never on a held-out one. The Space serves the second kind, trained on everything.
+Without --data, GroupLens' ml-latest-small is downloaded.
+"""
+
+import argparse
+import math
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.collab import CollabDataLoaders, collab_learner
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from fastai.learner import Learner
+from fastai.optimizer import Adam
+from fastprogress.fastprogress import progress_bar
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from sklearn.manifold import TSNE
+from sklearn.model_selection import KFold
+from torch import nn
+
+from shared.checkpoint import MODEL, About, Dataset
+from shared.rating import PERSON, RatingCheckpoint
+from training import evaluate, export
+from training.card import write_card
+from training.data import DataError, data_folder, read_table
+from training.learner import NoValidation, arguments, fit, main, set_seed, state_folder
+from training.rating_peers import bias_model, book_model, ridge_als
+
+GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
+SAMPLE = 100  # users and movies
+FOLDS = 5
+LOWEST, HIGHEST = 0.5, 5.0
+BOOK_MSE = 0.648
+MAPPED = 400  # movies on the two-dimensional map
+DECADES = np.arange(1930, 2017, 10)
+
+ABOUT = About(
+    title="Movie ratings",
+    summary="How many stars would somebody give a movie? Rate a few, and get recommendations at once.",
+    intended_use=(
+        "Learning and teaching: how recommendations come out of nothing but ratings, how a newcomer is placed "
+        "without training again, and why. For research and demonstrations; not for commercial use."
+    ),
+    limits=(
+        "It knows the tastes of 671 people who chose to use MovieLens between 1995 and 2016, and no movie since.",
+        "For movies that few people rated it falls back on genre, year and who rates such movies at all.",
+        "The figures are for busy users and well-known movies; rarely rated ones are predicted less well.",
+        "Recommendations repeat what people like you liked. They are not a judgement of a movie.",
+    ),
+    licence="other",
+    licence_name="GroupLens' terms for MovieLens: research use, no commercial use, no endorsement implied",
+    datasets=(
+        Dataset(
+            name="MovieLens ml-latest-small",
+            url="https://grouplens.org/datasets/movielens/",
+            licence="research use; redistribution under the same conditions; no commercial use without permission.",
+            citation=(
+                "F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4), "
+                "Article 19, 2015, https://doi.org/10.1145/2827872."
+            ),
+        ),
+    ),
+)
+NOTICE = """# Notice
+
+This model was trained on *MovieLens ml-latest-small* of GroupLens Research, University of Minnesota:
+F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM Transactions on Interactive
+Intelligent Systems 5(4), Article 19, 2015, https://doi.org/10.1145/2827872.
+
+The folder contains transformations of that data set, under its own conditions, which README-GroupLens.txt states
+in full where it lies in this folder: research use, acknowledgement, redistribution only under the same
+conditions, no commercial or revenue-bearing use without permission, no endorsement by the University of Minnesota
+or GroupLens Research implied.
+
+- `movies.csv`: ids, titles (articles moved to the front), genres, how many ratings each movie has, and for some
+  movies a place on a map made by the model.
+- `ratings.csv`: the ratings of the 100 users with the most ratings for the 100 movies with the most ratings.
+- `onnx/model.onnx`: parameters learned from all ratings.
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters, chosen on an inner validation split of one fold's training part."""
+
+    factors: int
+    corating: int  # singular vectors of who-rated-what among the features of a movie
+    epochs: int
+    latent_precision: float
+    mean_precision: float
+    feature_precision: float
+    batch: int  # ratings in a batch, padding included
+    models: int  # averaged
+    learning_rate: float = 0.02
+
+
+ON_SAMPLE = Settings(10, 6, 40, 60.0, 5.0, 20.0, batch=1200, models=4)
+ON_ALL = Settings(20, 12, 30, 100.0, 8.0, 5.0, batch=6000, models=1)
+ALS_RIDGE = {"sample": 6.0, "all": 15.0}  # the peer's, chosen in the same way
+ON_SMOKE = Settings(2, 2, 3, 60.0, 5.0, 20.0, batch=1200, models=1)
+
+
+# --- data ---
+
+
+def load(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame, Path | None]:
+    """Ratings (user, movie, rating, in_sample), movies by id, and the data set's own README."""
+    if options.smoke:
+        ratings, movies = made_up(options.seed)
+        readme = None
+    else:
+        folder = data_folder(options.data, GROUPLENS, "ratings.csv")
+        ratings = read_table(folder / "ratings.csv", ["userId", "movieId", "rating"])
+        movies = read_table(folder / "movies.csv", ["movieId", "title", "genres"]).set_index("movieId")
+        readme = next((path for path in sorted(folder.glob("README*"))), None)
+    ratings = ratings.rename(columns={"userId": "user", "movieId": "movie"})
+    if not ratings["rating"].between(LOWEST, HIGHEST).all():
+        raise DataError(f"ratings.csv: a rating lies outside {LOWEST} to {HIGHEST} stars.")
+    unknown = set(ratings["movie"]) - set(movies.index)
+    if unknown:
+        raise DataError(f"ratings.csv rates the movie {min(unknown)}, which movies.csv does not have.")
+    busiest, best_known = (ratings[name].value_counts().index[:SAMPLE] for name in ("user", "movie"))
+    ratings["in_sample"] = ratings["user"].isin(busiest) & ratings["movie"].isin(best_known)
+    return ratings, movies.loc[sorted(set(ratings["movie"]))], readme
+
+
+def made_up(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """150 people with two tastes rate 120 movies, for --smoke and the tests."""
+    rng = np.random.default_rng(seed)
+    taste, kind = rng.normal(size=(150, 2)), rng.normal(size=(120, 2))
+    stars = 3.2 + rng.normal(size=(150, 1)) / 3 + 0.6 * taste @ kind.T + rng.normal(size=(150, 120)) / 2
+    seen = rng.random((150, 120)) < 0.3
+    users, columns = np.nonzero(seen)
+    ratings = pd.DataFrame(
+        {
+            "userId": users + 1,
+            "movieId": columns * 3 + 1,
+            "rating": (stars[seen] * 2).round().clip(1, 10) / 2,
+        }
+    )
+    movies = pd.DataFrame(
+        {
+            "movieId": np.arange(120) * 3 + 1,
+            "title": [f"Story {i}, The ({1950 + i // 2})" for i in range(120)],
+            "genres": np.where(kind[:, 0] > 0, "Comedy|Drama", "Action"),
+        }
+    )
+    return ratings, movies.set_index("movieId")
+
+
+def movie_features(movies: pd.DataFrame) -> torch.Tensor:
+    """Genres as 0 or 1, and the year as smooth bumps for the decades: (movies, features)."""
+    genres = sorted({genre for text in movies["genres"] for genre in text.split("|")} - {"(no genres listed)"})
+    flags = np.array([[genre in text.split("|") for genre in genres] for text in movies["genres"]], dtype=float)
+    years = movies["title"].str.extract(r"\((\d{4})\)\s*$")[0].astype(float)
+    known = years.fillna(years.median()).fillna(2000).to_numpy()
+    bumps = np.exp(-0.5 * ((known[:, None] - DECADES) / 8) ** 2)
+    return torch.tensor(np.concatenate([flags, bumps], axis=1), dtype=torch.float32)
+
+
+def corating_features(users: NDArray[np.intp], movies: NDArray[np.intp], count: int, size: int) -> torch.Tensor:
+    """Leading singular vectors of who rated what, stars aside; rare movies are drawn to 0: (count, size)."""
+    rows = np.unique(users, return_inverse=True)[1]
+    rated = np.zeros((rows.max() + 1, count), np.float32)
+    rated[rows, movies] = 1
+    times = rated.sum(axis=0)
+    normal = rated / np.sqrt(rated.sum(axis=1, keepdims=True) + 5) / np.sqrt(times + 5)
+    _, values, vectors = np.linalg.svd(normal, full_matrices=False)
+    chosen = vectors[1 : size + 1] * (values[1 : size + 1, None] > 1e-6)  # the first says how often, not by whom
+    features = chosen.T * (times / (times + 5))[:, None]
+    return torch.tensor((features / (features.std(axis=0) + 1e-6) * 0.4).clip(-2, 2), dtype=torch.float32)
+
+
+User = tuple[torch.Tensor, torch.Tensor]  # the movies somebody rated, as rows, and the stars
+
+
+def by_user(users: NDArray[np.intp], movies: NDArray[np.intp], stars: NDArray[np.float64]) -> dict[int, User]:
+    """Each user's movies and stars."""
+    order = np.argsort(users, kind="stable")
+    names, starts = np.unique(users[order], return_index=True)
+    parts = zip(
+        torch.from_numpy(movies[order].astype(np.int64)).tensor_split(torch.from_numpy(starts[1:])),
+        torch.from_numpy(stars[order].astype(np.float32)).tensor_split(torch.from_numpy(starts[1:])),
+        strict=True,
+    )
+    return dict(zip(names.tolist(), parts, strict=True))
+
+
+class UserLoader(DataLoader):
+    """Batches of users with about equally many ratings, padded: movies, stars and mask, each (users, longest)."""
+
+    def __init__(self, users: list[User], size: int) -> None:
+        self.users = users
+        self.groups: list[list[int]] = [[]]
+        longest = 0
+        for index in np.argsort([len(movies) for movies, _ in users]):
+            longest = max(longest, len(users[index][0]))
+            if self.groups[-1] and longest * (len(self.groups[-1]) + 1) > size:
+                self.groups.append([])
+                longest = len(users[index][0])
+            self.groups[-1].append(int(index))
+        super().__init__(users, bs=1, num_workers=0)
+        self.n_inp = 3
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def create_batches(self, samples: Any) -> Iterator[tuple[torch.Tensor, ...]]:  # noqa: ARG002 - fastai's name
+        """The groups in a new order, padded."""
+        for group in self.rng.sample(self.groups, len(self.groups)):
+            movies, stars, mask = padded([self.users[index] for index in group])
+            yield movies, stars, mask, stars
+
+
+def padded(users: list[User]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Movies, stars and mask of several users as rectangles."""
+    pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
+    return (
+        pad([movies for movies, _ in users]),
+        pad([stars for _, stars in users]),
+        pad([torch.ones_like(stars) for _, stars in users]),
+    )
+
+
+# --- the model ---
+
+
+class TasteModel(nn.Module):
+    """Factor analysis of ratings with what is known of a movie built in.
+
+    User u rates movie i with r = m_i + A_i w_u + noise of variance n_i, where w_u ~ N(0, 1) is integrated out
+    exactly and the mean m_i includes what an average person's vector adds, so that somebody who rated nothing is
+    average, not blank. A_i holds, in this order: a constant (how generous somebody is), the movie's mean (how widely
+    they use the scale), its features, and latent factors whose prior mean is linear in the features.
+    Means and latent factors have Gaussian posteriors (mean and variance for each number), their precisions
+    are learned: variational Bayes with automatic relevance determination (Bishop, "Variational Principal
+    Components", ICANN 1999). The output is the negative evidence lower bound for each rating.
+    """
+
+    def __init__(self, features: torch.Tensor, counts: torch.Tensor, mean: float, settings: Settings) -> None:
+        super().__init__()
+        movies, width, k = len(features), features.shape[1] + 1, settings.factors
+        popularity = torch.log1p(counts.float())
+        popularity = (popularity - popularity.mean()) / (popularity.std() + 1e-6)
+        self.register_buffer("features", torch.cat([features, popularity[:, None]], 1))
+        self.ratings = int(counts.sum())
+        self.feature_precision = settings.feature_precision
+        self.overall = nn.Parameter(torch.tensor(float(mean)))
+        self.mean_of_feature = nn.Parameter(torch.zeros(width))
+        self.mean_of_movie = nn.Parameter(torch.zeros(movies))
+        self.latent_of_feature = nn.Parameter(torch.zeros(width, k))
+        self.latent_of_movie = nn.Parameter(torch.randn(movies, k) * 0.1)
+        self.log_latent_sd = nn.Parameter(torch.full((movies, k), math.log(0.5 / settings.latent_precision**0.5)))
+        self.log_mean_sd = nn.Parameter(torch.full((movies,), math.log(0.3 / settings.mean_precision**0.5)))
+        self.log_latent_precision = nn.Parameter(torch.full((k,), math.log(settings.latent_precision)))
+        self.log_mean_precision = nn.Parameter(torch.tensor(math.log(settings.mean_precision)))
+        self.log_generosity = nn.Parameter(torch.tensor(math.log(0.4)))
+        self.log_width = nn.Parameter(torch.tensor(math.log(0.3)))
+        self.log_feature_scale = nn.Parameter(torch.full((width,), math.log(0.12)))
+        self.average_person = nn.Parameter(torch.zeros(2 + width + k))
+        self.log_noise = nn.Parameter(torch.tensor(math.log(0.75)))
+        self.log_noise_of_movie = nn.Parameter(torch.zeros(movies))
+
+    def tables(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What serving needs of each movie: mean, factors, variances of the latent factors, noise."""
+        means = self.overall + self.features @ self.mean_of_feature + self.mean_of_movie
+        factors = torch.cat(
+            [
+                self.log_generosity.exp().expand(len(means), 1),
+                (means - self.overall)[:, None] * self.log_width.exp(),
+                self.features * self.log_feature_scale.exp(),
+                self.features @ self.latent_of_feature + self.latent_of_movie,
+            ],
+            1,
+        )
+        noise = (self.log_noise + self.log_noise_of_movie).exp()
+        return means + factors @ self.average_person, factors, (2 * self.log_latent_sd).exp(), noise
+
+    def forward(self, movies: torch.Tensor, stars: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        means, factors, variances, noise = (table[movies] for table in self.tables())
+        surprise = (stars - means) * mask
+        vector, weighted, root = posterior(factors, variances, noise, surprise, mask)
+        expected = surprise**2 + (2 * self.log_mean_sd).exp()[movies] * mask
+        loss = 0.5 * ((expected / noise + noise.log()) * mask).sum()
+        loss = loss - 0.5 * (weighted * vector).sum() + root.diagonal(dim1=1, dim2=2).log().sum()
+        return loss / mask.sum() + self.divergence() / self.ratings
+
+    def divergence(self) -> torch.Tensor:
+        """Kullback-Leibler divergence of the posteriors, and the priors of what has a point estimate."""
+        points = self.feature_precision * (10 * (self.latent_of_feature**2).sum() + (self.mean_of_feature**2).sum())
+        points = points + 20 * (self.log_noise_of_movie**2).sum() + (self.average_person**2).sum()
+        points = points + 2 * ((self.log_feature_scale - math.log(0.12)) ** 2).sum()
+        return (
+            gaussian_divergence(self.latent_of_movie, self.log_latent_sd, self.log_latent_precision)
+            + gaussian_divergence(self.mean_of_movie, self.log_mean_sd, self.log_mean_precision)
+            + 0.5 * points
+        )
+
+
+def gaussian_divergence(mean: torch.Tensor, log_sd: torch.Tensor, log_precision: torch.Tensor) -> torch.Tensor:
+    """KL of N(mean, sd^2) from N(0, 1/precision), summed, up to a constant."""
+    return 0.5 * (log_precision.exp() * (mean**2 + (2 * log_sd).exp()) - log_precision - 2 * log_sd).sum()
+
+
+def posterior(
+    factors: torch.Tensor, variances: torch.Tensor, noise: torch.Tensor, surprise: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Posterior means of users' vectors, in closed form, as shared.rating.Rating.fold_in for one visitor.
+
+    Args:
+        factors: (users, ratings, factors).
+        variances: of the last of these factors, (users, ratings, latent).
+        noise: (users, ratings).
+        surprise: stars minus the movies' means, 0 where padded, (users, ratings).
+        mask: 1 where there is a rating, (users, ratings).
+
+    Returns:
+        Vectors and weighted sums of surprises, both (users, factors), and the Cholesky factors of the
+        posterior precisions, (users, factors, factors).
+    """
+    scaled = factors * (mask / noise)[..., None]
+    extra = torch.ones(len(factors), factors.shape[-1], device=factors.device)
+    latent = variances.shape[-1]
+    doubt = (variances * (mask / noise)[..., None]).sum(1)
+    extra = torch.cat([extra[:, : factors.shape[-1] - latent], 1 + doubt], 1)
+    root = torch.linalg.cholesky(factors.transpose(1, 2) @ scaled + torch.diag_embed(extra))
+    weighted = (scaled * surprise[..., None]).sum(1)
+    return torch.cholesky_solve(weighted[..., None], root)[..., 0], weighted, root
+
+
+def negative_bound(bound: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+    """The model's output is its loss."""
+    return bound
+
+
+class Tables(nn.Module):
+    """A trained model as it is served: stars of known users, and the tables that place new ones."""
+
+    def __init__(self, tables: tuple[torch.Tensor, ...], users: torch.Tensor) -> None:
+        super().__init__()
+        for name, table in zip(("means", "factors", "variances", "noise", "users"), (*tables, users), strict=True):
+            self.register_buffer(name, table.detach().clone())
+
+    def forward(self, user: torch.Tensor, movie: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        rating = self.means[movie] + (self.users[user] * self.factors[movie]).sum(-1)
+        return rating, self.means, self.factors, self.variances, self.noise, self.users
+
+
+# --- training ---
+
+
+def train(
+    ratings: pd.DataFrame, movies: pd.DataFrame, settings: Settings, state: Path, seed: int, resume: bool
+) -> Tables:
+    """Train one model; users without a rating get the vector of somebody average."""
+    set_seed(seed)
+    rows = movies.index.get_indexer(ratings["movie"])
+    people, stars = ratings["user"].to_numpy(), ratings["rating"].to_numpy()
+    features = torch.cat([movie_features(movies), corating_features(people, rows, len(movies), settings.corating)], 1)
+    users = by_user(people, rows, stars)
+    counts = torch.from_numpy(np.bincount(rows, minlength=len(movies)))
+    loader = UserLoader(list(users.values()), settings.batch)
+    learn = Learner(
+        DataLoaders(loader, loader),
+        TasteModel(features, counts, stars.mean(), settings),
+        loss_func=negative_bound,
+        opt_func=partial(Adam, mom=0.9, sqr_mom=0.98, eps=1e-8),
+        wd=0.0,
+        cbs=NoValidation(),
+    )
+    schedule = partial(
+        learn.fit_one_cycle, settings.epochs, settings.learning_rate, pct_start=0.15, moms=(0.9, 0.9, 0.9)
+    )
+    with learn.no_bar(), learn.no_logging():
+        fit(learn, schedule, state, seed, resume)
+    return place_users(learn.model.cpu().eval(), users)
+
+
+@torch.inference_mode()
+def place_users(model: TasteModel, users: dict[int, User]) -> Tables:
+    """The served tables: each user's vector is the posterior given all their ratings."""
+    means, factors, variances, noise = model.tables()
+    vectors = []
+    for movies, stars in users.values():
+        known, mask = movies[None], torch.ones(1, len(movies))
+        vector, _, _ = posterior(factors[known], variances[known], noise[known], (stars - means[movies])[None], mask)
+        vectors.append(vector[0])
+    return Tables((means, factors, variances, noise), torch.stack(vectors))
+
+
+# --- measuring ---
+
+
+def cross_validate(
+    ratings: pd.DataFrame, movies: pd.DataFrame, options: argparse.Namespace, state: Path
+) -> tuple[NDArray[np.float64], dict[str, dict[str, NDArray[np.float64]]]]:
+    """Predictions for every rating of the sample by models that were not trained on it.
+
+    Returns:
+        The true stars, and predictions as {"sample" or "all": {"ours" or a peer: stars}}, all of the same order.
+    """
+    sample = ratings[ratings["in_sample"]].reset_index(drop=True)
+    rest = ratings[~ratings["in_sample"]]
+    folds = list(KFold(FOLDS, shuffle=True, random_state=options.seed).split(sample))
+    kinds = {"sample": ON_SAMPLE, "all": ON_ALL}
+    names = ("ours", "bias model", "ridge ALS", "the book's recipe")
+    found = {kind: {name: np.zeros(len(sample)) for name in names} for kind in kinds}
+    jobs = [(kind, fold, name) for kind in kinds for fold in range(FOLDS) for name in names]
+    for kind, fold, name in progress_bar(jobs):
+        inside, outside = sample.iloc[folds[fold][0]], sample.iloc[folds[fold][1]]
+        known = inside if kind == "sample" else pd.concat([rest, inside])
+        seed = options.seed + fold
+        if name == "ours":
+            settings = ON_SMOKE if options.smoke else kinds[kind]
+            catalogue = movies.loc[sorted({*known["movie"], *sample["movie"]})]
+            parts = [
+                predict(
+                    known,
+                    catalogue,
+                    outside,
+                    settings,
+                    state / f"{kind}-{fold}-{number}",
+                    seed + 1000 * number,
+                    options,
+                )
+                for number in range(settings.models)
+            ]
+            stars = np.mean(parts, axis=0)
+        elif name == "ridge ALS":
+            stars = ridge_als(known, outside, ridge=ALS_RIDGE[kind])
+        elif name == "the book's recipe":
+            stars = book_model(known, outside, seed, epochs=1 if options.smoke else 20)
+        else:
+            stars = bias_model(known, outside)
+        found[kind][name][folds[fold][1]] = stars.clip(LOWEST, HIGHEST)
+    return sample["rating"].to_numpy(), found
+
+
+def predict(
+    known: pd.DataFrame,
+    movies: pd.DataFrame,
+    asked: pd.DataFrame,
+    settings: Settings,
+    state: Path,
+    seed: int,
+    options: argparse.Namespace,
+) -> NDArray[np.float64]:
+    """Train on what is known and predict the stars of what is asked."""
+    tables = train(known, movies, settings, state, seed, options.resume)
+    users = np.unique(known["user"])
+    with torch.inference_mode():
+        stars, *_ = tables(
+            torch.from_numpy(np.searchsorted(users, asked["user"])),
+            torch.from_numpy(movies.index.get_indexer(asked["movie"])),
+        )
+    return stars.double().numpy()
+
+
+def measure(
+    stars: NDArray[np.float64], found: dict[str, dict[str, NDArray[np.float64]]], ratings: pd.DataFrame, data: str
+) -> dict[str, Any]:
+    """Figures and peers of metrics.json; intervals over ratings, and over users as a stricter reading."""
+    users = ratings.loc[ratings["in_sample"], "user"].to_numpy()
+    splits = {
+        "all": f"{FOLDS}-fold cross-validated sample, all other ratings known",
+        "sample": f"{FOLDS}-fold cross-validated sample, nothing else known",
+    }
+    figures, peers = [], []
+    for kind, split in splits.items():
+        errors = {name: (predicted - stars) ** 2 for name, predicted in found[kind].items()}
+        ours = errors["ours"]
+        figures.append(
+            evaluate.figure(
+                "mse" if kind == "all" else "mse_sample_only",
+                ours.mean(),
+                evaluate.mean_interval(ours),
+                data,
+                split,
+                len(stars),
+                label="mean squared error (stars²)",
+                interval_over_users=over_users(ours, users),
+                root=round(float(ours.mean() ** 0.5), 6),
+            )
+        )
+        for name, theirs in errors.items():
+            if name != "ours":
+                low, high = evaluate.mean_interval(ours - theirs)
+                peers.append(
+                    {
+                        "peer": f"{name}, {'all other ratings' if kind == 'all' else 'sample only'}",
+                        "name": figures[-1]["name"],
+                        "label": "mean squared error (stars²)",
+                        "value": round(float(theirs.mean()), 6),
+                        "difference": round(float((ours - theirs).mean()), 6),
+                        "difference_interval": [round(low, 6), round(high, 6)],
+                        "difference_interval_over_users": over_users(ours - theirs, users),
+                    }
+                )
+    evaluate.print_figures(figures)
+    for item in peers:
+        print(
+            "{peer}: {value:.4f}; ours minus it, paired: {difference:+.4f} [{0:+.4f}, {1:+.4f}]".format(
+                *item["difference_interval"], **item
+            )
+        )
+    return {
+        "model": "rating",
+        "headline": f"off by {figures[0]['root']:.2f} stars (root mean square) on {len(stars):,} held-out ratings",
+        "figures": figures,
+        "peers": peers,
+        "notes": [
+            f"The sample: the {SAMPLE} busiest users on the {SAMPLE} most rated movies (fastai's ML_SAMPLE).",
+            "The folder holds the model of the first row's kind, trained on every rating.",
+        ],
+    }
+
+
+def over_users(values: NDArray[np.float64], users: NDArray[np.int_]) -> list[float]:
+    """95 % bootstrap interval of a mean when whole users are drawn, since one's ratings are alike."""
+    _, which = np.unique(users, return_inverse=True)
+    sums, counts = np.bincount(which, values), np.bincount(which)
+    low, high = evaluate.bootstrap_interval(lambda drawn: sums[drawn].sum() / counts[drawn].sum(), len(sums))
+    return [round(low, 6), round(high, 6)]
+
+
+# --- the folder ---
+
+
+def gallery_recipe(options: argparse.Namespace) -> None:
+    """Cross-validate in both ways, then train the served model on every rating."""
+    started = time.monotonic()
+    ratings, movies, readme = load(options)
+    state = state_folder(options, "rating")
+    data = "made-up ratings" if options.smoke else "MovieLens ml-latest-small"
+    print(f"{len(ratings):,} ratings of {ratings['user'].nunique():,} users for {len(movies):,} movies.")
+    stars, found = cross_validate(ratings, movies, options, state)
+    measured = measure(stars, found, ratings, data)
+    settings = ON_SMOKE if options.smoke else ON_ALL
+    tables = train(ratings, movies, settings, state / "served", options.seed, options.resume)
+    measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
+    write(options, tables, ratings, movies, readme, measured)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def write(
+    options: argparse.Namespace,
+    tables: Tables,
+    ratings: pd.DataFrame,
+    movies: pd.DataFrame,
+    readme: Path | None,
+    measured: dict[str, Any],
+) -> None:
+    """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
+    users = np.unique(ratings["user"])
+    asked = ratings.sample(min(5000, len(ratings)), random_state=options.seed)
+    inputs = {
+        "user": np.searchsorted(users, asked["user"]).astype(np.int64),
+        "movie": movies.index.get_indexer(asked["movie"]).astype(np.int64),
+    }
+    with export.new_folder(options.out) as folder:
+        export.write_onnx(
+            tables,
+            folder / MODEL,
+            {name: torch.from_numpy(rows[:2]) for name, rows in inputs.items()},
+            ["rating", "means", "factors", "variances", "noise", "users"],
+            free_axes={name: {0: "rows"} for name in ("user", "movie", "rating")},
+        )
+        measured["parity"] = export.parity(tables, folder / MODEL, inputs, "rating", tolerance=0.02)
+        movie_table(tables, ratings, movies, options.seed).to_csv(folder / "movies.csv", index=False)
+        sample = ratings.loc[ratings["in_sample"], ["user", "movie", "rating"]]
+        sample.columns = pd.Index(["user_id", "movie_id", "rating"])
+        sample.to_csv(folder / "ratings.csv", index=False)
+        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        if readme:
+            shutil.copyfile(readme, folder / "README-GroupLens.txt")
+        save_file(tables.state_dict(), folder / "model.safetensors")
+        export.write_metrics(folder, measured)
+        export.write_contract(
+            folder,
+            RatingCheckpoint,
+            model="rating",
+            task="tabular-regression",
+            about=ABOUT,
+            users=tuple(users.tolist()),
+            lowest=LOWEST,
+            highest=HIGHEST,
+        )
+        write_card(folder)
+    if options.embed:
+        export.embed(options.out, "rating")
+    print(f"Wrote {options.out}; stored model against torch: {measured['parity']['largest_difference']:.1e} at most.")
+
+
+def movie_table(tables: Tables, ratings: pd.DataFrame, movies: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """movies.csv: what is shown of each movie, in the order of the model's rows."""
+    counts = ratings["movie"].value_counts().reindex(movies.index)
+    mapped = np.argsort(-counts.to_numpy(), kind="stable")[:MAPPED]
+    taste = tables.factors[mapped, PERSON:].numpy()
+    taste = taste / (np.linalg.norm(taste, axis=1, keepdims=True) + 1e-12)
+    places = np.full((len(movies), 2), np.nan)
+    places[mapped] = TSNE(metric="cosine", perplexity=min(20, len(mapped) // 4), random_state=seed).fit_transform(taste)
+    return pd.DataFrame(
+        {
+            "movie_id": movies.index,
+            "title": [reading_order(title) for title in movies["title"]],
+            "genres": movies["genres"].to_numpy(),
+            "ratings": counts.to_numpy(),
+            "x": places[:, 0].round(1),
+            "y": places[:, 1].round(1),
+        }
+    )
+
+
+def reading_order(title: str) -> str:
+    """A title as one says it: "Matrix, The (1999)" becomes "The Matrix (1999)"."""
+    articles = "The|A|An|Les|Le|La|L'|Il|El|Los|Las|Der|Die|Das|Un|Une|Det|Den|De|En"
+    moved = re.fullmatch(rf"(.*), ({articles})((?: \(.*)?)", title.strip())
+    if moved is None:
+        return title.strip()
+    gap = "" if moved[2].endswith("'") else " "
+    return f"{moved[2]}{gap}{moved[1]}{moved[3]}"
+
+
+# --- the book's recipe ---
+
+
+def book_recipe(options: argparse.Namespace) -> None:
+    """The cell of the book's chapter 1 on the sample: embeddings of 50, 20 epochs of fine_tune."""
+    ratings, _, _ = load(options)
+    sample = ratings.loc[ratings["in_sample"], ["user", "movie", "rating"]]
+    dls = CollabDataLoaders.from_df(sample, seed=options.seed)
+    learn = collab_learner(dls, y_range=(0.5, 5.5))
+    learn.fine_tune(1 if options.smoke else 20)
+    value = float(learn.recorder.values[-1][1])
+    print(f"mean squared error on a random fifth of the sample: {value:.4f}; the book's: {BOOK_MSE}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the chosen recipe."""
+    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run, arguments(__doc__, "rating")))

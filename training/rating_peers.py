@@ -1,0 +1,78 @@
+"""What others would do with the same ratings; each takes known and asked ratings and returns stars.
+
+Both tables have the columns user, movie and rating; the asked ratings are not looked at.
+"""
+
+import numpy as np
+import pandas as pd
+from fastai.collab import CollabDataLoaders, collab_learner
+from numpy.typing import NDArray
+
+from training.learner import set_seed
+
+Stars = NDArray[np.float64]
+
+
+def bias_model(known: pd.DataFrame, asked: pd.DataFrame, user_ridge: float = 5, movie_ridge: float = 3) -> Stars:
+    """Global mean + user + movie, shrunk (Koren, Bell and Volinsky, IEEE Computer 42(8), 2009)."""
+    mean, users, movies, _ = biases(known, user_ridge, movie_ridge)
+    return mean + asked["user"].map(users).fillna(0).to_numpy() + asked["movie"].map(movies).fillna(0).to_numpy()
+
+
+def biases(
+    known: pd.DataFrame, user_ridge: float = 5, movie_ridge: float = 3, rounds: int = 15
+) -> tuple[float, pd.Series, pd.Series, Stars]:
+    """Global mean, user biases, movie biases, and what they leave unexplained of each known rating."""
+    mean = float(known["rating"].mean())
+    rest, user, movie = known["rating"] - mean, known["user"], known["movie"]
+    of_user = pd.Series(0.0, index=user.unique())
+    of_movie = pd.Series(0.0, index=movie.unique())
+    for _ in range(rounds):
+        left = (rest - user.map(of_user)).groupby(movie)
+        of_movie = left.sum() / (left.count() + movie_ridge)
+        left = (rest - movie.map(of_movie)).groupby(user)
+        of_user = left.sum() / (left.count() + user_ridge)
+    return mean, of_user, of_movie, (rest - user.map(of_user) - movie.map(of_movie)).to_numpy()
+
+
+def ridge_als(
+    known: pd.DataFrame,
+    asked: pd.DataFrame,
+    factors: int = 20,
+    ridge: float = 15,
+    bias_ridge: float = 3,
+    rounds: int = 15,
+) -> Stars:
+    """Matrix factorisation by alternating ridge regressions (Zhou et al., AAIM 2008), biases included."""
+    mean, of_user, of_movie, _ = biases(known)
+    users, movies = pd.Index(of_user.index), pd.Index(of_movie.index)
+    rows = (users.get_indexer(known["user"]), movies.get_indexer(known["movie"]))
+    stars = known["rating"].to_numpy() - mean
+    bias = [of_user.to_numpy().copy(), of_movie.to_numpy().copy()]
+    rng = np.random.default_rng(0)
+    vectors = [np.zeros((len(users), factors)), rng.normal(0, 0.1, (len(movies), factors))]
+    penalty = np.diag([bias_ridge, *[ridge] * factors])
+    groups = [np.split(np.argsort(side, kind="stable"), np.cumsum(np.bincount(side))[:-1]) for side in rows]
+    for _ in range(rounds):
+        for side in (0, 1):
+            other = rows[1 - side]
+            for index, mine in enumerate(groups[side]):
+                design = np.column_stack([np.ones(len(mine)), vectors[1 - side][other[mine]]])
+                target = stars[mine] - bias[1 - side][other[mine]]
+                solution = np.linalg.solve(design.T @ design + penalty, design.T @ target)
+                bias[side][index], vectors[side][index] = solution[0], solution[1:]
+    user, movie = users.get_indexer(asked["user"]), movies.get_indexer(asked["movie"])
+    predicted = mean + bias[0][user] * (user >= 0) + bias[1][movie] * (movie >= 0)
+    return predicted + (vectors[0][user] * vectors[1][movie]).sum(axis=1) * ((user >= 0) & (movie >= 0))
+
+
+def book_model(known: pd.DataFrame, asked: pd.DataFrame, seed: int, epochs: int = 20) -> Stars:
+    """The book's recipe: collab_learner with y_range 0.5 to 5.5, fine_tune(20)."""
+    set_seed(seed)
+    columns = ["user", "movie", "rating"]
+    dls = CollabDataLoaders.from_df(known[columns].reset_index(drop=True), valid_pct=0.01, seed=seed)
+    learn = collab_learner(dls, y_range=(0.5, 5.5))
+    with learn.no_bar(), learn.no_logging():
+        learn.fine_tune(epochs)
+        predicted, _ = learn.get_preds(dl=dls.test_dl(asked[columns[:2]]))
+    return predicted.flatten().double().numpy()

@@ -1,0 +1,621 @@
+"""Salary above or below 50k, from the 1994 census (UCI Adult): the tabular model of the book's chapter 1.
+
+    python -m training.salary --smoke                        seconds, on made-up people
+    python -m training.salary --data DIR                     adult.csv and adult_test.csv, about 15 minutes on a CPU
+    python -m training.salary --recipe book                  the book's own cell, with its figure beside ours
+
+Without --data fastai downloads ADULT_SAMPLE. It has no official test file: a fifth of its rows, set aside
+before anything else, takes that place, and the figures say so.
+"""
+
+import argparse
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.metrics import accuracy
+from fastai.tabular.all import (
+    Categorify,
+    FillMissing,
+    Normalize,
+    TabularDataLoaders,
+    tabular_learner,
+)
+from fastprogress.fastprogress import progress_bar
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import StratifiedKFold
+from torch import nn
+from torch.nn import functional as F
+
+from shared.checkpoint import MODEL, About, Dataset
+from shared.salary import MISSING, NumberColumn, SalaryCheckpoint, calibrated, encode
+from shared.tables import write_csv
+from training import evaluate, export
+from training.card import write_card
+from training.data import DataError, data_folder, read_table
+from training.learner import NoValidation, RowLoader, arguments, fit, main, set_seed, state_folder
+
+TARGET = "salary"
+LABELS = ("<50k", ">=50k")
+CATEGORIES = (
+    "workclass",
+    "education",
+    "marital-status",
+    "occupation",
+    "relationship",
+    "race",
+    "sex",
+    "native-country",
+)
+NUMBERS = ("age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week")
+COLUMNS = [
+    "age",
+    "workclass",
+    "fnlwgt",
+    "education",
+    "education-num",
+    "marital-status",
+    "occupation",
+    "relationship",
+    "race",
+    "sex",
+    "capital-gain",
+    "capital-loss",
+    "hours-per-week",
+    "native-country",
+]
+IGNORED = ("fnlwgt", "education-num")  # a sampling weight; and what education says, too
+EXACT = ("capital-gain", "capital-loss")  # amounts that are codes in disguise: 7298 is nearly always >=50k
+BOOK_ACCURACY = 0.838
+ADULT = "UCI Adult"
+
+EPOCHS = 8
+SMOKE_EPOCHS = 10
+BATCH = 512
+LEARNING_RATE = 1.2e-2
+WEIGHT_DECAY = 0.1
+DROPOUT = 0.05
+HIDE_CATEGORY = 0.002  # share of values hidden in training, so that "unknown" means something in every column
+HIDE_AMOUNT = 0.03
+NETS = 5  # averaged in the served model
+MEMBERS = 8  # of the small ensemble inside each network
+FOLDS = 5
+BACKGROUND = 100
+
+ABOUT = About(
+    title="Salary",
+    summary="From one row of a census form: how likely was an income of $50,000 or more in 1994?",
+    intended_use=(
+        "Learning and teaching: how a tabular model is trained, calibrated, explained and checked for groups. "
+        "It describes American adults in the census of 1994."
+    ),
+    limits=(
+        "The data is the census of 1994: incomes, jobs and families have changed. This is not advice.",
+        "It must not be used to decide about anyone. A model that learned past differences and decides pay, "
+        "credit or jobs feeds them back into the world it learned from.",
+        "Race and sex are inputs, in the words of that census. The table of groups shows how unequal the "
+        "predictions are; leaving the two columns out would not change that, since others stand in for them.",
+        "Probabilities are calibrated for people drawn like the data set, not for any one group.",
+    ),
+    licence="cc-by-4.0",
+    licence_name="CC BY 4.0, as the data it was trained on",
+    datasets=(
+        Dataset(
+            name="Adult (census income)",
+            url="https://doi.org/10.24432/C5XW20",
+            licence="CC BY 4.0.",
+            citation="B. Becker and R. Kohavi, UCI Machine Learning Repository, 1996.",
+        ),
+    ),
+)
+NOTICE = f"""# Notice
+
+This model was trained on *Adult*, B. Becker and R. Kohavi, UCI Machine Learning Repository, 1996,
+https://doi.org/10.24432/C5XW20, licensed under CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/).
+
+`background.csv` contains {BACKGROUND} rows of that data set, chosen at random from its training part, without the
+column "salary"; explanations compare a person with them. Column names are fastai's.
+
+The model is licensed under CC BY 4.0, too.
+"""
+
+
+# --- data ---
+
+
+def load(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, str]]:
+    """Training rows, test rows, and the names of the data set and of its test split."""
+    if options.smoke:
+        people = made_up_people(1500, options.seed)
+        return (
+            people[:1000],
+            within(people[:1000], people[1000:].reset_index(drop=True)),
+            ("made-up people", "test"),
+        )
+    folder = data_folder(options.data, "ADULT_SAMPLE", "adult.csv")
+    train = read_people(folder / "adult.csv")
+    if (folder / "adult_test.csv").is_file():
+        return train, within(train, read_people(folder / "adult_test.csv")), (ADULT, "official test")
+    shuffled = train.sample(frac=1, random_state=options.seed).reset_index(drop=True)
+    cut = len(shuffled) // 5
+    train = shuffled[cut:].reset_index(drop=True)
+    return train, within(train, shuffled[:cut]), (ADULT, "a held-out fifth of adult.csv")
+
+
+def within(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """Test rows as a visitor could have entered them: unknown categories missing, numbers in range."""
+    test = test.copy()
+    for name in CATEGORIES:
+        test.loc[~test[name].isin(set(train[name])), name] = MISSING
+    for name in NUMBERS:
+        test[name] = test[name].clip(train[name].min(), train[name].max())
+    return test
+
+
+def read_people(path: Path) -> pd.DataFrame:
+    """A CSV of people with their salaries; text columns are text, "?" where missing."""
+    people = read_table(path, [*COLUMNS, TARGET])
+    people[TARGET] = people[TARGET].astype(str).str.strip()
+    unknown = set(people[TARGET]) - set(LABELS)
+    if unknown:
+        raise DataError(f"{path}: salary must be {' or '.join(LABELS)}, not {sorted(unknown)[0]!r}.")
+    for name in CATEGORIES:
+        people[name] = people[name].fillna(MISSING).astype(str).str.strip()
+    for name in NUMBERS:
+        numbers = pd.to_numeric(people[name], errors="coerce")
+        if numbers.isna().all():
+            raise DataError(f"{path}: the column {name} holds no numbers.")
+        people[name] = numbers.astype(np.float64)
+    return people
+
+
+def made_up_people(count: int, seed: int) -> pd.DataFrame:
+    """People whose salary follows a rule with noise, for --smoke and the tests."""
+    rng = np.random.default_rng(seed)
+    years = rng.integers(1, 17, count)
+    people = pd.DataFrame(
+        {
+            "age": rng.integers(17, 91, count),
+            "workclass": rng.choice(["Private", "State-gov", MISSING], count),
+            "fnlwgt": rng.integers(20_000, 500_000, count),
+            "education": [f"level-{year}" for year in years],
+            "education-num": years,
+            "marital-status": rng.choice(["Married", "Never-married"], count),
+            "occupation": rng.choice(["Sales", "Craft-repair", MISSING], count),
+            "relationship": rng.choice(["Husband", "Wife", "Own-child"], count),
+            "race": rng.choice(["White", "Black"], count),
+            "sex": rng.choice(["Female", "Male"], count),
+            "capital-gain": rng.choice([0, 0, 0, 7298], count),
+            "capital-loss": rng.choice([0, 0, 1902], count),
+            "hours-per-week": rng.integers(1, 100, count),
+            "native-country": rng.choice(["United-States", "Mexico"], count),
+        }
+    )
+    score = (years - 9) / 3 + (people["hours-per-week"] - 50) / 25 + (people["capital-gain"] > 0) * 2
+    people[TARGET] = np.where(score + rng.logistic(size=count) > 0, *LABELS[::-1])
+    return people.astype(dict.fromkeys(NUMBERS, np.float64))
+
+
+def contract(train: pd.DataFrame) -> dict[str, Any]:
+    """What serving must know of the columns, from the training rows alone."""
+    typical: dict[str, str | float] = {name: str(train[name].mode()[0]) for name in CATEGORIES}
+    typical |= {name: float(train[name].median()) for name in NUMBERS}
+    return {
+        "model": "salary",
+        "task": "tabular-classification",
+        "about": ABOUT,
+        "labels": LABELS,
+        "columns": tuple(COLUMNS),
+        "categories": {name: (MISSING, *sorted(set(train[name]) - {MISSING})) for name in CATEGORIES},
+        "numbers": {
+            name: NumberColumn(minimum=train[name].min(), maximum=train[name].max(), median=train[name].median())
+            for name in NUMBERS
+        },
+        "ignored": IGNORED,
+        "groups": tuple((name,) for name in COLUMNS if name not in IGNORED),
+        "typical": typical,
+    }
+
+
+def outcomes(people: pd.DataFrame) -> NDArray[np.float32]:
+    """1 where the salary is 50k or more."""
+    return (people[TARGET] == LABELS[1]).to_numpy(np.float32)
+
+
+# --- the network ---
+
+
+class PiecewiseLinear(nn.Module):
+    """A number as how far it has passed through each of its bins, then a linear layer.
+
+    Piecewise linear encoding of Gorishniy et al., "On Embeddings for Numerical Features", NeurIPS 2022.
+    """
+
+    def __init__(self, edges: NDArray[np.float64], size: int) -> None:
+        super().__init__()
+        low = torch.tensor(edges[:-1], dtype=torch.float32)
+        self.register_buffer("low", low)
+        self.register_buffer("width", torch.tensor(edges[1:], dtype=torch.float32) - low)
+        self.linear = nn.Linear(len(low), size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(((x[:, None] - self.low) / self.width).clamp(0, 1))
+
+
+class ExactValue(nn.Module):
+    """An embedding for each amount seen in training, and one for all others; some are hidden in training."""
+
+    def __init__(self, values: NDArray[np.float64], size: int) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.tensor(values, dtype=torch.float32))
+        self.embedding = nn.Parameter(torch.randn(len(values), size) * 0.3)
+        self.other = nn.Parameter(torch.randn(size) * 0.3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hit = (x[:, None] == self.values).float()
+        if self.training:
+            hit = hit * (torch.rand(len(x), 1, device=x.device) >= HIDE_AMOUNT)
+        return hit @ self.embedding + (1 - hit.sum(1, keepdim=True)) * self.other
+
+
+class SharedLinear(nn.Module):
+    """One linear layer for all members of an ensemble, each with scales and a bias of its own.
+
+    BatchEnsemble (Wen et al., ICLR 2020), initialised as in TabM (Gorishniy et al., ICLR 2025): only the
+    first layer's input scales differ between members at the start.
+    """
+
+    def __init__(self, inputs: int, outputs: int, members: int, first: bool) -> None:
+        super().__init__()
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound))
+        scale = torch.randint(0, 2, (members, inputs)).float() * 2 - 1 if first else torch.ones(members, inputs)
+        self.input_scale = nn.Parameter(scale)
+        self.output_scale = nn.Parameter(torch.ones(members, outputs))
+        self.bias = nn.Parameter(torch.empty(members, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x * self.input_scale, self.weight) * self.output_scale + self.bias
+
+
+class SalaryNet(nn.Module):
+    """Embeddings of the columns, then a small ensemble of two-layer networks that share weights (TabM).
+
+    Education counts as the years it usually stands for in the training rows. In: categories (n, 8) int64
+    and numbers (n, 6) float32, as shared.salary.encode gives them. Out: logits of ">=50k", (n, members).
+    """
+
+    def __init__(self, spec: dict[str, Any], train: pd.DataFrame, width: int = 128, members: int = MEMBERS) -> None:
+        super().__init__()
+        mean_years = train.groupby("education")["education-num"].mean()
+        years = mean_years.reindex(spec["categories"]["education"]).fillna(train["education-num"].median())
+        self.register_buffer("years", torch.tensor(years.to_numpy(), dtype=torch.float32))
+        self.columns = [CATEGORIES.index(name) for name in CATEGORIES if name != "education"]
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(len(spec["categories"][CATEGORIES[column]]), 8) for column in self.columns
+        )
+        for embedding in self.embeddings:
+            nn.init.normal_(embedding.weight, 0, 0.3)
+        measured = ["education-num", *(name for name in NUMBERS if name not in IGNORED)]
+        self.numbers = nn.ModuleList(PiecewiseLinear(bin_edges(train[name].to_numpy()), 16) for name in measured)
+        self.exact = nn.ModuleList(ExactValue(np.unique(train[name]), 8) for name in EXACT)
+        inputs = 8 * (len(self.embeddings) + len(self.exact)) + 16 * len(self.numbers)
+        self.members = members
+        self.first = SharedLinear(inputs, width, members, first=True)
+        self.second = SharedLinear(width, width, members, first=False)
+        self.head = nn.Parameter(torch.empty(members, width).uniform_(-(width**-0.5), width**-0.5))
+        self.head_bias = nn.Parameter(torch.zeros(members))
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            categories = categories * (torch.rand(categories.shape, device=categories.device) >= HIDE_CATEGORY)
+        used = [self.years[categories[:, CATEGORIES.index("education")]]]
+        used += [numbers[:, position] for position, name in enumerate(NUMBERS) if name not in IGNORED]
+        parts = [embed(categories[:, i]) for embed, i in zip(self.embeddings, self.columns, strict=True)]
+        parts += [embed(x) for embed, x in zip(self.numbers, used, strict=True)]
+        parts += [embed(numbers[:, NUMBERS.index(name)]) for embed, name in zip(self.exact, EXACT, strict=True)]
+        x = torch.cat(parts, 1)[:, None].expand(-1, self.members, -1)
+        x = self.dropout(F.relu(self.first(x)))
+        x = self.dropout(F.relu(self.second(x)))
+        return (x * self.head).sum(-1) + self.head_bias
+
+
+class Ensemble(nn.Module):
+    """The logit of the mean probability over several networks and their members: (n,)."""
+
+    def __init__(self, nets: list[SalaryNet]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        logits = torch.cat([net(categories, numbers) for net in self.nets], 1)
+        probability = torch.sigmoid(logits).mean(1).clamp(1e-6, 1 - 1e-6)
+        return torch.log(probability) - torch.log1p(-probability)
+
+
+def bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float64]:
+    """Edges between quantiles; a column that is mostly 0 gets 0 and quantiles of the rest."""
+    if np.mean(values == 0) > 0.5:
+        rest = np.unique(values[values > 0])
+        return np.unique(np.concatenate([[0.0], np.quantile(rest, np.linspace(0, 1, 100))]))
+    return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+
+
+def loss_of_members(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Every member is trained on its own."""
+    return F.binary_cross_entropy_with_logits(logits, target[:, None].expand_as(logits))
+
+
+# --- training ---
+
+
+def train_net(
+    people: pd.DataFrame, spec: dict[str, Any], options: argparse.Namespace, state: Path, seed: int
+) -> SalaryNet:
+    """Train one network on all the given rows."""
+    categories, numbers = arrays(spec, people)
+    target = torch.from_numpy(outcomes(people))
+    set_seed(seed)
+    net = SalaryNet(spec, people, *((16, 2) if options.smoke else ()))
+    rows = RowLoader(categories, numbers, target, bs=min(BATCH, len(people) // 10), shuffle=True, drop_last=True)
+    learn = Learner(
+        DataLoaders(rows, rows), net, loss_func=loss_of_members, splitter=decayed_and_not, cbs=NoValidation()
+    )
+    schedule = partial(
+        learn.fit_one_cycle, SMOKE_EPOCHS if options.smoke else EPOCHS, LEARNING_RATE, div=10, wd=[WEIGHT_DECAY, 0.0]
+    )
+    with learn.no_bar(), learn.no_logging():
+        fit(learn, schedule, state, seed, options.resume)
+    return net.cpu().eval()
+
+
+def decayed_and_not(net: nn.Module) -> list[list[nn.Parameter]]:
+    """Two parameter groups: weights and embeddings, which decay, and scales and biases, which do not."""
+    kept = ("scale", "bias")
+    return [[p for name, p in net.named_parameters() if name.endswith(kept) is still] for still in (False, True)]
+
+
+def arrays(spec: dict[str, Any], people: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
+    """The model's inputs, by the very function that serves.
+
+    Raises:
+        DataError: a row would be refused when served.
+    """
+    columns = SalaryCheckpoint.model_construct(**spec)
+    categories, numbers, errors = encode(columns, people[COLUMNS].to_dict("records"))
+    if errors:
+        row, error = next(iter(errors.items()))
+        raise DataError(f"Row {row}: {error}")
+    return torch.from_numpy(categories), torch.from_numpy(numbers)
+
+
+@torch.inference_mode()
+def logits_of(ensemble: Ensemble, spec: dict[str, Any], people: pd.DataFrame) -> NDArray[np.float64]:
+    """Uncalibrated logits of ">=50k", (rows,)."""
+    categories, numbers = arrays(spec, people)
+    batches = zip(categories.split(4096), numbers.split(4096), strict=True)
+    return torch.cat([ensemble(*batch) for batch in batches]).double().numpy()
+
+
+def gallery_recipe(options: argparse.Namespace) -> None:
+    """One network a fold to calibrate on, then the networks that are served, on all training rows."""
+    started = time.monotonic()
+    train, test, source = load(options)
+    spec = contract(train)
+    state = state_folder(options, "salary")
+    folds, nets = (2, 2) if options.smoke else (FOLDS, NETS)
+    print(f"{len(train):,} people to train on, {len(test):,} to test on; {folds + nets} networks to train.")
+    splits = list(StratifiedKFold(folds, shuffle=True, random_state=options.seed).split(train, train[TARGET]))
+    held_out = np.zeros(len(train))
+    served = []
+    for index in progress_bar(range(folds + nets)):
+        seed = options.seed + index
+        if index < folds:
+            # Bins, amounts and weights are from this fold's rows; only the lists of categories are shared.
+            inside, outside = (train.iloc[rows].reset_index(drop=True) for rows in splits[index])
+            net = train_net(inside, spec, options, state / f"net-{index}", seed)
+            held_out[splits[index][1]] = logits_of(Ensemble([net]), spec, outside)
+        else:
+            served.append(train_net(train, spec, options, state / f"net-{index}", seed))
+
+    temperature, bias = evaluate.fit_platt(held_out, outcomes(train))
+    spec |= {"temperature": temperature, "bias": bias}
+    measured = measure(spec, served, held_out, train, test, source)
+    measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
+    write(options, spec, Ensemble(served), train, test, measured)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def measure(
+    spec: dict[str, Any],
+    nets: list[SalaryNet],
+    held_out: NDArray[np.float64],
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    source: tuple[str, str],
+) -> dict[str, Any]:
+    """Every figure of metrics.json, for the average of the networks as it is served."""
+    data, split = source
+    y, count = outcomes(test).astype(int), len(test)
+    calibrate = partial(calibrated, temperature=spec["temperature"], bias=spec["bias"])
+    logits = logits_of(Ensemble(nets), spec, test)
+    p = calibrate(logits)
+    right = (p >= 0.5) == y
+    alone = np.stack([(calibrate(logits_of(Ensemble([net]), spec, test)) >= 0.5) == y for net in nets])
+    cv = (calibrate(held_out) >= 0.5) == outcomes(train)
+
+    def ece(positive: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
+        both = evaluate.two_classes(positive)
+        return evaluate.expected_calibration_error(both, y), evaluate.bootstrap_interval(
+            lambda rows: evaluate.expected_calibration_error(both[rows], y[rows]), count, draws=500
+        )
+
+    figures = [
+        evaluate.figure("accuracy", right.mean(), evaluate.wilson_interval(right.sum(), count), data, split, count),
+        evaluate.figure("log_loss", evaluate.log_loss(p, y), None, data, split, count, label="log loss (nats)"),
+        evaluate.figure("ece", *ece(p), data, split, count, label="expected calibration error"),
+        evaluate.figure(
+            "ece_before",
+            *ece(calibrated(logits, 1.0, 0.0)),
+            data,
+            split,
+            count,
+            label="expected calibration error before calibration",
+        ),
+        evaluate.figure(
+            "accuracy_cv",
+            cv.mean(),
+            evaluate.wilson_interval(cv.sum(), len(train)),
+            data,
+            "cross-validated training part, one network",
+            len(train),
+            label="accuracy",
+        ),
+    ]
+    evaluate.print_figures(figures)
+    return {
+        "model": "salary",
+        "headline": f"{right.mean():.1%} right on {count:,} people it had never seen",
+        "figures": figures,
+        "peers": [peer(train, test, right, alone)],
+        "groups": group_table(test, p, y),
+    }
+
+
+def peer(train: pd.DataFrame, test: pd.DataFrame, right: NDArray[np.bool_], alone: NDArray[np.bool_]) -> dict[str, Any]:
+    """HistGradientBoosting with all 14 columns and scikit-learn's defaults, a seed for each of our networks.
+
+    Args:
+        train: rows to train the peer on.
+        test: rows to compare on.
+        right: where the served model is right, (test rows,).
+        alone: where each network alone is right, (networks, test rows).
+    """
+    kinds = {name: pd.CategoricalDtype(sorted(set(train[name]))) for name in CATEGORIES}
+    theirs = []
+    for seed in range(len(alone)):
+        trees = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=seed)
+        trees.fit(train[COLUMNS].astype(kinds), train[TARGET])
+        theirs.append((trees.predict(test[COLUMNS].astype(kinds)) == test[TARGET]).to_numpy())
+    scores = np.stack(theirs)
+    difference = right - scores.mean(axis=0)
+    low, high = evaluate.mean_interval(difference)
+    name = f"HistGradientBoosting on all 14 columns, mean of {len(alone)} seeds"
+    print(f"{name}: {scores.mean():.4f}; ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+    return {
+        "peer": name,
+        "name": "accuracy",
+        "value": round(float(scores.mean()), 6),
+        "difference": round(float(difference.mean()), 6),
+        "difference_interval": [round(low, 6), round(high, 6)],
+        "accuracy_per_seed": [round(float(value), 6) for value in scores.mean(axis=1)],
+        "one_network_minus_peer_per_seed": [
+            round(float(value), 6) for value in alone.mean(axis=1) - scores.mean(axis=1)
+        ],
+    }
+
+
+def group_table(test: pd.DataFrame, p: NDArray[np.float64], y: NDArray[np.int_]) -> list[dict[str, Any]]:
+    """Selection rate, true and false positive rate and calibration of each sex, race and age band."""
+    bands = pd.cut(test["age"], [0, 25, 35, 45, 55, 65, 200], right=False)
+    names = {"age": bands.map(lambda band: f"{band.left} to {band.right - 1}").astype(str)}
+    names["age"] = names["age"].replace({"0 to 24": "under 25", "65 to 199": "65 and over"})
+    rows = []
+    for column in ("sex", "race", "age"):
+        values = names.get(column, test[column])
+        for value in sorted(values.unique(), key=lambda text: (text != "under 25", text)):
+            inside = (values == value).to_numpy()
+            chosen, earns = p[inside] >= 0.5, y[inside] == 1
+            rows.append(
+                {
+                    "group": f"{column}: {value}",
+                    "count": int(inside.sum()),
+                    "selected_text": rate(chosen),
+                    "tpr_text": rate(chosen[earns]),
+                    "fpr_text": rate(chosen[~earns]),
+                    "calibration_text": f"{p[inside].mean():.3f} / {rate(earns)}",
+                }
+            )
+    return rows
+
+
+def rate(hits: NDArray[np.bool_]) -> str:
+    """A share with its 95 % interval, in words."""
+    if not len(hits):
+        return "none"
+    low, high = evaluate.wilson_interval(int(hits.sum()), len(hits))
+    return f"{hits.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def write(
+    options: argparse.Namespace,
+    spec: dict[str, Any],
+    ensemble: Ensemble,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    measured: dict[str, Any],
+) -> None:
+    """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
+    categories, numbers = arrays(spec, test)
+    with export.new_folder(options.out) as folder:
+        inputs = {"categories": categories[:2], "numbers": numbers[:2]}
+        export.write_onnx(ensemble, folder / MODEL, inputs, ["logit"])
+        measured["parity"] = export.parity(
+            ensemble,
+            folder / MODEL,
+            {"categories": categories[:5000].numpy(), "numbers": numbers[:5000].numpy()},
+            "logit",
+            tolerance=0.001,
+            shown=("probability", partial(calibrated, temperature=spec["temperature"], bias=spec["bias"])),
+        )
+        write_csv(
+            folder / "background.csv",
+            train[COLUMNS].sample(min(BACKGROUND, len(train)), random_state=options.seed).to_dict("records"),
+        )
+        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        save_file(ensemble.state_dict(), folder / "model.safetensors")
+        export.write_metrics(folder, measured)
+        export.write_contract(folder, SalaryCheckpoint, **spec)
+        write_card(folder)
+    if options.embed:
+        export.embed(options.out, "salary")
+    print(f"Wrote {options.out}; stored model against torch: {measured['parity']['largest_difference']:.1e} at most.")
+
+
+# --- the book's recipe ---
+
+
+def book_recipe(options: argparse.Namespace) -> None:
+    """The cell of the book's chapter 1: six categories, three numbers, three epochs."""
+    train, _, _ = load(options)
+    dls = TabularDataLoaders.from_df(
+        train,
+        y_names=TARGET,
+        cat_names=["workclass", "education", "marital-status", "occupation", "relationship", "race"],
+        cont_names=["age", "fnlwgt", "education-num"],
+        procs=[Categorify, FillMissing, Normalize],
+    )
+    learn = tabular_learner(dls, metrics=accuracy)
+    learn.fit_one_cycle(1 if options.smoke else 3)
+    value = float(learn.recorder.values[-1][-1])
+    low, high = evaluate.wilson_interval(round(value * len(dls.valid_ds)), len(dls.valid_ds))
+    print(f"accuracy on a random fifth of adult.csv: {value:.4f} [{low:.4f}, {high:.4f}]; the book's: {BOOK_ACCURACY}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the chosen recipe."""
+    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run, arguments(__doc__, "salary")))
