@@ -1,0 +1,84 @@
+"""All models on one site: a home page with a card for each, and every Space's own page.
+
+A Space joins by lying in a folder beside this one (or inside it, when deployed) with an app.py that has
+`demo` and `model`, and a picture.svg. Nothing here needs to know of it.
+
+Run it: python spaces/gallery/app.py, or with hot reload: gradio spaces/gallery/app.py
+"""
+
+import base64
+import html
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import gradio as gr
+
+from shared import CheckpointError
+from shared.page import launch
+
+HERE = Path(__file__).resolve().parent
+INTRODUCTION = """# Model gallery
+Small models from the first lesson of fast.ai, trained on public data, measured on data they had never seen,
+and running on this computer. Pick one and try it."""
+
+
+def space_folders() -> list[Path]:
+    """The folders of the other Spaces: inside this one when deployed, else beside it."""
+    inside = sorted(path.parent for path in HERE.glob("*/app.py"))
+    return inside or sorted(path.parent for path in HERE.parent.glob("*/app.py") if path.parent != HERE)
+
+
+def load_app(folder: Path) -> ModuleType:
+    """Run a Space's app.py under a name of its own."""
+    spec = importlib.util.spec_from_file_location(f"space_{folder.name}", folder / "app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
+    """Show a Space's own blocks as a page; its endpoints become /name, /name_explain, ..."""
+    before = set(gallery.fns)
+    with gallery.route(app.model.checkpoint.about.title, name):
+        gr.Navbar(main_page_name="All models")
+        app.demo.render()
+    for identifier in set(gallery.fns) - before:
+        event = gallery.fns[identifier]
+        if event.api_visibility != "private":
+            event.api_name = name if event.api_name == "predict" else f"{name}_{event.api_name}"
+
+
+def card(folder: Path, app: ModuleType) -> str:
+    """What the home page shows of a model: picture, purpose, measured figure, link."""
+    about = app.model.checkpoint.about
+    metrics = json.loads((app.model.folder / "metrics.json").read_text(encoding="utf-8"))
+    picture = base64.b64encode((folder / "picture.svg").read_bytes()).decode()
+    return (
+        f'<a class="card" href="{folder.name}"><img src="data:image/svg+xml;base64,{picture}" alt="">'
+        f"<h2>{html.escape(about.title)}</h2><p>{html.escape(about.summary)}</p>"
+        f"<p><strong>{html.escape(metrics['headline'])}</strong></p></a>"
+    )
+
+
+apps: dict[Path, ModuleType] = {}
+broken: list[str] = []
+for folder in space_folders():
+    try:
+        apps[folder] = load_app(folder)
+    except CheckpointError as error:  # one damaged model must not take the others down
+        broken.append(f"**{folder.name} cannot be shown.** {error}")
+
+with gr.Blocks(title="Model gallery", delete_cache=(3600, 3600)) as demo:
+    gr.Navbar(main_page_name="All models")
+    gr.Markdown(INTRODUCTION)
+    gr.HTML(f'<div class="cards">{"".join(card(folder, app) for folder, app in apps.items())}</div>')
+    for message in broken:
+        gr.Markdown(message)
+
+for folder, app in apps.items():
+    add_page(demo, folder.name, app)
+
+if __name__ == "__main__":
+    launch(demo)

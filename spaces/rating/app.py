@@ -1,0 +1,241 @@
+"""Movie ratings: be a new visitor, or ask for a user of the data set; similar movies, and a map of them.
+
+Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/app.py
+"""
+
+import difflib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from shared import BadInput, Rating, Visitor
+from shared.page import about_model, friendly, launch, signed_bars
+from shared.tables import answer_table, read_csv, write_csv
+
+model = Rating.from_pretrained(Path(__file__).parent / "model")
+contract = model.checkpoint
+TITLES = {movie.title: movie.movie_id for movie in model.movies.values()}
+KNOWN = sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:1500]  # what a drop-down offers
+CHOICES = [(movie.title, movie.movie_id) for movie in sorted(KNOWN, key=lambda movie: movie.title)]
+FIRST = KNOWN[0].movie_id
+
+INTRODUCTION = """# What would they think of this movie?
+Rate a few movies and get recommendations at once, or look at how the people of MovieLens rated. Any of
+{count:,} movies can be typed in; the lists offer the best known."""
+
+
+def movie_of(movie: int | float | str | None) -> Any:
+    """The id of a movie given as an id or as a title; the nearest titles are offered where it is neither."""
+    if not isinstance(movie, str) or movie.strip().isdigit():
+        return movie
+    if movie.strip() in TITLES:
+        return TITLES[movie.strip()]
+    near = difflib.get_close_matches(movie, TITLES, n=3, cutoff=0.4)
+    near += [title for title in TITLES if movie.strip().lower() in title.lower()][: 3 - len(near)]
+    hint = f" Did you mean {' or '.join(near)}?" if near else " Give the title as in the list, with its year."
+    raise BadInput(f"No movie is called {movie[:60]!r}.{hint}")
+
+
+def stars(value: float) -> str:
+    """A rating in words."""
+    return f"{value:.1f} ★"
+
+
+def table(scored: list[tuple[int, str, float]], column: str) -> pd.DataFrame:
+    """Movies and their scores, to be drawn."""
+    return pd.DataFrame({"movie": [title for _, title, _ in scored], column: [round(s, 2) for *_, s in scored]})
+
+
+def as_json(scored: list[tuple[int, str, float]], name: str) -> list[dict[str, Any]]:
+    """Movies and their scores, to be read by programs."""
+    return [{"movie_id": movie_id, "title": title, name: score} for movie_id, title, score in scored]
+
+
+@friendly
+def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
+    """Predict how many stars, 0.5 to 5, a user of MovieLens gives a movie.
+
+    Args:
+        user_id: 1 to 671.
+        movie_id: an id of MovieLens, or a title with its year.
+    """
+    movie_id = movie_of(movie_id)
+    rating = model.predict(user_id, movie_id).rating
+    actual = model.actual(int(user_id), int(movie_id))
+    words = f"## {stars(rating)}\nUser {user_id:g} on *{model.movies[int(movie_id)].title}*"
+    words += f": in truth {stars(actual)}." if actual is not None else "; the sample has no rating of theirs."
+    return {"rating": rating, "actual": actual, "title": model.movies[int(movie_id)].title}, words
+
+
+@friendly
+def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
+    """Say which parts a predicted rating is the sum of: base + contributions, in stars.
+
+    Args:
+        user_id: 1 to 671.
+        movie_id: an id of MovieLens, or a title with its year.
+    """
+    why = model.explain(user_id, movie_of(movie_id))
+    bars = signed_bars(f"An average movie gets {stars(why.base)}; to that come:", why.contributions, "{:+.2f}".format)
+    return {"rating": why.rating, "base": why.base, "contributions": why.contributions}, bars
+
+
+@friendly
+def recommend(
+    user_id: int | None, ratings: dict[str, float] | None, k: int = 10
+) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Recommend movies, with their predicted stars, to a user of MovieLens or to somebody new.
+
+    Args:
+        user_id: 1 to 671, or null for somebody new.
+        ratings: for somebody new, what they rated: {"movie id": stars from 0.5 to 5, ...}.
+        k: how many, 1 to 100.
+    """
+    if user_id is None and not isinstance(ratings, dict):
+        raise BadInput('Give a user_id, or ratings such as {"260": 5, "1": 3.5}.')
+    best = model.recommend(model.fold_in(ratings or {}) if user_id is None else user_id, k)
+    return as_json(best, "rating"), table(best, "stars")
+
+
+@friendly
+def similar(movie_id: int | str, k: int = 10) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Find the movies that the same people like.
+
+    Args:
+        movie_id: an id of MovieLens, or a title with its year.
+        k: how many, 1 to 100.
+    """
+    near = model.similar(movie_of(movie_id), k)
+    return as_json(near, "similarity"), table(near, "similarity")
+
+
+@friendly
+def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
+    """Answer a CSV of up to 100,000 pairs with the columns user_id and movie_id; other columns are kept.
+
+    Args:
+        file: the CSV. A row that cannot be answered gets a sentence in the column "error".
+    """
+    table = read_csv(file, ["user_id", "movie_id"])
+    rows = answer_table(
+        table,
+        lambda rows: model.predict_each([(row["user_id"], row["movie_id"]) for row in rows]),
+        lambda answer: {"predicted stars": round(answer.rating, 3)},
+        progress,
+    )
+    bad = sum(bool(row["error"]) for row in rows)
+    path = write_csv(Path(tempfile.mkdtemp()) / "predictions.csv", rows)
+    return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), str(path)
+
+
+@friendly
+def rate(ratings: dict[str, float], movie: int | str | None, given: float) -> dict[str, float]:
+    """Add a rating to what the visitor has rated, the newest first."""
+    movie_id = movie_of(movie)
+    model.fold_in({movie_id: given})  # refuses what cannot be rated
+    return {
+        str(int(movie_id)): given,
+        **{key: value for key, value in ratings.items() if key != str(movie_id)},
+    }
+
+
+@friendly
+def for_visitor(ratings: dict[str, float]) -> tuple[pd.DataFrame, list[dict[str, Any]], pd.DataFrame, str]:
+    """What the visitor's page draws after each rating: their list, recommendations, and why the first."""
+    visitor = model.fold_in(ratings)
+    mine = [(int(key), model.movies[int(key)].title, value) for key, value in ratings.items()]
+    best = model.recommend(visitor, 10)
+    return table(mine, "stars"), as_json(best, "rating"), table(best, "stars"), why_first(visitor, best)
+
+
+def why_first(visitor: Visitor, best: list[tuple[int, str, float]]) -> str:
+    """What moved the first recommendation, the largest parts first."""
+    movie_id, title, _ = best[0]
+    parts = model.explain(visitor, movie_id).contributions
+    largest = dict(sorted(parts.items(), key=lambda part: -abs(part[1]))[:8])
+    return signed_bars(f"What speaks for {title}, in stars:", largest, "{:+.2f}".format)
+
+
+def movie_map() -> pd.DataFrame:
+    """Where the best known movies lie, coloured by their first genre."""
+    return pd.DataFrame([{"x": m.x, "y": m.y, "movie": m.title, "genre": m.genres[0]} for m in KNOWN[:400]])
+
+
+def pick(label: str, value: int) -> gr.Dropdown:
+    """A list of the best known movies in which any title can be typed."""
+    return gr.Dropdown(CHOICES, value=value, label=label, allow_custom_value=True)
+
+
+with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
+    gr.Markdown(INTRODUCTION.format(count=len(model.movies)))
+    with gr.Tabs():
+        with gr.Tab("You"), gr.Row():
+            with gr.Column():
+                mine = pick("A movie you know", FIRST)
+                given = gr.Slider(contract.lowest, contract.highest, value=4, step=0.5, label="Your stars")
+                with gr.Row():
+                    add = gr.Button("Add my rating", variant="primary")
+                    clear = gr.Button("Start over")
+                my_ratings = gr.JSON({}, visible=False)
+                my_table = gr.Dataframe(headers=["movie", "stars"], label="You rated", interactive=False)
+            with gr.Column():
+                for_me = gr.Dataframe(headers=["movie", "stars"], label="You may like", interactive=False)
+                for_me_why = gr.HTML()
+        with gr.Tab("A user of MovieLens"), gr.Row():
+            with gr.Column():
+                user = gr.Number(contract.users[14], label=f"User ({min(contract.users)} to {max(contract.users)})")
+                movie = pick("Movie", FIRST)
+                answer = gr.Markdown()
+                bars = gr.HTML()
+            with gr.Column():
+                for_user = gr.Dataframe(headers=["movie", "stars"], label="They may like", interactive=False)
+        with gr.Tab("Similar movies"):
+            like = pick("Movies that the same people like as", FIRST)
+            near = gr.Dataframe(headers=["movie", "similarity"], interactive=False)
+        with gr.Tab("Map"):
+            gr.Markdown("The 400 best known movies; near each other are those that the same people like.")
+            gr.ScatterPlot(movie_map(), x="x", y="y", color="genre", tooltip=["movie", "genre"], height=520)
+        with gr.Tab("Many pairs"):
+            gr.Markdown("A CSV with the columns `user_id` and `movie_id`.")
+            file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
+            summary = gr.JSON(label="Rows answered")
+            first_rows = gr.Dataframe(label="The first 20", interactive=False)
+            result = gr.File(label="All predictions, as CSV")
+        with gr.Tab("As JSON"):
+            answer_json = gr.JSON(label="predict")
+            why_json = gr.JSON(label="explain")
+            recommended_json = gr.JSON(label="recommend")
+            similar_json = gr.JSON(label="similar")
+    about_model(model.folder, contract.about)
+
+    add.click(rate, [my_ratings, mine, given], my_ratings, api_visibility="private")
+    clear.click(dict, None, my_ratings, api_visibility="private")
+    gr.on(
+        [my_ratings.change, demo.load],
+        for_visitor,
+        my_ratings,
+        [my_table, recommended_json, for_me, for_me_why],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    live = {"trigger_mode": "always_last", "show_progress": "hidden"}
+    asked = [demo.load, user.change, movie.change]
+    gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
+    gr.on(asked, explain, [user, movie], [why_json, bars], api_name="explain", **live)
+    nobody, ten = gr.JSON(visible=False), gr.Number(10, visible=False)
+    gr.on(
+        [demo.load, user.change],
+        recommend,
+        [user, nobody, ten],
+        [recommended_json, for_user],
+        api_name="recommend",
+        **live,
+    )
+    gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
+    file.upload(batch, file, [summary, first_rows, result], api_name="batch")
+
+if __name__ == "__main__":
+    launch(demo)

@@ -1,0 +1,198 @@
+"""Salary above or below 50k: a form, the calibrated answer, and what it rests on.
+
+Run it: python spaces/salary/app.py, or with hot reload: gradio spaces/salary/app.py
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from shared import Salary
+from shared.page import about_model, friendly, launch, percent, points, signed_bars
+from shared.tables import answer_table, read_csv, write_csv
+
+model = Salary.from_pretrained(Path(__file__).parent / "model")
+contract = model.checkpoint
+LOW, HIGH = contract.labels
+
+INTRODUCTION = f"""# Would this person have earned {HIGH[2:]} a year?
+Describe somebody as the census of 1994 would have, and a small neural network estimates how likely an
+income of $50,000 or more was. A look at a data set of thirty years ago: no advice, and no judgement on anyone."""
+
+
+def person(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The row of the data set that a function's arguments describe."""
+    return {column: arguments[column.replace("-", "_")] for column in contract.columns}
+
+
+# The signatures are what API users and MCP clients see: the columns of the data set, in its order.
+# fmt: off
+@friendly
+def predict(
+    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
+    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
+    hours_per_week: float, native_country: str,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Estimate how likely somebody earned 50k or more in 1994. "?" or null is an unknown value.
+
+    Args:
+        age: in years.
+        workclass: kind of employer.
+        fnlwgt: the census' sampling weight; not used by the model.
+        education: highest level reached.
+        education_num: the same as a number from 1 to 16; not used by the model.
+        marital_status: marital status.
+        occupation: kind of work.
+        relationship: role in the household.
+        race: as the census of 1994 put it.
+        sex: as the census of 1994 put it.
+        capital_gain: dollars in the year.
+        capital_loss: dollars in the year.
+        hours_per_week: hours of work in a usual week.
+        native_country: country of birth.
+    """
+    prediction = model.predict(person(locals()))
+    return {"label": prediction.label, "probabilities": prediction.probabilities}, prediction.probabilities
+
+
+@friendly
+def explain(
+    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
+    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
+    hours_per_week: float, native_country: str,
+) -> tuple[dict[str, Any], str]:
+    """Say how much each part of a person moved the probability of 50k or more, against 200 others.
+
+    The Shapley values add up: base + the sum of contributions = probability. Arguments as in predict.
+    """
+    row = person(locals())
+    why = model.explain(row)
+    largest_first = sorted(why.contributions.items(), key=lambda item: -abs(item[1]))
+    bars = signed_bars(
+        f"People average {percent(why.base)}; this person is at {percent(why.probability)}. In between, in points:",
+        {f"{name.replace('-', ' ')}: {row[name]}": value for name, value in largest_first},
+        points,
+    )
+    return {"probability": why.probability, "base": why.base, "contributions": why.contributions}, bars
+
+
+@friendly
+def what_if(
+    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
+    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
+    hours_per_week: float, native_country: str, column: str,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Vary one number of a person, all else as it is, and follow the probability of 50k or more.
+
+    Arguments as in predict, and:
+
+    Args:
+        column: the number to vary: age, capital-gain, capital-loss or hours-per-week.
+    """
+    curve = model.what_if(person(locals()), column)
+    values, probabilities = zip(*curve, strict=True)
+    drawn = pd.DataFrame({"value": values, "chance of 50k or more": probabilities})
+    return {"column": column, "values": values, "probabilities": probabilities}, drawn
+# fmt: on
+
+
+@friendly
+def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
+    """Answer a CSV of up to 100,000 people with the columns of the data set; other columns are kept.
+
+    Args:
+        file: the CSV. A row that cannot be answered gets a sentence in the column "error".
+    """
+    table = read_csv(file, contract.columns)
+    rows = answer_table(
+        table,
+        model.predict_each,
+        lambda answer: {
+            "prediction": answer.label,
+            f"probability {HIGH}": round(answer.probabilities[HIGH], 4),
+        },
+        progress,
+    )
+    bad = sum(bool(row["error"]) for row in rows)
+    path = write_csv(Path(tempfile.mkdtemp()) / "predictions.csv", rows)
+    return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), str(path)
+
+
+def category(column: str, label: str) -> gr.Dropdown:
+    """A drop-down of the values the model knows."""
+    choices = [("unknown" if value == "?" else value, value) for value in contract.categories[column]]
+    return gr.Dropdown(choices, value=contract.typical[column], label=label)
+
+
+def number(column: str, label: str) -> gr.Number:
+    """A number; its range is checked by the model, whose sentence says what is accepted."""
+    span = contract.numbers[column]
+    return gr.Number(contract.typical[column], label=f"{label} ({span.minimum:g} to {span.maximum:,.0f})")
+
+
+with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
+    gr.Markdown(INTRODUCTION)
+    answer = gr.Label(label="Income in dollars of 1994", elem_classes="answer")
+    with gr.Row():
+        with gr.Column():
+            with gr.Row():
+                age = number("age", "Age")
+                hours = number("hours-per-week", "Hours a week")
+            with gr.Row():
+                education = category("education", "Education")
+                occupation = category("occupation", "Occupation")
+            with gr.Row():
+                marital_status = category("marital-status", "Marital status")
+                relationship = category("relationship", "Role in the household")
+            with gr.Row():
+                workclass = category("workclass", "Employer")
+                native_country = category("native-country", "Born in")
+            with gr.Row():
+                race = category("race", "Race, as the census put it")
+                sex = category("sex", "Sex, as the census put it")
+            with gr.Row():
+                capital_gain = number("capital-gain", "Capital gain, $")
+                capital_loss = number("capital-loss", "Capital loss, $")
+            with gr.Accordion("Columns that change nothing here", open=False):
+                with gr.Row():
+                    fnlwgt = number("fnlwgt", "Sampling weight")
+                    education_num = number("education-num", "Education as a number")
+                gr.Markdown("They are part of the data set; the model reads the education chosen above instead.")
+        with gr.Column(), gr.Tabs():
+            with gr.Tab("Why?"):
+                bars = gr.HTML()
+            with gr.Tab("What if?"):
+                column = gr.Dropdown(
+                    [name for name in contract.numbers if name not in contract.ignored],
+                    value="age",
+                    label="Vary",
+                )
+                curve = gr.LinePlot(x="value", y="chance of 50k or more", y_lim=[0, 1], height=260)
+            with gr.Tab("Many people"):
+                gr.Markdown(f"A CSV with the columns {', '.join(f'`{name}`' for name in contract.columns)}.")
+                file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
+                summary = gr.JSON(label="Rows answered")
+                first_rows = gr.Dataframe(label="The first 20")
+                result = gr.File(label="All predictions, as CSV")
+            with gr.Tab("As JSON"):
+                answer_json = gr.JSON(label="predict", open=True)
+                why_json = gr.JSON(label="explain", open=True)
+                curve_json = gr.JSON(label="what_if", open=False)
+    about_model(model.folder, contract.about)
+
+    # fmt: off
+    form = [age, workclass, fnlwgt, education, education_num, marital_status, occupation, relationship, race,
+            sex, capital_gain, capital_loss, hours, native_country]
+    # fmt: on
+    live = {"trigger_mode": "always_last", "show_progress": "hidden"}
+    changed = [demo.load, *(control.change for control in form)]
+    gr.on(changed, predict, form, [answer_json, answer], api_name="predict", **live)
+    gr.on(changed, explain, form, [why_json, bars], api_name="explain", **live)
+    gr.on([*changed, column.change], what_if, [*form, column], [curve_json, curve], api_name="what_if", **live)
+    file.upload(batch, file, [summary, first_rows, result], api_name="batch")
+
+if __name__ == "__main__":
+    launch(demo)

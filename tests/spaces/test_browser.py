@@ -1,0 +1,74 @@
+"""A visitor with a real browser: one prediction on each page, at desktop and phone width."""
+
+import re
+
+import pytest
+
+from tests.conftest import BROWSER
+
+pytestmark = pytest.mark.browser
+
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def page(browser, request):
+    width, height = request.param
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(30_000)
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    page.close()
+    assert not problems
+    assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
+
+
+def test_home_leads_to_every_model(page, gallery_url):
+    page.goto(gallery_url)
+    cards = page.locator(".cards .card")
+    cards.first.wait_for()
+    assert cards.count() >= 2
+    page.locator('.card[href="salary"]').click()
+    page.get_by_role("heading", name=re.compile("earned 50k")).wait_for()
+
+
+def test_salary_answers_a_changed_form(page, gallery_url):
+    page.goto(f"{gallery_url}/salary")
+    page.locator(".bars").first.wait_for()
+    before = page.locator(".answer").inner_text()
+    page.get_by_label(re.compile("^Age")).fill("19")
+    page.wait_for_function("before => document.querySelector('.answer').innerText !== before", arg=before)
+    assert "<50k" in page.locator(".answer").inner_text()
+
+
+def test_salary_shows_the_sentence_of_a_bad_value(page, gallery_url):
+    page.goto(f"{gallery_url}/salary")
+    page.locator(".bars").first.wait_for()
+    page.get_by_label(re.compile("^Age")).fill("3")
+    page.get_by_text("age must be a number from 17 to 90").first.wait_for()
+
+
+def test_rating_recommends_to_a_visitor(page, gallery_url):
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_role("button", name="Add my rating").click()
+    page.get_by_text("What speaks for").wait_for()
+    assert page.locator(".bars-bar").count() >= 2

@@ -1,0 +1,174 @@
+"""The gallery as API users see it: names, order, first outputs, and one sentence for what is wrong."""
+
+import csv
+import json
+import urllib.request
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from tests.conftest import load_app
+
+
+@pytest.fixture(scope="session")
+def client(gallery_url):
+    return Client(gallery_url, verbose=False)
+
+
+@pytest.fixture
+def arguments(person):
+    return [person[column] for column in person]
+
+
+def test_public_endpoints(client):
+    names = set(client.view_api(return_format="dict")["named_endpoints"])
+    assert names == {
+        "/salary", "/salary_explain", "/salary_what_if", "/salary_batch",
+        "/rating", "/rating_explain", "/rating_recommend", "/rating_similar", "/rating_batch",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoints"),
+    [
+        ("salary", {"/predict", "/explain", "/what_if", "/batch"}),
+        ("rating", {"/predict", "/explain", "/recommend", "/similar", "/batch"}),
+    ],
+)
+def test_endpoints_of_a_space_alone(name, endpoints):
+    assert set(load_app(name).demo.get_api_info()["named_endpoints"]) == endpoints
+
+
+def test_arguments_are_the_columns_in_order(client, person):
+    endpoint = client.view_api(return_format="dict")["named_endpoints"]["/salary"]
+    assert [item["parameter_name"] for item in endpoint["parameters"]] == [
+        column.replace("-", "_") for column in person
+    ]
+
+
+def test_salary(client, arguments, salary, person):
+    answer = client.predict(*arguments, api_name="/salary")[0]
+    expected = salary.predict(person)
+    assert answer["label"] == expected.label
+    assert answer["probabilities"] == pytest.approx(expected.probabilities)
+
+
+def test_salary_explain_and_what_if(client, arguments):
+    why = client.predict(*arguments, api_name="/salary_explain")[0]
+    assert why["base"] + sum(why["contributions"].values()) == pytest.approx(why["probability"], abs=1e-6)
+    curve = client.predict(*arguments, "age", api_name="/salary_what_if")[0]
+    assert curve["values"][0] == 17
+    assert len(curve["probabilities"]) == len(curve["values"])
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "message"),
+    [
+        (0, -3, "age must be a number from 17 to 90"),
+        (0, "forty", "age must be a number"),
+        (1, "Astronaut", "not in the list of choices"),
+    ],
+)
+def test_salary_says_what_is_wrong(client, arguments, position, value, message):
+    arguments[position] = value
+    with pytest.raises(AppError, match=message):
+        client.predict(*arguments, api_name="/salary")
+
+
+def test_salary_takes_null_as_missing(client, arguments):
+    arguments[0] = None
+    assert client.predict(*arguments, api_name="/salary")[0]["label"] in ("<50k", ">=50k")
+
+
+def test_salary_over_plain_http(gallery_url, arguments, salary, person):
+    request = urllib.request.Request(
+        f"{gallery_url}/gradio_api/call/salary",
+        json.dumps({"data": arguments}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as reply:
+        event = json.load(reply)["event_id"]
+    with urllib.request.urlopen(f"{gallery_url}/gradio_api/call/salary/{event}") as stream:
+        lines = stream.read().decode().splitlines()
+    assert lines[0] == "event: complete"
+    assert json.loads(lines[1].removeprefix("data: "))[0]["label"] == salary.predict(person).label
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1"])
+def test_salary_batch(client, person, tmp_path, encoding):
+    path = tmp_path / "people.csv"
+    rows = [{"who": "=José", **person}, {"who": "b", **person, "age": -3}]
+    with path.open("w", newline="", encoding=encoding) as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    summary, _, result = client.predict(handle_file(path), api_name="/salary_batch")
+    assert summary == {"rows": 2, "answered": 1, "errors": 1}
+    with open(result, newline="", encoding="utf-8") as file:
+        answers = list(csv.DictReader(file))
+    assert answers[0]["who"] == "'=José"
+    assert answers[0]["prediction"] in ("<50k", ">=50k")
+    assert answers[1]["error"].startswith("Line 3: age must be")
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"age,sex\n3,x\n", "lacks the columns")])
+def test_batch_says_what_is_wrong(client, tmp_path, content, message):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(AppError, match=message):
+        client.predict(handle_file(path), api_name="/salary_batch")
+
+
+def test_rating(client, rating):
+    answer = client.predict(15, 1, api_name="/rating")[0]
+    assert answer["rating"] == pytest.approx(rating.predict(15, 1).rating)
+    assert answer["actual"] == 2.0
+    assert answer["title"] == "Toy Story (1995)"
+    assert client.predict(15, "Toy Story (1995)", api_name="/rating")[0] == answer
+
+
+@pytest.mark.parametrize(
+    ("user", "movie", "message"),
+    [
+        (0, 1, "There is no user '0'; users are 1 to 671"),
+        (15, 99_999_999, "There is no movie '99999999'"),
+        (15, "Toy Storry (1995)", r"Did you mean Toy Story \(1995\)"),
+        (None, 1, "There is no user 'None'"),
+    ],
+)
+def test_rating_says_what_is_wrong(client, user, movie, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(user, movie, api_name="/rating")
+
+
+def test_rating_explain_recommend_similar(client):
+    why = client.predict(15, 1, api_name="/rating_explain")[0]
+    assert why["base"] + sum(why["contributions"].values()) == pytest.approx(why["rating"], abs=1e-4)
+    for_user = client.predict(15, None, 5, api_name="/rating_recommend")[0]
+    for_visitor = client.predict(None, {"260": 5, "1210": 4.5}, 5, api_name="/rating_recommend")[0]
+    assert len(for_user) == len(for_visitor) == 5
+    assert for_user != for_visitor
+    near = client.predict(260, 3, api_name="/rating_similar")[0]
+    assert "Star Wars" in near[0]["title"]
+
+
+@pytest.mark.parametrize("ratings", [{"260": 0}, {"260": 6}, {"260": "many"}])
+def test_stars_outside_the_scale(client, ratings):
+    with pytest.raises(AppError, match=r"A rating must be 0\.5 to 5 stars"):
+        client.predict(None, ratings, 5, api_name="/rating_recommend")
+
+
+def test_rating_batch(client, tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("user_id,movie_id\n15,1\n0,1\n15,abc\n")
+    summary, _, result = client.predict(handle_file(path), api_name="/rating_batch")
+    assert summary == {"rows": 3, "answered": 1, "errors": 2}
+    with open(result, newline="", encoding="utf-8") as file:
+        errors = [row["error"] for row in csv.DictReader(file)]
+    assert errors[1].startswith("Line 3: There is no user")
+
+
+def test_unknown_page_is_404(gallery_url):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{gallery_url}/nothing")

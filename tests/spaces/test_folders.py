@@ -1,0 +1,80 @@
+"""Every Space's folder can be deployed as it is: pins agree, the header is complete, files are in budget."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+SPACES = sorted(path.parent.name for path in (ROOT / "spaces").glob("*/app.py"))
+MODELS = [name for name in SPACES if name != "gallery"]
+BUDGET_MB = {"cat_dog": 3, "segmentation": 3, "sentiment": 19, "salary": 2.5, "rating": 2.5}
+
+
+def header(name: str) -> dict:
+    text = (ROOT / "spaces" / name / "README.md").read_text()
+    return yaml.safe_load(text.split("---")[1])
+
+
+def requirements(name: str) -> dict[str, str]:
+    lines = (ROOT / "spaces" / name / "requirements.txt").read_text().split()
+    return dict(line.split("==") for line in lines)
+
+
+def test_there_are_spaces():
+    assert {"gallery", "rating", "salary"} <= set(SPACES)
+    assert not (ROOT / "spaces/__init__.py").exists()  # would hide the package `spaces` of ZeroGPU
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_header_is_complete(name):
+    fields = header(name)
+    assert fields["sdk"] == "gradio"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", fields["sdk_version"])
+    assert fields["python_version"] == "3.12"
+    assert fields["app_file"] == "app.py"
+    assert fields["license"] == "apache-2.0"
+    assert len(fields["short_description"]) <= 60
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {fields["colorFrom"], fields["colorTo"]} <= colours
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_gradio_is_pinned_to_the_sdk_version(name):
+    assert requirements(name)["gradio"] == header(name)["sdk_version"]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_requirements_are_pinned_light_and_the_same_everywhere(name):
+    own, all_of_them = requirements(name), requirements("gallery")
+    assert not {"torch", "fastai", "transformers", "torchvision"} & set(own)
+    assert all(all_of_them[package] == version for package, version in own.items())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_what_is_installed_is_what_is_pinned(name):
+    from importlib.metadata import version
+
+    assert {package: version(package) for package in requirements(name)} == requirements(name)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model_is_within_its_budget_and_has_its_papers(name):
+    folder = ROOT / "spaces" / name / "model"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size <= BUDGET_MB[name] * 1e6
+    for file in ("onnx/model.onnx", "gallery.json", "metrics.json", "NOTICE.md", "README.md"):
+        assert (folder / file).stat().st_size > 0
+    assert (ROOT / "spaces" / name / "picture.svg").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_app_is_short_enough_to_read(name):
+    assert len((ROOT / "spaces" / name / "app.py").read_text().splitlines()) <= 300
+
+
+def test_torch_and_torchvision_are_pinned_together():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["training"]
+    assert {"torch==2.13.0", "torchvision==0.28.0"} <= set(extras)

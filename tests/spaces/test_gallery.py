@@ -1,0 +1,31 @@
+"""The gallery takes in whatever Space lies beside it or inside it."""
+
+import shutil
+
+from tests.conftest import ROOT, load_app
+
+
+def test_a_staged_gallery_finds_the_spaces_inside_it(tmp_path):
+    staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
+    shutil.copytree(ROOT / "spaces/salary", staged / "salary")
+    shutil.copytree(ROOT / "spaces/salary", staged / "another")
+    names = set(load_app(staged).demo.get_api_info()["named_endpoints"])
+    assert names == {
+        f"/{name}{event}" for name in ("salary", "another") for event in ("", "_explain", "_what_if", "_batch")
+    }
+
+
+def test_one_damaged_model_does_not_take_the_others_down(tmp_path):
+    staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
+    shutil.copytree(ROOT / "spaces/salary", staged / "salary")
+    shutil.copytree(ROOT / "spaces/salary", staged / "broken")
+    (staged / "broken/model/gallery.json").write_text("{}")
+    app = load_app(staged)
+    assert {folder.name for folder in app.apps} == {"salary"}
+    assert "broken cannot be shown" in str(app.demo.get_config_file())
+
+
+def test_home_page_has_a_card_for_every_model():
+    config = str(load_app("gallery").demo.get_config_file())
+    for name in ("salary", "rating"):
+        assert f'href="{name}"' in config
