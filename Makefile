@@ -28,6 +28,14 @@ check: .venv/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# DATA names a folder with adult/ and movielens/ in it; without it the data is downloaded.
+train: .venv/.all
+	$(BIN)/python -m training.salary $(if $(DATA),--data $(DATA)/adult) --embed
+	$(BIN)/python -m training.rating $(if $(DATA),--data $(DATA)/movielens) --embed
+
+bench: .venv/.all
+	$(BIN)/python -m benchmarks.serving
+
 fix: .venv/.check
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -3,14 +3,19 @@
 import functools
 import html
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
+import pandas as pd
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
 
 from shared.checkpoint import About
 from shared.errors import BadInput
+from shared.tables import answer_table, read_csv, write_csv
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,7 +27,9 @@ THEME = gr.themes.Default(
     text_size="lg",
 )
 CSS = """
-.answer { position: sticky; top: 0; z-index: 5; }
+.gradio-container { overflow: clip !important; }  /* "hidden" would keep .answer from sticking */
+.answer { position: sticky !important; top: 0; z-index: 50 !important;
+  background: var(--background-fill-primary) !important; }
 .bars { display: grid; grid-template-columns: minmax(7rem, 2fr) 3fr 4.5rem; gap: .35rem .75rem; align-items: center;
   margin-top: .75rem; }
 .bars-label { overflow-wrap: anywhere; text-align: right; }
@@ -66,6 +73,25 @@ def launch(demo: gr.Blocks) -> None:
         footer_links=["api", "gradio", "settings"],
         run_history=False,
     )
+
+
+def answer_csv(
+    file: str,
+    required: Sequence[str],
+    answer: Callable[[list[dict[str, str]]], Sequence[Any]],
+    cells: Callable[[Any], Mapping[str, object]],
+    progress: gr.Progress,
+) -> tuple[dict[str, int], pd.DataFrame, str]:
+    """Answer an uploaded CSV row by row: a summary, the first 20 rows, and a CSV to download.
+
+    The arguments are those of shared.tables.read_csv and answer_table.
+    """
+    rows = answer_table(read_csv(file, required), answer, cells, progress)
+    bad = sum(bool(row["error"]) for row in rows)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_csv(Path(folder) / "predictions.csv", rows)
+        kept = save_file_to_cache(path, get_upload_folder())  # where delete_cache= will find it
+    return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), kept
 
 
 def about_model(folder: Path, about: About) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors here are too small for more
 os.environ["HF_TOKEN"] = ""  # no test may use somebody's real token
 
 ROOT = Path(__file__).resolve().parent.parent

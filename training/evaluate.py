@@ -83,11 +83,11 @@ def two_classes(positive: ArrayLike) -> NDArray[np.float64]:
     return np.stack([1 - positive, positive], axis=1)
 
 
-def log_loss(positive: ArrayLike, outcomes: ArrayLike) -> float:
-    """Mean negative log likelihood in nats of binary outcomes."""
+def log_losses(positive: ArrayLike, outcomes: ArrayLike) -> NDArray[np.float64]:
+    """Negative log likelihood in nats of each binary outcome; their mean is the log loss."""
     positive = np.clip(np.asarray(positive, dtype=np.float64), 1e-12, 1 - 1e-12)
     outcomes = np.asarray(outcomes, dtype=np.float64)
-    return float(-(outcomes * np.log(positive) + (1 - outcomes) * np.log1p(-positive)).mean())
+    return -(outcomes * np.log(positive) + (1 - outcomes) * np.log1p(-positive))
 
 
 def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:

@@ -207,6 +207,9 @@ def made_up_people(count: int, seed: int) -> pd.DataFrame:
 
 def contract(train: pd.DataFrame) -> dict[str, Any]:
     """What serving must know of the columns, from the training rows alone."""
+    years = train.groupby("education")["education-num"].mean()
+    order = {name: sorted(set(train[name]) - {MISSING}) for name in CATEGORIES}
+    order["education"].sort(key=lambda level: years[level])
     typical: dict[str, str | float] = {name: str(train[name].mode()[0]) for name in CATEGORIES}
     typical |= {name: float(train[name].median()) for name in NUMBERS}
     return {
@@ -215,7 +218,7 @@ def contract(train: pd.DataFrame) -> dict[str, Any]:
         "about": ABOUT,
         "labels": LABELS,
         "columns": tuple(COLUMNS),
-        "categories": {name: (MISSING, *sorted(set(train[name]) - {MISSING})) for name in CATEGORIES},
+        "categories": {name: (MISSING, *order[name]) for name in CATEGORIES},
         "numbers": {
             name: NumberColumn(minimum=train[name].min(), maximum=train[name].max(), median=train[name].median())
             for name in NUMBERS
@@ -452,6 +455,7 @@ def measure(
     p = calibrate(logits)
     right = (p >= 0.5) == y
     alone = np.stack([(calibrate(logits_of(Ensemble([net]), spec, test)) >= 0.5) == y for net in nets])
+    losses = evaluate.log_losses(p, y)
     cv = (calibrate(held_out) >= 0.5) == outcomes(train)
 
     def ece(positive: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
@@ -462,7 +466,15 @@ def measure(
 
     figures = [
         evaluate.figure("accuracy", right.mean(), evaluate.wilson_interval(right.sum(), count), data, split, count),
-        evaluate.figure("log_loss", evaluate.log_loss(p, y), None, data, split, count, label="log loss (nats)"),
+        evaluate.figure(
+            "log_loss",
+            losses.mean(),
+            evaluate.mean_interval(losses),
+            data,
+            split,
+            count,
+            label="log loss (nats)",
+        ),
         evaluate.figure("ece", *ece(p), data, split, count, label="expected calibration error"),
         evaluate.figure(
             "ece_before",

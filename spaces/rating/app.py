@@ -4,7 +4,6 @@ Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/ap
 """
 
 import difflib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import gradio as gr
 import pandas as pd
 
 from shared import BadInput, Rating, Visitor
-from shared.page import about_model, friendly, launch, signed_bars
-from shared.tables import answer_table, read_csv, write_csv
+from shared.page import about_model, answer_csv, friendly, launch, signed_bars
 
 model = Rating.from_pretrained(Path(__file__).parent / "model")
 contract = model.checkpoint
@@ -119,16 +117,13 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     Args:
         file: the CSV. A row that cannot be answered gets a sentence in the column "error".
     """
-    table = read_csv(file, ["user_id", "movie_id"])
-    rows = answer_table(
-        table,
+    return answer_csv(
+        file,
+        ["user_id", "movie_id"],
         lambda rows: model.predict_each([(row["user_id"], row["movie_id"]) for row in rows]),
         lambda answer: {"predicted stars": round(answer.rating, 3)},
         progress,
     )
-    bad = sum(bool(row["error"]) for row in rows)
-    path = write_csv(Path(tempfile.mkdtemp()) / "predictions.csv", rows)
-    return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), str(path)
 
 
 @friendly

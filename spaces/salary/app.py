@@ -3,7 +3,6 @@
 Run it: python spaces/salary/app.py, or with hot reload: gradio spaces/salary/app.py
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import gradio as gr
 import pandas as pd
 
 from shared import Salary
-from shared.page import about_model, friendly, launch, percent, points, signed_bars
-from shared.tables import answer_table, read_csv, write_csv
+from shared.page import about_model, answer_csv, friendly, launch, percent, points, signed_bars
 
 model = Salary.from_pretrained(Path(__file__).parent / "model")
 contract = model.checkpoint
@@ -106,31 +104,26 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     Args:
         file: the CSV. A row that cannot be answered gets a sentence in the column "error".
     """
-    table = read_csv(file, contract.columns)
-    rows = answer_table(
-        table,
+    return answer_csv(
+        file,
+        contract.columns,
         model.predict_each,
-        lambda answer: {
-            "prediction": answer.label,
-            f"probability {HIGH}": round(answer.probabilities[HIGH], 4),
-        },
+        lambda answer: {"prediction": answer.label, f"probability {HIGH}": round(answer.probabilities[HIGH], 4)},
         progress,
     )
-    bad = sum(bool(row["error"]) for row in rows)
-    path = write_csv(Path(tempfile.mkdtemp()) / "predictions.csv", rows)
-    return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), str(path)
 
 
 def category(column: str, label: str) -> gr.Dropdown:
     """A drop-down of the values the model knows."""
     choices = [("unknown" if value == "?" else value, value) for value in contract.categories[column]]
-    return gr.Dropdown(choices, value=contract.typical[column], label=label)
+    return gr.Dropdown(choices, value=contract.typical[column], label=label, min_width=220)
 
 
 def number(column: str, label: str) -> gr.Number:
     """A number; its range is checked by the model, whose sentence says what is accepted."""
     span = contract.numbers[column]
-    return gr.Number(contract.typical[column], label=f"{label} ({span.minimum:g} to {span.maximum:,.0f})")
+    label = f"{label} ({span.minimum:g} to {span.maximum:,.0f})"
+    return gr.Number(contract.typical[column], label=label, min_width=220)
 
 
 with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:

@@ -43,5 +43,5 @@ def test_intervals_cover_the_mean():
 
 
 def test_log_loss():
-    assert evaluate.log_loss([0.5, 0.5], [0, 1]) == pytest.approx(np.log(2))
-    assert evaluate.log_loss([1.0, 0.0], [1, 0]) == pytest.approx(0, abs=1e-9)
+    assert evaluate.log_losses([0.5, 0.2], [0, 1]) == pytest.approx([np.log(2), np.log(5)])
+    assert evaluate.log_losses([1.0, 0.0], [1, 0]) == pytest.approx([0, 0], abs=1e-9)
