@@ -5,6 +5,7 @@ serving must know about a model besides its weights, and the SHA-256 of every fi
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,10 +15,11 @@ from shared.errors import CheckpointError
 
 CONTRACT = "gallery.json"
 MODEL = "onnx/model.onnx"
+METRICS = "metrics.json"
 
 
 class Contract(BaseModel):
-    """Base of everything in gallery.json: unknown fields are refused, values cannot be changed."""
+    """Base of everything in gallery.json: unknown fields are refused, fields cannot be assigned."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,8 +73,12 @@ class Checkpoint(Contract):
     files: dict[str, FileEntry]
 
     @classmethod
-    def read(cls, folder: str | Path) -> Self:
+    def read(cls, folder: str | Path, needed: Sequence[str] = (MODEL, METRICS)) -> Self:
         """Read and check a checkpoint folder.
+
+        Args:
+            folder: the checkpoint folder.
+            needed: files that must be there and listed with their hashes.
 
         Raises:
             CheckpointError: the folder or gallery.json is missing, a field is wrong (its name is in the
@@ -92,10 +98,13 @@ class Checkpoint(Contract):
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise CheckpointError(f"{path}: field {field!r}: {first['msg']}; export the model again.") from error
-        checkpoint._check_files(folder)
+        checkpoint._check_files(folder, needed)
         return checkpoint
 
-    def _check_files(self, folder: Path) -> None:
+    def _check_files(self, folder: Path, needed: Sequence[str]) -> None:
+        for name in needed:
+            if name not in self.files or self.files[name].optional:
+                raise CheckpointError(f"{folder / CONTRACT}: field 'files': {name} is not listed; export it again.")
         for name, entry in self.files.items():
             path = folder / name
             if Path(name).is_absolute() or ".." in Path(name).parts:

@@ -1,8 +1,18 @@
-"""The two things that can go wrong, as two exceptions whose text is made to be shown to a person."""
+"""What can go wrong, as two exceptions whose text is made to be shown to a person."""
 
 
 class BadInput(ValueError):
     """What was given cannot be answered; one sentence says what was wrong and what is accepted."""
+
+
+def quoted(value: object) -> str:
+    """What somebody gave, in quotation marks: short, on one line, and without the marks of HTML."""
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to write integers of thousands of digits
+        text = "a number of thousands of digits"
+    text = " ".join(text.split()).translate(str.maketrans("<>", "‹›"))
+    return f"'{text if len(text) <= 40 else text[:37] + '...'}'"
 
 
 class CheckpointError(RuntimeError):

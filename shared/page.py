@@ -2,7 +2,6 @@
 
 import functools
 import html
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ import pandas as pd
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 
-from shared.checkpoint import About
 from shared.errors import BadInput
+from shared.predictor import Predictor
 from shared.tables import answer_table, read_csv, write_csv
 
 P = ParamSpec("P")
@@ -86,17 +85,18 @@ def answer_csv(
 
     The arguments are those of shared.tables.read_csv and answer_table.
     """
-    rows = answer_table(read_csv(file, required), answer, cells, progress)
+    table = read_csv(file, required)
+    rows = answer_table(table, answer, cells, progress)
     bad = sum(bool(row["error"]) for row in rows)
     with tempfile.TemporaryDirectory() as folder:
-        path = write_csv(Path(folder) / "predictions.csv", rows)
+        path = write_csv(Path(folder) / "predictions.csv", rows, table.delimiter)
         kept = save_file_to_cache(path, get_upload_folder())  # where delete_cache= will find it
     return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), kept
 
 
-def about_model(folder: Path, about: About) -> None:
+def about_model(model: Predictor[Any, Any, Any]) -> None:
     """Add the fold-out that every page ends with: measured figures, limits, data and licence."""
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    about, metrics = model.checkpoint.about, model.metrics
     rows = [
         f"| {item.get('label', item['name'])} | {item['value']:.4f} | {_interval(item)} | "
         f"{item['data']}, {item['split']} ({item['count']:,}) |"

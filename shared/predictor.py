@@ -1,10 +1,11 @@
 """What all models have in common when they serve: load a folder, answer one, answer many."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from shared.checkpoint import MODEL, Checkpoint
+from shared.checkpoint import METRICS, MODEL, Checkpoint
 from shared.errors import BadInput
 from shared.runtime import Session
 
@@ -17,14 +18,17 @@ class Predictor(Generic[Spec, Item, Prediction]):
     """A model loaded from a checkpoint folder.
 
     `checkpoint` is the checked content of gallery.json, `session` the model in ONNX Runtime, `folder` where
-    both came from. A predictor never changes after it is loaded, so threads may share it.
+    both came from, `metrics` what metrics.json says was measured. A predictor never changes after it is
+    loaded, so threads may share it.
     """
 
     spec: ClassVar[type[Checkpoint]]
+    needed: ClassVar[tuple[str, ...]] = (MODEL, METRICS)
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.checkpoint: Spec = self.spec.read(self.folder)  # type: ignore[assignment]
+        self.checkpoint: Spec = self.spec.read(self.folder, self.needed)  # type: ignore[assignment]
+        self.metrics: dict[str, Any] = json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
         self.session = Session(self.folder / MODEL)
 
     @classmethod

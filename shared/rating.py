@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from shared.checkpoint import Checkpoint
-from shared.errors import BadInput
+from shared.checkpoint import METRICS, MODEL, Checkpoint
+from shared.errors import BadInput, CheckpointError, quoted
 from shared.predictor import Predictor
 
 Vector = NDArray[np.float64]
@@ -46,7 +46,7 @@ class RatingPrediction:
 
 @dataclass(frozen=True)
 class RatingExplanation:
-    """Why: base + sum(contributions.values()) is the rating, before it is kept within the scale.
+    """Why: base + sum(contributions.values()) is the rating, before it is cut to the scale.
 
     For a user of the data set the parts are the movie, the person's generosity and their taste; for a
     visitor they are the movie and each rating they gave.
@@ -85,6 +85,7 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
     """
 
     spec = RatingCheckpoint
+    needed = (MODEL, METRICS, "movies.csv", "ratings.csv")
 
     def __init__(self, folder: Any) -> None:
         super().__init__(folder)
@@ -109,6 +110,9 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         )
         tables = [table.astype(np.float64) for table in tables]
         self._means, self._factors, self._variances, self._noise, self._users = tables
+        shapes = (len(self._means), len(self._factors), len(self._noise), len(self._variances), len(self._users))
+        if shapes != (len(self.movies),) * 4 + (len(self.checkpoint.users),):
+            raise CheckpointError(f"{self.folder}: the model, movies.csv and 'users' do not belong together.")
         with (self.folder / "ratings.csv").open(encoding="utf-8", newline="") as file:
             self._actual = {
                 (int(row["user_id"]), int(row["movie_id"])): float(row["rating"]) for row in csv.DictReader(file)
@@ -145,9 +149,13 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         found = iter(ratings)
         return [RatingPrediction(self._kept(next(found))) if answer is None else answer for answer in answers]
 
-    def actual(self, user_id: int, movie_id: int) -> float | None:
-        """What the user really gave, where the folder's sample of ratings has it."""
-        return self._actual.get((user_id, movie_id))
+    def actual(self, user_id: Any, movie_id: Any) -> float | None:
+        """What the user really gave, where the folder's sample of ratings has it; the model was trained on it.
+
+        Raises:
+            BadInput: the user or the movie is unknown.
+        """
+        return self._actual.get((self.checkpoint.users[self._user(user_id)], self._movie_id(movie_id)))
 
     def fold_in(self, ratings: Mapping[Any, Any]) -> Visitor:
         """A new visitor from {movie_id: stars}, in closed form; no rating at all is somebody average.
@@ -155,8 +163,14 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         Raises:
             BadInput: a movie is unknown, or stars lie outside the scale.
         """
-        rows = np.array([self._movie(movie_id) for movie_id in ratings], dtype=np.int64)
-        stars = np.array([self._stars(value) for value in ratings.values()], dtype=np.float64)
+        given: dict[int, float] = {}
+        for movie_id, value in ratings.items():
+            known = self._movie_id(movie_id)
+            if known in given:
+                raise BadInput(f"The movie {quoted(movie_id)} is rated twice.")
+            given[known] = self._stars(value)
+        rows = np.array([self._movie_row[movie_id] for movie_id in given], dtype=np.int64)
+        stars = np.array(list(given.values()), dtype=np.float64)
         factors = self._factors[rows]
         scaled = factors / self._noise[rows, None]
         precision = np.eye(self._factors.shape[1]) + scaled.T @ factors
@@ -164,7 +178,7 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         precision[np.diag_indices(len(precision))] += np.concatenate([np.zeros(len(precision) - len(doubt)), doubt])
         weights = np.asarray(np.linalg.solve(precision, scaled.T).T, dtype=np.float64)
         return Visitor(
-            ratings={int(movie_id): float(value) for movie_id, value in zip(ratings, stars, strict=True)},
+            ratings=given,
             vector=(stars - self._means[rows]) @ weights,
             weights=weights,
         )
@@ -178,8 +192,9 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         if isinstance(user, Visitor):
             vector, seen = user.vector, set(user.ratings)
         else:
-            vector = self._users[self._user(user)]
-            seen = {movie_id for user_id, movie_id in self._actual if user_id == int(user)}
+            row = self._user(user)
+            vector = self._users[row]
+            seen = {movie_id for user_id, movie_id in self._actual if self._user_row[user_id] == row}
         scores = self._means + self._factors @ vector
         ids = [movie_id for movie_id in self._suggested if movie_id not in seen]
         rows = [self._movie_row[movie_id] for movie_id in ids]
@@ -222,26 +237,30 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         row = self._user_row.get(_whole(user_id, missing=-1))
         if row is None:
             users = self.checkpoint.users
-            raise BadInput(f"There is no user {str(user_id)[:40]!r}; users are {min(users)} to {max(users)}.")
+            raise BadInput(f"There is no user {quoted(user_id)}; users are {min(users)} to {max(users)}.")
         return row
 
-    def _movie(self, movie_id: Any) -> int:
-        row = self._movie_row.get(_whole(movie_id, missing=-1))
-        if row is None:
+    def _movie_id(self, movie_id: Any) -> int:
+        known = _whole(movie_id, missing=-1)
+        if known not in self.movies:
+            first = next(iter(self.movies.values()))
             raise BadInput(
-                f"There is no movie {str(movie_id)[:40]!r}; movie ids are those of MovieLens, such as "
-                f"{next(iter(self.movies))} for {next(iter(self.movies.values())).title}."
+                f"There is no movie {quoted(movie_id)}; movie ids are those of MovieLens, such as "
+                f"{first.movie_id} for {first.title}."
             )
-        return row
+        return known
+
+    def _movie(self, movie_id: Any) -> int:
+        return self._movie_row[self._movie_id(movie_id)]
 
     def _stars(self, value: Any) -> float:
         low, high = self.checkpoint.lowest, self.checkpoint.highest
         try:
             stars = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             stars = np.nan
         if isinstance(value, bool) or not low <= stars <= high:
-            raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {str(value)[:40]!r}.")
+            raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {quoted(value)}.")
         return stars
 
     def _kept(self, stars: Any) -> float:
@@ -252,7 +271,7 @@ def _whole(value: Any, missing: int) -> int:
     """A whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return missing
     return int(number) if number.is_integer() and not isinstance(value, bool) else missing
 
@@ -260,5 +279,5 @@ def _whole(value: Any, missing: int) -> int:
 def _count(k: Any) -> int:
     count = _whole(k, missing=0)
     if not 1 <= count <= 100:
-        raise BadInput(f"The number of movies must be 1 to 100, not {str(k)[:40]!r}.")
+        raise BadInput(f"The number of movies must be 1 to 100, not {quoted(k)}.")
     return count

@@ -4,14 +4,15 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from shared.checkpoint import Checkpoint, Contract
-from shared.errors import BadInput
+from shared.checkpoint import METRICS, MODEL, Checkpoint, Contract
+from shared.errors import BadInput, CheckpointError, quoted
 from shared.predictor import Predictor
 from shared.shapley import shapley_values
 from shared.tables import read_csv
@@ -47,6 +48,24 @@ class SalaryCheckpoint(Checkpoint):
     temperature: Annotated[float, Field(gt=0)]
     bias: float
 
+    @model_validator(mode="after")
+    def _columns_agree(self) -> Self:
+        """Every column is described exactly once, wherever the fields speak of columns."""
+        columns = sorted(self.columns)
+        described = {
+            "categories and numbers": [*self.categories, *self.numbers],
+            "groups and ignored": [*(name for group in self.groups for name in group), *self.ignored],
+            "typical": [*self.typical],
+        }
+        for fields, names in described.items():
+            if sorted(names) != columns:
+                raise ValueError(f"{fields} must name each of the columns once")
+        if any(values[:1] != (MISSING,) for values in self.categories.values()):
+            raise ValueError(f"categories must begin with {MISSING!r}")
+        if any(not span.minimum <= span.median <= span.maximum for span in self.numbers.values()):
+            raise ValueError("numbers must have minimum <= median <= maximum")
+        return self
+
 
 @dataclass(frozen=True)
 class SalaryPrediction:
@@ -76,6 +95,16 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
     """
 
     spec = SalaryCheckpoint
+    needed = (MODEL, METRICS, "background.csv")
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder)
+        table = read_csv(self.folder / "background.csv", self.checkpoint.columns)
+        categories, numbers, errors = encode(self.checkpoint, table.rows)
+        self._background = categories, numbers
+        if errors:
+            row, error = next(iter(errors.items()))
+            raise CheckpointError(f"{self.folder / 'background.csv'}, line {table.lines[row]}: {error}")
 
     def predict(self, row: Row) -> SalaryPrediction:
         """Predict one person, given as {column: value}.
@@ -117,7 +146,7 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
         categories, numbers, errors = encode(self.checkpoint, [row])
         if errors:
             raise errors[0]
-        background_categories, background_numbers = self._background()
+        background_categories, background_numbers = self._background
         names = [group[0] for group in self.checkpoint.groups]
         owner = dict.fromkeys(self.checkpoint.ignored, 0)  # whichever: they change nothing
         owner |= {column: player for player, group in enumerate(self.checkpoint.groups) for column in group}
@@ -155,11 +184,6 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
         numbers[:, list(self.checkpoint.numbers).index(column)] = values
         probability = self._probability(np.repeat(categories, len(values), axis=0), numbers)
         return list(zip(values.tolist(), probability.tolist(), strict=True))
-
-    def _background(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        table = read_csv(self.folder / "background.csv", self.checkpoint.columns)
-        categories, numbers, _ = encode(self.checkpoint, table.rows)
-        return categories, numbers
 
     def _probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
         (logit,) = self.session.run(["logit"], {"categories": categories, "numbers": numbers})
@@ -221,12 +245,17 @@ def _category(name: str, value: object, codes: Mapping[str, int]) -> int:
         code = 0 if _is_missing(value) else codes.get(str(value).strip())
     if code is None:
         known = ", ".join(list(codes)[1:])
-        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {_quoted(value)}.")
+        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quoted(value)}.")
     return code
 
 
 def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or value in ("", MISSING)
+    if isinstance(value, str):
+        return value.strip() in ("", MISSING)
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124 - NaN, of whichever library
+    except (TypeError, ValueError):  # pandas' NA does not answer
+        return type(value).__name__ == "NAType"
 
 
 def _number(name: str, value: object, span: NumberColumn, anything: bool) -> float:
@@ -237,19 +266,15 @@ def _number(name: str, value: object, span: NumberColumn, anything: bool) -> flo
         if isinstance(value, bool):
             raise TypeError
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise BadInput(f"{name} must be {accepted}, not {_quoted(value)}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.") from None
     if not (span.minimum <= number <= span.maximum or (anything and math.isfinite(number))):
         raise BadInput(f"{name} must be {accepted}, not {number:g}.")
     return number
 
 
 def _unknown_column(name: str, columns: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, columns, n=1)
+    name = str(name)
+    close = difflib.get_close_matches(name[:40], columns, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else f" The columns are {', '.join(columns)}."
-    return f"There is no column {_quoted(name)}.{hint}"
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    return f"There is no column {quoted(name)}.{hint}"

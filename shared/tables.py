@@ -3,15 +3,17 @@
 import codecs
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from shared.errors import BadInput
+from shared.errors import BadInput, quoted
 
 MAX_ROWS = 100_000
 MAX_BYTES = 50_000_000
+MAX_COLUMNS = 200
 CHUNK = 4096
 
 Answer = TypeVar("Answer")
@@ -22,6 +24,7 @@ class Table:
     """Rows of text, the line of the file each began on, and what was wrong with some of them."""
 
     required: tuple[str, ...]
+    delimiter: str
     rows: list[dict[str, str]]
     lines: list[int]
     errors: dict[int, str] = field(default_factory=dict)  # by row index
@@ -52,15 +55,14 @@ def read_csv(path: str | Path, required: Sequence[str], max_rows: int = MAX_ROWS
                     raise BadInput(f"The CSV has more than {max_rows:,} rows; split it into smaller files.")
                 if len(cells) != len(columns):
                     errors[len(rows)] = f"The row has {len(cells)} cells; the header has {len(columns)}."
-                padded = [*cells, *[""] * (len(columns) - len(cells))]
-                rows.append(dict(zip(columns, (cell.strip() for cell in padded), strict=False)))
+                rows.append(dict(zip(columns, (cell.strip() for cell in cells), strict=False)))
                 lines.append(line)
             line = reader.line_num + 1
     except csv.Error as error:
         raise BadInput(f"Line {reader.line_num} of the CSV cannot be read: {error}.") from error
     if not rows:
         raise BadInput("The CSV has a header but no rows; put one row for each prediction below it.")
-    return Table(tuple(required), rows, lines, errors)
+    return Table(tuple(required), delimiter, rows, lines, errors)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -93,15 +95,17 @@ def _decode(data: bytes) -> str:
 
 
 def _check_header(columns: Sequence[str], required: Sequence[str]) -> None:
+    if len(columns) > MAX_COLUMNS:
+        raise BadInput(f"The CSV has {len(columns):,} columns; at most {MAX_COLUMNS} are read.")
     missing = [name for name in required if name not in columns]
     if missing:
         raise BadInput(
             f"The CSV lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
             f"its first line must name {', '.join(required)}."
         )
-    repeated = {name for name in columns if name and columns.count(name) > 1}
+    repeated = [name for name, times in Counter(columns).items() if name and times > 1]
     if repeated:
-        raise BadInput(f"The CSV names a column twice: {', '.join(sorted(repeated))}.")
+        raise BadInput(f"The CSV names the column {quoted(repeated[0])} twice.")
 
 
 def answer_table(
@@ -121,22 +125,27 @@ def answer_table(
     result: list[dict[str, object]] = []
     for start in range(0, len(table.rows), CHUNK):
         rows = table.rows[start : start + CHUNK]
-        asked = [{name: row[name] for name in table.required} for row in rows]
+        asked = [{name: row.get(name, "") for name in table.required} for row in rows]
         for index, (row, reply) in enumerate(zip(rows, answer(asked), strict=True), start):
             problem = table.errors.get(index) or (str(reply) if isinstance(reply, BadInput) else "")
             if problem or isinstance(reply, BadInput):
-                result.append({**row, "error": f"Line {table.lines[index]}: {problem}"})
+                added: dict[str, object] = {"error": f"Line {table.lines[index]}: {problem}"}
             else:
-                result.append({**row, **cells(reply), "error": ""})
+                added = {**cells(reply), "error": ""}
+            yours = {f"{name} (yours)" if name in added else name: cell for name, cell in row.items()}
+            result.append({**yours, **added})
         progress(min(1.0, (start + len(rows)) / len(table.rows)))
     return result
 
 
-def write_csv(path: str | Path, rows: Sequence[Mapping[str, object]]) -> Path:
-    """Write rows as UTF-8 CSV that is safe to open in a spreadsheet: no cell can become a formula."""
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, object]], delimiter: str = ",") -> Path:
+    """Write rows as CSV that is safe to open in a spreadsheet: no cell can become a formula.
+
+    UTF-8 with a byte order mark, without which Excel reads another encoding; text is quoted.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
+    with Path(path).open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(_harmless(columns))
         writer.writerows(_harmless(row.get(name, "") for name in columns) for row in rows)
     return Path(path)

@@ -11,8 +11,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from shared.checkpoint import CONTRACT, Checkpoint
-from training.export import CARD
 
+CARD = "README.md"
 TEMPLATE = Path(__file__).with_name("card_template.md")
 
 
@@ -40,9 +40,9 @@ def write_card(folder: str | Path) -> Path:
         data,
         template_path=str(TEMPLATE),
         model=checkpoint.model,
+        predictor="".join(word.capitalize() for word in checkpoint.model.split("_")),
         about=about,
         metrics=metrics,
-        has_torch=has_torch,
     )
     path = folder / CARD
     path.write_text(str(card).rstrip() + "\n", encoding="utf-8")

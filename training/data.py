@@ -44,4 +44,21 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise DataError(f"{path} lacks the column {', '.join(missing)}.")
     if table.empty:
         raise DataError(f"{path} has a header but no rows.")
-    return table[list(columns)]
+    table = table[list(columns)].copy()
+    for name in table.columns[table.dtypes.map(pd.api.types.is_string_dtype)]:
+        table[name] = table[name].str.strip()
+    return table
+
+
+def as_numbers(table: pd.DataFrame, name: str, path: Path, whole: bool = False) -> pd.Series:
+    """A column as numbers.
+
+    Raises:
+        DataError: a value is missing or no number, or, where `whole` is asked for, no whole number.
+    """
+    numbers = pd.to_numeric(table[name], errors="coerce")
+    bad = numbers.isna() | (whole & (numbers % 1 != 0))
+    if bad.any():
+        kind = "whole number" if whole else "number"
+        raise DataError(f"{path}, row {bad.idxmax() + 2}: {name} is no {kind}: {table[name][bad.idxmax()]!r}.")
+    return numbers.astype("int64" if whole else "float64")

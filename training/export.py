@@ -19,8 +19,10 @@ from onnx import helper, numpy_helper
 
 from shared.checkpoint import CONTRACT, Checkpoint, sha256
 from shared.runtime import Session
+from training.card import CARD, write_card
+from training.data import DataError
 
-CARD = "README.md"  # may be edited by hand on the Hub, so it has no hash
+UNHASHED = (CONTRACT, CARD, "NOTICE.md")  # what serving does not read and people may edit has no hash
 TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
 PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")
 
@@ -30,8 +32,12 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     """A temporary folder beside `out` that becomes `out` when the block ends well, and vanishes otherwise.
 
     An interrupted run (Ctrl-C, an exception) leaves whatever `out` was before.
+
+    Raises:
+        DataError: `out` is there already and is not a checkpoint folder.
     """
     out = Path(out).resolve()
+    check_out(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -41,10 +47,26 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         before = folder.with_name(folder.name + "-before")
         if out.exists():
             out.rename(before)
-        folder.rename(out)
+        try:
+            folder.rename(out)
+        except BaseException:
+            if before.exists():
+                before.rename(out)
+            raise
         shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_out(out: str | Path) -> None:
+    """Refuse to write over anything but a checkpoint folder; call it before long work begins.
+
+    Raises:
+        DataError: there is something else at `out`.
+    """
+    out = Path(out)
+    if out.exists() and not (out.is_dir() and ((out / CONTRACT).is_file() or not any(out.iterdir()))):
+        raise DataError(f"{out} is there already and is no checkpoint folder; name another one with --out.")
 
 
 def embed(checkpoint: str | Path, model: str) -> Path:
@@ -52,6 +74,7 @@ def embed(checkpoint: str | Path, model: str) -> Path:
     space = Path(__file__).resolve().parent.parent / "spaces" / model / "model"
     with new_folder(space) as folder:
         shutil.copytree(checkpoint, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*TORCH_FILES))
+        write_card(folder)
     return space
 
 
@@ -103,19 +126,19 @@ def parity(
     module: torch.nn.Module,
     path: Path,
     inputs: Mapping[str, NDArray[Any]],
-    output: str,
+    outputs: Sequence[str],
     tolerance: float,
     shown: tuple[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
 ) -> dict[str, Any]:
-    """Compare torch with the stored ONNX file on real rows, by the module's (first) output.
+    """Compare torch with the stored ONNX file on real rows, in every output.
 
     Args:
         module: the trained module.
         path: the stored ONNX file.
         inputs: rows for both.
-        output: name of the output in the file.
+        outputs: names of the outputs in the file.
         tolerance: largest absolute difference allowed.
-        shown: name of what a person sees, and how it follows from the output; compared in its place.
+        shown: name of what a person sees, and how it follows from an output; compared in its place.
 
     Returns:
         What metrics.json keeps: rows compared and the largest absolute difference.
@@ -126,11 +149,11 @@ def parity(
     module.eval()
     with torch.inference_mode():
         result = module(*(torch.from_numpy(values) for values in inputs.values()))
-    expected = (result[0] if isinstance(result, tuple) else result).numpy()
-    (actual,) = Session(path).run([output], inputs)
-    name, view = shown or (output, np.asarray)
-    expected, actual = view(expected), view(actual)
-    difference = float(np.abs(expected - actual).max())
+    expected = result if isinstance(result, tuple) else (result,)
+    actual = Session(path).constants(outputs, inputs)
+    name, view = shown or (", ".join(outputs), np.asarray)
+    differences = [np.abs(view(a.numpy()) - view(b)).max() for a, b in zip(expected, actual, strict=True)]
+    difference = float(max(differences))
     rows = len(next(iter(inputs.values())))
     if not difference <= tolerance:
         raise RuntimeError(f"The exported model differs from torch by {difference:.2g} (allowed: {tolerance:g}).")
@@ -165,7 +188,7 @@ def write_contract(folder: Path, spec: type[Checkpoint], **fields: Any) -> None:
             "optional": path.name in TORCH_FILES,
         }
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (CONTRACT, CARD)
+        if path.is_file() and path.name not in UNHASHED
     }
     checkpoint = spec.model_validate(
         {

@@ -18,6 +18,7 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner, load_model, save_model
 from fastcore.basics import noops
 
+from shared.checkpoint import sha256
 from training.data import DataError
 
 
@@ -128,8 +129,10 @@ def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, r
 
 
 def state_folder(options: argparse.Namespace, model: str) -> Path:
-    """The folder for the states of a run: outside the tree, the same for the same options."""
-    described = {name: value for name, value in vars(options).items() if name != "resume"}
+    """The folder for the states of a run: outside the tree, the same for the same options and code."""
+    described = {name: value for name, value in vars(options).items() if name not in ("resume", "out", "embed")}
+    described["data"] = str(Path(options.data).resolve()) if getattr(options, "data", None) else None
+    described["code"] = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "model-gallery" / f"{model}-{key}"
@@ -145,6 +148,8 @@ def main(
 ) -> int:
     """Parse the arguments and run; what a person can mend ends in one sentence instead of a stack trace."""
     options = parser.parse_args(argv)
+    if getattr(options, "recipe", None) == "book" and (options.resume or options.embed):
+        parser.error("--recipe book only prints its figure: --resume and --embed go with the gallery's recipe.")
     set_seed(options.seed)
     try:
         run(options)

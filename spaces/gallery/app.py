@@ -9,7 +9,7 @@ Run it: python spaces/gallery/app.py, or with hot reload: gradio spaces/gallery/
 import base64
 import html
 import importlib.util
-import json
+import logging
 from pathlib import Path
 from types import ModuleType
 
@@ -53,27 +53,31 @@ def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
 def card(folder: Path, app: ModuleType) -> str:
     """What the home page shows of a model: picture, purpose, measured figure, link."""
     about = app.model.checkpoint.about
-    metrics = json.loads((app.model.folder / "metrics.json").read_text(encoding="utf-8"))
     picture = base64.b64encode((folder / "picture.svg").read_bytes()).decode()
     return (
         f'<a class="card" href="{folder.name}"><img src="data:image/svg+xml;base64,{picture}" alt="">'
         f"<h2>{html.escape(about.title)}</h2><p>{html.escape(about.summary)}</p>"
-        f"<p><strong>{html.escape(metrics['headline'])}</strong></p></a>"
+        f"<p><strong>{html.escape(app.model.metrics['headline'])}</strong></p></a>"
     )
 
 
 apps: dict[Path, ModuleType] = {}
+cards: list[str] = []
 broken: list[str] = []
 for folder in space_folders():
     try:
-        apps[folder] = load_app(folder)
-    except CheckpointError as error:  # one damaged model must not take the others down
-        broken.append(f"**{folder.name} cannot be shown.** {error}")
+        app = load_app(folder)
+        cards.append(card(folder, app))
+        apps[folder] = app
+    except Exception as error:  # one broken Space must not take the others down
+        logging.exception("The Space %s cannot be shown.", folder.name)
+        reason = str(error) if isinstance(error, CheckpointError) else "Its app.py fails; the log says why."
+        broken.append(f"**{folder.name} cannot be shown.** {reason}")
 
 with gr.Blocks(title="Model gallery", delete_cache=(3600, 3600)) as demo:
     gr.Navbar(main_page_name="All models")
     gr.Markdown(INTRODUCTION)
-    gr.HTML(f'<div class="cards">{"".join(card(folder, app) for folder, app in apps.items())}</div>')
+    gr.HTML(f'<div class="cards">{"".join(cards)}</div>')
     for message in broken:
         gr.Markdown(message)
 

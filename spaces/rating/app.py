@@ -4,6 +4,7 @@ Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/ap
 """
 
 import difflib
+import html
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import gradio as gr
 import pandas as pd
 
 from shared import BadInput, Rating, Visitor
+from shared.errors import quoted
 from shared.page import about_model, answer_csv, friendly, launch, signed_bars
 
 model = Rating.from_pretrained(Path(__file__).parent / "model")
@@ -20,6 +22,7 @@ KNOWN = sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:1500]  
 CHOICES = [(movie.title, movie.movie_id) for movie in sorted(KNOWN, key=lambda movie: movie.title)]
 FIRST = KNOWN[0].movie_id
 
+LEFT_OUT = "They may like (of what they have rated, only the sample's ratings are known here and left out)"
 INTRODUCTION = """# What would they think of this movie?
 Rate a few movies and get recommendations at once, or look at how the people of MovieLens rated. Any of
 {count:,} movies can be typed in; the lists offer the best known."""
@@ -29,12 +32,13 @@ def movie_of(movie: int | float | str | None) -> Any:
     """The id of a movie given as an id or as a title; the nearest titles are offered where it is neither."""
     if not isinstance(movie, str) or movie.strip().isdigit():
         return movie
-    if movie.strip() in TITLES:
-        return TITLES[movie.strip()]
-    near = difflib.get_close_matches(movie, TITLES, n=3, cutoff=0.4)
-    near += [title for title in TITLES if movie.strip().lower() in title.lower()][: 3 - len(near)]
+    movie = movie.strip()[:100]
+    if movie in TITLES:
+        return TITLES[movie]
+    near = [title for title in TITLES if movie and movie.lower() in title.lower()][:3]
+    near = near or difflib.get_close_matches(movie, TITLES, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(near)}?" if near else " Give the title as in the list, with its year."
-    raise BadInput(f"No movie is called {movie[:60]!r}.{hint}")
+    raise BadInput(f"No movie is called {quoted(movie)}.{hint}")
 
 
 def stars(value: float) -> str:
@@ -47,9 +51,9 @@ def table(scored: list[tuple[int, str, float]], column: str) -> pd.DataFrame:
     return pd.DataFrame({"movie": [title for _, title, _ in scored], column: [round(s, 2) for *_, s in scored]})
 
 
-def as_json(scored: list[tuple[int, str, float]], name: str) -> list[dict[str, Any]]:
+def as_json(scored: list[tuple[int, str, float]], name: str) -> dict[str, Any]:
     """Movies and their scores, to be read by programs."""
-    return [{"movie_id": movie_id, "title": title, name: score} for movie_id, title, score in scored]
+    return {"movies": [{"movie_id": movie_id, "title": title, name: score} for movie_id, title, score in scored]}
 
 
 @friendly
@@ -57,23 +61,24 @@ def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
     """Predict how many stars, 0.5 to 5, a user of MovieLens gives a movie.
 
     Args:
-        user_id: 1 to 671.
+        user_id: a user of the data set; they are numbered from 1.
         movie_id: an id of MovieLens, or a title with its year.
     """
     movie_id = movie_of(movie_id)
     rating = model.predict(user_id, movie_id).rating
-    actual = model.actual(int(user_id), int(movie_id))
-    words = f"## {stars(rating)}\nUser {user_id:g} on *{model.movies[int(movie_id)].title}*"
-    words += f": in truth {stars(actual)}." if actual is not None else "; the sample has no rating of theirs."
-    return {"rating": rating, "actual": actual, "title": model.movies[int(movie_id)].title}, words
+    actual = model.actual(user_id, movie_id)
+    title = model.movies[int(float(movie_id))].title
+    truth = "" if actual is None else f" They gave it {stars(actual)}, which the model has seen in training."
+    words = f"<h2>{stars(rating)}</h2><p>User {int(float(user_id))} on {html.escape(title)}.{truth}</p>"
+    return {"rating": rating, "actual": actual, "title": title}, words
 
 
 @friendly
 def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
-    """Say which parts a predicted rating is the sum of: base + contributions, in stars.
+    """Say which parts a predicted rating is the sum of: base + contributions, in stars, before it is cut to 0.5 to 5.
 
     Args:
-        user_id: 1 to 671.
+        user_id: a user of the data set; they are numbered from 1.
         movie_id: an id of MovieLens, or a title with its year.
     """
     why = model.explain(user_id, movie_of(movie_id))
@@ -84,11 +89,11 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 @friendly
 def recommend(
     user_id: int | None, ratings: dict[str, float] | None, k: int = 10
-) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+) -> tuple[dict[str, Any], pd.DataFrame]:
     """Recommend movies, with their predicted stars, to a user of MovieLens or to somebody new.
 
     Args:
-        user_id: 1 to 671, or null for somebody new.
+        user_id: a user of the data set, or null for somebody new.
         ratings: for somebody new, what they rated: {"movie id": stars from 0.5 to 5, ...}.
         k: how many, 1 to 100.
     """
@@ -99,7 +104,7 @@ def recommend(
 
 
 @friendly
-def similar(movie_id: int | str, k: int = 10) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
     """Find the movies that the same people like.
 
     Args:
@@ -127,23 +132,21 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
 
 
 @friendly
-def rate(ratings: dict[str, float], movie: int | str | None, given: float) -> dict[str, float]:
+def rate(ratings: dict[str, float] | None, movie: int | str | None, given: float) -> dict[str, float]:
     """Add a rating to what the visitor has rated, the newest first."""
     movie_id = movie_of(movie)
     model.fold_in({movie_id: given})  # refuses what cannot be rated
-    return {
-        str(int(movie_id)): given,
-        **{key: value for key, value in ratings.items() if key != str(movie_id)},
-    }
+    key = str(int(movie_id))
+    return {key: given, **{other: value for other, value in (ratings or {}).items() if other != key}}
 
 
 @friendly
-def for_visitor(ratings: dict[str, float]) -> tuple[pd.DataFrame, list[dict[str, Any]], pd.DataFrame, str]:
+def for_visitor(ratings: dict[str, float] | None) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """What the visitor's page draws after each rating: their list, recommendations, and why the first."""
-    visitor = model.fold_in(ratings)
-    mine = [(int(key), model.movies[int(key)].title, value) for key, value in ratings.items()]
+    visitor = model.fold_in(ratings or {})
+    mine = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
     best = model.recommend(visitor, 10)
-    return table(mine, "stars"), as_json(best, "rating"), table(best, "stars"), why_first(visitor, best)
+    return table(mine, "stars"), table(best, "stars"), why_first(visitor, best) if best else ""
 
 
 def why_first(visitor: Visitor, best: list[tuple[int, str, float]]) -> str:
@@ -183,16 +186,25 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
             with gr.Column():
                 user = gr.Number(contract.users[14], label=f"User ({min(contract.users)} to {max(contract.users)})")
                 movie = pick("Movie", FIRST)
-                answer = gr.Markdown()
+                answer = gr.HTML()
                 bars = gr.HTML()
             with gr.Column():
-                for_user = gr.Dataframe(headers=["movie", "stars"], label="They may like", interactive=False)
+                for_user = gr.Dataframe(headers=["movie", "stars"], label=LEFT_OUT, interactive=False)
         with gr.Tab("Similar movies"):
             like = pick("Movies that the same people like as", FIRST)
-            near = gr.Dataframe(headers=["movie", "similarity"], interactive=False)
+            near = gr.Dataframe(headers=["movie", "similarity"], label="Similar movies", interactive=False)
         with gr.Tab("Map"):
-            gr.Markdown("The 400 best known movies; near each other are those that the same people like.")
-            gr.ScatterPlot(movie_map(), x="x", y="y", color="genre", tooltip=["movie", "genre"], height=520)
+            gr.Markdown("The best known movies. Near each other are those that the same people like.")
+            gr.ScatterPlot(
+                movie_map(),
+                x="x",
+                y="y",
+                color="genre",
+                tooltip=["movie", "genre"],
+                height=520,
+                label="Map of movies",
+                x_axis_labels_visible=False,
+            )
         with gr.Tab("Many pairs"):
             gr.Markdown("A CSV with the columns `user_id` and `movie_id`.")
             file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
@@ -204,7 +216,7 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
             why_json = gr.JSON(label="explain")
             recommended_json = gr.JSON(label="recommend")
             similar_json = gr.JSON(label="similar")
-    about_model(model.folder, contract.about)
+    about_model(model)
 
     add.click(rate, [my_ratings, mine, given], my_ratings, api_visibility="private")
     clear.click(dict, None, my_ratings, api_visibility="private")
@@ -212,22 +224,17 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
         [my_ratings.change, demo.load],
         for_visitor,
         my_ratings,
-        [my_table, recommended_json, for_me, for_me_why],
+        [my_table, for_me, for_me_why],
         api_visibility="private",
         show_progress="hidden",
     )
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
-    asked = [demo.load, user.change, movie.change]
-    gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
-    gr.on(asked, explain, [user, movie], [why_json, bars], api_name="explain", **live)
+    asked = [demo.load, user.submit, user.blur, movie.change]
+    predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
+    predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", show_progress="hidden")
     nobody, ten = gr.JSON(visible=False), gr.Number(10, visible=False)
-    gr.on(
-        [demo.load, user.change],
-        recommend,
-        [user, nobody, ten],
-        [recommended_json, for_user],
-        api_name="recommend",
-        **live,
+    predicted.success(
+        recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", show_progress="hidden"
     )
     gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")

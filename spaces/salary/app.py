@@ -62,16 +62,17 @@ def explain(
     occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
     hours_per_week: float, native_country: str,
 ) -> tuple[dict[str, Any], str]:
-    """Say how much each part of a person moved the probability of 50k or more, against 200 others.
+    """Say how much each part of a person moved the probability of 50k or more, against others of the data set.
 
-    The Shapley values add up: base + the sum of contributions = probability. Arguments as in predict.
+    The Shapley values add up: base + the sum of contributions = probability. The arguments are
+    those of predict.
     """
     row = person(locals())
     why = model.explain(row)
     largest_first = sorted(why.contributions.items(), key=lambda item: -abs(item[1]))
     bars = signed_bars(
         f"People average {percent(why.base)}; this person is at {percent(why.probability)}. In between, in points:",
-        {f"{name.replace('-', ' ')}: {row[name]}": value for name, value in largest_first},
+        {f"{name.replace('-', ' ')}: {said(row[name])}": value for name, value in largest_first},
         points,
     )
     return {"probability": why.probability, "base": why.base, "contributions": why.contributions}, bars
@@ -85,7 +86,7 @@ def what_if(
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Vary one number of a person, all else as it is, and follow the probability of 50k or more.
 
-    Arguments as in predict, and:
+    The other arguments are those of predict.
 
     Args:
         column: the number to vary: age, capital-gain, capital-loss or hours-per-week.
@@ -113,9 +114,14 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     )
 
 
+def said(value: Any) -> str:
+    """A value in words."""
+    return "unknown" if value in (None, "?", "") else f"{value:,g}" if isinstance(value, int | float) else str(value)
+
+
 def category(column: str, label: str) -> gr.Dropdown:
     """A drop-down of the values the model knows."""
-    choices = [("unknown" if value == "?" else value, value) for value in contract.categories[column]]
+    choices = [(said(value), value) for value in contract.categories[column]]
     return gr.Dropdown(choices, value=contract.typical[column], label=label, min_width=220)
 
 
@@ -168,23 +174,34 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
                 gr.Markdown(f"A CSV with the columns {', '.join(f'`{name}`' for name in contract.columns)}.")
                 file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
                 summary = gr.JSON(label="Rows answered")
-                first_rows = gr.Dataframe(label="The first 20")
+                first_rows = gr.Dataframe(label="The first 20", interactive=False)
                 result = gr.File(label="All predictions, as CSV")
             with gr.Tab("As JSON"):
                 answer_json = gr.JSON(label="predict", open=True)
                 why_json = gr.JSON(label="explain", open=True)
                 curve_json = gr.JSON(label="what_if", open=False)
-    about_model(model.folder, contract.about)
+    about_model(model)
 
     # fmt: off
     form = [age, workclass, fnlwgt, education, education_num, marital_status, occupation, relationship, race,
             sex, capital_gain, capital_loss, hours, native_country]
     # fmt: on
-    live = {"trigger_mode": "always_last", "show_progress": "hidden"}
-    changed = [demo.load, *(control.change for control in form)]
-    gr.on(changed, predict, form, [answer_json, answer], api_name="predict", **live)
-    gr.on(changed, explain, form, [why_json, bars], api_name="explain", **live)
-    gr.on([*changed, column.change], what_if, [*form, column], [curve_json, curve], api_name="what_if", **live)
+    numbers = [age, fnlwgt, education_num, capital_gain, capital_loss, hours]
+    entered = [event for control in numbers for event in (control.submit, control.blur)]
+    chosen = [control.change for control in form if control not in numbers]
+    predicted = gr.on(
+        [demo.load, *entered, *chosen],
+        predict,
+        form,
+        [answer_json, answer],
+        api_name="predict",
+        trigger_mode="always_last",
+        show_progress="hidden",
+    )
+    # Only after an answer, so that what is wrong is said once.
+    predicted.success(explain, form, [why_json, bars], api_name="explain", show_progress="hidden")
+    predicted.success(what_if, [*form, column], [curve_json, curve], api_name="what_if", show_progress="hidden")
+    column.change(what_if, [*form, column], [curve_json, curve], api_visibility="private", show_progress="hidden")
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":

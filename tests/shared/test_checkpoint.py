@@ -39,6 +39,11 @@ def test_reads_typed_values():
         ({"surprise": 1}, "'surprise'"),
         ({"numbers": {"age": {"minimum": "x", "maximum": 90, "median": 37}}}, "'numbers.age.minimum'"),
         ({"files": {"onnx/model.onnx": {"sha256": "short", "bytes": 1}}}, "sha256"),
+        ({"files": {}}, r"'files': onnx/model\.onnx is not listed"),
+        ({"groups": [["age"]]}, "groups and ignored must name each"),
+        ({"ignored": ["nothing"]}, "groups and ignored must name each"),
+        ({"typical": {}}, "typical must name each"),
+        ({"columns": ["age"]}, "must name each of the columns once"),
     ],
 )
 def test_wrong_field_is_named(folder, fields, named):
@@ -88,14 +93,35 @@ def test_missing_file_is_named(folder):
         Salary.from_pretrained(folder)
 
 
-def test_card_may_be_edited(folder):
+def test_the_model_may_not_be_optional(folder):
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    files["onnx/model.onnx"]["optional"] = True
+    change(folder, files=files)
+    with pytest.raises(CheckpointError, match="is not listed"):
+        Salary.from_pretrained(folder)
+
+
+def test_background_people_are_checked_on_load(folder):
+    import hashlib
+
+    path = folder / "background.csv"
+    path.write_bytes(path.read_bytes().replace(b"Private", b"Nowhere"))
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    entry = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    change(folder, files={**files, "background.csv": entry})
+    with pytest.raises(CheckpointError, match=r"background\.csv, line \d+: workclass must be"):
+        Salary.from_pretrained(folder)
+
+
+def test_card_and_notice_may_be_edited(folder):
     (folder / "README.md").write_text("My own words.")
+    (folder / "NOTICE.md").write_text("More of them.")
     assert Salary.from_pretrained(folder).checkpoint.model == "salary"
 
 
 def test_files_outside_the_folder_are_refused(folder):
-    entry = {"sha256": "0" * 64, "bytes": 1}
-    change(folder, files={"../secret": entry})
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    change(folder, files={**files, "../secret": {"sha256": "0" * 64, "bytes": 1}})
     with pytest.raises(CheckpointError, match="outside"):
         Salary.from_pretrained(folder)
 
@@ -104,8 +130,8 @@ def test_a_model_that_is_no_onnx(folder, person):
     import hashlib
 
     (folder / "onnx/model.onnx").write_bytes(b"nonsense")
-    contract = json.loads((folder / "gallery.json").read_text())
-    contract["files"]["onnx/model.onnx"] = {"sha256": hashlib.sha256(b"nonsense").hexdigest(), "bytes": 8}
-    change(folder, **contract)
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    entry = {"sha256": hashlib.sha256(b"nonsense").hexdigest(), "bytes": 8}
+    change(folder, files={**files, "onnx/model.onnx": entry})
     with pytest.raises(CheckpointError, match="ONNX Runtime"):
         Salary.from_pretrained(folder).predict(person)

@@ -29,7 +29,7 @@ def test_batch_equals_a_loop_and_names_the_bad_item(rating):
     assert rating.predict_batch([]) == []
 
 
-@pytest.mark.parametrize("user", [0, -1, 672, 1.5, "me", None, float("nan"), True, "9" * 50])
+@pytest.mark.parametrize("user", [0, -1, 672, 1.5, "me", None, float("nan"), True, "9" * 50, 10**400, "<b>"])
 def test_unknown_user(rating, user):
     for ask in (rating.predict, rating.explain):
         with pytest.raises(BadInput, match=r"There is no user .*; users are 1 to 671"):
@@ -38,24 +38,31 @@ def test_unknown_user(rating, user):
         rating.recommend(user)
 
 
-@pytest.mark.parametrize("movie", [0, -1, 10**12, 1.5, "Toy Story", None, float("inf"), True])
+@pytest.mark.parametrize("movie", [0, -1, 10**12, 1.5, "Toy Story", None, float("inf"), True, 10**400])
 def test_unknown_movie(rating, movie):
     for ask in (lambda m: rating.predict(15, m), rating.similar, lambda m: rating.fold_in({m: 4})):
         with pytest.raises(BadInput, match=r"There is no movie .* such as 1 for Toy Story"):
             ask(movie)
 
 
-@pytest.mark.parametrize("stars", [0, 6, -1, 5.5, "many", None, float("nan"), True])
+@pytest.mark.parametrize("stars", [0, 6, -1, 5.5, "many", None, float("nan"), True, 10**400])
 def test_stars_outside_the_scale(rating, stars):
     with pytest.raises(BadInput, match=r"A rating must be 0\.5 to 5 stars, not"):
         rating.fold_in({1: stars})
 
 
-@pytest.mark.parametrize("k", [0, -3, 101, 1.5, "ten", None])
+@pytest.mark.parametrize("k", [0, -3, 101, 1.5, "ten", None, 10**400])
 def test_number_of_movies(rating, k):
     for ask in (lambda: rating.recommend(15, k), lambda: rating.similar(1, k)):
         with pytest.raises(BadInput, match="must be 1 to 100"):
             ask()
+
+
+def test_ids_may_be_text_and_a_movie_is_rated_once(rating):
+    assert rating.fold_in({"260.0": 5}).ratings == {260: 5.0}
+    assert rating.recommend("15.0", 3) == rating.recommend(15, 3)
+    with pytest.raises(BadInput, match="'1' is rated twice"):
+        rating.fold_in({1: 5, "1": 1})
 
 
 def test_a_visitor_without_ratings_is_average(rating):
@@ -86,7 +93,7 @@ def test_recommendations_are_sorted_new_and_personal(rating):
 
 
 def test_a_known_users_rated_movies_are_left_out(rating):
-    known = {movie for user, movie in rating._actual if user == 15}
+    known = {movie for movie in rating.movies if rating.actual(15, movie) is not None}
     assert known
     assert not known & {movie_id for movie_id, *_ in rating.recommend(15, 100)}
 

@@ -33,7 +33,7 @@ def test_answers_follow_common_sense(salary, person):
     assert salary.predict(pupil).probabilities[">=50k"] < 0.02
 
 
-@pytest.mark.parametrize("missing", ["?", None, math.nan, ""])
+@pytest.mark.parametrize("missing", ["?", None, math.nan, "", " ? ", np.float32("nan")])
 def test_missing_values(salary, person, missing):
     nothing = dict.fromkeys(person, missing)
     assert 0 < salary.predict(nothing).probabilities[">=50k"] < 1
@@ -61,6 +61,9 @@ def test_ignored_columns_change_nothing(salary, person):
         ({"age": math.inf}, "age must be a number.*not inf"),
         ({"age": True}, "age must be a number.*not 'True'"),
         ({"age": [40]}, "age must be a number"),
+        ({"age": 10**400}, "age must be a number"),
+        ({"age": 10**5000}, "age must be a number.*thousands of digits"),
+        ({"sex": "<b>x</b>"}, "not '‹b›x‹/b›'"),
         ({"fnlwgt": "inf"}, "fnlwgt must be a number"),
         ({"hours-per-week": 0}, "hours-per-week must be a number from 1 to 99"),
         ({"agee": 3}, "There is no column 'agee'. Did you mean 'age'?"),
@@ -96,6 +99,7 @@ def test_batch_names_the_bad_item(salary, person):
 
 def test_batch_of_a_dataframe(salary, person):
     pandas = pytest.importorskip("pandas")
+    assert salary.predict({**person, "age": pandas.NA}) == salary.predict({**person, "age": "?"})
     frame = pandas.DataFrame([person, {**person, "age": None, "workclass": None}])
     assert salary.predict_batch(frame) == salary.predict_batch([person, {**person, "age": "?", "workclass": "?"}])
 

@@ -44,7 +44,8 @@ def test_encodings_delimiters_and_line_ends(file, content):
         ("a,b\n", "no rows"),
         ("a,c\n1,2\n", "lacks the column b"),
         ("c,d\n1,2\n", "lacks the columns a, b"),
-        ("a,b,a\n1,2,3\n", "twice: a"),
+        ("a,b,a\n1,2,3\n", "the column 'a' twice"),
+        (",".join(f"c{i}" for i in range(5000)) + "\n1\n", "5,000 columns; at most 200"),
         (b"PK\x03\x04 whatever", "Excel or zip"),
         (b"a,b\n\x00\x01,2\n", "binary"),
         ("a,b\n" + "1,2\n" * 4, "more than 3 rows"),
@@ -99,7 +100,8 @@ def test_progress_reaches_the_end_in_chunks(file, monkeypatch):
 def test_no_cell_becomes_a_formula(tmp_path):
     cells = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "-3.5", "+4", "fine", "a=b"]
     path = write_csv(tmp_path / "out.csv", [{"=header": cell, "number": -1.5} for cell in cells])
-    with path.open(newline="", encoding="utf-8") as opened:
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")  # or Excel reads José as JosÃ©
+    with path.open(newline="", encoding="utf-8-sig") as opened:
         rows = list(csv.reader(opened))
     assert rows[0] == ["'=header", "number"]
     assert [row[0] for row in rows[1:]] == [
@@ -110,4 +112,18 @@ def test_no_cell_becomes_a_formula(tmp_path):
 
 def test_columns_of_all_rows_are_written(tmp_path):
     path = write_csv(tmp_path / "out.csv", [{"a": 1, "error": "x"}, {"a": 2, "p": 0.5, "error": ""}])
-    assert path.read_text().splitlines() == ["a,error,p", "1,x,", "2,,0.5"]
+    assert path.read_text(encoding="utf-8-sig").splitlines() == ['"a","error","p"', '1,"x",""', '2,"",0.5']
+    path = write_csv(tmp_path / "out.csv", [{"a": "1;=2"}], delimiter=";")
+    assert path.read_text(encoding="utf-8-sig").splitlines() == ['"a"', '"1;=2"']
+
+
+def test_a_column_of_ones_own_is_kept_beside_ours(file):
+    table = read_csv(file("a;error\n1;mine\n"), ["a"])
+    assert table.delimiter == ";"
+    rows = answer_table(table, lambda _: [5], lambda value: {"a": value})
+    assert rows == [{"a (yours)": "1", "error (yours)": "mine", "a": 5, "error": ""}]
+
+
+def test_names_in_sentences_carry_no_markup(file):
+    with pytest.raises(BadInput, match="‹img src=x›"):
+        read_csv(file("<img src=x>,<img src=x>,a\n1,2,3\n"), ["a"])

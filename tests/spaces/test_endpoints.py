@@ -105,7 +105,7 @@ def test_salary_batch(client, person, tmp_path, encoding):
         writer.writerows(rows)
     summary, _, result = client.predict(handle_file(path), api_name="/salary_batch")
     assert summary == {"rows": 2, "answered": 1, "errors": 1}
-    with open(result, newline="", encoding="utf-8") as file:
+    with open(result, newline="", encoding="utf-8-sig") as file:
         answers = list(csv.DictReader(file))
     assert answers[0]["who"] == "'=José"
     assert answers[0]["prediction"] in ("<50k", ">=50k")
@@ -125,7 +125,8 @@ def test_rating(client, rating):
     assert answer["rating"] == pytest.approx(rating.predict(15, 1).rating)
     assert answer["actual"] == 2.0
     assert answer["title"] == "Toy Story (1995)"
-    assert client.predict(15, "Toy Story (1995)", api_name="/rating")[0] == answer
+    for user, movie in ((15, "Toy Story (1995)"), ("15", "1"), (15.0, 1.0)):
+        assert client.predict(user, movie, api_name="/rating")[0] == answer
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,7 @@ def test_rating(client, rating):
         (15, 99_999_999, "There is no movie '99999999'"),
         (15, "Toy Storry (1995)", r"Did you mean Toy Story \(1995\)"),
         (None, 1, "There is no user 'None'"),
+        (15, "<img src=x>", "No movie is called '‹img src=x›'"),
     ],
 )
 def test_rating_says_what_is_wrong(client, user, movie, message):
@@ -147,10 +149,10 @@ def test_rating_explain_recommend_similar(client):
     assert why["base"] + sum(why["contributions"].values()) == pytest.approx(why["rating"], abs=1e-4)
     for_user = client.predict(15, None, 5, api_name="/rating_recommend")[0]
     for_visitor = client.predict(None, {"260": 5, "1210": 4.5}, 5, api_name="/rating_recommend")[0]
-    assert len(for_user) == len(for_visitor) == 5
+    assert len(for_user["movies"]) == len(for_visitor["movies"]) == 5
     assert for_user != for_visitor
     near = client.predict(260, 3, api_name="/rating_similar")[0]
-    assert "Star Wars" in near[0]["title"]
+    assert "Star Wars" in near["movies"][0]["title"]
 
 
 @pytest.mark.parametrize("ratings", [{"260": 0}, {"260": 6}, {"260": "many"}])
@@ -164,9 +166,28 @@ def test_rating_batch(client, tmp_path):
     path.write_text("user_id,movie_id\n15,1\n0,1\n15,abc\n")
     summary, _, result = client.predict(handle_file(path), api_name="/rating_batch")
     assert summary == {"rows": 3, "answered": 1, "errors": 2}
-    with open(result, newline="", encoding="utf-8") as file:
+    with open(result, newline="", encoding="utf-8-sig") as file:
         errors = [row["error"] for row in csv.DictReader(file)]
     assert errors[1].startswith("Line 3: There is no user")
+
+
+def test_a_hundred_thousand_pairs(client, tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("user_id,movie_id\n" + "15,1\n" * 100_000)
+    summary, _, _ = client.predict(handle_file(path), api_name="/rating_batch")
+    assert summary == {"rows": 100_000, "answered": 100_000, "errors": 0}
+
+
+def test_visitors_at_once_get_their_own_answers(client, arguments):
+    from concurrent.futures import ThreadPoolExecutor
+
+    ages = list(range(20, 80, 5)) * 2
+
+    def ask(age):
+        return client.predict(age, *arguments[1:], api_name="/salary")[0]["probabilities"][">=50k"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, ages)) == [ask(age) for age in ages]
 
 
 def test_unknown_page_is_404(gallery_url):

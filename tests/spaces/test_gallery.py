@@ -25,6 +25,16 @@ def test_one_damaged_model_does_not_take_the_others_down(tmp_path):
     assert "broken cannot be shown" in str(app.demo.get_config_file())
 
 
+def test_a_space_without_a_picture_does_not_take_the_others_down(tmp_path):
+    staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
+    shutil.copytree(ROOT / "spaces/salary", staged / "salary")
+    shutil.copytree(ROOT / "spaces/salary", staged / "blind")
+    (staged / "blind/picture.svg").unlink()
+    app = load_app(staged)
+    assert {folder.name for folder in app.apps} == {"salary"}
+    assert "blind cannot be shown" in str(app.demo.get_config_file())
+
+
 def test_home_page_has_a_card_for_every_model():
     config = str(load_app("gallery").demo.get_config_file())
     for name in ("salary", "rating"):

@@ -45,9 +45,32 @@ def test_folding_in_a_known_user_gives_that_users_vector(folder):
     ratings, _ = script.made_up(42)
     own = ratings[ratings["userId"] == 5]
     visitor = model.fold_in(dict(zip(own["movieId"], own["rating"], strict=True)))
-    np.testing.assert_allclose(visitor.vector, model._users[4], atol=0.01)
-    for movie_id in (1, 100, 358):
+    for movie_id in list(model.movies)[::10]:
         assert model.predict(visitor, movie_id).rating == pytest.approx(model.predict(5, movie_id).rating, abs=0.01)
+
+
+def test_held_out_ratings_are_never_known(monkeypatch, tmp_path):
+    import argparse
+
+    seen = []
+    monkeypatch.setattr(script, "progress_bar", list)
+    for name in ("bias_model", "ridge_als"):
+        monkeypatch.setattr(
+            script, name, lambda known, asked, **_: seen.append((known, asked)) or np.full(len(asked), 3.0)
+        )
+    monkeypatch.setattr(script, "book_model", lambda _, asked, *__, **___: np.full(len(asked), 3.0))
+    monkeypatch.setattr(
+        script, "predict", lambda known, _, asked, *__: seen.append((known, asked)) or np.full(len(asked), 3.0)
+    )
+    options = argparse.Namespace(smoke=True, seed=1, data=None, resume=False)
+    ratings, movies, _ = script.load(options)
+    stars, found = script.cross_validate(ratings, movies, options, tmp_path)
+    assert len(seen) >= 2 * 5 * 3
+    for known, asked in seen:
+        pairs = [set(zip(table["user"], table["movie"], strict=True)) for table in (known, asked)]
+        assert not pairs[0] & pairs[1]
+    assert len(stars) == ratings["in_sample"].sum()
+    assert (found["all"]["ours"] == 3).all()  # every rating of the sample was asked for
 
 
 def test_posterior_of_padded_users_is_that_of_each_alone():
@@ -101,6 +124,10 @@ def test_book_recipe_prints_its_figure_beside_the_books(capsys):
         (lambda ratings, movies: (ratings.drop(columns="rating"), movies), "lacks the column rating"),
         (lambda ratings, movies: (ratings[:0], movies), "no rows"),
         (lambda ratings, movies: (ratings.assign(rating=6), movies), "outside 0.5 to 5.0 stars"),
+        (lambda ratings, movies: (ratings.assign(rating="good"), movies), "row 2: rating is no number: 'good'"),
+        (lambda ratings, movies: (ratings.assign(userId="me"), movies), "row 2: userId is no whole number"),
+        (lambda ratings, movies: (pd.concat([ratings, ratings[:1]]), movies), "rated the same movie twice"),
+        (lambda ratings, movies: (ratings, pd.concat([movies, movies[:1]])), "the same movieId twice"),
         (lambda ratings, movies: (ratings, movies[1:]), "rates the movie 1, which movies.csv does not have"),
         (lambda ratings, movies: (ratings, movies.drop(columns="title")), "lacks the column title"),
     ],

@@ -68,15 +68,63 @@ def test_torch_weights_may_be_left_out(folder, tmp_path):
     assert Salary.from_pretrained(light).checkpoint.model == "salary"
 
 
-def test_nothing_is_learned_from_other_than_training_rows():
-    people = script.made_up_people(300, seed=0)
-    before = script.contract(people[:200])
-    people.loc[200:, "age"] = 90
-    people.loc[200:, "workclass"] = "Never-seen"
-    assert script.contract(people[:200]) == before
-    held_out = script.within(people[:200], people[200:])
+def test_nothing_is_learned_from_test_rows(folder, tmp_path, monkeypatch):
+    """The same run with poisoned test rows writes the same model; only its figures differ."""
+    honest = script.load
+
+    def poisoned(options):
+        train_rows, test, source = honest(options)
+        return train_rows, test.assign(age=17.0, workclass="?", salary=">=50k"), source
+
+    monkeypatch.setattr(script, "load", poisoned)
+    assert train("--smoke", "--out", tmp_path / "model") == 0
+    for name in ("onnx/model.onnx", "background.csv"):
+        assert (tmp_path / "model" / name).read_bytes() == (folder / name).read_bytes()
+    contracts = [json.loads((path / "gallery.json").read_text()) for path in (folder, tmp_path / "model")]
+    for field in ("categories", "numbers", "typical", "temperature", "bias"):
+        assert contracts[0][field] == contracts[1][field]
+
+
+def test_test_rows_are_what_a_visitor_could_enter():
+    people = script.made_up_people(300, seed=0).assign(workclass="Private")
+    held_out = script.within(people, people.assign(workclass="Never-seen", age=200.0))
     assert set(held_out["workclass"]) == {"?"}
-    assert held_out["age"].max() <= before["numbers"]["age"].maximum
+    assert set(held_out["age"]) == {people["age"].max()}
+
+
+def test_numbers_may_be_missing_as_in_fastais_file():
+    people = script.made_up_people(300, seed=0)
+    people.loc[::7, ["education-num", "capital-gain"]] = np.nan
+    net = script.SalaryNet(script.contract(people), people, 16, 2)
+    assert all(embed.linear.in_features > 1 for embed in net.numbers)
+    logits = net.eval()(*script.arrays(script.contract(people), people))
+    assert torch.isfinite(logits).all()
+
+
+def test_a_resumed_run_writes_the_same_model(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    honest = script.train_net
+    trained = []
+
+    def interrupted(*arguments):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(honest(*arguments))
+        return trained[-1]
+
+    monkeypatch.setattr(script, "train_net", interrupted)
+    assert train("--smoke", "--out", tmp_path / "model") == 130
+    assert not (tmp_path / "model").exists()
+    monkeypatch.setattr(script, "train_net", honest)
+    assert train("--smoke", "--out", tmp_path / "model", "--resume") == 0
+    assert (tmp_path / "model/onnx/model.onnx").read_bytes() == (folder / "onnx/model.onnx").read_bytes()
+
+
+def test_a_folder_of_something_else_is_not_written_over(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    assert train("--smoke", "--out", tmp_path) == 2
+    assert "is no checkpoint folder" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "three years of work"
 
 
 def test_book_recipe_prints_its_figure_beside_the_books(capsys):
@@ -89,12 +137,13 @@ def test_book_recipe_prints_its_figure_beside_the_books(capsys):
     [
         (lambda table: table.drop(columns="race"), "lacks the column race"),
         (lambda table: table[:0], "no rows"),
+        (lambda table: table[:20], "has 20 rows; at least 100"),
         (lambda table: table.assign(salary="a lot"), "salary must be <50k or >=50k, not 'a lot'"),
         (lambda table: table.assign(age="old"), "the column age holds no numbers"),
     ],
 )
 def test_bad_data_is_one_sentence(tmp_path, capsys, change, message):
-    change(script.made_up_people(50, 0)).to_csv(tmp_path / "adult.csv", index=False)
+    change(script.made_up_people(150, 0)).to_csv(tmp_path / "adult.csv", index=False)
     assert train("--data", tmp_path, "--out", tmp_path / "model") == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
@@ -105,11 +154,12 @@ def test_no_data_and_unreadable_data(tmp_path, capsys):
     assert "There is no adult.csv" in capsys.readouterr().err
     (tmp_path / "adult.csv").write_bytes(b"\x00\xff\xfe" * 100)
     assert train("--data", tmp_path) == 2
-    assert "cannot be read" in capsys.readouterr().err or "lacks the column" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cannot be read" in said or "lacks the column" in said
 
 
 def test_fastai_spelling_of_the_data_is_understood(tmp_path):
-    table = script.made_up_people(50, 0)
+    table = script.made_up_people(150, 0)
     table["workclass"] = " " + table["workclass"]
     table.loc[3, "occupation"] = np.nan
     table.loc[4, "education-num"] = np.nan
