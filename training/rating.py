@@ -1,7 +1,7 @@
 """Movie ratings of MovieLens: the collaborative filtering model of the book's chapter 1.
 
     python -m training.rating --smoke                        seconds, on made-up ratings
-    python -m training.rating --data DIR                     ratings.csv and movies.csv, about 10 minutes on a CPU
+    python -m training.rating --data DIR                     ratings.csv and movies.csv; 40 minutes, mostly peers
     python -m training.rating --recipe book                  the book's own cell, with its figure beside ours
 
 The figures are of 5-fold cross-validation on "the sample": the ratings of the 100 busiest users for the 100 most

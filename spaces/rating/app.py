@@ -5,6 +5,8 @@ Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/ap
 
 import difflib
 import html
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +161,16 @@ def why_first(visitor: Visitor, best: list[tuple[int, str, float]]) -> str:
 
 def movie_map() -> pd.DataFrame:
     """Where the best known movies lie, coloured by their first genre."""
-    return pd.DataFrame([{"x": m.x, "y": m.y, "movie": m.title, "genre": m.genres[0]} for m in KNOWN[:400]])
+    mapped = [movie for movie in KNOWN if not math.isnan(movie.x)]
+    common = {genre for genre, _ in Counter(movie.genres[0] for movie in mapped).most_common(6)}
+    return pd.DataFrame(
+        {
+            "x": [movie.x for movie in mapped],
+            "y": [movie.y for movie in mapped],
+            "movie": [movie.title for movie in mapped],
+            "genre": [movie.genres[0] if movie.genres[0] in common else "other" for movie in mapped],
+        }
+    )
 
 
 def pick(label: str, value: int) -> gr.Dropdown:
@@ -201,7 +212,8 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
                 y="y",
                 color="genre",
                 tooltip=["movie", "genre"],
-                height=520,
+                x_title="near each other: movies that the same people like",
+                y_title=" ",
                 label="Map of movies",
                 x_axis_labels_visible=False,
             )
