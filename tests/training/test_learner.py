@@ -74,16 +74,16 @@ def test_state_folder_depends_on_the_options_but_not_on_resume(tmp_path, monkeyp
 def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
     out = tmp_path / "model"
     with export.new_folder(out) as folder:
-        (folder / "file").write_text("old")
+        (folder / "gallery.json").write_text("old")
 
     def write():
         with export.new_folder(out) as folder:
-            (folder / "file").write_text("half")
+            (folder / "gallery.json").write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write()
-    assert (out / "file").read_text() == "old"
+    assert (out / "gallery.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     with export.new_folder(out) as folder:
         (folder / "other").write_text("new")
