@@ -672,7 +672,7 @@ def book_recipe(options: argparse.Namespace) -> None:
     learn = collab_learner(dls, y_range=(0.5, 5.5))
     learn.fine_tune(1 if options.smoke else 20)
     predicted, stars = learn.get_preds()
-    errors = ((predicted - stars) ** 2).flatten().double().numpy()
+    errors = ((predicted.flatten() - stars.flatten()) ** 2).double().numpy()
     low, high = evaluate.mean_interval(errors)
     print(
         f"mean squared error on a random fifth of the sample: {errors.mean():.4f} [{low:.4f}, {high:.4f}]; "

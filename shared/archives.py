@@ -1,0 +1,117 @@
+"""A zip of pictures, or of other small files, read member by member and never unpacked to disk."""
+
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.errors import BadInput, quoted
+
+MAX_FILES = 200
+MAX_FILE_BYTES = 25_000_000
+MAX_TOTAL_BYTES = 200_000_000
+MAX_RATIO = 200  # unpacked to packed; matters for files over a megabyte
+MAX_DIRECTORY_BYTES = 1_000_000  # zipfile reads the list of contents whole, whatever its length
+
+ENCRYPTED = 0x1 | 0x40 | 0x2000  # bits of a member's flags: by password, strongly, and its name too
+
+
+def read_zip(path: str | Path) -> Iterator[tuple[str, bytes | BadInput]]:
+    """The files of a zip, one at a time: (label, content), or (label, BadInput) where one cannot be used.
+
+    Labels are file names without folders, made unique, for showing alone: nothing is ever written to them.
+    Folders and what systems add (__MACOSX, .DS_Store, …) are left out; links, and zips in the zip, are refused.
+
+    Raises:
+        BadInput: on the first step of the iteration: it is no zip, damaged, empty, or too large.
+    """
+    path = Path(path)
+    try:
+        _check_directory(path)
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if _is_wanted(member)]
+            _check_amount(members)
+            seen: set[str] = set()
+            for member in members:
+                yield _label(member, seen), _content(archive, member)
+    except BadInput:
+        raise
+    except OSError as error:
+        raise BadInput(f"The zip file cannot be read: {error.strerror or 'it is damaged'}.") from error
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise BadInput("The zip file is damaged; pack it anew.") from error
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse what is no zip or has an endless list of contents, by the record at the file's end."""
+    if not path.is_file():
+        raise BadInput(f"There is no file {quoted(path.name)}.")
+    if path.stat().st_size > MAX_TOTAL_BYTES:
+        raise BadInput(f"The zip file is larger than {MAX_TOTAL_BYTES // 1_000_000} MB; split it.")
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 66_000))
+        tail = file.read()
+    end = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - 18))
+    if end < 0:
+        raise BadInput("This is not a zip file, or its end is missing; pack the files as .zip.")
+    is_zip64 = tail[max(0, end - 20) : end].startswith(b"PK\x06\x07")
+    if is_zip64 or int.from_bytes(tail[end + 12 : end + 16], "little") > MAX_DIRECTORY_BYTES:
+        raise _too_many()
+
+
+def _check_amount(members: list[zipfile.ZipInfo]) -> None:
+    if not members:
+        raise BadInput("The zip file has no files in it.")
+    if len(members) > MAX_FILES:
+        raise _too_many()
+    if sum(member.file_size for member in members) > MAX_TOTAL_BYTES:
+        raise BadInput(f"The zip file's contents are larger than {MAX_TOTAL_BYTES // 1_000_000} MB; split it.")
+
+
+def _too_many() -> BadInput:
+    return BadInput(f"The zip file has more than {MAX_FILES} files; split it.")
+
+
+def _is_wanted(member: zipfile.ZipInfo) -> bool:
+    folders, name = _split(member.filename)
+    clutter = name.startswith(".") or name in ("Thumbs.db", "desktop.ini") or "__MACOSX" in folders
+    return bool(name) and not clutter
+
+
+def _split(filename: str) -> tuple[list[str], str]:
+    *folders, name = filename.replace("\\", "/").split("/")
+    return folders, name
+
+
+def _label(member: zipfile.ZipInfo, seen: set[str]) -> str:
+    name = "".join(letter if letter.isprintable() else "?" for letter in _split(member.filename)[1])[:100]
+    label, copy = name, 1
+    while label in seen:
+        copy += 1
+        label = f"{name} ({copy})"
+    seen.add(label)
+    return label
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | BadInput:
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    content: bytes | BadInput
+    if kind not in (0, stat.S_IFREG):
+        content = BadInput("This is a link or device; pack the file itself.")
+    elif member.flag_bits & ENCRYPTED:
+        content = BadInput("The file is locked with a password; pack it without one.")
+    elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        content = BadInput("The file is packed in an unusual way; use plain zip.")
+    elif member.file_size > MAX_FILE_BYTES:
+        content = BadInput(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
+    elif member.file_size > max(1_000_000, MAX_RATIO * member.compress_size):
+        content = BadInput(f"The file is packed to less than 1/{MAX_RATIO} of its size, as no picture or text is.")
+    else:
+        try:
+            with archive.open(member) as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except Exception:  # zipfile and zlib raise whatever the damage makes them stumble over
+            return BadInput("The file is damaged in the zip; pack it anew.")
+        if content.startswith(b"PK\x03\x04"):
+            content = BadInput("This is a zip in the zip, or an office document; put its files in directly.")
+    return content

@@ -1,0 +1,174 @@
+"""Zip files as people have them, and zip files that were made to do harm."""
+
+import io
+import stat
+import struct
+import zipfile
+
+import pytest
+
+from shared import BadInput
+from shared.archives import read_zip
+
+
+@pytest.fixture
+def pack(tmp_path):
+    def write(*members, method=zipfile.ZIP_DEFLATED):
+        path = tmp_path / "pictures.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+        return path
+
+    return write
+
+
+def change(path, old, new):
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+
+
+def only(path):
+    ((_, content),) = read_zip(path)
+    return content
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_files_come_in_order(pack, method):
+    path = pack(("b.jpg", b"1"), ("a/c.jpg", b"2"), ("empty.jpg", b""), method=method)
+    assert list(read_zip(path)) == [("b.jpg", b"1"), ("c.jpg", b"2"), ("empty.jpg", b"")]
+    assert list(read_zip(str(path))) == list(read_zip(path))
+
+
+def test_clutter_is_left_out(pack):
+    names = ["folder/", "__MACOSX/._a.jpg", "x/__MACOSX/a.jpg", ".DS_Store", "x/._a.jpg", "Thumbs.db", "a.jpg"]
+    assert list(read_zip(pack(*[(name, b"1") for name in names]))) == [("a.jpg", b"1")]
+
+
+def test_names_are_labels_alone(pack):
+    names = ["../../etc/passwd", "/root/a.jpg", "C:\\temp\\a.jpg", "x/a.jpg", "a.jpg (2)", "new\nline", "x" * 300]
+    labels = [label for label, _ in read_zip(pack(*[(name, b"1") for name in names]))]
+    assert labels == ["passwd", "a.jpg", "a.jpg (2)", "a.jpg (3)", "a.jpg (2) (2)", "new?line", "x" * 100]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_the_very_same_name_twice(pack):
+    assert list(read_zip(pack(("a.jpg", b"1"), ("a.jpg", b"2")))) == [("a.jpg", b"1"), ("a.jpg (2)", b"2")]
+
+
+def test_a_bad_file_does_not_disturb_the_others(pack):
+    link = zipfile.ZipInfo("link.jpg")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("a.jpg", b"1")
+    path = pack(("a.jpg", b"1"), (link, "/etc/passwd"), ("inner.zip", inner.getvalue()), ("b.jpg", b"2"))
+    contents = dict(read_zip(path))
+    assert (contents["a.jpg"], contents["b.jpg"]) == (b"1", b"2")
+    assert "link" in str(contents["link.jpg"])
+    assert "zip in the zip" in str(contents["inner.zip"])
+    assert isinstance(contents["link.jpg"], BadInput)
+
+
+@pytest.mark.parametrize(("size", "message"), [(10_000_000, "less than 1/200"), (25_000_001, "larger than 25 MB")])
+def test_a_file_that_unpacks_to_too_much(pack, size, message):
+    content = only(pack(("a.jpg", bytes(size))))
+    assert isinstance(content, BadInput)
+    assert message in str(content)
+
+
+def test_a_small_file_may_be_all_zeros(pack):
+    assert only(pack(("a.bmp", bytes(900_000)))) == bytes(900_000)
+
+
+def test_a_file_that_claims_to_be_smaller(pack):
+    path = pack(("a.jpg", b"content"), method=zipfile.ZIP_STORED)
+    change(path, struct.pack("<II", 7, 7), struct.pack("<II", 7, 5))
+    assert "damaged in the zip" in str(only(path))
+
+
+def test_a_file_that_claims_to_be_larger(pack):
+    path = pack(("a.jpg", b"content"), method=zipfile.ZIP_STORED)
+    change(path, struct.pack("<II", 7, 7), struct.pack("<II", 7, 2**31))
+    with pytest.raises(BadInput, match="contents are larger than 200 MB"):
+        only(path)
+
+
+def test_a_damaged_file(pack):
+    path = pack(("a.jpg", b"content"), method=zipfile.ZIP_STORED)
+    change(path, b"content", b"cOntent")
+    assert "damaged in the zip" in str(only(path))
+
+
+def test_a_locked_file(pack):
+    path = pack(("a.jpg", b"content"))
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    assert "password" in str(only(path))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_unusual_method(pack, method):
+    assert "plain zip" in str(only(pack(("a.jpg", b"content"), method=method)))
+
+
+def test_too_many_files(pack):
+    assert len(list(read_zip(pack(*[(f"{i}.jpg", b"1") for i in range(200)])))) == 200
+    with pytest.raises(BadInput, match="more than 200 files"):
+        next(read_zip(pack(*[(f"{i}.jpg", b"1") for i in range(201)])))
+
+
+def test_a_long_list_of_contents_is_not_read(pack, monkeypatch):
+    path = pack(*[(f"{i:0>5000}.jpg", b"") for i in range(201)])
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(BadInput, match="more than 200 files"):
+        next(read_zip(path))
+
+
+def test_too_much_in_all(pack, monkeypatch):
+    monkeypatch.setattr("shared.archives.MAX_TOTAL_BYTES", 1_000)
+    with pytest.raises(BadInput, match="contents are larger"):
+        next(read_zip(pack(("a.txt", bytes(600)), ("b.txt", bytes(600)))))
+    monkeypatch.setattr("shared.archives.MAX_TOTAL_BYTES", 100)
+    with pytest.raises(BadInput, match="file is larger than"):
+        next(read_zip(pack(("a.txt", bytes(600)))))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a zip file"),
+        (b"text", "not a zip file"),
+        (b"PK\x05\x06", "not a zip file"),
+        (b"PK\x05\x06" + bytes(18), "no files in it"),
+        (b"PK\x05\x06" + b"\xff" * 18, "more than 200 files"),
+        (b"PK\x06\x07" + bytes(16) + b"PK\x05\x06" + bytes(18), "more than 200 files"),
+        (b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, 46, 0, 0), "damaged"),
+    ],
+)
+def test_what_is_no_zip(tmp_path, content, message):
+    path = tmp_path / "pictures.zip"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        next(read_zip(path))
+
+
+def test_half_a_zip(pack):
+    path = pack(("a.jpg", b"content" * 100))
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(BadInput, match="its end is missing"):
+        next(read_zip(path))
+
+
+def test_no_file(tmp_path):
+    for path in (tmp_path / "nothing.zip", tmp_path):
+        with pytest.raises(BadInput, match="There is no file"):
+            next(read_zip(path))
+
+
+def test_nothing_but_folders(pack):
+    with pytest.raises(BadInput, match="no files in it"):
+        next(read_zip(pack(("folder/", b""))))

@@ -1,0 +1,530 @@
+"""Pictures as people have them, and files that were made to do harm."""
+
+import io
+import struct
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, features
+
+from shared import BadInput
+from shared.images import MAX_BYTES, centre_crop, open_rgb, to_array
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+
+
+def encode(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def photo(width, height, seed=0):
+    """Large shapes with finer detail on top, as a photograph has."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        Image.fromarray(rng.integers(0, 256, (rows, columns, 3), dtype=np.uint8)).resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
+        for rows, columns in [(9, 12), (height // 8, width // 8)]
+    ]
+    return Image.blend(*layers, 0.2)
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(width, height, *chunks):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", zlib.compress(bytes(20_000)))
+
+
+def tiff(tags, size=2_000):
+    """A grey TIFF of 8 × 8 zeros with more tags: (tag, type, count, value)."""
+    basic = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 1_000), (277, 1), (278, 8), (279, 64)]
+    entries = sorted([(tag, 4, 1, value) for tag, value in basic] + tags)
+    start = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return (start + b"".join(struct.pack("<HHII", *entry) for entry in entries)).ljust(size, b"\0")
+
+
+def gif(width, height, *blocks):
+    data = encode(Image.new("L", (8, 8), 9), "GIF")
+    first = data.index(b",", 13 + 3 * 2 ** ((data[10] & 7) + 1))
+    return data[:6] + struct.pack("<HH", width, height) + data[10:first] + b"".join(blocks) + data[first:]
+
+
+def webp(width, height):
+    frame = encode(Image.new("RGB", (8, 8)), "WEBP", lossless=True)[12:]
+    size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    body = b"VP8X" + struct.pack("<IBBH", 10, 2, 0, 0) + size + b"ANIM" + struct.pack("<I", 6) + bytes(6)
+    content = bytes(6) + bytes([7, 0, 0, 7, 0, 0]) + bytes(4) + frame
+    body += b"ANMF" + struct.pack("<I", len(content)) + content
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+def bmp(width, height):
+    return b"BM" + struct.pack("<IIIIiiHHIIiiII", 100, 0, 54, 40, width, height, 1, 24, 0, 0, 1, 1, 0, 0)
+
+
+def jpeg(width, height, **options):
+    """A JPEG whose header alone says that it is large."""
+    data = encode(Image.new("RGB", (16, 16)), "JPEG", **options)
+    at = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2")) + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+PHOTO = encode(photo(160, 120), "JPEG")
+SCAN = PHOTO[PHOTO.index(b"\xff\xda") : -2]
+DAMAGED, TAGS, TINY = "damaged or incomplete; save it anew", "tags are larger", "too many tiny parts"
+PIXELS, UNKNOWN = "pixels; one of this kind may have at most 24 megapixels", "not a picture that can be read"
+MANY = "too many pixels"
+
+HOSTILE = {
+    "nothing": (b"", "file is empty; it must be one of JPEG, PNG"),
+    "text": (b"I am not a picture.", UNKNOWN),
+    "zeros": (bytes(1000), UNKNOWN),
+    "html": (b"<html><body>404</body></html>", UNKNOWN),
+    "zip": (b"PK\x03\x04" + bytes(50), UNKNOWN),
+    "executable": (b"MZ" + bytes(100), UNKNOWN),
+    "icon": (encode(Image.new("RGB", (16, 16)), "ICO"), UNKNOWN),
+    "postscript": (encode(Image.new("RGB", (16, 16)), "EPS"), UNKNOWN),
+    "jpeg 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(50), UNKNOWN),
+    "svg": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG cannot be read here"),
+    "pdf": (b"%PDF-1.7\n", "PDF cannot be read here"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50), "HEIC cannot be read here; save the picture as"),
+    "too many bytes": (PHOTO + bytes(MAX_BYTES), "larger than 25 MB"),
+    "jpeg signature alone": (b"\xff\xd8\xff", DAMAGED),
+    "jpeg half": (PHOTO[: len(PHOTO) // 2], DAMAGED),
+    "jpeg without end": (PHOTO[:-2], DAMAGED),
+    "jpeg header then text": (PHOTO[:100] + b"text" * 100, DAMAGED),
+    "jpeg of many scans": (PHOTO[:-2] + SCAN * 200, "more than 100 scans"),
+    "jpeg of many segments": (PHOTO[:2] + b"\xff\xe5\0\2" * 1_000_000 + PHOTO[2:], TINY),
+    "jpeg too large": (jpeg(12_000, 12_000), "12,000 × 12,000 " + PIXELS),
+    "jpeg of no height": (jpeg(16, 0), DAMAGED),
+    "png signature alone": (b"\x89PNG\r\n\x1a\n", DAMAGED),
+    "png half": (encode(photo(160, 120))[:9_000], DAMAGED),
+    "png flipped checksum": (png(8, 8).replace(b"IHDR\0", b"IHDR\1"), DAMAGED),
+    "png bomb": (png(13_000, 13_000), "13,000 × 13,000 " + PIXELS),
+    "png bomb beyond Pillow's limit": (png(100_000, 100_000), PIXELS),
+    "png a little too large": (png(6_000, 4_001), "6,000 × 4,001 " + PIXELS),
+    "png of no width": (png(0, 8), DAMAGED),
+    "png text bomb": (png(8, 8, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000)))), DAMAGED),
+    "png of many chunks": (png(8, 8, chunk(b"prVt", b"") * 200_000), TINY),
+    "png that lies about transparency": (png(8, 8, chunk(b"tEXt", b"transparency\0none")), DAMAGED),
+    "png 1 × 1000": (encode(Image.new("RGB", (1, 1000))), r"1 × 1,000 pixels; the long side may be at most 50 times"),
+    "gif half": (encode(photo(160, 120), "GIF")[:9_000], DAMAGED),
+    "gif bomb": (gif(10_000, 10_000), "10,000 × 10,000 " + PIXELS),
+    "gif with a frame beyond its screen": (gif(8, 8).replace(b",\0\0\0\0\x08\0\x08", b",\0\0\0\0" + b"\xff" * 4), MANY),
+    "gif of many comments": (gif(8, 8, b"!\xfe\x01a\0" * 1_000_000), TINY),
+    "webp half": (encode(photo(160, 120), "WEBP")[:1_000], DAMAGED),
+    "webp bomb": (webp(16_000, 16_000), "16,000 × 16,000 " + PIXELS),
+    "webp signature alone": (b"RIFF\x10\0\0\0WEBPVP8 ", DAMAGED),
+    "bmp half": (encode(photo(160, 120), "BMP")[:9_000], DAMAGED),
+    "bmp bomb": (bmp(30_000, 30_000), "30,000 × 30,000 " + PIXELS),
+    "tiff half": (encode(photo(160, 120), "TIFF")[:9_000], DAMAGED),
+    "tiff bomb": (tiff([]).replace(struct.pack("<HII", 4, 1, 8), struct.pack("<HII", 4, 1, 9_000), 2), PIXELS),
+    "tiff of overlapping tags": (tiff([(40_000 + i, 7, 1_000_000, 500) for i in range(500)], 1_001_000), TAGS),
+    "tiff of many numbers": (tiff([(40_000, 4, 250_000, 500)], 1_001_000), TAGS),
+    "tiff of huge tiles": (tiff([(322, 4, 1, 30_000), (323, 4, 1, 30_000)]), TAGS),
+    "tiff whose tag is elsewhere": (tiff([(40_000, 7, 100, 5_000)]), DAMAGED),
+    "tiff whose directory is elsewhere": (b"II*\0\xff\xff\xff\x7f" + bytes(50), DAMAGED),
+}
+if features.check("avif"):
+    tags = tiff([(40_000 + i, 7, 5_000, 1_500) for i in range(100)], 6_500)
+    HOSTILE["avif signature alone"] = (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(50), DAMAGED)
+    HOSTILE["avif of overlapping tags"] = (encode(photo(64, 48), "AVIF", exif=tags), TAGS)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("at_least", [None, 64])
+def test_hostile_files_get_one_sentence_at_once(tmp_path, name, at_least):
+    data, sentence = HOSTILE[name]
+    if name == "jpeg too large" and at_least:
+        sentence = "12,000 × 12,000 pixels; one of this kind may have at most 120 megapixels"
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(data)
+    started = time.perf_counter()
+    for source in (data, path, str(path)):
+        with pytest.raises(BadInput, match=sentence) as caught:
+            open_rgb(source, at_least)
+        assert str(caught.value).endswith(".")
+        assert "\n" not in str(caught.value)
+    assert time.perf_counter() - started < 20
+
+
+def test_bombs_are_refused_without_decoding(monkeypatch):
+    def never(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(Image.core, "new", never)
+    for name in HOSTILE:
+        if "bomb" in name and "text" not in name:
+            with pytest.raises(BadInput, match="megapixels"):
+                open_rgb(HOSTILE[name][0])
+
+
+@pytest.mark.parametrize("source", [None, 3, [], np.zeros((8, 8, 3), np.uint8), io.BytesIO(PHOTO)])
+def test_things_that_are_no_source(source):
+    with pytest.raises(BadInput, match="must be a file, bytes or a PIL image, not"):
+        open_rgb(source)
+
+
+def test_paths_that_are_no_file(tmp_path):
+    with pytest.raises(BadInput, match=r"There is no file 'cat\.jpg'"):
+        open_rgb(tmp_path / "cat.jpg")
+    with pytest.raises(BadInput, match="is not a file"):
+        open_rgb(tmp_path)
+    with pytest.raises(BadInput, match="There is no file"):
+        open_rgb("cat\0.jpg")
+    with pytest.raises(BadInput, match=r"too long|There is no file"):
+        open_rgb("x" * 5_000)
+    with pytest.raises(BadInput, match="is not a file"):
+        open_rgb("/dev/zero")
+
+
+@pytest.mark.parametrize("size", [(0, 5), (1, 51), (6_000, 4_001)])
+def test_pil_images_have_the_same_limits(size):
+    with pytest.raises(BadInput):
+        open_rgb(Image.new("L", size))
+
+
+def test_a_lazy_pil_image_that_is_damaged():
+    with pytest.raises(BadInput, match=DAMAGED):
+        open_rgb(Image.open(io.BytesIO(PHOTO[: len(PHOTO) // 2])))
+
+
+def test_damage_anywhere_is_a_picture_or_a_sentence():
+    rng = np.random.default_rng(0)
+    picture = photo(48, 32)
+    kinds = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"] + ["AVIF"] * features.check("avif")
+    for kind in kinds:
+        whole = encode(picture, kind)
+        for _ in range(60):
+            data = bytearray(whole)
+            for _ in range(rng.integers(1, 6)):
+                data[rng.integers(min(len(data), 400))] = rng.integers(256)
+            try:
+                assert open_rgb(bytes(data), 16).image.mode == "RGB"
+            except BadInput:
+                continue
+
+
+# --- formats and modes ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "tolerance"),
+    [
+        ("PNG", {}, 0),
+        ("BMP", {}, 0),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("TIFF", {"compression": "jpeg"}, 8),
+        ("WEBP", {"lossless": True}, 0),
+        ("WEBP", {}, 8),
+        ("JPEG", {}, 8),
+        ("JPEG", {"progressive": True}, 8),
+        ("MPO", {"save_all": True, "append_images": [Image.new("RGB", (160, 120))]}, 8),
+        ("GIF", {}, 20),
+        pytest.param("AVIF", {}, 8, marks=avif),
+    ],
+)
+def test_formats(tmp_path, kind, options, tolerance):
+    picture = photo(160, 120)
+    data = encode(picture, kind, **options)
+    path = tmp_path / "picture"
+    path.write_bytes(data)
+    results = [open_rgb(source) for source in (data, path, str(path), Image.open(io.BytesIO(data)))]
+    for result in results:
+        assert result.size == (160, 120)
+        assert result.image.tobytes() == results[0].image.tobytes()
+    assert mean_difference(results[0].image, picture) <= tolerance
+
+
+def mean_difference(a, b):
+    assert a.size == b.size
+    return np.abs(np.asarray(a, int) - np.asarray(b, int)).mean()
+
+
+def array(values, dtype):
+    return Image.fromarray(np.array([values], dtype=dtype))
+
+
+def palette(transparency=None):
+    image = Image.new("P", (3, 1))
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    image.putdata([0, 1, 2])
+    return encode(image, **({} if transparency is None else {"transparency": transparency}))
+
+
+def grey(*values):
+    return [(value,) * 3 for value in values]
+
+
+MODES = {
+    "1": (Image.new("1", (2, 1), 1), grey(255, 255)),
+    "L": (array([0, 77, 255], np.uint8), grey(0, 77, 255)),
+    "L with a transparent value": (encode(array([0, 77], np.uint8), transparency=77), grey(0, 255)),
+    "LA": (Image.new("LA", (1, 1), (0, 51)), grey(204)),
+    "La": (Image.new("LA", (1, 1), (0, 51)).convert("La"), grey(204)),
+    "RGB with a transparent value": (encode(Image.new("RGB", (1, 1), RED), transparency=RED), [WHITE]),
+    "RGBA opaque": (encode(Image.new("RGBA", (1, 1), (1, 2, 3, 255))), [(1, 2, 3)]),
+    "RGBA half": (encode(Image.new("RGBA", (1, 1), (255, 0, 0, 128))), [(255, 127, 127)]),
+    "RGBA clear": (encode(Image.new("RGBA", (1, 1), (9, 9, 9, 0))), [WHITE]),
+    "RGBa": (Image.new("RGBA", (1, 1), (255, 0, 0, 51)).convert("RGBa"), [(255, 204, 204)]),
+    "RGBX": (Image.new("RGBX", (1, 1), (1, 2, 3, 4)), [(1, 2, 3)]),
+    "P": (palette(), [RED, (0, 255, 0), (0, 0, 255)]),
+    "P, one colour clear": (palette(1), [RED, WHITE, (0, 0, 255)]),
+    "P, alpha by colour": (palette(bytes([255, 0, 128])), [RED, WHITE, (127, 127, 255)]),
+    "PA": (Image.new("RGBA", (1, 1), (9, 9, 9, 0)).convert("PA"), [WHITE]),
+    "CMYK": (Image.new("CMYK", (1, 1), (0, 255, 255, 0)), [RED]),
+    "CMYK TIFF": (encode(Image.new("CMYK", (1, 1), (0, 255, 255, 0)), "TIFF"), [RED]),
+    "YCbCr": (Image.new("RGB", (1, 1), (128, 128, 128)).convert("YCbCr"), grey(128)),
+    "HSV": (Image.new("HSV", (1, 1), (0, 255, 255)), [RED]),
+    "LAB": (Image.new("LAB", (1, 1), (255, 128, 128)), [WHITE]),
+    "I;16 PNG": (encode(array([0, 257, 32_896, 65_535], np.uint16)), grey(0, 1, 128, 255)),
+    "I;16 TIFF": (encode(array([0, 257, 32_896, 65_535], np.uint16), "TIFF"), grey(0, 1, 128, 255)),
+    "I;16B TIFF": (encode(array([0, 257, 65_535], ">u2"), "TIFF"), grey(0, 1, 255)),
+    "I;16 dark": (array([0, 256, 512], np.uint16), grey(0, 1, 2)),
+    "I of 8 bits": (array([0, 100, 255], np.int32), grey(0, 100, 255)),
+    "I of 16 bits": (encode(array([0, 32_896, 65_535], np.int32), "TIFF"), grey(0, 128, 255)),
+    "I of 32 bits": (array([-(2**31), 0, 2**31 - 1], np.int32), grey(0, 128, 255)),
+    "F to 1": (encode(array([0, 0.5, 1], np.float32), "TIFF"), grey(0, 128, 255)),
+    "F to 255": (array([0, 100, 255], np.float32), grey(0, 100, 255)),
+    "F of any range": (array([-3e38, 0, 3e38], np.float32), grey(0, 128, 255)),
+    "F not finite": (array([np.nan, 1, np.inf, -np.inf], np.float32), grey(0, 255, 255, 0)),
+    "F without a number": (array([np.nan, np.nan], np.float32), grey(0, 0)),
+    "F all the same": (array([-5, -5], np.float32), grey(0, 0)),
+}
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_modes(name):
+    source, expected = MODES[name]
+    result = open_rgb(source).image
+    assert result.mode == "RGB"
+    pixels = [tuple(pixel) for pixel in np.asarray(result).reshape(-1, 3).tolist()]
+    assert np.abs(np.subtract(pixels, expected)).max() <= (2 if name in ("LAB", "La", "RGBa") else 0), pixels
+
+
+def test_a_cmyk_jpeg_as_adobe_writes_it():
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    pixel = np.asarray(open_rgb(encode(red, "JPEG", quality=95)).image)[8, 8]
+    assert np.abs(pixel.astype(int) - RED).max() <= 3
+
+
+@pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True})])
+def test_of_an_animation_the_first_frame(kind, options):
+    red, blue = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    data = encode(red, kind, save_all=True, append_images=[blue], **options)
+    assert np.asarray(open_rgb(data).image)[4, 4].tolist() == list(RED)
+
+
+def test_a_colour_profile_is_ignored():
+    from PIL import ImageCms
+
+    image = photo(16, 16)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for used in (profile, b"nonsense"):
+        assert open_rgb(encode(image, icc_profile=used)).image.tobytes() == image.tobytes()
+
+
+def test_one_pixel_is_a_picture():
+    assert open_rgb(encode(Image.new("RGB", (1, 1), RED))).resize_short(4).getpixel((3, 3)) == RED
+
+
+def test_the_source_is_left_as_it_is():
+    image = Image.new("RGB", (4, 4), RED)
+    image.info["comment"] = "mine"
+    open_rgb(image).image.putpixel((0, 0), WHITE)
+    assert image.getpixel((0, 0)) == RED
+    assert image.info == {"comment": "mine"}
+
+
+# --- orientation ---
+
+
+def exif(orientation):
+    result = Image.Exif()
+    result[ExifTags.Base.Orientation] = orientation
+    return result
+
+
+STORED = {  # how an upright picture lies in the file, by EXIF orientation
+    1: lambda upright: upright,
+    2: np.fliplr,
+    3: lambda upright: np.rot90(upright, 2),
+    4: np.flipud,
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("JPEG", {"quality": 95}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        pytest.param("AVIF", {"quality": 95}, marks=avif),
+    ],
+)
+def test_orientation(orientation, kind, options):
+    upright = np.zeros((32, 48, 3), np.uint8)
+    upright[:16, :24] = RED
+    upright[16:, :24] = (0, 0, 255)
+    upright[:16, 24:] = (0, 255, 0)
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    data = encode(stored, kind, exif=exif(orientation), **options)
+    for source in (data, Image.open(io.BytesIO(data))):
+        result = open_rgb(source)
+        assert result.size == result.image.size == (48, 32)
+        assert not result.image.getexif()
+        pixels = np.asarray(result.image, int)
+        for y, x in [(8, 12), (24, 12), (8, 36), (24, 36)]:
+            assert np.abs(pixels[y, x] - upright[y, x]).max() <= 12
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"",
+        b"Exif",
+        b"II*\0",
+        b"MM\0*\xff\xff\xff\xff",
+        b"II*\0\x08\0\0\0\xff\xff" + bytes(20),
+        exif(0).tobytes(),
+        exif(99).tobytes(),
+        exif(6).tobytes()[:-8],
+    ],
+)
+def test_damaged_exif_does_no_harm(block):
+    block = b"Exif\0\0" + block.removeprefix(b"Exif\0\0")
+    plain = open_rgb(PHOTO).image.tobytes()
+    segment = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block
+    assert open_rgb(PHOTO[:2] + segment + PHOTO[2:]).image.tobytes() == plain
+
+
+# --- reduced decoding ---
+
+
+@pytest.mark.parametrize(
+    ("size", "at_least", "decoded"),
+    [
+        ((1600, 1200), 150, (200, 150)),
+        ((1600, 1200), 151, (400, 300)),
+        ((1600, 1200), 600, (800, 600)),
+        ((1600, 1200), 601, (1600, 1200)),
+        ((1600, 1200), 5000, (1600, 1200)),
+        ((1601, 1203), 150, (201, 151)),
+        ((1200, 1600), 1, (150, 200)),
+    ],
+)
+def test_the_smallest_scale_that_will_do(size, at_least, decoded):
+    picture = open_rgb(encode(photo(*size), "JPEG"), at_least)
+    assert picture.image.size == decoded
+    assert picture.size == size
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize(("size", "tolerance"), [((1600, 1200), 1), ((1459, 1811), 2), ((2001, 3007), 2)])
+@pytest.mark.parametrize("side", [180, 224])
+def test_reduced_decoding_looks_the_same(orientation, size, tolerance, side):
+    """Resized for a model, a reduced decode differs from a whole one by 2 of 255 at most, on average."""
+    data = encode(photo(*size), "JPEG", quality=90, exif=exif(orientation))
+    whole, reduced = open_rgb(data), open_rgb(data, side)
+    assert reduced.size == whole.size == (size if orientation < 5 else size[::-1])
+    assert reduced.image.width < whole.image.width / 3
+    for resize in (lambda picture: picture.resize_short(side), lambda picture: picture.squash((side, side))):
+        assert mean_difference(resize(whole), resize(reduced)) < tolerance
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_decoded_at_the_very_size(mode):
+    """Where nothing is left to resize, libjpeg's own average stands for ours; colours move a little more."""
+    data = encode(photo(1600, 1200).convert(mode), "JPEG", quality=90)
+    whole, reduced = open_rgb(data), open_rgb(data, 150)
+    assert reduced.image.size == (200, 150)
+    assert mean_difference(whole.resize_short(150), reduced.resize_short(150)) < 3
+
+
+def test_a_jpeg_may_be_larger_where_it_is_reduced():
+    with pytest.raises(BadInput, match="10,000 × 10,000 " + PIXELS):
+        open_rgb(jpeg(10_000, 10_000), 5_000)  # 25 megapixels when reduced
+    data = encode(Image.new("L", (6_000, 5_000), 70), "JPEG")
+    with pytest.raises(BadInput, match=PIXELS):
+        open_rgb(data)
+    with pytest.raises(BadInput, match=PIXELS):
+        open_rgb(data, 4_000)  # for which it has to be decoded whole
+    assert open_rgb(data, 224).image.size == (750, 625)
+
+
+def test_a_progressive_jpeg_may_not_as_it_is_kept_whole():
+    with pytest.raises(BadInput, match="6,000 × 5,000 " + PIXELS):
+        open_rgb(jpeg(6_000, 5_000, progressive=True), 224)
+
+
+def test_a_film_after_the_picture_is_no_scan():
+    film = np.random.default_rng(0).integers(0, 256, 1_000_000, dtype=np.uint8).tobytes() + b"\xff\xda\0\2" * 500
+    assert open_rgb(PHOTO + film).image.tobytes() == open_rgb(PHOTO).image.tobytes()
+
+
+# --- resizing, and numbers for a model ---
+
+
+def test_resizing_keeps_what_it_says():
+    picture = open_rgb(photo(301, 200))
+    assert picture.resize_short(100).size == (150, 100)
+    assert picture.squash((64, 32)).size == (64, 32)
+    assert open_rgb(photo(200, 301)).resize_short(100).size == (100, 150)
+
+
+def test_centre_crop():
+    image = Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7))
+    assert np.asarray(centre_crop(image, 3)).tolist() == [[9, 10, 11], [16, 17, 18], [23, 24, 25]]
+    with pytest.raises(ValueError, match="no square of 6"):
+        centre_crop(image, 6)
+
+
+def test_to_array():
+    image = Image.new("RGB", (3, 2), (255, 0, 51))
+    values = to_array(image, mean=[0.5, 0.5, 0], std=[0.5, 0.25, 1])
+    assert values.shape == (3, 2, 3)
+    assert values.dtype == np.float32
+    assert values.flags.c_contiguous
+    assert values[:, 1, 2] == pytest.approx([1, -2, 0.2])
+    with pytest.raises(ValueError, match="must be RGB, not L"):
+        to_array(Image.new("L", (2, 2)), [0] * 3, [1] * 3)
+
+
+@pytest.mark.parametrize("at_least", [0, -1])
+def test_at_least_one_pixel(at_least):
+    with pytest.raises(ValueError, match="at_least"):
+        open_rgb(PHOTO, at_least)
+
+
+def test_threads_do_not_disturb_each_other():
+    good = encode(photo(800, 600), "JPEG", exif=exif(6))
+    expected = open_rgb(good, 64).image.tobytes()
+
+    def work(index):
+        if index % 2:
+            with pytest.raises(BadInput):
+                open_rgb(HOSTILE["png bomb"][0])
+            return expected
+        return open_rgb(good, 64).image.tobytes()
+
+    limit = Image.MAX_IMAGE_PIXELS
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(work, range(64))) == {expected}
+    assert limit == Image.MAX_IMAGE_PIXELS
