@@ -212,7 +212,7 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
                 y="y",
                 color="genre",
                 tooltip=["movie", "genre"],
-                x_title="near each other: movies that the same people like",
+                x_title=" ",
                 y_title=" ",
                 label="Map of movies",
                 x_axis_labels_visible=False,
