@@ -4,8 +4,9 @@
 >>> Salary.from_pretrained("spaces/salary/model").predict(person).probabilities
 """
 
+from shared.cat_dog import CatDog
 from shared.errors import BadInput, CheckpointError
 from shared.rating import Rating, Visitor
 from shared.salary import Salary
 
-__all__ = ["BadInput", "CheckpointError", "Rating", "Salary", "Visitor"]
+__all__ = ["BadInput", "CatDog", "CheckpointError", "Rating", "Salary", "Visitor"]

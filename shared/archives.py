@@ -2,7 +2,7 @@
 
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shared.errors import BadInput, quoted
@@ -42,6 +42,24 @@ def read_zip(path: str | Path) -> Iterator[tuple[str, bytes | BadInput]]:
         raise BadInput("The zip file is damaged; pack it anew.") from error
 
 
+def read_files(paths: Sequence[str | Path]) -> Iterator[tuple[str, str | Path | bytes | BadInput]]:
+    """Files, and the files of zips among them, one at a time: (label, path or content), or (label, BadInput).
+
+    Raises:
+        BadInput: as the iteration goes: a zip cannot be read, there is nothing, or more than MAX_FILES files.
+    """
+    count = 0
+    for path in paths:
+        is_zip = Path(path).suffix.lower() == ".zip"
+        for label, content in read_zip(path) if is_zip else [(Path(path).name, path)]:
+            count += 1
+            if count > MAX_FILES:
+                raise _too_many("There are")
+            yield label, content
+    if not count:
+        raise BadInput("Choose some files first, or a zip of them.")
+
+
 def _check_directory(path: Path) -> None:
     """Refuse what is no zip or has an endless list of contents, by the record at the file's end."""
     if not path.is_file():
@@ -68,8 +86,8 @@ def _check_amount(members: list[zipfile.ZipInfo]) -> None:
         raise BadInput(f"The zip file's contents are larger than {MAX_TOTAL_BYTES // 1_000_000} MB; split it.")
 
 
-def _too_many() -> BadInput:
-    return BadInput(f"The zip file has more than {MAX_FILES} files; split it.")
+def _too_many(what: str = "The zip file has") -> BadInput:
+    return BadInput(f"{what} more than {MAX_FILES} files; split them.")
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:

@@ -3,21 +3,30 @@
 import functools
 import html
 import tempfile
+from abc import ABCMeta
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
+import numpy as np
 import pandas as pd
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
+from numpy.typing import NDArray
+from PIL import Image
 
+from shared.archives import read_files
 from shared.errors import BadInput
+from shared.images import Source, open_rgb
 from shared.predictor import Predictor
 from shared.tables import answer_table, read_csv, write_csv
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+FILES_AT_ONCE = 8
+FOR, AGAINST = (249, 115, 22), (37, 99, 235)  # orange and blue: apart for the colour-blind, too
 
 THEME = gr.themes.Default(
     primary_hue="indigo",
@@ -63,6 +72,25 @@ def friendly(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+def _unopened(self: gr.Image, payload: Any) -> Any:
+    return payload.path if payload and payload.path else gr.Image.preprocess(self, payload)
+
+
+# gr.Image with type="filepath" opens the file nevertheless, and a visitor whose file is no picture is told nothing.
+# This one only hands its path over: shared/images.py checks a stranger's file, and says what is wrong with it.
+# (A class statement would make Gradio write a .pyi file into this folder.)
+Photo = ABCMeta.__new__(
+    type(gr.Image), "Photo", (gr.Image,), {"preprocess": _unopened, "is_template": True, "__module__": __name__}
+)
+
+
+def picked(image: str | None) -> str:
+    """The picture; without one an error for API users, which a page that has just been cleared does not show."""
+    if image is None:
+        raise gr.Error("Choose a picture first.", visible=False, print_exception=False)
+    return image
+
+
 def launch(demo: gr.Blocks) -> None:
     """Serve an app with the gallery's looks and limits; Gradio's own environment variables hold."""
     demo.queue(max_size=64).launch(
@@ -92,6 +120,56 @@ def answer_csv(
         path = write_csv(Path(folder) / "predictions.csv", rows, table.delimiter)
         kept = save_file_to_cache(path, get_upload_folder())  # where delete_cache= will find it
     return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), kept
+
+
+def answer_files(
+    files: Sequence[str] | None,
+    answer: Callable[[Sequence[Any]], Sequence[Any]],
+    cells: Callable[[Any], Mapping[str, object]],
+    progress: gr.Progress,
+) -> tuple[dict[str, int], pd.DataFrame, str]:
+    """Answer uploaded files, and those in uploaded zips: a summary, a table, and the table as CSV to download.
+
+    Args:
+        files: paths of the uploads.
+        answer: answers a few files, paths or contents, at once; a bad one's answer is a BadInput.
+        cells: turns an answer into columns.
+        progress: shows how far it is.
+    """
+    rows: list[dict[str, object]] = []
+    found = list(read_files(files or []))
+    for start in progress.tqdm(range(0, len(found), FILES_AT_ONCE), unit="files"):
+        labels, contents = zip(*found[start : start + FILES_AT_ONCE], strict=True)
+        good = [content for content in contents if not isinstance(content, BadInput)]
+        replies = iter(answer(good))
+        for label, content in zip(labels, contents, strict=True):
+            reply = content if isinstance(content, BadInput) else next(replies)
+            added = {"error": str(reply)} if isinstance(reply, BadInput) else {**cells(reply), "error": ""}
+            rows.append({"file": label, **added})
+    bad = sum(bool(row["error"]) for row in rows)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = save_file_to_cache(write_csv(Path(folder) / "predictions.csv", rows), get_upload_folder())
+    table = pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row)))
+    return {"files": len(rows), "answered": len(rows) - bad, "errors": bad}, table.fillna(""), kept
+
+
+def evidence_over(image: Source, evidence: NDArray[np.float32], side: int = 640) -> Image.Image:
+    """A picture, `side` pixels long at most, under a map of evidence: orange speaks for it, blue against it.
+
+    Args:
+        image: the picture.
+        evidence: (rows, columns) float32 over the whole picture; its largest absolute value gets the full colour.
+        side: the long side of the result in pixels.
+    """
+    picture = open_rgb(image, side)
+    scale = min(1, side / max(picture.size))
+    shown = picture.squash((max(1, round(picture.size[0] * scale)), max(1, round(picture.size[1] * scale))))
+    strength = evidence / (np.abs(evidence).max() or 1)
+    smooth = np.asarray(Image.fromarray(strength.astype(np.float32)).resize(shown.size, Image.Resampling.BICUBIC))
+    colour = np.where(smooth[..., None] > 0, np.array(FOR, np.float32), np.array(AGAINST, np.float32))
+    cover = np.clip(np.abs(smooth), 0, 1)[..., None] * 0.65
+    pixels = np.asarray(shown.convert("L"), dtype=np.float32)[..., None]  # grey, so that the colours are the map's
+    return Image.fromarray((pixels * (1 - cover) + colour * cover).round().astype(np.uint8))
 
 
 def about_model(model: Predictor[Any, Any, Any]) -> None:

@@ -83,6 +83,13 @@ def gallery_url(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def cat_dog():
+    from shared import CatDog
+
+    return CatDog.from_pretrained(ROOT / "spaces/cat_dog/model")
+
+
+@pytest.fixture(scope="session")
 def salary():
     from shared import Salary
 

@@ -33,14 +33,16 @@ def test_python_snippets_run(gallery_url, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert ">=50k" in printed
     assert re.search(r"\n[0-5]\.\d+\n", printed)
+    assert printed.count("cat") >= 3
 
 
 def test_curl_snippet_runs(gallery_url):
     lines = [line.replace("http://127.0.0.1:7860", gallery_url) for line in SHELL if "curl" in line]
-    assert len(lines) == 2
-    done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
-    assert "event: complete" in done.stdout
+    assert len(lines) == 5
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.count("event: complete") == 2
     assert '"rating":' in done.stdout
+    assert '"label": "cat"' in done.stdout
 
 
 @pytest.mark.parametrize("verb", sorted({line.split()[1] for line in SHELL if line.startswith("make ")} | {"test-all"}))
@@ -52,7 +54,9 @@ def test_make_verbs_exist(verb):
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("python -m training")])
 def test_training_commands_are_understood(line, tmp_path):
     """Each command, made quick: made-up data, and a folder of its own to write to."""
-    options = [option for option in line.split()[3:] if option not in ("--embed", "--data", "~/movielens")]
+    options = [
+        option for option in line.split()[3:] if option not in ("--embed", "--data", "~/movielens", "~/my-pictures")
+    ]
     command = [sys.executable, "-m", line.split()[2], *options, "--smoke", "--out", tmp_path / "out"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -86,7 +90,7 @@ def test_hf_commands_are_understood():
             assert option in described
 
 
-@pytest.mark.parametrize(("name", "figure"), [("salary", "accuracy"), ("rating", "mse")])
+@pytest.mark.parametrize(("name", "figure"), [("cat_dog", "error"), ("salary", "accuracy"), ("rating", "mse")])
 def test_the_table_repeats_the_measured_figures(name, figure):
     metrics = figures(name)
     item = next(item for item in metrics["figures"] if item["name"] == figure)

@@ -25,12 +25,13 @@ def write_card(folder: str | Path) -> Path:
     checkpoint = Checkpoint.model_validate({name: contract[name] for name in Checkpoint.model_fields})
     about = checkpoint.about
     has_torch = (folder / "model.safetensors").exists()
+    for_transformers = has_torch and (folder / "config.json").exists()
     data = ModelCardData(
         language="en",
         license=about.licence,
         license_name=about.licence_name if about.licence == "other" else None,
         license_link="NOTICE.md" if about.licence == "other" else None,
-        library_name="onnx",
+        library_name="transformers" if for_transformers else "onnx",
         pipeline_tag=checkpoint.task,
         tags=["fastai", "gradio", "onnxruntime"] + (["safetensors"] if has_torch else []),
         model_name=about.title,
@@ -40,6 +41,8 @@ def write_card(folder: str | Path) -> Path:
         data,
         template_path=str(TEMPLATE),
         model=checkpoint.model,
+        task=checkpoint.task,
+        for_transformers=for_transformers,
         predictor="".join(word.capitalize() for word in checkpoint.model.split("_")),
         about=about,
         metrics=metrics,

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import logsumexp
 
 Figure = dict[str, Any]
 Z95 = 1.959964
@@ -101,6 +102,24 @@ def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:
 
     best = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10})
     return float(np.exp(best.x[0])), float(best.x[1])
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Temperature of softmax(logits / temperature) that minimises the log loss (Guo et al., ICML 2017).
+
+    Args:
+        logits: shape (n, classes).
+        labels: shape (n,), class indices.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    rows = np.arange(len(logits)), np.asarray(labels)
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits * np.exp(-log_temperature)
+        return float((logsumexp(scaled, axis=1) - scaled[rows]).mean())
+
+    best = minimize_scalar(loss, bounds=(-3, 3), method="bounded")
+    return float(np.exp(best.x))
 
 
 def print_figures(figures: list[Figure]) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fastai.callback.progress
+import fastai.callback.schedule  # noqa: F401 - gives every Learner fit_one_cycle
 import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelValidException

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from shared import BadInput
-from shared.archives import read_zip
+from shared.archives import read_files, read_zip
 
 
 @pytest.fixture
@@ -172,3 +172,18 @@ def test_no_file(tmp_path):
 def test_nothing_but_folders(pack):
     with pytest.raises(BadInput, match="no files in it"):
         next(read_zip(pack(("folder/", b""))))
+
+
+def test_files_and_zips_come_one_after_another(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    with zipfile.ZipFile(tmp_path / "b.ZIP", "w") as archive:
+        archive.writestr("inside/c.jpg", b"c")
+    found = list(read_files([tmp_path / "a.jpg", str(tmp_path / "b.ZIP")]))
+    assert found == [("a.jpg", tmp_path / "a.jpg"), ("c.jpg", b"c")]
+
+
+def test_no_files_and_too_many_files_are_said(tmp_path):
+    with pytest.raises(BadInput, match="Choose some files first"):
+        list(read_files([]))
+    with pytest.raises(BadInput, match="There are more than 200 files"):
+        list(read_files([tmp_path / "a.jpg"] * 201))

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from tests.conftest import BROWSER
+from tests.conftest import BROWSER, ROOT
 
 pytestmark = pytest.mark.browser
 
+CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -49,6 +50,47 @@ def test_home_leads_to_every_model(page, gallery_url):
     assert cards.count() >= 2
     page.locator('.card[href="salary"]').click()
     page.get_by_role("heading", name=re.compile("earned 50k")).wait_for()
+
+
+def test_cat_dog_answers_an_uploaded_file(page, gallery_url):
+    page.goto(f"{gallery_url}/cat_dog")
+    page.get_by_text("Waiting for a photo").wait_for()
+    page.locator("input[type=file]").first.set_input_files(CAT)
+    page.get_by_role("heading", name="It is a cat.").wait_for()
+    page.get_by_text("Orange speaks for cat").wait_for()
+    shown = page.get_by_label("Evidence").locator("img").or_(page.locator(".image-frame img")).last
+    shown.wait_for()
+    assert shown.evaluate("image => image.naturalWidth") > 100
+
+
+def test_cat_dog_leads_with_neither_for_a_lion(page, gallery_url):
+    page.goto(f"{gallery_url}/cat_dog")
+    page.get_by_text("a lion", exact=True).click()
+    page.get_by_role("heading", name=re.compile("^Neither")).wait_for()
+    page.get_by_text("Orange speaks for").wait_for()
+
+
+def test_cat_dog_can_be_cleared_without_a_complaint(page, gallery_url):
+    page.goto(f"{gallery_url}/cat_dog")
+    page.get_by_text("a lion", exact=True).click()
+    page.get_by_role("heading", name=re.compile("^Neither")).wait_for()
+    page.get_by_label("Remove Image").click()
+    page.get_by_text("Waiting for a photo").wait_for()
+    page.wait_for_timeout(1000)
+    assert page.get_by_text("Choose a picture").count() == 0
+    assert page.get_by_text("Error", exact=True).count() == 0
+
+
+def test_cat_dog_shows_the_sentence_of_a_bad_file(page, gallery_url, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    page.goto(f"{gallery_url}/cat_dog")
+    page.get_by_text("a lion", exact=True).click()  # an example makes Gradio build the input anew
+    page.get_by_role("heading", name=re.compile("^Neither")).wait_for()
+    page.get_by_label("Remove Image").click()
+    page.get_by_text("Waiting for a photo").wait_for()
+    page.locator("input[type=file]").first.set_input_files(bad)
+    page.get_by_text("This is not a picture that can be read").wait_for()
 
 
 def test_salary_answers_a_changed_form(page, gallery_url):

@@ -3,12 +3,18 @@
 import csv
 import json
 import urllib.request
+import zipfile
 
+import numpy as np
 import pytest
+from gradio.media import get_image
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
-from tests.conftest import load_app
+from tests.conftest import ROOT, load_app
+
+CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +30,7 @@ def arguments(person):
 def test_public_endpoints(client):
     names = set(client.view_api(return_format="dict")["named_endpoints"])
     assert names == {
+        "/cat_dog", "/cat_dog_explain", "/cat_dog_batch",
         "/salary", "/salary_explain", "/salary_what_if", "/salary_batch",
         "/rating", "/rating_explain", "/rating_recommend", "/rating_similar", "/rating_batch",
     }  # fmt: skip
@@ -32,6 +39,7 @@ def test_public_endpoints(client):
 @pytest.mark.parametrize(
     ("name", "endpoints"),
     [
+        ("cat_dog", {"/predict", "/explain", "/batch"}),
         ("salary", {"/predict", "/explain", "/what_if", "/batch"}),
         ("rating", {"/predict", "/explain", "/recommend", "/similar", "/batch"}),
     ],
@@ -176,6 +184,108 @@ def test_a_hundred_thousand_pairs(client, tmp_path):
     path.write_text("user_id,movie_id\n" + "15,1\n" * 100_000)
     summary, _, _ = client.predict(handle_file(path), api_name="/rating_batch")
     assert summary == {"rows": 100_000, "answered": 100_000, "errors": 0}
+
+
+def test_cat_dog_with_a_local_file(client, cat_dog):
+    answer, words, drawn = client.predict(handle_file(CAT), api_name="/cat_dog")
+    expected = cat_dog.predict(CAT)
+    assert answer["label"] == "cat"
+    assert answer["is_known"]
+    assert answer["probabilities"] == pytest.approx(expected.probabilities)
+    assert answer["known_score"] == pytest.approx(expected.known_score)
+    assert "It is a cat" in words
+    assert drawn["label"] == "cat"
+
+
+def test_cat_dog_leads_with_neither_and_still_shows_the_numbers(client):
+    answer, words, drawn = client.predict(handle_file(get_image("lion.jpg")), api_name="/cat_dog")
+    assert answer["label"] is None
+    assert words.startswith("<h2>Neither")
+    assert {item["label"] for item in drawn["confidences"]} == {"cat", "dog"}
+
+
+def test_cat_dog_explain(client):
+    why, overlay, words = client.predict(handle_file(CAT), api_name="/cat_dog_explain")
+    assert np.shape(why["evidence"]) == (9, 9)
+    with Image.open(overlay) as image:
+        assert max(image.size) <= 640
+        assert image.width > image.height  # as the picture is
+    assert "cat" in words
+
+
+def test_cat_dog_over_plain_http_with_an_upload(gallery_url, cat_dog):
+    """As the README's curl lines do: upload, ask, fetch."""
+    boundary = "----test"
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="cat.png"\r\n\r\n'.encode()
+        + CAT.read_bytes()
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{gallery_url}/gradio_api/upload", body, headers)) as reply:
+        (path,) = json.load(reply)
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    request = urllib.request.Request(
+        f"{gallery_url}/gradio_api/call/cat_dog",
+        json.dumps({"data": [file]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as reply:
+        event = json.load(reply)["event_id"]
+    with urllib.request.urlopen(f"{gallery_url}/gradio_api/call/cat_dog/{event}") as stream:
+        lines = stream.read().decode().splitlines()
+    assert json.loads(lines[1].removeprefix("data: "))[0]["label"] == cat_dog.predict(CAT).label
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jpg", b"", "empty"),
+        ("text.jpg", b"hello", "not a picture that can be read"),
+        ("phone.heic", b"\0\0\0\x18ftypheic" + b"\0" * 40, "HEIC cannot be read here"),
+        ("cut.png", CAT.read_bytes()[:2000], "damaged or incomplete"),
+    ],
+)
+def test_cat_dog_says_what_is_wrong(client, tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(AppError, match=message):
+        client.predict(handle_file(path), api_name="/cat_dog")
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(client, tmp_path):
+    path = tmp_path / "bomb.png"
+    Image.new("1", (13_000, 13_000)).save(path)
+    assert path.stat().st_size < 50_000
+    with pytest.raises(AppError, match="megapixels"):
+        client.predict(handle_file(path), api_name="/cat_dog")
+
+
+def test_cat_dog_without_a_picture(client):
+    with pytest.raises(AppError, match="Choose a picture first"):
+        client.predict(None, api_name="/cat_dog")
+
+
+def test_cat_dog_batch_of_files_and_a_zip(client, tmp_path):
+    bad = tmp_path / "=bad.jpg"
+    bad.write_bytes(b"no picture")
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        archive.write(CAT, "pets/cat.png")
+        archive.write(get_image("lion.jpg"), "pets/lion.jpg")
+    files = [handle_file(CAT), handle_file(bad), handle_file(tmp_path / "some.zip")]
+    summary, table, result = client.predict(files, api_name="/cat_dog_batch")
+    assert summary == {"files": 4, "answered": 3, "errors": 1}
+    assert len(table["data"]) == 4
+    with open(result, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert [row.get("prediction") for row in rows] == ["cat", "", "cat", "neither"]
+    assert [row["file"] for row in rows][2:] == ["cat.png", "lion.jpg"]
+    assert "not a picture" in rows[1]["error"]
+
+
+def test_cat_dog_batch_without_files(client):
+    with pytest.raises(AppError, match="Choose some files first"):
+        client.predict([], api_name="/cat_dog_batch")
 
 
 def test_visitors_at_once_get_their_own_answers(client, arguments):

@@ -1,0 +1,145 @@
+"""Is it a cat or a dog, or neither? The first model of the book; it carries whatever labels it was trained with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from shared.checkpoint import Checkpoint
+from shared.errors import BadInput
+from shared.images import Source, open_rgb, to_array
+from shared.predictor import Predictor
+
+Channels = tuple[float, float, float]
+BATCH = 32  # pictures in memory at once: 20 MB of pixels at 224 by 224
+
+
+class CatDogCheckpoint(Checkpoint):
+    """gallery.json of a picture classifier.
+
+    A picture is squashed to `size` × `size` pixels, scaled to 0 … 1, less `mean`, divided by `std`. It
+    is known where its score reaches `known_threshold`.
+    """
+
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    size: Annotated[int, Field(ge=32, le=1024)]
+    mean: Channels
+    std: Channels
+    known_threshold: float
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels must differ")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self
+
+
+@dataclass(frozen=True)
+class CatDogPrediction:
+    """What a picture shows.
+
+    `label` is the likeliest label, or None where the picture is not like those the model was trained on.
+    `probabilities` are calibrated and sum to 1, *given that it shows one of the labels*. `known_score` is
+    higher the more a picture is like the training pictures; from the threshold on `is_known`.
+    """
+
+    label: str | None
+    probabilities: dict[str, float]
+    is_known: bool
+    known_score: float
+
+    @property
+    def likeliest(self) -> str:
+        """The likeliest label, known or not."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+
+@dataclass(frozen=True)
+class CatDogExplanation:
+    """Where in the picture the evidence is.
+
+    `evidence`, (rows, columns) float32, is the class activation map of `label`, less the mean map of the
+    other labels, over a grid that covers the whole picture: its mean is the difference of their logits.
+    """
+
+    label: str
+    evidence: NDArray[np.float32]
+
+
+class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
+    """A picture classifier that knows what it doesn't know; a picture is a path, bytes or a PIL image."""
+
+    spec = CatDogCheckpoint
+
+    def predict(self, image: Source) -> CatDogPrediction:
+        """Predict one picture.
+
+        Raises:
+            BadInput: it cannot be read as a picture.
+        """
+        answer = self.predict_each([image])[0]
+        if isinstance(answer, BadInput):
+            raise answer
+        return answer
+
+    def predict_each(self, items: Sequence[Source]) -> list[CatDogPrediction | BadInput]:
+        """Predict every picture; a bad one gets its BadInput as the answer."""
+        answers: list[CatDogPrediction | BadInput] = []
+        for start in range(0, len(items), BATCH):
+            answers += self._predict_few(items[start : start + BATCH])
+        return answers
+
+    def explain(self, image: Source, label: str | None = None) -> CatDogExplanation:
+        """Class activation map (Zhou et al., CVPR 2016) for a label, by default the likeliest.
+
+        Raises:
+            BadInput: the picture cannot be read, or there is no such label.
+        """
+        labels = self.checkpoint.labels
+        if label is not None and label not in labels:
+            raise BadInput(f"There is no label {label!r}; choose one of {', '.join(labels)}.")
+        logits, maps = self.session.run(["logits", "maps"], {"pixels": self.pixels(image)[None]})
+        index = int(logits[0].argmax()) if label is None else labels.index(label)
+        others = np.delete(maps[0], index, axis=0).mean(axis=0)
+        return CatDogExplanation(labels[index], maps[0, index] - others)
+
+    def pixels(self, image: Source) -> NDArray[np.float32]:
+        """A picture as the model takes it: float32 (3, size, size).
+
+        Raises:
+            BadInput: it cannot be read as a picture.
+        """
+        size = self.checkpoint.size
+        return to_array(open_rgb(image, size).squash((size, size)), self.checkpoint.mean, self.checkpoint.std)
+
+    def _predict_few(self, images: Sequence[Source]) -> list[CatDogPrediction | BadInput]:
+        pixels, errors = [], {}
+        for index, image in enumerate(images):
+            try:
+                pixels.append(self.pixels(image))
+            except BadInput as error:
+                errors[index] = error
+        good = iter(self._answers(np.stack(pixels)) if pixels else ())
+        return [errors[index] if index in errors else next(good) for index in range(len(images))]
+
+    def _answers(self, pixels: NDArray[np.float32]) -> list[CatDogPrediction]:
+        labels = self.checkpoint.labels
+        logits, scores = self.session.run(["logits", "known"], {"pixels": pixels})
+        answers = []
+        for row, score in zip(softmax(logits).tolist(), scores.tolist(), strict=True):
+            is_known = score >= self.checkpoint.known_threshold
+            probabilities = dict(zip(labels, row, strict=True))
+            likeliest = max(probabilities, key=probabilities.__getitem__)
+            answers.append(CatDogPrediction(likeliest if is_known else None, probabilities, is_known, score))
+        return answers
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities (n, labels) from logits, which are calibrated already: training sees to it."""
+    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

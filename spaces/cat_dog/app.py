@@ -1,0 +1,140 @@
+"""Cat or dog, or neither: drop a photo in, see the answer and where in the photo it comes from.
+
+Run it: python spaces/cat_dog/app.py, or with hot reload: gradio spaces/cat_dog/app.py
+"""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+from gradio.media import get_image
+from PIL import Image
+
+from shared import CatDog
+from shared.page import Photo, about_model, answer_files, evidence_over, friendly, launch, picked
+
+HERE = Path(__file__).parent
+model = CatDog.from_pretrained(HERE / "model")
+LABELS = model.checkpoint.labels
+EITHER = ", ".join(f"a {label}" for label in LABELS[:-1]) + f" or a {LABELS[-1]}"
+
+INTRODUCTION = f"""# Is it {EITHER}?
+Take a photo or drop one in. A network small enough for a phone answers, says how sure it is, shows
+where it looked, and says so when the picture looks like neither. Your picture is deleted within hours."""
+
+WAITING, NO_MAP = "<h2>Waiting for a photo</h2>", "The map appears here."
+
+
+@friendly
+def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float]]:
+    """Say what a picture shows: one of the labels, or null if it does not look like any of them.
+
+    Args:
+        image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+    """
+    answer = model.predict(picked(image))
+    words = f"It is a {answer.label}." if answer.label else f"Neither: this does not look like {EITHER}."
+    found = {
+        "label": answer.label,
+        "probabilities": answer.probabilities,
+        "is_known": answer.is_known,
+        "known_score": answer.known_score,
+    }
+    return found, f"<h2>{words}</h2>", answer.probabilities
+
+
+@friendly
+def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
+    """Show where in a picture the evidence for the likeliest label is: a class activation map.
+
+    Args:
+        image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+    """
+    why = model.explain(picked(image))
+    rows, columns = why.evidence.shape
+    words = f"Orange speaks for {why.label}, blue against it. The map is coarse: {rows} by {columns} places."
+    return {"label": why.label, "evidence": why.evidence.tolist()}, evidence_over(image, why.evidence), words
+
+
+@friendly
+def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
+    """Answer up to 200 pictures.
+
+    Args:
+        files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
+    """
+    return answer_files(
+        files,
+        model.predict_each,
+        lambda answer: {
+            "prediction": answer.label or "neither",
+            **{f"probability {label}": round(p, 4) for label, p in answer.probabilities.items()},
+            "known_score": round(answer.known_score, 2),
+        },
+        progress,
+    )
+
+
+def examples() -> list[tuple[str, str]]:
+    """Pictures to try and what to call them: those published with the model, else a cat; and two of something else."""
+    published = [(path.stem.replace("-", ", "), str(path)) for path in sorted((HERE / "model/examples").glob("*"))]
+    ours = [("a cat", str(HERE / "examples/chelsea.png"))]
+    return [*(published or ours), ("a lion", get_image("lion.jpg")), ("a tower", get_image("tower.jpg"))]
+
+
+with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
+    gr.Markdown(INTRODUCTION)
+    with gr.Row():
+        with gr.Column():
+            image = Photo(  # a gr.Image that leaves opening a stranger's file to shared/images.py
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "webcam", "clipboard"],
+                label="Your photo",
+                height=320,
+            )
+            names, paths = zip(*examples(), strict=True)
+            gr.Examples(
+                [[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False
+            )
+        with gr.Column():
+            headline = gr.HTML(WAITING)
+            answer = gr.Label(label=f"If it is {EITHER}", show_heading=False)
+    with gr.Tabs():
+        with gr.Tab("Where?"):
+            words = gr.Markdown(NO_MAP)
+            overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
+        with gr.Tab("Many pictures"):
+            gr.Markdown("Up to 200 pictures, or zip files of them.")
+            files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
+            summary = gr.JSON(label="Pictures answered")
+            table = gr.Dataframe(label="Predictions", interactive=False)
+            result = gr.File(label="The same as CSV")
+        with gr.Tab("As JSON"):
+            answer_json = gr.JSON(label="predict", open=True)
+            why_json = gr.JSON(label="explain", open=False)
+    about_model(model)
+
+    # "change" comes once for an upload, a webcam's photo, a paste, an example, and for clearing all of them.
+    predicted = image.change(
+        predict,
+        image,
+        [answer_json, headline, answer],
+        api_name="predict",
+        trigger_mode="always_last",
+        show_progress="hidden",
+    )
+    predicted.success(explain, image, [why_json, overlay, words], api_name="explain", show_progress="hidden")
+    for gone in (image.clear, predicted.failure):
+        gone(
+            lambda: (None, WAITING, None, None, None, NO_MAP),
+            None,
+            [answer_json, headline, answer, why_json, overlay, words],
+            api_visibility="private",
+            show_progress="hidden",
+        )
+    files.upload(batch, files, [summary, table, result], api_name="batch")
+
+if __name__ == "__main__":
+    launch(demo)

@@ -1,0 +1,219 @@
+"""The picture script from a folder of pictures to a folder that serves, with any labels."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from shared import CatDog
+from shared.images import open_rgb, to_array
+from tests.conftest import DATA, ROOT, load_app
+from training import cat_dog as script
+from training import neither
+from training.learner import main
+from training.pictures import decode, normalised
+
+pytestmark = pytest.mark.training
+
+
+def train(*options):
+    return main(script.run, script.command_line(), [str(option) for option in options])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cat_dog") / "model"
+    assert train("--smoke", "--out", out) == 0
+    return out
+
+
+def test_three_made_up_labels_are_learned_served_and_shown(folder):
+    model = CatDog.from_pretrained(folder)
+    assert model.checkpoint.labels == ("circle", "cross", "square")
+    paths = sorted(folder.with_name("made-up-pictures").glob("*/*.png"))
+    answers = model.predict_batch(paths)
+    assert {len(answer.probabilities) for answer in answers} == {3}
+    right = np.mean([answer.likeliest == path.parent.name for answer, path in zip(answers, paths, strict=True)])
+    assert right > 0.5  # a third by chance
+    assert model.explain(paths[0]).evidence.shape == (2, 2)
+
+
+def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith("examples/")} == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "NOTICE.md",
+        "model.safetensors", "config.json", "preprocessor_config.json",
+    }  # fmt: skip
+    assert sum(name.startswith("examples/") for name in names) == 3
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {item["name"] for item in metrics["figures"]} == {
+        "error", "error_float", "ece", "ece_before", "refused", "auroc", "noticed",
+    }  # fmt: skip
+    assert metrics["parity_float"]["largest_difference"] < 1e-3
+
+
+def test_transformers_alone_loads_the_folder_and_agrees(folder):
+    """In a process that cannot import anything of this repository."""
+    path = next(folder.with_name("made-up-pictures").glob("circle/*.png"))
+    code = f"""
+import sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", {str(ROOT)!r})]
+import importlib.util, json, torch
+library = torch.library.Library("torchvision", "DEF")
+for name in ("nms", "qnms"):
+    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from transformers import pipeline
+print(json.dumps(pipeline("image-classification", {str(folder)!r}, device="cpu")({str(path)!r})))
+assert not any(name.split(".")[0] in ("shared", "training") for name in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = {item["label"]: item["score"] for item in json.loads(done.stdout.splitlines()[-1])}
+    ours = CatDog.from_pretrained(folder).predict(path).probabilities
+    assert theirs == pytest.approx(ours, abs=0.03)
+
+
+def test_the_space_shows_whatever_labels_the_model_has(folder, tmp_path):
+    shutil.copytree(ROOT / "spaces/cat_dog", tmp_path / "shapes", ignore=shutil.ignore_patterns("model"))
+    shutil.copytree(folder, tmp_path / "shapes/model")
+    app = load_app(tmp_path / "shapes")
+    assert "Is it a circle, a cross or a square?" in app.INTRODUCTION
+    path = str(next(folder.with_name("made-up-pictures").glob("cross/*.png")))
+    answer, words, _ = app.predict(path)
+    assert set(answer["probabilities"]) == {"circle", "cross", "square"}
+    assert "circle" in words or answer["label"] in words
+    assert [name.split(",")[0] for name, _ in app.examples()] == ["circle", "cross", "square", "a lion", "a tower"]
+    summary, table, _ = app.batch([path, path])
+    assert summary == {"files": 2, "answered": 2, "errors": 0}
+    assert "probability square" in table
+
+
+def test_training_sees_what_serving_sees(folder, tmp_path):
+    model = CatDog.from_pretrained(folder)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "large.jpg"
+    Image.fromarray(rng.integers(0, 256, (900, 1300, 3), dtype=np.uint8)).save(path)
+    size = model.checkpoint.size
+    trained = normalised(decode([path], (size, size)).float().div(255), script.MEAN, script.STD)
+    assert np.allclose(trained[0].numpy(), model.pixels(path), atol=1e-6)
+    assert np.allclose(model.pixels(path), to_array(open_rgb(path, size).squash((size, size)), script.MEAN, script.STD))
+
+
+def test_near_duplicates_of_test_pictures_are_left_out(tmp_path):
+    (tmp_path / "near.csv").write_text(
+        "dhash256_distance,file_a,split_a,file_b,split_b,same_breed\n"
+        "0,Bombay_1.jpg,trainval,Bombay_2.jpg,test,True\n"
+        "1,pug_9.jpg,test,pug_8.jpg,trainval,True\n"
+        "0,pug_3.jpg,trainval,pug_4.jpg,trainval,True\n"
+    )
+    assert script.near_duplicates(tmp_path / "near.csv") == {"Bombay_1", "pug_8"}
+
+
+@pytest.mark.data
+def test_oxford_pets_is_split_as_its_authors_did():
+    options = script.command_line().parse_args(["--data", str(DATA / "pets"), "--seed", "1"])
+    task = script.load(options)
+    (test,) = task.tests.values()
+    assert len(test) == 3669
+    assert len(task.train) + len(task.valid) == 3680 - 23
+    assert not set(task.train.paths) & set(test.paths)
+    assert not set(task.train.paths) & set(task.valid.paths)
+    assert abs(task.train.y.mean() - task.valid.y.mean()) < 0.01
+    assert {path.name[0].isupper() for path, y in zip(test.paths, test.y, strict=True) if y == 0} == {True}
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ({}, "at least two"),
+        ({"a": 20}, "at least two"),
+        ({"a": 20, "b": 3}, "has 3 pictures; at least 10"),
+    ],
+)
+def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path, capsys, folders, message):
+    for name, count in folders.items():
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for index in range(count):
+            Image.new("RGB", (8, 8)).save(tmp_path / "own" / name / f"{index}.png")
+    (tmp_path / "own").mkdir(exist_ok=True)
+    assert train("--data", tmp_path / "own", "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for index in range(10):
+            Image.new("RGB", (8, 8)).save(tmp_path / "own" / name / f"{index}.png")
+    (tmp_path / "own/b/3.png").write_bytes(b"broken")
+    assert train("--data", tmp_path / "own", "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "3.png" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_known_score_is_the_log_odds_of_the_familiar_classes():
+    torch.manual_seed(0)
+    imagenet = torch.nn.Linear(64, 12)
+    features = torch.randn(200, 64) + 3
+    known = script.Known(imagenet, familiar=[2, 3], features=features, rank=12)
+    p = imagenet(features).softmax(1)[:, [2, 3]].sum(1)
+    assert torch.allclose(known(features), (p / (1 - p)).log(), atol=1e-4)
+
+
+def test_forgetting_imagenet_costs():
+    y, logits, kinds = torch.tensor([0, 1]), torch.zeros(2, 2), torch.zeros(2, 2)
+    before = torch.randn(2, 5)
+    remembered, forgotten = (float(script.loss_of((logits, kinds, now), y, y, before)) for now in (before, -before))
+    assert remembered < forgotten
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_first_head_is_the_best_for_the_features_as_they_are(labels):
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % labels
+    features = rng.normal(size=(90, 1280)).astype(np.float32)
+    features[np.arange(90), y] += 8
+    task = script.Task(tuple("abc"[:labels]), script.Pictures([], y, y), None, {}, None, "")
+    options = script.command_line().parse_args(["--smoke"])
+    net = script.PictureNet(task.labels, labels, script.pretrained_backbone(options))
+    script.probe(net, features, task)
+    with torch.inference_mode():
+        assert (net.classifier.classifier(torch.from_numpy(features)).argmax(1).numpy() == y).mean() > 0.95
+
+
+def test_a_map_averages_to_its_logit():
+    net = script.PictureNet(
+        ("a", "b", "c"), 3, script.pretrained_backbone(script.command_line().parse_args(["--smoke"]))
+    )
+    torch.nn.init.normal_(net.classifier.classifier.weight)
+    served = script.Served(net, script.Known(net.imagenet, [0], torch.randn(50, 1280), 4)).eval()
+    with torch.inference_mode():
+        logits, _, maps = served(torch.randn(2, 3, 64, 64))
+    assert torch.allclose(maps.mean((2, 3)), logits, atol=1e-4)
+
+
+def test_pictures_of_nothing_trained_on_are_many_and_the_same_each_time():
+    assert len(neither.photographs()) == 23
+    assert all(path.is_file() and "chelsea" not in path.name for path in neither.photographs())
+    for draw in (neither.noise, neither.drawings, neither.texts):
+        first, second, other = draw(6, seed=1), draw(6, seed=1), draw(6, seed=2)
+        assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
+        assert [image.tobytes() for image in first] != [image.tobytes() for image in other]
+        assert len({image.tobytes() for image in first}) == 6
+
+
+def test_book_recipe_prints_its_figure_beside_the_books(capsys, tmp_path, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+    assert train("--recipe", "book", "--smoke", "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "starting from scratch" in printed
+    assert "the book's: 0.0095" in printed

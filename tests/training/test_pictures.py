@@ -1,0 +1,151 @@
+"""Training on pictures: what is held fixed, what is augmented, and what happens when memory runs out."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+import onnx
+from fastai.callback.training import GradientAccumulation
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.torch_core import TensorMask
+from fastai.vision.augment import aug_transforms
+from onnx import numpy_helper
+
+from shared.runtime import Session
+from training import export
+from training.evaluate import fit_temperature
+from training.pictures import CpuBfloat16, FrozenBatchNorm, PictureLoader, outputs, with_smaller_batches
+
+pytestmark = pytest.mark.training
+HALF = (0.5, 0.5, 0.5)
+
+
+def pictures(count=8, size=32):
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_without_transforms_a_batch_is_what_the_model_is_served():
+    (x, y) = next(iter(PictureLoader(pictures(), torch.arange(8), bs=8, mean=HALF, std=HALF)))
+    assert torch.allclose(x, pictures().float() / 127.5 - 1, atol=1e-6)
+    assert y.tolist() == list(range(8))
+
+
+def test_augmentation_moves_pictures_and_masks_alike():
+    bright = torch.zeros(8, 3, 32, 32, dtype=torch.uint8)
+    bright[:, :, 8:24, 8:24] = 255
+    masks = TensorMask((bright[:, 0] > 0).long())
+    transforms = aug_transforms(max_rotate=30, max_zoom=1.5, max_lighting=0)
+    torch.manual_seed(0)
+    x, y = next(iter(PictureLoader(bright, masks, bs=8, mean=HALF, std=HALF, transforms=transforms)))
+    assert not torch.equal(x[0], x[1])
+    agree = ((x[:, 0] > 0) == (y > 0)).float().mean()
+    assert agree > 0.95
+
+
+def test_frozen_batchnorm_keeps_its_statistics_and_moves_its_weights():
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.LazyLinear(2)
+    )
+    loader = PictureLoader(pictures(), torch.arange(8) % 2, bs=4, mean=HALF, std=HALF)
+    net(next(iter(loader))[0])
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+    learn = Learner(DataLoaders(loader, loader), net, loss_func=torch.nn.CrossEntropyLoss(), cbs=FrozenBatchNorm())
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(2, 1e-2)
+    assert net[1].running_mean.tolist() == [0] * 4
+    assert net[1].weight.tolist() != [1] * 4
+
+
+def test_out_of_memory_halves_the_batch_and_keeps_the_step():
+    seen = []
+
+    def train(size, callbacks):
+        seen.append((size, [callback.n_acc for callback in callbacks]))
+        if size > 16:
+            raise torch.OutOfMemoryError("no")
+        return "done"
+
+    assert with_smaller_batches(train, 64) == "done"
+    assert seen == [(64, []), (32, [64]), (16, [64])]
+    with pytest.raises(torch.OutOfMemoryError):
+        with_smaller_batches(lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()), 64)
+
+
+def test_accumulated_small_batches_step_like_a_large_one():
+    def weights(bs, callbacks):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+        loader = PictureLoader(pictures(16), torch.arange(16) % 2, bs=bs, mean=HALF, std=HALF)
+        from fastai.optimizer import SGD
+
+        learn = Learner(
+            DataLoaders(loader, loader), net, loss_func=torch.nn.CrossEntropyLoss(), opt_func=SGD, cbs=callbacks
+        )
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1, 0.01, wd=0)
+        return net[1].weight.detach()
+
+    assert torch.allclose(weights(16, []), weights(4, [GradientAccumulation(16)]), atol=1e-6)
+
+
+def test_mixed_precision_on_a_cpu_trains_in_bfloat16_and_leaves_float32_behind():
+    seen = []
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(3 * 32 * 32, 2)
+
+        def forward(self, x):
+            y = self.linear(x.flatten(1))
+            seen.append(y.dtype)
+            return y
+
+    loader = PictureLoader(pictures(), torch.arange(8) % 2, bs=4, mean=HALF, std=HALF)
+    learn = Learner(DataLoaders(loader, loader), Net(), loss_func=torch.nn.CrossEntropyLoss(), cbs=CpuBfloat16())
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+    assert set(seen) == {torch.bfloat16}
+    assert learn.model.linear.weight.dtype == torch.float32
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_outputs_are_those_of_evaluation():
+    net = torch.nn.Sequential(torch.nn.Dropout(0.9), torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    module = torch.nn.Sequential(net)
+    module.forward = lambda x: (net(x),)
+    first, second = (outputs(module, pictures(70), HALF, HALF)[0] for _ in range(2))
+    assert first.shape == (70, 2)
+    assert torch.equal(first, second)
+
+
+def test_temperature_undoes_a_known_one():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 3))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (p.cumsum(1) > rng.random((len(p), 1))).argmax(1)
+    assert fit_temperature(logits * 2.5, labels) == pytest.approx(2.5, rel=0.05)
+
+
+def test_int8_weights_are_a_quarter_of_the_size_and_nearly_the_same(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU(), torch.nn.Conv2d(64, 64, 3, groups=64), torch.nn.ReLU(),
+        torch.nn.Conv2d(64, 128, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(128, 300),
+    )  # fmt: skip
+    x = torch.randn(4, 3, 16, 16)
+    path = tmp_path / "onnx/model.onnx"
+    export.write_onnx(net, path, {"x": x}, ["y"], store=lambda model: model)
+    export.parity(net, path, {"x": x.numpy()}, ["y"], tolerance=1e-5)
+    whole = path.stat().st_size
+    export.store(path, export.store_int8)
+    assert path.stat().st_size < 0.35 * whole
+    kinds = {numpy_helper.to_array(tensor).dtype.name for tensor in onnx.load(path).graph.initializer}
+    assert {"int8", "float16"} <= kinds
+    (stored,) = Session(path).run(["y"], {"x": x.numpy()})
+    expected = net.eval()(x).detach().numpy()
+    assert np.abs(stored - expected).max() < 0.02 * np.abs(expected).max()
+    assert np.abs(stored - expected).max() > 0  # it did store something else

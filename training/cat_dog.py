@@ -1,0 +1,832 @@
+"""Is it a cat or a dog, or neither: the first model of the book, and the same for pictures of your own.
+
+    python -m training.cat_dog --smoke                       seconds, on drawings made on the spot
+    python -m training.cat_dog                               downloads Oxford Pets; half an hour on two CPU cores
+    python -m training.cat_dog --data FOLDER                 your own: one subfolder of pictures for each label
+    python -m training.cat_dog --recipe book                 the book's own cell, with its figure beside ours
+
+A folder with annotations/trainval.txt is read as Oxford Pets, with its official split. Of your own pictures
+a part is set aside for validation and another for the test. --dogs-vs-cats and --camvid name more
+pictures to measure on; nothing is trained on them.
+"""
+
+import argparse
+import csv
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.torch_core import default_device
+from fastai.vision.augment import RandomErasing, Saturation, aug_transforms
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.nn import functional as F
+from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2ImageProcessor
+
+from shared.cat_dog import CatDogCheckpoint, softmax
+from shared.checkpoint import MODEL, About, Dataset
+from shared.images import Source
+from shared.runtime import Session
+from training import evaluate, export, neither
+from training.card import write_card
+from training.data import DataError, data_folder
+from training.learner import arguments, fit, main, set_seed, state_folder
+from training.pictures import (
+    FrozenBatchNorm,
+    PictureLoader,
+    decode,
+    mixed_precision,
+    normalised,
+    outputs,
+    with_smaller_batches,
+)
+
+HUB_INIT = "google/mobilenet_v2_1.0_224"
+BOOK_ERROR = 0.0095  # resnet34, pretrained, one epoch
+PETS, DOGS_VS_CATS = "Oxford Pets", "Dogs vs. Cats"
+# ImageNet's dogs and cats of the house, counted from 0 without the background class.
+IMAGENET_PETS = (*range(151, 269), *range(281, 286))
+
+SIZE = 288  # as served. A network serves best at a larger size than it was trained at (Touvron et al., NeurIPS 2019)
+TRAIN_SIZE = 192
+SMOKE_SIZE, SMOKE_EPOCHS, SMOKE_RATE = 64, 30, 1e-2
+MEAN = STD = (0.5, 0.5, 0.5)
+VALID = 0.1  # of the training pictures: to calibrate and to set the threshold on
+TEST = 0.2  # of one's own pictures
+BATCH = 32
+HEAD_EPOCHS, HEAD_RATE = 1, 2e-3
+EPOCHS, RATES = 10, slice(3e-5, 3e-4)  # from the first layers to the last
+PROBE_C = 0.01
+TUNED = 0.25  # how far from the pretrained to the fine-tuned weights; chosen on breeds left out of training
+SMOOTHING = 0.05
+KINDS = 0.5  # weight of telling breeds apart
+RETAIN = 0.1  # weight of remembering ImageNet
+RETAIN_TEMPERATURE = 2.0
+REFUSED = 0.015  # share of validation pictures below the threshold of "known"
+FAMILIAR = 0.95  # share of the training pictures' probability that the familiar ImageNet classes hold
+KNOWN_RANK = 224
+FEWEST = 10  # pictures of each label
+EXAMPLES = 4
+
+PARITY = 256  # pictures
+PARITY_FLOAT, PARITY_STORED = 1e-3, 0.5  # largest difference allowed: of outputs; of probabilities, in int8
+MOST_LOST = 0.001  # error added by storing the weights in int8
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+
+OXFORD = Dataset(
+    name="Oxford-IIIT Pet",
+    url="https://www.robots.ox.ac.uk/~vgg/data/pets/",
+    licence="CC BY-SA 4.0; the pictures belong to their owners.",
+    citation="O. M. Parkhi, A. Vedaldi, A. Zisserman and C. V. Jawahar, Cats and Dogs, CVPR 2012.",
+)
+ASIRRA = Dataset(
+    name="Dogs vs. Cats (Asirra)",
+    url="https://www.kaggle.com/c/dogs-vs-cats",
+    licence="Competition rules; used to measure only.",
+    citation="J. Elson, J. Douceur, J. Howell and J. Saul, Asirra, ACM CCS 2007.",
+)
+CAMVID = Dataset(
+    name="CamVid",
+    url="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
+    licence="For research; used to measure only.",
+    citation="G. J. Brostow, J. Fauqueur and R. Cipolla, Pattern Recognition Letters 30(2), 2009.",
+)
+ABOUT = About(
+    title="Cat or dog",
+    summary="A photo of a cat or a dog: which is it, where does it show, and what if it is neither?",
+    intended_use=(
+        "Learning and teaching: how a picture classifier is fine-tuned, calibrated, explained, and taught to say "
+        "that a picture is neither."
+    ),
+    limits=(
+        "It answers for one animal in a photo. With a cat and a dog together it names one of them.",
+        "The probabilities hold if the picture shows a cat or a dog; whether it does is a separate, fallible score.",
+        "It was trained on 37 breeds, mostly as their owners photograph them; toys, drawings and animals that look "
+        "like cats or dogs (foxes, wolves, lynxes) may get past it.",
+        "It knows the cats and dogs of pedigree. On photographs of another source it errs several times as often, and "
+        "then mostly takes a cat for a dog: see the figures for Dogs vs. Cats.",
+        "The map shows where the evidence for the answer lies, coarsely; it is no outline.",
+    ),
+    licence="other",
+    licence_name="CC BY-SA 4.0 for the data it was trained on, Apache-2.0 for the network it began with",
+    datasets=(OXFORD, ASIRRA, CAMVID),
+)
+NOTICE = """# Notice
+
+This model was trained on the *Oxford-IIIT Pet* data set, O. M. Parkhi, A. Vedaldi, A. Zisserman and C. V. Jawahar,
+"Cats and Dogs", CVPR 2012 (https://www.robots.ox.ac.uk/~vgg/data/pets/), available under CC BY-SA 4.0
+(https://creativecommons.org/licenses/by-sa/4.0/). The copyright of the pictures stays with their owners.
+
+It began as MobileNetV2 trained on ImageNet (Apache-2.0).
+
+A published folder has a few of the data set's pictures, resized, in `examples/`, under CC BY-SA 4.0; their names are
+those of the data set. The copy in the gallery's repository contains no picture.
+"""
+OWN_NOTICE = """# Notice
+
+This model was trained on pictures of its author's; whatever terms they are under hold for it, too.
+It began as MobileNetV2 trained on ImageNet (Apache-2.0).
+"""
+
+
+def own_about(labels: Sequence[str], name: str) -> About:
+    """What there is to say of a model of somebody's own pictures; edit gallery.json to say more."""
+    return About(
+        title=name.replace("_", " ").replace("-", " ").capitalize(),
+        summary=f"A picture: is it {', '.join(labels[:-1])} or {labels[-1]}?",
+        intended_use="Whatever its author's pictures show.",
+        limits=("The probabilities hold if the picture shows one of the labels.",),
+        licence="other",
+        licence_name="as its author's pictures",
+        datasets=(),
+    )
+
+
+Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Some pictures, the index of each one's label, and of its kind, if the data set says more than the label."""
+
+    paths: list[Source]
+    y: NDArray[np.int64]
+    kind: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, rows: NDArray[np.intp]) -> "Pictures":
+        """The pictures with these indices."""
+        return Pictures([self.paths[row] for row in rows], self.y[rows], self.kind[rows])
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned: labels, pictures, and what to write about them.
+
+    `tests` maps (data set, split) to pictures; the first is the one the model is known by.
+    """
+
+    labels: tuple[str, ...]
+    train: Pictures
+    valid: Pictures
+    tests: dict[tuple[str, str], Pictures]
+    about: About
+    notice: str
+    familiar: Sequence[int] | None = None
+    neither: dict[str, Sequence[Source]] = field(default_factory=dict)
+
+
+# --- data ---
+
+
+def load(options: argparse.Namespace) -> Task:
+    """Pictures and labels, from wherever the options say."""
+    if options.smoke:
+        return own_pictures(made_up_pictures(Path(options.out).with_name("made-up-pictures"), options.seed), options)
+    if options.data and not (Path(options.data) / "annotations").is_dir():
+        return own_pictures(Path(options.data), options)
+    return pets(options)
+
+
+def pets(options: argparse.Namespace) -> Task:
+    """Oxford Pets with its official split, cats and dogs told apart by the first letter of the file's name."""
+    folder = data_folder(options.data, "PETS", "annotations/trainval.txt")
+    near = near_duplicates(folder / "annotations/near_duplicates.csv")
+    trainval = [name for name in official(folder / "annotations/trainval.txt") if name not in near]
+    train, valid = divide(labelled_pets(folder, trainval), VALID, options.seed)
+    tests = {(PETS, "official test"): labelled_pets(folder, official(folder / "annotations/test.txt"))}
+    if options.dogs_vs_cats:
+        paths = sorted((Path(options.dogs_vs_cats) / "test").glob("*.jpg"))
+        if not paths:
+            raise DataError(f"There are no pictures in {options.dogs_vs_cats}/test; leave --dogs-vs-cats out.")
+        y = np.array([path.name.startswith("dog") for path in paths]).astype(np.int64)
+        tests[DOGS_VS_CATS, "1,000 of the test pictures"] = Pictures(list(paths), y, y)
+    others: dict[str, Sequence[Source]] = {}
+    if options.camvid:
+        others["street scenes (CamVid test)"] = sorted((Path(options.camvid) / "test/images").glob("*"))
+    return Task(("cat", "dog"), train, valid, tests, ABOUT, NOTICE, IMAGENET_PETS, others | unrelated(options.seed))
+
+
+def official(path: Path) -> list[str]:
+    """The names in one of the official lists, which may have more columns."""
+    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+
+
+def labelled_pets(folder: Path, names: list[str]) -> Pictures:
+    """Pets by name, such as Maine_Coon_12: upper-case names are cats, and what comes before the number is the breed."""
+    paths: list[Source] = [folder / "images" / f"{name}.jpg" for name in names]
+    _, breed = np.unique([name.rpartition("_")[0] for name in names], return_inverse=True)
+    return Pictures(paths, np.array([name[0].islower() for name in names]).astype(np.int64), breed)
+
+
+def near_duplicates(path: Path) -> set[str]:
+    """Training pictures of which there is a near duplicate in the test part."""
+    if not path.is_file():
+        return set()
+    with path.open(newline="") as file:
+        pairs = list(csv.DictReader(file))
+    found = set()
+    for pair in pairs:
+        splits = {pair["split_a"]: pair["file_a"], pair["split_b"]: pair["file_b"]}
+        if splits.keys() == {"trainval", "test"}:
+            found.add(splits["trainval"].removesuffix(".jpg"))
+    return found
+
+
+def own_pictures(folder: Path, options: argparse.Namespace) -> Task:
+    """A folder with a subfolder of pictures for each label.
+
+    Raises:
+        DataError: there are fewer than two labels, or too few pictures of one.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; --data must name one with a subfolder for each label.")
+    by_label = {
+        sub.name: sorted(path for path in sub.rglob("*") if path.suffix.lower() in SUFFIXES)
+        for sub in sorted(folder.iterdir())
+        if sub.is_dir() and not sub.name.startswith(".")
+    }
+    if len(by_label) < 2:
+        raise DataError(f"{folder} must have a subfolder of pictures for each label, at least two.")
+    for label, paths in by_label.items():
+        if len(paths) < FEWEST:
+            raise DataError(f"{folder / label} has {len(paths)} pictures; at least {FEWEST} are needed.")
+    labels = tuple(by_label)
+    y = np.repeat(np.arange(len(labels)), [len(paths) for paths in by_label.values()])
+    everything = Pictures([path for paths in by_label.values() for path in paths], y, y)
+    rest, test = divide(everything, TEST, options.seed)
+    train, valid = divide(rest, max(VALID, 1 / FEWEST), options.seed)
+    tests = {(folder.name, "held-out fifth"): test}
+    return Task(labels, train, valid, tests, own_about(labels, folder.name), OWN_NOTICE, None, unrelated(options.seed))
+
+
+def divide(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
+    """Two parts, the second with this share of each label, at least one of it."""
+    rng = np.random.default_rng(seed)
+    second = np.concatenate(
+        [
+            rng.permutation(np.flatnonzero(pictures.y == label))[: max(1, round(share * np.sum(pictures.y == label)))]
+            for label in np.unique(pictures.y)
+        ]
+    )
+    is_second = np.isin(np.arange(len(pictures)), second)
+    return pictures.take(np.flatnonzero(~is_second)), pictures.take(np.flatnonzero(is_second))
+
+
+def unrelated(seed: int) -> dict[str, Sequence[Source]]:
+    """Pictures that show none of the labels, by group."""
+    return {
+        "photographs bundled with gradio, scikit-image and scikit-learn": neither.photographs(),
+        "noise": neither.noise(100, seed),
+        "drawings": neither.drawings(100, seed),
+        "text": neither.texts(100, seed),
+    }
+
+
+def made_up_pictures(folder: Path, seed: int) -> Path:
+    """Three folders of drawn shapes, for --smoke and the tests."""
+    from PIL import ImageDraw
+
+    rng = np.random.default_rng(seed)
+    for label in ("circle", "cross", "square"):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for index in range(24):
+            image = Image.new("RGB", (80, 64), tuple(rng.integers(150, 256, 3).tolist()))
+            x, y, r = (int(rng.integers(low, high)) for low, high in ((25, 55), (22, 42), (10, 20)))
+            draw, ink = ImageDraw.Draw(image), tuple(rng.integers(0, 100, 3).tolist())
+            if label == "cross":
+                draw.line((x - r, y - r, x + r, y + r), ink, 4)
+                draw.line((x - r, y + r, x + r, y - r), ink, 4)
+            else:
+                (draw.ellipse if label == "circle" else draw.rectangle)((x - r, y - r, x + r, y + r), fill=ink)
+            image.save(folder / label / f"{index}.png")
+    return folder
+
+
+# --- the network ---
+
+
+class PictureNet(nn.Module):
+    """A classifier of transformers, and what its backbone knew before.
+
+    In: pixels (n, 3, height, width). Out: logits (n, labels); logits (n, kinds) of a head that tells breeds apart
+    while training; and the logits of ImageNet's classes (n, classes) by the classifier the backbone was
+    pretrained with, which stays as it was.
+    """
+
+    def __init__(self, labels: Sequence[str], kinds: int, pretrained: MobileNetV2ForImageClassification) -> None:
+        super().__init__()
+        names = dict(enumerate(labels))
+        config = MobileNetV2Config.from_dict(
+            pretrained.config.to_dict()
+            | {
+                "id2label": names,
+                "label2id": {name: index for index, name in names.items()},
+                "classifier_dropout_prob": 0.2,
+            }
+        )
+        self.classifier = MobileNetV2ForImageClassification(config)
+        self.classifier.mobilenet_v2.load_state_dict(pretrained.mobilenet_v2.state_dict())
+        nn.init.zeros_(self.classifier.classifier.weight)
+        nn.init.zeros_(self.classifier.classifier.bias)
+        self.kinds = nn.Linear(pretrained.classifier.in_features, kinds)
+        self.imagenet = pretrained.classifier.requires_grad_(False)
+
+    def forward(self, pixels: torch.Tensor) -> Outputs:
+        pooled = self.classifier.mobilenet_v2(pixels).pooler_output
+        dropped = self.classifier.dropout(pooled)
+        return self.classifier.classifier(dropped), self.kinds(dropped), self.imagenet(pooled)
+
+
+class Pooled(nn.Module):
+    """The backbone alone: pixels to pooled features, (n, features)."""
+
+    def __init__(self, net: PictureNet) -> None:
+        super().__init__()
+        self.backbone = net.classifier.mobilenet_v2
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.backbone(pixels).pooler_output,)
+
+
+class Served(nn.Module):
+    """What is exported: logits (n, labels), known scores (n,), and maps (n, labels, rows, columns).
+
+    A map's mean is its label's logit: pooling and the last layer are both linear, so they can change places
+    (class activation maps; Zhou et al., CVPR 2016).
+    """
+
+    def __init__(self, net: PictureNet, known: "Known") -> None:
+        super().__init__()
+        self.backbone = net.classifier.mobilenet_v2
+        self.head = net.classifier.classifier
+        self.known = known
+
+    def forward(self, pixels: torch.Tensor) -> Outputs:
+        features = self.backbone(pixels).last_hidden_state
+        pooled = features.mean((2, 3))
+        maps = F.conv2d(features, self.head.weight[:, :, None, None], self.head.bias)
+        return self.head(pooled), self.known(pooled), maps
+
+
+class Known(nn.Module):
+    """How much a picture is like the training pictures: the log odds that it shows something familiar.
+
+    Familiar are some of the classes the backbone was pretrained on: for cats and dogs ImageNet's 5 cats and 118
+    dogs, for other labels the classes that the training pictures looked like before training. A wolf or
+    a lion has classes of its own there, which is why it can be told from a dog or a cat. The matrix of
+    ImageNet's classifier is stored as a product of two thin ones, exact where features of pictures vary most.
+
+    Args:
+        imagenet: the classifier, of features to logits.
+        familiar: indices of the familiar classes.
+        features: of training pictures, (n, features).
+        rank: of the product.
+    """
+
+    def __init__(
+        self, imagenet: nn.Linear, familiar: Sequence[int], features: torch.Tensor, rank: int = KNOWN_RANK
+    ) -> None:
+        super().__init__()
+        weight, mean = imagenet.weight.detach(), features.mean(0)
+        covariance = torch.cov(features.T)
+        # Half of what the training pictures vary in, half of any direction at all: other pictures vary elsewhere.
+        scaled = covariance / covariance.diagonal().mean().clamp(min=1e-12) + torch.eye(len(mean))
+        values, vectors = torch.linalg.eigh(scaled)
+        left, sizes, right = torch.linalg.svd(weight @ (vectors * values.sqrt()), full_matrices=False)
+        rank = min(rank, len(sizes))
+        self.down = nn.Linear(len(mean), rank, bias=False)
+        self.up = nn.Linear(rank, len(weight))
+        with torch.no_grad():
+            self.down.weight.copy_(sizes[:rank, None].sqrt() * right[:rank] @ (vectors / values.sqrt()).T)
+            self.up.weight.copy_(left[:, :rank] * sizes[:rank].sqrt())
+            self.up.bias.copy_(imagenet.bias + weight @ mean - self.up.weight @ (self.down.weight @ mean))
+        self.familiar = list(familiar)
+        self.other = sorted(set(range(len(weight))) - set(familiar))
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        logits = self.up(self.down(pooled))
+        return torch.logsumexp(logits[:, self.familiar], 1) - torch.logsumexp(logits[:, self.other], 1)
+
+
+def pretrained_backbone(options: argparse.Namespace) -> MobileNetV2ForImageClassification:
+    """The network to begin with, from --init or the Hub; a small random one for --smoke.
+
+    Raises:
+        DataError: it cannot be had, or is of another architecture.
+    """
+    if options.smoke:
+        return MobileNetV2ForImageClassification(
+            MobileNetV2Config(depth_multiplier=0.35, image_size=SMOKE_SIZE, num_labels=20)
+        )
+    try:
+        return MobileNetV2ForImageClassification.from_pretrained(options.init)
+    except Exception as error:  # whatever the Hub, the network or the file system has to say
+        raise DataError(
+            f"{options.init} could not be loaded as MobileNetV2ForImageClassification ({error}); "
+            "name a local folder or another model with --init."
+        ) from error
+
+
+def three_groups(net: PictureNet) -> list[list[nn.Parameter]]:
+    """Parameters of the first half, of the second half, and of the head, for rates that differ."""
+    backbone = net.classifier.mobilenet_v2
+    half = len(backbone.layer) // 2
+    early = [backbone.conv_stem, *backbone.layer[:half]]
+    late = [*backbone.layer[half:], backbone.conv_1x1]
+    return [
+        [p for module in modules for p in module.parameters()]
+        for modules in (early, late, [net.classifier.classifier, net.kinds])
+    ]
+
+
+def loss_of(prediction: Outputs, target: torch.Tensor, kind: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of labels and of kinds, and the distance to what the pretrained network said.
+
+    The last part (Li and Hoiem, "Learning without Forgetting", ECCV 2016) keeps the features such that
+    ImageNet's classifier still works on them, which the known score needs.
+
+    Args:
+        prediction: logits (n, labels), (n, kinds) and (n, classes of ImageNet).
+        target: label indices (n,).
+        kind: indices of kinds (n,).
+        before: ImageNet's logits (n, classes) of the pretrained network on the same pictures.
+    """
+    logits, kinds, imagenet = prediction
+    t = RETAIN_TEMPERATURE
+    retained = F.kl_div(
+        F.log_softmax(imagenet / t, 1), F.log_softmax(before / t, 1), reduction="batchmean", log_target=True
+    )
+    labelled = F.cross_entropy(logits, target, label_smoothing=SMOOTHING)
+    return labelled + KINDS * F.cross_entropy(kinds, kind, label_smoothing=SMOOTHING) + RETAIN * t * t * retained
+
+
+# --- training ---
+
+
+def gallery_recipe(options: argparse.Namespace) -> None:
+    """The head first, then everything at rates that grow from the first layer to the last."""
+    started = time.monotonic()
+    export.check_out(options.out)
+    task = load(options)
+    size = SMOKE_SIZE if options.smoke else SIZE
+    print(f"{len(task.train):,} pictures to train on, {len(task.valid):,} to validate on. Decoding:")
+    train, valid = (decode(part.paths, (size, size)) for part in (task.train, task.valid))
+    state = state_folder(options, "cat_dog")
+    net = train_net(options, task, train, valid, state)
+    temperature = calibrate(net, valid, task) if options.smoke else robust(options, task, net, train, valid)
+    known = Known(net.imagenet, familiar_classes(net, task, train), outputs(Pooled(net), train[::4], MEAN, STD)[0])
+    served = Served(net, known).eval()
+    write(options, task, net, served, temperature, started)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def train_net(
+    options: argparse.Namespace, task: Task, train: torch.Tensor, valid: torch.Tensor, state: Path
+) -> PictureNet:
+    """Train, and leave the network on the CPU in evaluation mode."""
+    set_seed(options.seed)
+    net = PictureNet(task.labels, int(task.train.kind.max()) + 1, pretrained_backbone(options))
+    net.to(default_device(), memory_format=torch.channels_last)
+    before = [outputs(net, part, MEAN, STD, precise=False)[2] for part in (train, valid)]
+    targets = [[torch.from_numpy(part.y), torch.from_numpy(part.kind)] for part in (task.train, task.valid)]
+
+    def run(batch: int, accumulate: list[Callback]) -> None:
+        loaders = [
+            PictureLoader(train, *targets[0], before[0], bs=batch, transforms=augmentation(options), shuffle=True,
+                          drop_last=True, mean=MEAN, std=STD),
+            PictureLoader(valid, *targets[1], before[1], bs=batch, mean=MEAN, std=STD),
+        ]  # fmt: skip
+        dls = DataLoaders(*loaders, device=loaders[0].device)
+        dls.n_inp = 1
+        learn = Learner(
+            dls, net, loss_func=loss_of, metrics=[error], splitter=three_groups, train_bn=False,
+            cbs=[FrozenBatchNorm()] * (not options.smoke) + mixed_precision() + accumulate,
+        )  # fmt: skip
+        resume = options.resume or bool(accumulate)  # after running out of memory, from the last whole epoch
+        learn.freeze()
+        fit(learn, partial(learn.fit_one_cycle, HEAD_EPOCHS, HEAD_RATE), state / "head", options.seed, resume)
+        learn.unfreeze()
+        epochs, rates = (SMOKE_EPOCHS, SMOKE_RATE) if options.smoke else (EPOCHS, RATES)
+        schedule = partial(learn.fit_one_cycle, epochs, rates, pct_start=0.2)
+        fit(learn, schedule, state / "body", options.seed, resume)
+
+    with_smaller_batches(run, min(BATCH, len(train) // 2))
+    return net.cpu().eval()
+
+
+def robust(options: argparse.Namespace, task: Task, net: PictureNet, train: torch.Tensor, valid: torch.Tensor) -> float:
+    """Go back most of the way to the pretrained network, with the best head for it; returns the last temperature.
+
+    Averaging the weights of the fine-tuned network and of a linear probe on the pretrained one keeps what
+    fine-tuning gained and loses less of what it forgot: on breeds left out of training, and on what is neither
+    (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Both are calibrated before and after.
+    """
+    calibrate(net, valid, task)
+    start = PictureNet(task.labels, net.kinds.out_features, pretrained_backbone(options))
+    start.to(memory_format=torch.channels_last)
+    probe(start, outputs(Pooled(start), train, MEAN, STD, precise=False)[0].numpy(), task)
+    calibrate(start, valid, task)
+    tuned = net.state_dict()
+    net.load_state_dict(
+        {name: old + TUNED * (tuned[name] - old) for name, old in start.state_dict().items() if old.is_floating_point()}
+        | {name: old for name, old in tuned.items() if not old.is_floating_point()}
+    )
+    return calibrate(net, valid, task)
+
+
+def probe(net: PictureNet, features: NDArray[np.float32], task: Task) -> None:
+    """Give a network the head that suits its features as they are, every label weighing the same."""
+    fitted = LogisticRegression(C=PROBE_C, max_iter=1000, class_weight="balanced").fit(features, task.train.y)
+    weight, bias = torch.from_numpy(fitted.coef_).float(), torch.from_numpy(fitted.intercept_).float()
+    if len(task.labels) == 2:  # scikit-learn has one row then, for the second label
+        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    head = net.classifier.classifier
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+
+
+def augmentation(options: argparse.Namespace) -> list[Any]:
+    """fastai's transforms of whole batches: zoom, tilt, warp, light, saturation, a piece erased."""
+    return [
+        *aug_transforms(
+            size=SMOKE_SIZE if options.smoke else TRAIN_SIZE, min_zoom=0.75, max_zoom=1.8, max_rotate=15,
+            max_lighting=0.3, p_affine=0.9, p_lighting=0.8,
+            xtra_tfms=[Saturation(0.3, p=0.5), RandomErasing(p=0.3, max_count=1)],
+        )
+    ]  # fmt: skip
+
+
+def error(prediction: Outputs, target: torch.Tensor, _kind: torch.Tensor, _before: torch.Tensor) -> torch.Tensor:
+    """Share of wrong labels."""
+    return (prediction[0].argmax(1) != target).float().mean()
+
+
+def calibrate(net: PictureNet, valid: torch.Tensor, task: Task) -> float:
+    """Divide the last layer by the temperature that suits the validation pictures best (Guo et al., ICML 2017).
+
+    So the logits are calibrated wherever the weights go, with transformers, too. Returns the temperature.
+    """
+    temperature = evaluate.fit_temperature(outputs(net, valid, MEAN, STD)[0].numpy(), task.valid.y)
+    with torch.no_grad():
+        net.classifier.classifier.weight /= temperature
+        net.classifier.classifier.bias /= temperature
+    return temperature
+
+
+def familiar_classes(net: PictureNet, task: Task, train: torch.Tensor) -> list[int]:
+    """The pretrained classes that count as familiar: the task's, or those most training pictures look like."""
+    classes = len(net.imagenet.bias)
+    if task.familiar is not None:
+        background = classes - 1000  # some networks have a class 0 for it
+        return [index + background for index in task.familiar]
+    mean = outputs(net, train, MEAN, STD, precise=False)[2].softmax(1).mean(0).numpy()
+    order = np.argsort(-mean)
+    needed = int(np.searchsorted(np.cumsum(mean[order]), FAMILIAR)) + 1
+    return sorted(order[: min(needed, classes - 1)].tolist())
+
+
+# --- measuring and writing ---
+
+
+def write(
+    options: argparse.Namespace, task: Task, net: PictureNet, served: Served, temperature: float, started: float
+) -> None:
+    """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
+    size = SMOKE_SIZE if options.smoke else SIZE
+    names = ["logits", "known", "maps"]
+    first = next(iter(task.tests.values()))
+    some = normalised(decode(first.paths[:PARITY], (size, size)).float().div(255), MEAN, STD).numpy()
+    with export.new_folder(options.out) as folder:
+        export.write_onnx(served, folder / MODEL, {"pixels": torch.zeros(2, 3, size, size)}, names, store=lambda m: m)
+        export.simplify(folder / MODEL)
+        parity_float = export.parity(served, folder / MODEL, {"pixels": some}, names, PARITY_FLOAT)
+        before = Measured.on(Session(folder / MODEL), first.paths, size)
+        export.store(folder / MODEL, export.store_int8)
+        shown = ("probability", softmax)
+        parity = export.parity(served, folder / MODEL, {"pixels": some}, ["logits"], PARITY_STORED, shown)
+
+        session = Session(folder / MODEL)
+        threshold = float(np.quantile(Measured.on(session, task.valid.paths, size).known, REFUSED))
+        measured = measure(task, session, size, threshold, temperature, before)
+        measured |= {"seed": options.seed, "seconds": None if options.resume else round(time.monotonic() - started)}
+        measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
+        (folder / "NOTICE.md").write_text(task.notice, encoding="utf-8")
+        net.classifier.save_pretrained(folder)
+        MobileNetV2ImageProcessor(
+            size={"height": size, "width": size}, do_center_crop=False, image_mean=MEAN, image_std=STD, resample=2
+        ).save_pretrained(folder)
+        write_examples(folder, task)
+        export.write_metrics(folder, measured)
+        export.write_contract(
+            folder,
+            CatDogCheckpoint,
+            model="cat_dog",
+            task="image-classification",
+            about=task.about,
+            labels=task.labels,
+            size=size,
+            mean=MEAN,
+            std=STD,
+            known_threshold=threshold,
+        )
+        write_card(folder)
+    if options.embed:
+        export.embed(options.out, "cat_dog")
+    print(f"Wrote {options.out}; stored model against torch: {parity['largest_difference']:.1e} at most.")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the exported model says of some pictures: logits (n, labels), and known scores (n,)."""
+
+    logits: NDArray[np.float32]
+    known: NDArray[np.float32]
+
+    @classmethod
+    def on(cls, session: Session, pictures: Sequence[Source], size: int) -> "Measured":
+        """Decode some pictures, as serving does, and run the exported model on them."""
+        parts = [
+            session.run(["logits", "known"], {"pixels": normalised(part.float().div(255), MEAN, STD).numpy()})
+            for part in decode(pictures, (size, size)).split(64)
+        ]
+        logits, known = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return cls(logits, known)
+
+
+def measure(
+    task: Task, session: Session, size: int, threshold: float, temperature: float, before: Measured
+) -> dict[str, Any]:
+    """Every figure of metrics.json, of the model as it is stored and served.
+
+    Args:
+        task: with the tests and the pictures that show none of the labels.
+        session: the stored model.
+        size: of a picture's sides in pixels.
+        threshold: of the known score.
+        temperature: by which the last layer was divided.
+        before: what the model said of the first test before its weights were stored in int8.
+    """
+    said = {where: Measured.on(session, pictures.paths, size) for where, pictures in task.tests.items()}
+    figures: list[evaluate.Figure] = []
+    for (data, split), pictures in task.tests.items():
+        test = said[data, split]
+        where: dict[str, Any] = {"data": data, "split": split, "count": len(pictures)}
+        figures.append(error_figure(test.logits, pictures, where, "error", "error"))
+        if not figures[1:]:
+            figures.append(error_figure(before.logits, pictures, where, "error_float", "error with float32 weights"))
+            if figures[0]["value"] - figures[1]["value"] > max(MOST_LOST, 1.5 / len(pictures)):
+                raise RuntimeError("Storing the weights in int8 adds too much to the error.")
+        for name, label, logits in (
+            ("ece", "expected calibration error", test.logits),
+            ("ece_before", "expected calibration error before calibration", test.logits * temperature),
+        ):
+            figures.append(ece_figure(logits, pictures, where, name, label))
+        refused = int((test.known < threshold).sum())
+        interval = evaluate.wilson_interval(refused, len(pictures))
+        figures.append(
+            evaluate.figure(
+                "refused", refused / len(pictures), interval, **where, label="refused as none of the labels"
+            )
+        )
+    inside = next(iter(said.values())).known
+    for group, sources in task.neither.items():
+        figures += neither_figures(inside, Measured.on(session, sources, size).known, threshold, group)
+    evaluate.print_figures(figures)
+    wrong, count = figures[0]["value"], figures[0]["count"]
+    return {
+        "model": "cat_dog",
+        "headline": f"{1 - wrong:.1%} right on {count:,} pictures it had never seen",
+        "figures": figures,
+        "notes": [
+            "AUROC: how often a picture of the test scores higher as known than one that shows none of the labels.",
+            f"The threshold of the known score refuses {REFUSED:.1%} of the validation pictures; the last layer was "
+            f"divided by the temperature {temperature:.3f}, fitted on them, too.",
+        ],
+    }
+
+
+def error_figure(
+    logits: NDArray[np.float32], pictures: Pictures, where: dict[str, Any], name: str, label: str
+) -> evaluate.Figure:
+    """Share of wrong labels, whether refused or not, as a figure."""
+    wrong = int((logits.argmax(1) != pictures.y).sum())
+    interval = evaluate.wilson_interval(wrong, len(pictures))
+    return evaluate.figure(name, wrong / len(pictures), interval, **where, label=label)
+
+
+def ece_figure(
+    logits: NDArray[np.float32], pictures: Pictures, where: dict[str, Any], name: str, label: str
+) -> evaluate.Figure:
+    """Expected calibration error as a figure."""
+    p, y = softmax(logits), pictures.y
+    interval = evaluate.bootstrap_interval(
+        lambda rows: evaluate.expected_calibration_error(p[rows], y[rows]), len(y), draws=500
+    )
+    return evaluate.figure(name, evaluate.expected_calibration_error(p, y), interval, **where, label=label)
+
+
+def neither_figures(
+    inside: NDArray[np.float32], outside: NDArray[np.float32], threshold: float, group: str
+) -> list[evaluate.Figure]:
+    """How well the known score tells a group of unrelated pictures from the test's, and how many it refuses."""
+    scores = np.concatenate([inside, outside])
+    is_known = np.arange(len(scores)) < len(inside)
+
+    def auroc(rows: NDArray[np.intp]) -> float:
+        return float(roc_auc_score(is_known[rows], scores[rows])) if 0 < is_known[rows].sum() < len(rows) else 1.0
+
+    interval = evaluate.bootstrap_interval(auroc, len(scores), draws=500)
+    refused = int((outside < threshold).sum())
+    count = len(outside)
+    return [
+        evaluate.figure(
+            "auroc", auroc(np.arange(len(scores))), interval, group, "none trained on", count, label="AUROC of known"
+        ),
+        evaluate.figure(
+            "noticed", refused / count, evaluate.wilson_interval(refused, count), group, "none trained on", count,
+            label="refused as none of the labels",
+        ),
+    ]  # fmt: skip
+
+
+def write_examples(folder: Path, task: Task) -> None:
+    """Copy a few validation pictures, to be published with the model and shown by a Space that pulls it."""
+    (folder / export.EXAMPLES).mkdir()
+    for label in range(len(task.labels)):
+        for row in np.flatnonzero(task.valid.y == label)[: max(1, EXAMPLES // len(task.labels))]:
+            source = Path(str(task.valid.paths[row]))
+            shutil.copy(source, folder / export.EXAMPLES / f"{task.labels[label]}-{source.name}")
+
+
+# --- the book's recipe ---
+
+
+def book_recipe(options: argparse.Namespace) -> None:
+    """The first cell of the book: resnet34, one epoch on a random four fifths of the pictures."""
+    from fastai.metrics import error_rate as fastai_error_rate
+    from fastai.vision.all import ImageDataLoaders, Resize, get_image_files, resnet34, vision_learner
+
+    if options.smoke:
+        folder = made_up_pictures(Path(options.out).with_name("made-up-pictures"), options.seed)
+    else:
+        folder = data_folder(options.data, "PETS", "annotations/trainval.txt") / "images"
+    files = get_image_files(folder)
+    print(f"{len(files):,} pictures of {folder}; the book has 7,390.")
+    dls = ImageDataLoaders.from_name_func(
+        folder,
+        files,
+        valid_pct=0.2,
+        seed=42,
+        label_func=is_cat,
+        item_tfms=Resize(64 if options.smoke else 224),
+        bs=8 if options.smoke else 64,
+    )
+    try:
+        learn = vision_learner(dls, resnet34, metrics=fastai_error_rate)
+    except OSError as error:
+        print(f"The pretrained weights cannot be had ({error}): starting from scratch, as the book does not.")
+        learn = vision_learner(dls, resnet34, metrics=fastai_error_rate, pretrained=False)
+    learn.fine_tune(1)
+    value, count = float(learn.recorder.values[-1][-1]), len(dls.valid_ds)
+    low, high = evaluate.wilson_interval(round(value * count), count)
+    print(f"error on a random fifth: {value:.4f} [{low:.4f}, {high:.4f}]; the book's: {BOOK_ERROR}")
+
+
+def is_cat(name: str) -> bool:
+    """The book's label: Oxford Pets writes cats with a capital letter."""
+    return name[0].isupper()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the chosen recipe."""
+    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The options every script has, and this one's own."""
+    parser = arguments(__doc__, "cat_dog")
+    parser.add_argument("--init", metavar="NAME", default=HUB_INIT, help=f"folder or Hub name (default {HUB_INIT})")
+    parser.add_argument("--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg, dog.*.jpg: measured, too")
+    parser.add_argument("--camvid", metavar="DIR", help="folder with test/images: none is a cat or dog")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run, command_line()))

@@ -1,0 +1,158 @@
+"""What the picture models share in training: pictures held in memory, augmented where they are, mixed precision."""
+
+import gc
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.fp16 import AMPMode, MixedPrecision
+from fastai.callback.training import GradientAccumulation
+from fastai.torch_core import TensorImage, default_device, to_float
+from fastprogress.fastprogress import progress_bar
+from fasttransform import Pipeline
+from torch import nn
+
+from shared.errors import BadInput
+from shared.images import Source, open_rgb
+from training.data import DataError
+from training.learner import RowLoader
+
+SMALLEST_BATCH = 2
+
+
+def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -> torch.Tensor:
+    """Every picture at `size` (width, height), by the very function that serves: (n, 3, height, width) uint8.
+
+    Raises:
+        DataError: a file cannot be used as a picture.
+    """
+    pictures = np.empty((len(sources), size[1], size[0], 3), dtype=np.uint8)
+
+    def read(index: int) -> None:
+        try:
+            pictures[index] = np.asarray(open_rgb(sources[index], min(size)).squash(size))
+        except BadInput as error:
+            raise DataError(f"{str(sources[index])[:200]}: {error}") from error
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in progress_bar(pool.map(read, range(len(sources))), total=len(sources)):
+            pass
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+
+
+class PictureLoader(RowLoader):
+    """Batches of pictures in memory, uint8 (n, 3, height, width), and of what belongs to them.
+
+    On a GPU all of it stays there, so that neither decoding nor copying is what training waits for.
+    `transforms` are fastai's batch transforms; they get pictures as floats from 0 to 1 and, beside them,
+    whatever else of the batch is of a fastai type, such as TensorMask. Then mean and std are applied.
+    """
+
+    def __init__(
+        self,
+        *tensors: torch.Tensor,
+        bs: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        transforms: Sequence[Any] = (),
+        **kwargs: Any,
+    ) -> None:
+        device = default_device()
+        super().__init__(*(tensor.to(device) for tensor in tensors), bs=bs, device=device, **kwargs)
+        self.mean, self.std = mean, std
+        self.transforms = Pipeline(transforms, split_idx=0)
+
+    def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
+        """The rows with these indices, augmented."""
+        pictures, *rest = super().create_batch(indices)
+        floats, *rest = self.transforms((TensorImage(pictures.float().div_(255)), *rest))
+        return (normalised(floats.as_subclass(torch.Tensor), self.mean, self.std), *rest)
+
+
+class FrozenBatchNorm(Callback):
+    """Keep the statistics of BatchNorm as pretraining left them: a small data set's are worse.
+
+    fastai's train_bn=False does not hold once a layer is unfrozen.
+    """
+
+    order = 5  # after TrainEvalCallback has put everything in training mode
+
+    def before_train(self) -> None:
+        """Put every BatchNorm in evaluation mode; its weights are trained all the same."""
+        for module in self.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+class CpuBfloat16(Callback):
+    """fastai's MixedPrecision knows GPUs only; this is the same for a CPU with bfloat16 instructions."""
+
+    order = MixedPrecision.order
+
+    def before_batch(self) -> None:
+        """Compute in bfloat16 from here ..."""
+        self.autocast = torch.autocast("cpu", torch.bfloat16)
+        self.autocast.__enter__()
+
+    def after_pred(self) -> None:
+        """... but the loss in float32."""
+        self.learn.pred = to_float(self.pred)
+
+    def after_loss(self) -> None:
+        """The backward pass follows what the forward pass did."""
+        self.autocast.__exit__(None, None, None)
+
+    def after_cancel_batch(self) -> None:
+        """Leave autocast, however the batch ends."""
+        self.autocast.__exit__(None, None, None)
+
+
+def mixed_precision() -> list[Callback]:
+    """The callback for the fastest precision that trains as well as float32 on this machine; none if there is none."""
+    if torch.cuda.is_available():
+        return [MixedPrecision(AMPMode.BF16 if torch.cuda.is_bf16_supported(False) else AMPMode.FP16)]
+    if torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported():
+        return [CpuBfloat16()]
+    return []
+
+
+def with_smaller_batches(train: Callable[[int, list[Callback]], Any], batch: int) -> Any:
+    """Call train(batch size, callbacks); out of GPU memory, try again with half the batch.
+
+    The callbacks accumulate gradients, so that the optimiser still steps once in `batch` pictures.
+
+    Raises:
+        torch.OutOfMemoryError: not even the smallest batch fits.
+    """
+    size = batch
+    while True:
+        try:
+            return train(size, [GradientAccumulation(batch)] if size < batch else [])
+        except torch.OutOfMemoryError:
+            if size // 2 < SMALLEST_BATCH:
+                raise
+        size //= 2
+        print(f"Out of GPU memory: going on with batches of {size}, {batch // size} of them to a step.")
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def normalised(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Pictures from 0 to 1 less mean, divided by std, by channel, in the memory format convolutions like best."""
+    centre, spread = (torch.tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (mean, std))
+    return ((pictures - centre) / spread).contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def outputs(
+    module: nn.Module, pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float], precise: bool = True
+) -> list[torch.Tensor]:
+    """What a module in evaluation mode makes of uint8 pictures, on the CPU; not precise is mixed precision."""
+    device = next(module.parameters()).device
+    module.eval()
+    with torch.autocast(device.type, torch.bfloat16, enabled=bool(mixed_precision()) and not precise):
+        parts = [module(normalised(part.to(device).float().div(255), mean, std)) for part in pictures.split(64)]
+    return [torch.cat(tensors).float().cpu() for tensors in zip(*parts, strict=True)]
