@@ -8,5 +8,6 @@ from shared.cat_dog import CatDog
 from shared.errors import BadInput, CheckpointError
 from shared.rating import Rating, Visitor
 from shared.salary import Salary
+from shared.segmentation import Segmentation
 
-__all__ = ["BadInput", "CatDog", "CheckpointError", "Rating", "Salary", "Visitor"]
+__all__ = ["BadInput", "CatDog", "CheckpointError", "Rating", "Salary", "Segmentation", "Visitor"]

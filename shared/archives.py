@@ -1,9 +1,10 @@
-"""A zip of pictures, or of other small files, read member by member and never unpacked to disk."""
+"""Zips of pictures, or of other small files: read member by member and never unpacked to disk; and written."""
 
+import re
 import stat
 import zipfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from shared.errors import BadInput, quoted
 
@@ -12,6 +13,9 @@ MAX_FILE_BYTES = 25_000_000
 MAX_TOTAL_BYTES = 200_000_000
 MAX_RATIO = 200  # unpacked to packed; matters for files over a megabyte
 MAX_DIRECTORY_BYTES = 1_000_000  # zipfile reads the list of contents whole, whatever its length
+
+UNSAFE = re.compile(r"[^\w .()+-]")  # in the name of a file
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # bits of a member's flags: by password, strongly, and its name too
 
@@ -58,6 +62,29 @@ def read_files(paths: Sequence[str | Path]) -> Iterator[tuple[str, str | Path | 
             yield label, content
     if not count:
         raise BadInput("Choose some files first, or a zip of them.")
+
+
+def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
+    """Pack files that are compressed already, such as PNGs; returns `path`.
+
+    Args:
+        path: the zip to write.
+        files: (label, file): the label, with the file's ending in place of its own, is the name in the zip.
+            It may be anything: it is cut, made unique, and keeps only what every system allows in a name.
+    """
+    taken: set[str] = set()
+    with zipfile.ZipFile(path, "w") as archive:
+        for label, file in files:
+            stem = UNSAFE.sub("_", PurePosixPath(label).stem)[:100].strip(". ") or "file"
+            if stem.upper() in RESERVED:
+                stem = f"_{stem}"
+            name, copy = stem, 1
+            while name.lower() in taken:  # Windows and macOS take A.png and a.png for the same file
+                copy += 1
+                name = f"{stem} ({copy})"
+            taken.add(name.lower())
+            archive.write(file, name + file.suffix)
+    return Path(path)
 
 
 def _check_directory(path: Path) -> None:

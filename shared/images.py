@@ -77,6 +77,18 @@ class Picture:
         """The picture at exactly `size` (width, height); its shape is not kept."""
         return self.image.resize(size, RESAMPLING, box=self.box)
 
+    def shrink(self, longest: int) -> Image.Image:
+        """The picture in its own shape, its long side at most `longest` pixels."""
+        return self.squash(bounded(self.size, longest))
+
+
+def bounded(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """A (width, height), shrunk in its own shape where its long side is above `longest`; no side gets below 1."""
+    if longest < 1:
+        raise ValueError("longest must be 1 or more.")
+    scale = min(1, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
 
 def centre_crop(image: Image.Image, size: int) -> Image.Image:
     """The square of `size` pixels in the middle of an image that is at least as large."""

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,21 +57,21 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
-def gallery_url(tmp_path_factory) -> Iterator[str]:
-    """The whole gallery, served by a process of its own as `make demo` does."""
+@contextmanager
+def served(name: str, folder: Path) -> Iterator[str]:
+    """The address of a Space, served by a process of its own as `make demo` does; its log is in `folder`."""
     port = free_port()
-    log = tmp_path_factory.mktemp("gallery") / "log"
+    log = folder / "log"
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, ROOT / "spaces/gallery/app.py"], env=environment, stdout=output, stderr=output
+            [sys.executable, ROOT / "spaces" / name / "app.py"], env=environment, stdout=output, stderr=output
         )
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
             if process.poll() is not None:
-                pytest.fail(f"The gallery did not start:\n{log.read_text()}")
+                pytest.fail(f"The Space {name} did not start:\n{log.read_text()}")
             try:
                 urllib.request.urlopen(url, timeout=5).close()
                 break
@@ -80,6 +81,13 @@ def gallery_url(tmp_path_factory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def gallery_url(tmp_path_factory) -> Iterator[str]:
+    """The whole gallery."""
+    with served("gallery", tmp_path_factory.mktemp("gallery")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +109,13 @@ def rating():
     from shared import Rating
 
     return Rating.from_pretrained(ROOT / "spaces/rating/model")
+
+
+@pytest.fixture(scope="session")
+def segmentation():
+    from shared import Segmentation
+
+    return Segmentation.from_pretrained(ROOT / "spaces/segmentation/model")
 
 
 @pytest.fixture

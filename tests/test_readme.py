@@ -90,7 +90,9 @@ def test_hf_commands_are_understood():
             assert option in described
 
 
-@pytest.mark.parametrize(("name", "figure"), [("cat_dog", "error"), ("salary", "accuracy"), ("rating", "mse")])
+@pytest.mark.parametrize(
+    ("name", "figure"), [("cat_dog", "error"), ("segmentation", "mean_iou"), ("salary", "accuracy"), ("rating", "mse")]
+)
 def test_the_table_repeats_the_measured_figures(name, figure):
     metrics = figures(name)
     item = next(item for item in metrics["figures"] if item["name"] == figure)

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from shared import BadInput
-from shared.archives import read_files, read_zip
+from shared.archives import read_files, read_zip, write_zip
 
 
 @pytest.fixture
@@ -187,3 +187,35 @@ def test_no_files_and_too_many_files_are_said(tmp_path):
         list(read_files([]))
     with pytest.raises(BadInput, match="There are more than 200 files"):
         list(read_files([tmp_path / "a.jpg"] * 201))
+
+
+def test_what_is_written_has_safe_names_of_its_own(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"mask")
+    labels = [
+        "a.jpg",
+        "A.png",
+        "a.tif",
+        "../../etc/passwd",
+        "C:\\x:y.jpg",
+        "con.jpg",
+        "..",
+        ".png",
+        "",
+        "\0\n",
+        "é 1.jpg",
+    ]
+    path = write_zip(tmp_path / "out.zip", [(label, tmp_path / "0.png") for label in labels])
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        assert archive.testzip() is None
+    assert names[:6] == ["a.png", "A (2).png", "a (3).png", "passwd.png", "C__x_y.png", "_con.png"]
+    assert len({name.lower() for name in names}) == len(labels)
+    assert all(name.endswith(".png") and not set(name) & set('/\\:*?"<>|\0\n') for name in names)
+    assert names[-1] == "é 1.png"
+    assert [label for label, _ in read_zip(path)] == names
+
+
+def test_long_names_are_cut(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"mask")
+    with zipfile.ZipFile(write_zip(tmp_path / "out.zip", [("x" * 5_000, tmp_path / "0.png")] * 2)) as archive:
+        assert archive.namelist() == ["x" * 100 + ".png", "x" * 100 + " (2).png"]

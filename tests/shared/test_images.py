@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image, features
 
 from shared import BadInput
-from shared.images import MAX_BYTES, centre_crop, open_rgb, to_array
+from shared.images import MAX_BYTES, bounded, centre_crop, open_rgb, to_array
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
@@ -487,6 +487,11 @@ def test_resizing_keeps_what_it_says():
     assert picture.resize_short(100).size == (150, 100)
     assert picture.squash((64, 32)).size == (64, 32)
     assert open_rgb(photo(200, 301)).resize_short(100).size == (100, 150)
+    assert picture.shrink(150).size == bounded(picture.size, 150) == (150, 100)
+    assert picture.shrink(5000).size == picture.size
+    assert open_rgb(photo(200, 4)).shrink(20).size == (20, 1)
+    with pytest.raises(ValueError, match="longest"):
+        picture.shrink(0)
 
 
 def test_centre_crop():

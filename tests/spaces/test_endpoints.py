@@ -31,6 +31,7 @@ def test_public_endpoints(client):
     names = set(client.view_api(return_format="dict")["named_endpoints"])
     assert names == {
         "/cat_dog", "/cat_dog_explain", "/cat_dog_batch",
+        "/segmentation", "/segmentation_explain", "/segmentation_batch",
         "/salary", "/salary_explain", "/salary_what_if", "/salary_batch",
         "/rating", "/rating_explain", "/rating_recommend", "/rating_similar", "/rating_batch",
     }  # fmt: skip
@@ -40,6 +41,7 @@ def test_public_endpoints(client):
     ("name", "endpoints"),
     [
         ("cat_dog", {"/predict", "/explain", "/batch"}),
+        ("segmentation", {"/predict", "/explain", "/batch"}),
         ("salary", {"/predict", "/explain", "/what_if", "/batch"}),
         ("rating", {"/predict", "/explain", "/recommend", "/similar", "/batch"}),
     ],

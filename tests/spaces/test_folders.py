@@ -24,7 +24,7 @@ def requirements(name: str) -> dict[str, str]:
 
 
 def test_there_are_spaces():
-    assert {"cat_dog", "gallery", "rating", "salary"} <= set(SPACES)
+    assert {"cat_dog", "gallery", "rating", "salary", "segmentation"} <= set(SPACES)
     assert not (ROOT / "spaces/__init__.py").exists()  # would hide the package `spaces` of ZeroGPU
 
 

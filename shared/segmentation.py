@@ -1,0 +1,223 @@
+"""What is every pixel of a picture? The second model of the book; it carries whatever labels it was trained with."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field, model_validator
+
+from shared.checkpoint import Checkpoint
+from shared.errors import BadInput
+from shared.images import Source, bounded, open_rgb, to_array
+from shared.predictor import Predictor
+
+Channels = tuple[float, float, float]
+Level = Annotated[int, Field(ge=0, le=255)]
+Size = tuple[int, int]  # width, height
+
+SURE = 0.5  # from this confidence on a pixel counts as sure
+STRIP = 250_000  # numbers in a strip of upsampled logits: 1 MB, which stays in a processor's cache
+
+
+class SegmentationCheckpoint(Checkpoint):
+    """gallery.json of a model that names every pixel.
+
+    A picture is squashed to its working size (see `working_size`), scaled to 0 … 1, less `mean`, divided by
+    `std`. The logits, a quarter of that size in each direction, are calibrated. `colours` has (red, green,
+    blue) for each of `labels`.
+    """
+
+    labels: Annotated[tuple[str, ...], Field(min_length=2, max_length=256)]
+    colours: tuple[tuple[Level, Level, Level], ...]
+    area: Annotated[int, Field(ge=4_096, le=4_000_000)]
+    multiple: Annotated[int, Field(ge=4, le=64, multiple_of=4)]
+    mean: Channels
+    std: Channels
+
+    @model_validator(mode="after")
+    def _labels_differ_and_have_colours(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels must differ")
+        if len(self.colours) != len(self.labels):
+            raise ValueError("colours must have one colour for each label")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self
+
+
+@dataclass(frozen=True)
+class SegmentationPrediction:
+    """What every pixel of a picture is.
+
+    `mask`, (height, width) uint8, has the index of each pixel's class; `confidence`, (height, width) float32,
+    the calibrated probability of that class. `share` says which part of all pixels each class has; they sum
+    to 1.
+    """
+
+    mask: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+    share: dict[str, float]
+
+    @property
+    def present(self) -> list[str]:
+        """The classes that are in the picture, the largest first."""
+        return sorted((label for label, part in self.share.items() if part), key=lambda label: -self.share[label])
+
+    @property
+    def mean_confidence(self) -> float:
+        """The mean of `confidence`: which part of all pixels the model expects to be right."""
+        return float(self.confidence.mean(dtype=np.float64))
+
+    def reduced(self, longest: int) -> "SegmentationPrediction":
+        """The same, its long side at most `longest` pixels: the nearest pixels, and the shares of all of them."""
+        height, width = self.mask.shape
+        columns, rows = (
+            (np.arange(few) * 2 + 1) * many // (2 * few)
+            for few, many in zip(bounded((width, height), longest), (width, height), strict=True)
+        )
+        at = np.ix_(rows, columns)
+        return replace(self, mask=self.mask[at], confidence=self.confidence[at])
+
+
+@dataclass(frozen=True)
+class SegmentationExplanation:
+    """How sure the model is, and where.
+
+    `confidence`, (height, width) float32, is that of the prediction; `mean` its mean; `unsure` the share of
+    pixels where it is below 0.5, that is, where the other classes together are likelier; `by_class` the mean
+    for each class that is in the picture.
+    """
+
+    confidence: NDArray[np.float32]
+    mean: float
+    unsure: float
+    by_class: dict[str, float]
+
+
+class Segmentation(Predictor[SegmentationCheckpoint, Source, SegmentationPrediction]):
+    """A model that names every pixel; a picture is a path, bytes or a PIL image."""
+
+    spec = SegmentationCheckpoint
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels, in the order of the indices in a mask."""
+        return self.checkpoint.labels
+
+    def predict(self, image: Source, longest: int | None = None) -> SegmentationPrediction:
+        """Name every pixel of one picture.
+
+        Args:
+            image: the picture.
+            longest: the long side, in pixels, that the answer may have; by default it has the upright picture's
+                own size. The picture is seen in the same detail either way.
+
+        Raises:
+            BadInput: it cannot be read as a picture.
+        """
+        picture = open_rgb(image, self._least)
+        working = picture.squash(working_size(picture.size, self.checkpoint.area, self.checkpoint.multiple))
+        pixels = to_array(working, self.checkpoint.mean, self.checkpoint.std)
+        (logits,) = self.session.run(["logits"], {"pixels": pixels[None]})
+        size = picture.size if longest is None else bounded(picture.size, longest)
+        mask, confidence, counts = decide(logits[0], size)
+        return SegmentationPrediction(
+            mask, confidence, dict(zip(self.classes, (counts / counts.sum()).tolist(), strict=True))
+        )
+
+    def predict_each(self, items: Sequence[Source]) -> list[SegmentationPrediction | BadInput]:
+        """Name every pixel of every picture; a bad one gets its BadInput as the answer.
+
+        One at a time, since pictures differ in shape; an answer takes 5 bytes a pixel.
+        """
+        answers: list[SegmentationPrediction | BadInput] = []
+        for item in items:
+            try:
+                answers.append(self.predict(item))
+            except BadInput as error:
+                answers.append(error)
+        return answers
+
+    def explain(self, image: Source, longest: int | None = None) -> SegmentationExplanation:
+        """Say how sure the model is of each pixel and each class.
+
+        The arguments and errors are those of predict.
+        """
+        answer = self.predict(image, longest)
+        sums = np.bincount(answer.mask.ravel(), answer.confidence.ravel(), len(self.classes))
+        counts = np.bincount(answer.mask.ravel(), minlength=len(self.classes))
+        by_class = {self.classes[index]: float(sums[index] / counts[index]) for index in np.flatnonzero(counts)}
+        unsure = float((answer.confidence < SURE).mean())
+        return SegmentationExplanation(answer.confidence, answer.mean_confidence, unsure, by_class)
+
+    def coloured(self, mask: NDArray[np.uint8]) -> Image.Image:
+        """A mask as a palette picture: its pixels are class indices, shown in the contract's colours."""
+        image = Image.fromarray(mask)
+        image.putpalette([level for colour in self.checkpoint.colours for level in colour])
+        return image
+
+    @property
+    def _least(self) -> int:
+        # No picture's short side gets longer than a square's.
+        return max(working_size((1, 1), self.checkpoint.area, self.checkpoint.multiple))
+
+
+def working_size(size: Size, area: int, multiple: int) -> Size:
+    """The (width, height) at which the model looks at a picture of `size`.
+
+    About `area` pixels in the picture's own shape: the long side is the nearest multiple of `multiple`, the
+    short side the one that then comes nearest to the shape, and both are at least twice `multiple`.
+    """
+    aspect = max(size) / min(size)
+    long = max(2, round(math.sqrt(area * aspect) / multiple)) * multiple
+    short = max(2, round(long / aspect / multiple)) * multiple
+    return (long, short) if size[0] >= size[1] else (short, long)
+
+
+def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
+    """Choose a class for each pixel of a picture of `size` (width, height) from coarse logits.
+
+    The logits are interpolated bilinearly, pixels and logits each standing for the middle of their squares
+    (torch's align_corners=False), and only then compared, so that edges are smooth. This is done in strips of
+    rows: all classes of 12 million pixels at once would take half a gigabyte.
+
+    Args:
+        logits: (classes, rows, columns) float32 over the whole picture.
+        size: width and height in pixels.
+
+    Returns:
+        The mask, (height, width) uint8; the probability of each pixel's class, (height, width) float32; and
+        the number of pixels of each class.
+    """
+    classes, (width, height) = len(logits), size
+    left, right, across = _neighbours(logits.shape[2], width)
+    wide = np.take(logits, left, axis=2)
+    wide += (np.take(logits, right, axis=2) - wide) * across
+    above, below, down = _neighbours(logits.shape[1], height)
+    mask = np.zeros((height, width), np.uint8)
+    confidence = np.empty((height, width), np.float32)
+    counts = np.zeros(classes, np.int64)
+    rows = max(1, STRIP // (classes * width))
+    for start in range(0, height, rows):
+        part = slice(start, start + rows)
+        strip, lower = wide[:, above[part]], wide[:, below[part]]
+        strip += (lower - strip) * down[part, None]
+        best = strip.max(axis=0)
+        for index in reversed(range(classes)):  # so that of equals the first is chosen; faster than argmax
+            np.copyto(mask[part], np.uint8(index), where=strip[index] == best)
+        counts += np.bincount(mask[part].ravel(), minlength=classes)
+        strip -= best
+        np.divide(1, np.exp(strip, out=strip).sum(axis=0), out=confidence[part])
+    return mask, confidence, counts
+
+
+def _neighbours(values: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """For each of `pixels` over a line of `values`: the values before and after it, and the weight of the latter."""
+    place = np.clip((np.arange(pixels) + 0.5) * (values / pixels) - 0.5, 0, values - 1)
+    before = place.astype(np.intp)
+    after = np.minimum(before + 1, values - 1)
+    return before, after, (place - before).astype(np.float32)

@@ -1,0 +1,192 @@
+"""Street scenes: drop a photo in, see what every pixel of it is and where the model is unsure.
+
+Run it: python spaces/segmentation/app.py, or with hot reload: gradio spaces/segmentation/app.py
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pandas as pd
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from shared import Segmentation
+from shared.archives import write_zip
+from shared.images import Source, open_rgb
+from shared.page import (
+    Photo,
+    Regions,
+    about_model,
+    answer_files,
+    evidence_over,
+    friendly,
+    keep_picture,
+    keep_region,
+    launch,
+    percent,
+    picked,
+    share_bars,
+)
+from shared.segmentation import SegmentationPrediction
+
+HERE = Path(__file__).parent
+model = Segmentation.from_pretrained(HERE / "model")
+COLOURS = dict(zip(model.classes, model.checkpoint.colours, strict=True))
+CODES = {label: "#{:02x}{:02x}{:02x}".format(*colour) for label, colour in COLOURS.items()}
+DRAWN = 1280  # pixels on the long side of what the page draws; each class costs a picture of that size
+
+INTRODUCTION = f"""# What is in this street?
+Take a photo of a street or drop one in. A small network says for every pixel which of {len(model.classes)} things it
+belongs to, and how sure it is. Your picture is deleted within hours."""
+
+NO_SHARES, NO_MAP = "<p>The share of each class appears here.</p>", "The map of what is unsure appears here."
+
+
+@friendly
+def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str, str]]], str]:
+    """Say what every pixel of a street scene is: the share of each class, and a mask of the picture's own size.
+
+    The mask is a PNG with a palette: its pixels are class indices, in the order of the shares.
+
+    Args:
+        image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+    """
+    answer = model.predict(picked(image))
+    height, width = answer.mask.shape
+    found = {
+        "shares": answer.share,
+        "width": width,
+        "height": height,
+        "mean_confidence": answer.mean_confidence,
+    }
+    mask = keep_picture(model.coloured(answer.mask), "mask.png", compress_level=3)
+    small = answer.reduced(DRAWN).mask
+    masks = [(keep_region(small == model.classes.index(label), COLOURS[label]), label) for label in answer.present]
+    picture = keep_picture(open_rgb(image, DRAWN).shrink(DRAWN), "picture.jpg", quality=88)
+    shares = {label: answer.share[label] for label in answer.present}
+    bars = share_bars("How much of the picture is what:", shares, CODES)
+    return found, mask, (picture, masks), bars
+
+
+@friendly
+def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
+    """Show where in a picture the model is unsure, and say how sure it is of each class.
+
+    Args:
+        image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
+    """
+    why = model.explain(picked(image), longest=640)
+    found = {"mean_confidence": why.mean, "unsure": why.unsure, "confidence_by_class": why.by_class}
+    # Full orange where the class chosen is no likelier than all others together.
+    doubt = evidence_over(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
+    least = sorted(why.by_class, key=lambda label: why.by_class[label])[:3]
+    named = ", ".join(f"{label} ({percent(why.by_class[label])})" for label in least)
+    words = (
+        f"The model expects {percent(why.mean)} of the pixels to be right. Orange: where it is unsure; full orange, "
+        f"on {percent(why.unsure)} of the picture: less than half sure. Least sure of: {named}."
+    )
+    return found, doubt, words
+
+
+@friendly
+def batch(
+    files: list[str],
+    progress: gr.Progress = gr.Progress(),  # noqa: B008
+) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:
+    """Answer up to 200 pictures: a table of the shares, the same as CSV, and a zip of the masks as PNG.
+
+    Args:
+        files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
+    """
+    masks: list[Path] = []
+
+    def one_by_one(pictures: Sequence[Source]) -> Iterator[Any]:  # a large picture's answer is 100 MB
+        return (model.predict_each([picture])[0] for picture in pictures)
+
+    with tempfile.TemporaryDirectory() as folder:
+
+        def cells(answer: SegmentationPrediction) -> dict[str, float]:
+            masks.append(Path(folder) / f"{len(masks)}.png")
+            model.coloured(answer.mask).save(masks[-1], compress_level=3)
+            shares = {f"share {label}": round(share, 4) for label, share in answer.share.items()}
+            return {**shares, "mean_confidence": round(answer.mean_confidence, 4)}
+
+        summary, table, csv = answer_files(files, one_by_one, cells, progress)
+        names = table.loc[table["error"] == "", "file"]
+        packed = write_zip(Path(folder) / "masks.zip", zip(names, masks, strict=True))
+        return summary, table, csv, save_file_to_cache(packed, get_upload_folder()) if masks else None
+
+
+def examples() -> list[tuple[str, str]]:
+    """Pictures to try and what to call them: those published with the model, else a drawing."""
+    published = [(path.stem, str(path)) for path in sorted((HERE / "model/examples").glob("*"))]
+    return published or [("a drawing of a street", str(HERE / "examples/street.png"))]
+
+
+with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
+    gr.Markdown(INTRODUCTION)
+    with gr.Row():
+        with gr.Column():
+            image = Photo(  # a gr.Image that leaves opening a stranger's file to shared/images.py
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "webcam", "clipboard"],
+                label="Your photo",
+                height=320,
+            )
+            names, paths = zip(*examples(), strict=True)
+            gr.Examples(
+                [[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False
+            )
+        with gr.Column():
+            seen = Regions(label="What is where", show_label=False, color_map=CODES, elem_classes="regions")
+            cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info="Tap a name to see it alone.", buttons=[])
+    with gr.Tabs():
+        with gr.Tab("Shares"):
+            bars = gr.HTML(NO_SHARES)
+        with gr.Tab("Doubts"):
+            words = gr.Markdown(NO_MAP)
+            doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
+        with gr.Tab("Many pictures"):
+            gr.Markdown("Up to 200 pictures, or zip files of them.")
+            files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
+            summary = gr.JSON(label="Pictures answered")
+            table = gr.Dataframe(label="Shares", interactive=False)
+            result = gr.File(label="The same as CSV")
+            masks = gr.File(label="The masks, as PNG in a zip")
+        with gr.Tab("As files"):
+            mask = gr.File(label="Mask, PNG")
+            answer_json = gr.JSON(label="predict", open=True)
+            why_json = gr.JSON(label="explain", open=False)
+    about_model(model)
+
+    drawn, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
+    # "change" comes once for an upload, a webcam's photo, a paste, an example, and for clearing all of them.
+    predicted = image.change(
+        predict, image, drawn, api_name="predict", trigger_mode="always_last", show_progress="minimal"
+    )
+    predicted.success(explain, image, why, api_name="explain", show_progress="hidden")
+    for gone in (image.clear, predicted.failure):
+        gone(
+            lambda: (None, None, None, NO_SHARES, None, None, NO_MAP),
+            None,
+            [*drawn, *why],
+            api_visibility="private",
+            show_progress="hidden",
+        )
+    # In the browser alone: see .regions in shared/page.py.
+    cover.input(
+        None,
+        cover,
+        js="value => { document.documentElement.style.setProperty('--cover', value / 100) }",
+        api_visibility="private",
+    )
+    files.upload(batch, files, [summary, table, result, masks], api_name="batch")
+
+if __name__ == "__main__":
+    launch(demo)

@@ -1,0 +1,89 @@
+"""The segmentation script from drawn streets to a folder that serves."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from shared import Segmentation
+from tests.conftest import DATA
+from training import segmentation as script
+from training.learner import main
+
+pytestmark = pytest.mark.training
+
+
+def train(*options):
+    return main(script.run, script.command_line(), [str(option) for option in options])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("segmentation") / "model"
+    assert train("--smoke", "--out", out) == 0
+    return out
+
+
+def test_the_folder_serves(folder):
+    model = Segmentation.from_pretrained(folder)
+    assert model.classes == script.CLASSES
+    frame = script.drawn_streets(1, seed=5)
+    answer = model.predict(Image.fromarray(frame.pictures[0].permute(1, 2, 0).numpy()))
+    assert answer.mask.shape == frame.labels[0].shape
+    assert sum(answer.share.values()) == pytest.approx(1)
+
+
+def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith("examples/")} == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "NOTICE.md", "model.safetensors",
+    }  # fmt: skip
+    assert sum(name.startswith("examples/") for name in names) == script.EXAMPLES
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {f"iou_{name}" for name in script.CLASSES} | {"mean_iou", "pixel_accuracy", "mean_iou_float"} == {
+        item["name"] for item in metrics["figures"]
+    }
+    assert metrics["parity_float"]["largest_difference"] < 2e-3
+
+
+def test_iou_and_accuracy_of_a_known_table():
+    table = np.array([[6, 2], [0, 4]])
+    assert script.ious(table).tolist() == pytest.approx([6 / 8, 4 / 6])
+    assert script.pixel_accuracy(table) == pytest.approx(10 / 12)
+    assert np.isnan(script.ious(np.array([[1, 0], [0, 0]]))[1])
+
+
+def test_lovasz_of_a_hard_answer_is_one_minus_the_mean_iou():
+    torch.manual_seed(0)
+    labels, answers = torch.randint(0, 3, (2, 8, 8)), torch.randint(0, 3, (2, 8, 8))
+    hard = torch.nn.functional.one_hot(answers, 3).permute(0, 3, 1, 2).float()
+    table = np.bincount((labels * 3 + answers).flatten().numpy(), minlength=9).reshape(3, 3)
+    assert float(script.lovasz_softmax(hard, labels)) == pytest.approx(1 - script.ious(table).mean(), abs=1e-5)
+    assert float(script.lovasz_softmax(hard, torch.full_like(labels, script.VOID))) == 0
+
+
+def test_void_changes_neither_loss_nor_error():
+    loss = script.SegmentationLoss(torch.ones(len(script.CLASSES)))
+    logits = torch.randn(1, len(script.CLASSES), 8, 8)
+    labels = torch.randint(0, len(script.CLASSES), (1, 32, 32))
+    labels[:, :16] = script.VOID
+    other = logits.clone()
+    other[:, :, :3] = torch.randn(1, len(script.CLASSES), 3, 8)
+    assert float(loss(logits, labels)) == pytest.approx(float(loss(other, labels)), abs=1e-5)
+    assert float(script.pixel_error(logits, labels)) == float(script.pixel_error(other, labels))
+
+
+@pytest.mark.data
+def test_camvid_is_read_with_its_official_split():
+    frames = script.read_frames(DATA / "camvid", "val")
+    assert len(frames) == 101
+    assert frames.pictures.shape == (101, 3, 360, 480)
+    assert int(frames.labels.max()) == script.VOID
+    assert 0.25 < float((frames.labels == script.CLASSES.index("Road")).float().mean()) < 0.32
+
+
+def test_a_folder_without_frames_is_refused_in_a_sentence(tmp_path, capsys):
+    assert train("--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert "train/images" in capsys.readouterr().err

