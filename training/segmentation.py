@@ -33,6 +33,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
+from shared.cat_dog import softmax
 from shared.checkpoint import MODEL, About, Dataset
 from shared.runtime import Session
 from shared.segmentation import SegmentationCheckpoint, decide
@@ -444,12 +445,6 @@ def write(
     if options.embed:
         export.embed(options.out, "segmentation")
     print(f"Wrote {options.out}; stored model against torch: {parity['largest_difference']:.1e} at most.")
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities over the second axis."""
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
 
 
 def confusions(session: Session, frames: Frames) -> NDArray[np.int64]:
