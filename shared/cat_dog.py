@@ -139,7 +139,7 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
         return answers
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:
     """Probabilities (n, labels) from logits, which are calibrated already: training sees to it."""
     odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))

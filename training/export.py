@@ -26,6 +26,7 @@ from training.data import DataError
 UNHASHED = (CONTRACT, CARD, "NOTICE.md")  # what serving does not read and people may edit has no hash
 TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
 EXAMPLES = "examples"  # of the data set: published with the model, but not part of this repository
+LEAST_INT8 = 16_384  # numbers in a tensor that is worth storing in int8: the first, small layers bear it least
 PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")
 
 
@@ -86,12 +87,8 @@ def write_onnx(
     inputs: Mapping[str, torch.Tensor],
     outputs: Sequence[str],
     free_axes: Mapping[str, Mapping[int, str]] | None = None,
-    store: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None,
 ) -> None:
-    """Export a module to ONNX with a free first axis (or `free_axes`), its weights as `store` leaves them.
-
-    By default that is float16 (store_half).
-    """
+    """Export a module to ONNX in float32, with a free first axis (or `free_axes`); `store` makes it small."""
     module.eval()
     axes = free_axes or {name: {0: "rows"} for name in (*inputs, *outputs)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +104,7 @@ def write_onnx(
             opset_version=17,
             dynamo=False,
         )
-    onnx.save((store or store_half)(onnx.load(path)), path)
+    simplify(path)
 
 
 def simplify(path: Path) -> None:
@@ -130,19 +127,32 @@ def store(path: Path, how: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None
     onnx.save(how(onnx.load(path)), path)
 
 
-def store_int8(model: onnx.ModelProto, least: int = 16) -> onnx.ModelProto:
-    """Store matrices and kernels as int8 with a scale for each output channel, and the rest as float16.
+def int8_scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What one step of int8 is worth in each output channel, (channels,)."""
+    largest = np.abs(values).reshape(len(values), -1).max(axis=1)
+    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
-    Channels of fewer than `least` numbers, such as those of depthwise convolutions, stay float16: their
-    scales would weigh as much as they do. Computed in float32, see shared/runtime.py.
+
+@torch.no_grad()
+def round_to_int8(module: torch.nn.Module, least: int = LEAST_INT8) -> None:
+    """Round kernels to what store_int8 will keep of them, so that layers fitted afterwards fit what is served."""
+    for weight in module.parameters():
+        if weight.ndim > 1 and weight.numel() >= least:
+            scale = torch.from_numpy(int8_scale(weight.detach().numpy())).view(-1, *[1] * (weight.ndim - 1))
+            weight.copy_((weight / scale).round() * scale)
+
+
+def store_int8(model: onnx.ModelProto, least: int = LEAST_INT8) -> onnx.ModelProto:
+    """Store matrices and kernels of `least` numbers or more as int8, and the rest as float16.
+
+    Each output channel has a scale. Computed in float32, see shared/runtime.py.
     """
     nodes = []
     for tensor in list(model.graph.initializer):
         values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.ndim < 2 or values[0].size < least:
+        if values.dtype != np.float32 or values.ndim < 2 or values.size < least:
             continue
-        name, largest = tensor.name, np.abs(values).reshape(len(values), -1).max(axis=1)
-        scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+        name, scale = tensor.name, int8_scale(values)
         rounded = np.round(values / scale.reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
         tensor.CopyFrom(numpy_helper.from_array(rounded, name + ".int8"))
         model.graph.initializer.append(numpy_helper.from_array(scale, name + ".scale"))

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from fastai.torch_core import TensorImage, default_device, to_float
 from fastprogress.fastprogress import progress_bar
 from fasttransform import Pipeline
 from torch import nn
+from transformers import PreTrainedModel
 
 from shared.errors import BadInput
 from shared.images import Source, open_rgb
@@ -21,6 +22,7 @@ from training.data import DataError
 from training.learner import RowLoader
 
 SMALLEST_BATCH = 2
+Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
 
 
 def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -> torch.Tensor:
@@ -41,6 +43,21 @@ def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -
         for _ in progress_bar(pool.map(read, range(len(sources))), total=len(sources)):
             pass
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+
+
+def pretrained(architecture: type[Pretrained], name: str, **config: Any) -> Pretrained:
+    """A network of transformers, from a local folder or by its name on the Hub.
+
+    Raises:
+        DataError: it cannot be had, or is of another architecture.
+    """
+    try:
+        return architecture.from_pretrained(name, **config)
+    except Exception as error:  # whatever the Hub, the network or the file system has to say
+        raise DataError(
+            f"{name} could not be loaded as {architecture.__name__} ({error}); "
+            "name a local folder or another model with --init."
+        ) from error
 
 
 class PictureLoader(RowLoader):

@@ -596,6 +596,7 @@ def write(
     with export.new_folder(options.out) as folder:
         inputs = {"categories": categories[:2], "numbers": numbers[:2]}
         export.write_onnx(ensemble, folder / MODEL, inputs, ["logit"])
+        export.store(folder / MODEL, export.store_half)
         measured["parity"] = export.parity(
             ensemble,
             folder / MODEL,

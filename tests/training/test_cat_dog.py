@@ -174,17 +174,56 @@ def test_forgetting_imagenet_costs():
 
 
 @pytest.mark.parametrize("labels", [2, 3])
-def test_the_first_head_is_the_best_for_the_features_as_they_are(labels):
+def test_the_head_fits_the_features_every_label_weighing_the_same(labels):
     rng = np.random.default_rng(0)
-    y = np.arange(90) % labels
-    features = rng.normal(size=(90, 1280)).astype(np.float32)
-    features[np.arange(90), y] += 8
-    task = script.Task(tuple("abc"[:labels]), script.Pictures([], y, y), None, {}, None, "")
-    options = script.command_line().parse_args(["--smoke"])
-    net = script.PictureNet(task.labels, labels, script.pretrained_backbone(options))
-    script.probe(net, features, task)
+    y = np.repeat(np.arange(labels), [900, 90, 90][:labels])
+    features = rng.normal(size=(len(y), 1280)).astype(np.float32)
+    features[:, 0] += 2 * (y == 0)  # overlapping, so that weighing by frequency would favour the first
+    net, task = small_net(labels), made_up_task(labels, y)
+    script.fit_head(net, torch.from_numpy(features), task)
     with torch.inference_mode():
-        assert (net.classifier.classifier(torch.from_numpy(features)).argmax(1).numpy() == y).mean() > 0.95
+        said = net.classifier.classifier(torch.from_numpy(features)).softmax(1).numpy()
+    assert (said.argmax(1) == y).mean() > 0.8
+    weights = 1 / np.bincount(y)[y]
+    assert np.average(said[:, 0], weights=weights) == pytest.approx(1 / labels, abs=0.02)
+
+
+def test_the_head_learns_what_imagenet_says_where_it_knows_the_labels():
+    rng = np.random.default_rng(0)
+    y = np.arange(3000) % 2
+    features = torch.from_numpy(rng.normal(size=(len(y), 1280)).astype(np.float32))
+    sign = torch.from_numpy(2.0 * y - 1).float()
+    features[:, 0] += sign  # what ImageNet's classifier goes by
+    features[:, 1] += 3 * sign  # a coincidence of the training pictures, clearer than that
+    agreement = {}
+    for familiar in (None, (range(0, 5), range(5, 123))):
+        net = small_net(2)
+        net.imagenet = torch.nn.Linear(1280, 1001)  # with a class 0 for the background
+        with torch.no_grad():
+            net.imagenet.weight.zero_()
+            net.imagenet.weight[1:6, 0], net.imagenet.weight[6:124, 0] = -1, 1
+        script.fit_head(net, features, made_up_task(2, y, familiar))
+        weight = net.classifier.classifier.weight.detach()
+        agreement[familiar] = float((weight[1, 0] / weight[1, 1]).abs())
+    assert agreement[range(0, 5), range(5, 123)] > 3 * agreement[None]
+
+
+def test_going_back_ends_between_the_pretrained_and_the_fine_tuned_weights():
+    net, before = small_net(2), script.pretrained_backbone(script.command_line().parse_args(["--smoke"]))
+    name, tuned = next(iter(net.classifier.mobilenet_v2.named_parameters()))
+    old, new = before.mobilenet_v2.get_parameter(name), tuned.detach().clone()
+    assert not torch.equal(old, new)
+    script.go_back(net, before)
+    assert torch.allclose(tuned, old + script.TUNED * (new - old), atol=1e-6)
+
+
+def small_net(labels):
+    options = script.command_line().parse_args(["--smoke"])
+    return script.PictureNet("abc"[:labels], labels, script.pretrained_backbone(options))
+
+
+def made_up_task(labels, y, familiar=None):
+    return script.Task(tuple("abc"[:labels]), script.Pictures([], y, y), None, {}, None, "", familiar)
 
 
 def test_a_map_averages_to_its_logit():

@@ -134,6 +134,7 @@ def test_large_weights_are_stored_as_half_and_amounts_are_not(tmp_path):
             return self.linear(x / (1 + self.amounts))
 
     export.write_onnx(Amounts(), tmp_path / "m.onnx", {"x": torch.randn(2, 600)}, ["y"])
+    export.store(tmp_path / "m.onnx", export.store_half)
     arrays = [numpy_helper.to_array(t) for t in onnx.load(tmp_path / "m.onnx").graph.initializer]
     assert {str(a.dtype) for a in arrays if a.size == 360_000} == {"float16"}
     assert {str(a.dtype) for a in arrays if a.size == 600 and abs(a).max() > 1000} == {"float32"}

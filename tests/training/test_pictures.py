@@ -138,7 +138,7 @@ def test_int8_weights_are_a_quarter_of_the_size_and_nearly_the_same(tmp_path):
     )  # fmt: skip
     x = torch.randn(4, 3, 16, 16)
     path = tmp_path / "onnx/model.onnx"
-    export.write_onnx(net, path, {"x": x}, ["y"], store=lambda model: model)
+    export.write_onnx(net, path, {"x": x}, ["y"])
     export.parity(net, path, {"x": x.numpy()}, ["y"], tolerance=1e-5)
     whole = path.stat().st_size
     export.store(path, export.store_int8)
@@ -149,3 +149,23 @@ def test_int8_weights_are_a_quarter_of_the_size_and_nearly_the_same(tmp_path):
     expected = net.eval()(x).detach().numpy()
     assert np.abs(stored - expected).max() < 0.02 * np.abs(expected).max()
     assert np.abs(stored - expected).max() > 0  # it did store something else
+
+
+def test_a_network_rounded_to_int8_is_stored_without_loss(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 64, 3, bias=False), torch.nn.BatchNorm2d(64), torch.nn.ReLU6(),
+        torch.nn.Conv2d(64, 512, 1, bias=False), torch.nn.BatchNorm2d(512), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+    )  # fmt: skip
+    x = torch.randn(64, 3, 16, 16)
+    net(x)  # statistics for BatchNorm, which the export folds into the kernels
+    lost = []
+    for rounded in (False, True):
+        if rounded:
+            export.round_to_int8(net)
+        export.write_onnx(net, tmp_path / "model.onnx", {"x": x}, ["y"])
+        export.store(tmp_path / "model.onnx", export.store_int8)
+        (stored,) = Session(tmp_path / "model.onnx").run(["y"], {"x": x.numpy()})
+        lost.append(np.abs(stored - net.eval()(x).detach().numpy()).max())
+    assert lost[1] < 0.1 * lost[0]
