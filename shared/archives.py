@@ -50,15 +50,19 @@ def read_files(paths: Sequence[str | Path]) -> Iterator[tuple[str, str | Path | 
     """Files, and the files of zips among them, one at a time: (label, path or content), or (label, BadInput).
 
     Raises:
-        BadInput: as the iteration goes: a zip cannot be read, there is nothing, or more than MAX_FILES files.
+        BadInput: as the iteration goes: a zip cannot be read, there is nothing, more than MAX_FILES files, or more
+            than MAX_TOTAL_BYTES in all zips together.
     """
-    count = 0
+    count = total = 0
     for path in paths:
         is_zip = Path(path).suffix.lower() == ".zip"
         for label, content in read_zip(path) if is_zip else [(Path(path).name, path)]:
             count += 1
             if count > MAX_FILES:
                 raise _too_many("There are")
+            total += len(content) if isinstance(content, bytes) else 0
+            if total > MAX_TOTAL_BYTES:
+                raise BadInput(f"The zips hold more than {MAX_TOTAL_BYTES // 1_000_000} MB; send fewer at a time.")
             yield label, content
     if not count:
         raise BadInput("Choose some files first, or a zip of them.")

@@ -345,6 +345,8 @@ def _is_too_much(data: bytes, start: int) -> bool:
     total, tile = 0, {TILE_WIDTH: 1, TILE_LENGTH: 1}
     for tag, count, width, value in _tags(data, start):
         size = count * width
+        if tag in tile and (count != 1 or width not in (1, 2, 4)):
+            return True  # libtiff reads it, this does not
         if size > 4 and value + size > len(data):
             raise struct.error("A value lies outside of the file.")
         if total + size > len(data) or (width > 1 and count > MAX_TAG_VALUES):

@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,11 @@ def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, r
     schedule(start_epoch=done, cbs=[KeepState(state, seed, done)])
 
 
-def state_folder(options: argparse.Namespace, model: str) -> Path:
-    """The folder for the states of a run: outside the tree, the same for the same options and code."""
+def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path] = ()) -> Path:
+    """The folder for the states of a run: outside the tree, the same for the same options, code and training files."""
     described = {name: value for name, value in vars(options).items() if name not in ("resume", "out", "embed")}
     described["data"] = str(Path(options.data).resolve()) if getattr(options, "data", None) else None
+    described["files"] = [(str(path), path.stat().st_size) for path in files]
     described["code"] = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,5 +1,6 @@
 """What the picture models share in training: pictures held in memory, augmented where they are, mixed precision."""
 
+import contextlib
 import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,8 +112,8 @@ class CpuBfloat16(Callback):
 
     def before_batch(self) -> None:
         """Compute in bfloat16 from here ..."""
-        self.autocast = torch.autocast("cpu", torch.bfloat16)
-        self.autocast.__enter__()
+        self.autocast = contextlib.ExitStack()
+        self.autocast.enter_context(torch.autocast("cpu", torch.bfloat16))
 
     def after_pred(self) -> None:
         """... but the loss in float32."""
@@ -120,11 +121,11 @@ class CpuBfloat16(Callback):
 
     def after_loss(self) -> None:
         """The backward pass follows what the forward pass did."""
-        self.autocast.__exit__(None, None, None)
+        self.autocast.close()
 
     def after_cancel_batch(self) -> None:
-        """Leave autocast, however the batch ends."""
-        self.autocast.__exit__(None, None, None)
+        """Leave autocast, however the batch ends; a second time does nothing."""
+        self.autocast.close()
 
 
 def mixed_precision() -> list[Callback]:
@@ -151,10 +152,20 @@ def with_smaller_batches(train: Callable[[int, list[Callback]], Any], batch: int
         except torch.OutOfMemoryError:
             if size // 2 < SMALLEST_BATCH:
                 raise
+            leave_autocast()
         size //= 2
         print(f"Out of GPU memory: going on with batches of {size}, {batch // size} of them to a step.")
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def leave_autocast() -> None:
+    """Undo what an exception in mid-batch leaves behind: autocast switched on, with copies of weights in bfloat16."""
+    for device in ("cuda", "cpu"):
+        if torch.is_autocast_enabled(device):
+            torch.set_autocast_enabled(device, False)
+            torch.autocast_decrement_nesting()
+    torch.clear_autocast_cache()
 
 
 def normalised(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

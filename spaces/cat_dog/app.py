@@ -3,6 +3,7 @@
 Run it: python spaces/cat_dog/app.py, or with hot reload: gradio spaces/cat_dog/app.py
 """
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float]]:
         "is_known": answer.is_known,
         "known_score": answer.known_score,
     }
-    return found, f"<h2>{words}</h2>", answer.probabilities
+    return found, f"<h2>{escape(words)}</h2>", answer.probabilities
 
 
 @friendly

@@ -131,6 +131,8 @@ HOSTILE = {
     "tiff of overlapping tags": (tiff([(40_000 + i, 7, 1_000_000, 500) for i in range(500)], 1_001_000), TAGS),
     "tiff of many numbers": (tiff([(40_000, 4, 250_000, 500)], 1_001_000), TAGS),
     "tiff of huge tiles": (tiff([(322, 4, 1, 30_000), (323, 4, 1, 30_000)]), TAGS),
+    "tiff of huge tiles, in 8 bytes": (tiff([(322, 16, 1, 30_000), (323, 16, 1, 30_000)]), TAGS),
+    "tiff of huge tiles, signed": (tiff([(322, 17, 1, 30_000), (323, 17, 1, 30_000)]), TAGS),
     "tiff whose tag is elsewhere": (tiff([(40_000, 7, 100, 5_000)]), DAMAGED),
     "tiff whose directory is elsewhere": (b"II*\0\xff\xff\xff\x7f" + bytes(50), DAMAGED),
 }

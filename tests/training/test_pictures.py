@@ -74,6 +74,22 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_step():
         with_smaller_batches(lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()), 64)
 
 
+def test_out_of_memory_in_mid_batch_leaves_no_autocast_behind():
+    sizes, layer = [], torch.nn.Linear(4, 2)
+
+    def train(size, callbacks):
+        sizes.append((size, torch.is_autocast_enabled("cpu"), layer(torch.ones(1, 4)).dtype))
+        autocast = torch.autocast("cpu", torch.bfloat16)
+        autocast.__enter__()
+        layer(torch.ones(1, 4))
+        if size > 8:
+            raise torch.OutOfMemoryError("no")
+        autocast.__exit__(None, None, None)
+
+    with_smaller_batches(train, 32)
+    assert sizes == [(size, False, torch.float32) for size in (32, 16, 8)]
+
+
 def test_accumulated_small_batches_step_like_a_large_one():
     def weights(bs, callbacks):
         torch.manual_seed(0)
