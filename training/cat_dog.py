@@ -12,7 +12,6 @@ pictures to measure on; nothing is trained on them.
 
 import argparse
 import copy
-import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
@@ -239,10 +238,11 @@ def pets(options: argparse.Namespace) -> Task:
     others: dict[str, Sequence[Source]] = {}
     if options.camvid:
         others["street scenes (CamVid test)"] = sorted((Path(options.camvid) / "test/images").glob("*"))
-    about = dataclasses.replace(
-        ABOUT,
-        datasets=(OXFORD, *[ASIRRA] * bool(options.dogs_vs_cats), *[CAMVID] * bool(options.camvid)),
-        limits=(*ABOUT.limits, *[ANOTHER_SOURCE] * bool(options.dogs_vs_cats)),
+    about = ABOUT.model_copy(
+        update={
+            "datasets": (OXFORD, *[ASIRRA] * bool(options.dogs_vs_cats), *[CAMVID] * bool(options.camvid)),
+            "limits": (*ABOUT.limits, *[ANOTHER_SOURCE] * bool(options.dogs_vs_cats)),
+        }
     )
     return Task(("cat", "dog"), train, valid, tests, about, NOTICE, IMAGENET_PETS, others | unrelated(options.seed))
 

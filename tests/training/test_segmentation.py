@@ -71,7 +71,11 @@ def test_void_changes_neither_loss_nor_error():
     labels[:, :16] = script.VOID
     other = logits.clone()
     other[:, :, :3] = torch.randn(1, len(script.CLASSES), 3, 8)
-    assert float(loss(logits, labels)) == pytest.approx(float(loss(other, labels)), abs=1e-5)
+    losses = []
+    for answer in (logits, other):
+        torch.manual_seed(0)  # which of four labels stands for a coarser pixel is drawn
+        losses.append(float(loss(answer, labels)))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert float(script.pixel_error(logits, labels)) == float(script.pixel_error(other, labels))
 
 
