@@ -42,7 +42,7 @@ from shared.runtime import Session
 from training import evaluate, export, neither
 from training.card import write_card
 from training.data import DataError, data_folder
-from training.learner import arguments, fit, main, set_seed, state_folder
+from training.learner import arguments, fit, main, seconds_trained, set_seed, state_folder
 from training.pictures import (
     FrozenBatchNorm,
     PictureLoader,
@@ -499,6 +499,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     for pictures in task.tests.values():
         decode(pictures.paths, (1, 1))  # what cannot be read had better be known before hours of training
     state = state_folder(options, "cat_dog", [*task.train.paths, *task.valid.paths])
+    started -= seconds_trained(state)  # of a run that is resumed
     net = train_net(options, task, train, valid, state)
     if not options.smoke:
         go_back(net, pretrained_backbone(options))
@@ -683,7 +684,7 @@ def write(
         check_cost(exact, ours.logits[len(task.train) :], task.valid, size)
         threshold = float(np.quantile(ours.known, REFUSED))
         measured = measure(task, session, size, threshold, temperature, before)
-        measured |= {"seed": options.seed, "seconds": None if options.resume else round(time.monotonic() - started)}
+        measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
         measured |= {
             "parity": parity | {"weights": "int8"},
             "parity_float": parity_float,

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--seed", type=int, default=42)
     return parser
+
+
+SECONDS = "seconds"  # file in a state's folder
 
 
 class RowLoader(DataLoader):
@@ -81,6 +85,7 @@ class KeepState(Callback):
 
     def __init__(self, folder: Path, seed: int, start_epoch: int) -> None:
         self.folder, self.seed, self.start_epoch = folder, seed, start_epoch
+        self.began = time.monotonic() - seconds_trained(folder)
 
     def before_epoch(self) -> None:
         """Seed this epoch."""
@@ -97,6 +102,7 @@ class KeepState(Callback):
         temporary = self.folder / "unfinished"
         save_model(temporary, self.model, self.opt)
         temporary.rename(state_file(self.folder, self.epoch + 1))
+        (self.folder / SECONDS).write_text(str(time.monotonic() - self.began))
         if before:
             state_file(self.folder, before).unlink(missing_ok=True)
 
@@ -104,6 +110,11 @@ class KeepState(Callback):
 def state_file(folder: Path, epochs: int) -> Path:
     """Where the state after this many epochs is kept."""
     return folder / f"after-{epochs:04d}.pth"
+
+
+def seconds_trained(folder: Path) -> float:
+    """How long the states in a folder, and in those within it, took to train; epochs cut short do not count."""
+    return sum(float(path.read_text()) for path in folder.rglob(SECONDS))
 
 
 def epochs_done(folder: Path) -> int:

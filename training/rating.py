@@ -41,7 +41,7 @@ from shared.rating import PERSON, RatingCheckpoint
 from training import evaluate, export
 from training.card import write_card
 from training.data import DataError, as_numbers, data_folder, read_table
-from training.learner import NoValidation, arguments, fit, main, set_seed, state_folder
+from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder
 from training.rating_peers import bias_model, book_model, ridge_als
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
@@ -564,13 +564,14 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     export.check_out(options.out)
     ratings, movies, readme = load(options)
     state = state_folder(options, "rating")
+    started -= seconds_trained(state)  # of a run that is resumed
     data = "made-up ratings" if options.smoke else "MovieLens ml-latest-small"
     print(f"{len(ratings):,} ratings of {ratings['user'].nunique():,} users for {len(movies):,} movies.")
     stars, found = cross_validate(ratings, movies, options, state)
     measured = measure(stars, found, ratings, data)
     settings = ON_SMOKE if options.smoke else ON_ALL
     tables = train(ratings, movies, settings, state / "served", options.seed, options.resume)
-    measured |= {"seed": options.seed, "seconds": None if options.resume else round(time.monotonic() - started)}
+    measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
     write(options, tables, ratings, movies, readme, measured)
     shutil.rmtree(state, ignore_errors=True)
 

@@ -42,7 +42,7 @@ from shared.tables import write_csv
 from training import evaluate, export
 from training.card import write_card
 from training.data import DataError, data_folder, read_table
-from training.learner import NoValidation, RowLoader, arguments, fit, main, set_seed, state_folder
+from training.learner import NoValidation, RowLoader, arguments, fit, main, seconds_trained, set_seed, state_folder
 
 TARGET = "salary"
 LABELS = ("<50k", ">=50k")
@@ -421,6 +421,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     train, test, source = load(options)
     spec = contract(train)
     state = state_folder(options, "salary")
+    started -= seconds_trained(state)  # of a run that is resumed
     folds, nets = (2, 2) if options.smoke else (FOLDS, NETS)
     print(f"{len(train):,} people to train on, {len(test):,} to test on; {folds + nets} networks to train.")
     splits = list(StratifiedKFold(folds, shuffle=True, random_state=options.seed).split(train, train[TARGET]))
@@ -439,7 +440,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     temperature, bias = evaluate.fit_platt(held_out, outcomes(train))
     spec |= {"temperature": temperature, "bias": bias}
     measured = measure(spec, served, held_out, train, test, source)
-    measured |= {"seed": options.seed, "seconds": None if options.resume else round(time.monotonic() - started)}
+    measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
     write(options, spec, Ensemble(served), train, test, measured)
     shutil.rmtree(state, ignore_errors=True)
 

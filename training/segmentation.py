@@ -40,7 +40,7 @@ from shared.segmentation import SegmentationCheckpoint, decide
 from training import evaluate, export
 from training.card import write_card
 from training.data import DataError, data_folder
-from training.learner import arguments, fit, main, set_seed, state_folder
+from training.learner import arguments, fit, main, seconds_trained, set_seed, state_folder
 from training.pictures import PictureLoader, decode, mixed_precision, normalised, pretrained, with_smaller_batches
 
 HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"
@@ -330,6 +330,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     frames = load(options)
     print(", ".join(f"{len(part)} frames to {split}" for split, part in frames.items()))
     state = state_folder(options, "segmentation")
+    started -= seconds_trained(state)  # of a run that is resumed
     net = train_net(options, frames["train"], frames["val"], state)
     temperature = calibrate(net, frames["val"])
     write(options, frames, net, temperature, started)
@@ -420,7 +421,7 @@ def write(
             net, folder / MODEL, {"pixels": some}, ["logits"], PARITY_STORED, ("probability", softmax)
         )
         measured = measure(Session(folder / MODEL), test, before, temperature)
-        measured |= {"seed": options.seed, "seconds": None if options.resume else round(time.monotonic() - started)}
+        measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
         (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
         save_file(net.state_dict(), folder / "model.safetensors")

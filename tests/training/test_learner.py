@@ -10,7 +10,17 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
 from training import export, torchvision_operators
-from training.learner import KeepState, NoValidation, RowLoader, epochs_done, fit, main, set_seed, state_folder
+from training.learner import (
+    KeepState,
+    NoValidation,
+    RowLoader,
+    epochs_done,
+    fit,
+    main,
+    seconds_trained,
+    set_seed,
+    state_folder,
+)
 
 pytestmark = pytest.mark.training
 
@@ -56,7 +66,19 @@ def test_without_resume_a_run_begins_anew(tmp_path):
 
 def test_a_state_is_never_half_written(tmp_path):
     trained(learner(), tmp_path, resume=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["after-0005.pth"]
+    assert {path.name for path in tmp_path.iterdir()} == {"after-0005.pth", "seconds"}
+
+
+def test_a_resumed_run_counts_the_time_of_the_one_before(tmp_path):
+    trained(learner(), tmp_path / "body", resume=False)
+    (tmp_path / "body/seconds").write_text("1000")
+    assert seconds_trained(tmp_path) == 1000
+    with pytest.raises(KeyboardInterrupt):
+        trained(learner(stop_in_epoch=3), tmp_path / "body", resume=False)
+    assert 0 < seconds_trained(tmp_path) < 1000  # begun anew
+    (tmp_path / "body/seconds").write_text("1000")
+    trained(learner(), tmp_path / "body", resume=True)
+    assert 1000 < seconds_trained(tmp_path) < 1100
 
 
 def test_state_folder_depends_on_the_options_but_not_on_resume(tmp_path, monkeypatch, capsys):
