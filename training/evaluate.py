@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import brentq, minimize
 from scipy.special import logsumexp
 
 Figure = dict[str, Any]
@@ -118,25 +118,28 @@ def calibration_interval(probabilities: ArrayLike, labels: ArrayLike, draws: int
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Temperature of softmax(logits / temperature) that minimises the log loss (Guo et al., ICML 2017).
+    """Temperature at which the mean confidence of softmax(logits / temperature) is the share of right rows.
 
-    The labels are smoothed as if each class had been seen once more (Platt, 1999): few rows, all of them right,
-    are no reason to be certain.
+    "Expectation consistency" (Clarté, Loureiro, Krzakala and Zdeborová, UAI 2023). Where nearly all rows are right,
+    the temperature of the least log loss (Guo et al., ICML 2017) doubts all of them for the sake of a few confident
+    errors. The share is smoothed as if one more row had been right and one wrong: few rows, all of them right, are no
+    reason to be certain.
 
     Args:
         logits: shape (n, classes).
         labels: shape (n,), class indices.
     """
     logits = np.asarray(logits, dtype=np.float64)
-    count, classes = logits.shape
-    targets = (np.eye(classes)[np.asarray(labels)] * count + 1) / (count + classes)
+    right = (int((logits.argmax(axis=1) == np.asarray(labels)).sum()) + 1) / (len(logits) + 2)
 
-    def loss(log_temperature: float) -> float:
+    def too_sure(log_temperature: float) -> float:
         scaled = logits * np.exp(-log_temperature)
-        return float((logsumexp(scaled, axis=1) - (targets * scaled).sum(axis=1)).mean())
+        return float(np.exp(scaled.max(axis=1) - logsumexp(scaled, axis=1)).mean() - right)
 
-    best = minimize_scalar(loss, bounds=(-3, 3), method="bounded")
-    return float(np.exp(best.x))
+    low, high = -3.0, 3.0
+    if too_sure(low) <= 0 or too_sure(high) >= 0:
+        return float(np.exp(low if too_sure(low) <= 0 else high))
+    return float(np.exp(brentq(too_sure, low, high)))
 
 
 def print_figures(figures: list[Figure]) -> None:

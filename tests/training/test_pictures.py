@@ -146,6 +146,22 @@ def test_temperature_undoes_a_known_one():
     assert fit_temperature(logits * 2.5, labels) == pytest.approx(2.5, rel=0.05)
 
 
+def test_at_the_temperature_confidence_is_accuracy_and_few_rows_are_no_reason_to_be_certain():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 4000)
+    logits = np.eye(2)[labels] + rng.normal(0, 0.15, (4000, 2))  # always right, never sure
+    wrong = rng.random(4000) < 0.01
+    labels[wrong] = 1 - labels[wrong]
+
+    def confidence(rows):
+        scaled = logits[rows] / fit_temperature(logits[rows], labels[rows])
+        return (np.exp(scaled) / np.exp(scaled).sum(1, keepdims=True)).max(1).mean()
+
+    everything, few = np.arange(4000), np.flatnonzero(~wrong)[:30]
+    assert confidence(everything) == pytest.approx((logits.argmax(1) == labels).mean(), abs=0.001)
+    assert confidence(few) == pytest.approx(31 / 32, abs=1e-6)
+
+
 def test_int8_weights_are_a_quarter_of_the_size_and_nearly_the_same(tmp_path):
     torch.manual_seed(0)
     net = torch.nn.Sequential(
