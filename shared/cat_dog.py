@@ -12,6 +12,7 @@ from shared.checkpoint import Checkpoint
 from shared.errors import BadInput
 from shared.images import Source, open_rgb, to_array
 from shared.predictor import Predictor
+from shared.runtime import softmax
 
 Channels = tuple[float, float, float]
 BATCH = 32  # pictures in memory at once: 32 MB of pixels at 288 by 288
@@ -137,9 +138,3 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
             likeliest = max(probabilities, key=probabilities.__getitem__)
             answers.append(CatDogPrediction(likeliest if is_known else None, probabilities, is_known, score))
         return answers
-
-
-def softmax(logits: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:
-    """Probabilities (n, labels) from logits, which are calibrated already: training sees to it."""
-    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

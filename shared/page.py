@@ -23,7 +23,7 @@ from shared.archives import read_files
 from shared.errors import BadInput
 from shared.images import Source, open_rgb
 from shared.predictor import Predictor
-from shared.tables import answer_table, read_csv, write_csv
+from shared.tables import CHUNK, Table, answer_table, write_csv
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,6 +94,20 @@ Photo = ABCMeta.__new__(
 )
 
 
+def photo_input(examples: Sequence[tuple[str, str]]) -> gr.Image:
+    """Where a visitor gives a picture: a file, the webcam or the clipboard; and examples, as (name, path)."""
+    image: gr.Image = Photo(
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        label="Your photo",
+        height=320,
+    )
+    names, paths = zip(*examples, strict=True)
+    gr.Examples([[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False)
+    return image
+
+
 def _already_files(_: gr.AnnotatedImage, value: tuple[str, Sequence[tuple[str, str]]] | None) -> Any:
     if value is None:
         return None
@@ -129,19 +143,18 @@ def launch(demo: gr.Blocks) -> None:
     )
 
 
-def answer_csv(
-    file: str,
-    required: Sequence[str],
+def answer_rows(
+    table: Table,
     answer: Callable[[list[dict[str, str]]], Sequence[Any]],
     cells: Callable[[Any], Mapping[str, object]],
     progress: gr.Progress,
+    chunk: int = CHUNK,
 ) -> tuple[dict[str, int], pd.DataFrame, str]:
-    """Answer an uploaded CSV row by row: a summary, the first 20 rows, and a CSV to download.
+    """Answer a table row by row: a summary, the first 20 rows, and a CSV to download.
 
-    The arguments are those of shared.tables.read_csv and answer_table.
+    The arguments are those of shared.tables.answer_table.
     """
-    table = read_csv(file, required)
-    rows = answer_table(table, answer, cells, progress)
+    rows = answer_table(table, answer, cells, progress, chunk)
     bad = sum(bool(row["error"]) for row in rows)
     with tempfile.TemporaryDirectory() as folder:
         path = write_csv(Path(folder) / "predictions.csv", rows, table.delimiter)

@@ -67,3 +67,9 @@ class Session:
                 except Exception as error:  # onnxruntime raises its own types, one for each cause
                     raise CheckpointError(f"{self.path} is not a model ONNX Runtime can open: {error}") from error
             return self._session
+
+
+def softmax(logits: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:
+    """Probabilities (n, labels) from logits, which are calibrated already: training sees to it."""
+    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

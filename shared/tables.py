@@ -65,6 +65,19 @@ def read_csv(path: str | Path, required: Sequence[str], max_rows: int = MAX_ROWS
     return Table(tuple(required), delimiter, rows, lines, errors)
 
 
+def read_lines(path: str | Path, column: str, max_rows: int = MAX_ROWS) -> Table:
+    """Read a text file as a table of one column, a row for each line that is not empty; encodings as in read_csv.
+
+    Raises:
+        BadInput: the file is empty, binary or too large.
+    """
+    lines = _decode(_read_bytes(Path(path))).splitlines()
+    numbers = [number for number, line in enumerate(lines, 1) if line.strip()]
+    if len(numbers) > max_rows:
+        raise BadInput(f"The file has more than {max_rows:,} lines; split it into smaller files.")
+    return Table((column,), ",", [{column: lines[number - 1].strip()} for number in numbers], numbers)
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -113,6 +126,7 @@ def answer_table(
     answer: Callable[[list[dict[str, str]]], Sequence[Answer | BadInput]],
     cells: Callable[[Answer], Mapping[str, object]],
     progress: Callable[[float], object] = lambda _: None,
+    chunk: int = CHUNK,
 ) -> list[dict[str, object]]:
     """The table's rows with the cells of each answer added, or an "error" that names the line.
 
@@ -120,11 +134,12 @@ def answer_table(
         table: from read_csv.
         answer: answers a list of rows, each with the required columns alone; a bad row's answer is a BadInput.
         cells: turns an answer into columns to add.
-        progress: told the share done, 0 to 1, after every few thousand rows.
+        progress: told the share done, 0 to 1, after every chunk.
+        chunk: rows that are answered at once.
     """
     result: list[dict[str, object]] = []
-    for start in range(0, len(table.rows), CHUNK):
-        rows = table.rows[start : start + CHUNK]
+    for start in range(0, len(table.rows), chunk):
+        rows = table.rows[start : start + chunk]
         asked = [{name: row.get(name, "") for name in table.required} for row in rows]
         for index, (row, reply) in enumerate(zip(rows, answer(asked), strict=True), start):
             problem = table.errors.get(index) or (str(reply) if isinstance(reply, BadInput) else "")

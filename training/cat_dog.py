@@ -35,10 +35,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2ImageProcessor
 
-from shared.cat_dog import CatDogCheckpoint, softmax
+from shared.cat_dog import CatDogCheckpoint
 from shared.checkpoint import MODEL, About, Dataset
 from shared.images import Source, open_rgb
-from shared.runtime import Session
+from shared.runtime import Session, softmax
 from training import evaluate, export, neither
 from training.card import write_card
 from training.data import DataError, data_folder

@@ -142,6 +142,27 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(np.exp(brentq(too_sure, low, high)))
 
 
+def peer_accuracy(peer: str, theirs: ArrayLike, ours: ArrayLike) -> dict[str, Any]:
+    """Print, and return as metrics.json keeps it, how often a peer is right, and the paired difference to ours.
+
+    Args:
+        peer: what it is.
+        theirs: whether it is right, or how often, on each row of the test, (n,).
+        ours: whether the served model is, (n,).
+    """
+    scores = np.asarray(theirs, dtype=np.float64)
+    difference = np.asarray(ours, dtype=np.float64) - scores
+    low, high = mean_interval(difference)
+    print(f"{peer}: {scores.mean():.4f}; ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+    return {
+        "peer": peer,
+        "name": "accuracy",
+        "value": round(float(scores.mean()), 6),
+        "difference": round(float(difference.mean()), 6),
+        "difference_interval": [round(low, 6), round(high, 6)],
+    }
+
+
 def print_figures(figures: list[Figure]) -> None:
     """Print figures as the table that ends a training run."""
     rows = [

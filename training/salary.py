@@ -531,16 +531,8 @@ def peer(train: pd.DataFrame, test: pd.DataFrame, right: NDArray[np.bool_], alon
         trees.fit(train[COLUMNS].astype(kinds), train[TARGET])
         theirs.append((trees.predict(test[COLUMNS].astype(kinds)) == test[TARGET]).to_numpy())
     scores = np.stack(theirs)
-    difference = right - scores.mean(axis=0)
-    low, high = evaluate.mean_interval(difference)
     name = f"HistGradientBoosting on all 14 columns, mean of {len(alone)} seeds"
-    print(f"{name}: {scores.mean():.4f}; ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
-    return {
-        "peer": name,
-        "name": "accuracy",
-        "value": round(float(scores.mean()), 6),
-        "difference": round(float(difference.mean()), 6),
-        "difference_interval": [round(low, 6), round(high, 6)],
+    return evaluate.peer_accuracy(name, scores.mean(axis=0), right) | {
         "accuracy_per_seed": [round(float(value), 6) for value in scores.mean(axis=1)],
         "one_network_minus_peer_per_seed": [
             round(float(value), 6) for value in alone.mean(axis=1) - scores.mean(axis=1)

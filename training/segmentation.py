@@ -33,9 +33,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
-from shared.cat_dog import softmax
 from shared.checkpoint import MODEL, About, Dataset
-from shared.runtime import Session
+from shared.runtime import Session, softmax
 from shared.segmentation import SegmentationCheckpoint, decide
 from training import evaluate, export
 from training.card import write_card

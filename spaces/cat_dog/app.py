@@ -13,7 +13,7 @@ from gradio.media import get_image
 from PIL import Image
 
 from shared import CatDog
-from shared.page import Photo, about_model, answer_files, evidence_over, friendly, launch, picked
+from shared.page import about_model, answer_files, evidence_over, friendly, launch, photo_input, picked
 
 HERE = Path(__file__).parent
 model = CatDog.from_pretrained(HERE / "model")
@@ -88,17 +88,7 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
-            image = Photo(  # a gr.Image that leaves opening a stranger's file to shared/images.py
-                type="filepath",
-                image_mode=None,
-                sources=["upload", "webcam", "clipboard"],
-                label="Your photo",
-                height=320,
-            )
-            names, paths = zip(*examples(), strict=True)
-            gr.Examples(
-                [[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False
-            )
+            image = photo_input(examples())
         with gr.Column():
             headline = gr.HTML(WAITING)
             answer = gr.Label(label=f"If it is {EITHER}", show_heading=False)

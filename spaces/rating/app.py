@@ -15,7 +15,8 @@ import pandas as pd
 
 from shared import BadInput, Rating, Visitor
 from shared.errors import quoted
-from shared.page import about_model, answer_csv, friendly, launch, signed_bars
+from shared.page import about_model, answer_rows, friendly, launch, signed_bars
+from shared.tables import read_csv
 
 model = Rating.from_pretrained(Path(__file__).parent / "model")
 contract = model.checkpoint
@@ -124,9 +125,8 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     Args:
         file: the CSV. A row that cannot be answered gets a sentence in the column "error".
     """
-    return answer_csv(
-        file,
-        ["user_id", "movie_id"],
+    return answer_rows(
+        read_csv(file, ["user_id", "movie_id"]),
         lambda rows: model.predict_each([(row["user_id"], row["movie_id"]) for row in rows]),
         lambda answer: {"predicted stars": round(answer.rating, 3)},
         progress,

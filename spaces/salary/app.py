@@ -10,7 +10,8 @@ import gradio as gr
 import pandas as pd
 
 from shared import Salary
-from shared.page import about_model, answer_csv, friendly, launch, percent, points, signed_bars
+from shared.page import about_model, answer_rows, friendly, launch, percent, points, signed_bars
+from shared.tables import read_csv
 
 model = Salary.from_pretrained(Path(__file__).parent / "model")
 contract = model.checkpoint
@@ -105,9 +106,8 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     Args:
         file: the CSV. A row that cannot be answered gets a sentence in the column "error".
     """
-    return answer_csv(
-        file,
-        contract.columns,
+    return answer_rows(
+        read_csv(file, contract.columns),
         model.predict_each,
         lambda answer: {"prediction": answer.label, f"probability {HIGH}": round(answer.probabilities[HIGH], 4)},
         progress,

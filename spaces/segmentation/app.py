@@ -19,7 +19,6 @@ from shared import Segmentation
 from shared.archives import write_zip
 from shared.images import Source, open_rgb
 from shared.page import (
-    Photo,
     Regions,
     about_model,
     answer_files,
@@ -29,6 +28,7 @@ from shared.page import (
     keep_region,
     launch,
     percent,
+    photo_input,
     picked,
     share_bars,
 )
@@ -132,17 +132,7 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
-            image = Photo(  # a gr.Image that leaves opening a stranger's file to shared/images.py
-                type="filepath",
-                image_mode=None,
-                sources=["upload", "webcam", "clipboard"],
-                label="Your photo",
-                height=320,
-            )
-            names, paths = zip(*examples(), strict=True)
-            gr.Examples(
-                [[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False
-            )
+            image = photo_input(examples())
         with gr.Column():
             seen = Regions(label="What is where", show_label=False, color_map=CODES, elem_classes="regions")
             cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info="Tap a name to see it alone.", buttons=[])

@@ -8,7 +8,8 @@ from gradio.media import get_image
 from PIL import Image
 
 from shared import BadInput, CatDog, CheckpointError
-from shared.cat_dog import CatDogCheckpoint, softmax
+from shared.cat_dog import CatDogCheckpoint
+from shared.runtime import softmax
 from tests.conftest import DATA, ROOT
 
 CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"

@@ -83,8 +83,7 @@ def test_errors_name_the_line_of_the_file(file):
     assert rows[0] == {"a": "1", "note": "two\nlines", "double": 2, "error": ""}
 
 
-def test_progress_reaches_the_end_in_chunks(file, monkeypatch):
-    monkeypatch.setattr("shared.tables.CHUNK", 2)
+def test_progress_reaches_the_end_in_chunks(file):
     shares, sizes = [], []
 
     def answer(rows):
@@ -92,7 +91,7 @@ def test_progress_reaches_the_end_in_chunks(file, monkeypatch):
         return [0] * len(rows)
 
     table = read_csv(file("a\n1\n2\n3\n4\n5\n"), ["a"])
-    answer_table(table, answer, lambda _: {}, shares.append)
+    answer_table(table, answer, lambda _: {}, shares.append, chunk=2)
     assert sizes == [2, 2, 1]
     assert shares == [0.4, 0.8, 1.0]
 
