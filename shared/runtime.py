@@ -21,8 +21,8 @@ class Session:
 
     Args:
         path: the .onnx file.
-        threads: CPU threads for one call. One is best for small models behind a web server, where
-            requests already run side by side.
+        threads: CPU threads for one call; 0 is one for each core. One is best for small models behind a web
+            server, where requests already run side by side.
         batch_size: the most rows given to the model at once by `run`.
     """
 

@@ -14,6 +14,7 @@ from shared.checkpoint import CONTRACT, Checkpoint
 
 CARD = "README.md"
 TEMPLATE = Path(__file__).with_name("card_template.md")
+SNIPPETS = Path(__file__).with_name("snippets")  # how to load a model with nothing of ours
 
 
 def write_card(folder: str | Path) -> Path:
@@ -37,6 +38,7 @@ def write_card(folder: str | Path) -> Path:
         model_name=about.title,
         eval_results=[_eval_result(item, checkpoint) for item in metrics["figures"]],
     )
+    snippet = SNIPPETS / f"{checkpoint.model}.py"
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -44,6 +46,7 @@ def write_card(folder: str | Path) -> Path:
         task=checkpoint.task,
         for_transformers=for_transformers,
         predictor="".join(word.capitalize() for word in checkpoint.model.split("_")),
+        snippet=snippet.read_text(encoding="utf-8").strip() if snippet.is_file() else None,
         about=about,
         metrics=metrics,
     )

@@ -162,6 +162,20 @@ def store_int8(model: onnx.ModelProto, least: int = LEAST_INT8) -> onnx.ModelPro
     return store_half(model)
 
 
+def store_int8_products(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store and compute matrix products in int8, activations rounded as they come, and store the rest as store_int8.
+
+    ONNX Runtime's dynamic quantisation: twice as fast for a transformer on a CPU that multiplies int8.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
+        onnx.save(model, before)
+        quantize_dynamic(before, after, ["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
+        return store_int8(onnx.load(after))
+
+
 def store_half(model: onnx.ModelProto, least: int = 256) -> onnx.ModelProto:
     """Store float32 weights of `least` numbers or more as float16, cast back when the model is opened.
 
@@ -183,7 +197,7 @@ def store_half(model: onnx.ModelProto, least: int = 256) -> onnx.ModelProto:
 def parity(
     module: torch.nn.Module,
     path: Path,
-    inputs: Mapping[str, NDArray[Any]],
+    batches: Sequence[Mapping[str, NDArray[Any]]],
     outputs: Sequence[str],
     tolerance: float,
     shown: tuple[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
@@ -193,7 +207,7 @@ def parity(
     Args:
         module: the trained module.
         path: the stored ONNX file.
-        inputs: rows for both.
+        batches: rows for both, in batches that fit into memory.
         outputs: names, in the file, of the module's first outputs.
         tolerance: largest absolute difference allowed.
         shown: name of what a person sees, and how it follows from an output; compared in its place.
@@ -205,14 +219,17 @@ def parity(
         RuntimeError: the difference is above the tolerance; nothing should be written then.
     """
     module.eval()
-    with torch.inference_mode():
-        result = module(*(torch.from_numpy(values) for values in inputs.values()))
-    expected = result if isinstance(result, tuple) else (result,)
-    actual = Session(path).constants(outputs, inputs)
+    session = Session(path)
     name, view = shown or (", ".join(outputs), np.asarray)
-    differences = [np.abs(view(a.numpy()) - view(b)).max() for a, b in zip(expected, actual, strict=False)]
+    differences = []
+    for inputs in batches:
+        with torch.inference_mode():
+            result = module(*(torch.from_numpy(values) for values in inputs.values()))
+        expected = result if isinstance(result, tuple) else (result,)
+        actual = session.constants(outputs, inputs)
+        differences += [np.abs(view(a.numpy()) - view(b)).max() for a, b in zip(expected, actual, strict=False)]
     difference = float(max(differences))
-    rows = len(next(iter(inputs.values())))
+    rows = sum(len(next(iter(inputs.values()))) for inputs in batches)
     if not difference <= tolerance:
         raise RuntimeError(f"The exported model differs from torch by {difference:.2g} (allowed: {tolerance:g}).")
     return {"rows": rows, "output": name, "largest_difference": difference, "tolerance": tolerance}

@@ -15,6 +15,7 @@ from fastai.callback.training import GradientAccumulation
 from fastai.torch_core import TensorImage, default_device, to_float
 from fastprogress.fastprogress import progress_bar
 from fasttransform import Pipeline
+from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -195,6 +196,13 @@ def normalised(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[floa
     """Pictures from 0 to 1 less mean, divided by std, by channel, in the memory format convolutions like best."""
     centre, spread = (torch.tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (mean, std))
     return ((pictures - centre) / spread).contiguous(memory_format=torch.channels_last)
+
+
+def pixel_batches(
+    pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float], size: int = 16
+) -> list[dict[str, NDArray[np.float32]]]:
+    """uint8 pictures as an exported model takes them, a few at a time."""
+    return [{"pixels": normalised(part.float().div(255), mean, std).numpy()} for part in pictures.split(size)]
 
 
 @torch.inference_mode()

@@ -600,7 +600,7 @@ def write(
             free_axes={name: {0: "rows"} for name in ("user", "movie", "rating")},
         )
         export.store(folder / MODEL, export.store_half)
-        measured["parity"] = export.parity(tables, folder / MODEL, inputs, OUTPUTS, tolerance=0.02)
+        measured["parity"] = export.parity(tables, folder / MODEL, [inputs], OUTPUTS, tolerance=0.02)
         movie_table(tables, ratings, movies, options.seed).to_csv(folder / "movies.csv", index=False)
         sample = ratings.loc[ratings["in_sample"], ["user", "movie", "rating"]]
         sample.columns = pd.Index(["user_id", "movie_id", "rating"])

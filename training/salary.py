@@ -593,7 +593,7 @@ def write(
         measured["parity"] = export.parity(
             ensemble,
             folder / MODEL,
-            {"categories": categories[:5000].numpy(), "numbers": numbers[:5000].numpy()},
+            [{"categories": categories[:5000].numpy(), "numbers": numbers[:5000].numpy()}],
             ["logit"],
             tolerance=0.001,
             shown=("probability", partial(calibrated, temperature=spec["temperature"], bias=spec["bias"])),

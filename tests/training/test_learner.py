@@ -134,7 +134,7 @@ def test_parity_refuses_a_model_that_differs(tmp_path):
     module = torch.nn.Linear(3, 1)
     inputs = {"x": torch.randn(4, 3)}
     export.write_onnx(module, tmp_path / "model.onnx", inputs, ["y"])
-    rows = {"x": torch.randn(50, 3).numpy()}
+    rows = [{"x": torch.randn(count, 3).numpy()} for count in (20, 30)]
     assert export.parity(module, tmp_path / "model.onnx", rows, "y", 1e-4)["rows"] == 50
     with torch.no_grad():
         module.weight += 0.1

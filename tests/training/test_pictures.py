@@ -171,7 +171,7 @@ def test_int8_weights_are_a_quarter_of_the_size_and_nearly_the_same(tmp_path):
     x = torch.randn(4, 3, 16, 16)
     path = tmp_path / "onnx/model.onnx"
     export.write_onnx(net, path, {"x": x}, ["y"])
-    export.parity(net, path, {"x": x.numpy()}, ["y"], tolerance=1e-5)
+    export.parity(net, path, [{"x": x.numpy()}], ["y"], tolerance=1e-5)
     whole = path.stat().st_size
     export.store(path, export.store_int8)
     assert path.stat().st_size < 0.35 * whole
