@@ -26,6 +26,7 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import TensorMask, default_device
 from fastai.vision.augment import Saturation, aug_transforms
+from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
@@ -73,6 +74,7 @@ BATCH = 8
 EPOCHS, RATES = 60, slice(2e-4, 2e-3)  # of the backbone, and of what is new
 LOVASZ = 0.5
 FEWEST = 4  # frames
+HELD_OUT = 20  # of the validation frames, in the final training: to calibrate on
 EXAMPLES = 3
 PARITY = 50  # frames
 PARITY_FLOAT, PARITY_STORED = 2e-3, 0.6  # largest difference allowed: of logits; of a pixel's probabilities, in int8
@@ -116,6 +118,12 @@ A published folder has a few validation frames in `examples/`; the copy in the g
 """
 
 
+WITH_VALIDATION = (
+    "Everything was chosen by training on the train part alone and judging on val. Then the same settings were trained "
+    "once on both, as is usual on CamVid, but for the last 20 frames of val, which tell the temperature."
+)
+
+
 @dataclass(frozen=True)
 class Frames:
     """Pictures and the class of each of their pixels: (n, 3, height, width) and (n, height, width), both uint8."""
@@ -126,6 +134,10 @@ class Frames:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def part(self, rows: slice) -> "Frames":
+        """Some of the frames, in order."""
+        return Frames(self.names[rows], self.pictures[rows], self.labels[rows])
 
 
 # --- data ---
@@ -142,6 +154,21 @@ def load(options: argparse.Namespace) -> dict[str, Frames]:
     folder = data_folder(options.data, SEGNET, "") if options.data is None else Path(options.data)
     folder = folder / "CamVid" if (folder / "CamVid").is_dir() else folder
     return {split: read_frames(folder, split) for split in ("train", "val", "test")}
+
+
+def with_validation(frames: dict[str, Frames]) -> tuple[Frames, Frames]:
+    """Frames to train on, those of val but for its last ones among them; and these, to calibrate on.
+
+    With few frames that is usual on CamVid once all choices are made. val is one drive, of which train has others.
+    """
+    held_out = min(HELD_OUT, len(frames["val"]) // 2)
+    train, more = frames["train"], frames["val"].part(slice(None, -held_out))
+    both = Frames(
+        train.names + more.names,
+        torch.cat([train.pictures, more.pictures]),
+        torch.cat([train.labels, more.labels]),
+    )
+    return both, frames["val"].part(slice(-held_out, None))
 
 
 def read_frames(folder: Path, split: str) -> Frames:
@@ -338,8 +365,9 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     print(", ".join(f"{len(part)} frames to {split}" for split, part in frames.items()))
     state = state_folder(options, "segmentation")
     started -= seconds_trained(state)  # of a run that is resumed
-    net = train_net(options, frames["train"], frames["val"], state)
-    temperature = calibrate(net, frames["val"])
+    train, valid = (frames["train"], frames["val"]) if options.official_val else with_validation(frames)
+    net = train_net(options, train, valid, state)
+    temperature = calibrate(net, valid)
     write(options, frames, net, temperature, started)
     shutil.rmtree(state, ignore_errors=True)
 
@@ -414,7 +442,7 @@ def write(
     options: argparse.Namespace, frames: dict[str, Frames], net: StreetNet, temperature: float, started: float
 ) -> None:
     """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
-    test = frames["test"]
+    test, split = (frames["val"], "official val") if options.official_val else (frames["test"], "official test")
     axes = {name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in ("pixels", "logits")}
     shape = tuple(test.pictures.shape[-2:])
     with export.new_folder(options.out) as folder:
@@ -422,10 +450,13 @@ def write(
         export.write_onnx(net, folder / MODEL, example, ["logits"], axes)
         some = pixel_batches(test.pictures[:PARITY], MEAN, STD)
         parity_float = export.parity(net, folder / MODEL, some, ["logits"], PARITY_FLOAT)
-        before = confusions(Session(folder / MODEL, threads=0), test)
+        before = Judged.on(Session(folder / MODEL, threads=0), test)
         export.store(folder / MODEL, export.store_int8)
         parity = export.parity(net, folder / MODEL, some, ["logits"], PARITY_STORED, ("probability", softmax))
-        measured = measure(Session(folder / MODEL, threads=0), test, before, temperature)
+        after = Judged.on(Session(folder / MODEL, threads=0), test)
+        measured = measure(after, before, test, split, temperature)
+        if not options.official_val:
+            measured["notes"].append(WITH_VALIDATION)
         measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
         (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
@@ -451,17 +482,37 @@ def write(
     print(f"Wrote {options.out}; stored model against torch: {parity['largest_difference']:.1e} at most.")
 
 
-def confusions(session: Session, frames: Frames) -> NDArray[np.int64]:
-    """How often each class (first) was taken for which (second), for each frame: (n, classes, classes)."""
-    classes = len(CLASSES)
-    tables = []
-    for picture, label in zip(frames.pictures, frames.labels.numpy(), strict=True):
-        pixels = normalised(picture[None].float().div(255), MEAN, STD).numpy()
-        mask = decide(session.run(["logits"], {"pixels": pixels})[0][0], (label.shape[1], label.shape[0]))[0]
-        counted = label < VOID
-        pairs = label[counted].astype(np.int64) * classes + mask[counted]
-        tables.append(np.bincount(pairs, minlength=classes**2).reshape(classes, classes))
-    return np.stack(tables)
+@dataclass(frozen=True)
+class Judged:
+    """How an exported model does on n frames.
+
+    `tables`, (n, classes, classes): how often each class (first) was taken for which (second). `gaps`, (n, bins):
+    how many pixels of each confidence, from 0 to 1 in bins, were right, less the sum of their confidences.
+    """
+
+    tables: NDArray[np.int64]
+    gaps: NDArray[np.float64]
+
+    @classmethod
+    def on(cls, session: Session, frames: Frames, bins: int = 15) -> "Judged":
+        """Run the exported model on some frames, as serving does."""
+        classes = len(CLASSES)
+        tables, gaps = [], []
+        for picture, label in zip(frames.pictures, progress_bar(frames.labels.numpy()), strict=True):
+            pixels = normalised(picture[None].float().div(255), MEAN, STD).numpy()
+            logits = session.run(["logits"], {"pixels": pixels})[0][0]
+            mask, confidence, _ = decide(logits, (label.shape[1], label.shape[0]))
+            counted = label < VOID
+            truth, found, sure = label[counted].astype(np.int64), mask[counted], confidence[counted]
+            table = np.bincount(truth * classes + found, minlength=classes**2)
+            tables.append(table.reshape(classes, classes))
+            which = np.minimum((sure * bins).astype(int), bins - 1)
+            gaps.append(np.bincount(which, (truth == found) - sure.astype(np.float64), minlength=bins))
+        return cls(np.stack(tables), np.stack(gaps))
+
+    def calibration_error(self, rows: NDArray[np.intp]) -> float:
+        """Expected calibration error (Guo et al., ICML 2017) over all pixels of some frames."""
+        return float(np.abs(self.gaps[rows].sum(0)).sum() / self.tables[rows].sum())
 
 
 def ious(table: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -471,46 +522,47 @@ def ious(table: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
 
 
-def measure(session: Session, test: Frames, before: NDArray[np.int64], temperature: float) -> dict[str, Any]:
+def measure(judged: Judged, before: Judged, frames: Frames, split: str, temperature: float) -> dict[str, Any]:
     """Every figure of metrics.json, of the model as it is stored and served.
 
     Args:
-        session: the stored model.
-        test: the test frames.
-        before: confusions of the model before its weights were stored in int8.
+        judged: how the stored model does.
+        before: how it did before its weights were stored in int8.
+        frames: the frames both were judged on.
+        split: what part of the data set they are.
         temperature: by which the last layer was divided.
     """
-    tables = confusions(session, test)
-    parts = {"official test": np.arange(len(test))}
-    unseen = np.flatnonzero([name.startswith("Seq05VD") for name in test.names])
+    tables = judged.tables
+    every = np.arange(len(frames))
+    parts = {split: every}
+    unseen = np.flatnonzero([name.startswith("Seq05VD") for name in frames.names])
     if len(unseen):
-        parts["official test, the drive of which no frame was trained on"] = unseen
+        parts[f"{split}, the drive of which no frame was trained on"] = unseen
     figures = []
-    for split, rows in parts.items():
-        count = len(rows)
+    for part, rows in parts.items():
         figures += [
-            frame_figure("mean_iou", mean_iou, tables[rows], split, count, "mean IoU"),
-            frame_figure("pixel_accuracy", pixel_accuracy, tables[rows], split, count, "pixel accuracy"),
+            frame_figure("mean_iou", mean_iou, tables[rows], part, "mean IoU"),
+            frame_figure("pixel_accuracy", pixel_accuracy, tables[rows], part, "pixel accuracy"),
         ]
-        if len(figures) == 2:
-            figures.append(
-                frame_figure("mean_iou_float", mean_iou, before, split, count, "mean IoU with float32 weights")
-            )
-            if figures[2]["value"] - figures[0]["value"] > MOST_LOST:
-                raise RuntimeError("Storing the weights in int8 costs too much mean IoU.")
-            figures += [
-                frame_figure(f"iou_{name}", partial(class_iou, index), tables, split, count, f"IoU of {name}")
-                for index, name in enumerate(CLASSES)
-            ]
+    figures.append(frame_figure("mean_iou_float", mean_iou, before.tables, split, "mean IoU with float32 weights"))
+    if figures[-1]["value"] - figures[0]["value"] > MOST_LOST:
+        raise RuntimeError("Storing the weights in int8 costs too much mean IoU.")
+    interval = evaluate.bootstrap_interval(judged.calibration_error, len(frames), draws=500)
+    error, label = judged.calibration_error(every), "expected calibration error of a pixel's confidence"
+    figures.append(evaluate.figure("ece", error, interval, CAMVID, split, len(frames), label=label))
+    figures += [
+        frame_figure(f"iou_{name}", partial(class_iou, index), tables, split, f"IoU of {name}")
+        for index, name in enumerate(CLASSES)
+    ]
     evaluate.print_figures(figures)
     return {
         "model": "segmentation",
-        "headline": f"mean IoU {figures[0]['value']:.1%} on {len(test)} frames it had never seen",
+        "headline": f"mean IoU {figures[0]['value']:.1%} on {len(frames)} frames it had never seen",
         "figures": figures,
         "notes": [
             "Intervals are over frames drawn anew; frames of one drive resemble each other, so they are narrow.",
             f"Void pixels count nowhere. The last layer was divided by the temperature {temperature:.3f}, fitted on "
-            "validation frames.",
+            "validation frames that were not trained on.",
         ],
     }
 
@@ -531,16 +583,11 @@ def class_iou(index: int, table: NDArray[np.int64]) -> float:
 
 
 def frame_figure(
-    name: str,
-    statistic: Callable[[NDArray[np.int64]], float],
-    tables: NDArray[np.int64],
-    split: str,
-    count: int,
-    label: str,
+    name: str, statistic: Callable[[NDArray[np.int64]], float], tables: NDArray[np.int64], split: str, label: str
 ) -> evaluate.Figure:
     """A figure of summed confusions, with an interval over frames drawn with replacement."""
     interval = evaluate.bootstrap_interval(lambda rows: statistic(tables[rows].sum(0)), len(tables), draws=500)
-    return evaluate.figure(name, statistic(tables.sum(0)), interval, CAMVID, split, count, label=label)
+    return evaluate.figure(name, statistic(tables.sum(0)), interval, CAMVID, split, len(tables), label=label)
 
 
 def write_examples(folder: Path, valid: Frames) -> None:
@@ -607,6 +654,9 @@ def command_line() -> argparse.ArgumentParser:
     """The options every script has, and this one's own."""
     parser = arguments(__doc__, "segmentation")
     parser.add_argument("--init", metavar="NAME", default=HUB_INIT, help=f"folder or Hub name (default {HUB_INIT})")
+    parser.add_argument(
+        "--official-val", action="store_true", help="train on train alone and validate on all of val: to choose by"
+    )
     return parser
 
 

@@ -42,10 +42,33 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     }  # fmt: skip
     assert sum(name.startswith("examples/") for name in names) == script.EXAMPLES
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert {f"iou_{name}" for name in script.CLASSES} | {"mean_iou", "pixel_accuracy", "mean_iou_float"} == {
+    assert {f"iou_{name}" for name in script.CLASSES} | {"mean_iou", "pixel_accuracy", "mean_iou_float", "ece"} == {
         item["name"] for item in metrics["figures"]
     }
     assert metrics["parity_float"]["largest_difference"] < 2e-3
+
+
+def test_to_choose_by_val_it_neither_trains_on_val_nor_reads_the_test(tmp_path, capsys):
+    assert train("--smoke", "--official-val", "--out", tmp_path / "model") == 0
+    metrics = json.loads((tmp_path / "model/metrics.json").read_text())
+    assert {(item["split"], item["count"]) for item in metrics["figures"]} == {("official val", script.SMOKE["val"])}
+    assert "trained once on both" not in str(metrics["notes"])
+
+
+def test_in_the_end_most_of_val_is_trained_on_and_its_last_frames_are_not():
+    frames = {split: script.drawn_streets(count, seed=count) for split, count in script.SMOKE.items()}
+    trained, valid = script.with_validation(frames)
+    assert len(trained) == script.SMOKE["train"] + script.SMOKE["val"] // 2
+    assert valid.names == frames["val"].names[-2:]
+    assert torch.equal(trained.labels[-1], frames["val"].labels[1])
+    assert len(trained.pictures) == len(trained)
+
+
+def test_calibration_error_of_known_gaps():
+    tables = np.array([[[6, 2], [0, 2]], [[5, 0], [5, 0]]])
+    judged = script.Judged(tables, np.array([[1.0, -0.5], [-1.0, 0.0]]))
+    assert judged.calibration_error(np.array([0])) == pytest.approx(1.5 / 10)
+    assert judged.calibration_error(np.array([0, 1])) == pytest.approx(0.5 / 20)
 
 
 def test_iou_and_accuracy_of_a_known_table():
