@@ -70,6 +70,6 @@ class Session:
 
 
 def softmax(logits: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:
-    """Probabilities (n, labels) from logits, which are calibrated already: training sees to it."""
+    """Probabilities (n, labels) of logits (n, labels); n may be 0."""
     odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,8 +72,10 @@ def read_lines(path: str | Path, column: str, max_rows: int = MAX_ROWS) -> Table
     Raises:
         BadInput: the file is empty, binary or too large.
     """
-    lines = _decode(_read_bytes(Path(path))).splitlines()
+    lines = re.split(r"\r\n|\r|\n", _decode(_read_bytes(Path(path))))  # as an editor counts them
     numbers = [number for number, line in enumerate(lines, 1) if line.strip()]
+    if not numbers:
+        raise BadInput("The file is empty; write a line for each prediction.")
     if len(numbers) > max_rows:
         raise BadInput(f"The file has more than {max_rows:,} lines; split it into smaller files.")
     return Table((column,), ",", [{column: lines[number - 1].strip()} for number in numbers], numbers)
@@ -81,12 +84,12 @@ def read_lines(path: str | Path, column: str, max_rows: int = MAX_ROWS) -> Table
 def _read_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise BadInput(f"The CSV is larger than {MAX_BYTES // 1_000_000} MB; split it into smaller files.")
+            raise BadInput(f"The file is larger than {MAX_BYTES // 1_000_000} MB; split it into smaller files.")
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"The file cannot be read: {error.strerror}.") from error
     if not data.strip():
-        raise BadInput("The CSV is empty; its first line must name the columns.")
+        raise BadInput("The file is empty; write a line for each prediction.")
     if data.startswith(b"PK\x03\x04"):
         raise BadInput("This is an Excel or zip file; save it as CSV first.")
     return data
@@ -96,7 +99,7 @@ def _decode(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]
     elif b"\x00" in data:
-        raise BadInput("This is not a CSV: it contains binary data.")
+        raise BadInput("This is not a text file or a CSV: it contains binary data.")
     else:
         encodings = ["utf-8-sig", "cp1252", "latin-1"]
     for encoding in encodings:
@@ -104,7 +107,7 @@ def _decode(data: bytes) -> str:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise BadInput("The CSV's characters cannot be read; save it as UTF-8.")
+    raise BadInput("The file's characters cannot be read; save it as UTF-8.")
 
 
 def _check_header(columns: Sequence[str], required: Sequence[str]) -> None:

@@ -29,6 +29,13 @@ def data_folder(data: str | None, url: str, marker: str) -> Path:
     return folder
 
 
+def data_files(data: str | None) -> list[Path]:
+    """The files that --data names, itself or those in it; none if they were downloaded."""
+    if data is None:
+        return []
+    return [Path(data)] if Path(data).is_file() else sorted(path for path in Path(data).rglob("*") if path.is_file())
+
+
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV that must have these columns and at least one row; text is stripped.
 

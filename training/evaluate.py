@@ -105,9 +105,10 @@ def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:
 
 
 def calibration_interval(probabilities: ArrayLike, labels: ArrayLike, draws: int = 500) -> tuple[float, float]:
-    """95 % interval of the expected calibration error: the percentile interval, less the bias of drawing anew.
+    """How far the expected calibration error varies with the rows: the middle 95 % of samples drawn with replacement.
 
-    Drawing with replacement adds noise to every bin, and noise only ever adds to this error.
+    Drawing anew adds noise to every bin, on average to the error, too; the interval is moved back by as much. It says
+    nothing of whether the true error is 0: see error_if_calibrated.
     """
     p, y = np.asarray(probabilities), np.asarray(labels)
     rng = np.random.default_rng(0)
@@ -115,6 +116,14 @@ def calibration_interval(probabilities: ArrayLike, labels: ArrayLike, draws: int
     values = [expected_calibration_error(p[rows], y[rows]) for rows in drawn]
     low, high = np.quantile(values, [0.025, 0.975]) - np.mean(values) + expected_calibration_error(p, y)
     return max(0.0, float(low)), float(high)
+
+
+def error_if_calibrated(probabilities: ArrayLike, draws: int = 200) -> float:
+    """The expected calibration error that these probabilities, (n, classes), have on average if they are true."""
+    p = np.asarray(probabilities, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    labels = ((rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1).clip(max=p.shape[1] - 1) for _ in range(draws))
+    return float(np.mean([expected_calibration_error(p, y) for y in labels]))
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:

@@ -128,7 +128,10 @@ def store(path: Path, how: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None
 
 
 def int8_scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What one step of int8 is worth in each output channel, (channels,)."""
+    """What one step of int8 is worth in each output channel, (channels,).
+
+    The largest number decides. Cutting it off for finer steps was tried: at eight bits the squared error only grows.
+    """
     largest = np.abs(values).reshape(len(values), -1).max(axis=1)
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
@@ -199,7 +202,7 @@ def parity(
     path: Path,
     batches: Sequence[Mapping[str, NDArray[Any]]],
     outputs: Sequence[str],
-    tolerance: float,
+    tolerance: float | Sequence[float],
     shown: tuple[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
 ) -> dict[str, Any]:
     """Compare torch with the stored ONNX file on real rows, in every output.
@@ -209,7 +212,7 @@ def parity(
         path: the stored ONNX file.
         batches: rows for both, in batches that fit into memory.
         outputs: names, in the file, of the module's first outputs.
-        tolerance: largest absolute difference allowed.
+        tolerance: largest absolute difference allowed, of any output or of each.
         shown: name of what a person sees, and how it follows from an output; compared in its place.
 
     Returns:
@@ -227,12 +230,13 @@ def parity(
             result = module(*(torch.from_numpy(values) for values in inputs.values()))
         expected = result if isinstance(result, tuple) else (result,)
         actual = session.constants(outputs, inputs)
-        differences += [np.abs(view(a.numpy()) - view(b)).max() for a, b in zip(expected, actual, strict=False)]
-    difference = float(max(differences))
-    rows = sum(len(next(iter(inputs.values()))) for inputs in batches)
-    if not difference <= tolerance:
-        raise RuntimeError(f"The exported model differs from torch by {difference:.2g} (allowed: {tolerance:g}).")
-    return {"rows": rows, "output": name, "largest_difference": difference, "tolerance": tolerance}
+        differences.append([np.abs(view(a.numpy()) - view(b)).max() for a, b in zip(expected, actual, strict=False)])
+    largest = np.max(differences, axis=0)  # NaN where any is
+    if not (largest <= np.asarray(tolerance)).all():
+        raise RuntimeError(f"The exported model differs from torch by {np.max(largest):.2g} (allowed: {tolerance}).")
+    found: dict[str, Any] = {"rows": sum(len(next(iter(inputs.values()))) for inputs in batches), "output": name}
+    found |= {"largest_difference": float(np.max(largest)), "tolerance": tolerance}
+    return found | ({"by_output": dict(zip(outputs, largest.tolist(), strict=True))} if len(largest) > 1 else {})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -100,9 +100,10 @@ class KeepState(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         before = epochs_done(self.folder)
         temporary = self.folder / "unfinished"
+        temporary.write_text(str(time.monotonic() - self.began))
+        temporary.rename(self.folder / SECONDS)
         save_model(temporary, self.model, self.opt)
         temporary.rename(state_file(self.folder, self.epoch + 1))
-        (self.folder / SECONDS).write_text(str(time.monotonic() - self.began))
         if before:
             state_file(self.folder, before).unlink(missing_ok=True)
 
@@ -141,11 +142,18 @@ def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, r
     schedule(start_epoch=done, cbs=[KeepState(state, seed, done)])
 
 
-def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path] = ()) -> Path:
-    """The folder for the states of a run: outside the tree, the same for the same options, code and training files."""
-    described = {name: value for name, value in vars(options).items() if name not in ("resume", "out", "embed")}
-    described["data"] = str(Path(options.data).resolve()) if getattr(options, "data", None) else None
-    described["files"] = [(str(path), path.stat().st_size) for path in files]
+def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path], measuring: Sequence[str] = ()) -> Path:
+    """The folder for the states of a run: outside the tree, the same for the same options, code and training files.
+
+    Args:
+        options: of the command line.
+        model: the script's name.
+        files: the training files; none for data that is made up.
+        measuring: options that change nothing in training.
+    """
+    irrelevant = ("resume", "out", "embed", "data", *measuring)
+    described = {name: value for name, value in vars(options).items() if name not in irrelevant}
+    described["files"] = [(str(path.resolve()), path.stat().st_size) for path in files]
     described["code"] = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -40,7 +40,7 @@ from shared.checkpoint import MODEL, About, Dataset
 from shared.rating import PERSON, RatingCheckpoint
 from training import evaluate, export
 from training.card import write_card
-from training.data import DataError, as_numbers, data_folder, read_table
+from training.data import DataError, as_numbers, data_files, data_folder, read_table
 from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder
 from training.rating_peers import bias_model, book_model, ridge_als
 
@@ -563,7 +563,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     started = time.monotonic()
     export.check_out(options.out)
     ratings, movies, readme = load(options)
-    state = state_folder(options, "rating")
+    state = state_folder(options, "rating", data_files(options.data))
     started -= seconds_trained(state)  # of a run that is resumed
     data = "made-up ratings" if options.smoke else "MovieLens ml-latest-small"
     print(f"{len(ratings):,} ratings of {ratings['user'].nunique():,} users for {len(movies):,} movies.")

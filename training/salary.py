@@ -41,7 +41,7 @@ from shared.salary import MISSING, NumberColumn, SalaryCheckpoint, calibrated, e
 from shared.tables import write_csv
 from training import evaluate, export
 from training.card import write_card
-from training.data import DataError, data_folder, read_table
+from training.data import DataError, data_files, data_folder, read_table
 from training.learner import NoValidation, RowLoader, arguments, fit, main, seconds_trained, set_seed, state_folder
 
 TARGET = "salary"
@@ -420,7 +420,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     export.check_out(options.out)
     train, test, source = load(options)
     spec = contract(train)
-    state = state_folder(options, "salary")
+    state = state_folder(options, "salary", data_files(options.data))
     started -= seconds_trained(state)  # of a run that is resumed
     folds, nets = (2, 2) if options.smoke else (FOLDS, NETS)
     print(f"{len(train):,} people to train on, {len(test):,} to test on; {folds + nets} networks to train.")

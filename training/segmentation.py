@@ -39,7 +39,7 @@ from shared.runtime import Session, softmax
 from shared.segmentation import SegmentationCheckpoint, decide
 from training import evaluate, export
 from training.card import write_card
-from training.data import DataError, data_folder
+from training.data import DataError, data_files, data_folder
 from training.learner import arguments, fit, main, seconds_trained, set_seed, state_folder
 from training.pictures import (
     PictureLoader,
@@ -363,7 +363,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     export.check_out(options.out)
     frames = load(options)
     print(", ".join(f"{len(part)} frames to {split}" for split, part in frames.items()))
-    state = state_folder(options, "segmentation")
+    state = state_folder(options, "segmentation", data_files(options.data))
     started -= seconds_trained(state)  # of a run that is resumed
     train, valid = (frames["train"], frames["val"]) if options.official_val else with_validation(frames)
     net = train_net(options, train, valid, state)

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from shared import BadInput
-from shared.tables import answer_table, read_csv, write_csv
+from shared.tables import answer_table, read_csv, read_lines, write_csv
 
 
 @pytest.fixture
@@ -81,6 +81,27 @@ def test_errors_name_the_line_of_the_file(file):
         "Line 6: The row has 1 cells; the header has 2.",
     ]
     assert rows[0] == {"a": "1", "note": "two\nlines", "double": 2, "error": ""}
+
+
+def test_a_text_file_has_a_row_for_each_line(file):
+    table = read_lines(file("one\n\n  two \u2028 lines\r\nthree\x0cfour"), "text")
+    assert table.rows == [{"text": "one"}, {"text": "two \u2028 lines"}, {"text": "three\x0cfour"}]
+    assert table.lines == [1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "empty"),
+        ("\n \n", "empty"),
+        ("\ufeff", "empty"),
+        ("a\x00b", "binary data"),
+        ("a\nb\nc\n", "more than 2 lines"),
+    ],
+)
+def test_a_text_file_of_no_use_is_refused(file, content, message):
+    with pytest.raises(BadInput, match=message):
+        read_lines(file(content), "text", max_rows=2)
 
 
 def test_progress_reaches_the_end_in_chunks(file):

@@ -52,8 +52,8 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     assert sum(name.startswith("examples/") for name in names) == 3
     metrics = json.loads((folder / "metrics.json").read_text())
     assert {item["name"] for item in metrics["figures"]} == {
-        "error", "error_float", "error_circle", "error_cross", "error_square", "ece", "ece_before", "refused", "auroc",
-        "noticed",
+        "error", "error_before_int8", "wrong_or_refused", "error_circle", "error_cross", "error_square", "ece",
+        "ece_before", "refused", "auroc", "noticed",
     }  # fmt: skip
     assert metrics["parity_float"]["largest_difference"] < 1e-3
 
@@ -250,3 +250,66 @@ def test_book_recipe_prints_its_figure_beside_the_books(capsys, tmp_path, monkey
     printed = capsys.readouterr().out
     assert "starting from scratch" in printed
     assert "the book's: 0.0095" in printed
+
+
+def test_int8_that_costs_too_much_is_refused():
+    y = np.zeros(40, np.int64)
+    stored = np.eye(2, dtype=np.float32)[y]
+
+    class Right(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, pixels):
+            return (torch.tensor([[1.0, 0.0]]).repeat(len(pixels), 1),)
+
+    pictures = torch.zeros(40, 3, 8, 8, dtype=torch.uint8)
+    stored[0] = 0, 1
+    script.check_cost(Right(), pictures, stored, y)
+    stored[1] = 0, 1
+    with pytest.raises(RuntimeError, match="on 40 pictures from 0 to 2"):
+        script.check_cost(Right(), pictures, stored, y)
+
+
+def test_published_examples_do_not_tell_where_and_when(tmp_path):
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (51.0, 30.0, 0.0)}  # GPS
+    paths = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "same.jpg")
+        Image.new("RGB", (60, 40), "green").save(paths[-1], exif=exif)
+    assert Image.open(paths[0]).getexif().get_ifd(0x8825)
+    y = np.array([0, 1])
+    some = script.Pictures(paths, y, y)
+    task = script.Task(("same", "other"), some, some, {}, script.own_about(("same", "other"), "x"), "")
+    script.write_examples(tmp_path, task)
+    written = sorted((tmp_path / "examples").iterdir())
+    assert len(written) == 2
+    assert not any(Image.open(path).getexif() for path in written)
+
+
+def test_a_last_layer_of_ones_own_labels_is_judged_on_pictures_it_was_not_fitted_to():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 15)
+    features = rng.normal(0, 1, (45, 400)).astype(np.float32)  # noise: nothing can be learned
+    fitted = script.label_head().fit(features, y)
+    assert fitted.score(features, y) == 1
+    assert (script.out_of_fold(features, y).argmax(1) == y).mean() < 0.6
+    assert script.out_of_fold(features[:30], y[:30]).shape == (30, 2)
+
+
+@pytest.mark.parametrize(("option", "names"), [("--dogs-vs-cats", ["cat.1.jpg"]), ("--camvid", ["notes.txt"])])
+def test_a_folder_to_measure_on_is_checked_before_the_training(tmp_path, capsys, option, names):
+    pets = tmp_path / "pets"
+    (pets / "annotations").mkdir(parents=True)
+    for part in ("trainval", "test"):
+        lines = [f"{breed}_{number} 1 1 1" for breed in ("Cat", "dog") for number in range(300, 320)]
+        (pets / f"annotations/{part}.txt").write_text("\n".join(lines))
+    for folder in ("test", "test/images"):
+        (tmp_path / "other" / folder).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "other" / folder / name).write_bytes(b"")
+    assert train("--data", pets, option, tmp_path / "other", "--out", tmp_path / "out") == 2
+    assert f"or leave {option} out" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import argparse
 from functools import partial
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
@@ -10,6 +11,7 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
 from training import export, torchvision_operators
+from training.data import data_files
 from training.learner import (
     KeepState,
     NoValidation,
@@ -84,13 +86,29 @@ def test_a_resumed_run_counts_the_time_of_the_one_before(tmp_path):
 def test_state_folder_depends_on_the_options_but_not_on_resume(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     options = argparse.Namespace(seed=1, resume=False)
-    folder = state_folder(options, "salary")
+    folder = state_folder(options, "salary", [])
     assert folder.is_relative_to(tmp_path)
     folder.mkdir(parents=True)
-    assert state_folder(argparse.Namespace(seed=1, resume=True), "salary") == folder
+    assert state_folder(argparse.Namespace(seed=1, resume=True), "salary", []) == folder
     assert folder.exists()
-    assert state_folder(argparse.Namespace(seed=2, resume=True), "salary") != folder
+    assert state_folder(argparse.Namespace(seed=2, resume=True), "salary", []) != folder
     assert "no interrupted run" in capsys.readouterr().out
+
+
+def test_state_folder_follows_the_files_and_not_what_they_are_called_by(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text("text,label\n")
+    monkeypatch.chdir(tmp_path)
+
+    def folder(data, **options):
+        return state_folder(argparse.Namespace(resume=True, data=data, **options), "m", data_files(data), ["measured"])
+
+    first = folder("data")
+    assert folder(str(tmp_path / "data")) == first
+    assert folder("data", measured="x") == first
+    (tmp_path / "data/a.csv").write_text("text,label\nmore,1\n")
+    assert folder("data") != first
 
 
 def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
@@ -136,6 +154,8 @@ def test_parity_refuses_a_model_that_differs(tmp_path):
     export.write_onnx(module, tmp_path / "model.onnx", inputs, ["y"])
     rows = [{"x": torch.randn(count, 3).numpy()} for count in (20, 30)]
     assert export.parity(module, tmp_path / "model.onnx", rows, "y", 1e-4)["rows"] == 50
+    with pytest.raises(RuntimeError, match="differs from torch by nan"):
+        export.parity(module, tmp_path / "model.onnx", [*rows, {"x": np.full((2, 3), np.nan, np.float32)}], "y", 1e-4)
     with torch.no_grad():
         module.weight += 0.1
     with pytest.raises(RuntimeError, match="differs from torch by"):

@@ -120,11 +120,28 @@ def test_mixed_precision_on_a_cpu_trains_in_bfloat16_and_leaves_float32_behind()
             seen.append(y.dtype)
             return y
 
+    class Convolutional(Net):
+        def __init__(self):
+            super().__init__()
+            self.plain = torch.nn.Conv2d(3, 3, 3, padding=1, groups=3)
+            self.strided = torch.nn.Conv2d(3, 3, 3, padding=1, stride=2, groups=3)
+            self.linear = torch.nn.Linear(3 * 16 * 16, 2)
+
+        def forward(self, x):
+            plain = self.plain(x)
+            strided = self.strided(plain)
+            kinds.append((plain.dtype, strided.dtype))
+            return super().forward(strided)
+
+    kinds = []
     loader = PictureLoader(pictures(), torch.arange(8) % 2, bs=4, mean=HALF, std=HALF)
-    learn = Learner(DataLoaders(loader, loader), Net(), loss_func=torch.nn.CrossEntropyLoss(), cbs=CpuBfloat16())
-    with learn.no_bar(), learn.no_logging():
-        learn.fit(1, 1e-3)
+    for net in (Net(), Convolutional()):
+        learn = Learner(DataLoaders(loader, loader), net, loss_func=torch.nn.CrossEntropyLoss(), cbs=CpuBfloat16())
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1, 1e-3)
     assert set(seen) == {torch.bfloat16}
+    assert set(kinds) == {(torch.bfloat16, torch.float32)}  # where bfloat16 is slower on a CPU
+    assert "forward" not in vars(net.strided)  # and as it was, afterwards
     assert learn.model.linear.weight.dtype == torch.float32
     assert not torch.is_autocast_enabled("cpu")
 
