@@ -65,11 +65,13 @@ class CatDogExplanation:
     """Where in the picture the evidence is.
 
     `evidence`, (rows, columns) float32, is the class activation map of `label`, less the mean map of the
-    other labels, over a grid that covers the whole picture: its mean is the difference of their logits.
+    other labels, over a grid that covers the whole picture: its mean is the difference of their logits. Where the
+    picture is not known, `is_known` is False: there is evidence for a label in anything.
     """
 
     label: str
     evidence: NDArray[np.float32]
+    is_known: bool
 
 
 class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
@@ -104,10 +106,12 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
         labels = self.checkpoint.labels
         if label is not None and label not in labels:
             raise BadInput(f"There is no label {label!r}; choose one of {', '.join(labels)}.")
-        logits, maps = self.session.run(["logits", "maps"], {"pixels": self.pixels(image)[None]})
+        outputs = ["logits", "known", "maps"]
+        logits, known, maps = self.session.run(outputs, {"pixels": self.pixels(image)[None]})
         index = int(logits[0].argmax()) if label is None else labels.index(label)
         others = np.delete(maps[0], index, axis=0).mean(axis=0)
-        return CatDogExplanation(labels[index], maps[0, index] - others)
+        is_known = bool(known[0] >= self.checkpoint.known_threshold)
+        return CatDogExplanation(labels[index], maps[0, index] - others, is_known)
 
     def pixels(self, image: Source) -> NDArray[np.float32]:
         """A picture as the model takes it: float32 (3, size, size).

@@ -58,6 +58,11 @@ CSS = """
 /* Gradio 6.31 puts the masks below a picture that fills the screen. */
 .regions.fullscreen :is(.base-image, .mask) { position: absolute; inset: 0; width: 100%; height: 100%; max-height: none;
   object-fit: contain; }
+.figures table { display: block; max-width: 100%; overflow-x: auto; border: none !important; }
+.figures :is(th, td) { word-break: normal !important; overflow-wrap: normal !important; }
+.figures td:not(:first-child) { white-space: nowrap; }
+.figures :is(th, td):first-child { min-width: 9rem; }
+.nav-holder a, footer :is(a, button) { color: var(--body-text-color) !important; }  /* its grey is too pale */
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
 .cards .card { display: block; text-align: left; padding: 1rem; border-radius: 12px;
   border: 1px solid var(--border-color-primary);
@@ -260,7 +265,8 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
                     "",
                     f"The model is under: {about.licence_name}.",
                 ]
-            )
+            ),
+            elem_classes="figures",
         )
 
 

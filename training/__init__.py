@@ -1,6 +1,12 @@
 """Training scripts: python -m training.salary, python -m training.rating, ... (pip install -r requirements.txt)."""
 
+import importlib.util
 import warnings
+
+if importlib.util.find_spec("torch") is None:
+    raise ModuleNotFoundError(
+        "Training needs torch and fastai, which are not installed: pip install -r requirements.txt"
+    )
 
 from training import torchvision_operators
 

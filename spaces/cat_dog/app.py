@@ -36,13 +36,14 @@ def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float]]:
     """
     answer = model.predict(picked(image))
     words = f"It is a {answer.label}." if answer.label else f"Neither: this does not look like {EITHER}."
+    rest = "" if answer.label else f"The numbers would hold if it were {EITHER} after all."
     found = {
         "label": answer.label,
         "probabilities": answer.probabilities,
         "is_known": answer.is_known,
         "known_score": answer.known_score,
     }
-    return found, f"<h2>{escape(words)}</h2>", answer.probabilities
+    return found, f"<h2>{escape(words)}</h2><p>{escape(rest)}</p>", answer.probabilities
 
 
 @friendly
@@ -55,6 +56,8 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     why = model.explain(picked(image))
     rows, columns = why.evidence.shape
     words = f"Orange speaks for {why.label}, blue against it. The map is coarse: {rows} by {columns} places."
+    if not why.is_known:
+        words = f"It is neither, most likely; but there is something of {why.label} in anything. {words}"
     return {"label": why.label, "evidence": why.evidence.tolist()}, evidence_over(image, why.evidence), words
 
 

@@ -21,7 +21,7 @@ from shared.page import launch
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
 Small models from the first lesson of fast.ai, trained on public data, measured on data they had never seen,
-and running on this computer. Pick one and try it."""
+and fast without a graphics card. Pick one and try it."""
 
 
 def space_folders() -> list[Path]:

@@ -178,6 +178,13 @@ def pick(label: str, value: int) -> gr.Dropdown:
     return gr.Dropdown(CHOICES, value=value, label=label, allow_custom_value=True)
 
 
+def movie_list(column: str, label: str) -> gr.Dataframe:
+    """A table of movies and their scores; long titles are wrapped, so that the score stays in sight on a phone."""
+    return gr.Dataframe(
+        headers=["movie", column], label=label, interactive=False, wrap=True, column_widths=["70%", "30%"]
+    )
+
+
 with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
     gr.Markdown(INTRODUCTION.format(count=len(model.movies)))
     with gr.Tabs():
@@ -189,9 +196,9 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
                     add = gr.Button("Add my rating", variant="primary")
                     clear = gr.Button("Start over")
                 my_ratings = gr.JSON({}, visible=False)
-                my_table = gr.Dataframe(headers=["movie", "stars"], label="You rated", interactive=False)
+                my_table = movie_list("stars", "You rated")
             with gr.Column():
-                for_me = gr.Dataframe(headers=["movie", "stars"], label="You may like", interactive=False)
+                for_me = movie_list("stars", "You may like")
                 for_me_why = gr.HTML()
         with gr.Tab("A user of MovieLens"), gr.Row():
             with gr.Column():
@@ -200,10 +207,10 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
                 answer = gr.HTML()
                 bars = gr.HTML()
             with gr.Column():
-                for_user = gr.Dataframe(headers=["movie", "stars"], label=LEFT_OUT, interactive=False)
+                for_user = movie_list("stars", LEFT_OUT)
         with gr.Tab("Similar movies"):
             like = pick("Movies that the same people like as", FIRST)
-            near = gr.Dataframe(headers=["movie", "similarity"], label="Similar movies", interactive=False)
+            near = movie_list("similarity", "Similar movies")
         with gr.Tab("Map"):
             gr.Markdown("The best known movies. Near each other are those that the same people like.")
             gr.ScatterPlot(
