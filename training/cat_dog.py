@@ -1,7 +1,7 @@
 """Is it a cat or a dog, or neither: the first model of the book, and the same for pictures of your own.
 
     python -m training.cat_dog --smoke                       seconds, on drawings made on the spot
-    python -m training.cat_dog                               downloads Oxford Pets; twenty minutes on two CPU cores
+    python -m training.cat_dog                               downloads Oxford Pets; 25 minutes on two CPU cores
     python -m training.cat_dog --data FOLDER                 your own: one subfolder of pictures for each label
     python -m training.cat_dog --recipe book                 the book's own cell, with its figure beside ours
 
@@ -902,8 +902,10 @@ def write_examples(folder: Path, task: Task) -> None:
         for row in np.flatnonzero(task.valid.y == label)[: max(1, EXAMPLES // len(task.labels))]:
             source = task.valid.paths[row]
             small = open_rgb(source, EXAMPLE_SIDE).shrink(EXAMPLE_SIDE)  # which leaves out EXIF: where and when
-            name = f"{task.labels[label]}-{row}-{source.stem}.jpg"  # stems may be the same in two folders
-            small.save(folder / export.EXAMPLES / name, quality=90)
+            path = folder / export.EXAMPLES / f"{task.labels[label]}-{source.stem}.jpg"
+            if path.exists():  # names may be the same in two folders
+                path = path.with_stem(f"{path.stem}-{row}")
+            small.save(path, quality=90)
 
 
 # --- the book's recipe ---
