@@ -9,5 +9,6 @@ from shared.errors import BadInput, CheckpointError
 from shared.rating import Rating, Visitor
 from shared.salary import Salary
 from shared.segmentation import Segmentation
+from shared.sentiment import Sentiment
 
-__all__ = ["BadInput", "CatDog", "CheckpointError", "Rating", "Salary", "Segmentation", "Visitor"]
+__all__ = ["BadInput", "CatDog", "CheckpointError", "Rating", "Salary", "Segmentation", "Sentiment", "Visitor"]

@@ -118,6 +118,13 @@ def segmentation():
     return Segmentation.from_pretrained(ROOT / "spaces/segmentation/model")
 
 
+@pytest.fixture(scope="session")
+def sentiment():
+    from shared import Sentiment
+
+    return Sentiment.from_pretrained(ROOT / "spaces/sentiment/model")
+
+
 @pytest.fixture
 def person() -> dict:
     return {

@@ -25,9 +25,9 @@ and fast without a graphics card. Pick one and try it."""
 
 
 def space_folders() -> list[Path]:
-    """The folders of the other Spaces: inside this one when deployed, else beside it."""
-    inside = sorted(path.parent for path in HERE.glob("*/app.py"))
-    return inside or sorted(path.parent for path in HERE.parent.glob("*/app.py") if path.parent != HERE)
+    """The folders of the other Spaces, inside this one when deployed, else beside it; those that have a model."""
+    inside, beside = (sorted(path.parent for path in place.glob("*/app.py")) for place in (HERE, HERE.parent))
+    return [folder for folder in inside or beside if folder != HERE and (folder / "model").is_dir()]
 
 
 def load_app(folder: Path) -> ModuleType:

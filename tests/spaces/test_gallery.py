@@ -25,6 +25,16 @@ def test_one_damaged_model_does_not_take_the_others_down(tmp_path):
     assert "broken cannot be shown" in str(app.demo.get_config_file())
 
 
+def test_a_space_whose_model_is_still_to_be_trained_is_left_out(tmp_path):
+    staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
+    for name in ("salary", "untrained"):
+        shutil.copytree(ROOT / "spaces/salary", staged / name)
+    shutil.rmtree(staged / "untrained/model")
+    app = load_app(staged)
+    assert {folder.name for folder in app.apps} == {"salary"}
+    assert "cannot be shown" not in str(app.demo.get_config_file())
+
+
 def test_a_space_without_a_picture_does_not_take_the_others_down(tmp_path):
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
     shutil.copytree(ROOT / "spaces/salary", staged / "salary")

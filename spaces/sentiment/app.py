@@ -1,0 +1,192 @@
+"""Review sentiment: write or paste a review, see the answer and which words it comes from.
+
+Run it: python spaces/sentiment/app.py, or with hot reload: gradio spaces/sentiment/app.py
+"""
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from shared import Sentiment
+from shared.page import about_model, answer_rows, friendly, launch, percent
+from shared.sentiment import SentimentExplanation, SentimentPrediction
+from shared.tables import read_csv, read_lines
+
+model = Sentiment.from_pretrained(Path(__file__).parent / "model")
+SAYS = {"neg": "Against it", "pos": "For it"}  # other labels speak for themselves
+MOST = 5000  # texts at once: a few minutes
+
+INTRODUCTION = """# Does this review like the film?
+Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
+moved it, and says so when the review is mixed or is none. Nothing you write is kept."""
+
+WAITING, NO_PARTS = "<h2>Waiting for a review</h2>", "Which words say so appears here."
+EXAMPLES = (
+    "I had been warned about this one, and the first half hour is slow. But then it takes off, the two leads are "
+    "wonderful together, and by the end I was laughing and crying at once. See it!",
+    "Beautiful pictures, a famous cast, a lot of money. And not one scene that I believed or one line that I "
+    "remember. Two hours of my life, gone.",
+    "Not bad at all for a sequel, though the book is better.",
+    "Der Film hat mich von der ersten Minute an gefesselt.",
+)
+
+
+def named(label: str) -> str:
+    """A label as the page says it."""
+    return SAYS.get(label, label)
+
+
+def verdict(answer: SentimentPrediction) -> str:
+    """The headline of an answer."""
+    if not answer.is_prose:
+        return "This does not read like an English review."
+    return f"{named(answer.label)}." if answer.is_clear else "Mixed, or not a review: the model is not sure."
+
+
+@friendly
+def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
+    """Say whether a film review is for the film or against it.
+
+    "is_clear" is false where the review is mixed, or where the text is no review in English.
+
+    Args:
+        text: the review, up to 5 million characters. Of a long one the beginning and the end are read.
+    """
+    answer = model.predict(written(text))
+    found = {
+        "label": answer.label,
+        "probabilities": answer.probabilities,
+        "is_clear": answer.is_clear,
+        "is_prose": answer.is_prose,
+        "prose_score": answer.prose_score,
+        "words": answer.words,
+        "words_read": answer.words_read,
+    }
+    note = ""
+    if answer.words_read < answer.words:
+        note = f"<p>Of {answer.words:,} words it read {answer.words_read:,}: the beginning and the end.</p>"
+    shown = {named(label): p for label, p in answer.probabilities.items()}
+    return found, f"<h2>{escape(verdict(answer))}</h2>{note}", shown
+
+
+@friendly
+def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tuple[str, float | None]], str]:
+    """Say how much each part of a review moved the answer: Shapley values of its words, or of its clauses.
+
+    They add up: base + the sum of contributions = probability, that of the second label (pos).
+
+    Args:
+        text: the review.
+        part: look into one of the parts, counted from 0, instead: its words, all else as it is.
+    """
+    why = model.explain(written(text), part=part)
+    found = {
+        "label": why.label,
+        "probability": why.probability,
+        "base": why.base,
+        "parts": [{"text": piece, "contribution": value} for piece, value in why.parts],
+    }
+    return found, coloured(why), in_words(why, part)
+
+
+def written(text: str | None) -> str:
+    """The text; without one an error for API users, which a page that has just been cleared does not show."""
+    if not (text or "").strip():
+        raise gr.Error("Write a review first.", visible=False, print_exception=False)
+    return text
+
+
+def coloured(why: SentimentExplanation) -> list[tuple[str, float | None]]:
+    """The parts with values from -1 to 1: the one that counts most has the full colour."""
+    largest = max((abs(value) for _, value in why.parts if value is not None), default=0) or 1
+    return [(piece, None if value is None else value / largest) for piece, value in why.parts]
+
+
+def in_words(why: SentimentExplanation, part: int | None) -> str:
+    """What the colours mean."""
+    without = "Without the coloured words" if part is None else "Without this part"
+    said = (
+        f"{without} it would be {percent(why.base)} {named(why.label).lower()}; with them, {percent(why.probability)}."
+    )
+    has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
+    return said + " Tap a part to look into it." * (part is None and has_clauses)
+
+
+@friendly
+def look_into(text: str, chosen: gr.SelectData) -> tuple[dict[str, Any], list[tuple[str, float | None]], str]:
+    """Explain the part that was tapped; a single word, or what was not read, leads back to the whole."""
+    why = model.explain(written(text))
+    part = chosen.index if isinstance(chosen.index, int) and chosen.index < len(why.parts) else None
+    if part is None or why.parts[part][1] is None or " " not in why.parts[part][0].strip():
+        return explain(text)
+    return explain(text, part)
+
+
+@friendly
+def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
+    """Answer up to 5,000 reviews.
+
+    Args:
+        file: a CSV with a column "text", of which other columns are kept; or a text file with a review on each line.
+    """
+    lines = Path(file).suffix.lower() == ".txt"
+    table = read_lines(file, "text", MOST) if lines else read_csv(file, ["text"], MOST)
+    return answer_rows(
+        table,
+        lambda rows: model.predict_each([row["text"] for row in rows]),
+        lambda answer: {
+            "prediction": answer.label,
+            "clear": "yes" if answer.is_clear else "no",
+            **{f"probability {label}": round(p, 4) for label, p in answer.probabilities.items()},
+        },
+        progress,
+        chunk=64,
+    )
+
+
+with gr.Blocks(title="Review sentiment", delete_cache=(3600, 3600)) as demo:
+    gr.Markdown(INTRODUCTION)
+    with gr.Row():
+        with gr.Column():
+            text = gr.Textbox(label="The review", lines=8, max_lines=16, placeholder="I loved …")
+            part = gr.Number(visible=False, precision=0)  # for API users; a visitor taps
+            why_button = gr.Button("Which words say so?", variant="primary")
+            examples = gr.Examples(
+                [[example] for example in EXAMPLES], text, label="Or try", cache_examples=False,
+                example_labels=["a fan", "a critic", "in two minds", "in German"],
+            )  # fmt: skip
+        with gr.Column():
+            headline = gr.HTML(WAITING)
+            answer = gr.Label(label="If it is a review", show_heading=False)
+    with gr.Tabs():
+        with gr.Tab("Which words?"):
+            words = gr.Markdown(NO_PARTS)
+            parts = gr.HighlightedText(label="Green speaks for it, red against it", combine_adjacent=False)
+        with gr.Tab("Many reviews"):
+            gr.Markdown(f"A CSV with a column `text`, or a text file with a review on each line; {MOST:,} at most.")
+            file = gr.File(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
+            summary = gr.JSON(label="Reviews answered")
+            first_rows = gr.Dataframe(label="The first 20", interactive=False)
+            result = gr.File(label="All predictions, as CSV")
+        with gr.Tab("As JSON"):
+            answer_json = gr.JSON(label="predict", open=True)
+            why_json = gr.JSON(label="explain", open=False)
+    about_model(model)
+
+    shown, why = [answer_json, headline, answer], [why_json, parts, words]
+    predicted = text.change(
+        predict, text, shown, api_name="predict", trigger_mode="always_last", show_progress="hidden"
+    )
+    no_explanation = {"fn": lambda: (None, None, NO_PARTS), "outputs": why, "api_visibility": "private"}
+    text.input(**no_explanation, show_progress="hidden")  # what was shown is of another text
+    predicted.failure(lambda: (None, WAITING, None), None, shown, api_visibility="private", show_progress="hidden")
+    why_button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
+    examples.load_input_event.then(explain, text, why, api_visibility="private", show_progress="minimal")
+    parts.select(look_into, text, why, api_visibility="private", show_progress="minimal")
+    file.upload(batch, file, [summary, first_rows, result], api_name="batch")
+
+if __name__ == "__main__":
+    launch(demo)

@@ -1,0 +1,194 @@
+"""The sentiment predictor, on the embedded model: what it answers, refuses, reads, and how it explains itself."""
+
+import numpy as np
+import pytest
+
+from shared import BadInput, Sentiment
+from shared.sentiment import SEGMENTS, cleaned, merged, pieces, read_tokens
+from tests.conftest import DATA, ROOT
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "spaces/sentiment/model").is_dir(),
+    reason="no sentiment model yet: python -m training.sentiment --embed",
+)
+
+GOOD = "A wonderful film. I loved the acting, the music and above all the ending."
+BAD = "A terrible film. I hated the acting, the music and above all the ending."
+LONG = " ".join(f"Scene {number} was fine, but nothing to remember; then came the next." for number in range(40))
+
+
+def test_it_tells_good_from_bad(sentiment):
+    good, bad = sentiment.predict_batch([GOOD, BAD])
+    assert (good.label, bad.label) == ("pos", "neg")
+    assert good.is_clear
+    assert bad.is_clear
+    assert good.words == good.words_read == len(GOOD.split())
+    assert sum(good.probabilities.values()) == pytest.approx(1)
+
+
+def test_one_at_a_time_and_many_at_once_are_the_same(sentiment):
+    texts = [GOOD, LONG, BAD, "Fine."]
+    assert sentiment.predict_batch(texts) == [sentiment.predict(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "There is no text"),
+        (" \n\t ", "There is no text"),
+        ("\x00\x07\x1b\u200b\ufeff", "There is no text"),
+        ("<br /><br>", "There is no text"),
+        ("a" * 5_000_001, "at most 5,000,000"),
+        (None, "A text is needed, not NoneType"),
+        (b"good", "A text is needed, not bytes"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_a_sentence(sentiment, text, message):
+    for answer in (sentiment.predict, sentiment.explain):
+        with pytest.raises(BadInput, match=message):
+            answer(text)
+    with pytest.raises(BadInput, match=f"Item 1: .*{message}"):
+        sentiment.predict_batch([GOOD, text])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "😀🎬🍿",
+        "!!! ??? ...",
+        "x" * 1_000_000,
+        "الفيلم رائع جدا والممثلون ممتازون.",
+        "Фильм очень скучный, я уснул через полчаса.",
+        "def add(a, b): return a + b",
+        "qzx vwk jjkq xzzv wqpt",
+        "\ud83d",
+    ],
+    ids=["emoji", "signs", "one long word", "right to left", "Cyrillic", "code", "letters", "half a surrogate pair"],
+)
+def test_what_is_no_english_prose_is_not_judged_clearly(sentiment, text):
+    answer = sentiment.predict(text)
+    assert not answer.is_clear
+    why = sentiment.explain(text)
+    given = sum(value for _, value in why.parts if value is not None)
+    assert why.base + given == pytest.approx(why.probability, abs=1e-9)
+
+
+@pytest.mark.parametrize("extra", ["<script>alert(1)</script>", "<br /><br />", "\x00\u202e", "\n\n"])
+def test_marks_and_controls_do_not_change_the_answer(sentiment, extra):
+    assert sentiment.predict(f"{GOOD} {extra}").label == "pos"
+    assert sentiment.predict(f"{BAD} {extra}").label == "neg"
+
+
+def test_breaks_of_html_are_line_breaks(sentiment):
+    assert cleaned("One.<br /><br>Two.<BR/>") == "One.\n\nTwo."
+    assert sentiment.predict("Awful.<br /><br />Dull.") == sentiment.predict("Awful.\n\nDull.")
+
+
+def test_a_hundred_thousand_words_are_read_at_both_ends(sentiment):
+    text = f"{BAD} " + "The film goes on. " * 25_000 + GOOD
+    answer = sentiment.predict(text)
+    assert answer.words > 100_000
+    most = sentiment.checkpoint.max_tokens - 2
+    assert most / 2 < answer.words_read <= most
+    (tokens,) = sentiment.tokens([text])
+    assert len(tokens.ids) == most
+    assert tokens.read[0][0] == 0
+    assert tokens.read[1][1] == len(text)
+    middle = f"{BAD} " + "Another word here. " * 25_000 + GOOD
+    assert sentiment.tokens([middle])[0].read[0][1] < 5000
+    why = sentiment.explain(text)
+    assert "".join(piece for piece, _ in why.parts) == text
+    assert sum(value is None for _, value in why.parts) == 1
+
+
+def test_what_lies_in_the_middle_of_a_long_text_changes_nothing(sentiment):
+    start, end = "Good. " * 400, " Bad." * 400
+    assert (
+        sentiment.predict(start + "Neither here nor there. " * 9000 + end).probabilities
+        == sentiment.predict(start + "Something else entirely. " * 9000 + end).probabilities
+    )
+
+
+def test_contributions_add_up_and_point_the_right_way(sentiment):
+    why = sentiment.explain("I loved the music but the story is dreadful and dull.")
+    values = {piece.strip(): value for piece, value in why.parts}
+    assert why.label == "pos"
+    assert why.base + sum(values.values()) == pytest.approx(why.probability, abs=1e-9)
+    assert (
+        why.probability
+        == sentiment.predict("I loved the music but the story is dreadful and dull.").probabilities["pos"]
+    )
+    assert values["loved"] > 0 > values["dreadful"]
+    assert sentiment.explain("I loved it", label="neg").label == "neg"
+    assert why == sentiment.explain("I loved the music but the story is dreadful and dull.")
+
+
+def test_a_long_review_is_explained_by_clauses_and_they_by_words(sentiment):
+    text = f"{LONG} The ending was a wonderful surprise!"
+    why = sentiment.explain(text)
+    assert "".join(piece for piece, _ in why.parts) == cleaned(text)
+    assert 8 < sum(value is not None for _, value in why.parts) <= SEGMENTS
+    last = len(why.parts) - 1
+    closer = sentiment.explain(text, part=last)
+    inside = [(piece, value) for piece, value in closer.parts if value is not None]
+    assert "".join(piece for piece, _ in inside) == why.parts[last][0]
+    assert closer.base + sum(value for _, value in inside) == pytest.approx(why.probability, abs=1e-9)
+    assert len(inside) > 2
+
+
+@pytest.mark.parametrize("part", [-1, 99])
+def test_a_part_that_is_not_there_is_refused(sentiment, part):
+    with pytest.raises(BadInput, match="There is no part"):
+        sentiment.explain(GOOD, part=part)
+
+
+def test_an_unknown_label_is_refused(sentiment):
+    with pytest.raises(BadInput, match="There is no label 'great'; choose one of neg, pos"):
+        sentiment.explain(GOOD, label="great")
+
+
+@pytest.mark.parametrize("text", [GOOD, LONG, "one", "no signs " * 60, "a,b;c. d! " * 200, "line\n" * 30])
+def test_parts_join_to_the_whole(text):
+    text = cleaned(text)
+    parts = pieces(text, [(0, len(text))])
+    assert "".join(text[start:end] for (start, end), _ in parts) == text
+    assert 1 <= len(parts) <= SEGMENTS
+    assert all(is_read for _, is_read in parts)
+
+
+def test_merging_never_joins_what_lies_apart():
+    spans = [(index, index + 1) for index in range(20)] + [(500, 501 + index) for index in range(1)]
+    assert (500, 501) in merged(spans, "x" * 600)
+    assert len(merged(spans, "x" * 600)) == SEGMENTS
+
+
+def test_tokens_stand_where_they_say(sentiment):
+    text = "A fine, unforgettable film."
+    (tokens,) = read_tokens(sentiment.tokenizer, [text], 500, 100)
+    names = [sentiment.tokenizer.id_to_token(int(token)) for token in tokens.ids]
+    assert names[0] == "a"
+    for name, start in zip(names, tokens.starts, strict=True):
+        assert text[start:].lower().startswith(name.removeprefix("##"))
+
+
+def test_head_and_tail_of_a_text_that_is_too_long(sentiment):
+    text = " ".join(f"good {word}" for word in ["film"] * 300)
+    (tokens,) = read_tokens(sentiment.tokenizer, [text], 20, 5)
+    assert len(tokens.ids) == 20
+    assert text[: tokens.read[0][1]].split() == text.split()[:5]
+    assert text[tokens.read[1][0] :].split() == text.split()[-15:]
+
+
+def test_nothing_to_judge_is_no_error(sentiment):
+    assert sentiment.predict_batch([]) == []
+
+
+@pytest.mark.data
+def test_it_is_right_on_real_reviews_as_often_as_it_says():
+    import pandas as pd
+
+    model = Sentiment.from_pretrained(ROOT / "spaces/sentiment/model")
+    reviews = pd.read_csv(DATA / "imdb/test.csv.xz", nrows=200)
+    right = [answer.label for answer in model.predict_batch(list(reviews.text))] == reviews.label
+    expected = next(item["value"] for item in model.metrics["figures"] if item["name"] == "accuracy")
+    assert np.mean(right) > expected - 3 * np.sqrt(expected * (1 - expected) / 200)

@@ -1,0 +1,180 @@
+"""The Space of the sentiment model, alone: as API users see it, and a visitor with a real browser."""
+
+import csv
+import re
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from tests.conftest import ROOT, load_app, served
+from tests.spaces.test_browser import browser, page  # noqa: F401 - fixtures
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "spaces/sentiment/model").is_dir(),
+    reason="no sentiment model yet: python -m training.sentiment --embed",
+)
+
+GOOD = "A wonderful film. I loved the acting and the music."
+BAD = "A terrible film. I hated the acting and the music."
+
+
+@pytest.fixture(scope="module")
+def app():
+    return load_app("sentiment")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    with served("sentiment", tmp_path_factory.mktemp("sentiment")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    return Client(url, verbose=False)
+
+
+def test_endpoints_and_their_arguments(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    arguments = {name: [item["parameter_name"] for item in each["parameters"]] for name, each in endpoints.items()}
+    assert arguments == {"/predict": ["text"], "/explain": ["text", "part"], "/batch": ["file"]}
+
+
+@pytest.mark.parametrize(("text", "label", "words"), [(GOOD, "pos", "For it"), (BAD, "neg", "Against it")])
+def test_predict(client, sentiment, text, label, words):
+    answer, headline, drawn = client.predict(text, api_name="/predict")
+    expected = sentiment.predict(text)
+    assert answer["label"] == label
+    assert answer["probabilities"] == pytest.approx(expected.probabilities)
+    assert answer["is_clear"]
+    assert words in headline
+    assert drawn["label"] == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "Der Film hat mich von der ersten Minute an gefesselt, und alle spielen großartig.",
+            "not read like an English",
+        ),
+        ("😀🎬", "not read like an English"),
+    ],
+)
+def test_what_is_no_english_review_is_said_and_the_numbers_are_there(client, text, words):
+    answer, headline, drawn = client.predict(text, api_name="/predict")
+    assert words in headline
+    assert not answer["is_clear"]
+    assert len(drawn["confidences"]) == 2
+
+
+def test_a_doubtful_answer_is_called_mixed(app, sentiment):
+    from dataclasses import replace
+
+    answer = sentiment.predict(GOOD)
+    assert app.verdict(replace(answer, is_clear=False)).startswith("Mixed")
+    assert app.verdict(answer) == "For it."
+
+
+def test_a_long_text_says_what_was_read(client):
+    answer, headline, _ = client.predict("It was a good film. " * 2000, api_name="/predict")
+    assert answer["words"] == 10_000
+    assert f"Of 10,000 words it read {answer['words_read']:,}: the beginning and the end." in headline
+
+
+def test_explain_adds_up_and_can_look_closer(client, sentiment):
+    text = f"{BAD} The first hour drags, the jokes are old, and nobody seems to care. But the end is wonderful!"
+    why, coloured, words = client.predict(text, api_name="/explain")
+    values = [part["contribution"] for part in why["parts"]]
+    assert why["base"] + sum(values) == pytest.approx(why["probability"], abs=1e-6)
+    assert why["probability"] == pytest.approx(sentiment.predict(text).probabilities["pos"])
+    assert "".join(part["text"] for part in why["parts"]) == text
+    assert max(abs(piece["class_or_confidence"]) for piece in coloured) == pytest.approx(1)
+    assert "Tap a part" in words
+    closer, _, _ = client.predict(text, len(values) - 1, api_name="/explain")
+    assert sum(part["contribution"] is not None for part in closer["parts"]) > 3
+
+
+@pytest.mark.parametrize("text", ["", "  \n", None])
+def test_nothing_written(client, text):
+    for endpoint in ("/predict", "/explain"):
+        with pytest.raises(AppError, match="Write a review first"):
+            client.predict(text, api_name=endpoint)
+
+
+def test_control_characters_alone(client):
+    with pytest.raises(AppError, match="There is no text"):
+        client.predict("\x00\x01", api_name="/predict")
+
+
+def test_batch_of_a_csv(client, tmp_path):
+    path = tmp_path / "reviews.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["id", "text"], ["1", GOOD], ["2", ""], ["=3", BAD]])
+    summary, table, result = client.predict(handle_file(path), api_name="/batch")
+    assert summary == {"rows": 3, "answered": 2, "errors": 1}
+    assert len(table["data"]) == 3
+    with open(result, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["prediction"] for row in rows] == ["pos", "", "neg"]
+    assert rows[1]["error"] == "Line 3: There is no text; write a few words."
+    assert rows[2]["id"] == "'=3"
+
+
+def test_batch_of_a_text_file(client, tmp_path):
+    path = tmp_path / "reviews.txt"
+    path.write_text(f"{GOOD}\n\n{BAD}\n")
+    summary, _, result = client.predict(handle_file(path), api_name="/batch")
+    assert summary == {"rows": 2, "answered": 2, "errors": 0}
+    with open(result, newline="", encoding="utf-8-sig") as file:
+        assert [row["prediction"] for row in csv.DictReader(file)] == ["pos", "neg"]
+
+
+def test_batch_says_what_is_wrong(client, tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_text("review\ngood\n")
+    with pytest.raises(AppError, match="lacks the column text"):
+        client.predict(handle_file(path), api_name="/batch")
+    many = tmp_path / "many.txt"
+    many.write_text("good\n" * 5001)
+    with pytest.raises(AppError, match="more than 5,000 lines"):
+        client.predict(handle_file(many), api_name="/batch")
+
+
+@pytest.mark.browser
+def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):  # noqa: F811
+    page.goto(url)
+    page.get_by_text("Waiting for a review").wait_for()
+    page.get_by_label("The review").press_sequentially("I hated the story but I loved the music")
+    page.get_by_role("heading", name=re.compile("it|Mixed")).nth(1).wait_for()
+    page.get_by_role("button", name="Which words say so?").click()
+    loved, hated = (page.locator(".textspan, .textfield span", has_text=word).first for word in ("loved", "hated"))
+    loved.wait_for()
+    colours = [word.evaluate("word => getComputedStyle(word).backgroundColor") for word in (loved, hated)]
+    assert colours[0] != colours[1]
+    assert "rgba(0, 0, 0, 0)" not in colours
+
+
+@pytest.mark.browser
+def test_markup_in_a_review_is_shown_as_text(page, url):  # noqa: F811
+    page.goto(url)
+    page.get_by_label("The review").fill(
+        "A fine film <img src=x onerror=\"document.title='broken'\"> <script>1</script>"
+    )
+    page.get_by_role("button", name="Which words say so?").click()
+    page.get_by_text("Without the coloured words").wait_for()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.title() != "broken"
+
+
+@pytest.mark.browser
+def test_an_example_is_judged_and_explained(page, url):  # noqa: F811
+    page.goto(url)
+    page.get_by_text("a critic", exact=True).click()
+    page.get_by_role("heading", name="Against it.").wait_for()
+    page.get_by_text("Without the coloured words").wait_for()
+    page.get_by_label("The review").fill("")
+    page.get_by_text("Waiting for a review").wait_for()
+    page.wait_for_timeout(1000)
+    assert not page.locator(".toast-body").count()

@@ -1,0 +1,184 @@
+"""The sentiment script from made-up reviews to a folder that serves."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from shared import Sentiment
+from tests.conftest import DATA, ROOT
+from training import sentiment as script
+from training.learner import main
+
+pytestmark = pytest.mark.training
+
+
+def train(*options):
+    return main(script.run, script.command_line(), [str(option) for option in options])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("sentiment") / "model"
+    assert train("--smoke", "--out", out) == 0
+    return out
+
+
+def small_tokenizer():
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "##s", "a", "##a", "zebra"]
+    tokenizer = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def test_the_folder_serves(folder):
+    model = Sentiment.from_pretrained(folder)
+    good, bad = model.predict_batch(["the film was wonderful and funny.", "the film was dull and awful."])
+    assert (good.label, bad.label) == ("pos", "neg")
+    assert good.is_clear
+    assert bad.is_clear
+    why = model.explain("the film was wonderful and funny.")
+    values = {piece.strip(): value for piece, value in why.parts}
+    assert why.base + sum(values.values()) == pytest.approx(why.probability, abs=1e-5)
+    assert max(values, key=values.get) in ("wonderful", "funny.")
+
+
+def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "NOTICE.md", "model.safetensors",
+        "config.json", "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
+    metrics = json.loads((folder / "metrics.json").read_text())
+    figures = {item["name"]: item for item in metrics["figures"]}
+    assert {"accuracy", "ece", "ece_before", "clear", "refused", "accuracy_float", "accuracy_validation"} <= set(
+        figures
+    )
+    assert figures["accuracy"]["value"] > 0.9
+    assert metrics["peers"][0]["value"] > 0.9
+    assert metrics["parity_float"]["largest_difference"] < 1e-3
+
+
+def test_transformers_loads_the_folder_alone(folder):
+    text = "a wonderful story, funny and moving."
+    code = f"""
+import sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", {str(ROOT)!r})]
+import json, torch
+library = torch.library.Library("torchvision", "DEF")
+for name in ("nms", "qnms"):
+    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from transformers import pipeline
+print(json.dumps(pipeline("text-classification", {str(folder)!r}, device="cpu", top_k=None)({text!r})))
+assert not any(name.split(".")[0] in ("shared", "training") for name in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    theirs = {item["label"]: item["score"] for item in (answer[0] if isinstance(answer[0], list) else answer)}
+    assert theirs == pytest.approx(Sentiment.from_pretrained(folder).predict(text).probabilities, abs=0.03)
+
+
+def test_any_labels_of_ones_own_can_be_trained(tmp_path):
+    rng = np.random.default_rng(0)
+    words = {"sport": "goal match team referee", "food": "soup bread salt kitchen", "music": "song choir violin drum"}
+    rows = [
+        {"text": " ".join(rng.choice(words[label].split(), 8)) + f" {index}", "label": label}
+        for label in words
+        for index in range(60)
+    ]
+    path = tmp_path / "my-topics.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    options = script.command_line().parse_args(["--data", str(path), "--out", str(tmp_path / "out")])
+    task = script.load(options)
+    assert task.labels == ("food", "music", "sport")
+    assert task.about.title == "My topics"
+    assert len(task.train) + len(task.valid) + len(task.test) == 180
+    assert not set(task.train.texts) & set(task.test.texts)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text,label\ngood,pos\n", "at least two are needed"),
+        ("text,label\ngood,pos\nbad,neg\n", "at least 20 are needed"),
+        ("text\ngood\n", "lacks the column label"),
+    ],
+)
+def test_unusable_texts_are_refused_in_a_sentence(tmp_path, capsys, content, message):
+    path = tmp_path / "mine.csv"
+    path.write_text(content)
+    assert train("--data", path, "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_reviews_is_refused_in_a_sentence(tmp_path, capsys):
+    assert train("--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert "neither train.csv nor train/*/*.txt" in capsys.readouterr().err
+
+
+def test_imdbs_own_layout_is_read(tmp_path):
+    for part in ("train", "test"):
+        for label in ("neg", "pos", "unsup"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for index in range(3):
+                (tmp_path / part / label / f"{index}.txt").write_text(f"{part} {label} {index}<br />end")
+    task = script.load(script.command_line().parse_args(["--data", str(tmp_path)]))
+    assert task.labels == ("neg", "pos")
+    assert len(task.test) == 6
+    assert "<br" not in "".join(task.train.texts)
+
+
+def test_copies_of_test_texts_are_not_trained_on():
+    texts = script.Texts(["a", "b", "a", "c"], np.array([0, 1, 0, 1]))
+    assert script.without_copies(texts, ["c"]).texts == ["a", "b"]
+
+
+def test_a_pruned_tokenizer_reads_what_it_keeps_as_before():
+    tokenizer = small_tokenizer()
+    counts = np.zeros(tokenizer.get_vocab_size(), int)
+    counts[[5, 7, 8]] = 3, 9, 5  # good, film, ##s
+    pruned, kept = script.prune(tokenizer, counts, 100)
+    assert pruned.encode("good films").tokens == ["good", "film", "##s"]
+    assert pruned.encode("zebra").tokens == ["[UNK]"]
+    assert pruned.token_to_id("[PAD]") == 0
+    for name, index in pruned.get_vocab().items():
+        assert tokenizer.id_to_token(int(kept[index])) == name
+    assert script.prune(tokenizer, counts, 9)[0].get_vocab_size() == 9
+
+
+def test_batches_have_texts_of_like_length_and_every_text_once():
+    rng = np.random.default_rng(0)
+    ids = [np.ones(rng.integers(3, 200), np.int64) for _ in range(1000)]
+    loader = script.TokenLoader(ids, np.arange(1000), bs=8, shuffle=True)
+    x, y = zip(*loader, strict=True)
+    assert sorted(torch.cat(y).tolist()) == list(range(1000))
+    padding = 1 - sum(len(row) for row in ids) / sum(batch.numel() for batch in x)
+    assert padding < 0.1
+    lengths = [batch.shape[1] for batch in x]
+    assert np.corrcoef(lengths[:-1], lengths[1:])[0, 1] < 0.5  # not from the longest to the shortest
+
+
+def test_prose_scores_tell_frequent_words_from_rare_ones():
+    tokenizer = small_tokenizer()
+    ids = [np.array(tokenizer.encode("a good film a bad film").ids)] * 50
+    log_frequency, counted = script.frequencies(tokenizer, ids)
+    assert log_frequency[tokenizer.token_to_id("film")] > log_frequency[tokenizer.token_to_id("zebra")]
+    assert not counted[tokenizer.token_to_id("[CLS]")]
+    assert counted[tokenizer.token_to_id("[UNK]")]
+    threshold = script.prose_threshold(log_frequency, counted, ids, seed=0)
+    assert threshold > log_frequency[tokenizer.token_to_id("zebra")]
+
+
+@pytest.mark.data
+def test_imdb_is_read_with_its_official_split():
+    task = script.load(script.command_line().parse_args(["--data", str(DATA / "imdb")]))
+    assert len(task.test) == 25_000
+    assert 24_700 < len(task.train) + len(task.valid) < 24_900
+    assert not {*task.train.texts, *task.valid.texts} & set(task.test.texts)
+    assert task.labels == ("neg", "pos")

@@ -1,0 +1,808 @@
+"""Is a review for or against the film: the text model of the book, and the same for texts of your own.
+
+    python -m training.sentiment --smoke                     seconds, on reviews made up on the spot
+    python -m training.sentiment                             downloads IMDB; hours on two CPU cores, minutes on a GPU
+    python -m training.sentiment --quick                     an hour on two CPU cores; the card says what it costs
+    python -m training.sentiment --data FILE.csv             your own: columns text and label, any labels
+    python -m training.sentiment --recipe book               the book's own cell, with its figure beside ours
+
+--data also takes a folder with train.csv and test.csv (or .csv.xz, with columns text and label), or with train and
+test as IMDB has them. Of your own texts a part is set aside for validation and another for the test.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.torch_core import default_device
+from fastprogress.fastprogress import progress_bar
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from tokenizers import Tokenizer
+from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from shared.checkpoint import MODEL, About, Dataset
+from shared.errors import BadInput
+from shared.runtime import softmax
+from shared.sentiment import (
+    TOKENIZER,
+    Sentiment,
+    SentimentCheckpoint,
+    SentimentPrediction,
+    cleaned,
+    load_tokenizer,
+    read_tokens,
+)
+from training import evaluate, export
+from training.card import write_card
+from training.data import DataError, data_files, data_folder, read_table
+from training.hard_cases import NOT_PROSE, REVIEWS
+from training.learner import RowLoader, arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.pictures import mixed_precision, pretrained, with_smaller_batches
+
+HUB_INIT = "sentence-transformers/all-MiniLM-L6-v2"
+IMDB = "IMDB"
+
+MAX_TOKENS, HEAD = 512, 128  # head and tail as in Sun et al., "How to Fine-Tune BERT for Text Classification?", 2019
+QUICK_TOKENS, QUICK_HEAD, QUICK_EPOCHS = 256, 96, 1
+SMOKE_TOKENS, SMOKE_EPOCHS, SMOKE_RATE = 32, 12, 3e-3
+VOCABULARY = 18_000  # of the encoder's 30,522 tokens; 99.6 % of those in the reviews
+VALID = 0.08  # of the training texts: to calibrate on
+TEST = 0.2  # of one's own texts
+BATCH = 32
+EPOCHS, RATES = 3, slice(3e-5, 2e-4)  # from the embeddings to the last layer
+SMOOTHING = 0.05
+CLEAR_FROM = 0.7  # probability
+NOT_PROSE_SHARE = 0.005  # of short passages of the training texts that count as no prose
+PASSAGE = (4, 40)  # tokens
+FEWEST = 20  # texts of each label
+LENGTHS = ((1, 100), (101, 200), (201, 400), (401, 10**6))  # words
+
+PARITY = 256  # texts
+PARITY_FLOAT = 1e-3  # largest difference allowed of any output, before the weights are stored in int8 ...
+PARITY_STORED = 0.25  # ... and afterwards, of probabilities
+MOST_LOST = 0.003  # accuracy lost by storing the weights in int8
+
+ABOUT = About(
+    title="Review sentiment",
+    summary="A film review in English: for or against, which words say so, and what if it is mixed?",
+    intended_use="Learning and teaching: how a text classifier is fine-tuned, calibrated, made small and explained.",
+    limits=(
+        "It was trained on reviews of films, most of them long and decided; the ratings in between were left out of "
+        "the data. Tweets, news and reviews of other things are strange to it.",
+        "Irony often escapes it, and so does what is said in a single clause of a long review: see the hard cases.",
+        "It reads English. Other languages, lists and code are mostly recognised as such, by the words' frequencies.",
+        "Names of people and films carry weight because of the reviews they occurred in. That is no judgement on them.",
+    ),
+    licence="other",
+    licence_name="IMDB reviews, for research; Apache-2.0 for the network it began with",
+    datasets=(
+        Dataset(
+            name="Large Movie Review Dataset (IMDB)",
+            url="https://ai.stanford.edu/~amaas/data/sentiment/",
+            licence="For research, with citation; the reviews belong to their authors.",
+            citation="A. L. Maas, R. E. Daly, P. T. Pham, D. Huang, A. Y. Ng and C. Potts, ACL 2011.",
+        ),
+    ),
+)
+NOTICE = """# Notice
+
+This model was trained on the *Large Movie Review Dataset*, A. L. Maas, R. E. Daly, P. T. Pham, D. Huang, A. Y. Ng and
+C. Potts, "Learning Word Vectors for Sentiment Analysis", ACL 2011 (https://ai.stanford.edu/~amaas/data/sentiment/).
+The reviews were written by users of IMDb; the data is offered for research, and so is this model.
+
+It began as all-MiniLM-L6-v2 (Apache-2.0). `tokenizer.json` has those of its tokens that are frequent in the reviews.
+No review is in this folder.
+"""
+OWN_NOTICE = """# Notice
+
+This model was trained on texts of its author's; whatever terms they are under hold for it, too.
+It began as all-MiniLM-L6-v2 (Apache-2.0).
+"""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Some cleaned texts, and the index of each one's label."""
+
+    texts: list[str]
+    y: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> "Texts":
+        """The texts with these indices."""
+        return Texts([self.texts[row] for row in rows], self.y[rows])
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned, and what to write about it."""
+
+    labels: tuple[str, ...]
+    train: Texts
+    valid: Texts
+    test: Texts
+    where: tuple[str, str]  # names of the data set and of its test split
+    about: About
+    notice: str
+
+
+# --- data ---
+
+
+def load(options: argparse.Namespace) -> Task:
+    """Texts and labels, from wherever the options say; no text of the test is trained on, not even a copy of one."""
+    if options.smoke:
+        return own_texts(made_up_reviews(400, options.seed), "made-up reviews", options)
+    if options.data and Path(options.data).is_file():
+        path = Path(options.data)
+        return own_texts(read_table(path, ["text", "label"]), path.stem, options)
+    folder = Path(options.data) if options.data else data_folder(None, "IMDB", "")
+    parts = {part: read_part(folder, part) for part in ("train", "test")}
+    labels = tuple(sorted(set(parts["train"]["label"])))
+    if not set(parts["test"]["label"]) <= set(labels):
+        raise DataError(f"{folder}: the test has labels that the training texts do not have.")
+    train, test = (indexed(parts[part], labels) for part in ("train", "test"))
+    train, valid = divide(without_copies(train, test.texts), VALID, options.seed)
+    is_imdb = labels == ("neg", "pos")
+    about = ABOUT if is_imdb else own_about(labels, folder.resolve().name)
+    where = (IMDB if is_imdb else folder.resolve().name, "official test")
+    return Task(labels, train, valid, test, where, about, NOTICE if is_imdb else OWN_NOTICE)
+
+
+def read_part(folder: Path, part: str) -> pd.DataFrame:
+    """Texts and labels of one part of the data set, in either layout.
+
+    Raises:
+        DataError: it is in neither.
+    """
+    for path in (folder / f"{part}.csv", folder / f"{part}.csv.xz"):
+        if path.is_file():
+            return read_table(path, ["text", "label"])
+    files = [path for path in sorted((folder / part).glob("*/*.txt")) if path.parent.name != "unsup"]
+    if not files:
+        raise DataError(f"There is neither {part}.csv nor {part}/*/*.txt in {folder}; --data must name such a folder.")
+    return pd.DataFrame({"text": [path.read_text("utf-8") for path in files], "label": [p.parent.name for p in files]})
+
+
+def indexed(table: pd.DataFrame, labels: Sequence[str]) -> Texts:
+    """A table's texts, cleaned, and indices of labels; empty texts are left out."""
+    codes = {label: index for index, label in enumerate(labels)}
+    texts, y = [], []
+    for text, label in zip(table["text"], table["label"].astype(str), strict=True):
+        try:
+            texts.append(cleaned(text))
+        except BadInput:
+            continue
+        y.append(codes[label])
+    return Texts(texts, np.array(y, np.int64))
+
+
+def own_texts(table: pd.DataFrame, name: str, options: argparse.Namespace) -> Task:
+    """A table of texts with any labels, divided at random.
+
+    Raises:
+        DataError: there are fewer than two labels, or too few texts of one.
+    """
+    labels = tuple(sorted(set(table["label"].astype(str))))
+    if len(labels) < 2:
+        raise DataError(f"{name} has only the label {labels[0]!r}; at least two are needed.")
+    everything = without_copies(indexed(table, labels), [])
+    counts = np.bincount(everything.y, minlength=len(labels))
+    if counts.min() < FEWEST:
+        few = labels[int(counts.argmin())]
+        raise DataError(f"{name} has {counts.min()} different texts labelled {few!r}; at least {FEWEST} are needed.")
+    rest, test = divide(everything, TEST, options.seed)
+    train, valid = divide(rest, max(VALID, 20 / len(rest)), options.seed)
+    return Task(labels, train, valid, test, (name, "held-out fifth"), own_about(labels, name), OWN_NOTICE)
+
+
+def own_about(labels: Sequence[str], name: str) -> About:
+    """What there is to say of a model of somebody's own texts; edit gallery.json to say more."""
+    return About(
+        title=name.replace("_", " ").replace("-", " ").capitalize(),
+        summary=f"A text: is it {', '.join(labels[:-1])} or {labels[-1]}?",
+        intended_use="Whatever its author's texts are about.",
+        limits=("The probabilities hold for texts like those it was trained on.",),
+        licence="other",
+        licence_name="as its author's texts",
+        datasets=(),
+    )
+
+
+def without_copies(texts: Texts, others: Sequence[str]) -> Texts:
+    """The first of equal texts, and none that is among the others."""
+    seen = set(others)
+    rows = []
+    for row, text in enumerate(texts.texts):
+        if text not in seen:
+            rows.append(row)
+            seen.add(text)
+    return texts.take(rows)
+
+
+def divide(texts: Texts, share: float, seed: int) -> tuple[Texts, Texts]:
+    """Two parts at random, the second with this share."""
+    order = np.random.default_rng(seed).permutation(len(texts))
+    cut = max(1, round(share * len(texts)))
+    return texts.take(order[cut:]), texts.take(order[:cut])
+
+
+def made_up_reviews(count: int, seed: int) -> pd.DataFrame:
+    """Reviews out of a few words, for --smoke and the tests."""
+    rng = np.random.default_rng(seed)
+    good, bad = ("wonderful", "moving", "funny", "brilliant"), ("dull", "awful", "boring", "clumsy")
+    plain = ("the", "film", "was", "a", "story", "about", "people", "in", "town", "and", "its", "actors", "music")
+    texts, labels = [], []
+    for index in range(count):
+        words = rng.choice(plain, rng.integers(6, 40)).tolist()
+        for word in rng.choice(good if index % 2 else bad, 3):
+            words.insert(int(rng.integers(len(words))), str(word))
+        texts.append(" ".join(words) + ".")
+        labels.append("pos" if index % 2 else "neg")
+    return pd.DataFrame({"text": texts, "label": labels})
+
+
+# --- tokens ---
+
+
+def encoder_files(options: argparse.Namespace, train: Texts) -> tuple[Tokenizer, BertForSequenceClassification]:
+    """The tokenizer and the network to begin with, from --init or the Hub; small and random for --smoke."""
+    if options.smoke:
+        words = sorted({word for text in train.texts for word in text.lower().replace(".", "").split()})
+        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *words, *(f"##{a}" for a in "aes"), *"aes"]
+        tokenizer = BertWordPieceTokenizer({token: index for index, token in enumerate(dict.fromkeys(vocabulary))})
+        config = BertConfig(
+            vocab_size=tokenizer.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=64, max_position_embeddings=64,
+        )  # fmt: skip
+        return tokenizer._tokenizer, BertForSequenceClassification(config)
+    network = pretrained(BertForSequenceClassification, options.init)
+    with tempfile.TemporaryDirectory() as folder:
+        AutoTokenizer.from_pretrained(options.init).save_pretrained(folder)
+        return load_tokenizer(Path(folder) / TOKENIZER), network
+
+
+def prune(tokenizer: Tokenizer, counts: NDArray[np.int64], most: int) -> tuple[Tokenizer, NDArray[np.int64]]:
+    """Keep the special tokens, single letters and digits, and the tokens that are most frequent.
+
+    A word that is left out is still read, as the pieces of it that are kept.
+
+    Args:
+        tokenizer: a WordPiece tokenizer.
+        counts: how often each of its tokens occurs.
+        most: tokens to keep.
+
+    Returns:
+        The smaller tokenizer, and for each of its tokens the index in the larger one.
+    """
+    described = json.loads(tokenizer.to_str())
+    vocabulary = {index: token for token, index in described["model"]["vocab"].items()}
+    special = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if token in vocabulary.values()]
+    letters = [token for token in vocabulary.values() if len(token.removeprefix("##")) == 1 and token.isascii()]
+    needed = {*special, *letters}
+    frequent = [vocabulary[index] for index in np.argsort(-counts, kind="stable").tolist() if counts[index]]
+    kept = [*special, *letters, *(token for token in frequent if token not in needed)][:most]
+    codes = {token: index for index, token in enumerate(kept)}
+    before = described["model"]["vocab"]
+    described["model"]["vocab"] = codes
+    for token in described["added_tokens"]:
+        token["id"] = codes[token["content"]]
+    for name, token in (described["post_processor"] or {}).get("special_tokens", {}).items():
+        token["ids"] = [codes[name]]
+    described["truncation"] = described["padding"] = None
+    return Tokenizer.from_str(json.dumps(described)), np.array([before[token] for token in kept])
+
+
+class TokenLoader(RowLoader):
+    """Batches of texts of like length, padded to the longest: token indices (n, length), and labels (n,)."""
+
+    def __init__(self, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64], bs: int, **kwargs: Any) -> None:
+        self.ids, self.lengths = ids, np.array([len(row) for row in ids])
+        super().__init__(torch.from_numpy(y), bs=bs, device=default_device(), **kwargs)
+
+    def get_idxs(self) -> list[int]:
+        """Sorted by length; in training within pools of fifty batches, the batches in random order."""
+        if not self.shuffle:
+            return np.argsort(-self.lengths, kind="stable").tolist()
+        rng = np.random.default_rng(self.rng.randrange(2**32))
+        order = rng.permutation(len(self.ids))
+        pools = [order[start : start + 50 * self.bs] for start in range(0, len(order), 50 * self.bs)]
+        order = np.concatenate([pool[np.argsort(-self.lengths[pool], kind="stable")] for pool in pools])
+        whole = len(order) // self.bs * self.bs
+        batched = order[:whole].reshape(-1, self.bs)
+        return [*batched[rng.permutation(len(batched))].flatten().tolist(), *order[whole:].tolist()]
+
+    def shuffle_fn(self, indices: list[int]) -> list[int]:
+        """The order is get_idxs'."""
+        return indices
+
+    def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
+        """The texts with these indices."""
+        return (padded([self.ids[index] for index in indices]), *super().create_batch(indices))
+
+
+def padded(rows: Sequence[NDArray[np.int64]]) -> torch.Tensor:
+    """Token indices, (n, longest), 0 behind the shorter rows."""
+    result = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
+    for place, row in enumerate(rows):
+        result[place, : len(row)] = torch.from_numpy(row)
+    return result
+
+
+# --- the network ---
+
+
+class ReviewNet(nn.Module):
+    """A text classifier of transformers: token indices (n, length), 0 for padding, to logits (n, labels)."""
+
+    def __init__(self, classifier: BertForSequenceClassification) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.classifier(input_ids=ids, attention_mask=(ids > 0).long()).logits
+
+
+class Served(nn.Module):
+    """What is exported: token indices (n, length), without padding, to logits (n, labels) and prose scores (n,).
+
+    A prose score is the mean log frequency, in the training texts, of a text's tokens with letters in them. English
+    prose has a narrow range of it; other languages, lists of names and code are made of rarer tokens.
+
+    Args:
+        classifier: the network.
+        log_frequency: of each token, (tokens,).
+        counted: whether a token counts, (tokens,).
+    """
+
+    def __init__(
+        self, classifier: BertForSequenceClassification, log_frequency: torch.Tensor, counted: torch.Tensor
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.register_buffer("log_frequency", log_frequency)
+        self.register_buffer("counted", counted.float())
+
+    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self.classifier(input_ids=input_ids).logits
+        weights = self.counted[input_ids]
+        nothing = (weights.sum(1) == 0).float() * self.log_frequency.min()
+        return logits, (self.log_frequency[input_ids] * weights).sum(1) / weights.sum(1).clamp(min=1) + nothing
+
+
+def frequencies(tokenizer: Tokenizer, ids: Sequence[NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log frequency of each token, smoothed by one half; and whether it has letters, or stands for what has none."""
+    size = tokenizer.get_vocab_size()
+    counts = np.bincount(np.concatenate(ids), minlength=size) + 0.5
+    names = [tokenizer.id_to_token(index) or "" for index in range(size)]
+    unknown = tokenizer.token_to_id("[UNK]")
+    counts[unknown] = 0.5  # in the training texts it is a rare sign; elsewhere it may be every word
+    counted = [
+        index == unknown or (name[:1] != "[" and any(map(str.isalpha, name))) for index, name in enumerate(names)
+    ]
+    return torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32), torch.tensor(counted)
+
+
+def prose_threshold(
+    log_frequency: torch.Tensor, counted: torch.Tensor, ids: Sequence[NDArray[np.int64]], seed: int
+) -> float:
+    """The prose score that all but a few short passages of some texts reach."""
+    rng = np.random.default_rng(seed)
+    worth, is_counted = log_frequency.numpy(), counted.numpy()
+    scores = []
+    for row in ids:
+        length = int(rng.integers(*PASSAGE))
+        start = int(rng.integers(max(1, len(row) - length)))
+        piece = row[start : start + length]
+        piece = piece[is_counted[piece]]
+        if len(piece):
+            scores.append(worth[piece].mean())
+    return float(np.quantile(scores, NOT_PROSE_SHARE))
+
+
+def three_groups(net: ReviewNet) -> list[list[nn.Parameter]]:
+    """Parameters of the embeddings and the first half, the second half, and what is new, for rates that differ."""
+    bert = net.classifier.bert
+    half = len(bert.encoder.layer) // 2
+    groups = [
+        [bert.embeddings, *bert.encoder.layer[:half]],
+        [*bert.encoder.layer[half:]],
+        [bert.pooler, net.classifier.classifier],
+    ]
+    return [[p for module in modules for p in module.parameters()] for modules in groups]
+
+
+# --- training ---
+
+
+def gallery_recipe(options: argparse.Namespace) -> None:
+    """A small encoder with the tokens that reviews need, fine-tuned as a whole."""
+    started = time.monotonic()
+    export.check_out(options.out)
+    task = load(options)
+    most, head = lengths_read(options)
+    print(f"{len(task.train):,} texts to train on, {len(task.valid):,} to validate on, {len(task.test):,} to test on.")
+    state = state_folder(options, "sentiment", data_files(options.data))
+    started -= seconds_trained(state)  # of a run that is resumed
+    tokenizer, network = encoder_files(options, task.train)
+    all_ids = [tokens.ids for tokens in read_tokens(tokenizer, task.train.texts, most - 2, head)]
+    counts = np.bincount(np.concatenate(all_ids), minlength=tokenizer.get_vocab_size())
+    tokenizer, kept = prune(tokenizer, counts, VOCABULARY)
+    classifier = with_tokens(network, kept, task.labels)
+    train, valid = (marked(tokenizer, part.texts, most, head) for part in (task.train, task.valid))
+    net = train_net(options, classifier, (train, task.train.y), (valid, task.valid.y), state)
+    temperature = calibrate(net, valid, task.valid.y)
+    write(options, task, net.classifier, tokenizer, train, temperature, started)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def lengths_read(options: argparse.Namespace) -> tuple[int, int]:
+    """Tokens that are read of a text, and those of them from its beginning."""
+    if options.smoke:
+        return SMOKE_TOKENS, SMOKE_TOKENS // 4
+    return (QUICK_TOKENS, QUICK_HEAD) if options.quick else (MAX_TOKENS, HEAD)
+
+
+def with_tokens(
+    network: BertForSequenceClassification, kept: NDArray[np.int64], labels: Sequence[str]
+) -> BertForSequenceClassification:
+    """The same encoder with embeddings of the kept tokens alone, and a new last layer for these labels."""
+    config = BertConfig.from_dict(
+        network.config.to_dict()
+        | {
+            "vocab_size": len(kept),
+            "pad_token_id": 0,
+            "attention_probs_dropout_prob": 0.0,  # torch has no fast attention with dropout on a CPU
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: index for index, label in enumerate(labels)},
+            "architectures": ["BertForSequenceClassification"],
+        }
+    )
+    result = BertForSequenceClassification(config)
+    before = network.bert.state_dict()
+    words = "embeddings.word_embeddings.weight"
+    result.bert.load_state_dict(before | {words: before[words][torch.from_numpy(kept)]})
+    return result
+
+
+def marked(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: int) -> list[NDArray[np.int64]]:
+    """Token indices of some texts as the network takes them: what is read, between [CLS] and [SEP]."""
+    first, last = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    return [np.r_[first, tokens.ids, last] for tokens in read_tokens(tokenizer, texts, most - 2, head)]
+
+
+Labelled = tuple[list[NDArray[np.int64]], NDArray[np.int64]]
+
+
+def train_net(
+    options: argparse.Namespace,
+    classifier: BertForSequenceClassification,
+    train: Labelled,
+    valid: Labelled,
+    state: Path,
+) -> ReviewNet:
+    """Train, and leave the network on the CPU in evaluation mode."""
+    set_seed(options.seed)
+    net = ReviewNet(classifier).to(default_device())
+
+    def run(batch: int, accumulate: list[Callback]) -> None:
+        loaders = [TokenLoader(*train, bs=batch, shuffle=True, drop_last=True), TokenLoader(*valid, bs=batch)]
+        learn = Learner(
+            DataLoaders(*loaders, device=loaders[0].device), net, metrics=[accuracy], splitter=three_groups,
+            loss_func=partial(F.cross_entropy, label_smoothing=SMOOTHING), cbs=[*mixed_precision(), *accumulate],
+        )  # fmt: skip
+        resume = options.resume or bool(accumulate)  # after running out of memory, from the last whole epoch
+        epochs = SMOKE_EPOCHS if options.smoke else QUICK_EPOCHS if options.quick else EPOCHS
+        rates = SMOKE_RATE if options.smoke else RATES
+        schedule = partial(learn.fit_one_cycle, epochs, rates, pct_start=0.1, div=25)
+        fit(learn, schedule, state, options.seed, resume)
+
+    with_smaller_batches(run, min(BATCH, len(train[0]) // 2))
+    return net.cpu().eval()
+
+
+def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Indices in batches of like length, of at most `most` tokens each when padded, or of one text."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[index] * (len(batch) + 1) > most:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def accuracy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Share of right labels."""
+    return (logits.argmax(1) == target).float().mean()
+
+
+@torch.inference_mode()
+def logits_of(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    """Logits (n, labels) of rows of token indices, in float32."""
+    net.eval()
+    result: dict[int, NDArray[np.float32]] = {}
+    for rows in progress_bar(list(batches([len(row) for row in ids], 8192))):
+        found = net(padded([ids[row] for row in rows])).numpy()
+        result |= dict(zip(rows, found, strict=True))
+    return np.stack([result[row] for row in range(len(ids))])
+
+
+def calibrate(net: ReviewNet, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64]) -> float:
+    """Divide the last layer by the temperature that suits the validation texts best (Guo et al., ICML 2017).
+
+    So the logits are calibrated wherever the weights go, with transformers, too. Returns the temperature.
+    """
+    temperature = evaluate.fit_temperature(logits_of(net, ids), y)
+    with torch.no_grad():
+        net.classifier.classifier.weight /= temperature
+        net.classifier.classifier.bias /= temperature
+    return temperature
+
+
+# --- measuring and writing ---
+
+
+def write(
+    options: argparse.Namespace,
+    task: Task,
+    classifier: BertForSequenceClassification,
+    tokenizer: Tokenizer,
+    train: Sequence[NDArray[np.int64]],
+    temperature: float,
+    started: float,
+) -> None:
+    """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
+    most, head = lengths_read(options)
+    log_frequency, counted = frequencies(tokenizer, train)
+    served = Served(classifier, log_frequency, counted).eval()
+    threshold = prose_threshold(log_frequency, counted, train, options.seed)
+    names = ["logits", "prose"]
+    valid = marked(tokenizer, task.valid.texts, most, head)
+    with export.new_folder(options.out) as folder:
+        axes = {"input_ids": {0: "rows", 1: "tokens"}} | {name: {0: "rows"} for name in names}
+        export.write_onnx(served, folder / MODEL, {"input_ids": torch.ones(2, 16, dtype=torch.long)}, names, axes)
+        some = [{"input_ids": row[None]} for row in valid[:PARITY]]
+        parity_float = export.parity(served, folder / MODEL, some, names, PARITY_FLOAT)
+        export.store(folder / MODEL, export.store_int8_products)
+        probability = ("probability", softmax)
+        parity = export.parity(served, folder / MODEL, some, names[:1], PARITY_STORED, probability)
+        tokenizer.save(str(folder / TOKENIZER))
+        specials = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=most, **specials).save_pretrained(folder)
+        classifier.save_pretrained(folder)
+        (folder / "NOTICE.md").write_text(task.notice, encoding="utf-8")
+        contract: dict[str, Any] = {
+            "model": "sentiment", "task": "text-classification", "about": task.about, "labels": task.labels,
+            "max_tokens": most, "head": head, "clear_from": CLEAR_FROM, "prose_threshold": threshold,
+        }  # fmt: skip
+        export.write_metrics(folder, {"figures": []})
+        export.write_contract(folder, SentimentCheckpoint, **contract)
+        model = Sentiment.from_pretrained(folder)
+        measured = measure(task, model, temperature)
+        measured["figures"] += cost_of_int8(model, classifier, valid, task)
+        measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
+        measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
+        export.write_metrics(folder, measured)
+        export.write_contract(folder, SentimentCheckpoint, **contract)
+        write_card(folder)
+    if options.embed:
+        export.embed(options.out, "sentiment")
+    print(f"Wrote {options.out}; stored model against torch: {parity['largest_difference']:.1e} at most.")
+
+
+def cost_of_int8(
+    model: Sentiment, classifier: BertForSequenceClassification, valid: Sequence[NDArray[np.int64]], task: Task
+) -> list[evaluate.Figure]:
+    """Accuracy on the validation texts, of the stored model and of the one with float32 weights.
+
+    Raises:
+        RuntimeError: storing the weights in int8 costs too much.
+    """
+    right = logits_of(ReviewNet(classifier), valid).argmax(1) == task.valid.y
+    labels = np.array([task.labels.index(answer.label) for answer in predictions(model, task.valid.texts)])
+    stored = labels == task.valid.y
+    if right.mean() - stored.mean() > max(MOST_LOST, 2.5 / len(right)):
+        raise RuntimeError(
+            f"Storing the weights in int8 takes accuracy from {right.mean():.4f} to {stored.mean():.4f}."
+        )
+    where = {"data": task.where[0], "split": "validation", "count": len(right)}
+    return [
+        share_figure("accuracy_validation", stored, **where, label="accuracy as stored"),
+        share_figure("accuracy_float", right, **where, label="accuracy with float32 weights"),
+    ]
+
+
+def share_figure(name: str, right: NDArray[np.bool_], **details: Any) -> evaluate.Figure:
+    """A share with its interval."""
+    hits = int(right.sum())
+    return evaluate.figure(name, hits / len(right), evaluate.wilson_interval(hits, len(right)), **details)
+
+
+def predictions(model: Sentiment, texts: Sequence[str]) -> list[SentimentPrediction]:
+    """What the stored model says of some texts, with a progress bar."""
+    parts = progress_bar([texts[start : start + 256] for start in range(0, len(texts), 256)])
+    return [answer for part in parts for answer in model.predict_batch(part)]
+
+
+def measure(task: Task, model: Sentiment, temperature: float) -> dict[str, Any]:
+    """Every figure of metrics.json, of the model as it is stored and served.
+
+    Args:
+        task: with the test.
+        model: the stored model.
+        temperature: by which the last layer was divided.
+    """
+    data, split = task.where
+    where: dict[str, Any] = {"data": data, "split": split, "count": len(task.test)}
+    answers = predictions(model, task.test.texts)
+    p = np.array([[answer.probabilities[label] for label in task.labels] for answer in answers])
+    right = p.argmax(1) == task.test.y
+    figures = [share_figure("accuracy", right, **where, label="accuracy")]
+    before = softmax(np.log(np.clip(p, 1e-12, 1)) * temperature)
+    for name, label, shown in (
+        ("ece", "expected calibration error", p),
+        ("ece_before", "expected calibration error before calibration", before),
+    ):
+        error = evaluate.expected_calibration_error(shown, task.test.y)
+        interval = evaluate.calibration_interval(shown, task.test.y)
+        figures.append(evaluate.figure(name, error, interval, **where, label=label))
+    words = np.array([answer.words for answer in answers])
+    for low, high in LENGTHS:
+        rows = (words >= low) & (words <= high)
+        if rows.any():
+            span = f"{low} to {high} words" if high < 10**6 else f"more than {low - 1} words"
+            counted = where | {"count": int(rows.sum())}
+            figures.append(share_figure(f"accuracy_from_{low}", right[rows], **counted, label=f"accuracy, {span}"))
+    clear = np.array([answer.is_clear for answer in answers])
+    figures.append(share_figure("clear", clear, **where, label="answered clearly"))
+    counted = where | {"count": int(clear.sum())}
+    figures.append(share_figure("accuracy_clear", right[clear], **counted, label="accuracy where the answer is clear"))
+    prose = np.array([answer.is_prose for answer in answers])
+    figures.append(share_figure("refused", ~prose, **where, label="reviews taken for no English prose"))
+    cases: list[dict[str, Any]] = []
+    if task.about is ABOUT:
+        cases = hard_cases(model)
+        for kind in REVIEWS:
+            hits = np.array([case["right"] for case in cases if case["kind"] == kind])
+            name, counted = f"accuracy_{kind.replace(' ', '_')}", {"data": "hard cases", "split": kind}
+            figures.append(share_figure(name, hits, **counted, count=len(hits), label=f"accuracy: {kind}"))
+        inside = np.array([answer.prose_score for answer in answers])
+        for group, texts in NOT_PROSE.items():
+            figures += prose_figures(model, inside, group, texts)
+    figures_of_peer = peer(task, right)
+    evaluate.print_figures(figures)
+    return {
+        "model": "sentiment",
+        "headline": f"{right.mean():.1%} right on {len(right):,} texts it had never seen",
+        "figures": figures,
+        "peers": [figures_of_peer],
+        "cases": cases,
+        "notes": [
+            f"The last layer was divided by the temperature {temperature:.3f}, fitted on {len(task.valid):,} texts "
+            "that were not trained on.",
+            f"An answer is clear where its label has a probability of {CLEAR_FROM} or more and the text looks like the "
+            f"prose it was trained on, as all but {NOT_PROSE_SHARE:.1%} of short passages of the training texts do.",
+            f"Of a text of more than {model.checkpoint.max_tokens - 2} tokens it reads the first "
+            f"{model.checkpoint.head} and the last {model.checkpoint.max_tokens - 2 - model.checkpoint.head}.",
+        ],
+    }
+
+
+def hard_cases(model: Sentiment) -> list[dict[str, Any]]:
+    """What the stored model says of each hard case."""
+    found = []
+    for kind, reviews in REVIEWS.items():
+        for text, label in reviews:
+            answer = model.predict(text)
+            found.append(
+                {
+                    "kind": kind,
+                    "text": text,
+                    "expected": label,
+                    "probability": round(answer.probabilities[label], 4),
+                    "right": answer.label == label,
+                    "clear": answer.is_clear,
+                }
+            )
+    return found
+
+
+def prose_figures(
+    model: Sentiment, inside: NDArray[np.float64], group: str, texts: Sequence[str]
+) -> list[evaluate.Figure]:
+    """How well the prose score tells a group of other texts from the test's, and how many it refuses."""
+    answers = predictions(model, texts)
+    scores = np.concatenate([inside, [answer.prose_score for answer in answers]])
+    is_review = np.arange(len(scores)) < len(inside)
+    noticed = np.array([not answer.is_prose for answer in answers])
+    where: dict[str, Any] = {"data": group, "split": "none trained on", "count": len(texts)}
+    return [
+        evaluate.figure("auroc", float(roc_auc_score(is_review, scores)), None, **where, label="AUROC of prose"),
+        share_figure("noticed", noticed, **where, label="noticed as no English prose"),
+    ]
+
+
+def peer(task: Task, right: NDArray[np.bool_]) -> dict[str, Any]:
+    """TF-IDF of words and pairs of words, and logistic regression: what one tries first.
+
+    Args:
+        task: with the training and test texts.
+        right: where the served model is right, (test texts,).
+    """
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    x = vectorizer.fit_transform([*task.train.texts, *task.valid.texts])
+    fitted = LogisticRegression(C=10, max_iter=1000).fit(x, np.concatenate([task.train.y, task.valid.y]))
+    theirs = fitted.predict(vectorizer.transform(task.test.texts)) == task.test.y
+    return evaluate.peer_accuracy("TF-IDF of words and pairs of words, logistic regression", theirs, right)
+
+
+# --- the book's recipe ---
+
+
+def book_recipe(options: argparse.Namespace) -> None:
+    """The book's cell: AWD-LSTM, four epochs after one of the head alone, the test set as validation."""
+    from fastai.text.all import AWD_LSTM, TextDataLoaders, text_classifier_learner
+    from fastai.text.all import accuracy as fastai_accuracy
+
+    task = load(options)
+    parts = [(task.train, False), (task.valid, False), (task.test, True)]
+    table = pd.concat(
+        pd.DataFrame({"text": part.texts, "label": np.array(task.labels)[part.y], "is_valid": is_valid})
+        for part, is_valid in parts
+    )
+
+    def train(batch: int, accumulate: list[Callback]) -> float:
+        dls = TextDataLoaders.from_df(table, text_col="text", label_col="label", valid_col="is_valid", bs=batch)
+        try:
+            learn = text_classifier_learner(dls, AWD_LSTM, drop_mult=0.5, metrics=fastai_accuracy, cbs=accumulate)
+        except OSError as error:
+            print(f"The pretrained weights cannot be had ({error}): starting from scratch, as the book does not.")
+            learn = text_classifier_learner(
+                dls, AWD_LSTM, drop_mult=0.5, metrics=fastai_accuracy, cbs=accumulate, pretrained=False
+            )
+        learn.fine_tune(1 if options.smoke else 4, 1e-2)
+        return float(learn.recorder.values[-1][-1])
+
+    value = with_smaller_batches(train, 8 if options.smoke else 64)  # the book: halve it if memory runs out
+    low, high = evaluate.wilson_interval(round(value * len(task.test)), len(task.test))
+    print(f"accuracy on the {task.where[1]}: {value:.4f} [{low:.4f}, {high:.4f}]; the book gives none for this cell.")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the chosen recipe."""
+    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The options every script has, and this one's own."""
+    parser = arguments(__doc__, "sentiment")
+    parser.add_argument("--init", metavar="NAME", default=HUB_INIT, help=f"folder or Hub name (default {HUB_INIT})")
+    parser.add_argument("--quick", action="store_true", help="shorter texts, fewer epochs: for a CPU")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run, command_line()))
