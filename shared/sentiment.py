@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,13 @@ ORDERS = 2  # random orders, and as many reversed, in which an explanation takes
 
 BREAKS = re.compile(r"<br\s*/?>", re.IGNORECASE)  # all there is of HTML in IMDB's reviews
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufffd]")
-WORDS = re.compile(r"\S+\s*")
+WORD_ENDS = re.compile(r"(?<!\s)\s+")
 # A clause ends with a sign and a space, with a line, or before a word that turns the sense.
-CLAUSES = re.compile(
-    r"""(?sxi) .+? (?: [.!?;:,\u2013\u2014)]+["'\u201d\u2019]? \s+ | \n+ \s* | $
-    | \s+ (?= (?: but | although | though | however ) \b ) )"""
+CLAUSE_ENDS = re.compile(
+    r"""(?xi) (?<=[.!?;:,\u2013\u2014)]) ["'\u201d\u2019]? \s+ | (?<!\s) [^\S\n]* \n \s*
+    | (?<!\s) \s+ (?= (?: but | although | though | however ) \b )"""
 )
+MOST_PARTS = 400  # words or clauses of a text that are told apart before they are joined to 16 parts
 
 Span = tuple[int, int]  # characters of a text, from and up to
 
@@ -167,7 +168,7 @@ class Sentiment(Predictor[SentimentCheckpoint, str, SentimentPrediction]):
             if part not in indices:
                 raise BadInput(f"There is no part {part} to look into; they are counted from 0 to {len(every) - 1}.")
             start, end = every[part][0]
-            parts = [(start + a, start + b) for a, b in merged(spans(WORDS, text[start:end]), text[start:end])]
+            parts = merged(spans(WORD_ENDS, text, start, end))
             every = [*every[:part], *((span, True) for span in parts), *every[part + 1 :]]
         owner = np.full(len(tokens.ids), -1)
         for player, (start, end) in enumerate(parts):
@@ -263,53 +264,72 @@ def cleaned(text: object) -> str:
 def read_tokens(tokenizer: "Tokenizer", texts: Sequence[str], most: int, head: int) -> list[Tokens]:
     """The tokens that are read of some texts, `most` of each: `head` from its beginning, the others from its end.
 
-    The one place where training and serving turn text into numbers. However long a text is, only so many characters
-    at its beginning and end are cut into tokens as could possibly be needed.
+    The one place where training and serving turn text into numbers. However long a text is, only its first and last
+    32 characters for each token that may be read are cut into tokens; prose has four to a token.
     """
     enough = CHARACTERS_A_TOKEN * most
-    ends = [text if len(text) <= 2 * enough else text[:enough] + text[-enough:] for text in texts]
-    found = []
-    for text, cut, encoding in zip(texts, ends, tokenizer.encode_batch(ends, add_special_tokens=False), strict=True):
-        ids, left_out = np.array(encoding.ids, np.int64), len(text) - len(cut)
-        places = np.array(encoding.offsets, np.int64).reshape(-1, 2)
-        places[places[:, 0] >= enough] += left_out
-        read: tuple[Span, ...] = ((0, enough), (enough + left_out, len(text))) if left_out else ((0, len(text)),)
-        if len(ids) > most:
-            rows = np.r_[:head, len(ids) - (most - head) : len(ids)]
-            ids, places = ids[rows], places[rows]
-            read = ((0, int(places[head - 1, 1])), (int(places[head, 0]), len(text)))
-        found.append(Tokens(ids, places[:, 0], read))
-    return found
+    ends = [
+        [(0, len(text))] if len(text) <= 2 * enough else [(0, enough), (len(text) - enough, len(text))]
+        for text in texts
+    ]
+    cut = [text[start:end] for text, spans_ in zip(texts, ends, strict=True) for start, end in spans_]
+    encodings = iter(tokenizer.encode_batch(cut, add_special_tokens=False))
+    return [_read(ends_, [next(encodings) for _ in ends_], most, head) for ends_ in ends]
+
+
+def _read(ends: list[Span], encodings: Sequence[Any], most: int, head: int) -> Tokens:
+    """Of the tokens of a text, or of its two ends, those that are read."""
+    parts = []
+    for (start, _), encoding in zip(ends, encodings, strict=True):
+        places = np.array(encoding.offsets, np.int64).reshape(-1, 2) + start
+        parts.append((np.array(encoding.ids, np.int64), places))
+    (ids, places), *rest = parts
+    if rest:  # a long text: as if each end were one of its own
+        (tail_ids, tail_places) = rest[0]
+        first, last = min(head, len(ids)), min(most - head, len(tail_ids))
+    elif len(ids) > most:
+        (tail_ids, tail_places), first, last = parts[0], head, most - head
+    else:
+        return Tokens(ids, places[:, 0], tuple(ends))
+    read = (
+        (0, int(places[first - 1, 1]) if first else 0),
+        (int(tail_places[-last, 0]) if last else ends[-1][1], ends[-1][1]),
+    )
+    kept = [np.r_[a[:first], b[len(b) - last :]] for a, b in ((ids, tail_ids), (places[:, 0], tail_places[:, 0]))]
+    return Tokens(kept[0], kept[1], tuple(span for span in read if span[0] < span[1]) or ((0, 0),))
 
 
 def pieces(text: str, read: Sequence[Span]) -> list[tuple[Span, bool]]:
     """A text in parts that join to the whole, each with whether it was read: at most 16 that were."""
-    words = [(a + start, b + start) for start, end in read for a, b in spans(WORDS, text[start:end])]
-    clauses = [(a + start, b + start) for start, end in read for a, b in spans(CLAUSES, text[start:end])]
-    parts = merged(words if len(words) <= SEGMENTS or len(clauses) < 4 else clauses, text)
+    parts = [span for start, end in read for span in spans(WORD_ENDS, text, start, end)]
+    if len(parts) > SEGMENTS:
+        clauses = [span for start, end in read for span in spans(CLAUSE_ENDS, text, start, end)]
+        parts = clauses if len(clauses) >= 4 else parts
+    parts = merged(parts)
     every: list[tuple[Span, bool]] = []
     for start, end in parts:
         before = every[-1][0][1] if every else 0
         if start > before:
             every.append(((before, start), False))
         every.append(((start, end), True))
-    return every
+    return [*every, ((parts[-1][1], len(text)), False)] if parts[-1][1] < len(text) else every
 
 
-def spans(pattern: re.Pattern[str], text: str) -> list[Span]:
-    """Where a pattern matches, stretched so that the spans join and cover the whole text."""
-    starts = [match.start() for match in pattern.finditer(text) if match.group().strip()]
-    return list(zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True))
+def spans(ends: re.Pattern[str], text: str, start: int, end: int) -> list[Span]:
+    """A piece of a text in parts that join to it: cut after each match of a pattern, in 400 parts at most."""
+    cuts = [match.end() for match in islice(ends.finditer(text, start, end), MOST_PARTS - 1)]
+    inner = [cut for cut in cuts if start < cut < end]
+    return list(pairwise([start, *inner, end]))
 
 
-def merged(parts: list[Span], text: str) -> list[Span]:
+def merged(parts: list[Span]) -> list[Span]:
     """At most 16 parts, by joining the two neighbours that are shortest together, again and again."""
     parts = list(parts)
     while len(parts) > SEGMENTS:
-        lengths = [
-            after[1] - before[0] if before[1] == after[0] else len(text) + 1  # what was not read lies between
-            for before, after in pairwise(parts)
-        ]
+        starts, ends = np.array(parts).T
+        lengths = np.where(
+            ends[:-1] == starts[1:], ends[1:] - starts[:-1], np.iinfo(np.int64).max
+        )  # never what is apart
         index = int(np.argmin(lengths))
         parts[index : index + 2] = [(parts[index][0], parts[index + 1][1])]
     return parts

@@ -16,6 +16,8 @@ MAX_ROWS = 100_000
 MAX_BYTES = 50_000_000
 MAX_COLUMNS = 200
 CHUNK = 4096
+MAX_CELL = 6_000_000  # characters: a long review is one, Python's own limit is 131,072
+csv.field_size_limit(MAX_CELL)
 
 Answer = TypeVar("Answer")
 

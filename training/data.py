@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -36,14 +37,14 @@ def data_files(data: str | None) -> list[Path]:
     return [Path(data)] if Path(data).is_file() else sorted(path for path in Path(data).rglob("*") if path.is_file())
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV that must have these columns and at least one row; text is stripped.
+def read_table(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
+    """Read a CSV that must have these columns and at least one row; text is stripped. Options are those of pandas.
 
     Raises:
         DataError: the file cannot be read, is empty, or lacks a column.
     """
     try:
-        table = pd.read_csv(path, skipinitialspace=True)
+        table = pd.read_csv(path, skipinitialspace=True, **options)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise DataError(f"{path} cannot be read as CSV: {error}") from error
     missing = [name for name in columns if name not in table.columns]

@@ -21,7 +21,7 @@ MOST = 5000  # texts at once: a few minutes
 
 INTRODUCTION = """# Does this review like the film?
 Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
-moved it, and says so when the review is mixed or is none. Nothing you write is kept."""
+moved it, and says so when the review is mixed or is none. Files you upload are deleted within hours."""
 
 WAITING, NO_PARTS = "<h2>Waiting for a review</h2>", "Which words say so appears here."
 EXAMPLES = (
@@ -100,9 +100,12 @@ def written(text: str | None) -> str:
 
 
 def coloured(why: SentimentExplanation) -> list[tuple[str, float | None]]:
-    """The parts with values from -1 to 1: the one that counts most has the full colour."""
+    """The parts with values from -1 to 1: the one that counts most has the full colour.
+
+    Gradio shows what is below 0 in purple and what is above in red, so what speaks against the label is above.
+    """
     largest = max((abs(value) for _, value in why.parts if value is not None), default=0) or 1
-    return [(piece, None if value is None else value / largest) for piece, value in why.parts]
+    return [(piece, None if value is None else -value / largest) for piece, value in why.parts]
 
 
 def in_words(why: SentimentExplanation, part: int | None) -> str:
@@ -118,11 +121,11 @@ def in_words(why: SentimentExplanation, part: int | None) -> str:
 @friendly
 def look_into(text: str, chosen: gr.SelectData) -> tuple[dict[str, Any], list[tuple[str, float | None]], str]:
     """Explain the part that was tapped; a single word, or what was not read, leads back to the whole."""
-    why = model.explain(written(text))
-    part = chosen.index if isinstance(chosen.index, int) and chosen.index < len(why.parts) else None
-    if part is None or why.parts[part][1] is None or " " not in why.parts[part][0].strip():
-        return explain(text)
-    return explain(text, part)
+    parts, index = model.explain(written(text)).parts, chosen.index
+    is_shown = isinstance(index, int) and index < len(parts) and parts[index][0] == chosen.value[0]
+    if is_shown and parts[index][1] is not None and " " in parts[index][0].strip():
+        return explain(text, index)
+    return explain(text)
 
 
 @friendly
@@ -164,7 +167,7 @@ with gr.Blocks(title="Review sentiment", delete_cache=(3600, 3600)) as demo:
     with gr.Tabs():
         with gr.Tab("Which words?"):
             words = gr.Markdown(NO_PARTS)
-            parts = gr.HighlightedText(label="Green speaks for it, red against it", combine_adjacent=False)
+            parts = gr.HighlightedText(label="Purple speaks for it, red against it", combine_adjacent=False)
         with gr.Tab("Many reviews"):
             gr.Markdown(f"A CSV with a column `text`, or a text file with a review on each line; {MOST:,} at most.")
             file = gr.File(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])

@@ -157,9 +157,9 @@ def test_parts_join_to_the_whole(text):
 
 
 def test_merging_never_joins_what_lies_apart():
-    spans = [(index, index + 1) for index in range(20)] + [(500, 501 + index) for index in range(1)]
-    assert (500, 501) in merged(spans, "x" * 600)
-    assert len(merged(spans, "x" * 600)) == SEGMENTS
+    parts = [(index, index + 1) for index in range(20)] + [(500, 501)]
+    assert (500, 501) in merged(parts)
+    assert len(merged(parts)) == SEGMENTS
 
 
 def test_tokens_stand_where_they_say(sentiment):

@@ -49,7 +49,7 @@ def test_encodings_delimiters_and_line_ends(file, content):
         (b"PK\x03\x04 whatever", "Excel or zip"),
         (b"a,b\n\x00\x01,2\n", "binary"),
         ("a,b\n" + "1,2\n" * 4, "more than 3 rows"),
-        ('a,b\n1,"' + "x" * 200_000 + '"\n', "cannot be read"),
+        ('a,b\n1,"' + "x" * 6_500_000 + '"\n', "cannot be read"),
     ],
 )
 def test_unusable_files_get_one_sentence(file, content, message):
@@ -81,6 +81,10 @@ def test_errors_name_the_line_of_the_file(file):
         "Line 6: The row has 1 cells; the header has 2.",
     ]
     assert rows[0] == {"a": "1", "note": "two\nlines", "double": 2, "error": ""}
+
+
+def test_a_cell_may_be_a_long_review(file):
+    assert len(read_csv(file('a,b\n1,"' + "x" * 200_000 + '"\n'), ["b"]).rows[0]["b"]) == 200_000
 
 
 def test_a_text_file_has_a_row_for_each_line(file):

@@ -1,14 +1,18 @@
 """The segmentation script from drawn streets to a folder that serves."""
 
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from safetensors.torch import load_file
+
 from shared import Segmentation
 from tests.conftest import DATA
+from training import export
 from training import segmentation as script
 from training.learner import main
 
@@ -40,16 +44,44 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     assert {name for name in names if not name.startswith("examples/")} == {
         "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "NOTICE.md", "model.safetensors",
     }  # fmt: skip
-    assert sum(name.startswith("examples/") for name in names) == script.EXAMPLES
+    assert sum(name.startswith("examples/") for name in names) == script.SMOKE["val"] // 2
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert {f"iou_{name}" for name in script.CLASSES} | {"mean_iou", "pixel_accuracy", "mean_iou_float", "ece"} == {
-        item["name"] for item in metrics["figures"]
-    }
+    drawn = {f"iou_{name}" for name in ("Sky", "Building", "Road", "Car")}  # no figure of what is nowhere
+    assert {item["name"] for item in metrics["figures"]} == drawn | {
+        "mean_iou", "pixel_accuracy", "mean_iou_float", "ece",
+    }  # fmt: skip
     assert metrics["parity_float"]["largest_difference"] < 2e-3
 
 
-def test_to_choose_by_val_it_neither_trains_on_val_nor_reads_the_test(tmp_path, capsys):
+@pytest.mark.parametrize("size", [(128, 160), (160, 128), (48, 400), (400, 32), (112, 176)])
+def test_the_export_is_the_network_at_every_size_that_serves(folder, size):
+    net = script.StreetNet(len(script.CLASSES), script.pretrained_network(Namespace(smoke=True)))
+    net.load_state_dict(load_file(folder / "model.safetensors"))
+    exported = folder.parent / "exact.onnx"
+    example = {"pixels": torch.zeros(1, 3, 128, 160)}
+    axes = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("pixels", "logits")}
+    export.write_onnx(net.eval(), exported, example, ["logits"], axes)
+    torch.manual_seed(0)
+    export.parity(net, exported, [{"pixels": torch.randn(1, 3, *size).numpy()}], ["logits"], 1e-3)
+    assert Segmentation.from_pretrained(folder).checkpoint.multiple == script.MULTIPLE
+
+
+def test_frames_are_judged_as_they_are_served(folder):
+    model = Segmentation.from_pretrained(folder)
+    frames = script.drawn_streets(2, seed=3)
+    judged = script.Judged.on(model.session, frames)
+    for index, label in enumerate(frames.labels.numpy()):
+        mask = model.predict(Image.fromarray(frames.pictures[index].permute(1, 2, 0).numpy())).mask
+        assert np.trace(judged.tables[index]) == (mask == label).sum()
+
+
+def test_to_choose_by_val_it_neither_trains_on_val_nor_judges_on_the_test(tmp_path, monkeypatch):
+    trained_on = []
+    monkeypatch.setattr(
+        script, "train_net", lambda *args, train_net=script.train_net: trained_on.append(args[1]) or train_net(*args)
+    )
     assert train("--smoke", "--official-val", "--out", tmp_path / "model") == 0
+    assert len(trained_on[0]) == script.SMOKE["train"]
     metrics = json.loads((tmp_path / "model/metrics.json").read_text())
     assert {(item["split"], item["count"]) for item in metrics["figures"]} == {("official val", script.SMOKE["val"])}
     assert "trained once on both" not in str(metrics["notes"])
@@ -62,6 +94,31 @@ def test_in_the_end_most_of_val_is_trained_on_and_its_last_frames_are_not():
     assert valid.names == frames["val"].names[-2:]
     assert torch.equal(trained.labels[-1], frames["val"].labels[1])
     assert len(trained.pictures) == len(trained)
+
+
+def test_the_books_recipe_says_how_its_data_differ(tmp_path, capsys):
+    (tmp_path / "camvid-tiny").mkdir()
+    assert train("--smoke", "--recipe", "book", "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "the book's CAMVID_TINY has 100 frames" in printed
+    assert "the book's: 0.818" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["camvid-tiny"]  # somebody's own: left alone
+
+
+def test_int8_that_costs_too_much_is_refused():
+    good, worse = (
+        script.Judged(np.array([[[90, 10], [10, 90]]]) + np.array([[[-lost, lost], [0, 0]]]), np.zeros((1, 2)))
+        for lost in (0, 1)
+    )
+    script.check_cost(worse, good)
+    with pytest.raises(RuntimeError, match="mean IoU on validation frames from 0"):
+        script.check_cost(good, worse)
+
+
+def test_a_data_set_of_other_classes_is_refused(tmp_path, capsys):
+    (tmp_path / "codes.txt").write_text("Animal\nArchway\nBicyclist\n")
+    assert train("--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert "must name Sky, Building, Pole" in capsys.readouterr().err
 
 
 def test_calibration_error_of_known_gaps():

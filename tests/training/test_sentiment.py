@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from shared import Sentiment
@@ -42,10 +42,10 @@ def test_the_folder_serves(folder):
     assert (good.label, bad.label) == ("pos", "neg")
     assert good.is_clear
     assert bad.is_clear
-    why = model.explain("the film was wonderful and funny.")
+    why = model.explain("the film was dull and awful.")
     values = {piece.strip(): value for piece, value in why.parts}
     assert why.base + sum(values.values()) == pytest.approx(why.probability, abs=1e-5)
-    assert max(values, key=values.get) in ("wonderful", "funny.")
+    assert min(values, key=values.get) in ("dull", "awful.")
 
 
 def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
@@ -108,6 +108,7 @@ def test_any_labels_of_ones_own_can_be_trained(tmp_path):
         ("text,label\ngood,pos\n", "at least two are needed"),
         ("text,label\ngood,pos\nbad,neg\n", "at least 20 are needed"),
         ("text\ngood\n", "lacks the column label"),
+        ("text,label\ngood,pos\nbad,\n", "row 3, has no label"),
     ],
 )
 def test_unusable_texts_are_refused_in_a_sentence(tmp_path, capsys, content, message):
@@ -115,6 +116,33 @@ def test_unusable_texts_are_refused_in_a_sentence(tmp_path, capsys, content, mes
     path.write_text(content)
     assert train("--data", path, "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
+
+
+def test_labels_and_texts_that_look_like_something_else_stay_text(tmp_path):
+    for part, count in (("train", 40), ("test", 10)):
+        rows = [
+            {"text": "null" if index == 0 else f"text {part} {index}", "label": index % 2} for index in range(count)
+        ]
+        pd.DataFrame(rows).to_csv(tmp_path / f"{part}.csv", index=False)
+    task = script.load(script.command_line().parse_args(["--data", str(tmp_path)]))
+    assert task.labels == ("0", "1")
+    assert len(task.test) == 10
+    assert "null" in task.test.texts
+
+
+def test_two_labels_called_neg_and_pos_are_not_yet_imdb(tmp_path):
+    for part in ("train", "test"):
+        rows = [{"text": f"tweet {part} {index}", "label": ("neg", "pos")[index % 2]} for index in range(30)]
+        pd.DataFrame(rows).to_csv(tmp_path / f"{part}.csv", index=False)
+    task = script.load(script.command_line().parse_args(["--data", str(tmp_path)]))
+    assert not task.about.datasets
+    assert "IMDB" not in str(task)
+
+
+def test_a_peer_that_finds_no_words_is_left_out():
+    texts = script.Texts(["字", "詞"], np.array([0, 1]))
+    task = script.Task(("a", "b"), texts, texts, texts, ("x", "test"), script.own_about(("a", "b"), "x"), "")
+    assert script.peers(task, np.array([True, True])) == []
 
 
 def test_a_folder_without_reviews_is_refused_in_a_sentence(tmp_path, capsys):
@@ -131,6 +159,7 @@ def test_imdbs_own_layout_is_read(tmp_path):
     task = script.load(script.command_line().parse_args(["--data", str(tmp_path)]))
     assert task.labels == ("neg", "pos")
     assert len(task.test) == 6
+    assert task.about.datasets == ()
     assert "<br" not in "".join(task.train.texts)
 
 
@@ -150,6 +179,23 @@ def test_a_pruned_tokenizer_reads_what_it_keeps_as_before():
     for name, index in pruned.get_vocab().items():
         assert tokenizer.id_to_token(int(kept[index])) == name
     assert script.prune(tokenizer, counts, 9)[0].get_vocab_size() == 9
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 9), ("[SEP]", 8)]),
+        processors.BertProcessing(("[SEP]", 8), ("[CLS]", 9)),
+    ],
+)
+def test_the_marks_of_a_pruned_tokenizer_have_their_new_numbers(processor):
+    names = ["[PAD]", "[UNK]", "rare", "word", "good", "film", "bad", "a", "[SEP]", "[CLS]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer, tokenizer.post_processor = pre_tokenizers.BertPreTokenizer(), processor
+    tokenizer.add_special_tokens([name for name in names if name.startswith("[")])
+    counts = np.array([0, 0, 0, 0, 5, 5, 5, 0, 0, 0, 0])
+    pruned, _ = script.prune(tokenizer, counts, 100)
+    assert pruned.encode("good film").ids == [pruned.token_to_id(name) for name in ("[CLS]", "good", "film", "[SEP]")]
 
 
 def test_batches_have_texts_of_like_length_and_every_text_once():
