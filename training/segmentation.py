@@ -1,7 +1,7 @@
 """What is every pixel of a street scene: the second model of the book.
 
     python -m training.segmentation --smoke                  seconds, on drawings made on the spot
-    python -m training.segmentation                          downloads CamVid; an hour on two CPU cores
+    python -m training.segmentation                          downloads CamVid; 40 minutes on two CPU cores
     python -m training.segmentation --data DIR               a local copy
     python -m training.segmentation --recipe book            the book's own cell, with its figure beside ours
 
