@@ -116,7 +116,7 @@ class Sentiment(Predictor[SentimentCheckpoint, str, SentimentPrediction]):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
-        self.session = Session(self.folder / MODEL, threads=2)  # 30 ms a review on two cores, 60 on one
+        self.session = Session(self.folder / MODEL, threads=2)  # 265 tokens: 27 ms on two cores, 45 on one
 
     def predict(self, text: str) -> SentimentPrediction:
         """Judge one text.
@@ -327,9 +327,8 @@ def merged(parts: list[Span]) -> list[Span]:
     parts = list(parts)
     while len(parts) > SEGMENTS:
         starts, ends = np.array(parts).T
-        lengths = np.where(
-            ends[:-1] == starts[1:], ends[1:] - starts[:-1], np.iinfo(np.int64).max
-        )  # never what is apart
+        together = ends[:-1] == starts[1:]  # what was not read lies between the others
+        lengths = np.where(together, ends[1:] - starts[:-1], np.iinfo(np.int64).max)
         index = int(np.argmin(lengths))
         parts[index : index + 2] = [(parts[index][0], parts[index + 1][1])]
     return parts

@@ -49,7 +49,6 @@ from training.pictures import (
     PictureLoader,
     decode,
     mixed_precision,
-    normalised,
     outputs,
     pixel_batches,
     pretrained,
@@ -713,7 +712,7 @@ def write(
         parity_rest = export.parity(served, folder / MODEL, some, names, PARITY_REST)
 
         session = Session(folder / MODEL, threads=0)
-        ours = Measured.on(session, [*task.train.paths, *task.valid.paths], size)
+        ours = Measured.on(session, seen)
         check_cost(exact, seen, ours.logits, np.concatenate([task.train.y, task.valid.y]))
         threshold = float(np.quantile(ours.known, REFUSED))
         measured = measure(task, session, size, threshold, temperature, before)
@@ -777,12 +776,9 @@ class Measured:
     known: NDArray[np.float32]
 
     @classmethod
-    def on(cls, session: Session, pictures: Sequence[Source], size: int) -> "Measured":
-        """Decode some pictures, as serving does, and run the exported model on them."""
-        parts = [
-            session.run(["logits", "known"], {"pixels": normalised(part.float().div(255), MEAN, STD).numpy()})
-            for part in decode(pictures, (size, size)).split(64)
-        ]
+    def on(cls, session: Session, pictures: torch.Tensor) -> "Measured":
+        """Run the exported model on uint8 pictures, (n, 3, size, size)."""
+        parts = [session.run(["logits", "known"], part) for part in pixel_batches(pictures, MEAN, STD)]
         logits, known = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return cls(logits, known)
 
@@ -800,7 +796,7 @@ def measure(
         temperature: by which the last layer was divided.
         before: logits for the first test of the model with float32 weights.
     """
-    said = {where: Measured.on(session, pictures.paths, size) for where, pictures in task.tests.items()}
+    said = {where: Measured.on(session, decode(part.paths, (size, size))) for where, part in task.tests.items()}
     figures: list[evaluate.Figure] = []
     first = next(iter(task.tests.values()))
     for (data, split), pictures in task.tests.items():
@@ -834,7 +830,8 @@ def measure(
         )
     inside = next(iter(said.values())).known
     for group, sources in task.neither.items():
-        figures += neither_figures(inside, Measured.on(session, sources, size).known, threshold, group)
+        outside = Measured.on(session, decode(sources, (size, size))).known
+        figures += neither_figures(inside, outside, threshold, group)
     evaluate.print_figures(figures)
     wrong, count = figures[0]["value"], figures[0]["count"]
     return {

@@ -505,10 +505,12 @@ def write(
     with export.new_folder(options.out) as folder:
         export.write_onnx(net, folder / MODEL, {"pixels": torch.from_numpy(some[0]["pixels"])}, ["logits"], axes)
         parity_float = export.parity(net, folder / MODEL, some, ["logits"], PARITY_FLOAT)
-        before, before_val = (Judged.on(Session(folder / MODEL, threads=0), part) for part in (test, frames["val"]))
+        session = Session(folder / MODEL, threads=0)
+        before, before_val = (Judged.on(session, part) for part in (test, frames["val"]))
         export.store(folder / MODEL, export.store_int8)
         parity = export.parity(net, folder / MODEL, some, ["logits"], PARITY_STORED, ("probability", softmax))
-        after, after_val = (Judged.on(Session(folder / MODEL, threads=0), part) for part in (test, frames["val"]))
+        session = Session(folder / MODEL, threads=0)
+        after, after_val = (Judged.on(session, part) for part in (test, frames["val"]))
         check_cost(before_val, after_val)
         measured = measure(after, before, test, split, temperature)
         if not options.official_val:

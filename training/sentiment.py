@@ -614,7 +614,7 @@ def write(
             "model": "sentiment", "task": "text-classification", "about": task.about, "labels": task.labels,
             "max_tokens": most, "head": head, "clear_from": CLEAR_FROM, "prose_threshold": threshold,
         }  # fmt: skip
-        export.write_metrics(folder, {"figures": []})
+        export.write_metrics(folder, {"figures": []})  # for the predictor, which measures as it serves; then anew
         export.write_contract(folder, SentimentCheckpoint, **contract)
         model = Sentiment.from_pretrained(folder)
         measured = measure(task, model, temperature)
