@@ -7,15 +7,14 @@
     python -m training.sentiment --recipe book               the book's own cell, with its figure beside ours
 
 --data also takes a folder with train.csv and test.csv (or .csv.xz, with columns text and label), or with train and
-test as IMDB has them. Of your own texts a part is set aside for validation and another for the test.
+test as IMDB has them; unsup.csv, or a folder of that name, may add texts without labels. Of your own texts a part is set aside for validation and another for the test.
 """
 
 import argparse
-import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,8 +54,10 @@ from training import evaluate, export
 from training.card import write_card
 from training.data import DataError, data_files, data_folder, read_table
 from training.hard_cases import NOT_PROSE, REVIEWS
-from training.learner import RowLoader, arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.learner import arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.masked_language import fastest_attention, pretrain
 from training.pictures import mixed_precision, pretrained, with_smaller_batches
+from training.tokens import SPECIAL, TokenLoader, batches, marked, padded, prune
 
 HUB_INIT = "sentence-transformers/all-MiniLM-L6-v2"
 IMDB = "IMDB"
@@ -144,6 +145,7 @@ class Task:
     train: Texts
     valid: Texts
     test: Texts
+    unlabelled: list[str]  # more texts of the kind
     where: tuple[str, str]  # names of the data set and of its test split
     about: About
     notice: str
@@ -169,7 +171,9 @@ def load(options: argparse.Namespace) -> Task:
     is_imdb = labels == ("neg", "pos") and len(parts["train"]) == len(parts["test"]) == IMDB_SIZE
     about = ABOUT if is_imdb else own_about(labels, folder.resolve().name)
     where = (IMDB if is_imdb else folder.resolve().name, "official test")
-    return Task(labels, train, valid, test, where, about, NOTICE if is_imdb else OWN_NOTICE)
+    known = {*train.texts, *valid.texts, *test.texts}
+    unlabelled = [text for text in read_unlabelled(folder) if text not in known]
+    return Task(labels, train, valid, test, unlabelled, where, about, NOTICE if is_imdb else OWN_NOTICE)
 
 
 def read_part(folder: Path, part: str) -> pd.DataFrame:
@@ -185,6 +189,17 @@ def read_part(folder: Path, part: str) -> pd.DataFrame:
     if not files:
         raise DataError(f"There is neither {part}.csv nor {part}/*/*.txt in {folder}; --data must name such a folder.")
     return pd.DataFrame({"text": [path.read_text("utf-8") for path in files], "label": [p.parent.name for p in files]})
+
+
+def read_unlabelled(folder: Path) -> list[str]:
+    """Cleaned texts without labels that lie beside the data set, in either layout; none if there are none."""
+    for path in (folder / "unsup.csv", folder / "unsup.csv.xz"):
+        if path.is_file():
+            texts = read_table(path, ["text"], dtype=str, keep_default_na=False)["text"].tolist()
+            break
+    else:
+        texts = [path.read_text("utf-8") for path in sorted(folder.glob("**/unsup/*.txt"))]
+    return [cleaned(text) for text in dict.fromkeys(texts) if text.strip()]
 
 
 def read_texts(path: Path) -> pd.DataFrame:
@@ -228,7 +243,7 @@ def own_texts(table: pd.DataFrame, name: str, options: argparse.Namespace) -> Ta
         raise DataError(f"{name} has {counts.min()} different texts labelled {few!r}; at least {FEWEST} are needed.")
     rest, test = divide(everything, TEST, options.seed)
     train, valid = divide(rest, max(VALID, 20 / len(rest)), options.seed)
-    return Task(labels, train, valid, test, (name, "held-out fifth"), own_about(labels, name), OWN_NOTICE)
+    return Task(labels, train, valid, test, [], (name, "held-out fifth"), own_about(labels, name), OWN_NOTICE)
 
 
 def own_about(labels: Sequence[str], name: str) -> About:
@@ -298,73 +313,6 @@ def encoder_files(options: argparse.Namespace, train: Texts) -> tuple[Tokenizer,
         except (OSError, ValueError) as error:
             raise DataError(f"{options.init} has no tokenizer ({error}); name another model with --init.") from error
         return load_tokenizer(Path(folder) / TOKENIZER), network
-
-
-def prune(tokenizer: Tokenizer, counts: NDArray[np.int64], most: int) -> tuple[Tokenizer, NDArray[np.int64]]:
-    """Keep the special tokens, single letters and digits, and the tokens that are most frequent.
-
-    A word that is left out is still read, as the pieces of it that are kept.
-
-    Args:
-        tokenizer: a WordPiece tokenizer.
-        counts: how often each of its tokens occurs.
-        most: tokens to keep.
-
-    Returns:
-        The smaller tokenizer, and for each of its tokens the index in the larger one.
-    """
-    described = json.loads(tokenizer.to_str())
-    vocabulary = {index: token for token, index in described["model"]["vocab"].items()}
-    special = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if token in vocabulary.values()]
-    letters = [token for token in vocabulary.values() if len(token.removeprefix("##")) == 1 and token.isascii()]
-    needed = {*special, *letters}
-    frequent = [vocabulary[index] for index in np.argsort(-counts, kind="stable").tolist() if counts[index]]
-    kept = [*special, *letters, *(token for token in frequent if token not in needed)][:most]
-    codes = {token: index for index, token in enumerate(kept)}
-    before = described["model"]["vocab"]
-    described["model"]["vocab"] = codes
-    for token in described["added_tokens"]:
-        token["id"] = codes[token["content"]]
-    processor = described["post_processor"] or {}
-    for name, token in processor.get("special_tokens", {}).items():  # TemplateProcessing
-        token["ids"] = [codes[name]]
-    for end in ("cls", "sep"):  # BertProcessing
-        if end in processor:
-            processor[end] = [processor[end][0], codes[processor[end][0]]]
-    described["truncation"] = described["padding"] = None
-    return Tokenizer.from_str(json.dumps(described)), np.array([before[token] for token in kept])
-
-
-class TokenLoader(RowLoader):
-    """Batches of texts of like length, padded to the longest: token indices (n, length), and labels (n,)."""
-
-    def __init__(self, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64], bs: int, **kwargs: Any) -> None:
-        self.ids, self.lengths = ids, np.array([len(row) for row in ids])
-        super().__init__(torch.from_numpy(y), bs=bs, device=default_device(), **kwargs)
-
-    def get_idxs(self) -> list[int]:
-        """Sorted by length; in training within pools of fifty batches, the batches in random order."""
-        if not self.shuffle:
-            return np.argsort(-self.lengths, kind="stable").tolist()
-        rng = np.random.default_rng(self.rng.randrange(2**32))
-        order = rng.permutation(len(self.ids))
-        pools = [order[start : start + 50 * self.bs] for start in range(0, len(order), 50 * self.bs)]
-        order = np.concatenate([pool[np.argsort(-self.lengths[pool], kind="stable")] for pool in pools])
-        whole = len(order) // self.bs * self.bs
-        batched = order[:whole].reshape(-1, self.bs)
-        return [*batched[rng.permutation(len(batched))].flatten().tolist(), *order[whole:].tolist()]
-
-    def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
-        """The texts with these indices."""
-        return (padded([self.ids[index] for index in indices]), *super().create_batch(indices))
-
-
-def padded(rows: Sequence[NDArray[np.int64]]) -> torch.Tensor:
-    """Token indices, (n, longest), 0 behind the shorter rows."""
-    result = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
-    for place, row in enumerate(rows):
-        result[place, : len(row)] = torch.from_numpy(row)
-    return result
 
 
 # --- the network ---
@@ -454,7 +402,7 @@ def three_groups(net: ReviewNet) -> list[list[nn.Parameter]]:
 
 
 def gallery_recipe(options: argparse.Namespace) -> None:
-    """A small encoder with the tokens that reviews need, fine-tuned as a whole."""
+    """A small encoder with the tokens that reviews need, first made familiar with their language, then fine-tuned."""
     started = time.monotonic()
     export.check_out(options.out)
     task = load(options)
@@ -468,7 +416,12 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     tokenizer, kept = prune(tokenizer, counts, VOCABULARY)
     classifier = with_tokens(network, kept, task.labels)
     train, valid = (marked(tokenizer, part.texts, most, head) for part in (task.train, task.valid))
-    net = train_net(options, classifier, (train, task.train.y), (valid, task.valid.y), state)
+    mask = tokenizer.token_to_id("[MASK]")
+    if mask is not None and not options.quick:
+        texts = [*train, *marked(tokenizer, task.unlabelled, most, head)]
+        print(f"Learning the language of {len(texts):,} texts, labels aside.")
+        pretrain(classifier.bert, texts, mask, SPECIAL, state / "masked", options.seed, options.resume)
+    net = train_net(options, classifier, (train, task.train.y), (valid, task.valid.y), state / "labelled")
     temperature = calibrate(net, valid, task.valid.y)
     write(options, task, net.classifier, tokenizer, train, temperature, started)
     shutil.rmtree(state, ignore_errors=True)
@@ -503,12 +456,6 @@ def with_tokens(
     return result
 
 
-def marked(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: int) -> list[NDArray[np.int64]]:
-    """Token indices of some texts as the network takes them: what is read, between [CLS] and [SEP]."""
-    first, last = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-    return [np.r_[first, tokens.ids, last] for tokens in read_tokens(tokenizer, texts, most - 2, head)]
-
-
 Labelled = tuple[list[NDArray[np.int64]], NDArray[np.int64]]
 
 
@@ -521,6 +468,7 @@ def train_net(
 ) -> ReviewNet:
     """Train, and leave the network on the CPU in evaluation mode."""
     set_seed(options.seed)
+    classifier.set_attn_implementation(fastest_attention())
     net = ReviewNet(classifier).to(default_device())
 
     def run(batch: int, accumulate: list[Callback]) -> None:
@@ -536,19 +484,8 @@ def train_net(
         fit(learn, schedule, state, options.seed, resume)
 
     with_smaller_batches(run, min(BATCH, len(train[0]) // 2))
+    classifier.set_attn_implementation("sdpa")
     return net.cpu().eval()
-
-
-def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Indices in batches of like length, of at most `most` tokens each when padded, or of one text."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[index] * (len(batch) + 1) > most:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
 
 
 def accuracy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,14 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from transformers import BertConfig, BertModel
+
 from shared import Sentiment
 from tests.conftest import DATA, ROOT
 from training import sentiment as script
+from training import tokens
 from training.learner import main
+from training.masked_language import NOT_HIDDEN, PIECE, MaskedLoader, pretrain
 
 pytestmark = pytest.mark.training
 
@@ -27,6 +31,43 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("sentiment") / "model"
     assert train("--smoke", "--out", out) == 0
     return out
+
+
+def test_masked_batches_hide_some_tokens_and_say_which():
+    rows = [np.r_[1, np.arange(10, 10 + n), 2] for n in (5, 40, 600)]
+    loader = MaskedLoader(rows, mask=4, special=5, bs=3)
+    loader.rng.seed(0)
+    ids, hidden = loader.create_batch([0, 1, 2])
+    assert ids.shape == hidden.shape == (3, PIECE)
+    assert ((ids == 4) == (hidden != NOT_HIDDEN)).all()
+    whole = torch.where(ids == 4, hidden, ids)
+    for row, original in zip(whole, rows, strict=True):
+        found = row[row > 0].numpy()
+        start = int(np.flatnonzero(original == found[1])[0])
+        assert found[0] == 1
+        np.testing.assert_array_equal(found[1:], original[start : start + len(found) - 1])
+    assert 0.1 < (hidden != NOT_HIDDEN).sum() / (whole >= 5).sum() < 0.3
+    assert not set(hidden.flatten().tolist()) & {0, 1, 2, 3, 4}
+
+
+def test_masked_language_is_learned(tmp_path):
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=15, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    bert = BertModel(config)
+    before = {name: value.clone() for name, value in bert.state_dict().items()}
+    rows = [np.r_[1, np.tile([10 + n % 5, 11 + n % 4], 6)] for n in range(300)]
+    net = pretrain(bert, rows, 4, 5, tmp_path, seed=0, epochs=40, rates=5e-3)
+    ids = torch.from_numpy(np.stack(rows[:20]))
+    truth = ids[:, 3].clone()
+    ids[:, 3] = 4
+    assert (net(ids).argmax(1) == truth).float().mean() > 0.9
+    after = bert.state_dict()
+    assert set(after) == set(before)
+    assert not torch.equal(before["embeddings.word_embeddings.weight"], after["embeddings.word_embeddings.weight"])
+    assert torch.equal(before["pooler.dense.weight"], after["pooler.dense.weight"])
 
 
 def small_tokenizer():
@@ -141,7 +182,7 @@ def test_two_labels_called_neg_and_pos_are_not_yet_imdb(tmp_path):
 
 def test_a_peer_that_finds_no_words_is_left_out():
     texts = script.Texts(["字", "詞"], np.array([0, 1]))
-    task = script.Task(("a", "b"), texts, texts, texts, ("x", "test"), script.own_about(("a", "b"), "x"), "")
+    task = script.Task(("a", "b"), texts, texts, texts, [], ("x", "test"), script.own_about(("a", "b"), "x"), "")
     assert script.peers(task, np.array([True, True])) == []
 
 
@@ -172,13 +213,13 @@ def test_a_pruned_tokenizer_reads_what_it_keeps_as_before():
     tokenizer = small_tokenizer()
     counts = np.zeros(tokenizer.get_vocab_size(), int)
     counts[[5, 7, 8]] = 3, 9, 5  # good, film, ##s
-    pruned, kept = script.prune(tokenizer, counts, 100)
+    pruned, kept = tokens.prune(tokenizer, counts, 100)
     assert pruned.encode("good films").tokens == ["good", "film", "##s"]
     assert pruned.encode("zebra").tokens == ["[UNK]"]
     assert pruned.token_to_id("[PAD]") == 0
     for name, index in pruned.get_vocab().items():
         assert tokenizer.id_to_token(int(kept[index])) == name
-    assert script.prune(tokenizer, counts, 9)[0].get_vocab_size() == 9
+    assert tokens.prune(tokenizer, counts, 9)[0].get_vocab_size() == 9
 
 
 @pytest.mark.parametrize(
@@ -194,14 +235,14 @@ def test_the_marks_of_a_pruned_tokenizer_have_their_new_numbers(processor):
     tokenizer.pre_tokenizer, tokenizer.post_processor = pre_tokenizers.BertPreTokenizer(), processor
     tokenizer.add_special_tokens([name for name in names if name.startswith("[")])
     counts = np.array([0, 0, 0, 0, 5, 5, 5, 0, 0, 0, 0])
-    pruned, _ = script.prune(tokenizer, counts, 100)
+    pruned, _ = tokens.prune(tokenizer, counts, 100)
     assert pruned.encode("good film").ids == [pruned.token_to_id(name) for name in ("[CLS]", "good", "film", "[SEP]")]
 
 
 def test_batches_have_texts_of_like_length_and_every_text_once():
     rng = np.random.default_rng(0)
     ids = [np.ones(rng.integers(3, 200), np.int64) for _ in range(1000)]
-    loader = script.TokenLoader(ids, np.arange(1000), bs=8, shuffle=True)
+    loader = tokens.TokenLoader(ids, np.arange(1000), bs=8, shuffle=True)
     x, y = zip(*loader, strict=True)
     assert sorted(torch.cat(y).tolist()) == list(range(1000))
     padding = 1 - sum(len(row) for row in ids) / sum(batch.numel() for batch in x)
