@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-all check fix train bench clean
+.PHONY: help demo test test-all check fix train bench hub clean
 
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860"
@@ -13,6 +13,7 @@ help:
 	@echo "make fix       repair what lint and formatting can repair"
 	@echo "make train     train every model on the real data and embed the result in spaces/"
 	@echo "make bench     the benchmarks"
+	@echo "make hub       a Hub on this machine, to rehearse publishing and deploying without an account"
 
 demo: .venv/.light
 	$(BIN)/python spaces/gallery/app.py
@@ -38,6 +39,9 @@ train: .venv/.all
 
 bench: .venv/.all
 	$(BIN)/python -m benchmarks.serving
+
+hub: .venv/.light
+	$(BIN)/python -m tests.hub
 
 fix: .venv/.check
 	$(BIN)/ruff check --fix .

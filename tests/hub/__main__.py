@@ -1,0 +1,34 @@
+"""A Hub to rehearse with, until Ctrl-C: `python -m tests.hub`, or `make hub`."""
+
+import argparse
+import signal
+import tempfile
+from pathlib import Path
+
+from tests.hub.hub import Hub
+
+TEXT = """A Hub in memory at {hub.endpoint}, until Ctrl-C. In another terminal:
+
+{exports}
+
+Your name there is {hub.user!r}. A Space's app starts by itself; its page is {hub.endpoint}/spaces/{hub.user}/NAME."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.hub", description=__doc__)
+    parser.add_argument("--port", type=int, default=7900, help="default: 7900; 0 is any free one")
+    parser.add_argument("--free", action="store_true", help="with a free account, which may not run every Space")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="hub-home-") as home, Hub(options.port, run_spaces=True) as hub:
+            hub.set_paid(hub.user, not options.free)
+            exports = "\n".join(f"export {key}={value}" for key, value in hub.environment(Path(home)).items())
+            print(TEXT.format(hub=hub, exports=exports), flush=True)
+            signal.pause()
+    except KeyboardInterrupt:
+        print("\nStopped; nothing of it is kept.")
+
+
+if __name__ == "__main__":
+    main()

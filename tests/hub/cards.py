@@ -1,0 +1,83 @@
+"""What the Hub checks in the YAML at the head of a README.md."""
+
+import re
+from typing import Any
+
+import yaml
+
+FRONT_MATTER = re.compile(r"^\s*---[\r\n]+(.*?)[\r\n]+---(?:[\r\n]|$)", re.DOTALL)
+COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
+LICENCES = """
+    agpl-3.0 apache-2.0 bsd bsd-2-clause bsd-3-clause cc cc-by-2.0 cc-by-3.0 cc-by-4.0 cc-by-nc-3.0 cc-by-nc-4.0
+    cc-by-nc-nd-4.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0
+    cdla-permissive-2.0 cdla-sharing-1.0 gemma gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 mit mpl-2.0 odc-by odbl
+    ofl-1.1 openrail other pddl unknown unlicense wtfpl zlib
+"""
+
+
+def front_matter(content: str) -> Any:
+    """The YAML at the head of a card: a dict if all is well; None where there is none.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    found = FRONT_MATTER.match(content)
+    return yaml.safe_load(found[1]) if found else None
+
+
+def card_data(content: bytes) -> dict[str, Any]:
+    """The YAML at the head of a card, {} where there is none or it is broken."""
+    try:
+        data = front_matter(content.decode())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def problems(content: str, kind: str) -> tuple[list[str], list[str]]:
+    """(errors, warnings) of a card; with errors the Hub refuses it.
+
+    Args:
+        content: the whole README.md.
+        kind: "model", "dataset" or "space".
+    """
+    try:
+        data = front_matter(content)
+    except yaml.YAMLError as error:
+        return [f"Invalid YAML: {error}"], []
+    if data is None:
+        return (['"sdk" is required'] if kind == "space" else []), ["empty or missing yaml metadata in repo card"]
+    if not isinstance(data, dict):
+        return ["The metadata must be a mapping"], []
+    errors = _space(data) if kind == "space" else []
+    licences = data.get("license", [])
+    if not {str(licence) for licence in (licences if isinstance(licences, list) else [licences])} <= set(
+        LICENCES.split()
+    ):
+        errors.append(f'"license" must be one of [{", ".join(LICENCES.split())}]')
+    return errors, []
+
+
+def _space(data: dict[str, Any]) -> list[str]:
+    def text(key: str) -> str:
+        return str(data.get(key, ""))
+
+    errors = []
+    if text("sdk") not in ("gradio", "docker", "static"):
+        errors.append('"sdk" must be one of [gradio, docker, static]')
+    for key, pattern in (
+        ("sdk_version", r"\d+\.\d+(\.\d+)?([.-]?[a-z]+\.?\d*)?"),
+        ("python_version", r"3\.\d+(\.\d+)?"),
+    ):
+        if key in data and not re.fullmatch(pattern, text(key)):
+            errors.append(f'"{key}" must be a version')
+    errors += [
+        f'"{key}" must be one of [{", ".join(COLOURS)}]'
+        for key in ("colorFrom", "colorTo")
+        if key in data and data[key] not in COLOURS
+    ]
+    if "emoji" in data and (not text("emoji") or len(text("emoji")) > 8 or any(map(str.isalnum, text("emoji")))):
+        errors.append('"emoji" must be an emoji')
+    if len(text("short_description")) > 60:
+        errors.append('"short_description" length must be less than or equal to 60 characters long')
+    return errors

@@ -1,0 +1,164 @@
+"""The door of both servers: every request is noted, and fails if it was told to."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+@dataclass
+class Fault:
+    """Something that goes wrong.
+
+    Args:
+        kind: "delay": the answer comes after `seconds`. "hang": none comes. "status": `status` and `headers` instead.
+            "truncate": the body ends after `after` bytes and the connection with it. "corrupt": one byte of the body
+            is another. "drop": the connection ends once `after` bytes of the request's body, or all, have been read.
+        match: a regular expression, searched in "METHOD /path".
+        server: "hub" or "cdn"; None is both.
+        times: how often it happens; None is always.
+    """
+
+    kind: str
+    match: str = ""
+    server: str | None = None
+    times: int | None = None
+    status: int = 503
+    headers: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 30.0
+    after: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("delay", "hang", "status", "truncate", "corrupt", "drop"):
+            raise ValueError(f"There is no fault {self.kind!r}")
+
+
+@dataclass
+class Request:
+    """A request that came in.
+
+    Attributes:
+        path: as it was sent, without the query.
+        headers: by their names in small letters.
+        status: None until, or unless, it is answered.
+    """
+
+    server: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    status: int | None = None
+
+
+class Door:
+    """What stands before a server's app. Routes are matched against the path as it was sent, %2F and all.
+
+    Args:
+        app: the server's app.
+        server: "hub" or "cdn".
+        faults, log: the Hub's.
+    """
+
+    def __init__(self, app: ASGIApp, server: str, faults: list[Fault], log: list[Request]) -> None:
+        self.app, self.server, self.faults, self.log = app, server, faults, log
+        self.listener = uvicorn.Server(
+            uvicorn.Config(
+                self,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                proxy_headers=False,
+                log_config=None,
+                log_level=100,
+                timeout_graceful_shutdown=1,
+            )
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request = Request(self.server, scope["method"], scope["raw_path"].decode("latin-1"), headers)
+        self.log.append(request)
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                request.status = message["status"]
+            await send(message)
+
+        answer: Send = noted
+        for fault in self._matching(request):
+            match fault.kind:
+                case "delay":
+                    await asyncio.sleep(fault.seconds)
+                case "truncate" | "corrupt" if request.method != "HEAD":
+                    answer = _damaged(fault, answer)
+                case "status":
+                    await _read(receive)
+                    body = {"error": f"Told to answer {fault.status}"}
+                    await JSONResponse(body, fault.status, dict(fault.headers))(scope, receive, noted)
+                    return
+                case "hang" | "drop":
+                    if fault.kind == "drop":
+                        await _read(receive, fault.after)
+                        self.cut(scope["client"])
+                    while (await receive())["type"] != "http.disconnect":
+                        pass
+                    return
+        await self.app({**scope, "path": request.path}, receive, answer)
+
+    def cut(self, client: Any = None) -> None:
+        """End the connection with a client, or all of them, without a word; in the server's own thread."""
+        for connection in list(self.listener.server_state.connections):
+            if client in (None, getattr(connection, "client", None)):
+                connection.transport.abort()
+
+    def _matching(self, request: Request) -> list[Fault]:
+        found = [
+            fault
+            for fault in self.faults
+            if fault.server in (None, self.server)
+            and fault.times != 0
+            and re.search(fault.match, f"{request.method} {request.path}")
+        ]
+        for fault in found:
+            if fault.times is not None:
+                fault.times -= 1
+        return found
+
+
+async def _read(receive: Receive, limit: float = float("inf")) -> None:
+    """Read a request's body, or at least `limit` bytes of it."""
+    count = 0
+    while count < limit:
+        message = await receive()
+        count += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
+
+
+def _damaged(fault: Fault, send: Send) -> Send:
+    """Pass an answer on, cut or with one byte changed. uvicorn ends the connection of an answer that is not whole."""
+    left = fault.after
+    is_whole = True
+
+    async def passed_on(message: Message) -> None:
+        nonlocal left, is_whole
+        body = message.get("body", b"")
+        if fault.kind == "corrupt" and body and is_whole:
+            is_whole = False
+            middle = len(body) // 2
+            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+            message = {**message, "body": body}
+        elif fault.kind == "truncate" and message["type"] == "http.response.body":
+            if not is_whole:
+                return
+            is_whole = len(body) <= left
+            message = message if is_whole else {**message, "body": body[:left], "more_body": True}
+            left -= len(body)
+        await send(message)
+
+    return passed_on

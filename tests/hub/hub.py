@@ -1,0 +1,144 @@
+"""The Hub: both servers, and what a test says to them."""
+
+import asyncio
+import socket
+import threading
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request as Asked
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tests.hub.faults import Door, Fault, Request
+from tests.hub.files import Files
+from tests.hub.repos import Repositories
+from tests.hub.runner import Builder, Runner
+from tests.hub.spaces import Spaces
+from tests.hub.store import HubError, Repository, Store, User
+
+OWN = "the Hub's own token"
+
+
+class Hub:
+    """A Hub on two free ports of this machine, for as long as the `with` lasts.
+
+    Args:
+        port: of the Hub; 0 is any free one.
+        run_spaces: run the apps of Spaces. Otherwise they stay "BUILDING" until the test sets `stage` and `host`.
+        multipart_from: bytes; a larger LFS file is uploaded in parts.
+        page_size: entries in a page of a listing.
+
+    Attributes:
+        endpoint: the Hub's address.
+        user: the name of the first user, "me", who has a free account.
+        token, read_token: that user's.
+        faults: what goes wrong, a list of `Fault`; in order, each request meets all that match it.
+        log: every `Request` so far.
+    """
+
+    user = "me"
+
+    def __init__(
+        self, port: int = 0, run_spaces: bool = False, multipart_from: int = 50_000_000, page_size: int = 1000
+    ) -> None:
+        self.faults: list[Fault] = []
+        self.log: list[Request] = []
+        self.store = Store()
+        self.token = self.add_user(self.user)
+        self.read_token = self.add_token(self.user, role="read")
+        self._sockets = [_listening(port), _listening(0)]
+        self.endpoint, cdn = (f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self._sockets)
+        self.builder = Runner(lambda home: self.environment(home, token=None)) if run_spaces else Builder()
+        files = Files(self.store, self.endpoint, cdn, multipart_from)
+        repositories = Repositories(self.store, self.endpoint, page_size, self.builder)
+        spaces = Spaces(self.store, self.builder)
+        self._doors = [
+            Door(_app([*repositories.routes(), *spaces.routes(), *files.routes()]), "hub", self.faults, self.log),
+            Door(_app(files.cdn_routes()), "cdn", self.faults, self.log),
+        ]
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    def __enter__(self) -> "Hub":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End both servers and all Spaces, whoever still waits for an answer."""
+        for door in self._doors:
+            door.listener.should_exit = door.listener.force_exit = True
+        self._thread.join(5)
+        self.builder.close()
+
+    def add_user(self, name: str, paid: bool = False) -> str:
+        """A further user; returns a token that may write."""
+        self.store.users[name] = User(name, paid)
+        return self.add_token(name, role="write")
+
+    def add_token(self, user: str, role: str = "write") -> str:
+        """A further token of a user; `role` is "read" or "write"."""
+        return self.store.add_token(user, role)
+
+    def set_paid(self, user: str, paid: bool) -> None:
+        """Whether this user's account is a paid one."""
+        self.store.users[user].paid = paid
+
+    def environment(self, home: Path, token: str | None = OWN) -> dict[str, str]:
+        """The variables that turn a process to this Hub, to be added to those it has.
+
+        Args:
+            home: the folder for its cache and settings, its HF_HOME.
+            token: the first user's own one unless another, or None, is given.
+        """
+        return {
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": str(home),
+            "HF_TOKEN": self.token if token is OWN else token or "",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        }
+
+    def repo(self, name: str, kind: str = "model") -> Repository:
+        """A repository as the Hub holds it, to look at or to change; KeyError if there is none."""
+        return self.store.repos[kind, name]
+
+    def files(self, name: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
+        """The files of a revision, by path."""
+        return {path: blob.data for path, blob in self.repo(name, kind).at(revision).files.items()}
+
+    def commits(self, name: str, kind: str = "model") -> list[str]:
+        """The commits of the main branch, newest first."""
+        return [commit.sha for commit in self.repo(name, kind).history("main")]
+
+    async def _serve(self) -> None:
+        async def serve(door: Door, listener: socket.socket) -> None:
+            serving = asyncio.ensure_future(door.listener.serve(sockets=[listener]))
+            while not door.listener.should_exit:
+                await asyncio.sleep(0.05)
+            door.cut()
+            await serving
+
+        await asyncio.gather(*map(serve, self._doors, self._sockets))
+
+
+def _listening(port: int) -> socket.socket:
+    """Connections wait from now on: nobody need ask whether the server is up."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(128)
+    return listener
+
+
+def _app(routes: list[Route]) -> Starlette:
+    async def refuse(request: Asked, error: Exception) -> Response:
+        assert isinstance(error, HubError)
+        return JSONResponse(error.body, error.status, error.headers)
+
+    app = Starlette(routes=routes, exception_handlers={HubError: refuse})
+    app.router.redirect_slashes = False
+    return app

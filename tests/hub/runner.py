@@ -1,0 +1,159 @@
+"""Running Spaces: each is a process of its own, in a folder that holds its files and nothing else."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.hub import cards
+from tests.hub.store import Space
+
+SETTLE = 0.2  # seconds; a change within them replaces the build before it
+TAIL = 2_000  # characters of a log that tell why an app ended
+
+
+class Builder:
+    """Notes what must be built, and builds nothing: a test sets the stage itself."""
+
+    def start(self, space: Space) -> None:
+        """Build and start anew, as after a commit; a paused Space stays as it is."""
+        if space.stage != "PAUSED" and len(space.commits) > 1:
+            space.stage, space.error = "BUILDING", None
+
+    def stop(self, space: Space) -> None:
+        """End the app, if it runs."""
+
+    def close(self) -> None:
+        """End all apps."""
+
+
+class Runner(Builder):
+    """Runs the apps.
+
+    Args:
+        environment: the variables for an app, given a HF_HOME of its own.
+    """
+
+    def __init__(self, environment: Callable[[Path], dict[str, str]]) -> None:
+        self.environment = environment
+        self.folder = Path(tempfile.mkdtemp(prefix="hub-spaces-"))
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.builds: dict[str, int] = {}  # how many there were: a thread whose build is not the last one gives up
+        self.lock = threading.Lock()
+        self.is_closed = False
+
+    def start(self, space: Space) -> None:
+        self.stop(space)
+        super().start(space)
+        if space.stage == "BUILDING":
+            threading.Thread(target=self._run, args=(space, self.builds[space.id]), daemon=True).start()
+
+    def stop(self, space: Space) -> None:
+        with self.lock:
+            self.builds[space.id] = self.builds.get(space.id, 0) + 1
+            process = self.processes.pop(space.id, None)
+            space.host = None
+        if process:
+            _end(process)
+
+    def close(self) -> None:
+        with self.lock:
+            self.is_closed = True
+            processes = list(self.processes.values())
+        for process in processes:
+            _end(process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self, space: Space, build: int) -> None:
+        """One build, from its files to its end; in a thread of its own."""
+        time.sleep(SETTLE)
+        stage = self.folder / f"{space.id.replace('/', '-')}-{build}"
+        port = _free_port()
+        with self.lock:
+            if not self._is_current(space, build):
+                return
+            app = self._write(space, stage / "app")
+            if not app.is_file():
+                space.stage = "NO_APP_FILE"
+                return
+            space.log = stage / "log"
+            with space.log.open("wb") as log:
+                process = self.processes[space.id] = subprocess.Popen(
+                    [sys.executable, app.name],
+                    cwd=app.parent,
+                    env=self._variables(space, stage / "home", port),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        while process.poll() is None and not _answers(port):
+            time.sleep(0.1)
+        self._note(space, build, "RUNNING", f"http://127.0.0.1:{port}")
+        process.wait()
+        self._note(space, build, "RUNTIME_ERROR")
+
+    def _is_current(self, space: Space, build: int) -> bool:
+        return not self.is_closed and self.builds[space.id] == build
+
+    def _note(self, space: Space, build: int, stage: str, host: str | None = None) -> None:
+        with self.lock:
+            if self._is_current(space, build):
+                space.host, space.stage = host, stage
+                if stage == "RUNTIME_ERROR" and space.log:
+                    space.error = space.log.read_text(errors="replace")[-TAIL:]
+
+    def _write(self, space: Space, folder: Path) -> Path:
+        """Write the Space's files; returns the app's path."""
+        files = space.at("main").files
+        for path, blob in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(blob.data)
+        card = cards.card_data(files["README.md"].data) if "README.md" in files else {}
+        return folder / str(card.get("app_file", "app.py"))
+
+    def _variables(self, space: Space, home: Path, port: int) -> dict[str, str]:
+        """Nothing of this process's own settings of Python, Gradio or the Hub reaches the app."""
+        own = ("PYTHON", "GRADIO_", "HF_")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(own)}
+        given = {
+            **self.environment(home),
+            "GRADIO_SERVER_PORT": str(port),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "PYTHONUNBUFFERED": "1",
+            "SPACE_ID": space.id,
+        }
+        return {**inherited, **given, **space.variables, **space.secrets}
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,92 @@
+"""The routes that Spaces alone have."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from tests.hub.access import Handlers
+from tests.hub.repos import check_payment, runtime
+from tests.hub.runner import Builder
+from tests.hub.store import Space, Store, now
+
+
+class Spaces(Handlers):
+    """Variables, secrets, hardware, and starting and stopping.
+
+    Args:
+        store: what there is.
+        builder: what starts and stops the apps.
+    """
+
+    def __init__(self, store: Store, builder: Builder) -> None:
+        super().__init__(store)
+        self.builder = builder
+
+    def routes(self) -> list[Route]:
+        space = "/api/spaces/{owner}/{name}"
+        return [
+            Route("/spaces/{owner}/{name}", self.page),
+            Route(space + "/runtime", self.runtime),
+            Route(space + "/variables", self.variables, methods=["GET", "POST", "DELETE"]),
+            Route(space + "/secrets", self.secrets, methods=["GET", "POST", "DELETE"]),
+            Route(space + "/hardware", self.hardware, methods=["POST"]),
+            Route(space + "/sleeptime", self.sleep_time, methods=["POST"]),
+            Route(space + "/restart", self.restart, methods=["POST"]),
+            Route(space + "/pause", self.pause, methods=["POST"]),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        """For a person with a browser: the app, or why there is none."""
+        space = self.space(request, write=False)
+        if space.host:
+            return RedirectResponse(space.host)
+        return PlainTextResponse(f"{space.id} is {space.stage}.\n\n{space.error or ''}")
+
+    async def runtime(self, request: Request) -> Response:
+        return JSONResponse(runtime(self.space(request, write=False)))
+
+    async def variables(self, request: Request) -> Response:
+        space = self.space(request)
+        await self._change(request, space, space.variables)
+        listed = {key: {"key": key, "value": value, "updatedAt": now()} for key, value in space.variables.items()}
+        return JSONResponse(listed)
+
+    async def secrets(self, request: Request) -> Response:
+        space = self.space(request)
+        await self._change(request, space, space.secrets)
+        return JSONResponse({key: {"key": key, "updatedAt": now()} for key in space.secrets})
+
+    async def hardware(self, request: Request) -> Response:
+        space, asked = self.space(request), await request.json()
+        if asked["flavor"] != space.hardware:
+            check_payment(self.store, self.store.users[space.owner], asked["flavor"])
+        space.hardware = asked["flavor"]
+        space.sleep_time = asked.get("sleepTimeSeconds", space.sleep_time)
+        self.builder.start(space)
+        return JSONResponse(runtime(space))
+
+    async def sleep_time(self, request: Request) -> Response:
+        space = self.space(request)
+        space.sleep_time = (await request.json())["seconds"]
+        return JSONResponse(runtime(space))
+
+    async def restart(self, request: Request) -> Response:
+        space = self.space(request)
+        space.stage = "BUILDING"
+        self.builder.start(space)
+        return JSONResponse(runtime(space))
+
+    async def pause(self, request: Request) -> Response:
+        space = self.space(request)
+        self.builder.stop(space)
+        space.stage = "PAUSED"
+        return JSONResponse(runtime(space))
+
+    async def _change(self, request: Request, space: Space, values: dict[str, str]) -> None:
+        if request.method == "POST":
+            asked = await request.json()
+            values[asked["key"]] = asked["value"]
+        elif request.method == "DELETE":
+            values.pop((await request.json())["key"], None)
+        if request.method != "GET":
+            self.builder.start(space)

@@ -1,0 +1,222 @@
+"""What the Hub holds: users and their tokens, repositories, their commits, and the files in them."""
+
+import fnmatch
+import hashlib
+import re
+import secrets
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+KINDS = ("model", "dataset", "space")
+LFS_FROM = 10_000_000  # bytes; a larger file cannot be a regular one
+LFS_PATTERNS = "7z arrow bin ckpt gz h5 joblib model msgpack npy npz onnx parquet pb pickle pkl pt pth safetensors "
+LFS_PATTERNS += "tar tflite tgz wasm xz zip zst"
+ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in LFS_PATTERNS.split())
+SPACE_CARD = "---\ntitle: {name}\nemoji: 🚀\ncolorFrom: blue\ncolorTo: gray\nsdk: {sdk}\napp_file: app.py\n---\n"
+
+
+class HubError(Exception):
+    """An answer other than success.
+
+    Args:
+        status: of HTTP.
+        message: for a person; the client shows it.
+        code: what the client tells errors apart by, such as RepoNotFound; sent as X-Error-Code.
+        headers: further headers.
+        body: further keys of the JSON body.
+    """
+
+    def __init__(
+        self, status: int, message: str, code: str = "", headers: Mapping[str, str] | None = None, **body: Any
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        line = " ".join(message.split()).encode("ascii", "replace").decode()
+        self.headers = {"X-Error-Message": line, **({"X-Error-Code": code} if code else {}), **(headers or {})}
+        self.body = {"error": message, **body}
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file's content; of an LFS file git itself holds a pointer only."""
+
+    data: bytes
+    is_lfs: bool = False
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def pointer(self) -> bytes:
+        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.data)}\n"
+        return text.encode()
+
+    @cached_property
+    def oid(self) -> str:
+        """Git's name of it."""
+        stored = self.pointer if self.is_lfs else self.data
+        return hashlib.sha1(b"blob %d\0" % len(stored) + stored).hexdigest()
+
+
+@dataclass(frozen=True)
+class Commit:
+    sha: str
+    parent: "Commit | None"
+    title: str
+    message: str
+    author: str
+    date: str
+    files: Mapping[str, Blob]
+
+
+@dataclass
+class User:
+    name: str
+    paid: bool = False
+
+
+@dataclass
+class Repository:
+    """A repository with its commits.
+
+    Attributes:
+        kind: "model", "dataset" or "space".
+        id: "owner/name".
+        gated: False, "auto" or "manual".
+        lfs: contents of large files that have been uploaded, by sha256, committed or not.
+    """
+
+    kind: str
+    id: str
+    private: bool = False
+    gated: bool | str = False
+    commits: dict[str, Commit] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    lfs: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        return self.id.split("/")[0]
+
+    @property
+    def path(self) -> str:
+        """Where its pages and files are: models have no prefix."""
+        return self.id if self.kind == "model" else f"{self.kind}s/{self.id}"
+
+    def add(self, branch: str, files: Mapping[str, Blob], title: str, message: str, author: str) -> Commit:
+        """A new commit on a branch, which need not exist before."""
+        parent = self.commits.get(self.branches.get(branch, ""))
+        commit = Commit(secrets.token_hex(20), parent, title, message, author, now(), dict(files))
+        self.commits[commit.sha] = commit
+        self.branches[branch] = commit.sha
+        return commit
+
+    def at(self, revision: str) -> Commit:
+        """The commit that a branch, a tag or a hash (also a short one) names."""
+        named = self.branches.get(revision) or self.tags.get(revision)
+        if named is None and re.fullmatch("[0-9a-f]{7,40}", revision):
+            named = next((sha for sha in self.commits if sha.startswith(revision)), None)
+        if named is None:
+            raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        return self.commits[named]
+
+    def history(self, revision: str) -> list[Commit]:
+        """Newest first."""
+        commit: Commit | None = self.at(revision)
+        commits = []
+        while commit:
+            commits.append(commit)
+            commit = commit.parent
+        return commits
+
+    def is_large(self, path: str, size: int, revision: str) -> bool:
+        """Must this file be uploaded by LFS? Decided by its size, and by .gitattributes."""
+        attributes = self.at(revision).files.get(".gitattributes", Blob(b"")).data.decode()
+        patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
+        names = (path, PurePosixPath(path).name)
+        return size > LFS_FROM or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+    def changed(self, files: Mapping[str, Blob], operations: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Blob]:
+        """The files after a commit's operations: (key, value) as the client sends them, all of them or an error."""
+        result = dict(files)
+        for key, value in operations:
+            path = value["path"].rstrip("/")
+            if not path or path.startswith("/") or {"", ".", "..", ".git"} & set(path.split("/")):
+                raise HubError(400, f"Invalid path: {value['path']!r}")
+            match key:
+                case "file":
+                    result[path] = Blob(b64decode(value["content"]))
+                    if len(result[path].data) > LFS_FROM:
+                        raise HubError(400, f"{path} is larger than 10 MB: use LFS")
+                case "lfsFile":
+                    if value["oid"] not in self.lfs:
+                        raise HubError(400, f"LFS pointer of {path} points to a file that was not uploaded")
+                    result[path] = Blob(self.lfs[value["oid"]], is_lfs=True)
+                case "deletedFile" | "deletedFolder":
+                    gone = [path] if key == "deletedFile" else [name for name in result if name.startswith(path + "/")]
+                    if not set(gone) & set(result):
+                        raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
+                    for name in gone:
+                        del result[name]
+                case _:
+                    raise HubError(400, f"Unknown operation: {key}")
+        return result
+
+
+@dataclass
+class Space(Repository):
+    """A repository whose app runs, or would.
+
+    Attributes:
+        stage: "NO_APP_FILE", "BUILDING", "RUNNING", "PAUSED", "RUNTIME_ERROR", …
+        host: where the app answers, as a URL.
+        error: the end of the app's log, if it failed.
+        log: the file with all that the app has printed.
+    """
+
+    sdk: str = "gradio"
+    hardware: str = "cpu-basic"
+    sleep_time: int = 172_800
+    variables: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
+    stage: str = "NO_APP_FILE"
+    host: str | None = None
+    error: str | None = None
+    log: Path | None = None
+
+
+class Store:
+    """Everything there is, by name."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, User] = {}
+        self.tokens: dict[str, tuple[User, str]] = {}
+        self.repos: dict[tuple[str, str], Repository] = {}
+
+    def add_token(self, user: str, role: str) -> str:
+        token = f"hf_{secrets.token_hex(17)}"
+        self.tokens[token] = self.users[user], role
+        return token
+
+    def create(self, kind: str, name: str, private: bool, sdk: str, hardware: str) -> Repository:
+        """A repository with the Hub's first commit in it."""
+        files = {".gitattributes": Blob(ATTRIBUTES.encode())}
+        repo = Repository(kind, name, private)
+        if kind == "space":
+            repo = Space(kind, name, private, sdk=sdk, hardware=hardware)
+            files["README.md"] = Blob(SPACE_CARD.format(name=name.split("/")[1], sdk=sdk).encode())
+        repo.add("main", files, "initial commit", "", "system")
+        self.repos[kind, name] = repo
+        return repo
+
+
+def now() -> str:
+    """As the client reads times: UTC, with a Z."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
