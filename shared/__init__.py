@@ -5,10 +5,23 @@
 """
 
 from shared.cat_dog import CatDog
-from shared.errors import BadInput, CheckpointError
+from shared.errors import BadInput, CheckpointError, HubError
 from shared.rating import Rating, Visitor
 from shared.salary import Salary
 from shared.segmentation import Segmentation
 from shared.sentiment import Sentiment
 
-__all__ = ["BadInput", "CatDog", "CheckpointError", "Rating", "Salary", "Segmentation", "Sentiment", "Visitor"]
+__all__ = [
+    "PREDICTORS",
+    "BadInput",
+    "CatDog",
+    "CheckpointError",
+    "HubError",
+    "Rating",
+    "Salary",
+    "Segmentation",
+    "Sentiment",
+    "Visitor",
+]
+
+PREDICTORS = {kind.name: kind for kind in (CatDog, Segmentation, Sentiment, Salary, Rating)}

@@ -6,11 +6,12 @@ from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import Field, model_validator
 
 from shared.checkpoint import Checkpoint
 from shared.errors import BadInput
-from shared.images import Source, open_rgb, to_array
+from shared.images import Source, drawing, open_rgb, to_array
 from shared.predictor import Predictor
 from shared.runtime import softmax
 
@@ -77,7 +78,12 @@ class CatDogExplanation:
 class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
     """A picture classifier that knows what it doesn't know; a picture is a path, bytes or a PIL image."""
 
+    name = "cat_dog"
     spec = CatDogCheckpoint
+
+    def example(self) -> Image.Image:
+        """A drawn picture, of neither."""
+        return drawing()
 
     def predict(self, image: Source) -> CatDogPrediction:
         """Predict one picture.

@@ -5,9 +5,10 @@ serving must know about a model besides its weights, and the SHA-256 of every fi
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,20 +32,26 @@ class FileEntry(Contract):
     bytes: Annotated[int, Field(ge=0)]
     optional: bool = False  # weights for torch, say: may be left out where only ONNX is served
 
+    def matches(self, path: Path) -> bool:
+        """Whether there is such a file, and it is this one."""
+        return path.is_file() and path.stat().st_size == self.bytes and sha256(path) == self.sha256
+
 
 class Dataset(Contract):
-    """A data set the model was trained or measured on, with its terms in one sentence."""
+    """A data set the model was trained or measured on, with its terms in one sentence; `hub` is its name there."""
 
     name: str
     url: str
     licence: str
     citation: str
+    hub: str | None = None
 
 
 class About(Contract):
     """What a person should know of a model; shown by the Space and written into the model card.
 
-    `licence` is a Hub licence identifier ("cc-by-4.0", "other"), `licence_name` its name in words.
+    `licence` is a Hub licence identifier ("cc-by-4.0", "other"), `licence_name` its name in words; `base_model` is
+    the Hub's name of the network that the training began with.
     """
 
     title: str
@@ -54,6 +61,7 @@ class About(Contract):
     licence: str
     licence_name: str
     datasets: tuple[Dataset, ...]
+    base_model: str | None = None
 
 
 class Checkpoint(Contract):
@@ -85,38 +93,67 @@ class Checkpoint(Contract):
                 text), or a file is missing or differs from its SHA-256.
         """
         folder = Path(folder)
+        checkpoint = cls._validated(folder, read_json(folder))
+        for name in needed:
+            if name not in checkpoint.files or checkpoint.files[name].optional:
+                raise CheckpointError(f"{folder / CONTRACT}: field 'files': {name} is not listed; export it again.")
+        checkpoint._check_files(folder)
+        return checkpoint
+
+    @staticmethod
+    def read_common(folder: str | Path) -> "Checkpoint":
+        """What every model's gallery.json has, of a model of any kind; no file is looked at.
+
+        Raises:
+            CheckpointError: the folder or gallery.json is missing, or a field is wrong.
+        """
+        content = read_json(Path(folder))
+        common = {name: value for name, value in content.items() if name in Checkpoint.model_fields}
+        return Checkpoint._validated(Path(folder), common)
+
+    @classmethod
+    def _validated(cls, folder: Path, content: dict[str, Any]) -> Self:
         path = folder / CONTRACT
-        if not folder.is_dir():
-            raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}.")
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
-        try:
-            checkpoint = cls.model_validate_json(text)
+            checkpoint = cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise CheckpointError(f"{path}: field {field!r}: {first['msg']}; export the model again.") from error
-        checkpoint._check_files(folder, needed)
+        for name in checkpoint.files:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise CheckpointError(f"{path}: field 'files': {name!r} lies outside the folder.")
         return checkpoint
 
-    def _check_files(self, folder: Path, needed: Sequence[str]) -> None:
-        for name in needed:
-            if name not in self.files or self.files[name].optional:
-                raise CheckpointError(f"{folder / CONTRACT}: field 'files': {name} is not listed; export it again.")
+    def _check_files(self, folder: Path) -> None:
         for name, entry in self.files.items():
             path = folder / name
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise CheckpointError(f"{folder / CONTRACT}: field 'files': {name!r} lies outside the folder.")
             if not path.is_file():
                 if entry.optional:
                     continue
                 raise CheckpointError(f"{path} is missing; copy or download the model again.")
-            if path.stat().st_size != entry.bytes or sha256(path) != entry.sha256:
+            if not entry.matches(path):
                 raise CheckpointError(
                     f"{path} is damaged (its SHA-256 is not the one in {CONTRACT}); copy or download it again."
                 )
+
+
+def read_json(folder: Path) -> dict[str, Any]:
+    """The content of a folder's gallery.json.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no JSON object.
+    """
+    path = folder / CONTRACT
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is no JSON object; export the model again.")
+    return content
 
 
 def sha256(path: Path) -> str:

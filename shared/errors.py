@@ -1,4 +1,4 @@
-"""What can go wrong, as two exceptions whose text is made to be shown to a person."""
+"""What can go wrong, as exceptions whose text is made to be shown to a person."""
 
 
 class BadInput(ValueError):
@@ -17,3 +17,7 @@ def quoted(value: object) -> str:
 
 class CheckpointError(RuntimeError):
     """A checkpoint folder is missing, damaged or of an unknown format; the text names the file or field."""
+
+
+class HubError(CheckpointError):
+    """A model cannot be had from the Hub; one sentence says why, and what to do."""

@@ -421,3 +421,10 @@ def _eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
         scaled = np.nan_to_num((numbers.astype(np.float64) - low) * (255 / span))
         row[:] = np.clip(scaled + 0.5, 0, 255)
     return result
+
+
+def drawing(width: int = 320, height: int = 240) -> Image.Image:
+    """A picture that is the same on every machine: soft stripes in three colours."""
+    y, x = np.mgrid[:height, :width]
+    channels = [128 + 100 * np.sin(x / 17 + phase) * np.cos(y / 13 - phase) for phase in (0, 1, 2)]
+    return Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))

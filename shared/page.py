@@ -1,7 +1,9 @@
 """What every page of the gallery has in common: looks, limits, and errors a visitor can read."""
 
+import contextlib
 import functools
 import html
+import importlib
 import io
 import tempfile
 from abc import ABCMeta
@@ -72,6 +74,15 @@ CSS = """
 .cards .card h2 { margin: .75rem 0 .25rem; }
 .cards .card p { margin: .25rem 0; }
 """
+
+
+def never_called() -> None:
+    """ZeroGPU starts no app without a function for its GPU. These models need none, and no visitor's quota."""
+
+
+with contextlib.suppress(ImportError):
+    if gpu := getattr(importlib.import_module("spaces"), "GPU", None):  # off the Hub a folder may have that name
+        gpu(duration=1)(never_called)
 
 
 def friendly(function: Callable[P, R]) -> Callable[P, R]:
@@ -245,6 +256,8 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
         for item in metrics["figures"]
     ]
     data = [f"- [{d.name}]({d.url}): {d.licence} {d.citation}" for d in about.datasets]
+    if model.origin:
+        gr.Markdown(model.origin, elem_classes="origin")
     with gr.Accordion("About this model: figures, limits, licence", open=False):
         gr.Markdown(
             "\n".join(

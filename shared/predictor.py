@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint
-from shared.errors import BadInput
+from shared.errors import BadInput, CheckpointError
 from shared.runtime import Session
 
 Spec = TypeVar("Spec", bound=Checkpoint)
@@ -19,26 +19,53 @@ class Predictor(Generic[Spec, Item, Prediction]):
 
     `checkpoint` is the checked content of gallery.json, `session` the model in ONNX Runtime, `folder` where
     both came from, `metrics` what metrics.json says was measured. A predictor never changes after it is
-    loaded, so threads may share it.
+    loaded, so threads may share it. `origin` tells visitors of a Space where its model came from, if there is
+    anything to tell.
     """
 
+    name: ClassVar[str]  # of the Space
     spec: ClassVar[type[Checkpoint]]
+    origin: str = ""
     needed: ClassVar[tuple[str, ...]] = (MODEL, METRICS)
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        found = Checkpoint.read_common(self.folder).model
+        if found != self.name:
+            raise CheckpointError(f"{self.folder} has a model of the kind {found!r}, not {self.name!r}.")
         self.checkpoint: Spec = self.spec.read(self.folder, self.needed)  # type: ignore[assignment]
         self.metrics: dict[str, Any] = json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
         self.session = Session(self.folder / MODEL)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> Self:
-        """Load a checkpoint folder, such as "spaces/salary/model".
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        revision: str | None = None,
+        token: str | None = None,
+        deadline: float | None = None,
+    ) -> Self:
+        """Load a checkpoint folder, such as "spaces/salary/model", or a model on the Hub, such as "user/salary".
+
+        Args:
+            source: the folder, or the name on the Hub.
+            revision: commit, branch or tag on the Hub. A commit that has been loaded before needs no network.
+            token: for a private model; by default the one that this machine is logged in with.
+            deadline: seconds after which to stop waiting for the Hub; two minutes by default.
 
         Raises:
             CheckpointError: the folder is missing, damaged or of another format.
+            HubError (a CheckpointError): the Hub's model cannot be had; see shared.hub.download.
         """
-        return cls(source)
+        if isinstance(source, Path) or Path(source).is_dir() or source.count("/") != 1 or source.startswith((".", "/")):
+            return cls(source)
+        from shared import hub  # noqa: PLC0415 - 0.5 s that a folder need not pay
+
+        return cls(hub.download(source, revision, token, deadline=deadline or hub.DEADLINE))
+
+    def example(self) -> Item:
+        """An input to try the model with, always the same: what one machine answers another must answer, too."""
+        raise NotImplementedError
 
     def predict_each(self, items: Sequence[Item]) -> list[Prediction | BadInput]:
         """Answer every item; a bad one gets its BadInput as the answer and does not disturb the others."""

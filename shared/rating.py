@@ -84,6 +84,7 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
     `movies` maps a movie id to its Movie.
     """
 
+    name = "rating"
     spec = RatingCheckpoint
     needed = (MODEL, METRICS, "movies.csv", "ratings.csv")
 
@@ -117,6 +118,10 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
             self._actual = {
                 (int(row["user_id"]), int(row["movie_id"])): float(row["rating"]) for row in csv.DictReader(file)
             }
+
+    def example(self) -> tuple[int, int]:
+        """The first user and the first movie."""
+        return self.checkpoint.users[0], next(iter(self.movies))
 
     def predict(self, user_id: int | Visitor, movie_id: int) -> RatingPrediction:
         """Predicted stars of a user of the data set, or of a visitor, for a movie.

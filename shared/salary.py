@@ -94,6 +94,7 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
     numbers outside the range of the training data are BadInput.
     """
 
+    name = "salary"
     spec = SalaryCheckpoint
     needed = (MODEL, METRICS, "background.csv")
 
@@ -105,6 +106,10 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
         if errors:
             row, error = next(iter(errors.items()))
             raise CheckpointError(f"{self.folder / 'background.csv'}, line {table.lines[row]}: {error}")
+
+    def example(self) -> Row:
+        """The typical person."""
+        return dict(self.checkpoint.typical)
 
     def predict(self, row: Row) -> SalaryPrediction:
         """Predict one person, given as {column: value}.

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from shared.checkpoint import Checkpoint
 from shared.errors import BadInput
-from shared.images import Source, bounded, open_rgb, to_array
+from shared.images import Source, bounded, drawing, open_rgb, to_array
 from shared.predictor import Predictor
 
 Channels = tuple[float, float, float]
@@ -101,7 +101,12 @@ class SegmentationExplanation:
 class Segmentation(Predictor[SegmentationCheckpoint, Source, SegmentationPrediction]):
     """A model that names every pixel; a picture is a path, bytes or a PIL image."""
 
+    name = "segmentation"
     spec = SegmentationCheckpoint
+
+    def example(self) -> Image.Image:
+        """A drawn picture, of no street."""
+        return drawing()
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tensors here are too small for more
 os.environ["HF_TOKEN"] = ""  # no test may use somebody's real token
+os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # the Hub of the tests knows neither
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -29,6 +30,7 @@ SKIPPED = {
     "browser": None
     if BROWSER and importlib.util.find_spec("playwright")
     else "chromium or playwright is not installed: make test-all",
+    "install": None if importlib.util.find_spec("torch") else "it takes a minute: make test-all",
 }
 
 
@@ -58,14 +60,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(name: str, folder: Path) -> Iterator[str]:
-    """The address of a Space, served by a process of its own as `make demo` does; its log is in `folder`."""
+def served(
+    name: str | Path,
+    folder: Path,
+    variables: Mapping[str, str] = {},
+    python: str | Path = sys.executable,
+) -> Iterator[str]:
+    """The address of a Space, served by a process of its own as `make demo` does; its log is in `folder`.
+
+    `name` is that of a Space here, or the absolute path of a staged one.
+    """
     port = free_port()
     log = folder / "log"
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False", **variables}
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, ROOT / "spaces" / name / "app.py"], env=environment, stdout=output, stderr=output
+            [python, ROOT / "spaces" / name / "app.py"], env=environment, stdout=output, stderr=output
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -81,6 +91,15 @@ def served(name: str, folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def turn_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Let the Hub's client, which reads HF_ENDPOINT but once, ask this address."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 @pytest.fixture(scope="session")

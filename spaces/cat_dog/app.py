@@ -13,10 +13,11 @@ from gradio.media import get_image
 from PIL import Image
 
 from shared import CatDog
+from shared.hub import space_model
 from shared.page import about_model, answer_files, evidence_over, friendly, launch, photo_input, picked
 
 HERE = Path(__file__).parent
-model = CatDog.from_pretrained(HERE / "model")
+model = space_model(CatDog, HERE / "model")
 LABELS = model.checkpoint.labels
 EITHER = ", ".join(f"a {label}" for label in LABELS[:-1]) + f" or a {LABELS[-1]}"
 

@@ -15,10 +15,11 @@ import pandas as pd
 
 from shared import BadInput, Rating, Visitor
 from shared.errors import quoted
+from shared.hub import space_model
 from shared.page import about_model, answer_rows, friendly, launch, signed_bars
 from shared.tables import read_csv
 
-model = Rating.from_pretrained(Path(__file__).parent / "model")
+model = space_model(Rating, Path(__file__).parent / "model")
 contract = model.checkpoint
 TITLES = {movie.title: movie.movie_id for movie in model.movies.values()}
 KNOWN = sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:1500]  # what a drop-down offers

@@ -10,10 +10,11 @@ import gradio as gr
 import pandas as pd
 
 from shared import Salary
+from shared.hub import space_model
 from shared.page import about_model, answer_rows, friendly, launch, percent, points, signed_bars
 from shared.tables import read_csv
 
-model = Salary.from_pretrained(Path(__file__).parent / "model")
+model = space_model(Salary, Path(__file__).parent / "model")
 contract = model.checkpoint
 LOW, HIGH = contract.labels
 

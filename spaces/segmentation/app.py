@@ -17,6 +17,7 @@ from PIL import Image
 
 from shared import Segmentation
 from shared.archives import write_zip
+from shared.hub import space_model
 from shared.images import Source, open_rgb
 from shared.page import (
     Regions,
@@ -35,7 +36,7 @@ from shared.page import (
 from shared.segmentation import SegmentationPrediction
 
 HERE = Path(__file__).parent
-model = Segmentation.from_pretrained(HERE / "model")
+model = space_model(Segmentation, HERE / "model")
 COLOURS = dict(zip(model.classes, model.checkpoint.colours, strict=True))
 CODES = {label: "#{:02x}{:02x}{:02x}".format(*colour) for label, colour in COLOURS.items()}
 DRAWN = 1280  # pixels on the long side of what the page draws; each class costs a picture of that size

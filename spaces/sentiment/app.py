@@ -11,11 +11,12 @@ import gradio as gr
 import pandas as pd
 
 from shared import Sentiment
+from shared.hub import space_model
 from shared.page import about_model, answer_rows, friendly, launch, percent
 from shared.sentiment import SentimentExplanation, SentimentPrediction
 from shared.tables import read_csv, read_lines
 
-model = Sentiment.from_pretrained(Path(__file__).parent / "model")
+model = space_model(Sentiment, Path(__file__).parent / "model")
 SAYS = {"neg": "Against it", "pos": "For it"}  # other labels speak for themselves
 MOST = 5000  # texts at once: a few minutes
 

@@ -1,0 +1,240 @@
+"""Models from the Hugging Face Hub: the cache first, bounded in time, and every byte checked before it is used.
+
+The client of the Hub waits up to a minute and a half for a server that does not answer, and does not notice a
+damaged byte. So everything here runs in a thread that nobody has to wait for, and files are compared with the
+SHA-256 that gallery.json has of them, and gallery.json with the name that the Hub gave its content.
+"""
+
+import errno
+import functools
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from shared.checkpoint import CONTRACT, Checkpoint, sha256
+from shared.errors import CheckpointError, HubError
+from shared.predictor import Predictor
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound=Predictor[Any, Any, Any])
+
+DEADLINE = 120.0  # seconds for a whole model, unless one asks for less
+SPACE_DEADLINE = 4.0  # seconds: a visitor waits for the page
+PROBE = 2.0  # seconds until the Hub must have said anything
+SHA = re.compile("[0-9a-f]{40}")
+FAILURES = (OSError, httpx2.HTTPError)  # what the client raises; httpx2's own errors are no OSErrors
+
+
+def download(
+    repo: str,
+    revision: str | None = None,
+    token: str | None = None,
+    cache: str | Path | None = None,
+    deadline: float = DEADLINE,
+) -> Path:
+    """The folder of a published model, on this machine.
+
+    A revision that is a commit and lies in the cache whole and undamaged is used without asking the Hub. A branch
+    or tag is asked for; where the Hub cannot be reached, what the cache has of it must do.
+
+    Args:
+        repo: "user/name" on the Hub.
+        revision: commit (40 hexadecimal digits), branch or tag; by default the newest.
+        token: for a private model; by default the one that this machine is logged in with.
+        cache: folder of the cache, by default the client's own.
+        deadline: seconds after which to give up; what has arrived by then is kept, so that a second try is faster.
+
+    Raises:
+        HubError: there is no such model, it may not be seen, or it does not arrive whole in time.
+    """
+    try:
+        if revision and SHA.fullmatch(revision) and (folder := cached(repo, revision, cache)):
+            return folder
+        return in_background(lambda: fetch(repo, revision, token, cache)).result(deadline)
+    except Late:
+        raise HubError(
+            f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, what has arrived is kept."
+        ) from None
+    except HFValidationError:
+        raise HubError(f"{repo!r} is neither a folder nor the name of a model on the Hub, as in 'user/name'.") from None
+    except HubError:
+        raise
+    except FAILURES as error:
+        raise HubError(explained(error, repo, revision)) from error
+
+
+def cached(repo: str, revision: str, cache: str | Path | None = None) -> Path | None:
+    """The folder of a revision in the cache, if all that serving needs is there and undamaged."""
+    found = try_to_load_from_cache(repo, CONTRACT, cache, revision)
+    if not isinstance(found, str) or not same_content(Path(found)):
+        return None
+    folder = Path(found).parent
+    try:
+        files = Checkpoint.read_common(folder).files
+    except CheckpointError:
+        return None
+    whole = all(entry.optional or entry.matches(folder / name) for name, entry in files.items())
+    return folder if whole else None
+
+
+def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path | None) -> Path:
+    """Download a model's files, each of them anew where it is damaged; see `download`, which bounds the time."""
+    where: dict[str, Any] = {"repo_id": repo, "token": token, "cache_dir": cache}
+    try:
+        # The client would try six times to reach a server that refuses; this asks once.
+        get_hf_file_metadata(hf_hub_url(repo, CONTRACT, revision=revision), token=token, timeout=PROBE)
+    except FAILURES as error:
+        # A Hub that has no such model, or hides it, is believed; one that is in trouble is not waited for.
+        in_trouble = not isinstance(error, HfHubHTTPError) or error.response.status_code in (429, *range(500, 600))
+        found = cached(repo, revision or "main", cache) if in_trouble else None
+        if found is None:
+            raise
+        return found
+    contract = Path(hf_hub_download(filename=CONTRACT, revision=revision, **where))
+    if not same_content(contract):
+        contract = Path(hf_hub_download(filename=CONTRACT, revision=revision, force_download=True, **where))
+    if not same_content(contract):
+        raise HubError(f"{CONTRACT} of {repo} arrives damaged from the Hub; try again later.")
+    folder = contract.parent
+    for name, entry in Checkpoint.read_common(folder).files.items():
+        if entry.optional:
+            continue
+        path = Path(hf_hub_download(filename=name, revision=folder.name, **where))
+        if not entry.matches(path):
+            path = Path(hf_hub_download(filename=name, revision=folder.name, force_download=True, **where))
+        if not entry.matches(path):
+            raise HubError(f"{name} of {repo} arrives damaged from the Hub; try again later.")
+    return folder
+
+
+def same_content(path: Path) -> bool:
+    """Whether a file in the cache is what its name says: there it links to the SHA-1 (as of git) or SHA-256 of it.
+
+    True where a cache has no links, as on some Windows machines: then it cannot be told.
+    """
+    name = path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", name):
+        return sha256(path) == name
+    if SHA.fullmatch(name):
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0%s" % (len(content), content), usedforsecurity=False).hexdigest() == name
+    return True
+
+
+def explained(error: BaseException, repo: str, revision: str | None) -> str:
+    """What a failure of the Hub's client means to a person, in a sentence."""
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
+    sentences: list[tuple[bool, str]] = [
+        (isinstance(error, GatedRepoError), f"{repo} is gated: ask for access on its page on the Hub, and log in."),
+        (
+            isinstance(error, RepositoryNotFoundError),
+            f"There is no {repo} on the Hub, or it is private: check the name, or give a token that may read it.",
+        ),
+        (
+            isinstance(error, RevisionNotFoundError),
+            f"{repo} has no revision {revision!r}; give a commit, a branch or a tag of it.",
+        ),
+        (
+            isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError),
+            f"{repo} is not a model of this gallery: a file it needs is not there; publish it again, whole.",
+        ),
+        (constants.is_offline_mode(), f"{repo} is not whole in the cache, and HF_HUB_OFFLINE forbids to ask the Hub."),
+        (status == 401, "The Hub does not accept the token; log in again with: hf auth login"),
+        (status == 403, f"This token may not read {repo}."),
+        (status == 429, "The Hub has been asked too often from here; wait some minutes."),
+        (bool(status and status >= 500), f"The Hub answers with an error of its own ({status}); try again later."),
+    ]
+    for applies, sentence in sentences:
+        if applies:
+            return sentence
+    if isinstance(cause, Exception):
+        return explained(cause, repo, revision)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"There is no room for {repo} in the cache {constants.HF_HUB_CACHE}; free some, or set HF_HOME."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        return f"The cache {constants.HF_HUB_CACHE} cannot be written to; set HF_HOME to a folder that can."
+    return f"The Hub cannot be reached ({type(error).__name__}); check the network, or try again later."
+
+
+def in_background(work: Callable[[], T]) -> "Future[T]":
+    """Run something in a thread that no exit of the process waits for."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+# --- for Spaces ---
+
+
+@functools.cache
+def pulls() -> tuple[float, dict[str, "Future[Path]"]]:
+    """When they began, and the downloads of all that MODEL_REPO and MODEL_REPO_… name, by the variables' endings.
+
+    Together, so that a gallery of five waits for a slow Hub only once.
+    """
+    futures = {}
+    for variable, repo in os.environ.items():
+        if (match := re.fullmatch("MODEL_REPO(_[A-Z_]+)?", variable)) and repo:
+            ending = match[1] or ""
+            revision = os.environ.get(f"MODEL_REVISION{ending}") or None
+            futures[ending] = in_background(functools.partial(download, repo, revision))
+    return time.monotonic(), futures
+
+
+def space_model(kind: type[Model], folder: str | Path) -> Model:
+    """The model that a Space serves: the Hub's where MODEL_REPO names one, else the one in its folder.
+
+    MODEL_REPO and MODEL_REVISION hold for a Space that stands alone, MODEL_REPO_CAT_DOG and MODEL_REVISION_CAT_DOG
+    for that model in the gallery. If the Hub's model cannot be had in a few seconds, or is damaged, the one in the
+    folder serves, and its `origin` says why, in a sentence for visitors.
+
+    Raises:
+        CheckpointError: the one in the folder is needed, and is missing or damaged.
+    """
+    began, futures = pulls()
+    ending = f"_{kind.name.upper()}"
+    ending = ending if ending in futures else ""
+    if ending not in futures:
+        return kind.from_pretrained(folder)
+    repo = os.environ[f"MODEL_REPO{ending}"]
+    try:
+        pulled = futures[ending].result(max(0.0, began + SPACE_DEADLINE - time.monotonic()))
+        model = kind(pulled)
+    except Late:
+        reason = f"{repo} did not arrive from the Hub within {SPACE_DEADLINE:.0f} s; after a restart it will be there."
+    except CheckpointError as error:
+        reason = str(error)
+    else:
+        model.origin = f"This page runs {repo} from the Hub, commit {pulled.name[:7]}."
+        return model
+    print(f"{kind.name}: serving the embedded model. {reason}", flush=True)
+    model = kind(folder)
+    model.origin = f"This page runs the model that came with it. {reason}"
+    return model

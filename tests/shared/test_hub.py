@@ -1,0 +1,365 @@
+"""Models from the Hub: what arrives is what was published, and every trouble ends soon, in one sentence."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi, constants
+
+from shared import CatDog, CheckpointError, HubError, Salary
+from shared import hub as pull
+from tests.conftest import ROOT, free_port, served, turn_to
+from tests.hub import Fault, Hub
+
+MODEL = ROOT / "spaces/salary/model"
+NAME = "me/salary"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Hub() as hub:
+        HfApi(hub.endpoint, token=hub.token).create_repo(NAME)
+        HfApi(hub.endpoint, token=hub.token).upload_folder(repo_id=NAME, folder_path=MODEL)
+        yield hub
+
+
+@pytest.fixture
+def hub(server, monkeypatch):
+    """The Hub that this process's client asks, with a published model, and no fault."""
+    turn_to(monkeypatch, server.endpoint)
+    server.faults.clear()
+    server.log.clear()
+    yield server
+    server.faults.clear()
+
+
+def commit(hub):
+    return hub.commits(NAME)[0]
+
+
+def load(cache, **options):
+    return Salary(pull.download(NAME, cache=cache, **options))
+
+
+def fails(cache, within, name=NAME, **options):
+    """The sentence of the HubError that a download ends with, in time."""
+    began = time.monotonic()
+    with pytest.raises(HubError) as caught:
+        pull.download(name, cache=cache, **options)
+    assert time.monotonic() - began < within
+    sentence = str(caught.value)
+    assert sentence.endswith((".", "hf auth login")) and "\n" not in sentence  # noqa: PT018 - one sentence
+    return sentence
+
+
+def test_what_arrives_answers_as_what_was_published(hub, tmp_path, person):
+    model = load(tmp_path)
+    assert model.predict(person) == Salary(MODEL).predict(person)
+    assert model.folder.name == commit(hub)
+    assert not (model.folder / "README.md").exists()  # only what serving needs
+
+
+def test_a_commit_in_the_cache_needs_no_request(hub, tmp_path):
+    load(tmp_path, revision=commit(hub))
+    hub.log.clear()
+    load(tmp_path, revision=commit(hub))
+    assert not hub.log
+
+
+@pytest.mark.parametrize("revision", [None, "main"])
+def test_a_branch_is_asked_for_and_its_files_are_not_downloaded_again(hub, tmp_path, revision):
+    load(tmp_path, revision=revision)
+    hub.log.clear()
+    load(tmp_path, revision=revision)
+    assert hub.log
+    assert {request.method for request in hub.log} == {"HEAD"}
+
+
+def test_the_token_goes_to_the_hub_and_not_to_where_its_files_are_stored(hub, tmp_path):
+    load(tmp_path, token=hub.token)
+    seen = {request.server: "authorization" in request.headers for request in hub.log}
+    assert seen == {"hub": True, "cdn": False}
+
+
+def test_from_pretrained_takes_a_name_as_well_as_a_folder(hub, tmp_path, monkeypatch, person):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert Salary.from_pretrained(NAME, revision=commit(hub)).folder.is_relative_to(tmp_path)
+    assert Salary.from_pretrained(str(MODEL)).folder == MODEL
+    with pytest.raises(HubError, match="no me/nothing on the Hub"):
+        Salary.from_pretrained("me/nothing")
+    with pytest.raises(CheckpointError, match="no checkpoint folder 'spaces/nothing/model'"):
+        Salary.from_pretrained("spaces/nothing/model")
+
+
+def test_a_model_of_another_kind_says_so(hub, tmp_path):
+    folder = pull.download(NAME, cache=tmp_path)
+    with pytest.raises(CheckpointError, match="of the kind 'salary', not 'cat_dog'"):
+        CatDog(folder)
+
+
+# --- trouble: the Hub refuses ---
+
+
+def test_missing_repository_revision_and_file(hub, tmp_path):
+    assert "no me/nothing on the Hub, or it is private" in fails(tmp_path, 3, "me/nothing")
+    assert "has no revision 'v9'" in fails(tmp_path, 3, revision="v9")
+    assert "has no revision" in fails(tmp_path, 3, revision="0" * 40)
+    HfApi(hub.endpoint, token=hub.token).create_repo("me/empty", exist_ok=True)
+    assert "not a model of this gallery" in fails(tmp_path, 3, "me/empty")
+    assert "neither a folder nor the name" in fails(tmp_path, 1, "salary at me")
+
+
+def test_private_gated_and_wrong_token(hub, tmp_path):
+    repository = hub.repo(NAME)
+    repository.private = True
+    try:
+        assert "or it is private" in fails(tmp_path, 3)
+        assert load(tmp_path / "allowed", token=hub.read_token).folder.is_dir()
+    finally:
+        repository.private = False
+    repository.gated = "manual"
+    other = hub.add_user("other")
+    try:
+        assert "is gated" in fails(tmp_path, 3, token=other)
+    finally:
+        repository.gated = False
+    assert "does not accept the token" in fails(tmp_path, 3, token="hf_wrong")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "says"),
+    [(503, {}, "error of its own (503)"), (500, {}, "error of its own"), (429, {"Retry-After": "2"}, "too often")],
+)
+def test_a_hub_in_trouble(hub, tmp_path, status, headers, says):
+    hub.faults.append(Fault("status", status=status, headers=headers))
+    assert says in fails(tmp_path, 5)
+    hub.faults.clear()
+    load(tmp_path)
+    hub.faults.append(Fault("status", status=status, headers=headers))
+    assert load(tmp_path).folder.name == commit(hub)  # what the cache has must do
+
+
+# --- trouble: the Hub cannot be reached ---
+
+
+def test_refused_connection(hub, tmp_path, monkeypatch):
+    load(tmp_path / "warm")
+    turn_to(monkeypatch, f"http://127.0.0.1:{free_port()}")
+    assert "cannot be reached" in fails(tmp_path / "cold", 3)
+    assert load(tmp_path / "warm").folder.name == commit(hub)
+
+
+@pytest.mark.parametrize("kind", ["hang", "delay"])
+def test_a_hub_that_does_not_answer(hub, tmp_path, kind):
+    load(tmp_path / "warm")
+    hub.faults.append(Fault(kind))
+    assert "cannot be reached (ReadTimeout)" in fails(tmp_path / "cold", 4)
+    began = time.monotonic()
+    assert load(tmp_path / "warm").folder.name == commit(hub)
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("kind", ["hang", "truncate"])
+def test_a_download_that_does_not_end(hub, tmp_path, kind):
+    hub.faults.append(Fault(kind, server="cdn", after=1000))
+    assert "did not arrive" in fails(tmp_path, 4, deadline=2)
+    hub.faults.clear()
+    assert load(tmp_path).folder.name == commit(hub)
+
+
+def test_an_interrupted_download_is_tried_again(hub, tmp_path):
+    hub.faults.append(Fault("truncate", server="cdn", after=100_000, times=2))
+    assert load(tmp_path).folder.name == commit(hub)
+    assert [request.server for request in hub.log].count("cdn") == 3
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_offline(hub, tmp_path, monkeypatch, offline):
+    load(tmp_path / "warm")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    hub.log.clear()
+    if not offline:
+        load(tmp_path / "cold")
+        assert hub.log
+        return
+    assert "HF_HUB_OFFLINE forbids" in fails(tmp_path / "cold", 1)
+    assert load(tmp_path / "warm").folder.name == load(tmp_path / "warm", revision=commit(hub)).folder.name
+    assert not hub.log
+
+
+# --- trouble: bytes ---
+
+
+@pytest.mark.parametrize(
+    ("match", "where"), [("GET", "cdn"), ("GET .*/gallery.json", "hub"), ("GET .*/background.csv", "hub")]
+)
+def test_a_flipped_byte_is_noticed_and_the_file_fetched_again(hub, tmp_path, match, where):
+    hub.faults.append(Fault("corrupt", match=match, server=where, times=1))
+    load(tmp_path)
+    assert hub.faults[0].times == 0
+    hub.faults[0].times = None
+    assert "arrives damaged" in fails(tmp_path / "again", 10)
+
+
+@pytest.mark.parametrize("name", ["onnx/model.onnx", "gallery.json", "background.csv"])
+def test_a_cache_damaged_on_disk_is_mended(hub, tmp_path, name):
+    path = load(tmp_path, revision=commit(hub)).folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.resolve().write_bytes(content)
+    assert pull.cached(NAME, commit(hub), tmp_path) is None
+    load(tmp_path, revision=commit(hub))
+    assert pull.cached(NAME, commit(hub), tmp_path)
+    path.resolve().write_bytes(content)
+    hub.faults.append(Fault("status"))
+    assert "error of its own" in fails(tmp_path, 5, revision=commit(hub))  # rather nothing than the damaged file
+
+
+def test_a_file_missing_in_the_cache_is_fetched(hub, tmp_path):
+    (load(tmp_path, revision=commit(hub)).folder / "metrics.json").unlink()
+    load(tmp_path, revision=commit(hub))
+
+
+def test_a_listed_file_outside_the_repository_is_refused(hub, tmp_path):
+    text = (MODEL / "gallery.json").read_text().replace('"metrics.json"', '"../metrics.json"')
+    api = HfApi(hub.endpoint, token=hub.token)
+    api.create_repo("me/hostile", exist_ok=True)
+    api.upload_file(repo_id="me/hostile", path_in_repo="gallery.json", path_or_fileobj=text.encode())
+    with pytest.raises(CheckpointError, match="lies outside the folder"):
+        pull.download("me/hostile", cache=tmp_path)
+
+
+# --- trouble: this machine ---
+
+
+def test_a_full_disk(hub, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    assert "no room for me/salary in the cache" in fails(tmp_path, 3)
+
+
+def test_a_cache_that_cannot_be_written(hub, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    assert "cannot be written to; set HF_HOME" in fails(tmp_path / "file", 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_read_only_cache_serves_what_it_has(hub, tmp_path):
+    folder = load(tmp_path, revision=commit(hub)).folder
+    tmp_path.chmod(0o500)
+    try:
+        assert load(tmp_path, revision=commit(hub)).folder == folder
+        assert "cannot be written to" in fails(tmp_path / "new", 3)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+# --- Spaces ---
+
+
+@pytest.fixture
+def space(hub, monkeypatch, tmp_path):
+    """Loads the salary Space's model as its app does, with MODEL_REPO set; returns the model and the seconds taken."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    pull.pulls.cache_clear()
+
+    def start(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        began = time.monotonic()
+        return pull.space_model(Salary, MODEL), time.monotonic() - began
+
+    yield start
+    pull.pulls.cache_clear()
+
+
+def test_a_space_serves_the_embedded_model_by_default(space):
+    model, _ = space()
+    assert (model.folder, model.origin) == (MODEL, "")
+
+
+def test_a_space_pulls_the_model_it_is_told_to(hub, space, tmp_path):
+    model, _ = space(MODEL_REPO=NAME, MODEL_REVISION=commit(hub))
+    assert model.folder.is_relative_to(tmp_path / "cache")
+    assert model.origin == f"This page runs me/salary from the Hub, commit {commit(hub)[:7]}."
+
+
+def test_in_the_gallery_each_model_has_a_variable_of_its_own(hub, space):
+    model, _ = space(MODEL_REPO_CAT_DOG="me/cat_dog", MODEL_REPO_SALARY=NAME)
+    assert "me/salary from the Hub" in model.origin
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault("hang"), "cannot be reached"),
+        (Fault("delay"), "cannot be reached"),
+        (Fault("hang", server="cdn"), "did not arrive from the Hub within 4 s"),
+        (Fault("status"), "error of its own (503)"),
+        (Fault("status", status=429), "too often"),
+        (Fault("status", status=401, headers={"X-Error-Code": "RepoNotFound"}), "it is private"),
+        (Fault("truncate", server="cdn", after=1000), "did not arrive"),
+        (Fault("corrupt", match="GET", server="cdn"), "arrives damaged"),
+        (Fault("corrupt", match="GET .*json"), "arrives damaged"),
+    ],
+    ids=lambda value: value.kind + (value.server or "") if isinstance(value, Fault) else "",
+)
+def test_a_space_is_up_within_five_seconds_whatever_the_hub_does(hub, space, fault, says):
+    hub.faults.append(fault)
+    model, seconds = space(MODEL_REPO=NAME)
+    assert seconds < 5
+    assert model.folder == MODEL
+    assert model.origin.startswith("This page runs the model that came with it. ")
+    assert says in model.origin
+
+
+def test_a_space_does_not_serve_a_model_of_another_kind(hub, space):
+    pull.pulls.cache_clear()
+    folder = ROOT / "spaces/rating/model"
+    api = HfApi(hub.endpoint, token=hub.token)
+    api.create_repo("me/rating", exist_ok=True)
+    api.upload_folder(repo_id="me/rating", folder_path=folder)
+    model, _ = space(MODEL_REPO="me/rating")
+    assert model.folder == MODEL
+    assert "of the kind 'rating', not 'salary'" in model.origin
+
+
+@pytest.mark.parametrize("name", ["salary", "gallery"])
+def test_the_page_says_which_model_it_runs(hub, tmp_path, name):
+    hub.faults.append(Fault("hang"))
+    variables = {"MODEL_REPO" if name == "salary" else "MODEL_REPO_SALARY": NAME}
+    with served(name, tmp_path, hub.environment(tmp_path / "home") | variables) as url:
+        page = "" if name == "salary" else "/salary"
+        with urllib.request.urlopen(f"{url}{page}", timeout=10) as answer:
+            assert "This page runs the model that came with it" in answer.read().decode()
+    assert "serving the embedded model" in (tmp_path / "log").read_text()
+
+
+def test_a_process_ends_although_a_download_hangs(hub, tmp_path):
+    hub.faults.append(Fault("hang", server="cdn"))
+    code = (
+        f"from shared import hub\ntry:\n    hub.download({NAME!r}, deadline=1)\n"
+        "except hub.HubError as error:\n    print(error)"
+    )
+    environment = {**os.environ, **hub.environment(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=20, check=True
+    )
+    assert "did not arrive" in done.stdout
+
+
+def test_the_command_line_of_the_hub_downloads_it_too(hub, tmp_path, person):
+    command = shutil.which("hf", path=str(Path(sys.executable).parent))
+    environment = {**os.environ, **hub.environment(tmp_path / "home")}
+    subprocess.run(
+        [command, "download", NAME, "--local-dir", tmp_path / "model"], env=environment, check=True, capture_output=True
+    )
+    assert Salary.from_pretrained(tmp_path / "model").predict(person) == Salary(MODEL).predict(person)
