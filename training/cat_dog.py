@@ -107,12 +107,14 @@ OXFORD = Dataset(
     url="https://www.robots.ox.ac.uk/~vgg/data/pets/",
     licence="CC BY-SA 4.0; the pictures belong to their owners.",
     citation="O. M. Parkhi, A. Vedaldi, A. Zisserman and C. V. Jawahar, Cats and Dogs, CVPR 2012.",
+    hub="timm/oxford-iiit-pet",
 )
 ASIRRA = Dataset(
     name="Dogs vs. Cats (Asirra)",
     url="https://www.kaggle.com/c/dogs-vs-cats",
     licence="Competition rules; used to measure only.",
     citation="J. Elson, J. Douceur, J. Howell and J. Saul, Asirra, ACM CCS 2007.",
+    hub="microsoft/cats_vs_dogs",
 )
 CAMVID = Dataset(
     name="CamVid",
@@ -139,6 +141,7 @@ ABOUT = About(
     licence="other",
     licence_name="CC BY-SA 4.0 for the data it was trained on, Apache-2.0 for the network it began with",
     datasets=(OXFORD,),
+    base_model=HUB_INIT,
 )
 NOTICE = """# Notice
 
@@ -170,6 +173,7 @@ def own_about(labels: Sequence[str], name: str) -> About:
         licence="other",
         licence_name="as its author's pictures",
         datasets=(),
+        base_model=HUB_INIT,
     )
 
 
@@ -908,7 +912,7 @@ def write_examples(folder: Path, task: Task) -> None:
 # --- the book's recipe ---
 
 
-def book_recipe(options: argparse.Namespace) -> None:
+def book_recipe(options: argparse.Namespace) -> Learner:
     """The first cell of the book: resnet34, one epoch on a random four fifths of the pictures."""
     from fastai.metrics import error_rate as fastai_error_rate
     from fastai.vision.all import ImageDataLoaders, Resize, get_image_files, resnet34, vision_learner
@@ -937,6 +941,7 @@ def book_recipe(options: argparse.Namespace) -> None:
     value, count = float(learn.recorder.values[-1][-1]), len(dls.valid_ds)
     low, high = evaluate.wilson_interval(round(value * count), count)
     print(f"error on a random fifth: {value:.4f} [{low:.4f}, {high:.4f}]; the book's: {BOOK_ERROR}")
+    return learn
 
 
 def is_cat(name: str) -> bool:
@@ -944,9 +949,9 @@ def is_cat(name: str) -> bool:
     return name[0].isupper()
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the chosen recipe."""
-    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+def run(options: argparse.Namespace) -> Learner | None:
+    """Run the chosen recipe; the book's returns its Learner, for --push-learner."""
+    return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from fastai.learner import Learner, load_model, save_model
 from fastcore.basics import noops
 
 from shared.checkpoint import sha256
+from training import publish
 from training.data import DataError
 
 
@@ -39,6 +40,11 @@ def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
     parser.add_argument("--smoke", action="store_true", help="seconds, on data made up on the spot")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
+    parser.add_argument("--private", action="store_true", help="make that repository private")
+    parser.add_argument(
+        "--push-learner", metavar="USER/REPO", help="publish the book's Learner: a pickle, which runs code when loaded"
+    )
     return parser
 
 
@@ -151,7 +157,7 @@ def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path],
         files: the training files; none for data that is made up.
         measuring: options that change nothing in training.
     """
-    irrelevant = ("resume", "out", "embed", "data", *measuring)
+    irrelevant = ("resume", "out", "embed", "data", "push_to_hub", "private", "push_learner", *measuring)
     described = {name: value for name, value in vars(options).items() if name not in irrelevant}
     described["files"] = [(str(path.resolve()), path.stat().st_size) for path in files]
     described["code"] = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
@@ -165,16 +171,41 @@ def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path],
     return folder
 
 
+def push_learner(learner: Learner, repo: str, private: bool) -> None:
+    """Publish a fastai Learner as fastai does, that is, as a pickle."""
+    from huggingface_hub import push_to_hub_fastai
+
+    print("A Learner is a pickle: loading it runs whatever code is in it. Only who trusts you should load it.")
+    publish.ask(
+        lambda: push_to_hub_fastai(learner, repo_id=repo, private=private, commit_message="The book's Learner"),
+        repo,
+        publish.UPLOAD,
+    )
+    print(f'Published; load it with huggingface_hub[fastai]: from_pretrained_fastai("{repo}")')
+
+
 def main(
-    run: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser, argv: list[str] | None = None
+    run: Callable[[argparse.Namespace], Learner | None], parser: argparse.ArgumentParser, argv: list[str] | None = None
 ) -> int:
     """Parse the arguments and run; what a person can mend ends in one sentence instead of a stack trace."""
     options = parser.parse_args(argv)
-    if getattr(options, "recipe", None) == "book" and (options.resume or options.embed):
-        parser.error("--recipe book only prints its figure: --resume and --embed go with the gallery's recipe.")
+    if options.recipe == "book" and (options.resume or options.embed or options.push_to_hub):
+        parser.error("--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's.")
+    if options.push_learner and options.recipe != "book":
+        parser.error("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")
     set_seed(options.seed)
     try:
-        run(options)
+        if repo := options.push_to_hub or options.push_learner:
+            publish.check_account(repo)  # now, not after hours of training
+        learner = run(options)
+        if options.push_to_hub:
+            publish.announce(repo, publish.publish(options.out, repo, options.private))
+        if options.push_learner and learner is not None:
+            push_learner(learner, repo, options.private)
+    except publish.PublishError as error:
+        kept = f" The model is in {options.out}: python -m training.publish {options.out} {repo}"
+        print(f"error: {error}{kept if Path(options.out).is_dir() else ''}", file=sys.stderr)
+        return 2
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -662,7 +662,7 @@ def reading_order(title: str) -> str:
 # --- the book's recipe ---
 
 
-def book_recipe(options: argparse.Namespace) -> None:
+def book_recipe(options: argparse.Namespace) -> Learner:
     """The cell of the book's chapter 1: embeddings of 50, 20 epochs of fine_tune, on ML_SAMPLE or the same cut."""
     if options.data or options.smoke:
         ratings, _, _ = load(options)
@@ -680,11 +680,12 @@ def book_recipe(options: argparse.Namespace) -> None:
         f"mean squared error on a random fifth of the sample: {errors.mean():.4f} [{low:.4f}, {high:.4f}]; "
         f"the book's: {BOOK_MSE}"
     )
+    return learn
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the chosen recipe."""
-    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+def run(options: argparse.Namespace) -> Learner | None:
+    """Run the chosen recipe; the book's returns its Learner, for --push-learner."""
+    return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ ABOUT = About(
             url="https://doi.org/10.24432/C5XW20",
             licence="CC BY 4.0.",
             citation="B. Becker and R. Kohavi, UCI Machine Learning Repository, 1996.",
+            hub="scikit-learn/adult-census-income",
         ),
     ),
 )
@@ -615,7 +616,7 @@ def write(
 # --- the book's recipe ---
 
 
-def book_recipe(options: argparse.Namespace) -> None:
+def book_recipe(options: argparse.Namespace) -> Learner:
     """The cell of the book's chapter 1: six categories, three numbers, three epochs."""
     train, _, _ = load(options)
     dls = TabularDataLoaders.from_df(
@@ -630,11 +631,12 @@ def book_recipe(options: argparse.Namespace) -> None:
     value = float(learn.recorder.values[-1][-1])
     low, high = evaluate.wilson_interval(round(value * len(dls.valid_ds)), len(dls.valid_ds))
     print(f"accuracy on a random fifth of adult.csv: {value:.4f} [{low:.4f}, {high:.4f}]; the book's: {BOOK_ACCURACY}")
+    return learn
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the chosen recipe."""
-    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+def run(options: argparse.Namespace) -> Learner | None:
+    """Run the chosen recipe; the book's returns its Learner, for --push-learner."""
+    return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 
 if __name__ == "__main__":

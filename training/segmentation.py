@@ -103,6 +103,7 @@ ABOUT = About(
             ),
         ),
     ),
+    base_model=HUB_INIT,
 )
 NOTICE = """# Notice
 
@@ -657,7 +658,7 @@ def write_examples(folder: Path, valid: Frames) -> None:
 # --- the book's recipe ---
 
 
-def book_recipe(options: argparse.Namespace) -> None:
+def book_recipe(options: argparse.Namespace) -> Learner:
     """The book's cell: a U-Net on resnet34, eight epochs, on small pictures."""
     with tempfile.TemporaryDirectory() as folder:
         if options.data or options.smoke:
@@ -669,12 +670,13 @@ def book_recipe(options: argparse.Namespace) -> None:
             )
         else:
             path = data_folder(None, "CAMVID_TINY", "")
-        value = book_loss(path, 1 if options.smoke else 8)
-    print(f"valid loss: {value:.4f}; the book's: {BOOK_LOSS}")
+        learn = book_learner(path, 1 if options.smoke else 8)
+    print(f"valid loss: {learn.recorder.values[-1][1]:.4f}; the book's: {BOOK_LOSS}")
+    return learn
 
 
-def book_loss(path: Path, epochs: int) -> float:
-    """Train as the book does on a folder laid out like CAMVID_TINY; the validation loss at the end."""
+def book_learner(path: Path, epochs: int) -> Learner:
+    """Train as the book does on a folder laid out like CAMVID_TINY."""
     from fastai.vision.all import SegmentationDataLoaders, resnet34, unet_learner
 
     dls = SegmentationDataLoaders.from_label_func(
@@ -688,7 +690,7 @@ def book_loss(path: Path, epochs: int) -> float:
         print(f"The pretrained weights cannot be had ({error}): starting from scratch, as the book does not.")
         learn = unet_learner(dls, resnet34, pretrained=False)
     learn.fine_tune(epochs)
-    return float(learn.recorder.values[-1][1])
+    return learn
 
 
 def small_copy(frames: Frames, folder: Path) -> Path:
@@ -708,9 +710,9 @@ def small_label(folder: Path, name: Path) -> Path:
     return folder / "labels" / f"{name.stem}_P{name.suffix}"
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the chosen recipe."""
-    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+def run(options: argparse.Namespace) -> Learner | None:
+    """Run the chosen recipe; the book's returns its Learner, for --push-learner."""
+    return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -7,7 +7,8 @@
     python -m training.sentiment --recipe book               the book's own cell, with its figure beside ours
 
 --data also takes a folder with train.csv and test.csv (or .csv.xz, with columns text and label), or with train and
-test as IMDB has them; unsup.csv, or a folder of that name, may add texts without labels. Of your own texts a part is set aside for validation and another for the test.
+test as IMDB has them; unsup.csv, or a folder of that name, may add texts without labels. Of your own texts a part is
+set aside for validation and another for the test.
 """
 
 import argparse
@@ -55,7 +56,7 @@ from training.card import write_card
 from training.data import DataError, data_files, data_folder, read_table
 from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import arguments, fit, main, seconds_trained, set_seed, state_folder
-from training.masked_language import fastest_attention, pretrain
+from training.masked_language import pretrain
 from training.pictures import mixed_precision, pretrained, with_smaller_batches
 from training.tokens import SPECIAL, TokenLoader, batches, marked, padded, prune
 
@@ -71,7 +72,7 @@ VOCABULARY = 18_000  # of the encoder's 30,522 tokens; 99.6 % of those in the re
 VALID = 0.08  # of the training texts: to calibrate on
 TEST = 0.2  # of one's own texts
 BATCH = 32
-EPOCHS, RATES = 3, slice(3e-5, 2e-4)  # from the embeddings to the last layer
+EPOCHS, RATES = 2, slice(3e-5, 2e-4)  # from the embeddings to the last layer
 SMOOTHING = 0.05
 CLEAR_FROM = 0.7  # probability
 NOT_PROSE_SHARE = 0.005  # of short passages of the training texts that count as no prose
@@ -103,8 +104,10 @@ ABOUT = About(
             url="https://ai.stanford.edu/~amaas/data/sentiment/",
             licence="For research, with citation; the reviews belong to their authors.",
             citation="A. L. Maas, R. E. Daly, P. T. Pham, D. Huang, A. Y. Ng and C. Potts, ACL 2011.",
+            hub="stanfordnlp/imdb",
         ),
     ),
+    base_model=HUB_INIT,
 )
 NOTICE = """# Notice
 
@@ -256,6 +259,7 @@ def own_about(labels: Sequence[str], name: str) -> About:
         licence="other",
         licence_name="as its author's texts",
         datasets=(),
+        base_model=HUB_INIT,
     )
 
 
@@ -468,7 +472,6 @@ def train_net(
 ) -> ReviewNet:
     """Train, and leave the network on the CPU in evaluation mode."""
     set_seed(options.seed)
-    classifier.set_attn_implementation(fastest_attention())
     net = ReviewNet(classifier).to(default_device())
 
     def run(batch: int, accumulate: list[Callback]) -> None:
@@ -484,7 +487,6 @@ def train_net(
         fit(learn, schedule, state, options.seed, resume)
 
     with_smaller_batches(run, min(BATCH, len(train[0]) // 2))
-    classifier.set_attn_implementation("sdpa")
     return net.cpu().eval()
 
 
@@ -721,7 +723,7 @@ def peers(task: Task, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
 # --- the book's recipe ---
 
 
-def book_recipe(options: argparse.Namespace) -> None:
+def book_recipe(options: argparse.Namespace) -> Learner:
     """The book's cell: AWD-LSTM, four epochs after one of the head alone, the test set as validation."""
     from fastai.text.all import AWD_LSTM, TextDataLoaders, text_classifier_learner
     from fastai.text.all import accuracy as fastai_accuracy
@@ -733,7 +735,7 @@ def book_recipe(options: argparse.Namespace) -> None:
         for part, is_valid in parts
     )
 
-    def train(batch: int, accumulate: list[Callback]) -> float:
+    def train(batch: int, accumulate: list[Callback]) -> Learner:
         dls = TextDataLoaders.from_df(table, text_col="text", label_col="label", valid_col="is_valid", bs=batch)
         try:
             learn = text_classifier_learner(dls, AWD_LSTM, drop_mult=0.5, metrics=fastai_accuracy, cbs=accumulate)
@@ -743,19 +745,21 @@ def book_recipe(options: argparse.Namespace) -> None:
                 dls, AWD_LSTM, drop_mult=0.5, metrics=fastai_accuracy, cbs=accumulate, pretrained=False
             )
         learn.fine_tune(1 if options.smoke else 4, 1e-2)
-        return float(learn.recorder.values[-1][-1])
+        return learn
 
-    value = with_smaller_batches(train, 8 if options.smoke else 64)  # the book: halve it if memory runs out
+    learn = with_smaller_batches(train, 8 if options.smoke else 64)  # the book: halve it if memory runs out
+    value = float(learn.recorder.values[-1][-1])
     low, high = evaluate.wilson_interval(round(value * len(task.test)), len(task.test))
     print(
         f"accuracy on the {task.where[1]}: {value:.4f} [{low:.4f}, {high:.4f}]; the book's: {BOOK_ACCURACY}, on texts "
         "with their copies and HTML, which are left out here."
     )
+    return learn
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the chosen recipe."""
-    (book_recipe if options.recipe == "book" else gallery_recipe)(options)
+def run(options: argparse.Namespace) -> Learner | None:
+    """Run the chosen recipe; the book's returns its Learner, for --push-learner."""
+    return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 
 def command_line() -> argparse.ArgumentParser:

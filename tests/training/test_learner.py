@@ -16,6 +16,7 @@ from training.learner import (
     KeepState,
     NoValidation,
     RowLoader,
+    arguments,
     epochs_done,
     fit,
     main,
@@ -140,8 +141,7 @@ def test_interruption_and_bad_data_end_in_one_sentence(capsys):
 
         return run
 
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=0)
+    parser = arguments("", "salary")
     assert main(raising(KeyboardInterrupt()), parser, []) == 130
     assert "--resume goes on" in capsys.readouterr().err
     assert main(raising(DataError("No such file.")), parser, []) == 2

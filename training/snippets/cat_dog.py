@@ -4,11 +4,10 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-contract = json.load(open("path/to/this/folder/gallery.json"))
+about = json.load(open("path/to/this/folder/gallery.json"))
 session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
-picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")
-small = picture.resize((contract["size"], contract["size"]), Image.Resampling.BILINEAR)
-pixels = (np.asarray(small, np.float32) / 255 - contract["mean"]) / contract["std"]
+picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB").resize((about["size"],) * 2, Image.BILINEAR)
+pixels = (np.asarray(picture, np.float32) / 255 - about["mean"]) / about["std"]
 logits, known = session.run(["logits", "known"], {"pixels": pixels.transpose(2, 0, 1)[None].astype(np.float32)})
-odds = np.exp(logits[0] - logits[0].max())
-print(dict(zip(contract["labels"], (odds / odds.sum()).tolist())), bool(known[0] >= contract["known_threshold"]))
+odds = dict(zip(about["labels"], (np.exp(logits[0]) / np.exp(logits[0]).sum()).tolist()))
+print(odds, bool(known[0] >= about["known_threshold"]))

@@ -1,0 +1,236 @@
+"""Publishing: one commit, checked afterwards, old or new but nothing between, and a sentence for every refusal."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from huggingface_hub import HfApi
+
+from tests.conftest import ROOT, free_port, turn_to
+from tests.hub import Fault, Hub
+from training import publish as script
+from training.publish import PublishError, publish
+
+SALARY, RATING = ROOT / "spaces/salary/model", ROOT / "spaces/rating/model"
+REPO = "me/published"
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    with Hub() as server:
+        turn_to(monkeypatch, server.endpoint)
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        yield server
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A checkpoint folder to change."""
+    return shutil.copytree(SALARY, tmp_path / "model")
+
+
+def refused(repo=REPO, folder=SALARY, **options):
+    with pytest.raises(PublishError) as caught:
+        publish(folder, repo, **options)
+    return str(caught.value)
+
+
+def names(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_published_is_the_folder_with_a_card_that_names_the_repository(hub, capsys):
+    commit = publish(SALARY, REPO)
+    files = hub.files(REPO)
+    assert hub.commits(REPO)[0] == commit
+    assert set(files) - {".gitattributes"} == names(SALARY)
+    assert files["onnx/model.onnx"] == (SALARY / "onnx/model.onnx").read_bytes()
+    card = files["README.md"].decode()
+    header = yaml.safe_load(card.split("---")[1])
+    assert (header["library_name"], header["pipeline_tag"]) == ("onnx", "tabular-classification")
+    assert header["datasets"] == ["scikit-learn/adult-census-income"]
+    assert header["model-index"][0]["results"]
+    assert f'Salary.from_pretrained("{REPO}")' in card
+    assert f'hf_hub_download("{REPO}", "onnx/model.onnx")' in card
+    assert "path/to/this/folder" not in card
+    assert hub.repo(REPO).tags == {f"v{script.version('model-gallery')}": commit}
+    assert "MB, to me/published" in capsys.readouterr().out
+
+
+def test_the_same_again_changes_nothing_and_something_else_takes_its_place_whole(hub):
+    first = publish(SALARY, REPO)
+    assert publish(SALARY, REPO) == first
+    second = publish(RATING, REPO)
+    assert set(hub.files(REPO)) - {".gitattributes"} == names(RATING)
+    assert hub.commits(REPO)[:2] == [second, first]
+    assert list(hub.repo(REPO).tags.values()) == [second]
+    assert set(hub.files(REPO, revision=first)) - {".gitattributes"} == names(SALARY)
+
+
+def test_nothing_secret_or_stray_goes_up(hub, copied):
+    for name in (".env", "notes.txt", "onnx/other.onnx", "__pycache__/x.pyc", "learner.pkl"):
+        (copied / name).parent.mkdir(exist_ok=True)
+        (copied / name).write_text("secret")
+    publish(copied, REPO)
+    assert set(hub.files(REPO)) - {".gitattributes"} == names(SALARY)
+
+
+def test_a_dry_run_says_what_would_go_up_and_asks_nobody(hub, capsys):
+    assert script.main([str(SALARY), REPO, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in names(SALARY))
+    assert "pipeline_tag: tabular-classification" in said
+    assert not hub.log
+
+
+def test_a_damaged_folder_is_not_published(hub, copied, capsys):
+    (copied / "background.csv").write_text("age\n1\n")
+    assert script.main([str(copied), REPO]) == 2
+    assert "background.csv is damaged" in capsys.readouterr().err
+    assert ("model", REPO) not in hub.store.repos
+
+
+def test_private(hub):
+    publish(SALARY, REPO, private=True)
+    assert hub.repo(REPO).private
+
+
+# --- who may ---
+
+
+def test_nobody_is_logged_in(hub, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+    assert "Nobody is logged in" in refused()
+    assert not hub.log
+
+
+def test_wrong_read_only_and_another_ones(hub, capsys):
+    assert "does not accept the token" in refused(token="hf_wrong")
+    assert "may only read" in refused(token=hub.read_token)
+    hub.add_user("other")
+    assert "You are me on the Hub and may not write to other/x; use me/" in refused("other/x")
+    assert "no name of a model on the Hub" in refused("published")
+    assert not hub.store.repos
+
+
+@pytest.mark.parametrize(
+    ("match", "status", "says"),
+    [
+        ("POST .*/preupload/", 403, "The token may not write"),
+        ("POST .*/commit/", 412, "Somebody else changed"),
+        ("POST .*/commit/", 500, "error of its own (500)"),
+        ("PUT ", 403, "The token may not write"),
+    ],
+)
+def test_the_hub_refuses(hub, match, status, says):
+    first = publish(RATING, REPO)
+    hub.faults.append(Fault("status", match=match, status=status))
+    assert says in refused()
+    assert hub.commits(REPO)[0] == first
+
+
+def test_a_plan_that_does_not_allow_it(hub):
+    hub.faults.append(Fault("status", match="POST /api/repos/create", status=402))
+    assert "asks for a paid plan" in refused(private=True)
+
+
+def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
+    waits = []
+    monkeypatch.setattr(script.time, "sleep", waits.append)
+    hub.faults.append(Fault("status", match="whoami", status=429, headers={"Retry-After": "7"}, times=2))
+    publish(SALARY, REPO)
+    assert waits == [8, 8]
+    hub.faults.append(Fault("status", match="whoami", status=429))
+    assert "asked too often" in refused()
+
+
+def test_no_network(hub, monkeypatch):
+    turn_to(monkeypatch, f"http://127.0.0.1:{free_port()}")
+    assert "cannot be reached (ConnectError)" in refused()
+
+
+def test_a_hub_that_does_not_answer(hub, monkeypatch):
+    monkeypatch.setattr(script, "ANSWER", 1.0)
+    hub.faults.append(Fault("hang", match="whoami"))
+    began = time.monotonic()
+    with pytest.raises(PublishError, match="did not answer within 1 s"):
+        script.ask(lambda: HfApi(token=hub.token).whoami(), REPO, script.ANSWER)
+    assert time.monotonic() - began < 3
+
+
+def test_metadata_the_hub_does_not_accept(hub, copied):
+    text = (copied / "gallery.json").read_text()
+    assert '"licence": "cc-by-4.0"' in text
+    (copied / "gallery.json").write_text(text.replace('"licence": "cc-by-4.0"', '"licence": "my own!"'))
+    assert "does not accept it" in refused(folder=copied)
+
+
+# --- what can go wrong on the way ---
+
+
+@pytest.mark.parametrize("kind", ["corrupt", "truncate"])
+def test_what_does_not_arrive_as_it_was_sent_is_said_with_the_way_back(hub, tmp_path, kind):
+    first = publish(RATING, REPO)
+    hub.faults.append(Fault(kind, match="GET", server="cdn", after=1000))
+    said = refused()
+    assert said.startswith(f"me/published was published as commit {hub.commits(REPO)[0]}, but it is not what is here")
+    assert f"hf download {REPO} --revision {first} --local-dir before" in said
+    hub.faults.clear()
+    command = [sys.executable, "-m", "huggingface_hub.cli.hf", "download", REPO, "--revision", first, "--local-dir"]
+    environment = {**os.environ, **hub.environment(tmp_path / "home")}
+    subprocess.run([*command, tmp_path / "before"], env=environment, check=True, capture_output=True)
+    publish(tmp_path / "before", REPO)
+    assert set(hub.files(REPO)) - {".gitattributes"} == names(RATING)
+
+
+def test_an_answer_that_differs_is_noticed(hub, monkeypatch):
+    monkeypatch.setattr(script, "same", lambda *_: False)
+    assert "It answers otherwise." in refused()
+
+
+def test_same_compares_every_field():
+    one = script.predictor(SALARY).predict_batch([script.predictor(SALARY).example()])[0]
+    assert script.same(one, one)
+    assert not script.same(one, type(one)(one.label, {label: p + 1e-9 for label, p in one.probabilities.items()}))
+
+
+def test_a_dropped_connection_leaves_what_was_there(hub):
+    first = publish(RATING, REPO)
+    hub.faults.append(Fault("drop", match="POST .*/commit/", after=10))
+    assert "cannot be reached" in refused()
+    assert hub.commits(REPO)[0] == first
+    hub.faults.clear()
+    assert set(hub.files(REPO, revision=publish(SALARY, REPO))) - {".gitattributes"} == names(SALARY)
+
+
+def test_an_upload_killed_twenty_times_leaves_the_old_or_the_new(hub, tmp_path):
+    """Each time another of the Hub's requests is the last that it sees of it."""
+    rng = random.Random(42)
+    environment = {**os.environ, **hub.environment(tmp_path / "home")}
+    expected = names(SALARY)
+    publish(SALARY, REPO)
+    requests = len(hub.log)
+    for turn in range(20):
+        before, folder = expected, (SALARY, RATING)[turn % 2 == 0]
+        start, last = len(hub.log), rng.randint(1, requests)
+        command = [sys.executable, "-m", "training.publish", folder, REPO]
+        process = subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and len(hub.log) < start + last:
+            time.sleep(rng.random() / 500)
+        process.kill()
+        process.wait()
+        expected = names(folder)
+        found = set(hub.files(REPO)) - {".gitattributes"}
+        assert found in (before, expected)
+        model = (folder if found == expected else (SALARY, RATING)[turn % 2]) / "onnx/model.onnx"
+        assert hub.files(REPO)["onnx/model.onnx"] == model.read_bytes()
+        publish(folder, REPO)
+        assert set(hub.files(REPO)) - {".gitattributes"} == expected
