@@ -1,0 +1,684 @@
+"""spaces/deploy.py: what goes up, that it runs without the rest of the repository, and that it answers online."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import yaml
+from huggingface_hub import HfApi, constants
+from PIL import Image
+
+from tests.conftest import ROOT, served
+from tests.hub import Fault, Hub
+from tests.hub.store import Blob
+from tests.spaces.test_folders import MODELS
+from training import publish as publish_script
+
+SCRIPT = ROOT / "spaces/deploy.py"
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def deploy() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("deploy", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["deploy"] = module  # dataclasses look their own module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["deploy"]
+
+
+@pytest.fixture
+def copy(deploy, tmp_path, monkeypatch) -> Path:
+    """A copy of the repository's deployable part, which a test may spoil; the script works on it."""
+    root = tmp_path / "copy"
+    for name in ("gallery", "salary", "rating"):
+        shutil.copytree(ROOT / "spaces" / name, root / "spaces" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "shared", root / "shared", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "LICENSE", root / "LICENSE")
+    monkeypatch.setattr(deploy, "ROOT", root)
+    monkeypatch.setattr(deploy, "SPACES", root / "spaces")
+    return root
+
+
+def staged(deploy, name: str, *more: str):
+    options = deploy.parser().parse_args([name, "--owner", "me", *more])
+    return deploy.stage(name, deploy.chosen(options))
+
+
+def front(content: bytes) -> dict:
+    return yaml.safe_load(content.decode().split("---\n")[1])
+
+
+# --- what goes up ---
+
+
+@pytest.mark.parametrize("name", [*MODELS, "gallery"])
+def test_all_that_a_space_needs_and_nothing_else(deploy, name):
+    files = staged(deploy, name).files
+    inside = [f"{model}/" for model in MODELS] if name == "gallery" else [""]
+    assert {"app.py", "requirements.txt", "README.md", "LICENSE", "shared/page.py", "shared/__init__.py"} <= set(files)
+    for folder in inside:
+        for file in ("app.py", "picture.svg", "model/gallery.json", "model/onnx/model.onnx", "model/NOTICE.md"):
+            assert f"{folder}{file}" in files
+    for path, content in files.items():
+        assert path.split("/")[0] in {"LICENSE", "app.py", "shared", "model", "examples", *MODELS} or "/" not in path
+        assert not any(part.startswith((".", "__pycache__")) for part in path.split("/"))
+        assert isinstance(content, bytes) or content.is_file()
+    assert "screenshot.png" not in files
+    assert not any(path.startswith(("spaces/", "training/", "tests/")) for path in files)
+
+
+def test_what_lies_about_stays_here(deploy, copy):
+    expected = {name: set(staged(deploy, name).files) for name in ("salary", "gallery")}
+    contract = copy / "spaces/salary/model/gallery.json"
+    listed = json.loads(contract.read_text())
+    weights = copy / "spaces/salary/model/model.safetensors"
+    weights.write_bytes(b"weights for torch")
+    listed["files"]["model.safetensors"] = {
+        "sha256": hashlib.sha256(b"weights for torch").hexdigest(),
+        "bytes": 17,
+        "optional": True,
+    }
+    contract.write_text(json.dumps(listed))
+    for path in (
+        "spaces/salary/.env",
+        "spaces/salary/notes.txt",
+        "spaces/salary/.hidden.py",
+        "spaces/salary/.gradio/flagged/log.csv",
+        "spaces/salary/__pycache__/app.cpython-311.pyc",
+        "spaces/salary/examples/.DS_Store",
+        "spaces/salary/model/onnx/model.onnx.bak",
+        "spaces/salary/model/.cache/token",
+        "spaces/gallery/.env",
+        "shared/.secret.py",
+        "shared/token.json",
+        ".env",
+    ):
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        (copy / path).write_text("a secret")
+    for name, paths in expected.items():
+        assert set(staged(deploy, name).files) == paths
+
+
+def test_what_gallery_json_lists_goes_up(deploy, copy):
+    contract = copy / "spaces/salary/model/gallery.json"
+    listed = json.loads(contract.read_text())
+    listed["files"]["examples/x.txt"] = {"sha256": hashlib.sha256(b"x").hexdigest(), "bytes": 1, "optional": True}
+    contract.write_text(json.dumps(listed))
+    assert "model/examples/x.txt" not in staged(deploy, "salary").files
+    (copy / "spaces/salary/model/examples").mkdir()
+    (copy / "spaces/salary/model/examples/x.txt").write_bytes(b"x")
+    assert "model/examples/x.txt" in staged(deploy, "salary").files
+
+
+@pytest.mark.parametrize("name", [*MODELS, "gallery"])
+def test_header_of_a_space_that_serves_what_it_carries(deploy, name):
+    written = staged(deploy, name)
+    content = written.files["README.md"]
+    here = (ROOT / "spaces" / name / "README.md").read_bytes()
+    assert front(content) == front(here)
+    assert content.decode().split("---\n", 2)[2] == here.decode().split("---\n", 2)[2]
+    assert written.variables == {}
+
+
+def test_header_of_a_space_that_pulls_from_the_hub(deploy):
+    written = staged(deploy, "salary", "--models-owner", "you", "--revision", f"salary={SHA}")
+    fields = front(written.files["README.md"])
+    assert fields["models"] == ["you/salary"]
+    assert fields["preload_from_hub"] == [f"you/salary gallery.json,background.csv,metrics.json,onnx/model.onnx {SHA}"]
+    assert written.variables == {"MODEL_REPO": "you/salary", "MODEL_REVISION": SHA}
+
+
+def test_header_of_a_gallery_that_pulls_from_the_hub(deploy):
+    written = staged(deploy, "gallery", "--models-owner", "you", "--revision", f"cat_dog={SHA}")
+    fields = front(written.files["README.md"])
+    assert fields["models"] == [f"you/{name}" for name in sorted(MODELS)]
+    assert [line.split()[0] for line in fields["preload_from_hub"]] == ["you/cat_dog"]  # the others are not pinned
+    assert written.variables["MODEL_REPO_RATING"] == "you/rating"
+    assert written.variables["MODEL_REVISION_CAT_DOG"] == SHA
+
+
+def test_data_sets_of_the_hub_are_named(deploy):
+    adult, pets = "scikit-learn/adult-census-income", "timm/oxford-iiit-pet"
+    assert front(staged(deploy, "salary").files["README.md"])["datasets"] == [adult]
+    assert {adult, pets} <= set(front(staged(deploy, "gallery").files["README.md"])["datasets"])
+
+
+def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
+    with (copy / "spaces/rating/requirements.txt").open("a") as file:
+        file.write("another-package==1.0  # for the new page\n")
+    lines = staged(deploy, "gallery").files["requirements.txt"].decode().splitlines()
+    assert "another-package==1.0" in lines
+    assert len(lines) == len({line.split("==")[0] for line in lines})
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("salary/requirements.txt", "numpy==2", "numpy>=2", "does not pin 'numpy>=2"),
+        ("salary/requirements.txt", "numpy==", "torch==", "asks for torch, which only training needs"),
+        ("salary/requirements.txt", "gradio==", "gradioo==", "does not pin gradio"),
+        ("salary/README.md", "sdk_version: 6", "sdk_version: 5", "README.md says sdk_version 5"),
+        ("salary/README.md", "---\ntitle", "title", "has no header"),
+        ("salary/README.md", "title: Salary", "title: 'Salary", "has no header"),
+        ("salary/model/background.csv", ",", ";", "background.csv is damaged"),
+        ("salary/model/gallery.json", '"format": 1', '"format": 9', "'format'"),
+        ("salary/model/gallery.json", '"model": "salary"', '"model": "wages"', "is a 'wages'"),
+    ],
+)
+def test_what_is_wrong_here_is_said(deploy, copy, capsys, file, old, new, message):
+    path = copy / "spaces" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert deploy.main(["salary", "--owner", "me", "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_pins_that_do_not_agree_are_said(deploy, copy, capsys):
+    path = copy / "spaces/rating/requirements.txt"
+    path.write_text(path.read_text().replace("numpy==2", "numpy==1"))
+    assert deploy.main(["gallery", "--owner", "me", "--dry-run"]) == 2
+    assert "spaces/rating pins numpy==1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--revision", f"salary={SHA}"], "--revision goes with --models-owner"),
+        (["--models-owner", "me", "--revision", f"cat={SHA}"], "--revision cat is none of salary"),
+        (["--name", "a name"], "a name"),
+        (["--models-owner", "me/you"], "me/you"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_said(deploy, capsys, arguments, message):
+    assert deploy.main(["salary", "--owner", "me", *arguments, "--dry-run"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_space_without_a_model_is_said(deploy, copy, capsys):
+    shutil.rmtree(copy / "spaces/salary/model")
+    assert deploy.main(["salary", "--owner", "me", "--dry-run"]) == 2
+    assert "train it: python -m training.salary --embed" in capsys.readouterr().err
+
+
+def test_two_models_of_a_kind_cannot_both_be_pulled(deploy, copy, capsys):
+    shutil.copytree(copy / "spaces/salary", copy / "spaces/wages")
+    assert deploy.main(["gallery", "--owner", "me", "--dry-run"]) == 0
+    assert deploy.main(["gallery", "--owner", "me", "--models-owner", "me", "--dry-run"]) == 2
+    assert "only one of each kind" in capsys.readouterr().err
+
+
+def test_a_folder_to_stage_into_must_be_empty(deploy, tmp_path, capsys):
+    assert deploy.main(["salary", "--owner", "me", "--stage", str(tmp_path / "new")]) == 0
+    assert (tmp_path / "new/shared/page.py").read_bytes() == (ROOT / "shared/page.py").read_bytes()
+    assert deploy.main(["salary", "--owner", "me", "--stage", str(tmp_path / "new")]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+# --- does it run alone? ---
+
+
+@pytest.fixture(scope="session")
+def fresh_python(tmp_path_factory):
+    """Makes a virtual environment of a requirements.txt alone, once for each content; returns its Python."""
+    made: dict[str, Path] = {}
+
+    def make(requirements: Path) -> Path:
+        content = requirements.read_text()
+        if content not in made:
+            folder = tmp_path_factory.mktemp("fresh")
+            python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+            done = subprocess.run([*pip, "install", "-r", requirements], check=False, capture_output=True, text=True)
+            if done.returncode:
+                one = [*pip, "download", "--no-deps", "--no-cache-dir", "--dest", folder / "one", "packaging"]
+                if subprocess.run(one, check=False, capture_output=True).returncode:
+                    pytest.skip("pip reaches no package registry")
+                pytest.fail(done.stderr)
+            made[content] = python
+        return made[content]
+
+    return make
+
+
+@pytest.mark.install
+@pytest.mark.parametrize("name", [*MODELS, "gallery"])
+def test_staged_space_runs_alone(deploy, fresh_python, tmp_path, monkeypatch, name):
+    options = deploy.parser().parse_args([name, "--owner", "me"])
+    models = deploy.chosen(options)
+    deploy.write(deploy.stage(name, models), tmp_path / "space")
+    python = fresh_python(tmp_path / "space/requirements.txt")
+    for variable in [variable for variable in os.environ if variable.startswith("PYTHON")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("PYTHONNOUSERSITE", "1")
+    monkeypatch.chdir(tmp_path / "space")
+    hidden = subprocess.run([python, "-c", "import training"], check=False, capture_output=True, text=True)
+    assert "No module named 'training'" in hidden.stderr
+    with served(tmp_path / "space", tmp_path, python=python) as url:
+        assert deploy.probe(models, url, None) == []
+
+
+# --- ZeroGPU ---
+
+FAKE = """
+made = []
+
+def GPU(duration):
+    def decorate(function):
+        def wrapped(*args, **kwargs):
+            raise AssertionError("an event would use a visitor's quota")
+        wrapped.on_gpu = True
+        made.append((function.__name__, duration))
+        return wrapped
+    return decorate
+
+def gradio_auto_wrap(function):
+    return function
+"""
+LOOK = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("app", sys.argv[1])
+app = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(app)
+import spaces
+print(spaces.made)
+print(any(hasattr(event.fn, "on_gpu") for event in app.demo.fns.values()), len(app.demo.fns) > 3)
+"""
+
+
+def run_python(code: str, *arguments: str | Path, path: Path | None = None, cwd: Path = ROOT) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(path or "")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, env=environment, cwd=cwd
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_zero_gpu_finds_one_function_that_no_event_calls(tmp_path):
+    (tmp_path / "spaces.py").write_text(FAKE)
+    seen = run_python(LOOK, ROOT / "spaces/salary/app.py", path=tmp_path, cwd=tmp_path)
+    assert seen.splitlines() == ["[('never_called', 1)]", "False True"]
+
+
+def test_a_folder_called_spaces_is_no_zero_gpu():
+    code = "import spaces, shared.page; print(spaces.__path__, hasattr(spaces, 'GPU'))"
+    assert run_python(code).split()[-1] == "False"
+
+
+# --- the wait, and what differs ---
+
+
+class Stages:
+    """An Api whose Space goes through these stages: (stage, sha, message) or an exception."""
+
+    def __init__(self, *stages) -> None:
+        self.stages = list(stages)
+
+    def get_space_runtime(self, _: str) -> SimpleNamespace:
+        stage = self.stages.pop(0) if len(self.stages) > 1 else self.stages[0]
+        if isinstance(stage, Exception):
+            raise stage
+        name, sha, message = stage
+        return SimpleNamespace(stage=name, raw={"sha": sha, "errorMessage": message})
+
+
+@pytest.fixture
+def no_sleep(monkeypatch, deploy):
+    monkeypatch.setattr(deploy.time, "sleep", lambda _: None)
+
+
+def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
+    api = Stages(("RUNNING", "old", None), ConnectionError(), ("BUILDING", "old", None), ("RUNNING", "new", None))
+    deploy.wait_until_running("me/x", "new", time.monotonic() + 60, api)
+    stages = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()]
+    assert stages == ["running", "the hub does not answer", "building", "running"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (
+            ("RUNTIME_ERROR", "new", "Exit code: 1."),
+            "ended in RUNTIME_ERROR: Exit code: 1. See the log: hf spaces logs",
+        ),
+        (("BUILD_ERROR", "new", None), "ended in BUILD_ERROR. See the log: hf spaces logs me/x"),
+        (("PAUSED", "new", None), "up to date, but paused; start it: hf spaces restart me/x"),
+        (("BUILDING", "new", None), "is still at 'BUILDING' after 0 s"),
+        (("RUNNING", "old", None), "still has its old files after 0 s"),
+        (ConnectionError(), "is still at 'the Hub does not answer'"),
+    ],
+)
+def test_wait_says_what_went_wrong(deploy, no_sleep, stage, message):
+    with pytest.raises(deploy.DeployError, match="me/x") as error:
+        deploy.wait_until_running("me/x", "new", time.monotonic(), Stages(stage))
+    assert message in str(error.value)
+
+
+def test_an_error_of_the_commit_before_is_waited_out(deploy, no_sleep):
+    deploy.wait_until_running(
+        "me/x", "new", time.monotonic() + 60, Stages(("BUILD_ERROR", None, None), ("RUNNING", None, None))
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "differences"),
+    [
+        ({"label": "a", "probabilities": {"a": 0.5}}, {"label": "a", "probabilities": {"a": 0.5009}, "more": 1}, 0),
+        ({"label": "a", "probabilities": {"a": 0.5}}, {"label": "a", "probabilities": {"a": 0.502}}, 1),
+        ({"label": "a", "probabilities": {"a": 0.5}}, {"label": "b", "probabilities": {"b": 0.5}}, 2),
+        ({"label": None}, {"label": None}, 0),
+        ({"label": "a"}, {}, 1),
+        ({"rating": 3.0}, {"rating": 3}, 0),
+        ({"rating": 3.0}, "words", 1),
+    ],
+)
+def test_what_differs_is_said(deploy, expected, got, differences):
+    assert len(deploy.compared(expected, got)) == differences
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_probe_is_about_something(deploy, name, tmp_path):
+    """Two different answers must not look the same: the facts compared are those that matter."""
+    model = deploy.PREDICTORS[name].from_pretrained(ROOT / "spaces" / name / "model")
+    item, arguments, named = deploy.question(model.example(), tmp_path)
+    facts = deploy.facts(model.predict(*item))
+    assert facts
+    assert set(facts) <= {"label", "probabilities", "shares", "rating"}
+    assert len(arguments) + len(named) >= 1
+    if path := next(iter(tmp_path.glob("*.png")), None):
+        assert Image.open(path).size > (1, 1)
+
+
+def test_a_token_goes_to_private_spaces_only(deploy, monkeypatch):
+    seen = []
+    monkeypatch.setattr(deploy, "wait_until_running", lambda *_, **__: None)
+    monkeypatch.setattr(deploy, "probe", lambda _, address, token: seen.append((address, token)) or [])
+    for private in (False, True):
+        info = SimpleNamespace(private=private, host="https://me-x.hf.space")
+        api = SimpleNamespace(space_info=lambda _, info=info: info, token="secret")
+        assert deploy.check("me/x", [], "sha", True, 10, api) == "https://me-x.hf.space"
+    assert seen == [("https://me-x.hf.space", None), ("https://me-x.hf.space", "secret")]
+
+
+# --- to a Hub ---
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as hub:
+        hub.set_paid("me", True)
+        yield hub
+
+
+@pytest.fixture
+def run(deploy, hub, tmp_path, monkeypatch, capsys):
+    """Runs the script in this process; as the Hub's Spaces do not really run, it stops waiting for them at once."""
+
+    def run(*arguments: str, token: str | None = hub.token, owner: str = "me", wait: float = 0.1) -> SimpleNamespace:
+        monkeypatch.setenv("HF_TOKEN", token or "")
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        status = deploy.main([*arguments, "--owner", owner, "--timeout", str(wait)])
+        return SimpleNamespace(returncode=status, **capsys.readouterr()._asdict())
+
+    return run
+
+
+def uploaded(done) -> bool:
+    """Whether the script came as far as waiting for a Space that this Hub does not run."""
+    return done.returncode == 2 and "is still at 'BUILDING'" in done.err
+
+
+def publish(hub: Hub, name: str, private: bool = False, change: tuple[bytes, bytes] = (b"", b"")) -> str:
+    """Put a Space's model on the Hub, with something of its gallery.json changed; returns the commit."""
+    folder = ROOT / "spaces" / name / "model"
+    repo = hub.store.create("model", f"me/{name}", private, "", "")
+    files = {
+        path.relative_to(folder).as_posix(): Blob(path.read_bytes(), is_lfs=path.suffix == ".onnx")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    contract = files["gallery.json"].data
+    assert change[0] in contract
+    files["gallery.json"] = Blob(contract.replace(*change))
+    return repo.add("main", {**repo.at("main").files, **files}, "Model", "", "me").sha
+
+
+def test_dry_run_asks_nobody(hub, run):
+    done = run("gallery", "--models-owner", "me", "--dry-run", token=None)
+    assert done.returncode == 0
+    assert not hub.log
+    for words in (
+        "Would deploy me/gallery",
+        "cat_dog/model/onnx/model.onnx",
+        "sdk_version: 6",
+        "MODEL_REPO_SALARY = me/",
+    ):
+        assert words in done.out
+
+
+def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy):
+    assert uploaded(run("salary"))
+    expected = {
+        path: content if isinstance(content, bytes) else content.read_bytes()
+        for path, content in staged(deploy, "salary").files.items()
+    }
+    attributes = hub.files("me/salary", kind="space")[".gitattributes"]
+    assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
+    assert len(hub.commits("me/salary", "space")) == 2
+    api = HfApi(hub.endpoint, token=hub.token)
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="old/x.txt", repo_id="me/salary", repo_type="space")
+    assert uploaded(run("salary"))
+    assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
+    assert len(hub.commits("me/salary", "space")) == 4
+    assert "as before" in run("salary").out
+    assert len(hub.commits("me/salary", "space")) == 4
+
+
+def test_a_free_account_is_told_of_zero_gpu(hub, run):
+    hub.set_paid("me", False)
+    done = run("salary")
+    assert done.returncode == 2
+    assert "Add --hardware zero-a10g" in done.err
+    assert ("space", "me/salary") not in hub.store.repos
+    assert uploaded(run("salary", "--hardware", "zero-a10g"))
+    assert hub.repo("me/salary", "space").hardware == "zero-a10g"
+
+
+def test_hardware_of_a_space_that_is_there(hub, run):
+    assert uploaded(run("salary"))
+    assert uploaded(run("salary", "--hardware", "zero-a10g"))
+    assert hub.repo("me/salary", "space").hardware == "zero-a10g"
+    hub.set_paid("me", False)
+    assert uploaded(run("salary"))  # what is there may be updated
+    assert "Add --hardware zero-a10g" in run("salary", "--hardware", "cpu-upgrade").err
+
+
+@pytest.mark.parametrize(
+    ("token", "owner", "words"),
+    [
+        (None, "me", "hf auth login"),
+        ("hf_unknown", "me", "hf auth login"),
+        ("read", "me", "may only read"),
+        ("write", "you", "may not write to you/salary"),
+    ],
+)
+def test_who_may_not_is_told(hub, run, token, owner, words):
+    hub.add_user("you", paid=True)
+    done = run("salary", token={"read": hub.read_token, "write": hub.token}.get(token, token), owner=owner)
+    assert done.returncode == 2
+    assert words in done.err
+    assert done.err.count("\n") == 1
+    assert not hub.store.repos
+
+
+def test_somebodys_other_space_is_left_alone(hub, run):
+    space = hub.store.create("space", "me/salary", False, "gradio", "cpu-basic")
+    other = space.add("main", {"app.py": Blob(b"print()")}, "Mine", "", "me")
+    done = run("salary")
+    assert "is a Space of something else; choose another name with --name" in done.err
+    assert hub.commits("me/salary", "space")[0] == other.sha
+    assert uploaded(run("salary", "--name", "salary-2"))
+    assert "app.py" in hub.files("me/salary-2", kind="space")
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(hub, deploy, monkeypatch):
+    monkeypatch.setattr(deploy, "ask", lambda request, repo, *_: publish_script.ask(request, repo, 2))
+    hub.faults.append(Fault("hang", match="GET .*/variables"))
+    options = deploy.parser().parse_args(["salary", "--owner", "me"])
+    began = time.monotonic()
+    with pytest.raises(publish_script.PublishError, match="did not answer within 2 s"):
+        deploy.upload("me/salary", staged(deploy, "salary"), options, HfApi(hub.endpoint, token=hub.token))
+    assert time.monotonic() - began < 10
+    assert len(hub.commits("me/salary", "space")) == 1
+
+
+def test_no_network(hub, run):
+    hub.endpoint = "http://127.0.0.1:9"
+    done = run("salary")
+    assert done.returncode == 2
+    assert "The Hub cannot be reached" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_too_many_requests_are_made_later(hub, run):
+    hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers={"Retry-After": "1"}, times=1))
+    done = run("salary")
+    assert uploaded(done)
+    assert "asks to wait" in done.out
+    assert len(hub.commits("me/salary", "space")) == 2
+
+
+def test_private(hub, run):
+    assert uploaded(run("salary"))
+    assert not hub.repo("me/salary", "space").private
+    assert uploaded(run("salary", "--private"))
+    assert hub.repo("me/salary", "space").private
+    assert uploaded(run("salary"))
+    assert hub.repo("me/salary", "space").private  # what is private is not published by the way
+    assert uploaded(run("salary", "--private", "--name", "new"))
+    assert hub.repo("me/new", "space").private
+
+
+def test_variables_are_set_before_the_commit_and_removed_when_stale(hub, run):
+    sha = publish(hub, "salary")
+    assert uploaded(run("salary", "--models-owner", "me"))
+    space = hub.repo("me/salary", "space")
+    assert space.variables == {"MODEL_REPO": "me/salary", "MODEL_REVISION": sha}
+    written = front(hub.files("me/salary", kind="space")["README.md"])
+    assert written["preload_from_hub"][0].endswith(sha)
+    asked = [f"{request.method} {request.path}" for request in hub.log]
+    last = max(index for index, request in enumerate(asked) if request == "POST /api/spaces/me/salary/variables")
+    assert last < asked.index("POST /api/spaces/me/salary/commit/main")
+    space.variables.update(MODEL_REPO_RATING="me/rating", THEIRS="kept")
+    assert uploaded(run("salary"))
+    assert space.variables == {"THEIRS": "kept"}
+    assert "preload_from_hub" not in front(hub.files("me/salary", kind="space")["README.md"])
+
+
+def test_a_gallery_has_a_pair_of_variables_for_each_model(hub, run):
+    shas = {name: publish(hub, name) for name in MODELS}
+    assert uploaded(run("gallery", "--models-owner", "me"))
+    expected = {}
+    for name, sha in shas.items():
+        expected |= {f"MODEL_REPO_{name.upper()}": f"me/{name}", f"MODEL_REVISION_{name.upper()}": sha}
+    assert hub.repo("me/gallery", "space").variables == expected
+
+
+def test_an_older_revision_can_be_named(hub, run):
+    first = publish(hub, "salary")
+    model = hub.repo("me/salary")
+    model.add("main", model.at("main").files, "Again", "", "me")
+    assert uploaded(run("salary", "--models-owner", "me", "--revision", f"salary={first}"))
+    assert hub.repo("me/salary", "space").variables["MODEL_REVISION"] == first
+    done = run("salary", "--models-owner", "me", "--revision", f"salary={SHA}")
+    assert f"has no revision '{SHA}'" in done.err
+
+
+def test_a_private_model_is_not_preloaded(hub, run):
+    publish(hub, "salary", private=True)
+    done = run("salary", "--models-owner", "me")
+    assert uploaded(done)
+    assert "as its secret HF_TOKEN" in done.out
+    assert "preload_from_hub" not in front(hub.files("me/salary", kind="space")["README.md"])
+
+
+def test_a_model_that_is_not_there_or_not_whole_is_said(hub, run):
+    assert "Publish it first" in run("salary", "--models-owner", "me").err
+    publish(hub, "salary")
+    model = hub.repo("me/salary")
+    files = dict(model.at("main").files)
+    del files["background.csv"]
+    model.add("main", files, "Less", "", "me")
+    assert "me/salary lacks background.csv" in run("salary", "--models-owner", "me").err
+    assert ("space", "me/salary") not in hub.store.repos
+
+
+def test_an_app_that_fails_is_said(hub, run):
+    def fail() -> None:
+        while ("space", "me/salary") not in hub.store.repos or len(hub.commits("me/salary", "space")) < 2:
+            time.sleep(0.05)
+        space = hub.repo("me/salary", "space")
+        space.error, space.stage = "Exit code: 1", "RUNTIME_ERROR"
+
+    threading.Thread(target=fail, daemon=True).start()
+    done = run("salary", wait=60)
+    assert done.returncode == 2
+    assert "me/salary ended in RUNTIME_ERROR: Exit code: 1. See the log: hf spaces logs me/salary" in done.err
+
+
+# --- all the way ---
+
+
+@pytest.fixture
+def real(tmp_path) -> Iterator[SimpleNamespace]:
+    """A Hub that really runs its Spaces, and the script as a person runs it."""
+    with Hub(run_spaces=True) as hub:
+        hub.set_paid("me", True)
+
+        def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, SCRIPT, *arguments, "--owner", "me", "--timeout", "120"]
+            environment = {**os.environ, **hub.environment(tmp_path)}
+            return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=180)
+
+        yield SimpleNamespace(hub=hub, run=run)
+
+
+def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
+    publish(real.hub, "salary", change=(b'"temperature": 1', b'"temperature": 3'))
+    done = real.run("salary", "--models-owner", "me")
+    space = real.hub.repo("me/salary", "space")
+    assert done.returncode == 0, done.stderr
+    assert f"It answers as here, at {space.host}" in done.stdout
+    embedded = deploy.chosen(deploy.parser().parse_args(["salary", "--owner", "me"]))
+    assert "/predict: " in " ".join(deploy.probe(embedded, space.host, None))  # it really is the other model
+    done = real.run("salary")
+    assert done.returncode == 0, done.stderr
+    assert deploy.probe(embedded, space.host, None) == []
+    assert len(real.hub.commits("me/salary", "space")) == 3
+
+
+def test_the_gallery_online(real, deploy):
+    done = real.run("gallery")
+    assert done.returncode == 0, done.stderr
+    host = real.hub.repo("me/gallery", "space").host
+    assert f"It answers as here, at {host}" in done.stdout
+    models = deploy.chosen(deploy.parser().parse_args(["gallery", "--owner", "me"]))
+    assert [model.api_name for model in models] == [f"/{name}" for name in sorted(MODELS)]
+    assert deploy.probe(models, host, None) == []
