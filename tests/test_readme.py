@@ -1,7 +1,9 @@
 """The README does what it says: every snippet in it runs, and its table repeats the measured figures."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -9,12 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from shared import Salary
 from tests.conftest import ROOT
+from tests.hub import Hub
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 SHELL = [line.split("  #")[0].strip() for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
+
+
+def section(title):
+    """The shell commands of a section."""
+    text = README.split(f"## {title}\n")[1].split("\n## ")[0]
+    return [
+        line.split("  #")[0].strip()
+        for code in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        for line in code.splitlines()
+    ]
 
 
 def figures(name):
@@ -51,7 +65,7 @@ def test_make_verbs_exist(verb):
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("python -m training")])
+@pytest.mark.parametrize("line", [line for line in section("Train") if line.startswith("python")])
 def test_training_commands_are_understood(line, tmp_path):
     """Each command, made quick: made-up data, and a folder of its own to write to."""
     options = [
@@ -62,32 +76,53 @@ def test_training_commands_are_understood(line, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_staged_space_runs_without_the_repository(tmp_path):
-    """The README's cp and mv lines, then the staged app with nothing of the repository on its path."""
-    stage = next(line for line in SHELL if line.startswith("mkdir"))
-    (tmp_path / "spaces").symlink_to(ROOT / "spaces")
-    (tmp_path / "shared").symlink_to(ROOT / "shared")
-    for _ in range(2):  # staging again must not nest folders
-        subprocess.run(["bash", "-c", stage.replace("cp -r", "cp -rL")], cwd=tmp_path, check=True)
-    assert not (tmp_path / "build/salary/shared/shared").exists()
-    typical = "{name.replace('-', '_'): app.contract.typical[name] for name in app.contract.columns}"
-    code = f"import app, shared; print(shared.__file__); print(app.predict(**{typical})[0]['label'])"
+def at_home(hub, home):
+    """The variables of somebody who uses this Hub, with `python` and `hf` being those of the tests."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, **hub.environment(home / "hub"), "PATH": path, "HOME": str(home)}
+
+
+def shell(line, folder, environment):
+    """What a command prints."""
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "build/salary", capture_output=True, text=True, check=True
+        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    assert str(tmp_path) in done.stdout
-    assert "50k" in done.stdout
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+    return done.stdout
 
 
-def test_hf_commands_are_understood():
-    hf = Path(sys.executable).with_name("hf")
-    commands = [line for line in SHELL if line.startswith("hf ")]
-    assert len(commands) == 2
-    described = subprocess.run([hf, "upload", "--help"], capture_output=True, text=True, check=True).stdout
-    for command in commands:
-        assert command.split()[:2] == ["hf", "upload"]
-        for option in re.findall(r"--[a-z-]+", command):
-            assert option in described
+def test_publish_and_deploy_as_the_readme_says(tmp_path):
+    lines = [line.replace("USER", "me") for line in section("Publish and deploy")]
+    with Hub(run_spaces=True) as hub:
+        hub.set_paid("me", True)
+        for line in lines:
+            shell(line.replace("downloads/", f"{tmp_path}/downloads/"), ROOT, at_home(hub, tmp_path))
+        assert set(hub.files("me/salary")) <= {
+            ".gitattributes",
+            *(path.relative_to(tmp_path / "downloads/salary").as_posix() for path in tmp_path.glob("downloads/**/*")),
+        }
+        assert hub.repo("me/salary", "space").variables["MODEL_REPO"] == "me/salary"
+        assert hub.repo("me/gallery", "space").stage == "RUNNING"
+        assert Salary.from_pretrained(tmp_path / "downloads/salary").example()
+
+
+@pytest.mark.training
+def test_your_own_in_ten_minutes_as_the_readme_says(tmp_path):
+    """In a copy of what a clone has, on the Hub of the rehearsal; the training made quick, on made-up pictures."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    clone = tmp_path / "clone"
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, clone / name)
+    lines = [line.replace("USER", "me") for line in section("Your own in ten minutes")]
+    assert len(lines) == 3
+    with Hub(run_spaces=True) as hub:
+        environment = at_home(hub, tmp_path) | {"PYTHONPATH": str(clone)}
+        said = [shell(line.replace("--data ~/my-pictures", "--smoke"), clone, environment) for line in lines]
+        assert "It answers as here, at http" in said[-1]
+        assert hub.files("me/mine")["onnx/model.onnx"] == hub.files("me/mine", kind="space")["model/onnx/model.onnx"]
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def main(
             publish.check_account(repo)  # now, not after hours of training
         learner = run(options)
         if options.push_to_hub:
-            publish.announce(repo, publish.publish(options.out, repo, options.private))
+            publish.announce(options.out, repo, publish.publish(options.out, repo, options.private))
         if options.push_learner and learner is not None:
             push_learner(learner, repo, options.private)
     except publish.PublishError as error:

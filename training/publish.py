@@ -70,6 +70,8 @@ def publish(folder: str | Path, repo: str, private: bool = False, token: str | N
         names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
         ask(lambda: api.create_repo(repo, private=private or None, exist_ok=True), repo)
         info = ask(lambda: api.model_info(repo), repo)
+        if private and not info.private:
+            raise PublishError(f"{repo} is there already, and public; make it private on its page, or name another.")
         before = info.sha
         gone = {entry.rfilename for entry in info.siblings or []} - {*names, HUBS_OWN}
         operations: list[CommitOperationAdd | CommitOperationDelete]
@@ -251,7 +253,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.dry_run:
             show(options.folder, options.repo)
         else:
-            announce(options.repo, publish(options.folder, options.repo, options.private))
+            announce(options.folder, options.repo, publish(options.folder, options.repo, options.private))
     except (PublishError, CheckpointError, BadInput) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -268,10 +270,11 @@ def show(folder: str, repo: str) -> None:
         print((staged / CARD).read_text(encoding="utf-8").split("---")[1].strip())
 
 
-def announce(repo: str, commit: str) -> None:
+def announce(folder: str, repo: str, commit: str) -> None:
     """Say where a model is now, and how to load just this one."""
+    kind = PREDICTORS[Checkpoint.read_common(folder).model]
     print(f"Published and checked: {HfApi().endpoint}/{repo} at commit {commit}")
-    print(f'Load it anywhere: from_pretrained("{repo}", revision="{commit}")')
+    print(f'Load it anywhere: {kind.__name__}.from_pretrained("{repo}", revision="{commit}")')
 
 
 if __name__ == "__main__":

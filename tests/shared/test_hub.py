@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import HfApi, constants
 
-from shared import CatDog, CheckpointError, HubError, Salary
+from shared import PREDICTORS, CatDog, CheckpointError, HubError, Salary
 from shared import hub as pull
 from tests.conftest import ROOT, free_port, served, turn_to
 from tests.hub import Fault, Hub
@@ -356,10 +358,16 @@ def test_a_process_ends_although_a_download_hangs(hub, tmp_path):
     assert "did not arrive" in done.stdout
 
 
-def test_the_command_line_of_the_hub_downloads_it_too(hub, tmp_path, person):
+@pytest.mark.parametrize("name", [name for name in PREDICTORS if (ROOT / "spaces" / name / "model").is_dir()])
+def test_the_command_line_of_the_hub_downloads_what_from_pretrained_loads(hub, tmp_path, name):
+    embedded = ROOT / "spaces" / name / "model"
+    api = HfApi(hub.endpoint, token=hub.token)
+    api.create_repo(f"me/{name}", exist_ok=True)
+    api.upload_folder(repo_id=f"me/{name}", folder_path=embedded)
     command = shutil.which("hf", path=str(Path(sys.executable).parent))
     environment = {**os.environ, **hub.environment(tmp_path / "home")}
-    subprocess.run(
-        [command, "download", NAME, "--local-dir", tmp_path / "model"], env=environment, check=True, capture_output=True
-    )
-    assert Salary.from_pretrained(tmp_path / "model").predict(person) == Salary(MODEL).predict(person)
+    target = tmp_path / "model"
+    subprocess.run([command, "download", f"me/{name}", "--local-dir", target], env=environment, check=True)
+    here, there = PREDICTORS[name](embedded), PREDICTORS[name].from_pretrained(str(target))
+    probe = here.example()
+    np.testing.assert_equal(*(asdict(model.predict_batch([probe])[0]) for model in (here, there)))

@@ -98,6 +98,10 @@ def test_a_damaged_folder_is_not_published(hub, copied, capsys):
 def test_private(hub):
     publish(SALARY, REPO, private=True)
     assert hub.repo(REPO).private
+    publish(SALARY, REPO, private=True)
+    public = publish(SALARY, "me/public")
+    assert "is there already, and public" in refused("me/public", folder=RATING, private=True)
+    assert hub.commits("me/public")[0] == public
 
 
 # --- who may ---
