@@ -159,7 +159,7 @@ class Task:
 
 def load(options: argparse.Namespace) -> Task:
     """Texts and labels, from wherever the options say; no text of the test is trained on, not even a copy of one."""
-    if options.smoke:
+    if options.smoke and not options.data:
         return own_texts(made_up_reviews(400, options.seed), "made-up reviews", options)
     if options.data and Path(options.data).is_file():
         path = Path(options.data)

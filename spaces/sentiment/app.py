@@ -18,13 +18,17 @@ from shared.tables import read_csv, read_lines
 
 model = space_model(Sentiment, Path(__file__).parent / "model")
 SAYS = {"neg": "Against it", "pos": "For it"}  # other labels speak for themselves
+IS_OF_FILMS = set(model.checkpoint.labels) == set(SAYS)
+QUESTION, THING = ("Does this review like the film?", "review")
+if not IS_OF_FILMS:
+    QUESTION, THING = model.checkpoint.about.summary, "text"
 MOST = 5000  # texts at once: a few minutes
 
-INTRODUCTION = """# Does this review like the film?
+INTRODUCTION = f"""# {QUESTION}
 Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
-moved it, and says so when the review is mixed or is none. Files you upload are deleted within hours."""
+moved it, and says so when the {THING} is mixed or is none. Files you upload are deleted within hours."""
 
-WAITING, NO_PARTS = "<h2>Waiting for a review</h2>", "Which words say so appears here."
+WAITING, NO_PARTS = f"<h2>Waiting for a {THING}</h2>", "Which words say so appears here."
 EXAMPLES = (
     "I had been warned about this one, and the first half hour is slow. But then it takes off, the two leads are "
     "wonderful together, and by the end I was laughing and crying at once. See it!",
@@ -33,6 +37,7 @@ EXAMPLES = (
     "Not bad at all for a sequel, though the book is better.",
     "Der Film hat mich von der ersten Minute an gefesselt.",
 )
+EXAMPLE_LABELS = ("a fan", "a critic", "in two minds", "in German")
 
 
 def named(label: str) -> str:
@@ -43,18 +48,18 @@ def named(label: str) -> str:
 def verdict(answer: SentimentPrediction) -> str:
     """The headline of an answer."""
     if not answer.is_prose:
-        return "This does not read like an English review."
-    return f"{named(answer.label)}." if answer.is_clear else "Mixed, or not a review: the model is not sure."
+        return f"This does not read like an English {THING}."
+    return f"{named(answer.label)}." if answer.is_clear else f"Mixed, or not such a {THING}: the model is not sure."
 
 
 @friendly
 def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
-    """Say whether a film review is for the film or against it.
+    """Say which label a text has: whether a film review is for the film or against it.
 
-    "is_clear" is false where the review is mixed, or where the text is no review in English.
+    "is_clear" is false where the text is mixed, or unlike those the model was trained on.
 
     Args:
-        text: the review, up to 5 million characters. Of a long one the beginning and the end are read.
+        text: the text, up to 5 million characters. Of a long one the beginning and the end are read.
     """
     answer = model.predict(written(text))
     found = {
@@ -75,12 +80,13 @@ def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
 
 @friendly
 def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tuple[str, float | None]], str]:
-    """Say how much each part of a review moved the answer: Shapley values of its words, or of its clauses.
+    """Say how much each part of a text moved the answer: Shapley values of its words, or of its clauses.
 
-    They add up: base + the sum of contributions = probability, that of the second label (pos).
+    They add up: base + the sum of contributions = probability, that of "label": the second of two, as pos is,
+    or the likeliest of more.
 
     Args:
-        text: the review.
+        text: the text.
         part: look into one of the parts, counted from 0, instead: its words, all else as it is.
     """
     why = model.explain(written(text), part=part)
@@ -96,7 +102,7 @@ def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tu
 def written(text: str | None) -> str:
     """The text; without one an error for API users, which a page that has just been cleared does not show."""
     if not (text or "").strip():
-        raise gr.Error("Write a review first.", visible=False, print_exception=False)
+        raise gr.Error(f"Write a {THING} first.", visible=False, print_exception=False)
     return text
 
 
@@ -131,10 +137,10 @@ def look_into(text: str, chosen: gr.SelectData) -> tuple[dict[str, Any], list[tu
 
 @friendly
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Answer up to 5,000 reviews.
+    """Answer up to 5,000 texts.
 
     Args:
-        file: a CSV with a column "text", of which other columns are kept; or a text file with a review on each line.
+        file: a CSV with a column "text", of which other columns are kept; or a text file with a text on each line.
     """
     lines = Path(file).suffix.lower() == ".txt"
     table = read_lines(file, "text", MOST) if lines else read_csv(file, ["text"], MOST)
@@ -151,28 +157,31 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     )
 
 
-with gr.Blocks(title="Review sentiment", delete_cache=(3600, 3600)) as demo:
+with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
-            text = gr.Textbox(label="The review", lines=8, max_lines=16, placeholder="I loved …")
+            text = gr.Textbox(
+                label=f"The {THING}", lines=8, max_lines=16, placeholder="I loved …" if IS_OF_FILMS else ""
+            )
             part = gr.Number(visible=False, precision=0)  # for API users; a visitor taps
             why_button = gr.Button("Which words say so?", variant="primary")
-            examples = gr.Examples(
-                [[example] for example in EXAMPLES], text, label="Or try", cache_examples=False,
-                example_labels=["a fan", "a critic", "in two minds", "in German"],
-            )  # fmt: skip
+            with gr.Group(visible=IS_OF_FILMS):
+                examples = gr.Examples(
+                    [[example] for example in EXAMPLES], text, label="Or try", cache_examples=False,
+                    example_labels=list(EXAMPLE_LABELS),
+                )  # fmt: skip
         with gr.Column():
             headline = gr.HTML(WAITING)
-            answer = gr.Label(label="If it is a review", show_heading=False)
+            answer = gr.Label(label=f"If it is a {THING}", show_heading=False)
     with gr.Tabs():
         with gr.Tab("Which words?"):
             words = gr.Markdown(NO_PARTS)
             parts = gr.HighlightedText(label="Purple speaks for it, red against it", combine_adjacent=False)
-        with gr.Tab("Many reviews"):
-            gr.Markdown(f"A CSV with a column `text`, or a text file with a review on each line; {MOST:,} at most.")
+        with gr.Tab(f"Many {THING}s"):
+            gr.Markdown(f"A CSV with a column `text`, or a text file with a {THING} on each line; {MOST:,} at most.")
             file = gr.File(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
-            summary = gr.JSON(label="Reviews answered")
+            summary = gr.JSON(label=f"{THING.capitalize()}s answered")
             first_rows = gr.Dataframe(label="The first 20", interactive=False)
             result = gr.File(label="All predictions, as CSV")
         with gr.Tab("As JSON"):
