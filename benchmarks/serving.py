@@ -1,9 +1,11 @@
-"""How long one answer takes: the gallery's predictors beside fastai's own learners, in turn.
+"""How long one answer takes: the gallery's predictors beside their peers, in turn.
 
     make bench          or: python -m benchmarks.serving [--rounds 15] [--out benchmarks/results/serving.json]
 
-Both answer the same kind of question on this machine; quote the ratio, not the milliseconds. The fastai
-learners have the book's architecture and are trained for a moment on made-up data, which does not change their speed.
+Both answer the same kind of question on this machine; quote the ratio, not the milliseconds. fastai's learners have
+the book's architecture and are trained for a moment on made-up data, which does not change their speed. Sentiment's
+peer is the same network in torch, in float32, as it was before it was exported: of its architecture, with random
+weights, which does not change its speed either.
 """
 
 import argparse
@@ -15,11 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from fastai.collab import CollabDataLoaders, collab_learner
 from fastai.tabular.all import Categorify, FillMissing, Normalize, TabularDataLoaders, tabular_learner
 from fastprogress.fastprogress import progress_bar
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from shared import Rating, Salary
+from shared import Rating, Salary, Sentiment
 from training import rating, salary
 
 SPACES = Path(__file__).resolve().parent.parent / "spaces"
@@ -65,6 +69,30 @@ def rating_pair() -> tuple[Answer, Answer]:
     return lambda: ours.predict(15, 260), theirs
 
 
+def sentiment_pair() -> tuple[Answer, Answer]:
+    """A review of 200 words: ours, with two threads, and transformers' in torch, with as many."""
+    folder = SPACES / "sentiment/model"
+    ours, tokenizer = Sentiment.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    net = BertForSequenceClassification(BertConfig.from_pretrained(folder)).eval()
+    torch.set_num_threads(2)
+    text = " ".join([ours.example()] * 20)
+    review = " ".join(text.split()[:200])
+
+    def theirs() -> object:
+        with torch.inference_mode():
+            return net(**tokenizer(review, truncation=True, return_tensors="pt")).logits
+
+    return lambda: ours.predict(review), theirs
+
+
+# Each model, its peer's name, and how many answers of either are timed in a row.
+PAIRS: tuple[tuple[str, str, Callable[[], tuple[Answer, Answer]], int, int], ...] = (
+    ("salary", "fastai", salary_pair, 200, 10),
+    ("rating", "fastai", rating_pair, 200, 10),
+    ("sentiment", "torch", sentiment_pair, 10, 10),
+)
+
+
 def seconds(answer: Answer, times: int) -> float:
     """Mean seconds of one answer over several in a row."""
     start = time.perf_counter()
@@ -80,26 +108,27 @@ def main() -> None:
     parser.add_argument("--out", metavar="FILE", default="benchmarks/results/serving.json")
     options = parser.parse_args()
     rows = []
-    for name, make in (("salary", salary_pair), ("rating", rating_pair)):
+    for name, peer, make, many, few in PAIRS:
         ours, theirs = make()
         ours(), theirs()
-        pairs = [(seconds(ours, 200), seconds(theirs, 10)) for _ in progress_bar(range(options.rounds))]
+        pairs = [(seconds(ours, many), seconds(theirs, few)) for _ in progress_bar(range(options.rounds))]
         ratios = sorted(b / a for a, b in pairs)
         rows.append(
             {
                 "model": name,
                 "ours_ms": 1000 * statistics.median(a for a, _ in pairs),
-                "fastai_ms": 1000 * statistics.median(b for _, b in pairs),
+                "peer": peer,
+                "peer_ms": 1000 * statistics.median(b for _, b in pairs),
                 "times_faster": statistics.median(ratios),
                 "least": ratios[0],
                 "most": ratios[-1],
             }
         )
-    print(f"\n{'model':8} {'ours':>10} {'fastai':>10} {'times faster (least to most)':>32}")
+    print(f"\n{'model':10} {'ours':>10} {'peer':>10} {'':6} {'times faster (least to most)':>32}")
     for row in rows:
         print(
-            f"{row['model']:8} {row['ours_ms']:7.2f} ms {row['fastai_ms']:7.2f} ms "
-            f"{row['times_faster']:12.0f} ({row['least']:.0f} to {row['most']:.0f})"
+            f"{row['model']:10} {row['ours_ms']:7.2f} ms {row['peer_ms']:7.2f} ms {row['peer']:6} "
+            f"{row['times_faster']:12.1f} ({row['least']:.1f} to {row['most']:.1f})"
         )
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
