@@ -8,6 +8,7 @@ SHA-256 that gallery.json has of them, and gallery.json with the name that the H
 import errno
 import functools
 import hashlib
+import logging
 import os
 import re
 import threading
@@ -33,6 +34,10 @@ from huggingface_hub.errors import (
 from shared.checkpoint import CONTRACT, Checkpoint, sha256
 from shared.errors import CheckpointError, HubError
 from shared.predictor import Predictor
+
+# The client asks this once, at the first request, and waits three seconds for an answer that nobody needs. An
+# environment variable would come too late: Gradio has imported the client before.
+constants.HF_HUB_DISABLE_TELEMETRY = True
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=Predictor[Any, Any, Any])
@@ -69,16 +74,19 @@ def download(
     try:
         if revision and SHA.fullmatch(revision) and (folder := cached(repo, revision, cache)):
             return folder
-        return in_background(lambda: fetch(repo, revision, token, cache)).result(deadline)
-    except Late:
+        future = in_background(lambda: fetch(repo, revision, token, cache))
+        return future.result(deadline)
+    except Late as error:
+        if future.done():  # the error of a connection, which has the same name
+            raise HubError(explained(error, repo, revision)) from error
         raise HubError(
-            f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, what has arrived is kept."
+            f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, files that arrived are kept."
         ) from None
     except HFValidationError:
         raise HubError(f"{repo!r} is neither a folder nor the name of a model on the Hub, as in 'user/name'.") from None
-    except HubError:
+    except CheckpointError:
         raise
-    except FAILURES as error:
+    except Exception as error:  # Xet's errors are plain RuntimeErrors, a refused second download a ValueError
         raise HubError(explained(error, repo, revision)) from error
 
 
@@ -143,7 +151,7 @@ def same_content(path: Path) -> bool:
 def explained(error: BaseException, repo: str, revision: str | None) -> str:
     """What a failure of the Hub's client means to a person, in a sentence."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
+    status = status or status_told(error)
     sentences: list[tuple[bool, str]] = [
         (isinstance(error, GatedRepoError), f"{repo} is gated: ask for access on its page on the Hub, and log in."),
         (
@@ -167,13 +175,21 @@ def explained(error: BaseException, repo: str, revision: str | None) -> str:
     for applies, sentence in sentences:
         if applies:
             return sentence
-    if isinstance(cause, Exception):
-        return explained(cause, repo, revision)
+    if error.__cause__ is not None and isinstance(error, LocalEntryNotFoundError | ValueError | RuntimeError):
+        return explained(error.__cause__, repo, revision)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"There is no room for {repo} in the cache {constants.HF_HUB_CACHE}; free some, or set HF_HOME."
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return f"The cache {constants.HF_HUB_CACHE} cannot be written to; set HF_HOME to a folder that can."
     return f"The Hub cannot be reached ({type(error).__name__}); check the network, or try again later."
+
+
+def status_told(error: BaseException) -> int | None:
+    """The HTTP status that an error of Xet's storage has in its text, and nowhere else."""
+    if isinstance(error, httpx2.HTTPError) or not isinstance(error, RuntimeError | ConnectionError):
+        return None
+    match = re.search(r"\b(40[1-3]|429|5\d\d)\b", str(error))
+    return int(match[0]) if match else None
 
 
 def in_background(work: Callable[[], T]) -> "Future[T]":
@@ -227,13 +243,16 @@ def space_model(kind: type[Model], folder: str | Path) -> Model:
     try:
         pulled = futures[ending].result(max(0.0, began + SPACE_DEADLINE - time.monotonic()))
         model = kind(pulled)
-    except Late:
-        reason = f"{repo} did not arrive from the Hub within {SPACE_DEADLINE:.0f} s; after a restart it will be there."
-    except CheckpointError as error:
-        reason = str(error)
-    else:
+        model.predict_batch([model.example()])  # whole files may hold nonsense, and the first visitor must not find out
         model.origin = f"This page runs {repo} from the Hub, commit {pulled.name[:7]}."
         return model
+    except Late:
+        reason = f"{repo} did not arrive from the Hub within {SPACE_DEADLINE:.0f} s; the next start tries again."
+    except HubError as error:
+        reason = str(error)
+    except Exception:  # whatever is wrong with a stranger's model, the page must be up
+        logging.exception("%s cannot serve.", repo)
+        reason = f"{repo} is no model that this page can use; its log says why."
     print(f"{kind.name}: serving the embedded model. {reason}", flush=True)
     model = kind(folder)
     model.origin = f"This page runs the model that came with it. {reason}"

@@ -35,6 +35,8 @@ class Predictor(Generic[Spec, Item, Prediction]):
             raise CheckpointError(f"{self.folder} has a model of the kind {found!r}, not {self.name!r}.")
         self.checkpoint: Spec = self.spec.read(self.folder, self.needed)  # type: ignore[assignment]
         self.metrics: dict[str, Any] = json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
+        if "figures" not in self.metrics:
+            raise CheckpointError(f"{self.folder / METRICS} has no 'figures'; export the model again.")
         self.session = Session(self.folder / MODEL)
 
     @classmethod
@@ -57,7 +59,8 @@ class Predictor(Generic[Spec, Item, Prediction]):
             CheckpointError: the folder is missing, damaged or of another format.
             HubError (a CheckpointError): the Hub's model cannot be had; see shared.hub.download.
         """
-        if isinstance(source, Path) or Path(source).is_dir() or source.count("/") != 1 or source.startswith((".", "/")):
+        first, *rest = str(source).split("/")
+        if isinstance(source, Path) or len(rest) != 1 or first in ("", ".", "..", "~") or Path(first).is_dir():
             return cls(source)
         from shared import hub  # noqa: PLC0415 - 0.5 s that a folder need not pay
 

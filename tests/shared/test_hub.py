@@ -1,6 +1,8 @@
 """Models from the Hub: what arrives is what was published, and every trouble ends soon, in one sentence."""
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -237,6 +239,23 @@ def test_a_listed_file_outside_the_repository_is_refused(hub, tmp_path):
         pull.download("me/hostile", cache=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("CAS client error: 403 Forbidden"), "may not read"),
+        (RuntimeError("Unknown"), "cannot be reached (RuntimeError)"),
+        (ValueError("Force download failed"), "cannot be reached (ValueError)"),
+        (TimeoutError("timed out"), "cannot be reached (TimeoutError)"),
+    ],
+)
+def test_whatever_the_client_raises_is_a_sentence(hub, tmp_path, monkeypatch, error, says):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(pull, "hf_hub_download", fail)
+    assert says in fails(tmp_path, 3)
+
+
 # --- trouble: this machine ---
 
 
@@ -331,14 +350,37 @@ def test_a_space_does_not_serve_a_model_of_another_kind(hub, space):
     api.upload_folder(repo_id="me/rating", folder_path=folder)
     model, _ = space(MODEL_REPO="me/rating")
     assert model.folder == MODEL
-    assert "of the kind 'rating', not 'salary'" in model.origin
+    assert "me/rating is no model that this page can use" in model.origin
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("onnx/model.onnx", b"nonsense"), ("metrics.json", b"{}"), ("background.csv", b"age\n1\n")]
+)
+def test_a_space_does_not_serve_nonsense_although_it_arrives_whole(hub, space, tmp_path, name, content):
+    folder = shutil.copytree(MODEL, tmp_path / "nonsense")
+    (folder / name).write_bytes(content)
+    contract = json.loads((folder / "gallery.json").read_text())
+    contract["files"][name] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "gallery.json").write_text(json.dumps(contract))
+    api = HfApi(hub.endpoint, token=hub.token)
+    api.create_repo("me/nonsense", exist_ok=True)
+    api.upload_folder(repo_id="me/nonsense", folder_path=folder)
+    model, _ = space(MODEL_REPO="me/nonsense")
+    assert model.folder == MODEL
+    assert model.origin.endswith("me/nonsense is no model that this page can use; its log says why.")
 
 
 @pytest.mark.parametrize("name", ["salary", "gallery"])
 def test_the_page_says_which_model_it_runs(hub, tmp_path, name):
+    variables = hub.environment(tmp_path / "home") | {"HF_HUB_DISABLE_TELEMETRY": ""}  # as on the real Hub
+    began = time.monotonic()
+    with served(name, tmp_path, variables):
+        usual = time.monotonic() - began
     hub.faults.append(Fault("hang"))
-    variables = {"MODEL_REPO" if name == "salary" else "MODEL_REPO_SALARY": NAME}
-    with served(name, tmp_path, hub.environment(tmp_path / "home") | variables) as url:
+    variables["MODEL_REPO" if name == "salary" else "MODEL_REPO_SALARY"] = NAME
+    began = time.monotonic()
+    with served(name, tmp_path, variables) as url:
+        assert time.monotonic() - began < 1.5 * usual + 5
         page = "" if name == "salary" else "/salary"
         with urllib.request.urlopen(f"{url}{page}", timeout=10) as answer:
             assert "This page runs the model that came with it" in answer.read().decode()
