@@ -188,7 +188,7 @@ def status_told(error: BaseException) -> int | None:
     """The HTTP status that an error of Xet's storage has in its text, and nowhere else."""
     if isinstance(error, httpx2.HTTPError) or not isinstance(error, RuntimeError | ConnectionError):
         return None
-    match = re.search(r"\b(40[1-3]|429|5\d\d)\b", str(error))
+    match = re.search(r"\b(40[1-3]|429|50\d)\b", str(error))
     return int(match[0]) if match else None
 
 

@@ -22,6 +22,7 @@ from fastai.learner import Learner, load_model, save_model
 from fastcore.basics import noops
 
 from shared.checkpoint import sha256
+from shared.errors import CheckpointError
 from training import publish
 from training.data import DataError
 
@@ -173,14 +174,12 @@ def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path],
 
 def push_learner(learner: Learner, repo: str, private: bool) -> None:
     """Publish a fastai Learner as fastai does, that is, as a pickle."""
-    from huggingface_hub import push_to_hub_fastai
+    from huggingface_hub import HfApi, push_to_hub_fastai
 
     print("A Learner is a pickle: loading it runs whatever code is in it. Only who trusts you should load it.")
-    publish.ask(
-        lambda: push_to_hub_fastai(learner, repo_id=repo, private=private, commit_message="The book's Learner"),
-        repo,
-        publish.UPLOAD,
-    )
+    publish.repository(HfApi(), repo, private)
+    message = "The book's Learner"
+    publish.ask(lambda: push_to_hub_fastai(learner, repo_id=repo, commit_message=message), repo, publish.UPLOAD)
     print(f'Published; load it with huggingface_hub[fastai]: from_pretrained_fastai("{repo}")')
 
 
@@ -198,15 +197,7 @@ def main(
         if repo := options.push_to_hub or options.push_learner:
             publish.check_account(repo)  # now, not after hours of training
         learner = run(options)
-        if options.push_to_hub:
-            publish.announce(options.out, repo, publish.publish(options.out, repo, options.private))
-        if options.push_learner and learner is not None:
-            push_learner(learner, repo, options.private)
-    except publish.PublishError as error:
-        kept = f" The model is in {options.out}: python -m training.publish {options.out} {repo}"
-        print(f"error: {error}{kept if Path(options.out).is_dir() else ''}", file=sys.stderr)
-        return 2
-    except DataError as error:
+    except (DataError, publish.PublishError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -215,4 +206,20 @@ def main(
             file=sys.stderr,
         )
         return 130
+    return push(options, learner) if repo else 0
+
+
+def push(options: argparse.Namespace, learner: Learner | None) -> int:
+    """Publish what was trained; returns the process's exit code."""
+    by_hand = f"python -m training.publish {options.out} {options.push_to_hub}{' --private' * options.private}"
+    try:
+        if options.push_to_hub:
+            commit = publish.publish(options.out, options.push_to_hub, options.private)
+            publish.announce(options.out, options.push_to_hub, commit)
+        elif learner is not None:
+            push_learner(learner, options.push_learner, options.private)
+    except (publish.PublishError, CheckpointError, OSError, KeyboardInterrupt) as error:
+        kept = f" The model is in {options.out}; to publish it: {by_hand}" if options.push_to_hub else ""
+        print(f"error: {str(error) or 'Interrupted.'}{kept}", file=sys.stderr)
+        return 2
     return 0

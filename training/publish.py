@@ -24,13 +24,14 @@ from typing import Any, TypeVar
 
 import httpx2
 import numpy as np
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
-from shared import PREDICTORS, BadInput
+from shared import PREDICTORS
 from shared.checkpoint import CONTRACT, Checkpoint
-from shared.errors import CheckpointError, HubError
-from shared.hub import FAILURES, download, explained, in_background
+from shared.errors import CheckpointError
+from shared.hub import FAILURES, download, explained, in_background, status_told
 from training.card import CARD, write_card
 
 T = TypeVar("T")
@@ -43,6 +44,10 @@ MOST_WAITS, LONGEST_WAIT = 5, 300  # after "too many requests"
 
 class PublishError(RuntimeError):
     """Nothing was published, or not as it should be; the text says what to do."""
+
+
+class Unchecked(PublishError):
+    """It cannot be told whether what was published is as it should be."""
 
 
 def publish(folder: str | Path, repo: str, private: bool = False, token: str | None = None) -> str:
@@ -68,12 +73,11 @@ def publish(folder: str | Path, repo: str, private: bool = False, token: str | N
     with tempfile.TemporaryDirectory() as place:
         staged = stage(folder, Path(place) / "model", repo)
         names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
-        ask(lambda: api.create_repo(repo, private=private or None, exist_ok=True), repo)
-        info = ask(lambda: api.model_info(repo), repo)
-        if private and not info.private:
-            raise PublishError(f"{repo} is there already, and public; make it private on its page, or name another.")
-        before = info.sha
-        gone = {entry.rfilename for entry in info.siblings or []} - {*names, HUBS_OWN}
+        info = repository(api, repo, private)
+        before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
+        if there - {HUBS_OWN, CARD} and CONTRACT not in there:
+            raise PublishError(f"{repo} holds something else, which would be gone; name another repository.")
+        gone = there - {*names, HUBS_OWN}
         operations: list[CommitOperationAdd | CommitOperationDelete]
         operations = [CommitOperationAdd(name, staged / name) for name in names]
         operations += [CommitOperationDelete(name) for name in sorted(gone)]
@@ -85,14 +89,36 @@ def publish(folder: str | Path, repo: str, private: bool = False, token: str | N
         print("Downloading it again to see that it answers as it does here ...")
         try:
             verify(staged, names, repo, done.oid, token)
-        except (PublishError, CheckpointError) as error:
+        except Unchecked as error:
             raise PublishError(
-                f"{repo} was published as commit {done.oid}, but it is not what is here: {error} Its commit before "
-                f"that is {before}; to return to it: hf download {repo} --revision {before} --local-dir before, then "
-                f"python -m training.publish before {repo}"
+                f"{repo} was published as commit {done.oid}, but could not be checked: {error} The same command again "
+                "checks it."
+            ) from error
+        except (PublishError, CheckpointError) as error:
+            way_back = ""
+            if CONTRACT in there and before != done.oid:
+                way_back = (
+                    f" Its commit before that is {before}; to return to it: hf download {repo} --revision {before} "
+                    f"--local-dir before, then python -m training.publish before {repo}"
+                )
+            raise PublishError(
+                f"{repo} was published as commit {done.oid}, but it is not what is here: {error}{way_back}"
             ) from error
         tag(api, repo, done.oid)
     return str(done.oid)
+
+
+def repository(api: HfApi, repo: str, private: bool) -> ModelInfo:
+    """What the Hub has of a repository, which is made if it is not there.
+
+    Raises:
+        PublishError: it cannot be made, or is public although it should be private.
+    """
+    ask(lambda: api.create_repo(repo, private=private or None, exist_ok=True), repo)
+    info: ModelInfo = ask(lambda: api.model_info(repo), repo)
+    if private and not info.private:
+        raise PublishError(f"{repo} is there already, and public; make it private on its page, or name another.")
+    return info
 
 
 def stage(folder: str | Path, place: Path, repo: str) -> Path:
@@ -141,28 +167,38 @@ def check_account(repo: str, token: str | None = None) -> None:
     if not (token or get_token()):
         raise PublishError("Nobody is logged in to the Hub here: hf auth login, with a token that may write.")
     account = ask(lambda: HfApi(token=token).whoami(), repo)
-    owners = [account["name"], *(organisation["name"] for organisation in account.get("orgs", []))]
+    readers = [group["name"] for group in account.get("orgs", []) if group.get("roleInOrg") == "read"]
+    owners = [account["name"], *(group["name"] for group in account.get("orgs", []) if group["name"] not in readers)]
     if repo.split("/", maxsplit=1)[0] not in owners:
         raise PublishError(f"You are {account['name']} on the Hub and may not write to {repo}; use {owners[0]}/….")
-    if account.get("auth", {}).get("accessToken", {}).get("role") == "read":
+    access = account.get("auth", {}).get("accessToken", {})
+    rights = [right for scope in access.get("fineGrained", {}).get("scoped", []) for right in scope["permissions"]]
+    if access.get("role") == "read" or (rights and "repo.write" not in rights):
         raise PublishError("The token may only read; make one that may write in the settings, and: hf auth login")
 
 
-def ask(request: Callable[[], T], repo: str, seconds: float = ANSWER) -> T:
+def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
     """What the Hub answers, within some seconds; waits and asks again where it says that it was asked too often.
 
     Raises:
         PublishError: it does not answer, or refuses.
     """
+    seconds = ANSWER if seconds is None else seconds
     for attempt in range(MOST_WAITS + 1):
+        future = in_background(request)
         try:
-            return in_background(request).result(seconds)
-        except Late:
-            raise PublishError(f"The Hub did not answer within {seconds:.0f} s; try again, it is safe to.") from None
+            return future.result(seconds)
+        except Late as error:
+            said = (
+                refused(error, repo) if future.done() else f"The Hub did not answer within {seconds:.0f} s; try again."
+            )
+            raise PublishError(said) from error
         except HFValidationError as error:
             raise PublishError(f"{repo!r} is no name the Hub accepts: {error}") from None
         except FAILURES as error:
             wait = seconds_to_wait(error)
+            if wait is not None and wait > LONGEST_WAIT:
+                raise PublishError(f"The Hub asks to wait {wait / 60:.0f} minutes; try again then.") from error
             if wait is None or attempt == MOST_WAITS:
                 raise PublishError(refused(error, repo)) from error
             print(f"The Hub asks to wait {wait:.0f} s ...", flush=True)
@@ -178,13 +214,16 @@ def seconds_to_wait(error: Exception) -> float | None:
     """How long a refusal asks to wait; None if waiting does not help."""
     if not isinstance(error, HfHubHTTPError) or error.response.status_code != 429:
         return None
-    said = error.response.headers.get("Retry-After", "")
-    return min(float(said) + 1, LONGEST_WAIT) if said.isdecimal() else 30.0
+    headers = error.response.headers
+    if limit := parse_ratelimit_headers(headers):
+        return float(limit.reset_in_seconds + 1)
+    said = headers.get("Retry-After", "")
+    return float(said) + 1 if said.isdecimal() else 30.0
 
 
 def refused(error: BaseException, repo: str) -> str:
     """What a refusal to write means to a person, in a sentence."""
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else status_told(error)
     if status == 402:
         return f"The Hub asks for a paid plan to do this with {repo}: a private repository beyond the free space?"
     if status == 403:
@@ -201,18 +240,19 @@ def verify(staged: Path, names: list[str], repo: str, commit: str, token: str | 
 
     Raises:
         PublishError: something differs.
+        Unchecked: it does not arrive.
         CheckpointError: it cannot be loaded.
     """
     with tempfile.TemporaryDirectory() as cache:
-        try:
-            arrived = download(repo, commit, token, cache)
-        except HubError as error:
-            raise PublishError(f"It cannot be downloaded again: {error}") from error
         for name in names:
             fetch = partial(hf_hub_download, repo, name, revision=commit, cache_dir=cache, token=token)
-            path = ask(fetch, repo, UPLOAD)
+            try:
+                path = ask(fetch, repo, UPLOAD)
+            except PublishError as error:
+                raise Unchecked(str(error)) from error
             if not filecmp.cmp(path, staged / name, shallow=False):
                 raise PublishError(f"{name} differs.")
+        arrived = download(repo, commit, token, cache)
         here, there = predictor(staged), predictor(arrived)
         probe = here.example()
         if not same(here.predict_batch([probe])[0], there.predict_batch([probe])[0]):
@@ -254,9 +294,12 @@ def main(argv: list[str] | None = None) -> int:
             show(options.folder, options.repo)
         else:
             announce(options.folder, options.repo, publish(options.folder, options.repo, options.private))
-    except (PublishError, CheckpointError, BadInput) as error:
+    except (PublishError, CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command again is safe, and leaves all as if it had run once.", file=sys.stderr)
+        return 130
     return 0
 
 
