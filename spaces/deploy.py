@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import yaml
-from gradio_client import Client, handle_file
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token
 from huggingface_hub import logging as hub_logging
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
@@ -49,6 +49,7 @@ OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z_]+)?")  # the variables that this
 
 SETTLE = 5.0  # seconds until a new commit is heeded
 GRACE = 60.0  # seconds in which a Space that says it runs may still be the old one, or not be reachable yet
+FALLBACK = "This page runs the model that came with it"  # what shared.hub.space_model has a page say
 CLOSE = 1e-3  # probabilities and stars may differ by that much between machines
 BROKEN = {"BUILD_ERROR", "RUNTIME_ERROR", "CONFIG_ERROR", "NO_APP_FILE", "DELETING"}
 ASLEEP = {"PAUSED", "STOPPED"}
@@ -83,6 +84,10 @@ class Model:
         """The files without which it cannot serve."""
         listed = Checkpoint.read_common(self.folder / "model").files
         return [CONTRACT, *(name for name, entry in listed.items() if not entry.optional)]
+
+    def load(self) -> Predictor[Any, Any, Any]:
+        """The same model here: the Hub's, or the folder's."""
+        return self.kind.from_pretrained(self.repo or self.folder / "model", self.revision)
 
     @property
     def about(self) -> About:
@@ -401,30 +406,58 @@ def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, sho
 
 
 def probe(models: list[Model], address: str, token: str | None) -> list[str]:
-    """Ask the live Space and the same models here; returns what differs, in sentences."""
-    client = Client(address, token=token or False, verbose=False, httpx_kwargs={"timeout": ANSWER})
+    """Ask the live Space and the same models here; returns what differs, in sentences.
+
+    By plain HTTP, as curl would: each request ends in time, whatever the Space does.
+    """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     differences = []
-    for model in models:
-        local: Any = model.kind.from_pretrained(model.repo or model.folder / "model", model.revision)
-        with tempfile.TemporaryDirectory() as folder:
-            item, arguments, named = question(local.example(), Path(folder))
-            got = client.submit(*arguments, **named, api_name=model.api_name).result(ANSWER)
-            expected = local.predict(*item)
-        got = got[0] if isinstance(got, tuple | list) else got
-        differences += [f"{model.api_name}: {line}" for line in compared(facts(expected), got)]
+    with httpx2.Client(base_url=address, headers=headers, timeout=ANSWER, follow_redirects=True) as space:
+        for model in models:
+            local = model.load()
+            with tempfile.TemporaryDirectory() as folder:
+                item, data = question(local, Path(folder), space)
+                expected = facts(local.predict(*item))
+            got = answer(space, model.api_name, data)
+            differences += [f"{model.api_name}: {line}" for line in compared(expected, got)]
+            page = "/" if model.api_name == "/predict" else model.api_name
+            fallen_back = re.search(f'{FALLBACK}[^"<]*', space.get(page).text) if model.repo else None
+            differences += [f"{model.api_name}: {fallen_back[0]}"] if fallen_back else []
     return differences
 
 
-def question(example: Any, folder: Path) -> tuple[tuple[Any, ...], list[Any], dict[str, Any]]:
-    """An example as the arguments of predict here, and as those of the endpoint: in order, and by name."""
-    if hasattr(example, "save"):  # a picture: the same file for both
+def question(local: Any, folder: Path, space: httpx2.Client) -> tuple[tuple[Any, ...], list[Any]]:
+    """A model's example as the arguments of predict here, and as those of the endpoint; a picture is uploaded."""
+    example = local.example()
+    if hasattr(example, "save"):
         path = folder / "example.png"
         example.save(path)
-        return (str(path),), [handle_file(str(path))], {}
+        found = space.post("/gradio_api/upload", files={"files": path.open("rb")}).raise_for_status().json()
+        return (str(path),), [{"path": found[0], "meta": {"_type": "gradio.FileData"}}]
     if isinstance(example, Mapping):
-        return (example,), [], {column.replace("-", "_"): value for column, value in example.items()}
+        return (example,), [example[column] for column in local.checkpoint.columns]
     several = example if isinstance(example, tuple) else (example,)
-    return several, list(several), {}
+    return several, list(several)
+
+
+def answer(space: httpx2.Client, api_name: str, data: list[Any]) -> Any:
+    """The first output of an endpoint.
+
+    Raises:
+        DeployError: the app fails, or takes too long.
+    """
+    call, deadline = f"/gradio_api/call{api_name}", time.monotonic() + ANSWER
+    event = space.post(call, json={"data": data}).raise_for_status().json()["event_id"]
+    kind = ""
+    with space.stream("GET", f"{call}/{event}") as lines:
+        for line in lines.iter_lines():
+            name, _, value = line.partition(": ")
+            kind = value if name == "event" else kind
+            if name == "data" and kind == "complete":
+                return json.loads(value)[0]
+            if kind == "error" or time.monotonic() > deadline:
+                break
+    raise DeployError(f"{api_name} {'fails' if kind == 'error' else f'takes more than {ANSWER:.0f} s'}.")
 
 
 def facts(prediction: Any) -> dict[str, Any]:
@@ -446,23 +479,28 @@ def compared(expected: Any, got: Any, where: str = "the answer") -> list[str]:
     return [] if same else [f"{where} is {got!r}, here it is {expected!r}."]
 
 
-def check(space: str, models: list[Model], commit: str, changed: bool, timeout: float, api: HfApi) -> str:
+def check(space: str, models: list[Model], commit: str, timeout: float, api: HfApi) -> str:
     """Wait for the Space and compare its answers; returns its address.
 
     Raises:
         DeployError: it does not come up, or does not answer as the models here do.
     """
+    for model in models:  # before the wait: what cannot be loaded here cannot be compared
+        model.load()
     deadline = time.monotonic() + timeout
     wait_until_running(space, commit, deadline, api)
     info = ask(partial(api.space_info, space), space)
     token = str(api.token) if info.private else None
-    until = min(deadline, time.monotonic() + (GRACE if changed else 0))
+    until = min(deadline, time.monotonic() + GRACE)
     while True:
         try:
             wrong = probe(models, str(info.host), token)
-        except CheckpointError:
-            raise
-        except Exception as error:  # of the client there are many kinds
+        except (
+            DeployError,
+            httpx2.HTTPError,
+            ValueError,
+            LookupError,
+        ) as error:  # a page of the Hub's, say: still building
             wrong = [f"it does not answer ({type(error).__name__}: {error})."]
         if not wrong:
             return str(info.host)
@@ -527,7 +565,7 @@ def run(options: argparse.Namespace) -> None:
     staged = stage(options.space, models)
     commit, changed = upload(space, staged, options, api)
     print(f"{space} is at commit {commit[:7]}{'' if changed else ', as before'}.", flush=True)
-    address = check(space, models, commit, changed, options.timeout, api)
+    address = check(space, models, commit, options.timeout, api)
     print(f"It answers as here, at {address}")
 
 

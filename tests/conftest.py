@@ -109,6 +109,17 @@ def gallery_url(tmp_path_factory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def deploy():
+    """spaces/deploy.py as a module."""
+    spec = importlib.util.spec_from_file_location("deploy", ROOT / "spaces/deploy.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["deploy"] = module  # dataclasses look their own module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["deploy"]
+
+
 @pytest.fixture(scope="session")
 def cat_dog():
     from shared import CatDog

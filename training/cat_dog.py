@@ -159,7 +159,7 @@ OWN_NOTICE = """# Notice
 This model was trained on pictures of its author's; whatever terms they are under hold for it, too.
 It began as MobileNetV2 trained on ImageNet (Apache-2.0).
 
-A published folder has a few of these pictures, resized, in `examples/`: delete those that are not for everybody.
+If there is a folder `examples/`, it has a few of these pictures, resized.
 """
 
 
@@ -731,7 +731,8 @@ def write(
         MobileNetV2ImageProcessor(
             size={"height": size, "width": size}, do_center_crop=False, image_mean=MEAN, image_std=STD, resample=2
         ).save_pretrained(folder)
-        write_examples(folder, task)
+        if task.notice is not OWN_NOTICE or options.examples:
+            write_examples(folder, task)
         export.write_metrics(folder, measured)
         export.write_contract(
             folder,
@@ -957,6 +958,7 @@ def run(options: argparse.Namespace) -> Learner | None:
 def command_line() -> argparse.ArgumentParser:
     """The options every script has, and this one's own."""
     parser = arguments(__doc__, "cat_dog")
+    parser.add_argument("--examples", action="store_true", help="a few of your own pictures go with the model, too")
     parser.add_argument("--init", metavar="NAME", default=HUB_INIT, help=f"folder or Hub name (default {HUB_INIT})")
     parser.add_argument("--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg, dog.*.jpg: measured, too")
     parser.add_argument("--camvid", metavar="DIR", help="folder with test/images: none is a cat or dog")

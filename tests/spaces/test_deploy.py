@@ -1,7 +1,6 @@
 """spaces/deploy.py: what goes up, that it runs without the rest of the repository, and that it answers online."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -11,14 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from huggingface_hub import HfApi, constants
 from PIL import Image
 
-from tests.conftest import ROOT, served
+from tests.conftest import ROOT, served, turn_to
 from tests.hub import Fault, Hub
 from tests.hub.store import Blob
 from tests.spaces.test_folders import MODELS
@@ -26,16 +25,6 @@ from training import publish as publish_script
 
 SCRIPT = ROOT / "spaces/deploy.py"
 SHA = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture(scope="module")
-def deploy() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("deploy", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["deploy"] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["deploy"]
 
 
 @pytest.fixture
@@ -396,13 +385,15 @@ def test_what_differs_is_said(deploy, expected, got, differences):
 def test_a_probe_is_about_something(deploy, name, tmp_path):
     """Two different answers must not look the same: the facts compared are those that matter."""
     model = deploy.PREDICTORS[name].from_pretrained(ROOT / "spaces" / name / "model")
-    item, arguments, named = deploy.question(model.example(), tmp_path)
+    uploaded = SimpleNamespace(raise_for_status=lambda: SimpleNamespace(json=lambda: ["uploaded.png"]))
+    item, data = deploy.question(model, tmp_path, SimpleNamespace(post=lambda *_, **__: uploaded))
     facts = deploy.facts(model.predict(*item))
     assert facts
     assert set(facts) <= {"label", "probabilities", "shares", "rating"}
-    assert len(arguments) + len(named) >= 1
+    assert data
     if path := next(iter(tmp_path.glob("*.png")), None):
         assert Image.open(path).size > (1, 1)
+        assert data[0]["path"] == "uploaded.png"
 
 
 def test_a_token_goes_to_private_spaces_only(deploy, monkeypatch):
@@ -412,7 +403,7 @@ def test_a_token_goes_to_private_spaces_only(deploy, monkeypatch):
     for private in (False, True):
         info = SimpleNamespace(private=private, host="https://me-x.hf.space")
         api = SimpleNamespace(space_info=lambda _, info=info: info, token="secret")
-        assert deploy.check("me/x", [], "sha", True, 10, api) == "https://me-x.hf.space"
+        assert deploy.check("me/x", [], "sha", 10, api) == "https://me-x.hf.space"
     assert seen == [("https://me-x.hf.space", None), ("https://me-x.hf.space", "secret")]
 
 
@@ -433,7 +424,7 @@ def run(deploy, hub, tmp_path, monkeypatch, capsys):
     def run(*arguments: str, token: str | None = hub.token, owner: str = "me", wait: float = 0.1) -> SimpleNamespace:
         monkeypatch.setenv("HF_TOKEN", token or "")
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        turn_to(monkeypatch, hub.endpoint)
         status = deploy.main([*arguments, "--owner", owner, "--timeout", str(wait)])
         return SimpleNamespace(returncode=status, **capsys.readouterr()._asdict())
 
@@ -653,7 +644,7 @@ def real(tmp_path) -> Iterator[SimpleNamespace]:
         hub.set_paid("me", True)
 
         def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-            command = [sys.executable, SCRIPT, *arguments, "--owner", "me", "--timeout", "120"]
+            command = [sys.executable, SCRIPT, "--owner", "me", "--timeout", "120", *arguments]
             environment = {**os.environ, **hub.environment(tmp_path)}
             return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=180)
 
@@ -672,6 +663,15 @@ def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
     assert done.returncode == 0, done.stderr
     assert deploy.probe(embedded, space.host, None) == []
     assert len(real.hub.commits("me/salary", "space")) == 3
+
+
+def test_a_space_that_fell_back_to_its_own_model_is_noticed(real):
+    """The model it should pull is private, and it has no token; its own gives the same answers."""
+    publish(real.hub, "salary", private=True)
+    done = real.run("salary", "--models-owner", "me", "--timeout", "20")
+    assert done.returncode == 2
+    assert "/predict: This page runs the model that came with it. There is no me/salary on the Hub" in done.stderr
+    assert "is private: give the Space a token" in done.stdout
 
 
 def test_the_gallery_online(real, deploy):

@@ -28,7 +28,7 @@ def train(*options):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("cat_dog") / "model"
-    assert train("--smoke", "--out", out) == 0
+    assert train("--smoke", "--examples", "--out", out) == 0
     return out
 
 
