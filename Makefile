@@ -41,7 +41,7 @@ bench: .venv/.all
 	$(BIN)/python -m benchmarks.serving
 
 hub: .venv/.light
-	$(BIN)/python -m tests.hub
+	$(BIN)/python -m tests.hub $(if $(PORT),--port $(PORT))
 
 fix: .venv/.check
 	$(BIN)/ruff check --fix .

@@ -149,6 +149,9 @@ def read_json(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        nearby = f"; did you mean {folder / 'model'}?" if (folder / "model" / CONTRACT).is_file() else "."
+        raise CheckpointError(f"{folder} is no checkpoint folder: it has no {CONTRACT}{nearby}") from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
     if not isinstance(content, dict):

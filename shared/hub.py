@@ -87,7 +87,8 @@ def download(
     except CheckpointError:
         raise
     except Exception as error:  # Xet's errors are plain RuntimeErrors, a refused second download a ValueError
-        raise HubError(explained(error, repo, revision)) from error
+        known = isinstance(error, FAILURES)
+        raise HubError(explained(error, repo, revision)) from (None if known else error)
 
 
 def cached(repo: str, revision: str, cache: str | Path | None = None) -> Path | None:
@@ -152,6 +153,8 @@ def explained(error: BaseException, repo: str, revision: str | None) -> str:
     """What a failure of the Hub's client means to a person, in a sentence."""
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     status = status or status_told(error)
+    in_variable = " in HF_TOKEN; correct or unset it." if os.environ.get("HF_TOKEN") else "; log in: hf auth login"
+    hub = "The Hub" if constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT else f"The Hub at {constants.ENDPOINT}"
     sentences: list[tuple[bool, str]] = [
         (isinstance(error, GatedRepoError), f"{repo} is gated: ask for access on its page on the Hub, and log in."),
         (
@@ -167,7 +170,7 @@ def explained(error: BaseException, repo: str, revision: str | None) -> str:
             f"{repo} is not a model of this gallery: a file it needs is not there; publish it again, whole.",
         ),
         (constants.is_offline_mode(), f"{repo} is not whole in the cache, and HF_HUB_OFFLINE forbids to ask the Hub."),
-        (status == 401, "The Hub does not accept the token; log in again with: hf auth login"),
+        (status == 401, f"The Hub does not accept the token{in_variable}"),
         (status == 403, f"This token may not read {repo}."),
         (status == 429, "The Hub has been asked too often from here; wait some minutes."),
         (bool(status and status >= 500), f"The Hub answers with an error of its own ({status}); try again later."),
@@ -181,7 +184,7 @@ def explained(error: BaseException, repo: str, revision: str | None) -> str:
         return f"There is no room for {repo} in the cache {constants.HF_HUB_CACHE}; free some, or set HF_HOME."
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return f"The cache {constants.HF_HUB_CACHE} cannot be written to; set HF_HOME to a folder that can."
-    return f"The Hub cannot be reached ({type(error).__name__}); check the network, or try again later."
+    return f"{hub} cannot be reached ({type(error).__name__}); check the network, or try again later."
 
 
 def status_told(error: BaseException) -> int | None:
@@ -250,8 +253,8 @@ def space_model(kind: type[Model], folder: str | Path) -> Model:
         reason = f"{repo} did not arrive from the Hub within {SPACE_DEADLINE:.0f} s; the next start tries again."
     except HubError as error:
         reason = str(error)
-    except Exception:  # whatever is wrong with a stranger's model, the page must be up
-        logging.exception("%s cannot serve.", repo)
+    except Exception as error:  # whatever is wrong with a stranger's model, the page must be up
+        logging.error("%s cannot serve: %s", repo, error, exc_info=not isinstance(error, CheckpointError))
         reason = f"{repo} is no model that this page can use; its log says why."
     print(f"{kind.name}: serving the embedded model. {reason}", flush=True)
     model = kind(folder)

@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx2
 import yaml
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token, hf_hub_download
 from huggingface_hub import logging as hub_logging
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import disable_progress_bars, validate_repo_id
@@ -311,11 +311,13 @@ def resolve(model: Model, api: HfApi) -> Model:
     if missing := [name for name in model.needed if name not in there]:
         raise DeployError(f"{model.repo} lacks {', '.join(missing)}; publish it again.")
     if info.private:
-        print(f"{model.repo} is private: give the Space a token that may read it, as its secret HF_TOKEN.")
+        print(f"{model.repo} is private: the Space needs a token that may read it, as its secret HF_TOKEN.")
     return replace(model, revision=info.sha, private=bool(info.private))
 
 
-def upload(space: str, staged: Staged, options: argparse.Namespace, api: HfApi) -> tuple[str, bool]:
+def upload(
+    space: str, staged: Staged, models: list[Model], options: argparse.Namespace, api: HfApi
+) -> tuple[str, bool]:
     """Make the Space, set its variables, and commit; returns the commit it is at, and whether anything changed.
 
     Raises:
@@ -328,7 +330,10 @@ def upload(space: str, staged: Staged, options: argparse.Namespace, api: HfApi) 
         there = {sibling.rfilename for sibling in info.siblings or []} - {".gitattributes"}
         if there - {"README.md"} and "shared/page.py" not in there:
             raise DeployError(f"{space} is a Space of something else; choose another name with --name.")
+        if there and (kind := kind_there(space, info.sha, there)) not in (None, served(options.space, models)):
+            raise DeployError(f"{space} is a Space of {kind}; choose another name with --name.")
         if options.private and not info.private:
+            print(f"{space} becomes private.")
             ask(partial(api.update_repo_settings, space, private=True, repo_type="space"), space)
         runtime = ask(partial(api.get_space_runtime, space), space)
         if options.hardware and options.hardware not in (runtime.requested_hardware, runtime.hardware):
@@ -348,14 +353,33 @@ def upload(space: str, staged: Staged, options: argparse.Namespace, api: HfApi) 
     return made.oid, changed or made.oid != info.sha
 
 
+def served(name: str, models: list[Model]) -> str:
+    """What a Space here serves: the gallery, or the kind of its model."""
+    return GALLERY if name == GALLERY else models[0].kind.name
+
+
+def kind_there(space: str, commit: str, files: set[str]) -> str | None:
+    """What a Space that is deployed serves; None if it cannot be told."""
+    if any(re.fullmatch("[^/]+/app.py", path) for path in files):
+        return GALLERY
+    if f"model/{CONTRACT}" not in files:
+        return None
+    with tempfile.TemporaryDirectory() as cache:
+        name = f"model/{CONTRACT}"
+        fetch = partial(hf_hub_download, space, name, repo_type="space", revision=commit, cache_dir=cache)
+        return Checkpoint.read_common(Path(ask(fetch, space)).parent).model
+
+
 def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
     """Make the Space's MODEL_… variables these and no others; returns whether that changed any."""
     there = {name: item.value for name, item in ask(partial(api.get_space_variables, space), space).items()}
     stale = [name for name in there if OURS.fullmatch(name) and name not in wanted]
     new = {name: value for name, value in wanted.items() if there.get(name) != value}
     for name in stale:
+        print(f"{name} is unset; it was {there[name]}")
         ask(partial(api.delete_space_variable, space, name), space)
     for name, value in new.items():
+        print(f"{name} is set to {value}")
         ask(partial(api.add_space_variable, space, name, value), space)
     return bool(stale or new)
 
@@ -485,8 +509,6 @@ def check(space: str, models: list[Model], commit: str, timeout: float, api: HfA
     Raises:
         DeployError: it does not come up, or does not answer as the models here do.
     """
-    for model in models:  # before the wait: what cannot be loaded here cannot be compared
-        model.load()
     deadline = time.monotonic() + timeout
     wait_until_running(space, commit, deadline, api)
     info = ask(partial(api.space_info, space), space)
@@ -504,6 +526,11 @@ def check(space: str, models: list[Model], commit: str, timeout: float, api: HfA
             wrong = [f"it does not answer ({type(error).__name__}: {error})."]
         if not wrong:
             return str(info.host)
+        if any(model.private for model in models) and FALLBACK in " ".join(wrong):
+            raise DeployError(
+                f"{space} is deployed, but may not read the private model: {' '.join(wrong)} Give it a token that may, "
+                f"then the same command again: hf spaces secrets add {space} -s HF_TOKEN"
+            )
         if time.monotonic() > until:
             raise DeployError(
                 f"{space} is deployed at {info.host}, but does not answer as the models here: {' '.join(wrong)} "
@@ -562,11 +589,13 @@ def run(options: argparse.Namespace) -> None:
     api = HfApi(token=get_token())
     if options.models_owner:
         models = [resolve(model, api) for model in models]
+    for model in models:  # what cannot be loaded here cannot be compared, and must not be deployed
+        model.load()
     staged = stage(options.space, models)
-    commit, changed = upload(space, staged, options, api)
+    commit, changed = upload(space, staged, models, options, api)
     print(f"{space} is at commit {commit[:7]}{'' if changed else ', as before'}.", flush=True)
     address = check(space, models, commit, options.timeout, api)
-    print(f"It answers as here, at {address}")
+    print(f"It answers as here, at {address}\nIts page is {api.endpoint}/spaces/{space}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -574,7 +603,9 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="python spaces/deploy.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument("space", choices=sorted(path.parent.name for path in SPACES.glob("*/app.py")))
+    result.add_argument(
+        "space", type=lambda text: Path(text).name, choices=sorted(path.parent.name for path in SPACES.glob("*/app.py"))
+    )
     result.add_argument("--owner", required=True, help="your user name on the Hub, or an organisation's")
     result.add_argument("--name", help="of the Space there (default: as here)")
     result.add_argument("--models-owner", metavar="OWNER", help="serve OWNER's models on the Hub")

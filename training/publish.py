@@ -22,11 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx2
 import numpy as np
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token, hf_hub_download
+from huggingface_hub import logging as hub_logging
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
+from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers  # type: ignore[attr-defined]
 
 from shared import PREDICTORS
 from shared.checkpoint import CONTRACT, Checkpoint
@@ -50,7 +50,9 @@ class Unchecked(PublishError):
     """It cannot be told whether what was published is as it should be."""
 
 
-def publish(folder: str | Path, repo: str, private: bool = False, token: str | None = None) -> str:
+def publish(
+    folder: str | Path, repo: str, private: bool = False, token: str | None = None, replace: bool = False
+) -> str:
     """Publish a checkpoint folder in one commit: the repository has the old files or the new, never some of both.
 
     Files that are gone from the folder are removed; the same folder published again changes nothing.
@@ -60,6 +62,7 @@ def publish(folder: str | Path, repo: str, private: bool = False, token: str | N
         repo: "user/name"; made if it is not there.
         private: make it private, if it is made.
         token: with the right to write; by default the one that this machine is logged in with.
+        replace: also if the repository has a model of another kind.
 
     Returns:
         The commit (40 hexadecimal digits) under which the model was downloaded again, and answered as it does here.
@@ -77,6 +80,11 @@ def publish(folder: str | Path, repo: str, private: bool = False, token: str | N
         before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
         if there - {HUBS_OWN, CARD} and CONTRACT not in there:
             raise PublishError(f"{repo} holds something else, which would be gone; name another repository.")
+        kind = Checkpoint.read_common(staged).model
+        if CONTRACT in there and not replace and (other := kind_there(repo, str(before), token)) != kind:
+            raise PublishError(
+                f"{repo} holds a {other} model, and this is {kind}; name another repository, or --replace."
+            )
         gone = there - {*names, HUBS_OWN}
         operations: list[CommitOperationAdd | CommitOperationDelete]
         operations = [CommitOperationAdd(name, staged / name) for name in names]
@@ -86,6 +94,8 @@ def publish(folder: str | Path, repo: str, private: bool = False, token: str | N
         done = ask(
             lambda: api.create_commit(repo, operations, commit_message=title, parent_commit=before), repo, UPLOAD
         )
+        if CONTRACT in there:
+            print("Nothing has changed." if done.oid == before else f"This replaces commit {before}.")
         print("Downloading it again to see that it answers as it does here ...")
         try:
             verify(staged, names, repo, done.oid, token)
@@ -119,6 +129,13 @@ def repository(api: HfApi, repo: str, private: bool) -> ModelInfo:
     if private and not info.private:
         raise PublishError(f"{repo} is there already, and public; make it private on its page, or name another.")
     return info
+
+
+def kind_there(repo: str, commit: str, token: str | None) -> str:
+    """Of which kind the model in a repository is."""
+    with tempfile.TemporaryDirectory() as cache:
+        fetch = partial(hf_hub_download, repo, CONTRACT, revision=commit, cache_dir=cache, token=token)
+        return Checkpoint.read_common(Path(ask(fetch, repo)).parent).model
 
 
 def stage(folder: str | Path, place: Path, repo: str) -> Path:
@@ -162,8 +179,7 @@ def check_account(repo: str, token: str | None = None) -> None:
     Raises:
         PublishError: nobody is, or they may not.
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
-        raise PublishError(f"{repo!r} is no name of a model on the Hub; it must be like USER/cat_dog.")
+    check_name(repo)
     if not (token or get_token()):
         raise PublishError("Nobody is logged in to the Hub here: hf auth login, with a token that may write.")
     account = ask(lambda: HfApi(token=token).whoami(), repo)
@@ -175,6 +191,16 @@ def check_account(repo: str, token: str | None = None) -> None:
     rights = [right for scope in access.get("fineGrained", {}).get("scoped", []) for right in scope["permissions"]]
     if access.get("role") == "read" or (rights and "repo.write" not in rights):
         raise PublishError("The token may only read; make one that may write in the settings, and: hf auth login")
+
+
+def check_name(repo: str) -> None:
+    """See that a repository is named as the Hub names them.
+
+    Raises:
+        PublishError: it is not.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise PublishError(f"{repo!r} is no name of a model on the Hub; it must be like USER/cat_dog.")
 
 
 def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
@@ -230,8 +256,6 @@ def refused(error: BaseException, repo: str) -> str:
         return f"The token may not write to {repo}; make one that may in the settings, and: hf auth login"
     if status == 412:
         return f"Somebody else changed {repo} meanwhile; look at it, and try again."
-    if isinstance(error, httpx2.HTTPError) and not isinstance(error, HfHubHTTPError):
-        return f"The Hub cannot be reached ({type(error).__name__}); check the network and try again, it is safe to."
     return explained(error, repo, None)
 
 
@@ -287,13 +311,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", help="a checkpoint folder, such as spaces/salary/model")
     parser.add_argument("repo", metavar="USER/REPO", help="where to")
     parser.add_argument("--private", action="store_true", help="if the repository is made, make it private")
+    parser.add_argument("--replace", action="store_true", help="also a model of another kind that is there")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go up")
     options = parser.parse_args(argv)
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
         if options.dry_run:
             show(options.folder, options.repo)
         else:
-            announce(options.folder, options.repo, publish(options.folder, options.repo, options.private))
+            commit = publish(options.folder, options.repo, options.private, replace=options.replace)
+            announce(options.folder, options.repo, commit)
     except (PublishError, CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -305,6 +334,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def show(folder: str, repo: str) -> None:
     """Print what `publish` would upload."""
+    check_name(repo)
     with tempfile.TemporaryDirectory() as place:
         staged = stage(folder, Path(place) / "model", repo)
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):

@@ -9,8 +9,10 @@ from tests.hub.hub import Hub
 
 TEXT = """A Hub in memory at {hub.endpoint}, until Ctrl-C. In another terminal:
 
+source .venv/bin/activate
 {exports}
 
+These variables hold in that terminal alone; close it when the rehearsal is over. {hub.read_token} may only read.
 Your name there is {hub.user!r}. A Space's app starts by itself; its page is {hub.endpoint}/spaces/{hub.user}/NAME."""
 
 
@@ -26,6 +28,10 @@ def main() -> None:
             exports = "\n".join(f"export {key}={value}" for key, value in hub.environment(Path(home)).items())
             print(TEXT.format(hub=hub, exports=exports), flush=True)
             signal.pause()
+    except OSError as error:
+        raise SystemExit(
+            f"Port {options.port}: {error.strerror}; name another one with --port (make hub PORT=7901)."
+        ) from None
     except KeyboardInterrupt:
         print("\nStopped; nothing of it is kept.")
 

@@ -74,7 +74,7 @@ def test_no_folder(tmp_path):
 
 
 def test_no_contract(tmp_path):
-    with pytest.raises(CheckpointError, match=r"gallery\.json cannot be read"):
+    with pytest.raises(CheckpointError, match="is no checkpoint folder"):
         Salary.from_pretrained(tmp_path)
 
 

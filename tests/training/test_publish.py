@@ -65,7 +65,9 @@ def test_what_is_published_is_the_folder_with_a_card_that_names_the_repository(h
 def test_the_same_again_changes_nothing_and_something_else_takes_its_place_whole(hub):
     first = publish(SALARY, REPO)
     assert publish(SALARY, REPO) == first
-    second = publish(RATING, REPO)
+    assert "holds a salary model, and this is rating" in refused(folder=RATING)
+    assert hub.commits(REPO)[0] == first
+    second = publish(RATING, REPO, replace=True)
     assert set(hub.files(REPO)) - {".gitattributes"} == names(RATING)
     assert hub.commits(REPO)[:2] == [second, first]
     assert list(hub.repo(REPO).tags.values()) == [second]
@@ -86,6 +88,12 @@ def test_a_dry_run_says_what_would_go_up_and_asks_nobody(hub, capsys):
     assert all(name in said for name in names(SALARY))
     assert "pipeline_tag: tabular-classification" in said
     assert not hub.log
+    assert script.main([str(SALARY), "me/salary/x", "--dry-run"]) == 2
+
+
+def test_a_folder_above_the_model(hub, capsys):
+    assert script.main([str(SALARY.parent), REPO]) == 2
+    assert f"has no gallery.json; did you mean {SALARY}?" in capsys.readouterr().err
 
 
 def test_a_damaged_folder_is_not_published(hub, copied, capsys):
@@ -135,7 +143,7 @@ def test_wrong_read_only_and_another_ones(hub, capsys):
 def test_the_hub_refuses(hub, match, status, says):
     first = publish(RATING, REPO)
     hub.faults.append(Fault("status", match=match, status=status))
-    assert says in refused()
+    assert says in refused(replace=True)
     assert hub.commits(REPO)[0] == first
 
 
@@ -185,14 +193,14 @@ def test_metadata_the_hub_does_not_accept(hub, copied):
 def test_what_does_not_arrive_as_it_was_sent_is_said_with_the_way_back(hub, tmp_path):
     first = publish(RATING, REPO)
     hub.faults.append(Fault("corrupt", match="GET", server="cdn"))
-    said = refused()
+    said = refused(replace=True)
     assert said.startswith(f"me/published was published as commit {hub.commits(REPO)[0]}, but it is not what is here")
     assert f"hf download {REPO} --revision {first} --local-dir before" in said
     hub.faults.clear()
     command = [sys.executable, "-m", "huggingface_hub.cli.hf", "download", REPO, "--revision", first, "--local-dir"]
     environment = {**os.environ, **hub.environment(tmp_path / "home")}
     subprocess.run([*command, tmp_path / "before"], env=environment, check=True, capture_output=True)
-    publish(tmp_path / "before", REPO)
+    publish(tmp_path / "before", REPO, replace=True)
     assert set(hub.files(REPO)) - {".gitattributes"} == names(RATING)
 
 
@@ -204,7 +212,7 @@ def test_the_first_commit_has_no_way_back(hub):
 def test_what_cannot_be_downloaded_again_is_not_called_wrong(hub):
     hub.faults.append(Fault("truncate", match="GET", server="cdn", after=1000))
     said = refused()
-    assert "could not be checked: The Hub cannot be reached" in said
+    assert "but could not be checked: The Hub at http" in said
     assert "local-dir" not in said
     hub.faults.clear()
     assert publish(SALARY, REPO) == hub.commits(REPO)[0]
@@ -266,10 +274,10 @@ def test_errors_of_xets_storage(error, says):
 def test_a_dropped_connection_leaves_what_was_there(hub):
     first = publish(RATING, REPO)
     hub.faults.append(Fault("drop", match="POST .*/commit/", after=10))
-    assert "cannot be reached" in refused()
+    assert "cannot be reached" in refused(replace=True)
     assert hub.commits(REPO)[0] == first
     hub.faults.clear()
-    assert set(hub.files(REPO, revision=publish(SALARY, REPO))) - {".gitattributes"} == names(SALARY)
+    assert set(hub.files(REPO, revision=publish(SALARY, REPO, replace=True))) - {".gitattributes"} == names(SALARY)
 
 
 def test_an_upload_killed_twenty_times_leaves_the_old_or_the_new(hub, tmp_path):
@@ -282,7 +290,7 @@ def test_an_upload_killed_twenty_times_leaves_the_old_or_the_new(hub, tmp_path):
     for turn in range(20):
         before, folder = expected, (SALARY, RATING)[turn % 2 == 0]
         start, last = len(hub.log), rng.randint(1, requests)
-        command = [sys.executable, "-m", "training.publish", folder, REPO]
+        command = [sys.executable, "-m", "training.publish", folder, REPO, "--replace"]
         process = subprocess.Popen(
             command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -295,5 +303,5 @@ def test_an_upload_killed_twenty_times_leaves_the_old_or_the_new(hub, tmp_path):
         assert found in (before, expected)
         model = (folder if found == expected else (SALARY, RATING)[turn % 2]) / "onnx/model.onnx"
         assert hub.files(REPO)["onnx/model.onnx"] == model.read_bytes()
-        publish(folder, REPO)
+        publish(folder, REPO, replace=True)
         assert set(hub.files(REPO)) - {".gitattributes"} == expected
