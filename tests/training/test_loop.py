@@ -44,8 +44,6 @@ def test_train_push_pull_and_the_same_answer(hub, deploy, name, tmp_path):
     assert "model.safetensors" in hub.files(repo)
     if name == "cat_dog":  # one's own pictures stay at home
         assert not [path for path in hub.files(repo) if path.startswith("examples/")]
-    if not (ROOT / "spaces" / name / "model").is_dir():
-        pytest.skip(f"spaces/{name} has no embedded model yet")
     with served(name, tmp_path, hub.environment(tmp_path / "home", token=None) | {"MODEL_REPO": repo}) as url:
         with urllib.request.urlopen(url) as page:
             assert f"This page runs {repo} from the Hub, commit {commit[:7]}." in page.read().decode()
