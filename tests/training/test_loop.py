@@ -55,7 +55,8 @@ def test_train_push_pull_and_the_same_answer(hub, deploy, name, tmp_path):
     [("cat_dog", "image-classification", "picture.png"), ("sentiment", "text-classification", "the film was dull.")],
 )
 def test_transformers_loads_what_was_pushed_by_its_name(hub, name, task, asked, tmp_path):
-    run(hub, tmp_path, sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model", "--push-to-hub", REPO)
+    repo = f"me/{name}-by-name"
+    run(hub, tmp_path, sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model", "--push-to-hub", repo)
     drawing().save(tmp_path / "picture.png")
     code = f"""
 import sys
@@ -65,7 +66,7 @@ library = torch.library.Library("torchvision", "DEF")
 for operator in ("nms", "qnms"):
     library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from transformers import pipeline
-found = pipeline({task!r}, model={REPO!r}, revision={hub.commits(REPO)[0]!r}, device="cpu", top_k=None)({asked!r})
+found = pipeline({task!r}, model={repo!r}, revision={hub.commits(repo)[0]!r}, device="cpu", top_k=None)({asked!r})
 print(json.dumps(found if isinstance(found[0], dict) else found[0]))
 assert not any(module.split(".")[0] in ("shared", "training") for module in sys.modules)
 """
