@@ -118,20 +118,18 @@ def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path 
         if found is None:
             raise
         return found
-    contract = Path(hf_hub_download(filename=CONTRACT, revision=revision, **where))
-    if not same_content(contract):
-        contract = Path(hf_hub_download(filename=CONTRACT, revision=revision, force_download=True, **where))
-    if not same_content(contract):
-        raise HubError(f"{CONTRACT} of {repo} arrives damaged from the Hub; try again later.")
-    folder = contract.parent
+
+    def intact(name: str, revision: str | None, is_right: Callable[[Path], bool]) -> Path:
+        for force in (False, True):
+            path = Path(hf_hub_download(filename=name, revision=revision, force_download=force, **where))
+            if is_right(path):
+                return path
+        raise HubError(f"{name} of {repo} arrives damaged from the Hub; try again later.")
+
+    folder = intact(CONTRACT, revision, same_content).parent
     for name, entry in Checkpoint.read_common(folder).files.items():
-        if entry.optional:
-            continue
-        path = Path(hf_hub_download(filename=name, revision=folder.name, **where))
-        if not entry.matches(path):
-            path = Path(hf_hub_download(filename=name, revision=folder.name, force_download=True, **where))
-        if not entry.matches(path):
-            raise HubError(f"{name} of {repo} arrives damaged from the Hub; try again later.")
+        if not entry.optional:
+            intact(name, folder.name, entry.matches)
     return folder
 
 

@@ -23,14 +23,14 @@ from typing import Any
 import httpx2
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token, hf_hub_download
-from huggingface_hub import logging as hub_logging
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-from huggingface_hub.utils import disable_progress_bars, validate_repo_id
+from huggingface_hub.utils import validate_repo_id
 
-from shared import PREDICTORS, CheckpointError
+from shared import PREDICTORS
 from shared.checkpoint import CONTRACT, About, Checkpoint
+from shared.hub import SHA
 from shared.predictor import Predictor
-from training.publish import ANSWER, UPLOAD, PublishError, ask, check_account
+from training.publish import ANSWER, PAPERS, UPLOAD, PublishError, ask, check_account, exit_code
 
 SPACES = Path(__file__).resolve().parent
 ROOT = SPACES.parent
@@ -39,12 +39,10 @@ GALLERY = "gallery"
 # What goes up, and nothing else. Of model/ it is what gallery.json lists, and its papers.
 OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "examples/*")
 SHARED_FILES = ("*.py", "py.typed")
-PAPERS = (CONTRACT, "README.md", "NOTICE.md")
 
 PYTHON = "3.12"  # the one version that plain CPUs, ZeroGPU and our packages have in common
 LICENCE = "apache-2.0"  # of the code; each model's own is in its NOTICE.md
 HEAVY = {"torch", "torchvision", "fastai", "transformers"}
-SHA = re.compile("[0-9a-f]{40}")
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z_]+)?")  # the variables that this script may set and remove
 
 SETTLE = 5.0  # seconds until a new commit is heeded
@@ -626,18 +624,7 @@ def main(argv: list[str] | None = None) -> int:
     options = commands.parse_args(argv)
     if wrong := [item for item in options.revision if not re.fullmatch(r"\w+=[\w./-]+", item)]:
         commands.error(f"--revision {wrong[0]}: write NAME=SHA, such as salary=1a2b3c….")
-    hub_logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    try:
-        run(options)
-    except (PublishError, CheckpointError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(partial(run, options), "the same command goes on where it stopped.")
 
 
 if __name__ == "__main__":

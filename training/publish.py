@@ -314,20 +314,29 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--replace", action="store_true", help="also a model of another kind that is there")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go up")
     options = parser.parse_args(argv)
-    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    try:
+
+    def run() -> None:
         if options.dry_run:
             show(options.folder, options.repo)
         else:
             commit = publish(options.folder, options.repo, options.private, replace=options.replace)
             announce(options.folder, options.repo, commit)
+
+    return exit_code(run, "the same command again is safe, and leaves all as if it had run once.")
+
+
+def exit_code(run: Callable[[], None], if_interrupted: str) -> int:
+    """Run a command that asks the Hub; returns the process's exit code, after one sentence if it is not 0."""
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    try:
+        run()
     except (PublishError, CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nInterrupted; the same command again is safe, and leaves all as if it had run once.", file=sys.stderr)
+        print(f"\nInterrupted; {if_interrupted}", file=sys.stderr)
         return 130
     return 0
 
