@@ -27,7 +27,7 @@ class SegmentationCheckpoint(Checkpoint):
     """gallery.json of a model that names every pixel.
 
     A picture is squashed to its working size (see `working_size`), scaled to 0 … 1, less `mean`, divided by
-    `std`. The logits, a quarter of that size in each direction, are calibrated. `colours` has (red, green,
+    `std`. The logits, half of that size in each direction, are calibrated. `colours` has (red, green,
     blue) for each of `labels`.
     """
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 import warnings
@@ -246,8 +247,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_metrics(folder: Path, measured: Mapping[str, Any]) -> None:
-    """Write metrics.json: every figure measured, when and with which versions."""
-    stamp = {"measured": now(), "versions": {name: version(name) for name in PACKAGES}}
+    """Write metrics.json: every figure measured, when, with which versions and on what machine."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    stamp = {"measured": now(), "versions": {name: version(name) for name in PACKAGES}, "device": device}
     write_json(folder / "metrics.json", {**measured, **stamp})
 
 

@@ -13,7 +13,7 @@ from shared import segmentation as module
 from shared.segmentation import SegmentationCheckpoint, decide, working_size
 from tests.conftest import ROOT
 
-STREET = ROOT / "spaces/segmentation/examples/street.png"
+STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
 
 def street(mode="RGB", size=None):

@@ -16,7 +16,7 @@ from shared.page import evidence_over, keep_picture, share_bars
 from tests.conftest import ROOT, load_app, served
 from tests.spaces.test_browser import browser, page  # noqa: F401 - fixtures
 
-STREET = ROOT / "spaces/segmentation/examples/street.png"
+STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
 
 @pytest.fixture(scope="module")

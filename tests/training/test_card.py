@@ -16,7 +16,7 @@ from training.publish import publish
 
 MODELS = [name for name in PREDICTORS if (ROOT / "spaces" / name / "model").is_dir()]
 CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
-STREET = ROOT / "spaces/segmentation/examples/street.png"
+STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
 
 def card(name):
