@@ -1,5 +1,6 @@
 """Is a review for or against? The text model of the book; it carries whatever labels it was trained with."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,14 +46,16 @@ class SentimentCheckpoint(Checkpoint):
 
     A text longer than `max_tokens`, the first and last of which mark its ends, is read in two pieces: `head` tokens
     from its beginning and the rest from its end. The logits are calibrated. An answer is clear where the likeliest
-    label has a probability of `clear_from` or more and the text's prose score reaches `prose_threshold`.
+    label has a probability of `clear_from` or more and the text is prose: if n of its tokens are read, its prose score
+    lies no more than sqrt(a + b / n) below `prose_mean`, where `prose_spread` is (a, b). Short texts vary more.
     """
 
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     max_tokens: Annotated[int, Field(ge=8, le=8192)]
     head: Annotated[int, Field(ge=1)]
     clear_from: Annotated[float, Field(ge=0, le=1)]
-    prose_threshold: float
+    prose_mean: float
+    prose_spread: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
     @model_validator(mode="after")
     def _labels_differ_and_head_fits(self) -> Self:
@@ -212,7 +215,8 @@ class Sentiment(Predictor[SentimentCheckpoint, str, SentimentPrediction]):
         labels, contract = self.checkpoint.labels, self.checkpoint
         read = sum(len(text[start:end].split()) for start, end in tokens.read)
         words = len(text.split())
-        is_prose = prose >= contract.prose_threshold
+        everywhere, in_short = contract.prose_spread
+        is_prose = prose >= contract.prose_mean - math.sqrt(everywhere + in_short / max(len(tokens.ids), 1))
         best = int(probabilities.argmax())
         return SentimentPrediction(
             label=labels[best],

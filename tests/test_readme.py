@@ -126,7 +126,14 @@ def test_your_own_in_ten_minutes_as_the_readme_says(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "figure"), [("cat_dog", "error"), ("segmentation", "mean_iou"), ("salary", "accuracy"), ("rating", "mse")]
+    ("name", "figure"),
+    [
+        ("cat_dog", "error"),
+        ("segmentation", "mean_iou"),
+        ("sentiment", "accuracy"),
+        ("salary", "accuracy"),
+        ("rating", "mse"),
+    ],
 )
 def test_the_table_repeats_the_measured_figures(name, figure):
     metrics = figures(name)

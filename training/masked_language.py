@@ -18,12 +18,12 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from training.learner import NoValidation, fit, set_seed
+from training.learner import NoValidation, adamw, fit, set_seed
 from training.pictures import mixed_precision, with_smaller_batches
 from training.tokens import Rows, TokenLoader, padded
 
 BATCH = 32
-PIECE = 256  # tokens: of a longer text another piece each epoch
+PIECE = 512  # tokens: of a longer text another piece each epoch
 HIDDEN = 0.2  # share of a piece's tokens
 EPOCHS, RATES = 1, slice(3e-4, 1e-3)  # of the encoder and of the new layers above it
 NOT_HIDDEN = -1
@@ -111,10 +111,11 @@ def pretrain(
         loader = MaskedLoader(ids, mask, special, batch, shuffle=True, drop_last=True)
         learn = Learner(
             DataLoaders(loader, loader, device=loader.device), net, splitter=encoder_and_head, loss_func=hidden_loss,
-            cbs=[NoValidation(), *mixed_precision(), *accumulate],
+            opt_func=adamw, cbs=[NoValidation(), *mixed_precision(), *accumulate],
         )  # fmt: skip
         fit(learn, partial(learn.fit_one_cycle, epochs, rates, pct_start=0.1), state, seed, resume or bool(accumulate))
 
-    with_smaller_batches(run, min(BATCH, len(ids) // 2))
+    batch = 4 * BATCH if torch.cuda.is_available() else BATCH
+    with_smaller_batches(run, min(batch, len(ids) // 2))
     bert.load_state_dict(net.cpu().eval().bert.state_dict(), strict=False)
     return net

@@ -1,7 +1,7 @@
 """Is a review for or against the film: the text model of the book, and the same for texts of your own.
 
     python -m training.sentiment --smoke                     seconds, on reviews made up on the spot
-    python -m training.sentiment                             downloads IMDB; hours on two CPU cores, minutes on a GPU
+    python -m training.sentiment                             downloads IMDB; minutes on a GPU, hours on a CPU
     python -m training.sentiment --quick                     an hour on two CPU cores; the card says what it costs
     python -m training.sentiment --data FILE.csv             your own: columns text and label, any labels
     python -m training.sentiment --recipe book               the book's own cell, with its figure beside ours
@@ -12,6 +12,7 @@ set aside for validation and another for the test.
 """
 
 import argparse
+import copy
 import shutil
 import tempfile
 import time
@@ -30,9 +31,12 @@ from fastai.learner import Learner
 from fastai.torch_core import default_device
 from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
+from scipy.optimize import minimize, nnls
+from scipy.special import log_softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import Pipeline, make_pipeline
 from tokenizers import Tokenizer
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from torch import nn
@@ -55,7 +59,7 @@ from training import evaluate, export
 from training.card import write_card
 from training.data import DataError, data_files, data_folder, read_table
 from training.hard_cases import NOT_PROSE, REVIEWS
-from training.learner import arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder
 from training.masked_language import pretrain
 from training.pictures import mixed_precision, pretrained, with_smaller_batches
 from training.tokens import SPECIAL, TokenLoader, batches, marked, padded, prune
@@ -72,11 +76,14 @@ VOCABULARY = 18_000  # of the encoder's 30,522 tokens; 99.6 % of those in the re
 VALID = 0.08  # of the training texts: to calibrate on
 TEST = 0.2  # of one's own texts
 BATCH = 32
-EPOCHS, RATES = 2, slice(3e-5, 2e-4)  # from the embeddings to the last layer
+EPOCHS, RATES = 3, slice(3e-5, 2e-4)  # from the embeddings to the last layer
+MASKED_EPOCHS = 6  # on a GPU
+TEACHERS = (1.0, 2.0, 1.5)  # times RATES, so that they differ
+STUDENTS = (1.0, 1.5)
 SMOOTHING = 0.05
 CLEAR_FROM = 0.7  # probability
-NOT_PROSE_SHARE = 0.005  # of short passages of the training texts that count as no prose
-PASSAGE = (4, 40)  # tokens
+NOT_PROSE_SHARE = 0.005  # of passages of the training texts that count as no prose
+PASSAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # tokens
 FEWEST = 20  # texts of each label
 LENGTHS = ((1, 100), (101, 200), (201, 400), (401, 10**6))  # words
 
@@ -373,21 +380,31 @@ def frequencies(tokenizer: Tokenizer, ids: Sequence[NDArray[np.int64]]) -> tuple
     return torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32), torch.tensor(counted)
 
 
-def prose_threshold(
+def prose_range(
     log_frequency: torch.Tensor, counted: torch.Tensor, ids: Sequence[NDArray[np.int64]], seed: int
-) -> float:
-    """The prose score that all but a few short passages of some texts reach."""
+) -> tuple[float, tuple[float, float]]:
+    """The mean prose score of some texts, and a and b: all but a few of their passages of n tokens have one of at
+    least the mean less sqrt(a + b / n).
+    """
     rng = np.random.default_rng(seed)
-    worth, is_counted = log_frequency.numpy(), counted.numpy()
-    scores = []
-    for row in ids:
-        length = int(rng.integers(*PASSAGE))
-        start = int(rng.integers(max(1, len(row) - length)))
-        piece = row[start : start + length]
-        piece = piece[is_counted[piece]]
-        if len(piece):
-            scores.append(worth[piece].mean())
-    return float(np.quantile(scores, NOT_PROSE_SHARE))
+    flat = np.concatenate(ids)
+    is_counted = counted.numpy()[flat]
+    worths = np.r_[0, np.cumsum(log_frequency.double().numpy()[flat] * is_counted)]
+    counts = np.r_[0, np.cumsum(is_counted)]
+    lengths = np.array([len(row) - 2 for row in ids])
+    firsts = np.cumsum(lengths + 2) - lengths - 1
+    mean, sizes, depths = worths[-1] / counts[-1], [], []
+    for size in PASSAGES:
+        long = lengths >= size
+        starts = firsts[long] + rng.integers(np.maximum(lengths[long] - size, 0) + 1)
+        found = counts[starts + size] - counts[starts]
+        scores = (worths[starts + size] - worths[starts])[found > 0] / found[found > 0]
+        if len(scores) >= FEWEST:
+            sizes.append(size)
+            depths.append(max(mean - np.quantile(scores, NOT_PROSE_SHARE), 1e-3))
+    squares = np.square(depths)
+    a, b = nnls(np.stack([1 / squares, 1 / squares / sizes], 1), np.ones(len(sizes)))[0]
+    return float(mean), (float(a), float(b))
 
 
 def three_groups(net: ReviewNet) -> list[list[nn.Parameter]]:
@@ -419,13 +436,26 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     counts = np.bincount(np.concatenate(all_ids), minlength=tokenizer.get_vocab_size())
     tokenizer, kept = prune(tokenizer, counts, VOCABULARY)
     classifier = with_tokens(network, kept, task.labels)
-    train, valid = (marked(tokenizer, part.texts, most, head) for part in (task.train, task.valid))
+    texts = [task.train.texts, task.valid.texts, [] if options.quick else task.unlabelled]
+    train, valid, unlabelled = (marked(tokenizer, part, most, head) for part in texts)
     mask = tokenizer.token_to_id("[MASK]")
     if mask is not None and not options.quick:
-        texts = [*train, *marked(tokenizer, task.unlabelled, most, head)]
-        print(f"Learning the language of {len(texts):,} texts, labels aside.")
-        pretrain(classifier.bert, texts, mask, SPECIAL, state / "masked", options.seed, options.resume)
-    net = train_net(options, classifier, (train, task.train.y), (valid, task.valid.y), state / "labelled")
+        print(f"Learning the language of {len(train) + len(unlabelled):,} texts, labels aside.")
+        pretrain(
+            classifier.bert, [*train, *unlabelled], mask, SPECIAL, state / "masked", options.seed, options.resume,
+            MASKED_EPOCHS if torch.cuda.is_available() else 1,
+        )  # fmt: skip
+    labelled = Labelled(train, smoothed(task.train.y, len(task.labels)))
+    checked = Labelled(valid, smoothed(task.valid.y, len(task.labels)))
+    if options.teachers and unlabelled:
+        teachers = several(options, classifier, labelled, checked, state, "teacher", TEACHERS)
+        answers = [
+            (log_softmax(logits_of(net, valid), 1), log_softmax(logits_of(net, unlabelled), 1)) for net in teachers
+        ]
+        answers += answers_of_tfidf(task)
+        labelled = labelled.and_also(Labelled(unlabelled, pooled(answers, task.valid.y)))
+    students = several(options, classifier, labelled, checked, state, "student", STUDENTS[: 1 + options.teachers])
+    net = averaged([student.cpu() for student in students])
     temperature = calibrate(net, valid, task.valid.y)
     write(options, task, net.classifier, tokenizer, train, temperature, started)
     shutil.rmtree(state, ignore_errors=True)
@@ -460,7 +490,74 @@ def with_tokens(
     return result
 
 
-Labelled = tuple[list[NDArray[np.int64]], NDArray[np.int64]]
+@dataclass(frozen=True)
+class Labelled:
+    """Rows of token indices, and what to answer: the probability of each label, (rows, labels)."""
+
+    ids: list[NDArray[np.int64]]
+    targets: NDArray[np.float32]
+
+    def and_also(self, other: "Labelled") -> "Labelled":
+        """These and some others."""
+        return Labelled([*self.ids, *other.ids], np.concatenate([self.targets, other.targets]))
+
+
+def smoothed(y: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
+    """Label smoothing (Szegedy et al., CVPR 2016): probabilities that are not quite certain of the labels y."""
+    return (np.eye(labels) * (1 - SMOOTHING) + SMOOTHING / labels).astype(np.float32)[y]
+
+
+def several(
+    options: argparse.Namespace,
+    classifier: BertForSequenceClassification,
+    train: Labelled,
+    valid: Labelled,
+    state: Path,
+    name: str,
+    factors: Sequence[float],
+) -> "list[ReviewNet]":
+    """Networks that begin alike and are trained with seeds and rates of their own."""
+    nets = []
+    for number, factor in enumerate(factors, 1):
+        print(f"Training {name} {number} of {len(factors)}.")
+        folder, seed = state / f"{name}-{number}", options.seed + 10 * number
+        nets.append(train_net(options, copy.deepcopy(classifier), train, valid, folder, seed, factor))
+    return nets
+
+
+def averaged(nets: "Sequence[ReviewNet]") -> "ReviewNet":
+    """One network with the mean of their weights, as good as asking all of them (Wortsman et al., ICML 2022)."""
+    weights = [net.state_dict() for net in nets]
+    nets[0].load_state_dict({name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[0]})
+    return nets[0]
+
+
+Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # log probabilities, of validation and of unlabelled texts
+
+
+def answers_of_tfidf(task: Task) -> list[Answers]:
+    """What words and pairs of words say of them; nothing where no word occurs twice."""
+    fitted = words_and_pairs(task.train.texts, task.train.y)
+    return [tuple(fitted.predict_log_proba(texts) for texts in (task.valid.texts, task.unlabelled))] if fitted else []
+
+
+def pooled(answers: Sequence[Answers], y: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Probabilities (unlabelled texts, labels): a logarithmic opinion pool (Genest and Zidek, 1986) of all answers.
+
+    Args:
+        answers: of each who answers.
+        y: labels of the validation texts; the weights, none below 0, are those that make them most probable.
+    """
+    valid, unlabelled = (np.stack(part) for part in zip(*answers, strict=True))
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        return float(-log_softmax(np.tensordot(weights, valid, 1), 1)[np.arange(len(y)), y].mean())
+
+    start = np.full(len(answers), 1 / len(answers))
+    weights = minimize(loss, start, bounds=[(0, None)] * len(answers)).x
+    right = np.tensordot(weights, valid, 1).argmax(1) == y
+    print(f"Together, with weights {np.round(weights, 2).tolist()}, the teachers are right on {right.mean():.2%}.")
+    return softmax(np.tensordot(weights, unlabelled, 1)).astype(np.float32)
 
 
 def train_net(
@@ -469,39 +566,45 @@ def train_net(
     train: Labelled,
     valid: Labelled,
     state: Path,
+    seed: int,
+    factor: float,
 ) -> ReviewNet:
-    """Train, and leave the network on the CPU in evaluation mode."""
-    set_seed(options.seed)
+    """Train with some factor times RATES; the network is left where it was trained, in evaluation mode."""
+    set_seed(seed)
     net = ReviewNet(classifier).to(default_device())
 
     def run(batch: int, accumulate: list[Callback]) -> None:
-        loaders = [TokenLoader(*train, bs=batch, shuffle=True, drop_last=True), TokenLoader(*valid, bs=batch)]
+        loaders = [
+            TokenLoader(train.ids, train.targets, bs=batch, shuffle=True, drop_last=True),
+            TokenLoader(valid.ids, valid.targets, bs=batch),
+        ]
         learn = Learner(
             DataLoaders(*loaders, device=loaders[0].device), net, metrics=[accuracy], splitter=three_groups,
-            loss_func=partial(F.cross_entropy, label_smoothing=SMOOTHING), cbs=[*mixed_precision(), *accumulate],
+            loss_func=F.cross_entropy, opt_func=adamw, cbs=[*mixed_precision(), *accumulate],
         )  # fmt: skip
         resume = options.resume or bool(accumulate)  # after running out of memory, from the last whole epoch
         epochs = SMOKE_EPOCHS if options.smoke else QUICK_EPOCHS if options.quick else EPOCHS
-        rates = SMOKE_RATE if options.smoke else RATES
+        rates = slice(factor * RATES.start, factor * RATES.stop) if not options.smoke else SMOKE_RATE
         schedule = partial(learn.fit_one_cycle, epochs, rates, pct_start=0.1, div=25)
-        fit(learn, schedule, state, options.seed, resume)
+        fit(learn, schedule, state, seed, resume)
 
-    with_smaller_batches(run, min(BATCH, len(train[0]) // 2))
-    return net.cpu().eval()
+    with_smaller_batches(run, min(BATCH, len(train.ids) // 2))
+    return net.eval()
 
 
 def accuracy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Share of right labels."""
-    return (logits.argmax(1) == target).float().mean()
+    """Share of right labels, given their probabilities."""
+    return (logits.argmax(1) == target.argmax(1)).float().mean()
 
 
 @torch.inference_mode()
 def logits_of(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-    """Logits (n, labels) of rows of token indices, in float32."""
+    """Logits (n, labels) of rows of token indices, in float32, wherever the network is."""
     net.eval()
+    device = next(net.parameters()).device
     result: dict[int, NDArray[np.float32]] = {}
     for rows in progress_bar(list(batches([len(row) for row in ids], 8192))):
-        found = net(padded([ids[row] for row in rows])).numpy()
+        found = net(padded([ids[row] for row in rows]).to(device)).float().cpu().numpy()
         result |= dict(zip(rows, found, strict=True))
     return np.stack([result[row] for row in range(len(ids))])
 
@@ -534,7 +637,7 @@ def write(
     most, head = lengths_read(options)
     log_frequency, counted = frequencies(tokenizer, train)
     served = Served(classifier, log_frequency, counted).eval()
-    threshold = prose_threshold(log_frequency, counted, train, options.seed)
+    mean, spread = prose_range(log_frequency, counted, train, options.seed)
     names = ["logits", "prose"]
     valid = marked(tokenizer, task.valid.texts, most, head)
     with export.new_folder(options.out) as folder:
@@ -551,7 +654,7 @@ def write(
         (folder / "NOTICE.md").write_text(task.notice, encoding="utf-8")
         contract: dict[str, Any] = {
             "model": "sentiment", "task": "text-classification", "about": task.about, "labels": task.labels,
-            "max_tokens": most, "head": head, "clear_from": CLEAR_FROM, "prose_threshold": threshold,
+            "max_tokens": most, "head": head, "clear_from": CLEAR_FROM, "prose_mean": mean, "prose_spread": spread,
         }  # fmt: skip
         export.write_metrics(folder, {"figures": []})  # for the predictor, which measures as it serves; then anew
         export.write_contract(folder, SentimentCheckpoint, **contract)
@@ -660,7 +763,7 @@ def measure(task: Task, model: Sentiment, temperature: float) -> dict[str, Any]:
             f"The last layer was divided by the temperature {temperature:.3f}, fitted on {len(task.valid):,} texts "
             "that were not trained on.",
             f"An answer is clear where its label has a probability of {CLEAR_FROM} or more and the text looks like the "
-            f"prose it was trained on, as all but {NOT_PROSE_SHARE:.1%} of short passages of the training texts do.",
+            f"prose it was trained on, as all but {NOT_PROSE_SHARE:.1%} of the training texts' passages do, long or short.",
             f"Of a text of more than {model.checkpoint.max_tokens - 2} tokens it reads the first "
             f"{model.checkpoint.head} and the last {model.checkpoint.max_tokens - 2 - model.checkpoint.head}.",
         ],
@@ -701,22 +804,29 @@ def prose_figures(
     ]
 
 
-def peers(task: Task, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """TF-IDF of words and pairs of words, and logistic regression: what one tries first.
+def words_and_pairs(texts: Sequence[str], y: NDArray[np.int64]) -> Pipeline | None:
+    """TF-IDF of words and pairs of words, and logistic regression, fitted.
 
     None for texts in which no word occurs twice, as in languages without spaces.
+    """
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    try:
+        return make_pipeline(vectorizer, LogisticRegression(C=10, max_iter=1000)).fit(texts, y)
+    except ValueError:
+        return None
+
+
+def peers(task: Task, right: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """TF-IDF and logistic regression: what one tries first.
 
     Args:
         task: with the training and test texts.
         right: where the served model is right, (test texts,).
     """
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    try:
-        x = vectorizer.fit_transform([*task.train.texts, *task.valid.texts])
-    except ValueError:
+    fitted = words_and_pairs([*task.train.texts, *task.valid.texts], np.concatenate([task.train.y, task.valid.y]))
+    if fitted is None:
         return []
-    fitted = LogisticRegression(C=10, max_iter=1000).fit(x, np.concatenate([task.train.y, task.valid.y]))
-    theirs = fitted.predict(vectorizer.transform(task.test.texts)) == task.test.y
+    theirs = fitted.predict(task.test.texts) == task.test.y
     return [evaluate.peer_accuracy("TF-IDF of words and pairs of words, logistic regression", theirs, right)]
 
 
@@ -767,6 +877,11 @@ def command_line() -> argparse.ArgumentParser:
     parser = arguments(__doc__, "sentiment")
     parser.add_argument("--init", metavar="NAME", default=HUB_INIT, help=f"folder or Hub name (default {HUB_INIT})")
     parser.add_argument("--quick", action="store_true", help="shorter texts, fewer epochs: for a CPU")
+    parser.add_argument(
+        "--teachers", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available(),
+        help="let other networks say what the texts without labels are, and learn those, too: five times the work, "
+        "the default on a GPU",
+    )  # fmt: skip
     return parser
 
 

@@ -60,9 +60,9 @@ def marked(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: int) -> 
 
 
 class TokenLoader(RowLoader):
-    """Batches of texts of like length, padded to the longest: token indices (n, length), and labels (n,)."""
+    """Batches of texts of like length, padded to the longest: token indices (n, length), and what belongs to each."""
 
-    def __init__(self, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64], bs: int, **kwargs: Any) -> None:
+    def __init__(self, ids: Rows, y: NDArray[Any], bs: int, **kwargs: Any) -> None:
         self.ids, self.lengths = ids, np.array([len(row) for row in ids])
         super().__init__(torch.from_numpy(y), bs=bs, device=default_device(), **kwargs)
 

@@ -7,11 +7,6 @@ from shared import BadInput, Sentiment
 from shared.sentiment import SEGMENTS, cleaned, merged, pieces, read_tokens
 from tests.conftest import DATA, ROOT
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "spaces/sentiment/model").is_dir(),
-    reason="no sentiment model yet: python -m training.sentiment --embed",
-)
-
 GOOD = "A wonderful film. I loved the acting, the music and above all the ending."
 BAD = "A terrible film. I hated the acting, the music and above all the ending."
 LONG = " ".join(f"Scene {number} was fine, but nothing to remember; then came the next." for number in range(40))

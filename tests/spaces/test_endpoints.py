@@ -32,6 +32,7 @@ def test_public_endpoints(client):
     assert names == {
         "/cat_dog", "/cat_dog_explain", "/cat_dog_batch",
         "/segmentation", "/segmentation_explain", "/segmentation_batch",
+        "/sentiment", "/sentiment_explain", "/sentiment_batch",
         "/salary", "/salary_explain", "/salary_what_if", "/salary_batch",
         "/rating", "/rating_explain", "/rating_recommend", "/rating_similar", "/rating_batch",
     }  # fmt: skip
@@ -42,6 +43,7 @@ def test_public_endpoints(client):
     [
         ("cat_dog", {"/predict", "/explain", "/batch"}),
         ("segmentation", {"/predict", "/explain", "/batch"}),
+        ("sentiment", {"/predict", "/explain", "/batch"}),
         ("salary", {"/predict", "/explain", "/what_if", "/batch"}),
         ("rating", {"/predict", "/explain", "/recommend", "/similar", "/batch"}),
     ],

@@ -7,13 +7,8 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from tests.conftest import ROOT, load_app, served
+from tests.conftest import load_app, served
 from tests.spaces.test_browser import browser, page  # noqa: F401 - fixtures
-
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "spaces/sentiment/model").is_dir(),
-    reason="no sentiment model yet: python -m training.sentiment --embed",
-)
 
 GOOD = "A wonderful film. I loved the acting and the music."
 BAD = "A terrible film. I hated the acting and the music."

@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from shared import Sentiment
 from tests.conftest import DATA, ROOT, load_app
@@ -60,6 +60,47 @@ def test_texts_of_ones_own_with_three_labels_from_a_csv_to_a_page(tmp_path):
     assert "is it food, money or sport?" in page
     assert "this review" not in page
     assert "Many texts" in page
+
+
+def test_teachers_say_what_texts_without_labels_are(tmp_path, capsys):
+    reviews = script.made_up_reviews(500, 1)
+    reviews[:200].to_csv(tmp_path / "train.csv", index=False)
+    reviews[200:300].to_csv(tmp_path / "test.csv", index=False)
+    reviews[300:][["text"]].to_csv(tmp_path / "unsup.csv", index=False)
+    assert train("--smoke", "--teachers", "--data", tmp_path, "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "Training teacher 3 of 3" in said
+    assert "Training student 2 of 2" in said
+    assert "the teachers are right on" in said
+    figures = json.loads((tmp_path / "out/metrics.json").read_text())["figures"]
+    assert next(item["value"] for item in figures if item["name"] == "accuracy") > 0.8
+
+
+def test_a_pool_of_answers_follows_those_who_know():
+    rng = np.random.default_rng(0)
+    y, truth = rng.integers(0, 2, 400), rng.integers(0, 2, 300)
+
+    def answers(strength):
+        logits = [strength * np.eye(2)[part] + rng.normal(0, 1, (len(part), 2)) for part in (y, truth)]
+        return tuple(np.log(np.exp(part) / np.exp(part).sum(1, keepdims=True)) for part in logits)
+
+    expert, guesser = answers(3.0), answers(0.0)
+    alone = script.pooled([expert], y)
+    np.testing.assert_allclose(alone.sum(1), 1, rtol=1e-5)
+    together = script.pooled([guesser, expert], y)
+    right = [(part.argmax(1) == truth).mean() for part in (np.exp(guesser[1]), alone, together)]
+    assert right[0] < 0.6
+    assert right[1] > 0.9
+    assert right[2] >= right[1] - 0.01
+    assert np.abs(together - alone).mean() < 0.03
+
+
+def test_averaged_networks_have_the_mean_of_their_weights():
+    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    nets = [script.ReviewNet(BertForSequenceClassification(config)) for _ in range(2)]
+    weights = [net.classifier.classifier.weight.detach().clone() for net in nets]
+    mean = script.averaged(nets).classifier.classifier.weight
+    torch.testing.assert_close(mean, (weights[0] + weights[1]) / 2)
 
 
 def test_masked_batches_hide_some_tokens_and_say_which():
@@ -287,8 +328,22 @@ def test_prose_scores_tell_frequent_words_from_rare_ones():
     assert log_frequency[tokenizer.token_to_id("film")] > log_frequency[tokenizer.token_to_id("zebra")]
     assert not counted[tokenizer.token_to_id("[CLS]")]
     assert counted[tokenizer.token_to_id("[UNK]")]
-    threshold = script.prose_threshold(log_frequency, counted, ids, seed=0)
-    assert threshold > log_frequency[tokenizer.token_to_id("zebra")]
+    mean, (everywhere, in_short) = script.prose_range(log_frequency, counted, ids, seed=0)
+    assert mean - np.sqrt(everywhere + in_short / 6) > log_frequency[tokenizer.token_to_id("zebra")]
+
+
+def test_all_but_a_few_passages_of_any_length_are_in_the_range_of_prose():
+    rng = np.random.default_rng(0)
+    ids = [np.r_[2, rng.zipf(1.5, int(rng.integers(3, 200))).clip(max=900) + 4, 3] for _ in range(3000)]
+    counts = np.bincount(np.concatenate(ids), minlength=1000) + 0.5
+    log_frequency = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32)
+    counted = torch.arange(1000) > 4
+    mean, (everywhere, in_short) = script.prose_range(log_frequency, counted, ids, seed=0)
+    for size in (4, 12, 100):
+        scores = np.array([log_frequency[row[1 : size + 1]].mean() for row in ids if len(row) > size + 1])
+        below = (scores < mean - np.sqrt(everywhere + in_short / size)).mean()
+        assert 0 <= below < 0.02
+    assert in_short > everywhere
 
 
 @pytest.mark.data
