@@ -1,7 +1,7 @@
 """What all models have in common when they serve: load a folder, answer one, answer many."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -21,6 +21,10 @@ class Predictor(Generic[Spec, Item, Prediction]):
     both came from, `metrics` what metrics.json says was measured. A predictor never changes after it is
     loaded, so threads may share it. `origin` tells visitors of a Space where its model came from, if there is
     anything to tell.
+
+    Processes share it by pickle, which holds the folder, or the model's name and commit on the Hub, and nothing of
+    the model: it is loaded again where the pickle is opened. A token is left out, so a private model is read with the
+    login of the machine that opens it.
     """
 
     name: ClassVar[str]  # of the Space
@@ -30,6 +34,7 @@ class Predictor(Generic[Spec, Item, Prediction]):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._source: tuple[str | Path, str | None] = self.folder.resolve(), None
         found = Checkpoint.read_common(self.folder).model
         if found != self.name:
             raise CheckpointError(f"{self.folder} has a model of the kind {found!r}, not {self.name!r}.")
@@ -64,7 +69,13 @@ class Predictor(Generic[Spec, Item, Prediction]):
             return cls(source)
         from shared import hub  # noqa: PLC0415 - 0.5 s that a folder need not pay
 
-        return cls(hub.download(source, revision, token, deadline=deadline or hub.DEADLINE))
+        folder = hub.download(str(source), revision, token, deadline=deadline or hub.DEADLINE)
+        model = cls(folder)
+        model._source = str(source), folder.name  # the commit, also where a branch was asked for
+        return model
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[str | Path, str | None]]:
+        return type(self).from_pretrained, self._source
 
     def example(self) -> Item:
         """An input to try the model with, always the same: what one machine answers another must answer, too."""

@@ -1,0 +1,89 @@
+"""Predictors travel between processes as the place they were loaded from."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from huggingface_hub import HfApi
+
+from shared import PREDICTORS, CheckpointError, Salary
+from tests.conftest import ROOT, turn_to
+from tests.hub import Hub
+
+FOLDERS = {name: ROOT / f"spaces/{name}/model" for name in PREDICTORS}
+
+
+@pytest.fixture(params=sorted(PREDICTORS))
+def model(request, monkeypatch):
+    """Every predictor in turn, loaded from a relative path, as users do."""
+    if not FOLDERS[request.param].is_dir():
+        pytest.skip(f"{request.param} is still to be trained")
+    monkeypatch.chdir(ROOT)
+    return PREDICTORS[request.param].from_pretrained(f"spaces/{request.param}/model")
+
+
+def test_a_pickle_holds_the_place_and_answers_the_same(model, tmp_path, monkeypatch):
+    answer = model.predict_batch([model.example()])[0]
+    pickled = pickle.dumps(model)  # after the session has been opened
+    assert len(pickled) < 1000
+    monkeypatch.chdir(tmp_path)
+    copy = pickle.loads(pickled)
+    assert copy.session is not model.session
+    again = copy.predict_batch([copy.example()])[0]
+    for name, value in vars(answer).items():
+        assert np.array_equal(value, getattr(again, name)) if isinstance(value, np.ndarray) else value == vars(again)[name]
+
+
+def test_another_process_opens_it(salary, tmp_path):
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(salary))
+    code = "import pickle; m = pickle.load(open('model.pickle', 'rb')); print(m.predict(m.example()).probabilities)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(salary.predict(salary.example()).probabilities)
+
+
+def test_a_pickle_of_a_folder_that_has_gone_says_so(tmp_path):
+    folder = tmp_path / "model"
+    folder.symlink_to(FOLDERS["salary"])
+    pickled = pickle.dumps(Salary.from_pretrained(folder)).replace(b"spaces", b"places")
+    with pytest.raises(CheckpointError, match="There is no checkpoint folder"):
+        pickle.loads(pickled)
+
+
+def test_a_model_of_the_hub_is_pickled_as_its_commit_and_without_the_token(tmp_path, monkeypatch):
+    with Hub() as hub:
+        api = HfApi(hub.endpoint, token=hub.token)
+        api.create_repo("me/salary", private=True)
+        commit = api.upload_folder(repo_id="me/salary", folder_path=FOLDERS["salary"]).oid
+        turn_to(monkeypatch, hub.endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        model = Salary.from_pretrained("me/salary", revision="main", token=hub.token)
+        pickled = pickle.dumps(model)
+        assert commit.encode() in pickled
+        assert hub.token.encode() not in pickled
+        hub.log.clear()
+        copy = pickle.loads(pickled)
+        assert not hub.log  # the commit lies in the cache
+    assert copy.predict(copy.example()) == model.predict(model.example())
+
+
+def test_datasets_map_runs_a_predictor(salary, tmp_path):
+    """In two processes, which each open the pickle."""
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed: make test-all")
+    people = [{**salary.example(), "age": age} for age in range(20, 60)]
+
+    def answer(batch):
+        rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
+        return {"label": [prediction.label for prediction in salary.predict_batch(rows)]}
+
+    table = datasets.Dataset.from_list(people).map(answer, batched=True, batch_size=10, num_proc=2)
+    assert table["label"][:] == [prediction.label for prediction in salary.predict_batch(people)]
