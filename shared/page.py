@@ -25,6 +25,7 @@ from shared.archives import read_files
 from shared.errors import BadInput
 from shared.images import Source, open_rgb
 from shared.predictor import Predictor
+from shared.replicas import Replica
 from shared.tables import CHUNK, Table, answer_table, write_csv
 
 P = ParamSpec("P")
@@ -149,8 +150,14 @@ def picked(image: str | None) -> str:
 
 
 def launch(demo: gr.Blocks) -> None:
-    """Serve an app with the gallery's looks and limits; Gradio's own environment variables hold."""
-    demo.queue(max_size=64).launch(
+    """Serve an app with the gallery's looks and limits; Gradio's own environment variables hold.
+
+    SIGTERM ends it when what it has begun is done; see shared/replicas.py.
+    """
+    replica = Replica(demo.queue(max_size=64))
+    replica.listen()
+    demo.launch(
+        app_kwargs={"middleware": [replica.middleware()]},
         theme=THEME,
         css=CSS,
         max_file_size="50mb",

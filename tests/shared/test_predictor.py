@@ -34,7 +34,7 @@ def test_a_pickle_holds_the_place_and_answers_the_same(model, tmp_path, monkeypa
     assert copy.session is not model.session
     again = copy.predict_batch([copy.example()])[0]
     for name, value in vars(answer).items():
-        assert np.array_equal(value, getattr(again, name)) if isinstance(value, np.ndarray) else value == vars(again)[name]
+        np.testing.assert_array_equal(value, getattr(again, name))
 
 
 def test_another_process_opens_it(salary, tmp_path):

@@ -1,0 +1,185 @@
+"""Answer millions: a folder of pictures, or a Parquet or CSV file of rows, by a pool of processes, with Ray Data.
+
+    python examples/score_with_ray.py spaces/cat_dog/model ~/pictures scored
+    python examples/score_with_ray.py spaces/salary/model people.parquet scored --workers 8
+
+OUTPUT_DIR gets a Parquet file for each part of the input: its rows, with the answers beside them. A row that cannot be
+answered has a sentence in the column "error". After an interruption the same command goes on with the parts that are
+missing. On a cluster (RAY_ADDRESS) model, input and OUTPUT_DIR must lie where every machine sees them.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import ray
+from tqdm import tqdm
+
+from shared import PREDICTORS, BadInput
+from shared.checkpoint import Checkpoint
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, number of rows
+
+
+def as_parquet(source: Path, out: Path) -> Path:
+    """The input as Parquet: itself, or written once from a CSV (all of it text) or from the names in a folder."""
+    if source.suffix == ".parquet":
+        return source.resolve()
+    path, partial = out / "rows.parquet", out / "rows.parquet.partial"
+    if path.exists():  # a restart answers what the first start found
+        return path
+    if source.is_dir():
+        files = sorted(str(file.resolve()) for file in source.rglob("*") if file.suffix.lower() in PICTURES)
+        pq.write_table(pa.table({"file": pa.array(files, pa.string())}), partial)
+    else:
+        with pyarrow.csv.open_csv(source) as reader:
+            as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(reader.schema.names, pa.string()))
+        reader = pyarrow.csv.open_csv(source, convert_options=as_text)
+        with reader, pq.ParquetWriter(partial, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+    return partial.rename(path)
+
+
+def read(path: Path, part: Part) -> pa.Table:
+    """Some rows of a Parquet file, without holding the others in memory."""
+    group, start, rows = part
+    batches = pq.ParquetFile(path).iter_batches(batch_size=rows, row_groups=[group])
+    seen, found = 0, []
+    for batch in batches:
+        found.append(batch.slice(max(0, start - seen), max(0, start + rows - max(seen, start))))
+        seen += len(batch)
+        if seen >= start + rows:
+            break
+    return pa.Table.from_batches(found)
+
+
+def questions(model: Any, table: pa.Table) -> list[Any]:
+    """What the model is asked about each row."""
+    if model.name == "salary":
+        return table.select(model.checkpoint.columns).to_pylist()
+    if model.name == "rating":
+        return list(zip(table["user_id"].to_pylist(), table["movie_id"].to_pylist(), strict=True))
+    return table["text" if model.name == "sentiment" else "file"].to_pylist()
+
+
+def cells(answer: Any) -> dict[str, Any]:
+    """The columns of an answer: labels and numbers, probabilities one by one, no masks."""
+    if isinstance(answer, BadInput):
+        return {"error": str(answer)}
+    columns: dict[str, Any] = {"error": ""}
+    for name, value in vars(answer).items():
+        if isinstance(value, dict):
+            columns |= {f"{name} {key}": part for key, part in value.items()}
+        elif not isinstance(value, np.ndarray):
+            columns[name] = value
+    return columns
+
+
+class Scorer:
+    """Answers parts and writes them. Every process has one: the model is sent there as the place to load it from."""
+
+    def __init__(self, model: Any, source: Path, out: Path) -> None:
+        self.model, self.source, self.out = model, source, out
+        model.session.threads = 1  # the processes share the cores
+        example = cells(model.predict_batch([model.example()])[0])
+        self.types = {name: pa.string() if cell is None else pa.scalar(cell).type for name, cell in example.items()}
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        batch["errors"] = np.array([self.score(tuple(part)) for part in batch["part"].tolist()])
+        return batch
+
+    def score(self, part: Part) -> int:
+        """Answer and write one part; returns how many of its rows could not be answered."""
+        table = read(self.source, part)
+        added = [cells(answer) for answer in self.model.predict_each(questions(self.model, table))]
+        table = table.rename_columns([f"{name} (yours)" if name in self.types else name for name in table.column_names])
+        for name, kind in self.types.items():
+            table = table.append_column(name, pa.array([row.get(name) for row in added], kind))
+        partial = self.out / f"{part_name(part)}.partial"
+        pq.write_table(table, partial)
+        partial.rename(self.out / part_name(part))
+        return sum(bool(row["error"]) for row in added)
+
+
+def part_name(part: Part) -> str:
+    """The file of a part."""
+    return "part-{:05}-{:08}-{}.parquet".format(*part)
+
+
+def plain_loop(model: Any, asked: list[Any], at_once: int) -> float:
+    """Rows a second of this process alone, so many at once."""
+    began = time.perf_counter()
+    for start in tqdm(range(0, len(asked), at_once), f"{at_once} at once", leave=False):
+        model.predict_each(asked[start : start + at_once])
+    return len(asked) / (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Answer the parts that are missing, and say how fast that was."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL_FOLDER", type=Path)
+    parser.add_argument("input", metavar="INPUT", type=Path)
+    parser.add_argument("out", metavar="OUTPUT_DIR", type=Path)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; by default one for each core")
+    parser.add_argument("--part-rows", type=int, default=1000, help="rows in a part; not to be changed at a restart")
+    parser.add_argument("--compare-with-loop", type=int, default=0, metavar="ROWS", help="time a plain loop over these")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    model = PREDICTORS[Checkpoint.read_common(options.model).model].from_pretrained(options.model)
+    source = as_parquet(options.input, out)
+
+    about = pq.ParquetFile(source).metadata
+    sizes = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
+    parts = [
+        (group, start, min(options.part_rows, size - start))
+        for group, size in enumerate(sizes)
+        for start in range(0, size, options.part_rows)
+    ]
+    written = {path.name for path in out.glob("part-*.parquet")}
+    if written - {part_name(part) for part in parts}:
+        sys.exit(f"{out} has parts of another input or of another size; name an empty folder.")
+    missing = [part for part in parts if part_name(part) not in written]
+    print(f"{len(parts) - len(missing)} of {len(parts)} parts are there.", flush=True)
+
+    if missing:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(include_dashboard=False, logging_level="warning", log_to_driver=False)
+        ray.data.DataContext.get_current().enable_progress_bars = False  # the one below counts rows
+        answered = ray.data.from_items([{"part": list(part)} for part in missing]).map_batches(
+            Scorer,
+            fn_constructor_args=(model, source, out),
+            compute=ray.data.ActorPoolStrategy(size=options.workers),
+            batch_size=1,
+        )
+        began, errors, rows, times = time.perf_counter(), 0, [], []
+        with tqdm(total=sum(count for *_, count in missing), desc="Ray Data", unit="rows") as bar:
+            for row in answered.iter_rows():
+                errors += row["errors"]
+                rows.append(row["part"][2])
+                times.append(time.perf_counter() - began)
+                bar.update(rows[-1])
+        print(f"{sum(rows):,} rows in {times[-1]:.1f} s, {errors:,} of them with an error.")
+        if len(rows) > 1:
+            rate = sum(rows[1:]) / (times[-1] - times[0])
+            print(
+                f"{options.workers} processes: {rate:,.0f} rows/s after the first part, which came at {times[0]:.1f} s."
+            )
+    if options.compare_with_loop:
+        batch = next(pq.ParquetFile(source).iter_batches(batch_size=options.compare_with_loop))
+        asked = questions(model, pa.Table.from_batches([batch]))
+        one, many = plain_loop(model, asked, 1), plain_loop(model, asked, options.part_rows)
+        print(f"A plain loop: {one:,.0f} rows/s row by row, {many:,.0f} rows/s in parts.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The example that answers millions: two processes, an interruption, a restart, and rows that cannot be answered."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytest.importorskip("ray", reason="ray is not installed: make test-all")
+parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: make test-all")
+
+SCRIPT = [sys.executable, ROOT / "examples/score_with_ray.py"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def score(*arguments):
+    """What the script prints."""
+    command = [*SCRIPT, *arguments, "--workers", "2"]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def parts(out):
+    return sorted(out.glob("part-*.parquet"))
+
+
+def rows(out):
+    return [row for path in parts(out) for row in parquet.read_table(path).to_pylist()]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(salary, tmp_path):
+    people = [{**salary.example(), "age": 17 + number % 74, "label": number} for number in range(10_000)]
+    people[7]["age"] = -3
+    with (tmp_path / "people.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, people[0])
+        writer.writeheader()
+        writer.writerows(people)
+    out = tmp_path / "scored"
+    asked = [ROOT / "spaces/salary/model", tmp_path / "people.csv", out, "--part-rows", "50"]
+
+    with subprocess.Popen([*SCRIPT, *asked, "--workers", "2"], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
+        while len(parts(out)) < 3 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode
+    before = {path: path.stat().st_mtime_ns for path in parts(out)}
+    left = 10_000 - len(rows(out))
+    assert 0 < left < 10_000
+
+    said = score(*asked, "--compare-with-loop", "100")
+    assert f"{len(before)} of {len(parts(out))} parts are there." in said
+    assert f"{left:,} rows in " in said
+    assert "A plain loop: " in said
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not list(out.glob("part-*.partial"))
+
+    answers = rows(out)
+    assert [row["label (yours)"] for row in answers] == [str(number) for number in range(10_000)]
+    assert answers[7]["error"].startswith("age must be a number from 17 to 90")
+    assert answers[7]["label"] is None
+    assert answers[8]["error"] == ""
+    assert answers[8]["label"] == salary.predict({**salary.example(), "age": 25}).label
+    stranger = subprocess.run([*SCRIPT, *asked[:4], "60"], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert "name an empty folder" in stranger.stderr
+
+
+def test_a_folder_of_pictures(cat_dog, tmp_path):
+    pictures = tmp_path / "pictures"
+    (pictures / "more").mkdir(parents=True)
+    cat = shutil.copy(ROOT / "spaces/cat_dog/examples/chelsea.png", pictures / "more/cat.png")
+    (pictures / "broken.jpg").write_bytes(b"no picture")
+    (pictures / "notes.txt").write_text("not asked about")
+    score(ROOT / "spaces/cat_dog/model", pictures, tmp_path / "scored")
+    broken, found = rows(tmp_path / "scored")
+    assert broken["file"].endswith("broken.jpg")
+    assert broken["error"]
+    assert found["label"] == "cat"
+    assert found["probabilities cat"] == pytest.approx(cat_dog.predict(cat).probabilities["cat"], abs=1e-5)
+
+
+def test_parquet_in_row_groups(rating, tmp_path):
+    import pyarrow
+
+    asked = [(15, 260), (15, 10**9), (17, 260), (19, 1)] * 7
+    table = pyarrow.table({"user_id": [user for user, _ in asked], "movie_id": [movie for _, movie in asked]})
+    parquet.write_table(table, tmp_path / "pairs.parquet", row_group_size=10)
+    score(ROOT / "spaces/rating/model", tmp_path / "pairs.parquet", tmp_path / "scored", "--part-rows", "4")
+    answers = rows(tmp_path / "scored")
+    assert [(row["user_id"], row["movie_id"]) for row in answers] == asked
+    assert {row["error"] != "" for row in answers[1::4]} == {True}
+    assert answers[2]["rating"] == rating.predict(17, 260).rating
