@@ -1,0 +1,196 @@
+"""Two replicas of a Space behind nginx, with the configuration that is in deploy/: restarts lose nobody's request."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import defaultdict
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from gradio_client import Client, handle_file
+
+from tests.conftest import ROOT, free_port
+
+NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+pytestmark = pytest.mark.skipif(not NGINX, reason="nginx is not installed: apt-get install nginx-light")
+
+CONFIGURATION = (ROOT / "deploy/gallery.conf").read_text()
+
+
+def wait_for(url, process, log):
+    for _ in range(240):
+        assert process.poll() is None, log.read_text()
+        try:
+            return urllib.request.urlopen(url, timeout=5).close()
+        except OSError:
+            time.sleep(0.25)
+    pytest.fail(f"{url} did not come up:\n{log.read_text()}")
+
+
+@contextmanager
+def replica(port, folder):
+    """The process of a Space that shares the folder of uploads with others; killed at the end, if it still runs."""
+    log = folder / f"replica-{port}"
+    variables = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    with log.open("a") as output:
+        command = [sys.executable, ROOT / "spaces/rating/app.py"]
+        process = subprocess.Popen(command, env=os.environ | variables, stdout=output, stderr=output)
+    try:
+        wait_for(f"http://127.0.0.1:{port}", process, log)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def balancer(ports, folder):
+    """nginx with deploy/gallery.conf, in which only ports and the place of the log are others; yields its address."""
+    port, log = free_port(), folder / "nginx.log"
+    site = CONFIGURATION.replace("listen 8080", f"listen 127.0.0.1:{port}")
+    site = site.replace("/var/log/nginx/gallery.log", str(folder / "access.log"))
+    for written, own in zip(("7861", "7862"), ports, strict=True):
+        assert f"server 127.0.0.1:{written} " in site
+        site = site.replace(f"server 127.0.0.1:{written} ", f"server 127.0.0.1:{own} ")
+    (folder / "gallery.conf").write_text(site)
+    places = "".join(
+        f"{kind}_temp_path {folder}/nginx-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/nginx.pid; worker_processes 2; {'user root; ' if os.getuid() == 0 else ''}\n"
+        f"error_log {log}; events {{}}\n http {{ {places} include {folder}/gallery.conf; }}\n"
+    )
+    process = subprocess.Popen([NGINX, "-e", log, "-c", folder / "nginx.conf"])
+    try:
+        log.touch()
+        wait_for(f"http://127.0.0.1:{port}", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def requests(folder):
+    """What nginx logged: (session, the replica that answered, the request line) in order."""
+    for line in (folder / "access.log").read_text().splitlines():
+        before, request, _ = line.split('"')
+        _, session, *asked = before.replace(", ", ",").split()
+        yield session, asked[0].split(",")[-1], request
+
+
+class Visitors:
+    """Sessions that ask steadily, each from a thread of its own, until told to stop; what went wrong is kept."""
+
+    def __init__(self):
+        self.answers, self.failures, self.end = defaultdict(int), [], threading.Event()
+        self.threads = []
+
+    def add(self, name, ask):
+        def run():
+            while not self.end.wait(0.2):  # a replica that starts must get its share of this machine
+                try:
+                    ask()
+                    self.answers[name] += 1
+                except Exception as error:
+                    self.failures.append(f"{name}: {type(error).__name__}: {error}")
+
+        self.threads.append(threading.Thread(target=run, daemon=True))
+        self.threads[-1].start()
+
+    def leave(self):
+        self.end.set()
+        for thread in self.threads:
+            thread.join(60)
+
+    def until_each_has(self, more):
+        """Wait until every visitor has been answered so many times more, or somebody has not been answered."""
+        goal = {name: count + more for name, count in self.answers.items()}
+        end = time.monotonic() + 120
+        while any(self.answers[name] < count for name, count in goal.items()) and not self.failures:
+            assert time.monotonic() < end, f"somebody waits: {dict(self.answers)}, {goal}"
+            time.sleep(0.05)
+        assert not self.failures
+
+
+def by_curl(url, rating):
+    """Ask as curl does, without a cookie."""
+    body = json.dumps({"data": [15, 260]}).encode()
+    request = urllib.request.Request(f"{url}/gradio_api/call/predict", body, {"Content-Type": "application/json"})
+    event = json.load(urllib.request.urlopen(request, timeout=60))["event_id"]
+    answer = urllib.request.urlopen(f"{url}/gradio_api/call/predict/{event}", timeout=60).read().decode()
+    assert "event: complete" in answer, answer
+    assert json.loads(answer.split("data: ")[1])[0]["rating"] == rating.predict(15, 260).rating
+
+
+def test_a_rolling_restart_loses_no_request_and_sessions_stay_where_they_are(rating, tmp_path):
+    ports = [free_port(), free_port()]
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("user_id,movie_id\n" + "15,260\n" * 5_000)
+    movies = list(rating.movies)[:50]
+    visitors = Visitors()
+
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(replica(port, tmp_path)) for port in ports)
+        url = stack.enter_context(balancer(ports, tmp_path))
+        stack.callback(visitors.leave)
+        clients = {}
+
+        def homes():
+            """Where each session's questions were answered, in order and without repetition."""
+            found = defaultdict(list)
+            for session, place, request in requests(tmp_path):
+                if session in clients and "/queue/" in request and [place] != found[session][-1:]:
+                    found[session].append(place)
+            return dict(found)
+
+        def welcome():
+            client = Client(url, verbose=False)
+            session = client.cookies["session"]
+            clients[session] = client
+            turn = iter(range(10**9))
+
+            def ask():
+                user, movie = 15 + len(clients) % 2, movies[next(turn) % len(movies)]
+                answer = client.predict(user, movie, api_name="/predict")[0]
+                assert answer["rating"] == rating.predict(user, movie).rating
+
+            def ask_many():
+                summary, _, file = client.predict(handle_file(pairs), api_name="/batch")
+                assert summary == {"rows": 5_000, "answered": 5_000, "errors": 0}
+                assert len(open(file).readlines()) == 5_001
+
+            (ask if len(clients) % 4 else ask_many)()
+            visitors.answers[session] = 1
+            visitors.add(session, ask if len(clients) % 4 else ask_many)
+
+        while len(clients) < 6 or len({home[0] for home in homes().values()}) < 2:
+            welcome()
+            assert len(clients) < 30
+        visitors.answers["curl"] = 0
+        visitors.add("curl", lambda: by_curl(url, rating))
+
+        visitors.until_each_has(5)
+        before = homes()
+        assert all(len(home) == 1 for home in before.values())
+
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(30) == 0
+        visitors.until_each_has(5)
+        names = [f"127.0.0.1:{port}" for port in ports]
+        assert homes() == {session: list(dict.fromkeys([*home, names[1]])) for session, home in before.items()}
+
+        again = stack.enter_context(replica(ports[0], tmp_path))
+        visitors.until_each_has(5)
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(30) == 0
+        visitors.until_each_has(5)
+        assert again.poll() is None
+        assert {home[-1] for home in homes().values()} == {names[0]}
+        visitors.leave()
+        assert not visitors.failures
