@@ -11,6 +11,8 @@ import time
 import urllib.request
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
@@ -85,13 +87,19 @@ def requests(folder):
 
 
 class Visitors:
-    """Sessions that ask steadily, each from a thread of its own, until told to stop; what went wrong is kept."""
+    """Sessions that ask steadily, each from threads of its own, until they leave; what went wrong is kept."""
 
-    def __init__(self):
-        self.answers, self.failures, self.end = defaultdict(int), [], threading.Event()
-        self.threads = []
+    def __init__(self, url, folder, rating):
+        self.url, self.folder, self.rating = url, folder, rating
+        self.pairs = folder / "pairs.csv"
+        self.pairs.write_text("user_id,movie_id\n" + "15,260\n" * 5_000)
+        self.sessions, self.answers, self.failures = set(), defaultdict(int), []
+        self.end, self.threads = threading.Event(), []
 
     def add(self, name, ask):
+        """Let somebody ask again and again."""
+        self.answers[name] = 0
+
         def run():
             while not self.end.wait(0.2):  # a replica that starts must get its share of this machine
                 try:
@@ -103,19 +111,50 @@ class Visitors:
         self.threads.append(threading.Thread(target=run, daemon=True))
         self.threads[-1].start()
 
-    def leave(self):
-        self.end.set()
-        for thread in self.threads:
-            thread.join(60)
+    def welcome(self):
+        """A new session, which asks for single answers; every third also for whole files, at the same time."""
+        client, turn = Client(self.url, verbose=False), count()
+        movies = list(self.rating.movies)[:50]
+
+        def ask():
+            movie = movies[next(turn) % len(movies)]
+            answer = client.predict(15, movie, api_name="/predict")[0]
+            assert answer["rating"] == self.rating.predict(15, movie).rating
+
+        def ask_many():
+            summary, _, file = client.predict(handle_file(self.pairs), api_name="/batch")
+            assert summary == {"rows": 5_000, "answered": 5_000, "errors": 0}
+            assert len(Path(file).read_text().splitlines()) == 5_001
+
+        ask()
+        session = client.cookies["session"]
+        self.sessions.add(session)
+        self.add((session, "one"), ask)
+        if len(self.sessions) % 3 == 0:
+            self.add((session, "many"), ask_many)
+
+    def homes(self):
+        """Where each session's questions were answered, in order and without repetition."""
+        found = defaultdict(list)
+        for session, place, request in requests(self.folder):
+            if session in self.sessions and "/queue/" in request and [place] != found[session][-1:]:
+                found[session].append(place)
+        return dict(found)
 
     def until_each_has(self, more):
-        """Wait until every visitor has been answered so many times more, or somebody has not been answered."""
-        goal = {name: count + more for name, count in self.answers.items()}
+        """Wait until every visitor has been answered so many times more; at once, if one has not been answered."""
+        goal = {name: answers + more for name, answers in self.answers.items()}
         end = time.monotonic() + 120
-        while any(self.answers[name] < count for name, count in goal.items()) and not self.failures:
+        while any(self.answers[name] < answers for name, answers in goal.items()) and not self.failures:
             assert time.monotonic() < end, f"somebody waits: {dict(self.answers)}, {goal}"
             time.sleep(0.05)
         assert not self.failures
+
+    def leave(self):
+        """Nobody asks any more."""
+        self.end.set()
+        for thread in self.threads:
+            thread.join(60)
 
 
 def by_curl(url, rating):
@@ -130,67 +169,32 @@ def by_curl(url, rating):
 
 def test_a_rolling_restart_loses_no_request_and_sessions_stay_where_they_are(rating, tmp_path):
     ports = [free_port(), free_port()]
-    pairs = tmp_path / "pairs.csv"
-    pairs.write_text("user_id,movie_id\n" + "15,260\n" * 5_000)
-    movies = list(rating.movies)[:50]
-    visitors = Visitors()
-
+    names = [f"127.0.0.1:{port}" for port in ports]
     with ExitStack() as stack:
         first, second = (stack.enter_context(replica(port, tmp_path)) for port in ports)
         url = stack.enter_context(balancer(ports, tmp_path))
+        visitors = Visitors(url, tmp_path, rating)
         stack.callback(visitors.leave)
-        clients = {}
-
-        def homes():
-            """Where each session's questions were answered, in order and without repetition."""
-            found = defaultdict(list)
-            for session, place, request in requests(tmp_path):
-                if session in clients and "/queue/" in request and [place] != found[session][-1:]:
-                    found[session].append(place)
-            return dict(found)
-
-        def welcome():
-            client = Client(url, verbose=False)
-            session = client.cookies["session"]
-            clients[session] = client
-            turn = iter(range(10**9))
-
-            def ask():
-                user, movie = 15 + len(clients) % 2, movies[next(turn) % len(movies)]
-                answer = client.predict(user, movie, api_name="/predict")[0]
-                assert answer["rating"] == rating.predict(user, movie).rating
-
-            def ask_many():
-                summary, _, file = client.predict(handle_file(pairs), api_name="/batch")
-                assert summary == {"rows": 5_000, "answered": 5_000, "errors": 0}
-                assert len(open(file).readlines()) == 5_001
-
-            (ask if len(clients) % 4 else ask_many)()
-            visitors.answers[session] = 1
-            visitors.add(session, ask if len(clients) % 4 else ask_many)
-
-        while len(clients) < 6 or len({home[0] for home in homes().values()}) < 2:
-            welcome()
-            assert len(clients) < 30
-        visitors.answers["curl"] = 0
+        while len(visitors.sessions) < 6 or len({home[0] for home in visitors.homes().values()}) < 2:
+            visitors.welcome()
+            assert len(visitors.sessions) < 30
         visitors.add("curl", lambda: by_curl(url, rating))
-
         visitors.until_each_has(5)
-        before = homes()
+        before = visitors.homes()
         assert all(len(home) == 1 for home in before.values())
 
         first.send_signal(signal.SIGTERM)
-        assert first.wait(30) == 0
+        first.wait(30)
         visitors.until_each_has(5)
-        names = [f"127.0.0.1:{port}" for port in ports]
-        assert homes() == {session: list(dict.fromkeys([*home, names[1]])) for session, home in before.items()}
+        assert first.returncode == 0
+        assert visitors.homes() == {session: list(dict.fromkeys([*home, names[1]])) for session, home in before.items()}
 
-        again = stack.enter_context(replica(ports[0], tmp_path))
+        stack.enter_context(replica(ports[0], tmp_path))
         visitors.until_each_has(5)
         second.send_signal(signal.SIGTERM)
-        assert second.wait(30) == 0
+        second.wait(30)
         visitors.until_each_has(5)
-        assert again.poll() is None
-        assert {home[-1] for home in homes().values()} == {names[0]}
+        assert second.returncode == 0
+        assert {home[-1] for home in visitors.homes().values()} == {names[0]}
         visitors.leave()
         assert not visitors.failures
