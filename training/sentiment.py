@@ -763,7 +763,8 @@ def measure(task: Task, model: Sentiment, temperature: float) -> dict[str, Any]:
             f"The last layer was divided by the temperature {temperature:.3f}, fitted on {len(task.valid):,} texts "
             "that were not trained on.",
             f"An answer is clear where its label has a probability of {CLEAR_FROM} or more and the text looks like the "
-            f"prose it was trained on, as all but {NOT_PROSE_SHARE:.1%} of the training texts' passages do, long or short.",
+            f"prose it was trained on, as all but {NOT_PROSE_SHARE:.1%} of passages of the training texts do, of any "
+            "length.",
             f"Of a text of more than {model.checkpoint.max_tokens - 2} tokens it reads the first "
             f"{model.checkpoint.head} and the last {model.checkpoint.max_tokens - 2 - model.checkpoint.head}.",
         ],
