@@ -40,7 +40,7 @@ from shared.cat_dog import CatDogCheckpoint
 from shared.checkpoint import MODEL, About, Dataset
 from shared.images import Source, open_rgb
 from shared.runtime import Session, softmax
-from training import evaluate, export, neither
+from training import evaluate, export, neither, processes
 from training.card import write_card
 from training.data import DataError, data_folder
 from training.learner import arguments, fit, main, seconds_trained, set_seed, state_folder
@@ -220,7 +220,9 @@ class Task:
 def load(options: argparse.Namespace) -> Task:
     """Pictures and labels, from wherever the options say."""
     if options.smoke:
-        return own_pictures(made_up_pictures(Path(options.out).with_name("made-up-pictures"), options.seed), options)
+        folder = Path(options.out).with_name("made-up-pictures")
+        processes.once_on_host(partial(made_up_pictures, folder, options.seed))
+        return own_pictures(folder, options)
     if options.data and not (Path(options.data) / "annotations").is_dir():
         return own_pictures(Path(options.data), options)
     return pets(options)
@@ -507,6 +509,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     state = state_folder(options, "cat_dog", [*task.train.paths, *task.valid.paths], ["dogs_vs_cats", "camvid"])
     started -= seconds_trained(state)  # of a run that is resumed
     net = train_net(options, task, train, valid, state)
+    processes.only_first()
     if not options.smoke:
         go_back(net, pretrained_backbone(options))
     exact, _ = finish(copy.deepcopy(net), task, train, valid)  # to see what storing int8 costs

@@ -1,10 +1,13 @@
 """Finding data sets, and saying in one sentence what is wrong with one."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from training import processes
 
 
 class DataError(Exception):
@@ -21,7 +24,9 @@ def data_folder(data: str | None, url: str, marker: str) -> Path:
         from fastai.data.external import URLs, untar_data
 
         try:
-            return Path(untar_data(getattr(URLs, url, url)))
+            fetch = partial(untar_data, getattr(URLs, url, url))
+            processes.once_on_host(fetch)
+            return Path(fetch())
         except Exception as error:  # any network failure at all
             raise DataError(f"fastai could not download {url} ({error}); name a local copy with --data.") from error
     folder = Path(data)

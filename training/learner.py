@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import random
@@ -9,6 +10,8 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from fastcore.basics import noops
 
 from shared.checkpoint import sha256
 from shared.errors import CheckpointError
-from training import publish
+from training import processes, publish
 from training.data import DataError
 
 
@@ -51,6 +54,7 @@ def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
 
 
 SECONDS = "seconds"  # file in a state's folder
+PROCESS = 1_000_000  # between the seeds of two processes
 
 
 class RowLoader(DataLoader):
@@ -105,12 +109,13 @@ class KeepState(Callback):
     def before_epoch(self) -> None:
         """Seed this epoch."""
         seed = self.seed * 1000 + self.epoch
-        set_seed(seed)
-        self.dls.train.rng = random.Random(seed)
+        set_seed(seed + PROCESS * processes.rank())
+        loader = self.dls.train
+        getattr(loader, "dl", loader).rng = random.Random(seed)  # of several processes, the one that they share
 
     def after_epoch(self) -> None:
         """Save under a temporary name, then rename: an interruption never leaves half a file."""
-        if self.epoch < self.start_epoch:
+        if self.epoch < self.start_epoch or processes.rank():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         before = epochs_done(self.folder)
@@ -141,6 +146,8 @@ def epochs_done(folder: Path) -> int:
 def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, resume: bool) -> None:
     """Train, keeping the state of each epoch in a folder; with `resume`, go on from the newest.
 
+    In several processes the first one's states count, and each trains on its share of every batch.
+
     Args:
         learn: the fastai Learner.
         schedule: called with start_epoch= and cbs=, such as partial(learn.fit_one_cycle, 8, 3e-3).
@@ -149,12 +156,23 @@ def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, r
         resume: go on from the newest state, if there is one.
     """
     done = epochs_done(state) if resume else 0
+    done, kept = processes.from_first((done, state_file(state, done).read_bytes() if done else b""))
     if done:
         learn.create_opt()
-        load_model(state_file(state, done), learn.model, learn.opt)
+        load_model(io.BytesIO(kept), learn.model, learn.opt)
     else:
-        shutil.rmtree(state, ignore_errors=True)
-    schedule(start_epoch=done, cbs=[KeepState(state, seed, done)])
+        processes.once_on_host(partial(shutil.rmtree, state, ignore_errors=True))
+    with in_all_processes(learn):
+        schedule(start_epoch=done, cbs=[KeepState(state, seed, done)])
+
+
+def in_all_processes(learn: Learner) -> AbstractContextManager[None]:
+    """Within it, a Learner's fit takes all processes there are."""
+    if processes.count() == 1:
+        return nullcontext()
+    from training import distributed  # which loads Accelerate
+
+    return distributed.all_processes(learn)
 
 
 def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path], measuring: Sequence[str] = ()) -> Path:
@@ -176,7 +194,7 @@ def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path],
     if options.resume and not folder.exists():
         print("There is no interrupted run with these options; starting from the beginning.")
     elif not options.resume:
-        shutil.rmtree(folder, ignore_errors=True)
+        processes.once_on_host(partial(shutil.rmtree, folder, ignore_errors=True))
     return folder
 
 
@@ -200,10 +218,13 @@ def main(
         parser.error("--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's.")
     if options.push_learner and options.recipe != "book":
         parser.error("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")
+    processes.meet()
     set_seed(options.seed)
     try:
-        if repo := options.push_to_hub or options.push_learner:
+        if (repo := options.push_to_hub or options.push_learner) and not processes.rank():
             publish.check_account(repo)  # now, not after hours of training
+        if options.recipe == "book":
+            processes.only_first()
         learner = run(options)
     except (DataError, publish.PublishError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from shared.errors import BadInput
 from shared.images import Source, open_rgb
+from training import processes
 from training.data import DataError
 from training.learner import RowLoader
 
@@ -167,14 +168,14 @@ def with_smaller_batches(train: Callable[[int, list[Callback]], Any], batch: int
     The callbacks accumulate gradients, so that the optimiser still steps once in `batch` pictures.
 
     Raises:
-        torch.OutOfMemoryError: not even the smallest batch fits.
+        torch.OutOfMemoryError: not even the smallest batch fits, or there are several processes, which must agree.
     """
     size = batch
     while True:
         try:
             return train(size, [GradientAccumulation(batch)] if size < batch else [])
         except torch.OutOfMemoryError:
-            if size // 2 < SMALLEST_BATCH:
+            if size // 2 < SMALLEST_BATCH or processes.count() > 1:
                 raise
             leave_autocast()
         size //= 2

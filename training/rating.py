@@ -38,7 +38,7 @@ from torch import nn
 
 from shared.checkpoint import MODEL, About, Dataset
 from shared.rating import PERSON, RatingCheckpoint
-from training import evaluate, export
+from training import evaluate, export, processes
 from training.card import write_card
 from training.data import DataError, as_numbers, data_files, data_folder, read_table
 from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder
@@ -562,6 +562,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     """Cross-validate in both ways, then train the served model on every rating."""
     started = time.monotonic()
     export.check_out(options.out)
+    processes.only_first()  # its batches are whole users, padded; its loss is a sum: nothing to share evenly
     ratings, movies, readme = load(options)
     state = state_folder(options, "rating", data_files(options.data))
     started -= seconds_trained(state)  # of a run that is resumed

@@ -39,7 +39,7 @@ from torch.nn import functional as F
 from shared.checkpoint import MODEL, About, Dataset
 from shared.salary import MISSING, NumberColumn, SalaryCheckpoint, calibrated, encode
 from shared.tables import write_csv
-from training import evaluate, export
+from training import evaluate, export, processes
 from training.card import write_card
 from training.data import DataError, data_files, data_folder, read_table
 from training.learner import NoValidation, RowLoader, arguments, fit, main, seconds_trained, set_seed, state_folder
@@ -438,6 +438,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
         else:
             served.append(train_net(train, spec, options, state / f"net-{index}", seed))
 
+    processes.only_first()
     temperature, bias = evaluate.fit_platt(held_out, outcomes(train))
     spec |= {"temperature": temperature, "bias": bias}
     measured = measure(spec, served, held_out, train, test, source)

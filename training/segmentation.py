@@ -39,7 +39,7 @@ from shared.checkpoint import MODEL, About, Dataset
 from shared.images import open_rgb, to_array
 from shared.runtime import Session, softmax
 from shared.segmentation import SegmentationCheckpoint, decide, working_size
-from training import evaluate, export
+from training import evaluate, export, processes
 from training.card import write_card
 from training.data import DataError, data_files, data_folder
 from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder
@@ -375,6 +375,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     started -= seconds_trained(state)  # of a run that is resumed
     train, valid = (frames["train"], frames["val"]) if options.official_val else with_validation(frames)
     net = train_net(options, train, valid, state)
+    processes.only_first()
     temperature = calibrate(net, valid)
     write(options, frames, valid, net, temperature, started)
     shutil.rmtree(state, ignore_errors=True)

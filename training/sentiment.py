@@ -55,7 +55,7 @@ from shared.sentiment import (
     load_tokenizer,
     read_tokens,
 )
-from training import evaluate, export
+from training import evaluate, export, processes
 from training.card import write_card
 from training.data import DataError, data_files, data_folder, read_table
 from training.hard_cases import NOT_PROSE, REVIEWS
@@ -455,6 +455,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
         answers += answers_of_tfidf(task)
         labelled = labelled.and_also(Labelled(unlabelled, pooled(answers, task.valid.y)))
     students = several(options, classifier, labelled, checked, state, "student", STUDENTS[: 1 + options.teachers])
+    processes.only_first()
     net = averaged([student.cpu() for student in students])
     temperature = calibrate(net, valid, task.valid.y)
     write(options, task, net.classifier, tokenizer, train, temperature, started)
