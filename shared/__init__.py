@@ -11,6 +11,8 @@ from shared.salary import Salary
 from shared.segmentation import Segmentation
 from shared.sentiment import Sentiment
 
+__version__ = "0.1.0"
+
 __all__ = [
     "PREDICTORS",
     "BadInput",
@@ -22,6 +24,7 @@ __all__ = [
     "Segmentation",
     "Sentiment",
     "Visitor",
+    "__version__",
 ]
 
 PREDICTORS = {kind.name: kind for kind in (CatDog, Segmentation, Sentiment, Salary, Rating)}

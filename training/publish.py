@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as Late
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +27,7 @@ from huggingface_hub import logging as hub_logging
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers  # type: ignore[attr-defined]
 
-from shared import PREDICTORS
+from shared import PREDICTORS, __version__
 from shared.checkpoint import CONTRACT, Checkpoint
 from shared.errors import CheckpointError
 from shared.hub import FAILURES, download, explained, in_background, status_told
@@ -89,7 +88,7 @@ def publish(
         operations: list[CommitOperationAdd | CommitOperationDelete]
         operations = [CommitOperationAdd(name, staged / name) for name in names]
         operations += [CommitOperationDelete(name) for name in sorted(gone)]
-        title = f"{Checkpoint.read_common(staged).about.title}, by model-gallery {version('model-gallery')}"
+        title = f"{Checkpoint.read_common(staged).about.title}, by model-gallery {__version__}"
         print(f"Uploading {len(names)} files, {size_of(staged):.1f} MB, to {repo} ...")
         done = ask(
             lambda: api.create_commit(repo, operations, commit_message=title, parent_commit=before), repo, UPLOAD
@@ -294,7 +293,7 @@ def same(one: Any, other: Any) -> bool:
 
 def tag(api: HfApi, repo: str, commit: str) -> None:
     """Let this project's version, as a tag, name a commit, whatever it named before."""
-    name = f"v{version('model-gallery')}"
+    name = f"v{__version__}"
     tags = {entry.name: entry.target_commit for entry in ask(lambda: api.list_repo_refs(repo), repo).tags}
     if tags.get(name) == commit:
         return

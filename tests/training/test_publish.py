@@ -58,7 +58,7 @@ def test_what_is_published_is_the_folder_with_a_card_that_names_the_repository(h
     assert f'Salary.from_pretrained("{REPO}")' in card
     assert f'hf_hub_download("{REPO}", "onnx/model.onnx")' in card
     assert "path/to/this/folder" not in card
-    assert hub.repo(REPO).tags == {f"v{script.version('model-gallery')}": commit}
+    assert hub.repo(REPO).tags == {f"v{script.__version__}": commit}
     assert "MB, to me/published" in capsys.readouterr().out
 
 

@@ -1,0 +1,63 @@
+"""The job on the Hub: its packages are the project's, the Hub's command understands it, and it runs the script."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from shared import PREDICTORS
+from tests.conftest import ROOT
+
+JOB = ROOT / "training/job.py"
+HEADER = tomllib.loads(
+    JOB.read_text().split("# /// script\n")[1].split("# ///\n")[0].replace("# ", "").replace("#\n", "\n")
+)
+COMMANDS = re.findall(r"^hf (jobs uv run .*training/job\.py .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+
+def test_packages_are_those_of_the_project():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    light = (ROOT / "spaces/gallery/requirements.txt").read_text().split()
+    assert HEADER["dependencies"] == sorted([*extras["training"], *light])
+
+
+def test_folders_are_there():
+    folders = [volume.split(":")[0] for volume in HEADER["tool"]["hf-jobs"]["volumes"]]
+    assert folders
+    assert all((ROOT / folder).is_dir() for folder in folders)
+
+
+def test_the_readme_has_a_command_for_each_script():
+    assert {command.split("job.py ")[1].split()[0] for command in COMMANDS} == set(PREDICTORS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_hubs_command_understands_it(command, tmp_path):
+    """Without asking the Hub: --dry-run resolves options, hardware and the script's header."""
+    environment = {
+        **os.environ,
+        "HF_HOME": str(tmp_path),
+        "HF_TOKEN": "hf_" + "x" * 34,
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+    }
+    words = command.replace("jobs uv run", "jobs uv run --dry-run --format human").split()
+    done = subprocess.run(
+        [sys.executable, "-m", "huggingface_hub.cli.hf", *words],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert command.split("job.py ")[1].split("USER")[0].strip() in said, said
+    assert "/gallery/training" in said
+
+
+@pytest.mark.training
+def test_it_runs_the_script_with_its_options(tmp_path):
+    command = [sys.executable, JOB, "salary", "--smoke", "--out", "model"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model/gallery.json").is_file()

@@ -1,0 +1,42 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "accelerate==1.15.0",
+#     "fastai==2.8.12",
+#     "gradio==6.31.0",
+#     "huggingface_hub==2.4.0",
+#     "numpy==2.4.6",
+#     "onnx==1.23.2",
+#     "onnxruntime==1.32.0",
+#     "pydantic==2.12.5",
+#     "scikit-image==0.26.0",
+#     "scikit-learn==1.9.1",
+#     "tokenizers==0.23.3",
+#     "torch==2.13.0",
+#     "torchvision==0.28.0",
+#     "transformers==5.23.0",
+# ]
+#
+# [tool.hf-jobs]
+# flavor = "t4-small"
+# timeout = "6h"
+# secrets = ["HF_TOKEN"]
+# volumes = ["./training:/gallery/training", "./shared:/gallery/shared"]
+# env = { PYTHONPATH = "/gallery" }
+# ///
+"""Run a training script as a job on the Hub's machines, on every GPU that the machine has; from the root of a clone:
+
+hf jobs uv run training/job.py cat_dog --push-to-hub USER/cat_dog
+
+What follows the script's name are its own options. What a job writes is gone with it, unless it is pushed.
+"""
+
+import subprocess
+import sys
+
+import torch
+
+if __name__ == "__main__":
+    launch = ["accelerate.commands.launch", "-m"] if torch.cuda.device_count() > 1 else []
+    command = [sys.executable, "-m", *launch, f"training.{sys.argv[1]}", *sys.argv[2:]]
+    raise SystemExit(subprocess.call(command))  # noqa: S603 - a script of this folder, with the options as given
