@@ -635,9 +635,11 @@ def movie_table(tables: Tables, ratings: pd.DataFrame, movies: pd.DataFrame, see
     taste = taste / (np.linalg.norm(taste, axis=1, keepdims=True) + 1e-12)
     places = np.full((len(movies), 2), np.nan)
     places[mapped] = TSNE(metric="cosine", perplexity=min(20, len(mapped) // 4), random_state=seed).fit_transform(taste)
-    titles = pd.Series([reading_order(title) for title in movies["title"]], index=movies.index)
-    namesakes = titles.duplicated(keep=False)
-    titles[namesakes] += [f" [{movie_id}]" for movie_id in movies.index[namesakes]]
+    titles = pd.Series([reading_order(title) for title in movies["title"]])
+    titles = titles.where(
+        ~titles.duplicated(keep=False),
+        [f"{title} [{movie}]" for title, movie in zip(titles, movies.index, strict=True)],
+    )
     return pd.DataFrame(
         {
             "movie_id": movies.index,

@@ -32,8 +32,8 @@ WAITING, NO_PARTS = f"<h2>Waiting for a {THING}</h2>", "Which words say so appea
 EXAMPLES = (
     "I had been warned about this one, and the first half hour is slow. But then it takes off, the two leads are "
     "wonderful together, and by the end I was laughing and crying at once. See it!",
-    "Beautiful pictures, a famous cast, a lot of money. And not one scene that I believed or one line that I "
-    "remember. Two hours of my life, gone.",
+    "Beautiful pictures, a famous cast, a lot of money. And not one scene that I believed, not one line that I "
+    "remember: dull, empty, a waste of two hours.",
     "Not bad at all for a sequel, though the book is better.",
     "Der Film hat mich von der ersten Minute an gefesselt.",
 )

@@ -54,7 +54,7 @@ def test_what_is_no_text_is_refused_in_a_sentence(sentiment, text, message):
         "x" * 1_000_000,
         "الفيلم رائع جدا والممثلون ممتازون.",
         "Фильм очень скучный, я уснул через полчаса.",
-        "def add(a, b): return a + b",
+        "SELECT id, name FROM users WHERE id > 10;",
         "qzx vwk jjkq xzzv wqpt",
         "\ud83d",
     ],
@@ -108,7 +108,7 @@ def test_contributions_add_up_and_point_the_right_way(sentiment):
     why = sentiment.explain("I loved the music but the story is dreadful and dull.")
     values = {piece.strip(): value for piece, value in why.parts}
     assert why.label == "pos"
-    assert why.base + sum(values.values()) == pytest.approx(why.probability, abs=1e-9)
+    assert why.base + sum(value for _, value in why.parts) == pytest.approx(why.probability, abs=1e-9)
     assert (
         why.probability
         == sentiment.predict("I loved the music but the story is dreadful and dull.").probabilities["pos"]

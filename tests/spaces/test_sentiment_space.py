@@ -142,9 +142,9 @@ def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):  # noqa: F
     page.goto(url)
     page.get_by_text("Waiting for a review").wait_for()
     page.get_by_label("The review").press_sequentially("I hated the story but I loved the music")
-    page.get_by_role("heading", name=re.compile("it|Mixed")).nth(1).wait_for()
+    page.get_by_role("heading", name=re.compile("For it|Against it|Mixed")).wait_for()
     page.get_by_role("button", name="Which words say so?").click()
-    loved, hated = (page.locator(".textspan, .textfield span", has_text=word).first for word in ("loved", "hated"))
+    loved, hated = (page.locator(".token", has_text=word).first for word in ("loved", "hated"))
     loved.wait_for()
     colours = [word.evaluate("word => getComputedStyle(word).backgroundColor") for word in (loved, hated)]
     assert colours[0] != colours[1]
