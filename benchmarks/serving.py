@@ -1,140 +1,83 @@
-"""How long one answer takes: the gallery's predictors beside their peers, in turn.
+"""How fast and how small the gallery serves, beside its peers in the same run.
 
-    make bench          or: python -m benchmarks.serving [--rounds 15] [--out benchmarks/results/serving.json]
+    make bench          or: python -m benchmarks.serving [--only latency,http] [--out benchmarks/results/serving.json]
 
-Both answer the same kind of question on this machine; quote the ratio, not the milliseconds. fastai's learners have
-the book's architecture and are trained for a moment on made-up data, which does not change their speed. Sentiment's
-peer is the same network in torch, in float32, as it was before it was exported: of its architecture, with random
-weights, which does not change its speed either.
+The peers are the fast.ai lesson's app (Gradio, load_learner, learn.predict) and fastai's other learners, transformers'
+pipelines where they apply, a Gradio app that only echoes, and the bare model in ONNX Runtime. Both sides are measured
+in turn; quote the ratio, not the milliseconds. The table says what the ratio should be, and whether it is. It takes
+about ten minutes on two cores; `install` takes more, and fetches packages, so it runs only when it is asked for.
 """
 
 import argparse
+import importlib
 import json
 import os
 import platform
-import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import torch
-from fastai.collab import CollabDataLoaders, collab_learner
-from fastai.tabular.all import Categorify, FillMissing, Normalize, TabularDataLoaders, tabular_learner
-from fastprogress.fastprogress import progress_bar
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from benchmarks.apps import ROOT
+from benchmarks.table import Row, table, written
+from benchmarks.work import Work
+from shared import PREDICTORS
 
-from shared import Rating, Salary, Sentiment
-from training import rating, salary
-
-SPACES = Path(__file__).resolve().parent.parent / "spaces"
-Answer = Callable[[], object]
+PARTS = ("latency", "bulk", "start", "memory", "http", "install")
+PACKAGES = ("fastai", "gradio", "onnxruntime", "pillow", "torch", "transformers")
+RESULTS = ROOT / "benchmarks/results/serving.json"
 
 
-def salary_pair() -> tuple[Answer, Answer]:
-    """One form: ours, fastai's."""
-    people = salary.made_up_people(2000, seed=0)
-    dls = TabularDataLoaders.from_df(
-        people,
-        y_names="salary",
-        cat_names=["workclass", "education", "marital-status", "occupation", "relationship", "race"],
-        cont_names=["age", "fnlwgt", "education-num"],
-        procs=[Categorify, FillMissing, Normalize],
-    )
-    learn = tabular_learner(dls)
-    with learn.no_bar(), learn.no_logging():
-        learn.fit_one_cycle(1)
-    ours, person = Salary.from_pretrained(SPACES / "salary/model"), people.iloc[0]
-    typical = dict(ours.checkpoint.typical)
-
-    def theirs() -> object:
-        with learn.no_bar():
-            return learn.predict(person)
-
-    return lambda: ours.predict(typical), theirs
-
-
-def rating_pair() -> tuple[Answer, Answer]:
-    """One user and movie: ours, fastai's."""
-    stars, _ = rating.made_up(seed=0)
-    dls = CollabDataLoaders.from_df(stars)
-    learn = collab_learner(dls, y_range=(0.5, 5.5))
-    with learn.no_bar(), learn.no_logging():
-        learn.fit_one_cycle(1)
-    ours, asked = Rating.from_pretrained(SPACES / "rating/model"), stars.iloc[:1]
-
-    def theirs() -> object:  # predict() of a collab learner fails on a row: this is how one asks it
-        with learn.no_bar():
-            return learn.get_preds(dl=learn.dls.test_dl(asked), reorder=False)
-
-    return lambda: ours.predict(15, 260), theirs
-
-
-def sentiment_pair() -> tuple[Answer, Answer]:
-    """A review of 200 words: ours, with two threads, and transformers' in torch, with as many."""
-    folder = SPACES / "sentiment/model"
-    ours, tokenizer = Sentiment.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    net = BertForSequenceClassification(BertConfig.from_pretrained(folder)).eval()
-    torch.set_num_threads(2)
-    text = " ".join([ours.example()] * 20)
-    review = " ".join(text.split()[:200])
-
-    def theirs() -> object:
-        with torch.inference_mode():
-            return net(**tokenizer(review, truncation=True, return_tensors="pt")).logits
-
-    return lambda: ours.predict(review), theirs
-
-
-# Each model, its peer's name, and how many answers of either are timed in a row.
-PAIRS: tuple[tuple[str, str, Callable[[], tuple[Answer, Answer]], int, int], ...] = (
-    ("salary", "fastai", salary_pair, 200, 10),
-    ("rating", "fastai", rating_pair, 200, 10),
-    ("sentiment", "torch", sentiment_pair, 10, 10),
-)
-
-
-def seconds(answer: Answer, times: int) -> float:
-    """Mean seconds of one answer over several in a row."""
-    start = time.perf_counter()
-    for _ in range(times):
-        answer()
-    return (time.perf_counter() - start) / times
-
-
-def main() -> None:
-    """Time every pair in turn and print ratios with their spread."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print the table and write it as JSON."""
+    present = [name for name in PREDICTORS if (ROOT / "spaces" / name / "model").is_dir()]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", metavar="FILE", default="benchmarks/results/serving.json")
-    options = parser.parse_args()
-    rows = []
-    for name, peer, make, many, few in PAIRS:
-        ours, theirs = make()
-        ours(), theirs()
-        pairs = [(seconds(ours, many), seconds(theirs, few)) for _ in progress_bar(range(options.rounds))]
-        ratios = sorted(b / a for a, b in pairs)
-        rows.append(
-            {
-                "model": name,
-                "ours_ms": 1000 * statistics.median(a for a, _ in pairs),
-                "peer": peer,
-                "peer_ms": 1000 * statistics.median(b for _, b in pairs),
-                "times_faster": statistics.median(ratios),
-                "least": ratios[0],
-                "most": ratios[-1],
-            }
-        )
-    print(f"\n{'model':10} {'ours':>10} {'peer':>10} {'':6} {'times faster (least to most)':>32}")
-    for row in rows:
-        print(
-            f"{row['model']:10} {row['ours_ms']:7.2f} ms {row['peer_ms']:7.2f} ms {row['peer']:6} "
-            f"{row['times_faster']:12.1f} ({row['least']:.1f} to {row['most']:.1f})"
-        )
-    out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--only", type=several(PARTS), default=PARTS[:-1], help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--models", type=several(present), default=present, help=f"some of {', '.join(present)}")
+    parser.add_argument("--rounds", type=int, default=9, help="of latency and bulk (default: 9)")
+    parser.add_argument("--install", action="store_true", help="the part install, too")
+    parser.add_argument("--out", metavar="FILE", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    for name in PREDICTORS.keys() - set(present):
+        print(f"{name} has no model in its Space and is left out.", file=sys.stderr)
+    rows: list[Row] = []
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(options.rounds, tuple(options.models), Path(folder))
+        for part in dict.fromkeys([*options.only, *PARTS[-1:] * options.install]):
+            module = importlib.import_module(f"benchmarks.{'throughput' if part == 'http' else part}")
+            print(f"{part}: {module.__doc__.splitlines()[0]}", file=sys.stderr, flush=True)
+            for row in module.measure(work):
+                rows.append(row)
+                passed = time.perf_counter() - start
+                print(
+                    f"{passed:5.0f} s  {row.what}, beside {row.peer}: {written(row.ratio)}", file=sys.stderr, flush=True
+                )
+    print(f"\n{table(rows)}\n")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({**conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n")
+    print(f"Wrote {options.out}")
+
+
+def several(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """Reads names with commas between them, for argparse."""
+
+    def names_in(text: str) -> list[str]:
+        if unknown := set(text.split(",")) - set(names):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: there is only {', '.join(names)}")
+        return text.split(",")
+
+    return names_in
+
+
+def conditions() -> dict[str, Any]:
+    """The machine and the packages that the figures hold for."""
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    out.write_text(json.dumps({"machine": machine, "rounds": options.rounds, "rows": rows}, indent=1) + "\n")
-    print(f"Wrote {out}")
+    machine["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")
+    return {"machine": machine, "packages": {name: version(name) for name in PACKAGES}}
 
 
 if __name__ == "__main__":

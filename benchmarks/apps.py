@@ -1,0 +1,89 @@
+"""The apps that are compared, each served by a process of its own."""
+
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.clients import Client, Question
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 120  # seconds for an app to start
+
+
+@dataclass(frozen=True)
+class App:
+    """An app that runs: where, since when (time.perf_counter()), as which process."""
+
+    url: str
+    started: float
+    process: subprocess.Popen[bytes]
+
+    def first_answer(self, question: Question) -> float:
+        """Seconds from the start of the process to its first answer."""
+        while True:
+            try:
+                Client(self.url).ask(question)
+                return time.perf_counter() - self.started
+            except (OSError, http.client.HTTPException):
+                if self.process.poll() is not None or time.perf_counter() > self.started + PATIENCE:
+                    raise RuntimeError(f"The app at {self.url} does not start: {self.process.args}") from None
+                time.sleep(0.01)
+
+    def memory(self) -> dict[str, float]:
+        """Megabytes of the process and its children: resident now, and the sum of what each had at its peak."""
+        status = [Path(f"/proc/{number}/status").read_text() for number in family(self.process.pid)]
+        return {
+            name: sum(int(re.search(rf"{field}:\s+(\d+) kB", text)[1]) for text in status) / 1000
+            for name, field in (("resident", "VmRSS"), ("peak", "VmHWM"))
+        }
+
+
+def family(number: int) -> list[int]:
+    """A process and all that descend from it."""
+    children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    return [number, *(one for child in children for one in family(int(child)))]
+
+
+@contextmanager
+def served(*arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[App]:
+    """Serve an app, `python arguments...`, at a free port; it is not waited for."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        **(variables or {}),
+    }
+    command = [sys.executable, *arguments]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield App(f"http://127.0.0.1:{port}", started, process)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def echo() -> AbstractContextManager[App]:
+    """Gradio's own limit."""
+    return served("-m", "benchmarks.echo_app")
+
+
+def lesson(learner: Path) -> AbstractContextManager[App]:
+    """The app of the fast.ai lesson."""
+    return served("-m", "benchmarks.lesson_app", variables={"LEARNER": str(learner)})
+
+
+def space(name: str) -> AbstractContextManager[App]:
+    """A Space of ours, or the gallery."""
+    return served(f"spaces/{name}/app.py")

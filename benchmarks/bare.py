@@ -1,0 +1,57 @@
+"""The model's own limit: ONNX Runtime on arrays that are ready, with nothing around it.
+
+It has one thread or one for each core, whichever is faster here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from benchmarks.timing import Call, fastest
+from shared.predictor import Predictor
+from shared.runtime import Array, Session
+
+Run = tuple[Sequence[str], Mapping[str, Array]]  # outputs, inputs
+
+
+def bare(model: Predictor[Any, Any, Any], ask: Callable[[], object], one_by_one: bool = False) -> Call:
+    """What the model itself does when it is asked.
+
+    Args:
+        model: the predictor.
+        ask: asks it; the arrays that reach the model are kept.
+        one_by_one: run rows one at a time, as a plain loop does.
+    """
+    runs: list[Run] = []
+    served = model.session
+    model.session = _Recorder(runs, served)  # type: ignore[assignment]
+    try:
+        ask()
+    finally:
+        model.session = served
+    if one_by_one:
+        runs = [(outputs, row) for outputs, inputs in runs for row in rows(inputs)]
+    sessions = [Session(served.path, threads) for threads in (1, 0)]
+    return fastest(*(partial(run_all, session, runs) for session in sessions))
+
+
+def run_all(session: Session, runs: list[Run]) -> None:
+    """Run the model over everything."""
+    for outputs, inputs in runs:
+        session.run(outputs, inputs)
+
+
+def rows(inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
+    """Each row of the inputs, as inputs of one row."""
+    count = len(next(iter(inputs.values())))
+    return [{name: array[row : row + 1] for name, array in inputs.items()} for row in range(count)]
+
+
+class _Recorder:
+    """A session that remembers what it was asked."""
+
+    def __init__(self, runs: list[Run], session: Session) -> None:
+        self.runs, self.session = runs, session
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
+        self.runs.append((outputs, inputs))
+        return self.session.run(outputs, inputs)

@@ -1,0 +1,88 @@
+"""From an input to its answer, in this process, one at a time: beside fastai, transformers and the bare model.
+
+Pictures are the bytes of a file. Torch has one thread or one for each core, whichever is faster here; ours has as many
+as it is served with.
+"""
+
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks import inputs, learners
+from benchmarks.apps import ROOT
+from benchmarks.bare import bare
+from benchmarks.table import Row, Target
+from benchmarks.timing import Call, fastest, in_turn, percentiles
+from benchmarks.work import Work
+from shared import PREDICTORS
+
+CORES = os.cpu_count() or 1
+
+# What each model is asked, by default its example, and how many times faster than fastai it should answer.
+QUESTIONS: dict[str, list[tuple[str, Callable[[], object] | None, float]]] = {
+    "cat_dog": [("phone photo", inputs.phone_photo, 6), ("small photo", inputs.small_photo, 8)],
+    "segmentation": [("street frame", inputs.street_frame, 3)],
+    "sentiment": [("200 words", inputs.review, 3)],
+    "salary": [("one form", None, 3)],
+    "rating": [("one rating", None, 3)],
+}
+FASTAI: dict[str, Callable[[Path], learners.Answer]] = {
+    "cat_dog": learners.cat_dog,
+    "segmentation": learners.segmentation,
+    "sentiment": learners.text,
+    "salary": learners.tabular,
+    "rating": learners.collab,
+}
+PIPELINES: dict[str, Callable[[Path], learners.Answer]] = {
+    "cat_dog": learners.cat_dog_pipeline,
+    "sentiment": learners.sentiment_pipeline,
+}
+
+
+def measure(work: Work) -> Iterator[Row]:
+    """Each model beside its peers."""
+    rounds = work.rounds
+    for name in work.names:
+        folder = ROOT / "spaces" / name / "model"
+        model = PREDICTORS[name].from_pretrained(folder)
+        with tempfile.TemporaryDirectory() as kept:
+            peers = {"fastai": FASTAI[name](Path(kept))}
+            if name in PIPELINES:
+                peers["pipeline"] = PIPELINES[name](folder)
+            for words, make, target in QUESTIONS[name]:
+                item = make() if make else model.example()
+                arguments = item if isinstance(item, tuple) else (item,)
+                predict = partial(model.predict, *arguments)
+                what = f"{name}, {words}"
+                for peer, answer in peers.items():
+                    aim = Target(">=", target) if peer == "fastai" else None
+                    yield compared(
+                        what,
+                        peer,
+                        predict,
+                        fastest(*(partial(threaded, answer, arguments[0], n) for n in (1, CORES))),
+                        rounds,
+                        aim,
+                    )
+                yield compared(what, "bare model", predict, bare(model, predict), rounds)
+                if words != "phone photo":
+                    yield compared(f"{what}: explain", "predict", partial(model.explain, *arguments), predict, rounds)
+
+
+def threaded(answer: learners.Answer, item: object, threads: int) -> object:
+    """A peer's answer, by so many threads of torch."""
+    torch.set_num_threads(threads)
+    return answer(item)
+
+
+def compared(what: str, peer: str, ours: Call, theirs: Call, rounds: int, target: Target | None = None) -> Row:
+    """Both in turn: the median of each round, and the percentiles of all calls."""
+    mine, yours = in_turn(ours, theirs, rounds)
+    medians = [[statistics.median(times) for times in side] for side in (mine, yours)]
+    notes = {"ours_ms": percentiles(mine), "peers_ms": percentiles(yours)}
+    return Row("latency", what, peer, "ms", *medians, is_speedup=True, target=target, notes=notes)

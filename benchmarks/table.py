@@ -1,0 +1,89 @@
+"""What is measured, how it compares with its peer, and whether that is what was aimed at."""
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a ratio should be: at least, or at most, a number."""
+
+    sense: Literal[">=", "<="]
+    ratio: float
+
+    def is_met(self, ratio: float) -> bool:
+        """Whether a ratio is what it should be."""
+        return ratio >= self.ratio if self.sense == ">=" else ratio <= self.ratio
+
+    def __str__(self) -> str:
+        return f"{self.sense} {self.ratio:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: `ours` and `peers` have a figure for each round, measured in turn, in `unit`.
+
+    The ratio is ours to the peer's, or, where `is_speedup`, the peer's to ours: how many times faster it is. `notes`
+    are further figures for the JSON.
+    """
+
+    part: str
+    what: str
+    peer: str
+    unit: str
+    ours: list[float]
+    peers: list[float]
+    is_speedup: bool = False
+    target: Target | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratios(self) -> list[float]:
+        """The ratio in each round, from the least to the greatest."""
+        pairs = zip(self.ours, self.peers, strict=True)
+        return sorted(peer / our if self.is_speedup else our / peer for our, peer in pairs)
+
+    @property
+    def ratio(self) -> float:
+        """The median ratio."""
+        return statistics.median(self.ratios)
+
+    @property
+    def verdict(self) -> str:
+        """ "met", "missed", or "" where there is no target."""
+        return "" if self.target is None else "met" if self.target.is_met(self.ratio) else "missed"
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures of every round, and what follows from them."""
+        found = {"ratio": self.ratio, "least": self.ratios[0], "most": self.ratios[-1]}
+        return {**asdict(self), **found, "target": self.target and str(self.target), "verdict": self.verdict}
+
+
+HEADER = ("part", "what", "ours", "peer's", "", "ratio", "least to most", "target", "")
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as text: medians of both sides, the median ratio with its spread, the target and whether it is met."""
+    lines = [HEADER]
+    for row in rows:
+        ours, peers = (f"{written(statistics.median(side))} {row.unit}" for side in (row.ours, row.peers))
+        spread = f"{written(row.ratios[0])} to {written(row.ratios[-1])}"
+        lines.append(
+            (row.part, row.what, ours, peers, row.peer, written(row.ratio), spread, str(row.target or ""), row.verdict)
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+    to_the_right = {2, 3, 5}
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in to_the_right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def written(number: float) -> str:
+    """Three significant digits, and no exponent."""
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:#.3g}"

@@ -1,0 +1,82 @@
+"""Requests a second over HTTP, beside an app that only echoes and beside the lesson's.
+
+The clients are a process of their own that speaks Gradio's HTTP API, uploads included: see benchmarks/clients.py. All
+apps are up at once and are asked in turn.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from benchmarks.apps import ROOT, App, echo, lesson, space
+from benchmarks.clients import Question
+from benchmarks.table import Row, Target
+from benchmarks.work import Work
+
+CLIENTS = (1, 8, 32)
+ROUNDS = 3
+SECONDS = 2.0  # for each side in a round
+TEXT: Question = ("text", ["an echo"], None)
+
+
+def measure(work: Work) -> Iterator[Row]:
+    """The gallery beside the echo app, and beside the lesson app for its one model."""
+    with ExitStack() as apps:
+        gallery, echoes, lessons = (apps.enter_context(app) for app in (space("gallery"), echo(), lesson(work.learner)))
+        for name in work.names:
+            for picture in {"cat_dog": ("phone", "small"), "segmentation": ("street",)}.get(name, ("",)):
+                ours = work.question(name, picture)
+                theirs = work.upload(picture) if picture else TEXT
+                what = f"{name}, {picture} photo" if name == "cat_dog" else name
+                warm((gallery, ours), (echoes, theirs))
+                for clients in CLIENTS if name in ("cat_dog", "salary", "rating") else CLIENTS[1:2]:
+                    aim = {"salary": 0.85, "rating": 0.85, "cat_dog": 0.7}.get(name) if clients == 8 else None
+                    target = Target(">=", aim) if aim else None
+                    yield compared(what, "echo", (gallery, ours), (echoes, theirs), clients, target)
+                if name == "cat_dog":
+                    asked = work.upload(picture, "predict")
+                    warm((lessons, asked))
+                    yield compared(what, "lesson", (gallery, ours), (lessons, asked), 8)
+
+
+def warm(*asked: tuple[App, Question]) -> None:
+    """Let each app answer, twice."""
+    for app, question in asked:
+        for _ in range(2):
+            app.first_answer(question)
+
+
+def compared(
+    what: str,
+    peer: str,
+    ours: tuple[App, Question],
+    theirs: tuple[App, Question],
+    clients: int,
+    target: Target | None = None,
+) -> Row:
+    """Both in turn, with so many clients."""
+    sides: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
+    for number in range(ROUNDS):
+        for side in (0, 1) if number % 2 else (1, 0):
+            app, question = (ours, theirs)[side]
+            sides[side].append(load(app, question, clients))
+    rates = [[figures["per_second"] for figures in side] for side in sides]
+    notes: dict[str, Any] = {
+        f"{whose}_{name}": statistics.median(figures[name] for figures in side)
+        for whose, side in zip(("ours", "peers"), sides, strict=True)
+        for name in ("p50_ms", "p95_ms", "client_cores")
+    }
+    return Row("http", f"{what}, {clients} client{'s' * (clients > 1)}", peer, "/s", *rates, target=target, notes=notes)
+
+
+def load(app: App, question: Question, clients: int) -> dict[str, float]:
+    """What benchmarks.clients measures."""
+    endpoint, data, file = question
+    command = [sys.executable, "-m", "benchmarks.clients", app.url, endpoint, "--data", json.dumps(data)]
+    command += ["--clients", str(clients), "--seconds", str(SECONDS), *(("--upload", file) if file else ())]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    return dict(json.loads(done.stdout))
