@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -65,13 +66,18 @@ def served(*arguments: str, variables: Mapping[str, str] | None = None) -> Itera
         **(variables or {}),
     }
     command = [sys.executable, *arguments]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        yield App(f"http://127.0.0.1:{port}", started, process)
-    finally:
-        process.terminate()
-        process.wait(20)
+    with tempfile.TemporaryFile() as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            yield App(f"http://127.0.0.1:{port}", started, process)
+        except Exception:
+            log.seek(0)
+            print(log.read().decode(errors="replace")[-4000:], file=sys.stderr)
+            raise
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def echo() -> AbstractContextManager[App]:

@@ -60,18 +60,12 @@ def measure(work: Work) -> Iterator[Row]:
                 predict = partial(model.predict, *arguments)
                 what = f"{name}, {words}"
                 for peer, answer in peers.items():
+                    theirs = fastest(*(partial(threaded, answer, arguments[0], count) for count in (1, CORES)))
                     aim = Target(">=", target) if peer == "fastai" else None
-                    yield compared(
-                        what,
-                        peer,
-                        predict,
-                        fastest(*(partial(threaded, answer, arguments[0], n) for n in (1, CORES))),
-                        rounds,
-                        aim,
-                    )
+                    yield compared(what, peer, predict, theirs, rounds, target=aim)
                 yield compared(what, "bare model", predict, bare(model, predict), rounds)
-                if words != "phone photo":
-                    yield compared(f"{what}: explain", "predict", partial(model.explain, *arguments), predict, rounds)
+                explain = partial(model.explain, *arguments)
+                yield compared(f"{what}: explain", "predict", explain, predict, rounds, is_speedup=False)
 
 
 def threaded(answer: learners.Answer, item: object, threads: int) -> object:
@@ -80,9 +74,17 @@ def threaded(answer: learners.Answer, item: object, threads: int) -> object:
     return answer(item)
 
 
-def compared(what: str, peer: str, ours: Call, theirs: Call, rounds: int, target: Target | None = None) -> Row:
+def compared(
+    what: str,
+    peer: str,
+    ours: Call,
+    theirs: Call,
+    rounds: int,
+    is_speedup: bool = True,
+    target: Target | None = None,
+) -> Row:
     """Both in turn: the median of each round, and the percentiles of all calls."""
     mine, yours = in_turn(ours, theirs, rounds)
     medians = [[statistics.median(times) for times in side] for side in (mine, yours)]
     notes = {"ours_ms": percentiles(mine), "peers_ms": percentiles(yours)}
-    return Row("latency", what, peer, "ms", *medians, is_speedup=True, target=target, notes=notes)
+    return Row("latency", what, peer, "ms", *medians, is_speedup=is_speedup, target=target, notes=notes)

@@ -9,7 +9,7 @@ about ten minutes on two cores; `install` takes more, and fetches packages, so i
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -28,6 +28,7 @@ from shared import PREDICTORS
 
 PARTS = ("latency", "bulk", "start", "memory", "http", "install")
 PACKAGES = ("fastai", "gradio", "onnxruntime", "pillow", "torch", "transformers")
+MODULES = {"pillow": "PIL"}  # where it has another name
 RESULTS = ROOT / "benchmarks/results/serving.json"
 
 
@@ -77,7 +78,8 @@ def conditions() -> dict[str, Any]:
     """The machine and the packages that the figures hold for."""
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     machine["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")
-    return {"machine": machine, "packages": {name: version(name) for name in PACKAGES}}
+    packages = {name: version(name) for name in PACKAGES if importlib.util.find_spec(MODULES.get(name, name))}
+    return {"machine": machine, "packages": packages}
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ class Work:
             return endpoint, [inputs.review()], None
         model = PREDICTORS[name].from_pretrained(ROOT / "spaces" / name / "model")
         asked = model.example()
-        return endpoint, list(asked.values() if isinstance(asked, dict) else asked), None
+        data = [asked[column] for column in model.checkpoint.columns] if name == "salary" else list(asked)
+        return endpoint, data, None
 
     def upload(self, picture: str, endpoint: str = "upload") -> Question:
         """An upload to an app that takes nothing else: the echo's, or the lesson's "predict"."""
