@@ -7,7 +7,7 @@ import numpy as np
 
 Call = Callable[[], object]
 ROUND = 0.2  # seconds that each side is timed for in a round, at least
-FEWEST, MOST = 2, 200  # calls in a round
+MOST = 200  # calls in a round
 
 
 def in_turn(ours: Call, theirs: Call, rounds: int) -> tuple[list[list[float]], list[list[float]]]:
@@ -24,7 +24,7 @@ def in_turn(ours: Call, theirs: Call, rounds: int) -> tuple[list[list[float]], l
 def calls(call: Call) -> int:
     """How many calls fill a round, after one to warm up."""
     call()
-    return int(min(max(FEWEST, ROUND * 1000 / milliseconds(call)), MOST))
+    return int(min(max(1, ROUND * 1000 / milliseconds(call)), MOST))
 
 
 def fastest(*ways: Call) -> Call:
