@@ -5,6 +5,7 @@ import functools
 import html
 import importlib
 import io
+import os
 import tempfile
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ from shared.archives import read_files
 from shared.errors import BadInput
 from shared.images import Source, open_rgb
 from shared.predictor import Predictor
-from shared.replicas import Replica
+from shared.replicas import replica_middleware
 from shared.tables import CHUNK, Table, answer_table, write_csv
 
 P = ParamSpec("P")
@@ -152,12 +153,12 @@ def picked(image: str | None) -> str:
 def launch(demo: gr.Blocks) -> None:
     """Serve an app with the gallery's looks and limits; Gradio's own environment variables hold.
 
-    SIGTERM ends it when what it has begun is done; see shared/replicas.py.
+    With GALLERY_REPLICA=1 it may be one of several behind a load balancer: see shared/replicas.py.
     """
-    replica = Replica(demo.queue(max_size=64))
-    replica.listen()
-    demo.launch(
-        app_kwargs={"middleware": [replica.middleware()]},
+    # By default Gradio sums up all calls so far after each call, for its monitoring page.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
+    demo.queue(max_size=64).launch(
+        app_kwargs={"middleware": replica_middleware(demo)} if os.environ.get("GALLERY_REPLICA") == "1" else None,
         theme=THEME,
         css=CSS,
         max_file_size="50mb",

@@ -1,9 +1,9 @@
 """A process that may be one of several behind a load balancer, and may be stopped without losing what it has begun.
 
-On SIGTERM it goes on serving until every event it has accepted is answered and fetched, and then ends. Meanwhile a
-balancer that marks its requests (deploy/gallery.conf does) is told 404 for whatever another replica can answer as well,
-and asks that one. Such a balancer is also told 404 for an event that was begun at another replica, which Gradio would
-answer with an error of its own.
+With GALLERY_REPLICA=1 (see `launch` in shared/page.py) it goes on serving on SIGTERM until every event it has accepted
+is answered and fetched, and then ends. Meanwhile a balancer that marks its requests (deploy/gallery.conf does) is told
+404 for whatever another replica can answer as well, and asks that one. Such a balancer is also told 404 for an event
+that was begun at another replica, which Gradio would answer with an error of its own.
 """
 
 import signal
@@ -33,10 +33,6 @@ class Replica:
         self.stopping = False
         self.requests = 0  # being answered now, without the streams that only keep a session alive
         self.push, demo._queue.push = demo._queue.push, self.accept
-
-    def middleware(self) -> Middleware:
-        """What `launch(app_kwargs={"middleware": [...]})` takes."""
-        return Middleware(Counter, replica=self)
 
     async def accept(self, body: Any, request: Any, username: Any) -> Any:
         """Take a new event, unless another replica can: events of one session share a stream and stay together."""
@@ -76,6 +72,13 @@ class Replica:
         """Let SIGTERM stop the process gracefully; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.stop)
+
+
+def replica_middleware(demo: gr.Blocks) -> list[Middleware]:
+    """Let SIGTERM stop the app gracefully; returns what `launch(app_kwargs={"middleware": ...})` takes."""
+    replica = Replica(demo)
+    replica.listen()
+    return [Middleware(Counter, replica=replica)]
 
 
 class Counter:

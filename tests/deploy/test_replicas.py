@@ -39,7 +39,7 @@ def wait_for(url, process, log):
 def replica(port, folder):
     """The process of a Space that shares the folder of uploads with others; killed at the end, if it still runs."""
     log = folder / f"replica-{port}"
-    variables = {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    variables = {"GALLERY_REPLICA": "1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with log.open("a") as output:
         command = [sys.executable, ROOT / "spaces/rating/app.py"]
         process = subprocess.Popen(command, env=os.environ | variables, stdout=output, stderr=output)
@@ -112,7 +112,7 @@ class Visitors:
         self.threads[-1].start()
 
     def welcome(self):
-        """A new session, which asks for single answers; every third also for whole files, at the same time."""
+        """A new session, which asks for single answers; every third for whole files instead."""
         client, turn = Client(self.url, verbose=False), count()
         movies = list(self.rating.movies)[:50]
 
@@ -129,8 +129,9 @@ class Visitors:
         ask()
         session = client.cookies["session"]
         self.sessions.add(session)
-        self.add((session, "one"), ask)
-        if len(self.sessions) % 3 == 0:
+        if len(self.sessions) % 3:
+            self.add((session, "one"), ask)
+        else:
             self.add((session, "many"), ask_many)
 
     def homes(self):

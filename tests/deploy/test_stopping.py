@@ -36,7 +36,7 @@ class App:
         (folder / "app.py").write_text(APP)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        variables = {"GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        variables = {"GALLERY_REPLICA": "1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen([sys.executable, folder / "app.py"], env=os.environ | variables)
         for _ in range(240):
             try:
