@@ -9,6 +9,7 @@ missing. On a cluster (RAY_ADDRESS) model, input and OUTPUT_DIR must lie where e
 """
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -23,7 +24,7 @@ import ray
 from tqdm import tqdm
 
 from shared import PREDICTORS, BadInput
-from shared.checkpoint import Checkpoint
+from shared.checkpoint import CONTRACT, Checkpoint, sha256
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, number of rows
@@ -40,9 +41,10 @@ def as_parquet(source: Path, out: Path) -> Path:
         files = sorted(str(file.resolve()) for file in source.rglob("*") if file.suffix.lower() in PICTURES)
         pq.write_table(pa.table({"file": pa.array(files, pa.string())}), partial)
     else:
-        with pyarrow.csv.open_csv(source) as reader:
+        lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        with pyarrow.csv.open_csv(source, parse_options=lines) as reader:
             as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(reader.schema.names, pa.string()))
-        reader = pyarrow.csv.open_csv(source, convert_options=as_text)
+        reader = pyarrow.csv.open_csv(source, convert_options=as_text, parse_options=lines)
         with reader, pq.ParquetWriter(partial, reader.schema) as writer:
             for batch in reader:
                 writer.write_batch(batch)
@@ -52,10 +54,10 @@ def as_parquet(source: Path, out: Path) -> Path:
 def read(path: Path, part: Part) -> pa.Table:
     """Some rows of a Parquet file, without holding the others in memory."""
     group, start, rows = part
-    batches = pq.ParquetFile(path).iter_batches(batch_size=rows, row_groups=[group])
     seen, found = 0, []
-    for batch in batches:
-        found.append(batch.slice(max(0, start - seen), max(0, start + rows - max(seen, start))))
+    for batch in pq.ParquetFile(path).iter_batches(row_groups=[group]):  # of 65,536 rows
+        if seen + len(batch) > start:
+            found.append(batch.slice(max(0, start - seen), start + rows - max(seen, start)))
         seen += len(batch)
         if seen >= start + rows:
             break
@@ -136,6 +138,12 @@ def main() -> None:
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     model = PREDICTORS[Checkpoint.read_common(options.model).model].from_pretrained(options.model)
+
+    asked_of = {"model": sha256(options.model / CONTRACT), "input": str(options.input.resolve())}
+    asked_of |= {"changed": options.input.stat().st_mtime, "part_rows": options.part_rows}
+    if (out / "run.json").exists() and json.loads((out / "run.json").read_text()) != asked_of:
+        sys.exit(f"{out} has parts of another model or input, or of another size; name an empty folder.")
+    (out / "run.json").write_text(json.dumps(asked_of))
     source = as_parquet(options.input, out)
 
     about = pq.ParquetFile(source).metadata
@@ -146,8 +154,6 @@ def main() -> None:
         for start in range(0, size, options.part_rows)
     ]
     written = {path.name for path in out.glob("part-*.parquet")}
-    if written - {part_name(part) for part in parts}:
-        sys.exit(f"{out} has parts of another input or of another size; name an empty folder.")
     missing = [part for part in parts if part_name(part) not in written]
     print(f"{len(parts) - len(missing)} of {len(parts)} parts are there.", flush=True)
 

@@ -1,9 +1,10 @@
 """A process that may be one of several behind a load balancer, and may be stopped without losing what it has begun.
 
 With GALLERY_REPLICA=1 (see `launch` in shared/page.py) it goes on serving on SIGTERM until every event it has accepted
-is answered and fetched, and then ends. Meanwhile a balancer that marks its requests (deploy/gallery.conf does) is told
-404 for whatever another replica can answer as well, and asks that one. Such a balancer is also told 404 for an event
-that was begun at another replica, which Gradio would answer with an error of its own.
+is answered, and a second longer for the last answers to be fetched; then it ends. Meanwhile a balancer that marks its
+requests (deploy/gallery.conf does) is told 404 for whatever another replica can answer as well, and asks that one. Such
+a balancer is also told 404 for an event that was begun at another replica, which Gradio would answer with an error of
+its own.
 """
 
 import signal
@@ -51,7 +52,7 @@ class Replica:
             return not self.waiting(parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0])
         if route[0] == "call" and scope["method"] == "GET":
             return not any(route[-1] in events for events in self.demo._queue.pending_event_ids_session.values())
-        here = route[0] == "call" or route[:2] == ["queue", "join"] or route[0].startswith("file=")
+        here = route[0] in ("call", "cancel") or route[:2] == ["queue", "join"] or route[0].startswith("file=")
         return self.stopping and not here  # new events are looked at in `accept`, and files are where they were written
 
     def busy(self) -> bool:

@@ -72,7 +72,10 @@ class RowLoader(DataLoader):
 
 
 def adamw(parameters: Any, lr: float) -> OptimWrapper:
-    """AdamW with fastai's settings in torch's fused form; fastai's own takes as long as a small network's backward."""
+    """AdamW with fastai's settings in torch's fused form; fastai's own takes as long as a small network's backward.
+
+    Unlike fastai's, it decays the weights of normalisation and biases, too, by as little (0.01).
+    """
     return OptimWrapper(
         parameters, torch.optim.AdamW, lr=lr, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.01, fused=True
     )

@@ -71,7 +71,7 @@ def encoder_and_head(net: MaskedNet) -> list[list[nn.Parameter]]:
 
 def hidden_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of logits (hidden, tokens), given the tokens (n, length), -1 where none is hidden."""
-    return F.cross_entropy(logits, target[target != NOT_HIDDEN])
+    return F.cross_entropy(logits, target[target != NOT_HIDDEN]) if len(logits) else logits.sum()
 
 
 def pretrain(

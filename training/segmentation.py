@@ -67,7 +67,7 @@ VOID = len(CLASSES)  # and whatever is above
 WIDTH, HEIGHT = 480, 360
 SMOKE = {"train": 12, "val": 4, "test": 5}
 SMOKE_SIZE = (160, 128)
-MULTIPLE = 16  # so every stride halves an even side: TensorFlow's padding, frozen in the export, is then right
+MULTIPLE = 16  # at least 8: every stride halves an even side, and TensorFlow's padding, frozen in the export, is right
 MEAN = STD = (0.5, 0.5, 0.5)
 OUTPUT_STRIDE = 8
 TRAIN_SIZE = (352, 480)  # height, width of what training sees: about the size at which it is served

@@ -2,7 +2,7 @@
 
     python -m training.sentiment --smoke                     seconds, on reviews made up on the spot
     python -m training.sentiment                             downloads IMDB; minutes on a GPU, hours on a CPU
-    python -m training.sentiment --quick                     an hour on two CPU cores; the card says what it costs
+    python -m training.sentiment --quick                     an hour on two CPU cores: shorter texts, one epoch
     python -m training.sentiment --data FILE.csv             your own: columns text and label, any labels
     python -m training.sentiment --recipe book               the book's own cell, with its figure beside ours
 
@@ -100,7 +100,8 @@ ABOUT = About(
         "It was trained on reviews of films, most of them long and decided; the ratings in between were left out of "
         "the data. Tweets, news and reviews of other things are strange to it.",
         "Irony often escapes it, and so does what is said in a single clause of a long review: see the hard cases.",
-        "It reads English. Other languages, lists and code are mostly recognised as such, by the words' frequencies.",
+        "It reads English. Other languages and lists are mostly recognised as such, by the words' frequencies; code "
+        "often is not.",
         "Names of people and films carry weight because of the reviews they occurred in. That is no judgement on them.",
     ),
     licence="other",
@@ -209,7 +210,8 @@ def read_unlabelled(folder: Path) -> list[str]:
             break
     else:
         texts = [path.read_text("utf-8") for path in sorted(folder.glob("**/unsup/*.txt"))]
-    return [cleaned(text) for text in dict.fromkeys(texts) if text.strip()]
+    everything = indexed(pd.DataFrame({"text": texts, "label": ""}), [""])
+    return without_copies(everything, []).texts
 
 
 def read_texts(path: Path) -> pd.DataFrame:
@@ -252,7 +254,7 @@ def own_texts(table: pd.DataFrame, name: str, options: argparse.Namespace) -> Ta
         few = labels[int(counts.argmin())]
         raise DataError(f"{name} has {counts.min()} different texts labelled {few!r}; at least {FEWEST} are needed.")
     rest, test = divide(everything, TEST, options.seed)
-    train, valid = divide(rest, max(VALID, 20 / len(rest)), options.seed)
+    train, valid = divide(rest, min(max(VALID, 20 / len(rest)), 0.3), options.seed)
     return Task(labels, train, valid, test, [], (name, "held-out fifth"), own_about(labels, name), OWN_NOTICE)
 
 
@@ -402,9 +404,12 @@ def prose_range(
         if len(scores) >= FEWEST:
             sizes.append(size)
             depths.append(max(mean - np.quantile(scores, NOT_PROSE_SHARE), 1e-3))
+    if not sizes:  # too few texts to tell: everything is prose
+        return float(mean), (float(mean - log_frequency.min()) ** 2, 0.0)
     squares = np.square(depths)
     a, b = nnls(np.stack([1 / squares, 1 / squares / sizes], 1), np.ones(len(sizes)))[0]
-    return float(mean), (float(a), float(b))
+    wider = max(1.0, float(np.max(squares / (a + b / np.array(sizes)))))  # the bound holds for each size
+    return float(mean), (float(a * wider), float(b * wider))
 
 
 def three_groups(net: ReviewNet) -> list[list[nn.Parameter]]:
@@ -439,26 +444,29 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     texts = [task.train.texts, task.valid.texts, [] if options.quick else task.unlabelled]
     train, valid, unlabelled = (marked(tokenizer, part, most, head) for part in texts)
     mask = tokenizer.token_to_id("[MASK]")
+    notes = []
     if mask is not None and not options.quick:
-        print(f"Learning the language of {len(train) + len(unlabelled):,} texts, labels aside.")
+        notes.append(f"Before any label it guessed hidden words of {len(train) + len(unlabelled):,} texts.")
+        print(notes[-1])
         pretrain(
             classifier.bert, [*train, *unlabelled], mask, SPECIAL, state / "masked", options.seed, options.resume,
             MASKED_EPOCHS if torch.cuda.is_available() else 1,
         )  # fmt: skip
     labelled = Labelled(train, smoothed(task.train.y, len(task.labels)))
     checked = Labelled(valid, smoothed(task.valid.y, len(task.labels)))
+    students: tuple[float, ...] = STUDENTS[:1]
     if options.teachers and unlabelled:
-        teachers = several(options, classifier, labelled, checked, state, "teacher", TEACHERS)
-        answers = [
-            (log_softmax(logits_of(net, valid), 1), log_softmax(logits_of(net, unlabelled), 1)) for net in teachers
-        ]
-        answers += answers_of_tfidf(task)
-        labelled = labelled.and_also(Labelled(unlabelled, pooled(answers, task.valid.y)))
-    students = several(options, classifier, labelled, checked, state, "student", STUDENTS[: 1 + options.teachers])
+        labelled = labelled.and_also(pseudo_labelled(options, task, classifier, labelled, checked, unlabelled, state))
+        students = STUDENTS
+        notes.append(
+            f"{len(TEACHERS)} networks of its kind and TF-IDF then said what {len(unlabelled):,} texts without labels "
+            f"are, and it learned those, too. Its weights are the mean of {len(students)} networks'."
+        )
+    nets = several(options, classifier, labelled, checked, state, "student", students)
     processes.only_first()
-    net = averaged([student.cpu() for student in students])
+    net = averaged([net.cpu() for net in nets])
     temperature = calibrate(net, valid, task.valid.y)
-    write(options, task, net.classifier, tokenizer, train, temperature, started)
+    write(options, task, net.classifier, tokenizer, train, temperature, notes, started)
     shutil.rmtree(state, ignore_errors=True)
 
 
@@ -526,8 +534,25 @@ def several(
     return nets
 
 
+def pseudo_labelled(
+    options: argparse.Namespace,
+    task: Task,
+    classifier: BertForSequenceClassification,
+    train: Labelled,
+    valid: Labelled,
+    unlabelled: list[NDArray[np.int64]],
+    state: Path,
+) -> Labelled:
+    """The texts without labels, with what several teachers together say of them (knowledge distillation: Hinton,
+    Vinyals and Dean, 2015).
+    """
+    teachers = several(options, classifier, train, valid, state, "teacher", TEACHERS)
+    answers = [tuple(log_softmax(logits_of(net, ids), 1) for ids in (valid.ids, unlabelled)) for net in teachers]
+    return Labelled(unlabelled, pooled([*answers, *answers_of_tfidf(task)], task.valid.y))
+
+
 def averaged(nets: "Sequence[ReviewNet]") -> "ReviewNet":
-    """One network with the mean of their weights, as good as asking all of them (Wortsman et al., ICML 2022)."""
+    """One network with the mean of their weights: a model soup (Wortsman et al., ICML 2022)."""
     weights = [net.state_dict() for net in nets]
     nets[0].load_state_dict({name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[0]})
     return nets[0]
@@ -537,8 +562,10 @@ Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # log probabilities, 
 
 
 def answers_of_tfidf(task: Task) -> list[Answers]:
-    """What words and pairs of words say of them; nothing where no word occurs twice."""
+    """What words and pairs of words say of them; nothing where no word occurs twice, or a label is in no text."""
     fitted = words_and_pairs(task.train.texts, task.train.y)
+    if fitted is not None and len(fitted.classes_) < len(task.labels):
+        return []
     return [tuple(fitted.predict_log_proba(texts) for texts in (task.valid.texts, task.unlabelled))] if fitted else []
 
 
@@ -632,6 +659,7 @@ def write(
     tokenizer: Tokenizer,
     train: Sequence[NDArray[np.int64]],
     temperature: float,
+    notes: Sequence[str],
     started: float,
 ) -> None:
     """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
@@ -661,6 +689,7 @@ def write(
         export.write_contract(folder, SentimentCheckpoint, **contract)
         model = Sentiment.from_pretrained(folder)
         measured = measure(task, model, temperature)
+        measured["notes"] = [*notes, *measured["notes"]]
         measured["figures"] += cost_of_int8(model, classifier, valid, task)
         measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}

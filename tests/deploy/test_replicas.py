@@ -127,7 +127,7 @@ class Visitors:
             assert len(Path(file).read_text().splitlines()) == 5_001
 
         ask()
-        session = client.cookies["session"]
+        session = client.cookies["gallery_replica"]
         self.sessions.add(session)
         if len(self.sessions) % 3:
             self.add((session, "one"), ask)

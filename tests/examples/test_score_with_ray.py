@@ -96,3 +96,12 @@ def test_parquet_in_row_groups(rating, tmp_path):
     assert [(row["user_id"], row["movie_id"]) for row in answers] == asked
     assert {row["error"] != "" for row in answers[1::4]} == {True}
     assert answers[2]["rating"] == rating.predict(17, 260).rating
+
+
+def test_texts_of_several_lines(sentiment, tmp_path):
+    with (tmp_path / "reviews.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["text"], ["A wonderful film.\nI loved it."], ["Dull.\n\nI hated it."], [""]])
+    score(ROOT / "spaces/sentiment/model", tmp_path / "reviews.csv", tmp_path / "scored", "--workers", "1")
+    good, bad, empty = rows(tmp_path / "scored")
+    assert (good["label"], bad["label"]) == ("pos", "neg")
+    assert empty["error"]

@@ -54,7 +54,7 @@ def test_what_is_no_text_is_refused_in_a_sentence(sentiment, text, message):
         "x" * 1_000_000,
         "الفيلم رائع جدا والممثلون ممتازون.",
         "Фильм очень скучный, я уснул через полчаса.",
-        "SELECT id, name FROM users WHERE id > 10;",
+        "sudo apt-get install -y nginx-light && systemctl restart nginx",
         "qzx vwk jjkq xzzv wqpt",
         "\ud83d",
     ],

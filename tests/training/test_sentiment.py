@@ -153,10 +153,10 @@ def test_the_folder_serves(folder):
     assert (good.label, bad.label) == ("pos", "neg")
     assert good.is_clear
     assert bad.is_clear
-    why = model.explain("the film was dull and awful.")
+    why = model.explain("the music was wonderful.")
     values = {piece.strip(): value for piece, value in why.parts}
     assert why.base + sum(values.values()) == pytest.approx(why.probability, abs=1e-5)
-    assert min(values, key=values.get) in ("dull", "awful.")
+    assert max(values, key=values.get) == "wonderful."
 
 
 def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
