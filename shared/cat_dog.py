@@ -80,6 +80,7 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
 
     name = "cat_dog"
     spec = CatDogCheckpoint
+    threads = 2
 
     def example(self) -> Image.Image:
         """A drawn picture, of neither."""

@@ -28,6 +28,7 @@ class Predictor(Generic[Spec, Item, Prediction]):
     """
 
     name: ClassVar[str]  # of the Space
+    threads: ClassVar[int] = 1  # of the processor, for one answer
     spec: ClassVar[type[Checkpoint]]
     origin: str = ""
     needed: ClassVar[tuple[str, ...]] = (MODEL, METRICS)
@@ -42,7 +43,7 @@ class Predictor(Generic[Spec, Item, Prediction]):
         self.metrics: dict[str, Any] = json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
         if "figures" not in self.metrics:
             raise CheckpointError(f"{self.folder / METRICS} has no 'figures'; export the model again.")
-        self.session = Session(self.folder / MODEL)
+        self.session = Session(self.folder / MODEL, self.threads)
 
     @classmethod
     def from_pretrained(

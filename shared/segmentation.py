@@ -103,6 +103,7 @@ class Segmentation(Predictor[SegmentationCheckpoint, Source, SegmentationPredict
 
     name = "segmentation"
     spec = SegmentationCheckpoint
+    threads = 2
 
     def example(self) -> Image.Image:
         """A drawn picture, of no street."""
