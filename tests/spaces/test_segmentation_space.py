@@ -153,12 +153,14 @@ def test_examples_are_there_and_small(app):
     for name, path in app.examples():
         assert name
         assert open_rgb(path).size[0] > 0
-    assert STREET.stat().st_size < 60_000
+    assert STREET.stat().st_size < 200_000
 
 
 def test_the_example_is_what_the_script_draws():
     draw = load_script("draw_street")
-    assert np.array_equal(np.asarray(draw.draw_street().convert("RGB")), np.asarray(Image.open(STREET).convert("RGB")))
+    drawn, kept = (np.asarray(image, np.float32) for image in (draw.draw_street(), Image.open(STREET)))
+    assert drawn.shape == kept.shape
+    assert np.abs(drawn - kept).mean() < 6  # JPEG smooths the grain
 
 
 def load_script(name):
