@@ -78,7 +78,8 @@ def widget(folder: Path, contract: Mapping[str, Any], repo: str | None) -> list[
     """Inputs to try on the model's page; pictures only where some are published with the model."""
     if contract["task"] == "text-classification":
         return [
-            {"text": text} for text in ("Slow to start, but what an ending!", "Two hours that I shall not get back.")
+            {"text": text}
+            for text in ("A slow start, but the ending is wonderful!", "Two hours that I shall not get back.")
         ]
     if "typical" in contract:
         return [{"structuredData": {name: [value] for name, value in contract["typical"].items()}}]

@@ -99,7 +99,8 @@ ABOUT = About(
     limits=(
         "It was trained on reviews of films, most of them long and decided; the ratings in between were left out of "
         "the data. Tweets, news and reviews of other things are strange to it.",
-        "Irony often escapes it, and so does what is said in a single clause of a long review: see the hard cases.",
+        "Irony, negation and turns often escape it, in short texts above all, and it may look certain all the same: "
+        "see the hard cases. So does what is said in a single clause of a long review.",
         "It reads English. Other languages and lists are mostly recognised as such, by the words' frequencies; code "
         "often is not.",
         "Names of people and films carry weight because of the reviews they occurred in. That is no judgement on them.",

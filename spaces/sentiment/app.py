@@ -195,7 +195,8 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
     )
     no_explanation = {"fn": lambda: (None, None, NO_PARTS), "outputs": why, "api_visibility": "private"}
     text.input(**no_explanation, show_progress="hidden")  # what was shown is of another text
-    predicted.failure(lambda: (None, WAITING, None), None, shown, api_visibility="private", show_progress="hidden")
+    cleared = {"fn": lambda: (None, WAITING, None, None, None, NO_PARTS), "outputs": [*shown, *why]}
+    predicted.failure(**cleared, api_visibility="private", show_progress="hidden")
     why_button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
     examples.load_input_event.then(explain, text, why, api_visibility="private", show_progress="minimal")
     parts.select(look_into, text, why, api_visibility="private", show_progress="minimal")

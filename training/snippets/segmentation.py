@@ -9,5 +9,5 @@ session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
 picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB").resize((480, 352), Image.BILINEAR)
 pixels = (np.asarray(picture, np.float32) / 255 - about["mean"]) / about["std"]
 (logits,) = session.run(["logits"], {"pixels": pixels.transpose(2, 0, 1)[None].astype(np.float32)})
-mask = logits[0].argmax(axis=0)  # a class for each 4 by 4 pixels; any sides do that are multiples of 16
+mask = logits[0].argmax(axis=0)  # a class for each 2 by 2 pixels; other sizes do, too, in multiples of 16
 print({label: float((mask == index).mean()) for index, label in enumerate(about["labels"])})

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 about = json.load(open("path/to/this/folder/gallery.json"))
 session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
 tokenizer = Tokenizer.from_file("path/to/this/folder/tokenizer.json")
-ids = tokenizer.encode("A slow start, but what an ending!").ids[: about["max_tokens"]]
+ids, first = tokenizer.encode("A slow start, but the ending is wonderful!").ids, about["head"] + 1
+ids = ids[:first] + ids[first:][first - about["max_tokens"] :]  # of a long text the beginning and the end
 (logits,) = session.run(["logits"], {"input_ids": np.array([ids])})
 print(dict(zip(about["labels"], (np.exp(logits[0]) / np.exp(logits[0]).sum()).tolist())))
