@@ -59,6 +59,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
+    """Wait until a process that has just been started answers; `log` is where it writes."""
+    for _ in range(240):
+        if process.poll() is not None:
+            pytest.fail(f"{process.args} did not start:\n{log.read_text()}")
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.25)
+    pytest.fail(f"{url} did not come up:\n{log.read_text()}")
+
+
 @contextmanager
 def served(
     name: str | Path,
@@ -79,14 +92,7 @@ def served(
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
-            if process.poll() is not None:
-                pytest.fail(f"The Space {name} did not start:\n{log.read_text()}")
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.25)
+        wait_for(url, process, log)
         yield url
     finally:
         process.terminate()

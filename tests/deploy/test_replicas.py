@@ -17,22 +17,12 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, free_port, wait_for
 
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 pytestmark = pytest.mark.skipif(not NGINX, reason="nginx is not installed: apt-get install nginx-light")
 
 CONFIGURATION = (ROOT / "deploy/gallery.conf").read_text()
-
-
-def wait_for(url, process, log):
-    for _ in range(240):
-        assert process.poll() is None, log.read_text()
-        try:
-            return urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            time.sleep(0.25)
-    pytest.fail(f"{url} did not come up:\n{log.read_text()}")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, free_port, wait_for
 
 APP = """
 import time
@@ -37,13 +37,11 @@ class App:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         variables = {"GALLERY_REPLICA": "1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen([sys.executable, folder / "app.py"], env=os.environ | variables)
-        for _ in range(240):
-            try:
-                self.ask("/config")
-                break
-            except OSError:
-                time.sleep(0.25)
+        log = folder / "log"
+        with log.open("w") as output:
+            command = [sys.executable, folder / "app.py"]
+            self.process = subprocess.Popen(command, env=os.environ | variables, stdout=output, stderr=output)
+        wait_for(self.url, self.process, log)
 
     def ask(self, path, body=None, marked=False):
         """Status and text of an answer."""
