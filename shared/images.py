@@ -102,11 +102,10 @@ def to_array(image: Image.Image, mean: Sequence[float], std: Sequence[float]) ->
     """An RGB image as float32 (3, height, width): scaled to 0 … 1, less `mean`, divided by `std`, by channel."""
     if image.mode != "RGB":
         raise ValueError(f"The image must be RGB, not {image.mode}: use open_rgb.")
-    pixels = np.array(image, dtype=np.float32)
-    pixels /= 255
-    pixels -= np.asarray(mean, dtype=np.float32)
-    pixels /= np.asarray(std, dtype=np.float32)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    offset, scale = (255 * np.asarray(levels, dtype=np.float32)[:, None, None] for levels in (mean, std))
+    pixels: NDArray[np.float32] = np.subtract(np.asarray(image).transpose(2, 0, 1), offset, dtype=np.float32, order="C")
+    pixels /= scale
+    return pixels
 
 
 def open_rgb(source: Source, at_least: int | None = None) -> Picture:

@@ -1,5 +1,6 @@
 """Running an exported model with ONNX Runtime."""
 
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,10 +57,15 @@ class Session:
             if self._session is None:
                 import onnxruntime  # noqa: PLC0415 - 0.1 s that an app which only shows a page need not pay
 
+                _share_memory()
                 options = onnxruntime.SessionOptions()
                 options.intra_op_num_threads = self.threads
                 options.inter_op_num_threads = 1
                 options.log_severity_level = 3
+                options.add_session_config_entry("session.use_env_allocators", "1")
+                options.enable_mem_pattern = False  # keeps one block for each shape of input there has been
+                # Threads that wait for their next part without sleeping take the cores from the web server.
+                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
                 # int8 weights are computed in float32: the default path re-quantises and is slower on most CPUs.
                 options.add_session_config_entry("session.disable_quant_qdq", "1")
                 try:
@@ -67,6 +73,15 @@ class Session:
                 except Exception as error:  # onnxruntime raises its own types, one for each cause
                     raise CheckpointError(f"{self.path} is not a model ONNX Runtime can open: {error}") from error
             return self._session
+
+
+@functools.cache
+def _share_memory() -> None:
+    """Let all sessions of the process work in the same memory, instead of each keeping what it needed at most."""
+    import onnxruntime  # noqa: PLC0415
+
+    kind, where = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, where), None)
 
 
 def softmax(logits: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:

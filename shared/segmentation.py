@@ -201,8 +201,6 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
     """
     classes, (width, height) = len(logits), size
     left, right, across = _neighbours(logits.shape[2], width)
-    wide = np.take(logits, left, axis=2)
-    wide += (np.take(logits, right, axis=2) - wide) * across
     above, below, down = _neighbours(logits.shape[1], height)
     mask = np.zeros((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
@@ -210,7 +208,11 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
     rows = max(1, STRIP // (classes * width))
     for start in range(0, height, rows):
         part = slice(start, start + rows)
-        strip, lower = wide[:, above[part]], wide[:, below[part]]
+        first, last = above[part][0], below[part][-1]
+        near = logits[:, first : last + 1]
+        wide = np.take(near, left, axis=2)
+        wide += (np.take(near, right, axis=2) - wide) * across
+        strip, lower = wide[:, above[part] - first], wide[:, below[part] - first]
         strip += (lower - strip) * down[part, None]
         best = strip.max(axis=0)
         for index in reversed(range(classes)):  # so that of equals the first is chosen; faster than argmax

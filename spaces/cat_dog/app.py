@@ -3,9 +3,12 @@
 Run it: python spaces/cat_dog/app.py, or with hot reload: gradio spaces/cat_dog/app.py
 """
 
+import gc
 from html import escape
 from pathlib import Path
 from typing import Any
+
+gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
 
 import gradio as gr
 import pandas as pd
@@ -119,6 +122,7 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
         api_name="predict",
         trigger_mode="always_last",
         show_progress="hidden",
+        concurrency_limit=4,  # while one answer is on its way, the next has the cores
     )
     predicted.success(explain, image, [why_json, overlay, words], api_name="explain", show_progress="hidden")
     for gone in (image.clear, predicted.failure):

@@ -7,11 +7,14 @@ Run it: python spaces/gallery/app.py, or with hot reload: gradio spaces/gallery/
 """
 
 import base64
+import gc
 import html
 import importlib.util
 import logging
 from pathlib import Path
 from types import ModuleType
+
+gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
 
 import gradio as gr
 

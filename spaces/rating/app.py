@@ -4,11 +4,14 @@ Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/ap
 """
 
 import difflib
+import gc
 import html
 import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
 
 import gradio as gr
 import pandas as pd

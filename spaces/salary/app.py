@@ -3,8 +3,11 @@
 Run it: python spaces/salary/app.py, or with hot reload: gradio spaces/salary/app.py
 """
 
+import gc
 from pathlib import Path
 from typing import Any
+
+gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
 
 import gradio as gr
 import pandas as pd

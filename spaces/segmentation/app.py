@@ -3,10 +3,13 @@
 Run it: python spaces/segmentation/app.py, or with hot reload: gradio spaces/segmentation/app.py
 """
 
+import gc
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
 
 import gradio as gr
 import numpy as np
@@ -57,7 +60,9 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
-    answer = model.predict(picked(image))
+    # Drawn first: the answer to a large photo takes 60 MB, which need not come on top of what this takes.
+    picture = keep_picture(open_rgb(picked(image), DRAWN).shrink(DRAWN), "picture.jpg", quality=88)
+    answer = model.predict(image)
     height, width = answer.mask.shape
     found = {
         "shares": answer.share,
@@ -68,7 +73,6 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     mask = keep_picture(model.coloured(answer.mask), "mask.png", compress_level=3)
     small = answer.reduced(DRAWN).mask
     masks = [(keep_region(small == model.classes.index(label), COLOURS[label]), label) for label in answer.present]
-    picture = keep_picture(open_rgb(image, DRAWN).shrink(DRAWN), "picture.jpg", quality=88)
     shares = {label: answer.share[label] for label in answer.present}
     bars = share_bars("How much of the picture is what:", shares, CODES)
     return found, mask, (picture, masks), bars

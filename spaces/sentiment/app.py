@@ -3,9 +3,12 @@
 Run it: python spaces/sentiment/app.py, or with hot reload: gradio spaces/sentiment/app.py
 """
 
+import gc
 from html import escape
 from pathlib import Path
 from typing import Any
+
+gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
 
 import gradio as gr
 import pandas as pd

@@ -1,0 +1,330 @@
+"""What benchmarks/training.py compares: for each model fastai's recipe, as the book has it, and ours.
+
+    python -m benchmarks.recipes cat_dog stock --data DIR        one of them, as a process of its own; prints JSON
+
+Both learn from the same rows and are judged on the same others, which neither learns from. Ours is the training of
+the script, from reading the data to the trained network; not its calibration, its export, its peers.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import training  # noqa: F401 - lets fastai be imported where torch is built for CPUs alone
+
+# isort: split
+import numpy as np
+import pandas as pd
+import torch
+from fastai.callback.core import Callback, CancelFitException
+from fastai.learner import Learner
+from fastcore.basics import defaults
+from torch.utils.flop_counter import FlopCounterMode
+
+Pairs = dict[str, Any]
+WARM = 2  # batches of a fit before its rate is taken; in the last of them operations are counted
+
+
+@dataclass
+class Fit:
+    """What one fit did after it was warm: seconds of training, items, and operations for each item."""
+
+    seconds: float = 0.0
+    items: int = 0
+    operations: float = 0.0
+
+
+class GoalReached(Exception):
+    """The score that was aimed at."""
+
+
+def is_as_good(name: str, score: float, goal: float) -> bool:
+    """Whether a model's score is at least as good as another: accuracies should be large, errors small."""
+    return score >= goal if name in ("sentiment", "salary") else score <= goal
+
+
+@dataclass
+class Clock(Callback):
+    """Goes with every Learner of a recipe: what it scores when, and how fast it trains.
+
+    Args:
+        items: counts what a batch holds; by default its rows.
+        most: batches of a fit, after which it ends without a score; 0 for all.
+        goal: the score with which training ends at once.
+    """
+
+    model_name: str
+    items: Callable[[Any], int] = len
+    most: int = 0
+    goal: float | None = None
+    order = 70  # after fastai's Recorder
+    started: float = field(default_factory=time.perf_counter)
+    judging: float = 0.0
+    fits: list[Fit] = field(default_factory=list)
+    points: list[tuple[float, float]] = field(default_factory=list)
+
+    def now(self) -> float:
+        """Seconds since the start without those of judging."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - self.started - self.judging
+
+    def before_fit(self) -> None:
+        """Begin a fit."""
+        self.fits.append(Fit())
+        self.batches = 0
+
+    def before_train(self) -> None:
+        """An epoch's first batch is waited for from here on."""
+        self.since = self.now()
+
+    def before_batch(self) -> None:
+        """Count the operations of one batch, forward and backward."""
+        if self.training and self.batches == WARM - 1:
+            self.counter = FlopCounterMode(display=False)
+            self.counter.__enter__()
+
+    def after_batch(self) -> None:
+        """Count what was trained on."""
+        if not self.training:
+            return
+        fit, count, now = self.fits[-1], self.items(self.xb[0] if len(self.xb) == 1 else self.xb), self.now()
+        self.batches += 1
+        if self.batches == WARM:
+            self.counter.__exit__(None, None, None)
+            fit.operations = self.counter.get_total_flops() / count
+        elif self.batches > WARM:
+            fit.items, fit.seconds = fit.items + count, fit.seconds + now - self.since
+        self.since = now
+        if self.most and self.batches >= self.most:
+            raise CancelFitException
+
+    def after_train(self) -> None:
+        """Judging begins, if there is any."""
+        self.judged_since = self.now()
+
+    def after_validate(self) -> None:
+        """Judging ends: it is no part of training."""
+        self.judging += self.now() - self.judged_since
+
+    def after_epoch(self) -> None:
+        """Note what was scored."""
+        values = self.learn.recorder.values
+        if self.most or not values or len(values[-1]) < 3:  # losses and a metric
+            return
+        score = float(values[-1][-1])
+        self.points.append((self.now(), score))
+        if self.goal is not None and is_as_good(self.model_name, score, self.goal):
+            raise GoalReached
+
+
+# --- one function for each model: stock or ours; returns the final score where epochs have none ---
+
+
+def with_pretrained(make: Callable[..., Learner]) -> tuple[Learner, bool]:
+    """A stock Learner with its pretrained weights, or, where they cannot be had, without: it takes as long."""
+    try:
+        return make(), True
+    except OSError:
+        return make(pretrained=False), False
+
+
+def cat_dog(stock: bool, options: argparse.Namespace, folder: Path) -> Pairs:
+    """Error on every second picture of the official test."""
+    from training import cat_dog as script
+
+    task = script.load(options)
+    held_out = next(iter(task.tests.values()))
+    held_out = held_out.take(np.arange(0, len(held_out), 2))
+    if not stock:
+        size = (64, 64) if options.smoke else (script.SIZE, script.SIZE)
+        pictures = (script.decode(part.paths, size) for part in (task.train, held_out))
+        script.train_net(options, replace(task, valid=held_out), *pictures, folder)
+        return {}
+    from fastai.vision.all import ImageDataLoaders, Resize, error_rate, resnet34, vision_learner
+
+    parts = ((task.train, False), (held_out, True))
+    table = pd.concat(pd.DataFrame({"name": part.paths, "y": part.y, "held_out": out}) for part, out in parts)
+    dls = ImageDataLoaders.from_df(
+        table, path=Path("/"), fn_col="name", label_col="y", valid_col="held_out",
+        item_tfms=Resize(64 if options.smoke else 224), bs=8 if options.smoke else 64,
+    )  # fmt: skip
+    learn, pretrained = with_pretrained(lambda **kwargs: vision_learner(dls, resnet34, metrics=error_rate, **kwargs))
+    learn.fine_tune(1)
+    return {"pretrained": pretrained, "book": script.BOOK_ERROR}
+
+
+def segmentation(stock: bool, options: argparse.Namespace, folder: Path) -> Pairs:
+    """Share of wrong pixels in the test frames."""
+    from training import segmentation as script
+
+    frames = script.load(options)
+    if not stock:
+        script.train_net(options, frames["train"], frames["test"], folder)
+        return {}
+    from fastai.vision.all import PILImage, PILMask, SegmentationDataLoaders, resnet34, unet_learner
+
+    both = [(part, row) for part in (frames["train"], frames["test"]) for row in range(len(part))]
+    dls = SegmentationDataLoaders.from_dblock(
+        _frame_block(both, len(frames["train"]), PILImage, PILMask, [*script.CLASSES, "Void"]), range(len(both)), bs=8
+    )
+    learn, pretrained = with_pretrained(lambda **kwargs: unet_learner(dls, resnet34, metrics=_wrong_pixels, **kwargs))
+    learn.fine_tune(8)
+    return {"pretrained": pretrained}
+
+
+def _frame_block(both: list[Any], trained: int, image: Any, mask: Any, codes: list[str]) -> Any:
+    from fastai.vision.all import DataBlock, ImageBlock, IndexSplitter, MaskBlock
+
+    return DataBlock(
+        blocks=(ImageBlock, MaskBlock(codes)),
+        get_x=lambda index: image.create(both[index][0].pictures[both[index][1]].permute(1, 2, 0).numpy()),
+        get_y=lambda index: mask.create(both[index][0].labels[both[index][1]].clamp(max=len(codes) - 1).numpy()),
+        splitter=IndexSplitter(range(trained, len(both))),
+    )
+
+
+def _wrong_pixels(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    known = target < logits.shape[1] - 1  # the last is void
+    return (logits.argmax(1) != target)[known].float().mean()
+
+
+def sentiment(stock: bool, options: argparse.Namespace, folder: Path) -> Pairs:
+    """Error on the official test; ours without teachers and without guessing hidden words first."""
+    from training import sentiment as script
+
+    task = script.load(options)
+    if not stock:
+        most, head = script.lengths_read(options)
+        tokenizer, network = script.encoder_files(options, task.train)
+        ids = [tokens.ids for tokens in script.read_tokens(tokenizer, task.train.texts, most - 2, head)]
+        counts = np.bincount(np.concatenate(ids), minlength=tokenizer.get_vocab_size())
+        tokenizer, kept = script.prune(tokenizer, counts, script.VOCABULARY)
+        rows = [
+            script.Labelled(script.marked(tokenizer, part.texts, most, head), script.smoothed(part.y, 2))
+            for part in (task.train, task.test)
+        ]
+        script.train_net(options, script.with_tokens(network, kept, task.labels), *rows, folder, options.seed, 1.0)
+        return {}
+    from fastai.text.all import AWD_LSTM, TextDataLoaders, accuracy, text_classifier_learner
+
+    parts = ((task.train, False), (task.test, True))
+    table = pd.concat(pd.DataFrame({"text": part.texts, "y": part.y, "held_out": out}) for part, out in parts)
+    dls = TextDataLoaders.from_df(
+        table, text_col="text", label_col="y", valid_col="held_out", bs=8 if options.smoke else 64
+    )
+    learn, pretrained = with_pretrained(
+        lambda **kwargs: text_classifier_learner(dls, AWD_LSTM, drop_mult=0.5, metrics=accuracy, **kwargs)
+    )
+    learn.fine_tune(4, 1e-2)
+    return {"pretrained": pretrained}
+
+
+def salary(stock: bool, options: argparse.Namespace, folder: Path) -> Pairs:
+    """Accuracy on the official test; ours is one of the networks that are averaged."""
+    from training import salary as script
+
+    train, test, _ = script.load(options)
+    if not stock:
+        spec = script.contract(train)
+        net = script.train_net(train, spec, options, folder, options.seed)
+        said = script.logits_of(script.Ensemble([net]), spec, test) > 0
+        return {"final": float((said == script.outcomes(test)).mean())}
+    from fastai.tabular.all import Categorify, FillMissing, Normalize, TabularDataLoaders, accuracy, tabular_learner
+
+    everyone = pd.concat([train, test], ignore_index=True)
+    dls = TabularDataLoaders.from_df(
+        everyone, y_names=script.TARGET, valid_idx=list(range(len(train), len(everyone))),
+        cat_names=["workclass", "education", "marital-status", "occupation", "relationship", "race"],
+        cont_names=["age", "fnlwgt", "education-num"], procs=[Categorify, FillMissing, Normalize],
+    )  # fmt: skip
+    tabular_learner(dls, metrics=accuracy).fit_one_cycle(3)
+    return {}
+
+
+def rating(stock: bool, options: argparse.Namespace, folder: Path) -> Pairs:
+    """Mean squared error on a fifth of the sample, all other ratings of which are known."""
+    from fastai.collab import CollabDataLoaders, collab_learner
+    from sklearn.model_selection import KFold
+
+    from training import rating as script
+
+    ratings, movies, _ = script.load(options)
+    sample = ratings[ratings["in_sample"]].reset_index(drop=True)
+    inside, outside = next(KFold(script.FOLDS, shuffle=True, random_state=options.seed).split(sample))
+    known, asked = sample.iloc[inside], sample.iloc[outside]
+    if not stock:
+        settings = script.ON_SMOKE if options.smoke else script.ON_SAMPLE
+        catalogue = movies.loc[sorted(set(sample["movie"]))]
+        stars = [
+            script.predict(known, catalogue, asked, settings, folder / str(number), options.seed + number, options)
+            for number in range(settings.models)
+        ]
+        final = float(((np.mean(stars, axis=0).clip(0.5, 5) - asked["rating"]) ** 2).mean())
+        return {"final": final}
+    columns = ["user", "movie", "rating"]
+    dls = CollabDataLoaders.from_df(known[columns].reset_index(drop=True), valid_pct=0.01, seed=options.seed)
+    learn = collab_learner(dls, y_range=(0.5, 5.5))
+    with learn.no_bar(), learn.no_logging():
+        learn.fine_tune(10)
+        stars, _ = learn.get_preds(dl=dls.test_dl(asked[columns[:2]]))
+    final = float(((stars.flatten().numpy() - asked["rating"]) ** 2).mean())
+    return {"final": final}
+
+
+RECIPES = {"cat_dog": cat_dog, "segmentation": segmentation, "sentiment": sentiment, "salary": salary, "rating": rating}
+
+
+def count_of(name: str, stock: bool) -> Callable[[Any], int]:
+    """What counts the items of a batch's inputs."""
+    if name == "rating" and not stock:
+        return lambda inputs: int(inputs[2].sum())  # users, padded; the last input says what is a rating
+    return lambda inputs: len(inputs[0]) if isinstance(inputs, tuple) else len(inputs)
+
+
+def main() -> None:
+    """Run one recipe and print what it did as JSON, on the last line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", choices=RECIPES)
+    parser.add_argument("recipe", choices=["stock", "ours"])
+    parser.add_argument("--batches", type=int, default=0, help="of each fit, and no score; default: all")
+    parser.add_argument("--goal", type=float, help="the score with which training ends at once")
+    chosen, rest = parser.parse_known_args()
+    script = importlib.import_module(f"training.{chosen.model}")
+    make = getattr(script, "command_line", lambda: script.arguments(None, chosen.model))
+    options, stock = make().parse_args(rest), chosen.recipe == "stock"
+    script.set_seed(options.seed)
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    clock = Clock(chosen.model, count_of(chosen.model, stock), chosen.batches, chosen.goal)
+    defaults.callbacks = [*defaults.callbacks, clock]
+    with tempfile.TemporaryDirectory() as folder:
+        options.out = str(Path(folder) / "out")
+        said: Pairs = {}
+        with contextlib.suppress(GoalReached):
+            said = RECIPES[chosen.model](stock, options, Path(folder) / "states")
+    on_gpu = torch.cuda.is_available()
+    peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    last = clock.fits[-1]
+    found = {
+        "seconds": clock.now(),
+        "cpu_seconds": time.process_time(),
+        "points": clock.points,
+        "items_per_second": last.items / last.seconds if last.seconds else None,
+        "operations_per_item": last.operations,
+        "peak_mb": peak / 1e6,
+    }
+    sys.stdout.flush()
+    print(f"\n{json.dumps({**said, **found})}")
+
+
+if __name__ == "__main__":
+    main()

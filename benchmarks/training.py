@@ -1,0 +1,143 @@
+"""How fast the models train, beside fastai's stock recipes: on the same data, the same device, in the same run.
+
+    python -m benchmarks.training --data DIR [--init DIR] [--models cat_dog,salary] [--batches 20] [--out FILE]
+
+DATA and INIT are those of `make train`. For each model: the time until ours is as good as the stock recipe is at its
+end, judging left out; what is learned from in a second, and as a share of the rate at which the device multiplies
+matrices; and the peak memory. With --batches each fit ends after so many, and there is no time to a score: a stock
+U-Net or LSTM takes hours on a CPU. Where the stock network's pretrained weights cannot be had, it takes as long, and
+its error is the book's. Each recipe is a process of its own, one after the other.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.apps import ROOT
+from benchmarks.recipes import is_as_good
+from benchmarks.serving import conditions, several
+from benchmarks.table import Row, Target, table, written
+from shared import PREDICTORS
+
+DATA = {"cat_dog": "pets", "segmentation": "camvid", "sentiment": "imdb", "salary": "adult", "rating": "movielens"}
+INIT = {
+    "cat_dog": "mobilenetv2_imagenet",
+    "segmentation": "deeplabv3_mobilenetv2_voc",
+    "sentiment": "all-MiniLM-L6-v2",
+}
+MEASURED = {
+    "cat_dog": ("images", "error"),
+    "segmentation": ("frames", "pixel error"),
+    "sentiment": ("reviews", "accuracy"),
+    "salary": ("rows", "accuracy"),
+    "rating": ("ratings", "mean squared error"),
+}
+AIM = Target(">=", 10)  # of cat_dog's time, on a GPU
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print the table and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=several(list(PREDICTORS)), default=list(PREDICTORS))
+    parser.add_argument("--data", metavar="DIR", type=Path, help=f"with {', '.join(DATA.values())} in it")
+    parser.add_argument("--init", metavar="DIR", type=Path, help=f"with {', '.join(INIT.values())} in it")
+    parser.add_argument("--batches", type=int, default=0, help="of each fit, and no time to a score")
+    parser.add_argument(
+        "--smoke", action="store_true", help="seconds, on data made up on the spot; no figures to quote"
+    )
+    parser.add_argument("--out", metavar="FILE", type=Path)
+    options = parser.parse_args(arguments)
+    device, rate = matrix_rate()
+    print(f"{device} multiplies matrices at {rate / 1e9:,.0f} GFLOP/s.", file=sys.stderr)
+    rows: list[Row] = []
+    for name in options.models:
+        stock = run(name, "stock", options)
+        goal = score_of(stock)
+        ours = run(name, "ours", options, *(() if goal is None else ("--goal", str(goal))))
+        rows += compared(name, ours, stock, rate)
+        for row in rows[-3:]:
+            print(f"{row.part}: {row.what}, beside {row.peer}: {written(row.ratio)}", file=sys.stderr, flush=True)
+    print(f"\n{table(rows)}\n")
+    if options.out:
+        where = {**conditions(), "device": device, "matrix_gflops": round(rate / 1e9), "batches": options.batches}
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps({**where, "rows": [row.as_json() for row in rows]}, indent=1) + "\n")
+        print(f"Wrote {options.out}")
+
+
+def run(name: str, recipe: str, options: argparse.Namespace, *more: str) -> dict[str, Any]:
+    """What one recipe does, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.recipes", name, recipe, "--batches", str(options.batches), *more]
+    if options.smoke:
+        command.append("--smoke")
+    elif options.data:
+        command += ["--data", str(options.data / DATA[name])]
+    if options.init and name in INIT:
+        command += ["--init", str(options.init / INIT[name])]
+    print(f"{name}, {recipe}:", file=sys.stderr, flush=True)
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.rstrip().rsplit("\n", 1)[-1]))
+
+
+def compared(name: str, ours: dict[str, Any], stock: dict[str, Any], rate: float) -> list[Row]:
+    """Time to the stock recipe's score, items a second and peak memory."""
+    sides = (("ours", ours), ("peers", stock))
+    shares = {
+        f"{whose}_share_of_matrix_rate": side["items_per_second"] * side["operations_per_item"] / rate
+        for whose, side in sides
+        if side["items_per_second"]
+    }
+    notes = {f"{whose}_{key}": side[key] for whose, side in sides for key in ("points", "cpu_seconds", "seconds")}
+    rows = []
+    unit, score = MEASURED[name]
+    goal, found = score_of(stock), score_of(ours)
+    if goal is not None and found is not None:
+        took = ours["points"][-1][0] if ours["points"] else ours["seconds"]
+        reached = is_as_good(name, found, goal)
+        is_aimed = name == "cat_dog" and torch.cuda.is_available()
+        said = f"{name}, {score} {goal:.4f}{'' if reached else f', not reached: {found:.4f}'}"
+        row = Row(
+            "time", said, "stock", "s", [took], [stock["seconds"]], is_speedup=True, target=AIM if is_aimed else None,
+            notes={"reached": reached, "stock_pretrained": stock.get("pretrained", True), **notes},
+        )  # fmt: skip
+        rows.append(row)
+    if ours["items_per_second"] and stock["items_per_second"]:
+        rates = ([side["items_per_second"]] for _, side in sides)
+        rows.append(Row("rate", name, "stock", f"{unit}/s", *rates, notes=shares))
+    rows.append(Row("memory", name, "stock", "MB", [ours["peak_mb"]], [stock["peak_mb"]]))
+    return rows
+
+
+def score_of(side: dict[str, Any]) -> float | None:
+    """What a recipe scored at its end; the book's score for a stock network that lacked its pretrained weights."""
+    if not side.get("pretrained", True) and "book" in side:
+        return float(side["book"])
+    return side["points"][-1][1] if side["points"] else side.get("final")
+
+
+def matrix_rate() -> tuple[str, float]:
+    """The device, and how many operations a second it reaches in products of square matrices, at its best."""
+    on_gpu = torch.cuda.is_available()
+    size, device = (8192, "cuda") if on_gpu else (2048, "cpu")
+    best = 0.0
+    for kind in (torch.float32, torch.bfloat16):
+        matrix = torch.randn(size, size, device=device).to(kind)
+        for _ in range(6):
+            start = time.perf_counter()
+            product = matrix @ matrix
+            if on_gpu:
+                torch.cuda.synchronize()
+            best = max(best, 2 * size**3 / (time.perf_counter() - start))
+        del product
+    return torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(), best
+
+
+if __name__ == "__main__":
+    main()
