@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-all check fix train bench hub clean
+.PHONY: help demo test test-all check fix train bench bench-training hub clean
 
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860"
@@ -12,7 +12,7 @@ help:
 	@echo "make check     lint, formatting and types"
 	@echo "make fix       repair what lint and formatting can repair"
 	@echo "make train     train every model on the real data and embed the result in spaces/"
-	@echo "make bench     the benchmarks"
+	@echo "make bench     how fast and small the gallery serves, beside its peers; make bench-training: how fast it trains"
 	@echo "make hub       a Hub on this machine, to rehearse publishing and deploying without an account"
 
 demo: .venv/.light
@@ -41,6 +41,9 @@ train: .venv/.all
 
 bench: .venv/.all
 	$(BIN)/python -m benchmarks.serving
+
+bench-training: .venv/.all
+	$(BIN)/python -m benchmarks.training $(if $(DATA),--data $(DATA)) $(if $(INIT),--init $(INIT)) --out benchmarks/results/training.json
 
 hub: .venv/.light
 	$(BIN)/python -m tests.hub $(if $(PORT),--port $(PORT))

@@ -313,7 +313,7 @@ def main() -> None:
             said = RECIPES[chosen.model](stock, options, Path(folder) / "states")
     on_gpu = torch.cuda.is_available()
     peak = torch.cuda.max_memory_allocated() if on_gpu else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    last = clock.fits[-1]
+    last = next((fit for fit in reversed(clock.fits) if fit.items), Fit())  # fastai predicts in a fit, too
     found = {
         "seconds": clock.now(),
         "cpu_seconds": time.process_time(),

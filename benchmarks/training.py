@@ -92,7 +92,7 @@ def compared(name: str, ours: dict[str, Any], stock: dict[str, Any], rate: float
     shares = {
         f"{whose}_share_of_matrix_rate": side["items_per_second"] * side["operations_per_item"] / rate
         for whose, side in sides
-        if side["items_per_second"]
+        if side["items_per_second"] and side["operations_per_item"]
     }
     notes = {f"{whose}_{key}": side[key] for whose, side in sides for key in ("points", "cpu_seconds", "seconds")}
     rows = []

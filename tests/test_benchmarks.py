@@ -70,3 +70,49 @@ def test_clients_ask_with_and_without_an_upload(tmp_path: Path):
         assert 0 < memory["resident"] <= memory["peak"]
         with pytest.raises(RuntimeError, match="/gradio_api/call/nothing answered 500"):
             Client(app.url).ask(("nothing", [], None))
+
+
+def side(points=(), seconds=10.0, **more):
+    rates = {"items_per_second": 20.0, "operations_per_item": 1e9, "peak_mb": 500.0, "cpu_seconds": 1.0}
+    return {"points": list(points), "seconds": seconds, **rates, **more}
+
+
+@pytest.mark.training
+@pytest.mark.parametrize(
+    ("stock", "ours", "said", "ratio"),
+    [
+        (side([(9.0, 0.02)]), side([(2.0, 0.03), (4.0, 0.02)]), "cat_dog, error 0.0200", 2.5),
+        # A stock network that lacked its pretrained weights is as good as the book says, however bad it was.
+        (
+            side([(9.0, 0.3)], pretrained=False, book=0.0095),
+            side([(5.0, 0.009)]),
+            "cat_dog, error 0.0095",
+            2.0,
+        ),
+        (side([(9.0, 0.02)]), side([(5.0, 0.03)]), "cat_dog, error 0.0200, not reached: 0.0300", 2.0),
+    ],
+)
+def test_time_to_the_stock_score(stock, ours, said, ratio):
+    from benchmarks.training import compared
+
+    time, rate, memory = compared("cat_dog", ours, stock, rate=1e11)
+    assert (time.part, time.what, time.ratio) == ("time", said, ratio)
+    assert rate.notes == {"ours_share_of_matrix_rate": 0.2, "peers_share_of_matrix_rate": 0.2}
+    assert memory.ratio == 1
+
+
+@pytest.mark.training
+def test_training_beside_the_stock_recipe_from_command_to_file(tmp_path: Path):
+    from benchmarks import training
+
+    out = tmp_path / "training.json"
+    training.main(["--models", "salary,rating", "--smoke", "--out", str(out)])
+    found = json.loads(out.read_text())
+    assert found["matrix_gflops"] > 0
+    rows = {(row["part"], row["what"].split(",")[0]): row for row in found["rows"]}
+    assert {part for part, _ in rows} == {"time", "rate", "memory"}
+    time = rows["time", "salary"]
+    assert 0 < time["ours"][0] <= time["notes"]["ours_seconds"]
+    assert time["peers"] == [time["notes"]["peers_seconds"]]
+    assert 0 < rows["rate", "salary"]["notes"]["ours_share_of_matrix_rate"] < 1
+    assert all(row["ratio"] > 0 for row in rows.values())
