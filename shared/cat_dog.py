@@ -13,7 +13,7 @@ from shared.checkpoint import Checkpoint
 from shared.errors import BadInput
 from shared.images import Source, drawing, open_rgb, to_array
 from shared.predictor import Predictor
-from shared.runtime import softmax
+from shared.runtime import THREADS, in_threads, softmax
 
 Channels = tuple[float, float, float]
 BATCH = 32  # pictures in memory at once: 32 MB of pixels at 288 by 288
@@ -80,7 +80,7 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
 
     name = "cat_dog"
     spec = CatDogCheckpoint
-    threads = 2
+    threads = THREADS
 
     def example(self) -> Image.Image:
         """A drawn picture, of neither."""
@@ -130,14 +130,16 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
         return to_array(open_rgb(image, size).squash((size, size)), self.checkpoint.mean, self.checkpoint.std)
 
     def _predict_few(self, images: Sequence[Source]) -> list[CatDogPrediction | BadInput]:
-        pixels, errors = [], {}
-        for index, image in enumerate(images):
-            try:
-                pixels.append(self.pixels(image))
-            except BadInput as error:
-                errors[index] = error
+        read = in_threads(self._pixels_or_error, images)
+        pixels = [one for one in read if not isinstance(one, BadInput)]
         good = iter(self._answers(np.stack(pixels)) if pixels else ())
-        return [errors[index] if index in errors else next(good) for index in range(len(images))]
+        return [one if isinstance(one, BadInput) else next(good) for one in read]
+
+    def _pixels_or_error(self, image: Source) -> NDArray[np.float32] | BadInput:
+        try:
+            return self.pixels(image)
+        except BadInput as error:
+            return error
 
     def _answers(self, pixels: NDArray[np.float32]) -> list[CatDogPrediction]:
         labels = self.checkpoint.labels

@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 FILES_AT_ONCE = 8
 SESSIONS = 200  # of visitors, that Gradio remembers: 0.5 MB each in the gallery, and 10,000 of them by default
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # from malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # from malloc.h
 LARGE, HEAPS = 2_000_000, 2  # bytes; heaps of malloc
 FOR, AGAINST = (249, 115, 22), (37, 99, 235)  # orange and blue: apart for the colour-blind, too
 
@@ -178,6 +178,7 @@ def _return_memory() -> None:
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_THRESHOLD, LARGE)
+        mallopt(M_TRIM_THRESHOLD, 2 * LARGE)
         mallopt(M_ARENA_MAX, HEAPS)
 
 

@@ -2,9 +2,10 @@
 
 import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Array = NDArray[Any]
+T = TypeVar("T")
+R = TypeVar("R")
+
+THREADS = 2  # as many as a small server has cores
+SHARING = threading.Lock()
 
 
 class Session:
@@ -57,7 +63,8 @@ class Session:
             if self._session is None:
                 import onnxruntime  # noqa: PLC0415 - 0.1 s that an app which only shows a page need not pay
 
-                _share_memory()
+                with SHARING:
+                    _share_memory()
                 options = onnxruntime.SessionOptions()
                 options.intra_op_num_threads = self.threads
                 options.inter_op_num_threads = 1
@@ -77,11 +84,22 @@ class Session:
 
 @functools.cache
 def _share_memory() -> None:
-    """Let all sessions of the process work in the same memory, instead of each keeping what it needed at most."""
+    """Let all sessions of the process work in the same memory, instead of each keeping what it needed at most.
+
+    It replaces whatever another library in the process has registered for ONNX Runtime; sessions that are open stay.
+    """
     import onnxruntime  # noqa: PLC0415
 
     kind, where = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, where), None)
+
+
+def in_threads(function: Callable[[T], R], items: Sequence[T], threads: int = THREADS) -> list[R]:
+    """A function of every item, several at once: for work in which Pillow or numpy let other threads run."""
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))
 
 
 def softmax(logits: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:

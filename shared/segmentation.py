@@ -14,6 +14,7 @@ from shared.checkpoint import Checkpoint
 from shared.errors import BadInput
 from shared.images import Source, bounded, drawing, open_rgb, to_array
 from shared.predictor import Predictor
+from shared.runtime import THREADS, in_threads
 
 Channels = tuple[float, float, float]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -103,7 +104,7 @@ class Segmentation(Predictor[SegmentationCheckpoint, Source, SegmentationPredict
 
     name = "segmentation"
     spec = SegmentationCheckpoint
-    threads = 2
+    threads = THREADS
 
     def example(self) -> Image.Image:
         """A drawn picture, of no street."""
@@ -189,7 +190,7 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
 
     The logits are interpolated bilinearly, pixels and logits each standing for the middle of their squares
     (torch's align_corners=False), and only then compared, so that edges are smooth. This is done in strips of
-    rows: all classes of 12 million pixels at once would take half a gigabyte.
+    rows, several at once: all classes of 12 million pixels would take half a gigabyte.
 
     Args:
         logits: (classes, rows, columns) float32 over the whole picture.
@@ -204,9 +205,9 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
     above, below, down = _neighbours(logits.shape[1], height)
     mask = np.zeros((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
-    counts = np.zeros(classes, np.int64)
     rows = max(1, STRIP // (classes * width))
-    for start in range(0, height, rows):
+
+    def choose(start: int) -> NDArray[np.int64]:
         part = slice(start, start + rows)
         first, last = above[part][0], below[part][-1]
         near = logits[:, first : last + 1]
@@ -217,10 +218,11 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
         best = strip.max(axis=0)
         for index in reversed(range(classes)):  # so that of equals the first is chosen; faster than argmax
             np.copyto(mask[part], np.uint8(index), where=strip[index] == best)
-        counts += np.bincount(mask[part].ravel(), minlength=classes)
         strip -= best
         np.divide(1, np.exp(strip, out=strip).sum(axis=0), out=confidence[part])
-    return mask, confidence, counts
+        return np.bincount(mask[part].ravel(), minlength=classes)
+
+    return mask, confidence, np.sum(in_threads(choose, range(0, height, rows)), axis=0)
 
 
 def _neighbours(values: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from shared.checkpoint import METRICS, MODEL, Checkpoint
 from shared.errors import BadInput
 from shared.predictor import Predictor
-from shared.runtime import softmax
+from shared.runtime import THREADS, softmax
 from shared.shapley import shapley_values
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Sentiment(Predictor[SentimentCheckpoint, str, SentimentPrediction]):
     name = "sentiment"
     spec = SentimentCheckpoint
     needed = (MODEL, METRICS, TOKENIZER)
-    threads = 2  # 265 tokens: 27 ms on two cores, 45 on one
+    threads = THREADS  # 265 tokens: 27 ms on two cores, 45 on one
 
     def example(self) -> str:
         """A mixed review."""

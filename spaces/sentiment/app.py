@@ -200,7 +200,8 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
     text.input(**no_explanation, show_progress="hidden")  # what was shown is of another text
     cleared = {"fn": lambda: (None, WAITING, None, None, None, NO_PARTS), "outputs": [*shown, *why]}
     predicted.failure(**cleared, api_visibility="private", show_progress="hidden")
-    why_button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
+    asked = why_button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
+    asked.failure(**no_explanation, show_progress="hidden")
     examples.load_input_event.then(explain, text, why, api_visibility="private", show_progress="minimal")
     parts.select(look_into, text, why, api_visibility="private", show_progress="minimal")
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
