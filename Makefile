@@ -12,7 +12,9 @@ help:
 	@echo "make check     lint, formatting and types"
 	@echo "make fix       repair what lint and formatting can repair"
 	@echo "make train     train every model on the real data and embed the result in spaces/"
-	@echo "make bench     how fast and small the gallery serves, beside its peers; make bench-training: how fast it trains"
+	@echo "make bench     how fast and small the gallery serves, beside its peers"
+	@echo "make bench-training  how fast the models train, beside fastai's recipes"
+	@echo "make clean     remove .venv and runs"
 	@echo "make hub       a Hub on this machine, to rehearse publishing and deploying without an account"
 
 demo: .venv/.light

@@ -61,6 +61,8 @@ class Row:
         return {**asdict(self), **found, "target": self.target and str(self.target), "verdict": self.verdict}
 
 
+LEGEND = """latency and time: how many times faster ours is. All else: ours divided by the peer's, of which more is
+better for answers or images a second, and less for seconds and memory."""
 HEADER = ("part", "what", "ours", "peer's", "", "ratio", "least to most", "target", "")
 
 

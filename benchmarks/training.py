@@ -24,7 +24,7 @@ import torch
 from benchmarks.apps import ROOT
 from benchmarks.recipes import is_as_good
 from benchmarks.serving import conditions, several
-from benchmarks.table import Row, Target, table, written
+from benchmarks.table import LEGEND, Row, Target, table, written
 from shared import PREDICTORS
 
 DATA = {"cat_dog": "pets", "segmentation": "camvid", "sentiment": "imdb", "salary": "adult", "rating": "movielens"}
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows += compared(name, ours, stock, rate)
         for row in rows[-3:]:
             print(f"{row.part}: {row.what}, beside {row.peer}: {written(row.ratio)}", file=sys.stderr, flush=True)
-    print(f"\n{table(rows)}\n")
+    print(f"\n{table(rows)}\n\n{LEGEND}\n")
     if options.out:
         where = {**conditions(), "device": device, "matrix_gflops": round(rate / 1e9), "batches": options.batches}
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,7 @@ CSS = """
 .bars-down { right: 50%; background: #e11d48; }
 .bars-whole { position: relative; height: 1.1rem; }
 .bars-whole .bars-bar { outline: 1px solid var(--border-color-primary); }  /* a dark colour on a dark page */
+.textfield { word-break: normal !important; overflow-wrap: anywhere; }  /* Gradio breaks coloured words anywhere */
 .bars-value { font-variant-numeric: tabular-nums; }
 @media (max-width: 640px) { .bars { grid-template-columns: minmax(5rem, 2fr) 2fr 3.5rem; font-size: .9em; } }
 .regions .mask:not(.active, .inactive) { opacity: var(--cover, .6) !important; }  /* a slider may set --cover */

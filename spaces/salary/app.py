@@ -205,6 +205,13 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
     # Only after an answer, so that what is wrong is said once.
     predicted.success(explain, form, [why_json, bars], api_name="explain", show_progress="hidden")
     predicted.success(what_if, [*form, column], [curve_json, curve], api_name="what_if", show_progress="hidden")
+    predicted.failure(  # what was shown is of another person
+        lambda: (None,) * 6,
+        None,
+        [answer_json, answer, why_json, bars, curve_json, curve],
+        api_visibility="private",
+        show_progress="hidden",
+    )
     column.change(what_if, [*form, column], [curve_json, curve], api_visibility="private", show_progress="hidden")
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 

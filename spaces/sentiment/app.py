@@ -92,7 +92,7 @@ def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tu
         text: the text.
         part: look into one of the parts, counted from 0, instead: its words, all else as it is.
     """
-    why = model.explain(written(text), part=part)
+    why = model.explain(written(text, is_asked_for=True), part=part)
     found = {
         "label": why.label,
         "probability": why.probability,
@@ -102,10 +102,10 @@ def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tu
     return found, coloured(why), in_words(why, part)
 
 
-def written(text: str | None) -> str:
-    """The text; without one an error for API users, which a page that has just been cleared does not show."""
+def written(text: str | None, is_asked_for: bool = False) -> str:
+    """The text; without one an error, which a page shows only if somebody has asked for more than an empty box."""
     if not (text or "").strip():
-        raise gr.Error(f"Write a {THING} first.", visible=False, print_exception=False)
+        raise gr.Error(f"Write a {THING} first.", visible=is_asked_for, print_exception=False)
     return text
 
 
@@ -180,7 +180,9 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
     with gr.Tabs():
         with gr.Tab("Which words?"):
             words = gr.Markdown(NO_PARTS)
-            parts = gr.HighlightedText(label="Purple speaks for it, red against it", combine_adjacent=False)
+            parts = gr.HighlightedText(
+                label="Purple speaks for it, red against it", combine_adjacent=False, elem_classes="parts"
+            )
         with gr.Tab(f"Many {THING}s"):
             gr.Markdown(f"A CSV with a column `text`, or a text file with a {THING} on each line; {MOST:,} at most.")
             file = gr.File(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
@@ -201,6 +203,9 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
     cleared = {"fn": lambda: (None, WAITING, None, None, None, NO_PARTS), "outputs": [*shown, *why]}
     predicted.failure(**cleared, api_visibility="private", show_progress="hidden")
     asked = why_button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
+    # On a phone the words are below the fold. (scroll_to_output= would scroll to the JSON, in a tab that is hidden.)
+    scroll = "() => document.querySelector('.parts').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
+    asked.success(None, js=scroll, api_visibility="private")
     asked.failure(**no_explanation, show_progress="hidden")
     examples.load_input_event.then(explain, text, why, api_visibility="private", show_progress="minimal")
     parts.select(look_into, text, why, api_visibility="private", show_progress="minimal")
