@@ -12,11 +12,10 @@ from pydantic import Field, model_validator
 from shared.checkpoint import Checkpoint
 from shared.errors import BadInput
 from shared.images import Source, drawing, open_rgb, to_array
-from shared.predictor import Predictor
-from shared.runtime import THREADS, in_threads, softmax
+from shared.predictor import Predictor, each_alone
+from shared.runtime import THREADS, softmax
 
 Channels = tuple[float, float, float]
-BATCH = 32  # pictures in memory at once: 32 MB of pixels at 288 by 288
 
 
 class CatDogCheckpoint(Checkpoint):
@@ -92,17 +91,15 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
         Raises:
             BadInput: it cannot be read as a picture.
         """
-        answer = self.predict_each([image])[0]
-        if isinstance(answer, BadInput):
-            raise answer
-        return answer
+        logits, scores = self.session.run(["logits", "known"], {"pixels": self.pixels(image)[None]})
+        probabilities = dict(zip(self.checkpoint.labels, softmax(logits)[0].tolist(), strict=True))
+        likeliest, score = max(probabilities, key=probabilities.__getitem__), float(scores[0])
+        is_known = score >= self.checkpoint.known_threshold
+        return CatDogPrediction(likeliest if is_known else None, probabilities, is_known, score)
 
     def predict_each(self, items: Sequence[Source]) -> list[CatDogPrediction | BadInput]:
-        """Predict every picture; a bad one gets its BadInput as the answer."""
-        answers: list[CatDogPrediction | BadInput] = []
-        for start in range(0, len(items), BATCH):
-            answers += self._predict_few(items[start : start + BATCH])
-        return answers
+        """Predict every picture, two at a time; a bad one gets its BadInput as the answer."""
+        return each_alone(self.predict, items)
 
     def explain(self, image: Source, label: str | None = None) -> CatDogExplanation:
         """Class activation map (Zhou et al., CVPR 2016) for a label, by default the likeliest.
@@ -128,26 +125,3 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
         """
         size = self.checkpoint.size
         return to_array(open_rgb(image, size).squash((size, size)), self.checkpoint.mean, self.checkpoint.std)
-
-    def _predict_few(self, images: Sequence[Source]) -> list[CatDogPrediction | BadInput]:
-        read = in_threads(self._pixels_or_error, images)
-        pixels = [one for one in read if not isinstance(one, BadInput)]
-        good = iter(self._answers(np.stack(pixels)) if pixels else ())
-        return [one if isinstance(one, BadInput) else next(good) for one in read]
-
-    def _pixels_or_error(self, image: Source) -> NDArray[np.float32] | BadInput:
-        try:
-            return self.pixels(image)
-        except BadInput as error:
-            return error
-
-    def _answers(self, pixels: NDArray[np.float32]) -> list[CatDogPrediction]:
-        labels = self.checkpoint.labels
-        logits, scores = self.session.run(["logits", "known"], {"pixels": pixels})
-        answers = []
-        for row, score in zip(softmax(logits).tolist(), scores.tolist(), strict=True):
-            is_known = score >= self.checkpoint.known_threshold
-            probabilities = dict(zip(labels, row, strict=True))
-            likeliest = max(probabilities, key=probabilities.__getitem__)
-            answers.append(CatDogPrediction(likeliest if is_known else None, probabilities, is_known, score))
-        return answers

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint
 from shared.errors import BadInput, CheckpointError
-from shared.runtime import Session
+from shared.runtime import Session, in_threads
 
 Spec = TypeVar("Spec", bound=Checkpoint)
 Item = TypeVar("Item")
@@ -98,3 +98,15 @@ class Predictor(Generic[Spec, Item, Prediction]):
                 raise BadInput(f"Item {index}: {answer}")
             answers.append(answer)
         return answers
+
+
+def each_alone(predict: Callable[[Item], Prediction], items: Sequence[Item]) -> list[Prediction | BadInput]:
+    """predict_each of models that see one item at a time: while one is read, another runs."""
+
+    def answer(item: Item) -> Prediction | BadInput:
+        try:
+            return predict(item)
+        except BadInput as error:
+            return error
+
+    return in_threads(answer, items)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from shared.checkpoint import Checkpoint
 from shared.errors import BadInput
 from shared.images import Source, bounded, drawing, open_rgb, to_array
-from shared.predictor import Predictor
+from shared.predictor import Predictor, each_alone
 from shared.runtime import THREADS, in_threads
 
 Channels = tuple[float, float, float]
@@ -137,17 +137,11 @@ class Segmentation(Predictor[SegmentationCheckpoint, Source, SegmentationPredict
         )
 
     def predict_each(self, items: Sequence[Source]) -> list[SegmentationPrediction | BadInput]:
-        """Name every pixel of every picture; a bad one gets its BadInput as the answer.
+        """Name every pixel of every picture, two at a time; a bad one gets its BadInput as the answer.
 
-        One at a time, since pictures differ in shape; an answer takes 5 bytes a pixel.
+        An answer takes 5 bytes a pixel.
         """
-        answers: list[SegmentationPrediction | BadInput] = []
-        for item in items:
-            try:
-                answers.append(self.predict(item))
-            except BadInput as error:
-                answers.append(error)
-        return answers
+        return each_alone(self.predict, items)
 
     def explain(self, image: Source, longest: int | None = None) -> SegmentationExplanation:
         """Say how sure the model is of each pixel and each class.
