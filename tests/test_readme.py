@@ -153,3 +153,26 @@ def test_links_lead_somewhere():
 def test_the_gallery_answers_at_its_address(gallery_url):
     with urllib.request.urlopen(gallery_url) as page:
         assert "gradio" in page.read().decode().lower()
+
+
+@pytest.mark.parametrize(
+    ("begins", "part", "whats"),
+    [
+        ("a photo of 12 megapixels", "latency", ["cat_dog, phone photo"]),
+        ("a small photo", "latency", ["cat_dog, small photo"]),
+        ("a street frame", "latency", ["segmentation, street frame"]),
+        ("a review of 200 words", "latency", ["sentiment, 200 words"]),
+        ("a form; a rating", "latency", ["salary, one form", "rating, one rating"]),
+        ("small photos a second over HTTP", "http", ["cat_dog, small photo, 8 clients"]),
+        ("from start to first answer", "start", ["one Space", "gallery"]),
+        ("most memory", "memory", ["peak, one Space", "peak, gallery"]),
+    ],
+)
+def test_the_speeds_repeat_the_results(begins, part, whats):
+    rows = json.loads((ROOT / "benchmarks/results/serving.json").read_text())["rows"]
+    line = next(line for line in README.splitlines() if line.startswith(f"| {begins}"))
+    peer = "fastai" if part == "latency" else "lesson"
+    for what in whats:
+        row = next(row for row in rows if (row["part"], row["what"], row["peer"]) == (part, what, peer))
+        digits = 0 if row["ratio"] >= 10 else 1 if row["ratio"] >= 1 else 2
+        assert re.search(rf"(?<![\d.]){row['ratio']:.{digits}f}(?!\d)", line.rsplit("|", 2)[1])
