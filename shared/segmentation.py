@@ -184,7 +184,7 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
 
     The logits are interpolated bilinearly, pixels and logits each standing for the middle of their squares
     (torch's align_corners=False), and only then compared, so that edges are smooth. This is done in strips of
-    rows, several at once: all classes of 12 million pixels would take half a gigabyte.
+    rows, two at a time: all classes of 12 million pixels at once would take half a gigabyte.
 
     Args:
         logits: (classes, rows, columns) float32 over the whole picture.
