@@ -40,11 +40,17 @@ class App:
 
     def memory(self) -> dict[str, float]:
         """Megabytes of the process and its children: resident now, and the sum of what each had at its peak."""
-        status = [Path(f"/proc/{number}/status").read_text() for number in family(self.process.pid)]
-        return {
-            name: sum(int(re.search(rf"{field}:\s+(\d+) kB", text)[1]) for text in status) / 1000
-            for name, field in (("resident", "VmRSS"), ("peak", "VmHWM"))
-        }
+        parts = [memory_of(number) for number in family(self.process.pid)]
+        return {name: sum(part[name] for part in parts) for name in parts[0]}
+
+
+def memory_of(number: int) -> dict[str, float]:
+    """Megabytes of one process: resident now, and at its peak."""
+    status = Path(f"/proc/{number}/status").read_text()
+    return {
+        name: int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1000
+        for name, field in (("resident", "VmRSS"), ("peak", "VmHWM"))
+    }
 
 
 def family(number: int) -> list[int]:

@@ -94,11 +94,11 @@ def _share_memory() -> None:
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, where), None)
 
 
-def in_threads(function: Callable[[T], R], items: Sequence[T], threads: int = THREADS) -> list[R]:
+def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """A function of every item, several at once: for work in which Pillow or numpy let other threads run."""
     if len(items) < 2:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(function, items))
 
 
