@@ -182,10 +182,17 @@ def cat_dog(stock: bool, options: argparse.Namespace, folder: Path, clock: Clock
     held_out = next(iter(task.tests.values()))
     held_out = held_out.take(np.arange(0, len(held_out), 2))
     if not stock:
-        size = (64, 64) if options.smoke else (script.SIZE, script.SIZE)
+        size = (script.served_size(options), script.served_size(options))
         with clock.aside():
             judged_on = script.decode(held_out.paths, size)
         pictures = script.decode(task.train.paths, size)
+        if options.quick:
+            net = script.pretrained_net(options, task)
+            ((features,),) = script.outputs(script.Pooled(net), pictures, mean=script.MEAN, std=script.STD)
+            script.fit_head(net, features, replace(task, familiar=None))
+            with clock.aside():
+                ((logits, _, _),) = script.outputs(net, judged_on, mean=script.MEAN, std=script.STD)
+            return {"final": float((logits.numpy().argmax(1) != held_out.y).mean())}
         script.train_net(options, replace(task, valid=held_out), pictures, judged_on, folder)
         return {}
     from fastai.vision.all import ImageDataLoaders, Resize, error_rate, resnet34, vision_learner
@@ -247,15 +254,12 @@ def sentiment(stock: bool, options: argparse.Namespace, folder: Path, clock: Clo
     task = script.load(options)
     if not stock:
         most, head = script.lengths_read(options)
-        tokenizer, network = script.encoder_files(options, task.train)
-        ids = [tokens.ids for tokens in script.read_tokens(tokenizer, task.train.texts, most - 2, head)]
-        counts = np.bincount(np.concatenate(ids), minlength=tokenizer.get_vocab_size())
-        tokenizer, kept = script.prune(tokenizer, counts, script.VOCABULARY)
+        tokenizer, classifier = script.encoder(options, task)
         rows = [
             script.Labelled(script.marked(tokenizer, part.texts, most, head), script.smoothed(part.y, 2))
             for part in (task.train, task.test)
         ]
-        script.train_net(options, script.with_tokens(network, kept, task.labels), *rows, folder, options.seed, 1.0)
+        script.train_net(options, classifier, *rows, folder, options.seed, 1.0)
         return {}
     from fastai.text.all import AWD_LSTM, TextDataLoaders, accuracy, text_classifier_learner
 

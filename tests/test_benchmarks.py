@@ -118,6 +118,38 @@ def test_no_time_to_a_score_that_is_not_reached(stock):
 
 
 @pytest.mark.training
+def test_time_of_the_last_layer_alone_is_its_whole_time():
+    from benchmarks.training import timed
+
+    stock = side([(820.0, 0.3)], seconds=829.0, pretrained=False, book=0.0095)
+    (row,) = timed("cat_dog", side(final=0.006, seconds=40.0), stock, quick=True)
+    assert (row.what, row.ratio) == ("cat_dog --quick, error 0.0095", 829 / 40)
+    assert timed("cat_dog", side(final=0.02), stock, quick=True) == []
+
+
+@pytest.mark.training
+def test_the_last_layer_alone_is_scored_at_its_end(monkeypatch, capsys):
+    import torch
+    from fastcore.basics import defaults
+
+    from benchmarks import recipes
+    from training import cat_dog
+
+    def always_the_last(net, features, task):
+        assert features.shape[0] == len(task.train)
+        torch.nn.init.zeros_(net.classifier.classifier.weight)
+        net.classifier.classifier.bias.data = torch.tensor([0.0, 0.0, 1.0])
+
+    monkeypatch.setattr(cat_dog, "fit_head", always_the_last)
+    monkeypatch.setattr(defaults, "callbacks", defaults.callbacks)
+    monkeypatch.setattr("sys.argv", ["recipes", "cat_dog", "ours", "--smoke", "--quick"])
+    recipes.main()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["points"] == []
+    assert found["final"] == 5 / 8  # every second of 15 test pictures: three of the last label
+
+
+@pytest.mark.training
 @pytest.mark.parametrize(("more", "points"), [(["--goal", "1"], 1), (["--batches", "4"], 0)])
 def test_training_ends_at_the_goal_or_after_so_many_batches(more, points, monkeypatch, capsys):
     from fastcore.basics import defaults
@@ -140,7 +172,7 @@ def test_training_beside_the_stock_recipe_from_command_to_file(tmp_path: Path):
     from benchmarks import training
 
     out = tmp_path / "training.json"
-    training.main(["--models", "salary,rating", "--smoke", "--out", str(out)])
+    training.main(["--models", "cat_dog,salary,rating", "--smoke", "--out", str(out)])
     found = json.loads(out.read_text())
     assert found["matrix_gflops"] > 0
     rows = {(row["part"], row["what"].split(",")[0]): row for row in found["rows"]}

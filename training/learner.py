@@ -23,6 +23,7 @@ from fastai.callback.core import Callback, CancelValidException
 from fastai.data.load import DataLoader
 from fastai.learner import Learner, load_model, save_model
 from fastai.optimizer import OptimWrapper
+from fastai.torch_core import default_device
 from fastcore.basics import noops
 
 from shared.checkpoint import sha256
@@ -189,6 +190,7 @@ def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path],
     """
     irrelevant = ("resume", "out", "embed", "data", "push_to_hub", "private", "push_learner", *measuring)
     described = {name: value for name, value in vars(options).items() if name not in irrelevant}
+    described["device"] = default_device().type  # an optimiser's state holds for one kind
     described["files"] = [(str(path.resolve()), path.stat().st_size) for path in files]
     described["code"] = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]

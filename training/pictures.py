@@ -2,9 +2,11 @@
 
 import contextlib
 import gc
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,9 +21,11 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
+from shared.checkpoint import MODEL
 from shared.errors import BadInput
 from shared.images import Source, open_rgb
-from training import processes
+from shared.runtime import Session
+from training import export, processes
 from training.data import DataError
 from training.learner import RowLoader
 
@@ -201,18 +205,57 @@ def normalised(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[floa
 
 def pixel_batches(
     pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float], size: int = 16
-) -> list[dict[str, NDArray[np.float32]]]:
+) -> Iterator[dict[str, NDArray[np.float32]]]:
     """uint8 pictures as an exported model takes them, a few at a time."""
-    return [{"pixels": normalised(part.float().div(255), mean, std).numpy()} for part in pictures.split(size)]
+    for part in pictures.split(size):
+        yield {"pixels": normalised(part.float().div(255), mean, std).numpy()}
+
+
+def outputs(
+    module: nn.Module, *parts: torch.Tensor, mean: Sequence[float], std: Sequence[float], precise: bool = True
+) -> list[list[torch.Tensor]]:
+    """What a module in evaluation mode makes of uint8 pictures: for each part a list of float32 tensors on the CPU.
+
+    A module that is on the CPU is computed by ONNX Runtime: where that takes 6.4 ms for a MobileNetV2 and a picture of
+    288 pixels, on two cores, torch takes 41.
+
+    Args:
+        module: that returns a tuple, and can be traced.
+        parts: of pictures, each (n, 3, height, width), all of one size.
+        mean: of the levels from 0 to 1, by channel.
+        std: likewise.
+        precise: False allows mixed precision on a GPU.
+    """
+    module.eval()
+    if next(module.parameters()).device.type == "cpu":
+        return exported_outputs(module, parts, mean, std)
+    return [torch_outputs(module, pictures, mean, std, precise) for pictures in parts]
 
 
 @torch.inference_mode()
-def outputs(
-    module: nn.Module, pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float], precise: bool = True
+def torch_outputs(
+    module: nn.Module, pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float], precise: bool
 ) -> list[torch.Tensor]:
-    """What a module in evaluation mode makes of uint8 pictures, on the CPU; not precise is mixed precision."""
+    """What a module makes of uint8 pictures, where it is."""
     device = next(module.parameters()).device
-    module.eval()
     with torch.autocast(device.type, torch.bfloat16, enabled=bool(mixed_precision()) and not precise):
-        parts = [module(normalised(part.to(device).float().div(255), mean, std)) for part in pictures.split(64)]
-    return [torch.cat(tensors).float().cpu() for tensors in zip(*parts, strict=True)]
+        batches = [module(normalised(batch.to(device).float().div(255), mean, std)) for batch in pictures.split(64)]
+    return [torch.cat(tensors).float().cpu() for tensors in zip(*batches, strict=True)]
+
+
+def exported_outputs(
+    module: nn.Module, parts: Sequence[torch.Tensor], mean: Sequence[float], std: Sequence[float]
+) -> list[list[torch.Tensor]]:
+    """What a module makes of uint8 pictures, exported to ONNX once for all parts."""
+    example = torch.zeros(2, *parts[0].shape[1:])
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        names = [f"output{index}" for index in range(len(module(example)))]
+        export.write_onnx(module, Path(folder) / MODEL, {"pixels": example}, names)
+        session = Session(Path(folder) / MODEL, threads=torch.get_num_threads())
+        found = []
+        for pictures in parts:
+            batches = [session.run(names, batch) for batch in pixel_batches(pictures, mean, std)]
+            found.append([torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*batches, strict=True)])
+            if any(len(tensor) != len(pictures) for tensor in found[-1]):
+                raise RuntimeError(f"Traced, {type(module).__name__} has another number of rows than its input.")
+    return found

@@ -309,6 +309,16 @@ def made_up_reviews(count: int, seed: int) -> pd.DataFrame:
 # --- tokens ---
 
 
+def encoder(options: argparse.Namespace, task: Task) -> tuple[Tokenizer, BertForSequenceClassification]:
+    """The tokenizer and the classifier to begin with, of the tokens that the training texts need."""
+    tokenizer, network = encoder_files(options, task.train)
+    most, head = lengths_read(options)
+    ids = [tokens.ids for tokens in read_tokens(tokenizer, task.train.texts, most - 2, head)]
+    counts = np.bincount(np.concatenate(ids), minlength=tokenizer.get_vocab_size())
+    tokenizer, kept = prune(tokenizer, counts, VOCABULARY)
+    return tokenizer, with_tokens(network, kept, task.labels)
+
+
 def encoder_files(options: argparse.Namespace, train: Texts) -> tuple[Tokenizer, BertForSequenceClassification]:
     """The tokenizer and the network to begin with, from --init or the Hub; small and random for --smoke."""
     if options.smoke:
@@ -438,11 +448,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     print(f"{len(task.train):,} texts to train on, {len(task.valid):,} to validate on, {len(task.test):,} to test on.")
     state = state_folder(options, "sentiment", data_files(options.data))
     started -= seconds_trained(state)  # of a run that is resumed
-    tokenizer, network = encoder_files(options, task.train)
-    all_ids = [tokens.ids for tokens in read_tokens(tokenizer, task.train.texts, most - 2, head)]
-    counts = np.bincount(np.concatenate(all_ids), minlength=tokenizer.get_vocab_size())
-    tokenizer, kept = prune(tokenizer, counts, VOCABULARY)
-    classifier = with_tokens(network, kept, task.labels)
+    tokenizer, classifier = encoder(options, task)
     texts = [task.train.texts, task.valid.texts, [] if options.quick else task.unlabelled]
     train, valid, unlabelled = (marked(tokenizer, part, most, head) for part in texts)
     mask = tokenizer.token_to_id("[MASK]")
@@ -694,6 +700,7 @@ def write(
         measured["notes"] = [*notes, *measured["notes"]]
         measured["figures"] += cost_of_int8(model, classifier, valid, task)
         measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
+        measured |= {"options": "--quick"} if options.quick else {}
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
         export.write_metrics(folder, measured)
         export.write_contract(folder, SentimentCheckpoint, **contract)

@@ -43,6 +43,39 @@ def test_three_made_up_labels_are_learned_served_and_shown(folder):
     assert model.explain(paths[0]).evidence.shape == (2, 2)
 
 
+def test_quick_trains_the_last_layer_alone_and_says_so(tmp_path, monkeypatch):
+    def fitted(net, features, task):
+        assert task.familiar is None  # to the labels, whatever ImageNet says of them
+        tasks.append(task)
+        fit_head(net, features, task)
+
+    tasks, fit_head = [], script.fit_head
+    monkeypatch.setattr(script, "fit_head", fitted)
+    monkeypatch.setattr(script, "train_net", lambda *_: pytest.fail("the network was trained"))
+    monkeypatch.setattr(script, "SMOKE_SIZE", 96)
+    out = tmp_path / "model"
+    assert train("--smoke", "--quick", "--out", out) == 0
+    model = CatDog.from_pretrained(out)
+    assert model.checkpoint.size == 96
+    assert set(model.predict(Image.new("RGB", (200, 100))).probabilities) == {"circle", "cross", "square"}
+    assert tasks
+    card = (out / "README.md").read_text()
+    assert "`python -m training.cat_dog --quick`" in card
+    assert script.QUICK_NOTE in card
+
+
+def test_quick_serves_larger_pictures():
+    sizes = [script.served_size(script.command_line().parse_args(options)) for options in ([], ["--quick"])]
+    assert sizes == [script.SIZE, script.QUICK_SIZE]
+    assert script.QUICK_SIZE > script.SIZE
+
+
+@pytest.mark.parametrize("option", [["--resume"], ["--recipe", "book"]])
+def test_quick_is_refused_where_it_means_nothing(tmp_path, capsys, option):
+    assert train("--smoke", "--quick", *option, "--out", tmp_path / "model") == 2
+    assert "leave out --resume and --recipe book" in capsys.readouterr().err
+
+
 def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith("examples/")} == {
@@ -254,22 +287,13 @@ def test_book_recipe_prints_its_figure_beside_the_books(capsys, tmp_path, monkey
 
 def test_int8_that_costs_too_much_is_refused():
     y = np.zeros(40, np.int64)
-    stored = np.eye(2, dtype=np.float32)[y]
-
-    class Right(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1))
-
-        def forward(self, pixels):
-            return (torch.tensor([[1.0, 0.0]]).repeat(len(pixels), 1),)
-
-    pictures = torch.zeros(40, 3, 8, 8, dtype=torch.uint8)
+    exact = np.eye(2, dtype=np.float32)[y]
+    stored = exact.copy()
     stored[0] = 0, 1
-    script.check_cost(Right(), pictures, stored, y)
+    script.check_cost(exact, stored, y)
     stored[1] = 0, 1
     with pytest.raises(RuntimeError, match="on 40 pictures from 0 to 2"):
-        script.check_cost(Right(), pictures, stored, y)
+        script.check_cost(exact, stored, y)
 
 
 def test_published_examples_do_not_tell_where_and_when(tmp_path):

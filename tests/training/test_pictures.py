@@ -15,7 +15,15 @@ from onnx import numpy_helper
 from shared.runtime import Session
 from training import export
 from training.evaluate import fit_temperature
-from training.pictures import CpuBfloat16, FrozenBatchNorm, PictureLoader, outputs, with_smaller_batches
+from training.pictures import (
+    CpuBfloat16,
+    FrozenBatchNorm,
+    PictureLoader,
+    normalised,
+    outputs,
+    torch_outputs,
+    with_smaller_batches,
+)
 
 pytestmark = pytest.mark.training
 HALF = (0.5, 0.5, 0.5)
@@ -147,12 +155,38 @@ def test_mixed_precision_on_a_cpu_trains_in_bfloat16_and_leaves_float32_behind()
 
 
 def test_outputs_are_those_of_evaluation():
-    net = torch.nn.Sequential(torch.nn.Dropout(0.9), torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
-    module = torch.nn.Sequential(net)
-    module.forward = lambda x: (net(x),)
-    first, second = (outputs(module, pictures(70), HALF, HALF)[0] for _ in range(2))
-    assert first.shape == (70, 2)
-    assert torch.equal(first, second)
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = torch.nn.Conv2d(3, 4, 3, stride=2)
+            self.norm = torch.nn.BatchNorm2d(4)
+            self.last = torch.nn.Linear(4, 2)
+
+        def forward(self, pixels):
+            features = self.norm(self.convolution(pixels)).relu()
+            pooled = torch.nn.functional.dropout(features.mean((2, 3)), 0.9, self.training)
+            return self.last(pooled), features
+
+    parts = pictures(70), pictures(3)
+    net = Net().to(memory_format=torch.channels_last)
+    net(normalised(parts[0] / 255, HALF, HALF))  # statistics of its own for the norm
+    for part, said in zip(parts, outputs(net, *parts, mean=HALF, std=HALF), strict=True):
+        for ours, torchs in zip(said, torch_outputs(net, part, HALF, HALF, precise=True), strict=True):
+            assert ours.shape == torchs.shape
+            assert torch.allclose(ours, torchs, atol=1e-5)
+    with torch.no_grad():
+        logits, features = net.eval()(normalised(part / 255, HALF, HALF))
+    assert torch.allclose(torchs, features, atol=1e-5)
+    assert said[0].shape == logits.shape == (3, 2)
+
+
+def test_a_module_that_cannot_be_traced_is_refused():
+    class Fixed(torch.nn.Linear):
+        def forward(self, pixels):
+            return (pixels[: len(pixels)].mean((2, 3)),)
+
+    with pytest.raises(RuntimeError, match="Traced, Fixed has another number of rows"):
+        outputs(Fixed(2, 1), pictures(5), mean=HALF, std=HALF)
 
 
 def test_temperature_undoes_a_known_one():
