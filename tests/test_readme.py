@@ -176,3 +176,19 @@ def test_the_speeds_repeat_the_results(begins, part, whats):
         row = next(row for row in rows if (row["part"], row["what"], row["peer"]) == (part, what, peer))
         digits = 0 if row["ratio"] >= 10 else 1 if row["ratio"] >= 1 else 2
         assert re.search(rf"(?<![\d.]){row['ratio']:.{digits}f}(?!\d)", line.rsplit("|", 2)[1])
+
+
+@pytest.mark.parametrize(
+    ("part", "what", "said"),
+    [
+        ("time", "cat_dog --quick, error 0.0095", "after {ours:.0f} s with `--quick`"),
+        ("time", "cat_dog, error 0.0095", "after {ours:.0f} s without, where the stock ResNet-34 takes {peers:.0f} s"),
+        ("rate", "segmentation", "{ratio:.1f} times as many frames"),
+        ("rate", "sentiment", "{ratio:.1f} times as many reviews"),
+    ],
+)
+def test_the_training_times_repeat_the_results(part, what, said):
+    rows = json.loads((ROOT / "benchmarks/results/training.json").read_text())["rows"]
+    row = next(row for row in rows if (row["part"], row["what"]) == (part, what))
+    text = said.format(ours=row["ours"][0], peers=row["peers"][0], ratio=row["ratio"])
+    assert text in " ".join(README.split())
