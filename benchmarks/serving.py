@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.apps import ROOT
-from benchmarks.table import LEGEND, Row, table, written
+from benchmarks.table import Row, report, written
 from benchmarks.work import Work
 from shared import PREDICTORS
 
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
                 print(
                     f"{passed:5.0f} s  {row.what}, beside {row.peer}: {written(row.ratio)}", file=sys.stderr, flush=True
                 )
-    print(f"\n{table(rows)}\n\n{LEGEND}\n")
+    print(f"\n{report(rows)}\n")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({**conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n")
     print(f"Wrote {options.out}")

@@ -1,7 +1,7 @@
 """What is measured, how it compares with its peer, and whether that is what was aimed at."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -63,6 +63,29 @@ class Row:
 
 LEGEND = """latency and time: how many times faster ours is. All else: ours divided by the peer's, of which more is
 better for answers or images a second, and less for seconds and memory."""
+# Of targets that were missed when they were last looked into: part, what and peer of a row, and what stands in the way.
+REASONS = {
+    ("latency", "cat_dog, small photo", "fastai"): (
+        "the network alone takes 7 of the 10 ms; int8 arithmetic is no faster, and smaller pictures cost accuracy"
+    ),
+    ("bulk", "segmentation, 6 street frames in files", "bare loop"): (
+        "the bare loop stops at logits of half the size; a class for each pixel takes half as long as the network"
+    ),
+    ("start", "gallery", "lesson"): (
+        "Gradio alone takes half as long as the lesson app, and builds its web server once more for every page"
+    ),
+    ("memory", "peak, one Space", "lesson"): "Gradio alone takes a fifth of the lesson app's memory",
+    ("memory", "peak, gallery", "lesson"): "Gradio alone takes a fifth of the lesson app's memory",
+    ("http", "cat_dog, small photo, 8 clients", "echo"): (
+        "the network takes 12 ms of a core for each photo, and all that the echo app does 14"
+    ),
+    ("http", "cat_dog, phone photo, 8 clients", "echo"): (
+        "reading a JPEG of 12 megapixels takes 20 ms of a core, at whatever size, and the network 12"
+    ),
+    ("time", "cat_dog, error 0.0095", "stock"): (
+        "on 16 cores and an H200 the stock recipe takes 7 s, half of them start-up; small batches leave it idle"
+    ),
+}
 HEADER = ("part", "what", "ours", "peer's", "", "ratio", "least to most", "target", "")
 
 
@@ -84,6 +107,21 @@ def table(rows: Iterable[Row]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def reasons(rows: Iterable[Row]) -> str:
+    """A line for each target that was missed, with the reason, or that none is known."""
+    missed = [row for row in rows if row.verdict == "missed"]
+    return "\n".join(
+        f"missed: {row.part}, {row.what}, beside {row.peer}: "
+        + REASONS.get((row.part, row.what, row.peer), "nobody has looked into it yet")
+        for row in missed
+    )
+
+
+def report(rows: Sequence[Row]) -> str:
+    """The table, how to read it, and why targets were missed."""
+    return "\n\n".join(filter(None, (table(rows), LEGEND, reasons(rows))))
 
 
 def written(number: float) -> str:

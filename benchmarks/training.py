@@ -24,7 +24,7 @@ import torch
 from benchmarks.apps import ROOT
 from benchmarks.recipes import MEASURED, is_as_good
 from benchmarks.serving import conditions, several
-from benchmarks.table import LEGEND, Row, Target, table, written
+from benchmarks.table import Row, Target, report, written
 from shared import PREDICTORS
 
 DATA = {"cat_dog": "pets", "segmentation": "camvid", "sentiment": "imdb", "salary": "adult", "rating": "movielens"}
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows += new
         for row in new:
             print(f"{row.part}: {row.what}, beside {row.peer}: {written(row.ratio)}", file=sys.stderr, flush=True)
-    print(f"\n{table(rows)}\n\n{LEGEND}\n")
+    print(f"\n{report(rows)}\n")
     if options.out:
         where = {**conditions(), "device": device, "matrix_gflops": round(rate / 1e9), "batches": options.batches}
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from benchmarks import serving
 from benchmarks.apps import echo
 from benchmarks.clients import Client, ask_in_parallel
 from benchmarks.inputs import jpeg, picture
-from benchmarks.table import Row, Target, table
+from benchmarks.table import REASONS, Row, Target, reasons, report, table
 from tests.conftest import ROOT
 
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
@@ -38,6 +38,23 @@ def test_table_says_whether_a_target_is_met(sense, ratio, verdict):
 def test_no_target_no_verdict():
     assert FASTER.verdict == ""
     assert table([FASTER]).splitlines()[1].endswith("4.00 to 9.00")
+
+
+def test_a_missed_target_has_its_reason():
+    ((part, what, peer), why) = next(iter(REASONS.items()))
+    row = {**vars(FASTER), "part": part, "what": what, "peer": peer}
+    missed, met = (Row(**{**row, "target": Target(">=", ratio)}) for ratio in (1000, 0.001))
+    assert reasons([met, missed, FASTER]) == f"missed: {part}, {what}, beside {peer}: {why}"
+    assert reasons([Row(**{**vars(missed), "what": "new"})]).endswith("nobody has looked into it yet")
+    assert report([missed]).endswith(why)
+    assert "missed" not in report([met])
+
+
+def test_every_target_missed_in_the_results_has_a_reason():
+    results = (ROOT / "benchmarks/results").glob("*.json")
+    rows = [row for path in results for row in json.loads(path.read_text())["rows"]]
+    missed = {(row["part"], row["what"], row["peer"]) for row in rows if row["verdict"] == "missed"}
+    assert missed <= set(REASONS)
 
 
 def test_unknown_part_is_refused(capsys):
