@@ -173,7 +173,11 @@ def own_about(labels: Sequence[str], name: str) -> About:
         title=name.replace("_", " ").replace("-", " ").capitalize(),
         summary=f"A picture: is it {', '.join(labels[:-1])} or {labels[-1]}?",
         intended_use="Whatever its author's pictures show.",
-        limits=("The probabilities hold if the picture shows one of the labels.",),
+        limits=(
+            "The probabilities hold if the picture shows one of the labels.",
+            "It refuses what is quite unlike the pictures it was trained on. What resembles a label often gets past: "
+            "a folder of such pictures can be a label of its own.",
+        ),
         licence="other",
         licence_name="as its author's pictures",
         datasets=(),
@@ -275,7 +279,7 @@ def own_pictures(folder: Path, options: argparse.Namespace) -> Task:
         DataError: there are fewer than two labels, or too few pictures of one.
     """
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; --data must name one with a subfolder for each label.")
+        raise DataError(f"{folder} is not a folder; --data must name one with a subfolder for each label.")
     by_label = {
         sub.name: pictures_in(sub) for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")
     }
@@ -997,17 +1001,17 @@ def run(options: argparse.Namespace) -> Learner | None:
     """Run the chosen recipe; the book's returns its Learner, for --push-learner.
 
     Raises:
-        DataError: --quick is with options that mean nothing to it.
+        DataError: --quick is with the book's recipe.
     """
-    if options.quick and (options.resume or options.recipe == "book"):
-        raise DataError("--quick is over in minutes and of our own recipe: leave out --resume and --recipe book.")
+    if options.quick and options.recipe == "book":
+        raise DataError("--quick is not the book's recipe: leave out the one or the other.")
     return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 
 def command_line() -> argparse.ArgumentParser:
     """The options every script has, and this one's own."""
     parser = arguments(__doc__, "cat_dog")
-    parser.add_argument("--quick", action="store_true", help="train the last layer alone: minutes")
+    parser.add_argument("--quick", action="store_true", help="train the last layer alone, on the pretrained network")
     parser.add_argument("--examples", action="store_true", help="a few of your own pictures go with the model, too")
     parser.add_argument("--init", metavar="NAME", default=HUB_INIT, help=f"folder or Hub name (default {HUB_INIT})")
     parser.add_argument("--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg, dog.*.jpg: measured, too")

@@ -71,6 +71,9 @@ def check_out(out: str | Path) -> None:
     out = Path(out)
     if out.exists() and not (out.is_dir() and ((out / CONTRACT).is_file() or not any(out.iterdir()))):
         raise DataError(f"{out} is there already and is no checkpoint folder; name another one with --out.")
+    parent = next(folder for folder in out.resolve().parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise DataError(f"Nothing can be written into {parent}; name another place with --out.")
 
 
 def embed(checkpoint: str | Path, model: str) -> Path:

@@ -236,7 +236,7 @@ def main(
         return 2
     except KeyboardInterrupt:
         print(
-            "\nInterrupted; the same command with --resume goes on after the last whole epoch.",
+            "\nInterrupted; the same command with --resume goes on after the last whole epoch, if there was one.",
             file=sys.stderr,
         )
         return 130

@@ -70,10 +70,16 @@ def test_quick_serves_larger_pictures():
     assert script.QUICK_SIZE > script.SIZE
 
 
-@pytest.mark.parametrize("option", [["--resume"], ["--recipe", "book"]])
-def test_quick_is_refused_where_it_means_nothing(tmp_path, capsys, option):
-    assert train("--smoke", "--quick", *option, "--out", tmp_path / "model") == 2
-    assert "leave out --resume and --recipe book" in capsys.readouterr().err
+def test_quick_is_not_the_books_recipe(tmp_path, capsys):
+    assert train("--smoke", "--quick", "--recipe", "book", "--out", tmp_path / "model") == 2
+    assert "leave out the one or the other" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(script, "decode", lambda *_: pytest.fail("pictures were decoded"))
+    (tmp_path / "file").write_text("")
+    assert train("--smoke", "--out", tmp_path / "file/below/model") == 2
+    assert f"Nothing can be written into {tmp_path / 'file'}" in capsys.readouterr().err
 
 
 def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
