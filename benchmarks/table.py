@@ -83,7 +83,7 @@ REASONS = {
         "reading a JPEG of 12 megapixels takes 20 ms of a core, at whatever size, and the network 12"
     ),
     ("time", "cat_dog, error 0.0095", "stock"): (
-        "on 16 cores and an H200 the stock recipe takes 7 s, half of them start-up; small batches leave it idle"
+        "on 16 cores and an H200 the stock recipe takes 7 s, a third of it start-up; small batches leave it idle"
     ),
 }
 HEADER = ("part", "what", "ours", "peer's", "", "ratio", "least to most", "target", "")
