@@ -182,7 +182,7 @@ def cat_dog(stock: bool, options: argparse.Namespace, folder: Path, clock: Clock
     held_out = next(iter(task.tests.values()))
     held_out = held_out.take(np.arange(0, len(held_out), 2))
     if not stock:
-        size = (script.served_size(options), script.served_size(options))
+        size = (script.served_size(options),) * 2
         with clock.aside():
             judged_on = script.decode(held_out.paths, size)
         pictures = script.decode(task.train.paths, size)

@@ -155,6 +155,12 @@ def test_the_gallery_answers_at_its_address(gallery_url):
         assert "gradio" in page.read().decode().lower()
 
 
+def result(benchmark, part, what, peer):
+    """One row of a benchmark's results."""
+    rows = json.loads((ROOT / f"benchmarks/results/{benchmark}.json").read_text())["rows"]
+    return next(row for row in rows if (row["part"], row["what"], row["peer"]) == (part, what, peer))
+
+
 @pytest.mark.parametrize(
     ("begins", "part", "whats"),
     [
@@ -169,11 +175,10 @@ def test_the_gallery_answers_at_its_address(gallery_url):
     ],
 )
 def test_the_speeds_repeat_the_results(begins, part, whats):
-    rows = json.loads((ROOT / "benchmarks/results/serving.json").read_text())["rows"]
     line = next(line for line in README.splitlines() if line.startswith(f"| {begins}"))
     peer = "fastai" if part == "latency" else "lesson"
     for what in whats:
-        row = next(row for row in rows if (row["part"], row["what"], row["peer"]) == (part, what, peer))
+        row = result("serving", part, what, peer)
         digits = 0 if row["ratio"] >= 10 else 1 if row["ratio"] >= 1 else 2
         assert re.search(rf"(?<![\d.]){row['ratio']:.{digits}f}(?!\d)", line.rsplit("|", 2)[1])
 
@@ -188,7 +193,6 @@ def test_the_speeds_repeat_the_results(begins, part, whats):
     ],
 )
 def test_the_training_times_repeat_the_results(part, what, said):
-    rows = json.loads((ROOT / "benchmarks/results/training.json").read_text())["rows"]
-    row = next(row for row in rows if (row["part"], row["what"]) == (part, what))
+    row = result("training", part, what, "stock")
     text = said.format(ours=row["ours"][0], peers=row["peers"][0], ratio=row["ratio"])
     assert text in " ".join(README.split())

@@ -54,6 +54,7 @@ from training.pictures import (
     outputs,
     pixel_batches,
     pretrained,
+    session_outputs,
     with_smaller_batches,
 )
 
@@ -576,7 +577,7 @@ def train_net(
     set_seed(options.seed)
     net = pretrained_net(options, task)
     net.to(default_device(), memory_format=torch.channels_last)
-    before = [said[2] for said in outputs(net, train, valid, mean=MEAN, std=STD, precise=False)]
+    before = [said[2] for said in outputs(net, train, valid, mean=MEAN, std=STD)]
     targets = [[torch.from_numpy(part.y), torch.from_numpy(part.kind)] for part in (task.train, task.valid)]
 
     def run(batch: int, accumulate: list[Callback]) -> None:
@@ -830,9 +831,7 @@ class Measured:
     @classmethod
     def on(cls, session: Session, pictures: torch.Tensor) -> "Measured":
         """Run the exported model on uint8 pictures, (n, 3, size, size)."""
-        parts = [session.run(["logits", "known"], part) for part in pixel_batches(pictures, MEAN, STD)]
-        logits, known = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return cls(logits, known)
+        return cls(*session_outputs(session, ["logits", "known"], pictures, MEAN, STD))
 
 
 def measure(
