@@ -10,6 +10,7 @@ import os
 import tempfile
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -37,6 +38,7 @@ FILES_AT_ONCE = 8
 PIXELS_AT_ONCE = MAX_PIXELS  # of files that are answered together: two decoded at once take no more than one may
 BYTES_AT_ONCE = MAX_BYTES
 BEYOND = "The pictures before this one have used up the pixels that one request may have; send it in another one."
+ROWS_SHOWN, CHARACTERS_SHOWN = 20, 1000  # of a table, and of a cell: the rest is in the file
 SESSIONS = 200  # of visitors, that Gradio remembers: 0.5 MB each in the gallery, and 10,000 of them by default
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # from malloc.h
 LARGE, HEAPS = 2_000_000, 2  # bytes; heaps of malloc
@@ -197,12 +199,30 @@ def answer_rows(
 
     The arguments are those of shared.tables.answer_table.
     """
-    rows = answer_table(table, answer, cells, progress, chunk)
-    bad = sum(bool(row["error"]) for row in rows)
+    shown: list[dict[str, object]] = []
+    bad = 0
+
+    def noted(rows: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+        nonlocal bad
+        for row in rows:
+            bad += bool(row["error"])
+            if len(shown) < ROWS_SHOWN:
+                shown.append({name: _shortened(cell) for name, cell in row.items()})
+            yield row
+
+    rows = noted(answer_table(table, answer, cells, progress, chunk))
+    first = next(rows)
     with tempfile.TemporaryDirectory() as folder:
-        path = write_csv(Path(folder) / "predictions.csv", rows, table.delimiter)
+        path = write_csv(Path(folder) / "predictions.csv", chain([first], rows), table.delimiter, list(first))
         kept = save_file_to_cache(path, get_upload_folder())  # where delete_cache= will find it
-    return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), kept
+    summary = {"rows": len(table), "answered": len(table) - bad, "errors": bad}
+    return summary, pd.DataFrame(shown, columns=list(first)), kept
+
+
+def _shortened(cell: object) -> object:
+    if isinstance(cell, str) and len(cell) > CHARACTERS_SHOWN:
+        return f"{cell[:CHARACTERS_SHOWN]} …"
+    return cell
 
 
 def answer_files(

@@ -4,10 +4,12 @@ import csv
 import os
 import zipfile
 
+import gradio as gr
 import pytest
 from PIL import Image
 
 from shared import BadInput, page
+from shared.tables import read_csv
 from tests.conftest import ROOT, load_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
@@ -92,3 +94,20 @@ def test_progress_is_a_share_of_all_files_and_a_bad_one_is_among_them(monkeypatc
 
     (tmp_path / "a.jpg").write_bytes(b"")
     assert answered_together(monkeypatch, [tmp_path / "a.jpg"] * 3, cost) == [0]
+
+
+def test_the_first_rows_are_shown_and_long_cells_cut(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n" + "".join(f"{number},{'x' * 5_000}\n" for number in range(30)))
+
+    def answer(rows):
+        return [BadInput("No.") if int(row["a"]) % 2 else 7 for row in rows]
+
+    summary, shown, result = page.answer_rows(read_csv(path, ["a"]), answer, lambda value: {"n": value}, gr.Progress())
+    assert summary == {"rows": 30, "answered": 15, "errors": 15}
+    assert list(shown.columns) == ["a", "b", "n", "error"]
+    assert len(shown) == 20
+    assert set(shown["b"]) == {"x" * 1000 + " …"}
+    rows = rows_of(result)
+    assert [row["b"] for row in rows] == ["x" * 5_000] * 30
+    assert rows[-1] == {"a": "29", "b": "x" * 5_000, "n": "", "error": "Line 31: No."}
