@@ -31,7 +31,7 @@ class Client:
 
     def __init__(self, url: str, timeout: float = 120) -> None:
         self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout)
-        self.session = secrets.token_hex(8)
+        self.session: str | None = secrets.token_hex(8)
 
     def ask(self, question: Question) -> list[Any]:
         """Ask one question; returns the endpoint's outputs.
@@ -44,7 +44,8 @@ class Client:
         if file:
             data = [{"path": self.upload(Path(file)), "meta": {"_type": "gradio.FileData"}}, *data]
         call = f"/gradio_api/call/{endpoint}"
-        body = json.dumps({"data": data, "session_hash": self.session}).encode()
+        session = {"session_hash": self.session} if self.session else {}
+        body = json.dumps({"data": data, **session}).encode()
         event = json.loads(self.request("POST", call, body, "application/json"))["event_id"]
         stream = self.request("GET", f"{call}/{event}").decode()
         if "event: complete\n" not in stream:

@@ -136,4 +136,4 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
     files.upload(batch, files, [summary, table, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, model)

@@ -263,4 +263,4 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, model)

@@ -190,6 +190,8 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
     form = [age, workclass, fnlwgt, education, education_num, marital_status, occupation, relationship, race,
             sex, capital_gain, capital_loss, hours, native_country]
     # fmt: on
+    # The model checks every value and says what it accepts. Gradio's own checks would take a thread for each of the 14.
+    unchecked = {"preprocess": False, "show_progress": "hidden"}
     numbers = [age, fnlwgt, education_num, capital_gain, capital_loss, hours]
     entered = [event for control in numbers for event in (control.submit, control.blur)]
     chosen = [control.change for control in form if control not in numbers]
@@ -200,11 +202,11 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
         [answer_json, answer],
         api_name="predict",
         trigger_mode="always_last",
-        show_progress="hidden",
+        **unchecked,
     )
     # Only after an answer, so that what is wrong is said once.
-    predicted.success(explain, form, [why_json, bars], api_name="explain", show_progress="hidden")
-    predicted.success(what_if, [*form, column], [curve_json, curve], api_name="what_if", show_progress="hidden")
+    predicted.success(explain, form, [why_json, bars], api_name="explain", **unchecked)
+    predicted.success(what_if, [*form, column], [curve_json, curve], api_name="what_if", **unchecked)
     predicted.failure(  # what was shown is of another person
         lambda: (None,) * 6,
         None,
@@ -212,8 +214,8 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
         api_visibility="private",
         show_progress="hidden",
     )
-    column.change(what_if, [*form, column], [curve_json, curve], api_visibility="private", show_progress="hidden")
+    column.change(what_if, [*form, column], [curve_json, curve], api_visibility="private", **unchecked)
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, model)

@@ -212,4 +212,4 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, model)
