@@ -76,9 +76,8 @@ class Guard:
         except Exception as error:
             if started:
                 raise
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             logging.exception("%s %r failed", scope["method"], scope["path"])
-            status, detail = (507, "The server's disk is full; try again later.") if full else (500, WENT_WRONG)
+            status, detail = (507, DISK_FULL) if is_disk_full(error) else (500, WENT_WRONG)
             await JSONResponse({"detail": detail}, status)(scope, receive, send)
 
     def check_route(self, scope: Scope) -> None:
@@ -102,6 +101,12 @@ class Guard:
                 raise HTTPException(404, f"There is no such endpoint; they are {', '.join(names)}.")
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Return True if an error means that nothing more can be written."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+DISK_FULL = "The server's disk is full; try again later."
 WENT_WRONG = "Something went wrong here; the server's log says what."
 
 

@@ -29,11 +29,12 @@ from shared.connections import use_timed_protocol
 from shared.errors import BadInput
 from shared.fair_queue import FairQueue, is_uploaded
 from shared.health import Health
-from shared.http_guard import Guard, patch_gradio, raise_file_limit
+from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit
 from shared.images import Source, open_rgb
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
 from shared.retention import start_sweeping, use_own_folder
+from shared.sessions import use_lean_sessions
 from shared.tables import CHUNK, Table, answer_table, write_csv
 
 use_own_folder()  # before a component is made: each notes the folder
@@ -109,6 +110,10 @@ def friendly(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except BadInput as error:
             raise gr.Error(str(error), title="That did not work", print_exception=False) from None
+        except OSError as error:
+            if is_disk_full(error):
+                raise gr.Error(DISK_FULL, title="That did not work") from error
+            raise
 
     return wrapper
 
@@ -179,6 +184,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     raise_file_limit()
     use_timed_protocol()
     patch_gradio()
+    use_lean_sessions()
     start_sweeping(demo)
     health = Health(demo, models)
     demo.queue()

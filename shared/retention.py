@@ -12,13 +12,14 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
 KEPT_SECONDS = 3600.0
-SWEEP_SECONDS = 600.0  # between two sweeps: so everything is gone after 70 minutes
+SWEEP_SECONDS = 300.0  # between two sweeps: so everything is gone after 65 minutes
 # What Gradio writes into its folder: a subfolder for each file, named by its hash; temporary files; stored sessions.
 WRITTEN_BY_GRADIO = re.compile(r"[0-9a-f]{40,128}|tmp\w{6,}(\.\w+)?|deep_links")
 
@@ -29,12 +30,17 @@ def use_own_folder() -> None:
 
 
 def start_sweeping(demo: gr.Blocks) -> None:
-    """Sweep the folder of uploads now, and every SWEEP_SECONDS from a thread that ends with the process."""
+    """Sweep the folder of uploads now, and every SWEEP_SECONDS from a thread that ends with the process.
+
+    If the folder is deleted while the app runs, a sweep writes the files that the app itself shows again.
+    """
+    shown = {path: path.read_bytes() for path in kept_files(demo)}
 
     def sweep_forever() -> None:
         while True:
             try:
-                sweep(Path(get_upload_folder()), kept_files(demo))
+                restore(shown)
+                sweep(Path(get_upload_folder()), set(shown))
             except Exception:
                 logging.exception("Old files could not be deleted.")
             time.sleep(SWEEP_SECONDS)
@@ -45,6 +51,14 @@ def start_sweeping(demo: gr.Blocks) -> None:
 def kept_files(demo: gr.Blocks) -> set[Path]:
     """Return the files that the app itself shows, such as the pictures of its examples."""
     return {Path(file) for block in list(demo.blocks.values()) for file in getattr(block, "keep_in_cache", ())}
+
+
+def restore(shown: Mapping[Path, bytes]) -> None:
+    """Write the files that are missing."""
+    for path, content in shown.items():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
 
 def sweep(folder: Path, kept: set[Path], older_than: float = KEPT_SECONDS) -> None:

@@ -6,7 +6,7 @@ import time
 import gradio as gr
 import pytest
 
-from shared.retention import kept_files, sweep
+from shared.retention import kept_files, restore, sweep
 
 HASH = "a" * 64
 
@@ -73,3 +73,10 @@ def test_the_pictures_of_examples_are_kept(monkeypatch, folder):
     with gr.Blocks() as demo:
         gr.Examples([[picture]], gr.Image(type="filepath"), cache_examples=False)
     assert [path.name for path in kept_files(demo)] == ["lion.jpg"]
+
+
+def test_what_the_app_shows_is_written_again_when_it_has_gone(folder):
+    gone, there = folder / HASH / "gone.png", old(folder / ("b" * 64) / "there.png")
+    restore({gone: b"picture", there: b"another"})
+    assert gone.read_bytes() == b"picture"
+    assert there.read_text() == "x"
