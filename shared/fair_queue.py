@@ -28,6 +28,7 @@ SESSION_WAITING = 16  # of these, from one session
 UNFETCHED_SECONDS = 300.0  # how long an answer that nobody fetches is kept
 UNFETCHED_SESSIONS = 200  # how many sessions may have answers that nobody has fetched
 RETRY_AFTER = "5"  # seconds
+NO_ENDPOINT = "There is no such endpoint; /gradio_api/info lists them."
 MAX_DEPTH = 32  # of lists and mappings in what an event is given
 
 
@@ -139,7 +140,7 @@ class FairQueue(Queue):
         """
         fn = self.blocks.fns.get(body.fn_index)
         if fn is None:
-            raise HTTPException(404, "There is no such endpoint; /gradio_api/info lists them.")
+            raise HTTPException(404, NO_ENDPOINT)
         check_data(body.data)
         address = client_address(request.scope)
         events = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]

@@ -10,10 +10,12 @@ from typing import Any
 
 import gradio as gr
 from gradio import route_utils, routes
-from gradio.route_utils import CustomCORSMiddleware, GradioMultiPartParser, MultiPartException
+from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError, GradioMultiPartParser, MultiPartException
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.fair_queue import NO_ENDPOINT
 
 API = "/gradio_api"
 UPLOAD_BYTES = 210_000_000  # of one upload request: the contents of the largest zip, and the form around it
@@ -24,17 +26,18 @@ MAX_OPEN_FILES = 65_536
 SILENCE_SECONDS = 15.0  # that a client may pause while it sends a request
 
 # The routes that pages, gradio_client, curl and MCP clients use. The others of Gradio 6.31 are for components and
-# options that no page has: /run and /api answer past the queue; /component_server, /process_recording and /stream read
-# uploads of their own; /deep_link stores a session with its inputs.
+# options that no page has: /component_server, /process_recording and /stream read uploads of their own; /deep_link
+# stores a session with its inputs; /api is an old name of /run, by which browsers choose an example.
 OPEN_ROUTES = {
     "app_id", "call", "cancel", "dev", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
-    "reset", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
+    "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
 }  # fmt: skip
 CLOSED_PAGES = {"/monitoring", "/gradio_api/deep_link"}
 FILE_HEADERS = {
     b"accept-ranges", b"cache-control", b"content-disposition", b"content-length", b"content-range", b"content-type",
     b"etag", b"last-modified",
 }  # fmt: skip
+DISK_FULL = "The server's disk is full; try again later."
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
 
@@ -67,18 +70,14 @@ class Guard:
             self.check_route(scope)
             drop_bad_range(scope)
             await self.app(scope, limited(scope, receive), send_guarded)
-        except HTTPException as error:
-            if started:
-                raise
-            if error.status_code == 413:
-                await discard(receive)
-            await JSONResponse({"detail": error.detail}, error.status_code, error.headers)(scope, receive, send)
         except Exception as error:
             if started:
                 raise
-            logging.exception("%s %r failed", scope["method"], scope["path"])
-            status, detail = (507, DISK_FULL) if is_disk_full(error) else (500, WENT_WRONG)
-            await JSONResponse({"detail": detail}, status)(scope, receive, send)
+            problem = as_http(error, scope)
+            if problem.status_code == 413:
+                await discard(receive)
+            response = JSONResponse({"detail": problem.detail}, problem.status_code, problem.headers)
+            await response(scope, receive, send)
 
     def check_route(self, scope: Scope) -> None:
         """Refuse what no page uses, and endpoints that do not exist.
@@ -101,13 +100,21 @@ class Guard:
                 raise HTTPException(404, f"There is no such endpoint; they are {', '.join(names)}.")
 
 
+def as_http(error: Exception, scope: Scope) -> HTTPException:
+    """Return what a client is told of an error; what it must not be told goes to the log."""
+    if isinstance(error, HTTPException):
+        return error
+    if isinstance(error, KeyError | FnIndexInferError) and str(scope["path"]).startswith(f"{API}/run/"):
+        return HTTPException(404, NO_ENDPOINT)
+    logging.error("%s %r failed", scope["method"], scope["path"], exc_info=error)
+    if is_disk_full(error):
+        return HTTPException(507, DISK_FULL)
+    return HTTPException(500, "Something went wrong here; the server's log says what.")
+
+
 def is_disk_full(error: Exception) -> bool:
     """Return True if an error means that nothing more can be written."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-DISK_FULL = "The server's disk is full; try again later."
-WENT_WRONG = "Something went wrong here; the server's log says what."
 
 
 async def discard(receive: Receive) -> None:

@@ -187,7 +187,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     use_lean_sessions()
     start_sweeping(demo)
     health = Health(demo, models)
-    demo.queue()
+    demo.queue(api_open=False)  # /run answers only what needs no queue, such as choosing an example
     demo._queue = FairQueue(demo)
     several = replica_middleware(demo) if os.environ.get("GALLERY_REPLICA") == "1" else []
     demo.launch(

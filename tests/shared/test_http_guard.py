@@ -18,13 +18,14 @@ from shared import connections, http_guard
 from shared.http_guard import OPEN_ROUTES, limited
 from tests.conftest import ROOT, launched
 
+JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
 
 # The first parts of Gradio 6.31's routes below /gradio_api that no page needs. A new release may bring more: look at
 # each, and add it here or to OPEN_ROUTES.
 CLOSED_ROUTES = {
-    "api", "component_server", "custom_component", "deep_link", "process_recording", "proxy", "run",
+    "api", "component_server", "custom_component", "deep_link", "process_recording", "proxy",
     "runs", "stream", "undo-vibe-edit", "vibe-code", "vibe-edit", "vibe-starter-queries",
 }  # fmt: skip
 
@@ -96,7 +97,7 @@ def all_routes(demo):
 @pytest.mark.parametrize(
     "path",
     [
-        "/gradio_api/run/read", "/gradio_api/run/read/", "/gradio_api/api/read", "/gradio_api/component_server",
+        "/gradio_api/api/read", "/gradio_api/api/read/", "/gradio_api/component_server",
         "/gradio_api/process_recording", "/gradio_api/deep_link?session_hash=x", "/gradio_api/stream/x",
         "/gradio_api/file/x", "/gradio_api/vibe-code", "/monitoring", "/monitoring/summary", "/monitoring/x",
     ],
@@ -108,6 +109,16 @@ def test_what_no_page_uses_is_closed(url, path):
         assert "here" in json.loads(content)["detail"]
 
 
+def test_run_answers_nothing_that_belongs_into_the_queue(url):
+    for body in ({"data": [None]}, {"data": [], "fn_index": 0}, {"data": [], "fn_index": 0, "session_hash": "x"}):
+        status, _, content = ask(url, "POST", "/gradio_api/run/read", json.dumps(body), JSON)
+        assert status == 404
+        assert "does not accept direct HTTP POST requests" in json.loads(content)["detail"]
+    for path, body in (("none", {"data": []}), ("read", {"data": [], "fn_index": -1})):
+        status, _, content = ask(url, "POST", f"/gradio_api/run/{path}", json.dumps(body), JSON)
+        assert (status, "no such endpoint" in json.loads(content)["detail"]) == (404, True)
+
+
 # --- size and time ---
 
 
@@ -117,7 +128,7 @@ def test_a_large_body_is_refused(url, monkeypatch, path, is_chunked):
     monkeypatch.setattr(http_guard, "REQUEST_BYTES", 1_000_000)
     body = b'{"data": ["' + b"a" * 1_100_000 + b'"]}'
     parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
-    status, _, content = ask(url, "POST", path, parts if is_chunked else body, {"Content-Type": "application/json"})
+    status, _, content = ask(url, "POST", path, parts if is_chunked else body, JSON)
     assert (status, json.loads(content)["detail"]) == (413, "The request is larger than 1 MB; send less at a time.")
 
 
@@ -149,8 +160,7 @@ def test_a_file_within_the_limits_is_read(url):
     status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
     assert status == 200
     file = {"path": json.loads(content)[0], "meta": {"_type": "gradio.FileData"}}
-    headers = {"Content-Type": "application/json"}
-    _, _, content = ask(url, "POST", "/gradio_api/call/read", json.dumps({"data": [file]}), headers)
+    _, _, content = ask(url, "POST", "/gradio_api/call/read", json.dumps({"data": [file]}), JSON)
     _, _, content = ask(url, "GET", f"/gradio_api/call/read/{json.loads(content)['event_id']}")
     assert content == b'event: complete\ndata: ["hello"]\n\n'
 
@@ -158,7 +168,7 @@ def test_a_file_within_the_limits_is_read(url):
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
 def test_a_file_that_was_not_uploaded_is_not_read(url, meta):
     body = json.dumps({"data": [{"path": str(CHELSEA), **meta}]})
-    status, _, content = ask(url, "POST", "/gradio_api/call/read", body, {"Content-Type": "application/json"})
+    status, _, content = ask(url, "POST", "/gradio_api/call/read", body, JSON)
     assert status == 403
     assert str(ROOT) not in content.decode()
 
