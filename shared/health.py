@@ -37,6 +37,7 @@ class Health:
         with demo:
             gr.api(ready, api_visibility="private", concurrency_id="health")
         self.fn_index = max(demo.fns)
+        demo.fns[self.fn_index].page = "health"  # a page of its own: a full queue is no illness
         self.lock = asyncio.Lock()
         self.checked, self.problem = -FRESH_SECONDS, ""
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -9,8 +11,12 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from shared import health
+from shared import fair_queue, health
 from tests.conftest import launched
+
+
+GATE = threading.Event()
+GATE.set()
 
 
 class Model:
@@ -39,7 +45,7 @@ def app(model, monkeypatch, tmp_path):
     (tmp_path / "uploads").mkdir()
     with gr.Blocks() as demo:
         text = gr.Textbox()
-        text.submit(lambda value: value, text, text, api_name="same")
+        text.submit(lambda value: GATE.wait(20) and value, text, text, api_name="same")
     with launched(demo, model) as url:
         yield demo, url
 
@@ -58,6 +64,22 @@ def test_an_app_that_answers_is_healthy_and_keeps_nothing_of_the_checks(app):
         assert checked(url) == (200, {"status": "ok"})
     assert not demo._queue.pending_messages_per_session
     assert not demo._queue.pending_event_ids_session
+
+
+def test_an_app_whose_queue_is_full_is_healthy(app, monkeypatch):
+    monkeypatch.setattr(fair_queue, "PAGE_WAITING", 1)
+    demo, url = app
+    body, headers = json.dumps({"data": ["x"]}).encode(), {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/gradio_api/call/same", body, headers)
+    GATE.clear()
+    try:
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            for _ in range(3):  # one runs, one waits
+                urllib.request.urlopen(request).close()
+                time.sleep(0.2)
+        assert checked(url) == (200, {"status": "ok"})
+    finally:
+        GATE.set()
 
 
 def test_a_stopped_queue_is_noticed(app):
