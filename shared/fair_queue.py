@@ -152,9 +152,13 @@ class FairQueue(Queue):
             raise HTTPException(429, "You have many questions waiting here; ask again when they are answered.", wait)
         if len(here) >= PAGE_WAITING:
             raise HTTPException(503, "Queue is full: this page has many visitors. Try again in a moment.", wait)
+        return await self.add(body, request, username)
+
+    async def add(self, body: Any, request: Any, username: str | None) -> Any:
+        """Add an event, whoever asks."""
         answer = await super().push(body, request, username)
         if answer[0]:
-            self.take_turns(fn.concurrency_id, address)
+            self.take_turns(self.blocks.fns[body.fn_index].concurrency_id, client_address(request.scope))
         return answer
 
     def take_turns(self, concurrency_id: str, address: str) -> None:

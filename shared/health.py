@@ -37,7 +37,6 @@ class Health:
         with demo:
             gr.api(ready, api_visibility="private", concurrency_id="health")
         self.fn_index = max(demo.fns)
-        demo.fns[self.fn_index].page = "health"  # a page of its own: a full queue is no illness
         self.lock = asyncio.Lock()
         self.checked, self.problem = -FRESH_SECONDS, ""
 
@@ -76,7 +75,7 @@ class Health:
         session = f"health-{uuid.uuid4().hex}"
         request = Request({**scope, "path": "/gradio_api/queue/join"})
         body = PredictBodyInternal(fn_index=self.fn_index, data=[], session_hash=session, request=request)
-        await queue.push(body, request, None)
+        await queue.add(body, request, None)  # past the shares: a full queue is no illness
         messages = queue.pending_messages_per_session[session]
         try:
             while not isinstance(message := await messages.get(), ProcessCompletedMessage):
