@@ -251,14 +251,14 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
         api_visibility="private",
         show_progress="hidden",
     )
-    live = {"trigger_mode": "always_last", "show_progress": "hidden"}
+    # The model checks every value and says what it accepts. Gradio's own checks would take a thread for each.
+    unchecked = {"preprocess": False, "show_progress": "hidden"}
+    live = {"trigger_mode": "always_last", **unchecked}
     asked = [demo.load, user.submit, user.blur, movie.change]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
-    predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", show_progress="hidden")
+    predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **unchecked)
     nobody, ten = gr.JSON(visible=False), gr.Number(10, visible=False)
-    predicted.success(
-        recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", show_progress="hidden"
-    )
+    predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **unchecked)
     gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
