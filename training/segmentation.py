@@ -1,7 +1,7 @@
 """What is every pixel of a street scene: the second model of the book.
 
     python -m training.segmentation --smoke                  seconds, on drawings made on the spot
-    python -m training.segmentation                          downloads CamVid; minutes on a GPU, hours on a CPU
+    python -m training.segmentation                          downloads CamVid; much faster on a GPU
     python -m training.segmentation --data DIR               a local copy
     python -m training.segmentation --recipe book            the book's own cell, with its figure beside ours
     python -m training.segmentation --measure FOLDER         measure a model that is there again, without training

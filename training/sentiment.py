@@ -1,8 +1,8 @@
 """Is a review for or against the film: the text model of the book, and the same for texts of your own.
 
     python -m training.sentiment --smoke                     seconds, on reviews made up on the spot
-    python -m training.sentiment                             downloads IMDB; minutes on a GPU, hours on a CPU
-    python -m training.sentiment --quick                     an hour on two CPU cores: shorter texts, one epoch
+    python -m training.sentiment                             downloads IMDB; much faster on a GPU
+    python -m training.sentiment --quick                     for a CPU: shorter texts, one epoch, no teachers
     python -m training.sentiment --data FILE.csv             your own: columns text and label, any labels
     python -m training.sentiment --recipe book               the book's own cell, with its figure beside ours
     python -m training.sentiment --measure FOLDER            measure a model that is there again, without training
