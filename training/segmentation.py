@@ -80,7 +80,7 @@ HELD_OUT = 20  # of the validation frames, in the final training: to calibrate o
 EXAMPLES = 3
 PARITY = 50  # frames
 PARITY_FLOAT, PARITY_STORED = 2e-3, 0.9  # largest difference allowed: of logits; of any one probability, in int8
-TYPICAL, RELABELLED = 0.3, 0.02  # in int8: what 99.9 % of the pixels may differ by; share of them with another label
+TYPICAL, RELABELLED = 0.2, 0.01  # in int8: what 99.9 % of the pixels may differ by; share of them with another label
 MOST_LOST = 0.002  # mean IoU lost by storing the weights in int8
 
 ABOUT = About(
