@@ -25,6 +25,7 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from shared.archives import read_files
+from shared.checkpoint import format_figure
 from shared.connections import use_timed_protocol
 from shared.errors import BadInput
 from shared.fair_queue import FairQueue, is_uploaded
@@ -303,7 +304,7 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
     """Add the fold-out that every page ends with: measured figures, limits, data and licence."""
     about, metrics = model.checkpoint.about, model.metrics
     rows = [
-        f"| {item.get('label', item['name'])} | {item['value']:.4f} | {_interval(item)} | "
+        f"| {item.get('label', item['name'])} | {format_figure(item['value'])} | {_interval(item)} | "
         f"{item['data']}, {item['split']} ({item['count']:,}) |"
         for item in metrics["figures"]
     ]
@@ -336,7 +337,7 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
 
 
 def _interval(item: dict[str, Any]) -> str:
-    return "{:.4f} – {:.4f}".format(*item["interval"]) if item["interval"] else ""
+    return " – ".join(map(format_figure, item["interval"])) if item["interval"] else ""
 
 
 def signed_bars(title: str, values: dict[str, float], written: Callable[[float], str]) -> str:
