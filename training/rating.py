@@ -43,9 +43,9 @@ from shared.checkpoint import METRICS, MODEL, About, Dataset, FileEntry, sha256
 from shared.errors import CheckpointError
 from shared.rating import PERSON, RatingCheckpoint, generosity, place
 from training import evaluate, export, processes
-from training.card import write_card
+from training.card import agreement, write_card
 from training.data import DataError, as_numbers, data_files, data_folder, read_table
-from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
 from training.rating_peers import bias_model, biases, book_model, ridge_als
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
@@ -697,7 +697,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     print_newcomers(measured["newcomers"])
     settings = ON_SMOKE if options.smoke else ON_ALL
     tables = train(ratings, movies, settings, state / "served", options.seed, options.resume)
-    measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
+    measured["trained"] = trained(options, started)
     write(options, tables, ratings, movies, readme, measured, below)
     shutil.rmtree(state, ignore_errors=True)
 
@@ -727,7 +727,7 @@ def measure_newcomers(options: argparse.Namespace) -> None:
         table.assign(average=movie_averages(ratings, movies).round(3)).to_csv(folder / "movies.csv", index=False)
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         metrics |= {"headline": headline(metrics["figures"]), "notes": NOTES}
-        metrics["newcomers"] = found | {"measured": export.now(), "seed": options.seed}
+        metrics["newcomers"] = found | {"measured": {"date": export.now(), "device": export.cpu()} | options.record}
         export.write_json(folder / METRICS, metrics)
         (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
         rewritten = {name: folder / name for name in (METRICS, "movies.csv")}
@@ -764,7 +764,8 @@ def write(
             free_axes={name: {0: "rows"} for name in ("user", "movie", "rating")},
         )
         export.store(folder / MODEL, export.store_half)
-        measured["parity"] = export.parity(tables, folder / MODEL, [inputs], OUTPUTS, tolerance=0.02)
+        shown = export.Shown("rating in stars", np.asarray, "ratings", "ratings", typical=0.01)
+        measured["parity"] = export.parity(tables, folder / MODEL, [inputs], OUTPUTS, 0.02, shown)
         movie_table(tables, ratings, movies, options.seed).to_csv(folder / "movies.csv", index=False)
         sample = ratings.loc[ratings["in_sample"], ["user", "movie", "rating"]]
         sample.columns = pd.Index(["user_id", "movie_id", "rating"])
@@ -788,7 +789,7 @@ def write(
         write_card(folder)
     if options.embed:
         export.embed(options.out, "rating")
-    print(f"Wrote {options.out}; stored model against torch: {measured['parity']['largest_difference']:.1e} at most.")
+    print(f"Wrote {options.out}. {agreement(measured['parity'])}")
 
 
 def movie_table(tables: Tables, ratings: pd.DataFrame, movies: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -854,7 +855,8 @@ def book_recipe(options: argparse.Namespace) -> Learner:
 def run(options: argparse.Namespace) -> Learner | None:
     """Run the chosen recipe; the book's returns its Learner, for --push-learner."""
     if options.newcomers:
-        return measure_newcomers(options)
+        measure_newcomers(options)
+        return None
     return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 

@@ -48,9 +48,19 @@ from shared.errors import CheckpointError
 from shared.salary import MISSING, NumberColumn, SalaryCheckpoint, calibrated, encode
 from shared.tables import write_csv
 from training import evaluate, export, processes
-from training.card import write_card
+from training.card import PROVENANCE, agreement, as_written_now, write_card
 from training.data import DataError, data_files, data_folder, read_table
-from training.learner import NoValidation, RowLoader, arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.learner import (
+    NoValidation,
+    RowLoader,
+    arguments,
+    fit,
+    main,
+    seconds_trained,
+    set_seed,
+    state_folder,
+    trained,
+)
 
 TARGET = "salary"
 LABELS = ("<50k", ">=50k")
@@ -455,9 +465,10 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     started -= seconds_trained(state)  # of a run that is resumed
     print(f"{len(train):,} people to train on, {len(test):,} to test on.")
     if options.networks:
-        served, calibration, about_training = stored_networks(Path(options.networks), spec, train)
+        served, calibration, cross_validated, training = stored_networks(Path(options.networks), spec, train)
     else:
-        served, calibration, about_training = train_networks(train, spec, source[0], options, state)
+        served, calibration, cross_validated = train_networks(train, spec, source[0], options, state)
+        training = None
     spec |= calibration
     fewer = spec | {"ignored": IGNORED + NOT_IN_BOOK}
     alike = [
@@ -466,14 +477,13 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     ]
     processes.only_first()
     measured = measure(spec, served, alike, train, test, source, options)
-    measured["figures"].append(about_training.pop("figure"))
-    measured["notes"] += about_training.pop("notes")
-    measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)} | about_training
+    measured["figures"].append(cross_validated)
+    measured["trained"] = training or trained(options, started)
     write(options, spec, Ensemble(served), train, test, measured)
     shutil.rmtree(state, ignore_errors=True)
 
 
-Networks = tuple[list[SalaryNet], dict[str, float], dict[str, Any]]
+Networks = tuple[list[SalaryNet], dict[str, float], evaluate.Figure]
 
 
 def train_networks(
@@ -482,7 +492,7 @@ def train_networks(
     """Train one network a fold to calibrate on, then the networks that are served, on all training rows.
 
     Returns:
-        The networks, their temperature and bias, and what metrics.json says of the training: figure and notes.
+        The networks, their temperature and bias, and the cross-validated accuracy of a single network.
     """
     folds, nets = (2, 2) if options.smoke else (FOLDS, NETS)
     splits = list(StratifiedKFold(folds, shuffle=True, random_state=options.seed).split(train, train[TARGET]))
@@ -508,14 +518,16 @@ def train_networks(
         len(train),
         label="accuracy",
     )
-    return served, {"temperature": temperature, "bias": bias}, {"figure": figure, "notes": []}
+    return served, {"temperature": temperature, "bias": bias}, figure
 
 
-def stored_networks(folder: Path, spec: dict[str, Any], train: pd.DataFrame) -> Networks:
+def stored_networks(
+    folder: Path, spec: dict[str, Any], train: pd.DataFrame
+) -> tuple[list[SalaryNet], dict[str, float], evaluate.Figure, dict[str, Any]]:
     """The networks of a checkpoint folder that was trained on the same rows, from its ONNX file.
 
     Returns:
-        As train_networks: the calibration and what was measured in training are the folder's.
+        What train_networks returned for the folder, and what its metrics.json says of the training.
 
     Raises:
         DataError: there is no such folder, it is damaged, or it was trained on other rows.
@@ -537,17 +549,10 @@ def stored_networks(folder: Path, spec: dict[str, Any], train: pd.DataFrame) -> 
     for index in range(len(nets)):
         state[f"nets.{index}.first.weight"], state[f"nets.{index}.second.weight"] = matrices[2 * index : 2 * index + 2]
     ensemble.load_state_dict(state)
-    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    about_training = {
-        "figure": next(item for item in metrics["figures"] if item["name"] == "accuracy_cv"),
-        "notes": [
-            f"The networks were trained, calibrated and cross-validated on {metrics['measured'][:10]}; "
-            "everything else was measured again later."
-        ],
-        "seed": metrics["seed"],
-        "seconds": metrics["seconds"],
-    }
-    return nets, {"temperature": checkpoint.temperature, "bias": checkpoint.bias}, about_training
+    metrics = as_written_now(json.loads((folder / METRICS).read_text(encoding="utf-8")), checkpoint)
+    figure = next(item for item in metrics["figures"] if item["name"] == "accuracy_cv")
+    figure |= {"measured": figure.get("measured", metrics["measured"]["date"])}
+    return nets, {"temperature": checkpoint.temperature, "bias": checkpoint.bias}, figure, metrics["trained"]
 
 
 def measure(
@@ -745,6 +750,10 @@ def write(
 ) -> None:
     """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
     categories, numbers = arrays(spec, test)
+
+    def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        return evaluate.two_classes(calibrated(logits, spec["temperature"], spec["bias"]))
+
     with export.new_folder(options.out) as folder:
         inputs = {"categories": categories[:2], "numbers": numbers[:2]}
         export.write_onnx(ensemble, folder / MODEL, inputs, ["logit"])
@@ -755,20 +764,22 @@ def write(
             [{"categories": categories[:5000].numpy(), "numbers": numbers[:5000].numpy()}],
             ["logit"],
             tolerance=0.001,
-            shown=("probability", partial(calibrated, temperature=spec["temperature"], bias=spec["bias"])),
+            shown=export.Shown("probability", probabilities, "people", "people", typical=0.0005, relabelled=0.001),
         )
         write_csv(
             folder / "background.csv",
             train[COLUMNS].sample(min(BACKGROUND, len(train)), random_state=options.seed).to_dict("records"),
         )
         (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        if options.networks and (provenance := Path(options.networks) / PROVENANCE).is_file():
+            shutil.copyfile(provenance, folder / PROVENANCE)
         save_file(ensemble.state_dict(), folder / "model.safetensors")
-        export.write_metrics(folder, measured)
+        export.write_metrics(folder, measured, options.record if options.networks else None)
         export.write_contract(folder, SalaryCheckpoint, **spec)
         write_card(folder)
     if options.embed:
         export.embed(options.out, "salary")
-    print(f"Wrote {options.out}; stored model against torch: {measured['parity']['largest_difference']:.1e} at most.")
+    print(f"Wrote {options.out}. {agreement(measured['parity'])}")
 
 
 # --- the book's recipe ---
