@@ -62,11 +62,12 @@ ABOUT = About(
     title="Movie ratings",
     summary="How many stars would somebody give a movie? Rate a few, and get recommendations at once.",
     intended_use=(
-        "Learning and teaching: how recommendations come out of nothing but ratings, how a newcomer is placed "
-        "without training again, and why. For research and demonstrations; not for commercial use."
+        "Learning and teaching: how recommendations come out of ratings, how a newcomer is placed without training "
+        "again, and what a prediction is the sum of. For research and demonstrations; not for commercial use."
     ),
     limits=(
-        "It has learned from several hundred people who chose to use MovieLens. Newer movies are missing.",
+        "It has learned from several hundred people who chose to use MovieLens, and knows no movie newer than their "
+        "ratings.",
         "For movies that few people rated it relies on genre, year and who rates such movies at all.",
         "The mean squared errors of the cross-validated sample are for the busiest users and the most rated movies. "
         "It is further off for newcomers, whose figures stand apart, by how many movies they have rated.",
@@ -89,10 +90,10 @@ ABOUT = About(
 NOTES = [
     f"The sample: the {SAMPLE} busiest users on the {SAMPLE} most rated movies.",
     "Hyper-parameters were chosen on a validation split inside the training part of one fold. The other folds hold "
-    "these ratings out, and newcomers are among the users: all figures are slightly better than on ratings that had no "
-    "part in the choice.",
-    "Like for like with the book, which has nothing but the sample, is the second row; the first row's model knows "
-    "all other ratings as well.",
+    "these ratings out, and newcomers are among the users: all figures may be slightly better than on ratings that had "
+    "no part in the choice.",
+    "The book trains on nothing but the sample: the second row compares like with like. In the first row all other "
+    "ratings are known as well.",
     "The model in this folder was trained on every rating, with the settings of the first row.",
 ]
 NOTICE = """# Notice

@@ -633,7 +633,7 @@ def measure(
         "groups": group_table(test, p, y),
         "notes": [
             "Columns, network and schedule were chosen by cross-validation on the training file; about 45 variants "
-            "were compared, so the cross-validated figure is slightly better than new people would give.",
+            "were compared, so the cross-validated figure may be slightly better than for new people.",
             "Temperature and bias were fitted on held-out predictions of single networks.",
             f"The book's recipe reads 9 columns: {', '.join(BOOK_CATEGORIES + BOOK_NUMBERS)}. Ours reads 12: all but "
             f"{' and '.join(IGNORED)}. With the book's inputs alone, ours reads those of the 9 that are among its 12. "

@@ -112,7 +112,7 @@ def recommend(
 
 @friendly
 def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Find the movies that the same people like.
+    """Find the movies that the same people like, by the model's factors; of rarely rated ones, by genre and year, too.
 
     Args:
         movie_id: an id of MovieLens, or a title with its year.
@@ -255,7 +255,7 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
             like = pick("Movies that the same people like as", FIRST)
             near = movie_list("similarity", "Similar movies")
         with gr.Tab("Map"):
-            gr.Markdown("The best known movies. Near each other are those that the same people like.")
+            gr.Markdown("The best known movies. Near each other are mostly those that the same people like.")
             gr.ScatterPlot(
                 movie_map(),
                 x="x",
