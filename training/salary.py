@@ -465,10 +465,10 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     started -= seconds_trained(state)  # of a run that is resumed
     print(f"{len(train):,} people to train on, {len(test):,} to test on.")
     if options.networks:
-        served, calibration, cross_validated, training = stored_networks(Path(options.networks), spec, train)
+        served, calibration, cross_validated, kept = stored_networks(Path(options.networks), spec, train)
     else:
         served, calibration, cross_validated = train_networks(train, spec, source[0], options, state)
-        training = None
+        kept = {}
     spec |= calibration
     fewer = spec | {"ignored": IGNORED + NOT_IN_BOOK}
     alike = [
@@ -478,7 +478,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     processes.only_first()
     measured = measure(spec, served, alike, train, test, source, options)
     measured["figures"].append(cross_validated)
-    measured["trained"] = training or trained(options, started)
+    measured |= kept or {"trained": trained(options, started)}
     write(options, spec, Ensemble(served), train, test, measured)
     shutil.rmtree(state, ignore_errors=True)
 
@@ -527,7 +527,8 @@ def stored_networks(
     """The networks of a checkpoint folder that was trained on the same rows, from its ONNX file.
 
     Returns:
-        What train_networks returned for the folder, and what its metrics.json says of the training.
+        What train_networks returned for the folder, and what its metrics.json says of the training and of how far the
+        stored weights, which these networks have, are from the trained ones.
 
     Raises:
         DataError: there is no such folder, it is damaged, or it was trained on other rows.
@@ -551,8 +552,9 @@ def stored_networks(
     ensemble.load_state_dict(state)
     metrics = as_written_now(json.loads((folder / METRICS).read_text(encoding="utf-8")), checkpoint)
     figure = next(item for item in metrics["figures"] if item["name"] == "accuracy_cv")
-    figure |= {"measured": figure.get("measured", metrics["measured"]["date"])}
-    return nets, {"temperature": checkpoint.temperature, "bias": checkpoint.bias}, figure, metrics["trained"]
+    date = {"measured": metrics["measured"]["date"]}
+    kept = {"trained": metrics["trained"], "parity": date | metrics["parity"]}
+    return nets, {"temperature": checkpoint.temperature, "bias": checkpoint.bias}, date | figure, kept
 
 
 def measure(
@@ -758,7 +760,7 @@ def write(
         inputs = {"categories": categories[:2], "numbers": numbers[:2]}
         export.write_onnx(ensemble, folder / MODEL, inputs, ["logit"])
         export.store(folder / MODEL, export.store_half)
-        measured["parity"] = export.parity(
+        parity = export.parity(
             ensemble,
             folder / MODEL,
             [{"categories": categories[:5000].numpy(), "numbers": numbers[:5000].numpy()}],
@@ -774,6 +776,7 @@ def write(
         if options.networks and (provenance := Path(options.networks) / PROVENANCE).is_file():
             shutil.copyfile(provenance, folder / PROVENANCE)
         save_file(ensemble.state_dict(), folder / "model.safetensors")
+        measured = {"parity": parity} | measured
         export.write_metrics(folder, measured, options.record if options.networks else None)
         export.write_contract(folder, SalaryCheckpoint, **spec)
         write_card(folder)

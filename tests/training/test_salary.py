@@ -93,6 +93,7 @@ def test_stored_networks_are_measured_and_exported_again(folder, tmp_path):
         assert same["value"] == pytest.approx(item["value"], abs=0.005), item["name"]
     assert after["figures"][-1]["measured"] == before["measured"]["date"]  # cross-validation takes training
     assert after["trained"] == before["trained"]
+    assert after["parity"] == before["parity"] | {"measured": before["measured"]["date"]}
     assert "--networks" in after["measured"]["command"]
     people = script.made_up_people(200, seed=7)
     people = script.within(script.made_up_people(1500, seed=42)[:1000], people)[script.COLUMNS]
