@@ -782,7 +782,7 @@ def write(
         write_card(folder)
     if options.embed:
         export.embed(options.out, "salary")
-    print(f"Wrote {options.out}. {agreement(measured['parity'])}")
+    print(f"Wrote {options.out}. {agreement(parity)}")
 
 
 # --- the book's recipe ---
