@@ -25,6 +25,11 @@ INTRODUCTION = f"""# Would this person have earned {HIGH[2:]} a year?
 Describe somebody as the census of 1994 would have, and a small neural network estimates how likely an
 income of $50,000 or more was. A look at a data set of thirty years ago: no advice, and no judgement on anyone."""
 
+AMOUNTS = (
+    "The model learned each of the {} amounts that people reported, such as ${:,.0f}, and can jump from one to the "
+    "next. Any other amount is read as lying between the two nearest."
+)
+
 
 def person(arguments: dict[str, Any]) -> dict[str, Any]:
     """The row of the data set that a function's arguments describe."""
@@ -52,8 +57,8 @@ def predict(
         relationship: role in the household.
         race: as the census of 1994 put it.
         sex: as the census of 1994 put it.
-        capital_gain: dollars in the year.
-        capital_loss: dollars in the year.
+        capital_gain: dollars in the year; learned for each reported amount, so it can jump from one to the next.
+        capital_loss: dollars in the year; the same holds.
         hours_per_week: hours of work in a usual week.
         native_country: country of birth.
     """
@@ -76,7 +81,8 @@ def explain(
     why = model.explain(row)
     largest_first = sorted(why.contributions.items(), key=lambda item: -abs(item[1]))
     bars = signed_bars(
-        f"People average {percent(why.base)}; this person is at {percent(why.probability)}. In between, in points:",
+        f"A sample of people from the census averages {percent(why.base)}; this person is at "
+        f"{percent(why.probability)}. What makes the difference, in percentage points:",
         {f"{name.replace('-', ' ')}: {said(row[name])}": value for name, value in largest_first},
         points,
     )
@@ -133,7 +139,9 @@ def number(column: str, label: str) -> gr.Number:
     """A number; its range is checked by the model, whose sentence says what is accepted."""
     span = contract.numbers[column]
     label = f"{label} ({span.minimum:g} to {span.maximum:,.0f})"
-    return gr.Number(contract.typical[column], label=label, min_width=220)
+    seen = contract.amounts.get(column, ())
+    info = AMOUNTS.format(len(seen), seen[len(seen) // 2]) if seen else None
+    return gr.Number(contract.typical[column], label=label, info=info, min_width=220)
 
 
 with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
