@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from shared.checkpoint import CONTRACT, Checkpoint, sha256
+from shared.checkpoint import CONTRACT, METRICS, About, Checkpoint, read_json, sha256
 from shared.runtime import Session
 from training.card import CARD, write_card
 from training.data import DataError
@@ -254,6 +254,35 @@ def write_metrics(folder: Path, measured: Mapping[str, Any]) -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     stamp = {"measured": now(), "versions": {name: version(name) for name in PACKAGES}, "device": device}
     write_json(folder / "metrics.json", {**measured, **stamp})
+
+
+def measure_again(
+    folder: Path,
+    measured: Mapping[str, Any],
+    keep: Sequence[str],
+    record: Mapping[str, Any],
+    about: About | None = None,
+) -> None:
+    """Replace the figures and texts of a checkpoint folder whose model was measured again; the model stays.
+
+    Args:
+        folder: a checkpoint folder that is whole.
+        measured: what a script's measuring function returns.
+        keep: names of figures to keep as they are, with the date of their own measurement.
+        record: how the others were measured: the command.
+        about: what the script says of the model by now; None leaves that alone.
+    """
+    contract = read_json(folder)
+    before = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    kept = [{"measured": before["measured"], **item} for item in before["figures"] if item["name"] in keep]
+    again = {"measured_again": {"date": now(), "versions": {name: version(name) for name in PACKAGES}, **record}}
+    write_json(folder / METRICS, {**before, **measured, "figures": [*measured["figures"], *kept], **again})
+    path = folder / METRICS
+    contract["files"][METRICS] |= {"sha256": sha256(path), "bytes": path.stat().st_size}
+    if about:
+        contract["about"] = about.model_dump(mode="json")
+    write_json(folder / CONTRACT, contract)
+    write_card(folder)
 
 
 def now() -> str:
