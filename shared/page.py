@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.archives import read_files
+from shared.checkpoint import format_figure
 from shared.errors import BadInput
 from shared.images import Source, open_rgb
 from shared.predictor import Predictor
@@ -275,7 +276,7 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
     """Add the fold-out that every page ends with: measured figures, limits, data and licence."""
     about, metrics = model.checkpoint.about, model.metrics
     rows = [
-        f"| {item.get('label', item['name'])} | {item['value']:.4f} | {_interval(item)} | "
+        f"| {item.get('label', item['name'])} | {format_figure(item['value'])} | {_interval(item)} | "
         f"{item['data']}, {item['split']} ({item['count']:,}) |"
         for item in metrics["figures"]
     ]
@@ -308,7 +309,7 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
 
 
 def _interval(item: dict[str, Any]) -> str:
-    return "{:.4f} – {:.4f}".format(*item["interval"]) if item["interval"] else ""
+    return " – ".join(map(format_figure, item["interval"])) if item["interval"] else ""
 
 
 def signed_bars(title: str, values: dict[str, float], written: Callable[[float], str]) -> str:

@@ -39,9 +39,9 @@ from torch import nn
 from shared.checkpoint import MODEL, About, Dataset
 from shared.rating import PERSON, RatingCheckpoint
 from training import evaluate, export, processes
-from training.card import write_card
+from training.card import agreement, write_card
 from training.data import DataError, as_numbers, data_files, data_folder, read_table
-from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
 from training.rating_peers import bias_model, book_model, ridge_als
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
@@ -572,7 +572,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     measured = measure(stars, found, ratings, data)
     settings = ON_SMOKE if options.smoke else ON_ALL
     tables = train(ratings, movies, settings, state / "served", options.seed, options.resume)
-    measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
+    measured["trained"] = trained(options, started)
     write(options, tables, ratings, movies, readme, measured)
     shutil.rmtree(state, ignore_errors=True)
 
@@ -601,7 +601,8 @@ def write(
             free_axes={name: {0: "rows"} for name in ("user", "movie", "rating")},
         )
         export.store(folder / MODEL, export.store_half)
-        measured["parity"] = export.parity(tables, folder / MODEL, [inputs], OUTPUTS, tolerance=0.02)
+        shown = export.Shown("rating in stars", np.asarray, "ratings", "ratings", typical=0.01)
+        measured["parity"] = export.parity(tables, folder / MODEL, [inputs], OUTPUTS, 0.02, shown)
         movie_table(tables, ratings, movies, options.seed).to_csv(folder / "movies.csv", index=False)
         sample = ratings.loc[ratings["in_sample"], ["user", "movie", "rating"]]
         sample.columns = pd.Index(["user_id", "movie_id", "rating"])
@@ -624,7 +625,7 @@ def write(
         write_card(folder)
     if options.embed:
         export.embed(options.out, "rating")
-    print(f"Wrote {options.out}; stored model against torch: {measured['parity']['largest_difference']:.1e} at most.")
+    print(f"Wrote {options.out}. {agreement(measured['parity'])}")
 
 
 def movie_table(tables: Tables, ratings: pd.DataFrame, movies: pd.DataFrame, seed: int) -> pd.DataFrame:

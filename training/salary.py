@@ -40,9 +40,19 @@ from shared.checkpoint import MODEL, About, Dataset
 from shared.salary import MISSING, NumberColumn, SalaryCheckpoint, calibrated, encode
 from shared.tables import write_csv
 from training import evaluate, export, processes
-from training.card import write_card
+from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder, read_table
-from training.learner import NoValidation, RowLoader, arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.learner import (
+    NoValidation,
+    RowLoader,
+    arguments,
+    fit,
+    main,
+    seconds_trained,
+    set_seed,
+    state_folder,
+    trained,
+)
 
 TARGET = "salary"
 LABELS = ("<50k", ">=50k")
@@ -442,7 +452,7 @@ def gallery_recipe(options: argparse.Namespace) -> None:
     temperature, bias = evaluate.fit_platt(held_out, outcomes(train))
     spec |= {"temperature": temperature, "bias": bias}
     measured = measure(spec, served, held_out, train, test, source)
-    measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
+    measured["trained"] = trained(options, started)
     write(options, spec, Ensemble(served), train, test, measured)
     shutil.rmtree(state, ignore_errors=True)
 
@@ -588,6 +598,10 @@ def write(
 ) -> None:
     """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
     categories, numbers = arrays(spec, test)
+
+    def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        return evaluate.two_classes(calibrated(logits, spec["temperature"], spec["bias"]))
+
     with export.new_folder(options.out) as folder:
         inputs = {"categories": categories[:2], "numbers": numbers[:2]}
         export.write_onnx(ensemble, folder / MODEL, inputs, ["logit"])
@@ -598,7 +612,7 @@ def write(
             [{"categories": categories[:5000].numpy(), "numbers": numbers[:5000].numpy()}],
             ["logit"],
             tolerance=0.001,
-            shown=("probability", partial(calibrated, temperature=spec["temperature"], bias=spec["bias"])),
+            shown=export.Shown("probability", probabilities, "people", "people", typical=0.0005, relabelled=0.001),
         )
         write_csv(
             folder / "background.csv",
@@ -611,7 +625,7 @@ def write(
         write_card(folder)
     if options.embed:
         export.embed(options.out, "salary")
-    print(f"Wrote {options.out}; stored model against torch: {measured['parity']['largest_difference']:.1e} at most.")
+    print(f"Wrote {options.out}. {agreement(measured['parity'])}")
 
 
 # --- the book's recipe ---

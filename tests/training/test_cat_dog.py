@@ -60,7 +60,7 @@ def test_quick_trains_the_last_layer_alone_and_says_so(tmp_path, monkeypatch):
     assert set(model.predict(Image.new("RGB", (200, 100))).probabilities) == {"circle", "cross", "square"}
     assert tasks
     card = (out / "README.md").read_text()
-    assert "`python -m training.cat_dog --quick`" in card
+    assert "`python -m training.cat_dog --smoke --quick`" in card
     assert script.QUICK_NOTE in card
 
 
