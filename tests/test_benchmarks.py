@@ -9,7 +9,7 @@ from benchmarks import serving
 from benchmarks.apps import echo
 from benchmarks.clients import Client, ask_in_parallel
 from benchmarks.inputs import jpeg, picture
-from benchmarks.table import REASONS, Row, Target, reasons, report, table
+from benchmarks.table import REASONS, Row, Target, in_words, reasons, report, table
 from tests.conftest import ROOT
 
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
@@ -97,6 +97,19 @@ def test_the_table_says_what_each_side_reached():
     assert Row.from_json(json.loads(json.dumps(row.as_json()))) == row
     aimed = Row(**{**vars(FASTER), "target": Target(">=", 10)})
     assert Row.from_json(json.loads(json.dumps(aimed.as_json()))) == aimed
+
+
+def test_trainings_in_words_say_what_each_side_reached():
+    rows = [
+        Row("time", "cat_dog --quick, error 0.0200", "stock net", "s", [54.0], [300.0], True, None, (0.006, 0.02)),
+        Row("rate", "cat_dog", "stock net", "images/s", [35.0], [9.0]),
+        Row("rate", "sentiment", "stock AWD-LSTM from scratch", "reviews/s", [16.7], [10.3]),
+        Row("memory", "sentiment", "stock AWD-LSTM from scratch", "MB", [4796.0], [10693.0]),
+    ]
+    assert in_words(rows).splitlines() == [
+        "- cat_dog --quick: error 0.0200 after 300 s (stock net); ours 0.0060 after 54.0 s",
+        "- sentiment: 16.7 reviews/s; 10.3 (stock AWD-LSTM from scratch); scores were not compared",
+    ]
 
 
 def side(points=(), seconds=10.0, **more):
