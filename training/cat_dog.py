@@ -1,7 +1,7 @@
 """Is it a cat or a dog, or neither: the first model of the book, and the same for pictures of your own.
 
     python -m training.cat_dog --smoke                       seconds, on drawings made on the spot
-    python -m training.cat_dog                               downloads Oxford Pets; 25 minutes on two CPU cores
+    python -m training.cat_dog                               downloads Oxford Pets; half an hour on two CPU cores
     python -m training.cat_dog --data FOLDER                 your own: one subfolder of pictures for each label
     python -m training.cat_dog --data FOLDER --quick         the last layer alone, which is much faster
     python -m training.cat_dog --recipe book                 the book's own cell, with its figure beside ours
@@ -135,13 +135,18 @@ ASIRRA = Dataset(
     url="https://www.kaggle.com/c/dogs-vs-cats",
     licence="Competition rules; used to measure only.",
     citation="J. Elson, J. Douceur, J. Howell and J. Saul, Asirra, ACM CCS 2007.",
-    hub="microsoft/cats_vs_dogs",
 )
 CAMVID = Dataset(
     name="CamVid",
     url="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
     licence="For research; used to measure only.",
     citation="G. J. Brostow, J. Fauqueur and R. Cipolla, Pattern Recognition Letters 30(2), 2009.",
+)
+TUX_PAINT = Dataset(
+    name="Tux Paint's stamps",
+    url="https://tuxpaint.org/stamps/",
+    licence="GPL-2; used to measure only.",
+    citation="B. Kendrick and others, Tux Paint stamps, 2002-2022.",
 )
 ABOUT = About(
     title="Cat or dog",
@@ -277,7 +282,8 @@ def pets(options: argparse.Namespace) -> Task:
             raise DataError(f"There are no pictures in {found}; or leave --camvid out.")
     if options.animals:
         others["animals cut out on white (Tux Paint's stamps)"] = neither.stamps(Path(options.animals))
-    datasets = (OXFORD, *[ASIRRA] * bool(options.dogs_vs_cats), *[CAMVID] * bool(options.camvid))
+    measured_on = ((ASIRRA, options.dogs_vs_cats), (CAMVID, options.camvid), (TUX_PAINT, options.animals))
+    datasets = (OXFORD, *(dataset for dataset, folder in measured_on if folder))
     about = ABOUT.model_copy(update={"datasets": datasets})
     notes = (SEEN_BY_US, *[DEVELOPMENT] * bool(options.dogs_vs_cats))
     others |= unrelated(options.seed)
@@ -1112,7 +1118,8 @@ def run(options: argparse.Namespace) -> Learner | None:
     if options.quick and options.recipe == "book":
         raise DataError("--quick is not the book's recipe: leave out the one or the other.")
     if options.measure:
-        return measure_stored(options)
+        measure_stored(options)
+        return None
     return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 

@@ -224,8 +224,8 @@ def outputs(
 ) -> list[list[torch.Tensor]]:
     """What a module in evaluation mode makes of uint8 pictures: for each part a list of float32 tensors on the CPU.
 
-    A module that is on the CPU is computed by ONNX Runtime, which is faster there than torch. On a GPU it is computed by
-    torch in mixed precision.
+    A module that is on the CPU is computed by ONNX Runtime, which is faster than torch there. On a GPU it is computed
+    by torch in mixed precision.
 
     Args:
         module: that returns a tuple, and can be traced.
