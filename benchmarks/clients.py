@@ -5,8 +5,7 @@
 Each client is a thread with a connection and a session that it keeps, as a browser and gradio_client do, and asks as
 Gradio's HTTP API wants it: upload the file, post to /call for an event, read the event's stream to its end. http.client
 takes a fraction of a millisecond for each of the three; what the process used of the processor is in what it prints, so
-that one can see that it is not the limit. (Without a session, as with curl, Gradio makes one for each question, which
-takes it 16 ms in the gallery.)
+that one can see that it is not the limit. (Without a session, as with curl, Gradio makes one for each question.)
 """
 
 import argparse

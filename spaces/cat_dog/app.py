@@ -26,7 +26,7 @@ EITHER = ", ".join(f"a {label}" for label in LABELS[:-1]) + f" or a {LABELS[-1]}
 
 INTRODUCTION = f"""# Is it {EITHER}?
 Take a photo or drop one in. A network small enough for a phone answers, says how sure it is, shows
-where it looked, and says so when the picture looks like neither. Your picture is deleted within hours."""
+where it looked, and may say that it is neither. Your picture is deleted within hours."""
 
 WAITING, NO_MAP = "<h2>Waiting for a photo</h2>", "The map appears here."
 
