@@ -4,6 +4,7 @@ import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from shared.errors import BadInput, quoted
@@ -29,43 +30,51 @@ def read_zip(path: str | Path) -> Iterator[tuple[str, bytes | BadInput]]:
     Raises:
         BadInput: on the first step of the iteration: it is no zip, damaged, empty, or too large.
     """
-    path = Path(path)
-    try:
-        _check_directory(path)
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if _is_wanted(member)]
-            _check_amount(members)
-            seen: set[str] = set()
-            for member in members:
-                yield _label(member, seen), _content(archive, member)
-    except BadInput:
-        raise
-    except OSError as error:
-        raise BadInput(f"The zip file cannot be read: {error.strerror or 'it is damaged'}.") from error
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise BadInput("The zip file is damaged; pack it anew.") from error
+    with _opened(Path(path)) as (archive, members):
+        seen: set[str] = set()
+        for member in members:
+            yield _label(member, seen), _content(archive, member)
+
+
+def count_files(paths: Sequence[str | Path]) -> int:
+    """Count the files that read_files gives, by the zips' lists of contents; no file is read.
+
+    Raises:
+        BadInput: a zip cannot be read, there is nothing, more than MAX_FILES files, or more than MAX_TOTAL_BYTES in
+            all zips together.
+    """
+    is_list = isinstance(paths, Sequence) and not isinstance(paths, str)
+    if not is_list or not paths or not all(isinstance(path, str | Path) for path in paths):
+        raise BadInput("Choose some files first, or a zip of them.")
+    count = total = 0
+    for path in paths:
+        if _is_zip(path):
+            with _opened(Path(path)) as (_, members):
+                count += len(members)
+                total += sum(member.file_size for member in members)
+        else:
+            count += 1
+        if count > MAX_FILES:
+            raise _too_many("There are")
+    if total > MAX_TOTAL_BYTES:
+        raise BadInput(f"The zips hold more than {MAX_TOTAL_BYTES // 1_000_000} MB; send fewer at a time.")
+    return count
 
 
 def read_files(paths: Sequence[str | Path]) -> Iterator[tuple[str, str | Path | bytes | BadInput]]:
     """Files, and the files of zips among them, one at a time: (label, path or content), or (label, BadInput).
 
+    A file of a zip is read when its turn comes.
+
     Raises:
-        BadInput: as the iteration goes: a zip cannot be read, there is nothing, more than MAX_FILES files, or more
-            than MAX_TOTAL_BYTES in all zips together.
+        BadInput: on the first step of the iteration: whatever count_files raises.
     """
-    count = total = 0
+    count_files(paths)
     for path in paths:
-        is_zip = Path(path).suffix.lower() == ".zip"
-        for label, content in read_zip(path) if is_zip else [(Path(path).name, path)]:
-            count += 1
-            if count > MAX_FILES:
-                raise _too_many("There are")
-            total += len(content) if isinstance(content, bytes) else 0
-            if total > MAX_TOTAL_BYTES:
-                raise BadInput(f"The zips hold more than {MAX_TOTAL_BYTES // 1_000_000} MB; send fewer at a time.")
-            yield label, content
-    if not count:
-        raise BadInput("Choose some files first, or a zip of them.")
+        if _is_zip(path):
+            yield from read_zip(path)
+        else:
+            yield Path(path).name, path
 
 
 def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
@@ -89,6 +98,27 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
             taken.add(name.lower())
             archive.write(file, name + file.suffix)
     return Path(path)
+
+
+def _is_zip(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".zip"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """A zip and those of its files that are wanted; whatever goes wrong with it is a BadInput."""
+    try:
+        _check_directory(path)
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if _is_wanted(member)]
+            _check_amount(members)
+            yield archive, members
+    except BadInput:
+        raise
+    except OSError as error:
+        raise BadInput(f"The zip file cannot be read: {error.strerror or 'it is damaged'}.") from error
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise BadInput("The zip file is damaged; pack it anew.") from error
 
 
 def _check_directory(path: Path) -> None:

@@ -27,10 +27,15 @@ from PIL.WebPImagePlugin import WebPImageFile
 from shared.errors import BadInput, quoted
 
 MAX_BYTES = 25_000_000
-MAX_PIXELS = 24_000_000  # of a picture that is decoded whole: 0.1 to 0.4 GB while it is
+MAX_PIXELS = 24_000_000  # of a picture that is decoded whole: up to 0.3 GB while it is
+MAX_PIXELS_OF = {"WebP": 12_000_000, "AVIF": 20_000_000}  # whose decoders hold several copies: the same 0.3 GB
 MAX_REDUCED_PIXELS = 120_000_000  # of a JPEG that is decoded at a reduced size
+# Of all pictures of one request, as decoding_cost counts them: about 5 seconds of a processor, or 200 photos of 12
+# megapixels. A pixel decoded whole takes 5 to 20 ns, one of a JPEG that is reduced 1 to 2.
+MAX_REQUEST_COST = 400_000_000
+REDUCED_COST = 6  # so many pixels of a JPEG that is reduced cost as much as one that is decoded whole
 MAX_ASPECT = 50  # long side to short side
-MAX_SCANS = 100  # of a JPEG: each costs a pass over all pixels, however few bytes it has
+MAX_SCANS = 30  # of a JPEG, a progressive one has about 10: each is a pass over all pixels, however few bytes it has
 MAX_HEADER_READS = 10_000  # a header of a million tiny parts would keep Pillow busy for minutes
 MAX_DECODING_READS = 1_000_000
 MAX_MARKERS = 2_000  # parts of a JPEG
@@ -123,10 +128,66 @@ def open_rgb(source: Source, at_least: int | None = None) -> Picture:
     Raises:
         BadInput: it is no picture, damaged, in another format, too large, or too narrow.
     """
-    if at_least is not None and at_least < 1:
-        raise ValueError("at_least must be 1 or more.")
     if isinstance(source, Image.Image):
         return _from_pil(source)
+    header = _read_header(source, at_least)
+    with _one_sentence():
+        image = header.image
+        header.file.reads_left = MAX_DECODING_READS
+        image.load()
+        # A TIFF loads upright.
+        orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image.info.get("exif"))
+        return _upright(image, orientation, header.size, header.covered)
+
+
+def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]:
+    """Return the (width, height) of a picture in pixels, before EXIF turns it; nothing is decoded.
+
+    The arguments are those of open_rgb.
+
+    Raises:
+        BadInput: the header shows that open_rgb would refuse the picture.
+    """
+    return _measure(source, at_least)[0]
+
+
+def decoding_cost(source: Source, at_least: int | None = None) -> int:
+    """Return what open_rgb costs, in pixels: a JPEG that is decoded at a reduced size counts a sixth of its own.
+
+    Nothing is decoded. The arguments are those of open_rgb.
+
+    Raises:
+        BadInput: the header shows that open_rgb would refuse the picture.
+    """
+    (width, height), is_reduced = _measure(source, at_least)
+    return width * height // (REDUCED_COST if is_reduced else 1)
+
+
+def _measure(source: Source, at_least: int | None) -> tuple[tuple[int, int], bool]:
+    """The size of a picture, and whether open_rgb would decode it at a reduced size."""
+    if isinstance(source, Image.Image):
+        _check_size(source.size, MAX_PIXELS)
+        return source.size, False
+    header = _read_header(source, at_least)
+    return header.size, header.image.size != header.size
+
+
+@dataclass(frozen=True)
+class _Header:
+    """A picture whose pixels have not been decoded.
+
+    `size` is its own (width, height), `image.size` the one it will be decoded at, of which it covers `covered`.
+    """
+
+    file: "_File"
+    image: ImageFile.ImageFile
+    size: tuple[int, int]
+    covered: tuple[float, float]
+
+
+def _read_header(source: str | Path | bytes, at_least: int | None) -> _Header:
+    if at_least is not None and at_least < 1:
+        raise ValueError("at_least must be 1 or more.")
     data = _read(source)
     kind = _kind(data)
     with _one_sentence():
@@ -134,7 +195,7 @@ def open_rgb(source: Source, at_least: int | None = None) -> Picture:
             _check_tags(data, kind)
         file = _File(data)
         image = READERS[kind](file)
-        size, most = image.size, MAX_PIXELS
+        size, most = image.size, MAX_PIXELS_OF.get(kind, MAX_PIXELS)
         covered: tuple[float, float] = size
         if isinstance(image, JpegImageFile):
             scans = _scans(data)
@@ -148,10 +209,7 @@ def open_rgb(source: Source, at_least: int | None = None) -> Picture:
             covered = draft[1][2:]
             if image.width * image.height > MAX_PIXELS:  # reduced as it is
                 _check_size(size, MAX_PIXELS)
-        file.reads_left = MAX_DECODING_READS
-        image.load()
-        orientation = 1 if kind == "TIFF" else _orientation(image.info.get("exif"))  # a TIFF loads upright
-        return _upright(image, orientation, size, covered)
+        return _Header(file, image, size, covered)
 
 
 def _from_pil(image: Image.Image) -> Picture:
@@ -395,7 +453,10 @@ def _rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")  # there is no way from La to RGBA
+    if image.mode == "La":
+        image = image.convert("LA")  # there is no way from La to RGBA
+    if image.mode != "RGBA":
+        image = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image)
     return white
@@ -406,20 +467,27 @@ def _eight_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
     Usual are 0 … 1 (for floats), 0 … 255 and 0 … 65535; other values are stretched from the least to the greatest.
     """
-    if values.dtype.kind == "u":
-        return ((values.astype(np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)
-    usable = values[np.isfinite(values)]
-    low, high = (float(usable.min()), float(usable.max())) if usable.size else (0.0, 0.0)
-    usual = [1.0, 255.0, 65_535.0] if values.dtype.kind == "f" else [255.0, 65_535.0]
-    if low < 0 or high > usual[-1]:
-        span = high - low or 1.0
-    else:
-        low, span = 0.0, next(full for full in usual if high <= full)
+    low, span = (0.0, 65_535.0) if values.dtype.kind == "u" else _usual_range(values)
     result = np.empty(values.shape, dtype=np.uint8)
     for row, numbers in zip(result, values, strict=True):  # row by row, as 64 bits take eight times the memory
         scaled = np.nan_to_num((numbers.astype(np.float64) - low) * (255 / span))
         row[:] = np.clip(scaled + 0.5, 0, 255)
     return result
+
+
+def _usual_range(values: NDArray[np.generic]) -> tuple[float, float]:
+    """The least of the range that numbers are taken to lie in, and its width."""
+    low, high = np.inf, -np.inf
+    for numbers in values:
+        usable = numbers[np.isfinite(numbers)]
+        if usable.size:
+            low, high = min(low, float(usable.min())), max(high, float(usable.max()))
+    usual = [1.0, 255.0, 65_535.0] if values.dtype.kind == "f" else [255.0, 65_535.0]
+    if low > high:  # no number at all
+        return 0.0, usual[0]
+    if low < 0 or high > usual[-1]:
+        return low, high - low or 1.0
+    return 0.0, next(full for full in usual if high <= full)
 
 
 def drawing(width: int = 320, height: int = 240) -> Image.Image:

@@ -9,7 +9,8 @@ import io
 import os
 import tempfile
 from abc import ABCMeta
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,14 +25,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.middleware import Middleware
 
-from shared.archives import read_files
+from shared.archives import count_files, read_files
 from shared.checkpoint import format_figure
 from shared.connections import use_timed_protocol
 from shared.errors import BadInput
 from shared.fair_queue import FairQueue, is_uploaded
 from shared.health import Health
 from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit
-from shared.images import Source, open_rgb
+from shared.images import MAX_BYTES, MAX_PIXELS, Source, open_rgb
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
 from shared.retention import start_sweeping, use_own_folder
@@ -44,6 +45,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FILES_AT_ONCE = 8
+PIXELS_AT_ONCE = MAX_PIXELS  # of files that are answered together: two decoded at once take no more than one may
+BYTES_AT_ONCE = MAX_BYTES
+BEYOND = "The pictures before this one have used up the pixels that one request may have; send it in another one."
+ROWS_SHOWN, CHARACTERS_SHOWN = 20, 1000  # of a table, and of a cell: the rest is in the file
 SESSIONS = 200  # of visitors, that Gradio remembers: 0.5 MB each in the gallery, and 10,000 of them by default
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # from malloc.h
 LARGE, HEAPS = 2_000_000, 2  # bytes; heaps of malloc
@@ -223,12 +228,30 @@ def answer_rows(
 
     The arguments are those of shared.tables.answer_table.
     """
-    rows = answer_table(table, answer, cells, progress, chunk)
-    bad = sum(bool(row["error"]) for row in rows)
+    shown: list[dict[str, object]] = []
+    bad = 0
+
+    def noted(rows: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+        nonlocal bad
+        for row in rows:
+            bad += bool(row["error"])
+            if len(shown) < ROWS_SHOWN:
+                shown.append({name: _shortened(cell) for name, cell in row.items()})
+            yield row
+
+    rows = noted(answer_table(table, answer, cells, progress, chunk))
+    first = next(rows)
     with tempfile.TemporaryDirectory() as folder:
-        path = write_csv(Path(folder) / "predictions.csv", rows, table.delimiter)
+        path = write_csv(Path(folder) / "predictions.csv", chain([first], rows), table.delimiter, list(first))
         kept = save_file_to_cache(path, get_upload_folder())  # where delete_cache= will find it
-    return {"rows": len(rows), "answered": len(rows) - bad, "errors": bad}, pd.DataFrame(rows[:20]), kept
+    summary = {"rows": len(table), "answered": len(table) - bad, "errors": bad}
+    return summary, pd.DataFrame(shown, columns=list(first)), kept
+
+
+def _shortened(cell: object) -> object:
+    if isinstance(cell, str) and len(cell) > CHARACTERS_SHOWN:
+        return f"{cell[:CHARACTERS_SHOWN]} …"
+    return cell
 
 
 def answer_files(
@@ -236,6 +259,8 @@ def answer_files(
     answer: Callable[[Sequence[Any]], Iterable[Any]],
     cells: Callable[[Any], Mapping[str, object]],
     progress: gr.Progress,
+    cost: Callable[[Any], int],
+    most: int,
 ) -> tuple[dict[str, int], pd.DataFrame, str]:
     """Answer uploaded files, and those in uploaded zips: a summary, a table, and the table as CSV to download.
 
@@ -244,22 +269,60 @@ def answer_files(
         answer: answers a few files, paths or contents, at once; a bad one's answer is a BadInput.
         cells: turns an answer into columns.
         progress: shows how far it is.
+        cost: says what a file, path or content, costs in pixels; for a bad one it raises BadInput.
+        most: what all files of the request may cost; the files beyond it get a sentence.
     """
     rows: list[dict[str, object]] = []
-    found = list(read_files(files or []))
-    for start in progress.tqdm(range(0, len(found), FILES_AT_ONCE), unit="files"):
-        labels, contents = zip(*found[start : start + FILES_AT_ONCE], strict=True)
-        good = [content for content in contents if not isinstance(content, BadInput)]
-        replies = iter(answer(good))
-        for label, content in zip(labels, contents, strict=True):
-            reply = content if isinstance(content, BadInput) else next(replies)
-            added = {"error": str(reply)} if isinstance(reply, BadInput) else {**cells(reply), "error": ""}
-            rows.append({"file": label, **added})
+    count = count_files(files or [])
+    for batch in _batches(_within_budget(read_files(files or []), cost, most)):
+        replies = iter(answer([content for _, content in batch if not isinstance(content, BadInput)]))
+        for label, content in batch:
+            rows.append({"file": label, **_added(content if isinstance(content, BadInput) else next(replies), cells)})
+        progress((len(rows), count), unit="files")
     bad = sum(bool(row["error"]) for row in rows)
     with tempfile.TemporaryDirectory() as folder:
         kept = save_file_to_cache(write_csv(Path(folder) / "predictions.csv", rows), get_upload_folder())
-    table = pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row)))
-    return {"files": len(rows), "answered": len(rows) - bad, "errors": bad}, table.fillna(""), kept
+    columns = dict.fromkeys(name for row in rows for name in row)
+    table = pd.DataFrame([{name: row.get(name, "") for name in columns} for row in rows])
+    return {"files": len(rows), "answered": len(rows) - bad, "errors": bad}, table, kept
+
+
+def _added(reply: Any, cells: Callable[[Any], Mapping[str, object]]) -> dict[str, object]:
+    return {"error": str(reply)} if isinstance(reply, BadInput) else {**cells(reply), "error": ""}
+
+
+def _within_budget(
+    files: Iterable[tuple[str, Any]], cost: Callable[[Any], int], most: int
+) -> Iterator[tuple[str, Any, int]]:
+    """Files with what each costs in pixels; one that is bad, or that is beyond the budget, becomes a BadInput."""
+    left = most
+    for label, content in files:
+        try:
+            if isinstance(content, BadInput):
+                raise content
+            pixels = cost(content)
+            if pixels > left:
+                raise BadInput(BEYOND)
+        except BadInput as error:
+            yield label, error, 0
+        else:
+            left -= pixels
+            yield label, content, pixels
+
+
+def _batches(files: Iterable[tuple[str, Any, int]]) -> Iterator[list[tuple[str, Any]]]:
+    """Files to be answered together, so few that their contents and their pixels take bounded memory."""
+    batch: list[tuple[str, Any]] = []
+    pixels = size = 0
+    for label, content, own in files:
+        own_size = len(content) if isinstance(content, bytes) else 0
+        if batch and (len(batch) == FILES_AT_ONCE or pixels + own > PIXELS_AT_ONCE or size + own_size > BYTES_AT_ONCE):
+            yield batch
+            batch, pixels, size = [], 0, 0
+        batch.append((label, content))
+        pixels, size = pixels + own, size + own_size
+    if batch:
+        yield batch
 
 
 def keep_picture(image: Image.Image, name: str, **options: Any) -> str:

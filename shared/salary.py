@@ -105,12 +105,12 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
-        table = read_csv(self.folder / "background.csv", self.checkpoint.columns)
-        categories, numbers, errors = encode(self.checkpoint, table.rows)
+        rows = list(read_csv(self.folder / "background.csv", self.checkpoint.columns))
+        categories, numbers, errors = encode(self.checkpoint, [row.cells for row in rows])
         self._background = categories, numbers
         if errors:
-            row, error = next(iter(errors.items()))
-            raise CheckpointError(f"{self.folder / 'background.csv'}, line {table.lines[row]}: {error}")
+            index, error = next(iter(errors.items()))
+            raise CheckpointError(f"{self.folder / 'background.csv'}, line {rows[index].line}: {error}")
 
     def example(self) -> Row:
         """The typical person."""

@@ -17,6 +17,7 @@ from PIL import Image
 
 from shared import CatDog
 from shared.hub import space_model
+from shared.images import MAX_REQUEST_COST, decoding_cost
 from shared.page import about_model, answer_files, evidence_over, friendly, launch, photo_input, picked
 
 HERE = Path(__file__).parent
@@ -67,7 +68,7 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
 
 @friendly
 def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Answer up to 200 pictures.
+    """Answer up to 200 pictures, of 400 megapixels in all; a JPEG counts a sixth of its own unless it is progressive.
 
     Args:
         files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
@@ -81,6 +82,8 @@ def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict
             "known_score": round(answer.known_score, 2),
         },
         progress,
+        cost=lambda picture: decoding_cost(picture, model.checkpoint.size),
+        most=MAX_REQUEST_COST,
     )
 
 

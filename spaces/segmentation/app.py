@@ -36,7 +36,7 @@ from shared.page import (
     picked,
     share_bars,
 )
-from shared.segmentation import SegmentationPrediction
+from shared.segmentation import MAX_REQUEST_PIXELS, SegmentationPrediction
 
 HERE = Path(__file__).parent
 model = space_model(Segmentation, HERE / "model")
@@ -55,7 +55,8 @@ NO_SHARES, NO_MAP = "<p>The share of each class appears here.</p>", "The map of 
 def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str, str]]], str]:
     """Say what every pixel of a street scene is: the share of each class, and a mask of the picture's own size.
 
-    The mask is a PNG with a palette: its pixels are class indices, in the order of the shares.
+    The mask is a PNG with a palette: its pixels are class indices, in the order of the shares. It has "width" and
+    "height", and "scale" times the picture's own size: 1 unless the picture has more than 24 megapixels.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
@@ -68,6 +69,7 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
         "shares": answer.share,
         "width": width,
         "height": height,
+        "scale": answer.scale,
         "mean_confidence": answer.mean_confidence,
     }
     mask = keep_picture(model.coloured(answer.mask), "mask.png", compress_level=3)
@@ -105,6 +107,8 @@ def batch(
 ) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:
     """Answer up to 200 pictures: a table of the shares, the same as CSV, and a zip of the masks as PNG.
 
+    All masks together may have 80 megapixels. "mask scale" is 1 unless a picture has more than 24.
+
     Args:
         files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
     """
@@ -119,9 +123,15 @@ def batch(
             masks.append(Path(folder) / f"{len(masks)}.png")
             model.coloured(answer.mask).save(masks[-1], compress_level=3)
             shares = {f"share {label}": round(share, 4) for label, share in answer.share.items()}
-            return {**shares, "mean_confidence": round(answer.mean_confidence, 4)}
+            return {
+                **shares,
+                "mean_confidence": round(answer.mean_confidence, 4),
+                "mask scale": round(answer.scale, 4),
+            }
 
-        summary, table, csv = answer_files(files, one_by_one, cells, progress)
+        summary, table, csv = answer_files(
+            files, one_by_one, cells, progress, cost=model.mask_pixels, most=MAX_REQUEST_PIXELS
+        )
         names = table.loc[table["error"] == "", "file"]
         packed = write_zip(Path(folder) / "masks.zip", zip(names, masks, strict=True))
         return summary, table, csv, save_file_to_cache(packed, get_upload_folder()) if masks else None
@@ -148,7 +158,7 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
             words = gr.Markdown(NO_MAP)
             doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
-            gr.Markdown("Up to 200 pictures, or zip files of them.")
+            gr.Markdown("Up to 200 pictures, or zip files of them; 80 megapixels in all.")
             files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Shares", interactive=False)

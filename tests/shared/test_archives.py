@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from shared import BadInput
-from shared.archives import read_files, read_zip, write_zip
+from shared import BadInput, archives
+from shared.archives import count_files, read_files, read_zip, write_zip
 
 
 @pytest.fixture
@@ -182,11 +182,44 @@ def test_files_and_zips_come_one_after_another(tmp_path):
     assert found == [("a.jpg", tmp_path / "a.jpg"), ("c.jpg", b"c")]
 
 
-def test_no_files_and_too_many_files_are_said(tmp_path):
-    with pytest.raises(BadInput, match="Choose some files first"):
-        list(read_files([]))
-    with pytest.raises(BadInput, match="There are more than 200 files"):
-        list(read_files([tmp_path / "a.jpg"] * 201))
+def test_files_are_counted_without_being_read_and_read_one_by_one(tmp_path, pack, monkeypatch):
+    read = []
+    content = archives._content
+    monkeypatch.setattr(archives, "_content", lambda *member: read.append(1) or content(*member))
+    paths = [tmp_path / "a.jpg", pack(("b.jpg", b"1"), ("c.jpg", b"2"), ("folder/", b""))]
+    assert count_files(paths) == 3
+    assert not read
+    found = read_files(paths)
+    assert [next(found), next(found)] == [("a.jpg", tmp_path / "a.jpg"), ("b.jpg", b"1")]
+    assert len(read) == 1
+    assert list(found) == [("c.jpg", b"2")]
+
+
+@pytest.mark.parametrize("paths", [[], None, 3, "a.jpg", [None], [3, "a.jpg"], {"a": 1}])
+def test_no_files(paths):
+    for ask in (count_files, lambda paths: next(read_files(paths))):
+        with pytest.raises(BadInput, match="Choose some files first"):
+            ask(paths)
+
+
+def test_what_is_wrong_with_the_whole_is_said_before_the_first_file(tmp_path, pack, monkeypatch):
+    (tmp_path / "bad.zip").write_bytes(b"no zip")
+    many = pack(*[(f"{i}.jpg", bytes(60)) for i in range(150)])
+    for paths, message in [
+        ([tmp_path / "a.jpg"] * 201, "There are more than 200 files"),
+        ([many, many], "There are more than 200 files"),
+        ([tmp_path / "a.jpg", tmp_path / "bad.zip"], "not a zip file"),
+        ([tmp_path / "a.jpg", tmp_path / "nothing.zip"], "There is no file"),
+    ]:
+        for ask in (count_files, lambda paths: next(read_files(paths))):
+            with pytest.raises(BadInput, match=message):
+                ask(paths)
+    monkeypatch.setattr("shared.archives.MAX_TOTAL_BYTES", 10_000)
+    one = tmp_path / "one.zip"
+    one.write_bytes(pack(*[(f"{i}.jpg", bytes(60)) for i in range(90)]).read_bytes())
+    assert count_files([one]) == 90
+    with pytest.raises(BadInput, match="The zips hold more than 0 MB"):
+        next(read_files([one, one]))
 
 
 def test_what_is_written_has_safe_names_of_its_own(tmp_path):

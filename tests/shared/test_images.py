@@ -11,7 +11,16 @@ import pytest
 from PIL import ExifTags, Image, features
 
 from shared import BadInput
-from shared.images import MAX_BYTES, bounded, centre_crop, open_rgb, to_array
+from shared.images import (
+    MAX_BYTES,
+    MAX_REQUEST_COST,
+    bounded,
+    centre_crop,
+    decoding_cost,
+    open_rgb,
+    picture_size,
+    to_array,
+)
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
@@ -102,7 +111,7 @@ HOSTILE = {
     "jpeg half": (PHOTO[: len(PHOTO) // 2], DAMAGED),
     "jpeg without end": (PHOTO[:-2], DAMAGED),
     "jpeg header then text": (PHOTO[:100] + b"text" * 100, DAMAGED),
-    "jpeg of many scans": (PHOTO[:-2] + SCAN * 200, "more than 100 scans"),
+    "jpeg of many scans": (PHOTO[:-2] + SCAN * 200, "more than 30 scans"),
     "jpeg of many segments": (PHOTO[:2] + b"\xff\xe5\0\2" * 1_000_000 + PHOTO[2:], TINY),
     "jpeg too large": (jpeg(12_000, 12_000), "12,000 × 12,000 " + PIXELS),
     "jpeg of no height": (jpeg(16, 0), DAMAGED),
@@ -122,7 +131,7 @@ HOSTILE = {
     "gif with a frame beyond its screen": (gif(8, 8).replace(b",\0\0\0\0\x08\0\x08", b",\0\0\0\0" + b"\xff" * 4), MANY),
     "gif of many comments": (gif(8, 8, b"!\xfe\x01a\0" * 1_000_000), TINY),
     "webp half": (encode(photo(160, 120), "WEBP")[:1_000], DAMAGED),
-    "webp bomb": (webp(16_000, 16_000), "16,000 × 16,000 " + PIXELS),
+    "webp bomb": (webp(16_000, 16_000), "16,000 × 16,000 pixels; one of this kind may have at most 12 megapixels"),
     "webp signature alone": (b"RIFF\x10\0\0\0WEBPVP8 ", DAMAGED),
     "bmp half": (encode(photo(160, 120), "BMP")[:9_000], DAMAGED),
     "bmp bomb": (bmp(30_000, 30_000), "30,000 × 30,000 " + PIXELS),
@@ -516,8 +525,37 @@ def test_to_array():
 
 @pytest.mark.parametrize("at_least", [0, -1])
 def test_at_least_one_pixel(at_least):
-    with pytest.raises(ValueError, match="at_least"):
-        open_rgb(PHOTO, at_least)
+    for ask in (open_rgb, picture_size, decoding_cost):
+        with pytest.raises(ValueError, match="at_least must be 1 or more"):
+            ask(PHOTO, at_least)
+
+
+@pytest.mark.parametrize(
+    ("source", "at_least", "cost"),
+    [
+        (jpeg(4_000, 3_000), 224, 12_000_000 // 6),
+        (jpeg(4_000, 3_000), 2_000, 12_000_000),  # which it has to be decoded whole for
+        (jpeg(4_000, 3_000), None, 12_000_000),
+        (jpeg(4_000, 3_000, progressive=True), None, 12_000_000),
+        (png(4_000, 3_000), 224, 12_000_000),
+        (Image.new("L", (400, 300)), 224, 120_000),
+    ],
+)
+def test_size_and_cost_are_known_before_anything_is_decoded(monkeypatch, source, at_least, cost):
+    monkeypatch.setattr(Image.core, "new", None)
+    assert decoding_cost(source, at_least) == cost
+    assert picture_size(source, at_least) == ((400, 300) if isinstance(source, Image.Image) else (4_000, 3_000))
+
+
+@pytest.mark.parametrize("name", ["text", "png bomb", "jpeg too large", "jpeg of many scans", "tiff of huge tiles"])
+def test_a_picture_that_is_refused_has_no_cost(name):
+    for ask in (picture_size, decoding_cost):
+        with pytest.raises(BadInput, match=HOSTILE[name][1]):
+            ask(HOSTILE[name][0])
+
+
+def test_two_hundred_photos_of_twelve_megapixels_are_one_request():
+    assert 200 * decoding_cost(jpeg(4_000, 3_000), 224) <= MAX_REQUEST_COST
 
 
 def test_threads_do_not_disturb_each_other():

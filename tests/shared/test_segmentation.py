@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from shared import BadInput, CheckpointError
 from shared import segmentation as module
-from shared.segmentation import SegmentationCheckpoint, decide, working_size
+from shared.segmentation import SegmentationCheckpoint, decide, mask_size, working_size
 from tests.conftest import ROOT
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
@@ -125,12 +125,55 @@ def test_a_smaller_answer_has_pixels(segmentation):
         segmentation.predict(STREET, 0)
 
 
-def test_twelve_megapixels_take_bounded_memory(segmentation):
+@pytest.mark.parametrize(
+    ("size", "longest", "expected"),
+    [
+        ((4000, 3000), None, (4000, 3000)),
+        ((6000, 4000), None, (6000, 4000)),
+        ((10_950, 10_950), None, (4898, 4898)),
+        ((65_500, 1830), None, (29_308, 818)),
+        ((1830, 65_500), None, (818, 29_308)),
+        ((65_500, 1830), 1000, (1000, 28)),
+    ],
+)
+def test_a_mask_has_a_bounded_number_of_pixels(size, longest, expected):
+    assert mask_size(size, longest) == expected
+
+
+def test_the_answer_to_a_larger_picture_is_smaller_and_says_so(segmentation, monkeypatch):
+    whole = segmentation.predict(STREET)
+    assert (whole.size, whole.scale) == ((960, 720), 1)
+    assert segmentation.mask_pixels(STREET) == 960 * 720
+    monkeypatch.setattr(module, "MAX_MASK_PIXELS", 480 * 360)
+    answer = segmentation.predict(STREET)
+    check(segmentation, answer, (480, 360))
+    assert (answer.size, answer.scale) == ((960, 720), 0.5)
+    assert segmentation.mask_pixels(STREET) == 480 * 360
+    assert segmentation.explain(STREET).confidence.shape == (360, 480)
+    assert answer.reduced(96).scale == 0.1
+    assert (answer.mask == segmentation.predict(STREET, longest=480).mask).all()
+
+
+def test_what_a_bad_picture_costs(segmentation):
+    with pytest.raises(BadInput, match="not a picture"):
+        segmentation.mask_pixels(b"no picture")
+
+
+def test_a_wide_picture_is_not_decided_row_by_row(monkeypatch):
+    tiles = []
+    monkeypatch.setattr(module, "in_threads", lambda function, items: tiles.extend(items) or list(map(function, items)))
+    mask, confidence, counts = decide(np.ones((2, 2, 100), np.float32), (30_000, 40))
+    assert all(rows.stop - rows.start > 40 and across.stop - across.start <= 1024 for rows, across in tiles)
+    assert counts.sum() == mask.size == confidence.size
+
+
+@pytest.mark.parametrize("ask", ["predict", "explain"])
+def test_twelve_megapixels_take_bounded_memory(segmentation, ask):
     picture = encoded(street(size=(4000, 3000)), "JPEG")
     segmentation.predict(STREET)  # opens the model
     tracemalloc.start()
     try:
-        segmentation.predict(picture)
+        getattr(segmentation, ask)(picture)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -156,9 +199,10 @@ def test_a_coloured_mask_keeps_its_indices_and_has_the_colours(segmentation):
 
 
 @pytest.mark.parametrize("size", [(480, 360), (37, 91), (120, 92)])
-@pytest.mark.parametrize("strip", [1, 10_000, 10_000_000])
-def test_decide_interpolates_before_it_compares(monkeypatch, size, strip):
-    monkeypatch.setattr(module, "STRIP", strip)
+@pytest.mark.parametrize(("tile", "tile_width"), [(1, 1024), (10_000, 1024), (1_000, 50), (10_000_000, 1024)])
+def test_decide_interpolates_before_it_compares(monkeypatch, size, tile, tile_width):
+    monkeypatch.setattr(module, "TILE", tile)
+    monkeypatch.setattr(module, "TILE_WIDTH", tile_width)
     logits = np.random.default_rng(1).normal(scale=3, size=(5, 9, 12)).astype(np.float32)
     mask, confidence, counts = decide(logits, size)
     # Pillow's bilinear filter is the same as ours where it enlarges.

@@ -1,6 +1,8 @@
 """CSV files as people have them, and CSV files that are safe to open."""
 
 import csv
+import tracemalloc
+import unicodedata
 
 import pytest
 
@@ -33,7 +35,7 @@ def file(tmp_path):
     ],
 )
 def test_encodings_delimiters_and_line_ends(file, content):
-    assert read_csv(file(content), ["name", "n"]).rows == [{"name": "José", "n": "1"}]
+    assert [row.cells for row in read_csv(file(content), ["name", "n"])] == [{"name": "José", "n": "1"}]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,10 @@ def test_encodings_delimiters_and_line_ends(file, content):
         (b"PK\x03\x04 whatever", "Excel or zip"),
         (b"a,b\n\x00\x01,2\n", "binary"),
         ("a,b\n" + "1,2\n" * 4, "more than 3 rows"),
-        ('a,b\n1,"' + "x" * 6_500_000 + '"\n', "cannot be read"),
+        ('a,b\n1,"' + "x" * 6_200_000 + '"\n', "Line 2 of the CSV cannot be read"),
+        ("a,b\n" + "," * 7_000_000, "Line 2 of the CSV cannot be read: it belongs to a row of more than 6,500,000"),
+        ('a,b\n1,"' + '","\n' * 1_700_000, "cannot be read: it belongs to a row of more than 6,500,000 characters"),
+        ("," * 7_000_000, "Line 1 of the CSV cannot be read"),
     ],
 )
 def test_unusable_files_get_one_sentence(file, content, message):
@@ -68,29 +73,135 @@ def test_no_such_file(tmp_path):
         read_csv(tmp_path / "nothing.csv", ["a"])
 
 
+@pytest.mark.parametrize("path", [None, 3, [], "a\0b", "\ud800", "x" * 1_000_000])
+def test_what_is_no_path(path):
+    for read in (lambda: read_csv(path, ["a"]), lambda: read_lines(path, "a")):
+        with pytest.raises(BadInput, match=r"Choose a file first|There is no such file|cannot be read"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("last", "sentence"),
+    [
+        ('1,"' + "x" * 6_200_000 + '"\n', "Line 90002 of the CSV cannot be read: field larger than field limit"),
+        ("1,2\n" * 10_001, "more than 100,000 rows"),
+        (b"1,\x00\n", "binary data"),
+    ],
+)
+def test_a_file_that_turns_bad_late_is_refused_before_anything_is_answered(file, last, sentence):
+    start = b"a,b\n" + b"1,2\n" * 90_000
+    with pytest.raises(BadInput, match=sentence):
+        read_csv(file(start + (last if isinstance(last, bytes) else last.encode())), ["a"])
+
+
+@pytest.mark.parametrize(
+    ("end", "encoding", "expected"),
+    [
+        ("é".encode(), "utf-8", "é"),
+        (b"\xe9", "cp1252", "é"),
+        (b"\x80", "cp1252", "€"),
+        (b"\x81", "latin-1", "\x81"),
+        (b"\xc3", "cp1252", "Ã"),  # UTF-8 that is cut off at the end of the file
+    ],
+)
+def test_the_encoding_is_that_of_the_whole_file(file, monkeypatch, end, encoding, expected):
+    monkeypatch.setattr("shared.tables.BLOCK", 7)  # so that characters lie across blocks
+    content = b"a\n" + "\n".join(["é€x"] * 50).encode(encoding, "replace") + b"\n_" + end
+    rows = [row.cells["a"] for row in read_csv(file(content), ["a"])]
+    assert rows[-1] == f"_{expected}"
+    assert rows[:50] == ["é€x".encode(encoding, "replace").decode(encoding)] * 50
+
+
+def test_utf_16_that_is_damaged(file):
+    with pytest.raises(BadInput, match="save it as UTF-8"):
+        read_csv(file("a\nb\n".encode("utf-16") + b"\x00\xd8"), ["a"])
+
+
+def test_empty_rows_are_skipped_and_bounded(file, monkeypatch):
+    monkeypatch.setattr("shared.tables.MAX_EMPTY_ROWS", 3)
+    table = read_csv(file("a,b\n,\n\n1,2\n ,\n"), ["a"])
+    assert [(row.line, row.cells) for row in table] == [(4, {"a": "1", "b": "2"})]
+    with pytest.raises(BadInput, match="more than 3 empty rows"):
+        read_csv(file("a,b\n,\n\n1,2\n ,\n,\n"), ["a"])
+
+
+def test_a_table_can_be_read_again_and_knows_its_length(file):
+    table = read_csv(file("a\n1\n2\n"), ["a"])
+    assert len(table) == 2
+    assert [row.cells for row in table] == [row.cells for row in table] == [{"a": "1"}, {"a": "2"}]
+
+
+def test_a_large_csv_takes_little_memory(file, tmp_path):
+    """Whatever the size of the file. Held as dictionaries, this one takes 140 MB."""
+    columns = ["a", *(f"c{number}" for number in range(199))]
+    path = file(",".join(columns) + "\n" + ("7," + ",".join(["ab"] * 199) + "\n") * 5_000)
+    tracemalloc.start()
+    try:
+        table = read_csv(path, ["a"])
+        answered = answer_table(table, lambda rows: [0] * len(rows), lambda answer: {"answer": answer})
+        write_csv(tmp_path / "out.csv", answered, columns=[*columns, "answer", "error"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "out.csv").stat().st_size > 4e6
+    assert peak < 40e6
+
+
+def test_a_row_of_very_many_cells_takes_bounded_memory(file):
+    path = file("a,b\n1,2\n" + "," * 6_000_000 + "x\n")
+    tracemalloc.start()
+    try:
+        rows = list(answer_table(read_csv(path, ["a"]), lambda rows: [0] * len(rows), lambda _: {}))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rows[1]["error"] == "Line 3: The row has 6,000,001 cells; the header has 2."
+    assert peak < 150e6
+
+
 def test_errors_name_the_line_of_the_file(file):
     table = read_csv(file('a,note\n1,"two\nlines"\n\nx,\n3\n'), ["a"])
 
     def answer(rows):
         return [int(row["a"]) if row["a"].isdigit() else BadInput("a must be a number.") for row in rows]
 
-    rows = answer_table(table, answer, lambda value: {"double": 2 * value})
-    assert [row["error"] for row in rows] == [
-        "",
-        "Line 5: a must be a number.",
-        "Line 6: The row has 1 cells; the header has 2.",
+    assert list(answer_table(table, answer, lambda value: {"double": 2 * value})) == [
+        {"a": "1", "note": "two\nlines", "double": 2, "error": ""},
+        {"a": "x", "note": "", "double": "", "error": "Line 5: a must be a number."},
+        {"a": "3", "double": "", "error": "Line 6: The row has 1 cells; the header has 2."},
     ]
-    assert rows[0] == {"a": "1", "note": "two\nlines", "double": 2, "error": ""}
+
+
+def test_what_is_wrong_is_said_in_bounded_length(file):
+    table = read_csv(file("a\n1\n"), ["a"])
+    (row,) = answer_table(table, lambda _: [BadInput("a must be one of " + "very many, " * 1000)], lambda _: {})
+    assert row["error"].startswith("Line 2: a must be one of very many, ")
+    assert row["error"].endswith("...")
+    assert len(row["error"]) == 500
+
+
+@pytest.mark.parametrize("good", [0, 3, 7, None])
+def test_all_rows_have_the_same_columns_wherever_the_first_answer_is(file, good):
+    table = read_csv(file("a,mine\n" + "".join(f"{number},x\n" for number in range(8))), ["a"])
+
+    def answer(rows):
+        return [5 if row["a"] == str(good) else BadInput("No.") for row in rows]
+
+    rows = list(answer_table(table, answer, lambda value: {"mine": value}, chunk=2))
+    columns = ["a", "mine", "error"] if good is None else ["a", "mine (yours)", "mine", "error"]
+    assert [list(row) for row in rows] == [columns] * 8
+    assert [number for number, row in enumerate(rows) if not row["error"]] == ([] if good is None else [good])
 
 
 def test_a_cell_may_be_a_long_review(file):
-    assert len(read_csv(file('a,b\n1,"' + "x" * 200_000 + '"\n'), ["b"]).rows[0]["b"]) == 200_000
+    (row,) = read_csv(file('a,b\n1,"' + "x" * 200_000 + '"\n'), ["b"])
+    assert row.cells["b"] == "x" * 200_000
 
 
 def test_a_text_file_has_a_row_for_each_line(file):
     table = read_lines(file("one\n\n  two \u2028 lines\r\nthree\x0cfour"), "text")
-    assert table.rows == [{"text": "one"}, {"text": "two \u2028 lines"}, {"text": "three\x0cfour"}]
-    assert table.lines == [1, 3, 4]
+    assert [row.cells for row in table] == [{"text": "one"}, {"text": "two \u2028 lines"}, {"text": "three\x0cfour"}]
+    assert [row.line for row in table] == [1, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +212,7 @@ def test_a_text_file_has_a_row_for_each_line(file):
         ("\ufeff", "empty"),
         ("a\x00b", "binary data"),
         ("a\nb\nc\n", "more than 2 lines"),
+        ("a\n" + "b" * 6_600_000, "Line 2 of the file cannot be read"),
     ],
 )
 def test_a_text_file_of_no_use_is_refused(file, content, message):
@@ -116,22 +228,65 @@ def test_progress_reaches_the_end_in_chunks(file):
         return [0] * len(rows)
 
     table = read_csv(file("a\n1\n2\n3\n4\n5\n"), ["a"])
-    answer_table(table, answer, lambda _: {}, shares.append, chunk=2)
+    assert len(list(answer_table(table, answer, lambda _: {}, shares.append, chunk=2))) == 5
     assert sizes == [2, 2, 1]
     assert shares == [0.4, 0.8, 1.0]
 
 
-def test_no_cell_becomes_a_formula(tmp_path):
-    cells = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "-3.5", "+4", "fine", "a=b"]
-    path = write_csv(tmp_path / "out.csv", [{"=header": cell, "number": -1.5} for cell in cells])
+def test_long_rows_are_answered_a_few_at_once(file):
+    sizes = []
+
+    def answer(rows):
+        sizes.append(len(rows))
+        return [0] * len(rows)
+
+    table = read_csv(file("a\n" + ("x" * 300_000 + "\n") * 5), ["a"])
+    assert len(list(answer_table(table, answer, lambda _: {}))) == 5
+    assert sizes == [2, 2, 1]
+
+
+SIGNS = [chr(code) for code in range(0x110000) if unicodedata.normalize("NFKC", chr(code))[0] in "=+-@"]
+UNSEEN = [
+    "\t",
+    "\r",
+    "\n",
+    " ",
+    "\xa0",
+    "\u3000",
+    "\u200b",
+    "\ufeff",
+    "\u2060",
+    "\xad",
+    "\u202e",
+    "\0",
+    "\u115f",
+    "\ufe0f",
+]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\tfine", "\rfine", "\nfine", "-inf", "+nan", "-1_0",
+        "-", "-.", "\u22121+1", "\u200b" * 101, "-" + "1" * 100_000 + "x",
+        *(f"{sign}A1" for sign in SIGNS), *(f"{unseen}=A1" for unseen in UNSEEN), "".join(UNSEEN) + "\uff1dA1",
+    ],
+)  # fmt: skip
+def test_no_cell_becomes_a_formula(tmp_path, cell):
+    path = write_csv(tmp_path / "out.csv", [{cell: cell}])
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")  # or Excel reads José as JosÃ©
     with path.open(newline="", encoding="utf-8-sig") as opened:
-        rows = list(csv.reader(opened))
-    assert rows[0] == ["'=header", "number"]
-    assert [row[0] for row in rows[1:]] == [
-        "'=1+1", "'+cmd|' /C calc'!A0", "'-2+3", "'@SUM(A1)", "'\t=1", "-3.5", "+4", "fine", "a=b",
-    ]  # fmt: skip
-    assert {row[1] for row in rows[1:]} == {"-1.5"}
+        assert list(csv.reader(opened)) == [[f"'{cell}"]] * 2
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["-3.5", "+4", "-1.234,5", "-1e-7", " -12 %", "\u22125", "fine", "a=b", "é=1", "(=1)", "“=1”", " ", "", -1.5],
+)
+def test_other_cells_are_written_as_they_are(tmp_path, cell):
+    path = write_csv(tmp_path / "out.csv", [{"a": cell, "b": ""}])
+    with path.open(newline="", encoding="utf-8-sig") as opened:
+        assert list(csv.reader(opened))[1] == [str(cell), ""]
 
 
 def test_columns_of_all_rows_are_written(tmp_path):
@@ -144,7 +299,7 @@ def test_columns_of_all_rows_are_written(tmp_path):
 def test_a_column_of_ones_own_is_kept_beside_ours(file):
     table = read_csv(file("a;error\n1;mine\n"), ["a"])
     assert table.delimiter == ";"
-    rows = answer_table(table, lambda _: [5], lambda value: {"a": value})
+    rows = list(answer_table(table, lambda _: [5], lambda value: {"a": value}))
     assert rows == [{"a (yours)": "1", "error (yours)": "mine", "a": 5, "error": ""}]
 
 

@@ -1,0 +1,113 @@
+"""Many rows or files in one request: what it may cost, and that nothing answered is lost."""
+
+import csv
+import os
+import zipfile
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from shared import BadInput, page
+from shared.tables import read_csv
+from tests.conftest import ROOT, load_app
+
+STREET = ROOT / "spaces/segmentation/examples/street.jpg"
+LIMIT = "The pictures before this one have used up the pixels that one request may have"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A zip of four pictures of 900 × 600 pixels, and a small one."""
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        for number, size in enumerate([(900, 600)] * 4 + [(90, 60)]):
+            Image.new("RGB", size, "green").save(tmp_path / f"{number}.png")
+            archive.write(tmp_path / f"{number}.png", f"{number}.png")
+    return [str(tmp_path / "some.zip")]
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(("name", "limit"), [("segmentation", "MAX_REQUEST_PIXELS"), ("cat_dog", "MAX_REQUEST_COST")])
+def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its_answer(
+    monkeypatch, pictures, name, limit
+):
+    app = load_app(name)
+    assert getattr(app, limit) <= 500_000_000
+    monkeypatch.setattr(app, limit, 900 * 600 * 2 + 90 * 60)
+    summary, table, result, *masks = app.batch(pictures)
+    assert summary == {"files": 5, "answered": 3, "errors": 2}
+    assert [LIMIT in error for error in table["error"]] == [False, False, True, True, False]
+    rows = rows_of(result)
+    assert [row["file"] for row in rows if not row["error"]] == ["0.png", "1.png", "4.png"]
+    for path in masks:
+        with zipfile.ZipFile(path) as archive:
+            assert archive.namelist() == ["0.png", "1.png", "4.png"]
+
+
+def test_a_batch_says_how_large_its_masks_are(monkeypatch):
+    app = load_app("segmentation")
+    monkeypatch.setattr("shared.segmentation.MAX_MASK_PIXELS", 480 * 360)
+    _, table, _, masks = app.batch([str(STREET)])
+    assert list(table["mask scale"]) == [0.5]
+    with zipfile.ZipFile(masks) as archive, archive.open("street.png") as file, Image.open(file) as mask:
+        assert mask.size == (480, 360)
+    found, mask, _, _ = app.predict(str(STREET))
+    assert (found["width"], found["height"], found["scale"]) == (480, 360, 0.5)
+    with Image.open(mask) as image:
+        assert image.size == (480, 360)
+
+
+def answered_together(monkeypatch, files, cost=lambda _: 1):
+    batches, shares = [], []
+
+    def progress(share, unit):
+        assert unit == "files"
+        shares.append(share)
+
+    def answer(contents):
+        batches.append(len(contents))
+        return [0] * len(contents)
+
+    monkeypatch.setattr(page, "BYTES_AT_ONCE", 1000)
+    monkeypatch.setattr(page, "PIXELS_AT_ONCE", 100)
+    summary, _, _ = page.answer_files(files, answer, lambda _: {"answer": 1}, progress, cost, most=1_000_000)
+    assert shares[-1] == (summary["files"], summary["files"])
+    return batches
+
+
+def test_few_files_are_in_memory_at_once(monkeypatch, tmp_path):
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        for number in range(20):
+            archive.writestr(f"{number}.jpg", os.urandom(400 if number < 10 else 10))
+    files = [tmp_path / "some.zip"]
+    assert answered_together(monkeypatch, files) == [2, 2, 2, 2, 8, 4]
+    assert answered_together(monkeypatch, files, cost=lambda content: len(content) // 4) == [1] * 10 + [8, 2]
+
+
+def test_progress_is_a_share_of_all_files_and_a_bad_one_is_among_them(monkeypatch, tmp_path):
+    def cost(content):
+        raise BadInput("No picture.")
+
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert answered_together(monkeypatch, [tmp_path / "a.jpg"] * 3, cost) == [0]
+
+
+def test_the_first_rows_are_shown_and_long_cells_cut(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n" + "".join(f"{number},{'x' * 5_000}\n" for number in range(30)))
+
+    def answer(rows):
+        return [BadInput("No.") if int(row["a"]) % 2 else 7 for row in rows]
+
+    summary, shown, result = page.answer_rows(read_csv(path, ["a"]), answer, lambda value: {"n": value}, gr.Progress())
+    assert summary == {"rows": 30, "answered": 15, "errors": 15}
+    assert list(shown.columns) == ["a", "b", "n", "error"]
+    assert len(shown) == 20
+    assert set(shown["b"]) == {"x" * 1000 + " …"}
+    rows = rows_of(result)
+    assert [row["b"] for row in rows] == ["x" * 5_000] * 30
+    assert rows[-1] == {"a": "29", "b": "x" * 5_000, "n": "", "error": "Line 31: No."}
