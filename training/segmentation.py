@@ -86,12 +86,13 @@ MOST_LOST = 0.002  # mean IoU lost by storing the weights in int8
 ABOUT = About(
     title="Street scenes",
     summary="A photo of a street: what is road, what is car, what is tree, pixel by pixel, and where is that unsure?",
-    intended_use="Learning and teaching: how a picture is segmented, measured class by class, and shown honestly.",
+    intended_use=(
+        "Learning and teaching: how a picture is segmented, measured class by class, and shown with its doubts."
+    ),
     limits=(
         "It was trained on a few hundred frames of three drives through one English city. How it does on other "
         "streets, in other weather or at night was not measured; it does not refuse pictures of anything else.",
-        "It must not steer anything or guard anyone. The figures of each class say what it misses: poles, fences and "
-        "signs most of all.",
+        "It must not steer anything or guard anyone. The figures of each class say how much of it is missed.",
         "Whatever is none of its 11 classes is called one of them.",
     ),
     licence="other",
