@@ -22,7 +22,7 @@ COPY spaces spaces
 USER gallery
 EXPOSE 7860
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/config', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=25s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/health', timeout=24)"]
 
 CMD ["python", "spaces/gallery/app.py"]

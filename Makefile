@@ -33,9 +33,9 @@ check: .venv/.check
 
 # DATA names a folder with adult/, camvid/, imdb/, movielens/ and pets/ in it; without it the data is downloaded. INIT names
 # a folder with mobilenetv2_imagenet/, deeplabv3_mobilenetv2_voc/ and all-MiniLM-L6-v2/ in it; without it the Hub is
-# asked.
+# asked. ANIMALS names stamps/animals of Tux Paint: pictures of neither cats nor dogs, to measure cat_dog on.
 train: .venv/.all
-	$(BIN)/python -m training.cat_dog $(if $(DATA),--data $(DATA)/pets --dogs-vs-cats $(DATA)/dogs_vs_cats --camvid $(DATA)/camvid) $(if $(INIT),--init $(INIT)/mobilenetv2_imagenet) --embed
+	$(BIN)/python -m training.cat_dog $(if $(DATA),--data $(DATA)/pets --dogs-vs-cats $(DATA)/dogs_vs_cats --camvid $(DATA)/camvid) $(if $(ANIMALS),--animals $(ANIMALS)) $(if $(INIT),--init $(INIT)/mobilenetv2_imagenet) --embed
 	$(BIN)/python -m training.segmentation $(if $(DATA),--data $(DATA)/camvid) $(if $(INIT),--init $(INIT)/deeplabv3_mobilenetv2_voc) --embed
 	$(BIN)/python -m training.sentiment $(if $(DATA),--data $(DATA)/imdb) $(if $(INIT),--init $(INIT)/all-MiniLM-L6-v2) --embed
 	$(BIN)/python -m training.salary $(if $(DATA),--data $(DATA)/adult) --embed
@@ -45,7 +45,7 @@ bench: .venv/.all
 	$(BIN)/python -m benchmarks.serving
 
 bench-training: .venv/.all
-	$(BIN)/python -m benchmarks.training $(if $(DATA),--data $(DATA)) $(if $(INIT),--init $(INIT)) --out benchmarks/results/training.json
+	$(BIN)/python -m benchmarks.training $(if $(DATA),--data $(DATA)) $(if $(INIT),--init $(INIT)) $(if $(BATCHES),--batches $(BATCHES)) --out benchmarks/results/training.json
 
 hub: .venv/.light
 	$(BIN)/python -m tests.hub $(if $(PORT),--port $(PORT))

@@ -68,7 +68,7 @@ class Checkpoint(Contract):
     """The fields of gallery.json that every model has; each predictor adds its own in a subclass.
 
     `model` is the name of the Space, `task` the Hub's pipeline tag, `created` a time in UTC (ISO 8601);
-    `versions` maps a package to the version it was trained with.
+    `versions` maps a package to the version it was exported with.
     """
 
     format: Literal[1]
@@ -157,6 +157,14 @@ def read_json(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is no JSON object; export the model again.")
     return content
+
+
+def format_figure(value: float) -> str:
+    """Write a figure with four decimals; do not round one that is not quite 0 or 1 to it."""
+    text = f"{value:.4f}"
+    if text in ("0.0000", "-0.0000") and value != 0:
+        return "< 0.0001" if value > 0 else "> -0.0001"
+    return "> 0.9999" if text == "1.0000" and value < 1 else text
 
 
 def sha256(path: Path) -> str:

@@ -233,13 +233,15 @@ def space_model(kind: type[Model], folder: str | Path) -> Model:
     folder serves, and its `origin` says why, in a sentence for visitors.
 
     Raises:
-        CheckpointError: the one in the folder is needed, and is missing or damaged.
+        CheckpointError: the one in the folder is needed, and is missing, damaged, or no model.
     """
     began, futures = pulls()
     ending = f"_{kind.name.upper()}"
     ending = ending if ending in futures else ""
     if ending not in futures:
-        return kind.from_pretrained(folder)
+        model = kind.from_pretrained(folder)
+        model.session.open()  # fails now, not at the first visitor, if the file is no model
+        return model
     repo = os.environ[f"MODEL_REPO{ending}"]
     try:
         pulled = futures[ending].result(max(0.0, began + SPACE_DEADLINE - time.monotonic()))

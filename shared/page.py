@@ -23,13 +23,23 @@ from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
 from gradio.utils import get_upload_folder
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.middleware import Middleware
 
 from shared.archives import count_files, read_files
+from shared.checkpoint import format_figure
+from shared.connections import use_timed_protocol
 from shared.errors import BadInput
+from shared.fair_queue import FairQueue, is_uploaded
+from shared.health import Health
+from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit
 from shared.images import MAX_BYTES, MAX_PIXELS, Source, open_rgb
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
+from shared.retention import start_sweeping, use_own_folder
+from shared.sessions import use_lean_sessions
 from shared.tables import CHUNK, Table, answer_table, write_csv
+
+use_own_folder()  # before a component is made: each notes the folder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,19 +116,27 @@ def friendly(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except BadInput as error:
             raise gr.Error(str(error), title="That did not work", print_exception=False) from None
+        except OSError as error:
+            if is_disk_full(error):
+                raise gr.Error(DISK_FULL, title="That did not work") from error
+            raise
 
     return wrapper
 
 
-def _unopened(self: gr.Image, payload: Any) -> Any:
-    return payload.path if payload and payload.path else gr.Image.preprocess(self, payload)
+def _uploaded_path(self: gr.Image, payload: Any) -> Any:
+    if not (payload and payload.path):
+        return gr.Image.preprocess(self, payload)
+    if not is_uploaded(payload.path) or not Path(payload.path).is_file():
+        raise gr.Error("There is no such upload; send the picture again.", print_exception=False)
+    return payload.path
 
 
 # gr.Image with type="filepath" opens the file nevertheless, and a visitor whose file is no picture is told nothing.
 # This one only hands its path over: shared/images.py checks a stranger's file, and says what is wrong with it.
 # (A class statement would make Gradio write a .pyi file into this folder.)
 Photo = ABCMeta.__new__(
-    type(gr.Image), "Photo", (gr.Image,), {"preprocess": _unopened, "is_template": True, "__module__": __name__}
+    type(gr.Image), "Photo", (gr.Image,), {"preprocess": _uploaded_path, "is_template": True, "__module__": __name__}
 )
 
 
@@ -160,22 +178,33 @@ def picked(image: str | None) -> str:
     return image
 
 
-def launch(demo: gr.Blocks) -> None:
+def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     """Serve an app with the gallery's looks and limits; Gradio's own environment variables hold.
 
-    With GALLERY_REPLICA=1 it may be one of several behind a load balancer: see shared/replicas.py.
+    GET /health says whether the queue and the models answer. With GALLERY_REPLICA=1 the app may be one of several
+    behind a load balancer: see shared/replicas.py.
     """
     # By default Gradio sums up all calls so far after each call, for its monitoring page.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
     _return_memory()
-    demo.queue(max_size=64).launch(
-        app_kwargs={"middleware": replica_middleware(demo)} if os.environ.get("GALLERY_REPLICA") == "1" else None,
+    raise_file_limit()
+    use_timed_protocol()
+    patch_gradio()
+    use_lean_sessions()
+    start_sweeping(demo)
+    health = Health(demo, models)
+    demo.queue(api_open=False)  # /run answers only what needs no queue, such as choosing an example
+    demo._queue = FairQueue(demo)
+    several = replica_middleware(demo) if os.environ.get("GALLERY_REPLICA") == "1" else []
+    demo.launch(
+        app_kwargs={"middleware": [*several, Middleware(Guard, demo=demo, health=health)]},
         theme=THEME,
         css=CSS,
         max_file_size="50mb",
         state_session_capacity=SESSIONS,
         footer_links=["api", "gradio", "settings"],
         run_history=False,
+        enable_monitoring=False,
     )
 
 
@@ -338,7 +367,7 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
     """Add the fold-out that every page ends with: measured figures, limits, data and licence."""
     about, metrics = model.checkpoint.about, model.metrics
     rows = [
-        f"| {item.get('label', item['name'])} | {item['value']:.4f} | {_interval(item)} | "
+        f"| {item.get('label', item['name'])} | {format_figure(item['value'])} | {_interval(item)} | "
         f"{item['data']}, {item['split']} ({item['count']:,}) |"
         for item in metrics["figures"]
     ]
@@ -371,7 +400,7 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
 
 
 def _interval(item: dict[str, Any]) -> str:
-    return "{:.4f} – {:.4f}".format(*item["interval"]) if item["interval"] else ""
+    return " – ".join(map(format_figure, item["interval"])) if item["interval"] else ""
 
 
 def signed_bars(title: str, values: dict[str, float], written: Callable[[float], str]) -> str:

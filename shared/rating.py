@@ -8,6 +8,10 @@ A new visitor needs no training: the posterior mean of w is a ridge regression o
     w = (1 + sum_i (A_i A_i' + S_i) / n_i)^-1  sum_i A_i (r_i - m_i) / n_i,
 
 and every prediction is a sum over those ratings. training/rating.py says how the tables are learned.
+
+A visitor with hardly any rating is predicted better by what everybody gave a movie: below `popularity_below` ratings
+they get the movie's average, plus how much more generous than others they were (a bias model: Koren, Bell and
+Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 42(8), 2009).
 """
 
 import csv
@@ -26,15 +30,20 @@ from shared.predictor import Predictor
 Vector = NDArray[np.float64]
 Scored = list[tuple[int, str, float]]
 PERSON = 2  # the first factors say how somebody rates (generosity, width of the scale); the others, what
+GENEROSITY_RIDGE = 5  # so many ratings with no surprise are added to a visitor's, when their generosity is estimated
 FEWEST_RATINGS = 20  # of movies that fewer people rated too little is known to suggest them
 
 
 class RatingCheckpoint(Checkpoint):
-    """gallery.json of a rating model; movies are in movies.csv, in the order of the model's rows."""
+    """gallery.json of a rating model; movies are in movies.csv, in the order of the model's rows.
+
+    Visitors with fewer than `popularity_below` ratings are answered from the averages in movies.csv.
+    """
 
     users: Annotated[tuple[int, ...], Field(min_length=1)]
     lowest: float
     highest: float
+    popularity_below: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,12 @@ class RatingExplanation:
 
 @dataclass(frozen=True)
 class Movie:
-    """A row of movies.csv: `ratings` counts those it was learned from; `x`, `y` are its place on the map, or NaN."""
+    """A row of movies.csv.
+
+    `ratings` counts those it was learned from; `x`, `y` are its place on the map, or NaN. `average` is the stars it
+    gets from a person of average generosity, drawn towards the mean of all movies where few people rated it; NaN in
+    folders without it.
+    """
 
     movie_id: int
     title: str
@@ -67,6 +81,7 @@ class Movie:
     ratings: int
     x: float
     y: float
+    average: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -99,6 +114,7 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
                     int(row["ratings"]),
                     float(row["x"] or "nan"),
                     float(row["y"] or "nan"),
+                    float(row.get("average") or "nan"),
                 )
                 for row in csv.DictReader(file)
             }
@@ -114,6 +130,9 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         shapes = (len(self._means), len(self._factors), len(self._noise), len(self._variances), len(self._users))
         if shapes != (len(self.movies),) * 4 + (len(self.checkpoint.users),):
             raise CheckpointError(f"{self.folder}: the model, movies.csv and 'users' do not belong together.")
+        self._averages = np.array([movie.average for movie in self.movies.values()])
+        if self.checkpoint.popularity_below and not np.isfinite(self._averages).all():
+            raise CheckpointError(f"{self.folder}: movies.csv has no 'average', which 'popularity_below' needs.")
         with (self.folder / "ratings.csv").open(encoding="utf-8", newline="") as file:
             self._actual = {
                 (int(row["user_id"]), int(row["movie_id"])): float(row["rating"]) for row in csv.DictReader(file)
@@ -130,8 +149,7 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
             BadInput: the user or the movie is unknown.
         """
         if isinstance(user_id, Visitor):
-            row = self._movie(movie_id)
-            return RatingPrediction(self._kept(self._means[row] + self._factors[row] @ user_id.vector))
+            return RatingPrediction(self._kept(self._visitor_scores(user_id, self._movie(movie_id))))
         answer = self.predict_each([(user_id, movie_id)])[0]
         if isinstance(answer, BadInput):
             raise answer
@@ -180,17 +198,8 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
             given[known] = self._stars(value)
         rows = np.array([self._movie_row[movie_id] for movie_id in given], dtype=np.int64)
         stars = np.array(list(given.values()), dtype=np.float64)
-        factors = self._factors[rows]
-        scaled = factors / self._noise[rows, None]
-        precision = np.eye(self._factors.shape[1]) + scaled.T @ factors
-        doubt = (self._variances[rows] / self._noise[rows, None]).sum(axis=0)
-        precision[np.diag_indices(len(precision))] += np.concatenate([np.zeros(len(precision) - len(doubt)), doubt])
-        weights = np.asarray(np.linalg.solve(precision, scaled.T).T, dtype=np.float64)
-        return Visitor(
-            ratings=given,
-            vector=(stars - self._means[rows]) @ weights,
-            weights=weights,
-        )
+        vector, weights = place(self._means[rows], self._factors[rows], self._variances[rows], self._noise[rows], stars)
+        return Visitor(ratings=given, vector=vector, weights=weights)
 
     def recommend(self, user: int | Visitor, k: int = 10) -> Scored:
         """The k movies with the highest predicted stars: [(movie_id, title, stars), ...].
@@ -199,12 +208,11 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         with fewer than 20 ratings.
         """
         if isinstance(user, Visitor):
-            vector, seen = user.vector, set(user.ratings)
+            scores, seen = self._visitor_scores(user, slice(None)), set(user.ratings)
         else:
             row = self._user(user)
-            vector = self._users[row]
+            scores = self._means + self._factors @ self._users[row]
             seen = {movie_id for user_id, movie_id in self._actual if self._user_row[user_id] == row}
-        scores = self._means + self._factors @ vector
         ids = [movie_id for movie_id in self._suggested if movie_id not in seen]
         rows = [self._movie_row[movie_id] for movie_id in ids]
         best = np.argsort(-scores[rows], kind="stable")[: _count(k)]
@@ -229,18 +237,30 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
     def explain(self, user: int | Visitor, movie_id: int) -> RatingExplanation:
         """The parts a predicted rating is the sum of."""
         row = self._movie(movie_id)
-        base = float(self._means.mean())
-        parts = {"the movie, for everybody": float(self._means[row]) - base}
+        by_popularity = isinstance(user, Visitor) and self._by_popularity(user)
+        means = self._averages if by_popularity else self._means
+        base = float(means.mean())
+        parts = {"the movie, for everybody": float(means[row]) - base}
         if isinstance(user, Visitor):
             rated = [self._movie_row[rated_id] for rated_id in user.ratings]
-            surprises = np.array(list(user.ratings.values())) - self._means[rated]
-            for rated_id, part in zip(user.ratings, surprises * (user.weights @ self._factors[row]), strict=True):
+            surprises = np.array(list(user.ratings.values())) - means[rated]
+            share = 1 / (len(rated) + GENEROSITY_RIDGE) if by_popularity else user.weights @ self._factors[row]
+            for rated_id, part in zip(user.ratings, surprises * share, strict=True):
                 parts[f"{self.movies[rated_id].title}: {user.ratings[rated_id]:g} stars"] = float(part)
         else:
             vector = self._users[self._user(user)]
             parts["how this user rates in general"] = float(self._factors[row, :PERSON] @ vector[:PERSON])
             parts["this user's taste"] = float(self._factors[row, PERSON:] @ vector[PERSON:])
         return RatingExplanation(self._kept(base + sum(parts.values())), base, parts)
+
+    def _by_popularity(self, visitor: Visitor) -> bool:
+        return len(visitor.ratings) < self.checkpoint.popularity_below
+
+    def _visitor_scores(self, visitor: Visitor, rows: Any) -> Any:
+        if self._by_popularity(visitor):
+            rated = [self._movie_row[movie_id] for movie_id in visitor.ratings]
+            return self._averages[rows] + generosity(self._averages[rated], np.array([*visitor.ratings.values()]))
+        return self._means[rows] + self._factors[rows] @ visitor.vector
 
     def _user(self, user_id: Any) -> int:
         row = self._user_row.get(_whole(user_id, missing=-1))
@@ -271,6 +291,33 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
 
     def _kept(self, stars: Any) -> float:
         return float(min(max(stars, self.checkpoint.lowest), self.checkpoint.highest))
+
+
+def place(means: Vector, factors: Vector, variances: Vector, noise: Vector, stars: Vector) -> tuple[Vector, Vector]:
+    """Place somebody new by what they rated, in closed form.
+
+    Args:
+        means: of the movies they rated, (ratings,).
+        factors: (ratings, factors).
+        variances: of the last of these factors, (ratings, uncertain factors).
+        noise: (ratings,).
+        stars: what they gave, (ratings,).
+
+    Returns:
+        The posterior mean of their vector, (factors,), and its weights, (ratings, factors): it is the sum of
+        weight * (stars - mean).
+    """
+    scaled = factors / noise[:, None]
+    precision = np.eye(factors.shape[1]) + scaled.T @ factors
+    doubt = (variances / noise[:, None]).sum(axis=0)
+    precision[np.diag_indices(len(precision))] += np.concatenate([np.zeros(len(precision) - len(doubt)), doubt])
+    weights = np.asarray(np.linalg.solve(precision, scaled.T).T, dtype=np.float64)
+    return (stars - means) @ weights, weights
+
+
+def generosity(averages: Vector, stars: Vector) -> float:
+    """How many stars more than others somebody gives: the mean of what they gave above the averages, shrunk to 0."""
+    return float((stars - averages).sum() / (len(stars) + GENEROSITY_RIDGE))
 
 
 def _whole(value: Any, missing: int) -> int:

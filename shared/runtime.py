@@ -43,7 +43,7 @@ class Session:
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
         """Run the model over rows of inputs (first axis), in batches, and return the named outputs."""
         rows = len(next(iter(inputs.values())))
-        session = self._open()
+        session = self.open()
         batches = [
             session.run(
                 list(outputs),
@@ -55,10 +55,15 @@ class Session:
 
     def constants(self, outputs: Sequence[str], inputs: Mapping[str, Array] | None = None) -> list[Array]:
         """Run the model once, whole, for outputs that have no rows, such as embedding tables."""
-        result: list[Array] = self._open().run(list(outputs), dict(inputs or {}))
+        result: list[Array] = self.open().run(list(outputs), dict(inputs or {}))
         return result
 
-    def _open(self) -> "InferenceSession":
+    def open(self) -> "InferenceSession":
+        """Return ONNX Runtime's session, which the first call makes.
+
+        Raises:
+            CheckpointError: ONNX Runtime cannot open the file.
+        """
         with self._lock:
             if self._session is None:
                 import onnxruntime  # noqa: PLC0415 - 0.1 s that an app which only shows a page need not pay

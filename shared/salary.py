@@ -38,6 +38,8 @@ class SalaryCheckpoint(Checkpoint):
     `numbers`. `ignored` columns do not
     reach the model; their numbers may lie outside the range. `groups` are the columns that are
     explained as one, because they say the same thing. `typical` is a person to begin a form with.
+    `amounts` lists, in ascending order, the amounts seen in training of each column in which the model
+    learned every amount by itself; an amount between two of them is answered as in between.
     """
 
     labels: tuple[str, str]
@@ -47,6 +49,7 @@ class SalaryCheckpoint(Checkpoint):
     ignored: tuple[str, ...]
     groups: tuple[tuple[str, ...], ...]
     typical: dict[str, str | float]
+    amounts: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     temperature: Annotated[float, Field(gt=0)]
     bias: float
 
@@ -66,6 +69,8 @@ class SalaryCheckpoint(Checkpoint):
             raise ValueError(f"categories must begin with {MISSING!r}")
         if any(not span.minimum <= span.median <= span.maximum for span in self.numbers.values()):
             raise ValueError("numbers must have minimum <= median <= maximum")
+        if any(name not in self.numbers or list(seen) != sorted(set(seen)) for name, seen in self.amounts.items()):
+            raise ValueError("amounts must be of columns in numbers, in ascending order")
         return self
 
 
@@ -176,6 +181,9 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
     def what_if(self, row: Row, column: str, points: int = 50) -> list[tuple[float, float]]:
         """The probability of ">=50k" along one number, all else as in `row`: [(number, probability), ...].
 
+        The numbers are `points` equal steps over the range of the training data, rounded to whole numbers, and
+        the amounts that the model learned one by one, because the curve bends at each of these.
+
         Raises:
             BadInput: the column is not a number the model uses, or the row is not accepted.
         """
@@ -183,7 +191,8 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
         if not isinstance(column, str) or column not in usable:
             raise BadInput(f"{quoted(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
         span = self.checkpoint.numbers[column]
-        values = np.unique(np.linspace(span.minimum, span.maximum, points).round())
+        steps = np.linspace(span.minimum, span.maximum, points).round()
+        values = np.union1d(steps, self.checkpoint.amounts.get(column, ()))
         categories, numbers, errors = encode(self.checkpoint, [row])
         if errors:
             raise errors[0]

@@ -1,5 +1,6 @@
 """Fixtures, and the reasons for skipping what a machine has no packages or data for."""
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -97,6 +98,25 @@ def served(
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextmanager
+def launched(demo, *models) -> Iterator[str]:
+    """The address of an app that runs in this process as `launch` runs it."""
+    import gradio as gr
+
+    from shared import page
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "_return_memory", lambda: None)  # which would hold for all tests after this one
+        patch.setattr(gr.Blocks, "launch", functools.partialmethod(gr.Blocks.launch, prevent_thread_lock=True))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        patch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")  # else launch sets it, for good
+        try:
+            page.launch(demo, *models)
+            yield demo.local_url.rstrip("/")
+        finally:
+            demo.close(verbose=False)
 
 
 def turn_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:

@@ -1,20 +1,25 @@
 """The model card: README.md of a checkpoint folder, rendered from its gallery.json and metrics.json.
 
 Render it again after a change of the template: python -m training.card spaces/salary/model
+
+metrics.json is written by scripts alone. What people add about how a model was made stands in PROVENANCE.md, which a
+folder may have; the card shows it as written by hand.
 """
 
 import argparse
 import json
 import re
 from collections.abc import Mapping
+from decimal import ROUND_CEILING, Context
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from shared.checkpoint import Checkpoint, read_json
+from shared.checkpoint import METRICS, Checkpoint, format_figure, read_json
 
 CARD = "README.md"
+PROVENANCE = "PROVENANCE.md"
 TEMPLATE = Path(__file__).with_name("card_template.md")
 HERE = "path/to/this/folder"  # what a snippet loads, and what stands in its place once a model is published
 SNIPPETS = Path(__file__).with_name("snippets")  # how to load a model with nothing of ours
@@ -28,9 +33,10 @@ def write_card(folder: str | Path, repo: str | None = None) -> Path:
         repo: the name it is published under, if it is; without it the snippets load the folder.
     """
     folder = Path(folder)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     contract = read_json(folder)
     checkpoint = Checkpoint.read_common(folder)
+    metrics = as_written_now(json.loads((folder / METRICS).read_text(encoding="utf-8")), checkpoint)
+    provenance = folder / PROVENANCE
     about = checkpoint.about
     has_torch = (folder / "model.safetensors").exists()
     for_transformers = has_torch and (folder / "config.json").exists()
@@ -60,10 +66,58 @@ def write_card(folder: str | Path, repo: str | None = None) -> Path:
         snippet=published(snippet, repo) if repo else snippet,
         about=about,
         metrics=metrics,
+        exported=checkpoint,
+        figure=format_figure,
+        agreement=agreement(metrics["parity"], checkpoint.task != "tabular-regression")
+        if "parity" in metrics
+        else None,
+        provenance=provenance.read_text(encoding="utf-8").strip() if provenance.is_file() else None,
     )
     path = folder / CARD
     path.write_text(str(card).rstrip() + "\n", encoding="utf-8")
     return path
+
+
+def as_written_now(metrics: dict[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
+    """The content of a metrics.json with `trained` and `measured`, also where it is from before there were these.
+
+    Then one time, one device and one list of versions stood for both; they are those of the measuring.
+    """
+    if not isinstance(metrics["measured"], str):
+        return metrics
+    measured = {"date": metrics["measured"], "device": metrics.get("device"), "versions": metrics["versions"]}
+    command = " ".join([f"python -m training.{checkpoint.model}", *filter(None, [metrics.get("options")])])
+    trained = {"command": command, "seed": metrics["seed"], "seconds": metrics["seconds"], "is_partial": True}
+    return {**metrics, "measured": measured, "trained": trained}
+
+
+def agreement(parity: Mapping[str, Any], gives_labels: bool = True) -> str:
+    """Say in plain words how far the stored model agrees with torch.
+
+    Args:
+        parity: of metrics.json; from before the typical difference was measured, if it has none.
+        gives_labels: whether the model gives labels.
+    """
+    largest = rounded_up(parity["largest_difference"])
+    if "typical_difference" not in parity:
+        return (
+            f"Compared with torch on {parity['rows']:,} inputs, the largest difference of any one number "
+            f"({parity['output']}) was {largest}; how many {'labels' if gives_labels else 'answers'} change was not "
+            "measured for this model."
+        )
+    rows, typical = parity["of"], rounded_up(parity["typical_difference"])
+    told = f"for 99.9 % of the {rows} the {parity['output']} differs by at most {typical}"
+    if "relabelled" in parity:
+        count = round(parity["relabelled"] * parity["compared"])
+        share = f"{count:,} ({parity['relabelled']:.2%})" if count else "none"
+        told = f"{share} of {parity['compared']:,} {rows} get another label than from torch; {told}"
+    on = f"{parity['rows']:,} {parity['inputs']}"
+    return f"Compared with torch on {on}: {told}. The largest difference of any one was {largest}."
+
+
+def rounded_up(value: float) -> str:
+    """Write a number with two digits that the value does not exceed, without an exponent."""
+    return format(Context(prec=2, rounding=ROUND_CEILING).create_decimal(value), "f")
 
 
 def published(snippet: str, repo: str) -> str:

@@ -3,10 +3,13 @@
 import contextlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,16 +22,18 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from shared.checkpoint import CONTRACT, Checkpoint, sha256
+from shared.checkpoint import CONTRACT, METRICS, About, Checkpoint, read_json, sha256
 from shared.runtime import Session
-from training.card import CARD, write_card
+from training.card import CARD, PROVENANCE, write_card
 from training.data import DataError
 
-UNHASHED = (CONTRACT, CARD, "NOTICE.md")  # what serving does not read and people may edit has no hash
+UNHASHED = (CONTRACT, CARD, PROVENANCE, "NOTICE.md")  # what serving does not read and people may edit has no hash
 TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
 EXAMPLES = "examples"  # of the data set: published with the model, but not part of this repository
 LEAST_INT8 = 16_384  # numbers in a tensor that is worth storing in int8: the first, small layers bear it least
-PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")
+PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")  # that export
+MEASURING = ("onnxruntime", "numpy", "pillow", "tokenizers")  # that serve the stored model while it is measured
+TYPICAL = 0.999  # the share of rows that differ by no more than the typical difference
 
 
 @contextlib.contextmanager
@@ -132,10 +137,7 @@ def store(path: Path, how: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None
 
 
 def int8_scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What one step of int8 is worth in each output channel, (channels,).
-
-    The largest number decides. Cutting it off for finer steps was tried: at eight bits the squared error only grows.
-    """
+    """What one step of int8 is worth in each output channel, (channels,): its largest number is 127 steps."""
     largest = np.abs(values).reshape(len(values), -1).max(axis=1)
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
@@ -202,13 +204,34 @@ def store_half(model: onnx.ModelProto, least: int = 256) -> onnx.ModelProto:
     return model
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What people see of a model's first output, and how much of it may change when the model is stored.
+
+    Attributes:
+        name: what it is, such as "probability".
+        view: makes it out of the output: an array whose axis 1 is the classes, or one value for each row.
+        inputs: what the model is given, such as "frames".
+        rows: what gets a label, such as "pixels".
+        typical: 99.9 % of the rows may differ by no more than this, in the value that differs most.
+        relabelled: the share of rows whose likeliest class may change, or one row; None where there are no classes.
+    """
+
+    name: str
+    view: Callable[[NDArray[Any]], NDArray[Any]]
+    inputs: str
+    rows: str
+    typical: float
+    relabelled: float | None = None
+
+
 def parity(
     module: torch.nn.Module,
     path: Path,
     batches: Sequence[Mapping[str, NDArray[Any]]],
     outputs: Sequence[str],
     tolerance: float | Sequence[float],
-    shown: tuple[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
+    shown: Shown | None = None,
 ) -> dict[str, Any]:
     """Compare torch with the stored ONNX file on real rows, in every output.
 
@@ -218,30 +241,76 @@ def parity(
         batches: rows for both, in batches that fit into memory.
         outputs: names, in the file, of the module's first outputs.
         tolerance: largest absolute difference allowed, of any output or of each.
-        shown: name of what a person sees, and how it follows from an output; compared in its place.
+        shown: what people see of the first output; it is compared in the output's place, and more closely.
 
     Returns:
-        What metrics.json keeps: rows compared and the largest absolute difference.
+        What metrics.json keeps: rows compared, the largest absolute difference and, of what is shown, the difference
+        that 99.9 % of the rows do not exceed and the share of rows whose likeliest class changes.
 
     Raises:
-        RuntimeError: the difference is above the tolerance; nothing should be written then.
+        RuntimeError: a difference is above what is allowed; nothing should be written then.
     """
     module.eval()
     session = Session(path)
-    name, view = shown or (", ".join(outputs), np.asarray)
-    differences = []
+    largest, typical, relabelled = [], [], []
     for inputs in batches:
         with torch.inference_mode():
             result = module(*(torch.from_numpy(values) for values in inputs.values()))
-        expected = result if isinstance(result, tuple) else (result,)
+        expected = [output.numpy() for output in (result if isinstance(result, tuple) else (result,))]
         actual = session.constants(outputs, inputs)
-        differences.append([np.abs(view(a.numpy()) - view(b)).max() for a, b in zip(expected, actual, strict=False)])
-    largest = np.max(differences, axis=0)  # NaN where any is
-    if not (largest <= np.asarray(tolerance)).all():
-        raise RuntimeError(f"The exported model differs from torch by {np.max(largest):.2g} (allowed: {tolerance}).")
-    found: dict[str, Any] = {"rows": sum(len(next(iter(inputs.values()))) for inputs in batches), "output": name}
-    found |= {"largest_difference": float(np.max(largest)), "tolerance": tolerance}
-    return found | ({"by_output": dict(zip(outputs, largest.tolist(), strict=True))} if len(largest) > 1 else {})
+        if shown:
+            expected[0], actual[0] = shown.view(expected[0]), shown.view(actual[0])
+            gaps = np.abs(expected[0] - actual[0])
+            typical.append((gaps.max(axis=1) if gaps.ndim > 1 else gaps).ravel())
+            if shown.relabelled is not None:
+                relabelled.append((expected[0].argmax(axis=1) != actual[0].argmax(axis=1)).ravel())
+        largest.append([np.abs(a - b).max() for a, b in zip(expected, actual, strict=False)])
+    differences = np.max(largest, axis=0)  # NaN where any is
+    if not (differences <= np.asarray(tolerance)).all():
+        raise RuntimeError(f"The exported model differs from torch by {differences.max():.2g} (allowed: {tolerance}).")
+    found: dict[str, Any] = {
+        "rows": sum(len(next(iter(inputs.values()))) for inputs in batches),
+        "output": shown.name if shown else ", ".join(outputs),
+        "largest_difference": float(differences[0] if shown else differences.max()),
+        "tolerance": tolerance,
+    }
+    if shown:
+        found |= how_much_changes(shown, np.concatenate(typical), np.concatenate(relabelled) if relabelled else None)
+    return found | (
+        {"by_output": dict(zip(outputs, differences.tolist(), strict=True))} if len(differences) > 1 else {}
+    )
+
+
+def how_much_changes(
+    shown: Shown, gaps: NDArray[np.floating[Any]], relabelled: NDArray[np.bool_] | None
+) -> dict[str, Any]:
+    """What metrics.json keeps of the rows' differences, (rows,), and of whether their likeliest class changes, (rows,).
+
+    Raises:
+        RuntimeError: either is above what is allowed.
+    """
+    typical = float(np.quantile(gaps, TYPICAL))
+    if not typical <= shown.typical:
+        raise RuntimeError(
+            f"For 99.9 % of the {shown.rows} the stored model's {shown.name} may differ from torch's by at most "
+            f"{shown.typical}; it differs by up to {typical:.2g}."
+        )
+    found: dict[str, Any] = {
+        "inputs": shown.inputs,
+        "of": shown.rows,
+        "compared": len(gaps),
+        "typical_difference": typical,
+        "typical_allowed": shown.typical,
+    }
+    if relabelled is None or shown.relabelled is None:
+        return found
+    changed = float(relabelled.mean())
+    if changed > max(shown.relabelled, 1 / len(gaps)):
+        raise RuntimeError(
+            f"The stored model gives {changed:.2%} of the {shown.rows} another label than torch "
+            f"(allowed: {shown.relabelled:.2%})."
+        )
+    return found | {"relabelled": changed, "relabelled_allowed": shown.relabelled}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -249,11 +318,64 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_metrics(folder: Path, measured: Mapping[str, Any]) -> None:
-    """Write metrics.json: every figure measured, when, with which versions and on what machine."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
-    stamp = {"measured": now(), "versions": {name: version(name) for name in PACKAGES}, "device": device}
-    write_json(folder / "metrics.json", {**measured, **stamp})
+def write_metrics(folder: Path, measured: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> None:
+    """Write metrics.json: every figure measured, how the model was trained, and when and where this was measured.
+
+    Args:
+        folder: the checkpoint folder.
+        measured: figures, notes and `trained`.
+        record: how it was measured, where another command than the training did it.
+    """
+    stamp = {"date": now(), "device": cpu(), "versions": {name: version(name) for name in MEASURING}}
+    write_json(folder / METRICS, {**measured, "measured": {**stamp, **(record or {})}})
+
+
+def measure_again(
+    folder: Path,
+    measured: Mapping[str, Any],
+    keep: Sequence[str],
+    record: Mapping[str, Any],
+    about: About | None = None,
+) -> None:
+    """Replace the figures and texts of a checkpoint folder whose model was measured again; the model stays.
+
+    Besides, what needed the trained network is kept: the parities and some figures, with the date of their own
+    measurement, and `trained`. Whatever else was in metrics.json goes.
+
+    Args:
+        folder: a checkpoint folder that is whole.
+        measured: what a script's measuring function returns.
+        keep: names of the figures that cannot be measured without the trained network.
+        record: how they were measured: the command, the commit, and the files it names.
+        about: what the script says of the model by now; None leaves that alone.
+    """
+    contract = read_json(folder)
+    before = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    date = before["measured"] if isinstance(before["measured"], str) else before["measured"]["date"]
+    kept = [{**item, "measured": item.get("measured", date)} for item in before["figures"] if item["name"] in keep]
+    parities = {
+        name: {**value, "measured": value.get("measured", date)}
+        for name, value in before.items()
+        if name.startswith("parity")
+    }
+    trained = {name: before[name] for name in ("trained",) if name in before}
+    write_metrics(folder, {**measured, "figures": [*measured["figures"], *kept], **trained, **parities}, record)
+    path = folder / METRICS
+    contract["files"][METRICS] |= {"sha256": sha256(path), "bytes": path.stat().st_size}
+    if about:
+        contract["about"] = about.model_dump(mode="json")
+    write_json(folder / CONTRACT, contract)
+    write_card(folder)
+
+
+def cpu() -> str:
+    """The processor on which ONNX Runtime measures, with the number of its cores."""
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        found = None
+    name = found[1].strip() if found else platform.processor() or platform.machine()
+    return f"{os.cpu_count()} cores ({name})"
 
 
 def now() -> str:

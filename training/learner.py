@@ -6,12 +6,15 @@ import io
 import json
 import os
 import random
+import shlex
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,8 @@ from fastcore.basics import noops
 from shared.checkpoint import sha256
 from shared.errors import CheckpointError
 from training import processes, publish
-from training.data import DataError
+from training.data import DataError, data_files
+from training.export import cpu
 
 
 def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
@@ -40,7 +44,10 @@ def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="ours, or the book's")
-    parser.add_argument("--data", metavar="DIR", help="folder with the data (default: download with fastai)")
+    parser.add_argument(
+        "--data", metavar="DIR", help=f"folder with the data (default: download with fastai); a {SOURCE} in it is put "
+        "on the model's card",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", default=f"runs/{model}", help="checkpoint folder to write")
     parser.add_argument("--embed", action="store_true", help="also put it into the Space's folder")
     parser.add_argument("--smoke", action="store_true", help="seconds, on data made up on the spot")
@@ -55,6 +62,9 @@ def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
 
 
 SECONDS = "seconds"  # file in a state's folder
+SOURCE = "SOURCE.md"  # in a folder of data or weights: where they come from, and what was done to them
+TRAINING = ("torch", "fastai", "transformers", "numpy")  # packages that train
+NEITHER_TRAINS_NOR_MEASURES = ("resume", "out", "embed", "push_to_hub", "private", "push_learner", "measure")
 PROCESS = 1_000_000  # between the seeds of two processes
 
 
@@ -73,7 +83,7 @@ class RowLoader(DataLoader):
 
 
 def adamw(parameters: Any, lr: float) -> OptimWrapper:
-    """AdamW with fastai's settings in torch's fused form; fastai's own takes as long as a small network's backward.
+    """AdamW with fastai's settings in torch's fused form, which updates all parameters at once.
 
     Unlike fastai's, it decays the weights of normalisation and biases, too, by as little (0.01).
     """
@@ -180,7 +190,9 @@ def in_all_processes(learn: Learner) -> AbstractContextManager[None]:
 
 
 def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path], measuring: Sequence[str] = ()) -> Path:
-    """The folder for the states of a run: outside the tree, the same for the same options, code and training files.
+    """The folder for the states of a run, outside the tree.
+
+    It is the same for the same options, code, training files, device and versions.
 
     Args:
         options: of the command line.
@@ -188,19 +200,121 @@ def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path],
         files: the training files; none for data that is made up.
         measuring: options that change nothing in training.
     """
-    irrelevant = ("resume", "out", "embed", "data", "push_to_hub", "private", "push_learner", *measuring)
+    irrelevant = ("data", "record", *NEITHER_TRAINS_NOR_MEASURES, *measuring)
     described = {name: value for name, value in vars(options).items() if name not in irrelevant}
-    described["device"] = default_device().type  # an optimiser's state holds for one kind
+    described["machine"] = (training_device(), training_versions())  # so that what is recorded holds for all epochs
     described["files"] = [(str(path.resolve()), path.stat().st_size) for path in files]
     described["code"] = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "model-gallery" / f"{model}-{key}"
     if options.resume and not folder.exists():
-        print("There is no interrupted run with these options; starting from the beginning.")
+        print("There is no interrupted run with these options on this device; starting from the beginning.")
     elif not options.resume:
         processes.once_on_host(partial(shutil.rmtree, folder, ignore_errors=True))
     return folder
+
+
+def recorded(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Any]:
+    """What a model is being made from: the command, the commit of the code, and the content of the files it names.
+
+    Options that change neither the model nor its figures are left out. Of a path only the name is kept.
+
+    Returns:
+        `command`, which the parser understands; `commit`, None outside a git repository; `inputs`, one for each option
+        that names a file or folder: `option`, `name` and its `content`.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    words, inputs = parser.prog.split(), []
+    for action in parser._actions:
+        if action.dest not in options or action.dest in NEITHER_TRAINS_NOR_MEASURES:
+            continue
+        value = getattr(options, action.dest)
+        by_hardware = isinstance(action, argparse.BooleanOptionalAction)  # its default may depend on the machine
+        if value == action.default and not by_hardware:
+            continue
+        flag = action.option_strings[-1 if by_hardware and not value else 0]
+        if isinstance(value, bool):
+            words.append(flag)
+            continue
+        if isinstance(value, str) and Path(value).exists():
+            path = Path(value).resolve()
+            try:
+                inputs.append({"option": flag, "name": path.name, **content(path)})
+            except OSError as error:
+                raise DataError(f"A file of {flag} cannot be read: {error}") from error
+            value = path.name
+        words += [flag, str(value)]
+    return {"command": shlex.join(words), "commit": commit(), "inputs": inputs}
+
+
+def content(path: Path) -> dict[str, Any]:
+    """What is at a path: `files` (how many), `sha256`, and `source` (the text of the SOURCE.md that is there, or None).
+
+    The hash of a file is its SHA-256. That of a folder is the SHA-256 of what `sha256sum` prints for its files, sorted
+    by name: the hash, two spaces, the path within the folder, a newline. For weights, which have a config.json, the
+    SOURCE.md may lie in the folder above.
+    """
+    files = data_files(str(path))
+    lines = sorted((file.relative_to(path).as_posix(), sha256(file)) for file in files if file != path)
+    listed = "".join(f"{digest}  {name}\n" for name, digest in lines)
+    places = [path, path.parent] if (path / "config.json").is_file() else [path if path.is_dir() else path.parent]
+    sources = [place / SOURCE for place in places if (place / SOURCE).is_file()]
+    return {
+        "files": len(files),
+        "sha256": hashlib.sha256(listed.encode()).hexdigest() if path.is_dir() else sha256(path),
+        "source": sources[0].read_text(encoding="utf-8").strip() if sources else None,
+    }
+
+
+def commit() -> str | None:
+    """The commit of this code, with a remark if training/ or shared/ differ from it; None outside its repository."""
+
+    def git(*words: str) -> str:
+        root = Path(__file__).resolve().parent.parent
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)  # noqa: S603, S607
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", __file__)  # fails for a copy within another repository
+        changed = git("status", "--porcelain", "--", "training", "shared")
+        return git("rev-parse", "HEAD") + (", with changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def training_device() -> str:
+    """On what the networks are trained: the GPU, and how many of them, or the processor."""
+    if (kind := default_device().type) != "cuda":
+        return cpu() if kind == "cpu" else f"{kind} of a machine with {cpu()}"
+    several = f"{processes.count()} × " if processes.count() > 1 else ""
+    return several + torch.cuda.get_device_name()
+
+
+def training_versions() -> dict[str, str]:
+    """The versions of what trains."""
+    return {name: version(name) for name in TRAINING}
+
+
+def trained(options: argparse.Namespace, started: float, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """What metrics.json says of a training that has ended; call it in the process that trained.
+
+    Args:
+        options: of the command line, with what `main` recorded.
+        started: time.monotonic() when it began.
+        notes: sentences for the card about how the model was trained.
+    """
+    record = getattr(options, "record", None) or {"command": None, "commit": commit(), "inputs": []}
+    return {
+        **record,
+        "device": training_device(),
+        "seconds": round(time.monotonic() - started),
+        "seed": options.seed,
+        "versions": training_versions(),
+        "notes": list(notes),
+    }
 
 
 def push_learner(learner: Learner, repo: str, private: bool) -> None:
@@ -223,6 +337,8 @@ def main(
         parser.error("--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's.")
     if options.push_learner and options.recipe != "book":
         parser.error("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")
+    if getattr(options, "measure", None) and (options.recipe == "book" or options.embed or options.push_to_hub):
+        parser.error("--measure rewrites the figures of a folder; --recipe book, --embed and --push-to-hub go without.")
     processes.meet()
     set_seed(options.seed)
     try:
@@ -230,6 +346,8 @@ def main(
             publish.check_account(repo)  # now, not after hours of training
         if options.recipe == "book":
             processes.only_first()
+        elif not processes.rank():
+            options.record = recorded(parser, options)  # before it runs: files and code may change meanwhile
         learner = run(options)
     except (DataError, publish.PublishError) as error:
         print(f"error: {error}", file=sys.stderr)

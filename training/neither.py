@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from training.data import DataError
+
 # Photographs in the packages gradio, scikit-image and scikit-learn. Left out: chelsea.png, which is a cat,
-# and what is not a photograph (logos, phantoms, printed pages).
+# and what is not a photograph (logos, phantoms, printed pages, a drawn bus).
 PHOTOGRAPHS = {
-    "gradio": ("media_assets/images", "bus.png cheetah.jpg cheetah1.jpg groot.jpeg lion.jpg tower.jpg"),
+    "gradio": ("media_assets/images", "groot.jpeg tower.jpg"),
     "skimage": (
         "data",
         "astronaut.png brick.png camera.png cell.png clock_motion.png coffee.png coins.png grass.png gravel.png "
@@ -21,19 +23,59 @@ PHOTOGRAPHS = {
     ),
     "sklearn": ("datasets/images", "china.jpg flower.jpg"),
 }
+ANIMALS = ("media_assets/images/cheetah.jpg", "media_assets/images/cheetah1.jpg", "media_assets/images/lion.jpg",
+           "test_data/cheetah2.jpg")  # fmt: skip
+NO_STAMPS = ("mammals/dogs/dog.png", "mammals/hedgehog.png")  # a dog, and a drawing
 WORDS = ("a", "page", "with", "words", "on", "it", "and", "more", "of", "them", "in", "every", "line")
 SIZE = 256
 
 
 def photographs() -> list[Path]:
-    """The photographs that gradio, scikit-image and scikit-learn bring along."""
-    paths = []
-    for package, (folder, names) in PHOTOGRAPHS.items():
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"The package {package} is not installed: pip install -r requirements.txt")
-        paths += [Path(spec.origin).parent / folder / name for name in names.split()]
+    """The photographs that gradio, scikit-image and scikit-learn bring along, without those of animals."""
+    return [
+        package_folder(package) / folder / name
+        for package, (folder, names) in PHOTOGRAPHS.items()
+        for name in names.split()
+    ]
+
+
+def animals() -> list[Path]:
+    """The photographs of animals that gradio brings along: lions and cheetahs."""
+    return [package_folder("gradio") / name for name in ANIMALS]
+
+
+def stamps(folder: Path) -> list[Path]:
+    """The photographs of animals other than cats and dogs among Tux Paint's stamps, cut out on a transparent ground.
+
+    Args:
+        folder: stamps/animals of Tux Paint.
+
+    Raises:
+        DataError: there are none in it.
+    """
+    paths = sorted(
+        path
+        for path in folder.rglob("*.png")
+        if not {"cartoon", "toys"} & set(path.parts) and path.relative_to(folder).as_posix() not in NO_STAMPS
+    )
+    if not paths:
+        raise DataError(
+            f"There are no stamps in {folder}; --animals must name stamps/animals of Tux Paint (Debian's package "
+            "tuxpaint-stamps-default has it in /usr/share/tuxpaint), or be left out."
+        )
     return paths
+
+
+def package_folder(package: str) -> Path:
+    """Where a package is installed.
+
+    Raises:
+        ModuleNotFoundError: it is not.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"The package {package} is not installed: pip install -r requirements.txt")
+    return Path(spec.origin).parent
 
 
 def noise(count: int, seed: int) -> list[Image.Image]:

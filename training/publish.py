@@ -31,11 +31,11 @@ from shared import PREDICTORS, __version__
 from shared.checkpoint import CONTRACT, Checkpoint
 from shared.errors import CheckpointError
 from shared.hub import FAILURES, download, explained, in_background, status_told
-from training.card import CARD, write_card
+from training.card import CARD, PROVENANCE, write_card
 
 T = TypeVar("T")
 
-PAPERS = (CONTRACT, CARD, "NOTICE.md")  # with the files that gallery.json lists, all that ever goes up
+PAPERS = (CONTRACT, CARD, PROVENANCE, "NOTICE.md")  # with the files that gallery.json lists, all that ever goes up
 HUBS_OWN = ".gitattributes"
 ANSWER, UPLOAD = 30.0, 1800.0  # seconds that the Hub may take for an answer, and for an upload
 MOST_WAITS, LONGEST_WAIT = 5, 300  # after "too many requests"

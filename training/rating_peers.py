@@ -8,19 +8,22 @@ import pandas as pd
 from fastai.collab import CollabDataLoaders, collab_learner
 from numpy.typing import NDArray
 
+from shared.rating import GENEROSITY_RIDGE
 from training.learner import set_seed
 
 Stars = NDArray[np.float64]
 
 
-def bias_model(known: pd.DataFrame, asked: pd.DataFrame, user_ridge: float = 5, movie_ridge: float = 3) -> Stars:
+def bias_model(
+    known: pd.DataFrame, asked: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3
+) -> Stars:
     """Global mean + user + movie, shrunk (Koren, Bell and Volinsky, IEEE Computer 42(8), 2009)."""
     mean, users, movies, _ = biases(known, user_ridge, movie_ridge)
     return mean + asked["user"].map(users).fillna(0).to_numpy() + asked["movie"].map(movies).fillna(0).to_numpy()
 
 
 def biases(
-    known: pd.DataFrame, user_ridge: float = 5, movie_ridge: float = 3, rounds: int = 15
+    known: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3, rounds: int = 15
 ) -> tuple[float, pd.Series, pd.Series, Stars]:
     """Global mean, user biases, movie biases, and what they leave unexplained of each known rating."""
     mean = float(known["rating"].mean())

@@ -1,9 +1,10 @@
 """What is every pixel of a street scene: the second model of the book.
 
     python -m training.segmentation --smoke                  seconds, on drawings made on the spot
-    python -m training.segmentation                          downloads CamVid; minutes on a GPU, hours on a CPU
+    python -m training.segmentation                          downloads CamVid; much faster on a GPU
     python -m training.segmentation --data DIR               a local copy
     python -m training.segmentation --recipe book            the book's own cell, with its figure beside ours
+    python -m training.segmentation --measure FOLDER         measure a model that is there again, without training
 
 DIR has train, val and test, each with images and labels of the same names; a label is a PNG whose pixels are class
 indices in the order of codes.txt, and the class Void counts nowhere. SegNet's own layout (train, trainannot, ...)
@@ -36,13 +37,14 @@ from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
 from shared.checkpoint import MODEL, About, Dataset
+from shared.errors import CheckpointError
 from shared.images import open_rgb, to_array
 from shared.runtime import Session, softmax
-from shared.segmentation import SegmentationCheckpoint, decide, working_size
+from shared.segmentation import Segmentation, SegmentationCheckpoint, decide, working_size
 from training import evaluate, export, processes
-from training.card import write_card
+from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder
-from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder
+from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
 from training.pictures import (
     PictureLoader,
     decode,
@@ -77,17 +79,20 @@ FEWEST = 4  # frames
 HELD_OUT = 20  # of the validation frames, in the final training: to calibrate on
 EXAMPLES = 3
 PARITY = 50  # frames
-PARITY_FLOAT, PARITY_STORED = 2e-3, 0.6  # largest difference allowed: of logits; of a pixel's probabilities, in int8
+PARITY_FLOAT, PARITY_STORED = 2e-3, 0.9  # largest difference allowed: of logits; of any one probability, in int8
+TYPICAL, RELABELLED = 0.2, 0.01  # in int8: what 99.9 % of the pixels may differ by; share of them with another label
 MOST_LOST = 0.002  # mean IoU lost by storing the weights in int8
 
 ABOUT = About(
     title="Street scenes",
     summary="A photo of a street: what is road, what is car, what is tree, pixel by pixel, and where is that unsure?",
-    intended_use="Learning and teaching: how a picture is segmented, measured class by class, and shown honestly.",
+    intended_use=(
+        "Learning and teaching: how a picture is segmented, measured class by class, and shown with its doubts."
+    ),
     limits=(
-        "It has seen a few hundred frames of three drives through one English city. Other streets, other weather and "
-        "night are strange to it, and it does not say so except by its confidence.",
-        "It must not steer anything or guard anyone. The figures say what it misses: thin and rare things most of all.",
+        "It was trained on a few hundred frames of three drives through one English city. How it does on other "
+        "streets, in other weather or at night was not measured; it does not refuse pictures of anything else.",
+        "It must not steer anything or guard anyone. The figures of each class say how much of it is missed.",
         "Whatever is none of its 11 classes is called one of them.",
     ),
     licence="other",
@@ -120,9 +125,8 @@ A published folder has a few validation frames in `examples/`; the copy in the g
 
 
 WITH_VALIDATION = (
-    "Everything was chosen by training on the train part alone and judging on val. Then the same settings were trained "
-    "once on both, as is usual on CamVid, but for the last frames of val, which tell the temperature. They are of a "
-    "drive that was trained on; how far the confidence holds elsewhere, the expected calibration error says."
+    "It was trained on the train part and on val except for its last frames, on which the temperature was fitted; they "
+    "are from a drive of which other frames were trained on. No script here measured which other settings were tried."
 )
 
 
@@ -469,6 +473,12 @@ def other_shapes(picture: torch.Tensor) -> list[torch.Tensor]:
     return [picture[:, :rows, :columns] for rows, columns in sizes]
 
 
+def test_of(options: argparse.Namespace, frames: dict[str, Frames]) -> tuple[Frames, tuple[str, str]]:
+    """The frames to judge on, and the names of the data set and of this part of it."""
+    part = "val" if options.official_val else "test"
+    return frames[part], ("drawn streets", part) if options.smoke else (CAMVID, f"official {part}")
+
+
 def check_cost(before: "Judged", after: "Judged") -> None:
     """See on validation frames that storing the weights in int8 costs next to nothing.
 
@@ -492,7 +502,7 @@ def write(
     started: float,
 ) -> None:
     """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
-    test, split = (frames["val"], "official val") if options.official_val else (frames["test"], "official test")
+    test, where = test_of(options, frames)
     axes = {name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in ("pixels", "logits")}
     some = [{"pixels": as_served(picture)} for picture in test.pictures[:PARITY]]
     some += [{"pixels": as_served(part, area_of(test.pictures[0]))} for part in other_shapes(test.pictures[0])]
@@ -502,14 +512,17 @@ def write(
         session = Session(folder / MODEL, threads=0)
         before, before_val = (Judged.on(session, part) for part in (test, frames["val"]))
         export.store(folder / MODEL, export.store_int8)
-        parity = export.parity(net, folder / MODEL, some, ["logits"], PARITY_STORED, ("probability", softmax))
+        shown = export.Shown("probability", softmax, "frames", "output pixels", TYPICAL, RELABELLED)
+        parity = export.parity(net, folder / MODEL, some, ["logits"], PARITY_STORED, shown)
         session = Session(folder / MODEL, threads=0)
         after, after_val = (Judged.on(session, part) for part in (test, frames["val"]))
         check_cost(before_val, after_val)
-        measured = measure(after, before, test, split, temperature)
-        if not options.official_val:
-            measured["notes"].append(WITH_VALIDATION)
-        measured |= {"seed": options.seed, "seconds": round(time.monotonic() - started)}
+        measured = measure(after, test, where, before)
+        notes = [
+            f"The last layer was divided by the temperature {temperature:.3f}, fitted on {len(valid)} validation "
+            "frames that were not trained on."
+        ]
+        measured["trained"] = trained(options, started, notes if options.official_val else [*notes, WITH_VALIDATION])
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
         (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
         save_file(net.state_dict(), folder / "model.safetensors")
@@ -531,7 +544,26 @@ def write(
         write_card(folder)
     if options.embed:
         export.embed(options.out, "segmentation")
-    print(f"Wrote {options.out}; stored model against torch: {parity['largest_difference']:.1e} at most.")
+    print(f"Wrote {options.out}. {agreement(parity)}")
+
+
+def measure_stored(options: argparse.Namespace) -> None:
+    """Measure the model of the folder --measure again, and write its figures and card anew.
+
+    Raises:
+        DataError: the folder has no such model that is whole.
+    """
+    folder = Path(options.measure)
+    try:
+        model = Segmentation.from_pretrained(folder)
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    test, where = test_of(options, load(options))
+    judged = Judged.on(Session(folder / MODEL, threads=0), test)
+    record = options.record | {"command": f"{options.record['command']} --measure DIR"}
+    about = ABOUT if model.classes == CLASSES else None
+    export.measure_again(folder, measure(judged, test, where), ("mean_iou_float",), record, about)
+    print(f"Wrote {folder}.")
 
 
 @dataclass(frozen=True)
@@ -573,34 +605,35 @@ def ious(table: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
 
 
-def measure(judged: Judged, before: Judged, frames: Frames, split: str, temperature: float) -> dict[str, Any]:
+def measure(judged: Judged, frames: Frames, where: tuple[str, str], before: Judged | None = None) -> dict[str, Any]:
     """Every figure of metrics.json, of the model as it is stored and served.
 
     Args:
         judged: how the stored model does.
-        before: how it did before its weights were stored in int8.
-        frames: the frames both were judged on.
-        split: what part of the data set they are.
-        temperature: by which the last layer was divided.
+        frames: the frames it was judged on.
+        where: names of the data set and of the part of it that they are.
+        before: how it did on them before its weights were stored in int8, if that is known.
     """
     tables = judged.tables
     every = np.arange(len(frames))
-    parts = {split: every}
+    data, split = where
+    parts = {where: every}
     unseen = np.flatnonzero([name.startswith("Seq05VD") for name in frames.names])
     if len(unseen):
-        parts[f"{split}, the drive of which no frame was trained on"] = unseen
+        parts[data, f"{split}, the drive of which no frame was trained on"] = unseen
     figures = []
     for part, rows in parts.items():
         figures += [
             frame_figure("mean_iou", mean_iou, tables[rows], part, "mean IoU"),
             frame_figure("pixel_accuracy", pixel_accuracy, tables[rows], part, "pixel accuracy"),
         ]
-    figures.append(frame_figure("mean_iou_float", mean_iou, before.tables, split, "mean IoU with float32 weights"))
+    if before:
+        figures.append(frame_figure("mean_iou_float", mean_iou, before.tables, where, "mean IoU with float32 weights"))
     interval = evaluate.bootstrap_interval(judged.calibration_error, len(frames), draws=500)
     error, label = judged.calibration_error(every), "expected calibration error of a pixel's confidence"
-    figures.append(evaluate.figure("ece", error, interval, CAMVID, split, len(frames), label=label))
+    figures.append(evaluate.figure("ece", error, interval, data, split, len(frames), label=label))
     figures += [
-        frame_figure(f"iou_{name}", partial(class_iou, index), tables, split, f"IoU of {name}")
+        frame_figure(f"iou_{name}", partial(class_iou, index), tables, where, f"IoU of {name}")
         for index, name in enumerate(CLASSES)
         if tables[:, index].any()
     ]
@@ -610,9 +643,9 @@ def measure(judged: Judged, before: Judged, frames: Frames, split: str, temperat
         "headline": f"mean IoU {figures[0]['value']:.1%} on {len(frames)} frames it had never seen",
         "figures": figures,
         "notes": [
-            "Intervals are over frames drawn anew; frames of one drive resemble each other, so they are narrow.",
-            f"Void pixels count nowhere. The last layer was divided by the temperature {temperature:.3f}, fitted on "
-            "validation frames that were not trained on.",
+            "Intervals are over frames drawn with replacement. Frames of one drive resemble each other, so the "
+            "intervals say nothing of other drives.",
+            "Void pixels are left out of all figures.",
         ],
     }
 
@@ -633,11 +666,15 @@ def class_iou(index: int, table: NDArray[np.int64]) -> float:
 
 
 def frame_figure(
-    name: str, statistic: Callable[[NDArray[np.int64]], float], tables: NDArray[np.int64], split: str, label: str
+    name: str,
+    statistic: Callable[[NDArray[np.int64]], float],
+    tables: NDArray[np.int64],
+    where: tuple[str, str],
+    label: str,
 ) -> evaluate.Figure:
     """A figure of summed confusions, with an interval over frames drawn with replacement."""
     interval = evaluate.bootstrap_interval(lambda rows: statistic(tables[rows].sum(0)), len(tables), draws=500)
-    return evaluate.figure(name, statistic(tables.sum(0)), interval, CAMVID, split, len(tables), label=label)
+    return evaluate.figure(name, statistic(tables.sum(0)), interval, *where, len(tables), label=label)
 
 
 def write_examples(folder: Path, valid: Frames) -> None:
@@ -704,7 +741,10 @@ def small_label(folder: Path, name: Path) -> Path:
 
 
 def run(options: argparse.Namespace) -> Learner | None:
-    """Run the chosen recipe; the book's returns its Learner, for --push-learner."""
+    """Measure, or run the chosen recipe; the book's returns its Learner, for --push-learner."""
+    if options.measure:
+        measure_stored(options)
+        return None
     return (book_recipe if options.recipe == "book" else gallery_recipe)(options)
 
 
@@ -712,8 +752,9 @@ def command_line() -> argparse.ArgumentParser:
     """The options every script has, and this one's own."""
     parser = arguments(__doc__, "segmentation")
     parser.add_argument("--init", metavar="NAME", default=HUB_INIT, help=f"folder or Hub name (default {HUB_INIT})")
+    parser.add_argument("--measure", metavar="DIR", help="measure the model in this folder again; train nothing")
     parser.add_argument(
-        "--official-val", action="store_true", help="train on train alone and validate on all of val: to choose by"
+        "--official-val", action="store_true", help="train on train alone, measure on val, leave the test alone"
     )
     return parser
 

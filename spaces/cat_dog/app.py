@@ -27,7 +27,7 @@ EITHER = ", ".join(f"a {label}" for label in LABELS[:-1]) + f" or a {LABELS[-1]}
 
 INTRODUCTION = f"""# Is it {EITHER}?
 Take a photo or drop one in. A network small enough for a phone answers, says how sure it is, shows
-where it looked, and says so when the picture looks like neither. Your picture is deleted within hours."""
+where it looked, and may say that it is neither. Your picture is deleted within hours."""
 
 WAITING, NO_MAP = "<h2>Waiting for a photo</h2>", "The map appears here."
 
@@ -139,4 +139,4 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
     files.upload(batch, files, [summary, table, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, model)

@@ -74,8 +74,11 @@ for folder in space_folders():
         apps[folder] = app
     except Exception as error:  # one broken Space must not take the others down
         logging.exception("The Space %s cannot be shown.", folder.name)
-        reason = str(error) if isinstance(error, CheckpointError) else "Its app.py fails; the log says why."
-        broken.append(f"**{folder.name} cannot be shown.** {reason}")
+        what = "Its model is damaged" if isinstance(error, CheckpointError) else "Its app.py fails"
+        broken.append(f"**{folder.name} cannot be shown.** {what}; the log says why.")
+if not apps:
+    logging.error("The gallery has no model to show: each is a folder with app.py, model/ and picture.svg.")
+    broken.append("There is no model here yet.")
 
 with gr.Blocks(title="Model gallery", delete_cache=(3600, 3600)) as demo:
     gr.Navbar(main_page_name="All models")
@@ -88,4 +91,4 @@ for folder, app in apps.items():
     add_page(demo, folder.name, app)
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, *(app.model for app in apps.values()))

@@ -25,6 +25,11 @@ INTRODUCTION = f"""# Would this person have earned {HIGH[2:]} a year?
 Describe somebody as the census of 1994 would have, and a small neural network estimates how likely an
 income of $50,000 or more was. A look at a data set of thirty years ago: no advice, and no judgement on anyone."""
 
+AMOUNTS = (
+    "The model learned each of the {} amounts that people reported, such as ${:,.0f}, and can jump from one to the "
+    "next. Any other amount is read as lying between the two nearest."
+)
+
 
 def person(arguments: dict[str, Any]) -> dict[str, Any]:
     """The row of the data set that a function's arguments describe."""
@@ -52,8 +57,8 @@ def predict(
         relationship: role in the household.
         race: as the census of 1994 put it.
         sex: as the census of 1994 put it.
-        capital_gain: dollars in the year.
-        capital_loss: dollars in the year.
+        capital_gain: dollars in the year; learned for each reported amount, so it can jump from one to the next.
+        capital_loss: dollars in the year; the same holds.
         hours_per_week: hours of work in a usual week.
         native_country: country of birth.
     """
@@ -76,7 +81,8 @@ def explain(
     why = model.explain(row)
     largest_first = sorted(why.contributions.items(), key=lambda item: -abs(item[1]))
     bars = signed_bars(
-        f"People average {percent(why.base)}; this person is at {percent(why.probability)}. In between, in points:",
+        f"A sample of people from the census averages {percent(why.base)}; this person is at "
+        f"{percent(why.probability)}. What makes the difference, in percentage points:",
         {f"{name.replace('-', ' ')}: {said(row[name])}": value for name, value in largest_first},
         points,
     )
@@ -133,7 +139,9 @@ def number(column: str, label: str) -> gr.Number:
     """A number; its range is checked by the model, whose sentence says what is accepted."""
     span = contract.numbers[column]
     label = f"{label} ({span.minimum:g} to {span.maximum:,.0f})"
-    return gr.Number(contract.typical[column], label=label, min_width=220)
+    seen = contract.amounts.get(column, ())
+    info = AMOUNTS.format(len(seen), seen[len(seen) // 2]) if seen else None
+    return gr.Number(contract.typical[column], label=label, info=info, min_width=220)
 
 
 with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
@@ -190,6 +198,8 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
     form = [age, workclass, fnlwgt, education, education_num, marital_status, occupation, relationship, race,
             sex, capital_gain, capital_loss, hours, native_country]
     # fmt: on
+    # The model checks every value and says what it accepts. Gradio's own checks would take a thread for each of the 14.
+    unchecked = {"preprocess": False, "show_progress": "hidden"}
     numbers = [age, fnlwgt, education_num, capital_gain, capital_loss, hours]
     entered = [event for control in numbers for event in (control.submit, control.blur)]
     chosen = [control.change for control in form if control not in numbers]
@@ -200,11 +210,11 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
         [answer_json, answer],
         api_name="predict",
         trigger_mode="always_last",
-        show_progress="hidden",
+        **unchecked,
     )
     # Only after an answer, so that what is wrong is said once.
-    predicted.success(explain, form, [why_json, bars], api_name="explain", show_progress="hidden")
-    predicted.success(what_if, [*form, column], [curve_json, curve], api_name="what_if", show_progress="hidden")
+    predicted.success(explain, form, [why_json, bars], api_name="explain", **unchecked)
+    predicted.success(what_if, [*form, column], [curve_json, curve], api_name="what_if", **unchecked)
     predicted.failure(  # what was shown is of another person
         lambda: (None,) * 6,
         None,
@@ -212,8 +222,8 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
         api_visibility="private",
         show_progress="hidden",
     )
-    column.change(what_if, [*form, column], [curve_json, curve], api_visibility="private", show_progress="hidden")
+    column.change(what_if, [*form, column], [curve_json, curve], api_visibility="private", **unchecked)
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, model)

@@ -194,4 +194,4 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
     files.upload(batch, files, [summary, table, result, masks], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, model)

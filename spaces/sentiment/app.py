@@ -13,7 +13,7 @@ gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garba
 import gradio as gr
 import pandas as pd
 
-from shared import Sentiment
+from shared import BadInput, Sentiment
 from shared.hub import space_model
 from shared.page import about_model, answer_rows, friendly, launch, percent
 from shared.sentiment import SentimentExplanation, SentimentPrediction
@@ -26,6 +26,7 @@ QUESTION, THING = ("Does this review like the film?", "review")
 if not IS_OF_FILMS:
     QUESTION, THING = model.checkpoint.about.summary, "text"
 MOST = 5000  # texts at once: a few minutes
+LONGEST = 100_000  # characters of a text on the page: seven times the longest review of IMDB
 
 INTRODUCTION = f"""# {QUESTION}
 Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
@@ -62,7 +63,7 @@ def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
     "is_clear" is false where the text is mixed, or unlike those the model was trained on.
 
     Args:
-        text: the text, up to 5 million characters. Of a long one the beginning and the end are read.
+        text: the text, up to 100,000 characters. Of a long one the beginning and the end are read.
     """
     answer = model.predict(written(text))
     found = {
@@ -106,6 +107,8 @@ def written(text: str | None, is_asked_for: bool = False) -> str:
     """The text; without one an error, which a page shows only if somebody has asked for more than an empty box."""
     if text is None or (isinstance(text, str) and not text.strip()):
         raise gr.Error(f"Write a {THING} first.", visible=is_asked_for, print_exception=False)
+    if len(text) > LONGEST:
+        raise BadInput(f"The {THING} has {len(text):,} characters; at most {LONGEST:,} are read here.")
     return text
 
 
@@ -212,4 +215,4 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo)
+    launch(demo, model)

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from shared import BadInput
+from shared import BadInput, CheckpointError, Rating
+from shared.checkpoint import sha256
 from tests.conftest import DATA, ROOT
 
 STAR_WARS, EMPIRE, PRETTY_WOMAN = 260, 1196, 597
@@ -79,6 +81,42 @@ def test_a_visitor_moves_towards_what_they_rated(rating):
         assert rating.predict(lover, movie).rating > rating.predict(hater, movie).rating + 0.5
 
 
+def test_visitors_with_few_ratings_are_answered_from_averages():
+    model = Rating(ROOT / "spaces/rating/model")
+    model.checkpoint = model.checkpoint.model_copy(update={"popularity_below": 2})
+    nobody, one, two = (model.fold_in(rated) for rated in ({}, {STAR_WARS: 0.5}, {STAR_WARS: 0.5, PRETTY_WOMAN: 5}))
+    average = {movie: model.movies[movie].average for movie in (STAR_WARS, EMPIRE)}
+    assert model.predict(nobody, EMPIRE).rating == pytest.approx(average[EMPIRE])
+    generosity = (0.5 - average[STAR_WARS]) / 6  # of one rating and five that are as expected
+    assert model.predict(one, EMPIRE).rating == pytest.approx(average[EMPIRE] + generosity)
+    why = model.explain(one, EMPIRE)
+    assert why.contributions[f"{model.movies[STAR_WARS].title}: 0.5 stars"] == pytest.approx(generosity)
+    assert why.base + sum(why.contributions.values()) == pytest.approx(average[EMPIRE] + generosity)
+    best = model.recommend(nobody, 5)
+    assert best[0][2] == max(movie.average for movie in model.movies.values() if movie.ratings >= 20)
+    row = list(model.movies).index(EMPIRE)
+    assert model.predict(two, EMPIRE).rating == pytest.approx(model._means[row] + model._factors[row] @ two.vector)
+
+
+def test_averages_that_are_needed_must_be_there(tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/rating/model", tmp_path / "model")
+    path = folder / "movies.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    position = header.index("average")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(row[:position] + row[position + 1 :] for row in (header, *rows))
+    contract = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    contract["files"]["movies.csv"] |= {"sha256": sha256(path), "bytes": path.stat().st_size}
+    for below in (0, 1):
+        (folder / "gallery.json").write_text(json.dumps(contract | {"popularity_below": below}), encoding="utf-8")
+        if below:
+            with pytest.raises(CheckpointError, match="has no 'average'"):
+                Rating(folder)
+        else:  # as folders were before there were averages
+            assert Rating(folder).predict(15, STAR_WARS).rating > 0
+
+
 def test_recommendations_are_sorted_new_and_personal(rating):
     fan = rating.fold_in({STAR_WARS: 5, EMPIRE: 5, PRETTY_WOMAN: 1})
     best = rating.recommend(fan, 20)
@@ -144,6 +182,20 @@ def test_a_newcomer_is_predicted_better_than_by_the_movies_mean(rating):
             errors.append((rating.predict(visitor, movie).rating - stars) ** 2)
             plain.append((rating.predict(rating.fold_in({}), movie).rating - stars) ** 2)
     assert np.mean(errors) < 0.8 * np.mean(plain)
+
+
+def test_newcomers_are_measured_and_get_what_was_better(rating):
+    newcomers = rating.metrics["newcomers"]
+    assert rating.checkpoint.popularity_below == newcomers["popularity_below"]
+    few, many = newcomers["groups"]
+    assert [point["given"] for point in few["curve"]] == [0, 1, 2, 3, 5, 10]
+    assert [point["given"] for point in many["curve"]] == [0, 1, 2, 3, 5, 10, 20, 50]
+    for point in few["curve"]:
+        if point["given"] <= newcomers["popularity_below"]:
+            assert point["value"] == min(point["taste_value"], point["popularity_value"])
+    for group in (few, many):
+        values = [point["value"] for point in group["curve"]]
+        assert values == sorted(values, reverse=True)  # with each rating it is less far off
 
 
 def test_the_served_model_reaches_its_targets():

@@ -120,6 +120,28 @@ def test_what_if_passes_through_the_prediction(salary, person):
     assert curve[45] > curve[17]
 
 
+@pytest.mark.parametrize(("column", "amount", "near"), [("capital-gain", 3103, 3104), ("capital-loss", 1887, 1888)])
+def test_an_amount_that_nobody_reported_is_read_as_in_between(salary, column, amount, near):
+    """It had its own answer: a capital gain of 3,102, 3,103 and 3,104 got 0.23, 0.96 and 0.23."""
+    seen = salary.checkpoint.amounts[column]
+    assert amount in seen
+    assert near not in seen
+    high, next_to_it = (
+        salary.predict({**salary.example(), column: value}).probabilities[">=50k"] for value in (amount, near)
+    )
+    assert next_to_it == pytest.approx(high, abs=0.05)
+
+
+def test_what_if_shows_every_amount_that_was_learned(salary):
+    curve = dict(salary.what_if(salary.example(), "capital-gain", points=50))
+    seen = salary.checkpoint.amounts["capital-gain"]
+    assert set(seen) < set(curve)
+    assert len(curve) > len(seen) + 40  # steps between them, too
+    assert list(curve) == sorted(curve)
+    assert curve[3103] > 0.9  # equal steps would have passed over it and its neighbour
+    assert curve[3137] < 0.1
+
+
 @pytest.mark.parametrize("column", ["race", "fnlwgt", "nothing"])
 def test_what_if_of_what_cannot_be_varied(salary, person, column):
     with pytest.raises(BadInput, match="choose one of age"):

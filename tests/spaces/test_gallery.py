@@ -1,7 +1,9 @@
 """The gallery takes in whatever Space lies beside it or inside it."""
 
+import json
 import shutil
 
+from shared.checkpoint import sha256
 from tests.conftest import ROOT, load_app
 
 
@@ -23,6 +25,37 @@ def test_one_damaged_model_does_not_take_the_others_down(tmp_path):
     app = load_app(staged)
     assert {folder.name for folder in app.apps} == {"salary"}
     assert "broken cannot be shown" in str(app.demo.get_config_file())
+
+
+def test_the_page_does_not_tell_where_a_damaged_model_lies(tmp_path, caplog):
+    staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
+    shutil.copytree(ROOT / "spaces/salary", staged / "salary")
+    (staged / "salary/model/onnx/model.onnx").write_bytes(b"damaged")
+    config = str(load_app(staged).demo.get_config_file())
+    assert "Its model is damaged; the log says why." in config
+    assert str(tmp_path) not in config
+    assert str(tmp_path) in caplog.text
+
+
+def test_a_file_that_is_no_model_is_noticed_at_the_start(tmp_path):
+    """Its SHA-256 is the one in gallery.json, so only opening it shows that it is none."""
+    staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
+    shutil.copytree(ROOT / "spaces/salary", staged / "salary")
+    shutil.copytree(ROOT / "spaces/salary", staged / "garbage")
+    garbage, contract = staged / "garbage/model/onnx/model.onnx", staged / "garbage/model/gallery.json"
+    garbage.write_bytes(b"garbage")
+    content = json.loads(contract.read_text())
+    content["files"]["onnx/model.onnx"] |= {"sha256": sha256(garbage), "bytes": 7}
+    contract.write_text(json.dumps(content))
+    app = load_app(staged)
+    assert {folder.name for folder in app.apps} == {"salary"}
+    assert "garbage cannot be shown" in str(app.demo.get_config_file())
+
+
+def test_an_empty_gallery_says_so(tmp_path, caplog):
+    staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
+    assert "There is no model here yet." in str(load_app(staged).demo.get_config_file())
+    assert "no model to show" in caplog.text
 
 
 def test_a_space_whose_model_is_still_to_be_trained_is_left_out(tmp_path):

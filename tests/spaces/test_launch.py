@@ -1,6 +1,5 @@
 """What every app is served with: few sessions are remembered, and freed memory goes back to the system."""
 
-import functools
 import platform
 import subprocess
 import sys
@@ -10,31 +9,26 @@ import pytest
 
 from benchmarks.clients import Client
 from shared import page
+from tests.conftest import launched
 
 
 def test_no_more_sessions_are_remembered_than_said(monkeypatch):
     monkeypatch.setattr(page, "SESSIONS", 3)
-    monkeypatch.setattr(page, "_return_memory", lambda: None)  # which would hold for all tests after this one
-    monkeypatch.setattr(gr.Blocks, "launch", functools.partialmethod(gr.Blocks.launch, prevent_thread_lock=True))
-    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-    monkeypatch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")  # else launch sets it, for good
     with gr.Blocks() as demo:
         text, same = gr.Textbox(), gr.Textbox()
         text.submit(lambda value: value, text, same, api_name="same")
-    try:
-        page.launch(demo)
-        clients = [Client(demo.local_url) for _ in range(5)]
+    with launched(demo) as url:
+        clients = [Client(url) for _ in range(5)]
         for number, client in enumerate([*clients, clients[0]]):  # the first one's session is forgotten, and made anew
             assert client.ask(("same", [str(number)], None)) == [str(number)]
         assert list(demo.state_holder.session_data) == [clients[index].session for index in (3, 4, 0)]
-    finally:
-        demo.close()
 
 
 MEMORY = """
 import sys
 import numpy as np
 from shared import page
+from tests.conftest import launched
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6

@@ -72,6 +72,12 @@ def test_a_doubtful_answer_is_called_mixed(app, sentiment):
     assert app.verdict(answer) == "For it."
 
 
+@pytest.mark.parametrize("endpoint", ["/predict", "/explain"])
+def test_a_text_without_end_is_refused(client, endpoint):
+    with pytest.raises(AppError, match="has 100,001 characters; at most 100,000 are read here"):
+        client.predict("x" * 100_001, api_name=endpoint)
+
+
 def test_a_long_text_says_what_was_read(client):
     answer, headline, _ = client.predict("It was a good film. " * 2000, api_name="/predict")
     assert answer["words"] == 10_000

@@ -1,7 +1,9 @@
 """The snippets on the model cards run with nothing of this repository, and say what the predictors say."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from ast import literal_eval
@@ -10,9 +12,11 @@ import pytest
 from PIL import Image
 
 from shared import PREDICTORS
+from shared.checkpoint import format_figure
 from tests.conftest import ROOT, turn_to
 from tests.hub import Hub
-from training.publish import publish
+from training.card import agreement, rounded_up, write_card
+from training.publish import publish, stage
 
 MODELS = [name for name in PREDICTORS if (ROOT / "spaces" / name / "model").is_dir()]
 CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
@@ -95,3 +99,133 @@ def test_the_snippet_of_the_published_card_with_onnxruntime_alone(name, unsure, 
         publish(ROOT / "spaces" / name / "model", f"me/{name}", token=hub.token)
         text = hub.files(f"me/{name}")["README.md"].decode()
         check(name, run_card(text, picture=picture, variables=hub.environment(tmp_path, token=None)), picture)
+
+
+OLD = {
+    "seed": 42, "seconds": 1459, "measured": "2026-11-26T07:56:10+00:00", "versions": {"torch": "2.13.0"},
+    "device": "a GPU, exported on a CPU", "options": "--quick",
+}  # fmt: skip
+TRAINED = {
+    "command": "python -m training.salary --data adult", "commit": "abc123", "device": "NVIDIA H200", "seconds": 60,
+    "seed": 3, "versions": {"torch": "2.13.0+cu130"}, "notes": ["It was trained twice."],
+    "inputs": [
+        {"option": "--data", "name": "adult", "files": 2, "sha256": "ab12", "source": "# adult\nNo row left out."}
+    ],
+}  # fmt: skip
+MEASURED = {"date": "2026-12-01T00:00:00+00:00", "device": "2 cores", "versions": {"onnxruntime": "1.32.0"}}
+
+
+def with_metrics(folder, **changes):
+    """The card of a copy of the salary model with other metrics."""
+    shutil.copytree(ROOT / "spaces/salary/model", folder)
+    (folder / "PROVENANCE.md").unlink(missing_ok=True)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    kept = {name: value for name, value in metrics.items() if name not in (*OLD, "trained")}
+    (folder / "metrics.json").write_text(json.dumps(kept | changes))
+    return write_card(folder).read_text()
+
+
+def test_the_card_tells_what_trained_from_what_measured(tmp_path):
+    text = with_metrics(tmp_path / "model", trained=TRAINED, measured=MEASURED)
+    assert (
+        "Trained by `python -m training.salary --data adult` at commit abc123 on NVIDIA H200 in 60 seconds, measuring "
+        "and the peers included, with seed 3 (torch 2.13.0+cu130). It was trained twice." in text
+    )
+    assert "`--data adult`: 2 files, SHA-256 `ab12`. What its SOURCE.md says:" in text
+    assert "````text\n# adult\nNo row left out.\n````" in text
+    assert "Measured on 2026-12-01 on 2 cores (onnxruntime 1.32.0)." in text
+    assert "by hand" not in text
+
+
+def test_the_card_of_a_folder_from_before_says_what_was_not_recorded(tmp_path):
+    text = with_metrics(tmp_path / "model", **OLD)
+    assert "Trained by `python -m training.salary --quick` in 24 minutes" in text
+    assert "Options that named data and pretrained weights were not recorded." in text
+    assert "Measured on 2026-11-26 on a GPU, exported on a CPU (torch 2.13.0)." in text
+
+
+def test_without_a_record_of_the_training_the_card_says_so(tmp_path):
+    assert "No script recorded the training of this model." in with_metrics(tmp_path / "model", measured=MEASURED)
+
+
+def test_what_people_add_is_shown_as_theirs_and_published(tmp_path):
+    with_metrics(tmp_path / "model", measured=MEASURED)
+    (tmp_path / "model/PROVENANCE.md").write_text("The weights came by post.\n")
+    text = write_card(tmp_path / "model").read_text()
+    assert "### Written by hand, as no script recorded it\n\nThe weights came by post." in text
+    (tmp_path / "staged").mkdir()
+    shutil.copytree(ROOT / "spaces/salary/model", tmp_path / "whole")
+    (tmp_path / "whole/PROVENANCE.md").write_text("The weights came by post.\n")
+    staged = stage(tmp_path / "whole", tmp_path / "staged/model", "me/salary")
+    assert (staged / "PROVENANCE.md").is_file()
+    assert "came by post" in (staged / "README.md").read_text()
+
+
+def test_a_figure_kept_from_an_earlier_run_has_its_date(tmp_path):
+    figures = [
+        {"name": "accuracy", "value": 0.87, "interval": [0.86, 0.88], "data": "Adult", "split": "test", "count": 9},
+        {
+            "name": "float", "value": 0.88, "interval": None, "data": "Adult", "split": "test", "count": 9,
+            "measured": "2026-11-01T10:00:00+00:00",
+        },
+    ]  # fmt: skip
+    text = with_metrics(tmp_path / "model", measured=MEASURED, figures=figures)
+    assert "| accuracy | 0.8700 | 0.8600 – 0.8800 | Adult, test (9) |" in text
+    assert "| float | 0.8800 |  | Adult, test (9), on 2026-11-01 |" in text
+
+
+def test_agreement_with_torch_in_plain_words():
+    parity = {
+        "rows": 54, "output": "probability", "largest_difference": 0.34256, "inputs": "frames", "of": "pixels",
+        "compared": 2_280_960, "typical_difference": 0.0201, "relabelled": 0.0005,
+    }  # fmt: skip
+    assert agreement(parity) == (
+        "Compared with torch on 54 frames: 1,140 (0.05%) of 2,280,960 pixels get another label than from torch; for "
+        "99.9 % of the pixels the probability differs by at most 0.021. The largest difference of any one was 0.35."
+    )
+    assert ": none of 2,280,960 pixels get another label" in agreement(parity | {"relabelled": 0.0})
+    without = {name: value for name, value in parity.items() if name != "relabelled"}
+    assert "label" not in agreement(without)
+    before = {"rows": 54, "output": "probability", "largest_difference": 0.34256}
+    assert agreement(before) == (
+        "Compared with torch on 54 inputs, the largest difference of any one number (probability) was 0.35; how many "
+        "labels change was not measured for this model."
+    )
+    assert "how many answers change was not measured" in agreement(before, gives_labels=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0000812, "0.000082"), (0.5, "0.5"), (0.999999, "1.0"), (1.0, "1"), (0.0, "0")]
+)
+def test_a_bound_is_rounded_up_and_has_no_exponent(value, text):
+    assert rounded_up(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.999982, "> 0.9999"), (1.0, "1.0000"), (0.94392, "0.9439"), (0.00002, "< 0.0001"), (0.0, "0.0000")],
+)
+def test_a_figure_that_is_not_quite_one_is_not_rounded_to_it(value, text):
+    assert format_figure(value) == text
+
+
+WRITTEN_BY_CODE = {
+    "model", "headline", "figures", "peers", "cases", "groups", "notes", "trained", "measured", "parity",
+    "parity_float", "parity_of_all_outputs",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["segmentation", "sentiment"])
+def test_nothing_stands_in_the_metrics_of_an_embedded_model_that_no_code_writes(name):
+    folder = ROOT / "spaces" / name / "model"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(metrics) <= WRITTEN_BY_CODE
+    assert set(metrics["measured"]) == {"date", "device", "versions", "command", "commit", "inputs"}
+    assert "H200" not in json.dumps(metrics)
+    assert (folder / "PROVENANCE.md").read_text().strip() in card(name)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_embedded_card_is_what_its_files_make(name, tmp_path):
+    folder = shutil.copytree(ROOT / "spaces" / name / "model", tmp_path / "model")
+    assert write_card(folder).read_text() == card(name)

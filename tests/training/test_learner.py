@@ -1,6 +1,10 @@
 """Runs that are interrupted: nothing half-written, and resuming ends where going through does."""
 
 import argparse
+import hashlib
+import importlib
+import shlex
+import subprocess
 from functools import partial
 
 import numpy as np
@@ -10,9 +14,12 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
+from tests.conftest import ROOT
 from training import export, torchvision_operators
+from training import learner as module_learner
 from training.data import data_files
 from training.learner import (
+    SOURCE,
     KeepState,
     NoValidation,
     RowLoader,
@@ -20,6 +27,7 @@ from training.learner import (
     epochs_done,
     fit,
     main,
+    recorded,
     seconds_trained,
     set_seed,
     state_folder,
@@ -112,6 +120,112 @@ def test_state_folder_follows_the_files_and_not_what_they_are_called_by(tmp_path
     assert folder("data") != first
 
 
+def test_state_folder_is_another_on_another_device_or_with_another_torch(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = argparse.Namespace(seed=1, resume=True)
+    folder = state_folder(options, "salary", [])
+    monkeypatch.setattr(module_learner, "training_device", lambda: "another GPU")
+    assert state_folder(options, "salary", []) != folder
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert state_folder(options, "salary", []) == folder
+    monkeypatch.setattr(module_learner, "training_versions", lambda: {"torch": "3.0"})
+    assert state_folder(options, "salary", []) != folder
+
+
+SCRIPTS = {
+    "cat_dog": ["--quick", "--dogs-vs-cats", "{data}", "--camvid", "{data}", "--init", "{weights}", "--examples"],
+    "segmentation": ["--official-val", "--init", "{weights}"],
+    "sentiment": ["--no-teachers", "--init", "someone/encoder"],
+    "salary": [],
+    "rating": [],
+}
+
+
+def parser_of(name):
+    script = importlib.import_module(f"training.{name}")
+    return script.command_line() if hasattr(script, "command_line") else arguments(script.__doc__, name)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_recorded_command_is_what_the_scripts_own_parser_understands(name, tmp_path):
+    for folder in ("my data", "weights"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text(folder)
+    places = {"data": str(tmp_path / "my data"), "weights": str(tmp_path / "weights")}
+    own = [word.format(**places) for word in SCRIPTS[name]]
+    parser = parser_of(name)
+    given = ["--data", places["data"], "--seed", "7", "--out", str(tmp_path / "x"), "--embed", "--resume", *own]
+    options = parser.parse_args(given)
+    record = recorded(parser, options)
+    assert str(tmp_path) not in str(record)  # of a path the name alone
+    words = shlex.split(record["command"])
+    assert words[:3] == ["python", "-m", f"training.{name}"]
+    again = vars(parser.parse_args(words[3:]))
+    names = {places["data"]: "my data", places["weights"]: "weights"}
+    ignored = ("out", "embed", "resume")
+    expected = {key: names.get(value, value) for key, value in vars(options).items() if key not in ignored}
+    assert {key: value for key, value in again.items() if key not in ignored} == expected
+    paths = [names[word] for word in given if word in names]
+    assert sorted(item["name"] for item in record["inputs"]) == sorted(paths)
+
+
+def test_an_option_whose_default_depends_on_the_machine_is_always_recorded():
+    parser = parser_of("sentiment")
+    for words, expected in (([], parser.get_default("teachers")), (["--teachers"], True), (["--no-teachers"], False)):
+        command = recorded(parser, parser.parse_args(words))["command"]
+        assert command.split()[3:] == ["--teachers" if expected else "--no-teachers"]
+
+
+def test_the_recorded_hash_is_that_of_sha256sum_over_the_sorted_files(tmp_path):
+    data = tmp_path / "data"
+    (data / "b").mkdir(parents=True)
+    (data / "b/one.txt").write_text("1")
+    (data / "a.txt").write_text("2")
+    (data / SOURCE).write_text("# data: made smaller\n")
+    parser = parser_of("salary")
+    (found,) = recorded(parser, parser.parse_args(["--data", str(data)]))["inputs"]
+    listed = subprocess.run(
+        ["sha256sum", SOURCE, "a.txt", "b/one.txt"], cwd=data, capture_output=True, check=True
+    ).stdout
+    assert found == {
+        "option": "--data", "name": "data", "files": 3, "sha256": hashlib.sha256(listed).hexdigest(),
+        "source": "# data: made smaller",
+    }  # fmt: skip
+    (data / "b/one.txt").rename(data / "b/two.txt")
+    (renamed,) = recorded(parser, parser.parse_args(["--data", str(data)]))["inputs"]
+    assert renamed["sha256"] != found["sha256"]
+    (one,) = recorded(parser, parser.parse_args(["--data", str(data / "a.txt")]))["inputs"]
+    assert (one["files"], one["sha256"]) == (1, hashlib.sha256(b"2").hexdigest())
+
+
+def test_what_is_said_of_weights_may_lie_in_the_folder_above_and_of_data_only_in_it(tmp_path):
+    (tmp_path / SOURCE).write_text("dequantised")
+    for name in ("data", "weights"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "weights/config.json").write_text("{}")
+    parser = parser_of("segmentation")
+    options = parser.parse_args(["--data", str(tmp_path / "data"), "--init", str(tmp_path / "weights")])
+    found = {item["option"]: item["source"] for item in recorded(parser, options)["inputs"]}
+    assert found == {"--data": None, "--init": "dequantised"}
+
+
+def test_a_training_is_recorded_with_the_commit_and_the_versions_that_trained(monkeypatch):
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if commit.returncode:
+        pytest.skip("not in a git repository")
+    parser = parser_of("salary")
+    options = parser.parse_args(["--smoke", "--seed", "3"])
+    options.record = recorded(parser, options)
+    found = module_learner.trained(options, started=0.0, notes=["A note."])
+    assert found["command"] == "python -m training.salary --smoke --seed 3"
+    assert found["commit"].removesuffix(", with changes") == commit.stdout.strip()
+    assert found["versions"]["torch"] == torch.__version__
+    assert (found["seed"], found["notes"]) == (3, ["A note."])
+    monkeypatch.setattr(module_learner, "__file__", "/elsewhere/training/learner.py")
+    assert module_learner.commit() is None
+
+
 def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
     out = tmp_path / "model"
     with export.new_folder(out) as folder:
@@ -160,6 +274,50 @@ def test_parity_refuses_a_model_that_differs(tmp_path):
         module.weight += 0.1
     with pytest.raises(RuntimeError, match="differs from torch by"):
         export.parity(module, tmp_path / "model.onnx", rows, "y", 1e-4)
+
+
+def probabilities(logits):
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def test_parity_says_what_most_rows_differ_by_and_how_many_change_their_label(tmp_path):
+    class Logits(torch.nn.Module):
+        def __init__(self, amiss):
+            super().__init__()
+            self.amiss = amiss
+
+        def forward(self, x):  # the first number says which row it is
+            wrong = (x[:, 0] < self.amiss).float()
+            return torch.stack([x[:, 1] * 0 + 1, wrong * 2], 1)
+
+    rows = np.stack([np.arange(4000), np.ones(4000)], 1).astype(np.float32)
+    batches = [{"x": rows[:1500]}, {"x": rows[1500:]}]
+    export.write_onnx(Logits(0), tmp_path / "model.onnx", {"x": torch.from_numpy(rows[:2])}, ["logits"])
+
+    def found(amiss, **allowed):
+        shown = export.Shown("probability", probabilities, "pictures", "pictures", **allowed)
+        return export.parity(Logits(amiss), tmp_path / "model.onnx", batches, ["logits"], 1.0, shown)
+
+    far = float(abs(probabilities(np.array([[1.0, 0.0]])) - probabilities(np.array([[1.0, 2.0]]))).max())
+    few = found(3, typical=0.01, relabelled=0.001)  # fewer than one in a thousand: not typical
+    assert (few["rows"], few["compared"], few["relabelled"]) == (4000, 4000, 3 / 4000)
+    assert few["largest_difference"] == pytest.approx(far, abs=1e-6)
+    assert few["typical_difference"] < 1e-6
+    some = found(40, typical=0.7, relabelled=0.01)
+    assert some["relabelled"] == 0.01
+    assert some["typical_difference"] == pytest.approx(far, abs=1e-6)
+    with pytest.raises(RuntimeError, match=r"1\.00% of the pictures another label than torch \(allowed: 0\.90%\)"):
+        found(40, typical=0.7, relabelled=0.009)
+    with pytest.raises(RuntimeError, match=r"may differ from torch's by at most 0\.1; it differs by up to 0\.46"):
+        found(40, typical=0.1, relabelled=0.01)
+
+
+def test_parity_of_few_rows_lets_one_change_its_label():
+    shown = export.Shown("probability", np.asarray, "texts", "texts", typical=1.0, relabelled=0.001)
+    one = np.arange(20) == 0
+    assert export.how_much_changes(shown, np.zeros(20), one)["relabelled"] == 0.05
+    with pytest.raises(RuntimeError, match="another label"):
+        export.how_much_changes(shown, np.zeros(20), np.arange(20) < 2)
 
 
 def test_large_weights_are_stored_as_half_and_amounts_are_not(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,14 +11,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from shared import Rating
 from training import rating as script
-from training.learner import arguments, main
+from training.learner import main
 from training.rating_peers import bias_model, ridge_als
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, arguments(script.__doc__, "rating"), [str(option) for option in options])
+    return main(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,95 @@ def test_held_out_ratings_are_never_known(monkeypatch, tmp_path):
         assert not pairs[0] & pairs[1]
     assert len(stars) == ratings["in_sample"].sum()
     assert (found["all"]["ours"] == 3).all()  # every rating of the sample was asked for
+
+
+def test_newcomers_are_kept_out_and_judged_on_the_same_ratings(monkeypatch, tmp_path):
+    import argparse
+
+    known_users = []
+
+    def fake(known, movies, *_):
+        known_users.append(set(known["user"]))
+        count = len(movies)
+        tables = torch.full((count,), 3.0), torch.zeros(count, 3), torch.zeros(count, 1), torch.ones(count)
+        return script.Tables(tables, torch.zeros(1, 3))
+
+    monkeypatch.setattr(script, "train", fake)
+    monkeypatch.setattr(script, "progress_bar", list)
+    options = argparse.Namespace(smoke=True, seed=1, data=None, resume=False)
+    ratings, movies, _ = script.load(options)
+    errors = script.newcomer_errors(ratings, movies, options, tmp_path)
+    everybody = set(ratings["user"])
+    assert len(known_users) == script.FOLDS
+    assert sorted(user for known in known_users for user in everybody - known) == sorted(everybody)
+    for most, group in errors.groupby("most"):
+        assert set(group["given"]) == {n for n in script.GIVEN if n <= most}
+        assert (group.groupby("user")["count"].nunique() == 1).all()  # the same ratings, however many are given
+        assert (group["count"] + most == group["user"].map(ratings["user"].value_counts())).all()
+        assert (group.groupby("user")["taste"].nunique() == 1).all()  # always 3 stars
+
+
+def test_newcomers_get_popularity_until_taste_is_better():
+    rows = [
+        (most, user, n, 20, taste + user / 10, popularity + user / 10)
+        for most in (10, 50)
+        for n, taste, popularity in ((0, 1.2, 1.0), (1, 1.1, 1.0), (2, 0.8, 0.9), (10, 0.5, 0.7))
+        for user in range(3)
+    ]
+    errors = pd.DataFrame(rows, columns=["most", "user", "given", "count", "taste", "popularity"])
+    below, found = script.newcomer_curves(errors, "made-up ratings")
+    assert below == found["popularity_below"] == 2
+    assert [group["users"] for group in found["groups"]] == [3, 3]
+    curve = found["groups"][0]["curve"]
+    assert [point["value"] for point in curve] == pytest.approx([1.1, 1.1, 0.9, 0.6])
+    assert [point["served_by"] for point in curve] == ["popularity", "popularity", "taste", "taste"]
+    assert curve[0]["difference_value"] == pytest.approx(0.2)
+    assert curve[0]["difference_interval"] == pytest.approx([0.2, 0.2])
+    assert curve[0]["interval"][0] < 1.1 < curve[0]["interval"][1]
+
+
+def test_newcomers_are_placed_as_the_predictor_places_them(folder):
+    from safetensors.torch import load_file
+
+    model = Rating.from_pretrained(folder)
+    stored = load_file(folder / "model.safetensors")
+    tables = script.Tables(tuple(stored[name] for name in ("means", "factors", "variances", "noise")), stored["users"])
+    ratings, movies = script.made_up(42)
+    own = ratings[ratings["userId"] == 5]
+    rows = movies.index.get_indexer(own["movieId"])
+    averages = np.array([movie.average for movie in model.movies.values()])
+    predicted = script.newcomer_predictions(tables, averages, rows, own["rating"])
+    for index, given in enumerate(script.GIVEN[:6]):
+        visitor = model.fold_in(dict(list(zip(own["movieId"], own["rating"], strict=True))[:given]))
+        for kind, below in enumerate((0, 99)):
+            model.checkpoint = model.checkpoint.model_copy(update={"popularity_below": below})
+            served = [model.predict(visitor, movie).rating for movie in own["movieId"]]
+            assert served == pytest.approx(predicted[index, kind], abs=0.01)
+
+
+def test_newcomers_of_a_folder_that_is_there_are_measured_alone(folder, tmp_path, capsys):
+    again = shutil.copytree(folder, tmp_path / "again")
+    whole = json.loads((folder / "metrics.json").read_text())
+    bare = {name: value for name, value in whole.items() if name != "newcomers"}
+    (again / "metrics.json").write_text(json.dumps(bare))
+    assert train("--smoke", "--newcomers", again) == 2  # its hash is wrong
+    assert "metrics.json is damaged" in capsys.readouterr().err
+    (again / "metrics.json").write_bytes((folder / "metrics.json").read_bytes())
+    (again / "model.safetensors").unlink()  # as in a Space
+    assert train("--smoke", "--newcomers", again) == 0
+    after = json.loads((again / "metrics.json").read_text())
+    assert after["newcomers"].pop("measured")["command"].startswith("python -m training.rating --smoke --newcomers")
+    assert after == whole
+    contracts = [json.loads((path / "gallery.json").read_text()) for path in (folder, again)]
+    assert contracts[0]["files"]["model.safetensors"] == contracts[1]["files"]["model.safetensors"]
+    model = Rating.from_pretrained(again)
+    assert model.checkpoint.popularity_below == whole["newcomers"]["popularity_below"]
+    assert "for a newcomer" in (again / "README.md").read_text()
+
+
+def test_newcomers_of_a_folder_of_other_ratings_are_refused(folder, capsys):
+    assert train("--smoke", "--seed", 1, "--newcomers", folder) == 2
+    assert "was trained on other ratings" in capsys.readouterr().err
 
 
 def test_posterior_of_padded_users_is_that_of_each_alone():

@@ -9,13 +9,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from shared import Salary
 from training import salary as script
-from training.learner import arguments, main
+from training.learner import main
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, arguments(script.__doc__, "salary"), [str(option) for option in options])
+    return main(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,70 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     assert metrics["parity"]["largest_difference"] < 1e-3
     assert {row["group"] for row in metrics["groups"]} >= {"sex: Female", "race: Black", "age: under 25"}
     assert "difference_interval" in metrics["peers"][0]
+
+
+def test_peers_are_compared_like_for_like(folder):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    figures = {item["name"]: item["value"] for item in metrics["figures"]}
+    _, own_columns, our_columns = metrics["peers"]
+    assert "9 columns" in own_columns["peer"]
+    assert "12 columns" in our_columns["peer"]
+    assert (own_columns["name"], our_columns["name"]) == ("accuracy_book_columns", "accuracy")
+    for peer in (own_columns, our_columns):
+        assert peer["difference"] == pytest.approx(figures[peer["name"]] - peer["value"], abs=1e-5)
+        assert peer["value"] == pytest.approx(np.mean(peer["accuracy_per_seed"]), abs=1e-5)
+
+
+def test_a_network_with_the_books_inputs_reads_nothing_else():
+    people = script.made_up_people(300, seed=0)
+    spec = script.contract(people)
+    torch.manual_seed(0)
+    net = script.SalaryNet(spec | {"ignored": script.IGNORED + script.NOT_IN_BOOK}, people, 16, 2).eval()
+    categories, numbers = script.arrays(spec, people)
+    before = net(categories, numbers)
+    for name in script.COLUMNS:
+        changed = [categories.clone(), numbers.clone()]
+        position, table = (
+            (script.CATEGORIES.index(name), 0) if name in script.CATEGORIES else (script.NUMBERS.index(name), 1)
+        )
+        changed[table][:, position] = changed[table][:, position].flip(0)
+        read = name in script.BOOK_CATEGORIES + script.BOOK_NUMBERS and name not in script.IGNORED
+        assert torch.equal(net(*changed), before) is not read, name
+
+
+def test_amounts_between_two_that_were_seen_are_embedded_in_between():
+    embed = script.ExactValue(np.array([0.0, 3103.0, 99999.0]), 4).eval()
+    zero, gain, most = embed.embedding
+    x = torch.tensor([0.0, 3103.0, 99999.0, 3103.0 / 4])
+    torch.testing.assert_close(embed(x), torch.stack([zero, gain, most, 0.75 * zero + 0.25 * gain]))
+    torch.testing.assert_close(embed(x[:3]), embed.embedding, rtol=0, atol=0)
+
+
+def test_stored_networks_are_measured_and_exported_again(folder, tmp_path):
+    again = tmp_path / "again"
+    assert train("--smoke", "--networks", folder, "--out", again) == 0
+    before, after = (json.loads((path / "metrics.json").read_text()) for path in (folder, again))
+    for item, same in zip(before["figures"], after["figures"], strict=True):
+        assert same["value"] == pytest.approx(item["value"], abs=0.005), item["name"]
+    assert after["figures"][-1]["measured"] == before["measured"]["date"]  # cross-validation takes training
+    assert after["trained"] == before["trained"]
+    assert after["parity"] == before["parity"] | {"measured": before["measured"]["date"]}
+    assert "--networks" in after["measured"]["command"]
+    people = script.made_up_people(200, seed=7)
+    people = script.within(script.made_up_people(1500, seed=42)[:1000], people)[script.COLUMNS]
+    old, new = (
+        [answer.probabilities[">=50k"] for answer in Salary.from_pretrained(path).predict_batch(people)]
+        for path in (folder, again)
+    )
+    assert new == pytest.approx(old, abs=1e-4)
+
+
+def test_networks_of_other_rows_are_refused(folder, tmp_path, capsys):
+    script.made_up_people(150, 0).assign(age=33).to_csv(tmp_path / "adult.csv", index=False)
+    assert train("--data", tmp_path, "--networks", folder, "--out", tmp_path / "model") == 2
+    assert "was trained on other rows" in capsys.readouterr().err
+    assert train("--smoke", "--networks", tmp_path / "nothing", "--out", tmp_path / "model") == 2
+    assert "no checkpoint folder" in capsys.readouterr().err
 
 
 def test_the_card_has_valid_metadata_and_the_measured_figure(folder):

@@ -1,6 +1,7 @@
 """The segmentation script from drawn streets to a folder that serves."""
 
 import json
+import shutil
 from argparse import Namespace
 
 import numpy as np
@@ -11,7 +12,8 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 from safetensors.torch import load_file
 
 from shared import Segmentation
-from tests.conftest import DATA
+from shared.checkpoint import Checkpoint
+from tests.conftest import DATA, ROOT
 from training import export
 from training import segmentation as script
 from training.learner import main
@@ -51,6 +53,57 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
         "mean_iou", "pixel_accuracy", "mean_iou_float", "ece",
     }  # fmt: skip
     assert metrics["parity_float"]["largest_difference"] < 2e-3
+    assert metrics["parity"]["of"] == "output pixels"
+    size = 128 * 160 // 4  # of the output for a whole drawing
+    assert metrics["parity"]["compared"] > size * script.SMOKE["test"]
+    assert 0 <= metrics["parity"]["relabelled"] <= script.RELABELLED
+    assert metrics["trained"]["command"] == "python -m training.segmentation --smoke"
+    assert {item["data"] for item in metrics["figures"]} == {
+        "drawn streets"
+    }  # not CamVid, of which it has seen nothing
+
+
+def test_the_embedded_model_says_of_itself_what_the_script_says():
+    assert Checkpoint.read_common(ROOT / "spaces/segmentation/model").about == script.ABOUT
+
+
+def test_measuring_again_replaces_what_was_written_by_hand_and_keeps_what_needs_the_network(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "model")
+    metrics = json.loads((copy / "metrics.json").read_text())
+    kept = next(item for item in metrics["figures"] if item["name"] == "mean_iou_float")
+    edited = json.loads(json.dumps(metrics)) | {"device": "a faster one", "headline": "the best"}
+    edited["figures"][0]["value"] = 0.99
+    edited["measured"]["date"] = "2026-01-01T00:00:00+00:00"
+    (copy / "metrics.json").write_text(json.dumps(edited))
+    contract = json.loads((copy / "gallery.json").read_text())
+    contract["files"]["metrics.json"] |= {
+        "sha256": export.sha256(copy / "metrics.json"), "bytes": (copy / "metrics.json").stat().st_size,
+    }  # fmt: skip
+    (copy / "gallery.json").write_text(json.dumps(contract))
+    assert train("--smoke", "--measure", copy) == 0
+    again = json.loads((copy / "metrics.json").read_text())
+    assert "device" not in again
+    assert again["headline"] == metrics["headline"]
+    dated = {"measured": "2026-01-01T00:00:00+00:00"}
+    assert again["figures"] == [*(item for item in metrics["figures"] if item != kept), kept | dated]
+    assert again["parity"] == metrics["parity"] | dated
+    assert again["trained"] == metrics["trained"]
+    assert again["measured"]["command"] == "python -m training.segmentation --smoke --measure DIR"
+    assert script.command_line().parse_args(again["measured"]["command"].split()[3:]).measure == "DIR"
+    assert (copy / "onnx/model.onnx").read_bytes() == (folder / "onnx/model.onnx").read_bytes()
+    assert Segmentation.from_pretrained(copy).metrics == again  # the hash is right
+    card = (copy / "README.md").read_text()
+    assert "(5), on 2026-01-01 |" in card
+
+
+def test_measuring_a_folder_that_is_not_whole_is_refused_in_a_sentence(folder, tmp_path, capsys):
+    copy = shutil.copytree(folder, tmp_path / "model")
+    (copy / "metrics.json").write_text("{}")
+    assert train("--smoke", "--measure", copy) == 2
+    assert "metrics.json is damaged" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train("--smoke", "--measure", copy, "--embed")
+    assert "--measure rewrites the figures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [(128, 160), (160, 128), (48, 400), (400, 32), (112, 176)])
@@ -83,8 +136,8 @@ def test_to_choose_by_val_it_neither_trains_on_val_nor_judges_on_the_test(tmp_pa
     assert train("--smoke", "--official-val", "--out", tmp_path / "model") == 0
     assert len(trained_on[0]) == script.SMOKE["train"]
     metrics = json.loads((tmp_path / "model/metrics.json").read_text())
-    assert {(item["split"], item["count"]) for item in metrics["figures"]} == {("official val", script.SMOKE["val"])}
-    assert "trained once on both" not in str(metrics["notes"])
+    assert {(item["split"], item["count"]) for item in metrics["figures"]} == {("val", script.SMOKE["val"])}
+    assert script.WITH_VALIDATION not in metrics["trained"]["notes"]
 
 
 def test_in_the_end_most_of_val_is_trained_on_and_its_last_frames_are_not():

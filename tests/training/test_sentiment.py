@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from shared import Sentiment
+from shared.checkpoint import Checkpoint
 from tests.conftest import DATA, ROOT, load_app
 from training import sentiment as script
 from training import tokens
@@ -173,6 +174,38 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     assert figures["accuracy"]["value"] > 0.9
     assert metrics["peers"][0]["value"] > 0.9
     assert metrics["parity_float"]["largest_difference"] < 1e-3
+    assert metrics["parity"]["relabelled"] <= max(script.RELABELLED, 1 / metrics["parity"]["compared"])
+    assert metrics["trained"]["command"].startswith("python -m training.sentiment --smoke --")
+    assert "temperature" in metrics["trained"]["notes"][-1]
+
+
+def test_the_embedded_model_says_of_itself_what_the_script_says():
+    assert Checkpoint.read_common(ROOT / "spaces/sentiment/model").about == script.ABOUT
+
+
+def test_measuring_again_gives_the_figures_of_the_first_time(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "model")
+    before = json.loads((copy / "metrics.json").read_text())
+    assert train("--smoke", "--measure", copy) == 0
+    after = json.loads((copy / "metrics.json").read_text())
+    dated = {"measured": before["measured"]["date"]}
+    kept = ("ece_before", "accuracy_float")
+    figures = {item["name"]: item for item in before["figures"]}
+    assert {item["name"]: item for item in after["figures"]} == {
+        name: item | dated if name in kept else item for name, item in figures.items()
+    }
+    assert [after[name] for name in ("peers", "notes", "headline", "trained")] == [
+        before[name] for name in ("peers", "notes", "headline", "trained")
+    ]
+    assert Sentiment.from_pretrained(copy).metrics == after
+
+
+def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
+    path = tmp_path / "mine.csv"
+    rows = [{"text": f"{label} words {index}", "label": label} for label in ("a", "b") for index in range(40)]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert train("--data", path, "--measure", folder) == 2
+    assert "The model gives neg, pos; the data has a, b." in capsys.readouterr().err
 
 
 def test_transformers_loads_the_folder_alone(folder):

@@ -1,0 +1,224 @@
+"""What a public app accepts over HTTP: bounded requests, the routes its pages use, and answers that tell no secrets."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import route_utils, routes
+from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError, GradioMultiPartParser, MultiPartException
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.fair_queue import NO_ENDPOINT
+
+API = "/gradio_api"
+UPLOAD_BYTES = 210_000_000  # of one upload request: the contents of the largest zip, and the form around it
+FIELD_BYTES = 10_000  # of a form field beside the files
+REQUEST_BYTES = 2_000_000  # of any other request: a text of 100,000 characters, each escaped, has 1.2 MB
+DISCARDED_BYTES = 20_000_000  # of a request that is too large
+MAX_OPEN_FILES = 65_536
+SILENCE_SECONDS = 15.0  # that a client may pause while it sends a request
+
+# The routes that pages, gradio_client, curl and MCP clients use. The others of Gradio 6.31 are for components and
+# options that no page has: /component_server, /process_recording and /stream read uploads of their own; /deep_link
+# stores a session with its inputs; /api is an old name of /run, by which browsers choose an example.
+OPEN_ROUTES = {
+    "app_id", "call", "cancel", "dev", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
+    "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
+}  # fmt: skip
+CLOSED_PAGES = {"/monitoring", "/gradio_api/deep_link"}
+FILE_HEADERS = {
+    b"accept-ranges", b"cache-control", b"content-disposition", b"content-length", b"content-range", b"content-type",
+    b"etag", b"last-modified",
+}  # fmt: skip
+DISK_FULL = "The server's disk is full; try again later."
+RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
+
+
+class Guard:
+    """ASGI middleware for a Gradio app; it also answers /health, which says whether the app can answer questions."""
+
+    def __init__(self, app: ASGIApp, demo: gr.Blocks, health: Any) -> None:
+        self.app, self.demo, self.health = app, demo, health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+        # Gradio answers a Range with the headers of the request, cookies included.
+        echoes = {name for name, _ in scope["headers"]} - FILE_HEADERS
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start" and str(scope["path"]).startswith(f"{API}/file="):
+                message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
+            await send(message)
+
+        try:
+            if scope["path"].rstrip("/") == "/health":
+                response = await self.health(scope)
+                await response(scope, receive, send)
+                return
+            self.check_route(scope)
+            drop_bad_range(scope)
+            await self.app(scope, limited(scope, receive), send_guarded)
+        except Exception as error:
+            if started:
+                raise
+            problem = as_http(error, scope)
+            if problem.status_code == 413:
+                await discard(receive)
+            response = JSONResponse({"detail": problem.detail}, problem.status_code, problem.headers)
+            await response(scope, receive, send)
+
+    def check_route(self, scope: Scope) -> None:
+        """Refuse what no page uses, and endpoints that do not exist.
+
+        Raises:
+            HTTPException: 404.
+        """
+        path = scope["path"].rstrip("/")
+        if any(path == page or path.startswith(page + "/") for page in CLOSED_PAGES):
+            raise HTTPException(404, "This is switched off here.")
+        if not path.startswith(API + "/"):
+            return
+        first, *rest = path.removeprefix(API + "/").split("/")
+        if first.partition("=")[0] not in OPEN_ROUTES or (first.startswith("file") and "=" not in first):
+            raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
+        if first == "call" and scope["method"] == "POST":
+            name = rest[-1] if rest else ""
+            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in self.demo.fns.values()):
+                names = sorted(fn.api_name for fn in self.demo.fns.values() if fn.api_visibility == "public")
+                raise HTTPException(404, f"There is no such endpoint; they are {', '.join(names)}.")
+
+
+def as_http(error: Exception, scope: Scope) -> HTTPException:
+    """Return what a client is told of an error; what it must not be told goes to the log."""
+    if isinstance(error, HTTPException):
+        return error
+    if isinstance(error, KeyError | FnIndexInferError) and str(scope["path"]).startswith(f"{API}/run/"):
+        return HTTPException(404, NO_ENDPOINT)
+    logging.error("%s %r failed", scope["method"], scope["path"], exc_info=error)
+    if is_disk_full(error):
+        return HTTPException(507, DISK_FULL)
+    return HTTPException(500, "Something went wrong here; the server's log says what.")
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Return True if an error means that nothing more can be written."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+async def discard(receive: Receive) -> None:
+    """Read what a client still sends, to a bound: one that is not read from is reset before it sees the answer."""
+    left, more = DISCARDED_BYTES, True
+    with contextlib.suppress(TimeoutError):
+        while left > 0 and more:
+            message = await asyncio.wait_for(receive(), SILENCE_SECONDS)
+            left -= len(message.get("body", b""))
+            more = message.get("more_body", False)
+
+
+def drop_bad_range(scope: Scope) -> None:
+    """Ignore a Range header that Gradio cannot read, as RFC 9110 asks: the whole file is sent."""
+    scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range" or is_range(value)]
+
+
+def is_range(value: bytes) -> bool:
+    """Return True for one range of bytes that ends where it begins or later."""
+    found = RANGE.fullmatch(value.strip())
+    if found is None:
+        return False
+    first, last = found.groups()
+    return not (first and last) or int(first) <= int(last)
+
+
+def limited(scope: Scope, receive: Receive) -> Receive:
+    """Return `receive`, bounded in bytes and in the seconds that a client may pause within a request.
+
+    Raises:
+        HTTPException: 413 or 408; Starlette and FastAPI pass on these of a body's reader.
+    """
+    most = UPLOAD_BYTES if scope["path"].rstrip("/") == f"{API}/upload" else REQUEST_BYTES
+    too_large = HTTPException(
+        413, f"The request is larger than {most // 1_000_000} MB; send less at a time.", {"Connection": "close"}
+    )
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if length.isdigit() and int(length) > most:
+        raise too_large
+    seen, complete = 0, False
+
+    async def receive_limited() -> Message:
+        nonlocal seen, complete
+        if complete:  # from now on it only says when the client hangs up
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), SILENCE_SECONDS)
+        except TimeoutError:
+            raise HTTPException(408, "The request did not arrive in time; send it again.") from None
+        seen += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if seen > most:
+            raise too_large
+        return message
+
+    return receive_limited
+
+
+class UploadParser(GradioMultiPartParser):
+    """Gradio's reader of forms, which bounds form fields and leaves no file behind when an upload breaks off."""
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a form field or file.
+
+        Raises:
+            MultiPartException: the form field has more than FIELD_BYTES.
+        """
+        part = self._current_part
+        if part.file is None and len(part.data) + end - start > FIELD_BYTES:
+            raise MultiPartException(f"A form field exceeds the maximum allowed size of {FIELD_BYTES:,} bytes.")
+        super().on_part_data(data, start, end)
+
+    async def parse(self) -> Any:
+        """Read the form; whatever goes wrong, no temporary file stays."""
+        try:
+            return await super().parse()
+        except BaseException:
+            for file in self._files_to_close_on_error:
+                with contextlib.suppress(OSError):
+                    file.close()
+                    Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+class CorsWithoutCredentials(CustomCORSMiddleware):
+    """Gradio's rules for other origins, without cookies: no page has a login, and its JavaScript sends none."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.simple_headers: dict[str, str] = {}
+        self.preflight_headers.pop("Access-Control-Allow-Credentials")
+
+
+def patch_gradio() -> None:
+    """Have Gradio use UploadParser and CorsWithoutCredentials, for which `launch` has no argument."""
+    route_utils.GradioMultiPartParser = UploadParser
+    routes.CustomCORSMiddleware = CorsWithoutCredentials
+
+
+def raise_file_limit() -> None:
+    """Let the process have as many open connections as the system allows it: often 1,024 at first."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such module
+        import resource  # noqa: PLC0415
+
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_OPEN_FILES if most == resource.RLIM_INFINITY else min(most, MAX_OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, wanted), most))

@@ -1,0 +1,273 @@
+"""What a public app refuses over HTTP, and what its answers do not tell."""
+
+import asyncio
+import errno
+import http.client
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import gradio as gr
+import pytest
+from starlette.exceptions import HTTPException
+
+from shared import connections, http_guard
+from shared.http_guard import OPEN_ROUTES, limited
+from tests.conftest import ROOT, launched
+
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
+
+# The first parts of Gradio 6.31's routes below /gradio_api that no page needs. A new release may bring more: look at
+# each, and add it here or to OPEN_ROUTES.
+CLOSED_ROUTES = {
+    "api", "component_server", "custom_component", "deep_link", "process_recording", "proxy",
+    "runs", "stream", "undo-vibe-edit", "vibe-code", "vibe-edit", "vibe-starter-queries",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with gr.Blocks() as demo:
+        file, text = gr.File(), gr.Textbox()
+        file.upload(lambda path: Path(path).read_text(), file, text, api_name="read", api_visibility="public")
+    return demo
+
+
+@pytest.fixture(scope="module")
+def url(demo, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        with launched(demo) as url:
+            yield url
+
+
+def ask(url, method, path, body=None, headers=()):
+    """The status, headers and content of an answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    try:
+        connection.request(method, path, body, dict(headers))
+        response = connection.getresponse()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+    finally:
+        connection.close()
+
+
+def form(content, name="files", filename="a.txt"):
+    """A form with one file, or with one field where there is no filename."""
+    filename = f'; filename="{filename}"' if filename else ""
+    return (
+        f'--b\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n\r\n'.encode() + content + b"\r\n--b--\r\n"
+    )
+
+
+def uploads():
+    return sorted(path.name for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file())
+
+
+def wait_until(holds):
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+# --- routes ---
+
+
+def test_every_route_of_gradio_is_known(demo, url):
+    found = {route.path.split("/")[2].partition("=")[0].partition("{")[0] for route in all_routes(demo)}
+    assert found == OPEN_ROUTES - {"mcp"} | CLOSED_ROUTES
+
+
+def all_routes(demo):
+    pending, found = [*demo.app.routes], []
+    while pending:
+        route = pending.pop()
+        pending += getattr(getattr(route, "original_router", None), "routes", [])
+        path = getattr(route, "path", "")
+        found += [route] if path.startswith("/gradio_api/") else []
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/api/read", "/gradio_api/api/read/", "/gradio_api/component_server",
+        "/gradio_api/process_recording", "/gradio_api/deep_link?session_hash=x", "/gradio_api/stream/x",
+        "/gradio_api/file/x", "/gradio_api/vibe-code", "/monitoring", "/monitoring/summary", "/monitoring/x",
+    ],
+)  # fmt: skip
+def test_what_no_page_uses_is_closed(url, path):
+    for method in ("GET", "POST"):
+        status, _, content = ask(url, method, path, b"{}" if method == "POST" else None)
+        assert status == 404
+        assert "here" in json.loads(content)["detail"]
+
+
+def test_run_answers_nothing_that_belongs_into_the_queue(url):
+    for body in ({"data": [None]}, {"data": [], "fn_index": 0}, {"data": [], "fn_index": 0, "session_hash": "x"}):
+        status, _, content = ask(url, "POST", "/gradio_api/run/read", json.dumps(body), JSON)
+        assert status == 404
+        assert "does not accept direct HTTP POST requests" in json.loads(content)["detail"]
+    for path, body in (("none", {"data": []}), ("read", {"data": [], "fn_index": -1})):
+        status, _, content = ask(url, "POST", f"/gradio_api/run/{path}", json.dumps(body), JSON)
+        assert (status, "no such endpoint" in json.loads(content)["detail"]) == (404, True)
+
+
+# --- size and time ---
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/call/read", "/gradio_api/queue/join", "/gradio_api/cancel"])
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_a_large_body_is_refused(url, monkeypatch, path, is_chunked):
+    monkeypatch.setattr(http_guard, "REQUEST_BYTES", 1_000_000)
+    body = b'{"data": ["' + b"a" * 1_100_000 + b'"]}'
+    parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
+    status, _, content = ask(url, "POST", path, parts if is_chunked else body, JSON)
+    assert (status, json.loads(content)["detail"]) == (413, "The request is larger than 1 MB; send less at a time.")
+
+
+def test_a_large_upload_is_refused_and_leaves_no_file(url, monkeypatch):
+    monkeypatch.setattr(http_guard, "UPLOAD_BYTES", 1_000_000)
+    before = uploads()
+    body = form(b"a" * 1_100_000)
+    parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
+    assert ask(url, "POST", "/gradio_api/upload", parts, FORM)[0] == 413
+    assert uploads() == before
+
+
+def test_a_large_form_field_is_refused(url):
+    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"a" * 20_000, filename=None), FORM)
+    assert (status, content) == (413, b"A form field exceeds the maximum allowed size of 10,000 bytes.")
+
+
+def test_an_upload_that_breaks_off_leaves_no_file(url):
+    before = uploads()
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port)) as client:
+        head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        client.sendall(head.encode() + b"Content-Length: 4000000\r\n\r\n" + form(b"a" * 100_000)[:90_000])
+        wait_until(lambda: uploads() != before)
+    wait_until(lambda: uploads() == before)
+
+
+def test_a_file_within_the_limits_is_read(url):
+    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
+    assert status == 200
+    file = {"path": json.loads(content)[0], "meta": {"_type": "gradio.FileData"}}
+    _, _, content = ask(url, "POST", "/gradio_api/call/read", json.dumps({"data": [file]}), JSON)
+    _, _, content = ask(url, "GET", f"/gradio_api/call/read/{json.loads(content)['event_id']}")
+    assert content == b'event: complete\ndata: ["hello"]\n\n'
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_a_file_that_was_not_uploaded_is_not_read(url, meta):
+    body = json.dumps({"data": [{"path": str(CHELSEA), **meta}]})
+    status, _, content = ask(url, "POST", "/gradio_api/call/read", body, JSON)
+    assert status == 403
+    assert str(ROOT) not in content.decode()
+
+
+def test_a_request_that_stops_in_the_middle_is_given_up(monkeypatch):
+    monkeypatch.setattr(http_guard, "SILENCE_SECONDS", 0.05)
+    scope = {"type": "http", "path": "/gradio_api/upload", "headers": []}
+    messages = iter([{"type": "http.request", "body": b"a", "more_body": True}])
+
+    async def receive():
+        message = next(messages, None)
+        return message or await asyncio.sleep(10)
+
+    async def read():
+        inner = limited(scope, receive)
+        await inner()
+        await inner()
+
+    with pytest.raises(HTTPException, match="did not arrive in time"):
+        asyncio.run(read())
+
+
+def test_a_stream_may_be_silent(monkeypatch):
+    """Once a request is complete, its client has nothing more to say, for as long as it listens."""
+    monkeypatch.setattr(http_guard, "SILENCE_SECONDS", 0.05)
+    messages = iter([{"type": "http.request", "body": b""}])
+
+    async def receive():
+        message = next(messages, None)
+        if message is None:
+            await asyncio.sleep(0.2)
+        return message or {"type": "http.disconnect"}
+
+    async def read():
+        inner = limited({"type": "http", "path": "/gradio_api/queue/data", "headers": []}, receive)
+        return [await inner(), await inner()]
+
+    assert asyncio.run(read())[1] == {"type": "http.disconnect"}
+
+
+def test_connections_that_do_not_send_a_request_are_closed(url, monkeypatch):
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
+    address = urlsplit(url)
+    for sent in (b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+        with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+            client.sendall(sent)
+            assert client.recv(100) == b""
+    with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in client.recv(1000)
+        client.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")  # the next request on the same connection
+        while received := client.recv(1000):
+            assert b"Slow" not in received
+
+
+# --- what answers do not tell ---
+
+
+@pytest.mark.parametrize("value", ["bytes=0-3", "bytes=-3", "bytes=2-"])
+def test_a_range_of_a_file_tells_nothing_of_the_request(url, value):
+    _, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello world"), FORM)
+    path = "/gradio_api/file=" + json.loads(content)[0]
+    status, headers, content = ask(url, "GET", path, headers={"Range": value, "Cookie": "secret=1", "X-Mine": "secret"})
+    assert status == 206
+    assert content == {"bytes=0-3": b"hell", "bytes=-3": b"rld", "bytes=2-": b"llo world"}[value]
+    assert "secret" not in str(headers)
+
+
+@pytest.mark.parametrize("value", ["bytes=1-2-3", "bytes=²-3", "bytes=9-1", "bytes=-", "lines=1-2", "bytes=0-1,3-4"])
+def test_a_range_that_is_none_is_ignored(url, value):
+    _, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello world"), FORM)
+    path = "/gradio_api/file=" + json.loads(content)[0]
+    status, _, content = ask(url, "GET", path, headers={"Range": value.encode()})
+    assert (status, content) == (200, b"hello world")
+
+
+def test_other_origins_may_ask_but_without_cookies(url):
+    origin = {"Origin": "https://example.org", "Host": "gallery.example.org"}
+    _, headers, _ = ask(url, "GET", "/config", headers=origin)
+    assert headers["access-control-allow-origin"] == "https://example.org"
+    assert "access-control-allow-credentials" not in headers
+    _, headers, _ = ask(url, "OPTIONS", "/config", headers=origin | {"Access-Control-Request-Method": "POST"})
+    assert "access-control-allow-credentials" not in headers
+
+
+def test_an_error_of_the_server_is_one_sentence(url, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise ValueError(f"a secret in {ROOT}")
+
+    monkeypatch.setattr("gradio.routes.upload_fn", fail)
+    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
+    assert (status, json.loads(content)["detail"]) == (500, "Something went wrong here; the server's log says what.")
+    assert "a secret" in caplog.text
+
+
+def test_a_full_disk_is_said(url, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", str(ROOT))
+
+    monkeypatch.setattr("gradio.route_utils.NamedTemporaryFile", full)
+    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
+    assert (status, json.loads(content)["detail"]) == (507, "The server's disk is full; try again later.")
