@@ -66,8 +66,7 @@ clean:
 	@touch $@
 
 .venv/.light: .venv/.made pyproject.toml spaces/gallery/requirements.txt
-	$(PIP) -r spaces/gallery/requirements.txt
-	$(PIP) --no-deps --editable .
+	$(PIP) --editable ".[deploy]"
 	@touch $@
 
 .venv/.test: .venv/.light

@@ -3,18 +3,28 @@
 # dependencies = [
 #     "accelerate==1.15.0",
 #     "fastai==2.8.12",
+#     "fastcore==2.2.41",
+#     "fastprogress==1.1.6",
+#     "fasttransform==0.0.5",
 #     "gradio==6.31.0",
+#     "httpx2==2.16.2",
 #     "huggingface_hub==2.4.0",
 #     "numpy==2.4.6",
 #     "onnx==1.23.2",
 #     "onnxruntime==1.32.0",
+#     "pandas==3.1.1",
+#     "pillow==12.3.0",
 #     "pydantic==2.12.5",
+#     "safetensors==0.8.0",
 #     "scikit-image==0.26.0",
 #     "scikit-learn==1.9.1",
+#     "scipy==1.17.1",
+#     "starlette==1.10.0",
 #     "tokenizers==0.23.3",
 #     "torch==2.13.0",
 #     "torchvision==0.28.0",
 #     "transformers==5.23.0",
+#     "uvicorn==0.54.0",
 # ]
 #
 # [tool.hf-jobs]

@@ -107,7 +107,7 @@ def written(text: str | None, is_asked_for: bool = False) -> str:
     """The text; without one an error, which a page shows only if somebody has asked for more than an empty box."""
     if text is None or (isinstance(text, str) and not text.strip()):
         raise gr.Error(f"Write a {THING} first.", visible=is_asked_for, print_exception=False)
-    if len(text) > LONGEST:
+    if isinstance(text, str) and len(text) > LONGEST:
         raise BadInput(f"The {THING} has {len(text):,} characters; at most {LONGEST:,} are read here.")
     return text
 

@@ -1,0 +1,129 @@
+"""What is imported is declared: every part installs what it needs by name, and the pins agree with each other."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from shared import PREDICTORS
+from tests.conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+SPACES = [*PREDICTORS, "gallery"]
+OURS = {path.stem if path.is_file() else path.name for path in ROOT.iterdir()}
+NAMES = {"sklearn": "scikit-learn", "skimage": "scikit-image"}  # where they are not installed
+GUARDED = {"spaces"}  # ZeroGPU's package, which is there on its hardware alone
+
+
+def pins(name: str) -> list[str]:
+    return (ROOT / "spaces" / name / "requirements.txt").read_text().split()
+
+
+def extras(*names: str) -> list[str]:
+    """What the project itself requires, and these extras."""
+    return [*pins("gallery"), *(line for name in names for line in EXTRAS[name])]
+
+
+def names_of(lines: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+def imported(path: Path, when_called: bool = True) -> Iterator[str]:
+    """The top-level modules that a file imports; if not `when_called`, those it cannot be imported without."""
+
+    def walk(node: ast.AST) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from (alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and not child.level:
+                yield child.module
+            elif isinstance(child, ast.Call) and ast.unparse(child.func) == "pytest.importorskip":
+                yield ast.literal_eval(child.args[0])
+            is_put_off = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            is_for_types = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+            if when_called or not (is_put_off or is_for_types):
+                yield from walk(child)
+
+    for module in walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name = module.split(".")[0]
+        if name not in sys.stdlib_module_names and name not in OURS | GUARDED:
+            yield name
+
+
+def needed(*patterns: str, when_called: bool = True) -> dict[str, set[str]]:
+    """The distributions that files import, with the files."""
+    found: dict[str, set[str]] = {}
+    installed = packages_distributions()
+    for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
+        for module in imported(path, when_called):
+            (name,) = set(installed.get(module, [NAMES.get(module, module)]))
+            found.setdefault(canonicalize_name(name), set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_space_declares_what_it_imports_and_no_more(space):
+    own = "*" if space == "gallery" else space
+    wanted = needed("shared/*.py", when_called=False) | needed(f"spaces/{own}/*.py", f"shared/{own}.py")
+    others = [f"shared/{name}.py" for name in PREDICTORS]  # what they import when called is theirs
+    wanted |= needed(
+        *(f"shared/{path.name}" for path in ROOT.glob("shared/*.py") if f"shared/{path.name}" not in others)
+    )
+    assert names_of(pins(space)) == set(wanted), wanted
+
+
+@pytest.mark.parametrize(
+    ("patterns", "declared"),
+    [
+        (["shared/*.py"], extras()),
+        (["spaces/*.py"], extras("deploy")),
+        (["training/**/*.py"], extras("training")),
+        (["benchmarks/*.py"], extras("training")),
+        (["examples/*.py"], extras("scale")),
+        (["tests/**/*.py"], extras("test", "training", "scale", "browser")),
+    ],
+)
+def test_what_is_imported_is_declared(patterns, declared):
+    found = needed(*patterns)
+    assert found
+    undeclared = {name: files for name, files in found.items() if name not in names_of(declared)}
+    assert not undeclared
+
+
+EVERY = sorted({*extras(*EXTRAS), *(line for space in SPACES for line in pins(space))})
+
+
+def test_everything_is_pinned_once():
+    assert all(re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", line) for line in EVERY)
+    assert len(names_of(EVERY)) == len(EVERY)
+
+
+def is_installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("line", EVERY)
+def test_a_pin_is_what_is_installed_and_within_the_bounds_of_the_others(line):
+    pin = Requirement(line)
+    if not is_installed(pin.name):
+        pytest.skip(f"{pin.name} is not installed")
+    assert pin.specifier.contains(version(pin.name))
+    pinned = {canonicalize_name(Requirement(other).name): Requirement(other) for other in EVERY}
+    extra = "mcp" if pin.name == "gradio" else ""  # which the Hub adds on a Space
+    for text in requires(pin.name) or []:
+        bound = Requirement(text)
+        name = canonicalize_name(bound.name)
+        if name in pinned and (bound.marker is None or bound.marker.evaluate({"extra": extra})):
+            (own,) = pinned[name].specifier
+            assert bound.specifier.contains(own.version), f"{line} needs {text}"
