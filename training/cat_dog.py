@@ -99,10 +99,10 @@ QUICK_NOTE = "Only the last layer was trained; the network before it is as it wa
 FEWEST = 10  # pictures of each label
 EXAMPLES, EXAMPLE_SIDE = 4, 640
 
-PARITY = 1000  # pictures
+PARITY = 500  # pictures
 PARITY_FLOAT = 1e-3  # largest difference allowed of any output, before the weights are stored in int8 ...
 PARITY_STORED = 0.2  # ... and afterwards: of any one probability ...
-PARITY_REST = (1.0, 1.0, 2.0)  # ... and of logits, known scores and maps, which reach 20 and more
+PARITY_REST = (2.0, 2.0, 4.0)  # ... and of logits, known scores and maps, which reach 20 and more
 TYPICAL, RELABELLED = 0.05, 0.002  # in int8: what 99.9 % of the pictures may differ by; share with another label
 MOST_LOST = 0.001  # error added by storing the weights in int8
 

@@ -1,6 +1,6 @@
 """Short reviews that are hard to judge, and texts that are no English prose; all written for this project.
 
-They are measured, never trained on. Each review has the label a careful reader would give it.
+They are measured, never trained on. Each review has the label its author meant.
 """
 
 import string

@@ -83,7 +83,7 @@ class RowLoader(DataLoader):
 
 
 def adamw(parameters: Any, lr: float) -> OptimWrapper:
-    """AdamW with fastai's settings in torch's fused form; fastai's own takes as long as a small network's backward.
+    """AdamW with fastai's settings in torch's fused form, which updates all parameters at once.
 
     Unlike fastai's, it decays the weights of normalisation and biases, too, by as little (0.01).
     """

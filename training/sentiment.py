@@ -1,8 +1,8 @@
 """Is a review for or against the film: the text model of the book, and the same for texts of your own.
 
     python -m training.sentiment --smoke                     seconds, on reviews made up on the spot
-    python -m training.sentiment                             downloads IMDB; minutes on a GPU, hours on a CPU
-    python -m training.sentiment --quick                     an hour on two CPU cores: shorter texts, one epoch
+    python -m training.sentiment                             downloads IMDB; much faster on a GPU
+    python -m training.sentiment --quick                     for a CPU: shorter texts, one epoch, no teachers
     python -m training.sentiment --data FILE.csv             your own: columns text and label, any labels
     python -m training.sentiment --recipe book               the book's own cell, with its figure beside ours
     python -m training.sentiment --measure FOLDER            measure a model that is there again, without training
@@ -101,9 +101,9 @@ ABOUT = About(
     limits=(
         "It was trained on reviews of films; reviews with 5 or 6 stars of 10 are not in the data. How it does on "
         "tweets, news and reviews of other things was not measured.",
-        "It gets many short reviews wrong that are ironic, negated or turn at the end, and is often certain all the "
-        "same: see the hard cases.",
-        "It reads English. Of the other languages and lists it was measured on, it noticed most; of the code, half.",
+        "It misreads reviews that are ironic, negated or turn at the end, and may be certain all the same: see the "
+        "hard cases.",
+        "It reads English. How many texts in other languages, lists and pieces of code it notices, the figures say.",
         "It may give weight to the names of people and films because of the reviews they occurred in. That is no "
         "judgement on them.",
     ),

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 from safetensors.torch import load_file
 
 from shared import Segmentation
-from tests.conftest import DATA
+from shared.checkpoint import Checkpoint
+from tests.conftest import DATA, ROOT
 from training import export
 from training import segmentation as script
 from training.learner import main
@@ -60,6 +61,10 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     assert {item["data"] for item in metrics["figures"]} == {
         "drawn streets"
     }  # not CamVid, of which it has seen nothing
+
+
+def test_the_embedded_model_says_of_itself_what_the_script_says():
+    assert Checkpoint.read_common(ROOT / "spaces/segmentation/model").about == script.ABOUT
 
 
 def test_measuring_again_replaces_what_was_written_by_hand_and_keeps_what_needs_the_network(folder, tmp_path):

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from shared import Sentiment
+from shared.checkpoint import Checkpoint
 from tests.conftest import DATA, ROOT, load_app
 from training import sentiment as script
 from training import tokens
@@ -176,6 +177,10 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     assert metrics["parity"]["relabelled"] <= max(script.RELABELLED, 1 / metrics["parity"]["compared"])
     assert metrics["trained"]["command"].startswith("python -m training.sentiment --smoke --")
     assert "temperature" in metrics["trained"]["notes"][-1]
+
+
+def test_the_embedded_model_says_of_itself_what_the_script_says():
+    assert Checkpoint.read_common(ROOT / "spaces/sentiment/model").about == script.ABOUT
 
 
 def test_measuring_again_gives_the_figures_of_the_first_time(folder, tmp_path):
