@@ -36,7 +36,7 @@ def read_zip(path: str | Path) -> Iterator[tuple[str, bytes | BadInput]]:
             yield _label(member, seen), _content(archive, member)
 
 
-def count_files(paths: Sequence[str | Path]) -> int:
+def count_files(paths: Sequence[str | Path] | None) -> int:
     """Count the files that read_files gives, by the zips' lists of contents; no file is read.
 
     Raises:
@@ -61,7 +61,7 @@ def count_files(paths: Sequence[str | Path]) -> int:
     return count
 
 
-def read_files(paths: Sequence[str | Path]) -> Iterator[tuple[str, str | Path | bytes | BadInput]]:
+def read_files(paths: Sequence[str | Path] | None) -> Iterator[tuple[str, str | Path | bytes | BadInput]]:
     """Files, and the files of zips among them, one at a time: (label, path or content), or (label, BadInput).
 
     A file of a zip is read when its turn comes.
@@ -70,11 +70,11 @@ def read_files(paths: Sequence[str | Path]) -> Iterator[tuple[str, str | Path | 
         BadInput: on the first step of the iteration: whatever count_files raises.
     """
     count_files(paths)
-    for path in paths:
+    for path in paths or ():
         if _is_zip(path):
             yield from read_zip(path)
         else:
-            yield Path(path).name, path
+            yield _printable(Path(path).name), path
 
 
 def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
@@ -162,8 +162,12 @@ def _split(filename: str) -> tuple[list[str], str]:
     return folders, name
 
 
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
 def _label(member: zipfile.ZipInfo, seen: set[str]) -> str:
-    name = "".join(letter if letter.isprintable() else "?" for letter in _split(member.filename)[1])[:100]
+    name = _printable(_split(member.filename)[1])[:100]
     label, copy = name, 1
     while label in seen:
         copy += 1

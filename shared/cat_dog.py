@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from shared.checkpoint import Checkpoint
-from shared.errors import BadInput
+from shared.errors import BadInput, quoted
 from shared.images import Source, drawing, open_rgb, to_array
 from shared.predictor import Predictor, each_alone
 from shared.runtime import THREADS, softmax
@@ -108,8 +108,8 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
             BadInput: the picture cannot be read, or there is no such label.
         """
         labels = self.checkpoint.labels
-        if label is not None and label not in labels:
-            raise BadInput(f"There is no label {label!r}; choose one of {', '.join(labels)}.")
+        if label is not None and not (isinstance(label, str) and label in labels):
+            raise BadInput(f"There is no label {quoted(label)}; choose one of {', '.join(labels)}.")
         outputs = ["logits", "known", "maps"]
         logits, known, maps = self.session.run(outputs, {"pixels": self.pixels(image)[None]})
         index = int(logits[0].argmax()) if label is None else labels.index(label)

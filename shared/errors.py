@@ -1,18 +1,37 @@
 """What can go wrong, as exceptions whose text is made to be shown to a person."""
 
+import math
+from decimal import Decimal
+from numbers import Real
+
 
 class BadInput(ValueError):
     """What was given cannot be answered; one sentence says what was wrong and what is accepted."""
 
 
 def quoted(value: object) -> str:
-    """What somebody gave, in quotation marks: short, on one line, and without the marks of HTML."""
-    try:
-        text = str(value)
-    except ValueError:  # Python refuses to write integers of thousands of digits
-        text = "a number of thousands of digits"
+    """What somebody gave, in quotation marks: short, on one line, printable, and without the marks of HTML."""
+    if isinstance(value, str):
+        text = value[:1000]
+    else:
+        try:
+            text = str(value)[:1000]
+        except Exception:  # Python writes no integer of thousands of digits and no list in thousands of lists
+            is_integer = isinstance(value, int)
+            text = "a number of thousands of digits" if is_integer else f"something of type {type(value).__name__}"
     text = " ".join(text.split()).translate(str.maketrans("<>", "‹›"))
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return f"'{text if len(text) <= 40 else text[:37] + '...'}'"
+
+
+def as_number(value: object) -> float:
+    """A number, or the text of one, as float; NaN for anything else, True and False included."""
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 class CheckpointError(RuntimeError):

@@ -273,8 +273,8 @@ def answer_files(
         most: what all files of the request may cost; the files beyond it get a sentence.
     """
     rows: list[dict[str, object]] = []
-    count = count_files(files or [])
-    for batch in _batches(_within_budget(read_files(files or []), cost, most)):
+    count = count_files(files)
+    for batch in _batches(_within_budget(read_files(files), cost, most)):
         replies = iter(answer([content for _, content in batch if not isinstance(content, BadInput)]))
         for label, content in batch:
             rows.append({"file": label, **_added(content if isinstance(content, BadInput) else next(replies), cells)})

@@ -90,8 +90,10 @@ class Predictor(Generic[Spec, Item, Prediction]):
         """Answer many items at once, much faster than a loop.
 
         Raises:
-            BadInput: an item is bad; the text begins with its index.
+            BadInput: an item is bad; the text begins with its index. Or there is no list of items.
         """
+        if isinstance(items, str | bytes) or not isinstance(items, Sequence):
+            raise BadInput(f"Many are given as a list, not as {type(items).__name__}.")
         answers: list[Prediction] = []
         for index, answer in enumerate(self.predict_each(items)):
             if isinstance(answer, BadInput):

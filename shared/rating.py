@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint
-from shared.errors import BadInput, CheckpointError, quoted
+from shared.errors import BadInput, CheckpointError, as_number, quoted
 from shared.predictor import Predictor
 
 Vector = NDArray[np.float64]
@@ -159,9 +159,11 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         """Predict (user_id, movie_id) pairs; an unknown one gets its BadInput as the answer."""
         answers: list[RatingPrediction | BadInput | None] = []
         pairs = []
-        for user_id, movie_id in items:
+        for item in items:
             try:
-                pairs.append((self._user(user_id), self._movie(movie_id)))
+                if not isinstance(item, Sequence) or len(item) != 2:
+                    raise BadInput(f"A user and a movie are needed, (user_id, movie_id), not {quoted(item)}.")
+                pairs.append((self._user(item[0]), self._movie(item[1])))
                 answers.append(None)
             except BadInput as error:
                 answers.append(error)
@@ -186,6 +188,8 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         Raises:
             BadInput: a movie is unknown, or stars lie outside the scale.
         """
+        if not isinstance(ratings, Mapping):
+            raise BadInput(f"Ratings must be {{movie id: stars}}, not {quoted(ratings)}.")
         given: dict[int, float] = {}
         for movie_id, value in ratings.items():
             known = self._movie_id(movie_id)
@@ -280,11 +284,8 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
 
     def _stars(self, value: Any) -> float:
         low, high = self.checkpoint.lowest, self.checkpoint.highest
-        try:
-            stars = float(value)
-        except (TypeError, ValueError, OverflowError):
-            stars = np.nan
-        if isinstance(value, bool) or not low <= stars <= high:
+        stars = as_number(value)
+        if not low <= stars <= high:
             raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {quoted(value)}.")
         return stars
 
@@ -321,11 +322,8 @@ def generosity(averages: Vector, stars: Vector) -> float:
 
 def _whole(value: Any, missing: int) -> int:
     """A whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return missing
-    return int(number) if number.is_integer() and not isinstance(value, bool) else missing
+    number = as_number(value)
+    return int(number) if number.is_integer() else missing
 
 
 def _count(k: Any) -> int:

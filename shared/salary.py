@@ -4,6 +4,8 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint, Contract
-from shared.errors import BadInput, CheckpointError, quoted
+from shared.errors import BadInput, CheckpointError, as_number, quoted
 from shared.predictor import Predictor
 from shared.shapley import shapley_values
 from shared.tables import read_csv
@@ -133,9 +135,9 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
         Raises:
             BadInput: a row is not accepted; the text begins with its index.
         """
-        return super().predict_batch(
-            items if isinstance(items, Sequence) else items.astype(object).where(items.notna(), None).to_dict("records")
-        )
+        if type(items).__name__ == "DataFrame":
+            items = items.astype(object).where(items.notna(), None).to_dict("records")
+        return super().predict_batch(items)
 
     def predict_each(self, items: Sequence[Row]) -> list[SalaryPrediction | BadInput]:
         """Predict every row; a bad row gets its BadInput as the answer."""
@@ -186,8 +188,8 @@ class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
             BadInput: the column is not a number the model uses, or the row is not accepted.
         """
         usable = [name for name in self.checkpoint.numbers if name not in self.checkpoint.ignored]
-        if column not in usable:
-            raise BadInput(f"{column!r} is not a number that can be varied; choose one of {', '.join(usable)}.")
+        if not isinstance(column, str) or column not in usable:
+            raise BadInput(f"{quoted(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
         span = self.checkpoint.numbers[column]
         steps = np.linspace(span.minimum, span.maximum, points).round()
         values = np.union1d(steps, self.checkpoint.amounts.get(column, ()))
@@ -219,7 +221,13 @@ def encode(
         numbers (rows, len(checkpoint.numbers)) float32, the median where it is missing;
         and the BadInput of each bad row by its index (the row's values are then as if missing).
     """
-    errors = _wrong_columns(checkpoint.columns, rows)
+    errors = {
+        index: BadInput(f"A person must be given as {{column: value}}, not {quoted(row)}.")
+        for index, row in enumerate(rows)
+        if not isinstance(row, Mapping)
+    }
+    rows = [{} if index in errors else row for index, row in enumerate(rows)] if errors else rows
+    errors = {**_wrong_columns(checkpoint.columns, rows), **errors}
     categories = np.zeros((len(rows), len(checkpoint.categories)), dtype=np.int64)
     for position, (name, values) in enumerate(checkpoint.categories.items()):
         codes = {value: code for code, value in enumerate(values)}
@@ -256,39 +264,45 @@ def _wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int, Bad
 def _category(name: str, value: object, codes: Mapping[str, int]) -> int:
     code = codes.get(value) if isinstance(value, str) else None
     if code is None:
-        code = 0 if _is_missing(value) else codes.get(str(value).strip())
+        code = 0 if _is_missing(value) else codes.get(_text(value))
     if code is None:
         known = ", ".join(list(codes)[1:])
         raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quoted(value)}.")
     return code
 
 
+def _text(value: object) -> str:
+    """A text, or a number as a category may be written; "" for anything else."""
+    is_number = isinstance(value, Real | Decimal | np.bool_)
+    try:
+        return str(value).strip() if isinstance(value, str) or is_number else ""
+    except ValueError:  # Python writes no integer of thousands of digits
+        return ""
+
+
 def _is_missing(value: object) -> bool:
     if isinstance(value, str):
         return value.strip() in ("", MISSING)
-    try:
-        return value is None or bool(value != value)  # noqa: PLR0124 - NaN, of whichever library
-    except (TypeError, ValueError):  # pandas' NA does not answer
-        return type(value).__name__ == "NAType"
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, Real):
+        return bool(value != value)  # noqa: PLR0124 - NaN, of whichever library
+    return value is None or type(value).__name__ in ("NAType", "NaTType")  # of pandas
 
 
 def _number(name: str, value: object, span: NumberColumn, anything: bool) -> float:
     if _is_missing(value):
         return span.median
     accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.") from None
+    number = as_number(value)
+    if math.isnan(number):
+        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.")
     if not (span.minimum <= number <= span.maximum or (anything and math.isfinite(number))):
         raise BadInput(f"{name} must be {accepted}, not {number:g}.")
     return number
 
 
-def _unknown_column(name: str, columns: Sequence[str]) -> str:
-    name = str(name)
-    close = difflib.get_close_matches(name[:40], columns, n=1)
+def _unknown_column(name: object, columns: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name[:40], columns, n=1) if isinstance(name, str) else []
     hint = f" Did you mean {close[0]!r}?" if close else f" The columns are {', '.join(columns)}."
     return f"There is no column {quoted(name)}.{hint}"

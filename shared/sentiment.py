@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint
-from shared.errors import BadInput
+from shared.errors import BadInput, as_number, quoted
 from shared.predictor import Predictor
 from shared.runtime import THREADS, softmax
 from shared.shapley import shapley_values
@@ -163,15 +163,18 @@ class Sentiment(Predictor[SentimentCheckpoint, str, SentimentPrediction]):
             BadInput: there is no text or too much of it, no such label, or no such part.
         """
         text, labels = cleaned(text), self.checkpoint.labels
-        if label is not None and label not in labels:
-            raise BadInput(f"There is no label {label!r}; choose one of {', '.join(labels)}.")
+        if label is not None and not (isinstance(label, str) and label in labels):
+            raise BadInput(f"There is no label {quoted(label)}; choose one of {', '.join(labels)}.")
         (tokens,) = self.tokens([text])
         every = pieces(text, tokens.read)
         parts = [span for span, is_read in every if is_read]
         if part is not None:
             indices = [index for index, (_, is_read) in enumerate(every) if is_read]
-            if part not in indices:
-                raise BadInput(f"There is no part {part} to look into; they are counted from 0 to {len(every) - 1}.")
+            if as_number(part) not in indices:
+                raise BadInput(
+                    f"There is no part {quoted(part)} to look into; they are counted from 0 to {len(every) - 1}."
+                )
+            part = int(part)
             start, end = every[part][0]
             parts = merged(spans(WORD_ENDS, text, start, end))
             every = [*every[:part], *((span, True) for span in parts), *every[part + 1 :]]

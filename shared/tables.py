@@ -303,7 +303,8 @@ def write_csv(
 ) -> Path:
     """Write rows as CSV that is safe to open in a spreadsheet: no cell can become a formula.
 
-    UTF-8 with a byte order mark, without which Excel reads another encoding; text is quoted.
+    UTF-8 with a byte order mark, without which Excel reads another encoding; text is quoted. Half a surrogate pair,
+    which is no character, becomes a question mark.
 
     Args:
         path: the file to write; it is returned.
@@ -314,7 +315,7 @@ def write_csv(
     if columns is None:
         rows = list(rows)
         columns = list(dict.fromkeys(name for row in rows for name in row))
-    with Path(path).open("w", encoding="utf-8-sig", newline="") as file:
+    with Path(path).open("w", encoding="utf-8-sig", errors="replace", newline="") as file:
         writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(_harmless(columns))
         writer.writerows(_harmless(row.get(name, "") for name in columns) for row in rows)

@@ -37,7 +37,11 @@ Rate a few movies and get recommendations at once, or look at how the people of 
 
 def movie_of(movie: int | float | str | None) -> Any:
     """The id of a movie given as an id or as a title; the nearest titles are offered where it is neither."""
-    if not isinstance(movie, str) or movie.strip().isdigit():
+    if movie is None or isinstance(movie, int | float):
+        return movie
+    if not isinstance(movie, str):
+        raise BadInput(f"There is no movie {quoted(movie)}; give its id, or its title with its year.")
+    if movie.strip().isdigit():
         return movie
     movie = movie.strip()[:100]
     if movie in TITLES:
@@ -140,16 +144,17 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
 @friendly
 def rate(ratings: dict[str, float] | None, movie: int | str | None, given: float) -> dict[str, float]:
     """Add a rating to what the visitor has rated, the newest first."""
-    movie_id = movie_of(movie)
-    model.fold_in({movie_id: given})  # refuses what cannot be rated
+    movie_id, rated = movie_of(movie), {} if ratings is None else ratings
+    for new in (rated, {movie_id: given}):
+        model.fold_in(new)  # refuses what cannot be rated
     key = str(int(movie_id))
-    return {key: given, **{other: value for other, value in (ratings or {}).items() if other != key}}
+    return {key: given, **{other: value for other, value in rated.items() if other != key}}
 
 
 @friendly
 def for_visitor(ratings: dict[str, float] | None) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """What the visitor's page draws after each rating: their list, recommendations, and why the first."""
-    visitor = model.fold_in(ratings or {})
+    visitor = model.fold_in({} if ratings is None else ratings)
     mine = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
     best = model.recommend(visitor, 10)
     return table(mine, "stars"), table(best, "stars"), why_first(visitor, best) if best else ""

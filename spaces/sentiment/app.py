@@ -105,7 +105,7 @@ def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tu
 
 def written(text: str | None, is_asked_for: bool = False) -> str:
     """The text; without one an error, which a page shows only if somebody has asked for more than an empty box."""
-    if not (text or "").strip():
+    if text is None or (isinstance(text, str) and not text.strip()):
         raise gr.Error(f"Write a {THING} first.", visible=is_asked_for, print_exception=False)
     if len(text) > LONGEST:
         raise BadInput(f"The {THING} has {len(text):,} characters; at most {LONGEST:,} are read here.")
@@ -148,8 +148,8 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     Args:
         file: a CSV with a column "text", of which other columns are kept; or a text file with a text on each line.
     """
-    lines = Path(file).suffix.lower() == ".txt"
-    table = read_lines(file, "text", MOST) if lines else read_csv(file, ["text"], MOST)
+    is_text = isinstance(file, str) and file.lower().endswith(".txt")
+    table = read_lines(file, "text", MOST) if is_text else read_csv(file, ["text"], MOST)
     return answer_rows(
         table,
         lambda rows: model.predict_each([row["text"] for row in rows]),
