@@ -74,8 +74,8 @@ class Row:
 
 
 LEGEND = """latency and time: how many times faster ours is. All else: ours divided by the peer's, of which more is
-better for answers or images a second, and less for seconds and memory. reached: the scores of ours and of the peer;
-two times are only compared where both reach the score that is named."""
+better for answers or images a second and accuracy, and less for seconds, memory and errors. reached: the scores of
+ours and of the peer; two times are only compared where both reach the score that is named."""
 # Of targets that were missed when they were last looked into: part, what and peer of a row, and what stands in the way.
 REASONS = {
     ("latency", "cat_dog, small photo", "fastai"): "the network alone takes most of the time",
@@ -128,7 +128,7 @@ def reasons(rows: Iterable[Row]) -> str:
 
 
 def in_words(rows: Sequence[Row]) -> str:
-    """The trainings as a list in Markdown: times with what each side reached; speeds where there is no time."""
+    """The trainings as a list in Markdown: times with what each side reached, or scores alone, or speeds alone."""
     lines = []
     for row in rows:
         name, _, goal = row.what.partition(", ")
@@ -138,7 +138,10 @@ def in_words(rows: Sequence[Row]) -> str:
             reached, peer_reached = (f"{value:.4f}" for value in row.reached)
             stock = f"{peer_reached} after {peers} s ({row.peer})"
             lines.append(f"- {name}: {score} {stock}; ours {reached} after {ours} s")
-        elif row.part == "rate" and not any(other.part == "time" and name in other.what for other in rows):
+        elif row.part == "score":
+            final, peer_final = (f"{statistics.median(side):.4f}" for side in (row.ours, row.peers))
+            lines.append(f"- {name}: {goal} {peer_final} at the end ({row.peer}); ours {final}")
+        elif row.part == "rate" and not any(other.part in ("time", "score") and name in other.what for other in rows):
             lines.append(f"- {name}: {ours} {row.unit}; {peers} ({row.peer}); scores were not compared")
     return "\n".join(lines)
 

@@ -6,10 +6,10 @@ DATA and INIT are those of `make train`. For each model: the time until each sid
 has at its end, judging left out, and for cat_dog that of --quick, too; what is learned from in a second, and as a share
 of the rate at which the device multiplies matrices; and the peak memory.
 
-There is no time where either side never has that score, and none where the stock network lacks its pretrained weights:
-what it reaches from scratch is no score to aim at. The stock recipe of cat_dog begins with the weights that ours begins
-with where those of ResNet-34 cannot be downloaded. With --batches each fit ends after so many, and there is no time: a
-stock U-Net or LSTM takes hours on a CPU. `--batches segmentation=5,sentiment=6` is for these two alone.
+There is no time, but both scores, where ours never has that score, and where the stock network lacks its pretrained
+weights: what it reaches from scratch is no score to aim at. The stock recipe of cat_dog begins with the weights that
+ours begins with where those of ResNet-34 cannot be downloaded. With --batches each fit ends after so many, and is not
+judged: a stock U-Net or LSTM takes hours on a CPU. `--batches segmentation=5,sentiment=6` is for these two alone.
 
 Each recipe is a process of its own, one after the other, and runs once: a score has the noise of one seed. FILE keeps
 what it has of models that are not measured. With --again nothing is: the rows in FILE are derived again from the
@@ -136,15 +136,13 @@ def model_of(row: Row) -> str:
 
 def derive_again(row: Row) -> list[Row]:
     """A row of an earlier run as timed() would make it today: the same, or another, or none."""
-    if row.part != "time":
+    if row.part not in ("time", "score"):
         return [row]
     ours, stock = (
         {key: row.notes[f"{whose}_{key}"] for key in NOTED if f"{whose}_{key}" in row.notes}
         for whose in ("ours", "peers")
     )
-    if (
-        "goal" in row.notes
-    ):  # until November 2026: the score aimed at, the book's where the stock network lacked weights
+    if "goal" in row.notes:  # until November 2026, when a stock network without its weights aimed at the book's score
         ours["final"], stock["final"] = row.notes["found"], row.notes["goal"]
         stock["pretrained"] = row.notes["stock_pretrained"]
     return timed(model_of(row), ours, stock, quick="--quick" in row.what)
@@ -201,27 +199,33 @@ def peer_of(stock: dict[str, Any]) -> str:
 
 
 def timed(name: str, ours: dict[str, Any], stock: dict[str, Any], quick: bool = False) -> list[Row]:
-    """A row with the times to the stock recipe's final score; none unless both sides reach it."""
-    said, score, goal = f"{name}{' --quick' * quick}", MEASURED[name][1], goal_of(stock)
-    if goal is None:
+    """A row with the times to the stock recipe's final score; with both final scores, if there is no such time.
+
+    There is a time if both sides reach the score and the stock network has its pretrained weights. There is no row if
+    either side was not judged.
+    """
+    said, score = f"{name}{' --quick' * quick}", MEASURED[name][1]
+    final, stock_final = final_score(ours), final_score(stock)
+    if final is None or stock_final is None:
         return []
+    goal, peer = goal_of(stock), peer_of(stock)
     first, stock_first = (first_as_good(name, side, goal) for side in (ours, stock))
-    if first is None or stock_first is None:
-        print(f"{said}: {score} {final_score(ours)}, the stock recipe's {final_score(stock)}.", file=sys.stderr)
-        return []
     notes = {
         f"{whose}_{key}": side[key]
         for whose, side in (("ours", ours), ("peers", stock))
         for key in NOTED
         if key in side
     }
+    if first is None or stock_first is None:
+        return [Row("score", f"{said}, {score}", peer, "", [final], [stock_final], notes=notes)]
     what, target = f"{said}, {score} {goal:.4f}", AIM if name == "cat_dog" and torch.cuda.is_available() else None
-    reached = (first[1], goal)
-    return [Row("time", what, peer_of(stock), "s", [first[0]], [stock_first[0]], True, target, reached, notes)]
+    return [Row("time", what, peer, "s", [first[0]], [stock_first[0]], True, target, (first[1], stock_final), notes)]
 
 
-def first_as_good(name: str, side: dict[str, Any], goal: float) -> tuple[float, float] | None:
-    """Seconds and score when a recipe was first as good as the goal; None if it never was."""
+def first_as_good(name: str, side: dict[str, Any], goal: float | None) -> tuple[float, float] | None:
+    """Seconds and score when a recipe was first as good as the goal; None if it never was, or there is no goal."""
+    if goal is None:
+        return None
     points = side["points"] or ([(side["seconds"], side["final"])] if "final" in side else [])
     return next(((seconds, score) for seconds, score in points if is_as_good(name, score, goal)), None)
 

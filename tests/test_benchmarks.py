@@ -103,11 +103,14 @@ def test_trainings_in_words_say_what_each_side_reached():
     rows = [
         Row("time", "cat_dog --quick, error 0.0200", "stock net", "s", [54.0], [300.0], True, None, (0.006, 0.02)),
         Row("rate", "cat_dog", "stock net", "images/s", [35.0], [9.0]),
+        Row("score", "salary, accuracy", "stock tabular_learner", "", [0.81], [0.84]),
+        Row("rate", "salary", "stock tabular_learner", "rows/s", [35.0], [9.0]),
         Row("rate", "sentiment", "stock AWD-LSTM from scratch", "reviews/s", [16.7], [10.3]),
         Row("memory", "sentiment", "stock AWD-LSTM from scratch", "MB", [4796.0], [10693.0]),
     ]
     assert in_words(rows).splitlines() == [
         "- cat_dog --quick: error 0.0200 after 300 s (stock net); ours 0.0060 after 54.0 s",
+        "- salary: accuracy 0.8400 at the end (stock tabular_learner); ours 0.8100",
         "- sentiment: 16.7 reviews/s; 10.3 (stock AWD-LSTM from scratch); scores were not compared",
     ]
 
@@ -140,22 +143,27 @@ def test_time_to_the_stock_score(stock, ours, ratio, reached):
 
 @pytest.mark.training
 @pytest.mark.parametrize(
-    ("stock", "ours"),
+    ("stock", "ours", "scores"),
     [
-        (side([(9.0, 0.02)]), side([(5.0, 0.03)])),  # ours never has the stock recipe's score
-        (side([(9.0, 0.02)]), side(final=0.03)),
-        (side([(9.0, 0.3)], pretrained=False), side([(5.0, 0.009)])),  # from scratch: no score to aim at
-        (side([(9.0, 0.009)], pretrained=False), side([(5.0, 0.009)])),
-        (side(), side([(5.0, 0.009)])),  # not scored
-        (side([(9.0, 0.02)]), side()),
+        (side([(9.0, 0.02)]), side([(4.0, 0.05), (5.0, 0.03)]), (0.03, 0.02)),  # ours never has the stock score
+        (side([(9.0, 0.02)]), side(final=0.03), (0.03, 0.02)),
+        (side([(9.0, 0.3)], pretrained=False), side([(5.0, 0.009)]), (0.009, 0.3)),  # from scratch: nothing to aim at
+        (side([(9.0, 0.009)], pretrained=False), side([(5.0, 0.009)]), (0.009, 0.009)),
+        (side(), side([(5.0, 0.009)]), None),  # not judged
+        (side([(9.0, 0.02)]), side(), None),
     ],
 )
 @pytest.mark.parametrize("quick", [False, True])
-def test_no_time_to_a_score_that_either_side_does_not_reach(stock, ours, quick):
-    from benchmarks.training import compare, timed
+def test_no_time_to_a_score_that_either_side_does_not_reach(stock, ours, scores, quick):
+    from benchmarks.training import compare, derive_again, timed
 
-    assert timed("cat_dog", ours, stock, quick) == []
-    assert [row.part for row in compare("cat_dog", ours, stock, rate=1e11)] == ["rate", "memory"]
+    rows = timed("cat_dog", ours, stock, quick)
+    assert [(row.part, row.what, row.ours, row.peers) for row in rows] == (
+        [("score", f"cat_dog{' --quick' * quick}, error", [scores[0]], [scores[1]])] if scores else []
+    )
+    assert [again for row in rows for again in derive_again(row)] == rows
+    parts = [row.part for row in compare("cat_dog", ours, stock, rate=1e11)]
+    assert parts == ["score"] * bool(scores) + ["rate", "memory"]
 
 
 @pytest.mark.training
@@ -198,10 +206,12 @@ def test_results_of_before_are_derived_again_without_the_time_to_a_score_not_rea
     path.write_text(json.dumps({"device": "x86_64", "rows": [row.as_json() for row in rows]}))
     found = training.read(path)
     assert [(row.part, row.what, row.peer) for row in found.rows] == [
+        ("score", "cat_dog --quick, error", "stock from scratch"),
         ("rate", "cat_dog", "stock from scratch"),
         ("time", "salary, accuracy 0.0100", "stock"),
     ]
-    assert found.rows[1].reached == (0.9, 0.01)
+    assert (found.rows[0].ours, found.rows[0].peers) == ([0.006], [0.31])
+    assert found.rows[2].reached == (0.9, 0.01)
     assert found.conditions == {"cat_dog": {"device": "x86_64"}, "salary": {"device": "x86_64"}}
 
 
@@ -273,8 +283,7 @@ def test_training_beside_the_stock_recipe_from_command_to_file(tmp_path: Path, m
     assert found["conditions"]["sentiment"] == {"device": "before"}  # as it was; rating's is new
     assert [name for name in found["conditions"] if found["conditions"][name]["device"] == "before"] == ["sentiment"]
     rows = {(row["part"], row["what"].split(",")[0]): row for row in found["rows"]}
-    assert {part for part, _ in rows} == {"time", "rate", "memory"}
-    assert ("time", "cat_dog") not in rows
+    assert {part for part, name in rows if name == "cat_dog"} == {"rate", "memory"}
     assert rows["rate", "sentiment"]["ratio"] == 2
     time = rows["time", "salary"]
     assert time["peer"] == "stock tabular_learner"

@@ -544,12 +544,15 @@ def stored_networks(
         for tensor in onnx.load(folder / MODEL).graph.initializer
     }
     matrices = [tensor.T for name, tensor in tensors.items() if name.startswith("onnx::MatMul")]  # in order
-    nets = [SalaryNet(spec, train) for _ in range(len(matrices) // 2)]
-    ensemble = Ensemble(nets).eval()
-    state = {name: tensors.get(name, tensor) for name, tensor in ensemble.state_dict().items()}
+    members, width = tensors["nets.0.head"].shape
+    nets = [SalaryNet(spec, train, width, members) for _ in range(len(matrices) // 2)]
     for index in range(len(nets)):
-        state[f"nets.{index}.first.weight"], state[f"nets.{index}.second.weight"] = matrices[2 * index : 2 * index + 2]
-    ensemble.load_state_dict(state)
+        tensors[f"nets.{index}.first.weight"], tensors[f"nets.{index}.second.weight"] = matrices[2 * index :][:2]
+    ensemble = Ensemble(nets).eval()
+    if absent := {name for name, _ in ensemble.named_parameters()} - tensors.keys():
+        raise DataError(f"{folder / MODEL} lacks weights, such as {min(absent)}.")
+    # What all networks share, such as the bins, is stored once; it follows from the rows.
+    ensemble.load_state_dict({name: tensors.get(name, tensor) for name, tensor in ensemble.state_dict().items()})
     metrics = as_written_now(json.loads((folder / METRICS).read_text(encoding="utf-8")), checkpoint)
     figure = next(item for item in metrics["figures"] if item["name"] == "accuracy_cv")
     date = {"measured": metrics["measured"]["date"]}

@@ -182,16 +182,15 @@ def movie_map() -> pd.DataFrame:
     )
 
 
-def newcomer_curve() -> pd.DataFrame:
+def newcomer_table() -> pd.DataFrame:
     """How far off predictions were for people who were new to the model, by how many ratings they had given."""
     curve = model.metrics["newcomers"]["groups"][-1]["curve"]
-    kinds = {"this model": "value", "the movie's average and your generosity": "popularity_value"}
     return pd.DataFrame(
-        [
-            {"movies rated": point["given"], "off by (stars)": round(point[name] ** 0.5, 3), "predicted from": kind}
-            for kind, name in kinds.items()
-            for point in curve
-        ]
+        {
+            "movies rated": [point["given"] for point in curve],
+            "off by, in stars": [f"{point['value'] ** 0.5:.2f}" for point in curve],
+            "from averages alone": [f"{point['popularity_value'] ** 0.5:.2f}" for point in curve],
+        }
     )
 
 
@@ -201,11 +200,12 @@ def newcomers_measured() -> str:
     group = newcomers["groups"][-1]
     below = newcomers["popularity_below"]
     popular = "Until you have rated anything" if below == 1 else f"Until you have rated {below} movies"
-    first = f" {popular}, you get the averages, which were better there." if below else ""
+    first = f" {popular}, you get what follows from averages, which was better there." if below else ""
     return (
         f"Measured on {group['users']} people of MovieLens, each kept out of training and placed by a few of their "
-        f"ratings; {group['ratings']:,} others of theirs were predicted. Stars are the root of the mean squared error, "
-        f"every person counting the same.{first}"
+        f"ratings; {group['ratings']:,} others of theirs were predicted. How far off is the root of the mean squared "
+        "error, every person counting the same. From averages alone: what everybody gave a movie, and how generous the "
+        f"person is.{first}"
     )
 
 
@@ -240,14 +240,7 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
             if "newcomers" in model.metrics:
                 with gr.Accordion("How far off is it, by how many movies you have rated?", open=False):
                     gr.Markdown(newcomers_measured())
-                    gr.LinePlot(
-                        newcomer_curve(),
-                        x="movies rated",
-                        y="off by (stars)",
-                        color="predicted from",
-                        height=260,
-                        label="How far off it is for newcomers",
-                    )
+                    gr.Dataframe(newcomer_table(), interactive=False, wrap=True)
         with gr.Tab("A user of MovieLens"), gr.Row():
             with gr.Column():
                 user = gr.Number(contract.users[14], label=f"User ({min(contract.users)} to {max(contract.users)})")
