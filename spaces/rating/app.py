@@ -37,11 +37,9 @@ Rate a few movies and get recommendations at once, or look at how the people of 
 
 def movie_of(movie: int | float | str | None) -> Any:
     """The id of a movie given as an id or as a title; the nearest titles are offered where it is neither."""
-    if movie is None or isinstance(movie, int | float):
-        return movie
-    if not isinstance(movie, str):
+    if not isinstance(movie, str | int | float | None):
         raise BadInput(f"There is no movie {quoted(movie)}; give its id, or its title with its year.")
-    if movie.strip().isdigit():
+    if not isinstance(movie, str) or movie.strip().isdigit():
         return movie
     movie = movie.strip()[:100]
     if movie in TITLES:
@@ -144,11 +142,9 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
 @friendly
 def rate(ratings: dict[str, float] | None, movie: int | str | None, given: float) -> dict[str, float]:
     """Add a rating to what the visitor has rated, the newest first."""
-    movie_id, rated = movie_of(movie), {} if ratings is None else ratings
-    for new in (rated, {movie_id: given}):
-        model.fold_in(new)  # refuses what cannot be rated
-    key = str(int(movie_id))
-    return {key: given, **{other: value for other, value in rated.items() if other != key}}
+    new = model.fold_in({movie_of(movie): given}).ratings
+    rated = model.fold_in({} if ratings is None else ratings).ratings
+    return {str(movie_id): stars for movie_id, stars in {**new, **rated, **new}.items()}
 
 
 @friendly

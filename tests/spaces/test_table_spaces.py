@@ -22,3 +22,10 @@ def test_the_rating_page_shows_how_far_off_newcomers_are(rating):
     assert f"Measured on {group['users']} people" in app.newcomers_measured()
     tables = [block.value for block in app.demo.blocks.values() if isinstance(block, gr.Dataframe)]
     assert list(shown) in [table["headers"] for table in tables if table]
+
+
+def test_a_new_rating_comes_first_and_replaces_an_older_one_of_the_movie():
+    rate = load_app("rating").rate
+    assert list(rate({"260": 5, "1": 3}, "Pretty Woman (1990)", 2).items()) == [("597", 2), ("260", 5), ("1", 3)]
+    assert list(rate({"260": 5, "1": 3}, 1, 4).items()) == [("1", 4), ("260", 5)]
+    assert rate(None, "1", 4.5) == rate({}, 1.0, 4.5) == {"1": 4.5}
