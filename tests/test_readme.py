@@ -147,6 +147,25 @@ def test_the_table_repeats_the_measured_figures(name, figure):
     assert ("not recorded" if seconds is None else f"{seconds / 60:.0f} min") in row.split("|")[-2]
 
 
+@pytest.mark.parametrize(
+    ("name", "same_inputs", "more_inputs"),
+    [("salary", "accuracy_book_columns", "accuracy"), ("rating", "mse_sample_only", "mse")],
+)
+def test_like_is_compared_with_like(name, same_inputs, more_inputs):
+    """The figures of one row are of the same data, and what has more inputs stands apart."""
+    metrics = figures(name)
+    row = next(line for line in README.splitlines() if line.startswith(f"| {name}, "))
+    _, _, _, ours, book, more, _ = row.split("|")
+    same, better = (
+        next(item for item in metrics["figures"] if item["name"] == figure) for figure in (same_inputs, more_inputs)
+    )
+    peers = {item["name"]: item for item in metrics["peers"] if "the book's recipe" in item["peer"]}
+    assert f"{same['value']:.4f} [{same['interval'][0]:.4f}, {same['interval'][1]:.4f}]" in ours
+    assert f"{peers[same_inputs]['value']:.4f}" in book
+    assert more.strip().startswith(f"{better['value']:.4f} ")
+    assert more.strip().endswith(f" {peers[more_inputs]['value']:.4f}")
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
