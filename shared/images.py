@@ -31,9 +31,9 @@ MAX_PIXELS = 24_000_000  # of a picture that is decoded whole: up to 0.3 GB whil
 MAX_PIXELS_OF = {"WebP": 12_000_000, "AVIF": 20_000_000}  # whose decoders hold several copies: the same 0.3 GB
 MAX_REDUCED_PIXELS = 120_000_000  # of a JPEG that is decoded at a reduced size
 # Of all pictures of one request, as decoding_cost counts them: about 5 seconds of a processor, or 200 photos of 12
-# megapixels. A pixel decoded whole takes 5 to 20 ns, one of a JPEG that is reduced 1 to 2.
-MAX_REQUEST_COST = 400_000_000
-REDUCED_COST = 6  # so many pixels of a JPEG that is reduced cost as much as one that is decoded whole
+# megapixels. A pixel decoded whole takes up to 16 ns, one of a JPEG that is reduced 2, a floating-point number 28.
+MAX_REQUEST_COST = 300_000_000
+REDUCED_COST = 8  # so many pixels of a JPEG that is reduced cost as much as one that is decoded whole
 MAX_ASPECT = 50  # long side to short side
 MAX_SCANS = 30  # of a JPEG, a progressive one has about 10: each is a pass over all pixels, however few bytes it has
 MAX_HEADER_READS = 10_000  # a header of a million tiny parts would keep Pillow busy for minutes
@@ -148,28 +148,26 @@ def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]
     Raises:
         BadInput: the header shows that open_rgb would refuse the picture.
     """
-    return _measure(source, at_least)[0]
+    if isinstance(source, Image.Image):
+        _check_size(source.size, MAX_PIXELS)
+        return source.size
+    return _read_header(source, at_least).size
 
 
-def decoding_cost(source: Source, at_least: int | None = None) -> int:
-    """Return what open_rgb costs, in pixels: a JPEG that is decoded at a reduced size counts a sixth of its own.
+def decoding_cost(source: str | Path | bytes, at_least: int | None = None) -> int:
+    """Return what open_rgb costs for a file, in pixels that are decoded whole; nothing is decoded.
 
-    Nothing is decoded. The arguments are those of open_rgb.
+    A JPEG that is decoded at a reduced size counts an eighth of its own; numbers of more than 8 bits count twice.
+    The arguments are those of open_rgb.
 
     Raises:
         BadInput: the header shows that open_rgb would refuse the picture.
     """
-    (width, height), is_reduced = _measure(source, at_least)
-    return width * height // (REDUCED_COST if is_reduced else 1)
-
-
-def _measure(source: Source, at_least: int | None) -> tuple[tuple[int, int], bool]:
-    """The size of a picture, and whether open_rgb would decode it at a reduced size."""
-    if isinstance(source, Image.Image):
-        _check_size(source.size, MAX_PIXELS)
-        return source.size, False
     header = _read_header(source, at_least)
-    return header.size, header.image.size != header.size
+    pixels = header.size[0] * header.size[1]
+    if header.image.size != header.size:
+        return pixels // REDUCED_COST
+    return 2 * pixels if _is_deep(header.image) else pixels
 
 
 @dataclass(frozen=True)
@@ -447,9 +445,14 @@ def _orientation(exif: object) -> int:
 # --- from any mode to RGB ---
 
 
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the pixels are numbers of more than 8 bits."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     """A copy in RGB, over white where there is transparency."""
-    if image.mode == "F" or image.mode.startswith("I"):
+    if _is_deep(image):
         return Image.fromarray(_eight_bit(np.asarray(image))).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")

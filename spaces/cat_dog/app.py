@@ -68,7 +68,7 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
 
 @friendly
 def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Answer up to 200 pictures, of 400 megapixels in all; a JPEG counts a sixth of its own unless it is progressive.
+    """Answer up to 200 pictures, of 300 megapixels in all; a JPEG counts an eighth unless it is progressive.
 
     Args:
         files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".

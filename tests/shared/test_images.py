@@ -533,18 +533,24 @@ def test_at_least_one_pixel(at_least):
 @pytest.mark.parametrize(
     ("source", "at_least", "cost"),
     [
-        (jpeg(4_000, 3_000), 224, 12_000_000 // 6),
+        (jpeg(4_000, 3_000), 224, 12_000_000 // 8),
         (jpeg(4_000, 3_000), 2_000, 12_000_000),  # which it has to be decoded whole for
         (jpeg(4_000, 3_000), None, 12_000_000),
         (jpeg(4_000, 3_000, progressive=True), None, 12_000_000),
         (png(4_000, 3_000), 224, 12_000_000),
-        (Image.new("L", (400, 300)), 224, 120_000),
+        (encode(Image.fromarray(np.zeros((3_000, 4_000), np.uint16))), 224, 24_000_000),
     ],
 )
 def test_size_and_cost_are_known_before_anything_is_decoded(monkeypatch, source, at_least, cost):
     monkeypatch.setattr(Image.core, "new", None)
     assert decoding_cost(source, at_least) == cost
-    assert picture_size(source, at_least) == ((400, 300) if isinstance(source, Image.Image) else (4_000, 3_000))
+    assert picture_size(source, at_least) == (4_000, 3_000)
+
+
+def test_the_size_of_a_pil_image():
+    assert picture_size(Image.new("L", (400, 300))) == (400, 300)
+    with pytest.raises(BadInput, match="1 × 51 pixels; the long side may be at most 50 times"):
+        picture_size(Image.new("L", (1, 51)))
 
 
 @pytest.mark.parametrize("name", ["text", "png bomb", "jpeg too large", "jpeg of many scans", "tiff of huge tiles"])
