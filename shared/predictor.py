@@ -1,9 +1,11 @@
 """What all models have in common when they serve: load a folder, answer one, answer many."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint
 from shared.errors import BadInput, CheckpointError
@@ -92,10 +94,11 @@ class Predictor(Generic[Spec, Item, Prediction]):
         Raises:
             BadInput: an item is bad; the text begins with its index. Or there is no list of items.
         """
-        if isinstance(items, str | bytes) or not isinstance(items, Sequence):
+        is_many = isinstance(items, Collection) and not isinstance(items, str | bytes | Mapping)
+        if not is_many or (isinstance(items, np.ndarray) and not items.ndim):
             raise BadInput(f"Many are given as a list, not as {type(items).__name__}.")
         answers: list[Prediction] = []
-        for index, answer in enumerate(self.predict_each(items)):
+        for index, answer in enumerate(self.predict_each(list(items))):
             if isinstance(answer, BadInput):
                 raise BadInput(f"Item {index}: {answer}")
             answers.append(answer)

@@ -161,7 +161,8 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         pairs = []
         for item in items:
             try:
-                if not isinstance(item, Sequence) or len(item) != 2:
+                is_list = isinstance(item, Sequence | np.ndarray) and getattr(item, "ndim", 1) > 0
+                if not is_list or len(item) != 2:
                     raise BadInput(f"A user and a movie are needed, (user_id, movie_id), not {quoted(item)}.")
                 pairs.append((self._user(item[0]), self._movie(item[1])))
                 answers.append(None)

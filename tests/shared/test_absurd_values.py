@@ -157,6 +157,16 @@ def test_predictors(models, name):
     outcome("pair", rating.predict_batch, [(value, value)])
 
 
+@pytest.mark.parametrize(
+    "kind", [list, tuple, np.array, lambda items: pd.Series(list(items)), lambda items: dict.fromkeys(items).keys()]
+)
+def test_many_may_come_in_any_collection(models, kind):
+    texts = ["A good film.", "A dull film."]
+    assert models["sentiment"].predict_batch(kind(texts)) == models["sentiment"].predict_batch(texts)
+    pairs = [(15, 1), (15, 260)]
+    assert models["rating"].predict_batch(kind(pairs)) == models["rating"].predict_batch(pairs)
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_pages(apps, name):
     value = VALUES[name]
