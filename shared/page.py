@@ -368,7 +368,7 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
     about, metrics = model.checkpoint.about, model.metrics
     rows = [
         f"| {item.get('label', item['name'])} | {format_figure(item['value'])} | {_interval(item)} | "
-        f"{item['data']}, {item['split']} ({item['count']:,}) |"
+        f"{item['data']}, {item['split']} ({item['count']:,}){_earlier(item)} |"
         for item in metrics["figures"]
     ]
     data = [f"- [{d.name}]({d.url}): {d.licence} {d.citation}" for d in about.datasets]
@@ -383,6 +383,8 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
                     "| figure | value | 95 % interval | measured on |",
                     "|---|---|---|---|",
                     *rows,
+                    "",
+                    *(f"- {note}" for note in metrics.get("notes", ())),
                     "",
                     "**Limits**",
                     "",
@@ -400,7 +402,13 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
 
 
 def _interval(item: dict[str, Any]) -> str:
-    return " – ".join(map(format_figure, item["interval"])) if item["interval"] else ""
+    interval = item.get("interval_over_users") or item["interval"]
+    return " – ".join(map(format_figure, interval)) if interval else ""
+
+
+def _earlier(item: dict[str, Any]) -> str:
+    """When a figure was measured, where that was earlier than the rest."""
+    return f", on {item['measured'][:10]}" if "measured" in item else ""
 
 
 def signed_bars(title: str, values: dict[str, float], written: Callable[[float], str]) -> str:

@@ -102,7 +102,7 @@ def agreement(parity: Mapping[str, Any], gives_labels: bool = True) -> str:
     if "typical_difference" not in parity:
         return (
             f"Compared with torch on {parity['rows']:,} inputs, the largest difference of any one number "
-            f"({parity['output']}) was {largest}; how many {'labels' if gives_labels else 'answers'} change was not "
+            f"({parity['output']}) was at most {largest}; how many {'labels' if gives_labels else 'answers'} change was not "
             "measured for this model."
         )
     rows, typical = parity["of"], rounded_up(parity["typical_difference"])
@@ -112,7 +112,7 @@ def agreement(parity: Mapping[str, Any], gives_labels: bool = True) -> str:
         share = f"{count:,} ({parity['relabelled']:.2%})" if count else "none"
         told = f"{share} of {parity['compared']:,} {rows} get another label than from torch; {told}"
     on = f"{parity['rows']:,} {parity['inputs']}"
-    return f"Compared with torch on {on}: {told}. The largest difference of any one was {largest}."
+    return f"Compared with torch on {on}: {told}. The largest difference of any one was at most {largest}."
 
 
 def rounded_up(value: float) -> str:

@@ -92,7 +92,8 @@ ABOUT = About(
     limits=(
         "It was trained on a few hundred frames of three drives through one English city. How it does on other "
         "streets, in other weather or at night was not measured; it does not refuse pictures of anything else.",
-        "It must not steer anything or guard anyone. The figures of each class say how much of it is missed.",
+        "It must not steer anything or guard anyone. The IoU of each class counts both what is missed and "
+        "what is wrongly added.",
         "Whatever is none of its 11 classes is called one of them.",
     ),
     licence="other",
@@ -640,7 +641,7 @@ def measure(judged: Judged, frames: Frames, where: tuple[str, str], before: Judg
     evaluate.print_figures(figures)
     return {
         "model": "segmentation",
-        "headline": f"mean IoU {figures[0]['value']:.1%} on {len(frames)} frames it had never seen",
+        "headline": f"mean IoU {figures[0]['value']:.1%} on {len(frames)} test frames",
         "figures": figures,
         "notes": [
             "Intervals are over frames drawn with replacement. Frames of one drive resemble each other, so the "

@@ -96,7 +96,7 @@ MOST_LOST = 0.003  # accuracy lost by storing the weights in int8
 
 ABOUT = About(
     title="Review sentiment",
-    summary="A film review in English: for or against, which words say so, and what if it is mixed?",
+    summary="A film review in English: for or against, which words say so, and how sure is it?",
     intended_use="Learning and teaching: how a text classifier is fine-tuned, calibrated, made small and explained.",
     limits=(
         "It was trained on reviews of films; reviews with 5 or 6 stars of 10 are not in the data. How it does on "
@@ -841,7 +841,7 @@ def measure(task: Task, model: Sentiment, temperature: float | None = None) -> d
     evaluate.print_figures(figures)
     return {
         "model": "sentiment",
-        "headline": f"{right.mean():.1%} right on {len(right):,} texts it had never seen",
+        "headline": f"{right.mean():.1%} right on {len(right):,} test texts",
         "figures": figures,
         "peers": peers(task, right),
         "cases": cases,

@@ -26,8 +26,8 @@ LABELS = model.checkpoint.labels
 EITHER = ", ".join(f"a {label}" for label in LABELS[:-1]) + f" or a {LABELS[-1]}"
 
 INTRODUCTION = f"""# Is it {EITHER}?
-Take a photo or drop one in. A network small enough for a phone answers, says how sure it is, shows
-where it looked, and may say that it is neither. Your picture is deleted within hours."""
+Take a photo or drop one in. A small network answers, says how sure it is, shows where the evidence
+is, and may say that it is neither. Your picture is deleted within hours."""
 
 WAITING, NO_MAP = "<h2>Waiting for a photo</h2>", "The map appears here."
 
@@ -62,7 +62,7 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     rows, columns = why.evidence.shape
     words = f"Orange speaks for {why.label}, blue against it. The map is coarse: {rows} by {columns} places."
     if not why.is_known:
-        words = f"It is neither, most likely; but there is something of {why.label} in anything. {words}"
+        words = f"It was refused as neither; the map shows what there is of {why.label}. {words}"
     return {"label": why.label, "evidence": why.evidence.tolist()}, evidence_over(image, why.evidence), words
 
 

@@ -23,8 +23,8 @@ from shared.page import launch
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
-Small models from the first lesson of fast.ai, trained on public data, measured on data they had never seen,
-and fast without a graphics card. Pick one and try it."""
+Five small models for the tasks of fast.ai's first lesson, trained on public data. Each page says how it was measured.
+They need no graphics card. Pick one and try it."""
 
 
 def space_folders() -> list[Path]:

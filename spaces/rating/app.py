@@ -91,7 +91,9 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
         movie_id: an id of MovieLens, or a title with its year.
     """
     why = model.explain(user_id, movie_of(movie_id))
-    bars = signed_bars(f"An average movie gets {stars(why.base)}; to that come:", why.contributions, "{:+.2f}".format)
+    bars = signed_bars(
+        f"An average movie gets {stars(why.base)}; to this are added:", why.contributions, "{:+.2f}".format
+    )
     return {"rating": why.rating, "base": why.base, "contributions": why.contributions}, bars
 
 
@@ -196,10 +198,10 @@ def newcomers_measured() -> str:
     group = newcomers["groups"][-1]
     below = newcomers["popularity_below"]
     popular = "Until you have rated anything" if below == 1 else f"Until you have rated {below} movies"
-    first = f" {popular}, you get what follows from averages, which was better there." if below else ""
+    first = f" {popular}, you get what follows from averages." if below else ""
     return (
         f"Measured on {group['users']} people of MovieLens, each kept out of training and placed by a few of their "
-        f"ratings; {group['ratings']:,} others of theirs were predicted. How far off is the root of the mean squared "
+        f'ratings; {group["ratings"]:,} others of theirs were predicted. "Off by" is the root of the mean squared '
         "error, every person counting the same. From averages alone: what everybody gave a movie, and how generous the "
         f"person is.{first}"
     )
@@ -246,10 +248,10 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
             with gr.Column():
                 for_user = movie_list("stars", LEFT_OUT)
         with gr.Tab("Similar movies"):
-            like = pick("Movies that the same people like as", FIRST)
+            like = pick("Movies similar to", FIRST)
             near = movie_list("similarity", "Similar movies")
         with gr.Tab("Map"):
-            gr.Markdown("The best known movies. Near each other are mostly those that the same people like.")
+            gr.Markdown("The best known movies. Near each other are mostly movies with similar factors in the model.")
             gr.ScatterPlot(
                 movie_map(),
                 x="x",

@@ -23,7 +23,7 @@ LOW, HIGH = contract.labels
 
 INTRODUCTION = f"""# Would this person have earned {HIGH[2:]} a year?
 Describe somebody as the census of 1994 would have, and a small neural network estimates how likely an
-income of $50,000 or more was. A look at a data set of thirty years ago: no advice, and no judgement on anyone."""
+income of more than $50,000 was. A look at a data set of thirty years ago: no advice, and no judgement on anyone."""
 
 AMOUNTS = (
     "The model learned each of the {} amounts that people reported, such as ${:,.0f}, and can jump from one to the "

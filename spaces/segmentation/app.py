@@ -140,7 +140,7 @@ def batch(
 def examples() -> list[tuple[str, str]]:
     """Pictures to try and what to call them: those published with the model, else a drawing."""
     published = [(path.stem, str(path)) for path in sorted((HERE / "model/examples").glob("*"))]
-    return published or [("a drawing of a street; it knows photos better", str(HERE / "examples/street.jpg"))]
+    return published or [("a drawing of a street; it was trained on photos", str(HERE / "examples/street.jpg"))]
 
 
 with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:

@@ -30,7 +30,7 @@ LONGEST = 100_000  # characters of a text on the page: seven times the longest r
 
 INTRODUCTION = f"""# {QUESTION}
 Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
-moved it, and says so when the {THING} is mixed or is none. Files you upload are deleted within hours."""
+moved it, and says so when it is not sure. Files you upload are deleted within hours."""
 
 WAITING, NO_PARTS = f"<h2>Waiting for a {THING}</h2>", "Which words say so appears here."
 EXAMPLES = (
@@ -53,14 +53,14 @@ def verdict(answer: SentimentPrediction) -> str:
     """The headline of an answer."""
     if not answer.is_prose:
         return f"This does not read like an English {THING}."
-    return f"{named(answer.label)}." if answer.is_clear else f"Mixed, or not such a {THING}: the model is not sure."
+    return f"{named(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
 
 
 @friendly
 def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
     """Say which label a text has: whether a film review is for the film or against it.
 
-    "is_clear" is false where the text is mixed, or unlike those the model was trained on.
+    "is_clear" is false where no label is likely enough, or where the text does not read like English prose.
 
     Args:
         text: the text, up to 100,000 characters. Of a long one the beginning and the end are read.

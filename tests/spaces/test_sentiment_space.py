@@ -64,11 +64,11 @@ def test_what_is_no_english_review_is_said_and_the_numbers_are_there(client, tex
     assert len(drawn["confidences"]) == 2
 
 
-def test_a_doubtful_answer_is_called_mixed(app, sentiment):
+def test_a_doubtful_answer_is_called_so(app, sentiment):
     from dataclasses import replace
 
     answer = sentiment.predict(GOOD)
-    assert app.verdict(replace(answer, is_clear=False)).startswith("Mixed")
+    assert app.verdict(replace(answer, is_clear=False)).startswith("Not sure")
     assert app.verdict(answer) == "For it."
 
 
@@ -148,7 +148,7 @@ def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):  # noqa: F
     page.goto(url)
     page.get_by_text("Waiting for a review").wait_for()
     page.get_by_label("The review").press_sequentially("I hated the story but I loved the music")
-    page.get_by_role("heading", name=re.compile("For it|Against it|Mixed")).wait_for()
+    page.get_by_role("heading", name=re.compile("For it|Against it|Not sure")).wait_for()
     page.get_by_role("button", name="Which words say so?").click()
     loved, hated = (page.locator(".token", has_text=word).first for word in ("loved", "hated"))
     loved.wait_for()
