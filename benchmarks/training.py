@@ -143,9 +143,8 @@ def derive_again(row: Row) -> list[Row]:
         for whose in ("ours", "peers")
     )
     if "goal" in row.notes:  # until November 2026, when a stock network without its weights aimed at the book's score
-        ours["final"], stock["pretrained"] = row.notes["found"], row.notes["stock_pretrained"]
-    if stock["points"]:
-        stock["final"] = stock["points"][-1][1]  # what it reached, whatever it aimed at
+        ours["final"], stock["final"] = row.notes["found"], stock["points"][-1][1]
+        stock["pretrained"] = row.notes["stock_pretrained"]
     return timed(model_of(row), ours, stock, quick="--quick" in row.what)
 
 

@@ -102,8 +102,8 @@ def agreement(parity: Mapping[str, Any], gives_labels: bool = True) -> str:
     if "typical_difference" not in parity:
         return (
             f"Compared with torch on {parity['rows']:,} inputs, the largest difference of any one number "
-            f"({parity['output']}) was at most {largest}; how many {'labels' if gives_labels else 'answers'} change was not "
-            "measured for this model."
+            f"({parity['output']}) was at most {largest}; how many {'labels' if gives_labels else 'answers'} change "
+            "was not measured for this model."
         )
     rows, typical = parity["of"], rounded_up(parity["typical_difference"])
     told = f"for 99.9 % of the {rows} the {parity['output']} differs by at most {typical}"

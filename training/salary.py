@@ -129,8 +129,8 @@ ABOUT = About(
         "predictions are; leaving the two columns out need not change that: husband and wife, say, stand in for sex.",
         "Probabilities are calibrated for people drawn like the data set, not for any one group.",
         "Capital gain and loss are learned amount by amount, because in this census nearly everybody with some amounts "
-        "earned more than $50,000, and nearly nobody with others. So the answer can jump from one reported amount to the "
-        "next; any amount that nobody reported is read as lying between the two nearest reported ones.",
+        "earned more than $50,000, and nearly nobody with others. So the answer can jump from one reported amount to "
+        "the next; any amount that nobody reported is read as lying between the two nearest reported ones.",
         "The labels are fastai's spelling, <50k and >=50k; the census asked for more than $50,000.",
     ),
     licence="cc-by-4.0",
@@ -644,9 +644,10 @@ def measure(
 def notes(networks: int) -> list[str]:
     """What the card says of the figures of a model that averages so many networks."""
     return [
-        "No script here recorded which columns, networks and schedules were tried, or on which rows they were chosen: the "
-        "figures may be slightly better than for new people.",
-        f"The served model averages {networks} networks. A peer's figure is the mean of single models, one for each seed.",
+        "No script here recorded which columns, networks and schedules were tried, or on which rows they were chosen: "
+        "the figures may be slightly better than for new people.",
+        f"The served model averages {networks} networks. A peer's figure is the mean of single models, one for each "
+        "seed.",
         "Temperature and bias were fitted on held-out predictions of single networks.",
         f"The book's recipe reads 9 columns: {', '.join(BOOK_CATEGORIES + BOOK_NUMBERS)}. Ours reads 12: all but "
         f"{' and '.join(IGNORED)}. With the book's inputs alone, ours reads those of the 9 that are among its 12. "

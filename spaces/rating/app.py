@@ -91,9 +91,8 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
         movie_id: an id of MovieLens, or a title with its year.
     """
     why = model.explain(user_id, movie_of(movie_id))
-    bars = signed_bars(
-        f"An average movie gets {stars(why.base)}; to this are added:", why.contributions, "{:+.2f}".format
-    )
+    title = f"An average movie gets {stars(why.base)}. Added to it:"
+    bars = signed_bars(title, why.contributions, "{:+.2f}".format)
     return {"rating": why.rating, "base": why.base, "contributions": why.contributions}, bars
 
 

@@ -130,7 +130,7 @@ def test_the_card_tells_what_trained_from_what_measured(tmp_path):
     text = with_metrics(tmp_path / "model", trained=TRAINED, measured=MEASURED)
     assert (
         "Trained by `python -m training.salary --data adult` at commit abc123 on NVIDIA H200 in 60 seconds, measuring "
-        "and the peers included, with seed 3 (torch 2.13.0+cu130). It was trained twice." in text
+        "included, with seed 3 (torch 2.13.0+cu130). It was trained twice." in text
     )
     assert "`--data adult`: 2 files, SHA-256 `ab12`. What its SOURCE.md says:" in text
     assert "````text\n# adult\nNo row left out.\n````" in text
@@ -182,14 +182,14 @@ def test_agreement_with_torch_in_plain_words():
     }  # fmt: skip
     assert agreement(parity) == (
         "Compared with torch on 54 frames: 1,140 (0.05%) of 2,280,960 pixels get another label than from torch; for "
-        "99.9 % of the pixels the probability differs by at most 0.021. The largest difference of any one was 0.35."
+        "99.9 % of the pixels the probability differs by at most 0.021. The largest difference of any one was at most 0.35."
     )
     assert ": none of 2,280,960 pixels get another label" in agreement(parity | {"relabelled": 0.0})
     without = {name: value for name, value in parity.items() if name != "relabelled"}
     assert "label" not in agreement(without)
     before = {"rows": 54, "output": "probability", "largest_difference": 0.34256}
     assert agreement(before) == (
-        "Compared with torch on 54 inputs, the largest difference of any one number (probability) was 0.35; how many "
+        "Compared with torch on 54 inputs, the largest difference of any one number (probability) was at most 0.35; how many "
         "labels change was not measured for this model."
     )
     assert "how many answers change was not measured" in agreement(before, gives_labels=False)
