@@ -91,8 +91,8 @@ NOTES = [
     f"The sample: the {SAMPLE} busiest users on the {SAMPLE} most rated movies.",
     "No script here recorded which settings were tried. They were chosen on ratings that are among those measured "
     "here, so all figures may be slightly better than on ratings that had no part in the choice.",
-    "From the sample alone, ours is the average of 4 models; each peer is a single one. The book's recipe is trained for "
-    "20 epochs here.",
+    "From the sample alone, ours is the average of 4 models; each peer is a single one. The book's recipe is trained "
+    "for 20 epochs here.",
     "Intervals are bootstrap intervals over users.",
     "The book trains on nothing but the sample: the second row compares like with like. In the first row all other "
     "ratings are known as well.",

@@ -182,15 +182,16 @@ def test_agreement_with_torch_in_plain_words():
     }  # fmt: skip
     assert agreement(parity) == (
         "Compared with torch on 54 frames: 1,140 (0.05%) of 2,280,960 pixels get another label than from torch; for "
-        "99.9 % of the pixels the probability differs by at most 0.021. The largest difference of any one was at most 0.35."
+        "99.9 % of the pixels the probability differs by at most 0.021. The largest difference of any one was at most "
+        "0.35."
     )
     assert ": none of 2,280,960 pixels get another label" in agreement(parity | {"relabelled": 0.0})
     without = {name: value for name, value in parity.items() if name != "relabelled"}
     assert "label" not in agreement(without)
     before = {"rows": 54, "output": "probability", "largest_difference": 0.34256}
     assert agreement(before) == (
-        "Compared with torch on 54 inputs, the largest difference of any one number (probability) was at most 0.35; how many "
-        "labels change was not measured for this model."
+        "Compared with torch on 54 inputs, the largest difference of any one number (probability) was at most 0.35; "
+        "how many labels change was not measured for this model."
     )
     assert "how many answers change was not measured" in agreement(before, gives_labels=False)
 
