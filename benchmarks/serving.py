@@ -4,8 +4,8 @@
 
 The peers are the fast.ai lesson's app (Gradio, load_learner, learn.predict) and fastai's other learners, transformers'
 pipelines where they apply, a Gradio app that only echoes, and the bare model in ONNX Runtime. Both sides are measured
-in turn; quote the ratio, not the milliseconds. The table says what the ratio should be, and whether it is. It takes
-about ten minutes on two cores; `install` takes more, and fetches packages, so it runs only when it is asked for.
+in turn; quote the ratio, not the milliseconds. The table says what the ratio should be, and whether it is.
+`install` fetches packages, so it runs only when it is asked for.
 """
 
 import argparse

@@ -27,16 +27,16 @@ from PIL.WebPImagePlugin import WebPImageFile
 from shared.errors import BadInput, quoted
 
 MAX_BYTES = 25_000_000
-MAX_PIXELS = 24_000_000  # of a picture that is decoded whole: up to 0.3 GB while it is
-MAX_PIXELS_OF = {"WebP": 12_000_000, "AVIF": 20_000_000}  # whose decoders hold several copies: the same 0.3 GB
+MAX_PIXELS = 24_000_000  # of a picture that is decoded whole: bounds the memory it takes
+MAX_PIXELS_OF = {"WebP": 12_000_000, "AVIF": 20_000_000}  # whose decoders hold several copies
 MAX_REDUCED_PIXELS = 120_000_000  # of a JPEG that is decoded at a reduced size
-# Of all pictures of one request, as decoding_cost counts them: about 5 seconds of a processor, or 200 photos of 12
-# megapixels. A pixel decoded whole takes up to 16 ns, one of a JPEG that is reduced 2, a floating-point number 28.
+# Of all pictures of one request, as decoding_cost counts them. It bounds the work of one request
+# (tests/spaces/test_batches.py), and leaves room for 200 JPEGs of 12 megapixels that are reduced.
 MAX_REQUEST_COST = 300_000_000
-REDUCED_COST = 8  # so many pixels of a JPEG that is reduced cost as much as one that is decoded whole
+REDUCED_COST = 8  # so many pixels of a JPEG that is reduced count as one that is decoded whole
 MAX_ASPECT = 50  # long side to short side
 MAX_SCANS = 30  # of a JPEG, a progressive one has about 10: each is a pass over all pixels, however few bytes it has
-MAX_HEADER_READS = 10_000  # a header of a million tiny parts would keep Pillow busy for minutes
+MAX_HEADER_READS = 10_000  # a header of a million tiny parts would keep Pillow busy for long
 MAX_DECODING_READS = 1_000_000
 MAX_MARKERS = 2_000  # parts of a JPEG
 MAX_DIRECTORIES = 8  # of EXIF tags in an AVIF, which has one; a few more may seem to be there by chance

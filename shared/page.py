@@ -49,7 +49,7 @@ PIXELS_AT_ONCE = MAX_PIXELS  # of files that are answered together: two decoded 
 BYTES_AT_ONCE = MAX_BYTES
 BEYOND = "The pictures before this one have used up the pixels that one request may have; send it in another one."
 ROWS_SHOWN, CHARACTERS_SHOWN = 20, 1000  # of a table, and of a cell: the rest is in the file
-SESSIONS = 200  # of visitors, that Gradio remembers: 0.5 MB each in the gallery, and 10,000 of them by default
+SESSIONS = 200  # of visitors that Gradio remembers: each takes memory, and the default is 10,000
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # from malloc.h
 LARGE, HEAPS = 2_000_000, 2  # bytes; heaps of malloc
 FOR, AGAINST = (249, 115, 22), (37, 99, 235)  # orange and blue: apart for the colour-blind, too
@@ -162,7 +162,7 @@ def _already_files(_: gr.AnnotatedImage, value: tuple[str, Sequence[tuple[str, s
     return AnnotatedImageData(image=FileData(path=picture), annotations=annotations)
 
 
-# gr.AnnotatedImage for a picture and masks that are files already: ten times faster than its own way from arrays.
+# gr.AnnotatedImage for a picture and masks that are files already, and need not be encoded from arrays.
 Regions = ABCMeta.__new__(
     type(gr.AnnotatedImage),
     "Regions",
@@ -328,7 +328,7 @@ def _batches(files: Iterable[tuple[str, Any, int]]) -> Iterator[list[tuple[str, 
 def keep_picture(image: Image.Image, name: str, **options: Any) -> str:
     """Save a picture under a name whose ending is its format, where delete_cache= will find it; returns its path.
 
-    Gradio shows and offers a file as it is, while a PIL image it would encode as WebP, ten times slower.
+    Gradio shows and offers a file as it is, while a PIL image it would encode as WebP.
     """
     content = io.BytesIO()
     image.save(content, Image.registered_extensions()[Path(name).suffix], **options)

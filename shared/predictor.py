@@ -70,7 +70,7 @@ class Predictor(Generic[Spec, Item, Prediction]):
         first, *rest = str(source).split("/")
         if isinstance(source, Path) or len(rest) != 1 or first in ("", ".", "..", "~") or Path(first).is_dir():
             return cls(source)
-        from shared import hub  # noqa: PLC0415 - 0.5 s that a folder need not pay
+        from shared import hub  # noqa: PLC0415 - only models on the Hub need it
 
         folder = hub.download(str(source), revision, token, deadline=deadline or hub.DEADLINE)
         model = cls(folder)
@@ -89,7 +89,7 @@ class Predictor(Generic[Spec, Item, Prediction]):
         raise NotImplementedError
 
     def predict_batch(self, items: Any) -> list[Prediction]:
-        """Answer many items at once, much faster than a loop.
+        """Answer many items at once.
 
         Raises:
             BadInput: an item is bad; the text begins with its index. Or there is no list of items.

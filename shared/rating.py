@@ -9,9 +9,9 @@ A new visitor needs no training: the posterior mean of w is a ridge regression o
 
 and every prediction is a sum over those ratings. training/rating.py says how the tables are learned.
 
-A visitor with hardly any rating is predicted better by what everybody gave a movie: below `popularity_below` ratings
-they get the movie's average, plus how much more generous than others they were (a bias model: Koren, Bell and
-Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 42(8), 2009).
+A visitor with hardly any rating is predicted by what everybody gave a movie; metrics.json compares the two ways. Below
+`popularity_below` ratings they get the movie's average, plus how much more generous than others they were (a bias
+model: Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 42(8), 2009).
 """
 
 import csv

@@ -66,7 +66,7 @@ class Session:
         """
         with self._lock:
             if self._session is None:
-                import onnxruntime  # noqa: PLC0415 - 0.1 s that an app which only shows a page need not pay
+                import onnxruntime  # noqa: PLC0415 - an app that only shows a page does not need it
 
                 with SHARING:
                     _share_memory()
@@ -78,7 +78,7 @@ class Session:
                 options.enable_mem_pattern = False  # keeps one block for each shape of input there has been
                 # Threads that wait for their next part without sleeping take the cores from the web server.
                 options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-                # int8 weights are computed in float32: the default path re-quantises and is slower on most CPUs.
+                # int8 weights are computed in float32; by default ONNX Runtime would re-quantise.
                 options.add_session_config_entry("session.disable_quant_qdq", "1")
                 try:
                     self._session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])

@@ -21,10 +21,10 @@ Level = Annotated[int, Field(ge=0, le=255)]
 Size = tuple[int, int]  # width, height
 
 SURE = 0.5  # from this confidence on a pixel counts as sure
-TILE = 250_000  # numbers in a tile of upsampled logits: 1 MB, which stays in a processor's cache
-TILE_WIDTH = 1024  # pixels; a tile as wide as a wide picture would be one row high, and three times as slow
-# A mask costs 0.04 seconds of a processor and 5 MB for each megapixel: one of 24, the largest photo of most phones,
-# a second and 0.12 GB. A JPEG may have 120. With the decoding, the masks of one request cost about 5 seconds.
+TILE = 250_000  # numbers in a tile of upsampled logits: 1 MB, meant to stay in a processor's cache
+TILE_WIDTH = 1024  # pixels; a tile as wide as a wide picture would be only a few rows high
+# Bounds on the time and memory of one mask, and of all masks of one request; see tests/spaces/test_batches.py.
+# A mask that would be larger is made smaller, since a JPEG may have many more pixels.
 MAX_MASK_PIXELS = 24_000_000
 MAX_REQUEST_PIXELS = 80_000_000
 BLOCK = 1_000_000  # pixels that are summed at once: each takes 16 bytes while it is
@@ -252,14 +252,14 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
         near = logits[:, first : last + 1]
         wide = np.take(near, left[places], axis=2)
         wide += (np.take(near, right[places], axis=2) - wide) * across[places]
-        # Between rows of logits by a matrix product, which is four times as fast as gathering the two rows of each.
+        # Between rows of logits by a matrix product, so that the two rows of each need not be gathered.
         weights = np.zeros((len(above[lines]), near.shape[1]), np.float32)
         line = np.arange(len(weights))
         weights[line, above[lines] - first] = 1 - down[lines]
         weights[line, below[lines] - first] += down[lines]
         strip = weights @ wide
         best = strip.max(axis=0)
-        for index in reversed(range(classes)):  # so that of equals the first is chosen; faster than argmax
+        for index in reversed(range(classes)):  # so that of equals the first is chosen, as argmax does
             np.copyto(mask[tile], np.uint8(index), where=strip[index] == best)
         strip -= best
         np.divide(1, np.exp(strip, out=strip).sum(axis=0), out=confidence[tile])

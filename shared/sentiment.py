@@ -117,7 +117,7 @@ class Sentiment(Predictor[SentimentCheckpoint, str, SentimentPrediction]):
     name = "sentiment"
     spec = SentimentCheckpoint
     needed = (MODEL, METRICS, TOKENIZER)
-    threads = THREADS  # 265 tokens: 27 ms on two cores, 45 on one
+    threads = THREADS  # so that the cores share the work of one long text
 
     def example(self) -> str:
         """A mixed review."""

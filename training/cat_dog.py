@@ -1,7 +1,7 @@
 """Is it a cat or a dog, or neither: the first model of the book, and the same for pictures of your own.
 
     python -m training.cat_dog --smoke                       seconds, on drawings made on the spot
-    python -m training.cat_dog                               downloads Oxford Pets; half an hour on two CPU cores
+    python -m training.cat_dog                               downloads Oxford Pets; 25 minutes on two CPU cores
     python -m training.cat_dog --data FOLDER                 your own: one subfolder of pictures for each label
     python -m training.cat_dog --data FOLDER --quick         the last layer alone, which is much faster
     python -m training.cat_dog --recipe book                 the book's own cell, with its figure beside ours
@@ -459,9 +459,9 @@ class Known(nn.Module):
     """How much a picture is like the training pictures: the log odds that it shows something familiar.
 
     Familiar are some of the classes the backbone was pretrained on: for cats and dogs ImageNet's 5 cats and 118
-    dogs, for other labels the classes that the training pictures look like. A wolf or
-    a lion has classes of its own there, which is why it can be told from a dog or a cat. The matrix of
-    ImageNet's classifier is stored as a product of two thin ones, exact where features of pictures vary most.
+    dogs, for other labels the classes that the training pictures look like. A wolf or a lion has classes of its own
+    there, which is why it may be told from a dog or a cat. The matrix of ImageNet's classifier is stored as a product
+    of two thin ones, exact where features of pictures vary most.
 
     Args:
         imagenet: the classifier, of features to logits.
@@ -622,7 +622,7 @@ def train_net(
         dls.n_inp = 1
         learn = Learner(
             dls, net, loss_func=loss_of, metrics=[error], splitter=three_groups, train_bn=False,
-            opt_func=adamw if torch.cuda.is_available() else Adam,  # on a GPU fastai's is slower
+            opt_func=adamw if torch.cuda.is_available() else Adam,  # adamw updates all parameters at once
             cbs=[FrozenBatchNorm()] * (not options.smoke) + mixed_precision() + accumulate,
         )  # fmt: skip
         resume = options.resume or bool(accumulate)  # after running out of memory, from the last whole epoch
@@ -654,11 +654,11 @@ def go_back(net: PictureNet, pretrained: MobileNetV2ForImageClassification) -> N
 def fit_head(net: PictureNet, features: torch.Tensor, task: Task) -> None:
     """Fit the last layer anew, at the size at which it serves, every label weighing the same.
 
-    Served at another size than it was trained at, a network leans to one label (Touvron et al., "Fixing the
-    train-test resolution discrepancy", NeurIPS 2019).
+    At another size than it was trained at, a network's features are distributed otherwise (Touvron et al., "Fixing
+    the train-test resolution discrepancy", NeurIPS 2019).
 
     Where the classes of ImageNet that belong to each label are known, the targets are what ImageNet's classifier
-    says, calibrated by the labels. It has seen more than 37 breeds.
+    says, calibrated by the labels. It has also seen breeds that the training pictures do not show.
 
     Args:
         net: the network, whose last layer is set.

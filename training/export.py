@@ -30,7 +30,7 @@ from training.data import DataError
 UNHASHED = (CONTRACT, CARD, PROVENANCE, "NOTICE.md")  # what serving does not read and people may edit has no hash
 TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
 EXAMPLES = "examples"  # of the data set: published with the model, but not part of this repository
-LEAST_INT8 = 16_384  # numbers in a tensor that is worth storing in int8: the first, small layers bear it least
+LEAST_INT8 = 16_384  # numbers in a tensor that is worth storing in int8: a smaller one saves little
 PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")  # that export
 MEASURING = ("onnxruntime", "numpy", "pillow", "tokenizers")  # that serve the stored model while it is measured
 TYPICAL = 0.999  # the share of rows that differ by no more than the typical difference
@@ -174,8 +174,8 @@ def store_int8(model: onnx.ModelProto, least: int = LEAST_INT8) -> onnx.ModelPro
 def store_int8_products(model: onnx.ModelProto) -> onnx.ModelProto:
     """Store and compute matrix products in int8, activations rounded as they come, and store the rest as store_int8.
 
-    ONNX Runtime's dynamic quantisation, for transformers: faster on a CPU with instructions for int8 (VNNI). On older
-    ones sums of products may overflow, and the model errs more than was measured here.
+    ONNX Runtime's dynamic quantisation, for transformers, meant for CPUs with instructions for int8 (VNNI). On older
+    ones sums of products may overflow, and the measured errors do not hold.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

@@ -118,7 +118,7 @@ class CpuBfloat16(Callback):
     order = MixedPrecision.order
 
     def before_fit(self) -> None:
-        """Leave out what is slower in bfloat16."""
+        """Leave out what slow_in_bfloat16 names."""
         self.in_float32 = [module for module in self.model.modules() if slow_in_bfloat16(module)]
         for module in self.in_float32:
             module.forward = partial(without_autocast, module.forward)
@@ -147,7 +147,7 @@ class CpuBfloat16(Callback):
 
 
 def slow_in_bfloat16(module: nn.Module) -> bool:
-    """Whether a CPU takes longer for a module in bfloat16: depthwise convolutions with gaps do."""
+    """Whether a module is expected to be slow in bfloat16 on a CPU: a depthwise convolution with gaps is."""
     return isinstance(module, nn.Conv2d) and module.groups > 1 and max(*module.stride, *module.dilation) > 1
 
 
@@ -158,7 +158,7 @@ def without_autocast(forward: Callable[[torch.Tensor], torch.Tensor], features: 
 
 
 def mixed_precision() -> list[Callback]:
-    """The callback for the fastest precision that trains as well as float32 on this machine; none if there is none."""
+    """The callback for mixed precision on a GPU, or on a CPU that computes bfloat16; none elsewhere."""
     if torch.cuda.is_available():
         return [MixedPrecision(AMPMode.BF16 if torch.cuda.is_bf16_supported(False) else AMPMode.FP16)]
     if torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported():
@@ -224,8 +224,8 @@ def outputs(
 ) -> list[list[torch.Tensor]]:
     """What a module in evaluation mode makes of uint8 pictures: for each part a list of float32 tensors on the CPU.
 
-    A module that is on the CPU is computed by ONNX Runtime, which is faster than torch there. On a GPU it is computed
-    by torch in mixed precision.
+    A module that is on the CPU is exported and computed by ONNX Runtime. On a GPU it is computed by torch in mixed
+    precision.
 
     Args:
         module: that returns a tuple, and can be traced.

@@ -1,7 +1,7 @@
 """Movie ratings of MovieLens: the collaborative filtering model of the book's chapter 1.
 
     python -m training.rating --smoke                        seconds, on made-up ratings
-    python -m training.rating --data DIR                     ratings.csv and movies.csv; 40 minutes, mostly peers
+    python -m training.rating --data DIR                     ratings.csv and movies.csv; 40 minutes, peers included
     python -m training.rating --data DIR --newcomers FOLDER  measure newcomers for a folder that was written before
     python -m training.rating --recipe book                  the book's own cell, with its figure beside ours
 

@@ -1,7 +1,7 @@
 """What is every pixel of a street scene: the second model of the book.
 
     python -m training.segmentation --smoke                  seconds, on drawings made on the spot
-    python -m training.segmentation                          downloads CamVid; much faster on a GPU
+    python -m training.segmentation                          downloads CamVid
     python -m training.segmentation --data DIR               a local copy
     python -m training.segmentation --recipe book            the book's own cell, with its figure beside ours
     python -m training.segmentation --measure FOLDER         measure a model that is there again, without training
@@ -179,7 +179,8 @@ def check_codes(path: Path) -> None:
 def with_validation(frames: dict[str, Frames]) -> tuple[Frames, Frames]:
     """Frames to train on, those of val but for its last ones among them; and these, to calibrate on.
 
-    With few frames that is usual on CamVid once all choices are made. val is one drive, of which train has others.
+    This is for the final training, when all choices are made: the frames are few. val is one drive, of which train
+    has others.
     """
     held_out = min(HELD_OUT, len(frames["val"]) // 2)
     train, more = frames["train"], frames["val"].part(slice(None, -held_out))

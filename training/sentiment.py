@@ -1,7 +1,7 @@
 """Is a review for or against the film: the text model of the book, and the same for texts of your own.
 
     python -m training.sentiment --smoke                     seconds, on reviews made up on the spot
-    python -m training.sentiment                             downloads IMDB; much faster on a GPU
+    python -m training.sentiment                             downloads IMDB; meant for a GPU
     python -m training.sentiment --quick                     for a CPU: shorter texts, one epoch, no teachers
     python -m training.sentiment --data FILE.csv             your own: columns text and label, any labels
     python -m training.sentiment --recipe book               the book's own cell, with its figure beside ours

@@ -14,7 +14,7 @@ import logging
 from pathlib import Path
 from types import ModuleType
 
-gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
+gc.set_threshold(50_000)  # what is imported now stays, so it need not be searched for garbage
 
 import gradio as gr
 

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
+gc.set_threshold(50_000)  # what is imported now stays, so it need not be searched for garbage
 
 import gradio as gr
 import pandas as pd

@@ -7,7 +7,7 @@ import gc
 from pathlib import Path
 from typing import Any
 
-gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
+gc.set_threshold(50_000)  # what is imported now stays, so it need not be searched for garbage
 
 import gradio as gr
 import pandas as pd

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
+gc.set_threshold(50_000)  # what is imported now stays, so it need not be searched for garbage
 
 import gradio as gr
 import numpy as np
@@ -61,7 +61,7 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
-    # Drawn first: the answer to a large photo takes 60 MB, which need not come on top of what this takes.
+    # Drawn first, so that the memory it takes is free again when the answer to a large photo takes its own.
     picture = keep_picture(open_rgb(picked(image), DRAWN).shrink(DRAWN), "picture.jpg", quality=88)
     answer = model.predict(image)
     height, width = answer.mask.shape
@@ -114,7 +114,7 @@ def batch(
     """
     masks: list[Path] = []
 
-    def one_by_one(pictures: Sequence[Source]) -> Iterator[Any]:  # a large picture's answer is 100 MB
+    def one_by_one(pictures: Sequence[Source]) -> Iterator[Any]:  # holds one answer in memory at a time
         return (model.predict_each([picture])[0] for picture in pictures)
 
     with tempfile.TemporaryDirectory() as folder:

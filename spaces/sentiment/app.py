@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-gc.set_threshold(50_000)  # what is imported now stays: fewer searches for garbage start it sooner
+gc.set_threshold(50_000)  # what is imported now stays, so it need not be searched for garbage
 
 import gradio as gr
 import pandas as pd
@@ -25,8 +25,8 @@ IS_OF_FILMS = set(model.checkpoint.labels) == set(SAYS)
 QUESTION, THING = ("Does this review like the film?", "review")
 if not IS_OF_FILMS:
     QUESTION, THING = model.checkpoint.about.summary, "text"
-MOST = 5000  # texts at once: a few minutes
-LONGEST = 100_000  # characters of a text on the page: seven times the longest review of IMDB
+MOST = 5000  # texts at once: bounds the work of one request
+LONGEST = 100_000  # characters of a text on the page, which is answered as it is typed
 
 INTRODUCTION = f"""# {QUESTION}
 Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
