@@ -28,7 +28,7 @@ from shared.errors import BadInput, quoted
 
 MAX_BYTES = 25_000_000
 MAX_PIXELS = 24_000_000  # of a picture that is decoded whole: bounds the memory it takes
-MAX_PIXELS_OF = {"WebP": 12_000_000, "AVIF": 20_000_000}  # whose decoders hold several copies
+MAX_PIXELS_OF = {"WebP": 13_000_000, "AVIF": 20_000_000}  # whose decoders hold several copies
 MAX_REDUCED_PIXELS = 120_000_000  # of a JPEG that is decoded at a reduced size
 # Of all pictures of one request, as decoding_cost counts them. It bounds the work of one request
 # (tests/spaces/test_batches.py), and leaves room for 200 JPEGs of 12 megapixels that are reduced.

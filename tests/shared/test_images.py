@@ -131,7 +131,7 @@ HOSTILE = {
     "gif with a frame beyond its screen": (gif(8, 8).replace(b",\0\0\0\0\x08\0\x08", b",\0\0\0\0" + b"\xff" * 4), MANY),
     "gif of many comments": (gif(8, 8, b"!\xfe\x01a\0" * 1_000_000), TINY),
     "webp half": (encode(photo(160, 120), "WEBP")[:1_000], DAMAGED),
-    "webp bomb": (webp(16_000, 16_000), "16,000 × 16,000 pixels; one of this kind may have at most 12 megapixels"),
+    "webp bomb": (webp(16_000, 16_000), "16,000 × 16,000 pixels; one of this kind may have at most 13 megapixels"),
     "webp signature alone": (b"RIFF\x10\0\0\0WEBPVP8 ", DAMAGED),
     "bmp half": (encode(photo(160, 120), "BMP")[:9_000], DAMAGED),
     "bmp bomb": (bmp(30_000, 30_000), "30,000 × 30,000 " + PIXELS),
