@@ -97,10 +97,14 @@ def attacks(large: bytes) -> list[Callable[[Client], int]]:
         lambda client: call(client, "segmentation", [{"path": str(ROOT / "spaces/cat_dog/examples/chelsea.png")}]),
         lambda client: call(client, "cat_dog", [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}]),
         lambda client: call(client, "rating_recommend", [None, json.loads("[" * 60 + "]" * 60), 10]),
+        lambda client: call(client, "rating_recommend", [None, [{}] * 30_000, 10]),
         lambda client: call(client, "no_such_endpoint", []),
         lambda client: post(client, "/gradio_api/run/rating", b'{"data": [15, 260]}'),
         lambda client: post(client, "/gradio_api/queue/join", b'{"data": [], "fn_index": -1, "session_hash": "x"}'),
         lambda client: post(client, "/gradio_api/component_server", b"{}"),
+        lambda client: post(
+            client, "/gradio_api/call/rating", json.dumps({"data": [15, 260], "session_hash": "x" * 9_999}).encode()
+        ),
         large_picture,
     ]
 
@@ -207,6 +211,8 @@ def main() -> None:
     if options.out:
         found = {"endpoints": rows, "counts": soak.counts, "problems": soak.problems, "megabytes": memory}
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if soak.problems:
+        raise SystemExit(f"{len(soak.problems)} answers were wrong, or did not come.")
 
 
 if __name__ == "__main__":

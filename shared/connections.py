@@ -1,4 +1,4 @@
-"""Connections that begin a request and do not finish it: uvicorn would keep them for good."""
+"""Close connections that send no complete request; uvicorn keeps them open."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,8 @@ class TimedProtocol(AutoHTTPProtocol):
     def data_received(self, data: bytes) -> None:
         before = self.cycle
         super().data_received(data)
-        if self.cycle is not before:  # a head has arrived; its body is watched by http_guard
+        is_upgraded = self.transport.get_protocol() is not self  # to a WebSocket
+        if self.cycle is not before or is_upgraded:  # a head has arrived; its body is watched by http_guard
             self._stop_waiting()
         elif self._late is None and (before is None or before.response_complete):  # the next request has begun
             self._late = self.loop.call_later(HEADER_SECONDS, self.transport.close)

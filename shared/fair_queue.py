@@ -9,42 +9,66 @@ import asyncio
 import logging
 import os
 import time
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.queueing import Event, Queue
+from gradio.route_utils import FnIndexInferError, get_fn
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
 from gradio.utils import get_upload_folder, run_coro_in_background
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 SESSIONS = 2000  # whose messages are kept, as in Gradio
-PAGE_WAITING = 64  # events that may wait on one page
+PAGE_WAITING = 64  # events that may wait on one page; half as many more for callers who have none there
 CALLER_WAITING = 48  # of these, from one address: a class behind one router still fits
-SESSION_WAITING = 16  # of these, from one session
+SESSION_WAITING = 32  # events of one session that wait, run, or have answers that nobody has fetched
 UNFETCHED_SECONDS = 300.0  # how long an answer that nobody fetches is kept
-UNFETCHED_SESSIONS = 200  # how many sessions may have answers that nobody has fetched
+UNFETCHED_ANSWERS = 200  # how many of them are kept
 RETRY_AFTER = "5"  # seconds
+LOST = "The queue failed, and this question with it; ask it again."
+NOT_UPLOADED = (
+    "There is no such upload; send the file itself to /gradio_api/upload first, and then the path it returns. "
+    "Web addresses are not fetched."
+)
 NO_ENDPOINT = "There is no such endpoint; /gradio_api/info lists them."
 MAX_DEPTH = 32  # of lists and mappings in what an event is given
+MAX_ITEMS = 20_000  # in them: more than ratings of every movie
+
+
+def trusted_proxies() -> int:
+    """Return how many proxies in front of the app append an address to X-Forwarded-For.
+
+    It is GALLERY_TRUSTED_PROXIES, by default 0, and 1 on a Space.
+
+    Raises:
+        ValueError: the variable is no whole number.
+    """
+    value = os.environ.get("GALLERY_TRUSTED_PROXIES") or ("1" if os.environ.get("SPACE_ID") else "0")
+    if not value.isdecimal():
+        raise ValueError(f"GALLERY_TRUSTED_PROXIES must be a whole number such as 1, not {value!r}.")
+    return int(value)
 
 
 def client_address(scope: Scope) -> str:
-    """Return the address of the client behind a request.
+    """Return the address of the client behind a request; of an IPv6 address its network of 64 bits.
 
-    GALLERY_TRUSTED_PROXIES is the number of proxies in front of the app, 0 by default and 1 on a Space; each of them
-    appends the address it was asked from to X-Forwarded-For. Without proxies the header is ignored, since any client
-    may send it.
+    Each trusted proxy appends the address it was asked from to X-Forwarded-For. Where none is trusted the header says
+    nothing, since any client may send it; uvicorn alone believes it of requests from this machine.
     """
-    default = "1" if os.environ.get("SPACE_ID") else "0"
-    proxies = int(os.environ.get("GALLERY_TRUSTED_PROXIES") or default)
-    peer = scope["client"][0] if scope.get("client") else ""
+    proxies = trusted_proxies()
+    address = scope["client"][0] if scope.get("client") else ""
     headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
     hops = [hop.strip() for hop in ",".join(headers).split(",") if hop.strip()]
-    return hops[-min(proxies, len(hops))] if proxies and hops else peer
+    if proxies and hops:
+        address = hops[-min(proxies, len(hops))]
+    try:
+        return str(ip_network((address, 64), strict=False)) if ":" in address else address
+    except ValueError:
+        return address
 
 
 class PendingMessages(OrderedDict[str, Any]):
@@ -75,7 +99,10 @@ class FairQueue(Queue):
         )
         self.stopped = False
         self.pending_messages_per_session = PendingMessages(self)
-        self.finished_at: dict[str, float] = {}  # of sessions with answers that may be unfetched, the oldest first
+        self.unfetched: dict[str, int] = {}  # answers of a session that are not known to be fetched, the oldest first
+        self.finished_at: dict[str, float] = {}
+        self.addresses: dict[str, str] = {}
+        trusted_proxies()
 
     # --- what keeps the queue going ---
 
@@ -88,24 +115,45 @@ class FairQueue(Queue):
         if session is not None:
             self.pending_messages_per_session.pop(session, None)
             self.pending_event_ids_session.pop(session, None)
-            self.finished_at.pop(session, None)
+            self._forget_answers(session)
+
+    def _forget_answers(self, session: str) -> None:
+        for kept in (self.unfetched, self.finished_at, self.addresses):
+            kept.pop(session, None)
 
     def forget_unfetched(self) -> None:
-        """Drop the answers that nobody has fetched for UNFETCHED_SECONDS, and the oldest beyond UNFETCHED_SESSIONS."""
-        for session, finished in list(self.finished_at.items()):
-            if not self.pending_event_ids_session.get(session):  # everything was fetched
-                self.finished_at.pop(session)
-            elif self.is_waiting(session):
-                continue
-            elif time.monotonic() - finished > UNFETCHED_SECONDS or len(self.finished_at) > UNFETCHED_SESSIONS:
+        """Drop the answers that nobody has fetched for UNFETCHED_SECONDS, and those beyond UNFETCHED_ANSWERS.
+
+        The latter go from the address that has most of them, the oldest first.
+        """
+        for session, events in list(self.pending_event_ids_session.items()):
+            messages, waits = self.pending_messages_per_session.get(session), self.is_waiting(session)
+            if messages is not None and messages.empty():  # all that was sent is fetched
+                self._forget_answers(session)
+                if not waits:
+                    events.clear()  # Gradio leaves an event's id behind when its client hangs up
+            elif not waits and (messages is None or self._is_old(session)):
                 self.forget(session)
+        while sum(self.unfetched.values()) > UNFETCHED_ANSWERS:
+            counts: Counter[str] = Counter()
+            for session, answers in self.unfetched.items():
+                if not self.is_waiting(session):
+                    counts[self.addresses.get(session, "")] += answers
+            if not counts:
+                break
+            greedy = counts.most_common(1)[0][0]
+            oldest = (each for each in self.unfetched if self.addresses.get(each, "") == greedy)
+            self.forget(next(session for session in oldest if not self.is_waiting(session)))
+
+    def _is_old(self, session: str) -> bool:
+        return time.monotonic() - self.finished_at.get(session, time.monotonic()) > UNFETCHED_SECONDS
 
     def send_message(self, event: Event, event_message: EventMessage) -> None:
         """Send a message to the session of an event, if the session still exists."""
         if event.session_hash in self.pending_messages_per_session:
             super().send_message(event, event_message)
             if isinstance(event_message, ProcessCompletedMessage):
-                self.finished_at.pop(event.session_hash, None)
+                self.unfetched[event.session_hash] = self.unfetched.get(event.session_hash, 0) + 1
                 self.finished_at[event.session_hash] = time.monotonic()
 
     async def start_processing(self) -> None:
@@ -116,6 +164,9 @@ class FairQueue(Queue):
                 return
             except Exception:
                 logging.exception("The queue failed; it goes on.")
+                for event in [event for events in self.active_jobs if events for event in events]:
+                    self.send_message(event, ProcessCompletedMessage(output={"error": LOST}, success=False))
+                await asyncio.sleep(1)  # an error that stays must not keep everything else from running
                 self.stopped = False
 
     def start(self) -> None:
@@ -135,39 +186,52 @@ class FairQueue(Queue):
         """Add an event, if it is well formed and its page, its session and its caller have room for it.
 
         Raises:
-            HTTPException: 404 for an unknown endpoint, 403 for a file that was not uploaded, 422 for data that is
-                nested too deeply, 429 where a caller has too many events waiting, and 503 where the page is full.
+            HTTPException: 404 for an unknown endpoint, 403 for a file that was not uploaded, 422 for data that is too
+                large or nested too deeply, 429 where a caller has too many events, and 503 where the page is full.
         """
-        fn = self.blocks.fns.get(body.fn_index)
-        if fn is None:
-            raise HTTPException(404, NO_ENDPOINT)
+        if self.server_app is not None:
+            self.blocks = self.server_app.get_blocks()  # which `gradio app.py` replaces when a file changes
+        try:
+            fn = get_fn(self.blocks, None, body)
+        except (KeyError, FnIndexInferError):
+            raise HTTPException(404, NO_ENDPOINT) from None
+        self.check_room(fn.page, body.session_hash, client_address(request.scope))
         check_data(body.data)
-        address = client_address(request.scope)
-        events = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
-        here = [event for event in events if event.fn.page == fn.page]
-        ours = [event for event in here if event.address == address]
-        in_session = [event for event in ours if body.session_hash and event.session_hash == body.session_hash]
-        wait = {"Retry-After": RETRY_AFTER}
-        if len(in_session) >= SESSION_WAITING or len(ours) >= CALLER_WAITING:
-            raise HTTPException(429, "You have many questions waiting here; ask again when they are answered.", wait)
-        if len(here) >= PAGE_WAITING:
-            raise HTTPException(503, "Queue is full: this page has many visitors. Try again in a moment.", wait)
         return await self.add(body, request, username)
+
+    def check_room(self, page: str, session: str | None, address: str) -> None:
+        """Refuse an event for which there is no room.
+
+        Raises:
+            HTTPException: 429 where the session or the address has too many events, 503 where the page is full.
+        """
+        here = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
+        here = [event for event in here if event.fn.page == page]
+        ours = sum(event.address == address for event in here)
+        in_session = len(self.pending_event_ids_session.get(session or "", ()))
+        wait = {"Retry-After": RETRY_AFTER}
+        if in_session >= SESSION_WAITING or ours >= CALLER_WAITING:
+            raise HTTPException(429, "You have many questions waiting here; ask again when they are answered.", wait)
+        if len(here) >= (PAGE_WAITING if ours else 3 * PAGE_WAITING // 2):
+            raise HTTPException(503, "Queue is full: this page has many visitors. Try again in a moment.", wait)
 
     async def add(self, body: Any, request: Any, username: str | None) -> Any:
         """Add an event, whoever asks."""
         answer = await super().push(body, request, username)
-        if answer[0]:
-            self.take_turns(self.blocks.fns[body.fn_index].concurrency_id, client_address(request.scope))
+        event = self.event_ids_to_events.get(answer[1]) if answer[0] else None
+        if event is not None:
+            event.address = self.addresses[event.session_hash] = client_address(request.scope)
+            self.take_turns(event)
         return answer
 
-    def take_turns(self, concurrency_id: str, address: str) -> None:
+    def take_turns(self, newest: Event) -> None:
         """Move the newest event forward, so that callers take turns: nobody waits behind all events of another."""
-        waiting = self.event_queue_per_concurrency_id[concurrency_id].queue
-        newest = waiting.pop()
+        waiting = self.event_queue_per_concurrency_id[newest.concurrency_id].queue
+        if not waiting or waiting[-1] is not newest:
+            return  # it has been started already
+        waiting.pop()
         now = waiting[0].turn if waiting else 0
-        newest.address = address
-        newest.turn = max([now, *(event.turn + 1 for event in waiting if event.address == address)])
+        newest.turn = max([now, *(event.turn + 1 for event in waiting if event.address == newest.address)])
         place = next((index for index, event in enumerate(waiting) if event.turn > newest.turn), len(waiting))
         waiting.insert(place, newest)
 
@@ -178,42 +242,32 @@ def check_data(data: Any) -> None:
     Every mapping with a `path` counts as a file, whatever component it is for, and with or without Gradio's `meta`.
 
     Raises:
-        HTTPException: 403 for such a file, 422 for such data.
+        HTTPException: 403 for such a file, 422 for data that is nested too deeply or has too many items.
     """
-    for value in walk(data):
-        path = value.get("path")
-        if path is not None and not is_uploaded(path):
-            raise HTTPException(
-                403, "There is no such upload; send the file to /gradio_api/upload first, and then the path it returns."
-            )
-
-
-def walk(data: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield every mapping in nested lists and mappings.
-
-    Raises:
-        HTTPException: 422 where they are nested more than MAX_DEPTH deep.
-    """
-    if depth > MAX_DEPTH:
-        raise HTTPException(422, f"Lists and mappings may be nested {MAX_DEPTH} deep at most.")
-    if isinstance(data, dict):
-        yield data
-        data = list(data.values())
-    if isinstance(data, list | tuple):
-        for item in data:
-            if isinstance(item, dict | list | tuple):
-                yield from walk(item, depth + 1)
+    pending, items = [(data, 0)], 0
+    while pending:
+        value, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            raise HTTPException(422, f"Lists and mappings may be nested {MAX_DEPTH} deep at most.")
+        if isinstance(value, dict):
+            path = value.get("path")
+            if path is not None and not is_uploaded(path):
+                raise HTTPException(403, NOT_UPLOADED)
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            items += len(value)
+            if items > MAX_ITEMS:
+                raise HTTPException(422, f"Lists and mappings may have {MAX_ITEMS:,} items in all.")
+            pending += [(item, depth + 1) for item in value if isinstance(item, dict | list | tuple)]
 
 
 def is_uploaded(path: object) -> bool:
-    """Return True if `path` is a file in Gradio's folder of uploads, whatever links lead there, or a web address.
+    """Return True if `path` is a file in Gradio's folder of uploads, whatever links lead there.
 
-    Gradio fetches web addresses itself, from public hosts alone.
+    A web address is none: Gradio would fetch it whole into memory, whatever its size.
     """
     if not isinstance(path, str):
         return False
-    if path.startswith(("http://", "https://")):
-        return path.isprintable()
     try:
         real = Path(path).resolve(strict=True)
         return real.is_file() and real.is_relative_to(Path(get_upload_folder()).resolve())

@@ -36,7 +36,6 @@ class Health:
         self.models = itertools.cycle(models) if models else None
         with demo:
             gr.api(ready, api_visibility="private", concurrency_id="health")
-        self.fn_index = max(demo.fns)
         self.lock = asyncio.Lock()
         self.checked, self.problem = -FRESH_SECONDS, ""
 
@@ -47,7 +46,7 @@ class Health:
                 self.problem = await self.check(scope)
                 self.checked = time.monotonic()
         if self.problem:
-            return JSONResponse({"status": "ill", "detail": self.problem}, 503, {"Retry-After": "10"})
+            return JSONResponse({"status": "unhealthy", "detail": self.problem}, 503, {"Retry-After": "10"})
         return JSONResponse({"status": "ok"})
 
     async def check(self, scope: Scope) -> str:
@@ -72,9 +71,12 @@ class Health:
         queue = self.demo._queue
         if queue.stopped:
             return False
+        fn = next((fn for fn in queue.server_app.get_blocks().fns.values() if fn.name == ready.__name__), None)
+        if fn is None:  # `gradio app.py` has put another app in place of this one
+            return True
         session = f"health-{uuid.uuid4().hex}"
         request = Request({**scope, "path": "/gradio_api/queue/join"})
-        body = PredictBodyInternal(fn_index=self.fn_index, data=[], session_hash=session, request=request)
+        body = PredictBodyInternal(fn_index=fn._id, data=[], session_hash=session, request=request)
         await queue.add(body, request, None)  # past the shares: a full queue is no illness
         messages = queue.pending_messages_per_session[session]
         try:

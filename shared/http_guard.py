@@ -3,24 +3,32 @@
 import asyncio
 import contextlib
 import errno
+import json
 import logging
+import os
 import re
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-from gradio import route_utils, routes
+from gradio import queueing, route_utils, routes
 from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError, GradioMultiPartParser, MultiPartException
+from gradio.utils import get_upload_folder
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.fair_queue import NO_ENDPOINT
+from shared.fair_queue import NO_ENDPOINT, check_data
 
 API = "/gradio_api"
 UPLOAD_BYTES = 210_000_000  # of one upload request: the contents of the largest zip, and the form around it
 FIELD_BYTES = 10_000  # of a form field beside the files
-REQUEST_BYTES = 2_000_000  # of any other request: a text of 100,000 characters, each escaped, has 1.2 MB
+REQUEST_BYTES = 1_300_000  # of any other request: a text of 100,000 characters, each escaped, has 1.2 MB
+RUN_BYTES = 100_000  # of a request to choose an example
+QUERY_BYTES = 2_000  # after the question mark of an address
+FREE_BYTES = 500_000_000  # that must be left on the disk
 DISCARDED_BYTES = 20_000_000  # of a request that is too large
 MAX_OPEN_FILES = 65_536
 SILENCE_SECONDS = 15.0  # that a client may pause while it sends a request
@@ -29,84 +37,98 @@ SILENCE_SECONDS = 15.0  # that a client may pause while it sends a request
 # options that no page has: /component_server, /process_recording and /stream read uploads of their own; /deep_link
 # stores a session with its inputs; /api is an old name of /run, by which browsers choose an example.
 OPEN_ROUTES = {
-    "app_id", "call", "cancel", "dev", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
+    "app_id", "call", "cancel", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
     "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
 }  # fmt: skip
+IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # by `gradio app.py`, which reloads pages when a file changes
 CLOSED_PAGES = {"/monitoring", "/gradio_api/deep_link"}
 FILE_HEADERS = {
     b"accept-ranges", b"cache-control", b"content-disposition", b"content-length", b"content-range", b"content-type",
     b"etag", b"last-modified",
 }  # fmt: skip
 DISK_FULL = "The server's disk is full; try again later."
+MISTAKES = (TypeError, ValueError, AttributeError, LookupError)  # what Gradio raises for a request that is not right
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
 
 class Guard:
     """ASGI middleware for a Gradio app; it also answers /health, which says whether the app can answer questions."""
 
-    def __init__(self, app: ASGIApp, demo: gr.Blocks, health: Any) -> None:
-        self.app, self.demo, self.health = app, demo, health
+    def __init__(self, app: ASGIApp, health: Any) -> None:
+        self.app, self.health = app, health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
+        started, path = False, str(scope["path"])
         # Gradio answers a Range with the headers of the request, cookies included.
         echoes = {name for name, _ in scope["headers"]} - FILE_HEADERS
 
         async def send_guarded(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
-            if message["type"] == "http.response.start" and str(scope["path"]).startswith(f"{API}/file="):
+            if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
                 message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
             await send(message)
 
         try:
-            if scope["path"].rstrip("/") == "/health":
+            path = get_route_path(scope)
+            if path.rstrip("/") == "/health":
                 response = await self.health(scope)
                 await response(scope, receive, send)
                 return
-            self.check_route(scope)
+            self.check_route(scope, path)
             drop_bad_range(scope)
-            await self.app(scope, limited(scope, receive), send_guarded)
+            bounded = limited(path, scope["headers"], receive)
+            if path.startswith(f"{API}/run/"):
+                bounded = await checked(bounded)
+            await self.app(scope, bounded, send_guarded)
         except Exception as error:
             if started:
                 raise
-            problem = as_http(error, scope)
+            problem = as_http(error, scope["method"], path)
             if problem.status_code == 413:
                 await discard(receive)
             response = JSONResponse({"detail": problem.detail}, problem.status_code, problem.headers)
             await response(scope, receive, send)
 
-    def check_route(self, scope: Scope) -> None:
-        """Refuse what no page uses, and endpoints that do not exist.
+    def check_route(self, scope: Scope, path: str) -> None:
+        """Refuse what no page uses, endpoints that do not exist, and uploads to a full disk.
 
         Raises:
-            HTTPException: 404.
+            HTTPException: 404, 414 or 507.
         """
-        path = scope["path"].rstrip("/")
+        path = path.rstrip("/")
+        if len(scope["query_string"]) > QUERY_BYTES:
+            raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
         if any(path == page or path.startswith(page + "/") for page in CLOSED_PAGES):
             raise HTTPException(404, "This is switched off here.")
         if not path.startswith(API + "/"):
             return
         first, *rest = path.removeprefix(API + "/").split("/")
-        if first.partition("=")[0] not in OPEN_ROUTES or (first.startswith("file") and "=" not in first):
+        is_file = first.startswith("file=") and not first.startswith("file=http")  # Gradio would fetch an address
+        if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
+        if first == "upload" and free_bytes() < FREE_BYTES:
+            raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
-            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in self.demo.fns.values()):
-                names = sorted(fn.api_name for fn in self.demo.fns.values() if fn.api_visibility == "public")
+            fns = scope["app"].get_blocks().fns.values()
+            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in fns):
+                names = sorted(fn.api_name for fn in fns if fn.api_visibility == "public")
                 raise HTTPException(404, f"There is no such endpoint; they are {', '.join(names)}.")
 
 
-def as_http(error: Exception, scope: Scope) -> HTTPException:
+def as_http(error: Exception, method: str, path: str) -> HTTPException:
     """Return what a client is told of an error; what it must not be told goes to the log."""
     if isinstance(error, HTTPException):
         return error
-    if isinstance(error, KeyError | FnIndexInferError) and str(scope["path"]).startswith(f"{API}/run/"):
+    if isinstance(error, KeyError | FnIndexInferError) and path.startswith(f"{API}/run/"):
         return HTTPException(404, NO_ENDPOINT)
-    logging.error("%s %r failed", scope["method"], scope["path"], exc_info=error)
+    if isinstance(error, MISTAKES) and path.startswith((f"{API}/run/", f"{API}/call/v2/", f"{API}/upload")):
+        return HTTPException(422, f"The request is not as it should be; {API}/info says what an endpoint takes.")
+    logging.error("%s %r failed", method, path, exc_info=error)
     if is_disk_full(error):
         return HTTPException(507, DISK_FULL)
     return HTTPException(500, "Something went wrong here; the server's log says what.")
@@ -141,17 +163,46 @@ def is_range(value: bytes) -> bool:
     return not (first and last) or int(first) <= int(last)
 
 
-def limited(scope: Scope, receive: Receive) -> Receive:
+async def checked(receive: Receive) -> Receive:
+    """Read a whole request to /run, check its data, and return what gives it once more.
+
+    Raises:
+        HTTPException: 403 or 422; see check_data.
+    """
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    with contextlib.suppress(ValueError):  # FastAPI says what is wrong with it
+        check_data(json.loads(body))
+    given = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive_again() -> Message:
+        message = next(given, None)
+        return message if message is not None else await receive()
+
+    return receive_again
+
+
+def free_bytes() -> int:
+    """Return how much can still be written to the disk of the uploads."""
+    folder = Path(get_upload_folder())
+    return shutil.disk_usage(folder if folder.exists() else folder.parent).free
+
+
+def limited(path: str, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> Receive:
     """Return `receive`, bounded in bytes and in the seconds that a client may pause within a request.
 
     Raises:
         HTTPException: 413 or 408; Starlette and FastAPI pass on these of a body's reader.
     """
-    most = UPLOAD_BYTES if scope["path"].rstrip("/") == f"{API}/upload" else REQUEST_BYTES
+    most = RUN_BYTES if path.startswith(f"{API}/run/") else REQUEST_BYTES
+    most = UPLOAD_BYTES if path.rstrip("/") == f"{API}/upload" else most
     too_large = HTTPException(
-        413, f"The request is larger than {most // 1_000_000} MB; send less at a time.", {"Connection": "close"}
+        413, f"The request is larger than {most / 1e6:g} MB; send less at a time.", {"Connection": "close"}
     )
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    length = next((value for name, value in headers if name == b"content-length"), b"0")
     if length.isdigit() and int(length) > most:
         raise too_large
     seen, complete = 0, False
@@ -209,8 +260,10 @@ class CorsWithoutCredentials(CustomCORSMiddleware):
 
 
 def patch_gradio() -> None:
-    """Have Gradio use UploadParser and CorsWithoutCredentials, for which `launch` has no argument."""
+    """Have Gradio use what is above, for which `launch` has no argument, and let /cancel end only what waits."""
     route_utils.GradioMultiPartParser = UploadParser
+    # /cancel ends the task of that name and frees its place, while its thread runs on: places would have no end.
+    queueing.set_task_name = lambda *_: None
     routes.CustomCORSMiddleware = CorsWithoutCredentials
 
 

@@ -157,7 +157,8 @@ def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]
 def decoding_cost(source: str | Path | bytes, at_least: int | None = None) -> int:
     """Return what open_rgb costs for a file, in pixels that are decoded whole; nothing is decoded.
 
-    A JPEG that is decoded at a reduced size counts an eighth of its own; numbers of more than 8 bits count twice.
+    A JPEG that is decoded at a reduced size counts an eighth of its own; one of several scans counts more, up to all
+    of its pixels, at whatever size it is decoded. Numbers of more than 8 bits count twice.
     The arguments are those of open_rgb.
 
     Raises:
@@ -165,6 +166,8 @@ def decoding_cost(source: str | Path | bytes, at_least: int | None = None) -> in
     """
     header = _read_header(source, at_least)
     pixels = header.size[0] * header.size[1]
+    if header.scans > 1:
+        return pixels * max(MAX_SCANS // REDUCED_COST, header.scans) // MAX_SCANS
     if header.image.size != header.size:
         return pixels // REDUCED_COST
     return 2 * pixels if _is_deep(header.image) else pixels
@@ -181,6 +184,7 @@ class _Header:
     image: ImageFile.ImageFile
     size: tuple[int, int]
     covered: tuple[float, float]
+    scans: int = 1
 
 
 def _read_header(source: str | Path | bytes, at_least: int | None) -> _Header:
@@ -195,6 +199,7 @@ def _read_header(source: str | Path | bytes, at_least: int | None) -> _Header:
         image = READERS[kind](file)
         size, most = image.size, MAX_PIXELS_OF.get(kind, MAX_PIXELS)
         covered: tuple[float, float] = size
+        scans = 1
         if isinstance(image, JpegImageFile):
             scans = _scans(data)
             if scans > MAX_SCANS:
@@ -207,7 +212,7 @@ def _read_header(source: str | Path | bytes, at_least: int | None) -> _Header:
             covered = draft[1][2:]
             if image.width * image.height > MAX_PIXELS:  # reduced as it is
                 _check_size(size, MAX_PIXELS)
-        return _Header(file, image, size, covered)
+        return _Header(file, image, size, covered, scans)
 
 
 def _from_pil(image: Image.Image) -> Picture:

@@ -186,6 +186,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     """
     # By default Gradio sums up all calls so far after each call, for its monitoring page.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1000")
     _return_memory()
     raise_file_limit()
     use_timed_protocol()
@@ -197,7 +198,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     demo._queue = FairQueue(demo)
     several = replica_middleware(demo) if os.environ.get("GALLERY_REPLICA") == "1" else []
     demo.launch(
-        app_kwargs={"middleware": [*several, Middleware(Guard, demo=demo, health=health)]},
+        app_kwargs={"middleware": [*several, Middleware(Guard, health=health)]},
         theme=THEME,
         css=CSS,
         max_file_size="50mb",
@@ -241,9 +242,9 @@ def answer_rows(
 
     rows = noted(answer_table(table, answer, cells, progress, chunk))
     first = next(rows)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
         path = write_csv(Path(folder) / "predictions.csv", chain([first], rows), table.delimiter, list(first))
-        kept = save_file_to_cache(path, get_upload_folder())  # where delete_cache= will find it
+        kept = keep_file(path)
     summary = {"rows": len(table), "answered": len(table) - bad, "errors": bad}
     return summary, pd.DataFrame(shown, columns=list(first)), kept
 
@@ -280,8 +281,8 @@ def answer_files(
             rows.append({"file": label, **_added(content if isinstance(content, BadInput) else next(replies), cells)})
         progress((len(rows), count), unit="files")
     bad = sum(bool(row["error"]) for row in rows)
-    with tempfile.TemporaryDirectory() as folder:
-        kept = save_file_to_cache(write_csv(Path(folder) / "predictions.csv", rows), get_upload_folder())
+    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
+        kept = keep_file(write_csv(Path(folder) / "predictions.csv", rows))
     columns = dict.fromkeys(name for row in rows for name in row)
     table = pd.DataFrame([{name: row.get(name, "") for name in columns} for row in rows])
     return {"files": len(rows), "answered": len(rows) - bad, "errors": bad}, table, kept
@@ -333,7 +334,22 @@ def keep_picture(image: Image.Image, name: str, **options: Any) -> str:
     content = io.BytesIO()
     image.save(content, Image.registered_extensions()[Path(name).suffix], **options)
     path: str = save_bytes_to_cache(content.getvalue(), name, get_upload_folder())
+    os.utime(path)  # the same picture may have been saved before, and would be deleted an hour after that
     return path
+
+
+def keep_file(path: Path) -> str:
+    """Copy a file to where delete_cache= will find it; return the copy's path."""
+    kept: str = save_file_to_cache(path, get_upload_folder())
+    os.utime(kept)
+    return kept
+
+
+def upload_folder() -> str:
+    """Return the folder of uploads, which exists: what a killed process leaves in it is deleted in time."""
+    folder = Path(get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
 
 
 def keep_region(where: NDArray[np.bool_], colour: Sequence[int]) -> str:

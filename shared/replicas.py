@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
@@ -47,7 +48,7 @@ class Replica:
 
     def elsewhere(self, scope: Scope) -> bool:
         """Whether another replica should be asked for this."""
-        route = scope["path"].removeprefix(API).strip("/").split("/")
+        route = get_route_path(scope).removeprefix(API).strip("/").split("/")
         if route[:2] == ["queue", "data"]:
             return not self.waiting(parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0])
         if route[0] == "call" and scope["method"] == "GET":

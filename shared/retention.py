@@ -34,6 +34,9 @@ def start_sweeping(demo: gr.Blocks) -> None:
 
     If the folder is deleted while the app runs, a sweep writes the files that the app itself shows again.
     """
+    if Path(tempfile.gettempdir()).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        logging.warning("Old files are not deleted: GRADIO_TEMP_DIR is a folder that other programs use, too.")
+        return
     shown = {path: path.read_bytes() for path in kept_files(demo)}
 
     def sweep_forever() -> None:

@@ -26,7 +26,8 @@ TILE_WIDTH = 1024  # pixels; a tile as wide as a wide picture would be only a fe
 # Bounds on the time and memory of one mask, and of all masks of one request; see tests/spaces/test_batches.py.
 # A mask that would be larger is made smaller, since a JPEG may have many more pixels.
 MAX_MASK_PIXELS = 24_000_000
-MAX_REQUEST_PIXELS = 80_000_000
+MAX_REQUEST_PIXELS = 120_000_000
+NETWORK_PIXELS = 4_000_000  # what running the network counts for each picture, however small, in pixels of a mask
 BLOCK = 1_000_000  # pixels that are summed at once: each takes 16 bytes while it is
 
 
@@ -146,13 +147,21 @@ class Segmentation(Predictor[SegmentationCheckpoint, Source, SegmentationPredict
         return SegmentationPrediction(mask, confidence, share, size)
 
     def mask_pixels(self, image: Source) -> int:
-        """Return how many pixels the answer to a picture will have: the measure of what it costs.
+        """Return how many pixels the answer to a picture will have.
 
         Raises:
             BadInput: its header shows that it cannot be read as a picture.
         """
         width, height = mask_size(picture_size(image, self._least))
         return width * height
+
+    def cost(self, image: Source) -> int:
+        """Return what the answer to a picture costs, in pixels of a mask: its own, and those of running the network.
+
+        Raises:
+            BadInput: its header shows that it cannot be read as a picture.
+        """
+        return self.mask_pixels(image) + NETWORK_PIXELS
 
     def predict_each(self, items: Sequence[Source]) -> list[SegmentationPrediction | BadInput]:
         """Name every pixel of every picture, two at a time; a bad one gets its BadInput as the answer.

@@ -10,7 +10,11 @@ from typing import Any
 import gradio as gr
 from gradio import state_holder
 from gradio.components import State
-from gradio.state_holder import SessionState
+from gradio.state_holder import SessionState, StateHolder
+from starlette.exceptions import HTTPException
+
+NAME_CHARACTERS = 128
+get_session = StateHolder.__getitem__
 
 
 class Session(SessionState):
@@ -39,6 +43,18 @@ class Session(SessionState):
         """Keep nothing."""
 
 
+def session_of(holder: StateHolder, name: str) -> SessionState:
+    """Return the session of that name, which is made if there is none: what every request with a session_hash does.
+
+    Raises:
+        HTTPException: 422 for a longer name than any client gives; Gradio keeps it in many places.
+    """
+    if len(name) > NAME_CHARACTERS:
+        raise HTTPException(422, f"A session_hash may have {NAME_CHARACTERS} characters.")
+    return get_session(holder, name)
+
+
 def use_lean_sessions() -> None:
-    """Have Gradio make a Session for each visitor, for which `launch` has no argument."""
+    """Have Gradio make a Session for each visitor, and none of a long name; `launch` has no argument for that."""
     state_holder.SessionState = Session
+    StateHolder.__getitem__ = session_of

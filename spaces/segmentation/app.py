@@ -14,8 +14,6 @@ gc.set_threshold(50_000)  # what is imported now stays, so it need not be search
 import gradio as gr
 import numpy as np
 import pandas as pd
-from gradio.processing_utils import save_file_to_cache
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 from shared import Segmentation
@@ -28,6 +26,7 @@ from shared.page import (
     answer_files,
     evidence_over,
     friendly,
+    keep_file,
     keep_picture,
     keep_region,
     launch,
@@ -35,6 +34,7 @@ from shared.page import (
     photo_input,
     picked,
     share_bars,
+    upload_folder,
 )
 from shared.segmentation import MAX_REQUEST_PIXELS, SegmentationPrediction
 
@@ -117,7 +117,7 @@ def batch(
     def one_by_one(pictures: Sequence[Source]) -> Iterator[Any]:  # holds one answer in memory at a time
         return (model.predict_each([picture])[0] for picture in pictures)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
 
         def cells(answer: SegmentationPrediction) -> dict[str, float]:
             masks.append(Path(folder) / f"{len(masks)}.png")
@@ -129,12 +129,10 @@ def batch(
                 "mask scale": round(answer.scale, 4),
             }
 
-        summary, table, csv = answer_files(
-            files, one_by_one, cells, progress, cost=model.mask_pixels, most=MAX_REQUEST_PIXELS
-        )
+        summary, table, csv = answer_files(files, one_by_one, cells, progress, cost=model.cost, most=MAX_REQUEST_PIXELS)
         names = table.loc[table["error"] == "", "file"]
         packed = write_zip(Path(folder) / "masks.zip", zip(names, masks, strict=True))
-        return summary, table, csv, save_file_to_cache(packed, get_upload_folder()) if masks else None
+        return summary, table, csv, keep_file(packed) if masks else None
 
 
 def examples() -> list[tuple[str, str]]:
@@ -158,7 +156,7 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
             words = gr.Markdown(NO_MAP)
             doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
-            gr.Markdown("Up to 200 pictures, or zip files of them; 80 megapixels in all.")
+            gr.Markdown("Up to 30 small pictures, or 7 of 12 megapixels, or zip files of them.")
             files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Shares", interactive=False)

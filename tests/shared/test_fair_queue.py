@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from gradio.utils import BaseReloader
 from starlette.exceptions import HTTPException
 
 from shared import fair_queue
@@ -138,12 +139,56 @@ def test_an_answer_that_nobody_fetches_is_dropped_in_time(app, monkeypatch):
     assert "patient" in queue.pending_messages_per_session
 
 
-def test_only_so_many_sessions_have_answers_that_nobody_fetches(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "UNFETCHED_SESSIONS", 5)
+def test_only_so_many_answers_that_nobody_fetches_are_kept(app, monkeypatch):
+    """They go from who has most of them."""
+    monkeypatch.setattr(fair_queue, "UNFETCHED_ANSWERS", 5)
+    monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", "1")
+    app.post("quick", session="honest", forwarded="10.0.0.1")
     for number in range(12):
-        app.post("quick", session=f"forgets-{number}")
-    wait_until(lambda: len(app.demo._queue.pending_messages_per_session) <= 5)
-    assert "forgets-11" in app.demo._queue.pending_messages_per_session
+        app.post("quick", session=f"forgets-{number}", forwarded="10.0.0.2")
+    kept = app.demo._queue.pending_messages_per_session
+    wait_until(lambda: len(kept) <= 5 and not app.demo._queue.event_ids_to_events)
+    assert "honest" in kept
+    assert "forgets-11" in kept
+    assert "forgets-0" not in kept
+
+
+def test_one_session_keeps_few_answers(app, monkeypatch):
+    monkeypatch.setattr(fair_queue, "SESSION_WAITING", 3)
+    for _ in range(3):
+        app.post("quick", session="forgets")
+    with pytest.raises(urllib.error.HTTPError, match="429"):
+        app.post("quick", session="forgets")
+
+
+def test_a_session_that_fetches_may_ask_for_ever(app, monkeypatch):
+    monkeypatch.setattr(fair_queue, "SESSION_WAITING", 3)
+    monkeypatch.setattr(fair_queue, "UNFETCHED_ANSWERS", 2)
+    for number in range(20):
+        assert app.call("quick", str(number), "mine") == f'complete\ndata: ["{number}"]'
+        time.sleep(0.1)
+
+
+def test_cancelling_frees_no_place_while_the_function_runs(app):
+    running, most = [], []
+
+    def wait(value):
+        running.append(value)
+        most.append(len(running))
+        app.gate.wait(20)
+        running.remove(value)
+        return value
+
+    next(fn for fn in app.demo.fns.values() if fn.api_name == "slow").fn = wait
+    for number in range(4):
+        event = app.post("slow", str(number), "mine")
+        wait_until(lambda: running or app.demo._queue.event_ids_to_events)
+        body = json.dumps({"session_hash": "mine", "fn_index": 0, "event_id": event}).encode()
+        headers = {"Content-Type": "application/json"}
+        urllib.request.urlopen(urllib.request.Request(f"{app.url}/gradio_api/cancel", body, headers)).close()
+        time.sleep(0.3)
+    app.gate.set()
+    assert max(most) == 1
 
 
 def wait_until(holds):
@@ -178,7 +223,7 @@ def test_one_caller_cannot_fill_a_page(app, monkeypatch):
 
 
 def test_one_session_cannot_fill_a_page(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "SESSION_WAITING", 2)
+    monkeypatch.setattr(fair_queue, "SESSION_WAITING", 3)
     app.post("slow", session="mine")
     wait_until(lambda: not len(app.demo._queue))
     for _ in range(2):
@@ -195,6 +240,7 @@ def test_a_full_page_leaves_the_others_open(app, monkeypatch):
     wait_until(lambda: not len(app.demo._queue))
     for number in range(4):
         app.post("slow", forwarded=f"10.0.0.{number}")
+    app.post("slow", forwarded="10.0.0.9")  # who has nothing there yet still gets a place
     status, retry, sentence = next(statuses(app, "slow", 1, forwarded="10.0.0.9"))
     assert (status, retry) == (503, "5")
     assert sentence.startswith("Queue is full")
@@ -221,6 +267,8 @@ def test_callers_take_turns(app, monkeypatch):
         ("2", "6.6.6.6, 1.1.1.1, 10.0.0.1", "1.1.1.1"),
         ("2", "1.1.1.1", "1.1.1.1"),
         ("1", "", "9.9.9.9"),
+        ("1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),  # one caller has all of them
+        ("1", "no address: at all", "no address: at all"),
     ],
 )
 def test_the_address_of_a_client_behind_proxies(monkeypatch, proxies, forwarded, expected):
@@ -241,11 +289,10 @@ def test_only_uploads_are_files(uploads, tmp_path):
     (tmp_path / "uploads-of-another").mkdir()
     (tmp_path / "uploads-of-another/photo.png").write_bytes(b"1")
     assert is_uploaded(str(inside))
-    assert is_uploaded("https://example.org/photo.png")
     for path in (
         outside, uploads / "link.png", uploads / "folder", uploads / "../scan.png", uploads / "none.png", uploads,
         tmp_path / "uploads-of-another/photo.png", "photo\0.png", "x" * 10_000, "file:///etc/passwd", 7, ["photo.png"],
-        "https://example.org/\nlog: a line of the attacker's",
+        "https://example.org/photo.png", "http://127.0.0.1/photo.png",
     ):  # fmt: skip
         assert not is_uploaded(path if isinstance(path, int | list) else str(path))
 
@@ -267,6 +314,39 @@ def test_data_without_end_is_refused():
         data = [data]
     with pytest.raises(HTTPException, match="32 deep"):
         check_data(data)
+    with pytest.raises(HTTPException, match="20,000 items in all"):
+        check_data([{}] * 30_000)
+    check_data([{str(movie): 5 for movie in range(9_066)}])
+
+
+def test_a_long_session_hash_is_refused(app):
+    for path, body in (("call/quick", {"data": ["x"]}), ("queue/join", {"data": ["x"], "fn_index": 1})):
+        content = json.dumps({**body, "session_hash": "x" * 200}).encode()
+        headers = {"Content-Type": "application/json"}
+        with pytest.raises(urllib.error.HTTPError, match="422"):
+            urllib.request.urlopen(urllib.request.Request(f"{app.url}/gradio_api/{path}", content, headers))
+    assert not app.demo.state_holder.session_data
+
+
+class Reloader(BaseReloader):
+    """What `gradio app.py` does, without watching files."""
+
+    def __init__(self, running):
+        self.running = running
+
+    @property
+    def running_app(self):
+        return self.running
+
+
+def test_another_app_in_its_place_answers(app):
+    """`gradio app.py` puts a new app in the place of the old one when its file changes."""
+    with gr.Blocks() as changed:
+        text, out = gr.Textbox(), gr.Textbox()
+        text.submit(lambda value: value.upper(), text, out, api_name="loud")
+    Reloader(app.demo.app).swap_blocks(changed)
+    assert app.call("loud") == 'complete\ndata: ["X"]'
+    assert urllib.request.urlopen(f"{app.url}/health").status == 200
 
 
 def test_an_unknown_endpoint_is_a_404_with_a_sentence(app):

@@ -25,7 +25,7 @@ CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
 # The first parts of Gradio 6.31's routes below /gradio_api that no page needs. A new release may bring more: look at
 # each, and add it here or to OPEN_ROUTES.
 CLOSED_ROUTES = {
-    "api", "component_server", "custom_component", "deep_link", "process_recording", "proxy",
+    "api", "component_server", "custom_component", "deep_link", "dev", "process_recording", "proxy",
     "runs", "stream", "undo-vibe-edit", "vibe-code", "vibe-edit", "vibe-starter-queries",
 }  # fmt: skip
 
@@ -99,7 +99,8 @@ def all_routes(demo):
     [
         "/gradio_api/api/read", "/gradio_api/api/read/", "/gradio_api/component_server",
         "/gradio_api/process_recording", "/gradio_api/deep_link?session_hash=x", "/gradio_api/stream/x",
-        "/gradio_api/file/x", "/gradio_api/vibe-code", "/monitoring", "/monitoring/summary", "/monitoring/x",
+        "/gradio_api/dev/reload", "/gradio_api/file=https://example.org/x.png", "/gradio_api/file/x",
+        "/gradio_api/vibe-code", "/monitoring", "/monitoring/summary", "/monitoring/x",
     ],
 )  # fmt: skip
 def test_what_no_page_uses_is_closed(url, path):
@@ -117,6 +118,50 @@ def test_run_answers_nothing_that_belongs_into_the_queue(url):
     for path, body in (("none", {"data": []}), ("read", {"data": [], "fn_index": -1})):
         status, _, content = ask(url, "POST", f"/gradio_api/run/{path}", json.dumps(body), JSON)
         assert (status, "no such endpoint" in json.loads(content)["detail"]) == (404, True)
+
+
+def test_run_opens_no_file_and_no_web_address(url):
+    for path in (str(CHELSEA), "https://example.org/x.png"):
+        body = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}], "fn_index": 0})
+        status, _, content = ask(url, "POST", "/gradio_api/run/predict", body, JSON)
+        assert (status, "no such upload" in json.loads(content)["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("call/v2/read", json.dumps({"none": 1}), "json"),
+        ("upload?upload_id=x", "field", "form"),
+        ("upload", "field", "form"),
+    ],
+)
+def test_a_request_that_is_not_right_is_told_so(url, path, body, headers):
+    body = form(b"text", filename=None) if body == "field" else body
+    status, _, content = ask(url, "POST", f"/gradio_api/{path}", body, JSON if headers == "json" else FORM)
+    assert (status, "is not as it should be" in json.loads(content)["detail"]) == (422, True)
+
+
+def test_what_is_closed_is_closed_below_a_prefix(demo):
+    """With GRADIO_ROOT_PATH, paths arrive with the prefix or without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ROOT_PATH", "/gallery")
+        with gr.Blocks() as app:
+            gr.Textbox()
+        with launched(app) as address:
+            for prefix in ("", "/gallery"):
+                assert ask(address, "POST", f"{prefix}/gradio_api/component_server", b"{}", JSON)[0] == 404
+                assert ask(address, "GET", f"{prefix}/gradio_api/deep_link?session_hash=x")[0] == 404
+                assert ask(address, "GET", f"{prefix}/health")[0] == 200
+
+
+def test_a_disk_that_is_nearly_full_takes_no_upload(url, monkeypatch):
+    monkeypatch.setattr(http_guard, "FREE_BYTES", 10**18)
+    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
+    assert (status, json.loads(content)["detail"]) == (507, "The server's disk is full; try again later.")
+
+
+def test_a_long_query_is_refused(url):
+    assert ask(url, "GET", "/gradio_api/upload_progress?upload_id=" + "x" * 3_000)[0] == 414
 
 
 # --- size and time ---
@@ -175,7 +220,6 @@ def test_a_file_that_was_not_uploaded_is_not_read(url, meta):
 
 def test_a_request_that_stops_in_the_middle_is_given_up(monkeypatch):
     monkeypatch.setattr(http_guard, "SILENCE_SECONDS", 0.05)
-    scope = {"type": "http", "path": "/gradio_api/upload", "headers": []}
     messages = iter([{"type": "http.request", "body": b"a", "more_body": True}])
 
     async def receive():
@@ -183,7 +227,7 @@ def test_a_request_that_stops_in_the_middle_is_given_up(monkeypatch):
         return message or await asyncio.sleep(10)
 
     async def read():
-        inner = limited(scope, receive)
+        inner = limited("/gradio_api/upload", [], receive)
         await inner()
         await inner()
 
@@ -203,7 +247,7 @@ def test_a_stream_may_be_silent(monkeypatch):
         return message or {"type": "http.disconnect"}
 
     async def read():
-        inner = limited({"type": "http", "path": "/gradio_api/queue/data", "headers": []}, receive)
+        inner = limited("/gradio_api/queue/data", [], receive)
         return [await inner(), await inner()]
 
     assert asyncio.run(read())[1] == {"type": "http.disconnect"}
@@ -256,7 +300,7 @@ def test_other_origins_may_ask_but_without_cookies(url):
 
 def test_an_error_of_the_server_is_one_sentence(url, monkeypatch, caplog):
     def fail(*_, **__):
-        raise ValueError(f"a secret in {ROOT}")
+        raise RuntimeError(f"a secret in {ROOT}")
 
     monkeypatch.setattr("gradio.routes.upload_fn", fail)
     status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)

@@ -14,6 +14,7 @@ from shared import BadInput
 from shared.images import (
     MAX_BYTES,
     MAX_REQUEST_COST,
+    _scans,
     bounded,
     centre_crop,
     decoding_cost,
@@ -530,13 +531,17 @@ def test_at_least_one_pixel(at_least):
             ask(PHOTO, at_least)
 
 
+SCANS = _scans(jpeg(400, 300, progressive=True))
+
+
 @pytest.mark.parametrize(
     ("source", "at_least", "cost"),
     [
         (jpeg(4_000, 3_000), 224, 12_000_000 // 8),
         (jpeg(4_000, 3_000), 2_000, 12_000_000),  # which it has to be decoded whole for
         (jpeg(4_000, 3_000), None, 12_000_000),
-        (jpeg(4_000, 3_000, progressive=True), None, 12_000_000),
+        (jpeg(4_000, 3_000, progressive=True), None, 12_000_000 * SCANS // 30),
+        (jpeg(4_000, 3_000, progressive=True), 224, 12_000_000 * SCANS // 30),  # reduced, but all scans are read
         (png(4_000, 3_000), 224, 12_000_000),
         (encode(Image.fromarray(np.zeros((3_000, 4_000), np.uint16))), 224, 24_000_000),
     ],

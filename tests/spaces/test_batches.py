@@ -1,6 +1,7 @@
 """Many rows or files in one request: what it may cost, and that nothing answered is lost."""
 
 import csv
+import io
 import os
 import zipfile
 
@@ -38,6 +39,7 @@ def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its
     app = load_app(name)
     assert getattr(app, limit) <= 500_000_000
     monkeypatch.setattr(app, limit, 900 * 600 * 2 + 90 * 60)
+    monkeypatch.setattr("shared.segmentation.NETWORK_PIXELS", 0)
     summary, table, result, *masks = app.batch(pictures)
     assert summary == {"files": 5, "answered": 3, "errors": 2}
     assert [LIMIT in error for error in table["error"]] == [False, False, True, True, False]
@@ -46,6 +48,16 @@ def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its
     for path in masks:
         with zipfile.ZipFile(path) as archive:
             assert archive.namelist() == ["0.png", "1.png", "4.png"]
+
+
+@pytest.mark.parametrize(("side", "answered"), [((8, 8), 29), ((4_000, 3_000), 7)])
+def test_many_tiny_pictures_cost_what_running_the_network_costs(side, answered):
+    app = load_app("segmentation")
+    content = io.BytesIO()
+    Image.new("RGB", side).save(content, "PNG")
+    files = [(str(number), content.getvalue()) for number in range(40)]
+    found = list(page._within_budget(files, app.model.cost, app.MAX_REQUEST_PIXELS))
+    assert sum(not isinstance(picture, BadInput) for _, picture, _ in found) == answered
 
 
 def test_a_batch_says_how_large_its_masks_are(monkeypatch):
