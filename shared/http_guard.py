@@ -61,35 +61,37 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, path = False, str(scope["path"])
+        started = False
         # Gradio answers a Range with the headers of the request, cookies included.
         echoes = {name for name, _ in scope["headers"]} - FILE_HEADERS
 
         async def send_guarded(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                await bounded.discard()
             if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
                 message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
             await send(message)
 
+        path = get_route_path(scope)
+        bounded = BoundedReceive(path, receive)
         try:
-            path = get_route_path(scope)
             if path.rstrip("/") == "/health":
                 response = await self.health(scope)
                 await response(scope, receive, send)
                 return
             self.check_route(scope, path)
             drop_bad_range(scope)
-            bounded = limited(path, scope["headers"], receive)
-            if path.startswith(f"{API}/run/"):
-                bounded = await checked(bounded)
-            await self.app(scope, bounded, send_guarded)
+            bounded.check_length(scope["headers"])
+            checked = await check_run(bounded) if path.startswith(f"{API}/run/") else bounded
+            await self.app(scope, checked, send_guarded)
         except Exception as error:
             if started:
                 raise
             problem = as_http(error, scope["method"], path)
             if problem.status_code == 413:
-                await discard(receive)
+                await bounded.discard()
             response = JSONResponse({"detail": problem.detail}, problem.status_code, problem.headers)
             await response(scope, receive, send)
 
@@ -139,16 +141,6 @@ def is_disk_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-async def discard(receive: Receive) -> None:
-    """Read what a client still sends, to a bound: one that is not read from is reset before it sees the answer."""
-    left, more = DISCARDED_BYTES, True
-    with contextlib.suppress(TimeoutError):
-        while left > 0 and more:
-            message = await asyncio.wait_for(receive(), SILENCE_SECONDS)
-            left -= len(message.get("body", b""))
-            more = message.get("more_body", False)
-
-
 def drop_bad_range(scope: Scope) -> None:
     """Ignore a Range header that Gradio cannot read, as RFC 9110 asks: the whole file is sent."""
     scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range" or is_range(value)]
@@ -163,7 +155,7 @@ def is_range(value: bytes) -> bool:
     return not (first and last) or int(first) <= int(last)
 
 
-async def checked(receive: Receive) -> Receive:
+async def check_run(receive: Receive) -> Receive:
     """Read a whole request to /run, check its data, and return what gives it once more.
 
     Raises:
@@ -191,37 +183,57 @@ def free_bytes() -> int:
     return shutil.disk_usage(folder if folder.exists() else folder.parent).free
 
 
-def limited(path: str, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> Receive:
-    """Return `receive`, bounded in bytes and in the seconds that a client may pause within a request.
+class BoundedReceive:
+    """Receives a request, bounded in bytes and in the seconds that a client may pause within it."""
 
-    Raises:
-        HTTPException: 413 or 408; Starlette and FastAPI pass on these of a body's reader.
-    """
-    most = RUN_BYTES if path.startswith(f"{API}/run/") else REQUEST_BYTES
-    most = UPLOAD_BYTES if path.rstrip("/") == f"{API}/upload" else most
-    too_large = HTTPException(
-        413, f"The request is larger than {most / 1e6:g} MB; send less at a time.", {"Connection": "close"}
-    )
-    length = next((value for name, value in headers if name == b"content-length"), b"0")
-    if length.isdigit() and int(length) > most:
-        raise too_large
-    seen, complete = 0, False
+    def __init__(self, path: str, receive: Receive) -> None:
+        self.receive = receive
+        self.most = RUN_BYTES if path.startswith(f"{API}/run/") else REQUEST_BYTES
+        if path.rstrip("/") == f"{API}/upload":
+            self.most = UPLOAD_BYTES
+        self.seen, self.is_complete = 0, False
 
-    async def receive_limited() -> Message:
-        nonlocal seen, complete
-        if complete:  # from now on it only says when the client hangs up
-            return await receive()
+    def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Refuse a request that says at once that it is too large.
+
+        Raises:
+            HTTPException: 413.
+        """
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        if length.isdigit() and int(length) > self.most:
+            raise self.too_large()
+
+    async def __call__(self) -> Message:
+        """Receive the next part.
+
+        Raises:
+            HTTPException: 413 or 408; Starlette and FastAPI pass on these of a body's reader.
+        """
+        if self.is_complete:  # from now on it only says when the client hangs up
+            return await self.receive()
         try:
-            message = await asyncio.wait_for(receive(), SILENCE_SECONDS)
+            message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
         except TimeoutError:
             raise HTTPException(408, "The request did not arrive in time; send it again.") from None
-        seen += len(message.get("body", b""))
-        complete = not message.get("more_body", False)
-        if seen > most:
-            raise too_large
+        self.seen += len(message.get("body", b""))
+        self.is_complete = not message.get("more_body", False)
+        if self.seen > self.most:
+            raise self.too_large()
         return message
 
-    return receive_limited
+    def too_large(self) -> HTTPException:
+        """Return the error for a request that is too large."""
+        sentence = f"The request is larger than {self.most / 1e6:g} MB; send less at a time."
+        return HTTPException(413, sentence, {"Connection": "close"})
+
+    async def discard(self) -> None:
+        """Read what a client still sends, to a bound: one that is not read from is reset before it sees the answer."""
+        left = DISCARDED_BYTES
+        with contextlib.suppress(TimeoutError):
+            while left > 0 and not self.is_complete:
+                message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
+                left -= len(message.get("body", b""))
+                self.is_complete = not message.get("more_body", False)
 
 
 class UploadParser(GradioMultiPartParser):

@@ -15,7 +15,7 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from shared import connections, http_guard
-from shared.http_guard import OPEN_ROUTES, limited
+from shared.http_guard import OPEN_ROUTES, BoundedReceive
 from tests.conftest import ROOT, launched
 
 JSON = {"Content-Type": "application/json"}
@@ -227,7 +227,7 @@ def test_a_request_that_stops_in_the_middle_is_given_up(monkeypatch):
         return message or await asyncio.sleep(10)
 
     async def read():
-        inner = limited("/gradio_api/upload", [], receive)
+        inner = BoundedReceive("/gradio_api/upload", receive)
         await inner()
         await inner()
 
@@ -247,7 +247,7 @@ def test_a_stream_may_be_silent(monkeypatch):
         return message or {"type": "http.disconnect"}
 
     async def read():
-        inner = limited("/gradio_api/queue/data", [], receive)
+        inner = BoundedReceive("/gradio_api/queue/data", receive)
         return [await inner(), await inner()]
 
     assert asyncio.run(read())[1] == {"type": "http.disconnect"}
