@@ -26,7 +26,7 @@ TILE_WIDTH = 1024  # pixels; a tile as wide as a wide picture would be only a fe
 # Bounds on the time and memory of one mask, and of all masks of one request; see tests/spaces/test_batches.py.
 # A mask that would be larger is made smaller, since a JPEG may have many more pixels.
 MAX_MASK_PIXELS = 24_000_000
-MAX_REQUEST_PIXELS = 120_000_000
+MAX_REQUEST_PIXELS = 100_000_000
 NETWORK_PIXELS = 4_000_000  # what running the network counts for each picture, however small, in pixels of a mask
 BLOCK = 1_000_000  # pixels that are summed at once: each takes 16 bytes while it is
 

@@ -105,7 +105,7 @@ def batch(
     files: list[str],
     progress: gr.Progress = gr.Progress(),  # noqa: B008
 ) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:
-    """Answer up to 200 pictures: a table of the shares, the same as CSV, and a zip of the masks as PNG.
+    """Answer up to 24 small pictures, or 6 of 12 megapixels: a table of the shares, the same as CSV, and the masks as PNG.
 
     All masks together may have 80 megapixels. "mask scale" is 1 unless a picture has more than 24.
 
@@ -156,7 +156,7 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
             words = gr.Markdown(NO_MAP)
             doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
-            gr.Markdown("Up to 30 small pictures, or 7 of 12 megapixels, or zip files of them.")
+            gr.Markdown("Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.")
             files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Shares", interactive=False)
