@@ -105,9 +105,9 @@ def batch(
     files: list[str],
     progress: gr.Progress = gr.Progress(),  # noqa: B008
 ) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:
-    """Answer up to 24 small pictures, or 6 of 12 megapixels: a table of the shares, the same as CSV, and the masks as PNG.
+    """Answer up to 24 small pictures, or 6 of 12 megapixels: a table of shares, the same as CSV, and a zip of masks.
 
-    All masks together may have 80 megapixels. "mask scale" is 1 unless a picture has more than 24.
+    "mask scale" is 1 unless a picture has more than 24.
 
     Args:
         files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
