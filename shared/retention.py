@@ -39,6 +39,8 @@ def start_sweeping(demo: gr.Blocks) -> None:
         return
     shown = {path: path.read_bytes() for path in kept_files(demo)}
 
+    never = threading.Event()
+
     def sweep_forever() -> None:
         while True:
             try:
@@ -46,7 +48,7 @@ def start_sweeping(demo: gr.Blocks) -> None:
                 sweep(Path(get_upload_folder()), set(shown))
             except Exception:
                 logging.exception("Old files could not be deleted.")
-            time.sleep(SWEEP_SECONDS)
+            never.wait(SWEEP_SECONDS)
 
     threading.Thread(target=sweep_forever, name="sweeper", daemon=True).start()
 
