@@ -25,7 +25,7 @@ from starlette.types import Scope
 SESSIONS = 2000  # whose messages are kept, as in Gradio
 PAGE_WAITING = 64  # events that may wait on one page; half as many more for callers who have none there
 CALLER_WAITING = 48  # of these, from one address: a class behind one router still fits
-SESSION_WAITING = 32  # events of one session that wait, run, or have answers that nobody has fetched
+SESSION_WAITING = 40  # events of one session that wait, run, or have unfetched answers; gradio_client submits 40
 UNFETCHED_SECONDS = 300.0  # how long an answer that nobody fetches is kept
 UNFETCHED_ANSWERS = 200  # how many of them are kept
 RETRY_AFTER = "5"  # seconds

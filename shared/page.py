@@ -402,6 +402,8 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
                     "",
                     *(f"- {note}" for note in metrics.get("notes", ())),
                     "",
+                    "Peers, and tables that are named here, are on the model's card: README.md in the model's folder.",
+                    "",
                     "**Limits**",
                     "",
                     *(f"- {limit}" for limit in about.limits),
