@@ -28,6 +28,7 @@ CALLER_WAITING = 48  # of these, from one address: a class behind one router sti
 SESSION_WAITING = 40  # events of one session that wait, run, or have unfetched answers; gradio_client submits 40
 UNFETCHED_SECONDS = 300.0  # how long an answer that nobody fetches is kept
 UNFETCHED_ANSWERS = 200  # how many of them are kept
+QUIET_SECONDS = 5.0  # without a message after which a session is not in use
 RETRY_AFTER = "5"  # seconds
 LOST = "The queue failed, and this question with it; ask it again."
 NOT_UPLOADED = (
@@ -72,7 +73,7 @@ def client_address(scope: Scope) -> str:
 
 
 class PendingMessages(OrderedDict[str, Any]):
-    """The messages of the newest sessions; a session with an event that waits or runs is never dropped."""
+    """The messages of the newest sessions; one that is in use is never dropped, however many there are."""
 
     def __init__(self, queue: "FairQueue") -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class PendingMessages(OrderedDict[str, Any]):
 
     def __setitem__(self, session: str, messages: Any) -> None:
         if session not in self and len(self) >= SESSIONS:
-            self.queue.forget(next((old for old in self if not self.queue.is_waiting(old)), None))
+            self.queue.forget(next((old for old in self if not self.queue.is_in_use(old)), None))
         super().__setitem__(session, messages)
 
 
@@ -100,7 +101,7 @@ class FairQueue(Queue):
         self.stopped = False
         self.pending_messages_per_session = PendingMessages(self)
         self.unfetched: dict[str, int] = {}  # answers of a session that are not known to be fetched, the oldest first
-        self.finished_at: dict[str, float] = {}
+        self.active_at: dict[str, float] = {}  # when a session last asked or was sent something
         self.addresses: dict[str, str] = {}
         trusted_proxies()
 
@@ -110,16 +111,20 @@ class FairQueue(Queue):
         """Return True if an event of the session waits or runs."""
         return any(event in self.event_ids_to_events for event in self.pending_event_ids_session.get(session, ()))
 
+    def is_in_use(self, session: str, seconds: float = QUIET_SECONDS) -> bool:
+        """Return True if an event of the session waits or runs, or something was sent to it in the last seconds.
+
+        What was sent may be on its way: to drop the session then would break off the stream with its answer.
+        """
+        return self.is_waiting(session) or time.monotonic() - self.active_at.get(session, 0.0) < seconds
+
     def forget(self, session: str | None) -> None:
         """Drop what is kept for a session whose events are over."""
         if session is not None:
             self.pending_messages_per_session.pop(session, None)
             self.pending_event_ids_session.pop(session, None)
-            self._forget_answers(session)
-
-    def _forget_answers(self, session: str) -> None:
-        for kept in (self.unfetched, self.finished_at, self.addresses):
-            kept.pop(session, None)
+            for kept in (self.unfetched, self.active_at, self.addresses):
+                kept.pop(session, None)
 
     def forget_unfetched(self) -> None:
         """Drop the answers that nobody has fetched for UNFETCHED_SECONDS, and those beyond UNFETCHED_ANSWERS.
@@ -127,34 +132,31 @@ class FairQueue(Queue):
         The latter go from the address that has most of them, the oldest first.
         """
         for session, events in list(self.pending_event_ids_session.items()):
-            messages, waits = self.pending_messages_per_session.get(session), self.is_waiting(session)
+            messages = self.pending_messages_per_session.get(session)
             if messages is not None and messages.empty():  # all that was sent is fetched
-                self._forget_answers(session)
-                if not waits:
+                self.unfetched.pop(session, None)
+                if not self.is_waiting(session):
                     events.clear()  # Gradio leaves an event's id behind when its client hangs up
-            elif not waits and (messages is None or self._is_old(session)):
+            elif not self.is_in_use(session, QUIET_SECONDS if messages is None else UNFETCHED_SECONDS):
                 self.forget(session)
         while sum(self.unfetched.values()) > UNFETCHED_ANSWERS:
             counts: Counter[str] = Counter()
             for session, answers in self.unfetched.items():
-                if not self.is_waiting(session):
+                if not self.is_in_use(session):
                     counts[self.addresses.get(session, "")] += answers
             if not counts:
                 break
             greedy = counts.most_common(1)[0][0]
             oldest = (each for each in self.unfetched if self.addresses.get(each, "") == greedy)
-            self.forget(next(session for session in oldest if not self.is_waiting(session)))
-
-    def _is_old(self, session: str) -> bool:
-        return time.monotonic() - self.finished_at.get(session, time.monotonic()) > UNFETCHED_SECONDS
+            self.forget(next(session for session in oldest if not self.is_in_use(session)))
 
     def send_message(self, event: Event, event_message: EventMessage) -> None:
         """Send a message to the session of an event, if the session still exists."""
         if event.session_hash in self.pending_messages_per_session:
             super().send_message(event, event_message)
+            self.active_at[event.session_hash] = time.monotonic()
             if isinstance(event_message, ProcessCompletedMessage):
                 self.unfetched[event.session_hash] = self.unfetched.get(event.session_hash, 0) + 1
-                self.finished_at[event.session_hash] = time.monotonic()
 
     async def start_processing(self) -> None:
         """Start events until the app is closed; an error in one event does not end this."""

@@ -15,7 +15,7 @@ from gradio.utils import BaseReloader
 from starlette.exceptions import HTTPException
 
 from shared import fair_queue
-from shared.fair_queue import check_data, client_address, is_uploaded
+from shared.fair_queue import FairQueue, check_data, client_address, is_uploaded
 from tests.conftest import launched
 
 FILE = {"_type": "gradio.FileData"}
@@ -76,6 +76,7 @@ def uploads(tmp_path, monkeypatch):
 def test_a_session_that_waits_is_kept_however_many_come_after_it(app, monkeypatch):
     """Gradio would drop it, and its KeyError would end the loop that starts every event."""
     monkeypatch.setattr(fair_queue, "SESSIONS", 3)
+    monkeypatch.setattr(FairQueue.is_in_use, "__defaults__", (0.0,))
     waiting = [app.post("slow", f"answer {number}", f"patient-{number}") for number in range(3)]
     for number in range(10):
         assert app.call("quick", str(number)) == f'complete\ndata: ["{number}"]'
@@ -85,6 +86,15 @@ def test_a_session_that_waits_is_kept_however_many_come_after_it(app, monkeypatc
     ]
     assert not app.demo._queue.stopped
     assert len(app.demo._queue.pending_messages_per_session) <= 4
+
+
+def test_a_session_whose_answer_is_on_its_way_is_kept(app, monkeypatch):
+    monkeypatch.setattr(fair_queue, "SESSIONS", 3)
+    event = app.post("quick", "mine", "reads-slowly")
+    wait_until(lambda: not app.demo._queue.event_ids_to_events)
+    for number in range(10):
+        app.call("quick", str(number))
+    assert app.fetch("quick", event) == 'complete\ndata: ["mine"]'
 
 
 def test_an_event_whose_session_has_gone_stops_nothing(app):
@@ -142,6 +152,7 @@ def test_an_answer_that_nobody_fetches_is_dropped_in_time(app, monkeypatch):
 def test_only_so_many_answers_that_nobody_fetches_are_kept(app, monkeypatch):
     """They go from who has most of them."""
     monkeypatch.setattr(fair_queue, "UNFETCHED_ANSWERS", 5)
+    monkeypatch.setattr(FairQueue.is_in_use, "__defaults__", (0.0,))
     monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", "1")
     app.post("quick", session="honest", forwarded="10.0.0.1")
     for number in range(12):
