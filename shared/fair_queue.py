@@ -168,8 +168,8 @@ class FairQueue(Queue):
                 logging.exception("The queue failed; it goes on.")
                 for event in [event for events in self.active_jobs if events for event in events]:
                     self.send_message(event, ProcessCompletedMessage(output={"error": LOST}, success=False))
+                self.stopped = False  # before anything else looks: the other loops and open streams end where it is set
                 await asyncio.sleep(1)  # an error that stays must not keep everything else from running
-                self.stopped = False
 
     def start(self) -> None:
         """Start the queue's loops."""

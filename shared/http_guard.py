@@ -41,7 +41,6 @@ OPEN_ROUTES = {
     "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
 }  # fmt: skip
 IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # by `gradio app.py`, which reloads pages when a file changes
-CLOSED_PAGES = {"/monitoring", "/gradio_api/deep_link"}
 FILE_HEADERS = {
     b"accept-ranges", b"cache-control", b"content-disposition", b"content-length", b"content-range", b"content-type",
     b"etag", b"last-modified",
@@ -104,7 +103,7 @@ class Guard:
         path = path.rstrip("/")
         if len(scope["query_string"]) > QUERY_BYTES:
             raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
-        if any(path == page or path.startswith(page + "/") for page in CLOSED_PAGES):
+        if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "This is switched off here.")
         if not path.startswith(API + "/"):
             return

@@ -120,6 +120,9 @@ def test_an_error_in_the_loop_is_logged_and_the_queue_goes_on(app, monkeypatch, 
     assert app.fetch("quick", event) == 'complete\ndata: ["x"]'
     assert app.call("quick") == 'complete\ndata: ["x"]'
     assert "a fault nobody knows of yet" in caplog.text
+    monkeypatch.setattr(fair_queue, "UNFETCHED_SECONDS", 0.1)
+    app.post("quick", session="forgets")  # the loop that drops unfetched answers goes on, too
+    wait_until(lambda: "forgets" not in app.demo._queue.pending_messages_per_session)
 
 
 def test_gradio_still_drops_sessions_that_wait():
