@@ -91,7 +91,7 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
         Raises:
             BadInput: it cannot be read as a picture.
         """
-        logits, scores = self.session.run(["logits", "known"], {"pixels": self.pixels(image)[None]})
+        logits, scores = self.session.run(["logits", "known"], {self.session.inputs[0]: self.pixels(image)[None]})
         probabilities = dict(zip(self.checkpoint.labels, softmax(logits)[0].tolist(), strict=True))
         likeliest, score = max(probabilities, key=probabilities.__getitem__), float(scores[0])
         is_known = score >= self.checkpoint.known_threshold
@@ -111,7 +111,7 @@ class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
         if label is not None and not (isinstance(label, str) and label in labels):
             raise BadInput(f"There is no label {quoted(label)}; choose one of {', '.join(labels)}.")
         outputs = ["logits", "known", "maps"]
-        logits, known, maps = self.session.run(outputs, {"pixels": self.pixels(image)[None]})
+        logits, known, maps = self.session.run(outputs, {self.session.inputs[0]: self.pixels(image)[None]})
         index = int(logits[0].argmax()) if label is None else labels.index(label)
         others = np.delete(maps[0], index, axis=0).mean(axis=0)
         is_known = bool(known[0] >= self.checkpoint.known_threshold)

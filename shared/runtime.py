@@ -40,6 +40,15 @@ class Session:
         self._lock = threading.Lock()
         self._session: InferenceSession | None = None
 
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the model's inputs, in its own order; older models may name the same one differently.
+
+        Raises:
+            CheckpointError: ONNX Runtime cannot open the file.
+        """
+        return [item.name for item in self.open().get_inputs()]
+
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
         """Run the model over rows of inputs (first axis), in batches, and return the named outputs."""
         rows = len(next(iter(inputs.values())))

@@ -141,7 +141,7 @@ class Segmentation(Predictor[SegmentationCheckpoint, Source, SegmentationPredict
             BadInput: it cannot be read as a picture.
         """
         size, pixels = self._pixels(image)
-        (logits,) = self.session.run(["logits"], {"pixels": pixels[None]})
+        (logits,) = self.session.run(["logits"], {self.session.inputs[0]: pixels[None]})
         mask, confidence, counts = decide(logits[0], mask_size(size, longest))
         share = dict(zip(self.classes, (counts / counts.sum()).tolist(), strict=True))
         return SegmentationPrediction(mask, confidence, share, size)

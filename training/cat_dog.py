@@ -49,6 +49,7 @@ from training.card import agreement, as_written_now, write_card
 from training.data import DataError, data_folder
 from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
 from training.pictures import (
+    INPUT,
     FrozenBatchNorm,
     PictureLoader,
     decode,
@@ -785,7 +786,7 @@ def write(
     ((before, _, _),) = outputs(exact, pictures, mean=MEAN, std=STD)
     some = list(pixel_batches(pictures[:PARITY], MEAN, STD))
     with export.new_folder(options.out) as folder:
-        export.write_onnx(served, folder / MODEL, {"pixels": torch.zeros(2, 3, size, size)}, names)
+        export.write_onnx(served, folder / MODEL, {INPUT: torch.zeros(2, 3, size, size)}, names)
         parity_float = export.parity(served, folder / MODEL, some, names, PARITY_FLOAT)
         export.store(folder / MODEL, export.store_int8)
         shown = export.Shown("probability", softmax, "pictures", "pictures", TYPICAL, RELABELLED)

@@ -30,6 +30,7 @@ from training.data import DataError
 from training.learner import RowLoader
 
 SMALLEST_BATCH = 2
+INPUT = "pixel_values"  # the name by which transformers.js gives a model its picture
 Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
 
 
@@ -208,14 +209,14 @@ def pixel_batches(
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
     """uint8 pictures as an exported model takes them, a few at a time."""
     for part in pictures.split(size):
-        yield {"pixels": normalised(part.float().div(255), mean, std).numpy()}
+        yield {INPUT: normalised(part.float().div(255), mean, std).numpy()}
 
 
 def session_outputs(
     session: Session, names: Sequence[str], pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> list[NDArray[np.float32]]:
     """The named outputs of an exported model for uint8 pictures."""
-    batches = [session.run(names, batch) for batch in pixel_batches(pictures, mean, std)]
+    batches = [session.run(names, {session.inputs[0]: batch[INPUT]}) for batch in pixel_batches(pictures, mean, std)]
     return [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
 
 
@@ -257,7 +258,7 @@ def exported_outputs(
     example = torch.zeros(2, *parts[0].shape[1:])
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         names = [f"output{index}" for index in range(len(module(example)))]
-        export.write_onnx(module, Path(folder) / MODEL, {"pixels": example}, names)
+        export.write_onnx(module, Path(folder) / MODEL, {INPUT: example}, names)
         session = Session(Path(folder) / MODEL, threads=torch.get_num_threads())
         found = []
         for pictures in parts:

@@ -46,6 +46,7 @@ from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder
 from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
 from training.pictures import (
+    INPUT,
     PictureLoader,
     decode,
     mixed_precision,
@@ -505,11 +506,11 @@ def write(
 ) -> None:
     """Export the checkpoint folder; nothing is written unless the stored model agrees with torch."""
     test, where = test_of(options, frames)
-    axes = {name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in ("pixels", "logits")}
-    some = [{"pixels": as_served(picture)} for picture in test.pictures[:PARITY]]
-    some += [{"pixels": as_served(part, area_of(test.pictures[0]))} for part in other_shapes(test.pictures[0])]
+    axes = {name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in (INPUT, "logits")}
+    some = [{INPUT: as_served(picture)} for picture in test.pictures[:PARITY]]
+    some += [{INPUT: as_served(part, area_of(test.pictures[0]))} for part in other_shapes(test.pictures[0])]
     with export.new_folder(options.out) as folder:
-        export.write_onnx(net, folder / MODEL, {"pixels": torch.from_numpy(some[0]["pixels"])}, ["logits"], axes)
+        export.write_onnx(net, folder / MODEL, {INPUT: torch.from_numpy(some[0][INPUT])}, ["logits"], axes)
         parity_float = export.parity(net, folder / MODEL, some, ["logits"], PARITY_FLOAT)
         session = Session(folder / MODEL, threads=0)
         before, before_val = (Judged.on(session, part) for part in (test, frames["val"]))
@@ -585,7 +586,7 @@ class Judged:
         classes = len(CLASSES)
         tables, gaps = [], []
         for picture, label in zip(frames.pictures, progress_bar(frames.labels.numpy()), strict=True):
-            logits = session.run(["logits"], {"pixels": as_served(picture)})[0][0]
+            logits = session.run(["logits"], {session.inputs[0]: as_served(picture)})[0][0]
             mask, confidence, _ = decide(logits, (label.shape[1], label.shape[0]))
             counted = label < VOID
             truth, found, sure = label[counted].astype(np.int64), mask[counted], confidence[counted]

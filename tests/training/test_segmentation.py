@@ -111,11 +111,11 @@ def test_the_export_is_the_network_at_every_size_that_serves(folder, size):
     net = script.StreetNet(len(script.CLASSES), script.pretrained_network(Namespace(smoke=True)))
     net.load_state_dict(load_file(folder / "model.safetensors"))
     exported = folder.parent / "exact.onnx"
-    example = {"pixels": torch.zeros(1, 3, 128, 160)}
-    axes = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("pixels", "logits")}
+    example = {"pixel_values": torch.zeros(1, 3, 128, 160)}
+    axes = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("pixel_values", "logits")}
     export.write_onnx(net.eval(), exported, example, ["logits"], axes)
     torch.manual_seed(0)
-    export.parity(net, exported, [{"pixels": torch.randn(1, 3, *size).numpy()}], ["logits"], 1e-3)
+    export.parity(net, exported, [{"pixel_values": torch.randn(1, 3, *size).numpy()}], ["logits"], 1e-3)
     assert Segmentation.from_pretrained(folder).checkpoint.multiple == script.MULTIPLE
 
 

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 about = json.load(open("path/to/this/folder/gallery.json"))
 session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
 picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB").resize((about["size"],) * 2, Image.BILINEAR)
-pixels = (np.asarray(picture, np.float32) / 255 - about["mean"]) / about["std"]
-logits, known = session.run(["logits", "known"], {"pixels": pixels.transpose(2, 0, 1)[None].astype(np.float32)})
+pixels = ((np.asarray(picture, np.float32) / 255 - about["mean"]) / about["std"]).transpose(2, 0, 1)[None]
+logits, known = session.run(["logits", "known"], {session.get_inputs()[0].name: pixels.astype(np.float32)})
 odds = dict(zip(about["labels"], (np.exp(logits[0]) / np.exp(logits[0]).sum()).tolist()))
 print(odds, bool(known[0] >= about["known_threshold"]))

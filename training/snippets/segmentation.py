@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 about = json.load(open("path/to/this/folder/gallery.json"))
 session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
 picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB").resize((480, 352), Image.BILINEAR)
-pixels = (np.asarray(picture, np.float32) / 255 - about["mean"]) / about["std"]
-(logits,) = session.run(["logits"], {"pixels": pixels.transpose(2, 0, 1)[None].astype(np.float32)})
+pixels = ((np.asarray(picture, np.float32) / 255 - about["mean"]) / about["std"]).transpose(2, 0, 1)[None]
+(logits,) = session.run(["logits"], {session.get_inputs()[0].name: pixels.astype(np.float32)})
 mask = logits[0].argmax(axis=0)  # a class for each 2 by 2 pixels; other sizes do, too, in multiples of 16
 print({label: float((mask == index).mean()) for index, label in enumerate(about["labels"])})
