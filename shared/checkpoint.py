@@ -6,6 +6,7 @@ serving must know about a model besides its weights, and the SHA-256 of every fi
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +18,8 @@ from shared.errors import CheckpointError
 CONTRACT = "gallery.json"
 MODEL = "onnx/model.onnx"
 METRICS = "metrics.json"
+CONFIG = "config.json"  # the file whose requests the Hub counts as downloads
+LICENCE = "LICENSE.md"  # the name that the Hub links to as a licence
 
 
 class Contract(BaseModel):
@@ -165,6 +168,13 @@ def format_figure(value: float) -> str:
     if text in ("0.0000", "-0.0000") and value != 0:
         return "< 0.0001" if value > 0 else "> -0.0001"
     return "> 0.9999" if text == "1.0000" and value < 1 else text
+
+
+def as_markdown(text: str) -> str:
+    """Write text of others, such as a label, so that Markdown shows it as it is, also in a cell of a table."""
+    text = " ".join(text.split())
+    text = re.sub(r"([\\|`*~])|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(", r"\\\g<0>", text)
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
 
 
 def sha256(path: Path) -> str:

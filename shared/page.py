@@ -26,7 +26,7 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from shared.archives import count_files, read_files
-from shared.checkpoint import format_figure
+from shared.checkpoint import as_markdown, format_figure
 from shared.connections import use_timed_protocol
 from shared.errors import BadInput
 from shared.fair_queue import FairQueue, is_uploaded
@@ -383,8 +383,8 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
     """Add the fold-out that every page ends with: measured figures, limits, data and licence."""
     about, metrics = model.checkpoint.about, model.metrics
     rows = [
-        f"| {item.get('label', item['name'])} | {format_figure(item['value'])} | {_interval(item)} | "
-        f"{item['data']}, {item['split']} ({item['count']:,}){_earlier(item)} |"
+        f"| {as_markdown(item.get('label', item['name']))} | {format_figure(item['value'])} | {_interval(item)} | "
+        f"{as_markdown(item['data'])}, {as_markdown(item['split'])} ({item['count']:,}){_earlier(item)} |"
         for item in metrics["figures"]
     ]
     data = [f"- [{d.name}]({d.url}): {d.licence} {d.citation}" for d in about.datasets]
@@ -400,9 +400,11 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
                     "|---|---|---|---|",
                     *rows,
                     "",
+                    *_peers(metrics.get("peers", ())),
+                    *_groups(metrics.get("groups", ())),
                     *(f"- {note}" for note in metrics.get("notes", ())),
                     "",
-                    "Peers, and tables that are named here, are on the model's card: README.md in the model's folder.",
+                    "The model's card, README.md in the model's folder, says more.",
                     "",
                     "**Limits**",
                     "",
@@ -417,6 +419,34 @@ def about_model(model: Predictor[Any, Any, Any]) -> None:
             ),
             elem_classes="figures",
         )
+
+
+def _peers(peers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of a table of others on the same data; none where there are none."""
+    rows = [
+        f"| {as_markdown(item['peer'])} | {as_markdown(item.get('label', item['name']))} | "
+        f"{format_figure(item['value'])} | {format(item['difference'], '+.4f') if 'difference' in item else ''} |"
+        for item in peers
+    ]
+    return ["| peer, on the same data | figure | value | ours − peer |", "|---|---|---|---|", *rows, ""] * bool(rows)
+
+
+def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of a table of how the model treats groups of people; none where there are none."""
+    kinds = {
+        "predicted to earn 50k or more": "selection_rate",
+        "of those who do": "true_positive_rate",
+        "of those who do not": "false_positive_rate",
+    }
+    rows = []
+    for row in groups:
+        shares = " | ".join(_share(row[name]) for name in kinds.values())
+        rows.append(f"| {as_markdown(row['group'])} | {row['count']:,} | {shares} |")
+    return [f"| group | people | {' | '.join(kinds)} |", f"|{'---|' * 5}", *rows, ""] * bool(rows)
+
+
+def _share(rate: Mapping[str, Any]) -> str:
+    return "none" if rate["value"] is None else f"{rate['value']:.1%}"
 
 
 def _interval(item: dict[str, Any]) -> str:

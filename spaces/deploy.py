@@ -22,7 +22,15 @@ from typing import Any
 
 import httpx2
 import yaml
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token, hf_hub_download
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    ModelInfo,
+    constants,
+    get_token,
+    hf_hub_download,
+)
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
@@ -37,11 +45,11 @@ ROOT = SPACES.parent
 GALLERY = "gallery"
 
 # What goes up, and nothing else. Of model/ it is what gallery.json lists, and its papers.
-OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "examples/*")
+OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
 SHARED_FILES = ("*.py", "py.typed")
 
 PYTHON = "3.12"  # the one version that plain CPUs, ZeroGPU and our packages have in common
-LICENCE = "apache-2.0"  # of the code; each model's own is in its NOTICE.md
+LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
 HEAVY = {"torch", "torchvision", "fastai", "transformers"}
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z_]+)?")  # the variables that this script may set and remove
 
@@ -105,8 +113,13 @@ class Staged:
 # --- what goes up ---
 
 
-def stage(name: str, models: list[Model]) -> Staged:
+def stage(name: str, models: list[Model], space: str = "") -> Staged:
     """A Space's folder with `shared/` beside its app.py, and the other Spaces' folders inside the gallery.
+
+    Args:
+        name: of the folder.
+        models: that it serves.
+        space: "OWNER/NAME", by which its thumbnail is found on the Hub; without it the header names none.
 
     Raises:
         DeployError: requirements are not pinned or do not agree, or the README's header cannot be read.
@@ -119,10 +132,13 @@ def stage(name: str, models: list[Model]) -> Staged:
         inside = model.folder.name
         files |= {f"{inside}/{path}": file for path, file in space_files(model.folder).items()}
         del files[f"{inside}/requirements.txt"]  # pip reads the one at the top
+        files.pop(f"{inside}/thumbnail.png", None)
         pins = merged(pins, requirements(model.folder), model.folder.name)
     files |= {f"shared/{path}": file for path, file in matching(ROOT / "shared", SHARED_FILES).items()}
     front, text = readme(home)
     written = header(front, pins, home, models)
+    if space and (home / "thumbnail.png").is_file():
+        written["thumbnail"] = f"{constants.ENDPOINT}/spaces/{space}/resolve/main/thumbnail.png"
     files["README.md"] = f"---\n{dump(written)}---\n{text}".encode()
     files["requirements.txt"] = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items())).encode()
     return Staged(written, dict(sorted(files.items())), variables(models))
@@ -577,7 +593,7 @@ def run(options: argparse.Namespace) -> None:
         raise DeployError(str(error)) from None
     models = chosen(options)
     if options.dry_run or options.stage:
-        staged = stage(options.space, models)
+        staged = stage(options.space, models, space)
         if options.stage:
             write(staged, Path(options.stage))
         print(f"{'Staged' if options.stage else 'Would deploy'} {space}:\n")
@@ -589,7 +605,7 @@ def run(options: argparse.Namespace) -> None:
         models = [resolve(model, api) for model in models]
     for model in models:  # what cannot be loaded here cannot be compared, and must not be deployed
         model.load()
-    staged = stage(options.space, models)
+    staged = stage(options.space, models, space)
     commit, changed = upload(space, staged, models, options, api)
     print(f"{space} is at commit {commit[:7]}{'' if changed else ', as before'}.", flush=True)
     address = check(space, models, commit, options.timeout, api)

@@ -9,49 +9,77 @@ folder may have; the card shows it as written by hand.
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_CEILING, Context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import quote
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from shared.checkpoint import METRICS, Checkpoint, format_figure, read_json
+from shared import PREDICTORS
+from shared.checkpoint import (
+    CONFIG,
+    CONTRACT,
+    LICENCE,
+    METRICS,
+    Checkpoint,
+    as_markdown,
+    format_figure,
+    read_json,
+    sha256,
+)
+from shared.errors import CheckpointError
+from shared.segmentation import working_size
 
 CARD = "README.md"
 PROVENANCE = "PROVENANCE.md"
 TEMPLATE = Path(__file__).with_name("card_template.md")
 HERE = "path/to/this/folder"  # what a snippet loads, and what stands in its place once a model is published
 SNIPPETS = Path(__file__).with_name("snippets")  # how to load a model with nothing of ours
+PREPROCESSOR = "preprocessor_config.json"
+HUB_DATASETS = {  # what the figures call a data set, and its id on the Hub
+    "Oxford Pets": "timm/oxford-iiit-pet",
+    "IMDB": "stanfordnlp/imdb",
+    "UCI Adult": "scikit-learn/adult-census-income",
+}
+REVIEWS = ("A slow start, but the ending is wonderful!", "Two hours that I shall not get back.")
 
 
-def write_card(folder: str | Path, repo: str | None = None) -> Path:
-    """Render README.md of a checkpoint folder; returns its path.
+def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str] = ()) -> Path:
+    """Render README.md of a checkpoint folder, and add a config.json where there is none; returns the card's path.
 
     Args:
         folder: the checkpoint folder.
         repo: the name it is published under, if it is; without it the snippets load the folder.
+        spaces: names of the Spaces that show it, such as "user/gallery".
     """
     folder = Path(folder)
+    add_config(folder)
     contract = read_json(folder)
     checkpoint = Checkpoint.read_common(folder)
     metrics = as_written_now(json.loads((folder / METRICS).read_text(encoding="utf-8")), checkpoint)
     provenance = folder / PROVENANCE
     about = checkpoint.about
+    is_of_transformers = "architectures" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     has_torch = (folder / "model.safetensors").exists()
-    for_transformers = has_torch and (folder / "config.json").exists()
+    for_transformers = has_torch and is_of_transformers
+    library = "transformers.js" if is_of_transformers else "onnx"
+    licence_file = LICENCE if (folder / LICENCE).exists() else "NOTICE.md"
     data = ModelCardData(
         language="en",
         license=about.licence,
-        license_name=about.licence_name if about.licence == "other" else None,
-        license_link="NOTICE.md" if about.licence == "other" else None,
-        library_name="transformers" if for_transformers else "onnx",
+        license_name=f"{identifier(about.title)}-terms".strip("-") if about.licence == "other" else None,
+        license_link=licence_file if about.licence == "other" else None,
+        license_details=about.licence_name if about.licence == "other" else None,
+        library_name="transformers" if for_transformers else library,
         pipeline_tag=checkpoint.task,
-        tags=["fastai", "gradio", "onnxruntime"] + (["safetensors"] if has_torch else []),
+        tags=["gradio", "onnx"] + ["transformers.js"] * is_of_transformers + ["safetensors"] * has_torch,
         datasets=[dataset.hub for dataset in about.datasets if dataset.hub] or None,
         base_model=about.base_model,
         model_name=about.title,
-        widget=widget(folder, contract, repo),
+        widget=widget(folder, contract),
+        spaces=list(spaces) or None,
         eval_results=[_eval_result(item, checkpoint) for item in metrics["figures"]],
     )
     snippet = (SNIPPETS / f"{checkpoint.model}.py").read_text(encoding="utf-8").strip()
@@ -63,11 +91,16 @@ def write_card(folder: str | Path, repo: str | None = None) -> Path:
         for_transformers=for_transformers,
         predictor="".join(word.capitalize() for word in checkpoint.model.split("_")),
         where=repo or HERE,
+        spaces=spaces,
+        licence_file=licence_file,
+        javascript=javascript(checkpoint.model, repo),
         snippet=published(snippet, repo) if repo else snippet,
         about=about,
         metrics=metrics,
         exported=checkpoint,
         figure=format_figure,
+        md=as_markdown,
+        prose=without_html,
         agreement=agreement(metrics["parity"], checkpoint.task != "tabular-regression")
         if "parity" in metrics
         else None,
@@ -128,29 +161,96 @@ def published(snippet: str, repo: str) -> str:
     )
 
 
-def widget(folder: Path, contract: Mapping[str, Any], repo: str | None) -> list[dict[str, Any]] | None:
-    """Inputs to try on the model's page; pictures only where some are published with the model."""
+def javascript(kind: str, repo: str | None) -> str | None:
+    """The snippet for transformers.js, of a model of a kind that it can load."""
+    path = SNIPPETS / f"{kind}.js"
+    if not path.exists():
+        return None
+    return path.read_text(encoding="utf-8").strip().replace("USER/REPO", repo or f"USER/{kind}")
+
+
+def add_config(folder: Path) -> None:
+    """Add a small config.json where there is none: the Hub counts a model's downloads by the requests for it.
+
+    For street scenes also say, in preprocessor_config.json, how transformers.js gets a picture of 4:3 ready.
+    """
+    contract = read_json(folder)
+    labels = dict(enumerate(contract.get("labels", ())))
+    config = {"model_type": contract["model"], "task": contract["task"]}
+    if labels:
+        config |= {"id2label": labels, "label2id": {label: index for index, label in labels.items()}}
+    wanted: dict[str, Mapping[str, Any]] = {CONFIG: config}
+    if contract["model"] == "segmentation":
+        width, height = working_size((4, 3), contract["area"], contract["multiple"])
+        wanted[PREPROCESSOR] = {
+            "image_processor_type": "SegformerImageProcessor",  # has the steps after the network that are needed, too
+            "do_resize": True, "size": {"height": height, "width": width}, "resample": 2,
+            "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
+            "image_mean": contract["mean"], "image_std": contract["std"],
+        }  # fmt: skip
+    missing = [name for name in wanted if not (folder / name).exists()]
+    for name in missing:
+        path = folder / name
+        write_json(path, wanted[name])
+        contract["files"][name] = {"sha256": sha256(path), "bytes": path.stat().st_size, "optional": False}
+    if missing:
+        write_json(folder / CONTRACT, {**contract, "files": dict(sorted(contract["files"].items()))})
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON as people read it."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def widget(folder: Path, contract: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Inputs to try on the model's page, and the model's answers to them, which the Hub shows without running it.
+
+    Pictures only where some are published with the model. No answers where the folder is not whole.
+    """
+    try:
+        predict: Callable[[Any], Any] | None = cast(Any, PREDICTORS[contract["model"]](folder)).predict
+    except CheckpointError:
+        predict = None
     if contract["task"] == "text-classification":
-        return [
-            {"text": text}
-            for text in ("A slow start, but the ending is wonderful!", "Two hours that I shall not get back.")
-        ]
+        return [{"text": text, **_output(predict, text)} for text in REVIEWS]
     if "typical" in contract:
-        return [{"structuredData": {name: [value] for name, value in contract["typical"].items()}}]
-    pictures = sorted((folder / "examples").glob("*")) if repo else []
-    page = f"https://huggingface.co/{repo}/resolve/main/examples"
-    return [{"src": f"{page}/{path.name}", "example_title": path.stem} for path in pictures] or None
+        person = contract["typical"]
+        return [{"structured_data": {name: [value] for name, value in person.items()}, **_output(predict, person)}]
+    return [
+        {"src": f"examples/{quote(path.name)}", "example_title": path.stem, **_output(predict, path)}
+        for path in sorted((folder / "examples").glob("*"))
+    ] or None
+
+
+def _output(predict: Callable[[Any], Any] | None, item: Any) -> dict[str, Any]:
+    """The probabilities that a model gives to an input, as a widget's output; nothing where it gives none."""
+    found = getattr(predict(item), "probabilities", {}) if predict else {}
+    ranked = sorted(found.items(), key=lambda pair: -pair[1])
+    return {"output": [{"label": label, "score": round(score, 3)} for label, score in ranked]} if ranked else {}
 
 
 def _eval_result(item: dict[str, Any], checkpoint: Checkpoint) -> EvalResult:
+    known = HUB_DATASETS.get(item["data"])
+    is_ours = known in [dataset.hub for dataset in checkpoint.about.datasets]
     return EvalResult(
         task_type=checkpoint.task,
-        dataset_type=item["data"].lower().replace(" ", "-"),
+        dataset_type=known if known and is_ours else identifier(item["data"]) or "own-data",
         dataset_name=item["data"],
         dataset_split=item["split"],
-        metric_type=item["name"],
+        metric_type=identifier(item["name"], "_") or "metric",
+        metric_name=item.get("label") or item["name"],
         metric_value=item["value"],
     )
+
+
+def identifier(text: str, between: str = "-") -> str:
+    """Write text as an identifier of the Hub: small letters, digits, dots, and `between` for all else; may be empty."""
+    return re.sub(r"[^a-z0-9.]+", between, text.lower()).strip(f"{between}.")
+
+
+def without_html(text: str) -> str:
+    """Write prose, which may use Markdown, so that no part of it is taken for HTML."""
+    return text.replace("<", "&lt;")
 
 
 if __name__ == "__main__":

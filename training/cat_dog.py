@@ -168,7 +168,10 @@ ABOUT = About(
         "The map shows only coarsely where the evidence for the answer is; it is not an outline.",
     ),
     licence="other",
-    licence_name="CC BY-SA 4.0 for the data it was trained on, Apache-2.0 for the network it began with",
+    licence_name=(
+        "CC BY-SA 4.0 for the data it was trained on; the network it began with has Apache-2.0 from its authors and "
+        '"other" on the Hub'
+    ),
     datasets=(OXFORD,),
     base_model=HUB_INIT,
 )
@@ -178,7 +181,8 @@ This model was trained on the *Oxford-IIIT Pet* data set, O. M. Parkhi, A. Vedal
 "Cats and Dogs", CVPR 2012 (https://www.robots.ox.ac.uk/~vgg/data/pets/), available under CC BY-SA 4.0
 (https://creativecommons.org/licenses/by-sa/4.0/). The copyright of the pictures stays with their owners.
 
-It began as MobileNetV2 trained on ImageNet (Apache-2.0).
+It began as MobileNetV2 trained on ImageNet, which its authors offer under Apache-2.0; its copy on the Hub,
+google/mobilenet_v2_1.0_224, has the licence "other".
 
 A published folder has a few of the data set's pictures, resized, in `examples/`, under CC BY-SA 4.0; their names are
 those of the data set. The copy in the gallery's repository contains no picture.
@@ -186,7 +190,8 @@ those of the data set. The copy in the gallery's repository contains no picture.
 OWN_NOTICE = """# Notice
 
 This model was trained on pictures of its author's; whatever terms they are under hold for it, too.
-It began as MobileNetV2 trained on ImageNet (Apache-2.0).
+It began as MobileNetV2 trained on ImageNet, which its authors offer under Apache-2.0; its copy on the Hub,
+google/mobilenet_v2_1.0_224, has the licence "other".
 
 If there is a folder `examples/`, it has a few of these pictures, resized.
 """
@@ -815,7 +820,7 @@ def write(
             "parity_float": parity_float,
             "parity_of_all_outputs": parity_rest,
         }
-        (folder / "NOTICE.md").write_text(task.notice, encoding="utf-8")
+        (folder / "LICENSE.md").write_text(task.notice, encoding="utf-8")
         net.classifier.save_pretrained(folder)
         MobileNetV2ImageProcessor(
             size={"height": size, "width": size}, do_center_crop=False, image_mean=MEAN, image_std=STD, resample=2
@@ -1065,7 +1070,8 @@ def write_examples(folder: Path, task: Task) -> None:
         for row in np.flatnonzero(task.valid.y == label)[: max(1, EXAMPLES // len(task.labels))]:
             source = task.valid.paths[row]
             small = open_rgb(source, EXAMPLE_SIDE).shrink(EXAMPLE_SIDE)  # which leaves out EXIF: where and when
-            path = folder / export.EXAMPLES / f"{task.labels[label]}-{source.stem}.jpg"
+            name = export.example_name(f"{task.labels[label]}-{source.stem}")
+            path = folder / export.EXAMPLES / f"{name}.jpg"
             if path.exists():  # names may be the same in two folders
                 path = path.with_stem(f"{path.stem}-{row}")
             small.save(path, quality=90)

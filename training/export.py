@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import tempfile
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,14 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from shared.checkpoint import CONTRACT, METRICS, About, Checkpoint, read_json, sha256
+from shared.checkpoint import CONTRACT, LICENCE, METRICS, About, Checkpoint, read_json, sha256
 from shared.runtime import Session
-from training.card import CARD, PROVENANCE, write_card
+from training.card import CARD, PROVENANCE, write_card, write_json
 from training.data import DataError
 
-UNHASHED = (CONTRACT, CARD, PROVENANCE, "NOTICE.md")  # what serving does not read and people may edit has no hash
+UNHASHED = (CONTRACT, CARD, PROVENANCE, LICENCE)  # what serving does not read and people may edit has no hash
 TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
+LONGEST_NAME = 80  # characters of the name of an example
 EXAMPLES = "examples"  # of the data set: published with the model, but not part of this repository
 LEAST_INT8 = 16_384  # numbers in a tensor that is worth storing in int8: a smaller one saves little
 PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")  # that export
@@ -313,11 +315,6 @@ def how_much_changes(
     return found | {"relabelled": changed, "relabelled_allowed": shown.relabelled}
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON as people read it."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def write_metrics(folder: Path, measured: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> None:
     """Write metrics.json: every figure measured, how the model was trained, and when and where this was measured.
 
@@ -366,6 +363,14 @@ def measure_again(
         contract["about"] = about.model_dump(mode="json")
     write_json(folder / CONTRACT, contract)
     write_card(folder)
+
+
+def example_name(text: str) -> str:
+    """Write text as the name of a file, without its ending, that Windows, the Hub and a URL take as it is."""
+    plain = unicodedata.normalize("NFC", text)
+    name = re.sub(r"[^\w.-]+", "_", plain).strip("_.")[:LONGEST_NAME].rstrip("_.") or "picture"
+    is_device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
+    return f"_{name}" if is_device else name
 
 
 def cpu() -> str:

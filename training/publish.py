@@ -2,6 +2,7 @@
 
     python -m training.publish spaces/cat_dog/model USER/cat_dog             (log in first: hf auth login)
     python -m training.publish runs/cat_dog USER/cat_dog --private
+    python -m training.publish runs/cat_dog USER/cat_dog --space USER/gallery    its card links to the Space
     python -m training.publish runs/cat_dog USER/cat_dog --dry-run           says what would go up; asks nobody
 
 It needs no torch. Every training script does the same with --push-to-hub USER/REPO.
@@ -15,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as Late
 from functools import partial
 from pathlib import Path
@@ -28,14 +29,15 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers  # type: ignore[attr-defined]
 
 from shared import PREDICTORS, __version__
-from shared.checkpoint import CONTRACT, Checkpoint
+from shared.checkpoint import CONTRACT, LICENCE, Checkpoint
 from shared.errors import CheckpointError
 from shared.hub import FAILURES, download, explained, in_background, status_told
 from training.card import CARD, PROVENANCE, write_card
 
 T = TypeVar("T")
 
-PAPERS = (CONTRACT, CARD, PROVENANCE, "NOTICE.md")  # with the files that gallery.json lists, all that ever goes up
+# With the files that gallery.json lists, all that ever goes up. Older folders call their licence NOTICE.md.
+PAPERS = (CONTRACT, CARD, PROVENANCE, LICENCE, "NOTICE.md")
 HUBS_OWN = ".gitattributes"
 ANSWER, UPLOAD = 30.0, 1800.0  # seconds that the Hub may take for an answer, and for an upload
 MOST_WAITS, LONGEST_WAIT = 5, 300  # after "too many requests"
@@ -50,7 +52,12 @@ class Unchecked(PublishError):
 
 
 def publish(
-    folder: str | Path, repo: str, private: bool = False, token: str | None = None, replace: bool = False
+    folder: str | Path,
+    repo: str,
+    private: bool = False,
+    token: str | None = None,
+    replace: bool = False,
+    spaces: Sequence[str] = (),
 ) -> str:
     """Publish a checkpoint folder in one commit: the repository has the old files or the new, never some of both.
 
@@ -62,6 +69,7 @@ def publish(
         private: make it private, if it is made.
         token: with the right to write; by default the one that this machine is logged in with.
         replace: also if the repository has a model of another kind.
+        spaces: names of the Spaces that show it, for its card to link to.
 
     Returns:
         The commit (40 hexadecimal digits) under which the model was downloaded again, and answered as it does here.
@@ -70,10 +78,12 @@ def publish(
         PublishError: it is not published, or it is and does not answer as it does here.
         CheckpointError: the folder is not whole.
     """
+    for name in spaces:
+        check_name(name)
     check_account(repo, token)
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as place:
-        staged = stage(folder, Path(place) / "model", repo)
+        staged = stage(folder, Path(place) / "model", repo, spaces)
         names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
         info = repository(api, repo, private)
         before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
@@ -137,7 +147,7 @@ def kind_there(repo: str, commit: str, token: str | None) -> str:
         return Checkpoint.read_common(Path(ask(fetch, repo)).parent).model
 
 
-def stage(folder: str | Path, place: Path, repo: str) -> Path:
+def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = ()) -> Path:
     """Copy what may go up from a checkpoint folder to `place`, with a card that names the repository.
 
     That is what gallery.json lists, and its papers: neither a hidden file nor a stray one.
@@ -151,7 +161,7 @@ def stage(folder: str | Path, place: Path, repo: str) -> Path:
         if (folder / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, place / name)
-    write_card(place, repo)
+    write_card(place, repo, spaces)
     return place
 
 
@@ -199,7 +209,7 @@ def check_name(repo: str) -> None:
         PublishError: it is not.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
-        raise PublishError(f"{repo!r} is no name of a model on the Hub; it must be like USER/cat_dog.")
+        raise PublishError(f"{repo!r} is no name on the Hub; it must be like USER/cat_dog.")
 
 
 def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
@@ -311,14 +321,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("repo", metavar="USER/REPO", help="where to")
     parser.add_argument("--private", action="store_true", help="if the repository is made, make it private")
     parser.add_argument("--replace", action="store_true", help="also a model of another kind that is there")
+    parser.add_argument(
+        "--space",
+        action="append",
+        default=[],
+        metavar="USER/SPACE",
+        help="a Space that shows it; its card links to it",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would go up")
     options = parser.parse_args(argv)
 
     def run() -> None:
         if options.dry_run:
-            show(options.folder, options.repo)
+            show(options.folder, options.repo, options.space)
         else:
-            commit = publish(options.folder, options.repo, options.private, replace=options.replace)
+            commit = publish(
+                options.folder, options.repo, options.private, replace=options.replace, spaces=options.space
+            )
             announce(options.folder, options.repo, commit)
 
     return exit_code(run, "the same command again is safe, and leaves all as if it had run once.")
@@ -340,11 +359,12 @@ def exit_code(run: Callable[[], None], if_interrupted: str) -> int:
     return 0
 
 
-def show(folder: str, repo: str) -> None:
+def show(folder: str, repo: str, spaces: Sequence[str] = ()) -> None:
     """Print what `publish` would upload."""
-    check_name(repo)
+    for name in (repo, *spaces):
+        check_name(name)
     with tempfile.TemporaryDirectory() as place:
-        staged = stage(folder, Path(place) / "model", repo)
+        staged = stage(folder, Path(place) / "model", repo, spaces)
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):
             print(f"{path.stat().st_size:>12,}  {path.relative_to(staged).as_posix()}")
         print(f"{size_of(staged):.1f} MB would go to {repo}, and nothing else; with this at the top of its card:\n")

@@ -43,7 +43,7 @@ from shared.checkpoint import METRICS, MODEL, About, Dataset, FileEntry, sha256
 from shared.errors import CheckpointError
 from shared.rating import PERSON, RatingCheckpoint, generosity, place
 from training import evaluate, export, processes
-from training.card import agreement, write_card
+from training.card import agreement, write_card, write_json
 from training.data import DataError, as_numbers, data_files, data_folder, read_table
 from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
 from training.rating_peers import bias_model, biases, book_model, ridge_als
@@ -731,8 +731,8 @@ def measure_newcomers(options: argparse.Namespace) -> None:
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         metrics |= {"headline": headline(metrics["figures"]), "notes": NOTES}
         metrics["newcomers"] = found | {"measured": {"date": export.now(), "device": export.cpu()} | options.record}
-        export.write_json(folder / METRICS, metrics)
-        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        write_json(folder / METRICS, metrics)
+        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8")
         rewritten = {name: folder / name for name in (METRICS, "movies.csv")}
         entries = {name: FileEntry(sha256=sha256(path), bytes=path.stat().st_size) for name, path in rewritten.items()}
         fields = dict(checkpoint) | {"about": ABOUT, "popularity_below": below, "files": checkpoint.files | entries}
@@ -773,7 +773,7 @@ def write(
         sample = ratings.loc[ratings["in_sample"], ["user", "movie", "rating"]]
         sample.columns = pd.Index(["user_id", "movie_id", "rating"])
         sample.to_csv(folder / "ratings.csv", index=False)
-        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8")
         if readme:
             shutil.copyfile(readme, folder / "README-GroupLens.txt")
         save_file(tables.state_dict(), folder / "model.safetensors")

@@ -2,7 +2,7 @@
 
     python -m training.rename_input FOLDER pixel_values
 
-Nothing else of the graph changes, so the answers stay the same to the last bit. It needs what training needs.
+Nothing else of the graph changes, so the answers stay the same to the last bit. It needs onnx, no torch.
 """
 
 import argparse
@@ -13,9 +13,8 @@ import onnx
 
 from shared.checkpoint import CONTRACT, MODEL, read_json, sha256
 from shared.errors import CheckpointError
-from training.card import write_card
+from training.card import write_card, write_json
 from training.data import DataError
-from training.export import write_json
 
 
 def rename_input(folder: str | Path, name: str) -> str:

@@ -98,7 +98,9 @@ ABOUT = About(
         "Whatever is none of its 11 classes is called one of them.",
     ),
     licence="other",
-    licence_name="CamVid, for research; Apache-2.0 for the network it began with",
+    licence_name=(
+        'CamVid, for research; the network it began with has Apache-2.0 from its authors and "other" on the Hub'
+    ),
     datasets=(
         Dataset(
             name="CamVid (11 classes, as in SegNet)",
@@ -120,7 +122,8 @@ J. Fauqueur and R. Cipolla, "Segmentation and Recognition Using Structure from M
 version with 11 classes of V. Badrinarayanan, A. Kendall and R. Cipolla, "SegNet", TPAMI 2017. The data is offered
 for research and teaching; so is this model.
 
-It began as DeepLabV3 on MobileNetV2, trained on COCO and Pascal VOC (Apache-2.0).
+It began as DeepLabV3 on MobileNetV2, trained on COCO and Pascal VOC, which its authors offer under Apache-2.0; its
+copy on the Hub, google/deeplabv3_mobilenet_v2_1.0_513, has the licence "other".
 
 A published folder has a few validation frames in `examples/`; the copy in the gallery's repository contains none.
 """
@@ -527,7 +530,7 @@ def write(
         ]
         measured["trained"] = trained(options, started, notes if options.official_val else [*notes, WITH_VALIDATION])
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
-        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8")
         save_file(net.state_dict(), folder / "model.safetensors")
         write_examples(folder, valid)
         export.write_metrics(folder, measured)
@@ -685,7 +688,7 @@ def write_examples(folder: Path, valid: Frames) -> None:
     (folder / export.EXAMPLES).mkdir()
     for index in np.linspace(0, len(valid) - 1, EXAMPLES).astype(int):
         picture = Image.fromarray(valid.pictures[index].permute(1, 2, 0).numpy())
-        picture.save(folder / export.EXAMPLES / f"{valid.names[index]}.jpg", quality=90)
+        picture.save(folder / export.EXAMPLES / f"{export.example_name(valid.names[index])}.jpg", quality=90)
 
 
 # --- the book's recipe ---

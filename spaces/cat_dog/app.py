@@ -16,6 +16,7 @@ from gradio.media import get_image
 from PIL import Image
 
 from shared import CatDog
+from shared.checkpoint import as_markdown
 from shared.hub import space_model
 from shared.images import MAX_REQUEST_COST, decoding_cost
 from shared.page import about_model, answer_files, evidence_over, friendly, launch, photo_input, picked
@@ -25,7 +26,7 @@ model = space_model(CatDog, HERE / "model")
 LABELS = model.checkpoint.labels
 EITHER = ", ".join(f"a {label}" for label in LABELS[:-1]) + f" or a {LABELS[-1]}"
 
-INTRODUCTION = f"""# Is it {EITHER}?
+INTRODUCTION = f"""# Is it {as_markdown(EITHER)}?
 Take a photo or drop one in. A small network answers, says how sure it is, shows where the evidence
 is, and may say that it is neither. Your picture is deleted within hours."""
 
@@ -60,9 +61,10 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     """
     why = model.explain(picked(image))
     rows, columns = why.evidence.shape
-    words = f"Orange speaks for {why.label}, blue against it. The map is coarse: {rows} by {columns} places."
+    label = as_markdown(why.label)
+    words = f"Orange speaks for {label}, blue against it. The map is coarse: {rows} by {columns} places."
     if not why.is_known:
-        words = f"It was refused as neither; the map shows what there is of {why.label}. {words}"
+        words = f"It was refused as neither; the map shows what there is of {label}. {words}"
     return {"label": why.label, "evidence": why.evidence.tolist()}, evidence_over(image, why.evidence), words
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from shared import Segmentation
 from shared.archives import write_zip
+from shared.checkpoint import as_markdown
 from shared.hub import space_model
 from shared.images import Source, open_rgb
 from shared.page import (
@@ -92,7 +93,7 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     # Full orange where the class chosen is no likelier than all others together.
     doubt = evidence_over(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
     least = sorted(why.by_class, key=lambda label: why.by_class[label])[:3]
-    named = ", ".join(f"{label} ({percent(why.by_class[label])})" for label in least)
+    named = ", ".join(f"{as_markdown(label)} ({percent(why.by_class[label])})" for label in least)
     words = (
         f"The model expects {percent(why.mean)} of the pixels to be right. Orange: where it is unsure; full orange, "
         f"on {percent(why.unsure)} of the picture: less than half sure. Least sure of: {named}."

@@ -14,6 +14,7 @@ import gradio as gr
 import pandas as pd
 
 from shared import BadInput, Sentiment
+from shared.checkpoint import as_markdown
 from shared.hub import space_model
 from shared.page import about_model, answer_rows, friendly, launch, percent
 from shared.sentiment import SentimentExplanation, SentimentPrediction
@@ -28,7 +29,7 @@ if not IS_OF_FILMS:
 MOST = 5000  # texts at once: bounds the work of one request
 LONGEST = 100_000  # characters of a text on the page, which is answered as it is typed
 
-INTRODUCTION = f"""# {QUESTION}
+INTRODUCTION = f"""# {as_markdown(QUESTION)}
 Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
 moved it, and says so when it is not sure. Files you upload are deleted within hours."""
 
@@ -123,10 +124,9 @@ def coloured(why: SentimentExplanation) -> list[tuple[str, float | None]]:
 
 def in_words(why: SentimentExplanation, part: int | None) -> str:
     """What the colours mean."""
+    label = as_markdown(named(why.label).lower())
     without = "Without the coloured words" if part is None else "Without this part"
-    said = (
-        f"{without} it would be {percent(why.base)} {named(why.label).lower()}; with them, {percent(why.probability)}."
-    )
+    said = f"{without} it would be {percent(why.base)} {label}; with them, {percent(why.probability)}."
     has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
     return said + " Tap a part to look into it." * (part is None and has_clauses)
 

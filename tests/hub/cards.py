@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+IDENTIFIER = r"[\w.-]+(/[\w.-]+)?"  # of a model, a data set or a Space
+WIDGET = {"text", "src", "structured_data", "table", "example_title", "group", "output"}
 FRONT_MATTER = re.compile(r"^\s*---[\r\n]+(.*?)[\r\n]+---(?:[\r\n]|$)", re.DOTALL)
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 LICENCES = """
@@ -49,13 +51,48 @@ def problems(content: str, kind: str) -> tuple[list[str], list[str]]:
         return (['"sdk" is required'] if kind == "space" else []), ["empty or missing yaml metadata in repo card"]
     if not isinstance(data, dict):
         return ["The metadata must be a mapping"], []
-    errors = _space(data) if kind == "space" else []
+    errors = _space(data) if kind == "space" else _model(data) if kind == "model" else []
+    errors += [
+        f'"{key}" must be a list of ids'
+        for key in ("models", "datasets", "spaces", "base_model")
+        if any(not re.fullmatch(IDENTIFIER, str(item)) for item in _listed(data.get(key)))
+    ]
+    if "thumbnail" in data and not str(data["thumbnail"]).startswith(("https://", "http://")):
+        errors.append('"thumbnail" must be a URL')
     licences = data.get("license", [])
     if not {str(licence) for licence in (licences if isinstance(licences, list) else [licences])} <= set(
         LICENCES.split()
     ):
         errors.append(f'"license" must be one of [{", ".join(LICENCES.split())}]')
     return errors, []
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _model(data: dict[str, Any]) -> list[str]:
+    """Errors of a model's card: stricter than the Hub, which ignores some of what it does not understand."""
+    errors = []
+    if data.get("license") == "other":
+        if not re.fullmatch(r"[a-z0-9.-]+", str(data.get("license_name", ""))):
+            errors.append('"license_name" must be an id of small letters, digits, dots and hyphens')
+        if not re.fullmatch(r"LICENSE(\.md)?|https://.+", str(data.get("license_link", ""))):
+            errors.append('"license_link" must be LICENSE, LICENSE.md or a URL')
+    for result in [result for model in data.get("model-index", []) for result in model["results"]]:
+        if not re.fullmatch(IDENTIFIER, str(result["dataset"]["type"])):
+            errors.append(f'"model-index": {result["dataset"]["type"]!r} is no id of a dataset')
+        errors += [
+            f'"model-index": {metric["type"]!r} is no id of a metric'
+            for metric in result["metrics"]
+            if not re.fullmatch(r"[\w.-]+", str(metric["type"]), re.ASCII)
+        ]
+    for example in data.get("widget", []):
+        if not set(example) <= WIDGET:
+            errors.append(f'"widget": unknown fields in {sorted(example)}')
+        if "://" in str(example.get("src", "")):
+            errors.append('"widget": "src" must be relative, so that it holds on every Hub')
+    return errors
 
 
 def _space(data: dict[str, Any]) -> list[str]:

@@ -115,7 +115,7 @@ def test_background_people_are_checked_on_load(folder):
 
 def test_card_and_notice_may_be_edited(folder):
     (folder / "README.md").write_text("My own words.")
-    (folder / "NOTICE.md").write_text("More of them.")
+    (folder / "LICENSE.md").write_text("More of them.")
     assert Salary.from_pretrained(folder).checkpoint.model == "salary"
 
 

@@ -166,7 +166,7 @@ def test_the_folder_keeps_to_grouplens_terms():
     folder = ROOT / "spaces/rating/model"
     assert "may not use this information for any commercial" in (folder / "README-GroupLens.txt").read_text()
     assert "license: other" in (folder / "README.md").read_text()
-    assert "no endorsement" in (folder / "NOTICE.md").read_text()
+    assert "no endorsement" in (folder / "LICENSE.md").read_text()
 
 
 @pytest.mark.data

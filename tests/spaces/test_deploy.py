@@ -58,13 +58,14 @@ def test_all_that_a_space_needs_and_nothing_else(deploy, name):
     inside = [f"{model}/" for model in MODELS] if name == "gallery" else [""]
     assert {"app.py", "requirements.txt", "README.md", "LICENSE", "shared/page.py", "shared/__init__.py"} <= set(files)
     for folder in inside:
-        for file in ("app.py", "picture.svg", "model/gallery.json", "model/onnx/model.onnx", "model/NOTICE.md"):
+        for file in ("app.py", "picture.svg", "model/gallery.json", "model/onnx/model.onnx", "model/LICENSE.md"):
             assert f"{folder}{file}" in files
     for path, content in files.items():
         assert path.split("/")[0] in {"LICENSE", "app.py", "shared", "model", "examples", *MODELS} or "/" not in path
         assert not any(part.startswith((".", "__pycache__")) for part in path.split("/"))
         assert isinstance(content, bytes) or content.is_file()
     assert "screenshot.png" not in files
+    assert [path for path in files if path.endswith("thumbnail.png")] == ["thumbnail.png"]
     assert not any(path.startswith(("spaces/", "training/", "tests/")) for path in files)
 
 
@@ -125,7 +126,9 @@ def test_header_of_a_space_that_pulls_from_the_hub(deploy):
     written = staged(deploy, "salary", "--models-owner", "you", "--revision", f"salary={SHA}")
     fields = front(written.files["README.md"])
     assert fields["models"] == ["you/salary"]
-    assert fields["preload_from_hub"] == [f"you/salary gallery.json,background.csv,metrics.json,onnx/model.onnx {SHA}"]
+    assert fields["preload_from_hub"] == [
+        f"you/salary gallery.json,background.csv,config.json,metrics.json,onnx/model.onnx {SHA}"
+    ]
     assert written.variables == {"MODEL_REPO": "you/salary", "MODEL_REVISION": SHA}
 
 
@@ -136,6 +139,14 @@ def test_header_of_a_gallery_that_pulls_from_the_hub(deploy):
     assert [line.split()[0] for line in fields["preload_from_hub"]] == ["you/cat_dog"]  # the others are not pinned
     assert written.variables["MODEL_REPO_RATING"] == "you/rating"
     assert written.variables["MODEL_REVISION_CAT_DOG"] == SHA
+
+
+def test_the_thumbnail_is_found_on_the_hub_by_the_name_of_the_space(deploy):
+    models = deploy.chosen(deploy.parser().parse_args(["salary", "--owner", "me"]))
+    fields = front(deploy.stage("salary", models, "me/wages").files["README.md"])
+    assert fields["thumbnail"] == "https://huggingface.co/spaces/me/wages/resolve/main/thumbnail.png"
+    assert "mcp-server" in fields["tags"]
+    assert "thumbnail" not in front(staged(deploy, "salary").files["README.md"])
 
 
 def test_data_sets_of_the_hub_are_named(deploy):

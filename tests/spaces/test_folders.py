@@ -1,10 +1,12 @@
 """Every Space's folder can be deployed as it is: pins agree, the header is complete, files are in budget."""
 
+import json
 import re
 import tomllib
 
 import pytest
 import yaml
+from PIL import Image
 
 from tests.conftest import ROOT
 
@@ -42,6 +44,16 @@ def test_header_is_complete(name):
 
 
 @pytest.mark.parametrize("name", SPACES)
+def test_header_says_what_the_space_is_of(name):
+    tags = header(name)["tags"]
+    assert "mcp-server" in tags
+    for model in MODELS if name == "gallery" else [name]:
+        assert json.loads((ROOT / "spaces" / model / "model/gallery.json").read_text())["task"] in tags
+    with Image.open(ROOT / "spaces" / name / "thumbnail.png") as thumbnail:
+        assert (thumbnail.format, thumbnail.size) == ("PNG", (1200, 675))
+
+
+@pytest.mark.parametrize("name", SPACES)
 def test_gradio_is_pinned_to_the_sdk_version(name):
     assert requirements(name)["gradio"] == header(name)["sdk_version"]
 
@@ -65,7 +77,7 @@ def test_model_is_within_its_budget_and_has_its_papers(name):
     folder = ROOT / "spaces" / name / "model"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size <= BUDGET_MB[name] * 1e6
-    for file in ("onnx/model.onnx", "gallery.json", "metrics.json", "NOTICE.md", "README.md"):
+    for file in ("onnx/model.onnx", "gallery.json", "metrics.json", "LICENSE.md", "README.md"):
         assert (folder / file).stat().st_size > 0
     assert (ROOT / "spaces" / name / "picture.svg").stat().st_size > 0
 

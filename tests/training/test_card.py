@@ -9,13 +9,15 @@ import sys
 from ast import literal_eval
 
 import pytest
+import yaml
 from PIL import Image
 
 from shared import PREDICTORS
-from shared.checkpoint import format_figure
+from shared.checkpoint import as_markdown, format_figure, sha256
 from tests.conftest import ROOT, turn_to
 from tests.hub import Hub
-from training.card import agreement, rounded_up, write_card
+from tests.hub.cards import problems
+from training.card import agreement, identifier, rounded_up, write_card
 from training.publish import publish, stage
 
 MODELS = [name for name in PREDICTORS if (ROOT / "spaces" / name / "model").is_dir()]
@@ -99,6 +101,132 @@ def test_the_snippet_of_the_published_card_with_onnxruntime_alone(name, unsure, 
         publish(ROOT / "spaces" / name / "model", f"me/{name}", token=hub.token)
         text = hub.files(f"me/{name}")["README.md"].decode()
         check(name, run_card(text, picture=picture, variables=hub.environment(tmp_path, token=None)), picture)
+
+
+def metadata(text):
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_metadata_are_what_the_hub_understands(name):
+    assert problems(card(name), "model") == ([], [])
+    data = metadata(card(name))
+    assert "fastai" not in data["tags"]  # there is no Learner to load
+    terms = {
+        "cat_dog": "cat-or-dog-terms", "segmentation": "street-scenes-terms", "sentiment": "review-sentiment-terms",
+        "rating": "movie-ratings-terms", "salary": None,
+    }  # fmt: skip
+    assert data.get("license_name") == terms[name]
+    if terms[name]:
+        assert data["license_link"] == "LICENSE.md"
+        assert (ROOT / "spaces" / name / "model/LICENSE.md").is_file()
+        assert data["license_details"] in card(name).split("---\n")[2]
+    first = data["model-index"][0]["results"][0]["dataset"]["type"]
+    assert first == {
+        "cat_dog": "timm/oxford-iiit-pet", "segmentation": "camvid", "sentiment": "stanfordnlp/imdb",
+        "salary": "scikit-learn/adult-census-income", "rating": "movielens-ml-latest-small",
+    }[name]  # fmt: skip
+    if first in data.get("datasets", []):
+        assert first == data["datasets"][0]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_hub_can_count_the_downloads_of_every_model(name):
+    folder = ROOT / "spaces" / name / "model"
+    listed = json.loads((folder / "gallery.json").read_text())["files"]["config.json"]
+    assert listed == {
+        "sha256": sha256(folder / "config.json"), "bytes": (folder / "config.json").stat().st_size, "optional": False
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_card_promises_a_pipeline_only_where_there_are_weights_for_it(name, tmp_path):
+    folder = shutil.copytree(ROOT / "spaces" / name / "model", tmp_path / "model")
+    is_of_transformers = name in ("cat_dog", "sentiment")
+    assert "from transformers import pipeline" not in card(name)
+    assert metadata(card(name))["library_name"] == ("transformers.js" if is_of_transformers else "onnx")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    text = write_card(folder).read_text()
+    assert ("from transformers import pipeline" in text) is is_of_transformers
+    assert metadata(text)["library_name"] == ("transformers" if is_of_transformers else "onnx")
+
+
+def test_the_widgets_have_inputs_and_the_answers_to_them(tmp_path, cat_dog, sentiment, salary):
+    for example in metadata(card("sentiment"))["widget"]:
+        found = {answer["label"]: answer["score"] for answer in example["output"]}
+        assert found == pytest.approx(sentiment.predict(example["text"]).probabilities, abs=0.002)
+    (example,) = metadata(card("salary"))["widget"]
+    assert example["structured_data"]["age"] == [salary.checkpoint.typical["age"]]
+    found = {answer["label"]: answer["score"] for answer in example["output"]}
+    assert found == pytest.approx(salary.predict(salary.checkpoint.typical).probabilities, abs=0.002)
+    folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "model")
+    (folder / "examples").mkdir()
+    shutil.copyfile(CAT, folder / "examples/größe 1.png")
+    text = write_card(folder, "me/cat_dog", ["me/gallery"]).read_text()
+    (example,) = metadata(text)["widget"]
+    assert example["src"] == "examples/gr%C3%B6%C3%9Fe%201.png"
+    assert example["output"][0] == {"label": "cat", "score": pytest.approx(1, abs=0.01)}
+    assert metadata(text)["spaces"] == ["me/gallery"]
+    assert "Try it: [me/gallery](https://huggingface.co/spaces/me/gallery)." in text
+    assert problems(text, "model") == ([], [])
+
+
+def cells(line):
+    """The cells of a row of a Markdown table."""
+    return re.split(r"(?<!\\)\|", line.strip())[1:-1]
+
+
+def test_labels_and_names_as_people_have_them(tmp_path):
+    names = ["cat|dog 🐱", "<b>no</b> & “x”", "18 my [pics]: ü #1", "日本", "*__a__*\n`b`"]
+    figures = [
+        {"name": f"error_{name}", "label": f"error, where it is {name}", "value": 0.1, "interval": [0.0, 0.2],
+         "data": name, "split": "held-out fifth", "count": 6}
+        for name in names
+    ]  # fmt: skip
+    text = with_metrics(tmp_path / "model", measured=MEASURED, figures=figures)
+    assert problems(text, "model") == ([], [])
+    results = metadata(text)["model-index"][0]["results"]
+    assert [result["dataset"]["type"] for result in results] == [
+        "cat-dog",
+        "b-no-b-x",
+        "18-my-pics-1",
+        "own-data",
+        "a-b",
+    ]
+    assert [result["dataset"]["name"] for result in results] == names
+    assert results[0]["metrics"][0]["type"] == "error_cat_dog"
+    rows = [line for line in text.splitlines() if line.startswith("| error, where")]
+    assert len(rows) == len(names)
+    assert {len(cells(row)) for row in rows} == {4}
+    assert "error, where it is cat\\|dog 🐱 | 0.1000 |" in rows[0]
+    assert "&lt;b>no&lt;/b> & “x”" in rows[1]
+    assert "<b>" not in text.split("---\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a|b", r"a\|b"),
+        ("a\\|b", r"a\\\|b"),
+        ("<b>", "&lt;b>"),
+        ("&lt;", "&amp;lt;"),
+        ("hours_per_week", "hours_per_week"),
+        ("__init__", r"\_\_init\_\_"),
+        ("*x*", r"\*x\*"),
+        ("[a](b)", r"[a]\(b)"),
+        ("two\nlines", "two lines"),
+        ("AT&T", "AT&T"),
+    ],
+)
+def test_text_in_markdown_is_shown_as_it_is(text, written):
+    assert as_markdown(text) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("18 my [pics]: ü #1", "18-my-pics-1"), ("日本", ""), ("Oxford-IIIT Pet", "oxford-iiit-pet")]
+)
+def test_an_identifier_of_the_hub(text, written):
+    assert identifier(text) == written
 
 
 OLD = {

@@ -16,7 +16,7 @@ from shared import CatDog
 from shared.checkpoint import sha256
 from tests.conftest import DATA, ROOT, load_app
 from training import cat_dog as script
-from training import neither
+from training import export, neither
 from training.learner import main
 from training.pictures import decode, normalised
 
@@ -87,7 +87,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_training(tmp_pa
 def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith("examples/")} == {
-        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "NOTICE.md",
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md",
         "model.safetensors", "config.json", "preprocessor_config.json",
     }  # fmt: skip
     assert sum(name.startswith("examples/") for name in names) == 3
@@ -304,6 +304,24 @@ def test_int8_that_costs_too_much_is_refused():
     stored[1] = 0, 1
     with pytest.raises(RuntimeError, match="on 40 pictures from 0 to 2"):
         script.check_cost(exact, stored, y)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cat|dog 🐱-2", "cat_dog_-2"),
+        ("<b>no</b> & “x”-4", "b_no_b_x_-4"),
+        ("größe: 1?-a", "größe_1_-a"),
+        ("../../etc", "etc"),
+        ("nul", "_nul"),
+        ("COM1.x", "_COM1.x"),
+        ("🐱", "picture"),
+        ("a. ", "a"),
+        ("x" * 300, "x" * 80),
+    ],
+)
+def test_an_example_has_a_name_that_windows_takes(text, name):
+    assert export.example_name(text) == name
 
 
 def test_published_examples_do_not_tell_where_and_when(tmp_path):

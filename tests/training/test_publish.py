@@ -1,5 +1,6 @@
 """Publishing: one commit, checked afterwards, old or new but nothing between, and a sentence for every refusal."""
 
+import json
 import os
 import random
 import shutil
@@ -72,6 +73,28 @@ def test_the_same_again_changes_nothing_and_something_else_takes_its_place_whole
     assert hub.commits(REPO)[:2] == [second, first]
     assert list(hub.repo(REPO).tags.values()) == [second]
     assert set(hub.files(REPO, revision=first)) - {".gitattributes"} == names(SALARY)
+
+
+def test_the_card_links_to_the_spaces_that_show_the_model(hub):
+    assert script.main([str(SALARY), REPO, "--space", "me/gallery", "--space", "me/salary"]) == 0
+    card = hub.files(REPO)["README.md"].decode()
+    assert yaml.safe_load(card.split("---")[1])["spaces"] == ["me/gallery", "me/salary"]
+    assert "[me/gallery](https://huggingface.co/spaces/me/gallery)" in card
+    assert "'gallery' is no name on the Hub" in refused(spaces=["gallery"])
+
+
+def test_a_folder_from_before_is_published_with_what_it_lacks(hub, copied):
+    (copied / "LICENSE.md").rename(copied / "NOTICE.md")
+    (copied / "config.json").unlink()
+    contract = json.loads((copied / "gallery.json").read_text())
+    del contract["files"]["config.json"]
+    (copied / "gallery.json").write_text(json.dumps(contract))
+    publish(copied, REPO)
+    files = hub.files(REPO)
+    assert {"NOTICE.md", "config.json"} <= set(files)
+    assert "See NOTICE.md for" in files["README.md"].decode()
+    assert json.loads(files["config.json"])["model_type"] == "salary"
+    assert not (copied / "config.json").exists()
 
 
 def test_nothing_secret_or_stray_goes_up(hub, copied):

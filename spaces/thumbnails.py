@@ -1,0 +1,33 @@
+"""Draw each Space's thumbnail.png, which links to it show, from its picture.svg: python spaces/thumbnails.py
+
+It needs Playwright and Chromium. The gallery's has the pictures of all.
+"""
+
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+SPACES = Path(__file__).resolve().parent
+WIDTH, HEIGHT = 1200, 675
+
+
+def draw() -> None:
+    """Write thumbnail.png into every Space's folder."""
+    pictures = {path.parent: path.read_text(encoding="utf-8") for path in sorted(SPACES.glob("*/picture.svg"))}
+    pages = {**pictures, SPACES / "gallery": "".join(pictures.values())}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        for folder, content in pages.items():
+            columns = 1 if folder in pictures else 3
+            page.set_content(
+                f'<body style="margin:0; display:flex; flex-wrap:wrap; justify-content:center; align-content:center;'
+                f' height:100vh; background:#fff"><style>svg {{ width:{100 / columns}% }}</style>{content}'
+            )
+            page.screenshot(path=folder / "thumbnail.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    draw()

@@ -1,0 +1,4 @@
+import { pipeline } from "@huggingface/transformers";
+
+const classify = await pipeline("text-classification", "USER/REPO", { dtype: "fp32" });
+console.log(await classify("A wonderful film.", { top_k: null })); // of a long text it reads the beginning only
