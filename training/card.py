@@ -37,6 +37,10 @@ PROVENANCE = "PROVENANCE.md"
 TEMPLATE = Path(__file__).with_name("card_template.md")
 HERE = "path/to/this/folder"  # what a snippet loads, and what stands in its place once a model is published
 SNIPPETS = Path(__file__).with_name("snippets")  # how to load a model with nothing of ours
+WEIGHTS = "model.safetensors"
+MADE_FROM = "from"  # in its metadata: the file of the folder out of which it was made, if it was
+EXAMPLES = "examples"
+OF_TRANSFORMERS = ("cat_dog", "sentiment")  # kinds whose networks transformers has
 PREPROCESSOR = "preprocessor_config.json"
 HUB_DATASETS = {  # what the figures call a data set, and its id on the Hub
     "Oxford Pets": "timm/oxford-iiit-pet",
@@ -62,7 +66,7 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
     provenance = folder / PROVENANCE
     about = checkpoint.about
     is_of_transformers = "architectures" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    has_torch = (folder / "model.safetensors").exists()
+    has_torch = (folder / WEIGHTS).exists()
     for_transformers = has_torch and is_of_transformers
     library = "transformers.js" if is_of_transformers else "onnx"
     licence_file = LICENCE if (folder / LICENCE).exists() else "NOTICE.md"
@@ -89,6 +93,7 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         model=checkpoint.model,
         task=checkpoint.task,
         for_transformers=for_transformers,
+        made_from=made_from(folder / WEIGHTS) if has_torch else None,
         predictor="".join(word.capitalize() for word in checkpoint.model.split("_")),
         where=repo or HERE,
         spaces=spaces,
@@ -161,6 +166,18 @@ def published(snippet: str, repo: str) -> str:
     )
 
 
+def made_from(weights: Path) -> str | None:
+    """The file out of which weights for torch were made, as their own metadata say; None where training wrote them."""
+    with weights.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(length, 10_000_000)))
+        except ValueError:
+            return None
+    found: str | None = header.get("__metadata__", {}).get(MADE_FROM)
+    return found
+
+
 def javascript(kind: str, repo: str | None) -> str | None:
     """The snippet for transformers.js, of a model of a kind that it can load."""
     path = SNIPPETS / f"{kind}.js"
@@ -217,8 +234,8 @@ def widget(folder: Path, contract: Mapping[str, Any]) -> list[dict[str, Any]] | 
         person = contract["typical"]
         return [{"structured_data": {name: [value] for name, value in person.items()}, **_output(predict, person)}]
     return [
-        {"src": f"examples/{quote(path.name)}", "example_title": path.stem, **_output(predict, path)}
-        for path in sorted((folder / "examples").glob("*"))
+        {"src": f"{EXAMPLES}/{quote(path.name)}", "example_title": path.stem, **_output(predict, path)}
+        for path in sorted((folder / EXAMPLES).glob("*"))
     ] or None
 
 

@@ -5,12 +5,15 @@
     python -m training.publish runs/cat_dog USER/cat_dog --space USER/gallery    its card links to the Space
     python -m training.publish runs/cat_dog USER/cat_dog --dry-run           says what would go up; asks nobody
 
-It needs no torch. Every training script does the same with --push-to-hub USER/REPO.
+It needs no torch. Where torch and transformers are installed, a network of transformers that is published without
+weights for torch gets those of its ONNX file, so that `pipeline` loads it; --onnx-only leaves them out. Every training
+script publishes, too, with --push-to-hub USER/REPO.
 """
 
 import argparse
 import dataclasses
 import filecmp
+import importlib.util
 import re
 import shutil
 import sys
@@ -32,7 +35,7 @@ from shared import PREDICTORS, __version__
 from shared.checkpoint import CONTRACT, LICENCE, Checkpoint
 from shared.errors import CheckpointError
 from shared.hub import FAILURES, download, explained, in_background, status_told
-from training.card import CARD, PROVENANCE, write_card
+from training.card import CARD, OF_TRANSFORMERS, PROVENANCE, WEIGHTS, write_card
 
 T = TypeVar("T")
 
@@ -58,6 +61,7 @@ def publish(
     token: str | None = None,
     replace: bool = False,
     spaces: Sequence[str] = (),
+    onnx_only: bool = False,
 ) -> str:
     """Publish a checkpoint folder in one commit: the repository has the old files or the new, never some of both.
 
@@ -70,6 +74,7 @@ def publish(
         token: with the right to write; by default the one that this machine is logged in with.
         replace: also if the repository has a model of another kind.
         spaces: names of the Spaces that show it, for its card to link to.
+        onnx_only: make no weights for torch out of the ONNX file, where the folder has none.
 
     Returns:
         The commit (40 hexadecimal digits) under which the model was downloaded again, and answered as it does here.
@@ -83,7 +88,7 @@ def publish(
     check_account(repo, token)
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as place:
-        staged = stage(folder, Path(place) / "model", repo, spaces)
+        staged = stage(folder, Path(place) / "model", repo, spaces, onnx_only)
         names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
         info = repository(api, repo, private)
         before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
@@ -147,7 +152,7 @@ def kind_there(repo: str, commit: str, token: str | None) -> str:
         return Checkpoint.read_common(Path(ask(fetch, repo)).parent).model
 
 
-def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = ()) -> Path:
+def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False) -> Path:
     """Copy what may go up from a checkpoint folder to `place`, with a card that names the repository.
 
     That is what gallery.json lists, and its papers: neither a hidden file nor a stray one.
@@ -161,8 +166,26 @@ def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = ()
         if (folder / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, place / name)
+    if not onnx_only:
+        make_weights(place)
     write_card(place, repo, spaces)
     return place
+
+
+def make_weights(folder: Path) -> None:
+    """Give a staged network of transformers that has no weights for torch those of its ONNX file, if it can be done."""
+    kind = Checkpoint.read_common(folder).model
+    if kind not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
+        return
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "onnx")):
+        print(f"Without torch, transformers and onnx here it goes up without {WEIGHTS}, and `pipeline` cannot load it.")
+        return
+    from training.torch_weights import add_weights
+
+    try:
+        add_weights(folder)
+    except RuntimeError as error:
+        print(f"It goes up without {WEIGHTS}, and `pipeline` cannot load it: {error}")
 
 
 def predictor(folder: Path) -> Any:
@@ -328,15 +351,21 @@ def main(argv: list[str] | None = None) -> int:
         metavar="USER/SPACE",
         help="a Space that shows it; its card links to it",
     )
+    parser.add_argument("--onnx-only", action="store_true", help="make no weights for torch out of the ONNX file")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go up")
     options = parser.parse_args(argv)
 
     def run() -> None:
         if options.dry_run:
-            show(options.folder, options.repo, options.space)
+            show(options.folder, options.repo, options.space, options.onnx_only)
         else:
             commit = publish(
-                options.folder, options.repo, options.private, replace=options.replace, spaces=options.space
+                options.folder,
+                options.repo,
+                options.private,
+                replace=options.replace,
+                spaces=options.space,
+                onnx_only=options.onnx_only,
             )
             announce(options.folder, options.repo, commit)
 
@@ -359,12 +388,12 @@ def exit_code(run: Callable[[], None], if_interrupted: str) -> int:
     return 0
 
 
-def show(folder: str, repo: str, spaces: Sequence[str] = ()) -> None:
+def show(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False) -> None:
     """Print what `publish` would upload."""
     for name in (repo, *spaces):
         check_name(name)
     with tempfile.TemporaryDirectory() as place:
-        staged = stage(folder, Path(place) / "model", repo, spaces)
+        staged = stage(folder, Path(place) / "model", repo, spaces, onnx_only)
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):
             print(f"{path.stat().st_size:>12,}  {path.relative_to(staged).as_posix()}")
         print(f"{size_of(staged):.1f} MB would go to {repo}, and nothing else; with this at the top of its card:\n")

@@ -114,7 +114,7 @@ def test_the_snippets_of_the_published_cards(packages, cat_dog, segmentation, se
     with Hub() as hub:
         turn_to(monkeypatch, hub.endpoint)
         for name, picture in (("cat_dog", get_image("lion.jpg")), ("segmentation", street), ("sentiment", "")):
-            publish(ROOT / "spaces" / name / "model", f"me/{name}", token=hub.token)
+            publish(ROOT / "spaces" / name / "model", f"me/{name}", token=hub.token, onnx_only=True)
             (code,) = re.findall(r"```js\n(.*?)```", hub.files(f"me/{name}")["README.md"].decode(), re.DOTALL)
             code = code.replace("picture.jpg", str(picture)).replace("A wonderful film.", REVIEW)
             there = f'import {{ env }} from "@huggingface/transformers";\nenv.remoteHost = "{hub.endpoint}/";\n'

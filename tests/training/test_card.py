@@ -98,7 +98,7 @@ def test_the_snippet_of_the_published_card_with_onnxruntime_alone(name, unsure, 
     picture = STREET if name == "segmentation" else unsure
     with Hub() as hub:
         turn_to(monkeypatch, hub.endpoint)
-        publish(ROOT / "spaces" / name / "model", f"me/{name}", token=hub.token)
+        publish(ROOT / "spaces" / name / "model", f"me/{name}", token=hub.token, onnx_only=True)
         text = hub.files(f"me/{name}")["README.md"].decode()
         check(name, run_card(text, picture=picture, variables=hub.environment(tmp_path, token=None)), picture)
 

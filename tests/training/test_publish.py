@@ -150,7 +150,7 @@ def test_wrong_read_only_and_another_ones(hub, capsys):
     assert "may only read" in refused(token=hub.read_token)
     hub.add_user("other")
     assert "You are me on the Hub and may not write to other/x; use me/" in refused("other/x")
-    assert "no name of a model on the Hub" in refused("published")
+    assert "is no name on the Hub" in refused("published")
     assert not hub.store.repos
 
 

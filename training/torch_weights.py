@@ -1,0 +1,132 @@
+"""Weights for torch out of a stored ONNX model, for folders that have none: transformers' `pipeline` loads them.
+
+They are what is served, brought back to float32, so they say what the stored model says: to the last digits for
+pictures; a little off for texts, where the stored model rounds between its layers, too. publish uses it where torch and
+transformers are installed.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from PIL import Image
+from safetensors.torch import save_file
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+    pipeline,
+)
+from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import MobileNetV2ConvLayer
+
+from shared import PREDICTORS
+from shared.checkpoint import CONFIG, CONTRACT, MODEL, read_json, sha256
+from training.card import EXAMPLES, MADE_FROM, OF_TRANSFORMERS, REVIEWS, WEIGHTS, write_json
+
+Values = dict[str, NDArray[Any]]
+# Probability by which the pipeline may differ: it resizes otherwise than Pillow, and does not round between layers.
+CLOSE = {"cat_dog": 0.05, "sentiment": 0.05}
+
+
+def add_weights(folder: Path) -> bool:
+    """Write model.safetensors into a checkpoint folder of a network of transformers, and list it in gallery.json.
+
+    Returns:
+        Whether it was written: not where there is one, nor for other networks.
+
+    Raises:
+        RuntimeError: torch with these weights does not answer as the stored model does.
+    """
+    contract = read_json(folder)
+    if contract["model"] not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
+        return False
+    graph = onnx.load(folder / MODEL).graph
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    net = picture_net(graph, config) if contract["model"] == "cat_dog" else text_net(graph, config)
+    weights = {name: value.contiguous() for name, value in net.state_dict().items()}
+    path = folder / WEIGHTS
+    save_file(weights, path, {"format": "pt", MADE_FROM: MODEL})
+    entry = {"sha256": sha256(path), "bytes": path.stat().st_size, "optional": True}
+    write_json(folder / CONTRACT, {**contract, "files": {**contract["files"], WEIGHTS: entry}})
+    difference = compare(folder, contract)
+    if not difference <= CLOSE[contract["model"]]:
+        path.unlink()
+        write_json(folder / CONTRACT, contract)
+        raise RuntimeError(f"Torch with weights out of {MODEL} gives probabilities that differ by {difference:.2g}.")
+    return True
+
+
+def picture_net(graph: onnx.GraphProto, config: dict[str, Any]) -> MobileNetV2ForImageClassification:
+    """A MobileNetV2 whose normalisation does nothing but add: that of the stored one is part of its convolutions."""
+    values = stored(graph)
+    net = MobileNetV2ForImageClassification(MobileNetV2Config.from_dict(config))
+    layers = [layer for layer in net.modules() if isinstance(layer, MobileNetV2ConvLayer)]
+    nodes = [node for node in graph.node if node.op_type == "Conv"][: len(layers)]  # the last one makes the maps
+    with torch.no_grad():
+        for layer, node in zip(layers, nodes, strict=True):
+            kernel, bias = (torch.tensor(values[name]) for name in node.input[1:])
+            layer.convolution.weight.copy_(kernel)
+            layer.normalization.bias.copy_(bias)
+            layer.normalization.weight.fill_(1)
+            layer.normalization.running_mean.zero_()
+            layer.normalization.running_var.fill_(1 - layer.normalization.eps)
+        net.classifier.weight.copy_(torch.tensor(values["head.weight"]))
+        net.classifier.bias.copy_(torch.tensor(values["head.bias"]))
+    return net
+
+
+def text_net(graph: onnx.GraphProto, config: dict[str, Any]) -> BertForSequenceClassification:
+    """A BERT: most weights have names in the graph, and matrices go by the bias that is added to their product."""
+    values = stored(graph)
+    before = {value: node for node in graph.node for value in node.output}
+    after = {value: node for node in graph.node for value in node.input}
+    net = BertForSequenceClassification(BertConfig.from_dict(config))
+    found = {name.removeprefix("classifier."): value for name, value in values.items()}
+    for node in graph.node:
+        if node.op_type != "MatMulInteger":
+            continue
+        matrix, product = values[node.input[1]].astype(np.float32), node.output[0]
+        while (following := after[product]).op_type != "Add":  # the sums of integers, times what a step is worth
+            if following.op_type == "Mul":
+                (worth,) = (name for name in following.input if name != product)
+                (scale,) = (values[name] for name in before[worth].input if name in values)
+                matrix = (matrix - values[node.input[3]]) * scale
+            product = following.output[0]
+        (bias,) = (name for name in following.input if name in values)
+        found[bias.removeprefix("classifier.").removesuffix("bias") + "weight"] = matrix.T
+    net.load_state_dict({name: torch.tensor(found[name]) for name in net.state_dict()})
+    return net
+
+
+def stored(graph: onnx.GraphProto) -> Values:
+    """The weights of a graph by the names its nodes know them by, in float32 where they were rounded for storing."""
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Cast" and node.input[0] in values:
+            values[node.output[0]] = values[node.input[0]].astype(np.float32)
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear":
+            rounded, scale = (values[name] for name in node.input[:2])
+            values[node.output[0]] = rounded.astype(np.float32) * scale.reshape(-1, *[1] * (rounded.ndim - 1))
+    return values
+
+
+def compare(folder: Path, contract: Mapping[str, Any]) -> float:
+    """The largest difference of a probability between transformers' pipeline and the stored model, on examples."""
+    model: Any = PREDICTORS[contract["model"]](folder)
+    is_text = contract["task"] == "text-classification"
+    items = REVIEWS if is_text else [model.example(), *map(Image.open, sorted((folder / EXAMPLES).glob("*")))]
+    answer = pipeline(contract["task"], model=str(folder), **({"truncation": True} if is_text else {}))
+    largest = 0.0
+    for item in items:
+        ours = model.predict(item).probabilities
+        found = {said["label"]: said["score"] for said in answer(item, top_k=None)}
+        largest = max(largest, *(abs(found[label] - probability) for label, probability in ours.items()))
+    return largest
