@@ -38,7 +38,7 @@ from shared import PREDICTORS
 from shared.checkpoint import CONTRACT, About, Checkpoint
 from shared.hub import SHA
 from shared.predictor import Predictor
-from training.publish import ANSWER, PAPERS, UPLOAD, PublishError, ask, check_account, exit_code
+from training.publish import ANSWER, PAPERS, UPLOAD, PublishError, ask, check_account, collect, exit_code
 
 SPACES = Path(__file__).resolve().parent
 ROOT = SPACES.parent
@@ -610,6 +610,8 @@ def run(options: argparse.Namespace) -> None:
     print(f"{space} is at commit {commit[:7]}{'' if changed else ', as before'}.", flush=True)
     address = check(space, models, commit, options.timeout, api)
     print(f"It answers as here, at {address}\nIts page is {api.endpoint}/spaces/{space}")
+    if options.collection:
+        collect(options.collection, space, "space")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -628,6 +630,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--private", action="store_true", help="for your eyes only")
     result.add_argument("--hardware", metavar="FLAVOUR", help="zero-a10g (free accounts), cpu-basic (PRO), …")
+    result.add_argument("--collection", metavar="TITLE", help="put it into your collection of this title")
     result.add_argument("--timeout", type=float, default=1200, metavar="SECONDS", help="for build and start")
     result.add_argument("--dry-run", action="store_true", help="print what would go up; asks nobody")
     result.add_argument("--stage", metavar="DIR", help="write what would go up into a new folder; asks nobody")

@@ -335,6 +335,27 @@ def tag(api: HfApi, repo: str, commit: str) -> None:
     ask(lambda: api.create_tag(repo, tag=name, revision=commit), repo)
 
 
+def collect(title: str, repo: str, kind: str) -> None:
+    """Put a repository into its owner's collection of that title, which is made if it is not there.
+
+    A refusal is printed: what was to be collected is published all the same.
+
+    Args:
+        title: of the collection.
+        repo: the repository's name.
+        kind: "model" or "space".
+    """
+    api = HfApi()
+    try:
+        made = partial(api.create_collection, title, namespace=repo.split("/", maxsplit=1)[0], exists_ok=True)
+        collection = ask(made, repo)
+        ask(lambda: api.add_collection_item(collection.slug, repo, kind, exists_ok=True), repo)  # type: ignore[arg-type]
+    except PublishError as error:
+        print(f"{repo} is there, but not in the collection {title!r}: {error}")
+    else:
+        print(f"It is in the collection {collection.url}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Publish from the command line; whatever goes wrong ends in one sentence."""
     parser = argparse.ArgumentParser(
@@ -351,6 +372,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="USER/SPACE",
         help="a Space that shows it; its card links to it",
     )
+    parser.add_argument("--collection", metavar="TITLE", help="put it into your collection of this title")
     parser.add_argument("--onnx-only", action="store_true", help="make no weights for torch out of the ONNX file")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go up")
     options = parser.parse_args(argv)
@@ -368,6 +390,8 @@ def main(argv: list[str] | None = None) -> int:
                 onnx_only=options.onnx_only,
             )
             announce(options.folder, options.repo, commit)
+            if options.collection:
+                collect(options.collection, options.repo, "model")
 
     return exit_code(run, "the same command again is safe, and leaves all as if it had run once.")
 

@@ -10,6 +10,7 @@ from starlette.requests import Request as Asked
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.hub.collections import Collections
 from tests.hub.faults import Door, Fault, Request
 from tests.hub.files import Files
 from tests.hub.repos import Repositories
@@ -35,6 +36,7 @@ class Hub:
         token, read_token: that user's.
         faults: what goes wrong, a list of `Fault`; in order, each request meets all that match it.
         log: every `Request` so far.
+        collections: the collections of all users.
     """
 
     user = "me"
@@ -53,8 +55,14 @@ class Hub:
         files = Files(self.store, self.endpoint, cdn, multipart_from)
         repositories = Repositories(self.store, self.endpoint, page_size, self.builder)
         spaces = Spaces(self.store, self.builder)
+        self.collections = Collections(self.store)
         self._doors = [
-            Door(_app([*repositories.routes(), *spaces.routes(), *files.routes()]), "hub", self.faults, self.log),
+            Door(
+                _app([*self.collections.routes(), *repositories.routes(), *spaces.routes(), *files.routes()]),
+                "hub",
+                self.faults,
+                self.log,
+            ),
             Door(_app(files.cdn_routes()), "cdn", self.faults, self.log),
         ]
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)

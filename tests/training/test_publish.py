@@ -83,6 +83,22 @@ def test_the_card_links_to_the_spaces_that_show_the_model(hub):
     assert "'gallery' is no name on the Hub" in refused(spaces=["gallery"])
 
 
+def test_a_collection_of_what_was_published(hub, capsys):
+    for folder, repo in ((SALARY, REPO), (RATING, "me/rating"), (SALARY, REPO)):
+        assert script.main([str(folder), repo, "--collection", "Model gallery"]) == 0
+        assert "It is in the collection" in capsys.readouterr().out
+    (collection,) = hub.collections.there.values()
+    assert [(item["type"], item["id"]) for item in collection["items"]] == [("model", REPO), ("model", "me/rating")]
+
+
+def test_a_collection_that_is_refused_leaves_the_model_published(hub, capsys):
+    hub.faults.append(Fault("status", "POST /api/collections", status=403))
+    assert script.main([str(SALARY), REPO, "--collection", "Model gallery"]) == 0
+    said = capsys.readouterr().out
+    assert "Published and checked" in said
+    assert f"{REPO} is there, but not in the collection 'Model gallery'" in said
+
+
 def test_a_folder_from_before_is_published_with_what_it_lacks(hub, copied):
     (copied / "LICENSE.md").rename(copied / "NOTICE.md")
     (copied / "config.json").unlink()

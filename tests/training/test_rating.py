@@ -32,7 +32,7 @@ def test_the_folder_is_complete_and_says_how_good_it_is(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "movies.csv", "ratings.csv",
-        "model.safetensors",
+        "model.safetensors", "config.json",
     }  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text())
     ours = {item["name"]: item["value"] for item in metrics["figures"]}

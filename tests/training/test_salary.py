@@ -38,7 +38,7 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "background.csv",
-        "model.safetensors",
+        "model.safetensors", "config.json",
     }  # fmt: skip
     metrics = json.loads((folder / "metrics.json").read_text())
     assert {item["name"] for item in metrics["figures"]} >= {"accuracy", "ece", "ece_before", "log_loss"}

@@ -45,6 +45,7 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {name for name in names if not name.startswith("examples/")} == {
         "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "model.safetensors",
+        "config.json", "preprocessor_config.json",
     }  # fmt: skip
     assert sum(name.startswith("examples/") for name in names) == script.SMOKE["val"] // 2
     metrics = json.loads((folder / "metrics.json").read_text())

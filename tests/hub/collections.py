@@ -1,0 +1,63 @@
+"""The routes of collections: lists of repositories that somebody keeps."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tests.hub.access import Handlers, param
+from tests.hub.store import HubError, Store, now
+
+
+class Collections(Handlers):
+    """Making a collection, looking at it, and adding to it.
+
+    Args:
+        store: what there is.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.there: dict[str, dict[str, Any]] = {}
+
+    def routes(self) -> list[Route]:
+        one = "/api/collections/{owner}/{name}"
+        return [
+            Route("/api/collections", self.create, methods=["POST"]),
+            Route(one, self.look),
+            Route(one + "/items", self.add, methods=["POST"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        user, asked = self.writer(request), await request.json()
+        if asked["namespace"] != user.name:
+            raise HubError(403, f"You have no right to write to {asked['namespace']}", "Forbidden")
+        slug = f"{user.name}/{asked['title'].lower().replace(' ', '-')}-0123456789ab"
+        if slug in self.there:
+            raise HubError(409, "There is a collection of this title already", slug=slug)
+        self.there[slug] = {
+            "slug": slug, "title": asked["title"], "owner": {"name": user.name}, "items": [], "lastUpdated": now(),
+            "position": 0, "private": asked["private"], "theme": "blue", "upvotes": 0,
+        }  # fmt: skip
+        return JSONResponse(self.there[slug])
+
+    async def look(self, request: Request) -> Response:
+        return JSONResponse(self._found(request))
+
+    async def add(self, request: Request) -> Response:
+        user, found, item = self.writer(request), self._found(request), (await request.json())["item"]
+        if found["owner"]["name"] != user.name:
+            raise HubError(403, f"You have no right to write to {found['slug']}", "Forbidden")
+        if (item["type"], item["id"]) not in self.store.repos:
+            raise HubError(404, "Repository not found", "RepoNotFound")
+        if item["id"] in [other["id"] for other in found["items"]]:
+            raise HubError(409, "It is in the collection already")
+        found["items"].append({**item, "_id": str(len(found["items"])), "position": len(found["items"])})
+        return JSONResponse(found)
+
+    def _found(self, request: Request) -> dict[str, Any]:
+        slug = f"{param(request, 'owner')}/{param(request, 'name')}"
+        if slug not in self.there:
+            raise HubError(404, "Collection not found")
+        return self.there[slug]
