@@ -78,6 +78,7 @@ def download(
     Raises:
         HubError: there is no such model, it may not be seen, or it does not arrive whole in time.
     """
+    future: Future[Path] | None = None
     try:
         if revision and SHA.fullmatch(revision) and (folder := cached(repo, revision, cache)):
             return folder
@@ -88,7 +89,7 @@ def download(
     except CheckpointError:
         raise
     except Exception as error:  # the client's errors are of many kinds
-        if isinstance(error, Late) and not future.done():
+        if isinstance(error, Late) and future and not future.done():
             raise HubError(
                 f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, files that arrived are kept."
             ) from None
