@@ -192,7 +192,8 @@ def test_a_zip64_is_read_like_any_zip(pack):
 @pytest.mark.parametrize(
     "lie",
     [
-        {"size": 2**63}, {"size": 2**64 - 1}, {"size": 2**31}, {"size": 0, "start": 2**63}, {"size": 1}, {"size": 47}, {"disks": 7},
+        {"size": 2**63}, {"size": 2**64 - 1}, {"size": 2**31}, {"size": 0, "start": 2**63}, {"size": 1}, {"size": 47},
+        {"disks": 7},
     ],
 )  # fmt: skip
 def test_a_zip64_that_lies(pack, lie):
