@@ -54,6 +54,7 @@ MAX_DECODING_READS = 1_000_000
 MAX_MARKERS = 2_000  # parts of a JPEG
 MAX_DIRECTORIES = 8  # of EXIF tags in an AVIF, which has one; a few more may seem to be there by chance
 MAX_TAG_VALUES = 200_000  # numbers in one TIFF tag: Pillow makes a Python object of each
+MAX_EXIF_BYTES = 200_000  # of tags in an AVIF: Pillow takes a microsecond or two for each byte
 MAX_TAGS = 65_535  # in one TIFF directory; a BigTIFF may claim more than that
 
 Encoded = str | Path | bytes | bytearray | memoryview | IO[bytes]
@@ -184,7 +185,8 @@ def decoding_cost(source: Encoded, at_least: int | None = None) -> int:
     """Return what open_rgb costs for a file, in pixels that are decoded whole; nothing is decoded.
 
     A JPEG that is decoded at a reduced size counts an eighth of its own; one of several scans counts more, up to all
-    of its pixels, at whatever size it is decoded. Numbers of more than 8 bits count twice.
+    of its pixels, at whatever size it is decoded. Grey of more than 8 bits counts twice, and colours of 16 bits count
+    four times: they may be decoded twice.
     The arguments are those of open_rgb.
 
     Raises:
@@ -196,7 +198,7 @@ def decoding_cost(source: Encoded, at_least: int | None = None) -> int:
         return pixels * max(MAX_SCANS // REDUCED_COST, header.scans) // MAX_SCANS
     if header.image.size != header.size:
         return pixels // REDUCED_COST
-    return 2 * pixels if _is_deep(header.image) or _is_wide(header.image) else pixels
+    return pixels * (4 if _is_wide(header.image) else 2 if _is_deep(header.image) else 1)
 
 
 @dataclass(frozen=True)
@@ -563,6 +565,9 @@ def _scans(data: bytes) -> int:
     return MAX_MARKERS
 
 
+Tag = tuple[int, int, int, int, int | None]  # see _tags
+
+
 def _check_tags(data: bytes, kind: str) -> None:
     """Refuse TIFF tags (in AVIF: EXIF) that would fill the memory.
 
@@ -570,35 +575,73 @@ def _check_tags(data: bytes, kind: str) -> None:
     tile gets its memory whole, however small the picture that it is part of.
     """
     if kind == "TIFF":
-        too_much = _is_too_much(data, 0)  # an exception means that the TIFF is damaged
-    else:
-        starts = [found.start() for found in islice(EXIF.finditer(data), MAX_DIRECTORIES + 1)]
-        too_much = len(starts) > MAX_DIRECTORIES
-        for start in starts:
-            with suppress(struct.error):
-                too_much |= _is_too_much(data, start)
-    if too_much:
-        raise BadInput("The picture's tags are larger than its file can hold; save it anew.")
+        _check_values(data, 0, _tags(data, 0), len(data))  # an exception means that the TIFF is damaged
+        return
+    starts = [found.start() for found in islice(EXIF.finditer(data), MAX_DIRECTORIES + 1)]
+    if len(starts) > MAX_DIRECTORIES:
+        raise BadInput(TOO_MANY_TAGS)
+    for start in starts:
+        with suppress(struct.error):
+            _check_values(data, start, _exif_tags(data, start), min(MAX_EXIF_BYTES, len(data)))
 
 
-def _is_too_much(data: bytes, start: int) -> bool:
+TOO_MANY_TAGS = "The picture's tags are larger than its file can hold; save it anew."
+
+
+def _check_values(data: bytes, start: int, tags: Iterator[Tag], most: int) -> None:
+    """Refuse tags whose values have more than `most` bytes together, and tiles that are too large.
+
+    Raises:
+        BadInput: there is too much.
+        struct.error: a directory or a value is cut off; what Pillow reads before that has been counted.
+    """
     total, tile = 0, {TILE_WIDTH: 1, TILE_LENGTH: 1}
-    is_big = data[start + 2 : start + 3] == BIG
-    for tag, count, width, value, place in _tags(data, start):
+    widths = (1, 2, 4, 8) if data[start + 2 : start + 3] == BIG else (1, 2, 4)
+    for tag, count, width, value, place in tags:
         size = count * width
-        if tag in tile and (count != 1 or width not in ((1, 2, 4, 8) if is_big else (1, 2, 4))):
-            return True  # libtiff reads it, this does not
+        if tag in tile and (count != 1 or width not in widths):  # libtiff reads it, this does not
+            raise BadInput(TOO_MANY_TAGS)
         if place is not None and place + size > len(data):
             raise struct.error("A value lies outside of the file.")
-        if total + size > len(data) or (width > 1 and count > MAX_TAG_VALUES):
-            return True
         total += size
+        if total > most or (width > 1 and count > MAX_TAG_VALUES):
+            raise BadInput(TOO_MANY_TAGS)
         if tag in tile:
             tile[tag] = max(tile[tag], value)
-    return tile[TILE_WIDTH] * tile[TILE_LENGTH] > MAX_PIXELS
+    if tile[TILE_WIDTH] * tile[TILE_LENGTH] > MAX_PIXELS:
+        raise BadInput(TOO_MANY_TAGS)
+
+
+def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
+    """The tags of the first directory of an EXIF, and of those it names, all of which Pillow reads to turn an AVIF.
+
+    Raises:
+        BadInput: there are too many directories.
+        struct.error: one of them is cut off; the others come before this is raised.
+    """
+    pending: list[int | None] = [None]
+    damage: struct.error | None = None
+    for _ in range(MAX_DIRECTORIES):
+        if not pending:
+            break
+        try:
+            for tag in _tags(data, start, pending.pop()):
+                number, count, width, value, place = tag
+                if place is not None and place + count * width > len(data):
+                    raise struct.error("A value lies outside of the file.")  # here Pillow leaves the directory
+                if number in NAMED_DIRECTORIES and count == 1 and width > 1:
+                    pending.append(start + value)
+                yield tag
+        except struct.error as error:
+            damage = error
+    if pending:
+        raise BadInput(TOO_MANY_TAGS)
+    if damage is not None:
+        raise damage
 
 
 TILE_WIDTH, TILE_LENGTH = 322, 323
+NAMED_DIRECTORIES = (34_665, 34_853, 40_965)  # of EXIF, GPS, and how cameras work together
 BIG = b"+"  # the third byte of a BigTIFF; Pillow looks at no other place
 TAG_WIDTHS = {
     1: 1,
@@ -620,35 +663,39 @@ TAG_WIDTHS = {
 }  # fmt: skip - bytes, by type
 
 
-def _tags(data: bytes, start: int) -> Iterator[tuple[int, int, int, int, int | None]]:
-    """The first directory of the TIFF or BigTIFF that begins at `start`.
+def _tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
+    """The directory at `first`, by default the first one, of the TIFF or BigTIFF that begins at `start`.
 
-    Yields tag, count, bytes for each, the value as a whole number, and where it is if that is outside of the directory.
+    Yields tag, count, bytes for each, the value as a whole number (or the first one's place), and where it is if that
+    is outside of the directory.
 
     Raises:
         struct.error: the directory is cut off.
     """
     order = "<" if data[start : start + 2] == b"II" else ">"
-    is_big = data[start + 2 : start + 3] == BIG
-    whole = "Q" if is_big else "I"
-    room, entry_size, count_size = (8, 20, 8) if is_big else (4, 12, 2)
-    first = start + struct.unpack_from(order + whole, data, start + (8 if is_big else 4))[0]
-    if first > len(data):
+    whole, number, room, size = ("Q", "Q", 8, 20) if data[start + 2 : start + 3] == BIG else ("I", "H", 4, 12)
+    if first is None:
+        first = start + struct.unpack_from(order + whole, data, start + room)[0]
+    if first >= len(data):  # struct takes no place beyond 2**63
         raise struct.error("The directory lies outside of the file.")
-    entries = struct.unpack_from(order + ("Q" if is_big else "H"), data, first)[0]
-    end = first + count_size + entry_size * entries
-    if entries > MAX_TAGS or end + room > len(data):  # the place of the next directory is not needed but must be there
-        raise struct.error("The directory is cut off.")
-    for entry in range(first + count_size, end, entry_size):
+    (entries,) = struct.unpack_from(order + number, data, first)
+    if entries > MAX_TAGS:
+        raise struct.error("There are too many tags.")
+    begin = first + struct.calcsize(order + number)
+    end = begin + size * entries
+    for entry in range(begin, end, size):
         tag, kind, count = struct.unpack_from(f"{order}HH{whole}", data, entry)
         width = TAG_WIDTHS.get(kind, 0)
-        at = entry + entry_size - room
+        at, place = entry + size - room, None
         if count * width > room:
-            place = start + struct.unpack_from(order + whole, data, at)[0]
-            yield tag, count, width, place, place
-        else:
-            letter = {2: "H", 8: whole}.get(width, "I") if count == 1 else whole
-            yield tag, count, width, struct.unpack_from(order + letter, data, at)[0], None
+            (at,) = struct.unpack_from(order + whole, data, at)
+            place = at = start + at
+        is_one = count == 1 and (place is None or place + width <= len(data))
+        letter = {2: "H", 4: "I", 8: "Q"}.get(width, whole)
+        yield tag, count, width, struct.unpack_from(order + letter, data, at)[0] if is_one else at, place
+    struct.unpack_from(
+        order + whole, data, end
+    )  # the place of the next directory, which is not needed but must be there
 
 
 def _orientation(exif: object) -> int:
@@ -699,28 +746,39 @@ def _extrema(image: Image.Image) -> list[tuple[float, float]]:
 
 
 def _scale_colours(high: Image.Image, low: Image.Image, is_grey: bool) -> None:
-    """Put into `high`, the high bytes of 16-bit colours, the 8 bits that eight_bit makes of them and of `low`.
+    """Put into `high`, the high bytes of 16-bit colours, what _eight_bit makes of them and of their low bytes in `low`.
 
-    A fourth band (transparency) is scaled by its own largest number, black by that of the colours.
+    A fourth band (transparency) is scaled by its own largest number.
     """
 
-    def strips() -> Iterator[tuple[int, NDArray[Any]]]:
+    def strips() -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
         for top in range(0, high.height, STRIP):
             box = (0, top, high.width, min(top + STRIP, high.height))
-            first, second = (np.asarray(image.crop(box), dtype=np.uint16) for image in (high, low))
-            if is_grey:
-                grey, alpha = second[..., 0] << 8 | second[..., 1], second[..., 2] << 8 | second[..., 3]
-                yield top, np.stack([grey, grey, grey, alpha], axis=-1)
-            else:
-                yield top, first << 8 | second
+            first, second = (np.asarray(image.crop(box)) for image in (high, low))
+            yield top, first, second[..., [1, 1, 1, 3]] if is_grey else second
 
-    colours = min(3, len(high.getbands())) if high.mode != "CMYK" else 4
-    white = _white(part[..., :colours] for _, part in strips())
-    opaque = _white(part[..., colours:] for _, part in strips())
-    scale = np.array([255 / white] * colours + [255 / opaque] * (len(high.getbands()) - colours))
-    for top, part in strips():
-        eight = np.clip(part * scale[: part.shape[-1]] + 0.5, 0, 255).astype(np.uint8)
+    colours = len(high.getbands()) if high.mode != "RGBA" else 3
+    # 8 bits that were spread over 16 have low bytes like the high ones, or none.
+    factors = {0, 1}
+    for _, first, second in strips():
+        factors = {factor for factor in factors if np.array_equal(second[..., :colours], factor * first[..., :colours])}
+        if not factors:
+            break
+    if factors:
+        return
+    most = [int(most) << 8 | 255 for _, most in _extrema(high)]
+    white = _largest(max(most[:colours]))
+    tables = [_table(white if band < colours else _largest(most[band])) for band in range(len(most))]
+    for top, first, second in strips():
+        numbers = first.astype(np.uint16) << 8 | second
+        eight = np.stack([np.take(table, numbers[..., band]) for band, table in enumerate(tables)], axis=-1)
         high.paste(Image.fromarray(eight, high.mode), (0, top))
+
+
+def _table(white: int) -> NDArray[np.uint8]:
+    """The 8 bits of each number of 16 bits."""
+    table: NDArray[np.uint8] = np.clip(np.arange(65_536) * (255 / white) + 0.5, 0, 255).astype(np.uint8)
+    return table
 
 
 def _rgb(image: Image.Image) -> Image.Image:

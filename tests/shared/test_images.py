@@ -149,6 +149,47 @@ if features.check("avif"):
     HOSTILE["avif of overlapping tags"] = (encode(photo(64, 48), "AVIF", exif=tags), TAGS)
 
 
+def turned_avif(block):
+    """An AVIF that is to be turned, for which Pillow writes its EXIF anew; its EXIF is `block`."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation], tags[40_000] = 6, b"Z" * len(block)
+    data = encode(Image.new("RGB", (8, 6)), "AVIF", exif=tags)
+    start = min(found for found in (data.find(b"II*\0"), data.find(b"MM\0*")) if found >= 0)
+    end = data.index(b"Z" * len(block)) + len(block)
+    return data[:start] + block.ljust(end - start, b"\0") + data[end:]
+
+
+def exif_block(prefix=b"II*\0", tags=300, pad=b"", before=(), entries=None):
+    """EXIF whose Exif directory has tags that each name the whole block."""
+    first = [(34_665, 4, 1, 100), *before]
+    start = prefix + struct.pack("<IH", 8, len(first)) + b"".join(struct.pack("<HHII", *tag) for tag in first)
+    start = start.ljust(100, b"\0") + struct.pack("<H", tags if entries is None else entries)
+    size = len(start) + 12 * tags
+    return start + b"".join(struct.pack("<HHII", 1_000 + tag, 7, size, 0) for tag in range(tags)) + pad
+
+
+@avif
+@pytest.mark.parametrize(
+    "block",
+    [
+        exif_block(),
+        exif_block(b"II\0*"),
+        exif_block(entries=65_535),
+        exif_block(before=[(40_000, 7, 2**31, 2**31)]),
+        exif_block(before=[(34_665, 4, 1, 60)] * 8),
+        b"II*\0" + struct.pack("<IHHHII", 8, 1, 40_000, 7, 300_000, 30) + bytes(300_030),
+    ],
+)
+def test_the_exif_of_an_avif_that_is_turned_is_bounded(block):
+    with pytest.raises(BadInput, match=TAGS):
+        open_rgb(turned_avif(block))
+
+
+@avif
+def test_an_avif_with_usual_exif_is_turned():
+    assert open_rgb(turned_avif(exif_block(tags=0, pad=bytes(20_000)))).size == (6, 8)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("at_least", [None, 64])
 def test_hostile_files_get_one_sentence_at_once(tmp_path, name, at_least):
@@ -612,8 +653,8 @@ def test_transparency_of_fewer_bits():
     assert (found[:, 45:] == 255).all()
 
 
-def test_colours_of_16_bits_cost_twice():
-    assert decoding_cost(png16(DEEP)) == decoding_cost(tiff16(DEEP)) == 2 * 70 * 90
+def test_colours_of_16_bits_cost_four_times():
+    assert decoding_cost(png16(DEEP)) == decoding_cost(tiff16(DEEP)) == 4 * 70 * 90
 
 
 # --- BigTIFF ---
