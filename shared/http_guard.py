@@ -41,6 +41,7 @@ OPEN_ROUTES = {
     "app_id", "call", "cancel", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
     "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
 }  # fmt: skip
+OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # where Gradio 3 and 4 answered
 IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # by `gradio app.py`, which reloads pages when a file changes
 FILE_HEADERS = {
     b"accept-ranges", b"cache-control", b"content-disposition", b"content-length", b"content-range", b"content-type",
@@ -107,6 +108,8 @@ class Guard:
             raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
         if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "This is switched off here.")
+        if OLD_ROUTES.match(path):
+            raise HTTPException(404, f"Nothing is answered here; ask {API}/call, and {API}/info lists the endpoints.")
         if not path.startswith(API + "/"):
             return
         first, *rest = path.removeprefix(API + "/").split("/")

@@ -1,4 +1,4 @@
-"""Pictures in, pixels out: the one way from a file, bytes or PIL image to what a model takes.
+"""Pictures in, pixels out: the one way from a file, bytes, an array or a PIL image to what a model takes.
 
 Whatever comes is untrusted. Size and shape are checked from the header, before anything is decoded, and
 Pillow's readers are called directly: Image.open would warn or fail at limits that any module can move.
