@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 import numpy as np
 import pandas as pd
+from fastapi.exceptions import RequestValidationError
 from gradio.components.annotated_image import AnnotatedImageData, Annotation
 from gradio.data_classes import FileData
 from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
@@ -33,8 +34,9 @@ from shared.connections import use_timed_protocol
 from shared.errors import BadInput
 from shared.fair_queue import FairQueue, is_uploaded
 from shared.health import Health
-from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit
+from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit, refuse_form
 from shared.images import MAX_BYTES, MAX_PIXELS, Source, open_rgb
+from shared.inputs import SEND_PICTURE, check_inputs, sentence
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
 from shared.retention import start_sweeping, use_own_folder
@@ -126,11 +128,11 @@ def friendly(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def _uploaded_path(self: gr.Image, payload: Any) -> Any:
-    if not (payload and payload.path):
-        return gr.Image.preprocess(self, payload)
-    if not is_uploaded(payload.path) or not Path(payload.path).is_file():
-        raise gr.Error("There is no such upload; send the picture again.", print_exception=False)
+def _uploaded_path(_: gr.Image, payload: Any) -> Any:
+    if payload is None:
+        return None
+    if not is_uploaded(payload.path):
+        raise sentence(SEND_PICTURE)
     return payload.path
 
 
@@ -193,6 +195,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     raise_file_limit()
     use_timed_protocol()
     patch_gradio()
+    check_inputs()
     use_lean_sessions()
     start_sweeping(demo)
     health = Health(demo, models)
@@ -200,7 +203,10 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     demo._queue = FairQueue(demo)
     several = replica_middleware(demo) if os.environ.get("GALLERY_REPLICA") == "1" else []
     demo.launch(
-        app_kwargs={"middleware": [*several, Middleware(Guard, health=health)]},
+        app_kwargs={
+            "middleware": [*several, Middleware(Guard, health=health)],
+            "exception_handlers": {RequestValidationError: refuse_form},
+        },
         theme=THEME,
         css=CSS,
         max_file_size="50mb",

@@ -1,5 +1,6 @@
 """The gallery as API users see it: names, order, first outputs, and one sentence for what is wrong."""
 
+import base64
 import csv
 import json
 import re
@@ -296,6 +297,34 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(client, tm
         client.predict(handle_file(path), api_name="/cat_dog")
 
 
+@pytest.mark.parametrize("name", ["cat_dog", "cat_dog_explain", "segmentation", "segmentation_explain"])
+def test_a_picture_as_base64_is_answered_like_the_file(client, name):
+    text = "data:image/png;base64," + base64.b64encode(CAT.read_bytes()).decode()
+    expected = client.predict(handle_file(CAT), api_name=f"/{name}")[0]
+    assert client.predict(text, api_name=f"/{name}")[0] == expected
+
+
+@pytest.mark.parametrize("name", ["cat_dog", "cat_dog_explain", "segmentation", "segmentation_explain"])
+@pytest.mark.parametrize("value", [str(CAT), "https://example.org/cat.jpg", {}, 3, [], "iVBORw0KGgo="])
+def test_what_is_no_picture_gets_a_sentence(client, name, value):
+    with pytest.raises(AppError, match="Send a picture as"):
+        client.predict(value, api_name=f"/{name}")
+
+
+@pytest.mark.parametrize(
+    "name", ["cat_dog_batch", "segmentation_batch", "sentiment_batch", "salary_batch", "rating_batch"]
+)
+@pytest.mark.parametrize("value", [str(CAT), {}, 3, [3], "text"])
+def test_what_is_no_file_gets_a_sentence(client, name, value):
+    with pytest.raises(AppError, match="Send a file as"):
+        client.predict(value, api_name=f"/{name}")
+
+
+def test_text_that_is_no_text(client):
+    with pytest.raises(AppError, match="Send the text itself"):
+        client.predict({"text": "I liked it."}, api_name="/sentiment")
+
+
 def test_cat_dog_without_a_picture(client):
     with pytest.raises(AppError, match="Choose a picture first"):
         client.predict(None, api_name="/cat_dog")
@@ -314,7 +343,7 @@ def test_cat_dog_batch_of_files_and_a_zip(client, tmp_path):
     with open(result, newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row.get("prediction") for row in rows] == ["cat", "", "cat", "neither"]
-    assert [row["file"] for row in rows][2:] == ["cat.png", "lion.jpg"]
+    assert [row["file"] for row in rows][2:] == ["pets/cat.png", "pets/lion.jpg"]
     assert "not a picture" in rows[1]["error"]
 
 
