@@ -1,10 +1,11 @@
 """Zips of pictures, or of other small files: read member by member and never unpacked to disk; and written."""
 
+import io
 import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
 from shared.errors import BadInput, quoted
@@ -14,26 +15,29 @@ MAX_FILE_BYTES = 25_000_000
 MAX_TOTAL_BYTES = 200_000_000
 MAX_RATIO = 200  # unpacked to packed; matters for files over a megabyte
 MAX_DIRECTORY_BYTES = 1_000_000  # zipfile reads the list of contents whole, whatever its length
+MAX_LABEL = 200  # characters
 
 UNSAFE = re.compile(r"[^\w .()+-]")  # in the name of a file
+DRIVE = re.compile(r"[A-Za-z]:")
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # bits of a member's flags: by password, strongly, and its name too
 
 
-def read_zip(path: str | Path) -> Iterator[tuple[str, bytes | BadInput]]:
+def read_zip(path: str | Path, seen: set[str] | None = None) -> Iterator[tuple[str, bytes | BadInput]]:
     """The files of a zip, one at a time: (label, content), or (label, BadInput) where one cannot be used.
 
-    Labels are file names without folders, made unique, for showing alone: nothing is ever written to them.
+    Labels are the names in the zip, with their folders, such as holiday/cats/0.jpg; they are made unique, also among
+    those already `seen`, and serve for showing alone: nothing is ever written to them.
     Folders and what systems add (__MACOSX, .DS_Store, …) are left out; links, and zips in the zip, are refused.
 
     Raises:
         BadInput: on the first step of the iteration: it is no zip, damaged, empty, or too large.
     """
+    seen = set() if seen is None else seen
     with _opened(Path(path)) as (archive, members):
-        seen: set[str] = set()
         for member in members:
-            yield _label(member, seen), _content(archive, member)
+            yield _unique(_label(member.filename), seen), _content(archive, member)
 
 
 def count_files(paths: Sequence[str | Path] | None) -> int:
@@ -64,17 +68,18 @@ def count_files(paths: Sequence[str | Path] | None) -> int:
 def read_files(paths: Sequence[str | Path] | None) -> Iterator[tuple[str, str | Path | bytes | BadInput]]:
     """Files, and the files of zips among them, one at a time: (label, path or content), or (label, BadInput).
 
-    A file of a zip is read when its turn comes.
+    A file of a zip is read when its turn comes. No two labels are the same.
 
     Raises:
         BadInput: on the first step of the iteration: whatever count_files raises.
     """
     count_files(paths)
+    seen: set[str] = set()
     for path in paths or ():
         if _is_zip(path):
-            yield from read_zip(path)
+            yield from read_zip(path, seen)
         else:
-            yield _printable(Path(path).name), path
+            yield _unique(_label(Path(path).name), seen), path
 
 
 def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
@@ -82,22 +87,29 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
 
     Args:
         path: the zip to write.
-        files: (label, file): the label, with the file's ending in place of its own, is the name in the zip.
-            It may be anything: it is cut, made unique, and keeps only what every system allows in a name.
+        files: (label, file): the label, with the file's ending in place of its own, is the name in the zip, with the
+            label's folders. It may be anything: it is cut, made unique, and keeps only what every system allows in a
+            name.
     """
     taken: set[str] = set()
     with zipfile.ZipFile(path, "w") as archive:
         for label, file in files:
-            stem = UNSAFE.sub("_", PurePosixPath(label).stem)[:100].strip(". ") or "file"
-            if stem.upper() in RESERVED:
-                stem = f"_{stem}"
-            name, copy = stem, 1
+            *folders, name = _parts(label) or [""]
+            # Without a full stop no folder has a file's name.
+            inside = "".join(f"{_safe(folder.replace('.', '_'))}/" for folder in folders)
+            stem, copy = inside + _safe(PurePosixPath(name).stem), 1
+            name = stem
             while name.lower() in taken:  # Windows and macOS take A.png and a.png for the same file
                 copy += 1
                 name = f"{stem} ({copy})"
             taken.add(name.lower())
             archive.write(file, name + file.suffix)
     return Path(path)
+
+
+def _safe(name: str) -> str:
+    name = UNSAFE.sub("_", name)[:100].strip(". ") or "file"
+    return f"_{name}" if name.upper() in RESERVED else name
 
 
 def _is_zip(path: str | Path) -> bool:
@@ -107,35 +119,42 @@ def _is_zip(path: str | Path) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """A zip and those of its files that are wanted; whatever goes wrong with it is a BadInput."""
-    try:
-        _check_directory(path)
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if _is_wanted(member)]
-            _check_amount(members)
-            yield archive, members
-    except BadInput:
-        raise
-    except OSError as error:
-        raise BadInput(f"The zip file cannot be read: {error.strerror or 'it is damaged'}.") from error
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise BadInput("The zip file is damaged; pack it anew.") from error
-
-
-def _check_directory(path: Path) -> None:
-    """Refuse what is no zip or has an endless list of contents, by the record at the file's end."""
     if not path.is_file():
         raise BadInput(f"There is no file {quoted(path.name)}.")
-    if path.stat().st_size > MAX_TOTAL_BYTES:
+    size = path.stat().st_size
+    if size > MAX_TOTAL_BYTES:
         raise BadInput(f"The zip file is larger than {MAX_TOTAL_BYTES // 1_000_000} MB; split it.")
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 66_000))
-        tail = file.read()
-    end = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - 18))
-    if end < 0:
-        raise BadInput("This is not a zip file, or its end is missing; pack the files as .zip.")
-    is_zip64 = tail[max(0, end - 20) : end].startswith(b"PK\x06\x07")
-    if is_zip64 or int.from_bytes(tail[end + 12 : end + 16], "little") > MAX_DIRECTORY_BYTES:
-        raise _too_many()
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_File(io.FileIO(path)))
+            if not zipfile.is_zipfile(file):
+                raise BadInput("This is not a zip file, or its end is missing; pack the files as .zip.")
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            members = [member for member in archive.infolist() if _is_wanted(member)]
+        except BadInput:
+            raise
+        except OSError as error:
+            raise BadInput(f"The zip file cannot be read: {error.strerror or 'it is damaged'}.") from error
+        except Exception as error:  # zipfile raises whatever a damaged list of contents makes it stumble over
+            raise BadInput("The zip file is damaged; pack it anew.") from error
+        _check_amount(members)
+        file.most = size
+        yield archive, members
+
+
+class _File(io.BufferedReader):
+    """A zip of which at most `most` bytes are read at once: zipfile believes the length its list of contents claims.
+
+    The record at the file's end says it, or in a Zip64 another one before that.
+    """
+
+    most = MAX_DIRECTORY_BYTES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > self.most:
+            left = self.seek(0, io.SEEK_END)
+            raise _too_many() if size <= left else zipfile.BadZipFile
+        return super().read(size)
 
 
 def _check_amount(members: list[zipfile.ZipInfo]) -> None:
@@ -152,22 +171,26 @@ def _too_many(what: str = "The zip file has") -> BadInput:
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
-    folders, name = _split(member.filename)
+    if member.filename.endswith(("/", "\\")):
+        return False
+    *folders, name = _parts(member.filename) or [""]
     clutter = name.startswith(".") or name in ("Thumbs.db", "desktop.ini") or "__MACOSX" in folders
     return bool(name) and not clutter
 
 
-def _split(filename: str) -> tuple[list[str], str]:
-    *folders, name = filename.replace("\\", "/").split("/")
-    return folders, name
+def _parts(filename: str) -> list[str]:
+    """The folders and name of a file, without those that lead out of the zip."""
+    parts = filename.replace("\\", "/").split("/")
+    return [part for part in parts if part not in ("", ".", "..") and not DRIVE.fullmatch(part)]
 
 
-def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+def _label(filename: str) -> str:
+    parts = ["".join(letter if letter.isprintable() else "?" for letter in part)[:100] for part in _parts(filename)]
+    label = "/".join(parts)
+    return label if len(label) <= MAX_LABEL else f"…{label[1 - MAX_LABEL :]}"
 
 
-def _label(member: zipfile.ZipInfo, seen: set[str]) -> str:
-    name = _printable(_split(member.filename)[1])[:100]
+def _unique(name: str, seen: set[str]) -> str:
     label, copy = name, 1
     while label in seen:
         copy += 1

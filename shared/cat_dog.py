@@ -75,7 +75,7 @@ class CatDogExplanation:
 
 
 class CatDog(Predictor[CatDogCheckpoint, Source, CatDogPrediction]):
-    """A picture classifier that knows what it doesn't know; a picture is a path, bytes or a PIL image."""
+    """A picture classifier that knows what it doesn't know; a picture is anything that open_rgb takes."""
 
     name = "cat_dog"
     spec = CatDogCheckpoint

@@ -17,6 +17,7 @@ from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError, GradioMu
 from gradio.utils import get_upload_folder
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,11 +41,13 @@ OPEN_ROUTES = {
     "app_id", "call", "cancel", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
     "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
 }  # fmt: skip
+OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # where Gradio 3 and 4 answered
 IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # by `gradio app.py`, which reloads pages when a file changes
 FILE_HEADERS = {
     b"accept-ranges", b"cache-control", b"content-disposition", b"content-length", b"content-range", b"content-type",
     b"etag", b"last-modified",
 }  # fmt: skip
+NOT_RIGHT = f"The request is not as it should be; {API}/info says what an endpoint takes."
 DISK_FULL = "The server's disk is full; try again later."
 MISTAKES = (TypeError, ValueError, AttributeError, LookupError)  # what Gradio raises for a request that is not right
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
@@ -105,6 +108,8 @@ class Guard:
             raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
         if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "This is switched off here.")
+        if OLD_ROUTES.match(path):
+            raise HTTPException(404, f"Nothing is answered here; ask {API}/call, and {API}/info lists the endpoints.")
         if not path.startswith(API + "/"):
             return
         first, *rest = path.removeprefix(API + "/").split("/")
@@ -128,11 +133,16 @@ def as_http(error: Exception, method: str, path: str) -> HTTPException:
     if isinstance(error, KeyError | FnIndexInferError) and path.startswith(f"{API}/run/"):
         return HTTPException(404, NO_ENDPOINT)
     if isinstance(error, MISTAKES) and path.startswith((f"{API}/run/", f"{API}/call/v2/", f"{API}/upload")):
-        return HTTPException(422, f"The request is not as it should be; {API}/info says what an endpoint takes.")
+        return HTTPException(422, NOT_RIGHT)
     logging.error("%s %r failed", method, path, exc_info=error)
     if is_disk_full(error):
         return HTTPException(507, DISK_FULL)
     return HTTPException(500, "Something went wrong here; the server's log says what.")
+
+
+async def refuse_form(_: Request, __: Exception) -> JSONResponse:
+    """Answer a request whose JSON FastAPI cannot use with one sentence, in place of a list of its parts."""
+    return JSONResponse({"detail": NOT_RIGHT}, 422)
 
 
 def is_disk_full(error: Exception) -> bool:
@@ -187,9 +197,11 @@ class BoundedReceive:
 
     def __init__(self, path: str, receive: Receive) -> None:
         self.receive = receive
-        self.most = RUN_BYTES if path.startswith(f"{API}/run/") else REQUEST_BYTES
+        self.most, self.instead = REQUEST_BYTES, f"send less at a time, and files to {API}/upload"
+        if path.startswith(f"{API}/run/"):
+            self.most, self.instead = RUN_BYTES, f"{API}/run only chooses examples, so ask {API}/call"
         if path.rstrip("/") == f"{API}/upload":
-            self.most = UPLOAD_BYTES
+            self.most, self.instead = UPLOAD_BYTES, "send less at a time"
         self.seen, self.is_complete = 0, False
 
     def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -222,7 +234,7 @@ class BoundedReceive:
 
     def too_large(self) -> HTTPException:
         """Return the error for a request that is too large."""
-        sentence = f"The request is larger than {self.most / 1e6:g} MB; send less at a time."
+        sentence = f"The request is larger than {self.most / 1e6:g} MB; {self.instead}."
         return HTTPException(413, sentence, {"Connection": "close"})
 
     async def discard(self) -> None:

@@ -8,14 +8,17 @@ SHA-256 that gallery.json has of them, and gallery.json with the name that the H
 import errno
 import functools
 import hashlib
+import json
 import logging
 import os
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,10 +26,12 @@ import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OIDCError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -46,6 +51,8 @@ DEADLINE = 120.0  # seconds for a whole model, unless one asks for less
 SPACE_DEADLINE = 4.0  # seconds: a visitor waits for the page
 PROBE = 2.0  # seconds until the Hub must have said anything
 SHA = re.compile("[0-9a-f]{40}")
+STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
+NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
 FAILURES = (OSError, httpx2.HTTPError)  # what the client raises; httpx2's own errors are no OSErrors
 
 
@@ -71,22 +78,21 @@ def download(
     Raises:
         HubError: there is no such model, it may not be seen, or it does not arrive whole in time.
     """
+    future: Future[Path] | None = None
     try:
         if revision and SHA.fullmatch(revision) and (folder := cached(repo, revision, cache)):
             return folder
         future = in_background(lambda: fetch(repo, revision, token, cache))
         return future.result(deadline)
-    except Late as error:
-        if future.done():  # the error of a connection, which has the same name
-            raise HubError(explained(error, repo, revision)) from error
-        raise HubError(
-            f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, files that arrived are kept."
-        ) from None
     except HFValidationError:
         raise HubError(f"{repo!r} is neither a folder nor the name of a model on the Hub, as in 'user/name'.") from None
     except CheckpointError:
         raise
-    except Exception as error:  # Xet's errors are plain RuntimeErrors, a refused second download a ValueError
+    except Exception as error:  # the client's errors are of many kinds
+        if isinstance(error, Late) and future and not future.done():
+            raise HubError(
+                f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, files that arrived are kept."
+            ) from None
         known = isinstance(error, FAILURES)
         raise HubError(explained(error, repo, revision)) from (None if known else error)
 
@@ -147,13 +153,106 @@ def same_content(path: Path) -> bool:
     return True
 
 
-def explained(error: BaseException, repo: str, revision: str | None) -> str:
-    """What a failure of the Hub's client means to a person, in a sentence."""
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    status = status or status_told(error)
-    in_variable = " in HF_TOKEN; correct or unset it." if os.environ.get("HF_TOKEN") else "; log in: hf auth login"
-    hub = "The Hub" if constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT else f"The Hub at {constants.ENDPOINT}"
-    sentences: list[tuple[bool, str]] = [
+def explained(error: BaseException, repo: str, revision: str | None = None, writing: bool = False) -> str:
+    """Turn any error of the Hub's client into one sentence for a person.
+
+    The client wraps errors in others, and fails in ways of its own when a server does not answer as the Hub does; so
+    the whole chain of causes is looked at, and the first error in it that says something definite decides.
+
+    Args:
+        error: whatever the client raised.
+        repo: the repository it was about.
+        revision: the commit, branch or tag that was asked for, if any.
+        writing: whether something was to be changed there, where the error itself does not say it.
+    """
+    causes = chain(error)
+    for one in causes:
+        if sentence := _refusal(one, repo, revision, writing) or _trouble_here(one, repo):
+            return sentence
+    if constants.is_offline_mode():
+        return f"{repo} is not whole in the cache, and HF_HUB_OFFLINE forbids asking the Hub."
+    # The innermost error of a connection says the most.
+    if network := [one for one in causes if isinstance(one, NETWORK)]:
+        return f"{_hub()} cannot be reached ({type(network[-1]).__name__}); check the network, or try again later."
+    unreadable = (json.JSONDecodeError, UnicodeError, TypeError, LookupError, AttributeError, FileMetadataError)
+    if broken := [one for one in causes if isinstance(one, unreadable)]:  # a page, a null, or a field that is missing
+        return (
+            f"{_hub()} gives an answer that its client cannot read ({type(broken[0]).__name__}: {clean(broken[0])}); "
+            "see that HF_ENDPOINT is the address of a Hub, or try again later."
+        )
+    said = f"{type(error).__name__}: {clean(error)}" if clean(error) else type(error).__name__
+    return f"The Hub's client failed ({said}); check the network, or try again later."
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """An error and what caused it, outermost first."""
+    causes: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in causes:
+        causes.append(one)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return causes
+
+
+def told(error: BaseException) -> tuple[int | None, str]:
+    """The HTTP status and the Hub's own reason in an error or its causes; (None, "") if no server has refused."""
+    return next((found for one in chain(error) if (found := _told_by(one))[0]), (None, ""))
+
+
+def _told_by(error: BaseException) -> tuple[int | None, str]:
+    """The same of one error, whatever caused it."""
+    if (response := response_of(error)) is not None:
+        return response.status_code, reason(response)
+    # Xet's storage has it in the text alone: "HTTP status client error (404 Not Found), domain: http://...".
+    if type(error).__module__ in ("builtins", "hf_xet") and (match := STATUS.search(str(error))):
+        return int(match[1]), ""
+    return None, ""
+
+
+def response_of(error: BaseException) -> httpx2.Response | None:
+    """The answer with which a server refused, if that is what an error is about."""
+    return error.response if isinstance(error, HfHubHTTPError | httpx2.HTTPStatusError) else None
+
+
+def reason(response: httpx2.Response) -> str:
+    """What a server says about its refusal: in the header X-Error-Message, as JSON, or as plain text; "" if nothing."""
+    if header := clean(response.headers.get("X-Error-Message", "")):
+        return header
+    try:
+        text = response.text
+        body = response.json()
+    except (httpx2.ResponseNotRead, httpx2.StreamError):
+        return ""
+    except ValueError:
+        return "" if "<" in text[:200] else clean(text)  # a page is for browsers
+    body = body if isinstance(body, dict) else {"error": body}
+    parts = []
+    for value in map(body.get, ("error", "error_description", "message", "detail", "errors")):
+        for item in value if isinstance(value, list) else [value]:
+            parts.append(item.get("message") if isinstance(item, dict) else item)
+    return clean("; ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part)))
+
+
+def clean(text: object, most: int = 300) -> str:
+    """A server's or a library's words as part of one sentence: one line of printable characters, bounded."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    words = words if len(words) <= most else f"{words[: most - 1]}…"
+    return words.rstrip(".")
+
+
+def _hub() -> str:
+    """What the Hub is called in a sentence: with its address, where it is not the usual one."""
+    usual = constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT
+    return "The Hub" if usual else f"The Hub at {constants.ENDPOINT}"
+
+
+def _refusal(error: BaseException, repo: str, revision: str | None, writing: bool) -> str | None:
+    """A sentence for what a server refused; None if this error is no refusal."""
+    (status, why), response = _told_by(error), response_of(error)
+    writing = response.request.method not in ("GET", "HEAD") if response is not None else writing
+    is_missing_file = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+    known: list[tuple[bool, str]] = [
+        (isinstance(error, OIDCError), f"There is no token for keyless publishing: {clean(error, 600)}."),
         (isinstance(error, GatedRepoError), f"{repo} is gated: ask for access on its page on the Hub, and log in."),
         (
             isinstance(error, RepositoryNotFoundError),
@@ -161,36 +260,64 @@ def explained(error: BaseException, repo: str, revision: str | None) -> str:
         ),
         (
             isinstance(error, RevisionNotFoundError),
-            f"{repo} has no revision {revision!r}; give a commit, a branch or a tag of it.",
+            f"{repo} has no revision {revision or 'main'!r}; give a commit, a branch or a tag of it.",
         ),
         (
-            isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError),
+            is_missing_file and not writing,
             f"{repo} is not a model of this gallery: a file it needs is not there; publish it again, whole.",
         ),
-        (constants.is_offline_mode(), f"{repo} is not whole in the cache, and HF_HUB_OFFLINE forbids to ask the Hub."),
-        (status == 401, f"The Hub does not accept the token{in_variable}"),
-        (status == 403, f"This token may not read {repo}."),
-        (status == 429, "The Hub has been asked too often from here; wait some minutes."),
-        (bool(status and status >= 500), f"The Hub answers with an error of its own ({status}); try again later."),
+        (
+            status in (404, 405, 501) and "/xet-" in str(error),
+            f"{_hub()} has no Xet, the storage that the client uses for large files ({status}); set "
+            "HF_HUB_DISABLE_XET=1, and try again.",
+        ),
     ]
-    for applies, sentence in sentences:
+    for applies, sentence in known:
         if applies:
             return sentence
-    if error.__cause__ is not None and isinstance(error, LocalEntryNotFoundError | ValueError | RuntimeError):
-        return explained(error.__cause__, repo, revision)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"There is no room for {repo} in the cache {constants.HF_HUB_CACHE}; free some, or set HF_HOME."
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        return f"The cache {constants.HF_HUB_CACHE} cannot be written to; set HF_HOME to a folder that can."
-    return f"{hub} cannot be reached ({type(error).__name__}); check the network, or try again later."
-
-
-def status_told(error: BaseException) -> int | None:
-    """The HTTP status that an error of Xet's storage has in its text, and nowhere else."""
-    if isinstance(error, httpx2.HTTPError) or not isinstance(error, RuntimeError | ConnectionError):
+    if status is None:
         return None
-    match = re.search(r"\b(40[1-3]|429|50\d)\b", str(error))
-    return int(match[0]) if match else None
+    asked = f"{response.request.method} {clean(response.request.url.path, 120)}" if response is not None else repo
+    return _sentence(status, f"{status}: {why}" if why else str(status), asked, repo, writing)
+
+
+def _sentence(status: int, said: str, asked: str, repo: str, writing: bool) -> str:
+    """What an HTTP status means for a request about a repository; `said` is the status with the Hub's reason."""
+    hub = _hub()
+    unable = f"{hub} cannot do what it was asked for ({said}): {asked}."
+    sentences = {
+        401: f"{hub} does not accept the token in HF_TOKEN ({said}); correct or unset it."
+        if os.environ.get("HF_TOKEN")
+        else f"{hub} does not accept the token ({said}); log in: hf auth login",
+        402: f"{hub} asks for a paid plan to do this with {repo} ({said}).",
+        403: f"The token may not write to {repo} ({said}); use one that may: hf auth login"
+        if writing
+        else f"This token may not read {repo} ({said}).",
+        404: f"{hub} does not have what it was asked for ({said}): {asked}.",
+        405: unable,
+        409: f"{hub} sees a conflict with something else that happens to {repo} ({said}); look at it, and try again.",
+        412: f"Somebody else changed {repo} meanwhile ({said}); look at it, and try again.",
+        413: f"{hub}, or a proxy on the way to it, does not take as much at once ({said}): {asked}.",
+        423: f"{repo} is locked on the Hub ({said}); try again later.",
+        429: f"{hub} has been asked too often from here ({said}); wait some minutes.",
+        501: unable,
+        507: f"{hub} has no room left for {repo} ({said}); free some there.",
+    }
+    own = f"{hub} answers with an error of its own ({said}); try again later."
+    return sentences.get(status, own if status >= 500 else f"{hub} refuses this for {repo} ({said}).")
+
+
+def _trouble_here(error: BaseException, repo: str) -> str | None:
+    """A sentence for what went wrong with files on this machine; None if this error is about something else."""
+    if not isinstance(error, OSError) or isinstance(error, NETWORK):
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"There is no room for {repo} in the cache {constants.HF_HUB_CACHE}; free some, or set HF_HOME."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        return f"The cache {constants.HF_HUB_CACHE} cannot be written to; set HF_HOME to a folder that can."
+    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # on Windows also a path of more than 260 characters
+        return f"{clean(error)}; set HF_HOME to a folder with a short path if it lies in the Hub's cache."
+    return None
 
 
 def in_background(work: Callable[[], T]) -> "Future[T]":

@@ -6,6 +6,8 @@ import functools
 import html
 import importlib
 import io
+import json
+import math
 import os
 import tempfile
 from abc import ABCMeta
@@ -17,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 import numpy as np
 import pandas as pd
+from fastapi.exceptions import RequestValidationError
 from gradio.components.annotated_image import AnnotatedImageData, Annotation
 from gradio.data_classes import FileData
 from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
@@ -31,8 +34,9 @@ from shared.connections import use_timed_protocol
 from shared.errors import BadInput
 from shared.fair_queue import FairQueue, is_uploaded
 from shared.health import Health
-from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit
+from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit, refuse_form
 from shared.images import MAX_BYTES, MAX_PIXELS, Source, open_rgb
+from shared.inputs import SEND_PICTURE, check_inputs, sentence
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
 from shared.retention import start_sweeping, use_own_folder
@@ -124,11 +128,11 @@ def friendly(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def _uploaded_path(self: gr.Image, payload: Any) -> Any:
-    if not (payload and payload.path):
-        return gr.Image.preprocess(self, payload)
-    if not is_uploaded(payload.path) or not Path(payload.path).is_file():
-        raise gr.Error("There is no such upload; send the picture again.", print_exception=False)
+def _uploaded_path(_: gr.Image, payload: Any) -> Any:
+    if payload is None:
+        return None
+    if not is_uploaded(payload.path):
+        raise sentence(SEND_PICTURE)
     return payload.path
 
 
@@ -191,6 +195,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     raise_file_limit()
     use_timed_protocol()
     patch_gradio()
+    check_inputs()
     use_lean_sessions()
     start_sweeping(demo)
     health = Health(demo, models)
@@ -198,7 +203,10 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     demo._queue = FairQueue(demo)
     several = replica_middleware(demo) if os.environ.get("GALLERY_REPLICA") == "1" else []
     demo.launch(
-        app_kwargs={"middleware": [*several, Middleware(Guard, health=health)]},
+        app_kwargs={
+            "middleware": [*several, Middleware(Guard, health=health)],
+            "exception_handlers": {RequestValidationError: refuse_form},
+        },
         theme=THEME,
         css=CSS,
         max_file_size="50mb",
@@ -224,8 +232,10 @@ def answer_rows(
     cells: Callable[[Any], Mapping[str, object]],
     progress: gr.Progress,
     chunk: int = CHUNK,
-) -> tuple[dict[str, int], pd.DataFrame, str]:
+) -> tuple[dict[str, Any], pd.DataFrame, str]:
     """Answer a table row by row: a summary, the first 20 rows, and a CSV to download.
+
+    The summary names the file's encoding where that had to be guessed.
 
     The arguments are those of shared.tables.answer_table.
     """
@@ -245,7 +255,9 @@ def answer_rows(
     with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
         path = write_csv(Path(folder) / "predictions.csv", chain([first], rows), table.delimiter, list(first))
         kept = keep_file(path)
-    summary = {"rows": len(table), "answered": len(table) - bad, "errors": bad}
+    summary: dict[str, Any] = {"rows": len(table), "answered": len(table) - bad, "errors": bad}
+    if table.guessed:
+        summary["encoding"] = f"{table.guessed}, a guess; save the file as UTF-8 if letters look wrong"
     return summary, pd.DataFrame(shown, columns=list(first)), kept
 
 
@@ -457,6 +469,41 @@ def _interval(item: dict[str, Any]) -> str:
 def _earlier(item: dict[str, Any]) -> str:
     """When a figure was measured, where that was earlier than the rest."""
     return f", on {item['measured'][:10]}" if "measured" in item else ""
+
+
+def clear_at_once(event: Callable[..., Any], outputs: Sequence[gr.components.Component], values: Sequence[Any]) -> None:
+    """Set components to what they are when nothing is known, so that nothing old stands beside a new answer.
+
+    The browser does it, without asking the server, before anything that the same event asks the server for.
+
+    Args:
+        event: such as text.change.
+        outputs: two or more components.
+        values: one for each, as JSON has them.
+    """
+    event(None, None, list(outputs), js=f"() => {json.dumps(values)}", api_visibility="private", show_progress="hidden")
+
+
+def add_up(parts: Mapping[str, float], base: float, total: float, digits: int) -> dict[str, float]:
+    """Round the parts of a sum so that they still add up: rounded base + rounded parts == rounded total.
+
+    Each part is rounded down or up; those with the largest remainders are rounded up.
+
+    Args:
+        parts: label to value; base + the sum of the values is the total.
+        base: what the parts are added to.
+        total: the sum.
+        digits: after the decimal point.
+    """
+    unit = 10**digits
+    due = round(round(total, digits) * unit) - round(round(base, digits) * unit)
+    steps = {label: math.floor(value * unit) for label, value in parts.items()}
+    by_remainder = sorted(parts, key=lambda label: steps[label] - parts[label] * unit)
+    missing = due - sum(steps.values())
+    for position in range(abs(missing) if parts else 0):
+        index = position if missing > 0 else -1 - position
+        steps[by_remainder[index % len(by_remainder)]] += 1 if missing > 0 else -1
+    return {label: step / unit for label, step in steps.items()}
 
 
 def signed_bars(title: str, values: dict[str, float], written: Callable[[float], str]) -> str:

@@ -15,8 +15,13 @@ model: Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommende
 """
 
 import csv
+import difflib
+import math
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,13 +29,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint
-from shared.errors import BadInput, CheckpointError, as_number, quoted
+from shared.errors import BadInput, CheckpointError, as_number, number_hint, quoted
 from shared.predictor import Predictor
+from shared.text import plain
 
 Vector = NDArray[np.float64]
 Scored = list[tuple[int, str, float]]
 PERSON = 2  # the first factors say how somebody rates (generosity, width of the scale); the others, what
 GENEROSITY_RIDGE = 5  # so many ratings with no surprise are added to a visitor's, when their generosity is estimated
+LONGEST_TITLE = 200  # characters of what somebody looks for
+YEAR = re.compile(r" \(\d{4}[-\d]*\)( \[\d+\])?$")  # at the end of a title
+ARTICLE = re.compile(r"^(the|an?) ")
+LAST_ARTICLE = re.compile(r"^([^(]*), (the|an?)( \(.*)?$")
 FEWEST_RATINGS = 20  # of movies that fewer people rated too little is known to suggest them
 
 
@@ -141,6 +151,83 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
     def example(self) -> tuple[int, int]:
         """The first user and the first movie."""
         return self.checkpoint.users[0], next(iter(self.movies))
+
+    def find(self, movie: Any) -> int:
+        """The id of a movie that somebody names.
+
+        A number is an id. A text is a title where a movie has it, in any case and with or without accents: the whole
+        title first, then the title without its year, then without its article or one of its other titles. So "300" is
+        the film of that name, and 300 is a movie id. A text that is no title may still be an id: "260".
+
+        Raises:
+            BadInput: there is no such movie, and similar titles are offered; or several have the title.
+        """
+        if not isinstance(movie, str):
+            return self._movie_id(movie)
+        wanted = _folded(movie[:LONGEST_TITLE])
+        for titles in self._titles:
+            if found := titles.get(wanted):
+                if len(found) == 1:
+                    return found[0]
+                several = ", ".join(self.movies[movie_id].title for movie_id in found[:5])
+                raise BadInput(f"Several movies are called {quoted(movie)}: {several}. Give the title with its year.")
+        if not math.isnan(as_number(movie)) or number_hint(movie):
+            return self._movie_id(movie)
+        near = self.search(movie, 3) or difflib.get_close_matches(wanted, self._titles[0], n=3, cutoff=0.4)
+        names = [self.movies[one if isinstance(one, int) else self._titles[0][one][0]].title for one in near]
+        hint = f"Did you mean {' or '.join(names)}?" if names else "Give the title as in the list, with its year."
+        raise BadInput(f"No movie is called {quoted(movie)}. {hint}")
+
+    def search(self, words: str, k: int = 10) -> list[int]:
+        """The ids of at most k movies whose titles hold some words.
+
+        The title that they are comes first, then titles that start with them, then those in which a word starts so;
+        of equals, the best known first.
+        """
+        wanted = _folded(words[:LONGEST_TITLE])
+        whole = self._titles[1].get(wanted, [])
+        found = []
+        for title, ids in self._titles[0].items() if wanted else ():
+            if wanted in title:
+                starts = title.startswith(wanted) or ARTICLE.sub("", title).startswith(wanted)
+                inside = f" {wanted}" not in title
+                found += [(one not in whole, not starts, inside, -self.movies[one].ratings, one) for one in ids]
+        return [movie_id for *_, movie_id in sorted(found)[:k]]
+
+    def choices(self, count: int) -> list[tuple[str, int]]:
+        """Titles and ids of the `count` best known movies, and of those called by a number, for a list on a page.
+
+        Such a list takes the first title that holds what is typed. So the shortest come first: "matrix" means The
+        Matrix, not The Animatrix; and numbers before all, since years hold them, too.
+        """
+
+        def name(movie: Movie) -> str:
+            return ARTICLE.sub("", YEAR.sub("", movie.title.lower()))
+
+        def is_number(movie: Movie) -> bool:
+            return any(map(str.isdigit, name(movie))) and not any(map(str.isalpha, name(movie)))
+
+        known = sorted(self.movies.values(), key=lambda movie: -movie.ratings)
+        offered = known[:count] + [movie for movie in known[count:] if is_number(movie)]
+        offered.sort(key=lambda movie: (not is_number(movie), len(name(movie)), -movie.ratings))
+        return [(movie.title, movie.movie_id) for movie in offered]
+
+    @cached_property
+    def _titles(self) -> tuple[dict[str, list[int]], ...]:
+        """Ids by title: as it is; without year and other titles; and without article, or another title of the movie."""
+        levels: tuple[dict[str, list[int]], ...] = ({}, {}, {})
+        for movie_id, movie in self.movies.items():
+            title = _folded(movie.title)
+            year = found[0] if (found := YEAR.search(title)) else ""
+            parts = [part for part in re.split(r" *\((?:a\.k\.a\. )?|\) *", YEAR.sub("", title)) if part]
+            first = YEAR.sub("", title) if title.startswith("(") else parts[0]
+            names = [first, *(LAST_ARTICLE.sub(r"\2 \1", part) for part in parts[1:])]
+            shorter = [ARTICLE.sub("", name) for name in names]
+            loose = {form for name in (*names, *shorter) for form in (name, name + year)}
+            for level, forms in zip(levels, ({title}, {first}, loose), strict=True):
+                for form in forms:
+                    level.setdefault(form, []).append(movie_id)
+        return levels
 
     def predict(self, user_id: int | Visitor, movie_id: int) -> RatingPrediction:
         """Predicted stars of a user of the data set, or of a visitor, for a movie.
@@ -267,7 +354,9 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         row = self._user_row.get(_whole(user_id, missing=-1))
         if row is None:
             users = self.checkpoint.users
-            raise BadInput(f"There is no user {quoted(user_id)}; users are {min(users)} to {max(users)}.")
+            raise BadInput(
+                f"There is no user {quoted(user_id)}; users are {min(users)} to {max(users)}.{number_hint(user_id)}"
+            )
         return row
 
     def _movie_id(self, movie_id: Any) -> int:
@@ -276,7 +365,7 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
             first = next(iter(self.movies.values()))
             raise BadInput(
                 f"There is no movie {quoted(movie_id)}; movie ids are those of MovieLens, such as "
-                f"{first.movie_id} for {first.title}."
+                f"{first.movie_id} for {first.title}.{number_hint(movie_id)}"
             )
         return known
 
@@ -325,6 +414,12 @@ def _whole(value: Any, missing: int) -> int:
     """A whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
     number = as_number(value)
     return int(number) if number.is_integer() else missing
+
+
+def _folded(title: str) -> str:
+    """A title without case and accents, its article in front: "Misérables, Les" stays, "Matrix, The" does not."""
+    letters = unicodedata.normalize("NFD", plain(title).replace("\u0131", "i"))  # whose capital is I
+    return LAST_ARTICLE.sub(r"\2 \1\3", "".join(letter for letter in letters if unicodedata.category(letter) != "Mn"))
 
 
 def _count(k: Any) -> int:

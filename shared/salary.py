@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint, Contract
-from shared.errors import BadInput, CheckpointError, as_number, quoted
+from shared.errors import BadInput, CheckpointError, as_number, number_hint, quoted
 from shared.predictor import Predictor
 from shared.shapley import shapley_values
 from shared.tables import read_csv
+from shared.text import plain
 
 Row = Mapping[str, Any]
 MISSING = "?"  # how the data set writes a missing value; always category 0
+LONGEST_NAME = 1000  # characters in which a category is looked for: a stranger may send millions
+UNKNOWN = {"", MISSING, "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # how others write one, in any case
 
 
 class NumberColumn(Contract):
@@ -97,8 +101,9 @@ class SalaryExplanation:
 class Salary(Predictor[SalaryCheckpoint, Row, SalaryPrediction]):
     """Salary above or below 50k, from a mapping of the columns of adult.csv to values.
 
-    A value that is "?", None or NaN is missing. Unknown columns, missing columns, unknown categories and
-    numbers outside the range of the training data are BadInput.
+    A value that is "?", None or NaN is missing, and so is an empty text, "NA", "N/A", "NaN", "null" or "None".
+    Categories may be written in another case, and with a space or _ for -. Unknown columns, missing columns, unknown
+    categories and numbers outside the range of the training data are BadInput.
     """
 
     name = "salary"
@@ -230,10 +235,10 @@ def encode(
     errors = {**_wrong_columns(checkpoint.columns, rows), **errors}
     categories = np.zeros((len(rows), len(checkpoint.categories)), dtype=np.int64)
     for position, (name, values) in enumerate(checkpoint.categories.items()):
-        codes = {value: code for code, value in enumerate(values)}
+        codes = _codes(values)
         for index, row in enumerate(rows):
             try:
-                categories[index, position] = _category(name, row.get(name), codes)
+                categories[index, position] = _category(name, row.get(name), codes, values)
             except BadInput as error:
                 errors.setdefault(index, error)
 
@@ -261,12 +266,28 @@ def _wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int, Bad
     return errors
 
 
-def _category(name: str, value: object, codes: Mapping[str, int]) -> int:
+def _codes(values: Sequence[str]) -> dict[str, int]:
+    """The index of each category, and of the loose form of its name, unless that is another's, too."""
+    loose: dict[str, list[int]] = {}
+    for code, value in enumerate(values):
+        loose.setdefault(_loose(value), []).append(code)
+    codes = {value: code for code, value in enumerate(values)}
+    return codes | {form: found[0] for form, found in loose.items() if len(found) == 1 and form not in codes}
+
+
+def _loose(name: str) -> str:
+    return re.sub("[-_ ]+", "-", plain(name))
+
+
+def _category(name: str, value: object, codes: Mapping[str, int], values: Sequence[str]) -> int:
     code = codes.get(value) if isinstance(value, str) else None
     if code is None:
-        code = 0 if _is_missing(value) else codes.get(_text(value))
+        text = _text(value)
+        code = codes.get(text, codes.get(_loose(text[:LONGEST_NAME])))
+    if code is None and _is_missing(value):
+        code = 0
     if code is None:
-        known = ", ".join(list(codes)[1:])
+        known = ", ".join(values[1:])
         raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quoted(value)}.")
     return code
 
@@ -282,7 +303,7 @@ def _text(value: object) -> str:
 
 def _is_missing(value: object) -> bool:
     if isinstance(value, str):
-        return value.strip() in ("", MISSING)
+        return plain(value[:LONGEST_NAME]) in UNKNOWN
     if isinstance(value, Decimal):
         return value.is_nan()
     if isinstance(value, Real):
@@ -296,7 +317,7 @@ def _number(name: str, value: object, span: NumberColumn, anything: bool) -> flo
     accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
     number = as_number(value)
     if math.isnan(number):
-        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.")
+        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.{number_hint(value)}")
     if not (span.minimum <= number <= span.maximum or (anything and math.isfinite(number))):
         raise BadInput(f"{name} must be {accepted}, not {number:g}.")
     return number

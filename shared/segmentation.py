@@ -113,7 +113,7 @@ class SegmentationExplanation:
 
 
 class Segmentation(Predictor[SegmentationCheckpoint, Source, SegmentationPrediction]):
-    """A model that names every pixel; a picture is a path, bytes or a PIL image."""
+    """A model that names every pixel; a picture is anything that open_rgb takes."""
 
     name = "segmentation"
     spec = SegmentationCheckpoint

@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from shared.errors import BadInput, as_number, quoted
 from shared.predictor import Predictor
 from shared.runtime import THREADS, softmax
 from shared.shapley import shapley_values
+from shared.text import visible
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -29,7 +31,11 @@ SEGMENTS = 16  # parts of a text that an explanation tells apart
 ORDERS = 2  # random orders, and as many reversed, in which an explanation takes the parts
 
 BREAKS = re.compile(r"<br\s*/?>", re.IGNORECASE)  # all there is of HTML in IMDB's reviews
-CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufffd]")
+CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
+BLANKS = re.compile(
+    r"[\x0b\x0c\x1c-\x1f\x80-\x9f\u2028\u2029\u202f\u2800\ufffd]"
+)  # from \x80 on mostly dashes, misread
+LETTERS = re.compile("[\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]+")
 WORD_ENDS = re.compile(r"(?<!\s)\s+")
 # A clause ends with a sign and a space, with a line, or before a word that turns the sense.
 CLAUSE_ENDS = re.compile(
@@ -254,7 +260,14 @@ def load_tokenizer(path: Path) -> "Tokenizer":
 
 
 def cleaned(text: object) -> str:
-    """A text as the model reads it: line breaks of HTML and characters nobody sees are spaces.
+    """A text as the model reads it, in training and in service.
+
+    - Line breaks of HTML become line breaks.
+    - Characters that nobody sees are deleted, so that they cut no word in two: soft hyphens, zero-width spaces, byte
+      order marks, marks of direction, control characters. Joiners stay in emoji and in scripts that need them.
+    - Separators of lines and the controls of Latin-1 become spaces: most of these are misread dashes.
+    - Ligatures ("fi" as one character), letters and digits of full width and those of formulas become ordinary ones.
+    - Letters of other alphabets that look like Latin ones stay: a word with one of them is read as another word.
 
     Raises:
         BadInput: it is no text, an empty one, or one of more than 5 million characters.
@@ -264,7 +277,8 @@ def cleaned(text: object) -> str:
     if len(text) > MAX_CHARACTERS:
         raise BadInput(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read.")
     whole = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no character
-    plain = CONTROLS.sub(" ", BREAKS.sub("\n", whole)).strip()
+    plain = visible(BLANKS.sub(" ", CONTROLS.sub("", BREAKS.sub("\n", whole))))
+    plain = LETTERS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), plain).strip()
     if not plain:
         raise BadInput("There is no text; write a few words.")
     return plain

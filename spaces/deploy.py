@@ -4,17 +4,19 @@
     python spaces/deploy.py gallery --owner ME --hardware zero-a10g         # all models on one site, free of charge
     python spaces/deploy.py salary --owner ME --models-owner ME             # one model, pulled from the Hub
 
-The same command again updates the Space. Log in before: hf auth login. With --models-owner the Space NAME serves the
+The same command again updates the Space. Log in before: hf auth login; or, in a CI job that an existing Space trusts
+(its settings, Trusted Publishers), set HF_OIDC_RESOURCE=spaces/ME/NAME. With --models-owner the Space NAME serves the
 model OWNER/NAME as it is now, or at --revision NAME=SHA; without it the model that lies in its own folder.
 """
 
 import argparse
+import contextlib
 import json
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,23 +24,28 @@ from typing import Any
 
 import httpx2
 import yaml
-from huggingface_hub import (
-    CommitOperationAdd,
-    CommitOperationDelete,
-    HfApi,
-    ModelInfo,
-    constants,
-    get_token,
-    hf_hub_download,
-)
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, constants, hf_hub_download
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
 from shared import PREDICTORS
 from shared.checkpoint import CONTRACT, About, Checkpoint
-from shared.hub import SHA
+from shared.hub import SHA, clean, in_background, told
 from shared.predictor import Predictor
-from training.publish import ANSWER, PAPERS, UPLOAD, PublishError, ask, check_account, collect, exit_code
+from training.publish import (
+    ANSWER,
+    PAPERS,
+    UPLOAD,
+    PublishError,
+    ask,
+    check_account,
+    check_card,
+    collect,
+    exit_code,
+    if_there,
+    noting_what_stays,
+    own_token,
+)
 
 SPACES = Path(__file__).resolve().parent
 ROOT = SPACES.parent
@@ -51,6 +58,7 @@ SHARED_FILES = ("*.py", "py.typed")
 PYTHON = "3.12"  # the one version that plain CPUs, ZeroGPU and our packages have in common
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
 HEAVY = {"torch", "torchvision", "fastai", "transformers"}
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours in a log
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z_]+)?")  # the variables that this script may set and remove
 
 SETTLE = 5.0  # seconds until a new commit is heeded
@@ -58,7 +66,12 @@ GRACE = 60.0  # seconds in which a Space that says it runs may still be the old 
 FALLBACK = "This page runs the model that came with it"  # what shared.hub.space_model has a page say
 CLOSE = 1e-3  # probabilities and stars may differ by that much between machines
 BROKEN = {"BUILD_ERROR", "RUNTIME_ERROR", "CONFIG_ERROR", "NO_APP_FILE", "DELETING"}
-ASLEEP = {"PAUSED", "STOPPED"}
+LOGS = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "run"}  # the log that says why
+LOG_SECONDS, LOG_LINES, LOG_WIDTH = 15.0, 30, 200
+ASLEEP = {
+    "SLEEPING",
+    "STOPPED",
+}  # nobody came for a while; a visit wakes it. One that is PAUSED, only its owner starts.
 PAYMENT = (
     "A free account may host static Spaces and two Gradio Spaces on ZeroGPU; Gradio on plain CPUs (cpu-basic) takes a "
     "PRO account. Add --hardware zero-a10g, or subscribe at https://huggingface.co/pro."
@@ -337,10 +350,17 @@ def upload(
     Raises:
         DeployError: there is something else of that name, or it takes a paid account.
     """
+    card = staged.files["README.md"]
+    check_card(api, (card if isinstance(card, bytes) else card.read_bytes()).decode(), space, "space")
     create = partial(api.create_repo, space, repo_type="space", space_sdk="gradio", exist_ok=True)
-    try:
-        ask(partial(create, space_hardware=options.hardware, private=options.private or None), space)
-        info = ask(partial(api.space_info, space), space)
+    info = if_there(partial(api.space_info, space), space)
+    is_new = info is None
+    if is_new:
+        with payment_explained():
+            ask(partial(create, space_hardware=options.hardware, private=options.private or None), space)
+        print(f"{space} is new on the Hub, and {'private' if options.private else 'public'}.")
+    with noting_what_stays(space, is_new, "space"), payment_explained():
+        info = info or ask(partial(api.space_info, space), space)
         there = {sibling.rfilename for sibling in info.siblings or []} - {".gitattributes"}
         if there - {"README.md"} and "shared/page.py" not in there:
             raise DeployError(f"{space} is a Space of something else; choose another name with --name.")
@@ -352,19 +372,30 @@ def upload(
         runtime = ask(partial(api.get_space_runtime, space), space)
         if options.hardware and options.hardware not in (runtime.requested_hardware, runtime.hardware):
             ask(partial(api.request_space_hardware, space, options.hardware), space)
+        # Before the commit: a changed variable restarts a Space.
+        changed = set_variables(space, staged.variables, api)
+        operations: list[CommitOperationAdd | CommitOperationDelete]
+        operations = [CommitOperationDelete(path) for path in sorted(there - set(staged.files))]
+        operations += [CommitOperationAdd(path, file) for path, file in staged.files.items()]
+        message = f"Deploy {options.space}"
+        commit = partial(api.create_commit, space, operations, repo_type="space", commit_message=message)
+        made = ask(partial(commit, parent_commit=info.sha), space, UPLOAD)
+    return made.oid, changed or made.oid != info.sha
+
+
+@contextlib.contextmanager
+def payment_explained() -> Iterator[None]:
+    """Have a refusal for want of a paid account say what is free.
+
+    Raises:
+        DeployError: in place of that refusal.
+    """
+    try:
+        yield
     except PublishError as error:
-        if status(error) == 402:
+        if told(error)[0] == 402:
             raise DeployError(PAYMENT) from error
         raise
-    # Before the commit: a changed variable restarts a Space.
-    changed = set_variables(space, staged.variables, api)
-    operations: list[CommitOperationAdd | CommitOperationDelete]
-    operations = [CommitOperationDelete(path) for path in sorted(there - set(staged.files))]
-    operations += [CommitOperationAdd(path, file) for path, file in staged.files.items()]
-    message = f"Deploy {options.space}"
-    commit = partial(api.create_commit, space, operations, repo_type="space", commit_message=message)
-    made = ask(partial(commit, parent_commit=info.sha), space, UPLOAD)
-    return made.oid, changed or made.oid != info.sha
 
 
 def served(name: str, models: list[Model]) -> str:
@@ -378,7 +409,7 @@ def kind_there(space: str, commit: str, files: set[str]) -> str | None:
         return GALLERY
     if f"model/{CONTRACT}" not in files:
         return None
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         name = f"model/{CONTRACT}"
         fetch = partial(hf_hub_download, space, name, repo_type="space", revision=commit, cache_dir=cache)
         return Checkpoint.read_common(Path(ask(fetch, space)).parent).model
@@ -398,16 +429,14 @@ def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
     return bool(stale or new)
 
 
-def status(error: PublishError) -> int | None:
-    """What the Hub refused with, if it did."""
-    return error.__cause__.response.status_code if isinstance(error.__cause__, HfHubHTTPError) else None
-
-
 # --- is it up, and does it answer? ---
 
 
-def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, shown: str = "") -> None:
+def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, shown: str = "") -> str:
     """Wait until the Space runs a commit, showing each stage after the one that has been `shown`.
+
+    Returns:
+        "RUNNING", or one of ASLEEP: then a visit starts it.
 
     Raises:
         DeployError: it cannot be built or started, or is not there at `deadline` (of time.monotonic).
@@ -419,7 +448,7 @@ def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, sho
             stage, sha = str(runtime.stage), runtime.raw.get("sha")
             message = str(runtime.raw.get("errorMessage") or "").strip()
         except PublishError as error:  # an outage of seconds must not end a wait of minutes
-            if status(error) in (401, 403, 404):
+            if told(error)[0] in (401, 403, 404):
                 raise
             stage, sha, message = "the Hub does not answer", None, ""
         elapsed = time.monotonic() - began
@@ -430,17 +459,41 @@ def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, sho
             print(f"{elapsed:4.0f} s", end="\r", flush=True)
         # RUNNING, or an error, may be said of the commit before this one.
         old = sha not in (None, commit) or (sha is None and stage in BROKEN and elapsed < SETTLE)
-        if not old and stage in ("RUNNING", "SLEEPING", *ASLEEP, *BROKEN):
+        if not old and stage in ("RUNNING", "PAUSED", *ASLEEP, *BROKEN):
             break
         if time.monotonic() > deadline:
             what = "still has its old files" if old else f"is still at {stage!r}"
-            raise DeployError(f"{space} {what} after {elapsed:.0f} s; look at it with: hf spaces logs {space}")
+            logs = f"hf spaces logs {space}{' --build' if 'BUILDING' in stage else ''}"
+            raise DeployError(f"{space} {what} after {elapsed:.0f} s; look at it with: {logs}")
         time.sleep(min(5.0, 0.5 + elapsed / 10))
     if stage in BROKEN:
-        said = f": {message.rstrip('.')}" if message else ""
-        raise DeployError(f"{space} ended in {stage}{said}. See the log: hf spaces logs {space}")
-    if stage in ASLEEP:
-        raise DeployError(f"{space} is up to date, but {stage.lower()}; start it: hf spaces restart {space}")
+        raise DeployError(
+            f"{space} ended in {stage}{f': {clean(message)}' if message else ''}.{log_of(space, stage, api)}"
+        )
+    if stage == "PAUSED":
+        raise DeployError(f"{space} is up to date, but paused; start it: hf spaces restart {space}")
+    return stage
+
+
+def log_of(space: str, stage: str, api: HfApi) -> str:
+    """Print the end of the log that says why a Space is broken; returns the sentence that says where to read all of it.
+
+    What does not come within LOG_SECONDS is left out: the Hub keeps the connection to a log open.
+    """
+    if stage not in LOGS:
+        return f" Its page says more: {api.endpoint}/spaces/{space}"
+    lines: list[str] = []
+
+    def collect() -> None:
+        for text in api.fetch_space_logs(space, build=LOGS[stage] == "build"):
+            lines.extend(clean(ESCAPES.sub("", line), LOG_WIDTH) for line in text.splitlines())
+            del lines[:-LOG_LINES]
+
+    with contextlib.suppress(Exception):  # the log is an extra
+        in_background(collect).result(LOG_SECONDS)
+    if found := [line for line in list(lines) if line]:
+        print(f"The end of its {LOGS[stage]} log:", *found, sep="\n  ", file=sys.stderr, flush=True)
+    return f" See the log: hf spaces logs {space}{' --build' if LOGS[stage] == 'build' else ''}"
 
 
 def probe(models: list[Model], address: str, token: str | None) -> list[str]:
@@ -453,7 +506,7 @@ def probe(models: list[Model], address: str, token: str | None) -> list[str]:
     with httpx2.Client(base_url=address, headers=headers, timeout=ANSWER, follow_redirects=True) as space:
         for model in models:
             local = model.load()
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 item, data = question(local, Path(folder), space)
                 expected = facts(local.predict(*item))
             got = answer(space, model.api_name, data)
@@ -470,7 +523,8 @@ def question(local: Any, folder: Path, space: httpx2.Client) -> tuple[tuple[Any,
     if hasattr(example, "save"):
         path = folder / "example.png"
         example.save(path)
-        found = space.post("/gradio_api/upload", files={"files": path.open("rb")}).raise_for_status().json()
+        with path.open("rb") as picture:
+            found = space.post("/gradio_api/upload", files={"files": picture}).raise_for_status().json()
         return (str(path),), [{"path": found[0], "meta": {"_type": "gradio.FileData"}}]
     if isinstance(example, Mapping):
         return (example,), [example[column] for column in local.checkpoint.columns]
@@ -524,11 +578,11 @@ def check(space: str, models: list[Model], commit: str, timeout: float, api: HfA
         DeployError: it does not come up, or does not answer as the models here do.
     """
     deadline = time.monotonic() + timeout
-    wait_until_running(space, commit, deadline, api)
-    info = ask(partial(api.space_info, space), space)
-    token = str(api.token) if info.private else None
+    stage = wait_until_running(space, commit, deadline, api)
     until = min(deadline, time.monotonic() + GRACE)
     while True:
+        info = ask(partial(api.space_info, space), space)  # anew: one that wakes up may have moved
+        token = str(api.token) if info.private else None
         try:
             wrong = probe(models, str(info.host), token)
         except (
@@ -546,12 +600,19 @@ def check(space: str, models: list[Model], commit: str, timeout: float, api: HfA
                 f"then the same command again: hf spaces secrets add {space} -s HF_TOKEN"
             )
         if time.monotonic() > until:
+            if stage in ASLEEP:
+                raise DeployError(
+                    f"{space} is up to date, but {stage.lower()}, and a visit does not wake it; start it: "
+                    f"hf spaces restart {space}"
+                )
             raise DeployError(
                 f"{space} is deployed at {info.host}, but does not answer as the models here: {' '.join(wrong)} "
                 f"See the log: hf spaces logs {space}"
             )
         time.sleep(3)
-        wait_until_running(space, commit, deadline, api, shown="RUNNING")
+        before, stage = stage, wait_until_running(space, commit, deadline, api, shown=stage)
+        if before in ASLEEP and stage not in ASLEEP:
+            until = min(deadline, time.monotonic() + GRACE)
 
 
 # --- the command ---
@@ -599,8 +660,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"{'Staged' if options.stage else 'Would deploy'} {space}:\n")
         show(staged)
         return
-    check_account(space)
-    api = HfApi(token=get_token())
+    check_account(space, kind="space")
+    api = HfApi(token=own_token(space, "space"))
     if options.models_owner:
         models = [resolve(model, api) for model in models]
     for model in models:  # what cannot be loaded here cannot be compared, and must not be deployed

@@ -322,9 +322,10 @@ def push_learner(learner: Learner, repo: str, private: bool) -> None:
     from huggingface_hub import HfApi, push_to_hub_fastai
 
     print("A Learner is a pickle: loading it runs whatever code is in it. Only who trusts you should load it.")
-    publish.repository(HfApi(), repo, private)
+    _, is_new = publish.repository(HfApi(), repo, private)
     message = "The book's Learner"
-    publish.ask(lambda: push_to_hub_fastai(learner, repo_id=repo, commit_message=message), repo, publish.UPLOAD)
+    with publish.noting_what_stays(repo, is_new):
+        publish.ask(lambda: push_to_hub_fastai(learner, repo_id=repo, commit_message=message), repo, publish.UPLOAD)
     print(f'Published; load it with huggingface_hub[fastai]: from_pretrained_fastai("{repo}")')
 
 

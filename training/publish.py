@@ -7,34 +7,52 @@
 
 It needs no torch. Where torch and transformers are installed, a network of transformers that is published without
 weights for torch gets those of its ONNX file, so that `pipeline` loads it; --onnx-only leaves them out. Every training
-script publishes, too, with --push-to-hub USER/REPO.
+script publishes, too, with --push-to-hub USER/REPO. In a CI job that the repository trusts (its settings, Trusted
+Publishers), HF_OIDC_RESOURCE=USER/cat_dog takes the place of a token.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import filecmp
 import importlib.util
+import os
 import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as Late
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo, get_token, hf_hub_download
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    ModelInfo,
+    get_session,
+    get_token,
+    hf_hub_download,
+)
 from huggingface_hub import logging as hub_logging
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers  # type: ignore[attr-defined]
+from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    build_hf_headers,
+    disable_progress_bars,
+    hf_raise_for_status,
+    parse_ratelimit_headers,
+)
 
 from shared import PREDICTORS, __version__
 from shared.checkpoint import CONTRACT, LICENCE, Checkpoint
 from shared.errors import CheckpointError
-from shared.hub import FAILURES, download, explained, in_background, status_told
+from shared.hub import chain, download, explained, in_background, reason, response_of, told
 from training.card import CARD, OF_TRANSFORMERS, PROVENANCE, WEIGHTS, write_card
 
 T = TypeVar("T")
@@ -44,6 +62,9 @@ PAPERS = (CONTRACT, CARD, PROVENANCE, LICENCE, "NOTICE.md")
 HUBS_OWN = ".gitattributes"
 ANSWER, UPLOAD = 30.0, 1800.0  # seconds that the Hub may take for an answer, and for an upload
 MOST_WAITS, LONGEST_WAIT = 5, 300  # after "too many requests"
+UNSAID_WAIT = 30.0  # seconds, where the Hub does not say how long to wait
+MAY_NOT_WRITE = {"read", "no_access"}  # roles in an organisation
+SETTINGS = "https://huggingface.co/settings/tokens"
 
 
 class PublishError(RuntimeError):
@@ -87,29 +108,32 @@ def publish(
         check_name(name)
     check_account(repo, token)
     api = HfApi(token=token)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         staged = stage(folder, Path(place) / "model", repo, spaces, onnx_only)
+        check_card(api, (staged / CARD).read_text(encoding="utf-8"), repo)
         names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
-        info = repository(api, repo, private)
-        before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
-        if there - {HUBS_OWN, CARD} and CONTRACT not in there:
-            raise PublishError(f"{repo} holds something else, which would be gone; name another repository.")
-        kind = Checkpoint.read_common(staged).model
-        if CONTRACT in there and not replace and (other := kind_there(repo, str(before), token)) != kind:
-            raise PublishError(
-                f"{repo} holds a {other} model, and this is {kind}; name another repository, or --replace."
+        info, is_new = repository(api, repo, private)
+        with noting_what_stays(repo, is_new):
+            before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
+            if there - {HUBS_OWN, CARD} and CONTRACT not in there:
+                raise PublishError(f"{repo} holds something else, which would be gone; name another repository.")
+            kind = Checkpoint.read_common(staged).model
+            if CONTRACT in there and not replace and (other := kind_there(repo, str(before), token)) != kind:
+                raise PublishError(
+                    f"{repo} holds a {other} model, and this is {kind}; name another repository, or --replace."
+                )
+            gone = there - {*names, HUBS_OWN}
+            operations: list[CommitOperationAdd | CommitOperationDelete]
+            operations = [CommitOperationAdd(name, staged / name) for name in names]
+            operations += [CommitOperationDelete(name) for name in sorted(gone)]
+            title = f"{Checkpoint.read_common(staged).about.title}, by model-gallery {__version__}"
+            print(f"Uploading {len(names)} files, {size_of(staged):.1f} MB, to {repo} ...")
+            done = ask(
+                lambda: api.create_commit(repo, operations, commit_message=title, parent_commit=before), repo, UPLOAD
             )
-        gone = there - {*names, HUBS_OWN}
-        operations: list[CommitOperationAdd | CommitOperationDelete]
-        operations = [CommitOperationAdd(name, staged / name) for name in names]
-        operations += [CommitOperationDelete(name) for name in sorted(gone)]
-        title = f"{Checkpoint.read_common(staged).about.title}, by model-gallery {__version__}"
-        print(f"Uploading {len(names)} files, {size_of(staged):.1f} MB, to {repo} ...")
-        done = ask(
-            lambda: api.create_commit(repo, operations, commit_message=title, parent_commit=before), repo, UPLOAD
-        )
-        if CONTRACT in there:
-            print("Nothing has changed." if done.oid == before else f"This replaces commit {before}.")
+        print(f"{repo} is at commit {done.oid}{', as before' if done.oid == before else ''}.")
+        if CONTRACT in there and done.oid != before:
+            print(f"This replaces commit {before}.")
         print("Downloading it again to see that it answers as it does here ...")
         try:
             verify(staged, names, repo, done.oid, token)
@@ -128,26 +152,96 @@ def publish(
             raise PublishError(
                 f"{repo} was published as commit {done.oid}, but it is not what is here: {error}{way_back}"
             ) from error
-        tag(api, repo, done.oid)
+        try:
+            tag(api, repo, done.oid)
+        except PublishError as error:  # the model is there and is right without it
+            print(f"warning: {repo} is published, but its tag v{__version__} is not set: {error}", file=sys.stderr)
     return str(done.oid)
 
 
-def repository(api: HfApi, repo: str, private: bool) -> ModelInfo:
-    """What the Hub has of a repository, which is made if it is not there.
+def repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bool]:
+    """What the Hub has of a repository, and whether it was made just now because it was not there.
 
     Raises:
         PublishError: it cannot be made, or is public although it should be private.
     """
-    ask(lambda: api.create_repo(repo, private=private or None, exist_ok=True), repo)
-    info: ModelInfo = ask(lambda: api.model_info(repo), repo)
+    info: ModelInfo | None = if_there(lambda: api.model_info(repo), repo)
+    is_new = info is None
+    if info is None:
+        ask(lambda: api.create_repo(repo, private=private or None, exist_ok=True), repo)
+        with noting_what_stays(repo, is_new):
+            info = ask(lambda: api.model_info(repo), repo)
+            if private and not info.private:  # a server that does not know how the client asks for it
+                raise PublishError(f"The Hub has made {repo} public although it was to be private.")
+        print(f"{repo} is new on the Hub, and {'private' if info.private else 'public'}.")
     if private and not info.private:
         raise PublishError(f"{repo} is there already, and public; make it private on its page, or name another.")
-    return info
+    return info, is_new
+
+
+def if_there(request: Callable[[], T], repo: str) -> T | None:
+    """What the Hub answers about a repository; None if there is none of that name.
+
+    Raises:
+        PublishError: it does not answer, or refuses.
+    """
+    try:
+        return ask(request, repo)
+    except PublishError as error:
+        causes = chain(error)
+        is_missing = any(isinstance(one, RepositoryNotFoundError) for one in causes) or told(error)[0] == 404
+        if is_missing and not any(isinstance(one, GatedRepoError) for one in causes):
+            return None
+        raise
+
+
+@contextlib.contextmanager
+def noting_what_stays(repo: str, is_new: bool, kind: str = "model") -> Iterator[None]:
+    """Have whatever fails inside say that it leaves a repository behind, if the repository was made just now.
+
+    It is not removed: the same command goes on with it, and an account may make only so many a day.
+    """
+    try:
+        yield
+    except PublishError as error:
+        if is_new:
+            remove = f"hf repos delete {repo}{'' if kind == 'model' else f' --type {kind}'}"
+            error.args = (f"{error} {repo} has been made and stays; the same command uses it. To remove it: {remove}",)
+        raise
+
+
+def check_card(api: HfApi, card: str, repo: str, kind: str = "model") -> None:
+    """See that the Hub accepts a README.md, before anything is made there.
+
+    Args:
+        api: the Hub's client.
+        card: the whole README.md.
+        repo: the repository that it is for.
+        kind: "model" or "space".
+
+    Raises:
+        PublishError: it does not, or cannot be asked.
+    """
+
+    def request() -> None:
+        body = {"content": card, "repoType": kind}
+        address = f"{api.endpoint}/api/validate-yaml"
+        hf_raise_for_status(get_session().post(address, json=body, headers=build_hf_headers(token=False)))
+
+    try:
+        ask(request, repo)
+    except PublishError as error:
+        status, why = told(error)
+        if status == 400:
+            raise PublishError(
+                f"The Hub does not accept the header of README.md: {why or 'it gives no reason'}."
+            ) from error
+        raise
 
 
 def kind_there(repo: str, commit: str, token: str | None) -> str:
     """Of which kind the model in a repository is."""
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         fetch = partial(hf_hub_download, repo, CONTRACT, revision=commit, cache_dir=cache, token=token)
         return Checkpoint.read_common(Path(ask(fetch, repo)).parent).model
 
@@ -205,24 +299,113 @@ def size_of(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def check_account(repo: str, token: str | None = None) -> None:
-    """See that somebody is logged in who may write to a repository; call it before long work begins.
+def check_account(repo: str, token: str | None = None, kind: str = "model") -> None:
+    """See that whoever is logged in may write to a repository; call it before long work begins.
+
+    A token of an unknown shape passes: it might be one that may.
+
+    Args:
+        repo: "user/name", which need not exist yet.
+        token: by default the one that this machine is logged in with.
+        kind: "model" or "space".
 
     Raises:
-        PublishError: nobody is, or they may not.
+        PublishError: nobody is logged in, or they may not write there.
     """
     check_name(repo)
-    if not (token or get_token()):
+    token = token or own_token(repo, kind)
+    api = HfApi(token=token)
+    if token.startswith("hf_jwt_"):  # a trusted publisher's: it belongs to one repository, and to no account
+        if if_there(lambda: api.repo_info(repo, repo_type=kind), repo) is None:
+            raise PublishError(
+                f"There is no {repo} on the Hub yet, and a trusted publisher cannot make it: make it on the Hub, and "
+                "name this job in its settings, under Trusted Publishers."
+            )
+        return
+    account = ask(api.whoami, repo)
+    try:
+        missing = lacking(account, repo, kind)
+    except (AttributeError, TypeError, LookupError):  # another shape than the Hub's
+        return
+    if missing:
+        raise PublishError(missing)
+
+
+def own_token(repo: str, kind: str = "model") -> str:
+    """The token that this machine is logged in with, or the one that a CI job gets in exchange for its identity.
+
+    Raises:
+        PublishError: there is none, or it is for something else.
+    """
+    resource = os.environ.get("HF_OIDC_RESOURCE", "")
+    wanted = f"spaces/{repo}" if kind == "space" else repo
+    if resource and resource.casefold().removeprefix("models/") != wanted.casefold():
+        kind_of_token = "may write to that alone" if "/" in resource else "may only read"
+        raise PublishError(f"HF_OIDC_RESOURCE is {resource}, whose token {kind_of_token}; set it to {wanted}")
+    try:
+        token = ask(get_token, repo)
+    except PublishError as error:
+        if not resource:
+            raise
+        raise PublishError(
+            f"{error} HF_OIDC_RESOURCE is {resource}: that repository must exist and name this job in its settings, "
+            "under Trusted Publishers."
+        ) from error
+    if not token:
         raise PublishError("Nobody is logged in to the Hub here: hf auth login, with a token that may write.")
-    account = ask(lambda: HfApi(token=token).whoami(), repo)
-    readers = [group["name"] for group in account.get("orgs", []) if group.get("roleInOrg") == "read"]
-    owners = [account["name"], *(group["name"] for group in account.get("orgs", []) if group["name"] not in readers)]
-    if repo.split("/", maxsplit=1)[0] not in owners:
-        raise PublishError(f"You are {account['name']} on the Hub and may not write to {repo}; use {owners[0]}/….")
-    access = account.get("auth", {}).get("accessToken", {})
-    rights = [right for scope in access.get("fineGrained", {}).get("scoped", []) for right in scope["permissions"]]
-    if access.get("role") == "read" or (rights and "repo.write" not in rights):
-        raise PublishError("The token may only read; make one that may write in the settings, and: hf auth login")
+    return token
+
+
+def lacking(account: dict[str, Any], repo: str, kind: str) -> str:
+    """What an account or its token lacks to write to a repository, in a sentence with the cure; "" if nothing.
+
+    Args:
+        account: the Hub's answer to whoami.
+        repo: "user/name".
+        kind: "model" or "space".
+    """
+    if account.get("type", "user") not in ("user", "org"):
+        return ""
+    owner, name = repo.split("/", maxsplit=1)[0], account["name"]
+    token = (account.get("auth") or {}).get("accessToken") or {}
+    fine = token.get("fineGrained") or {}
+    scopes = [scope["entity"] for scope in fine.get("scoped") or [] if is_writing(scope["permissions"])]
+    may = any(covers(entity, repo, kind) for entity in scopes) or is_writing(fine.get("global") or [])
+    groups = {group["name"].casefold(): group for group in account.get("orgs") or []}
+    group = groups.get(owner.casefold())
+    if token.get("role") == "read":
+        return f"The token may only read; make one with the role write at {SETTINGS}, then: hf auth login"
+    if group:
+        role = group.get("roleInOrg")
+        if role and {role, *(one.get("role") for one in group.get("resourceGroups") or [])} <= MAY_NOT_WRITE:
+            return (
+                f"Your role in {owner} is {role}, which may not write to {repo}; ask its administrators for the role "
+                f"contributor or write, or use {name}/…."
+            )
+    elif owner.casefold() != name.casefold() and not may:
+        return f"You are {name} on the Hub and may not write to {repo}; use {name}/…."
+    if token.get("role") == "fineGrained" and isinstance(fine.get("scoped"), list) and not may:
+        return (
+            f"The token lacks the permission repo.write for {repo}; add it at {SETTINGS}, for that repository if it is "
+            f"there already or for all of {owner}, or use a token with the role write: hf auth login"
+        )
+    return ""
+
+
+def is_writing(permissions: list[str]) -> bool:
+    """Whether one of a token's permissions is to write to repositories."""
+    return any(permission.startswith("repo.") and permission.endswith("write") for permission in permissions)
+
+
+def covers(entity: dict[str, Any], repo: str, kind: str) -> bool:
+    """Whether what a token's permissions are about is a repository, or all of its owner's."""
+    owner = repo.split("/", maxsplit=1)[0]
+    named = {"user": owner, "org": owner, kind: repo}
+    others = {"model", "dataset", "space", "kernel", "bucket", "collection", "oauth-app"} - {kind}
+    if entity["type"] in others:
+        return False
+    wanted = named.get(entity["type"])  # of another kind, such as a resource group, it cannot be told
+    return wanted is None or not entity.get("name") or entity["name"].casefold() == wanted.casefold()
 
 
 def check_name(repo: str) -> None:
@@ -246,49 +429,56 @@ def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
         future = in_background(request)
         try:
             return future.result(seconds)
-        except Late as error:
-            said = (
-                refused(error, repo) if future.done() else f"The Hub did not answer within {seconds:.0f} s; try again."
-            )
-            raise PublishError(said) from error
         except HFValidationError as error:
             raise PublishError(f"{repo!r} is no name the Hub accepts: {error}") from None
-        except FAILURES as error:
+        except Exception as error:  # the client's errors are of many kinds
+            if isinstance(error, Late) and not future.done():
+                raise PublishError(f"The Hub did not answer within {seconds:.0f} s; try again.") from error
             wait = seconds_to_wait(error)
             if wait is not None and wait > LONGEST_WAIT:
-                raise PublishError(f"The Hub asks to wait {wait / 60:.0f} minutes; try again then.") from error
+                raise PublishError(
+                    f"The Hub asks to wait {lasting(wait)} ({too_often(error)}); try again then."
+                ) from error
             if wait is None or attempt == MOST_WAITS:
-                raise PublishError(refused(error, repo)) from error
-            print(f"The Hub asks to wait {wait:.0f} s ...", flush=True)
+                raise PublishError(explained(error, repo, writing=True)) from error
+            print(f"Asked too often: waiting {wait:.0f} s for the Hub ...", flush=True)
             time.sleep(wait)
-        except RuntimeError as error:  # the client's, around what went wrong with a large file
-            raise PublishError(refused(error.__cause__ or error, repo)) from error
-        except ValueError as error:  # the Hub found fault with the card's metadata, or with a file
-            raise PublishError(f"The Hub does not accept it: {error}") from error
     raise AssertionError
 
 
 def seconds_to_wait(error: Exception) -> float | None:
-    """How long a refusal asks to wait; None if waiting does not help."""
-    if not isinstance(error, HfHubHTTPError) or error.response.status_code != 429:
+    """How long to wait after a refusal because of too many requests; None if waiting does not help.
+
+    The Hub says it in its words for what it counts by the hour or day, such as commits; there the headers, which
+    every answer has, are about something else. Where it says nothing, UNSAID_WAIT.
+    """
+    response = next((found for one in chain(error) if (found := response_of(one)) is not None), None)
+    if response is None or response.status_code != 429:
         return None
-    headers = error.response.headers
-    if limit := parse_ratelimit_headers(headers):
+    unit = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+    if said := re.search(r"retry.{0,20} (?:in|after) (?:about )?(an?|\d+) (second|minute|hour|day)", reason(response)):
+        return float(1 if said[1].startswith("a") else said[1]) * unit[said[2]] + 1
+    limit = parse_ratelimit_headers(response.headers)
+    if limit and limit.remaining == 0:
         return float(limit.reset_in_seconds + 1)
-    said = headers.get("Retry-After", "")
-    return float(said) + 1 if said.isdecimal() else 30.0
+    header = response.headers.get("Retry-After", "")
+    if header.isdecimal():
+        return float(header) + 1
+    with contextlib.suppress(ValueError, TypeError):  # a date without a zone cannot be compared
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()) + 1
+    return UNSAID_WAIT
 
 
-def refused(error: BaseException, repo: str) -> str:
-    """What a refusal to write means to a person, in a sentence."""
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else status_told(error)
-    if status == 402:
-        return f"The Hub asks for a paid plan to do this with {repo}: a private repository beyond the free space?"
-    if status == 403:
-        return f"The token may not write to {repo}; make one that may in the settings, and: hf auth login"
-    if status == 412:
-        return f"Somebody else changed {repo} meanwhile; look at it, and try again."
-    return explained(error, repo, None)
+def too_often(error: Exception) -> str:
+    """Why the Hub wants a pause: the status with the Hub's own reason."""
+    status, why = told(error)
+    return f"{status}: {why}" if why else str(status)
+
+
+def lasting(seconds: float) -> str:
+    """A time of some minutes or more, in words."""
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{round(minutes / 60)} hours"
 
 
 def verify(staged: Path, names: list[str], repo: str, commit: str, token: str | None) -> None:
@@ -299,7 +489,7 @@ def verify(staged: Path, names: list[str], repo: str, commit: str, token: str | 
         Unchecked: it does not arrive.
         CheckpointError: it cannot be loaded.
     """
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         for name in names:
             fetch = partial(hf_hub_download, repo, name, revision=commit, cache_dir=cache, token=token)
             try:
@@ -399,6 +589,9 @@ def main(argv: list[str] | None = None) -> int:
 def exit_code(run: Callable[[], None], if_interrupted: str) -> int:
     """Run a command that asks the Hub; returns the process's exit code, after one sentence if it is not 0."""
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    for stream in (sys.stdout, sys.stderr):  # what a Hub says may have characters that a console of Windows lacks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
@@ -416,7 +609,7 @@ def show(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: bool = F
     """Print what `publish` would upload."""
     for name in (repo, *spaces):
         check_name(name)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         staged = stage(folder, Path(place) / "model", repo, spaces, onnx_only)
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):
             print(f"{path.stat().st_size:>12,}  {path.relative_to(staged).as_posix()}")

@@ -19,7 +19,7 @@ from shared import CatDog
 from shared.checkpoint import as_markdown
 from shared.hub import space_model
 from shared.images import MAX_REQUEST_COST, decoding_cost
-from shared.page import about_model, answer_files, evidence_over, friendly, launch, photo_input, picked
+from shared.page import about_model, answer_files, clear_at_once, evidence_over, friendly, launch, photo_input, picked
 
 HERE = Path(__file__).parent
 model = space_model(CatDog, HERE / "model")
@@ -102,11 +102,11 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
         with gr.Column():
             image = photo_input(examples())
         with gr.Column():
-            headline = gr.HTML(WAITING)
+            headline = gr.HTML(WAITING, label="The answer in words")
             answer = gr.Label(label=f"If it is {EITHER}", show_heading=False)
     with gr.Tabs():
         with gr.Tab("Where?"):
-            words = gr.Markdown(NO_MAP)
+            words = gr.Markdown(NO_MAP, label="What the colours mean")
             overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
             gr.Markdown("Up to 200 pictures, or zip files of them.")
@@ -129,12 +129,14 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
         show_progress="hidden",
         concurrency_limit=4,  # while one answer is on its way, the next has the cores
     )
-    predicted.success(explain, image, [why_json, overlay, words], api_name="explain", show_progress="hidden")
+    why = [why_json, overlay, words]
+    clear_at_once(predicted.success, why, [None, None, NO_MAP])
+    predicted.success(explain, image, why, api_name="explain", trigger_mode="always_last", show_progress="hidden")
     for gone in (image.clear, predicted.failure):
         gone(
             lambda: (None, WAITING, None, None, None, NO_MAP),
             None,
-            [answer_json, headline, answer, why_json, overlay, words],
+            [answer_json, headline, answer, *why],
             api_visibility="private",
             show_progress="hidden",
         )

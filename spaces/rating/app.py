@@ -3,7 +3,6 @@
 Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/app.py
 """
 
-import difflib
 import gc
 import html
 import math
@@ -17,16 +16,15 @@ import gradio as gr
 import pandas as pd
 
 from shared import BadInput, Rating, Visitor
-from shared.errors import quoted
+from shared.errors import as_number
 from shared.hub import space_model
-from shared.page import about_model, answer_rows, friendly, launch, signed_bars
+from shared.page import about_model, add_up, answer_rows, clear_at_once, friendly, launch, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Rating, Path(__file__).parent / "model")
 contract = model.checkpoint
-TITLES = {movie.title: movie.movie_id for movie in model.movies.values()}
 KNOWN = sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:1500]  # what a drop-down offers
-CHOICES = [(movie.title, movie.movie_id) for movie in sorted(KNOWN, key=lambda movie: movie.title)]
+CHOICES = model.choices(len(KNOWN))
 FIRST = KNOWN[0].movie_id
 
 LEFT_OUT = "They may like (of what they have rated, only the sample's ratings are known here and left out)"
@@ -35,24 +33,9 @@ Rate a few movies and get recommendations at once, or look at how the people of 
 {count:,} movies can be typed in; the lists offer the best known."""
 
 
-def movie_of(movie: int | float | str | None) -> Any:
-    """The id of a movie given as an id or as a title; the nearest titles are offered where it is neither."""
-    if not isinstance(movie, str | int | float | None):
-        raise BadInput(f"There is no movie {quoted(movie)}; give its id, or its title with its year.")
-    if not isinstance(movie, str) or movie.strip().isdigit():
-        return movie
-    movie = movie.strip()[:100]
-    if movie in TITLES:
-        return TITLES[movie]
-    near = [title for title in TITLES if movie and movie.lower() in title.lower()][:3]
-    near = near or difflib.get_close_matches(movie, TITLES, n=3, cutoff=0.4)
-    hint = f" Did you mean {' or '.join(near)}?" if near else " Give the title as in the list, with its year."
-    raise BadInput(f"No movie is called {quoted(movie)}.{hint}")
-
-
 def stars(value: float) -> str:
     """A rating in words."""
-    return f"{value:.1f} ★"
+    return f"{value:.2f} ★"
 
 
 def table(scored: list[tuple[int, str, float]], column: str) -> pd.DataFrame:
@@ -71,14 +54,14 @@ def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 
     Args:
         user_id: a user of the data set; they are numbered from 1.
-        movie_id: an id of MovieLens, or a title with its year.
+        movie_id: an id of MovieLens as a number; or a title, as text. "300" is the film, and 300 is an id.
     """
-    movie_id = movie_of(movie_id)
+    movie_id = model.find(movie_id)
     rating = model.predict(user_id, movie_id).rating
     actual = model.actual(user_id, movie_id)
-    title = model.movies[int(float(movie_id))].title
-    truth = "" if actual is None else f" They gave it {stars(actual)}, which the model has seen in training."
-    words = f"<h2>{stars(rating)}</h2><p>User {int(float(user_id))} on {html.escape(title)}.{truth}</p>"
+    title = model.movies[movie_id].title
+    truth = "" if actual is None else f" They gave it {actual:g} ★, which the model has seen in training."
+    words = f"<h2>{stars(rating)}</h2><p>User {int(as_number(user_id))} on {html.escape(title)}.{truth}</p>"
     return {"rating": rating, "actual": actual, "title": title}, words
 
 
@@ -88,11 +71,16 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 
     Args:
         user_id: a user of the data set; they are numbered from 1.
-        movie_id: an id of MovieLens, or a title with its year.
+        movie_id: an id of MovieLens as a number; or a title, as text. "300" is the film, and 300 is an id.
     """
-    why = model.explain(user_id, movie_of(movie_id))
-    title = f"An average movie gets {stars(why.base)}. Added to it:"
-    bars = signed_bars(title, why.contributions, "{:+.2f}".format)
+    movie_id = model.find(movie_id)
+    why = model.explain(user_id, movie_id)
+    total = why.base + sum(why.contributions.values())
+    is_cut = not contract.lowest < total < contract.highest
+    total = total if is_cut else model.predict(user_id, movie_id).rating  # as the page shows it
+    cut = f", of which {stars(why.rating)} is left, the end of the scale" if is_cut else ""
+    title = f"An average movie gets {stars(why.base)}. With what is added here it is {stars(total)}{cut}:"
+    bars = signed_bars(title, add_up(why.contributions, why.base, total, 2), "{:+.2f}".format)
     return {"rating": why.rating, "base": why.base, "contributions": why.contributions}, bars
 
 
@@ -118,10 +106,10 @@ def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFr
     """Find the movies that the same people like, by the model's factors; of rarely rated ones, by genre and year, too.
 
     Args:
-        movie_id: an id of MovieLens, or a title with its year.
+        movie_id: an id of MovieLens as a number; or a title, as text. "300" is the film, and 300 is an id.
         k: how many, 1 to 100.
     """
-    near = model.similar(movie_of(movie_id), k)
+    near = model.similar(model.find(movie_id), k)
     return as_json(near, "similarity"), table(near, "similarity")
 
 
@@ -143,7 +131,7 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
 @friendly
 def rate(ratings: dict[str, float] | None, movie: int | str | None, given: float) -> dict[str, float]:
     """Add a rating to what the visitor has rated, the newest first."""
-    new = model.fold_in({movie_of(movie): given}).ratings
+    new = model.fold_in({model.find(movie): given}).ratings
     rated = model.fold_in({} if ratings is None else ratings).ratings
     return {str(movie_id): stars for movie_id, stars in {**new, **rated, **new}.items()}
 
@@ -162,7 +150,7 @@ def why_first(visitor: Visitor, best: list[tuple[int, str, float]]) -> str:
     movie_id, title, _ = best[0]
     parts = model.explain(visitor, movie_id).contributions
     largest = dict(sorted(parts.items(), key=lambda part: -abs(part[1]))[:8])
-    return signed_bars(f"What speaks for {title}, in stars:", largest, "{:+.2f}".format)
+    return signed_bars(f"What counts most for {title}, in stars, rounded:", largest, "{:+.2f}".format)
 
 
 def movie_map() -> pd.DataFrame:
@@ -229,11 +217,11 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
                     with gr.Row():
                         add = gr.Button("Add my rating", variant="primary")
                         clear = gr.Button("Start over")
-                    my_ratings = gr.JSON({}, visible=False)
+                    my_ratings = gr.JSON({}, visible=False, label="Your ratings")
                     my_table = movie_list("stars", "You rated")
                 with gr.Column():
                     for_me = movie_list("stars", "You may like")
-                    for_me_why = gr.HTML()
+                    for_me_why = gr.HTML(label="Why the first")
             if "newcomers" in model.metrics:
                 with gr.Accordion("How far off is it, by how many movies you have rated?", open=False):
                     gr.Markdown(newcomers_measured())
@@ -242,8 +230,8 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
             with gr.Column():
                 user = gr.Number(contract.users[14], label=f"User ({min(contract.users)} to {max(contract.users)})")
                 movie = pick("Movie", FIRST)
-                answer = gr.HTML()
-                bars = gr.HTML()
+                answer = gr.HTML(label="Predicted stars")
+                bars = gr.HTML(label="Why")
             with gr.Column():
                 for_user = movie_list("stars", LEFT_OUT)
         with gr.Tab("Similar movies"):
@@ -290,9 +278,12 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
     live = {"trigger_mode": "always_last", **unchecked}
     asked = [demo.load, user.submit, user.blur, movie.change]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
-    predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **unchecked)
-    nobody, ten = gr.JSON(visible=False), gr.Number(10, visible=False)
-    predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **unchecked)
+    nothing = {"headers": ["movie", "stars"], "data": [], "metadata": None}
+    clear_at_once(predicted.success, [why_json, bars, recommended_json, for_user], [None, None, None, nothing])
+    predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
+    nobody = gr.JSON(visible=False, label="Ratings of somebody new: {movie id: stars}")
+    ten = gr.Number(10, visible=False, label="How many movies, 1 to 100")
+    predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **live)
     gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from shared import Salary
 from shared.hub import space_model
-from shared.page import about_model, answer_rows, friendly, launch, percent, points, signed_bars
+from shared.page import about_model, add_up, answer_rows, clear_at_once, friendly, launch, points, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Salary, Path(__file__).parent / "model")
@@ -79,10 +79,11 @@ def explain(
     """
     row = person(locals())
     why = model.explain(row)
-    largest_first = sorted(why.contributions.items(), key=lambda item: -abs(item[1]))
+    parts = add_up(why.contributions, why.base, why.probability, 3)
+    largest_first = sorted(parts.items(), key=lambda item: -abs(why.contributions[item[0]]))
     bars = signed_bars(
-        f"A sample of people from the census averages {percent(why.base)}; this person is at "
-        f"{percent(why.probability)}. What makes the difference, in percentage points:",
+        f"A sample of people from the census averages {round(why.base, 3):.1%}; this person is at "
+        f"{round(why.probability, 3):.1%}. What makes the difference, in percentage points, rounded:",
         {f"{name.replace('-', ' ')}: {said(row[name])}": value for name, value in largest_first},
         points,
     )
@@ -174,14 +175,16 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
                 gr.Markdown("They are part of the data set; the model reads the education chosen above instead.")
         with gr.Column(), gr.Tabs():
             with gr.Tab("Why?"):
-                bars = gr.HTML()
+                bars = gr.HTML(label="Why")
             with gr.Tab("What if?"):
                 column = gr.Dropdown(
                     [name for name in contract.numbers if name not in contract.ignored],
                     value="age",
                     label="Vary",
                 )
-                curve = gr.LinePlot(x="value", y="chance of 50k or more", y_lim=[0, 1], height=260)
+                curve = gr.LinePlot(
+                    x="value", y="chance of 50k or more", x_title="age", y_lim=[0, 1], height=260, label="What if"
+                )
             with gr.Tab("Many people"):
                 gr.Markdown(f"A CSV with the columns {', '.join(f'`{name}`' for name in contract.columns)}.")
                 file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
@@ -213,8 +216,16 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
         **unchecked,
     )
     # Only after an answer, so that what is wrong is said once.
-    predicted.success(explain, form, [why_json, bars], api_name="explain", **unchecked)
-    predicted.success(what_if, [*form, column], [curve_json, curve], api_name="what_if", **unchecked)
+    clear_at_once(predicted.success, [why_json, bars, curve_json, curve], [None] * 4)
+    last = {"trigger_mode": "always_last", **unchecked}
+    predicted.success(explain, form, [why_json, bars], api_name="explain", **last)
+    for event, names in (
+        (predicted.success, {"api_name": "what_if"}),
+        (column.change, {"api_visibility": "private"}),
+    ):
+        drawn = event(what_if, [*form, column], [curve_json, curve], **names, **last)
+        name_axis = "found => ({ __type__: 'update', x_title: found.column })"
+        drawn.success(None, curve_json, curve, js=name_axis, api_visibility="private", show_progress="hidden")
     predicted.failure(  # what was shown is of another person
         lambda: (None,) * 6,
         None,
@@ -222,7 +233,6 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
         api_visibility="private",
         show_progress="hidden",
     )
-    column.change(what_if, [*form, column], [curve_json, curve], api_visibility="private", **unchecked)
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from shared.page import (
     Regions,
     about_model,
     answer_files,
+    clear_at_once,
     evidence_over,
     friendly,
     keep_file,
@@ -77,7 +78,7 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     small = answer.reduced(DRAWN).mask
     masks = [(keep_region(small == model.classes.index(label), COLOURS[label]), label) for label in answer.present]
     shares = {label: answer.share[label] for label in answer.present}
-    bars = share_bars("How much of the picture is what:", shares, CODES)
+    bars = share_bars("How much of the picture is what, rounded:", shares, CODES)
     return found, mask, (picture, masks), bars
 
 
@@ -152,9 +153,9 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
             cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info="Tap a name to see it alone.", buttons=[])
     with gr.Tabs():
         with gr.Tab("Shares"):
-            bars = gr.HTML(NO_SHARES)
+            bars = gr.HTML(NO_SHARES, label="Share of each class")
         with gr.Tab("Doubts"):
-            words = gr.Markdown(NO_MAP)
+            words = gr.Markdown(NO_MAP, label="How sure it is")
             doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
             gr.Markdown("Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.")
@@ -174,7 +175,8 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
     predicted = image.change(
         predict, image, drawn, api_name="predict", trigger_mode="always_last", show_progress="minimal"
     )
-    predicted.success(explain, image, why, api_name="explain", show_progress="hidden")
+    clear_at_once(predicted.success, why, [None, None, NO_MAP])
+    predicted.success(explain, image, why, api_name="explain", trigger_mode="always_last", show_progress="hidden")
     for gone in (image.clear, predicted.failure):
         gone(
             lambda: (None, None, None, NO_SHARES, None, None, NO_MAP),

@@ -16,8 +16,8 @@ import pandas as pd
 from shared import BadInput, Sentiment
 from shared.checkpoint import as_markdown
 from shared.hub import space_model
-from shared.page import about_model, answer_rows, friendly, launch, percent
-from shared.sentiment import SentimentExplanation, SentimentPrediction
+from shared.page import about_model, answer_rows, clear_at_once, friendly, launch, percent
+from shared.sentiment import SentimentExplanation, SentimentPrediction, cleaned
 from shared.tables import read_csv, read_lines
 
 model = space_model(Sentiment, Path(__file__).parent / "model")
@@ -141,6 +141,15 @@ def look_into(text: str, chosen: gr.SelectData) -> tuple[dict[str, Any], list[tu
     return explain(text)
 
 
+def keep_if_current(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
+    """Drop an explanation that came when the text had changed."""
+    try:
+        is_current = found is None or "".join(piece["text"] for piece in found["parts"]) == cleaned(text)
+    except BadInput:
+        is_current = False
+    return (gr.skip(),) * 3 if is_current else (None, None, NO_PARTS)
+
+
 @friendly
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
     """Answer up to 5,000 texts.
@@ -170,7 +179,9 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
             text = gr.Textbox(
                 label=f"The {THING}", lines=8, max_lines=16, placeholder="I loved …" if IS_OF_FILMS else ""
             )
-            part = gr.Number(visible=False, precision=0)  # for API users; a visitor taps
+            part = gr.Number(
+                visible=False, precision=0, label="Part to look into, counted from 0"
+            )  # for API users; a visitor taps
             why_button = gr.Button("Which words say so?", variant="primary")
             with gr.Group(visible=IS_OF_FILMS):
                 examples = gr.Examples(
@@ -178,11 +189,11 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
                     example_labels=list(EXAMPLE_LABELS),
                 )  # fmt: skip
         with gr.Column():
-            headline = gr.HTML(WAITING)
+            headline = gr.HTML(WAITING, label="The answer in words")
             answer = gr.Label(label=f"If it is a {THING}", show_heading=False)
     with gr.Tabs():
         with gr.Tab("Which words?"):
-            words = gr.Markdown(NO_PARTS)
+            words = gr.Markdown(NO_PARTS, label="What the colours mean")
             parts = gr.HighlightedText(
                 label="Purple speaks for it, red against it", combine_adjacent=False, elem_classes="parts"
             )
@@ -202,7 +213,7 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
         predict, text, shown, api_name="predict", trigger_mode="always_last", show_progress="hidden"
     )
     no_explanation = {"fn": lambda: (None, None, NO_PARTS), "outputs": why, "api_visibility": "private"}
-    text.input(**no_explanation, show_progress="hidden")  # what was shown is of another text
+    clear_at_once(text.change, why, [None, None, NO_PARTS])  # what was shown is of another text
     cleared = {"fn": lambda: (None, WAITING, None, None, None, NO_PARTS), "outputs": [*shown, *why]}
     predicted.failure(**cleared, api_visibility="private", show_progress="hidden")
     asked = why_button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
@@ -210,8 +221,11 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
     scroll = "() => document.querySelector('.parts').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
     asked.success(None, js=scroll, api_visibility="private")
     asked.failure(**no_explanation, show_progress="hidden")
-    examples.load_input_event.then(explain, text, why, api_visibility="private", show_progress="minimal")
-    parts.select(look_into, text, why, api_visibility="private", show_progress="minimal")
+    private = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
+    of_example = examples.load_input_event.then(explain, text, why, **private)
+    closer = parts.select(look_into, text, why, **private)
+    for explained in (asked, of_example, closer):
+        explained.success(keep_if_current, [text, why_json], why, **{**private, "show_progress": "hidden"})
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":

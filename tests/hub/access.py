@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from tests.hub.store import KINDS, HubError, Repository, Space, Store, User
+from tests.hub.store import KINDS, HubError, Repository, Space, Store, Token, User
 
 
 class Handlers:
@@ -13,48 +13,56 @@ class Handlers:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def caller(self, request: Request) -> tuple[User | None, str]:
-        """(user, role of the token), (None, "") without a token."""
+    def caller(self, request: Request) -> Token | None:
+        """The token that came with a request, if one did."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
-            return None, ""
+            return None
         if scheme != "Bearer" or token not in self.store.tokens:
             raise HubError(401, "Invalid credentials in Authorization header")
         return self.store.tokens[token]
 
-    def writer(self, request: Request) -> User:
-        """The user, if the token may write at all."""
-        user, role = self.caller(request)
-        if user is None:
-            raise HubError(401, "Invalid username or password.", "RepoNotFound")
-        if role != "write":
+    def account(self, request: Request) -> Token:
+        """The token, if it belongs to an account; a trusted publisher's is refused where no repository is named."""
+        token = self.caller(request)
+        if token is None or token.role == "publisher":
+            raise HubError(401, "Invalid username or password.")
+        return token
+
+    def check_writer(self, token: Token, kind: str, name: str) -> None:
+        """See that a token and its user may write to a repository that is there, or that is to be made."""
+        owner = name.split("/", maxsplit=1)[0]
+        if token.role == "read":
             raise HubError(403, "You must use a write token for this", "Forbidden")
-        return user
+        if not token.may_write(kind, name):
+            raise HubError(403, f"This token lacks the permission repo.write for {name}", "Forbidden")
+        if token.role != "publisher" and not self.store.may_write(token.user, owner):
+            raise HubError(403, f"You have no right to write under the namespace {owner}", "Forbidden")
 
     def readable(self, request: Request) -> Repository:
         """The repository that the path names, if the caller may know of it."""
         kind, name = request.path_params.get("kind", "model"), f"{param(request, 'owner')}/{param(request, 'name')}"
-        user, _ = self.caller(request)
+        token = self.caller(request)
         repo = self.store.repos.get((kind, name)) if kind in KINDS else None
-        if repo is None or (repo.private and (user is None or user.name != repo.owner)):
-            raise HubError(404 if user else 401, "Repository not found", "RepoNotFound")
+        if repo is None or (repo.private and (token is None or not self.store.may_read(token, repo))):
+            raise HubError(404 if token else 401, "Repository not found", "RepoNotFound")
         return repo
 
     def downloadable(self, request: Request) -> Repository:
         """The same, if the caller may have its files: a gated repository shows everybody its names only."""
         repo = self.readable(request)
-        user, _ = self.caller(request)
-        if repo.gated and (user is None or user.name != repo.owner):
-            raise HubError(403 if user else 401, f"Access to {repo.kind} {repo.id} is restricted", "GatedRepo")
+        token = self.caller(request)
+        if repo.gated and (token is None or not self.store.may_read(token, repo)):
+            raise HubError(403 if token else 401, f"Access to {repo.kind} {repo.id} is restricted", "GatedRepo")
         return repo
 
     def writable(self, request: Request) -> tuple[Repository, User]:
         """The same, with the user, if the caller may change it."""
-        repo = self.readable(request)
-        user = self.writer(request)
-        if user.name != repo.owner:
-            raise HubError(403, f"You have no right to write to {repo.id}", "Forbidden")
-        return repo, user
+        repo, token = self.readable(request), self.caller(request)
+        if token is None:
+            raise HubError(401, "Invalid username or password.", "RepoNotFound")
+        self.check_writer(token, repo.kind, repo.id)
+        return repo, token.user
 
     def space(self, request: Request, write: bool = True) -> Space:
         """The Space that the path names."""

@@ -1,14 +1,19 @@
 """The door of both servers: every request is noted, and fails if it was told to."""
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Bodies that other servers than the Hub answer with.
+BARE, NULL, LIST, WORDS = "", "null", '["not here"]', "upstream is gone"
+PAGE = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
 
 
 @dataclass
@@ -16,7 +21,8 @@ class Fault:
     """Something that goes wrong.
 
     Args:
-        kind: "delay": the answer comes after `seconds`. "hang": none comes. "status": `status` and `headers` instead.
+        kind: "delay": the answer comes after `seconds`. "hang": none comes. "status": `status`, `headers` and `body`
+            instead; BARE, PAGE, NULL and WORDS are bodies that other servers give.
             "truncate": the body ends after `after` bytes and the connection with it. "corrupt": one byte of the body
             is another. "drop": the connection ends once `after` bytes of the request's body, or all, have been read.
         match: a regular expression, searched in "METHOD /path".
@@ -30,6 +36,7 @@ class Fault:
     times: int | None = None
     status: int = 503
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
     seconds: float = 30.0
     after: int = 100_000
 
@@ -98,8 +105,10 @@ class Door:
                     answer = _damaged(fault, answer)
                 case "status":
                     await _read(receive)
-                    body = {"error": f"Told to answer {fault.status}"}
-                    await JSONResponse(body, fault.status, dict(fault.headers))(scope, receive, noted)
+                    body = json.dumps({"error": f"Told to answer {fault.status}"}) if fault.body is None else fault.body
+                    is_json = not body or body[0] in '[{"n'
+                    kind = "application/json" if is_json else "text/html" if body[0] == "<" else "text/plain"
+                    await Response(body, fault.status, dict(fault.headers), kind)(scope, receive, noted)
                     return
                 case "hang" | "drop":
                     if fault.kind == "drop":

@@ -1,6 +1,7 @@
 """The Hub: both servers, and what a test says to them."""
 
 import asyncio
+import os
 import socket
 import threading
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.hub.files import Files
 from tests.hub.repos import Repositories
 from tests.hub.runner import Builder, Runner
 from tests.hub.spaces import Spaces
-from tests.hub.store import HubError, Repository, Store, User
+from tests.hub.store import HubError, Organisation, Repository, Space, Store, User
 
 OWN = "the Hub's own token"
 
@@ -90,6 +91,43 @@ class Hub:
         """A further token of a user; `role` is "read" or "write"."""
         return self.store.add_token(user, role)
 
+    def add_fine_grained(self, user: str, *scopes: tuple[str, str, list[str]]) -> str:
+        """A fine-grained token of a user; a scope is (type of the entity, its name, permissions)."""
+        entities = [
+            {"entity": {"_id": "0" * 24, "type": kind, "name": name}, "permissions": permissions}
+            for kind, name, permissions in scopes
+        ]
+        return self.store.add_token(user, "fineGrained", entities)
+
+    def add_organisation(self, name: str, roles: dict[str, str], paid: bool = False) -> None:
+        """An organisation, with the roles of its members by their names."""
+        self.store.organisations[name] = Organisation(name, roles, paid)
+
+    def trust(self, name: str, kind: str = "model", job: str | None = None) -> dict[str, str]:
+        """Let a repository trust a CI job; returns the variables that the job has.
+
+        Args:
+            name: the repository, as "owner/name".
+            kind: "model" or "space".
+            job: what the job says of itself where it is not on GitHub, but hands its identity over in a variable.
+        """
+        self.store.trusted[job or f"job for {self.endpoint}"] = kind, name
+        resource = {"HF_OIDC_RESOURCE": name if kind == "model" else f"{kind}s/{name}"}
+        if job:
+            return {**resource, "HF_OIDC_ID_TOKEN": job}
+        identity = {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.endpoint}/ci/identity",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x",
+        }
+        return {**resource, **identity, "GITHUB_ACTIONS": "true"}
+
+    def put_to_sleep(self, name: str) -> None:
+        """Let a Space sleep until somebody visits it, as one does that nobody has visited for two days."""
+        space = self.repo(name, "space")
+        assert isinstance(space, Space)
+        self.builder.stop(space)
+        space.stage, space.host = "SLEEPING", f"{self.endpoint}/asleep/{name}"
+
     def set_paid(self, user: str, paid: bool) -> None:
         """Whether this user's account is a paid one."""
         self.store.users[user].paid = paid
@@ -136,7 +174,8 @@ class Hub:
 def _listening(port: int) -> socket.socket:
     """Connections wait from now on: nobody need ask whether the server is up."""
     listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name != "nt":  # where it would let two servers have the same port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
     return listener

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from tests.hub import cards
 from tests.hub.access import Handlers, param
 from tests.hub.runner import Builder
-from tests.hub.store import Blob, Commit, HubError, Repository, Space, Store, User
+from tests.hub.store import Blob, Commit, HubError, Repository, Space, Store, now
 
 FREE_ZERO_SPACES = 2  # that a free user may have, on "zero-a10g"
 
@@ -36,6 +36,8 @@ class Repositories(Handlers):
         repo = "/api/{kind}s/{owner}/{name}"
         return [
             Route("/api/whoami-v2", self.whoami),
+            Route("/oauth/token", self.exchange, methods=["POST"]),
+            Route("/ci/identity", self.identity),
             Route("/api/validate-yaml", self.validate, methods=["POST"]),
             Route("/api/repos/create", self.create, methods=["POST"]),
             Route("/api/repos/delete", self.delete, methods=["DELETE"]),
@@ -54,12 +56,35 @@ class Repositories(Handlers):
         ]
 
     async def whoami(self, request: Request) -> Response:
-        user, role = self.caller(request)
-        if user is None:
-            raise HubError(401, "Invalid username or password.")
-        token = {"displayName": f"a {role} token", "role": role}
-        known = {"type": "user", "name": user.name, "fullname": user.name, "isPro": user.paid, "orgs": []}
-        return JSONResponse({**known, "auth": {"type": "access_token", "accessToken": token}})
+        token = self.account(request)
+        user = token.user
+        shown: dict[str, Any] = {"displayName": f"a {token.role} token", "role": token.role, "createdAt": now()}
+        if token.role == "fineGrained":
+            shown["fineGrained"] = {"canReadGatedRepos": True, "global": ["discussion.write"], "scoped": token.scopes}
+        groups = [
+            {"type": "org", "name": group.name, "fullname": group.name, "roleInOrg": group.roles[user.name]}
+            for group in self.store.organisations.values()
+            if user.name in group.roles
+        ]
+        known = {"type": "user", "name": user.name, "fullname": user.name, "isPro": user.paid, "orgs": groups}
+        return JSONResponse({**known, "auth": {"type": "access_token", "accessToken": shown}})
+
+    async def identity(self, request: Request) -> Response:
+        """Not the Hub's, but its CI provider's: what a job says of itself, signed."""
+        if not request.headers.get("authorization", "").startswith("Bearer "):
+            return JSONResponse({"message": "no token"}, 401)
+        return JSONResponse({"value": f"job for {request.query_params['audience']}"})
+
+    async def exchange(self, request: Request) -> Response:
+        """Give a CI job a token for the repository that trusts it."""
+        asked = await request.json()
+        kind, _, name = asked["resource"].partition("s/")
+        repo = (kind, name) if asked["resource"].count("/") == 2 else ("model", asked["resource"])
+        if self.store.trusted.get(asked["subject_token"]) != repo or repo not in self.store.repos:
+            body = {"error": "invalid_grant", "error_description": "No trusted publisher matches"}
+            return JSONResponse(body, 400)
+        token = self.store.add_publisher_token(repo)
+        return JSONResponse({"access_token": token, "token_type": "bearer", "expires_in": 3600})
 
     async def validate(self, request: Request) -> Response:
         asked = await request.json()
@@ -68,16 +93,13 @@ class Repositories(Handlers):
         return JSONResponse(body, 400 if errors else 200)
 
     async def create(self, request: Request) -> Response:
-        user, asked = self.writer(request), await request.json()
-        kind, owner = asked.get("type", "model"), asked.get("organization") or user.name
+        token, asked = self.account(request), await request.json()
+        kind, owner = asked.get("type", "model"), asked.get("organization") or token.user.name
         name = f"{owner}/{asked['name']}"
-        if owner != user.name:
-            raise HubError(
-                403, f"You don't have the rights to create a {kind} under the namespace {owner}", "Forbidden"
-            )
+        self.check_writer(token, kind, name)
         hardware, sdk = asked.get("hardware", "cpu-basic"), asked.get("sdk", "")
         if kind == "space" and sdk != "static":
-            check_payment(self.store, user, hardware)  # before the name is looked at, as the client knows
+            check_payment(self.store, owner, hardware)  # before the name is looked at, as the client knows
         url = f"{self.endpoint}/{Repository(kind, name).path}"
         if (kind, name) in self.store.repos:
             raise HubError(409, f"You already created this {kind} repo", url=url)
@@ -88,8 +110,8 @@ class Repositories(Handlers):
         return JSONResponse({"url": url, "name": name, "private": repo.private})
 
     async def delete(self, request: Request) -> Response:
-        user, asked = self.writer(request), await request.json()
-        request.path_params.update(owner=asked.get("organization") or user.name, name=asked["name"])
+        token, asked = self.account(request), await request.json()
+        request.path_params.update(owner=asked.get("organization") or token.user.name, name=asked["name"])
         request.path_params["kind"] = asked.get("type", "model")
         repo, _ = self.writable(request)
         del self.store.repos[repo.kind, repo.id]
@@ -211,11 +233,11 @@ class Repositories(Handlers):
         return JSONResponse(items[start:end], headers=headers)
 
 
-def check_payment(store: Store, user: User, hardware: str) -> None:
+def check_payment(store: Store, owner: str, hardware: str) -> None:
     """Free accounts have no app on plain CPUs, and few on the shared GPUs."""
-    if user.paid:
+    if store.payer(owner).paid:
         return
-    spaces = [repo for repo in store.repos.values() if isinstance(repo, Space) and repo.owner == user.name]
+    spaces = [repo for repo in store.repos.values() if isinstance(repo, Space) and repo.owner == owner]
     if hardware != "zero-a10g":
         raise HubError(402, f"Gradio and Docker Spaces on {hardware} need a PRO subscription")
     if sum(space.hardware == "zero-a10g" for space in spaces) >= FREE_ZERO_SPACES:

@@ -1,10 +1,12 @@
 """The routes that Spaces alone have."""
 
+import json
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.hub.access import Handlers
+from tests.hub.access import Handlers, param
 from tests.hub.repos import check_payment, runtime
 from tests.hub.runner import Builder
 from tests.hub.store import Space, Store, now
@@ -26,7 +28,10 @@ class Spaces(Handlers):
         space = "/api/spaces/{owner}/{name}"
         return [
             Route("/spaces/{owner}/{name}", self.page),
+            Route("/asleep/{owner}/{name}", self.visit),
+            Route("/asleep/{owner}/{name}/{path:path}", self.visit, methods=["GET", "POST"]),
             Route(space + "/runtime", self.runtime),
+            Route(space + "/logs/{log}", self.logs),
             Route(space + "/variables", self.variables, methods=["GET", "POST", "DELETE"]),
             Route(space + "/secrets", self.secrets, methods=["GET", "POST", "DELETE"]),
             Route(space + "/hardware", self.hardware, methods=["POST"]),
@@ -45,6 +50,25 @@ class Spaces(Handlers):
     async def runtime(self, request: Request) -> Response:
         return JSONResponse(runtime(self.space(request, write=False)))
 
+    async def visit(self, request: Request) -> Response:
+        """Where the app would answer, had it not gone to sleep: a visit wakes it."""
+        space = self.space(request, write=False)
+        if space.stage == "SLEEPING":
+            space.stage = "BUILDING"
+            self.builder.start(space)
+        return PlainTextResponse("This Space is waking up", 503)
+
+    async def logs(self, request: Request) -> Response:
+        """What the build or the app has printed, as server-sent events; empty ones keep the connection alive."""
+        space = self.space(request)
+        text = space.build_log
+        if param(request, "log") == "run":
+            text = space.log.read_text(errors="replace") if space.log else space.error or ""
+        events = [json.dumps({"data": f"{line}\n", "timestamp": space.log_time}) for line in text.splitlines()]
+        return PlainTextResponse(
+            "".join(f"data: {event}\n\ndata:\n\n" for event in events), media_type="text/event-stream"
+        )
+
     async def variables(self, request: Request) -> Response:
         space = self.space(request)
         await self._change(request, space, space.variables)
@@ -59,7 +83,7 @@ class Spaces(Handlers):
     async def hardware(self, request: Request) -> Response:
         space, asked = self.space(request), await request.json()
         if asked["flavor"] != space.hardware:
-            check_payment(self.store, self.store.users[space.owner], asked["flavor"])
+            check_payment(self.store, space.owner, asked["flavor"])
         space.hardware = asked["flavor"]
         space.sleep_time = asked.get("sleepTimeSeconds", space.sleep_time)
         self.builder.start(space)

@@ -82,6 +82,43 @@ class User:
 
 
 @dataclass
+class Organisation:
+    """A group of users; `roles` maps their names to "read", "contributor", "write", "admin" or "no_access"."""
+
+    name: str
+    roles: dict[str, str]
+    paid: bool = False
+
+
+@dataclass
+class Token:
+    """What a token may do.
+
+    Attributes:
+        user: whose it is; a trusted publisher's belongs to nobody.
+        role: "read", "write", "fineGrained", or "publisher".
+        scopes: of a fine-grained one, what whoami shows: {"entity": {"type", "name"}, "permissions": [...]}.
+        repo: the one repository of a trusted publisher's, as (kind, name).
+    """
+
+    user: User
+    role: str
+    scopes: list[dict[str, Any]] = field(default_factory=list)
+    repo: tuple[str, str] | None = None
+
+    def may_write(self, kind: str, name: str) -> bool:
+        """Whether its permissions are enough for a repository that is there or to be made, whatever its user may."""
+        owner = name.split("/", maxsplit=1)[0]
+        if self.role == "publisher":
+            return self.repo == (kind, name)
+        return self.role == "write" or any(
+            (scope["entity"]["type"], scope["entity"]["name"]) in {("user", owner), ("org", owner), (kind, name)}
+            and "repo.write" in scope["permissions"]
+            for scope in self.scopes
+        )
+
+
+@dataclass
 class Repository:
     """A repository with its commits.
 
@@ -179,6 +216,7 @@ class Space(Repository):
         host: where the app answers, as a URL.
         error: the end of the app's log, if it failed.
         log: the file with all that the app has printed.
+        build_log: what the build has printed, in the second `log_time`.
     """
 
     sdk: str = "gradio"
@@ -190,6 +228,8 @@ class Space(Repository):
     host: str | None = None
     error: str | None = None
     log: Path | None = None
+    build_log: str = ""
+    log_time: str = "2026-01-01T00:00:00.000Z"
 
 
 class Store:
@@ -197,13 +237,39 @@ class Store:
 
     def __init__(self) -> None:
         self.users: dict[str, User] = {}
-        self.tokens: dict[str, tuple[User, str]] = {}
+        self.organisations: dict[str, Organisation] = {}
+        self.tokens: dict[str, Token] = {}
         self.repos: dict[tuple[str, str], Repository] = {}
+        self.trusted: dict[
+            str, tuple[str, str]
+        ] = {}  # what a CI job says of itself, and the repository it may write to
 
-    def add_token(self, user: str, role: str) -> str:
+    def add_token(self, user: str, role: str, scopes: Iterable[dict[str, Any]] = ()) -> str:
         token = f"hf_{secrets.token_hex(17)}"
-        self.tokens[token] = self.users[user], role
+        self.tokens[token] = Token(self.users[user], role, list(scopes))
         return token
+
+    def add_publisher_token(self, repo: tuple[str, str]) -> str:
+        """A token for one repository, in exchange for a CI job's identity."""
+        token = f"hf_jwt_{secrets.token_hex(17)}"
+        self.tokens[token] = Token(User("[OIDC]"), "publisher", repo=repo)
+        return token
+
+    def may_write(self, user: User, owner: str) -> bool:
+        """Whether a user may write to what somebody, or an organisation, owns."""
+        if owner in self.organisations:
+            return self.organisations[owner].roles.get(user.name) in ("contributor", "write", "admin")
+        return owner == user.name
+
+    def may_read(self, token: Token, repo: Repository) -> bool:
+        """Whether a token may see a private repository."""
+        roles = self.organisations[repo.owner].roles if repo.owner in self.organisations else {repo.owner: "admin"}
+        own = roles.get(token.user.name, "no_access") != "no_access"
+        return token.repo == (repo.kind, repo.id) if token.role == "publisher" else own
+
+    def payer(self, owner: str) -> User | Organisation:
+        """The account that Spaces of an owner belong to."""
+        return self.organisations.get(owner) or self.users[owner]
 
     def create(self, kind: str, name: str, private: bool, sdk: str, hardware: str) -> Repository:
         """A repository with the Hub's first commit in it."""

@@ -8,12 +8,20 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import httpx2
 import pytest
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_hf_file_metadata
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    constants,
+    get_hf_file_metadata,
+    get_token,
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -21,13 +29,14 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import _auth
 
 from tests.conftest import ROOT
 from tests.hub import Fault, Hub
 
 CARD = b"---\nlicense: mit\n---\nCats."
 WEIGHTS = bytes(range(256)) * 2_000  # 512 kB
-HF = Path(sys.executable).with_name("hf")
+HF = Path(sys.executable).with_name("hf.exe" if os.name == "nt" else "hf")
 
 
 @pytest.fixture(autouse=True)
@@ -225,6 +234,62 @@ def test_a_token_can_be_too_weak_or_wrong(hub, api, cats, tmp_path):
         as_user(hub, "hf_wrong").whoami()
     assert status(error) == 401
     assert not isinstance(error.value, RepositoryNotFoundError)
+
+
+def test_fine_grained_tokens_and_organisations(hub, api, cats):
+    hub.add_organisation("us", {"me": "contributor"})
+    hub.add_organisation("them", {"me": "no_access"})
+    tokens = {
+        hub.token: {"me/x", "us/x"},
+        hub.add_fine_grained("me"): set(),
+        hub.add_fine_grained("me", ("user", "me", ["repo.content.read"])): set(),
+        hub.add_fine_grained("me", ("user", "me", ["repo.write"])): {"me/x"},
+        hub.add_fine_grained("me", ("org", "us", ["repo.write"]), ("org", "them", ["repo.write"])): {"us/x"},
+        hub.add_fine_grained("me", ("model", "me/cats", ["repo.write"])): {"me/cats"},
+    }
+    for token, may in tokens.items():
+        for name in ("me/x", "us/x", "them/x"):
+            if name in may:
+                as_user(hub, token).create_repo(name, exist_ok=True)
+            else:
+                with pytest.raises(HfHubHTTPError, match=r"403 Forbidden: .*(repo\.write for|namespace them)"):
+                    as_user(hub, token).create_repo(name)
+        if token != hub.token and "me/cats" not in may | {name.replace("x", "cats") for name in may}:
+            with pytest.raises(HfHubHTTPError, match=r"repo\.write for me/cats"):
+                commit(as_user(hub, token), [CommitOperationAdd("a.txt", b"a")])
+    commit(as_user(hub, token), [CommitOperationAdd("a.txt", b"a")])
+    account = as_user(hub, token).whoami()
+    assert account["auth"]["accessToken"]["fineGrained"]["scoped"][0]["entity"]["name"] == "me/cats"
+    assert {group["name"]: group["roleInOrg"] for group in account["orgs"]} == {
+        "us": "contributor",
+        "them": "no_access",
+    }
+
+
+def test_a_trusted_job_gets_a_token_for_one_repository(hub, api, cats, monkeypatch):
+    api.create_repo("me/dogs")
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
+    for name, value in hub.trust("me/cats").items():
+        monkeypatch.setenv(name, value)
+    token = get_token()
+    assert token.startswith("hf_jwt_")
+    job = as_user(hub, token)
+    assert job.create_repo("me/cats", exist_ok=True).repo_id == "me/cats"
+    commit(job, [CommitOperationAdd("a.txt", b"a")])
+    assert hub.files("me/cats")["a.txt"] == b"a"
+    for change, expected in (
+        (job.whoami, 401),
+        (lambda: job.create_repo("me/birds"), 401),
+        (lambda: commit(job, [CommitOperationAdd("a.txt", b"a")], repo="me/dogs"), 403),
+    ):
+        with pytest.raises(HfHubHTTPError) as error:
+            change()
+        assert status(error) == expected
+    monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
+    monkeypatch.setenv("HF_OIDC_RESOURCE", "me/dogs")
+    with pytest.raises(HfHubHTTPError, match="invalid_grant"):
+        get_token()
 
 
 def test_private_repositories_are_nobody_elses(hub, api, cats, tmp_path):
@@ -558,6 +623,14 @@ def test_a_space_runs_and_starts_anew_when_a_variable_changes(monkeypatch):
         deploy(hub, APP + "# changed")
         wait(hub, "RUNNING")
         last = space.host
+        hub.put_to_sleep("me/zoo")
+        assert has_ended(last)
+        assert api.get_space_runtime("me/zoo").stage == "SLEEPING"
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            page(space)
+        wait(hub, "RUNNING")
+        assert page(space) == "own cat me/zoo None"
+        last = space.host
     assert has_ended(last)
 
 
@@ -566,6 +639,9 @@ def test_an_app_that_ends_says_why():
         api = deploy(hub, "raise SystemExit('no cats here')")
         assert "no cats here" in wait(hub, "RUNTIME_ERROR").error
         assert "no cats here" in api.get_space_runtime("me/zoo").raw["errorMessage"]
+        hub.repo("me/zoo", "space").build_log = "Collecting cats\nERROR: no such package"
+        assert list(api.fetch_space_logs("me/zoo")) == ["no cats here\n"]
+        assert list(api.fetch_space_logs("me/zoo", build=True)) == ["Collecting cats\n", "ERROR: no such package\n"]
 
 
 # --- by hand ---

@@ -100,6 +100,7 @@ def all_routes(demo):
         "/gradio_api/api/read", "/gradio_api/api/read/", "/gradio_api/component_server",
         "/gradio_api/process_recording", "/gradio_api/deep_link?session_hash=x", "/gradio_api/stream/x",
         "/gradio_api/dev/reload", "/gradio_api/file=https://example.org/x.png", "/gradio_api/file/x",
+        "/api/predict", "/run/predict", "/call/predict", "/queue/join", "/upload",
         "/gradio_api/vibe-code", "/monitoring", "/monitoring/summary", "/monitoring/x",
     ],
 )  # fmt: skip
@@ -174,7 +175,14 @@ def test_a_large_body_is_refused(url, monkeypatch, path, is_chunked):
     body = b'{"data": ["' + b"a" * 1_100_000 + b'"]}'
     parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
     status, _, content = ask(url, "POST", path, parts if is_chunked else body, JSON)
-    assert (status, json.loads(content)["detail"]) == (413, "The request is larger than 1 MB; send less at a time.")
+    sentence = "The request is larger than 1 MB; send less at a time, and files to /gradio_api/upload."
+    assert (status, json.loads(content)["detail"]) == (413, sentence)
+
+
+def test_a_large_request_to_run_is_sent_elsewhere(url):
+    status, _, content = ask(url, "POST", "/gradio_api/run/read", b"a" * 100_001, JSON)
+    sentence = "The request is larger than 0.1 MB; /gradio_api/run only chooses examples, so ask /gradio_api/call."
+    assert (status, json.loads(content)["detail"]) == (413, sentence)
 
 
 def test_a_large_upload_is_refused_and_leaves_no_file(url, monkeypatch):

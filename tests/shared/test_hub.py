@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import urllib.request
 from dataclasses import asdict
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 from huggingface_hub import HfApi, constants
@@ -20,6 +22,7 @@ from shared import PREDICTORS, CatDog, CheckpointError, HubError, Salary
 from shared import hub as pull
 from tests.conftest import ROOT, free_port, served, turn_to
 from tests.hub import Fault, Hub
+from tests.hub.faults import LIST, NULL, PAGE, WORDS
 
 MODEL = ROOT / "spaces/salary/model"
 NAME = "me/salary"
@@ -239,13 +242,58 @@ def test_a_listed_file_outside_the_repository_is_refused(hub, tmp_path):
         pull.download("me/hostile", cache=tmp_path)
 
 
+def test_the_cause_is_looked_for_in_the_whole_chain():
+    error = ValueError("Force download failed")
+    error.__cause__ = httpx2.ConnectError("refused")
+    assert "cannot be reached (ConnectError)" in pull.explained(error, NAME)
+    error.__cause__.__cause__ = PermissionError(errno.EACCES, "Permission denied")
+    assert "cannot be written to; set HF_HOME" in pull.explained(error, NAME)
+
+
+@pytest.mark.parametrize(
+    ("match", "fault", "says"),
+    [
+        (
+            "HEAD",
+            {"status": 404},
+            "does not have what it was asked for (404): HEAD /me/salary/resolve/main/gallery.json.",
+        ),
+        ("HEAD", {"status": 400, "headers": {"X-Error-Message": "Odd."}}, "refuses this for me/salary (400: Odd)."),
+        ("HEAD", {"status": 451}, "refuses this for me/salary (451)."),
+        ("HEAD", {"status": 402}, "asks for a paid plan to do this with me/salary (402)."),
+        ("HEAD", {"status": 403, "headers": {"X-Error-Message": "Blocked"}}, "may not read me/salary (403: Blocked)."),
+        ("HEAD", {"status": 501}, "cannot do what it was asked for (501): HEAD /me/salary/"),
+        ("HEAD", {"status": 502}, "an error of its own (502); try again later."),
+        ("HEAD", {"status": 200, "body": PAGE}, "that its client cannot read (FileMetadataError"),
+        ("GET", {"status": 404, "body": '{"error": "No such blob"}'}, "asked for (404: No such blob): GET /me/salary/"),
+        ("GET", {"status": 404, "body": LIST}, "asked for (404: not here): GET /me/salary/"),
+        ("GET", {"status": 410, "body": NULL}, "refuses this for me/salary (410)."),
+        ("GET", {"status": 409, "body": WORDS}, "sees a conflict with something else that happens to me/salary (409: "),
+    ],
+)
+def test_a_server_that_answers_as_it_likes(hub, tmp_path, match, fault, says):
+    hub.faults.append(Fault("status", match=match, **{"server": "hub", **fault}))
+    assert says in fails(tmp_path, 4)
+
+
+def test_a_servers_words_are_made_one_short_line():
+    assert pull.clean("Bad\n\tcard\x1b[31m: 'license'.  ") == "Bad card [31m: 'license'"
+    assert len(pull.clean("x" * 5000)) == 300
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
         (RuntimeError("CAS client error: 403 Forbidden"), "may not read"),
-        (RuntimeError("Unknown"), "cannot be reached (RuntimeError)"),
-        (ValueError("Force download failed"), "cannot be reached (ValueError)"),
+        (RuntimeError("Unknown"), "client failed (RuntimeError: Unknown); check the network"),
+        (ValueError("Force download failed"), "client failed (ValueError: Force download failed)"),
         (TimeoutError("timed out"), "cannot be reached (TimeoutError)"),
+        (httpx2.InvalidURL("no address"), "client failed (InvalidURL: no address)"),
+        (httpx2.RemoteProtocolError("cut"), "cannot be reached (RemoteProtocolError)"),
+        (ssl.SSLCertVerificationError(1, "self-signed"), "cannot be reached (SSLCertVerificationError)"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "C:/long"), "set HF_HOME to a folder with a short path"),
+        (TypeError("'NoneType' object is not iterable"), "its client cannot read (TypeError: 'NoneType' object is"),
+        (KeyError("commitOid"), "its client cannot read (KeyError: 'commitOid')"),
     ],
 )
 def test_whatever_the_client_raises_is_a_sentence(hub, tmp_path, monkeypatch, error, says):

@@ -91,19 +91,16 @@ def jpeg(width, height, **options):
 PHOTO = encode(photo(160, 120), "JPEG")
 SCAN = PHOTO[PHOTO.index(b"\xff\xda") : -2]
 DAMAGED, TAGS, TINY = "damaged or incomplete; save it anew", "tags are larger", "too many tiny parts"
-PIXELS, UNKNOWN = "pixels; one of this kind may have at most 24 megapixels", "not a picture that can be read"
+PIXELS, UNKNOWN = r"pixels; a [\w ]+ may have at most 24 megapixels", "not a picture that can be read"
+OTHER_KIND = "This kind of TIFF cannot be read here; save it as one of"
 MANY = "too many pixels"
 
 HOSTILE = {
     "nothing": (b"", "file is empty; it must be one of JPEG, PNG"),
     "text": (b"I am not a picture.", UNKNOWN),
     "zeros": (bytes(1000), UNKNOWN),
-    "html": (b"<html><body>404</body></html>", UNKNOWN),
-    "zip": (b"PK\x03\x04" + bytes(50), UNKNOWN),
+    "zip": (b"PK\x03\x04" + bytes(50), "^A zip cannot be read here; save the picture as one of JPEG, PNG"),
     "executable": (b"MZ" + bytes(100), UNKNOWN),
-    "icon": (encode(Image.new("RGB", (16, 16)), "ICO"), UNKNOWN),
-    "postscript": (encode(Image.new("RGB", (16, 16)), "EPS"), UNKNOWN),
-    "jpeg 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(50), UNKNOWN),
     "svg": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG cannot be read here"),
     "pdf": (b"%PDF-1.7\n", "PDF cannot be read here"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50), "HEIC cannot be read here; save the picture as"),
@@ -132,7 +129,7 @@ HOSTILE = {
     "gif with a frame beyond its screen": (gif(8, 8).replace(b",\0\0\0\0\x08\0\x08", b",\0\0\0\0" + b"\xff" * 4), MANY),
     "gif of many comments": (gif(8, 8, b"!\xfe\x01a\0" * 1_000_000), TINY),
     "webp half": (encode(photo(160, 120), "WEBP")[:1_000], DAMAGED),
-    "webp bomb": (webp(16_000, 16_000), "16,000 × 16,000 pixels; one of this kind may have at most 13 megapixels"),
+    "webp bomb": (webp(16_000, 16_000), "16,000 × 16,000 pixels; a WebP may have at most 13 megapixels"),
     "webp signature alone": (b"RIFF\x10\0\0\0WEBPVP8 ", DAMAGED),
     "bmp half": (encode(photo(160, 120), "BMP")[:9_000], DAMAGED),
     "bmp bomb": (bmp(30_000, 30_000), "30,000 × 30,000 " + PIXELS),
@@ -152,12 +149,53 @@ if features.check("avif"):
     HOSTILE["avif of overlapping tags"] = (encode(photo(64, 48), "AVIF", exif=tags), TAGS)
 
 
+def turned_avif(block):
+    """An AVIF that is to be turned, for which Pillow writes its EXIF anew; its EXIF is `block`."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation], tags[40_000] = 6, b"Z" * len(block)
+    data = encode(Image.new("RGB", (8, 6)), "AVIF", exif=tags)
+    start = min(found for found in (data.find(b"II*\0"), data.find(b"MM\0*")) if found >= 0)
+    end = data.index(b"Z" * len(block)) + len(block)
+    return data[:start] + block.ljust(end - start, b"\0") + data[end:]
+
+
+def exif_block(prefix=b"II*\0", tags=300, pad=b"", before=(), entries=None):
+    """EXIF whose Exif directory has tags that each name the whole block."""
+    first = [(34_665, 4, 1, 100), *before]
+    start = prefix + struct.pack("<IH", 8, len(first)) + b"".join(struct.pack("<HHII", *tag) for tag in first)
+    start = start.ljust(100, b"\0") + struct.pack("<H", tags if entries is None else entries)
+    size = len(start) + 12 * tags
+    return start + b"".join(struct.pack("<HHII", 1_000 + tag, 7, size, 0) for tag in range(tags)) + pad
+
+
+@avif
+@pytest.mark.parametrize(
+    "block",
+    [
+        exif_block(),
+        exif_block(b"II\0*"),
+        exif_block(entries=65_535),
+        exif_block(before=[(40_000, 7, 2**31, 2**31)]),
+        exif_block(before=[(34_665, 4, 1, 60)] * 8),
+        b"II*\0" + struct.pack("<IHHHII", 8, 1, 40_000, 7, 300_000, 30) + bytes(300_030),
+    ],
+)
+def test_the_exif_of_an_avif_that_is_turned_is_bounded(block):
+    with pytest.raises(BadInput, match=TAGS):
+        open_rgb(turned_avif(block))
+
+
+@avif
+def test_an_avif_with_usual_exif_is_turned():
+    assert open_rgb(turned_avif(exif_block(tags=0, pad=bytes(20_000)))).size == (6, 8)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("at_least", [None, 64])
 def test_hostile_files_get_one_sentence_at_once(tmp_path, name, at_least):
     data, sentence = HOSTILE[name]
     if name == "jpeg too large" and at_least:
-        sentence = "12,000 × 12,000 pixels; one of this kind may have at most 120 megapixels"
+        sentence = "12,000 × 12,000 pixels; a JPEG may have at most 120 megapixels"
     path = tmp_path / "picture.jpg"
     path.write_bytes(data)
     started = time.perf_counter()
@@ -180,10 +218,201 @@ def test_bombs_are_refused_without_decoding(monkeypatch):
                 open_rgb(HOSTILE[name][0])
 
 
-@pytest.mark.parametrize("source", [None, 3, [], np.zeros((8, 8, 3), np.uint8), io.BytesIO(PHOTO)])
+@pytest.mark.parametrize("source", [None, 3, [], {}, object()])
 def test_things_that_are_no_source(source):
-    with pytest.raises(BadInput, match="must be a file, bytes or a PIL image, not"):
+    with pytest.raises(BadInput, match=r"must be a path, the bytes of a file, .*, not (None|int|list|dict|object)\.$"):
         open_rgb(source)
+
+
+# --- what is not supported is called so ---
+
+NAMED = {
+    "JPEG 2000": [b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"],
+    "JPEG XL": [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"],
+    "ICO": [encode(Image.new("RGB", (16, 16)), "ICO")],
+    "EPS": [encode(Image.new("RGB", (16, 16)), "EPS")],
+    "PPM": [encode(Image.new("RGB", (16, 16)), "PPM"), b"P2\n# grey\n1 1\n255\n0\n"],
+    "QOI": [b"qoif"],
+    "Photoshop's PSD": [b"8BPS\0\1"],
+    "DICOM": [bytes(128) + b"DICM"],
+    "HTML": [b"<!DOCTYPE html><html></html>", b"\n<html>"],
+    "A compressed file": [b"\x1f\x8b\x08"],
+    "A camera's raw file": [b"II*\0\x10\0\0\0CR\2\0", b"IIU\0", b"FUJIFILMCCD-RAW", b"\0\0\0\x18ftypcrx "],
+    "A video": [b"\0\0\0\x18ftypisom", b"\x1aE\xdf\xa3"],
+    "BigTIFF in big-endian order": [b"MM\0+\0\x08\0\0"],
+    "PNG for iPhone apps": [b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI"],
+    "A numpy file": [b"\x93NUMPY"],
+}
+
+
+@pytest.mark.parametrize(("kind", "start"), [(kind, start) for kind, starts in NAMED.items() for start in starts])
+def test_formats_that_are_known_by_name(kind, start):
+    with pytest.raises(BadInput, match=f"^{kind} cannot be read here; save the picture as one of JPEG, PNG"):
+        open_rgb(start + bytes(200))
+
+
+def float_tiff(samples, bits):
+    """A TIFF of 8 × 8 zeros, floats."""
+    size = 64 * samples * bits // 8
+    tags = [
+        (258, 3, 1, bits),
+        (262, 4, 1, 2 if samples == 3 else 1),
+        (277, 4, 1, samples),
+        (279, 4, 1, size),
+        (339, 3, 1, 3),
+    ]
+    basic = [(256, 4, 1, 8), (257, 4, 1, 8), (259, 4, 1, 1), (273, 4, 1, 1_000)]
+    entries = sorted(basic + tags)
+    start = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return (start + b"".join(struct.pack("<HHII", *entry) for entry in entries)).ljust(1_000 + size, b"\0")
+
+
+UNSUPPORTED = {
+    "floats in colour": float_tiff(3, 32),
+    "floats of 64 bits": float_tiff(1, 64),
+    "floats of 16 bits": float_tiff(1, 16),
+    "an unknown compression": tiff([]).replace(
+        struct.pack("<HHII", 259, 4, 1, 1), struct.pack("<HHII", 259, 4, 1, 34_887)
+    ),
+    "colours of 16 bits in planes": tiff([(284, 4, 1, 2)]).replace(
+        struct.pack("<HHII", 258, 4, 1, 8), struct.pack("<HHII", 258, 4, 1, 16)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_tiffs_of_unusual_kinds(name):
+    with pytest.raises(BadInput, match=OTHER_KIND):
+        open_rgb(UNSUPPORTED[name])
+
+
+def test_a_jpeg_of_12_bits():
+    at = PHOTO.index(b"\xff\xc0") + 4
+    with pytest.raises(BadInput, match="This kind of JPEG cannot be read here"):
+        open_rgb(PHOTO[:at] + b"\x0c" + PHOTO[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    "tags", [[(50_706, 1, 4, 0x401)], [(254, 4, 1, 1), (330, 4, 1, 500)], [(262, 3, 1, 32_803)], [(262, 3, 1, 34_892)]]
+)
+def test_a_cameras_raw_file_is_not_its_preview(tags):
+    data = tiff(tags)
+    if tags[0][0] == 262:
+        data = data.replace(struct.pack("<HHII", 262, 4, 1, 1), b"", 1)
+        data = data[:8] + struct.pack("<H", 9) + data[10:]
+    with pytest.raises(BadInput, match=r"^A camera's raw file cannot be read here"):
+        open_rgb(data)
+
+
+@pytest.mark.parametrize("name", ["a.dng", "a.NEF", "a.arw"])
+def test_a_tiff_with_the_ending_of_raw_files(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(encode(photo(16, 16), "TIFF"))
+    with pytest.raises(BadInput, match=r"^A camera's raw file cannot be read here"):
+        open_rgb(path)
+
+
+# --- as other code hands pictures over ---
+
+
+def test_bytes_and_open_files(tmp_path):
+    expected = open_rgb(PHOTO).image.tobytes()
+    path = tmp_path / "cat 1.jpg"
+    path.write_bytes(PHOTO)
+    written = io.BytesIO()
+    written.write(PHOTO)  # and left at its end
+    with path.open("rb") as file, path.open("rb", buffering=0) as unbuffered:
+        for source in (bytearray(PHOTO), memoryview(PHOTO), io.BytesIO(PHOTO), written, file, unbuffered):
+            assert picture_size(source) == (160, 120)
+            assert decoding_cost(source) == 160 * 120
+            assert open_rgb(source).image.tobytes() == expected
+
+
+def test_a_stream_that_cannot_go_back():
+    class Stream:
+        def __init__(self):
+            self.left = PHOTO
+
+        def read(self, _):
+            part, self.left = self.left[:7_000], self.left[7_000:]
+            return part
+
+    assert open_rgb(Stream()).size == (160, 120)
+
+
+def test_open_files_that_are_no_picture(tmp_path):
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(PHOTO)
+    with path.open(encoding="utf-8") as file, pytest.raises(BadInput, match="open it in binary mode"):
+        open_rgb(file)
+    with pytest.raises(BadInput, match="open it in binary mode"):
+        open_rgb(io.StringIO("text"))
+    closed = io.BytesIO(PHOTO)
+    closed.close()
+    with pytest.raises(BadInput, match="cannot be read: I/O operation on closed file"):
+        open_rgb(closed)
+    with pytest.raises(BadInput, match="file is empty"):
+        open_rgb(io.BytesIO())
+
+
+def test_an_endless_stream_is_not_read_to_its_end():
+    with open("/dev/zero", "rb") as file, pytest.raises(BadInput, match="larger than 25 MB"):
+        open_rgb(file)
+
+
+def test_paths_as_people_write_them(tmp_path, monkeypatch):
+    path = tmp_path / "my cat.jpg"
+    path.write_bytes(PHOTO)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for source in ("~/my cat.jpg", path.as_uri(), f"file://localhost{path.as_uri()[7:]}", f"FILE://{path}"):
+        assert open_rgb(source).size == (160, 120)
+    with pytest.raises(BadInput, match="on another machine"):
+        open_rgb("file://server/cat.jpg")
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("https://example.org/cat.jpg", "A web address is not fetched; download the picture"),
+        ("HTTP://127.0.0.1/cat.jpg", "A web address is not fetched"),
+        ("data:image/png;base64,iVBORw0KGgo=", "A data URL is no path; give the picture's bytes"),
+    ],
+)
+def test_text_that_is_no_path(source, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        open_rgb(source)
+
+
+def test_arrays():
+    colours = np.asarray(photo(48, 32))
+    assert np.array_equal(np.asarray(open_rgb(colours).image), colours)
+    assert np.array_equal(np.asarray(open_rgb(colours[..., ::-1]).image), colours[..., ::-1])
+    assert np.array_equal(np.asarray(open_rgb(colours[..., 0]).image)[..., 2], colours[..., 0])
+    assert picture_size(colours) == (48, 32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((8, 8, 3), np.float32),
+        ((3, 8, 8), np.uint8),
+        ((8, 8, 4), np.uint8),
+        ((8, 8), np.uint16),
+        ((8,), np.uint8),
+        ((), np.uint8),
+    ],
+)
+def test_arrays_that_are_no_picture(shape, dtype):
+    with pytest.raises(
+        BadInput, match=r"An array must be uint8 of \(height, width, 3\), in the order red, green, blue"
+    ):
+        open_rgb(np.zeros(shape, dtype))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0), (1, 51, 3), (6_000, 4_001)])
+def test_arrays_have_the_same_limits(shape):
+    with pytest.raises(BadInput):
+        open_rgb(np.broadcast_to(np.uint8(0), shape))
 
 
 def test_paths_that_are_no_file(tmp_path):
@@ -302,7 +531,40 @@ MODES = {
     "I;16 PNG": (encode(array([0, 257, 32_896, 65_535], np.uint16)), grey(0, 1, 128, 255)),
     "I;16 TIFF": (encode(array([0, 257, 32_896, 65_535], np.uint16), "TIFF"), grey(0, 1, 128, 255)),
     "I;16B TIFF": (encode(array([0, 257, 65_535], ">u2"), "TIFF"), grey(0, 1, 255)),
-    "I;16 dark": (array([0, 256, 512], np.uint16), grey(0, 1, 2)),
+    "I;16 made from 8 bits, by 256": (array([0, 256, 512], np.uint16), grey(0, 1, 2)),
+    "I;16 made from 8 bits, by 257": (array([0, 257, 514], np.uint16), grey(0, 1, 2)),
+    "I;16 of 8 bits": (array([0, 100, 255], np.uint16), grey(0, 100, 255)),
+    "I;16 of 10 bits": (array([0, 256, 1_023], np.uint16), grey(0, 64, 255)),
+    "I;16 of 12 bits": (array([0, 1_000, 2_047, 4_095], np.uint16), grey(0, 62, 127, 255)),
+    "I;16 of 14 bits": (array([0, 4_096, 16_383], np.uint16), grey(0, 64, 255)),
+    "I;16 of 16 bits, dark": (array([0, 256, 16_384], np.uint16), grey(0, 1, 64)),
+    "I;16 PNG of 12 bits": (encode(array([0, 1_000, 2_047, 4_095], np.uint16)), grey(0, 62, 127, 255)),
+    "I;16 TIFF of 12 bits": (encode(array([0, 1_000, 2_047, 4_095], np.uint16), "TIFF"), grey(0, 62, 127, 255)),
+    "I;16B TIFF of 12 bits": (encode(array([0, 2_047, 4_095], ">u2"), "TIFF"), grey(0, 127, 255)),
+    "I;16 TIFF that says 12 bits": (
+        encode(array([0, 500, 1_000], np.uint16), "TIFF", tiffinfo={281: 4_095}),
+        grey(0, 31, 62),
+    ),
+    "I;16 TIFF that says 16 bits": (
+        encode(array([0, 500, 1_000], np.uint16), "TIFF", tiffinfo={281: 65_535}),
+        grey(0, 125, 249),
+    ),
+    "I;16 TIFF whose 0 is white": (
+        encode(array([0, 1_000, 4_095], np.uint16), "TIFF").replace(
+            struct.pack("<HHI", 262, 3, 1) + b"\1", struct.pack("<HHI", 262, 3, 1) + b"\0"
+        ),
+        grey(255, 193, 0),
+    ),
+    "I of 12 bits": (array([0, 1_000, 4_095], np.int32), grey(0, 62, 255)),
+    "I TIFF of 32 bits, unsigned": (
+        encode(array([0, 1_000_000_000, -1], np.int32), "TIFF").replace(
+            struct.pack("<HHIH", 339, 3, 1, 2), struct.pack("<HHIH", 339, 3, 1, 1)
+        ),
+        grey(0, 59, 255),
+    ),
+    "F of 12 bits": (array([0, 1_000, 4_095], np.float32), grey(0, 62, 255)),
+    "F a little above 1": (array([0, 0.51, 1.02], np.float32), grey(0, 128, 255)),
+    "F of highlights": (array([0, 1, 8], np.float32), grey(0, 32, 255)),
     "I of 8 bits": (array([0, 100, 255], np.int32), grey(0, 100, 255)),
     "I of 16 bits": (encode(array([0, 32_896, 65_535], np.int32), "TIFF"), grey(0, 128, 255)),
     "I of 32 bits": (array([-(2**31), 0, 2**31 - 1], np.int32), grey(0, 128, 255)),
@@ -322,6 +584,125 @@ def test_modes(name):
     assert result.mode == "RGB"
     pixels = [tuple(pixel) for pixel in np.asarray(result).reshape(-1, 3).tolist()]
     assert np.abs(np.subtract(pixels, expected)).max() <= (2 if name in ("LAB", "La", "RGBa") else 0), pixels
+
+
+# --- colours of 16 bits ---
+
+
+def png16(values, interlace=0):
+    """A PNG of 16 bits: grey and alpha, or three or four colours, uint16 (height, width, bands)."""
+    height, width, bands = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[bands], 0, 0, interlace)
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def tiff16(values, order="<", compression=1):
+    """A TIFF of 16 bits: uint16 (height, width, bands)."""
+    height, width, bands = values.shape
+    pixels = values.astype(order + "u2").tobytes()
+    if compression == 8:
+        pixels = zlib.compress(pixels)
+    entries = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, bands, 200), (259, 3, 1, compression),
+        (262, 3, 1, 5 if bands == 4 else 2),
+        (273, 4, 1, 300), (277, 3, 1, bands), (278, 4, 1, height), (279, 4, 1, len(pixels)),
+    ]  # fmt: skip
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
+    for tag, kind, count, value in entries:
+        packed = struct.pack(f"{order}HHI", tag, kind, count)
+        short = kind == 3 and count == 1
+        start += packed + (struct.pack(f"{order}HH", value, 0) if short else struct.pack(f"{order}I", value))
+    return (
+        (start + bytes(4)).ljust(200, b"\0") + struct.pack(f"{order}{bands}H", *[16] * bands).ljust(100, b"\0") + pixels
+    )
+
+
+DEEP = np.random.default_rng(0).integers(0, 4_096, (70, 90, 3)).astype(np.uint16)
+DEEP[0, 0] = 4_095
+
+
+@pytest.mark.parametrize("write", [
+    png16, tiff16, lambda values: tiff16(values, ">"), lambda values: tiff16(values, compression=8),
+    lambda values: tiff16(values, ">", 8),
+])  # fmt: skip
+@pytest.mark.parametrize(("values", "white"), [
+    (DEEP, 4_095), (DEEP // 4, 1_023), (DEEP * 4, 16_383), (DEEP // 16, 255), (DEEP * 16, 65_535),
+    (DEEP // 64 * 257, 65_535), (DEEP // 64 * 256, 65_535),
+])  # fmt: skip
+def test_colours_of_fewer_bits_than_their_file(write, values, white):
+    found = np.asarray(open_rgb(write(values)).image, int)
+    assert np.abs(found - values * (255 / white)).max() <= 1
+
+
+def test_a_cmyk_tiff_of_fewer_bits():
+    ink = np.zeros((70, 90, 4), np.uint16)
+    ink[..., 1:3] = 4_095
+    assert np.asarray(open_rgb(tiff16(ink)).image)[30, 30].tolist() == list(RED)
+
+
+def test_transparency_of_fewer_bits():
+    alpha = np.zeros((70, 90, 1), np.uint16)
+    alpha[:, :45] = 4_095
+    found = np.asarray(open_rgb(png16(np.concatenate([DEEP, alpha], axis=2))).image, int)
+    assert np.abs(found[:, :45] - DEEP[:, :45] * (255 / 4_095)).max() <= 1
+    assert (found[:, 45:] == 255).all()
+    found = np.asarray(open_rgb(png16(np.concatenate([DEEP[..., :1], alpha], axis=2))).image, int)
+    assert np.abs(found[:, :45] - DEEP[:, :45, :1] * (255 / 4_095)).max() <= 1
+    assert (found[:, 45:] == 255).all()
+
+
+def test_colours_of_16_bits_cost_four_times():
+    assert decoding_cost(png16(DEEP)) == decoding_cost(tiff16(DEEP)) == 4 * 70 * 90
+
+
+# --- BigTIFF ---
+
+
+def big_tiff(tags=(), size=2_000, entries=None, first=16):
+    """A BigTIFF of 8 × 8 in grey, all 77, with more tags: (tag, type, count, value)."""
+    basic = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 1_000), (277, 1), (278, 8), (279, 64)]
+    replaced = {tag for tag, *_ in tags}
+    found = sorted([(tag, 4, 1, value) for tag, value in basic if tag not in replaced] + list(tags))
+    start = b"II+\0\x08\0\0\0" + struct.pack("<QQ", first, len(found) if entries is None else entries)
+    data = (start + b"".join(struct.pack("<HHQQ", *entry) for entry in found)).ljust(1_000, b"\0") + b"\x4d" * 64
+    return data.ljust(size, b"\0")
+
+
+def test_a_big_tiff():
+    assert np.unique(np.asarray(open_rgb(big_tiff()).image)).tolist() == [77]
+    assert open_rgb(big_tiff([(274, 3, 1, 6)])).size == (8, 8)
+    assert np.unique(np.asarray(open_rgb(big_tiff([(273, 16, 1, 1_000)])).image)).tolist() == [77]
+
+
+@pytest.mark.parametrize(("data", "sentence"), [
+    (big_tiff([(256, 4, 1, 9_000), (257, 4, 1, 9_000)]), PIXELS),
+    (big_tiff([(256, 16, 1, 2**62), (257, 16, 1, 2**62)]), PIXELS),
+    (big_tiff(entries=2**62), DAMAGED),
+    (big_tiff(entries=65_536, size=1_400_000), DAMAGED),
+    (big_tiff(first=2**63), DAMAGED),
+    (big_tiff(first=1_999), DAMAGED),
+    (big_tiff([(40_000, 7, 2**60, 500)]), DAMAGED),
+    (big_tiff([(40_000, 16, 2**61, 500)]), DAMAGED),
+    (big_tiff([(40_000, 7, 100, 2**63)]), DAMAGED),
+    (big_tiff([(40_000 + i, 7, 1_000_000, 900) for i in range(40)], 1_001_000), TAGS),
+    (big_tiff([(40_000, 16, 250_000, 500)], 2_001_000), TAGS),
+    (big_tiff([(322, 16, 1, 30_000), (323, 16, 1, 30_000)]), TAGS),
+    (big_tiff([(322, 16, 1, 2**62), (323, 4, 1, 16)]), TAGS),
+    (big_tiff([(322, 4, 2, 30_000)]), TAGS),
+    (b"II+\0", DAMAGED),
+    (b"II+\0\x08\0\0\0", DAMAGED),
+])  # fmt: skip
+def test_a_big_tiff_is_bounded_like_any(data, sentence):
+    for ask in (open_rgb, picture_size, decoding_cost):
+        with pytest.raises(BadInput, match=sentence):
+            ask(data)
+
+
+def test_a_big_tiff_that_is_cut_off():
+    with pytest.raises(BadInput, match=DAMAGED):
+        open_rgb(big_tiff()[:1_010])
 
 
 def test_a_cmyk_jpeg_as_adobe_writes_it():
@@ -482,7 +863,7 @@ def test_a_jpeg_may_be_larger_where_it_is_reduced():
 
 
 def test_a_progressive_jpeg_may_not_as_it_is_kept_whole():
-    with pytest.raises(BadInput, match="6,000 × 5,000 " + PIXELS):
+    with pytest.raises(BadInput, match="6,000 × 5,000 pixels; a progressive JPEG may have at most 24 megapixels"):
         open_rgb(jpeg(6_000, 5_000, progressive=True), 224)
 
 

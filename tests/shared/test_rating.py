@@ -67,6 +67,91 @@ def test_ids_may_be_text_and_a_movie_is_rated_once(rating):
         rating.fold_in({1: 5, "1": 1})
 
 
+@pytest.mark.parametrize(
+    ("named", "title"),
+    [
+        ("300", "300 (2007)"),
+        ("2012", "2012 (2009)"),
+        ("21", "21 (2008)"),
+        ("10", "10 (1979)"),
+        (" 300\u200b", "300 (2007)"),
+        (300, "Quiz Show (1994)"),
+        (300.0, "Quiz Show (1994)"),
+        ("260", "Star Wars: Episode IV - A New Hope (1977)"),
+        ("260.0", "Star Wars: Episode IV - A New Hope (1977)"),
+        ("9 (2009)", "9 (2009)"),
+        ("1984 (1984)", "1984 (Nineteen Eighty-Four) (1984)"),
+        ("MATRIX", "The Matrix (1999)"),
+        ("matrix, the (1999)", "The Matrix (1999)"),
+        ("the matrix", "The Matrix (1999)"),
+        ("les misérables (2012)", "Les Misérables (2012)"),
+        ("LES MISERABLES (2012)", "Les Misérables (2012)"),
+        ("se7en", "Seven (a.k.a. Se7en) (1995)"),
+        ("heat", "Heat (1995)"),
+        ("Stranger Things", "Stranger Things"),
+    ],
+)
+def test_a_movie_is_found_by_title_first(rating, named, title):
+    assert rating.movies[rating.find(named)].title == title
+
+
+@pytest.mark.parametrize("change", [str, str.upper, str.lower, str.casefold])
+def test_every_title_names_its_movie_in_any_case(rating, change):
+    assert [movie.title for movie in rating.movies.values() if rating.find(change(movie.title)) != movie.movie_id] == []
+
+
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ("9", r"Several movies are called '9': 9 \(2009\), 9 \(2005\). Give the title with its year"),
+        ("1984", r"1984 \(Nineteen Eighty-Four\) \(1984\), 1984 \(1956\)"),
+        ("psycho", r"Psycho \(1960\), Psycho \(1998\)"),
+        ("the matrixx", r"No movie is called 'the matrixx'. Did you mean The Matrix \(1999\)"),
+        ("matri", r"Did you mean The Matrix \(1999\) or The Matrix Reloaded \(2003\) or The Matrix Revolutions"),
+        ("", "No movie is called ''"),
+        ("99999999", "There is no movie '99999999'"),
+        ("1,196", "There is no movie '1,196'.* Write 1196 if the comma separates thousands"),
+        (None, "There is no movie 'None'"),
+        ([300], "There is no movie"),
+        (True, "There is no movie 'True'"),
+    ],
+)
+def test_what_names_no_movie_or_several_gets_a_sentence(rating, named, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        rating.find(named)
+
+
+def test_titles_that_start_with_the_words_come_first(rating):
+    def titles(words, k):
+        return [rating.movies[movie_id].title for movie_id in rating.search(words, k)]
+
+    assert titles("matrix", 4)[0] == "The Matrix (1999)"
+    assert titles("matrix", 4)[-1] == "The Animatrix (2003)"
+    assert titles("9", 2) == ["9 (2009)", "9 (2005)"]
+    assert all(title.startswith(("Dark", "The Dark")) for title in titles("dark", 5))
+    assert titles("", 5) == []
+
+
+def test_the_first_choice_that_holds_a_movies_name_is_that_movie(rating):
+    choices = [title for title, _ in rating.choices(1500)]
+    names = {title: title.casefold().split(" (")[0].removeprefix("the ") for title in choices}
+
+    def first(typed):
+        return next(title for title in choices if typed in title.casefold())
+
+    assert first("matrix") == "The Matrix (1999)"
+    for number in ("9", "10", "21", "300", "2012", "1984"):
+        assert names[first(number)] == number
+    others = [title for title in choices if names[title] and names[first(names[title])] != names[title]]
+    assert len(others) <= 0.005 * len(choices)  # such as Hero (Ying xiong): Big Hero 6 is the shorter title
+
+
+def test_ids_in_tables_are_ids(rating):
+    assert rating.predict(15, "300") == rating.predict(15, 300) != rating.predict(15, rating.find("300"))
+    (answer,) = rating.predict_each([("1_5", "1")])
+    assert str(answer) == "There is no user '1_5'; users are 1 to 671."
+
+
 def test_a_visitor_without_ratings_is_average(rating):
     nobody = rating.fold_in({})
     assert not nobody.vector.any()

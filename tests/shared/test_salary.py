@@ -33,7 +33,9 @@ def test_answers_follow_common_sense(salary, person):
     assert salary.predict(pupil).probabilities[">=50k"] < 0.02
 
 
-@pytest.mark.parametrize("missing", ["?", None, math.nan, "", " ? ", np.float32("nan")])
+@pytest.mark.parametrize(
+    "missing", ["?", None, math.nan, "", " ? ", np.float32("nan"), "NA", "n/a", "#N/A", "NaN", "nan", "null", "None"]
+)
 def test_missing_values(salary, person, missing):
     nothing = dict.fromkeys(person, missing)
     assert 0 < salary.predict(nothing).probabilities[">=50k"] < 1
@@ -45,6 +47,27 @@ def test_text_numbers_and_spaces_are_fine(salary, person):
     assert salary.predict(as_text) == salary.predict(person)
 
 
+def test_categories_may_be_written_otherwise(salary, person):
+    expected = salary.predict(person)
+    for change in (
+        {"workclass": "private", "sex": "MALE"},
+        {"native-country": " united states ", "marital-status": "married_civ_spouse"},
+        {"workclass": "Pri\u200bvate\ufeff", "sex": "Male\u00a0"},
+    ):
+        assert salary.predict({**person, **change}) == expected
+    assert salary.predict({**person, "hours-per-week": "45,0", "age": "39.0 "}) == expected
+
+
+def test_a_loose_name_that_fits_two_categories_is_none():
+    from shared.salary import _codes
+
+    codes = _codes(("?", "a-b", "A B", "c d", "None"))
+    assert codes["a-b"] == 1
+    assert codes["A B"] == 2
+    assert codes["c-d"] == 3
+    assert codes["none"] == 4
+
+
 def test_ignored_columns_change_nothing(salary, person):
     for name in salary.checkpoint.ignored:
         assert salary.predict({**person, name: 2}) == salary.predict(person)
@@ -53,6 +76,9 @@ def test_ignored_columns_change_nothing(salary, person):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"capital-gain": "2,174"}, "not '2,174'. Write 2174 if the comma separates thousands, or 2.174 if"),
+        ({"capital-gain": "$2174"}, r"not '\$2174'. Write it without a sign of currency: 2174"),
+        ({"age": "3_9"}, "age must be a number from 17 to 90"),
         ({"workclass": "Astronaut"}, "workclass must be one of Federal-gov, .*not 'Astronaut'"),
         ({"workclass": 3}, "workclass must be one of"),
         ({"age": -3}, "age must be a number from 17 to 90.*not -3"),

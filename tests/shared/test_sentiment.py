@@ -74,6 +74,58 @@ def test_marks_and_controls_do_not_change_the_answer(sentiment, extra):
     assert sentiment.predict(f"{BAD} {extra}").label == "neg"
 
 
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\xad", "\u200e", "\u202e", "\u2066", "\u034f", "\ufe0f",
+        "\x00", "\x08", "\u115f", "\u3164", "\U000e0041",
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_a_character_that_nobody_sees_cuts_no_word(sentiment, sign):
+    hidden = f"{sign}I hat{sign}ed{sign} it. Dread{sign}{sign}ful!{sign}"
+    assert cleaned(hidden) == "I hated it. Dreadful!"
+    assert sentiment.predict(hidden) == sentiment.predict("I hated it. Dreadful!")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("a terri\ufb01c, \ufb02awless \ufb01lm", "a terrific, flawless film"),
+        ("\uff29 \uff48\uff41\uff54\uff45\uff44 \uff49\uff54", "I hated it"),
+        ("I \U0001d421\U0001d41a\U0001d42d\U0001d41e\U0001d41d it", "I hated it"),
+        ("good\x96but\u2028short", "good but short"),
+        (
+            "I loved it \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
+            "I loved it \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
+        ),
+        ("8\u00bd, 100\u00b2, caf\u00e9\u2026 \uff0c", "8\u00bd, 100\u00b2, caf\u00e9\u2026 \uff0c"),
+        ("h\u0430ted", "h\u0430ted"),
+    ],
+    ids=range(7),
+)
+def test_how_a_text_is_cleaned(written, read):
+    assert cleaned(written) == read
+
+
+@pytest.mark.data
+def test_real_reviews_are_read_as_when_the_model_was_measured(sentiment):
+    """What is deleted was a space then, or left to the tokenizer: of the test reviews one changes, and no token."""
+    import lzma
+    import re
+
+    import pandas as pd
+
+    signs = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufffd]")
+    with lzma.open(DATA / "imdb/test.csv.xz", "rt", encoding="utf-8") as file:
+        texts = [text for text in pd.read_csv(file).text if not text.isascii()]
+    then = [signs.sub(" ", re.sub(r"(?i)<br\s*/?>", "\n", text)).strip() for text in texts]
+    changed = [(old, cleaned(text)) for old, text in zip(then, texts, strict=True) if old != cleaned(text)]
+    assert len(changed) == 1
+    for old, new in changed:
+        assert [*sentiment.tokens([old])[0].ids] == [*sentiment.tokens([new])[0].ids]
+
+
 def test_breaks_of_html_are_line_breaks(sentiment):
     assert cleaned("One.<br /><br>Two.<BR/>") == "One.\n\nTwo."
     assert sentiment.predict("Awful.<br /><br />Dull.") == sentiment.predict("Awful.\n\nDull.")

@@ -43,6 +43,14 @@ def page(browser, request):
     assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
 
 
+def open_tab(page, name):
+    tab = page.get_by_role("tab", name=name)
+    if not tab.is_visible():  # on a phone the last tabs are behind the three dots
+        page.locator(".overflow-menu button").first.click()
+        tab = page.get_by_role("button", name=name)
+    tab.click()
+
+
 def test_home_leads_to_every_model(page, gallery_url):
     page.goto(gallery_url)
     cards = page.locator(".cards .card")
@@ -119,11 +127,7 @@ def test_salary_answers_a_csv(page, gallery_url, person, tmp_path):
     path.write_text(",".join(person) + "\n" + ",".join(str(value) for value in person.values()) + "\n")
     page.goto(f"{gallery_url}/salary")
     page.locator(".bars").first.wait_for()
-    tab = page.get_by_role("tab", name="Many people")
-    if not tab.is_visible():  # on a phone the last tabs are behind the three dots
-        page.locator(".overflow-menu button").first.click()
-        tab = page.get_by_role("button", name="Many people")
-    tab.click()
+    open_tab(page, "Many people")
     page.locator("input[type=file]").first.set_input_files(path)
     page.get_by_text('"answered"').wait_for()
 
@@ -133,3 +137,110 @@ def test_rating_recommends_to_a_visitor(page, gallery_url):
     page.get_by_role("button", name="Add my rating").click()
     page.get_by_text(re.compile(r": 4 stars$")).wait_for()
     assert page.locator(".bars-bar").count() >= 2
+
+
+def test_salary_names_the_axis_of_what_is_varied(page, gallery_url):
+    page.goto(f"{gallery_url}/salary")
+    page.locator(".bars").first.wait_for()
+    open_tab(page, "What if?")
+    axis = page.locator("svg g.role-axis-title text, svg .role-axis-title text")
+    axis.filter(has_text=re.compile("^age$")).first.wait_for()
+    page.get_by_label("Vary").click()
+    page.get_by_role("option", name="hours-per-week").click()
+    axis.filter(has_text=re.compile("^hours-per-week$")).first.wait_for()
+    assert axis.filter(has_text=re.compile("^(age|value)$")).count() == 0
+
+
+def hold_back(page, endpoints):
+    """Keep the browser's requests for some endpoints until released; returns them as they come."""
+    indices = page.evaluate(
+        "names => window.gradio_config.dependencies.filter(each => names.includes(each.api_name)).map(each => each.id)",
+        endpoints,
+    )
+    assert len(indices) == len(endpoints)
+    held = []
+
+    def hold(route):
+        if route.request.post_data_json["fn_index"] in indices:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/queue/join*", hold)
+    return held
+
+
+def await_held(page, held, count):
+    for _ in range(100):
+        if len(held) == count:
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"{len(held)} of {count} requests came")
+
+
+def release(page, held):
+    for route in held:
+        route.continue_()
+    page.unroute("**/queue/join*")
+
+
+def test_no_old_explanation_stands_beside_a_new_person(page, gallery_url):
+    page.goto(f"{gallery_url}/salary")
+    bars = page.locator(".bars").locator("visible=true")
+    bars.first.wait_for()
+    page.wait_for_timeout(500)
+    held = hold_back(page, ["salary_explain", "salary_what_if"])
+    before = page.locator(".answer").inner_text()
+    page.get_by_label(re.compile("^Age")).fill("19")
+    page.get_by_label(re.compile("^Age")).press("Enter")
+    page.wait_for_function("before => document.querySelector('.answer').innerText !== before", arg=before)
+    await_held(page, held, 2)
+    assert bars.count() == 0
+    release(page, held)
+    bars.first.wait_for()
+
+
+def test_no_old_explanation_stands_beside_a_new_picture(page, gallery_url):
+    page.goto(f"{gallery_url}/cat_dog")
+    page.get_by_text("a lion", exact=True).click()
+    words = page.get_by_text("Orange speaks for").locator("visible=true")
+    words.wait_for()
+    held = hold_back(page, ["cat_dog_explain"])
+    page.get_by_text("a cat", exact=True).click()
+    page.get_by_role("heading", name="It is a cat.").wait_for()
+    await_held(page, held, 1)
+    assert words.count() == 0
+    assert page.get_by_text("The map appears here.").count() == 1
+    release(page, held)
+    words.wait_for()
+
+
+def test_no_old_recommendation_stands_beside_a_new_rating(page, gallery_url):
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_text("You may like").first.wait_for()
+    open_tab(page, "A user of MovieLens")
+    bars, cells = (page.locator(name).locator("visible=true") for name in (".bars", ".cell-wrap"))
+    bars.first.wait_for()
+    cells.get_by_text(re.compile(r"\(\d{4}\)")).first.wait_for()
+    held = hold_back(page, ["rating_explain", "rating_recommend"])
+    page.get_by_label(re.compile("^User")).fill("99")
+    page.get_by_label(re.compile("^User")).press("Enter")
+    page.get_by_text(re.compile("^User 99 on ")).wait_for()
+    await_held(page, held, 2)
+    assert bars.count() == 0
+    assert cells.get_by_text(re.compile(r"\(\d{4}\)")).count() == 0
+    release(page, held)
+    bars.first.wait_for()
+    cells.get_by_text(re.compile(r"\(\d{4}\)")).first.wait_for()
+
+
+def test_a_film_called_by_a_number_is_the_film(page, gallery_url):
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_text("You may like").first.wait_for()
+    open_tab(page, "A user of MovieLens")
+    for typed, title in (("300", "300 (2007)"), ("matrix", "The Matrix (1999)")):
+        box = page.get_by_label("Movie", exact=True)
+        box.fill("")
+        box.press_sequentially(typed)
+        box.press("Enter")
+        page.get_by_text(f" on {title}.").wait_for()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from huggingface_hub import HfApi, constants
+from huggingface_hub.utils import _auth
 from PIL import Image
 
 from tests.conftest import ROOT, served, turn_to
 from tests.hub import Fault, Hub
+from tests.hub.faults import BARE, NULL, PAGE
 from tests.hub.store import Blob
 from tests.spaces.test_folders import MODELS
 from training import publish as publish_script
@@ -327,6 +330,8 @@ def test_a_folder_called_spaces_is_no_zero_gpu():
 class Stages:
     """An Api whose Space goes through these stages: (stage, sha, message) or an exception."""
 
+    endpoint = "https://hub"
+
     def __init__(self, *stages) -> None:
         self.stages = list(stages)
 
@@ -357,9 +362,13 @@ def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
             ("RUNTIME_ERROR", "new", "Exit code: 1."),
             "ended in RUNTIME_ERROR: Exit code: 1. See the log: hf spaces logs",
         ),
-        (("BUILD_ERROR", "new", None), "ended in BUILD_ERROR. See the log: hf spaces logs me/x"),
+        (("BUILD_ERROR", "new", None), "ended in BUILD_ERROR. See the log: hf spaces logs me/x --build"),
+        (
+            ("CONFIG_ERROR", "new", "Bad header"),
+            "CONFIG_ERROR: Bad header. Its page says more: https://hub/spaces/me/x",
+        ),
         (("PAUSED", "new", None), "up to date, but paused; start it: hf spaces restart me/x"),
-        (("BUILDING", "new", None), "is still at 'BUILDING' after 0 s"),
+        (("BUILDING", "new", None), "is still at 'BUILDING' after 0 s; look at it with: hf spaces logs me/x --build"),
         (("RUNNING", "old", None), "still has its old files after 0 s"),
         (ConnectionError(), "is still at 'the Hub does not answer'"),
     ],
@@ -368,6 +377,34 @@ def test_wait_says_what_went_wrong(deploy, no_sleep, stage, message):
     with pytest.raises(deploy.DeployError, match="me/x") as error:
         deploy.wait_until_running("me/x", "new", time.monotonic(), Stages(stage))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("stage", ["SLEEPING", "STOPPED", "RUNNING"])
+def test_a_space_that_a_visit_wakes_is_no_failure(deploy, no_sleep, stage):
+    assert deploy.wait_until_running("me/x", "new", time.monotonic() + 60, Stages((stage, "new", None))) == stage
+
+
+def test_a_space_has_its_time_after_it_has_woken_up(deploy, no_sleep, monkeypatch):
+    now = iter(range(0, 10_000, 40))  # seconds, and each look at the clock takes 40 of them
+    monkeypatch.setattr(deploy.time, "monotonic", lambda: next(now))
+    answers = iter([["asleep"], ["starting"], []])
+    monkeypatch.setattr(deploy, "probe", lambda *_: next(answers))
+    stages = iter(["STOPPED", "RUNNING", "RUNNING"])
+    monkeypatch.setattr(deploy, "wait_until_running", lambda *_, **__: next(stages))
+    monkeypatch.setattr(deploy, "GRACE", 100)
+    api = SimpleNamespace(space_info=lambda _: SimpleNamespace(private=False, host="https://me-x.hf.space"))
+    assert deploy.check("me/x", [], "new", 10_000, api) == "https://me-x.hf.space"
+
+
+def test_a_space_that_does_not_wake_up_is_said(deploy, no_sleep, monkeypatch):
+    monkeypatch.setattr(deploy, "probe", lambda *_: ["it does not answer."])
+    monkeypatch.setattr(deploy, "GRACE", 0)
+    api = Stages(("STOPPED", "new", None))
+    api.space_info = lambda _: SimpleNamespace(private=False, host="https://me-x.hf.space")
+    with pytest.raises(
+        deploy.DeployError, match="stopped, and a visit does not wake it; start it: hf spaces restart me/x"
+    ):
+        deploy.check("me/x", [], "new", 60, api)
 
 
 def test_an_error_of_the_commit_before_is_waited_out(deploy, no_sleep):
@@ -574,7 +611,7 @@ def test_too_many_requests_are_made_later(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers={"Retry-After": "1"}, times=1))
     done = run("salary")
     assert uploaded(done)
-    assert "asks to wait" in done.out
+    assert "Asked too often: waiting 2 s for the Hub ..." in done.out
     assert len(hub.commits("me/salary", "space")) == 2
 
 
@@ -643,17 +680,120 @@ def test_a_model_that_is_not_there_or_not_whole_is_said(hub, run):
     assert ("space", "me/salary") not in hub.store.repos
 
 
-def test_an_app_that_fails_is_said(hub, run):
+def break_soon(hub: Hub, stage: str, error: str, build_log: str = "") -> None:
+    """Have the Space me/salary end in a stage as soon as it is deployed."""
+
     def fail() -> None:
         while ("space", "me/salary") not in hub.store.repos or len(hub.commits("me/salary", "space")) < 2:
             time.sleep(0.05)
         space = hub.repo("me/salary", "space")
-        space.error, space.stage = "Exit code: 1", "RUNTIME_ERROR"
+        space.build_log, space.error, space.stage = build_log, error, stage
 
     threading.Thread(target=fail, daemon=True).start()
+
+
+def test_an_app_that_fails_is_said(hub, run):
+    break_soon(hub, "RUNTIME_ERROR", "Exit code: 1")
     done = run("salary", wait=60)
     assert done.returncode == 2
-    assert "me/salary ended in RUNTIME_ERROR: Exit code: 1. See the log: hf spaces logs me/salary" in done.err
+    assert "me/salary ended in RUNTIME_ERROR: Exit code: 1. See the log: hf spaces logs me/salary\n" in done.err
+    assert done.err.startswith("The end of its run log:\n  Exit code: 1\n")
+
+
+def test_a_build_that_fails_shows_the_end_of_its_log(hub, run):
+    lines = [f"Collecting package {number}" for number in range(100)]
+    break_soon(
+        hub,
+        "BUILD_ERROR",
+        "Build failed",
+        "\n".join([*lines, "\x1b[31mERROR\x1b[0m: No matching distribution", "x" * 1000]),
+    )
+    done = run("salary", wait=60)
+    assert done.returncode == 2
+    shown = done.err.splitlines()
+    assert shown[0] == "The end of its build log:"
+    assert shown[1] == "  Collecting package 72"
+    assert shown[-3:-1] == ["  ERROR: No matching distribution", f"  {'x' * 199}…"]
+    assert shown[-1] == (
+        "error: me/salary ended in BUILD_ERROR: Build failed. See the log: hf spaces logs me/salary --build"
+    )
+    assert [request.path for request in hub.log if "/logs/" in request.path] == ["/api/spaces/me/salary/logs/build"]
+
+
+@pytest.mark.parametrize("fault", [Fault("hang", match="/logs/"), Fault("status", match="/logs/", status=403)])
+def test_a_log_that_does_not_come_is_left_out(hub, run, deploy, monkeypatch, fault):
+    monkeypatch.setattr(deploy, "LOG_SECONDS", 1.0)
+    hub.faults.append(fault)
+    break_soon(hub, "BUILD_ERROR", "Build failed", "Collecting")
+    done = run("salary", wait=60)
+    assert (
+        done.err
+        == "error: me/salary ended in BUILD_ERROR: Build failed. See the log: hf spaces logs me/salary --build\n"
+    )
+
+
+def test_a_failure_says_that_a_new_space_stays(hub, run):
+    hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
+    left = "me/salary has been made and stays; the same command uses it. To remove it: hf repos delete me/salary --type"
+    assert run("salary").err.endswith(f"{left} space\n")
+    again = run("salary").err
+    assert "an error of its own (500: Told to answer 500)" in again
+    assert left not in again
+
+
+def test_a_header_that_the_hub_refuses_makes_no_space(hub, run, copy):
+    path = copy / "spaces/salary/README.md"
+    path.write_text(path.read_text().replace("colorFrom: ", "colorFrom: very"))
+    done = run("salary")
+    assert 'does not accept the header of README.md: "colorFrom" must be one of [red' in done.err
+    assert not hub.store.repos
+
+
+@pytest.mark.parametrize(
+    ("match", "fault", "says"),
+    [
+        ("/runtime", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
+        ("/variables", {"status": 404, "body": BARE}, "(404): GET /api/spaces/me/salary/variables."),
+        ("/variables", {"status": 501, "body": PAGE}, "cannot do what it was asked for (501): GET /api/spaces/me/sal"),
+        ("POST .*/commit/", {"status": 413, "body": PAGE}, "does not take as much at once (413): POST /api/spaces/me/"),
+        (
+            "POST /api/repos/create",
+            {"status": 422, "body": '{"error": "sdk?"}'},
+            "refuses this for me/salary (422: sdk?).",
+        ),
+    ],
+)
+def test_other_servers_answers(hub, run, match, fault, says):
+    hub.faults.append(Fault("status", match=match, **fault))
+    done = run("salary")
+    assert done.returncode == 2
+    assert says in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_trusted_job_deploys_without_a_token(hub, run, monkeypatch):
+    hub.store.create("space", "me/salary", False, "gradio", "cpu-basic")
+    monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
+    for name, value in hub.trust("me/salary", "space").items():
+        monkeypatch.setenv(name, value)
+    assert uploaded(run("salary", token=None))
+    assert "app.py" in hub.files("me/salary", kind="space")
+    assert not [request for request in hub.log if request.path in ("/api/whoami-v2", "/api/repos/create")]
+    monkeypatch.setenv("HF_OIDC_RESOURCE", "me/salary")  # a model's
+    assert "set it to spaces/me/salary" in run("salary", token=None).err
+    monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
+
+
+def test_a_token_for_something_else_is_refused(hub, run):
+    hub.add_organisation("us", {"me": "write"}, paid=True)
+    model = hub.add_fine_grained("me", ("model", "me/salary", ["repo.write"]))
+    assert "lacks the permission repo.write for me/salary" in run("salary", token=model).err
+    ours = hub.add_fine_grained("me", ("org", "us", ["repo.write"]))
+    assert "lacks the permission repo.write for me/salary" in run("salary", token=ours).err
+    assert not hub.store.repos
+    assert uploaded(run("salary", token=ours, owner="us"))
+    space = hub.add_fine_grained("me", ("space", "us/salary", ["repo.write"]))
+    assert uploaded(run("salary", token=space, owner="us"))
 
 
 # --- all the way ---
@@ -684,6 +824,13 @@ def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
     done = real.run("salary")
     assert done.returncode == 0, done.stderr
     assert deploy.probe(embedded, space.host, None) == []
+    assert len(real.hub.commits("me/salary", "space")) == 3
+    real.hub.put_to_sleep("me/salary")
+    done = real.run("salary")
+    assert done.returncode == 0, done.stderr
+    stages = [line.split()[-1] for line in done.stdout.splitlines() if re.match(r" *\d+ s  ", line)]
+    assert (stages[0], stages[-1]) == ("sleeping", "running")
+    assert f"It answers as here, at {space.host}" in done.stdout
     assert len(real.hub.commits("me/salary", "space")) == 3
 
 

@@ -1,7 +1,9 @@
 """The gallery as API users see it: names, order, first outputs, and one sentence for what is wrong."""
 
+import base64
 import csv
 import json
+import re
 import urllib.request
 import zipfile
 
@@ -50,6 +52,21 @@ def test_public_endpoints(client):
 )
 def test_endpoints_of_a_space_alone(name, endpoints):
     assert set(load_app(name).demo.get_api_info()["named_endpoints"]) == endpoints
+
+
+@pytest.mark.parametrize("name", ["cat_dog", "segmentation", "sentiment", "salary", "rating", "gallery"])
+def test_every_parameter_and_answer_has_a_name(name):
+    endpoints = load_app(name).demo.get_api_info()["named_endpoints"]
+    assert endpoints
+    for endpoint in endpoints.values():
+        assert endpoint["parameters"]
+        names = [item["parameter_name"] for item in endpoint["parameters"]]
+        assert len(set(names)) == len(names)
+        for item in (*endpoint["parameters"], *endpoint["returns"]):
+            label = item["label"]
+            assert label
+            assert not re.match(r"(parameter|param|value)_\d+$", label)
+            assert not re.match(r"(parameter|param|value|arg)_?\d+$", item.get("parameter_name", ""))
 
 
 def test_arguments_are_the_columns_in_order(client, person):
@@ -116,12 +133,19 @@ def test_salary_batch(client, person, tmp_path, encoding):
         writer.writeheader()
         writer.writerows(rows)
     summary, _, result = client.predict(handle_file(path), api_name="/salary_batch")
-    assert summary == {"rows": 2, "answered": 1, "errors": 1}
+    assert {**summary, "encoding": ""} == {"rows": 2, "answered": 1, "errors": 1, "encoding": ""}
     with open(result, newline="", encoding="utf-8-sig") as file:
         answers = list(csv.DictReader(file))
     assert answers[0]["who"] == "'=José"
     assert answers[0]["prediction"] in ("<50k", ">=50k")
     assert answers[1]["error"].startswith("Line 3: age must be")
+
+
+def test_a_batch_says_in_which_encoding_it_read_what_is_no_utf_8(client, person, tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text(f"who,{','.join(person)}\nJosé,{','.join(map(str, person.values()))}\n", encoding="cp1252")
+    summary, _, _ = client.predict(handle_file(path), api_name="/salary_batch")
+    assert summary["encoding"] == "Windows-1252, a guess; save the file as UTF-8 if letters look wrong"
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"age,sex\n3,x\n", "lacks the columns")])
@@ -137,13 +161,21 @@ def test_rating(client, rating):
     assert answer["rating"] == pytest.approx(rating.predict(15, 1).rating)
     assert answer["actual"] == 2.0
     assert answer["title"] == "Toy Story (1995)"
-    for user, movie in ((15, "Toy Story (1995)"), ("15", "1"), (15.0, 1.0)):
+    for user, movie in ((15, "Toy Story (1995)"), (15, "TOY STORY"), ("15", "1"), ("15,0", 1), (15.0, 1.0)):
         assert client.predict(user, movie, api_name="/rating")[0] == answer
+
+
+def test_a_movie_called_by_a_number(client, rating):
+    for named, title in (("300", "300 (2007)"), (300, rating.movies[300].title), ("the matrix", "The Matrix (1999)")):
+        assert client.predict(15, named, api_name="/rating")[0]["title"] == title
+    near = client.predict("2012", 3, api_name="/rating_similar")[0]
+    assert near == client.predict("2012 (2009)", 3, api_name="/rating_similar")[0]
 
 
 @pytest.mark.parametrize(
     ("user", "movie", "message"),
     [
+        (15, "9", r"Several movies are called '9': 9 \(2009\), 9 \(2005\)"),
         (0, 1, "There is no user '0'; users are 1 to 671"),
         (15, 99_999_999, "There is no movie '99999999'"),
         (15, "Toy Storry (1995)", r"Did you mean Toy Story \(1995\)"),
@@ -265,6 +297,34 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(client, tm
         client.predict(handle_file(path), api_name="/cat_dog")
 
 
+@pytest.mark.parametrize("name", ["cat_dog", "cat_dog_explain", "segmentation", "segmentation_explain"])
+def test_a_picture_as_base64_is_answered_like_the_file(client, name):
+    text = "data:image/png;base64," + base64.b64encode(CAT.read_bytes()).decode()
+    expected = client.predict(handle_file(CAT), api_name=f"/{name}")[0]
+    assert client.predict(text, api_name=f"/{name}")[0] == expected
+
+
+@pytest.mark.parametrize("name", ["cat_dog", "cat_dog_explain", "segmentation", "segmentation_explain"])
+@pytest.mark.parametrize("value", [str(CAT), "https://example.org/cat.jpg", {}, 3, [], "iVBORw0KGgo="])
+def test_what_is_no_picture_gets_a_sentence(client, name, value):
+    with pytest.raises(AppError, match="Send a picture as"):
+        client.predict(value, api_name=f"/{name}")
+
+
+@pytest.mark.parametrize(
+    "name", ["cat_dog_batch", "segmentation_batch", "sentiment_batch", "salary_batch", "rating_batch"]
+)
+@pytest.mark.parametrize("value", [str(CAT), {}, 3, [3], "text"])
+def test_what_is_no_file_gets_a_sentence(client, name, value):
+    with pytest.raises(AppError, match="Send a file as"):
+        client.predict(value, api_name=f"/{name}")
+
+
+def test_text_that_is_no_text(client):
+    with pytest.raises(AppError, match="Send the text itself"):
+        client.predict({"text": "I liked it."}, api_name="/sentiment")
+
+
 def test_cat_dog_without_a_picture(client):
     with pytest.raises(AppError, match="Choose a picture first"):
         client.predict(None, api_name="/cat_dog")
@@ -283,7 +343,7 @@ def test_cat_dog_batch_of_files_and_a_zip(client, tmp_path):
     with open(result, newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row.get("prediction") for row in rows] == ["cat", "", "cat", "neither"]
-    assert [row["file"] for row in rows][2:] == ["cat.png", "lion.jpg"]
+    assert [row["file"] for row in rows][2:] == ["pets/cat.png", "pets/lion.jpg"]
     assert "not a picture" in rows[1]["error"]
 
 

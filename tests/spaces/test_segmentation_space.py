@@ -133,7 +133,7 @@ def test_batch_of_files_and_a_zip(client, segmentation, portrait, tmp_path):
     share = segmentation.predict(STREET).share
     assert [float(rows[2][f"share {label}"]) for label in share] == pytest.approx(list(share.values()), abs=1e-4)
     with zipfile.ZipFile(masks) as archive:
-        assert archive.namelist() == ["portrait.png", "portrait (2).png", "x_y.png"]
+        assert archive.namelist() == ["portrait.png", "frames/portrait.png", "frames/x_y.png"]
         images = [opened(io.BytesIO(archive.read(name))) for name in archive.namelist()]
     assert [image.size for image in images] == [(1500, 2000), (960, 720), (960, 720)]
     assert np.array_equal(np.asarray(images[1]), segmentation.predict(STREET).mask)

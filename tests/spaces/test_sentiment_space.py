@@ -179,3 +179,47 @@ def test_an_example_is_judged_and_explained(page, url):  # noqa: F811
     page.get_by_text("Waiting for a review").wait_for()
     page.wait_for_timeout(1000)
     assert not page.locator(".toast-body").count()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("way", ["paste", "clear", "type", "example"])
+def test_an_explanation_goes_with_its_text(page, url, way):  # noqa: F811
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(url)
+    box = page.get_by_label("The review")
+    box.fill(GOOD)
+    page.get_by_role("heading", name="For it.").wait_for()
+    page.get_by_role("button", name="Which words say so?").click()
+    page.get_by_text("Without the coloured words").wait_for()
+    page.locator(".token", has_text="wonderful").first.wait_for()
+    if way == "paste":
+        page.evaluate("text => navigator.clipboard.writeText(text)", BAD)
+        box.press("ControlOrMeta+a")
+        box.press("ControlOrMeta+v")
+        page.get_by_role("heading", name="Against it.").wait_for()
+    elif way == "clear":
+        box.fill("")
+        page.get_by_text("Waiting for a review").wait_for()
+    elif way == "type":
+        box.press("End")
+        box.press_sequentially(" Or so.")
+        page.wait_for_timeout(1000)
+    else:
+        page.get_by_text("a critic", exact=True).click()
+        page.get_by_role("heading", name="Against it.").wait_for()
+        page.get_by_text("Without the coloured words").wait_for()
+        page.wait_for_timeout(1000)
+        page.locator(".token", has_text="waste").first.wait_for()
+    assert page.locator(".token", has_text="wonderful").count() == 0
+    if way != "example":
+        page.get_by_text("Which words say so appears here.").wait_for()
+        page.wait_for_timeout(1000)
+        assert page.locator(".token").count() == 0
+
+
+@pytest.mark.parametrize(("text", "is_current"), [(f" {GOOD}\u200b ", True), (BAD, False), ("", False), (None, False)])
+def test_an_explanation_that_comes_late_is_dropped(app, text, is_current):
+    found, *_ = app.explain(GOOD)
+    dropped = app.keep_if_current(text, found)
+    assert (dropped == (None, None, app.NO_PARTS)) == (not is_current)
+    assert app.keep_if_current(text, None) != (None, None, app.NO_PARTS)

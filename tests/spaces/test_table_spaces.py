@@ -1,7 +1,12 @@
 """What the pages of salary and rating say of their models, beside the figures it comes from."""
 
-import gradio as gr
+import re
 
+import gradio as gr
+import numpy as np
+import pytest
+
+from shared.page import add_up
 from tests.conftest import load_app
 
 
@@ -11,6 +16,67 @@ def test_the_salary_page_warns_of_amounts_learned_one_by_one(salary):
     assert set(warned) == {"Capital gain", "Capital loss"}
     for label, name in (("Capital gain", "capital-gain"), ("Capital loss", "capital-loss")):
         assert f"each of the {len(salary.checkpoint.amounts[name])} amounts" in warned[label]
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2, 3])
+def test_rounded_parts_add_up(digits):
+    rng = np.random.default_rng(3)
+    for count in [0, 1, 2, 3, 12, 40] * 200:
+        values = rng.normal(0, rng.choice([0.001, 0.1, 30]), count)
+        base = float(rng.normal())
+        parts = {str(number): float(value) for number, value in enumerate(values)}
+        total = base + sum(parts.values())
+        shown = add_up(parts, base, total, digits)
+        assert list(shown) == list(parts)
+        if count:
+            assert round(base, digits) + sum(shown.values()) == pytest.approx(round(total, digits), abs=1e-9)
+            most = 10**-digits * (1 if count > 1 else 1.5)  # both ends of a sum are rounded, too
+            assert max(abs(shown[label] - parts[label]) for label in parts) <= most + 1e-12
+
+
+def numbers(shown, pattern):
+    return [float(found.replace("\u2212", "-")) for found in re.findall(pattern, shown)]
+
+
+def test_what_the_salary_page_adds_up_is_what_it_shows(salary):
+    """As it is printed: so many tenths of percentage points."""
+    explain = load_app("salary").explain
+    rng = np.random.default_rng(4)
+    for _ in range(40):
+        row = {name: str(rng.choice(values)) for name, values in salary.checkpoint.categories.items()}
+        row |= {name: rng.integers(int(span.minimum), int(span.maximum) + 1) for name, span in _spans(salary)}
+        person = [row[name] if isinstance(row[name], str) else int(row[name]) for name in salary.checkpoint.columns]
+        _, bars = explain(*person)
+        base, total = numbers(bars.split("What makes")[0], r"([\d.]+)%")
+        parts = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        assert len(parts) == len(salary.checkpoint.groups)
+        assert base + sum(parts) == pytest.approx(total, abs=1e-6)
+
+
+def _spans(salary):
+    return salary.checkpoint.numbers.items()
+
+
+def test_what_the_rating_page_adds_up_is_what_it_shows(rating):
+    app = load_app("rating")
+    pairs = [(user, movie) for user in rating.checkpoint.users[::60] for movie in list(rating.movies)[::400]]
+    pairs += [(user, rating.recommend(user, 1)[0][0]) for user in rating.checkpoint.users[::20]]  # some above 5 stars
+    cut = 0
+    for user, movie in pairs:
+        found, bars = app.explain(user, movie)
+        base, total, *left = numbers(bars.split("</p>")[0], r"([-\d.]+) ★")
+        parts = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        assert base + sum(parts) == pytest.approx(total, abs=1e-6)
+        _, words = app.predict(user, movie)
+        assert numbers(words, r"<h2>([\d.]+) ★") == (left or [total])
+        assert bool(left) == (found["rating"] in (0.5, 5))
+        cut += bool(left)
+    assert cut
+
+
+def test_the_axis_of_the_what_if_plot_is_named():
+    (plot,) = [block for block in load_app("salary").demo.blocks.values() if isinstance(block, gr.LinePlot)]
+    assert plot.x_title == "age"
 
 
 def test_the_rating_page_shows_how_far_off_newcomers_are(rating):

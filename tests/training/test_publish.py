@@ -10,10 +10,13 @@ import time
 
 import pytest
 import yaml
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import _auth
 
 from tests.conftest import ROOT, free_port, turn_to
 from tests.hub import Fault, Hub
+from tests.hub.faults import BARE, LIST, NULL, PAGE, WORDS
 from training import publish as script
 from training.publish import PublishError, publish
 
@@ -38,6 +41,7 @@ def copied(tmp_path):
 def refused(repo=REPO, folder=SALARY, **options):
     with pytest.raises(PublishError) as caught:
         publish(folder, repo, **options)
+    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -173,9 +177,9 @@ def test_wrong_read_only_and_another_ones(hub, capsys):
 @pytest.mark.parametrize(
     ("match", "status", "says"),
     [
-        ("POST .*/preupload/", 403, "The token may not write"),
+        ("POST .*/preupload/", 403, "The token may not write to me/published (403: Told to answer 403); use one"),
         ("POST .*/commit/", 412, "Somebody else changed"),
-        ("POST .*/commit/", 500, "error of its own (500)"),
+        ("POST .*/commit/", 500, "error of its own (500: Told to answer 500); try again later."),
         ("PUT ", 403, "The token may not write"),
     ],
 )
@@ -184,6 +188,127 @@ def test_the_hub_refuses(hub, match, status, says):
     hub.faults.append(Fault("status", match=match, status=status))
     assert says in refused(replace=True)
     assert hub.commits(REPO)[0] == first
+
+
+TOO_LARGE = "<html><head><title>413 Request Entity Too Large</title></head></html>"
+
+
+@pytest.mark.parametrize(
+    ("match", "fault", "says"),
+    [
+        ("whoami", {"status": 200, "body": PAGE}, "that its client cannot read (JSONDecodeError: "),
+        ("whoami", {"status": 404, "body": BARE}, "does not have what it was asked for (404): GET /api/whoami-v2."),
+        ("whoami", {"status": 404, "body": LIST}, "(404: not here): GET /api/whoami-v2."),
+        ("whoami", {"status": 403, "body": '{"error": "IP not allowed"}'}, "(403: IP not allowed)"),
+        ("validate-yaml", {"status": 404, "body": PAGE}, "(404): POST /api/validate-yaml."),
+        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
+        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": "{}"}, "that its client cannot read (KeyError: "),
+        ("preupload", {"status": 404, "body": BARE}, "asked for (404): POST /api/models/me/published/preupload/main."),
+        ("preupload", {"status": 200, "body": '{"files": null}'}, "failed (ValueError: preupload_info is improperly"),
+        (
+            "batch",
+            {"status": 501, "body": '{"message": "No LFS"}'},
+            "cannot do what it was asked for (501: No LFS): POST",
+        ),
+        ("/commit/", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
+        (
+            "/commit/",
+            {"status": 400, "headers": {"X-Error-Message": "Odd path."}},
+            "refuses this for me/published (400: Odd",
+        ),
+        (
+            "/commit/",
+            {"status": 402, "body": '{"error": "Storage is full"}'},
+            "paid plan to do this with me/published (402: ",
+        ),
+        (
+            "/commit/",
+            {"status": 404, "body": '{"detail": "Not found"}'},
+            "does not have what it was asked for (404: Not f",
+        ),
+        ("/commit/", {"status": 405, "body": BARE}, "cannot do what it was asked for (405): POST /api/models"),
+        (
+            "/commit/",
+            {"status": 409, "body": '{"error": ["busy"]}'},
+            "sees a conflict with something else that happens to",
+        ),
+        (
+            "/commit/",
+            {"status": 413, "body": TOO_LARGE},
+            "or a proxy on the way to it, does not take as much at once (413): P",
+        ),
+        ("/commit/", {"status": 416, "body": BARE}, "refuses this for me/published (416)."),
+        ("/commit/", {"status": 422, "body": '{"errors": [{"message": "a"}, {"message": "b"}]}'}, "(422: a; b)."),
+        ("/commit/", {"status": 423, "body": BARE}, "me/published is locked on the Hub (423); try again later."),
+        ("/commit/", {"status": 502, "body": PAGE}, "an error of its own (502); try again later."),
+        ("/commit/", {"status": 504, "body": WORDS}, "an error of its own (504: upstream is gone); try again later."),
+        ("/commit/", {"status": 507, "body": BARE}, "has no room left for me/published (507); free some there."),
+    ],
+)
+def test_other_servers_answers(hub, match, fault, says):
+    hub.store.create("model", REPO, False, "", "")
+    before = hub.commits(REPO)
+    hub.faults.append(Fault("status", match=match, **fault))
+    said = refused()
+    assert says in said
+    assert "check the network" not in said or "improperly" in said
+    assert hub.commits(REPO) == before
+
+
+def test_a_hub_without_xet(hub, monkeypatch):
+    """The client uses Xet wherever it is installed, and asks nobody before."""
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    assert "has no Xet, the storage that the client uses for large files (404); set HF_HUB_DISABLE_XET=1" in refused()
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault("status", match="POST .*/tag/", status=403), "(403: Told to answer 403)"),
+        (Fault("status", match="/refs", status=404, body=BARE), "does not have what it was asked for (404)"),
+        (Fault("status", match="POST .*/tag/", status=503), "(503: Told to answer 503)"),
+        (Fault("drop", match="POST .*/tag/"), "cannot be reached (RemoteProtocolError)"),
+    ],
+    ids=["403", "404", "503", "network"],
+)
+def test_a_tag_that_cannot_be_set_is_a_warning(hub, capsys, fault, says):
+    hub.faults.append(fault)
+    assert script.main([str(SALARY), REPO]) == 0
+    said = capsys.readouterr()
+    commit = hub.commits(REPO)[0]
+    assert f"Published and checked: {hub.endpoint}/me/published at commit {commit}" in said.out
+    assert said.err.startswith(f"warning: me/published is published, but its tag v{script.__version__} is not set: ")
+    assert says in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_the_commit_is_named_before_anything_else_can_fail(hub, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "verify", interrupt)
+    assert script.main([str(SALARY), REPO]) == 130
+    assert f"me/published is at commit {hub.commits(REPO)[0]}." in capsys.readouterr().out
+
+
+def test_a_failure_says_that_a_new_repository_stays(hub):
+    hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
+    left = "me/published has been made and stays; the same command uses it. To remove it: hf repos delete me/published"
+    assert refused().endswith(left)
+    assert len(hub.commits(REPO)) == 1
+    assert left not in refused()  # the second time, it was there
+    hub.faults.clear()
+    publish(SALARY, REPO)
+
+
+def test_a_server_that_does_not_make_it_private(hub):
+    hub.faults.append(Fault("status", match="POST /api/repos/create", status=200, body='{"url": "x/me/published"}'))
+    hub.faults.append(Fault("status", match="GET /api/models/me/published$", status=404, body=BARE, times=1))
+    hub.store.create("model", REPO, False, "", "")
+    said = refused(private=True)
+    assert said.startswith("The Hub has made me/published public although it was to be private. me/published has been")
+    assert said.endswith("hf repos delete me/published")
 
 
 def test_a_plan_that_does_not_allow_it(hub):
@@ -202,8 +327,40 @@ def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
     assert waits[2:] == [21]
     hub.faults.append(Fault("status", match="whoami", status=429, headers={"Retry-After": "900"}, times=1))
     assert "asks to wait 15 minutes" in refused()
+    hub.faults.append(
+        Fault("status", match="whoami", status=429, headers={"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}, times=1)
+    )
+    assert "hours (429: Told to answer 429); try again then." in refused()
+    waits.clear()
     hub.faults.append(Fault("status", match="whoami", status=429))
-    assert "asked too often" in refused()
+    assert "has been asked too often from here (429: Told to answer 429); wait some minutes." in refused()
+    assert waits == [30] * 5
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            "You have exceeded the rate limit for repository commits (128 per hour). You can retry this action in "
+            "about 1 hour.",
+            "asks to wait 60 minutes (429: You have exceeded the rate limit for repository commits (128 per hour). ",
+        ),
+        (
+            "You have been rate-limited; you can retry this action in about 43 minutes.",
+            "asks to wait 43 minutes (429: You",
+        ),
+        (
+            "Rate limit for space creation (20 per day). You can retry this action in 1 day.",
+            "asks to wait 24 hours (429: ",
+        ),
+    ],
+)
+def test_a_cap_by_the_hour_is_not_waited_for(hub, monkeypatch, words, says):
+    """The header that comes with it is about another limit, which is not used up."""
+    monkeypatch.setattr(script.time, "sleep", lambda _: pytest.fail("it waits"))
+    headers = {"RateLimit": '"api";r=977;t=188', "X-Error-Message": words}
+    hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers=headers))
+    assert says in refused()
 
 
 def test_no_network(hub, monkeypatch):
@@ -223,7 +380,9 @@ def test_metadata_the_hub_does_not_accept(hub, copied):
     text = (copied / "gallery.json").read_text()
     assert '"licence": "cc-by-4.0"' in text
     (copied / "gallery.json").write_text(text.replace('"licence": "cc-by-4.0"', '"licence": "my own!"'))
-    assert "does not accept it" in refused(folder=copied)
+    said = refused(folder=copied)
+    assert 'The Hub does not accept the header of README.md: "license" must be one of [agpl-3.0, ' in said
+    assert not hub.store.repos
 
 
 # --- what can go wrong on the way ---
@@ -276,21 +435,154 @@ def test_same_compares_every_field():
     assert not script.same(one, type(one)(one.label, {label: p + 1e-9 for label, p in one.probabilities.items()}))
 
 
+WRITE, READ = ["repo.content.read", "repo.write"], ["repo.content.read"]
+SCOPES = {
+    "none": [],
+    "read me": [("user", "me", READ)],
+    "me": [("user", "me", WRITE)],
+    "us": [("user", "me", READ), ("org", "us", WRITE)],
+    "them": [("org", "them", WRITE)],
+    "this one": [("model", "me/published", WRITE)],
+    "another one": [("model", "me/cats", WRITE)],
+    "a Space of that name": [("space", "me/published", WRITE)],
+}
+ROLES = {"me": None, "us": "write", "them": "read", "those": "no_access", "ours": "contributor", "you": None}
+
+
+@pytest.mark.parametrize("scopes", ["write", "read", *SCOPES])
+def test_the_check_of_an_account_refuses_what_the_hub_would_and_nothing_else(hub, scopes):
+    for owner in ROLES.keys() - {"me", "you"}:
+        hub.add_organisation(owner, {"me": ROLES[owner]})
+    hub.add_user("you")
+    token = hub.add_fine_grained("me", *SCOPES[scopes]) if scopes in SCOPES else hub.add_token("me", scopes)
+    refusals = {}
+    for owner in ROLES:
+        repo = f"{owner}/published"
+        try:
+            script.check_account(repo, token)
+        except PublishError as error:
+            refusals[repo] = str(error)
+        if repo in refusals:
+            with pytest.raises(HfHubHTTPError, match="403 Forbidden"):
+                HfApi(hub.endpoint, token=token).create_repo(repo)
+        else:
+            HfApi(hub.endpoint, token=token).create_repo(repo)
+    may = {"write": {"me", "us", "ours"}, "me": {"me"}, "us": {"us"}, "this one": {"me"}}.get(scopes, set())
+    assert {repo.split("/")[0] for repo in refusals} == ROLES.keys() - may
+
+
+def test_what_is_missing_is_named(hub):
+    hub.add_organisation("them", {"me": "read"})
+    hub.add_organisation("us", {"me": "write"})
+    other = hub.add_fine_grained("me", ("model", "me/cats", WRITE))
+    said = refused(token=other)
+    assert said.startswith(
+        "The token lacks the permission repo.write for me/published; add it at https://huggingface.co/"
+    )
+    assert "for that repository if it is there already or for all of me, or use a token with the role write" in said
+    assert "for all of us" in refused("us/x", token=other)
+    assert refused("them/x").startswith(
+        "Your role in them is read, which may not write to them/x; ask its administrators"
+    )
+    assert refused("you/x") == "You are me on the Hub and may not write to you/x; use me/…."
+    assert not hub.store.repos
+
+
 @pytest.mark.parametrize(
-    ("rights", "may"), [(["repo.content.read"], False), (["repo.content.read", "repo.write"], True)]
+    "account",
+    [
+        {"name": "me"},
+        {"name": "ME", "orgs": None, "auth": None},
+        {"name": "me", "type": "user", "auth": {"type": "oauth", "expiresAt": "2027-01-01"}},
+        {"name": "me", "auth": {"accessToken": {"role": "god"}}},
+        {"name": "me", "auth": {"accessToken": {"role": "fineGrained"}}},
+        {"name": "me", "auth": {"accessToken": {"role": "fineGrained", "fineGrained": {"scoped": {"of": "late"}}}}},
+        {"name": "bot", "type": "app", "scope": {"entities": ["me"], "role": "write"}},
+        {
+            "name": "me",
+            "auth": {"accessToken": {"role": "fineGrained", "fineGrained": {"global": ["repo.write"], "scoped": []}}},
+        },
+        {
+            "name": "you",
+            "orgs": [{"name": "Me", "roleInOrg": "read", "resourceGroups": [{"name": "a", "role": "write"}]}],
+        },
+        {"name": "you", "orgs": [{"name": "me", "roleInOrg": "a new one"}]},
+        {
+            "name": "you",
+            "auth": {
+                "accessToken": {
+                    "role": "fineGrained",
+                    "fineGrained": {"scoped": [{"entity": {"type": "resource-group"}, "permissions": ["repo.write"]}]},
+                }
+            },
+        },
+        ["another shape"],
+    ],
 )
-def test_a_fine_grained_token(monkeypatch, rights, may):
-    scope = {"entity": {"type": "user", "name": "me"}, "permissions": rights}
-    token = {"role": "fineGrained", "fineGrained": {"scoped": [scope]}}
-    account = {"name": "me", "orgs": [{"name": "us", "roleInOrg": "read"}], "auth": {"accessToken": token}}
+def test_an_account_of_an_unknown_shape_may_write(monkeypatch, account):
     monkeypatch.setattr(script, "ask", lambda *_: account)
-    if may:
-        script.check_account(REPO, "hf_token")
-        with pytest.raises(PublishError, match="may not write to us/x"):
-            script.check_account("us/x", "hf_token")
-    else:
-        with pytest.raises(PublishError, match="may only read"):
-            script.check_account(REPO, "hf_token")
+    script.check_account(REPO, "hf_token")
+
+
+# --- without a token, from CI ---
+
+
+@pytest.fixture
+def job(hub, monkeypatch, tmp_path):
+    """Lets this process be a CI job with these variables, logged in nowhere."""
+
+    def be(**variables):
+        for name in ("HF_TOKEN", "HF_OIDC_RESOURCE", "HF_OIDC_ID_TOKEN", "GITHUB_ACTIONS"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+        monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    yield be
+    monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
+
+
+@pytest.mark.parametrize("identity", [None, "a job on GitLab"])
+def test_a_trusted_job_publishes_without_a_token(hub, job, identity):
+    hub.store.create("model", REPO, False, "", "")
+    job(**hub.trust(REPO, job=identity))
+    commit = publish(SALARY, REPO)
+    assert hub.commits(REPO)[0] == commit
+    assert hub.repo(REPO).tags == {f"v{script.__version__}": commit}
+    assert not [request for request in hub.log if request.path in ("/api/whoami-v2", "/api/repos/create")]
+
+
+def test_a_trusted_job_whose_token_was_exchanged_before(hub, job):
+    hub.store.create("model", REPO, False, "", "")
+    job(HF_TOKEN=hub.store.add_publisher_token(("model", REPO)))
+    assert publish(SALARY, REPO) == hub.commits(REPO)[0]
+
+
+def test_why_a_job_gets_no_token(hub, job, capsys):
+    hub.store.create("model", REPO, False, "", "")
+    trusted = hub.trust(REPO)
+    job(HF_OIDC_RESOURCE=REPO)  # on no CI
+    assert "There is no token for keyless publishing: HF_OIDC_RESOURCE is set but no OIDC id token is ava" in refused()
+    job(HF_OIDC_RESOURCE=REPO, GITHUB_ACTIONS="true")
+    assert "`permissions: id-token: write`" in refused()
+    job(**{**trusted, "HF_OIDC_RESOURCE": "me/other"})
+    assert refused() == "HF_OIDC_RESOURCE is me/other, whose token may write to that alone; set it to me/published"
+    job(**{**trusted, "HF_OIDC_RESOURCE": "me"})
+    assert refused() == "HF_OIDC_RESOURCE is me, whose token may only read; set it to me/published"
+    job(**{**trusted, "HF_OIDC_RESOURCE": "spaces/me/published"})
+    assert "whose token may write to that alone" in refused()
+    job(HF_OIDC_RESOURCE=REPO, HF_OIDC_ID_TOKEN="somebody else")
+    said = refused()
+    assert "(400: invalid_grant; No trusted publisher matches)" in said
+    assert said.endswith("that repository must exist and name this job in its settings, under Trusted Publishers.")
+    assert script.main([str(SALARY), REPO]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_trusted_publisher_makes_no_repository(hub, job):
+    job(HF_TOKEN=hub.store.add_publisher_token(("model", REPO)))
+    assert refused().startswith("There is no me/published on the Hub yet, and a trusted publisher cannot make it")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""Numbers and names as people write them."""
+
+import math
+import unicodedata
+
+import pytest
+
+from shared.errors import as_number, number_hint
+from shared.text import plain, visible
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("15", 15), (" 15.0 ", 15), ("1.5E+01", 15), ("+4", 4), ("-5", -5), ("\u22125", -5), (".5", 0.5), ("5.", 5),
+        ("1\u200b5\ufeff", 15), ("\uff11\uff15", 15),
+        ("15,0", 15), ("37,5", 37.5), ("0,125", 0.125), (",5", 0.5), ("1234,567", 1234.567),
+        ("1 196", 1196), ("1\u202f196", 1196), ("1\xa0196", 1196), ("2'174", 2174), ("2\u2019174,5", 2174.5),
+        ("1,234,567", 1234567), ("1,234.5", 1234.5), ("1.234,5", 1234.5), ("1.234.567", 1234567),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_where_it_can_mean_one_thing_alone(text, number):
+    assert as_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1_5", "1,196", "2,174", "$5", "nan", "inf", "Infinity", "", ".", "1,2,3", "12 34", "1,234,56", "0x10", "5 %"],
+)
+def test_what_is_no_number_or_may_be_two(text):
+    assert math.isnan(as_number(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("2,174", " Write 2174 if the comma separates thousands, or 2.174 if it is a decimal comma."),
+        ("$2,174", " Write 2174 if the comma separates thousands, or 2.174 if it is a decimal comma."),
+        ("$2174", " Write it without a sign of currency: 2174."),
+        ("2174,50 \u20ac", " Write it without a sign of currency: 2174.50."),
+        ("many", ""),
+        ("$", ""),
+        (None, ""),
+    ],
+)
+def test_how_to_write_a_number_is_said(text, hint):
+    assert number_hint(text) == hint
+
+
+def test_no_character_without_ink_is_visible():
+    """Of those that format any text; others belong to a notation, such as Egyptian hieroglyphs."""
+    everyday = [chr(code) for code in (0xAD, *range(0x2000, 0x2070), *range(0xFE00, 0xFE10), 0xFEFF)]
+    unseen = [sign for sign in everyday if unicodedata.category(sign) in ("Cf", "Mn")]
+    assert len(unseen) > 30
+    assert [ascii(sign) for sign in unseen if visible(f"hat{sign}ed") != "hated"] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u2764\ufe0f", "\u0645\u06cc\u200c\u062e"]
+)
+def test_joiners_stay_where_they_are_needed(text):
+    assert visible(f"\u200b{text}\u200b") == text
+
+
+def test_names_are_compared_without_case_and_width():
+    assert plain(" \ufeffMarital\u00a0 STATUS\u200b ") == plain("marital status") == "marital status"
+    assert plain("Straße") == plain("STRASSE")
