@@ -30,14 +30,14 @@ class Collections(Handlers):
         ]
 
     async def create(self, request: Request) -> Response:
-        user, asked = self.writer(request), await request.json()
-        if asked["namespace"] != user.name:
-            raise HubError(403, f"You have no right to write to {asked['namespace']}", "Forbidden")
-        slug = f"{user.name}/{asked['title'].lower().replace(' ', '-')}-0123456789ab"
+        token, asked = self.account(request), await request.json()
+        owner = asked["namespace"]
+        self.check_writer(token, "collection", f"{owner}/{asked['title']}")
+        slug = f"{owner}/{asked['title'].lower().replace(' ', '-')}-0123456789ab"
         if slug in self.there:
             raise HubError(409, "There is a collection of this title already", slug=slug)
         self.there[slug] = {
-            "slug": slug, "title": asked["title"], "owner": {"name": user.name}, "items": [], "lastUpdated": now(),
+            "slug": slug, "title": asked["title"], "owner": {"name": owner}, "items": [], "lastUpdated": now(),
             "position": 0, "private": asked["private"], "theme": "blue", "upvotes": 0,
         }  # fmt: skip
         return JSONResponse(self.there[slug])
@@ -46,9 +46,8 @@ class Collections(Handlers):
         return JSONResponse(self._found(request))
 
     async def add(self, request: Request) -> Response:
-        user, found, item = self.writer(request), self._found(request), (await request.json())["item"]
-        if found["owner"]["name"] != user.name:
-            raise HubError(403, f"You have no right to write to {found['slug']}", "Forbidden")
+        token, found, item = self.account(request), self._found(request), (await request.json())["item"]
+        self.check_writer(token, "collection", found["slug"])
         if (item["type"], item["id"]) not in self.store.repos:
             raise HubError(404, "Repository not found", "RepoNotFound")
         if item["id"] in [other["id"] for other in found["items"]]:
