@@ -25,6 +25,7 @@ from benchmarks.apps import ROOT
 from benchmarks.table import Row, report, written
 from benchmarks.work import Work
 from shared import PREDICTORS
+from shared.console import guard_output
 
 PARTS = ("latency", "bulk", "start", "memory", "http", "install")
 PACKAGES = ("fastai", "gradio", "onnxruntime", "pillow", "torch", "transformers")
@@ -83,4 +84,5 @@ def conditions() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

@@ -28,6 +28,7 @@ from benchmarks import inputs
 from benchmarks.apps import ROOT, space
 from benchmarks.clients import Client
 from shared import CatDog, Rating, Salary, Segmentation, Sentiment
+from shared.console import guard_output
 
 Data = list[Any]
 Question = tuple[str, Data, bytes | None, Any]  # endpoint, data, picture to upload, what the answer must hold
@@ -216,4 +217,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

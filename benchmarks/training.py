@@ -33,6 +33,7 @@ from benchmarks.recipes import MEASURED, is_as_good
 from benchmarks.serving import conditions, several
 from benchmarks.table import Row, Target, report, written
 from shared import PREDICTORS
+from shared.console import guard_output
 
 DATA = {"cat_dog": "pets", "segmentation": "camvid", "sentiment": "imdb", "salary": "adult", "rating": "movielens"}
 INIT = {
@@ -258,4 +259,5 @@ def matrix_rate() -> tuple[str, float]:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

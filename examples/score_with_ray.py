@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from shared import PREDICTORS, BadInput
 from shared.checkpoint import CONTRACT, Checkpoint, sha256
+from shared.console import guard_output
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, number of rows
@@ -188,4 +189,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

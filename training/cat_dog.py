@@ -15,6 +15,7 @@ pictures to measure on; nothing is trained on them.
 import argparse
 import copy
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,7 +48,7 @@ from shared.runtime import Session, softmax
 from training import evaluate, export, neither, processes
 from training.card import agreement, as_written_now, write_card
 from training.data import DataError, data_folder
-from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
+from training.learner import adamw, arguments, command, fit, seconds_trained, set_seed, start, state_folder, trained
 from training.pictures import (
     FrozenBatchNorm,
     PictureLoader,
@@ -1137,5 +1138,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

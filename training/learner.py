@@ -1,6 +1,7 @@
 """What the training scripts share around fastai's Learner: arguments, data in memory, runs that can resume."""
 
 import argparse
+import errno
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import fastai.callback.progress
 import fastai.callback.schedule  # noqa: F401 - gives every Learner fit_one_cycle
@@ -28,17 +29,30 @@ from fastai.learner import Learner, load_model, save_model
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import default_device
 from fastcore.basics import noops
+from fastprogress.fastprogress import ConsoleProgressBar
 
 from shared.checkpoint import sha256
+from shared.console import guarded_output
 from shared.errors import CheckpointError
 from training import processes, publish
 from training.data import DataError, data_files
 from training.export import cpu
 
 
+class OptionError(ValueError):
+    """An option of a training script is unknown, lacks its value, or does not go with another."""
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Raises OptionError instead of ending the process, which may be a notebook's."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(message)
+
+
 def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
     """The command line every training script has; a script adds its own to it."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog=f"python -m training.{model}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,6 +79,7 @@ SECONDS = "seconds"  # file in a state's folder
 SOURCE = "SOURCE.md"  # in a folder of data or weights: where they come from, and what was done to them
 TRAINING = ("torch", "fastai", "transformers", "numpy")  # packages that train
 NEITHER_TRAINS_NOR_MEASURES = ("resume", "out", "embed", "push_to_hub", "private", "push_learner", "measure")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 PROCESS = 1_000_000  # between the seeds of two processes
 
 
@@ -328,41 +343,107 @@ def push_learner(learner: Learner, repo: str, private: bool) -> None:
     print(f'Published; load it with huggingface_hub[fastai]: from_pretrained_fastai("{repo}")')
 
 
-def main(
-    run: Callable[[argparse.Namespace], Learner | None], parser: argparse.ArgumentParser, argv: list[str] | None = None
-) -> int:
-    """Parse the arguments and run; what a person can mend ends in one sentence instead of a stack trace."""
-    options = parser.parse_args(argv)
+def start(
+    run: Callable[[argparse.Namespace], Learner | None], parser: argparse.ArgumentParser, argv: Sequence[str] = ()
+) -> Path | Learner:
+    """Train with the options of the command line, given as a list.
+
+    Args:
+        run: what the script does.
+        parser: of the script's options.
+        argv: the options, such as ["--smoke", "--out", "runs/x"]. Those of the running program are not read.
+
+    Returns:
+        The checkpoint folder that was written or measured; with --recipe book the Learner.
+
+    Raises:
+        OptionError: an option is unknown, or does not go with another.
+        DataError: the data cannot be used, or the model cannot be written.
+        PublishError: the model cannot be published.
+    """
+    with guarded_output():
+        options = parser.parse_args([str(word) for word in argv])
+        check_options(options)
+        use_plain_bar()
+        processes.meet()
+        set_seed(options.seed)
+        try:
+            if (repo := options.push_to_hub or options.push_learner) and not processes.rank():
+                publish.check_account(repo)  # now, not after hours of training
+            if options.recipe == "book":
+                processes.only_first()
+            elif not processes.rank():
+                options.record = recorded(parser, options)  # before it runs: files and code may change meanwhile
+            learner = run(options)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            where = error.filename or Path(options.out).resolve().parent
+            raise DataError(f"There is no room left for {where}; free some, or name another place.") from error
+        except KeyboardInterrupt:
+            print(
+                "\nInterrupted; the same command with --resume goes on after the last whole epoch, if there was one.",
+                file=sys.stderr,
+            )
+            raise
+        if repo:
+            push(options, learner)
+        folders = (getattr(options, name, None) for name in ("measure", "newcomers", "out"))
+        return learner if learner is not None else Path(next(filter(None, folders)))
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        OptionError: some do not.
+    """
     if options.recipe == "book" and (options.resume or options.embed or options.push_to_hub):
-        parser.error("--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's.")
-    if options.push_learner and options.recipe != "book":
-        parser.error("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")
-    if getattr(options, "measure", None) and (options.recipe == "book" or options.embed or options.push_to_hub):
-        parser.error("--measure rewrites the figures of a folder; --recipe book, --embed and --push-to-hub go without.")
-    processes.meet()
-    set_seed(options.seed)
-    try:
-        if (repo := options.push_to_hub or options.push_learner) and not processes.rank():
-            publish.check_account(repo)  # now, not after hours of training
-        if options.recipe == "book":
-            processes.only_first()
-        elif not processes.rank():
-            options.record = recorded(parser, options)  # before it runs: files and code may change meanwhile
-        learner = run(options)
-    except (DataError, publish.PublishError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted; the same command with --resume goes on after the last whole epoch, if there was one.",
-            file=sys.stderr,
+        raise OptionError(
+            "--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's."
         )
-        return 130
-    return push(options, learner) if repo else 0
+    if options.push_learner and options.recipe != "book":
+        raise OptionError("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")
+    if getattr(options, "measure", None) and (options.recipe == "book" or options.embed or options.push_to_hub):
+        raise OptionError(
+            "--measure rewrites the figures of a folder; --recipe book, --embed and --push-to-hub go without."
+        )
 
 
-def push(options: argparse.Namespace, learner: Learner | None) -> int:
-    """Publish what was trained; returns the process's exit code."""
+def use_plain_bar() -> None:
+    """Have fastai draw its progress bar in ASCII where the console has no blocks."""
+    try:
+        "\u2588".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        ConsoleProgressBar.fill = "#"
+
+
+def command(
+    run: Callable[[argparse.Namespace], Learner | None], parser: argparse.ArgumentParser, argv: Sequence[str] = ()
+) -> int:
+    """Do what `start` does, from the command line; returns the process's exit code.
+
+    What a person can mend ends in one sentence instead of a stack trace.
+    """
+    with guarded_output():
+        try:
+            start(run, parser, argv)
+        except OptionError as error:
+            argparse.ArgumentParser.error(parser, str(error))
+        except (DataError, publish.PublishError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+def push(options: argparse.Namespace, learner: Learner | None) -> None:
+    """Publish what was trained.
+
+    Raises:
+        PublishError: it cannot be published; the text says where it is, and how to try again.
+    """
     by_hand = f"python -m training.publish {options.out} {options.push_to_hub}{' --private' * options.private}"
     try:
         if options.push_to_hub:
@@ -372,6 +453,4 @@ def push(options: argparse.Namespace, learner: Learner | None) -> int:
             push_learner(learner, options.push_learner, options.private)
     except (publish.PublishError, CheckpointError, OSError, KeyboardInterrupt) as error:
         kept = f" The model is in {options.out}; to publish it: {by_hand}" if options.push_to_hub else ""
-        print(f"error: {str(error) or 'Interrupted.'}{kept}", file=sys.stderr)
-        return 2
-    return 0
+        raise publish.PublishError(f"{str(error) or 'Interrupted.'}{kept}") from error

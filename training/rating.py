@@ -17,8 +17,9 @@ import json
 import math
 import re
 import shutil
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,17 @@ from shared.rating import PERSON, RatingCheckpoint, generosity, place
 from training import evaluate, export, processes
 from training.card import agreement, write_card
 from training.data import DataError, as_numbers, data_files, data_folder, read_table
-from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
+from training.learner import (
+    NoValidation,
+    arguments,
+    command,
+    fit,
+    seconds_trained,
+    set_seed,
+    start,
+    state_folder,
+    trained,
+)
 from training.rating_peers import bias_model, biases, book_model, ridge_als
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
@@ -874,5 +885,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

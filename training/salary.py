@@ -14,6 +14,7 @@ before anything else, takes that place, and the figures say so.
 import argparse
 import json
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -54,10 +55,11 @@ from training.learner import (
     NoValidation,
     RowLoader,
     arguments,
+    command,
     fit,
-    main,
     seconds_trained,
     set_seed,
+    start,
     state_folder,
     trained,
 )
@@ -857,5 +859,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

@@ -13,9 +13,10 @@ is read, too.
 
 import argparse
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ from shared.segmentation import Segmentation, SegmentationCheckpoint, decide, wo
 from training import evaluate, export, processes
 from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder
-from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
+from training.learner import adamw, arguments, command, fit, seconds_trained, set_seed, start, state_folder, trained
 from training.pictures import (
     PictureLoader,
     decode,
@@ -761,5 +762,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

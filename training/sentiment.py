@@ -15,6 +15,7 @@ set aside for validation and another for the test.
 import argparse
 import copy
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ from training import evaluate, export, processes
 from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder, read_table
 from training.hard_cases import NOT_PROSE, REVIEWS
-from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
+from training.learner import adamw, arguments, command, fit, seconds_trained, set_seed, start, state_folder, trained
 from training.masked_language import pretrain
 from training.pictures import mixed_precision, pretrained, with_smaller_batches
 from training.tokens import SPECIAL, TokenLoader, batches, marked, padded, prune
@@ -974,5 +975,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

@@ -17,14 +17,14 @@ from shared.checkpoint import sha256
 from tests.conftest import DATA, ROOT, load_app
 from training import cat_dog as script
 from training import neither
-from training.learner import main
+from training.learner import command
 from training.pictures import decode, normalised
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, script.command_line(), [str(option) for option in options])
+    return command(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ from training.learner import (
     NoValidation,
     RowLoader,
     arguments,
+    command,
     epochs_done,
     fit,
-    main,
     recorded,
     seconds_trained,
     set_seed,
@@ -256,9 +256,9 @@ def test_interruption_and_bad_data_end_in_one_sentence(capsys):
         return run
 
     parser = arguments("", "salary")
-    assert main(raising(KeyboardInterrupt()), parser, []) == 130
+    assert command(raising(KeyboardInterrupt()), parser, []) == 130
     assert "--resume goes on" in capsys.readouterr().err
-    assert main(raising(DataError("No such file.")), parser, []) == 2
+    assert command(raising(DataError("No such file.")), parser, []) == 2
     assert capsys.readouterr().err == "error: No such file.\n"
 
 
