@@ -60,7 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
                 )
     print(f"\n{report(rows)}\n")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({**conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n")
+    options.out.write_text(
+        json.dumps({**conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n",
+        encoding="utf-8",
+        newline="\n",
+    )
     print(f"Wrote {options.out}")
 
 

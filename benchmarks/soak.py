@@ -112,9 +112,10 @@ def attacks(large: bytes) -> list[Callable[[Client], int]]:
 
 def upload(client: Client, content: bytes) -> str:
     """Upload a picture; return the path by which the app knows it."""
-    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
-        Path(file.name).write_bytes(content)
-        return client.upload(Path(file.name))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.jpg"
+        path.write_bytes(content)
+        return client.upload(path)
 
 
 def agrees(found: Any, expected: Any) -> bool:
@@ -211,7 +212,7 @@ def main() -> None:
     print(dict(soak.counts), f"{len(soak.problems)} problems", soak.problems[:5], healthy.decode())
     if options.out:
         found = {"endpoints": rows, "counts": soak.counts, "problems": soak.problems, "megabytes": memory}
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8", newline="\n")
     if soak.problems:
         raise SystemExit(f"{len(soak.problems)} answers were wrong, or did not come.")
 

@@ -114,12 +114,12 @@ class Results:
         """Write them as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         found = {"conditions": self.conditions, "rows": [row.as_json() for row in self.rows]}
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def read(path: Path) -> Results:
     """Results of an earlier run, the times derived again from the points that are noted beside them."""
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     earlier = [Row.from_json(row) for row in found.pop("rows")]
     rows = [new for row in earlier for new in derive_again(row)]
     if "conditions" in found:
@@ -173,7 +173,7 @@ def run(name: str, recipe: str, options: argparse.Namespace, *more: str) -> dict
     if options.init and name in INIT:
         command += ["--init", str(options.init / INIT[name])]
     print(f"{' '.join((name, *more))}, {recipe}:", file=sys.stderr, flush=True)
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return dict(json.loads(done.stdout.rstrip().rsplit("\n", 1)[-1]))
 
 

@@ -16,7 +16,8 @@ MAX_RATIO = 200  # unpacked to packed; matters for files over a megabyte
 MAX_DIRECTORY_BYTES = 1_000_000  # zipfile reads the list of contents whole, whatever its length
 
 UNSAFE = re.compile(r"[^\w .()+-]")  # in the name of a file
-RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+DIGITS = "123456789¹²³"
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(port + digit for port in ("COM", "LPT") for digit in DIGITS)}  # on Windows
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # bits of a member's flags: by password, strongly, and its name too
 
@@ -88,9 +89,7 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
     taken: set[str] = set()
     with zipfile.ZipFile(path, "w") as archive:
         for label, file in files:
-            stem = UNSAFE.sub("_", PurePosixPath(label).stem)[:100].strip(". ") or "file"
-            if stem.upper() in RESERVED:
-                stem = f"_{stem}"
+            stem = safe_filename(PurePosixPath(label).stem)
             name, copy = stem, 1
             while name.lower() in taken:  # Windows and macOS take A.png and a.png for the same file
                 copy += 1
@@ -98,6 +97,17 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
             taken.add(name.lower())
             archive.write(file, name + file.suffix)
     return Path(path)
+
+
+def safe_filename(text: str) -> str:
+    """Return a text as a file's name, without an ending, that every system allows; it is never empty.
+
+    Letters of all alphabets stay. It has at most 100 characters and 200 bytes of UTF-8, since most systems allow 255
+    bytes.
+    """
+    short = UNSAFE.sub("_", text)[:100].encode()[:200].decode(errors="ignore")
+    stem = short.strip(". ") or "file"
+    return f"_{stem}" if stem.split(".")[0].rstrip().upper() in RESERVED else stem
 
 
 def _is_zip(path: str | Path) -> bool:

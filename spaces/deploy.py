@@ -362,7 +362,7 @@ def kind_there(space: str, commit: str, files: set[str]) -> str | None:
         return GALLERY
     if f"model/{CONTRACT}" not in files:
         return None
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         name = f"model/{CONTRACT}"
         fetch = partial(hf_hub_download, space, name, repo_type="space", revision=commit, cache_dir=cache)
         return Checkpoint.read_common(Path(ask(fetch, space)).parent).model
@@ -437,7 +437,7 @@ def probe(models: list[Model], address: str, token: str | None) -> list[str]:
     with httpx2.Client(base_url=address, headers=headers, timeout=ANSWER, follow_redirects=True) as space:
         for model in models:
             local = model.load()
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 item, data = question(local, Path(folder), space)
                 expected = facts(local.predict(*item))
             got = answer(space, model.api_name, data)
@@ -454,7 +454,9 @@ def question(local: Any, folder: Path, space: httpx2.Client) -> tuple[tuple[Any,
     if hasattr(example, "save"):
         path = folder / "example.png"
         example.save(path)
-        found = space.post("/gradio_api/upload", files={"files": path.open("rb")}).raise_for_status().json()
+        found = (
+            space.post("/gradio_api/upload", files={"files": (path.name, path.read_bytes())}).raise_for_status().json()
+        )
         return (str(path),), [{"path": found[0], "meta": {"_type": "gradio.FileData"}}]
     if isinstance(example, Mapping):
         return (example,), [example[column] for column in local.checkpoint.columns]

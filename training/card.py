@@ -77,7 +77,7 @@ def write_card(folder: str | Path, repo: str | None = None) -> Path:
         provenance=provenance.read_text(encoding="utf-8").strip() if provenance.is_file() else None,
     )
     path = folder / CARD
-    path.write_text(str(card).rstrip() + "\n", encoding="utf-8")
+    path.write_text(str(card).rstrip() + "\n", encoding="utf-8", newline="\n")
     return path
 
 

@@ -40,6 +40,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2ImageProcessor
 
+from shared.archives import safe_filename
 from shared.cat_dog import CatDog, CatDogCheckpoint
 from shared.checkpoint import MODEL, About, Dataset
 from shared.errors import CheckpointError
@@ -294,7 +295,7 @@ def pets(options: argparse.Namespace) -> Task:
 
 def official(path: Path) -> list[str]:
     """The names in one of the official lists, which may have more columns."""
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def labelled_pets(folder: Path, names: list[str]) -> Pictures:
@@ -815,7 +816,7 @@ def write(
             "parity_float": parity_float,
             "parity_of_all_outputs": parity_rest,
         }
-        (folder / "NOTICE.md").write_text(task.notice, encoding="utf-8")
+        (folder / "NOTICE.md").write_text(task.notice, encoding="utf-8", newline="\n")
         net.classifier.save_pretrained(folder)
         MobileNetV2ImageProcessor(
             size={"height": size, "width": size}, do_center_crop=False, image_mean=MEAN, image_std=STD, resample=2
@@ -1061,14 +1062,16 @@ def neither_figures(
 def write_examples(folder: Path, task: Task) -> None:
     """Save a few validation pictures, to be published with the model and shown by a Space that pulls it."""
     (folder / export.EXAMPLES).mkdir()
+    taken: set[str] = set()
     for label in range(len(task.labels)):
         for row in np.flatnonzero(task.valid.y == label)[: max(1, EXAMPLES // len(task.labels))]:
             source = task.valid.paths[row]
             small = open_rgb(source, EXAMPLE_SIDE).shrink(EXAMPLE_SIDE)  # which leaves out EXIF: where and when
-            path = folder / export.EXAMPLES / f"{task.labels[label]}-{source.stem}.jpg"
-            if path.exists():  # names may be the same in two folders
-                path = path.with_stem(f"{path.stem}-{row}")
-            small.save(path, quality=90)
+            stem = safe_filename(f"{task.labels[label]}-{source.stem}")
+            if stem.lower() in taken:  # in two folders, or where a system does not tell upper case from lower
+                stem = f"{stem}-{row}"
+            taken.add(stem.lower())
+            small.save(folder / export.EXAMPLES / f"{stem}.jpg", quality=90)
 
 
 # --- the book's recipe ---

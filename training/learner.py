@@ -1,6 +1,7 @@
 """What the training scripts share around fastai's Learner: arguments, data in memory, runs that can resume."""
 
 import argparse
+import contextlib
 import errno
 import hashlib
 import io
@@ -19,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-import fastai.callback.progress
+import fastai.callback.progress  # noqa: F401 - gives every Learner its bar
 import fastai.callback.schedule  # noqa: F401 - gives every Learner fit_one_cycle
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from shared.console import guarded_output
 from shared.errors import CheckpointError
 from training import processes, publish
 from training.data import DataError, data_files
-from training.export import cpu
+from training.export import check_room, check_writable, cpu, nearest
 
 
 class OptionError(ValueError):
@@ -79,7 +80,9 @@ SECONDS = "seconds"  # file in a state's folder
 SOURCE = "SOURCE.md"  # in a folder of data or weights: where they come from, and what was done to them
 TRAINING = ("torch", "fastai", "transformers", "numpy")  # packages that train
 NEITHER_TRAINS_NOR_MEASURES = ("resume", "out", "embed", "push_to_hub", "private", "push_learner", "measure")
+REWRITTEN = ("measure", "newcomers")  # options that name a folder to write figures into
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+FULL = 1_000_000  # bytes that are free on a disk that has no room for a model
 PROCESS = 1_000_000  # between the seeds of two processes
 
 
@@ -143,16 +146,28 @@ class KeepState(Callback):
         getattr(loader, "dl", loader).rng = random.Random(seed)  # of several processes, the one that they share
 
     def after_epoch(self) -> None:
-        """Save under a temporary name, then rename: an interruption never leaves half a file."""
+        """Save the state; where that fails, say so and train on."""
         if self.epoch < self.start_epoch or processes.rank():
             return
+        temporary = self.folder / "unfinished"
+        try:
+            self.save(temporary)
+        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            print(
+                f"The state after epoch {self.epoch + 1} could not be kept in {self.folder} ({error}); --resume would "
+                f"go on after epoch {epochs_done(self.folder)}."
+            )
+
+    def save(self, temporary: Path) -> None:
+        """Save under a temporary name, then rename: an interruption never leaves half a file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         before = epochs_done(self.folder)
-        temporary = self.folder / "unfinished"
-        temporary.write_text(str(time.monotonic() - self.began))
-        temporary.rename(self.folder / SECONDS)
+        temporary.write_text(str(time.monotonic() - self.began), encoding="utf-8")
+        temporary.replace(self.folder / SECONDS)
         save_model(temporary, self.model, self.opt)
-        temporary.rename(state_file(self.folder, self.epoch + 1))
+        temporary.replace(state_file(self.folder, self.epoch + 1))
         if before:
             state_file(self.folder, before).unlink(missing_ok=True)
 
@@ -164,7 +179,7 @@ def state_file(folder: Path, epochs: int) -> Path:
 
 def seconds_trained(folder: Path) -> float:
     """How long the states in a folder, and in those within it, took to train; epochs cut short do not count."""
-    return sum(float(path.read_text()) for path in folder.rglob(SECONDS))
+    return sum(float(path.read_text(encoding="utf-8")) for path in folder.rglob(SECONDS))
 
 
 def epochs_done(folder: Path) -> int:
@@ -207,7 +222,8 @@ def in_all_processes(learn: Learner) -> AbstractContextManager[None]:
 def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path], measuring: Sequence[str] = ()) -> Path:
     """The folder for the states of a run, outside the tree.
 
-    It is the same for the same options, code, training files, device and versions.
+    It is the same for the same options, code, training files, device and versions. It lies in the user's cache, or,
+    where that cannot be written to, beside --out.
 
     Args:
         options: of the command line.
@@ -221,13 +237,26 @@ def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path],
     described["files"] = [(str(path.resolve()), path.stat().st_size) for path in files]
     described["code"] = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "model-gallery" / f"{model}-{key}"
+    folder = state_place(Path(getattr(options, "out", "runs"))) / f"{model}-{key}"
     if options.resume and not folder.exists():
         print("There is no interrupted run with these options on this device; starting from the beginning.")
     elif not options.resume:
         processes.once_on_host(partial(shutil.rmtree, folder, ignore_errors=True))
     return folder
+
+
+def state_place(out: Path) -> Path:
+    """The folder that holds the states of all runs; says so if it is not the usual one."""
+    usual, place = "the home folder", out.resolve().parent / ".model-gallery"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-gallery"
+        usual = str(cache)
+        check_writable(cache)
+    except (OSError, RuntimeError) as error:  # a RuntimeError where there is no home at all
+        reason = getattr(error, "strerror", None) or error
+        print(f"{usual} cannot be written to ({reason}): the states that --resume needs are kept in {place}.")
+        return place
+    return cache
 
 
 def recorded(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Any]:
@@ -289,7 +318,7 @@ def commit() -> str | None:
 
     def git(*words: str) -> str:
         root = Path(__file__).resolve().parent.parent
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)  # noqa: S603, S607
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, encoding="utf-8", check=True)  # noqa: S603, S607
         return done.stdout.strip()
 
     try:
@@ -374,12 +403,14 @@ def start(
                 processes.only_first()
             elif not processes.rank():
                 options.record = recorded(parser, options)  # before it runs: files and code may change meanwhile
+            for measured in filter(None, (getattr(options, name, None) for name in REWRITTEN)):
+                check_room(Path(measured))
             learner = run(options)
-        except OSError as error:
-            if error.errno not in NO_ROOM:
+        except Exception as error:
+            if not is_disk_full(error, Path(options.out)):
                 raise
-            where = error.filename or Path(options.out).resolve().parent
-            raise DataError(f"There is no room left for {where}; free some, or name another place.") from error
+            where = getattr(error, "filename", None) or Path(options.out).resolve().parent
+            raise DataError(f"There is no room left for {where}; make some, or name another place.") from error
         except KeyboardInterrupt:
             print(
                 "\nInterrupted; the same command with --resume goes on after the last whole epoch, if there was one.",
@@ -388,8 +419,17 @@ def start(
             raise
         if repo:
             push(options, learner)
-        folders = (getattr(options, name, None) for name in ("measure", "newcomers", "out"))
+        folders = (getattr(options, name, None) for name in (*REWRITTEN, "out"))
         return learner if learner is not None else Path(next(filter(None, folders)))
+
+
+def is_disk_full(error: Exception, out: Path) -> bool:
+    """Return True if an error comes from a full disk; torch, ONNX Runtime and safetensors raise types of their own."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return True
+    return not isinstance(error, DataError | publish.PublishError) and (
+        shutil.disk_usage(nearest(out.resolve())).free < FULL
+    )
 
 
 def check_options(options: argparse.Namespace) -> None:

@@ -73,7 +73,7 @@ def publish(
     """
     check_account(repo, token)
     api = HfApi(token=token)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         staged = stage(folder, Path(place) / "model", repo)
         names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
         info = repository(api, repo, private)
@@ -133,7 +133,7 @@ def repository(api: HfApi, repo: str, private: bool) -> ModelInfo:
 
 def kind_there(repo: str, commit: str, token: str | None) -> str:
     """Of which kind the model in a repository is."""
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         fetch = partial(hf_hub_download, repo, CONTRACT, revision=commit, cache_dir=cache, token=token)
         return Checkpoint.read_common(Path(ask(fetch, repo)).parent).model
 
@@ -267,7 +267,7 @@ def verify(staged: Path, names: list[str], repo: str, commit: str, token: str | 
         Unchecked: it does not arrive.
         CheckpointError: it cannot be loaded.
     """
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         for name in names:
             fetch = partial(hf_hub_download, repo, name, revision=commit, cache_dir=cache, token=token)
             try:
@@ -348,7 +348,7 @@ def exit_code(run: Callable[[], None], if_interrupted: str) -> int:
 def show(folder: str, repo: str) -> None:
     """Print what `publish` would upload."""
     check_name(repo)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         staged = stage(folder, Path(place) / "model", repo)
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):
             print(f"{path.stat().st_size:>12,}  {path.relative_to(staged).as_posix()}")

@@ -738,12 +738,14 @@ def measure_newcomers(options: argparse.Namespace) -> None:
     print_newcomers(found)
     with export.new_folder(options.newcomers) as folder:
         shutil.copytree(options.newcomers, folder, dirs_exist_ok=True)
-        table.assign(average=movie_averages(ratings, movies).round(3)).to_csv(folder / "movies.csv", index=False)
+        table.assign(average=movie_averages(ratings, movies).round(3)).to_csv(
+            folder / "movies.csv", index=False, lineterminator="\n"
+        )
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         metrics |= {"headline": headline(metrics["figures"]), "notes": NOTES}
         metrics["newcomers"] = found | {"measured": {"date": export.now(), "device": export.cpu()} | options.record}
         export.write_json(folder / METRICS, metrics)
-        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         rewritten = {name: folder / name for name in (METRICS, "movies.csv")}
         entries = {name: FileEntry(sha256=sha256(path), bytes=path.stat().st_size) for name, path in rewritten.items()}
         fields = dict(checkpoint) | {"about": ABOUT, "popularity_below": below, "files": checkpoint.files | entries}
@@ -780,11 +782,13 @@ def write(
         export.store(folder / MODEL, export.store_half)
         shown = export.Shown("rating in stars", np.asarray, "ratings", "ratings", typical=0.01)
         measured["parity"] = export.parity(tables, folder / MODEL, [inputs], OUTPUTS, 0.02, shown)
-        movie_table(tables, ratings, movies, options.seed).to_csv(folder / "movies.csv", index=False)
+        movie_table(tables, ratings, movies, options.seed).to_csv(
+            folder / "movies.csv", index=False, lineterminator="\n"
+        )
         sample = ratings.loc[ratings["in_sample"], ["user", "movie", "rating"]]
         sample.columns = pd.Index(["user_id", "movie_id", "rating"])
-        sample.to_csv(folder / "ratings.csv", index=False)
-        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        sample.to_csv(folder / "ratings.csv", index=False, lineterminator="\n")
+        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         if readme:
             shutil.copyfile(readme, folder / "README-GroupLens.txt")
         save_file(tables.state_dict(), folder / "model.safetensors")

@@ -785,7 +785,7 @@ def write(
             folder / "background.csv",
             train[COLUMNS].sample(min(BACKGROUND, len(train)), random_state=options.seed).to_dict("records"),
         )
-        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         if options.networks and (provenance := Path(options.networks) / PROVENANCE).is_file():
             shutil.copyfile(provenance, folder / PROVENANCE)
         save_file(ensemble.state_dict(), folder / "model.safetensors")

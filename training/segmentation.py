@@ -37,6 +37,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
+from shared.archives import safe_filename
 from shared.checkpoint import MODEL, About, Dataset
 from shared.errors import CheckpointError
 from shared.images import open_rgb, to_array
@@ -171,7 +172,7 @@ def check_codes(path: Path) -> None:
     Raises:
         DataError: it names others, such as the 32 of the whole data set.
     """
-    if path.is_file() and [line.lower() for line in path.read_text().split()][: len(CLASSES)] != [
+    if path.is_file() and [line.lower() for line in path.read_text(encoding="utf-8").split()][: len(CLASSES)] != [
         name.lower() for name in CLASSES
     ]:
         raise DataError(f"{path} must name {', '.join(CLASSES)}, in this order.")
@@ -527,7 +528,7 @@ def write(
         ]
         measured["trained"] = trained(options, started, notes if options.official_val else [*notes, WITH_VALIDATION])
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
-        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8")
+        (folder / "NOTICE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         save_file(net.state_dict(), folder / "model.safetensors")
         write_examples(folder, valid)
         export.write_metrics(folder, measured)
@@ -685,7 +686,7 @@ def write_examples(folder: Path, valid: Frames) -> None:
     (folder / export.EXAMPLES).mkdir()
     for index in np.linspace(0, len(valid) - 1, EXAMPLES).astype(int):
         picture = Image.fromarray(valid.pictures[index].permute(1, 2, 0).numpy())
-        picture.save(folder / export.EXAMPLES / f"{valid.names[index]}.jpg", quality=90)
+        picture.save(folder / export.EXAMPLES / f"{safe_filename(valid.names[index])}.jpg", quality=90)
 
 
 # --- the book's recipe ---
@@ -734,7 +735,7 @@ def small_copy(frames: Frames, folder: Path) -> Path:
         small = Image.fromarray(picture.permute(1, 2, 0).numpy()).resize((128, 96), Image.Resampling.BILINEAR)
         small.save(folder / f"images/{name}.png")
         Image.fromarray(label.numpy()).resize((128, 96), Image.Resampling.NEAREST).save(folder / f"labels/{name}_P.png")
-    (folder / "codes.txt").write_text("\n".join([*CLASSES, "Void"]) + "\n")
+    (folder / "codes.txt").write_text("\n".join([*CLASSES, "Void"]) + "\n", encoding="utf-8", newline="\n")
     return folder
 
 

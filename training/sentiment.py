@@ -705,7 +705,7 @@ def write(
         specials = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=most, **specials).save_pretrained(folder)
         classifier.save_pretrained(folder)
-        (folder / "NOTICE.md").write_text(task.notice, encoding="utf-8")
+        (folder / "NOTICE.md").write_text(task.notice, encoding="utf-8", newline="\n")
         contract: dict[str, Any] = {
             "model": "sentiment", "task": "text-classification", "about": task.about, "labels": task.labels,
             "max_tokens": most, "head": head, "clear_from": CLEAR_FROM, "prose_mean": mean, "prose_spread": spread,

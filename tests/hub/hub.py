@@ -1,6 +1,7 @@
 """The Hub: both servers, and what a test says to them."""
 
 import asyncio
+import os
 import socket
 import threading
 from pathlib import Path
@@ -128,7 +129,8 @@ class Hub:
 def _listening(port: int) -> socket.socket:
     """Connections wait from now on: nobody need ask whether the server is up."""
     listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name != "nt":  # where it would let two servers share a port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
     return listener

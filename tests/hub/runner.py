@@ -110,7 +110,7 @@ class Runner(Builder):
             if self._is_current(space, build):
                 space.host, space.stage = host, stage
                 if stage == "RUNTIME_ERROR" and space.log:
-                    space.error = space.log.read_text(errors="replace")[-TAIL:]
+                    space.error = space.log.read_text(encoding="utf-8", errors="replace")[-TAIL:]
 
     def _write(self, space: Space, folder: Path) -> Path:
         """Write the Space's files; returns the app's path."""
@@ -137,7 +137,10 @@ class Runner(Builder):
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows
+            process.kill()
     process.wait()
 
 

@@ -36,9 +36,7 @@ def test_what_the_console_lacks_is_escaped(tmp_path):
 @pytest.mark.parametrize("ending", ["| head -c 1", ">&-", "2>&- >&-", "> /dev/full"])
 def test_a_program_goes_on_when_nobody_reads_its_output(tmp_path, ending):
     command = f'set -o pipefail; "{sys.executable}" -c "$PROGRAM" "{tmp_path}/end" {ending}'
-    done = subprocess.run(
-        ["bash", "-c", command], env=environment(PROGRAM=PROGRAM), capture_output=True, check=False
-    )
+    done = subprocess.run(["bash", "-c", command], env=environment(PROGRAM=PROGRAM), capture_output=True, check=False)
     assert (tmp_path / "end").read_text(encoding="utf-8") == "done"
     assert (done.returncode, done.stderr) == (0, b"")
 
