@@ -44,6 +44,12 @@ class App:
         return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
+def require_linux() -> None:
+    """End with a sentence on other systems, before anything is measured."""
+    if not Path("/proc/self/status").exists():
+        raise SystemExit("The benchmarks read from /proc how much memory a process has: run them on Linux.")
+
+
 def memory_of(number: int) -> dict[str, float]:
     """Megabytes of one process: resident now, and at its peak."""
     status = Path(f"/proc/{number}/status").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.apps import ROOT
+from benchmarks.apps import ROOT, require_linux
 from benchmarks.table import Row, report, written
 from benchmarks.work import Work
 from shared import PREDICTORS
@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--install", action="store_true", help="the part install, too")
     parser.add_argument("--out", metavar="FILE", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
+    require_linux()
     for name in PREDICTORS.keys() - set(present):
         print(f"{name} has no model in its Space and is left out.", file=sys.stderr)
     rows: list[Row] = []

@@ -25,7 +25,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks import inputs
-from benchmarks.apps import ROOT, space
+from benchmarks.apps import ROOT, require_linux, space
 from benchmarks.clients import Client
 from shared import CatDog, Rating, Salary, Segmentation, Sentiment
 from shared.console import guard_output
@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--out", type=Path, help="JSON file for what was measured")
     options = parser.parse_args()
+    require_linux()
     print("Asking the models in this process ...", flush=True)
     asked = questions(random.Random(0))
     with space("gallery") as app:

@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.apps import ROOT
+from benchmarks.apps import ROOT, require_linux
 from benchmarks.recipes import MEASURED, is_as_good
 from benchmarks.serving import conditions, several
 from benchmarks.table import Row, Target, report, written
@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def measure(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], list[Row]]:
     """Under which conditions a model was measured, and its rows."""
+    require_linux()
     device, rate = matrix_rate()
     print(f"{device} multiplies matrices at {rate / 1e9:,.0f} GFLOP/s.", file=sys.stderr)
     stock = run(name, "stock", options)

@@ -15,6 +15,7 @@ from shared import PREDICTORS
 from shared.images import drawing
 from tests.conftest import ROOT, served
 from tests.hub import Hub
+from tests.windows import as_on_windows
 
 pytestmark = pytest.mark.training
 
@@ -28,8 +29,9 @@ def hub():
 
 
 def run(hub, home, *command):
-    environment = {**os.environ, **hub.environment(home), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    """What a command prints that meets what it would meet on Windows."""
+    environment = as_on_windows(hub.environment(home))
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, encoding="cp1252", check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
