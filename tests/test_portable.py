@@ -65,6 +65,36 @@ def test_text_is_read_and_written_in_an_encoding_that_is_named():
     assert not unnamed
 
 
+def test_what_windows_refuses_is_refused_here(tmp_path):
+    """Else the tests that run as on Windows would say nothing."""
+    code = """
+import multiprocessing, os, sys
+from pathlib import Path
+refused = []
+def tried(function, *arguments):
+    try:
+        function(*arguments)
+    except OSError:
+        refused.append(function.__name__)
+for name in ("a", "b"):
+    Path(name).write_text("\u20ac")
+tried(os.rename, "a", "b")
+tried(os.symlink, "a", "link")
+tried(Path("con").write_text, "x")
+tried(os.mkdir, "x" * 200 + "/" + "x" * 200)
+with open("a", "rb") as file:
+    tried(os.remove, "a")
+    tried(os.replace, "b", "a")
+os.replace("b", "a")
+print(refused, Path("a").read_bytes(), multiprocessing.get_start_method(), sys.stdout.encoding)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=as_on_windows(), capture_output=True, check=True
+    )
+    assert done.stdout.decode().split("]")[0] == "['rename', 'symlink', 'write_text', 'mkdir', 'unlink', 'replace'"
+    assert done.stdout.decode().split("]")[1].split() == [r"b'\x80'", "spawn", "cp1252"]
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
