@@ -50,7 +50,10 @@ def test_only_what_every_system_has_is_called():
 
 
 def test_text_is_read_and_written_in_an_encoding_that_is_named():
-    """Ruff finds most of it (PLW1514), but neither subprocesses nor every path."""
+    """Ruff finds most of it (PLW1514), but neither subprocesses nor every path.
+
+    What training writes has the same ends of lines on every system: files are compared by their hashes.
+    """
     unnamed = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -60,7 +63,8 @@ def test_text_is_read_and_written_in_an_encoding_that_is_named():
             is_text = (name in ("read_text", "write_text") and len(node.args) < 1 + (name == "write_text")) or (
                 options & {"text", "universal_newlines"} and ast.unparse(node.func).startswith("subprocess.")
             )
-            if is_text and "encoding" not in options:
+            is_same_everywhere = name != "write_text" or "training" not in path.parts or "newline" in options
+            if is_text and not ("encoding" in options and is_same_everywhere):
                 unnamed.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not unnamed
 

@@ -164,7 +164,7 @@ class KeepState(Callback):
         """Save under a temporary name, then rename: an interruption never leaves half a file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         before = epochs_done(self.folder)
-        temporary.write_text(str(time.monotonic() - self.began), encoding="utf-8")
+        temporary.write_text(str(time.monotonic() - self.began), encoding="utf-8", newline="\n")
         temporary.replace(self.folder / SECONDS)
         save_model(temporary, self.model, self.opt)
         temporary.replace(state_file(self.folder, self.epoch + 1))
