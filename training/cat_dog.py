@@ -49,7 +49,18 @@ from shared.runtime import Session, softmax
 from training import evaluate, export, neither, processes
 from training.card import agreement, as_written_now, write_card
 from training.data import DataError, data_folder
-from training.learner import adamw, arguments, command, fit, seconds_trained, set_seed, start, state_folder, trained
+from training.learner import (
+    adamw,
+    arguments,
+    command,
+    fit,
+    loader_workers,
+    seconds_trained,
+    set_seed,
+    start,
+    state_folder,
+    trained,
+)
 from training.pictures import (
     FrozenBatchNorm,
     PictureLoader,
@@ -1096,6 +1107,7 @@ def book_recipe(options: argparse.Namespace) -> Learner:
         label_func=is_cat,
         item_tfms=Resize(64 if options.smoke else 224),
         bs=8 if options.smoke else 64,
+        num_workers=loader_workers(),
     )
     try:
         learn = vision_learner(dls, resnet34, metrics=fastai_error_rate)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import random
 import shlex
@@ -116,6 +117,16 @@ class NoValidation(Callback):
     def before_validate(self) -> None:
         """Skip the validation loop."""
         raise CancelValidException
+
+
+def loader_workers() -> int | None:
+    """Return the number of processes that may load data for a Learner; None leaves it to fastai.
+
+    It is 0 where they would be spawned instead of forked, as on Windows and macOS: some of fastai's transforms cannot
+    be sent to them, and each would import torch anew for every epoch.
+    """
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    return None if method == "fork" else 0
 
 
 def set_seed(seed: int) -> None:

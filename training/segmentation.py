@@ -46,7 +46,18 @@ from shared.segmentation import Segmentation, SegmentationCheckpoint, decide, wo
 from training import evaluate, export, processes
 from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder
-from training.learner import adamw, arguments, command, fit, seconds_trained, set_seed, start, state_folder, trained
+from training.learner import (
+    adamw,
+    arguments,
+    command,
+    fit,
+    loader_workers,
+    seconds_trained,
+    set_seed,
+    start,
+    state_folder,
+    trained,
+)
 from training.pictures import (
     PictureLoader,
     decode,
@@ -714,7 +725,7 @@ def book_learner(path: Path, epochs: int) -> Learner:
     from fastai.vision.all import SegmentationDataLoaders, resnet34, unet_learner
 
     dls = SegmentationDataLoaders.from_label_func(
-        path, bs=8, fnames=sorted((path / "images").glob("*.png")),
+        path, bs=8, num_workers=loader_workers(), fnames=sorted((path / "images").glob("*.png")),
         label_func=partial(small_label, path),
         codes=np.loadtxt(path / "codes.txt", dtype=str),
     )  # fmt: skip

@@ -61,7 +61,18 @@ from training import evaluate, export, processes
 from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder, read_table
 from training.hard_cases import NOT_PROSE, REVIEWS
-from training.learner import adamw, arguments, command, fit, seconds_trained, set_seed, start, state_folder, trained
+from training.learner import (
+    adamw,
+    arguments,
+    command,
+    fit,
+    loader_workers,
+    seconds_trained,
+    set_seed,
+    start,
+    state_folder,
+    trained,
+)
 from training.masked_language import pretrain
 from training.pictures import mixed_precision, pretrained, with_smaller_batches
 from training.tokens import SPECIAL, TokenLoader, batches, marked, padded, prune
@@ -932,7 +943,9 @@ def book_recipe(options: argparse.Namespace) -> Learner:
     )
 
     def train(batch: int, accumulate: list[Callback]) -> Learner:
-        dls = TextDataLoaders.from_df(table, text_col="text", label_col="label", valid_col="is_valid", bs=batch)
+        dls = TextDataLoaders.from_df(
+            table, text_col="text", label_col="label", valid_col="is_valid", bs=batch, num_workers=loader_workers()
+        )
         try:
             learn = text_classifier_learner(dls, AWD_LSTM, drop_mult=0.5, metrics=fastai_accuracy, cbs=accumulate)
         except OSError as error:

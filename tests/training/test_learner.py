@@ -351,6 +351,12 @@ def test_the_cure_for_torchvision_is_idle_where_it_has_run_or_is_not_needed():
     import torchvision  # noqa: F401 - would raise "operator torchvision::nms does not exist"
 
 
+@pytest.mark.parametrize(("method", "workers"), [("fork", None), ("spawn", 0), ("forkserver", 0)])
+def test_no_process_loads_data_that_would_have_to_be_spawned(monkeypatch, method, workers):
+    monkeypatch.setattr(module_learner.multiprocessing, "get_start_method", lambda allow_none: method)
+    assert module_learner.loader_workers() == workers
+
+
 # --- consoles, notebooks, places that cannot be written ---
 
 

@@ -106,6 +106,11 @@ assert not any(module.split(".")[0] in ("shared", "training") for module in sys.
     assert done.stdout.strip().endswith("Learner")
 
 
+def test_the_books_pictures_are_loaded_where_processes_are_spawned(hub, tmp_path):
+    said = run(hub, tmp_path, sys.executable, "-m", "training.segmentation", "--smoke", "--recipe", "book")
+    assert "valid loss: " in said
+
+
 def test_the_two_ways_to_push_go_with_a_recipe_each(hub, tmp_path):
     environment = {**os.environ, **hub.environment(tmp_path)}
     for options in (["--recipe", "book", "--push-to-hub", REPO], ["--push-learner", REPO]):
