@@ -353,7 +353,7 @@ def test_the_cure_for_torchvision_is_idle_where_it_has_run_or_is_not_needed():
 
 @pytest.mark.parametrize(("method", "workers"), [("fork", None), ("spawn", 0), ("forkserver", 0)])
 def test_no_process_loads_data_that_would_have_to_be_spawned(monkeypatch, method, workers):
-    monkeypatch.setattr(module_learner.multiprocessing, "get_start_method", lambda allow_none: method)
+    monkeypatch.setattr(module_learner.multiprocessing, "get_start_method", lambda **_: method)
     assert module_learner.loader_workers() == workers
 
 
