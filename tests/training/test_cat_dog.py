@@ -180,6 +180,21 @@ def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path,
     assert message in capsys.readouterr().err
 
 
+def test_examples_have_names_that_every_system_allows(tmp_path):
+    labels = ("a:b", "A?B", "con")
+    paths = []
+    for index in range(len(labels)):
+        paths.append(tmp_path / str(index) / "aux|1.png")
+        paths[-1].parent.mkdir()
+        Image.new("RGB", (8, 8)).save(paths[-1])
+    pictures = script.Pictures(paths, np.arange(3), np.arange(3))
+    task = script.Task(labels, pictures, pictures, {}, script.ABOUT, "")
+    (tmp_path / "model").mkdir()
+    script.write_examples(tmp_path / "model", task)
+    names = sorted(path.name for path in (tmp_path / "model/examples").iterdir())
+    assert names == ["A_B-aux_1-1.jpg", "a_b-aux_1.jpg", "con-aux_1.jpg"]
+
+
 def test_a_file_that_is_no_picture_is_named(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / "own" / name).mkdir(parents=True)
