@@ -9,7 +9,8 @@ folder may have; the card shows it as written by hand.
 import argparse
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from shared.checkpoint import METRICS, Checkpoint, format_figure, read_json
+from shared.console import guarded_output
+from shared.errors import CheckpointError
 
 CARD = "README.md"
 PROVENANCE = "PROVENANCE.md"
@@ -74,7 +77,7 @@ def write_card(folder: str | Path, repo: str | None = None) -> Path:
         provenance=provenance.read_text(encoding="utf-8").strip() if provenance.is_file() else None,
     )
     path = folder / CARD
-    path.write_text(str(card).rstrip() + "\n", encoding="utf-8")
+    path.write_text(str(card).rstrip() + "\n", encoding="utf-8", newline="\n")
     return path
 
 
@@ -153,7 +156,21 @@ def _eval_result(item: dict[str, Any], checkpoint: Checkpoint) -> EvalResult:
     )
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] = ()) -> int:
+    """Render a card with the options of the command line, given as a list; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", help="a checkpoint folder, such as spaces/salary/model")
-    print(f"Wrote {write_card(parser.parse_args().folder)}")
+    options = parser.parse_args(argv)
+    with guarded_output():
+        try:
+            print(f"Wrote {write_card(options.folder)}")
+        except (CheckpointError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -29,6 +29,7 @@ from training.data import DataError
 
 UNHASHED = (CONTRACT, CARD, PROVENANCE, "NOTICE.md")  # what serving does not read and people may edit has no hash
 TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
+LEAST_FREE = 100_000_000  # bytes of the disk: a checkpoint folder with its weights for torch, and room to spare
 EXAMPLES = "examples"  # of the data set: published with the model, but not part of this repository
 LEAST_INT8 = 16_384  # numbers in a tensor that is worth storing in int8: a smaller one saves little
 PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")  # that export
@@ -53,7 +54,19 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         yield folder
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        before = folder.with_name(folder.name + "-before")
+        put_in_place(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(folder: Path, out: Path) -> None:
+    """Rename a folder to `out`, and delete what was there.
+
+    Raises:
+        DataError: what is there cannot be replaced; the new folder is kept under another name, which the text says.
+    """
+    before = folder.with_name(folder.name + "-before")
+    try:
         if out.exists():
             out.rename(before)
         try:
@@ -62,23 +75,59 @@ def new_folder(out: str | Path) -> Iterator[Path]:
             if before.exists():
                 before.rename(out)
             raise
-        shutil.rmtree(before, ignore_errors=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:  # on Windows, if another program has a file of it open
+        kept = next(path for number in range(2, 1000) if not (path := out.with_name(f"{out.name}-{number}")).exists())
+        folder.rename(kept)
+        raise DataError(
+            f"{out} cannot be replaced ({error.strerror}); does another program use it? The new model is in {kept}."
+        ) from error
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def check_out(out: str | Path) -> None:
     """Refuse to write over anything but a checkpoint folder; call it before long work begins.
 
     Raises:
-        DataError: there is something else at `out`.
+        DataError: there is something else at `out`, or it cannot be written.
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and ((out / CONTRACT).is_file() or not any(out.iterdir()))):
         raise DataError(f"{out} is there already and is no checkpoint folder; name another one with --out.")
-    parent = next(folder for folder in out.resolve().parents if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise DataError(f"Nothing can be written into {parent}; name another place with --out.")
+    check_room(out.resolve().parent)
+
+
+def check_room(folder: Path) -> None:
+    """See that a checkpoint can be written into a folder; call it before long work begins.
+
+    Raises:
+        DataError: the folder is read-only, or its disk is full.
+    """
+    there = nearest(folder)
+    try:
+        check_writable(there)
+    except OSError as error:
+        raise DataError(f"Nothing can be written into {there} ({error.strerror}); name another place.") from error
+    if shutil.disk_usage(there).free < LEAST_FREE:
+        least = f"{LEAST_FREE / 1e6:.0f} MB"
+        raise DataError(f"The disk of {there} has less than {least} left; make room, or name another place.")
+
+
+def nearest(folder: Path) -> Path:
+    """A folder, or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def check_writable(folder: Path) -> None:
+    """See that files can be written into a folder, or into the one in which it would be made.
+
+    It tries: Windows has rights that os.access does not know, and root passes os.access on a read-only disk.
+
+    Raises:
+        OSError: they cannot.
+    """
+    probe = nearest(folder) / f".{os.getpid()}-writable"
+    probe.mkdir()
+    probe.rmdir()
 
 
 def embed(checkpoint: str | Path, model: str) -> Path:
@@ -315,7 +364,7 @@ def how_much_changes(
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON as people read it."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def write_metrics(folder: Path, measured: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> None:

@@ -17,14 +17,14 @@ from shared.checkpoint import sha256
 from tests.conftest import DATA, ROOT, load_app
 from training import cat_dog as script
 from training import neither
-from training.learner import main
+from training.learner import command
 from training.pictures import decode, normalised
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, script.command_line(), [str(option) for option in options])
+    return command(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +178,21 @@ def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path,
     (tmp_path / "own").mkdir(exist_ok=True)
     assert train("--data", tmp_path / "own", "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
+
+
+def test_examples_have_names_that_every_system_allows(tmp_path):
+    labels = ("a:b", "A?B", "con")
+    paths = []
+    for index in range(len(labels)):
+        paths.append(tmp_path / str(index) / "aux|1.png")
+        paths[-1].parent.mkdir()
+        Image.new("RGB", (8, 8)).save(paths[-1])
+    pictures = script.Pictures(paths, np.arange(3), np.arange(3))
+    task = script.Task(labels, pictures, pictures, {}, script.ABOUT, "")
+    (tmp_path / "model").mkdir()
+    script.write_examples(tmp_path / "model", task)
+    names = sorted(path.name for path in (tmp_path / "model/examples").iterdir())
+    assert names == ["A_B-aux_1-1.jpg", "a_b-aux_1.jpg", "con-aux_1.jpg"]
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path, capsys):
