@@ -44,9 +44,15 @@ class App:
         return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
+def require_linux() -> None:
+    """End with a sentence on other systems, before anything is measured."""
+    if not Path("/proc/self/status").exists():
+        raise SystemExit("The benchmarks read from /proc how much memory a process has: run them on Linux.")
+
+
 def memory_of(number: int) -> dict[str, float]:
     """Megabytes of one process: resident now, and at its peak."""
-    status = Path(f"/proc/{number}/status").read_text()
+    status = Path(f"/proc/{number}/status").read_text(encoding="utf-8")
     return {
         name: int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1000
         for name, field in (("resident", "VmRSS"), ("peak", "VmHWM"))
@@ -55,7 +61,7 @@ def memory_of(number: int) -> dict[str, float]:
 
 def family(number: int) -> list[int]:
     """A process and all that descend from it."""
-    children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+    children = Path(f"/proc/{number}/task/{number}/children").read_text(encoding="utf-8").split()
     return [number, *(one for child in children for one in family(int(child)))]
 
 

@@ -62,7 +62,7 @@ def saved(content: bytes, count: int, folder: Path) -> list[Path]:
 
 def write(path: Path, people: list[dict[str, Any]]) -> None:
     """People as a CSV."""
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(people[0]))
         writer.writeheader()
         writer.writerows(people)

@@ -18,8 +18,10 @@ from benchmarks.work import Work
 
 def measure(work: Work) -> Iterator[Row]:
     """The gallery's requirements beside the lesson app's, which are at the versions that training is pinned to."""
-    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["training"]
-    ours = (ROOT / "spaces/gallery/requirements.txt").read_text().split()
+    pins = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"][
+        "training"
+    ]
+    ours = (ROOT / "spaces/gallery/requirements.txt").read_text(encoding="utf-8").split()
     gradio = [pin for pin in ours if pin.startswith("gradio=")]
     theirs = [*gradio, *(pin for pin in pins if pin.split("==")[0] in ("fastai", "torch", "torchvision"))]
     (size, took), (peers_size, peers_took) = (

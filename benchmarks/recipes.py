@@ -33,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import MobileNetV2ForImageClassification
 
 from benchmarks.apps import memory_of
+from shared.console import guard_output
 
 Pairs = dict[str, Any]
 MEASURED = {  # what is learned from, and what is scored
@@ -406,4 +407,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

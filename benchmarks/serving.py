@@ -21,10 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.apps import ROOT
+from benchmarks.apps import ROOT, require_linux
 from benchmarks.table import Row, report, written
 from benchmarks.work import Work
 from shared import PREDICTORS
+from shared.console import guard_output
 
 PARTS = ("latency", "bulk", "start", "memory", "http", "install")
 PACKAGES = ("fastai", "gradio", "onnxruntime", "pillow", "torch", "transformers")
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--install", action="store_true", help="the part install, too")
     parser.add_argument("--out", metavar="FILE", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
+    require_linux()
     for name in PREDICTORS.keys() - set(present):
         print(f"{name} has no model in its Space and is left out.", file=sys.stderr)
     rows: list[Row] = []
@@ -59,7 +61,11 @@ def main(arguments: list[str] | None = None) -> None:
                 )
     print(f"\n{report(rows)}\n")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({**conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n")
+    options.out.write_text(
+        json.dumps({**conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n",
+        encoding="utf-8",
+        newline="\n",
+    )
     print(f"Wrote {options.out}")
 
 
@@ -83,4 +89,5 @@ def conditions() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

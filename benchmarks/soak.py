@@ -25,9 +25,10 @@ from typing import Any
 from PIL import Image
 
 from benchmarks import inputs
-from benchmarks.apps import ROOT, space
+from benchmarks.apps import ROOT, require_linux, space
 from benchmarks.clients import Client
 from shared import CatDog, Rating, Salary, Segmentation, Sentiment
+from shared.console import guard_output
 
 Data = list[Any]
 Question = tuple[str, Data, bytes | None, Any]  # endpoint, data, picture to upload, what the answer must hold
@@ -111,9 +112,10 @@ def attacks(large: bytes) -> list[Callable[[Client], int]]:
 
 def upload(client: Client, content: bytes) -> str:
     """Upload a picture; return the path by which the app knows it."""
-    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
-        Path(file.name).write_bytes(content)
-        return client.upload(Path(file.name))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.jpg"
+        path.write_bytes(content)
+        return client.upload(path)
 
 
 def agrees(found: Any, expected: Any) -> bool:
@@ -184,6 +186,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--out", type=Path, help="JSON file for what was measured")
     options = parser.parse_args()
+    require_linux()
     print("Asking the models in this process ...", flush=True)
     asked = questions(random.Random(0))
     with space("gallery") as app:
@@ -210,10 +213,11 @@ def main() -> None:
     print(dict(soak.counts), f"{len(soak.problems)} problems", soak.problems[:5], healthy.decode())
     if options.out:
         found = {"endpoints": rows, "counts": soak.counts, "problems": soak.problems, "megabytes": memory}
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8", newline="\n")
     if soak.problems:
         raise SystemExit(f"{len(soak.problems)} answers were wrong, or did not come.")
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

@@ -28,11 +28,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.apps import ROOT
+from benchmarks.apps import ROOT, require_linux
 from benchmarks.recipes import MEASURED, is_as_good
 from benchmarks.serving import conditions, several
 from benchmarks.table import Row, Target, report, written
 from shared import PREDICTORS
+from shared.console import guard_output
 
 DATA = {"cat_dog": "pets", "segmentation": "camvid", "sentiment": "imdb", "salary": "adult", "rating": "movielens"}
 INIT = {
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def measure(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], list[Row]]:
     """Under which conditions a model was measured, and its rows."""
+    require_linux()
     device, rate = matrix_rate()
     print(f"{device} multiplies matrices at {rate / 1e9:,.0f} GFLOP/s.", file=sys.stderr)
     stock = run(name, "stock", options)
@@ -113,12 +115,12 @@ class Results:
         """Write them as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         found = {"conditions": self.conditions, "rows": [row.as_json() for row in self.rows]}
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def read(path: Path) -> Results:
     """Results of an earlier run, the times derived again from the points that are noted beside them."""
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     earlier = [Row.from_json(row) for row in found.pop("rows")]
     rows = [new for row in earlier for new in derive_again(row)]
     if "conditions" in found:
@@ -172,7 +174,7 @@ def run(name: str, recipe: str, options: argparse.Namespace, *more: str) -> dict
     if options.init and name in INIT:
         command += ["--init", str(options.init / INIT[name])]
     print(f"{' '.join((name, *more))}, {recipe}:", file=sys.stderr, flush=True)
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return dict(json.loads(done.stdout.rstrip().rsplit("\n", 1)[-1]))
 
 
@@ -258,4 +260,5 @@ def matrix_rate() -> tuple[str, float]:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from shared import PREDICTORS, BadInput
 from shared.checkpoint import CONTRACT, Checkpoint, sha256
+from shared.console import guard_output
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, number of rows
@@ -48,7 +49,7 @@ def as_parquet(source: Path, out: Path) -> Path:
         with reader, pq.ParquetWriter(partial, reader.schema) as writer:
             for batch in reader:
                 writer.write_batch(batch)
-    return partial.rename(path)
+    return partial.replace(path)
 
 
 def read(path: Path, part: Part) -> pa.Table:
@@ -108,7 +109,7 @@ class Scorer:
             table = table.append_column(name, pa.array([row.get(name) for row in added], kind))
         partial = self.out / f"{part_name(part)}.partial"
         pq.write_table(table, partial)
-        partial.rename(self.out / part_name(part))
+        partial.replace(self.out / part_name(part))
         return sum(bool(row["error"]) for row in added)
 
 
@@ -141,9 +142,9 @@ def main() -> None:
 
     asked_of = {"model": sha256(options.model / CONTRACT), "input": str(options.input.resolve())}
     asked_of |= {"changed": options.input.stat().st_mtime, "part_rows": options.part_rows}
-    if (out / "run.json").exists() and json.loads((out / "run.json").read_text()) != asked_of:
+    if (out / "run.json").exists() and json.loads((out / "run.json").read_text(encoding="utf-8")) != asked_of:
         sys.exit(f"{out} has parts of another model or input, or of another size; name an empty folder.")
-    (out / "run.json").write_text(json.dumps(asked_of))
+    (out / "run.json").write_text(json.dumps(asked_of), encoding="utf-8", newline="\n")
     source = as_parquet(options.input, out)
 
     about = pq.ParquetFile(source).metadata
@@ -188,4 +189,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    guard_output()
     main()

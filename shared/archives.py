@@ -19,7 +19,8 @@ MAX_LABEL = 200  # characters
 
 UNSAFE = re.compile(r"[^\w .()+-]")  # in the name of a file
 DRIVE = re.compile(r"[A-Za-z]:")
-RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))}
+DIGITS = "123456789¹²³"
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(port + digit for port in ("COM", "LPT") for digit in DIGITS)}  # on Windows
 
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # bits of a member's flags: by password, strongly, and its name too
 
@@ -96,8 +97,8 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
         for label, file in files:
             *folders, name = _parts(label) or [""]
             # Without a full stop no folder has a file's name.
-            inside = "".join(f"{_safe(folder.replace('.', '_'))}/" for folder in folders)
-            stem, copy = inside + _safe(PurePosixPath(name).stem), 1
+            inside = "".join(f"{safe_filename(folder.replace('.', '_'))}/" for folder in folders)
+            stem, copy = inside + safe_filename(PurePosixPath(name).stem), 1
             name = stem
             while name.lower() in taken:  # Windows and macOS take A.png and a.png for the same file
                 copy += 1
@@ -107,9 +108,15 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
     return Path(path)
 
 
-def _safe(name: str) -> str:
-    name = UNSAFE.sub("_", name)[:100].strip(". ") or "file"
-    return f"_{name}" if name.upper() in RESERVED else name
+def safe_filename(text: str) -> str:
+    """Return a text as a file's name, without an ending, that every system allows; it is never empty.
+
+    Letters of all alphabets stay. It has at most 100 characters and 200 bytes of UTF-8, since most systems allow 255
+    bytes.
+    """
+    short = UNSAFE.sub("_", text)[:100].encode()[:200].decode(errors="ignore")
+    stem = short.strip(". ") or "file"
+    return f"_{stem}" if stem.split(".")[0].rstrip().upper() in RESERVED else stem
 
 
 def _is_zip(path: str | Path) -> bool:

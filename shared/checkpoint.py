@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -124,7 +124,8 @@ class Checkpoint(Contract):
             field = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise CheckpointError(f"{path}: field {field!r}: {first['msg']}; export the model again.") from error
         for name in checkpoint.files:
-            if Path(name).is_absolute() or ".." in Path(name).parts:
+            # Read as on Windows, a name has all the ways out that it has anywhere: "..", "/", "C:" and "\\\\server".
+            if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts or "\\" in name:
                 raise CheckpointError(f"{path}: field 'files': {name!r} lies outside the folder.")
         return checkpoint
 

@@ -37,6 +37,7 @@ from huggingface_hub.errors import (
 )
 
 from shared.checkpoint import CONTRACT, Checkpoint, sha256
+from shared.console import guarded_output
 from shared.errors import CheckpointError, HubError
 from shared.predictor import Predictor
 
@@ -383,7 +384,8 @@ def space_model(kind: type[Model], folder: str | Path) -> Model:
     except Exception as error:  # whatever is wrong with a stranger's model, the page must be up
         logging.error("%s cannot serve: %s", repo, error, exc_info=not isinstance(error, CheckpointError))
         reason = f"{repo} is no model that this page can use; its log says why."
-    print(f"{kind.name}: serving the embedded model. {reason}", flush=True)
+    with guarded_output():
+        print(f"{kind.name}: serving the embedded model. {reason}", flush=True)
     model = kind(folder)
     model.origin = f"This page runs the model that came with it. {reason}"
     return model

@@ -31,6 +31,7 @@ from starlette.middleware import Middleware
 from shared.archives import count_files, read_files
 from shared.checkpoint import as_markdown, format_figure
 from shared.connections import use_timed_protocol
+from shared.console import guard_output
 from shared.errors import BadInput
 from shared.fair_queue import FairQueue, is_uploaded
 from shared.health import Health
@@ -188,6 +189,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     GET /health says whether the queue and the models answer. With GALLERY_REPLICA=1 the app may be one of several
     behind a load balancer: see shared/replicas.py.
     """
+    guard_output()
     # By default Gradio sums up all calls so far after each call, for its monitoring page.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1000")

@@ -16,7 +16,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -698,8 +698,11 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Parse the arguments and run; what a person can mend ends in one sentence instead of a stack trace."""
+def main(argv: Sequence[str] = ()) -> int:
+    """Deploy with the options of the command line, given as a list; returns the exit code.
+
+    What a person can mend ends in one sentence instead of a stack trace.
+    """
     commands = parser()
     options = commands.parse_args(argv)
     if wrong := [item for item in options.revision if not re.fullmatch(r"\w+=[\w./-]+", item)]:
@@ -708,4 +711,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -64,13 +64,13 @@ def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
     """Wait until a process that has just been started answers; `log` is where it writes."""
     for _ in range(240):
         if process.poll() is not None:
-            pytest.fail(f"{process.args} did not start:\n{log.read_text()}")
+            pytest.fail(f"{process.args} did not start:\n{log.read_text(encoding='utf-8')}")
         try:
             urllib.request.urlopen(url, timeout=5).close()
             return
         except OSError:
             time.sleep(0.25)
-    pytest.fail(f"{url} did not come up:\n{log.read_text()}")
+    pytest.fail(f"{url} did not come up:\n{log.read_text(encoding='utf-8')}")
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def served(
     port = free_port()
     log = folder / "log"
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False", **variables}
-    with log.open("w") as output:
+    with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [python, ROOT / "spaces" / name / "app.py"], env=environment, stdout=output, stderr=output
         )

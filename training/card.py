@@ -9,6 +9,7 @@ folder may have; the card shows it as written by hand.
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_CEILING, Context
 from pathlib import Path
@@ -29,6 +30,7 @@ from shared.checkpoint import (
     read_json,
     sha256,
 )
+from shared.console import guarded_output
 from shared.errors import CheckpointError
 from shared.segmentation import working_size
 
@@ -112,7 +114,7 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         provenance=provenance.read_text(encoding="utf-8").strip() if provenance.is_file() else None,
     )
     path = folder / CARD
-    path.write_text(str(card).rstrip() + "\n", encoding="utf-8")
+    path.write_text(str(card).rstrip() + "\n", encoding="utf-8", newline="\n")
     return path
 
 
@@ -216,7 +218,7 @@ def add_config(folder: Path) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON as people read it."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def widget(folder: Path, contract: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -270,7 +272,21 @@ def without_html(text: str) -> str:
     return text.replace("<", "&lt;")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] = ()) -> int:
+    """Render a card with the options of the command line, given as a list; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", help="a checkpoint folder, such as spaces/salary/model")
-    print(f"Wrote {write_card(parser.parse_args().folder)}")
+    options = parser.parse_args(argv)
+    with guarded_output():
+        try:
+            print(f"Wrote {write_card(options.folder)}")
+        except (CheckpointError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

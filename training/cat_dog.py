@@ -15,6 +15,7 @@ pictures to measure on; nothing is trained on them.
 import argparse
 import copy
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2ImageProcessor
 
+from shared.archives import safe_filename
 from shared.cat_dog import CatDog, CatDogCheckpoint
 from shared.checkpoint import MODEL, About, Dataset
 from shared.errors import CheckpointError
@@ -47,7 +49,18 @@ from shared.runtime import Session, softmax
 from training import evaluate, export, neither, processes
 from training.card import agreement, as_written_now, write_card
 from training.data import DataError, data_folder
-from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
+from training.learner import (
+    adamw,
+    arguments,
+    command,
+    fit,
+    loader_workers,
+    seconds_trained,
+    set_seed,
+    start,
+    state_folder,
+    trained,
+)
 from training.pictures import (
     INPUT,
     FrozenBatchNorm,
@@ -299,7 +312,7 @@ def pets(options: argparse.Namespace) -> Task:
 
 def official(path: Path) -> list[str]:
     """The names in one of the official lists, which may have more columns."""
-    return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def labelled_pets(folder: Path, names: list[str]) -> Pictures:
@@ -820,7 +833,7 @@ def write(
             "parity_float": parity_float,
             "parity_of_all_outputs": parity_rest,
         }
-        (folder / "LICENSE.md").write_text(task.notice, encoding="utf-8")
+        (folder / "LICENSE.md").write_text(task.notice, encoding="utf-8", newline="\n")
         net.classifier.save_pretrained(folder)
         MobileNetV2ImageProcessor(
             size={"height": size, "width": size}, do_center_crop=False, image_mean=MEAN, image_std=STD, resample=2
@@ -1066,15 +1079,16 @@ def neither_figures(
 def write_examples(folder: Path, task: Task) -> None:
     """Save a few validation pictures, to be published with the model and shown by a Space that pulls it."""
     (folder / export.EXAMPLES).mkdir()
+    taken: set[str] = set()
     for label in range(len(task.labels)):
         for row in np.flatnonzero(task.valid.y == label)[: max(1, EXAMPLES // len(task.labels))]:
             source = task.valid.paths[row]
             small = open_rgb(source, EXAMPLE_SIDE).shrink(EXAMPLE_SIDE)  # which leaves out EXIF: where and when
-            name = export.example_name(f"{task.labels[label]}-{source.stem}")
-            path = folder / export.EXAMPLES / f"{name}.jpg"
-            if path.exists():  # names may be the same in two folders
-                path = path.with_stem(f"{path.stem}-{row}")
-            small.save(path, quality=90)
+            stem = safe_filename(f"{task.labels[label]}-{source.stem}")
+            if stem.lower() in taken:  # in two folders, or where a system does not tell upper case from lower
+                stem = f"{stem}-{row}"
+            taken.add(stem.lower())
+            small.save(folder / export.EXAMPLES / f"{stem}.jpg", quality=90)
 
 
 # --- the book's recipe ---
@@ -1099,6 +1113,7 @@ def book_recipe(options: argparse.Namespace) -> Learner:
         label_func=is_cat,
         item_tfms=Resize(64 if options.smoke else 224),
         bs=8 if options.smoke else 64,
+        num_workers=loader_workers(),
     )
     try:
         learn = vision_learner(dls, resnet34, metrics=fastai_error_rate)
@@ -1144,5 +1159,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

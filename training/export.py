@@ -7,7 +7,6 @@ import platform
 import re
 import shutil
 import tempfile
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from training.data import DataError
 
 UNHASHED = (CONTRACT, CARD, PROVENANCE, LICENCE)  # what serving does not read and people may edit has no hash
 TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
-LONGEST_NAME = 80  # characters of the name of an example
+LEAST_FREE = 100_000_000  # bytes of the disk: a checkpoint folder with its weights for torch, and room to spare
 EXAMPLES = "examples"  # of the data set: published with the model, but not part of this repository
 LEAST_INT8 = 16_384  # numbers in a tensor that is worth storing in int8: a smaller one saves little
 PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")  # that export
@@ -55,7 +54,19 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         yield folder
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        before = folder.with_name(folder.name + "-before")
+        put_in_place(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(folder: Path, out: Path) -> None:
+    """Rename a folder to `out`, and delete what was there.
+
+    Raises:
+        DataError: what is there cannot be replaced; the new folder is kept under another name, which the text says.
+    """
+    before = folder.with_name(folder.name + "-before")
+    try:
         if out.exists():
             out.rename(before)
         try:
@@ -64,23 +75,59 @@ def new_folder(out: str | Path) -> Iterator[Path]:
             if before.exists():
                 before.rename(out)
             raise
-        shutil.rmtree(before, ignore_errors=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:  # on Windows, if another program has a file of it open
+        kept = next(path for number in range(2, 1000) if not (path := out.with_name(f"{out.name}-{number}")).exists())
+        folder.rename(kept)
+        raise DataError(
+            f"{out} cannot be replaced ({error.strerror}); does another program use it? The new model is in {kept}."
+        ) from error
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def check_out(out: str | Path) -> None:
     """Refuse to write over anything but a checkpoint folder; call it before long work begins.
 
     Raises:
-        DataError: there is something else at `out`.
+        DataError: there is something else at `out`, or it cannot be written.
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and ((out / CONTRACT).is_file() or not any(out.iterdir()))):
         raise DataError(f"{out} is there already and is no checkpoint folder; name another one with --out.")
-    parent = next(folder for folder in out.resolve().parents if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise DataError(f"Nothing can be written into {parent}; name another place with --out.")
+    check_room(out.resolve().parent)
+
+
+def check_room(folder: Path) -> None:
+    """See that a checkpoint can be written into a folder; call it before long work begins.
+
+    Raises:
+        DataError: the folder is read-only, or its disk is full.
+    """
+    there = nearest(folder)
+    try:
+        check_writable(there)
+    except OSError as error:
+        raise DataError(f"Nothing can be written into {there} ({error.strerror}); name another place.") from error
+    if shutil.disk_usage(there).free < LEAST_FREE:
+        least = f"{LEAST_FREE / 1e6:.0f} MB"
+        raise DataError(f"The disk of {there} has less than {least} left; make room, or name another place.")
+
+
+def nearest(folder: Path) -> Path:
+    """A folder, or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def check_writable(folder: Path) -> None:
+    """See that files can be written into a folder, or into the one in which it would be made.
+
+    It tries: Windows has rights that os.access does not know, and root passes os.access on a read-only disk.
+
+    Raises:
+        OSError: they cannot.
+    """
+    probe = nearest(folder) / f".{os.getpid()}-writable"
+    probe.mkdir()
+    probe.rmdir()
 
 
 def embed(checkpoint: str | Path, model: str) -> Path:
@@ -363,14 +410,6 @@ def measure_again(
         contract["about"] = about.model_dump(mode="json")
     write_json(folder / CONTRACT, contract)
     write_card(folder)
-
-
-def example_name(text: str) -> str:
-    """Write text as the name of a file, without its ending, that Windows, the Hub and a URL take as it is."""
-    plain = unicodedata.normalize("NFC", text)
-    name = re.sub(r"[^\w.-]+", "_", plain).strip("_.")[:LONGEST_NAME].rstrip("_.") or "picture"
-    is_device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
-    return f"_{name}" if is_device else name
 
 
 def cpu() -> str:

@@ -1,9 +1,12 @@
 """What the training scripts share around fastai's Learner: arguments, data in memory, runs that can resume."""
 
 import argparse
+import contextlib
+import errno
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import random
 import shlex
@@ -16,9 +19,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import fastai.callback.progress
+import fastai.callback.progress  # noqa: F401 - gives every Learner its bar
 import fastai.callback.schedule  # noqa: F401 - gives every Learner fit_one_cycle
 import numpy as np
 import torch
@@ -28,17 +31,30 @@ from fastai.learner import Learner, load_model, save_model
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import default_device
 from fastcore.basics import noops
+from fastprogress.fastprogress import ConsoleProgressBar
 
 from shared.checkpoint import sha256
+from shared.console import guarded_output
 from shared.errors import CheckpointError
 from training import processes, publish
 from training.data import DataError, data_files
-from training.export import cpu
+from training.export import check_room, check_writable, cpu, nearest
+
+
+class OptionError(ValueError):
+    """An option of a training script is unknown, lacks its value, or does not go with another."""
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Raises OptionError instead of ending the process, which may be a notebook's."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(message)
 
 
 def arguments(description: str | None, model: str) -> argparse.ArgumentParser:
     """The command line every training script has; a script adds its own to it."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog=f"python -m training.{model}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,6 +81,9 @@ SECONDS = "seconds"  # file in a state's folder
 SOURCE = "SOURCE.md"  # in a folder of data or weights: where they come from, and what was done to them
 TRAINING = ("torch", "fastai", "transformers", "numpy")  # packages that train
 NEITHER_TRAINS_NOR_MEASURES = ("resume", "out", "embed", "push_to_hub", "private", "push_learner", "measure")
+REWRITTEN = ("measure", "newcomers")  # options that name a folder to write figures into
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+FULL = 1_000_000  # bytes that are free on a disk that has no room for a model
 PROCESS = 1_000_000  # between the seeds of two processes
 
 
@@ -100,6 +119,16 @@ class NoValidation(Callback):
         raise CancelValidException
 
 
+def loader_workers() -> int | None:
+    """Return the number of processes that may load data for a Learner; None leaves it to fastai.
+
+    It is 0 where they would be spawned instead of forked, as on Windows and macOS: some of fastai's transforms cannot
+    be sent to them, and each would import torch anew for every epoch.
+    """
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    return None if method == "fork" else 0
+
+
 def set_seed(seed: int) -> None:
     """Seed Python, numpy and torch."""
     random.seed(seed)
@@ -128,16 +157,28 @@ class KeepState(Callback):
         getattr(loader, "dl", loader).rng = random.Random(seed)  # of several processes, the one that they share
 
     def after_epoch(self) -> None:
-        """Save under a temporary name, then rename: an interruption never leaves half a file."""
+        """Save the state; where that fails, say so and train on."""
         if self.epoch < self.start_epoch or processes.rank():
             return
+        temporary = self.folder / "unfinished"
+        try:
+            self.save(temporary)
+        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            print(
+                f"The state after epoch {self.epoch + 1} could not be kept in {self.folder} ({error}); --resume would "
+                f"go on after epoch {epochs_done(self.folder)}."
+            )
+
+    def save(self, temporary: Path) -> None:
+        """Save under a temporary name, then rename: an interruption never leaves half a file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         before = epochs_done(self.folder)
-        temporary = self.folder / "unfinished"
-        temporary.write_text(str(time.monotonic() - self.began))
-        temporary.rename(self.folder / SECONDS)
+        temporary.write_text(str(time.monotonic() - self.began), encoding="utf-8", newline="\n")
+        temporary.replace(self.folder / SECONDS)
         save_model(temporary, self.model, self.opt)
-        temporary.rename(state_file(self.folder, self.epoch + 1))
+        temporary.replace(state_file(self.folder, self.epoch + 1))
         if before:
             state_file(self.folder, before).unlink(missing_ok=True)
 
@@ -149,7 +190,7 @@ def state_file(folder: Path, epochs: int) -> Path:
 
 def seconds_trained(folder: Path) -> float:
     """How long the states in a folder, and in those within it, took to train; epochs cut short do not count."""
-    return sum(float(path.read_text()) for path in folder.rglob(SECONDS))
+    return sum(float(path.read_text(encoding="utf-8")) for path in folder.rglob(SECONDS))
 
 
 def epochs_done(folder: Path) -> int:
@@ -192,7 +233,8 @@ def in_all_processes(learn: Learner) -> AbstractContextManager[None]:
 def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path], measuring: Sequence[str] = ()) -> Path:
     """The folder for the states of a run, outside the tree.
 
-    It is the same for the same options, code, training files, device and versions.
+    It is the same for the same options, code, training files, device and versions. It lies in the user's cache, or,
+    where that cannot be written to, beside --out.
 
     Args:
         options: of the command line.
@@ -206,13 +248,26 @@ def state_folder(options: argparse.Namespace, model: str, files: Sequence[Path],
     described["files"] = [(str(path.resolve()), path.stat().st_size) for path in files]
     described["code"] = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "model-gallery" / f"{model}-{key}"
+    folder = state_place(Path(getattr(options, "out", "runs"))) / f"{model}-{key}"
     if options.resume and not folder.exists():
         print("There is no interrupted run with these options on this device; starting from the beginning.")
     elif not options.resume:
         processes.once_on_host(partial(shutil.rmtree, folder, ignore_errors=True))
     return folder
+
+
+def state_place(out: Path) -> Path:
+    """The folder that holds the states of all runs; says so if it is not the usual one."""
+    usual, place = "the home folder", out.resolve().parent / ".model-gallery"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-gallery"
+        usual = str(cache)
+        check_writable(cache)
+    except (OSError, RuntimeError) as error:  # a RuntimeError where there is no home at all
+        reason = getattr(error, "strerror", None) or error
+        print(f"{usual} cannot be written to ({reason}): the states that --resume needs are kept in {place}.")
+        return place
+    return cache
 
 
 def recorded(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Any]:
@@ -274,7 +329,7 @@ def commit() -> str | None:
 
     def git(*words: str) -> str:
         root = Path(__file__).resolve().parent.parent
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)  # noqa: S603, S607
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, encoding="utf-8", check=True)  # noqa: S603, S607
         return done.stdout.strip()
 
     try:
@@ -329,41 +384,118 @@ def push_learner(learner: Learner, repo: str, private: bool) -> None:
     print(f'Published; load it with huggingface_hub[fastai]: from_pretrained_fastai("{repo}")')
 
 
-def main(
-    run: Callable[[argparse.Namespace], Learner | None], parser: argparse.ArgumentParser, argv: list[str] | None = None
-) -> int:
-    """Parse the arguments and run; what a person can mend ends in one sentence instead of a stack trace."""
-    options = parser.parse_args(argv)
+def start(
+    run: Callable[[argparse.Namespace], Learner | None], parser: argparse.ArgumentParser, argv: Sequence[str] = ()
+) -> Path | Learner:
+    """Train with the options of the command line, given as a list.
+
+    Args:
+        run: what the script does.
+        parser: of the script's options.
+        argv: the options, such as ["--smoke", "--out", "runs/x"]. Those of the running program are not read.
+
+    Returns:
+        The checkpoint folder that was written or measured; with --recipe book the Learner.
+
+    Raises:
+        OptionError: an option is unknown, or does not go with another.
+        DataError: the data cannot be used, or the model cannot be written.
+        PublishError: the model cannot be published.
+    """
+    with guarded_output():
+        options = parser.parse_args([str(word) for word in argv])
+        check_options(options)
+        use_plain_bar()
+        processes.meet()
+        set_seed(options.seed)
+        try:
+            if (repo := options.push_to_hub or options.push_learner) and not processes.rank():
+                publish.check_account(repo)  # now, not after hours of training
+            if options.recipe == "book":
+                processes.only_first()
+            elif not processes.rank():
+                options.record = recorded(parser, options)  # before it runs: files and code may change meanwhile
+            for measured in filter(None, (getattr(options, name, None) for name in REWRITTEN)):
+                check_room(Path(measured))
+            learner = run(options)
+        except Exception as error:
+            if not is_disk_full(error, Path(options.out)):
+                raise
+            where = getattr(error, "filename", None) or Path(options.out).resolve().parent
+            raise DataError(f"There is no room left for {where}; make some, or name another place.") from error
+        except KeyboardInterrupt:
+            print(
+                "\nInterrupted; the same command with --resume goes on after the last whole epoch, if there was one.",
+                file=sys.stderr,
+            )
+            raise
+        if repo:
+            push(options, learner)
+        folders = (getattr(options, name, None) for name in (*REWRITTEN, "out"))
+        return learner if learner is not None else Path(next(filter(None, folders)))
+
+
+def is_disk_full(error: Exception, out: Path) -> bool:
+    """Return True if an error comes from a full disk; torch, ONNX Runtime and safetensors raise types of their own."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return True
+    return not isinstance(error, DataError | publish.PublishError) and (
+        shutil.disk_usage(nearest(out.resolve())).free < FULL
+    )
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        OptionError: some do not.
+    """
     if options.recipe == "book" and (options.resume or options.embed or options.push_to_hub):
-        parser.error("--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's.")
-    if options.push_learner and options.recipe != "book":
-        parser.error("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")
-    if getattr(options, "measure", None) and (options.recipe == "book" or options.embed or options.push_to_hub):
-        parser.error("--measure rewrites the figures of a folder; --recipe book, --embed and --push-to-hub go without.")
-    processes.meet()
-    set_seed(options.seed)
-    try:
-        if (repo := options.push_to_hub or options.push_learner) and not processes.rank():
-            publish.check_account(repo)  # now, not after hours of training
-        if options.recipe == "book":
-            processes.only_first()
-        elif not processes.rank():
-            options.record = recorded(parser, options)  # before it runs: files and code may change meanwhile
-        learner = run(options)
-    except (DataError, publish.PublishError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted; the same command with --resume goes on after the last whole epoch, if there was one.",
-            file=sys.stderr,
+        raise OptionError(
+            "--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's."
         )
-        return 130
-    return push(options, learner) if repo else 0
+    if options.push_learner and options.recipe != "book":
+        raise OptionError("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")
+    if getattr(options, "measure", None) and (options.recipe == "book" or options.embed or options.push_to_hub):
+        raise OptionError(
+            "--measure rewrites the figures of a folder; --recipe book, --embed and --push-to-hub go without."
+        )
 
 
-def push(options: argparse.Namespace, learner: Learner | None) -> int:
-    """Publish what was trained; returns the process's exit code."""
+def use_plain_bar() -> None:
+    """Have fastai draw its progress bar in ASCII where the console has no blocks."""
+    try:
+        "\u2588".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        ConsoleProgressBar.fill = "#"
+
+
+def command(
+    run: Callable[[argparse.Namespace], Learner | None], parser: argparse.ArgumentParser, argv: Sequence[str] = ()
+) -> int:
+    """Do what `start` does, from the command line; returns the process's exit code.
+
+    What a person can mend ends in one sentence instead of a stack trace.
+    """
+    with guarded_output():
+        try:
+            start(run, parser, argv)
+        except OptionError as error:
+            argparse.ArgumentParser.error(parser, str(error))
+        except (DataError, publish.PublishError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+def push(options: argparse.Namespace, learner: Learner | None) -> None:
+    """Publish what was trained.
+
+    Raises:
+        PublishError: it cannot be published; the text says where it is, and how to try again.
+    """
     by_hand = f"python -m training.publish {options.out} {options.push_to_hub}{' --private' * options.private}"
     try:
         if options.push_to_hub:
@@ -373,6 +505,4 @@ def push(options: argparse.Namespace, learner: Learner | None) -> int:
             push_learner(learner, options.push_learner, options.private)
     except (publish.PublishError, CheckpointError, OSError, KeyboardInterrupt) as error:
         kept = f" The model is in {options.out}; to publish it: {by_hand}" if options.push_to_hub else ""
-        print(f"error: {str(error) or 'Interrupted.'}{kept}", file=sys.stderr)
-        return 2
-    return 0
+        raise publish.PublishError(f"{str(error) or 'Interrupted.'}{kept}") from error

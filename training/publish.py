@@ -51,6 +51,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 
 from shared import PREDICTORS, __version__
 from shared.checkpoint import CONTRACT, LICENCE, Checkpoint
+from shared.console import guarded_output
 from shared.errors import CheckpointError
 from shared.hub import chain, download, explained, in_background, reason, response_of, told
 from training.card import CARD, OF_TRANSFORMERS, PROVENANCE, WEIGHTS, write_card
@@ -546,8 +547,11 @@ def collect(title: str, repo: str, kind: str) -> None:
         print(f"It is in the collection {collection.url}")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Publish from the command line; whatever goes wrong ends in one sentence."""
+def main(argv: Sequence[str] = ()) -> int:
+    """Publish with the options of the command line, given as a list; returns the exit code.
+
+    Whatever goes wrong ends in one sentence. From Python, call `publish`, which raises it.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m training.publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -588,20 +592,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def exit_code(run: Callable[[], None], if_interrupted: str) -> int:
     """Run a command that asks the Hub; returns the process's exit code, after one sentence if it is not 0."""
-    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    for stream in (sys.stdout, sys.stderr):  # what a Hub says may have characters that a console of Windows lacks
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    try:
-        run()
-    except (PublishError, CheckpointError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nInterrupted; {if_interrupted}", file=sys.stderr)
-        return 130
+    with guarded_output():
+        hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        if not sys.stderr.isatty():
+            disable_progress_bars()
+        try:
+            run()
+        except (PublishError, CheckpointError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print(f"\nInterrupted; {if_interrupted}", file=sys.stderr)
+            return 130
     return 0
 
 
@@ -625,4 +627,4 @@ def announce(folder: str, repo: str, commit: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

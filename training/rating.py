@@ -17,8 +17,9 @@ import json
 import math
 import re
 import shutil
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,17 @@ from shared.rating import PERSON, RatingCheckpoint, generosity, place
 from training import evaluate, export, processes
 from training.card import agreement, write_card, write_json
 from training.data import DataError, as_numbers, data_files, data_folder, read_table
-from training.learner import NoValidation, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
+from training.learner import (
+    NoValidation,
+    arguments,
+    command,
+    fit,
+    seconds_trained,
+    set_seed,
+    start,
+    state_folder,
+    trained,
+)
 from training.rating_peers import bias_model, biases, book_model, ridge_als
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
@@ -727,12 +738,14 @@ def measure_newcomers(options: argparse.Namespace) -> None:
     print_newcomers(found)
     with export.new_folder(options.newcomers) as folder:
         shutil.copytree(options.newcomers, folder, dirs_exist_ok=True)
-        table.assign(average=movie_averages(ratings, movies).round(3)).to_csv(folder / "movies.csv", index=False)
+        table.assign(average=movie_averages(ratings, movies).round(3)).to_csv(
+            folder / "movies.csv", index=False, lineterminator="\n"
+        )
         metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         metrics |= {"headline": headline(metrics["figures"]), "notes": NOTES}
         metrics["newcomers"] = found | {"measured": {"date": export.now(), "device": export.cpu()} | options.record}
         write_json(folder / METRICS, metrics)
-        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8")
+        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         rewritten = {name: folder / name for name in (METRICS, "movies.csv")}
         entries = {name: FileEntry(sha256=sha256(path), bytes=path.stat().st_size) for name, path in rewritten.items()}
         fields = dict(checkpoint) | {"about": ABOUT, "popularity_below": below, "files": checkpoint.files | entries}
@@ -769,11 +782,13 @@ def write(
         export.store(folder / MODEL, export.store_half)
         shown = export.Shown("rating in stars", np.asarray, "ratings", "ratings", typical=0.01)
         measured["parity"] = export.parity(tables, folder / MODEL, [inputs], OUTPUTS, 0.02, shown)
-        movie_table(tables, ratings, movies, options.seed).to_csv(folder / "movies.csv", index=False)
+        movie_table(tables, ratings, movies, options.seed).to_csv(
+            folder / "movies.csv", index=False, lineterminator="\n"
+        )
         sample = ratings.loc[ratings["in_sample"], ["user", "movie", "rating"]]
         sample.columns = pd.Index(["user_id", "movie_id", "rating"])
-        sample.to_csv(folder / "ratings.csv", index=False)
-        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8")
+        sample.to_csv(folder / "ratings.csv", index=False, lineterminator="\n")
+        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         if readme:
             shutil.copyfile(readme, folder / "README-GroupLens.txt")
         save_file(tables.state_dict(), folder / "model.safetensors")
@@ -874,5 +889,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

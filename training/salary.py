@@ -14,6 +14,7 @@ before anything else, takes that place, and the figures say so.
 import argparse
 import json
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -54,10 +55,11 @@ from training.learner import (
     NoValidation,
     RowLoader,
     arguments,
+    command,
     fit,
-    main,
     seconds_trained,
     set_seed,
+    start,
     state_folder,
     trained,
 )
@@ -783,7 +785,7 @@ def write(
             folder / "background.csv",
             train[COLUMNS].sample(min(BACKGROUND, len(train)), random_state=options.seed).to_dict("records"),
         )
-        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8")
+        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         if options.networks and (provenance := Path(options.networks) / PROVENANCE).is_file():
             shutil.copyfile(provenance, folder / PROVENANCE)
         save_file(ensemble.state_dict(), folder / "model.safetensors")
@@ -857,5 +859,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

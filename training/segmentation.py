@@ -13,9 +13,10 @@ is read, too.
 
 import argparse
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
+from shared.archives import safe_filename
 from shared.checkpoint import MODEL, About, Dataset
 from shared.errors import CheckpointError
 from shared.images import open_rgb, to_array
@@ -44,7 +46,18 @@ from shared.segmentation import Segmentation, SegmentationCheckpoint, decide, wo
 from training import evaluate, export, processes
 from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder
-from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
+from training.learner import (
+    adamw,
+    arguments,
+    command,
+    fit,
+    loader_workers,
+    seconds_trained,
+    set_seed,
+    start,
+    state_folder,
+    trained,
+)
 from training.pictures import (
     INPUT,
     PictureLoader,
@@ -174,7 +187,7 @@ def check_codes(path: Path) -> None:
     Raises:
         DataError: it names others, such as the 32 of the whole data set.
     """
-    if path.is_file() and [line.lower() for line in path.read_text().split()][: len(CLASSES)] != [
+    if path.is_file() and [line.lower() for line in path.read_text(encoding="utf-8").split()][: len(CLASSES)] != [
         name.lower() for name in CLASSES
     ]:
         raise DataError(f"{path} must name {', '.join(CLASSES)}, in this order.")
@@ -530,7 +543,7 @@ def write(
         ]
         measured["trained"] = trained(options, started, notes if options.official_val else [*notes, WITH_VALIDATION])
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
-        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8")
+        (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         save_file(net.state_dict(), folder / "model.safetensors")
         write_examples(folder, valid)
         export.write_metrics(folder, measured)
@@ -688,7 +701,7 @@ def write_examples(folder: Path, valid: Frames) -> None:
     (folder / export.EXAMPLES).mkdir()
     for index in np.linspace(0, len(valid) - 1, EXAMPLES).astype(int):
         picture = Image.fromarray(valid.pictures[index].permute(1, 2, 0).numpy())
-        picture.save(folder / export.EXAMPLES / f"{export.example_name(valid.names[index])}.jpg", quality=90)
+        picture.save(folder / export.EXAMPLES / f"{safe_filename(valid.names[index])}.jpg", quality=90)
 
 
 # --- the book's recipe ---
@@ -716,7 +729,7 @@ def book_learner(path: Path, epochs: int) -> Learner:
     from fastai.vision.all import SegmentationDataLoaders, resnet34, unet_learner
 
     dls = SegmentationDataLoaders.from_label_func(
-        path, bs=8, fnames=sorted((path / "images").glob("*.png")),
+        path, bs=8, num_workers=loader_workers(), fnames=sorted((path / "images").glob("*.png")),
         label_func=partial(small_label, path),
         codes=np.loadtxt(path / "codes.txt", dtype=str),
     )  # fmt: skip
@@ -737,7 +750,7 @@ def small_copy(frames: Frames, folder: Path) -> Path:
         small = Image.fromarray(picture.permute(1, 2, 0).numpy()).resize((128, 96), Image.Resampling.BILINEAR)
         small.save(folder / f"images/{name}.png")
         Image.fromarray(label.numpy()).resize((128, 96), Image.Resampling.NEAREST).save(folder / f"labels/{name}_P.png")
-    (folder / "codes.txt").write_text("\n".join([*CLASSES, "Void"]) + "\n")
+    (folder / "codes.txt").write_text("\n".join([*CLASSES, "Void"]) + "\n", encoding="utf-8", newline="\n")
     return folder
 
 
@@ -765,5 +778,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

@@ -15,6 +15,7 @@ set aside for validation and another for the test.
 import argparse
 import copy
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -60,7 +61,18 @@ from training import evaluate, export, processes
 from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder, read_table
 from training.hard_cases import NOT_PROSE, REVIEWS
-from training.learner import adamw, arguments, fit, main, seconds_trained, set_seed, state_folder, trained
+from training.learner import (
+    adamw,
+    arguments,
+    command,
+    fit,
+    loader_workers,
+    seconds_trained,
+    set_seed,
+    start,
+    state_folder,
+    trained,
+)
 from training.masked_language import pretrain
 from training.pictures import mixed_precision, pretrained, with_smaller_batches
 from training.tokens import SPECIAL, TokenLoader, batches, marked, padded, prune
@@ -704,7 +716,7 @@ def write(
         specials = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=most, **specials).save_pretrained(folder)
         classifier.save_pretrained(folder)
-        (folder / "LICENSE.md").write_text(task.notice, encoding="utf-8")
+        (folder / "LICENSE.md").write_text(task.notice, encoding="utf-8", newline="\n")
         contract: dict[str, Any] = {
             "model": "sentiment", "task": "text-classification", "about": task.about, "labels": task.labels,
             "max_tokens": most, "head": head, "clear_from": CLEAR_FROM, "prose_mean": mean, "prose_spread": spread,
@@ -931,7 +943,9 @@ def book_recipe(options: argparse.Namespace) -> Learner:
     )
 
     def train(batch: int, accumulate: list[Callback]) -> Learner:
-        dls = TextDataLoaders.from_df(table, text_col="text", label_col="label", valid_col="is_valid", bs=batch)
+        dls = TextDataLoaders.from_df(
+            table, text_col="text", label_col="label", valid_col="is_valid", bs=batch, num_workers=loader_workers()
+        )
         try:
             learn = text_classifier_learner(dls, AWD_LSTM, drop_mult=0.5, metrics=fastai_accuracy, cbs=accumulate)
         except OSError as error:
@@ -974,5 +988,13 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def main(options: Sequence[str] = ()) -> Path | Learner:
+    """Train from Python, with the options of the command line: main(["--smoke", "--out", "runs/x"]).
+
+    Returns the checkpoint folder, or the book's Learner; see training.learner.start for what it raises.
+    """
+    return start(run, command_line(), options)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(run, command_line()))
+    raise SystemExit(command(run, command_line(), sys.argv[1:]))

@@ -114,7 +114,7 @@ class Visitors:
         def ask_many():
             summary, _, file = client.predict(handle_file(self.pairs), api_name="/batch")
             assert summary == {"rows": 5_000, "answered": 5_000, "errors": 0}
-            assert len(Path(file).read_text().splitlines()) == 5_001
+            assert len(Path(file).read_text(encoding="utf-8").splitlines()) == 5_001
 
         ask()
         session = client.cookies["gallery_replica"]

@@ -7,17 +7,24 @@ import tempfile
 import time
 from pathlib import Path
 
+from shared.console import guard_output
 from tests.hub.hub import Hub
 
 TEXT = """A Hub in memory at {hub.endpoint}, until Ctrl-C. In another terminal:
 
-{activate}
-{exports}
+{lines}
 
 These variables hold in that terminal alone; close it when the rehearsal is over. {hub.read_token} may only read.
 Your name there is {hub.user!r}. A Space's app starts by itself; its page is {hub.endpoint}/spaces/{hub.user}/NAME."""
 
-ACTIVATE = r".venv\Scripts\Activate.ps1" if os.name == "nt" else "source .venv/bin/activate"
+
+def shell_lines(variables: dict[str, str], for_windows: bool = os.name == "nt") -> str:
+    """Return what to paste into another terminal: lines for bash, or for PowerShell."""
+    if for_windows:
+        lines = [".venv\\Scripts\\Activate.ps1", *(f'$env:{name} = "{value}"' for name, value in variables.items())]
+    else:
+        lines = ["source .venv/bin/activate", *(f"export {name}={value}" for name, value in variables.items())]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -25,18 +32,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=7900, help="default: 7900; 0 is any free one")
     parser.add_argument("--free", action="store_true", help="with a free account, which may not run every Space")
     options = parser.parse_args()
+    guard_output()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    temporary = tempfile.TemporaryDirectory(prefix="hub-home-", ignore_cleanup_errors=True)
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="hub-home-", ignore_cleanup_errors=True) as home,
-            Hub(options.port, run_spaces=True) as hub,
-        ):
+        with temporary as home, Hub(options.port, run_spaces=True) as hub:
             hub.set_paid(hub.user, not options.free)
-            line = '$env:{} = "{}"' if os.name == "nt" else "export {}={}"
-            exports = "\n".join(line.format(*item) for item in hub.environment(Path(home)).items())
-            print(TEXT.format(hub=hub, activate=ACTIVATE, exports=exports), flush=True)
-            while True:
-                time.sleep(1)  # Windows has no signal.pause
+            print(TEXT.format(hub=hub, lines=shell_lines(hub.environment(Path(home)))), flush=True)
+            while True:  # Ctrl-C ends a sleep on Windows, too, which has no signal.pause
+                time.sleep(3600)
     except OSError as error:
         raise SystemExit(
             f"Port {options.port}: {error.strerror}; name another one with --port (make hub PORT=7901)."

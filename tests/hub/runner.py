@@ -110,7 +110,7 @@ class Runner(Builder):
             if self._is_current(space, build):
                 space.host, space.stage = host, stage
                 if stage == "RUNTIME_ERROR" and space.log:
-                    space.error = space.log.read_text(errors="replace")[-TAIL:]
+                    space.error = space.log.read_text(encoding="utf-8", errors="replace")[-TAIL:]
 
     def _write(self, space: Space, folder: Path) -> Path:
         """Write the Space's files; returns the app's path."""
@@ -136,11 +136,11 @@ class Runner(Builder):
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    if os.name == "nt":
-        process.kill()
-    else:  # with whatever it has started
-        with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows
+            process.kill()
     process.wait()
 
 

@@ -61,6 +61,17 @@ def test_missing_field_is_named(folder):
         Salary.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "..\\x", "C:x", "C:\\x", "\\x", "\\\\server\\share\\x"])
+def test_a_file_outside_the_folder_is_refused_however_it_is_written(folder, name):
+    """On Linux, too: what is published here is loaded on Windows."""
+    path = folder / "gallery.json"
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    fields["files"][name] = fields["files"].pop("metrics.json")
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="lies outside the folder"):
+        Salary.from_pretrained(folder)
+
+
 @pytest.mark.parametrize("content", ["", "not JSON", "[]", "null"])
 def test_unreadable_contract(folder, content):
     (folder / "gallery.json").write_text(content)

@@ -34,7 +34,7 @@ CLOSED_ROUTES = {
 def demo():
     with gr.Blocks() as demo:
         file, text = gr.File(), gr.Textbox()
-        file.upload(lambda path: Path(path).read_text(), file, text, api_name="read", api_visibility="public")
+        file.upload(lambda path: Path(path).read_text("utf-8"), file, text, api_name="read", api_visibility="public")
     return demo
 
 

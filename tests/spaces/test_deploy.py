@@ -241,7 +241,7 @@ def fresh_python(tmp_path_factory):
     made: dict[str, Path] = {}
 
     def make(requirements: Path) -> Path:
-        content = requirements.read_text()
+        content = requirements.read_text(encoding="utf-8")
         if content not in made:
             folder = tmp_path_factory.mktemp("fresh")
             python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")

@@ -16,15 +16,15 @@ from shared import CatDog
 from shared.checkpoint import sha256
 from tests.conftest import DATA, ROOT, load_app
 from training import cat_dog as script
-from training import export, neither
-from training.learner import main
+from training import neither
+from training.learner import command
 from training.pictures import decode, normalised
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, script.command_line(), [str(option) for option in options])
+    return command(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,21 @@ def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path,
     assert message in capsys.readouterr().err
 
 
+def test_examples_have_names_that_every_system_allows(tmp_path):
+    labels = ("a:b", "A?B", "con")
+    paths = []
+    for index in range(len(labels)):
+        paths.append(tmp_path / str(index) / "aux|1.png")
+        paths[-1].parent.mkdir()
+        Image.new("RGB", (8, 8)).save(paths[-1])
+    pictures = script.Pictures(paths, np.arange(3), np.arange(3))
+    task = script.Task(labels, pictures, pictures, {}, script.ABOUT, "")
+    (tmp_path / "model").mkdir()
+    script.write_examples(tmp_path / "model", task)
+    names = sorted(path.name for path in (tmp_path / "model/examples").iterdir())
+    assert names == ["A_B-aux_1-1.jpg", "a_b-aux_1.jpg", "con-aux_1.jpg"]
+
+
 def test_a_file_that_is_no_picture_is_named(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / "own" / name).mkdir(parents=True)
@@ -304,24 +319,6 @@ def test_int8_that_costs_too_much_is_refused():
     stored[1] = 0, 1
     with pytest.raises(RuntimeError, match="on 40 pictures from 0 to 2"):
         script.check_cost(exact, stored, y)
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("cat|dog 🐱-2", "cat_dog_-2"),
-        ("<b>no</b> & “x”-4", "b_no_b_x_-4"),
-        ("größe: 1?-a", "größe_1_-a"),
-        ("../../etc", "etc"),
-        ("nul", "_nul"),
-        ("COM1.x", "_COM1.x"),
-        ("🐱", "picture"),
-        ("a. ", "a"),
-        ("x" * 300, "x" * 80),
-    ],
-)
-def test_an_example_has_a_name_that_windows_takes(text, name):
-    assert export.example_name(text) == name
 
 
 def test_published_examples_do_not_tell_where_and_when(tmp_path):

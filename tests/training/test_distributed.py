@@ -204,9 +204,9 @@ def test_more_processes_than_rows_in_a_batch_are_refused(tmp_path, monkeypatch):
 
 def test_one_process_does_not_load_accelerate():
     code = (
-        "import sys; sys.argv = ['x', '--smoke', '--out', 'model']\n"
-        "from training.learner import arguments, main\n"
-        "main(lambda options: None, arguments(None, 'salary'))\n"
+        "import sys\n"
+        "from training.learner import arguments, command\n"
+        "command(lambda options: None, arguments(None, 'salary'), ['--smoke', '--out', 'model'])\n"
         "assert 'accelerate' not in sys.modules"
     )
     done = run("-c", code)

@@ -1,10 +1,16 @@
 """Runs that are interrupted: nothing half-written, and resuming ends where going through does."""
 
 import argparse
+import asyncio
+import errno
 import hashlib
 import importlib
+import io
+import os
 import shlex
 import subprocess
+import sys
+from collections import namedtuple
 from functools import partial
 
 import numpy as np
@@ -15,21 +21,23 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
 from tests.conftest import ROOT
-from training import export, torchvision_operators
+from training import evaluate, export, torchvision_operators
 from training import learner as module_learner
-from training.data import data_files
+from training.data import DataError, data_files
 from training.learner import (
     SOURCE,
     KeepState,
     NoValidation,
+    OptionError,
     RowLoader,
     arguments,
+    command,
     epochs_done,
     fit,
-    main,
     recorded,
     seconds_trained,
     set_seed,
+    start,
     state_folder,
 )
 
@@ -247,8 +255,6 @@ def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
 
 
 def test_interruption_and_bad_data_end_in_one_sentence(capsys):
-    from training.data import DataError
-
     def raising(error):
         def run(options):
             raise error
@@ -256,9 +262,9 @@ def test_interruption_and_bad_data_end_in_one_sentence(capsys):
         return run
 
     parser = arguments("", "salary")
-    assert main(raising(KeyboardInterrupt()), parser, []) == 130
+    assert command(raising(KeyboardInterrupt()), parser, []) == 130
     assert "--resume goes on" in capsys.readouterr().err
-    assert main(raising(DataError("No such file.")), parser, []) == 2
+    assert command(raising(DataError("No such file.")), parser, []) == 2
     assert capsys.readouterr().err == "error: No such file.\n"
 
 
@@ -343,3 +349,176 @@ def test_large_weights_are_stored_as_half_and_amounts_are_not(tmp_path):
 def test_the_cure_for_torchvision_is_idle_where_it_has_run_or_is_not_needed():
     assert torchvision_operators.ensure() is False
     import torchvision  # noqa: F401 - would raise "operator torchvision::nms does not exist"
+
+
+@pytest.mark.parametrize(("method", "workers"), [("fork", None), ("spawn", 0), ("forkserver", 0)])
+def test_no_process_loads_data_that_would_have_to_be_spawned(monkeypatch, method, workers):
+    monkeypatch.setattr(module_learner.multiprocessing, "get_start_method", lambda **_: method)
+    assert module_learner.loader_workers() == workers
+
+
+# --- consoles, notebooks, places that cannot be written ---
+
+
+def test_a_figure_that_the_console_lacks_costs_nothing(monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), "cp1252", "strict")
+    monkeypatch.setattr(sys, "stdout", console)
+    figures = [evaluate.figure("error_猫", 0.25, None, "写真", "held-out fifth", 4)]
+    assert command(lambda _: evaluate.print_figures(figures), arguments("", "cat_dog"), ["--smoke"]) == 0
+    assert rb"error_\u732b" in console.buffer.getvalue()
+
+
+def in_a_cell(function, *options):
+    """What a function returns that is called in a notebook: a loop is running, and sys.argv is the kernel's."""
+
+    async def cell():
+        return function(list(options))
+
+    return asyncio.run(cell())
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel-1.json"])
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monkeypatch, kernel):
+    script = importlib.import_module(f"training.{name}")
+    met = []
+    monkeypatch.setattr(script, "run", met.append)
+    assert in_a_cell(script.main, "--smoke", "--out", tmp_path / "model") == tmp_path / "model"
+    assert (met[0].smoke, met[0].data) == (True, None)
+    with pytest.raises(OptionError, match="unrecognized arguments: -f kernel"):
+        in_a_cell(script.main, "-f", "kernel")
+    with pytest.raises(OptionError, match="go with the gallery's"):
+        in_a_cell(script.main, "--recipe", "book", "--embed")
+    monkeypatch.undo()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_text("mine", encoding="utf-8")
+    with pytest.raises(DataError, match="no checkpoint folder; name another one"):
+        in_a_cell(script.main, "--smoke", "--out", tmp_path / "other")
+
+
+def test_training_in_a_notebook_returns_the_folder(tmp_path, kernel):
+    from shared import Salary
+    from training import salary
+
+    folder = in_a_cell(salary.main, "--smoke", "--out", str(tmp_path / "model"))
+    assert Salary.from_pretrained(folder).example()
+
+
+@pytest.mark.parametrize("module", ["training.publish", "training.card"])
+def test_the_other_commands_do_not_read_the_kernels_options_either(module, tmp_path, kernel, capsys):
+    folder = str(ROOT / "spaces/salary/model")
+    words = [folder, "me/salary", "--dry-run"] if module == "training.publish" else [str(tmp_path)]
+    assert in_a_cell(importlib.import_module(module).main, *words) == (0 if module == "training.publish" else 2)
+    said = capsys.readouterr()
+    assert "would go to me/salary" in said.out or "has no gallery.json" in said.err
+
+
+def test_a_stopped_cell_is_stopped_and_told_of_resume(capsys, kernel):
+    def run(options):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start(run, arguments("", "salary"), ["--smoke"])
+    assert "--resume goes on" in capsys.readouterr().err
+
+
+def test_states_go_beside_the_model_where_home_cannot_be_written(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file/cache"))
+    options = argparse.Namespace(seed=1, resume=False, out=str(tmp_path / "runs/model"))
+    folder = state_folder(options, "salary", [])
+    assert folder.parent == tmp_path / "runs/.model-gallery"
+    said = capsys.readouterr().out
+    assert f"cannot be written to (Not a directory): the states that --resume needs are kept in {folder.parent}" in said
+    trained(learner(), folder / "net", resume=False)
+    resuming = argparse.Namespace(seed=1, resume=True, out=str(tmp_path / "runs/model"))
+    assert epochs_done(state_folder(resuming, "salary", []) / "net") == 5
+
+
+def test_a_user_without_a_home_is_told_where_the_states_go(tmp_path, monkeypatch, capsys):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(module_learner.Path, "home", no_home)
+    assert module_learner.state_place(tmp_path / "model") == tmp_path / ".model-gallery"
+    assert "the home folder cannot be written to (Could not determine" in capsys.readouterr().out
+
+
+def test_a_state_that_cannot_be_kept_costs_no_training(tmp_path, monkeypatch, capsys):
+    whole = trained(learner(), tmp_path / "whole", resume=False)
+    save, calls = module_learner.save_model, []
+
+    def full_at_the_third(file, *arguments):
+        calls.append(file)
+        if len(calls) > 2:
+            file.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        save(file, *arguments)
+
+    monkeypatch.setattr(module_learner, "save_model", full_at_the_third)
+    assert torch.equal(trained(learner(), tmp_path / "cut", resume=False), whole)
+    assert "The state after epoch 3 could not be kept" in (said := capsys.readouterr().out)
+    assert "--resume would go on after epoch 2." in said
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == {"after-0002.pth", "seconds"}
+
+
+def disk_with(monkeypatch, free):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(module_learner.shutil, "disk_usage", lambda _: usage(10**12, 10**12 - free, free))
+
+
+def test_a_full_disk_is_found_before_the_training_and_told_after_it(tmp_path, monkeypatch):
+    disk_with(monkeypatch, 5_000_000)
+    with pytest.raises(DataError, match="has less than 100 MB left; make room"):
+        export.check_out(tmp_path / "model")
+
+    def run(options):
+        disk_with(monkeypatch, 0)
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    with pytest.raises(DataError, match=f"There is no room left for {tmp_path}"):
+        start(run, arguments("", "salary"), ["--out", str(tmp_path / "model")])
+
+
+def test_an_error_that_has_nothing_to_do_with_the_disk_is_not_hidden(tmp_path):
+    def run(options):
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        start(run, arguments("", "salary"), ["--out", str(tmp_path / "model")])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="a file system on which nothing can be written")
+def test_a_folder_to_measure_that_is_read_only_is_refused_before_the_measuring():
+    parser = parser_of("segmentation")
+    with pytest.raises(DataError, match="Nothing can be written into /proc"):
+        start(lambda _: pytest.fail("it was measured"), parser, ["--measure", "/proc"])
+
+
+def test_a_model_that_cannot_be_replaced_keeps_the_new_one(tmp_path, monkeypatch):
+    out = tmp_path / "model"
+    for name, text in (("model", "old"), ("model-2", "older")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gallery.json").write_text(text, encoding="utf-8")
+    rename = module_learner.Path.rename
+
+    def refusing(self, target):
+        if self == out:
+            raise PermissionError(13, "Access is denied", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(module_learner.Path, "rename", refusing)
+
+    def write():
+        with export.new_folder(out) as folder:
+            (folder / "gallery.json").write_text("new", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"cannot be replaced \(Access is denied\).*The new model is in .*model-3\."):
+        write()
+    found = {path.name: (path / "gallery.json").read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert found == {"model": "old", "model-2": "older", "model-3": "new"}

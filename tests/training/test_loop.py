@@ -15,6 +15,7 @@ from shared import PREDICTORS
 from shared.images import drawing
 from tests.conftest import ROOT, served
 from tests.hub import Hub
+from tests.windows import as_on_windows
 
 pytestmark = pytest.mark.training
 
@@ -28,8 +29,9 @@ def hub():
 
 
 def run(hub, home, *command):
-    environment = {**os.environ, **hub.environment(home), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    """What a command prints that meets what it would meet on Windows."""
+    environment = as_on_windows(hub.environment(home))
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, encoding="cp1252", check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -102,6 +104,11 @@ assert not any(module.split(".")[0] in ("shared", "training") for module in sys.
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("Learner")
+
+
+def test_the_books_pictures_are_loaded_where_processes_are_spawned(hub, tmp_path):
+    said = run(hub, tmp_path, sys.executable, "-m", "training.segmentation", "--smoke", "--recipe", "book")
+    assert "valid loss: " in said
 
 
 def test_the_two_ways_to_push_go_with_a_recipe_each(hub, tmp_path):

@@ -11,14 +11,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from shared import Rating
 from training import rating as script
-from training.learner import main
+from training.learner import command
 from training.rating_peers import bias_model, ridge_als
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, script.command_line(), [str(option) for option in options])
+    return command(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from shared import Salary
 from training import salary as script
-from training.learner import main
+from training.learner import command
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, script.command_line(), [str(option) for option in options])
+    return command(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")

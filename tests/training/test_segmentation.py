@@ -16,13 +16,13 @@ from shared.checkpoint import Checkpoint
 from tests.conftest import DATA, ROOT
 from training import export
 from training import segmentation as script
-from training.learner import main
+from training.learner import command
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, script.command_line(), [str(option) for option in options])
+    return command(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")

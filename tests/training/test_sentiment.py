@@ -18,14 +18,14 @@ from shared.checkpoint import Checkpoint
 from tests.conftest import DATA, ROOT, load_app
 from training import sentiment as script
 from training import tokens
-from training.learner import main
+from training.learner import command
 from training.masked_language import NOT_HIDDEN, PIECE, MaskedLoader, pretrain
 
 pytestmark = pytest.mark.training
 
 
 def train(*options):
-    return main(script.run, script.command_line(), [str(option) for option in options])
+    return command(script.run, script.command_line(), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module")

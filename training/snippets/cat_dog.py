@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-about = json.load(open("path/to/this/folder/gallery.json"))
+about = json.load(open("path/to/this/folder/gallery.json", "rb"))
 session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
 picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB").resize((about["size"],) * 2, Image.BILINEAR)
 pixels = ((np.asarray(picture, np.float32) / 255 - about["mean"]) / about["std"]).transpose(2, 0, 1)[None]

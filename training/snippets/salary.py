@@ -3,7 +3,7 @@ import json
 import numpy as np
 import onnxruntime
 
-about = json.load(open("path/to/this/folder/gallery.json"))
+about = json.load(open("path/to/this/folder/gallery.json", "rb"))
 session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
 person = about["typical"] | {"age": 45, "education": "Masters"}  # "?" in categories is unknown
 categories = np.array([[values.index(person[name]) for name, values in about["categories"].items()]], np.int64)

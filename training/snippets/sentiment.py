@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-about = json.load(open("path/to/this/folder/gallery.json"))
+about = json.load(open("path/to/this/folder/gallery.json", "rb"))
 session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
 tokenizer = Tokenizer.from_file("path/to/this/folder/tokenizer.json")
 ids, first = tokenizer.encode("A slow start, but the ending is wonderful!").ids, about["head"] + 1

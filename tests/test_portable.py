@@ -1,0 +1,194 @@
+"""What runs here runs on Windows, too, as far as Linux can tell: see tests/windows."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from shared import Rating
+from shared.archives import safe_filename
+from tests.conftest import ROOT, served
+from tests.hub import Hub
+from tests.hub.__main__ import shell_lines
+from tests.windows import as_on_windows
+
+SOURCES = [
+    path
+    for folder in ("shared", "training", "spaces", "benchmarks", "examples", "tests/hub")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if not path.name.startswith("test_")
+]
+# Windows lacks them, or has them behave otherwise: rename does not replace a file, and a symbolic link takes rights.
+METHODS = {"rename", "symlink_to", "hardlink_to"}
+POSIX = {
+    "os.link", "os.symlink", "os.fork", "os.getuid", "os.geteuid", "os.killpg", "os.setsid", "os.mkfifo",
+    "signal.SIGKILL", "signal.SIGHUP", "signal.SIGALRM", "signal.SIGUSR1", "signal.alarm", "signal.pause",
+}  # fmt: skip
+MEANT = {
+    ("training/export.py", "out.rename"),  # of folders, to where nothing is
+    ("training/export.py", "folder.rename"),
+    ("training/export.py", "before.rename"),
+    ("training/rating.py", "ratings.rename"),  # of a table's columns
+    ("tests/hub/runner.py", "os.killpg"),  # where there is one
+    ("tests/hub/runner.py", "signal.SIGKILL"),
+}
+
+
+def test_only_what_every_system_has_is_called():
+    found = {
+        (path.relative_to(ROOT).as_posix(), ast.unparse(node))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and (node.attr in METHODS or ast.unparse(node) in POSIX)
+    }
+    assert found == MEANT
+
+
+def test_text_is_read_and_written_in_an_encoding_that_is_named():
+    """Ruff finds most of it (PLW1514), but neither subprocesses nor every path.
+
+    What training writes has the same ends of lines on every system: files are compared by their hashes.
+    """
+    unnamed = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name, options = getattr(node.func, "attr", ""), {word.arg for word in node.keywords}
+            is_text = (name in ("read_text", "write_text") and len(node.args) < 1 + (name == "write_text")) or (
+                options & {"text", "universal_newlines"} and ast.unparse(node.func).startswith("subprocess.")
+            )
+            is_same_everywhere = name != "write_text" or "training" not in path.parts or "newline" in options
+            if is_text and not ("encoding" in options and is_same_everywhere):
+                unnamed.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not unnamed
+
+
+def test_what_windows_refuses_is_refused_here(tmp_path):
+    """Else the tests that run as on Windows would say nothing."""
+    code = """
+import multiprocessing, os, sys
+from pathlib import Path
+refused = []
+def tried(function, *arguments):
+    try:
+        function(*arguments)
+    except OSError:
+        refused.append(function.__name__)
+for name in ("a", "b"):
+    Path(name).write_text("\u20ac")
+tried(os.rename, "a", "b")
+tried(os.symlink, "a", "link")
+tried(Path("con").write_text, "x")
+tried(os.mkdir, "x" * 200 + "/" + "x" * 200)
+with open("a", "rb") as file:
+    tried(os.remove, "a")
+    tried(os.replace, "b", "a")
+os.replace("b", "a")
+print(refused, Path("a").read_bytes(), multiprocessing.get_start_method(), sys.stdout.encoding)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=as_on_windows(), capture_output=True, check=True
+    )
+    assert done.stdout.decode().split("]")[0] == "['rename', 'symlink', 'write_text', 'mkdir', 'unlink', 'replace'"
+    assert done.stdout.decode().split("]")[1].split() == [r"b'\x80'", "spawn", "cp1252"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cat-1", "cat-1"), ("猫 1", "猫 1"), ('a<b>:"c/d\\e|f?*', "a_b___c_d_e_f__"), ("con", "_con"),
+        ("NUL.tar", "_NUL.tar"), ("com¹", "_com¹"), ("ends with a dot. ", "ends with a dot"), (".hidden", "hidden"),
+        ("...", "file"), ("", "file"), ("\0\n", "__"), ("猫" * 100, "猫" * 66), ("x" * 300, "x" * 100),
+        ("half a pair \ud800", "half a pair _"),
+    ],
+)  # fmt: skip
+def test_a_name_made_of_any_text_is_allowed_everywhere(text, name):
+    assert safe_filename(text) == name
+    assert safe_filename(name) == name
+
+
+@pytest.mark.parametrize("name", ["rating", "gallery"])
+def test_a_page_is_served(tmp_path, name):
+    with served(name, tmp_path, as_on_windows()) as url, urllib.request.urlopen(url) as page:
+        assert page.status == 200
+
+
+def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
+    """The cache has copies then; loaded once, a commit needs no network."""
+    command = "from shared import Rating; import sys; model = Rating.from_pretrained('me/rating', revision=sys.argv[1])"
+    ask = f"{command}; print(model.predict(15, 260).rating)"
+    publish = [sys.executable, "-m", "training.publish", ROOT / "spaces/rating/model", "me/rating"]
+    with Hub() as hub:
+        environment = as_on_windows(hub.environment(tmp_path))
+        done = subprocess.run(publish, env=environment, capture_output=True, encoding="cp1252", check=False)
+        assert done.returncode == 0, done.stderr
+        (commit, *_) = hub.commits("me/rating")
+        load = [sys.executable, "-c", ask, commit]
+        first = subprocess.run(load, env=environment, capture_output=True, encoding="cp1252", check=False)
+        assert first.returncode == 0, first.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
+    again = subprocess.run(load, env=environment, capture_output=True, encoding="cp1252", check=False)
+    assert again.returncode == 0, again.stderr
+    assert first.stdout == again.stdout
+    assert float(again.stdout) == pytest.approx(Rating(ROOT / "spaces/rating/model").predict(15, 260).rating)
+
+
+def test_the_rehearsals_lines_are_for_the_shell_that_is_there():
+    assert shell_lines({"HF_TOKEN": "x"}, for_windows=False) == "source .venv/bin/activate\nexport HF_TOKEN=x"
+    assert shell_lines({"HF_TOKEN": "x"}, for_windows=True) == '.venv\\Scripts\\Activate.ps1\n$env:HF_TOKEN = "x"'
+
+
+# --- docs/windows.md ---
+
+TEXT = (ROOT / "docs/windows.md").read_text(encoding="utf-8")
+LINES = [line for block in re.findall(r"```powershell\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+
+
+def test_its_table_knows_every_verb_of_the_makefile():
+    verbs = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    others = {"help", "fix", "train", "bench", "bench-training", "clean"}
+    assert set(re.findall(r"^\| `make ([\w-]+)`", TEXT, re.MULTILINE)) == verbs - others
+
+
+@pytest.mark.install
+def test_its_commands_start_the_gallery(tmp_path):
+    """In a copy of what a clone has; activating the environment is what the test does otherwise."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.split("\0")
+    for name in filter(None, names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    make, activate, install, serve, *_ = LINES
+    assert activate == r".venv\Scripts\activate"
+    subprocess.run([sys.executable, *make.split()[1:]], cwd=tmp_path, check=True)
+    python = tmp_path / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    done = subprocess.run(
+        [*pip, *install.split()[1:]], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
+    )
+    if done.returncode:
+        one = [*pip, "download", "--no-deps", "--no-cache-dir", "--dest", tmp_path / "one", "packaging"]
+        if subprocess.run(one, check=False, capture_output=True).returncode:
+            pytest.skip("pip reaches no package registry")
+        pytest.fail(done.stderr)
+    assert serve == "python spaces/gallery/app.py"
+    gallery = served(tmp_path / "spaces/gallery", tmp_path, {"PYTHONPATH": ""}, python)
+    with gallery as url, urllib.request.urlopen(url) as page:
+        assert page.status == 200
+
+
+@pytest.mark.training
+def test_its_training_runs(tmp_path):
+    install, train = LINES[4:]
+    assert install == "pip install -r requirements.txt"
+    command = [sys.executable, *train.split()[1:], "--out", tmp_path / "model"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=as_on_windows(), capture_output=True, encoding="cp1252", check=False
+    )
+    assert done.returncode == 0, done.stderr
