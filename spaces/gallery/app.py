@@ -19,7 +19,7 @@ gc.set_threshold(50_000)  # what is imported now stays, so it need not be search
 import gradio as gr
 
 from shared import CheckpointError
-from shared.page import launch
+from shared.page import Page
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
@@ -80,7 +80,7 @@ if not apps:
     logging.error("The gallery has no model to show: each is a folder with app.py, model/ and picture.svg.")
     broken.append("There is no model here yet.")
 
-with gr.Blocks(title="Model gallery", delete_cache=(3600, 3600)) as demo:
+with Page(*(app.model for app in apps.values()), title="Model gallery") as demo:
     gr.Navbar(main_page_name="All models")
     gr.Markdown(INTRODUCTION)
     gr.HTML(f'<div class="cards">{"".join(cards)}</div>')
@@ -91,4 +91,4 @@ for folder, app in apps.items():
     add_page(demo, folder.name, app)
 
 if __name__ == "__main__":
-    launch(demo, *(app.model for app in apps.values()))
+    demo.launch()

@@ -19,7 +19,7 @@ import pandas as pd
 from shared import BadInput, Rating, Visitor
 from shared.errors import quoted
 from shared.hub import space_model
-from shared.page import about_model, answer_rows, friendly, launch, signed_bars
+from shared.page import Page, about_model, answer_rows, friendly, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Rating, Path(__file__).parent / "model")
@@ -218,7 +218,7 @@ def movie_list(column: str, label: str) -> gr.Dataframe:
     )
 
 
-with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
+with Page(model, title="Movie ratings") as demo:
     gr.Markdown(INTRODUCTION.format(count=len(model.movies)))
     with gr.Tabs():
         with gr.Tab("You"):
@@ -297,4 +297,4 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()
