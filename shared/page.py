@@ -223,8 +223,12 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
     several = replica_middleware(demo) if os.environ.get("GALLERY_REPLICA") == "1" else []
     app_kwargs = dict(options.pop("app_kwargs", None) or {})
     app_kwargs["middleware"] = [*several, guard, *app_kwargs.get("middleware", ())]
+    root_path = options.pop("root_path", None) or os.environ.get("GRADIO_ROOT_PATH", "")
+    if root_path and "://" not in root_path:
+        root_path = f"/{root_path.strip('/')}"  # as Gradio needs it
     defaults = {
         "theme": THEME,
+        "root_path": root_path,
         "max_file_size": MAX_FILE,
         "state_session_capacity": SESSIONS,
         "footer_links": FOOTER,

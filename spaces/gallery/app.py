@@ -25,6 +25,13 @@ HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
 Five small models for the tasks of fast.ai's first lesson, trained on public data. Each page says how it was measured.
 They need no graphics card. Pick one and try it."""
+# Where the gallery is embedded in another site's page as <gradio-app>, a relative link would lead to that site, so it
+# gets the gallery's address: Gradio puts it before the url of whatever looks like a file. Only the template is code; a
+# text put into it by {{...}} would be run as JavaScript.
+CARDS = """<div class="cards">${
+    value.replaceAll('href="./', 'href="' + (window.gradio_config ? './' : encodeURI(gallery.url) + '/'))
+}</div>"""
+ADDRESS = {"path": "", "url": "", "meta": {"_type": "gradio.FileData"}}
 
 
 def space_folders() -> list[Path]:
@@ -58,7 +65,7 @@ def card(folder: Path, app: ModuleType) -> str:
     about = app.model.checkpoint.about
     picture = base64.b64encode((folder / "picture.svg").read_bytes()).decode()
     return (
-        f'<a class="card" href="{folder.name}"><img src="data:image/svg+xml;base64,{picture}" alt="">'
+        f'<a class="card" href="./{folder.name}"><img src="data:image/svg+xml;base64,{picture}" alt="">'
         f"<h2>{html.escape(about.title)}</h2><p>{html.escape(about.summary)}</p>"
         f"<p><strong>{html.escape(app.model.metrics['headline'])}</strong></p></a>"
     )
@@ -83,7 +90,7 @@ if not apps:
 with Page(*(app.model for app in apps.values()), title="Model gallery") as demo:
     gr.Navbar(main_page_name="All models")
     gr.Markdown(INTRODUCTION)
-    gr.HTML(f'<div class="cards">{"".join(cards)}</div>')
+    gr.HTML("".join(cards), html_template=CARDS, gallery=ADDRESS)
     for message in broken:
         gr.Markdown(message)
 
