@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gradio import queueing, route_utils, routes
 from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError, GradioMultiPartParser, MultiPartException
@@ -74,6 +75,8 @@ class Guard:
                 await bounded.discard()
             if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
                 message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
+            if message["type"] == "http.response.start" and path.endswith("/"):
+                message["headers"] = [(name, below_prefix(name, value, path)) for name, value in message["headers"]]
             await send(message)
 
         path = get_route_path(scope)
@@ -148,6 +151,27 @@ async def refuse_form(_: Request, __: Exception) -> JSONResponse:
 def is_disk_full(error: Exception) -> bool:
     """Return True if an error means that nothing more can be written."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def below_prefix(name: bytes, value: bytes, path: str) -> bytes:
+    """Return a header's value, where Gradio leads from /page/ to /page with an address that holds below a prefix, too.
+
+    The prefix may be one that a proxy takes away, and that is not known here.
+    """
+    if name.lower() == b"location" and value.decode("latin-1") == path.rstrip("/") != "":
+        return b"../" + value.rpartition(b"/")[2]
+    return value
+
+
+def page_base(request: Request) -> dict[str, str]:
+    """Return what the addresses of a page's scripts and cards are relative to, for the template of Gradio's pages.
+
+    Gradio says "./". Below a path such as /gallery that is right for /gallery/ and wrong for /gallery, and a proxy that
+    takes the path away does not say which it was. Only the path is named: the browser knows by which host it came.
+    """
+    root = request.app.root_path or request.scope.get("root_path") or ""
+    path = urlsplit(root).path.strip("/")
+    return {"base_url": f"/{path}/"} if path else {}
 
 
 def drop_bad_range(scope: Scope) -> None:
@@ -288,6 +312,7 @@ def patch_gradio() -> None:
     # /cancel ends the task of that name and frees its place, while its thread runs on: places would have no end.
     queueing.set_task_name = lambda *_: None
     routes.CustomCORSMiddleware = CorsWithoutCredentials
+    routes.templates.context_processors = [page_base]
 
 
 def raise_file_limit() -> None:

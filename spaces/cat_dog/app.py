@@ -18,7 +18,7 @@ from PIL import Image
 from shared import CatDog
 from shared.hub import space_model
 from shared.images import MAX_REQUEST_COST, decoding_cost
-from shared.page import about_model, answer_files, clear_at_once, evidence_over, friendly, launch, photo_input, picked
+from shared.page import Page, about_model, answer_files, clear_at_once, evidence_over, friendly, photo_input, picked
 
 HERE = Path(__file__).parent
 model = space_model(CatDog, HERE / "model")
@@ -94,7 +94,7 @@ def examples() -> list[tuple[str, str]]:
     return [*(published or ours), ("a lion", get_image("lion.jpg")), ("a tower", get_image("tower.jpg"))]
 
 
-with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
+with Page(model, title=f"Is it {EITHER}?") as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
@@ -141,4 +141,4 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
     files.upload(batch, files, [summary, table, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()

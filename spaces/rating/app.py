@@ -18,7 +18,7 @@ import pandas as pd
 from shared import BadInput, Rating, Visitor
 from shared.errors import as_number
 from shared.hub import space_model
-from shared.page import about_model, add_up, answer_rows, clear_at_once, friendly, launch, signed_bars
+from shared.page import Page, about_model, add_up, answer_rows, clear_at_once, friendly, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Rating, Path(__file__).parent / "model")
@@ -206,7 +206,7 @@ def movie_list(column: str, label: str) -> gr.Dataframe:
     )
 
 
-with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
+with Page(model, title="Movie ratings") as demo:
     gr.Markdown(INTRODUCTION.format(count=len(model.movies)))
     with gr.Tabs():
         with gr.Tab("You"):
@@ -288,4 +288,4 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()

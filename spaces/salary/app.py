@@ -14,7 +14,7 @@ import pandas as pd
 
 from shared import Salary
 from shared.hub import space_model
-from shared.page import about_model, add_up, answer_rows, clear_at_once, friendly, launch, points, signed_bars
+from shared.page import Page, about_model, add_up, answer_rows, clear_at_once, friendly, points, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Salary, Path(__file__).parent / "model")
@@ -145,7 +145,7 @@ def number(column: str, label: str) -> gr.Number:
     return gr.Number(contract.typical[column], label=label, info=info, min_width=220)
 
 
-with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
+with Page(model, title="Salary") as demo:
     gr.Markdown(INTRODUCTION)
     answer = gr.Label(label="Income in dollars of 1994", elem_classes="answer")
     with gr.Row():
@@ -236,4 +236,4 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()

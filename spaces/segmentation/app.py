@@ -21,6 +21,7 @@ from shared.archives import write_zip
 from shared.hub import space_model
 from shared.images import Source, open_rgb
 from shared.page import (
+    Page,
     Regions,
     about_model,
     answer_files,
@@ -30,7 +31,6 @@ from shared.page import (
     keep_file,
     keep_picture,
     keep_region,
-    launch,
     percent,
     photo_input,
     picked,
@@ -142,7 +142,7 @@ def examples() -> list[tuple[str, str]]:
     return published or [("a drawing of a street; it was trained on photos", str(HERE / "examples/street.jpg"))]
 
 
-with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
+with Page(model, title="Street scenes") as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
@@ -194,4 +194,4 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
     files.upload(batch, files, [summary, table, result, masks], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()
