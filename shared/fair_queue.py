@@ -131,6 +131,11 @@ class FairQueue(Queue):
 
         The latter go from the address that has most of them, the oldest first.
         """
+    async def leave(self, session: str) -> None:
+        """Drop a session that nobody waits for any more, and its events that have not begun."""
+        await self.clean_events(session_hash=session)
+        self.forget(session)
+
         for session, events in list(self.pending_event_ids_session.items()):
             messages = self.pending_messages_per_session.get(session)
             if messages is not None and messages.empty():  # all that was sent is fetched

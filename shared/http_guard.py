@@ -83,8 +83,8 @@ class Guard:
             self.check_route(scope, path)
             drop_bad_range(scope)
             bounded.check_length(scope["headers"])
-            checked = await check_run(bounded) if path.startswith(f"{API}/run/") else bounded
-            await self.app(scope, checked, send_guarded)
+            is_checked = path.startswith((f"{API}/run/", f"{API}/mcp")) and scope["method"] == "POST"
+            await self.app(scope, await check_body(bounded, path) if is_checked else bounded, send_guarded)
         except Exception as error:
             if started:
                 raise
@@ -154,8 +154,10 @@ def is_range(value: bytes) -> bool:
     return not (first and last) or int(first) <= int(last)
 
 
-async def check_run(receive: Receive) -> Receive:
-    """Read a whole request to /run, check its data, and return what gives it once more.
+async def check_body(receive: Receive, path: str) -> Receive:
+    """Read a whole request to /run or /mcp, check its data, and return what gives it once more.
+
+    Of a request to /mcp only the nesting is checked; shared/mcp_tools.py checks the rest.
 
     Raises:
         HTTPException: 403 or 422; see check_data.
@@ -165,8 +167,14 @@ async def check_run(receive: Receive) -> Receive:
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    with contextlib.suppress(ValueError):  # FastAPI says what is wrong with it
-        check_data(json.loads(body))
+    try:
+        data = json.loads(body)
+    except json.JSONDecodeError:
+        data = None  # FastAPI and MCP say what is wrong with it
+    except (RecursionError, ValueError):
+        raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is no UTF-8.") from None
+    if path.startswith(f"{API}/run/"):
+        check_data(data)
     given = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive_again() -> Message:

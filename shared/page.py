@@ -33,6 +33,7 @@ from shared.fair_queue import FairQueue, is_uploaded
 from shared.health import Health
 from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit
 from shared.images import MAX_BYTES, MAX_PIXELS, Source, open_rgb
+from shared.mcp_tools import offer_tools
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
 from shared.retention import start_sweeping, use_own_folder
@@ -222,6 +223,7 @@ def answer_rows(
     table: Table,
     answer: Callable[[list[dict[str, str]]], Sequence[Any]],
     cells: Callable[[Any], Mapping[str, object]],
+        mcp_server=offer_tools(),
     progress: gr.Progress,
     chunk: int = CHUNK,
 ) -> tuple[dict[str, int], pd.DataFrame, str]:

@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
+MCP = None if importlib.util.find_spec("mcp") else "mcp is not installed: make test-all"  # why it cannot be tested
+
 SKIPPED = {
     "data": None if DATA.is_dir() else "the real data sets are not in ../shared/data",
     "training": None
@@ -132,6 +134,13 @@ def turn_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
 def gallery_url(tmp_path_factory) -> Iterator[str]:
     """The whole gallery."""
     with served("gallery", tmp_path_factory.mktemp("gallery")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mcp_url(tmp_path_factory) -> Iterator[str]:
+    """The whole gallery with MCP."""
+    with served("gallery", tmp_path_factory.mktemp("mcp"), {"GRADIO_MCP_SERVER": "True"}) as url:
         yield url
 
 

@@ -240,7 +240,8 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
                     gr.Dataframe(newcomer_table(), interactive=False, wrap=True)
         with gr.Tab("A user of MovieLens"), gr.Row():
             with gr.Column():
-                user = gr.Number(contract.users[14], label=f"User ({min(contract.users)} to {max(contract.users)})")
+                first, last = min(contract.users), max(contract.users)
+                user = gr.Number(contract.users[14], label=f"User ({first} to {last})", minimum=first, maximum=last)
                 movie = pick("Movie", FIRST)
                 answer = gr.HTML()
                 bars = gr.HTML()
@@ -252,16 +253,9 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
         with gr.Tab("Map"):
             gr.Markdown("The best known movies. Near each other are mostly movies with similar factors in the model.")
             gr.ScatterPlot(
-                movie_map(),
-                x="x",
-                y="y",
-                color="genre",
-                tooltip=["movie", "genre"],
-                x_title=" ",
-                y_title=" ",
-                label="Map of movies",
-                x_axis_labels_visible=False,
-            )
+                movie_map(), x="x", y="y", color="genre", tooltip=["movie", "genre"], x_title=" ", y_title=" ",
+                label="Map of movies", x_axis_labels_visible=False,
+            )  # fmt: skip
         with gr.Tab("Many pairs"):
             gr.Markdown("A CSV with the columns `user_id` and `movie_id`.")
             file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
@@ -291,7 +285,7 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
     asked = [demo.load, user.submit, user.blur, movie.change]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **unchecked)
-    nobody, ten = gr.JSON(visible=False), gr.Number(10, visible=False)
+    nobody, ten = gr.JSON(visible=False), gr.Number(10, visible=False, minimum=1, maximum=100)
     predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **unchecked)
     gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")

@@ -36,13 +36,16 @@ def person(arguments: dict[str, Any]) -> dict[str, Any]:
     return {column: arguments[column.replace("-", "_")] for column in contract.columns}
 
 
+Amount, Category = float | None, str | None  # None is an unknown value
+
+
 # The signatures are what API users and MCP clients see: the columns of the data set, in its order.
 # fmt: off
 @friendly
 def predict(
-    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
-    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
-    hours_per_week: float, native_country: str,
+    age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
+    marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
+    capital_gain: Amount, capital_loss: Amount, hours_per_week: Amount, native_country: Category,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Estimate how likely somebody earned 50k or more in 1994. "?" or null is an unknown value.
 
@@ -68,9 +71,9 @@ def predict(
 
 @friendly
 def explain(
-    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
-    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
-    hours_per_week: float, native_country: str,
+    age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
+    marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
+    capital_gain: Amount, capital_loss: Amount, hours_per_week: Amount, native_country: Category,
 ) -> tuple[dict[str, Any], str]:
     """Say how much each part of a person moved the probability of 50k or more, against others of the data set.
 
@@ -91,9 +94,9 @@ def explain(
 
 @friendly
 def what_if(
-    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
-    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
-    hours_per_week: float, native_country: str, column: str,
+    age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
+    marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
+    capital_gain: Amount, capital_loss: Amount, hours_per_week: Amount, native_country: Category, column: str,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Vary one number of a person, all else as it is, and follow the probability of 50k or more.
 
@@ -141,7 +144,9 @@ def number(column: str, label: str) -> gr.Number:
     label = f"{label} ({span.minimum:g} to {span.maximum:,.0f})"
     seen = contract.amounts.get(column, ())
     info = AMOUNTS.format(len(seen), seen[len(seen) // 2]) if seen else None
-    return gr.Number(contract.typical[column], label=label, info=info, min_width=220)
+    return gr.Number(
+        contract.typical[column], label=label, info=info, min_width=220, minimum=span.minimum, maximum=span.maximum
+    )
 
 
 with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
