@@ -105,6 +105,9 @@ class Guard:
             raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
         if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "This is switched off here.")
+        blocks = scope["app"].get_blocks()
+        if scope["method"] == "POST" and path.startswith(("/api/", "/call/", "/run/")):  # as older Gradios have it
+            raise HTTPException(404, f"Endpoints are asked at {API}/call/NAME; the names are {names_of(blocks)}.")
         if not path.startswith(API + "/"):
             return
         first, *rest = path.removeprefix(API + "/").split("/")
@@ -115,10 +118,15 @@ class Guard:
             raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
-            fns = scope["app"].get_blocks().fns.values()
-            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in fns):
-                names = sorted(fn.api_name for fn in fns if fn.api_visibility == "public")
-                raise HTTPException(404, f"There is no such endpoint; they are {', '.join(names)}.")
+            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
+                raise HTTPException(404, f"There is no such endpoint; they are {names_of(blocks)}.")
+        elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
+            raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
+
+
+def names_of(blocks: Any) -> str:
+    """Return the names of an app's public endpoints."""
+    return ", ".join(sorted(fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"))
 
 
 def as_http(error: Exception, method: str, path: str) -> HTTPException:
@@ -260,7 +268,10 @@ class UploadParser(GradioMultiPartParser):
     async def parse(self) -> Any:
         """Read the form; whatever goes wrong, no temporary file stays."""
         try:
-            return await super().parse()
+            form = await super().parse()
+            if "files" not in form:
+                raise MultiPartException("Send every file in a form field called files.")
+            return form
         except BaseException:
             for file in self._files_to_close_on_error:
                 with contextlib.suppress(OSError):

@@ -141,6 +141,22 @@ Photo = ABCMeta.__new__(
 )
 
 
+def _uploaded_paths(self: gr.File, payload: Any) -> Any:
+    if payload is None:
+        return None
+    paths = [file.path for file in (payload if self.file_count == "multiple" else [payload])]
+    if not all(is_uploaded(path) for path in paths):
+        raise gr.Error("There is no such upload; send the file again.", print_exception=False)
+    return paths if self.file_count == "multiple" else paths[0]
+
+
+# gr.File refuses what is not called as file_types= has it, such as a Blob, which has no name. What a file is, its
+# content says; file_types= is for the window in which a visitor chooses.
+Upload = ABCMeta.__new__(
+    type(gr.File), "Upload", (gr.File,), {"preprocess": _uploaded_paths, "is_template": True, "__module__": __name__}
+)
+
+
 def photo_input(examples: Sequence[tuple[str, str]]) -> gr.Image:
     """Where a visitor gives a picture: a file, the webcam or the clipboard; and examples, as (name, path)."""
     image: gr.Image = Photo(
@@ -207,6 +223,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
         footer_links=["api", "gradio", "settings"],
         run_history=False,
         enable_monitoring=False,
+        mcp_server=offer_tools(),
     )
 
 
@@ -223,7 +240,6 @@ def answer_rows(
     table: Table,
     answer: Callable[[list[dict[str, str]]], Sequence[Any]],
     cells: Callable[[Any], Mapping[str, object]],
-        mcp_server=offer_tools(),
     progress: gr.Progress,
     chunk: int = CHUNK,
 ) -> tuple[dict[str, int], pd.DataFrame, str]:

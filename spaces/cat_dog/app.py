@@ -18,7 +18,7 @@ from PIL import Image
 from shared import CatDog
 from shared.hub import space_model
 from shared.images import MAX_REQUEST_COST, decoding_cost
-from shared.page import about_model, answer_files, evidence_over, friendly, launch, photo_input, picked
+from shared.page import Upload, about_model, answer_files, evidence_over, friendly, launch, photo_input, picked
 
 HERE = Path(__file__).parent
 model = space_model(CatDog, HERE / "model")
@@ -108,7 +108,7 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
             overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
             gr.Markdown("Up to 200 pictures, or zip files of them.")
-            files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
+            files = Upload(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Predictions", interactive=False)
             result = gr.File(label="The same as CSV")

@@ -19,7 +19,7 @@ import pandas as pd
 from shared import BadInput, Rating, Visitor
 from shared.errors import quoted
 from shared.hub import space_model
-from shared.page import about_model, answer_rows, friendly, launch, signed_bars
+from shared.page import Upload, about_model, answer_rows, friendly, launch, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Rating, Path(__file__).parent / "model")
@@ -107,9 +107,9 @@ def recommend(
         ratings: for somebody new, what they rated: {"movie id": stars from 0.5 to 5, ...}.
         k: how many, 1 to 100.
     """
-    if user_id is None and not isinstance(ratings, dict):
-        raise BadInput('Give a user_id, or ratings such as {"260": 5, "1": 3.5}.')
-    best = model.recommend(model.fold_in(ratings or {}) if user_id is None else user_id, k)
+    if (user_id is None) != isinstance(ratings, dict):
+        raise BadInput('Give a user_id, or ratings such as {"260": 5, "1": 3.5} and null for the user_id.')
+    best = model.recommend(model.fold_in(ratings) if user_id is None else user_id, k)
     return as_json(best, "rating"), table(best, "stars")
 
 
@@ -258,7 +258,7 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
             )  # fmt: skip
         with gr.Tab("Many pairs"):
             gr.Markdown("A CSV with the columns `user_id` and `movie_id`.")
-            file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
+            file = Upload(label="CSV", file_types=[".csv", ".txt", ".tsv"])
             summary = gr.JSON(label="Rows answered")
             first_rows = gr.Dataframe(label="The first 20", interactive=False)
             result = gr.File(label="All predictions, as CSV")

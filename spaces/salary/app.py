@@ -14,7 +14,7 @@ import pandas as pd
 
 from shared import Salary
 from shared.hub import space_model
-from shared.page import about_model, answer_rows, friendly, launch, percent, points, signed_bars
+from shared.page import Upload, about_model, answer_rows, friendly, launch, percent, points, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Salary, Path(__file__).parent / "model")
@@ -189,7 +189,7 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
                 curve = gr.LinePlot(x="value", y="chance of 50k or more", y_lim=[0, 1], height=260)
             with gr.Tab("Many people"):
                 gr.Markdown(f"A CSV with the columns {', '.join(f'`{name}`' for name in contract.columns)}.")
-                file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
+                file = Upload(label="CSV", file_types=[".csv", ".txt", ".tsv"])
                 summary = gr.JSON(label="Rows answered")
                 first_rows = gr.Dataframe(label="The first 20", interactive=False)
                 result = gr.File(label="All predictions, as CSV")

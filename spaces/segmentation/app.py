@@ -22,6 +22,7 @@ from shared.hub import space_model
 from shared.images import Source, open_rgb
 from shared.page import (
     Regions,
+    Upload,
     about_model,
     answer_files,
     evidence_over,
@@ -157,7 +158,7 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
             doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
             gr.Markdown("Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.")
-            files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
+            files = Upload(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Shares", interactive=False)
             result = gr.File(label="The same as CSV")

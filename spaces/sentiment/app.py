@@ -15,7 +15,7 @@ import pandas as pd
 
 from shared import BadInput, Sentiment
 from shared.hub import space_model
-from shared.page import about_model, answer_rows, friendly, launch, percent
+from shared.page import Upload, about_model, answer_rows, friendly, launch, percent
 from shared.sentiment import SentimentExplanation, SentimentPrediction
 from shared.tables import read_csv, read_lines
 
@@ -188,7 +188,7 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
             )
         with gr.Tab(f"Many {THING}s"):
             gr.Markdown(f"A CSV with a column `text`, or a text file with a {THING} on each line; {MOST:,} at most.")
-            file = gr.File(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
+            file = Upload(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
             summary = gr.JSON(label=f"{THING.capitalize()}s answered")
             first_rows = gr.Dataframe(label="The first 20", interactive=False)
             result = gr.File(label="All predictions, as CSV")
