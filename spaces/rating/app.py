@@ -98,7 +98,7 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 
 @friendly
 def recommend(
-    user_id: int | None, ratings: dict[str, float] | None, k: int = 10
+    user_id: int | None, ratings: dict[str, float] | None = None, k: int = 10
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Recommend movies, with their predicted stars, to a user of MovieLens or to somebody new.
 
@@ -208,7 +208,9 @@ def newcomers_measured() -> str:
 
 def pick(label: str, value: int) -> gr.Dropdown:
     """A list of the best known movies in which any title can be typed."""
-    return gr.Dropdown(CHOICES, value=value, label=label, allow_custom_value=True)
+    found = gr.Dropdown(CHOICES, value=value, label=label, allow_custom_value=True)
+    found.api_info = lambda: {"anyOf": [{"type": "integer"}, {"type": "string"}]}  # Gradio lists the choices alone
+    return found
 
 
 def movie_list(column: str, label: str) -> gr.Dataframe:
