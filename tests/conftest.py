@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ DATA = ROOT.parent / "shared" / "data"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 MCP = None if importlib.util.find_spec("mcp") else "mcp is not installed: make test-all"  # why it cannot be tested
+NODE = None if shutil.which("npm") and shutil.which("node") else "node or npm is not installed"
 
 SKIPPED = {
     "data": None if DATA.is_dir() else "the real data sets are not in ../shared/data",
@@ -142,6 +144,20 @@ def mcp_url(tmp_path_factory) -> Iterator[str]:
     """The whole gallery with MCP."""
     with served("gallery", tmp_path_factory.mktemp("mcp"), {"GRADIO_MCP_SERVER": "True"}) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def node_folder(tmp_path_factory) -> Path:
+    """A folder in which node finds @gradio/client, of the version that the README names."""
+    package = re.search(r"@gradio/client@[\d.]+", (ROOT / "README.md").read_text())[0]
+    folder = tmp_path_factory.mktemp("node")
+    done = subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, package],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"npm cannot install {package}: {done.stderr.strip().splitlines()[-1:]}")
+    return folder
 
 
 @pytest.fixture(scope="module")

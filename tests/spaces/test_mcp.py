@@ -187,8 +187,8 @@ def test_a_batch_tells_how_far_it_is_and_answers_with_the_table(mcp_url):
     assert answer(result) == {"files": 20, "answered": 20, "errors": 0}
     assert result.content[1].text.splitlines()[0].startswith('"file","prediction"')
     assert result.content[2].text.startswith(f"The same as CSV: {mcp_url}/gradio_api/file=")
-    assert seen[-1] == 1
     assert seen == sorted(seen)
+    assert 0 < seen[-1] <= 1
 
 
 @needs_mcp
