@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
 
@@ -298,25 +299,44 @@ def test_requests_are_bounded(mcp_url):
     assert post(mcp_url, b"{").status_code == 400
 
 
+def posted(url, name, texts, seconds):
+    """The results of calls at once; None for one that the client has given up after some seconds."""
+
+    async def one(client, text):
+        body = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": name, "arguments": {"text": text}},
+        }
+        try:
+            reply = await client.post(f"{url}/gradio_api/mcp/", json=body, headers=SENT)
+        except httpx2.TimeoutException:
+            return None
+        return json.loads(reply.text.split("data: ", 1)[1])["result"]
+
+    async def main():
+        async with httpx2.AsyncClient(timeout=seconds, limits=httpx2.Limits(max_connections=100)) as client:
+            return await asyncio.gather(*(one(client, text) for text in texts))
+
+    return asyncio.run(main())
+
+
 @needs_mcp
 def test_one_address_may_have_as_many_questions_waiting_as_on_the_page(mcp_url):
-    async def main():
-        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
-        async with httpx2.AsyncClient(timeout=120, limits=httpx2.Limits(max_connections=100)) as client:
-            asked = [
-                client.post(
-                    f"{mcp_url}/gradio_api/mcp/",
-                    json={**body, "params": {"name": "sentiment_explain", "arguments": {"text": f"Not bad. {number}"}}},
-                    headers=SENT,
-                )
-                for number in range(80)
-            ]
-            return [json.loads(reply.text.split("data: ", 1)[1])["result"] for reply in await asyncio.gather(*asked)]
+    results = posted(mcp_url, "sentiment_explain", [f"Not bad. {number}" for number in range(80)], 120)
+    refused = {result["content"][0]["text"] for result in results if result["isError"]}
+    assert refused <= {"You have many questions waiting here; ask again when they are answered."}
+    assert sum(not result["isError"] for result in results) >= 48
 
-    results = asyncio.run(main())
-    refused = [result["content"][0]["text"] for result in results if result["isError"]]
-    assert set(refused) <= {"You have many questions waiting here; ask again when they are answered."}
-    assert len(results) - len(refused) >= 48
+
+@needs_mcp
+def test_who_hangs_up_leaves_no_question_waiting(mcp_url):
+    long = "I loved it, but the end was bad and nobody knew why. " * 30
+    assert None in posted(mcp_url, "sentiment_explain", [f"{long} {number}" for number in range(48)], 2)
+    time.sleep(2)
+    results = posted(mcp_url, "sentiment", [f"Not bad. {number}" for number in range(40)], 60)
+    assert not [result["content"] for result in results if result["isError"]]
 
 
 @pytest.mark.parametrize(
