@@ -219,7 +219,7 @@ def schema_of(hint: Any) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": schema_of(get_args(hint)[1])}
     if get_origin(hint) is list:
         return {"type": "array", "items": schema_of(get_args(hint)[0])}
-    return {"type": TYPES[hint]}
+    return {"type": TYPES[hint]} if hint in TYPES else {}  # a Space of one's own may have an argument without a type
 
 
 def given(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
