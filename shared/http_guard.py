@@ -19,7 +19,7 @@ from gradio.utils import get_upload_folder
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.fair_queue import NO_ENDPOINT, check_data
@@ -82,15 +82,15 @@ class Guard:
         path = get_route_path(scope)
         bounded = BoundedReceive(path, receive)
         try:
-            if path.rstrip("/") == "/health":
-                response = await self.health(scope)
+            response = await self.own_answer(scope, path)
+            if response is not None:
                 await response(scope, receive, send)
                 return
             self.check_route(scope, path)
             drop_bad_range(scope)
             bounded.check_length(scope["headers"])
-            checked = await check_run(bounded) if path.startswith(f"{API}/run/") else bounded
-            await self.app(scope, checked, send_guarded)
+            is_checked = path.startswith((f"{API}/run/", f"{API}/mcp")) and scope["method"] == "POST"
+            await self.app(scope, await check_body(bounded, path) if is_checked else bounded, send_guarded)
         except Exception as error:
             if started:
                 raise
@@ -99,6 +99,15 @@ class Guard:
                 await bounded.discard()
             response = JSONResponse({"detail": problem.detail}, problem.status_code, problem.headers)
             await response(scope, receive, send)
+
+    async def own_answer(self, scope: Scope, path: str) -> Response | None:
+        """Answer /health, and the counts that "Use via API" on a page asks for: there are none here."""
+        if path.rstrip("/") == "/health":
+            answer: Response = await self.health(scope)
+            return answer
+        if path == "/monitoring/summary":
+            return JSONResponse({"functions": {}})
+        return None
 
     def check_route(self, scope: Scope, path: str) -> None:
         """Refuse what no page uses, endpoints that do not exist, and uploads to a full disk.
@@ -111,8 +120,9 @@ class Guard:
             raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
         if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "This is switched off here.")
+        blocks = scope["app"].get_blocks()
         if OLD_ROUTES.match(path):
-            raise HTTPException(404, f"Nothing is answered here; ask {API}/call, and {API}/info lists the endpoints.")
+            raise HTTPException(404, f"Endpoints are asked at {API}/call/NAME; the names are {names_of(blocks)}.")
         if not path.startswith(API + "/"):
             return
         first, *rest = path.removeprefix(API + "/").split("/")
@@ -123,10 +133,15 @@ class Guard:
             raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
-            fns = scope["app"].get_blocks().fns.values()
-            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in fns):
-                names = sorted(fn.api_name for fn in fns if fn.api_visibility == "public")
-                raise HTTPException(404, f"There is no such endpoint; they are {', '.join(names)}.")
+            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
+                raise HTTPException(404, f"There is no such endpoint; they are {names_of(blocks)}.")
+        elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
+            raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
+
+
+def names_of(blocks: Any) -> str:
+    """Return the names of an app's public endpoints."""
+    return ", ".join(sorted(fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"))
 
 
 def as_http(error: Exception, method: str, path: str) -> HTTPException:
@@ -188,8 +203,10 @@ def is_range(value: bytes) -> bool:
     return not (first and last) or int(first) <= int(last)
 
 
-async def check_run(receive: Receive) -> Receive:
-    """Read a whole request to /run, check its data, and return what gives it once more.
+async def check_body(receive: Receive, path: str) -> Receive:
+    """Read a whole request to /run or /mcp, check its data, and return what gives it once more.
+
+    Of a request to /mcp only the nesting is checked; shared/mcp_tools.py checks the rest.
 
     Raises:
         HTTPException: 403 or 422; see check_data.
@@ -199,8 +216,14 @@ async def check_run(receive: Receive) -> Receive:
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    with contextlib.suppress(ValueError):  # FastAPI says what is wrong with it
-        check_data(json.loads(body))
+    try:
+        data = json.loads(body)
+    except json.JSONDecodeError:
+        data = None  # FastAPI and MCP say what is wrong with it
+    except (RecursionError, ValueError):
+        raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is no UTF-8.") from None
+    if path.startswith(f"{API}/run/"):
+        check_data(data)
     given = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive_again() -> Message:
@@ -288,7 +311,10 @@ class UploadParser(GradioMultiPartParser):
     async def parse(self) -> Any:
         """Read the form; whatever goes wrong, no temporary file stays."""
         try:
-            return await super().parse()
+            form = await super().parse()
+            if "files" not in form:
+                raise MultiPartException("Send every file in a form field called files.")
+            return form
         except BaseException:
             for file in self._files_to_close_on_error:
                 with contextlib.suppress(OSError):

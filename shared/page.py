@@ -39,6 +39,7 @@ from shared.health import Health
 from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit, refuse_form
 from shared.images import MAX_BYTES, MAX_PIXELS, Source, open_rgb
 from shared.inputs import SEND_PICTURE, check_inputs, sentence
+from shared.mcp_tools import offer_tools
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
 from shared.retention import start_sweeping, use_own_folder
@@ -148,6 +149,22 @@ Photo = ABCMeta.__new__(
 )
 
 
+def _uploaded_paths(self: gr.File, payload: Any) -> Any:
+    if payload is None:
+        return None
+    paths = [file.path for file in (payload if self.file_count == "multiple" else [payload])]
+    if not all(is_uploaded(path) for path in paths):
+        raise gr.Error("There is no such upload; send the file again.", print_exception=False)
+    return paths if self.file_count == "multiple" else paths[0]
+
+
+# gr.File refuses what is not called as file_types= has it, such as a Blob, which has no name. What a file is, its
+# content says; file_types= is for the window in which a visitor chooses.
+Upload = ABCMeta.__new__(
+    type(gr.File), "Upload", (gr.File,), {"preprocess": _uploaded_paths, "is_template": True, "__module__": __name__}
+)
+
+
 def photo_input(examples: Sequence[tuple[str, str]]) -> gr.Image:
     """Where a visitor gives a picture: a file, the webcam or the clipboard; and examples, as (name, path)."""
     image: gr.Image = Photo(
@@ -239,6 +256,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
         "footer_links": FOOTER,
         "run_history": False,
         "enable_monitoring": False,
+        "mcp_server": offer_tools(),
     }
     css = f"{CSS}\n{options.pop('css', None) or ''}"
     return gr.Blocks.launch(demo, app_kwargs=app_kwargs, css=css, **(defaults | options))
@@ -274,6 +292,8 @@ def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
     """Make Gradio's app of some Blocks; one of a Page that is mounted gets the looks and limits that launch() gives."""
     if isinstance(blocks, Page) and options.get("parent_app") is not None:
         options["app_kwargs"] = _limit(blocks, blocks.models, options.get("app_kwargs"))
+        if options.get("mcp_server") is None:
+            options["mcp_server"] = offer_tools()
         blocks.state_session_capacity = SESSIONS
         blocks.max_file_size = blocks.max_file_size or _parse_file_size(MAX_FILE)
         blocks.run_history, blocks.enable_monitoring = False, False  # the guard closes both

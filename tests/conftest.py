@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,9 @@ BROWSER_OPTIONS = [
     "--disable-sync",
 ]
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+
+MCP = None if importlib.util.find_spec("mcp") else "mcp is not installed: make test-all"  # why it cannot be tested
+NODE = None if shutil.which("npm") and shutil.which("node") else "node or npm is not installed"
 
 SKIPPED = {
     "data": None if DATA.is_dir() else "the real data sets are not in ../shared/data",
@@ -213,6 +217,27 @@ def gallery_url(tmp_path_factory) -> Iterator[str]:
     """The whole gallery."""
     with served("gallery", tmp_path_factory.mktemp("gallery")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def mcp_url(tmp_path_factory) -> Iterator[str]:
+    """The whole gallery with MCP."""
+    with served("gallery", tmp_path_factory.mktemp("mcp"), {"GRADIO_MCP_SERVER": "True"}) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def node_folder(tmp_path_factory) -> Path:
+    """A folder in which node finds @gradio/client, of the version that the README names."""
+    package = re.search(r"@gradio/client@[\d.]+", (ROOT / "README.md").read_text())[0]
+    folder = tmp_path_factory.mktemp("node")
+    done = subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, package],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"npm cannot install {package}: {done.stderr.strip().splitlines()[-1:]}")
+    return folder
 
 
 @pytest.fixture(scope="module")

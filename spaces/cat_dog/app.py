@@ -18,7 +18,17 @@ from PIL import Image
 from shared import CatDog
 from shared.hub import space_model
 from shared.images import MAX_REQUEST_COST, decoding_cost
-from shared.page import Page, about_model, answer_files, clear_at_once, evidence_over, friendly, photo_input, picked
+from shared.page import (
+    Page,
+    Upload,
+    about_model,
+    answer_files,
+    clear_at_once,
+    evidence_over,
+    friendly,
+    photo_input,
+    picked,
+)
 
 HERE = Path(__file__).parent
 model = space_model(CatDog, HERE / "model")
@@ -108,7 +118,7 @@ with Page(model, title=f"Is it {EITHER}?") as demo:
             overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
             gr.Markdown("Up to 200 pictures, or zip files of them.")
-            files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
+            files = Upload(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Predictions", interactive=False)
             result = gr.File(label="The same as CSV")

@@ -23,6 +23,7 @@ from shared.images import Source, open_rgb
 from shared.page import (
     Page,
     Regions,
+    Upload,
     about_model,
     answer_files,
     clear_at_once,
@@ -158,7 +159,7 @@ with Page(model, title="Street scenes") as demo:
             doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
             gr.Markdown("Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.")
-            files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
+            files = Upload(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Shares", interactive=False)
             result = gr.File(label="The same as CSV")

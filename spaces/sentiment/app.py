@@ -15,7 +15,7 @@ import pandas as pd
 
 from shared import BadInput, Sentiment
 from shared.hub import space_model
-from shared.page import Page, about_model, answer_rows, clear_at_once, friendly, percent
+from shared.page import Page, Upload, about_model, answer_rows, clear_at_once, friendly, percent
 from shared.sentiment import SentimentExplanation, SentimentPrediction, cleaned
 from shared.tables import read_csv, read_lines
 
@@ -199,7 +199,7 @@ with Page(model, title=model.checkpoint.about.title) as demo:
             )
         with gr.Tab(f"Many {THING}s"):
             gr.Markdown(f"A CSV with a column `text`, or a text file with a {THING} on each line; {MOST:,} at most.")
-            file = gr.File(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
+            file = Upload(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
             summary = gr.JSON(label=f"{THING.capitalize()}s answered")
             first_rows = gr.Dataframe(label="The first 20", interactive=False)
             result = gr.File(label="All predictions, as CSV")

@@ -109,7 +109,7 @@ def all_routes(demo):
         "/gradio_api/process_recording", "/gradio_api/deep_link?session_hash=x", "/gradio_api/stream/x",
         "/gradio_api/dev/reload", "/gradio_api/file=https://example.org/x.png", "/gradio_api/file/x",
         "/api/predict", "/run/predict", "/call/predict", "/queue/join", "/upload",
-        "/gradio_api/vibe-code", "/monitoring", "/monitoring/summary", "/monitoring/x",
+        "/gradio_api/vibe-code", "/monitoring", "/monitoring/x",
     ],
 )  # fmt: skip
 def test_what_no_page_uses_is_closed(url, path):

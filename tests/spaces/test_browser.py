@@ -232,3 +232,25 @@ def test_a_film_called_by_a_number_is_the_film(page, gallery_url):
         box.press_sequentially(typed)
         box.press("Enter")
         page.get_by_text(f" on {title}.").wait_for()
+
+
+def test_use_via_api_names_endpoints_and_arguments_without_a_complaint(page, gallery_url):
+    problems = []
+    page.on("response", lambda reply: problems.append(reply.url) if reply.status >= 400 else None)
+    there = {f"{gallery_url}/gradio_api/mcp/schema"}  # by its 404 the page knows that MCP is off
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_text("What speaks for").wait_for()
+    button = page.get_by_role("button", name=re.compile("Use via API"))
+    if not button.is_visible():
+        pytest.skip("Gradio hides it on a phone")
+    button.click()
+    page.get_by_text("API name: /rating_recommend").wait_for()
+    named = {text.split()[2] for text in page.locator("h3", has_text="API name:").all_inner_texts()}
+    assert named == {"/rating", "/rating_explain", "/rating_recommend", "/rating_similar", "/rating_batch"}
+    page.get_by_text("JavaScript", exact=True).click()
+    snippets = page.locator("pre:visible").filter(has_text="client.predict")
+    snippets.first.wait_for()
+    assert re.search(r'"/rating",\s*{\s*user_id: 15,\s*movie_id: ', snippets.nth(1).inner_text())
+    assert re.search(r"user_id: 15,\s*ratings: null,\s*k: 10", snippets.first.inner_text())
+    page.wait_for_timeout(1000)
+    assert set(problems) <= there
