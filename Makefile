@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860"
 	@echo "make test      the tests that need no torch and no browser"
-	@echo "make test-all  all tests: installs torch, fastai, transformers and ray; uses chromium and nginx where they are"
+	@echo "make test-all  all tests: installs torch, fastai, transformers and ray; uses chromium, nginx and node where they are"
 	@echo "make check     lint, formatting and types"
 	@echo "make fix       repair what lint and formatting can repair"
 	@echo "make train     train every model on the real data and embed the result in spaces/"

@@ -4,6 +4,12 @@
 >>> Salary.from_pretrained("spaces/salary/model").predict(person).probabilities
 """
 
+import os
+
+# Since 1.29 ONNX Runtime sends usage data to its makers, and keeps an identifier in the home folder, unless told not to
+# before its first import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from shared.cat_dog import CatDog
 from shared.errors import BadInput, CheckpointError, HubError
 from shared.rating import Rating, Visitor

@@ -149,6 +149,8 @@ def read_json(folder: Path) -> dict[str, Any]:
         CheckpointError: it cannot be read, or is no JSON object.
     """
     path = folder / CONTRACT
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a file; give the checkpoint folder that it lies in.")
     if not folder.is_dir():
         raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}.")
     try:

@@ -11,7 +11,6 @@ import os
 import time
 from collections import Counter, OrderedDict
 from ipaddress import ip_network
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import gradio as gr
 from gradio.queueing import Event, Queue
 from gradio.route_utils import FnIndexInferError, get_fn
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
-from gradio.utils import get_upload_folder, run_coro_in_background
+from gradio.utils import get_function_params, get_upload_folder, run_coro_in_background
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -119,6 +118,11 @@ class FairQueue(Queue):
         """
         return self.is_waiting(session) or time.monotonic() - self.active_at.get(session, 0.0) < seconds
 
+    def has_event(self, event: str) -> bool:
+        """Return True if an event waits or runs, or its answer has not been fetched."""
+        unfetched = self.pending_event_ids_session.values()  # of Gradio: those whose answers have not been delivered
+        return event in self.event_ids_to_events or any(event in events for events in unfetched)
+
     def forget(self, session: str | None) -> None:
         """Drop what is kept for a session whose events are over."""
         if session is not None:
@@ -126,6 +130,11 @@ class FairQueue(Queue):
             self.pending_event_ids_session.pop(session, None)
             for kept in (self.unfetched, self.active_at, self.addresses):
                 kept.pop(session, None)
+
+    async def leave(self, session: str) -> None:
+        """Drop a session that nobody waits for any more, and its events that have not begun."""
+        await self.clean_events(session_hash=session)
+        self.forget(session)
 
     def forget_unfetched(self) -> None:
         """Drop the answers that nobody has fetched for UNFETCHED_SECONDS, and those beyond UNFETCHED_ANSWERS.
@@ -189,8 +198,9 @@ class FairQueue(Queue):
         """Add an event, if it is well formed and its page, its session and its caller have room for it.
 
         Raises:
-            HTTPException: 404 for an unknown endpoint, 403 for a file that was not uploaded, 422 for data that is too
-                large or nested too deeply, 429 where a caller has too many events, and 503 where the page is full.
+            HTTPException: 404 for an unknown endpoint, 403 for a file that was not uploaded, 422 for a wrong number of
+                arguments and for data that is too large or nested too deeply, 429 where a caller has too many events,
+                and 503 where the page is full.
         """
         if self.server_app is not None:
             self.blocks = self.server_app.get_blocks()  # which `gradio app.py` replaces when a file changes
@@ -199,8 +209,11 @@ class FairQueue(Queue):
         except (KeyError, FnIndexInferError):
             raise HTTPException(404, NO_ENDPOINT) from None
         self.check_room(fn.page, body.session_hash, client_address(request.scope))
+        if len(body.data) != len(fn.inputs):
+            names = ", ".join(name for name, *_ in get_function_params(fn.fn)) if fn.fn else "none"
+            raise HTTPException(422, f"{len(body.data)} arguments were sent; {len(fn.inputs)} are wanted: {names}.")
         # A picture that is a data URL is saved when its turn comes: see shared/inputs.py.
-        pairs = zip_longest(fn.inputs, body.data)
+        pairs = zip(fn.inputs, body.data, strict=True)
         check_data([value for block, value in pairs if not (isinstance(block, gr.Image) and is_data_file(value))])
         return await self.add(body, request, username)
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gradio import queueing, route_utils, routes
 from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError, GradioMultiPartParser, MultiPartException
@@ -18,7 +19,7 @@ from gradio.utils import get_upload_folder
 from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.fair_queue import NO_ENDPOINT, check_data
@@ -74,20 +75,22 @@ class Guard:
                 await bounded.discard()
             if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
                 message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
+            if message["type"] == "http.response.start" and path.endswith("/"):
+                message["headers"] = [(name, below_prefix(name, value, path)) for name, value in message["headers"]]
             await send(message)
 
         path = get_route_path(scope)
         bounded = BoundedReceive(path, receive)
         try:
-            if path.rstrip("/") == "/health":
-                response = await self.health(scope)
+            response = await self.own_answer(scope, path)
+            if response is not None:
                 await response(scope, receive, send)
                 return
             self.check_route(scope, path)
             drop_bad_range(scope)
             bounded.check_length(scope["headers"])
-            checked = await check_run(bounded) if path.startswith(f"{API}/run/") else bounded
-            await self.app(scope, checked, send_guarded)
+            is_checked = path.startswith((f"{API}/run/", f"{API}/mcp")) and scope["method"] == "POST"
+            await self.app(scope, await check_body(bounded, path) if is_checked else bounded, send_guarded)
         except Exception as error:
             if started:
                 raise
@@ -96,6 +99,15 @@ class Guard:
                 await bounded.discard()
             response = JSONResponse({"detail": problem.detail}, problem.status_code, problem.headers)
             await response(scope, receive, send)
+
+    async def own_answer(self, scope: Scope, path: str) -> Response | None:
+        """Answer /health, and the counts that "Use via API" on a page asks for: there are none here."""
+        if path.rstrip("/") == "/health":
+            answer: Response = await self.health(scope)
+            return answer
+        if path == "/monitoring/summary":
+            return JSONResponse({"functions": {}})
+        return None
 
     def check_route(self, scope: Scope, path: str) -> None:
         """Refuse what no page uses, endpoints that do not exist, and uploads to a full disk.
@@ -108,8 +120,9 @@ class Guard:
             raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
         if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "This is switched off here.")
+        blocks = scope["app"].get_blocks()
         if OLD_ROUTES.match(path):
-            raise HTTPException(404, f"Nothing is answered here; ask {API}/call, and {API}/info lists the endpoints.")
+            raise HTTPException(404, f"Endpoints are asked at {API}/call/NAME; the names are {names_of(blocks)}.")
         if not path.startswith(API + "/"):
             return
         first, *rest = path.removeprefix(API + "/").split("/")
@@ -120,10 +133,15 @@ class Guard:
             raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
-            fns = scope["app"].get_blocks().fns.values()
-            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in fns):
-                names = sorted(fn.api_name for fn in fns if fn.api_visibility == "public")
-                raise HTTPException(404, f"There is no such endpoint; they are {', '.join(names)}.")
+            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
+                raise HTTPException(404, f"There is no such endpoint; they are {names_of(blocks)}.")
+        elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
+            raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
+
+
+def names_of(blocks: Any) -> str:
+    """Return the names of an app's public endpoints."""
+    return ", ".join(sorted(fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"))
 
 
 def as_http(error: Exception, method: str, path: str) -> HTTPException:
@@ -150,6 +168,27 @@ def is_disk_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def below_prefix(name: bytes, value: bytes, path: str) -> bytes:
+    """Return a header's value, where Gradio leads from /page/ to /page with an address that holds below a prefix, too.
+
+    The prefix may be one that a proxy takes away, and that is not known here.
+    """
+    if name.lower() == b"location" and value.decode("latin-1") == path.rstrip("/") != "":
+        return b"../" + value.rpartition(b"/")[2]
+    return value
+
+
+def page_base(request: Request) -> dict[str, str]:
+    """Return what the addresses of a page's scripts and cards are relative to, for the template of Gradio's pages.
+
+    Gradio says "./". Below a path such as /gallery that is right for /gallery/ and wrong for /gallery, and a proxy that
+    takes the path away does not say which it was. Only the path is named: the browser knows by which host it came.
+    """
+    root = request.app.root_path or request.scope.get("root_path") or ""
+    path = urlsplit(root).path.strip("/")
+    return {"base_url": f"/{path}/"} if path else {}
+
+
 def drop_bad_range(scope: Scope) -> None:
     """Ignore a Range header that Gradio cannot read, as RFC 9110 asks: the whole file is sent."""
     scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range" or is_range(value)]
@@ -164,8 +203,10 @@ def is_range(value: bytes) -> bool:
     return not (first and last) or int(first) <= int(last)
 
 
-async def check_run(receive: Receive) -> Receive:
-    """Read a whole request to /run, check its data, and return what gives it once more.
+async def check_body(receive: Receive, path: str) -> Receive:
+    """Read a whole request to /run or /mcp, check its data, and return what gives it once more.
+
+    Of a request to /mcp only the nesting is checked; shared/mcp_tools.py checks the rest.
 
     Raises:
         HTTPException: 403 or 422; see check_data.
@@ -175,8 +216,14 @@ async def check_run(receive: Receive) -> Receive:
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    with contextlib.suppress(ValueError):  # FastAPI says what is wrong with it
-        check_data(json.loads(body))
+    try:
+        data = json.loads(body)
+    except json.JSONDecodeError:
+        data = None  # FastAPI and MCP say what is wrong with it
+    except (RecursionError, ValueError):
+        raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is no UTF-8.") from None
+    if path.startswith(f"{API}/run/"):
+        check_data(data)
     given = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive_again() -> Message:
@@ -264,7 +311,10 @@ class UploadParser(GradioMultiPartParser):
     async def parse(self) -> Any:
         """Read the form; whatever goes wrong, no temporary file stays."""
         try:
-            return await super().parse()
+            form = await super().parse()
+            if "files" not in form:
+                raise MultiPartException("Send every file in a form field called files.")
+            return form
         except BaseException:
             for file in self._files_to_close_on_error:
                 with contextlib.suppress(OSError):
@@ -288,6 +338,7 @@ def patch_gradio() -> None:
     # /cancel ends the task of that name and frees its place, while its thread runs on: places would have no end.
     queueing.set_task_name = lambda *_: None
     routes.CustomCORSMiddleware = CorsWithoutCredentials
+    routes.templates.context_processors = [page_base]
 
 
 def raise_file_limit() -> None:

@@ -21,6 +21,7 @@ from concurrent.futures import TimeoutError as Late
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
@@ -54,6 +55,11 @@ PROBE = 2.0  # seconds until the Hub must have said anything
 SHA = re.compile("[0-9a-f]{40}")
 STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
 NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
+HUB_PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?([^/]+)/([^/@]+)/([^/@]+)(?:/(?:tree|blob|resolve|commit)/([^/]+).*)?", re.IGNORECASE
+)
+HUB_PATH = re.compile(r"hf://(?:models/)?([^/@]+)/([^/@]+)(?:@(.+))?", re.IGNORECASE)
+NO_USERS = ("spaces", "datasets", "buckets", "collections", "papers", "docs")
 FAILURES = (OSError, httpx2.HTTPError)  # what the client raises; httpx2's own errors are no OSErrors
 
 
@@ -70,8 +76,8 @@ def download(
     or tag is asked for; where the Hub cannot be reached, what the cache has of it must do.
 
     Args:
-        repo: "user/name" on the Hub.
-        revision: commit (40 hexadecimal digits), branch or tag; by default the newest.
+        repo: "user/name" on the Hub, or the model's address; see `split_address`.
+        revision: commit (40 hexadecimal digits), branch or tag; by default the address's, else the newest.
         token: for a private model; by default the one that this machine is logged in with.
         cache: folder of the cache, by default the client's own.
         deadline: seconds after which to give up; what has arrived by then is kept, so that a second try is faster.
@@ -80,6 +86,8 @@ def download(
         HubError: there is no such model, it may not be seen, or it does not arrive whole in time.
     """
     future: Future[Path] | None = None
+    repo, named = split_address(repo)
+    revision = revision or named
     try:
         if revision and SHA.fullmatch(revision) and (folder := cached(repo, revision, cache)):
             return folder
@@ -96,6 +104,30 @@ def download(
             ) from None
         known = isinstance(error, FAILURES)
         raise HubError(explained(error, repo, revision)) from (None if known else error)
+
+
+def split_address(source: str) -> tuple[str, str | None]:
+    """Split the address of a model on the Hub into the model's name and the revision, if the address has one.
+
+    Args:
+        source: "user/name", "https://huggingface.co/user/name", also with "/tree/REVISION" or "/blob/REVISION/FILE"
+            appended, or "hf://user/name", also with "@REVISION" appended. A "/" at the end does not matter.
+
+    Raises:
+        HubError: it is the address of something else.
+    """
+    address = re.split("[?#]", source)[0].rstrip("/")
+    hosts = ("huggingface.co", "hf.co", urlsplit(constants.ENDPOINT).netloc)
+    page, path = HUB_PAGE.fullmatch(address), HUB_PATH.fullmatch(address)
+    found = page.groups()[1:] if page and page[1].lower() in hosts else path.groups() if path else None
+    if found and found[0] not in NO_USERS:
+        return f"{found[0]}/{found[1]}", unquote(found[2]) if found[2] else None
+    if "://" not in source and address.partition("/")[0] not in hosts:
+        return source.rstrip("/"), None
+    raise HubError(
+        f"{source} is not the address of a model on the Hub; give one such as https://huggingface.co/user/name, "
+        "the name alone, 'user/name', or a folder."
+    )
 
 
 def cached(repo: str, revision: str, cache: str | Path | None = None) -> Path | None:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from mimetypes import guess_extension
 from typing import Any
 
 import gradio as gr
@@ -26,7 +27,7 @@ SEND_FILE = (
     f'Send a file as {{"path": "..."}} with {UPLOAD}, or in Python as handle_file("some.csv"), '
     "and several files as a list; text, other paths and web addresses are not read."
 )
-BAD_BASE64 = 'The picture is not valid base64; send it as text such as "data:image/png;base64,iVBORw0KGgo...".'
+BAD_BASE64 = 'This is no valid base64; send a file as text such as "data:image/png;base64,iVBORw0KGgo...".'
 
 DATA_URL = re.compile(r"data:[\w.+-]*(?:/[\w.+-]+)?(?:;[\w.+-]+=[^;,]{0,100})*;base64,", re.IGNORECASE)
 META = {"_type": "gradio.FileData"}
@@ -67,7 +68,7 @@ def uploaded_file(value: object) -> dict[str, Any]:
 
 
 def save_data_url(text: str) -> str:
-    """Save a picture that is a base64 data URL as an upload; return its path.
+    """Save a file that is a base64 data URL as an upload; return its path.
 
     Its size is bounded by that of a request (see shared/http_guard.py).
 
@@ -84,8 +85,9 @@ def save_data_url(text: str) -> str:
         raise sentence(BAD_BASE64) from None
     if free_bytes() < FREE_BYTES:
         raise sentence(DISK_FULL)
-    path: str = save_bytes_to_cache(content, "picture.bin", get_upload_folder())
-    os.utime(path)  # the same picture may have been sent before, and would be deleted an hour after that
+    kind = head[0][len("data:") :].split(";")[0]
+    path: str = save_bytes_to_cache(content, f"file{guess_extension(kind) or ''}", get_upload_folder())
+    os.utime(path)  # the same file may have been sent before, and would be deleted an hour after that
     return path
 
 

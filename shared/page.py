@@ -23,7 +23,8 @@ from fastapi.exceptions import RequestValidationError
 from gradio.components.annotated_image import AnnotatedImageData, Annotation
 from gradio.data_classes import FileData
 from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
-from gradio.utils import get_upload_folder
+from gradio.routes import App
+from gradio.utils import _parse_file_size, get_upload_folder
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.middleware import Middleware
@@ -38,6 +39,7 @@ from shared.health import Health
 from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit, refuse_form
 from shared.images import MAX_BYTES, MAX_PIXELS, Source, open_rgb
 from shared.inputs import SEND_PICTURE, check_inputs, sentence
+from shared.mcp_tools import offer_tools
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
 from shared.retention import start_sweeping, use_own_folder
@@ -54,6 +56,8 @@ PIXELS_AT_ONCE = MAX_PIXELS  # of files that are answered together: two decoded 
 BYTES_AT_ONCE = MAX_BYTES
 BEYOND = "The pictures before this one have used up the pixels that one request may have; send it in another one."
 ROWS_SHOWN, CHARACTERS_SHOWN = 20, 1000  # of a table, and of a cell: the rest is in the file
+MAX_FILE = "50mb"
+FOOTER = ["api", "gradio", "settings"]
 SESSIONS = 200  # of visitors that Gradio remembers: each takes memory, and the default is 10,000
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # from malloc.h
 LARGE, HEAPS = 2_000_000, 2  # bytes; heaps of malloc
@@ -145,6 +149,22 @@ Photo = ABCMeta.__new__(
 )
 
 
+def _uploaded_paths(self: gr.File, payload: Any) -> Any:
+    if payload is None:
+        return None
+    paths = [file.path for file in (payload if self.file_count == "multiple" else [payload])]
+    if not all(is_uploaded(path) for path in paths):
+        raise gr.Error("There is no such upload; send the file again.", print_exception=False)
+    return paths if self.file_count == "multiple" else paths[0]
+
+
+# gr.File refuses what is not called as file_types= has it, such as a Blob, which has no name. What a file is, its
+# content says; file_types= is for the window in which a visitor chooses.
+Upload = ABCMeta.__new__(
+    type(gr.File), "Upload", (gr.File,), {"preprocess": _uploaded_paths, "is_template": True, "__module__": __name__}
+)
+
+
 def photo_input(examples: Sequence[tuple[str, str]]) -> gr.Image:
     """Where a visitor gives a picture: a file, the webcam or the clipboard; and examples, as (name, path)."""
     image: gr.Image = Photo(
@@ -183,11 +203,37 @@ def picked(image: str | None) -> str:
     return image
 
 
-def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
+class Page(gr.Blocks):
+    """Gradio's Blocks with the gallery's looks and limits: by demo.launch(), and by gr.mount_gradio_app as well.
+
+    Args:
+        models: those that answer on the page; GET /health asks them.
+        title: what the browser's tab says.
+        options: what gr.Blocks takes besides.
+    """
+
+    def __init__(self, *models: Predictor[Any, Any, Any], title: str, **options: Any) -> None:
+        super().__init__(title=title, **{"delete_cache": (3600, 3600), **options})
+        self.models = models
+
+    def launch(self, **options: Any) -> Any:
+        """Serve the page, with gr.Blocks.launch's options; see `launch` below."""
+        return launch(self, *self.models, **options)
+
+
+def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -> Any:
     """Serve an app with the gallery's looks and limits; Gradio's own environment variables hold.
 
     GET /health says whether the queue and the models answer. With GALLERY_REPLICA=1 the app may be one of several
     behind a load balancer: see shared/replicas.py.
+
+    Args:
+        demo: the app.
+        models: those that answer in it.
+        options: of gr.Blocks.launch, such as server_port=8000; they replace what is set here, but css is added.
+
+    Returns:
+        What gr.Blocks.launch returns: the FastAPI app, its address on this machine, and the shared one if there is one.
     """
     guard_output()
     # By default Gradio sums up all calls so far after each call, for its monitoring page.
@@ -196,27 +242,73 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any]) -> None:
     _return_memory()
     raise_file_limit()
     use_timed_protocol()
+    app_kwargs = _limit(demo, models, options.pop("app_kwargs", None))
+    if os.environ.get("GALLERY_REPLICA") == "1":
+        app_kwargs["middleware"] = [*replica_middleware(demo), *app_kwargs["middleware"]]
+    root_path = options.pop("root_path", None) or os.environ.get("GRADIO_ROOT_PATH", "")
+    if root_path and "://" not in root_path:
+        root_path = f"/{root_path.strip('/')}"  # as Gradio needs it
+    defaults = {
+        "theme": THEME,
+        "root_path": root_path,
+        "max_file_size": MAX_FILE,
+        "state_session_capacity": SESSIONS,
+        "footer_links": FOOTER,
+        "run_history": False,
+        "enable_monitoring": False,
+        "mcp_server": offer_tools(),
+    }
+    css = f"{CSS}\n{options.pop('css', None) or ''}"
+    return gr.Blocks.launch(demo, app_kwargs=app_kwargs, css=css, **(defaults | options))
+
+
+def _limit(
+    demo: gr.Blocks, models: Sequence[Predictor[Any, Any, Any]], given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Give an app its queue and /health, have old files deleted, and return what to make its FastAPI app with.
+
+    Called again for the same app, as by a notebook's cell that is run twice, it keeps the queue there is.
+
+    Args:
+        demo: the app.
+        models: those that answer in it.
+        given: the caller's own keyword arguments for FastAPI; the guard comes before their middleware.
+    """
     patch_gradio()
     check_inputs()
     use_lean_sessions()
-    start_sweeping(demo)
-    health = Health(demo, models)
-    demo.queue(api_open=False)  # /run answers only what needs no queue, such as choosing an example
-    demo._queue = FairQueue(demo)
-    several = replica_middleware(demo) if os.environ.get("GALLERY_REPLICA") == "1" else []
-    demo.launch(
-        app_kwargs={
-            "middleware": [*several, Middleware(Guard, health=health)],
-            "exception_handlers": {RequestValidationError: refuse_form},
-        },
-        theme=THEME,
-        css=CSS,
-        max_file_size="50mb",
-        state_session_capacity=SESSIONS,
-        footer_links=["api", "gradio", "settings"],
-        run_history=False,
-        enable_monitoring=False,
-    )
+    if not isinstance(demo._queue, FairQueue):
+        start_sweeping(demo)
+        demo.health = Health(demo, models)
+        demo.queue(api_open=False)  # /run answers only what needs no queue, such as choosing an example
+        demo._queue = FairQueue(demo)
+    app_kwargs = dict(given or {})
+    app_kwargs["middleware"] = [Middleware(Guard, health=demo.health), *app_kwargs.get("middleware", ())]
+    app_kwargs["exception_handlers"] = {RequestValidationError: refuse_form, **app_kwargs.get("exception_handlers", {})}
+    return app_kwargs
+
+
+def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
+    """Make Gradio's app of some Blocks; one of a Page that is mounted gets the looks and limits that launch() gives."""
+    if isinstance(blocks, Page) and options.get("parent_app") is not None:
+        options["app_kwargs"] = _limit(blocks, blocks.models, options.get("app_kwargs"))
+        if options.get("mcp_server") is None:
+            options["mcp_server"] = offer_tools()
+        blocks.state_session_capacity = SESSIONS
+        blocks.max_file_size = blocks.max_file_size or _parse_file_size(MAX_FILE)
+        blocks.run_history, blocks.enable_monitoring = False, False  # the guard closes both
+        blocks.footer_links = [link for link in blocks.footer_links if link != "runs"]
+        blocks.css = f"{CSS}\n{blocks.css or ''}"
+        if blocks.theme.to_dict() == gr.themes.Default().to_dict():
+            blocks.theme = THEME
+        blocks.css_paths, blocks.head_paths = [], []  # have been read
+        blocks._set_html_css_theme_variables()
+    return create_app(blocks, *args, **options)
+
+
+# gr.mount_gradio_app asks nothing of the Blocks themselves, and takes no middleware from them.
+create_app = App.create_app
+App.create_app = staticmethod(_create_app)
 
 
 def _return_memory() -> None:

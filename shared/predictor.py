@@ -1,6 +1,7 @@
 """What all models have in common when they serve: load a folder, answer one, answer many."""
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -8,12 +9,14 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from shared.checkpoint import METRICS, MODEL, Checkpoint
-from shared.errors import BadInput, CheckpointError
+from shared.errors import BadInput, CheckpointError, HubError
 from shared.runtime import Session, in_threads
 
 Spec = TypeVar("Spec", bound=Checkpoint)
 Item = TypeVar("Item")
 Prediction = TypeVar("Prediction")
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(www\.)?(huggingface|hf)\.co/", re.IGNORECASE)  # C:\ is no address
 
 
 class Predictor(Generic[Spec, Item, Prediction]):
@@ -58,7 +61,8 @@ class Predictor(Generic[Spec, Item, Prediction]):
         """Load a checkpoint folder, such as "spaces/salary/model", or a model on the Hub, such as "user/salary".
 
         Args:
-            source: the folder, or the name on the Hub.
+            source: the folder; or the model's name on the Hub, or its address there, such as
+                "https://huggingface.co/user/salary". A Path is always a folder.
             revision: commit, branch or tag on the Hub. A commit that has been loaded before needs no network.
             token: for a private model; by default the one that this machine is logged in with.
             deadline: seconds after which to stop waiting for the Hub; two minutes by default.
@@ -67,14 +71,24 @@ class Predictor(Generic[Spec, Item, Prediction]):
             CheckpointError: the folder is missing, damaged or of another format.
             HubError (a CheckpointError): the Hub's model cannot be had; see shared.hub.download.
         """
-        first, *rest = str(source).split("/")
-        if isinstance(source, Path) or len(rest) != 1 or first in ("", ".", "..", "~") or Path(first).is_dir():
+        text = str(source)
+        is_address = not isinstance(source, Path) and ADDRESS.match(text)
+        if not is_address and (isinstance(source, Path) or not is_name(text)):
+            if not Path(text).exists():
+                raise CheckpointError(
+                    f"There is no checkpoint folder {text!r}. Give a folder, or a model on the Hub as in 'user/name'."
+                )
             return cls(source)
         from shared import hub  # noqa: PLC0415 - only models on the Hub need it
 
-        folder = hub.download(str(source), revision, token, deadline=deadline or hub.DEADLINE)
+        try:
+            folder = hub.download(text, revision, token, deadline=deadline or hub.DEADLINE)
+        except HubError as error:
+            if is_address:
+                raise
+            raise HubError(f"{error} (There is no folder {text!r} here.)") from error.__cause__
         model = cls(folder)
-        model._source = str(source), folder.name  # the commit, also where a branch was asked for
+        model._source = text, folder.name  # the commit, also where a branch was asked for
         return model
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str | Path, str | None]]:
@@ -103,6 +117,12 @@ class Predictor(Generic[Spec, Item, Prediction]):
                 raise BadInput(f"Item {index}: {answer}")
             answers.append(answer)
         return answers
+
+
+def is_name(source: str) -> bool:
+    """Return True for "user/name", a name on the Hub, unless there is a folder "user" here."""
+    first, *rest = source.rstrip("/").split("/")
+    return len(rest) == 1 and first not in ("", ".", "..", "~") and ":" not in first and not Path(first).is_dir()
 
 
 def each_alone(predict: Callable[[Item], Prediction], items: Sequence[Item]) -> list[Prediction | BadInput]:

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,19 @@ os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1" 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+BROWSER_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+
+MCP = None if importlib.util.find_spec("mcp") else "mcp is not installed: make test-all"  # why it cannot be tested
+NODE = None if shutil.which("npm") and shutil.which("node") else "node or npm is not installed"
 
 SKIPPED = {
     "data": None if DATA.is_dir() else "the real data sets are not in ../shared/data",
@@ -119,6 +133,76 @@ def launched(demo, *models) -> Iterator[str]:
             demo.close(verbose=False)
 
 
+@contextmanager
+def mounted(demo, path: str) -> Iterator[str]:
+    """The address of an app that is mounted in a FastAPI service, which runs in this process."""
+    import threading
+
+    import gradio as gr
+    import uvicorn
+    from fastapi import FastAPI
+
+    service = gr.mount_gradio_app(FastAPI(), demo, path=path)
+    server = uvicorn.Server(uvicorn.Config(service, port=free_port(), log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{server.config.port}{path}"
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+
+
+@contextmanager
+def nginx(site: str, url: str, folder: Path) -> Iterator[None]:
+    """nginx with what belongs between the braces of http {}; `url` is one that it answers."""
+    log = folder / "nginx.log"
+    places = "".join(
+        f"{kind}_temp_path {folder}/nginx-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "site.conf").write_text(site)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/nginx.pid; worker_processes 2; {'user root; ' if os.getuid() == 0 else ''}\n"
+        f"error_log {log}; events {{}}\n"
+        f"http {{ access_log {folder}/nginx-access.log; {places} include {folder}/site.conf; }}\n"
+    )
+    process = subprocess.Popen([NGINX, "-e", log, "-c", folder / "nginx.conf"])
+    try:
+        log.touch()
+        wait_for(url, process, log)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=BROWSER, args=BROWSER_OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def page(browser, request):
+    """A page of a visitor, on which no script fails and nothing is wider than the screen."""
+    width, height = request.param
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(30_000)
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    page.close()
+    assert not problems
+    assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
+
+
 def turn_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     """Let the Hub's client, which reads HF_ENDPOINT but once, ask this address."""
     from huggingface_hub import constants
@@ -133,6 +217,27 @@ def gallery_url(tmp_path_factory) -> Iterator[str]:
     """The whole gallery."""
     with served("gallery", tmp_path_factory.mktemp("gallery")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def mcp_url(tmp_path_factory) -> Iterator[str]:
+    """The whole gallery with MCP."""
+    with served("gallery", tmp_path_factory.mktemp("mcp"), {"GRADIO_MCP_SERVER": "True"}) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def node_folder(tmp_path_factory) -> Path:
+    """A folder in which node finds @gradio/client, of the version that the README names."""
+    package = re.search(r"@gradio/client@[\d.]+", (ROOT / "README.md").read_text())[0]
+    folder = tmp_path_factory.mktemp("node")
+    done = subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, package],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"npm cannot install {package}: {done.stderr.strip().splitlines()[-1:]}")
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,20 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import gradio
 import pytest
 
 from benchmarks.table import Row, in_words
 from shared import Salary
-from tests.conftest import ROOT
+from tests.conftest import MCP, NODE, ROOT
 from tests.hub import Hub
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
+# tests/deploy/test_other_sites.py runs what belongs into somebody's own site.
+PYTHON = [code for language, code in BLOCKS if language == "python" and "FastAPI" not in code and "mcp" not in code]
+(OVER_MCP,) = [code for language, code in BLOCKS if language == "python" and "mcp" in code]
+(JAVASCRIPT,) = [code for language, code in BLOCKS if language == "js"]
 SHELL = [line.split("  #")[0].strip() for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
 
 
@@ -58,6 +62,28 @@ def test_curl_snippet_runs(gallery_url):
     assert done.stdout.count("event: complete") == 2
     assert '"rating":' in done.stdout
     assert '"label": "cat"' in done.stdout
+
+
+@pytest.mark.skipif(NODE is not None, reason=str(NODE))
+def test_javascript_snippet_runs(gallery_url, node_folder):
+    assert "npm install @gradio/client@2.7.0" in SHELL
+    script = node_folder / "readme.mjs"
+    script.write_text(JAVASCRIPT.replace("http://127.0.0.1:7860", gallery_url))
+    done = subprocess.run(["node", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[0-5]\.\d+\ncat -?\d+\.\d+\n", done.stdout)
+
+
+@pytest.mark.skipif(MCP is not None, reason=str(MCP))
+def test_mcp_snippet_runs(mcp_url, capsys):
+    exec(compile(OVER_MCP.replace("http://127.0.0.1:7860", mcp_url), "README.md", "exec"), {})
+    assert json.loads(capsys.readouterr().out)["title"] == "Toy Story (1995)"
+
+
+def test_mcp_is_installed_as_the_readme_says():
+    (line,) = [line for line in SHELL if "[mcp]" in line]
+    assert line == f'pip install "gradio[mcp]=={gradio.__version__}"'
+    assert "GRADIO_MCP_SERVER=True python spaces/gallery/app.py" in SHELL
 
 
 @pytest.mark.parametrize("verb", sorted({line.split()[1] for line in SHELL if line.startswith("make ")} | {"test-all"}))

@@ -88,7 +88,7 @@ def test_a_space_declares_what_it_imports_and_no_more(space):
         (["training/**/*.py"], extras("training")),
         (["benchmarks/*.py"], extras("training")),
         (["examples/*.py"], extras("scale")),
-        (["tests/**/*.py"], extras("test", "training", "scale", "browser")),
+        (["tests/**/*.py"], extras("test", "training", "scale", "browser", "mcp")),
     ],
 )
 def test_what_is_imported_is_declared(patterns, declared):

@@ -4,6 +4,8 @@ import importlib.util
 import sys
 import warnings
 
+import shared  # noqa: F401 - switches ONNX Runtime's telemetry off before training/export.py imports it
+
 LIGHT = ("training.card", "training.publish")  # what needs no torch
 
 if importlib.util.find_spec("torch"):

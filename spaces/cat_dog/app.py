@@ -19,7 +19,17 @@ from shared import CatDog
 from shared.checkpoint import as_markdown
 from shared.hub import space_model
 from shared.images import MAX_REQUEST_COST, decoding_cost
-from shared.page import about_model, answer_files, clear_at_once, evidence_over, friendly, launch, photo_input, picked
+from shared.page import (
+    Page,
+    Upload,
+    about_model,
+    answer_files,
+    clear_at_once,
+    evidence_over,
+    friendly,
+    photo_input,
+    picked,
+)
 
 HERE = Path(__file__).parent
 model = space_model(CatDog, HERE / "model")
@@ -96,7 +106,7 @@ def examples() -> list[tuple[str, str]]:
     return [*(published or ours), ("a lion", get_image("lion.jpg")), ("a tower", get_image("tower.jpg"))]
 
 
-with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
+with Page(model, title=f"Is it {EITHER}?") as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
@@ -110,7 +120,7 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
             overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
             gr.Markdown("Up to 200 pictures, or zip files of them.")
-            files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
+            files = Upload(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Predictions", interactive=False)
             result = gr.File(label="The same as CSV")
@@ -143,4 +153,4 @@ with gr.Blocks(title=f"Is it {EITHER}?", delete_cache=(3600, 3600)) as demo:
     files.upload(batch, files, [summary, table, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()

@@ -19,12 +19,19 @@ gc.set_threshold(50_000)  # what is imported now stays, so it need not be search
 import gradio as gr
 
 from shared import CheckpointError
-from shared.page import launch
+from shared.page import Page
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
 Five small models for the tasks of fast.ai's first lesson, trained on public data. Each page says how it was measured.
 They need no graphics card. Pick one and try it."""
+# Where the gallery is embedded in another site's page as <gradio-app>, a relative link would lead to that site, so it
+# gets the gallery's address: Gradio puts it before the url of whatever looks like a file. Only the template is code; a
+# text put into it by {{...}} would be run as JavaScript.
+CARDS = """<div class="cards">${
+    value.replaceAll('href="./', 'href="' + (window.gradio_config ? './' : encodeURI(gallery.url) + '/'))
+}</div>"""
+ADDRESS = {"path": "", "url": "", "meta": {"_type": "gradio.FileData"}}
 
 
 def space_folders() -> list[Path]:
@@ -58,7 +65,7 @@ def card(folder: Path, app: ModuleType) -> str:
     about = app.model.checkpoint.about
     picture = base64.b64encode((folder / "picture.svg").read_bytes()).decode()
     return (
-        f'<a class="card" href="{folder.name}"><img src="data:image/svg+xml;base64,{picture}" alt="">'
+        f'<a class="card" href="./{folder.name}"><img src="data:image/svg+xml;base64,{picture}" alt="">'
         f"<h2>{html.escape(about.title)}</h2><p>{html.escape(about.summary)}</p>"
         f"<p><strong>{html.escape(app.model.metrics['headline'])}</strong></p></a>"
     )
@@ -80,10 +87,10 @@ if not apps:
     logging.error("The gallery has no model to show: each is a folder with app.py, model/ and picture.svg.")
     broken.append("There is no model here yet.")
 
-with gr.Blocks(title="Model gallery", delete_cache=(3600, 3600)) as demo:
+with Page(*(app.model for app in apps.values()), title="Model gallery") as demo:
     gr.Navbar(main_page_name="All models")
     gr.Markdown(INTRODUCTION)
-    gr.HTML(f'<div class="cards">{"".join(cards)}</div>')
+    gr.HTML("".join(cards), html_template=CARDS, gallery=ADDRESS)
     for message in broken:
         gr.Markdown(message)
 
@@ -91,4 +98,4 @@ for folder, app in apps.items():
     add_page(demo, folder.name, app)
 
 if __name__ == "__main__":
-    launch(demo, *(app.model for app in apps.values()))
+    demo.launch()

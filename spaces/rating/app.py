@@ -18,7 +18,7 @@ import pandas as pd
 from shared import BadInput, Rating, Visitor
 from shared.errors import as_number
 from shared.hub import space_model
-from shared.page import about_model, add_up, answer_rows, clear_at_once, friendly, launch, signed_bars
+from shared.page import Page, Upload, about_model, add_up, answer_rows, clear_at_once, friendly, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Rating, Path(__file__).parent / "model")
@@ -86,7 +86,7 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 
 @friendly
 def recommend(
-    user_id: int | None, ratings: dict[str, float] | None, k: int = 10
+    user_id: int | None, ratings: dict[str, float] | None = None, k: int = 10
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Recommend movies, with their predicted stars, to a user of MovieLens or to somebody new.
 
@@ -95,9 +95,9 @@ def recommend(
         ratings: for somebody new, what they rated: {"movie id": stars from 0.5 to 5, ...}.
         k: how many, 1 to 100.
     """
-    if user_id is None and not isinstance(ratings, dict):
-        raise BadInput('Give a user_id, or ratings such as {"260": 5, "1": 3.5}.')
-    best = model.recommend(model.fold_in(ratings or {}) if user_id is None else user_id, k)
+    if (user_id is None) != isinstance(ratings, dict):
+        raise BadInput('Give a user_id, or ratings such as {"260": 5, "1": 3.5} and null for the user_id.')
+    best = model.recommend(model.fold_in(ratings) if user_id is None else user_id, k)
     return as_json(best, "rating"), table(best, "stars")
 
 
@@ -196,7 +196,9 @@ def newcomers_measured() -> str:
 
 def pick(label: str, value: int) -> gr.Dropdown:
     """A list of the best known movies in which any title can be typed."""
-    return gr.Dropdown(CHOICES, value=value, label=label, allow_custom_value=True)
+    found = gr.Dropdown(CHOICES, value=value, label=label, allow_custom_value=True)
+    found.api_info = lambda: {"anyOf": [{"type": "integer"}, {"type": "string"}]}  # Gradio lists the choices alone
+    return found
 
 
 def movie_list(column: str, label: str) -> gr.Dataframe:
@@ -206,7 +208,7 @@ def movie_list(column: str, label: str) -> gr.Dataframe:
     )
 
 
-with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
+with Page(model, title="Movie ratings") as demo:
     gr.Markdown(INTRODUCTION.format(count=len(model.movies)))
     with gr.Tabs():
         with gr.Tab("You"):
@@ -228,7 +230,8 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
                     gr.Dataframe(newcomer_table(), interactive=False, wrap=True)
         with gr.Tab("A user of MovieLens"), gr.Row():
             with gr.Column():
-                user = gr.Number(contract.users[14], label=f"User ({min(contract.users)} to {max(contract.users)})")
+                first, last = min(contract.users), max(contract.users)
+                user = gr.Number(contract.users[14], label=f"User ({first} to {last})", minimum=first, maximum=last)
                 movie = pick("Movie", FIRST)
                 answer = gr.HTML(label="Predicted stars")
                 bars = gr.HTML(label="Why")
@@ -240,19 +243,12 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
         with gr.Tab("Map"):
             gr.Markdown("The best known movies. Near each other are mostly movies with similar factors in the model.")
             gr.ScatterPlot(
-                movie_map(),
-                x="x",
-                y="y",
-                color="genre",
-                tooltip=["movie", "genre"],
-                x_title=" ",
-                y_title=" ",
-                label="Map of movies",
-                x_axis_labels_visible=False,
-            )
+                movie_map(), x="x", y="y", color="genre", tooltip=["movie", "genre"], x_title=" ", y_title=" ",
+                label="Map of movies", x_axis_labels_visible=False,
+            )  # fmt: skip
         with gr.Tab("Many pairs"):
             gr.Markdown("A CSV with the columns `user_id` and `movie_id`.")
-            file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
+            file = Upload(label="CSV", file_types=[".csv", ".txt", ".tsv"])
             summary = gr.JSON(label="Rows answered")
             first_rows = gr.Dataframe(label="The first 20", interactive=False)
             result = gr.File(label="All predictions, as CSV")
@@ -282,10 +278,10 @@ with gr.Blocks(title="Movie ratings", delete_cache=(3600, 3600)) as demo:
     clear_at_once(predicted.success, [why_json, bars, recommended_json, for_user], [None, None, None, nothing])
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
     nobody = gr.JSON(visible=False, label="Ratings of somebody new: {movie id: stars}")
-    ten = gr.Number(10, visible=False, label="How many movies, 1 to 100")
+    ten = gr.Number(10, visible=False, label="How many movies, 1 to 100", minimum=1, maximum=100)
     predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **live)
     gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()

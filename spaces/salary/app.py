@@ -14,7 +14,7 @@ import pandas as pd
 
 from shared import Salary
 from shared.hub import space_model
-from shared.page import about_model, add_up, answer_rows, clear_at_once, friendly, launch, points, signed_bars
+from shared.page import Page, Upload, about_model, add_up, answer_rows, clear_at_once, friendly, points, signed_bars
 from shared.tables import read_csv
 
 model = space_model(Salary, Path(__file__).parent / "model")
@@ -36,13 +36,16 @@ def person(arguments: dict[str, Any]) -> dict[str, Any]:
     return {column: arguments[column.replace("-", "_")] for column in contract.columns}
 
 
+Amount, Category = float | None, str | None  # None is an unknown value
+
+
 # The signatures are what API users and MCP clients see: the columns of the data set, in its order.
 # fmt: off
 @friendly
 def predict(
-    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
-    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
-    hours_per_week: float, native_country: str,
+    age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
+    marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
+    capital_gain: Amount, capital_loss: Amount, hours_per_week: Amount, native_country: Category,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Estimate how likely somebody earned 50k or more in 1994. "?" or null is an unknown value.
 
@@ -68,9 +71,9 @@ def predict(
 
 @friendly
 def explain(
-    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
-    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
-    hours_per_week: float, native_country: str,
+    age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
+    marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
+    capital_gain: Amount, capital_loss: Amount, hours_per_week: Amount, native_country: Category,
 ) -> tuple[dict[str, Any], str]:
     """Say how much each part of a person moved the probability of 50k or more, against others of the data set.
 
@@ -92,9 +95,9 @@ def explain(
 
 @friendly
 def what_if(
-    age: float, workclass: str, fnlwgt: float, education: str, education_num: float, marital_status: str,
-    occupation: str, relationship: str, race: str, sex: str, capital_gain: float, capital_loss: float,
-    hours_per_week: float, native_country: str, column: str,
+    age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
+    marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
+    capital_gain: Amount, capital_loss: Amount, hours_per_week: Amount, native_country: Category, column: str,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Vary one number of a person, all else as it is, and follow the probability of 50k or more.
 
@@ -142,10 +145,12 @@ def number(column: str, label: str) -> gr.Number:
     label = f"{label} ({span.minimum:g} to {span.maximum:,.0f})"
     seen = contract.amounts.get(column, ())
     info = AMOUNTS.format(len(seen), seen[len(seen) // 2]) if seen else None
-    return gr.Number(contract.typical[column], label=label, info=info, min_width=220)
+    return gr.Number(
+        contract.typical[column], label=label, info=info, min_width=220, minimum=span.minimum, maximum=span.maximum
+    )
 
 
-with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
+with Page(model, title="Salary") as demo:
     gr.Markdown(INTRODUCTION)
     answer = gr.Label(label="Income in dollars of 1994", elem_classes="answer")
     with gr.Row():
@@ -187,7 +192,7 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
                 )
             with gr.Tab("Many people"):
                 gr.Markdown(f"A CSV with the columns {', '.join(f'`{name}`' for name in contract.columns)}.")
-                file = gr.File(label="CSV", file_types=[".csv", ".txt", ".tsv"])
+                file = Upload(label="CSV", file_types=[".csv", ".txt", ".tsv"])
                 summary = gr.JSON(label="Rows answered")
                 first_rows = gr.Dataframe(label="The first 20", interactive=False)
                 result = gr.File(label="All predictions, as CSV")
@@ -236,4 +241,4 @@ with gr.Blocks(title="Salary", delete_cache=(3600, 3600)) as demo:
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()

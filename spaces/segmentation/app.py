@@ -22,7 +22,9 @@ from shared.checkpoint import as_markdown
 from shared.hub import space_model
 from shared.images import Source, open_rgb
 from shared.page import (
+    Page,
     Regions,
+    Upload,
     about_model,
     answer_files,
     clear_at_once,
@@ -31,7 +33,6 @@ from shared.page import (
     keep_file,
     keep_picture,
     keep_region,
-    launch,
     percent,
     photo_input,
     picked,
@@ -143,7 +144,7 @@ def examples() -> list[tuple[str, str]]:
     return published or [("a drawing of a street; it was trained on photos", str(HERE / "examples/street.jpg"))]
 
 
-with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
+with Page(model, title="Street scenes") as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
@@ -159,7 +160,7 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
             doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
         with gr.Tab("Many pictures"):
             gr.Markdown("Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.")
-            files = gr.File(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
+            files = Upload(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
             summary = gr.JSON(label="Pictures answered")
             table = gr.Dataframe(label="Shares", interactive=False)
             result = gr.File(label="The same as CSV")
@@ -195,4 +196,4 @@ with gr.Blocks(title="Street scenes", delete_cache=(3600, 3600)) as demo:
     files.upload(batch, files, [summary, table, result, masks], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()

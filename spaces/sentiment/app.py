@@ -16,7 +16,7 @@ import pandas as pd
 from shared import BadInput, Sentiment
 from shared.checkpoint import as_markdown
 from shared.hub import space_model
-from shared.page import about_model, answer_rows, clear_at_once, friendly, launch, percent
+from shared.page import Page, Upload, about_model, answer_rows, clear_at_once, friendly, percent
 from shared.sentiment import SentimentExplanation, SentimentPrediction, cleaned
 from shared.tables import read_csv, read_lines
 
@@ -172,7 +172,7 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     )
 
 
-with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as demo:
+with Page(model, title=model.checkpoint.about.title) as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
@@ -199,7 +199,7 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
             )
         with gr.Tab(f"Many {THING}s"):
             gr.Markdown(f"A CSV with a column `text`, or a text file with a {THING} on each line; {MOST:,} at most.")
-            file = gr.File(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
+            file = Upload(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
             summary = gr.JSON(label=f"{THING.capitalize()}s answered")
             first_rows = gr.Dataframe(label="The first 20", interactive=False)
             result = gr.File(label="All predictions, as CSV")
@@ -229,4 +229,4 @@ with gr.Blocks(title=model.checkpoint.about.title, delete_cache=(3600, 3600)) as
     file.upload(batch, file, [summary, first_rows, result], api_name="batch")
 
 if __name__ == "__main__":
-    launch(demo, model)
+    demo.launch()

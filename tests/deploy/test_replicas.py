@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +16,8 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.conftest import ROOT, free_port, wait_for
+from tests.conftest import NGINX, ROOT, free_port, nginx, wait_for
 
-NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 pytestmark = pytest.mark.skipif(not NGINX, reason="nginx is not installed: apt-get install nginx-light")
 
 CONFIGURATION = (ROOT / "deploy/gallery.conf").read_text()
@@ -44,28 +42,15 @@ def replica(port, folder):
 @contextmanager
 def balancer(ports, folder):
     """nginx with deploy/gallery.conf, in which only ports and the place of the log are others; yields its address."""
-    port, log = free_port(), folder / "nginx.log"
+    port = free_port()
     site = CONFIGURATION.replace("listen 8080", f"listen 127.0.0.1:{port}")
     site = site.replace("/var/log/nginx/gallery.log", str(folder / "access.log"))
     for written, own in zip(("7861", "7862"), ports, strict=True):
         assert f"server 127.0.0.1:{written} " in site
         site = site.replace(f"server 127.0.0.1:{written} ", f"server 127.0.0.1:{own} ")
-    (folder / "gallery.conf").write_text(site)
-    places = "".join(
-        f"{kind}_temp_path {folder}/nginx-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/nginx.pid; worker_processes 2; {'user root; ' if os.getuid() == 0 else ''}\n"
-        f"error_log {log}; events {{}}\n http {{ {places} include {folder}/gallery.conf; }}\n"
-    )
-    process = subprocess.Popen([NGINX, "-e", log, "-c", folder / "nginx.conf"])
-    try:
-        log.touch()
-        wait_for(f"http://127.0.0.1:{port}", process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    url = f"http://127.0.0.1:{port}"
+    with nginx(site, url, folder):
+        yield url
 
 
 def requests(folder):

@@ -63,7 +63,7 @@ class Spaces(Handlers):
         space = self.space(request)
         text = space.build_log
         if param(request, "log") == "run":
-            text = space.log.read_text(errors="replace") if space.log else space.error or ""
+            text = space.log.read_text("utf-8", errors="replace") if space.log else space.error or ""
         events = [json.dumps({"data": f"{line}\n", "timestamp": space.log_time}) for line in text.splitlines()]
         return PlainTextResponse(
             "".join(f"data: {event}\n\ndata:\n\n" for event in events), media_type="text/event-stream"

@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 
 from shared import connections, http_guard
 from shared.http_guard import OPEN_ROUTES, BoundedReceive
-from tests.conftest import ROOT, launched
+from shared.page import Page
+from tests.conftest import ROOT, launched, mounted
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -32,25 +33,31 @@ CLOSED_ROUTES = {
 
 @pytest.fixture(scope="module")
 def demo():
-    with gr.Blocks() as demo:
+    return reader()
+
+
+def reader():
+    """An app that shows what is in a text file."""
+    with Page(title="Reader") as demo:
         file, text = gr.File(), gr.Textbox()
         file.upload(lambda path: Path(path).read_text("utf-8"), file, text, api_name="read", api_visibility="public")
     return demo
 
 
-@pytest.fixture(scope="module")
-def url(demo, tmp_path_factory):
+@pytest.fixture(scope="module", params=["launched", "mounted"])
+def url(request, demo, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        with launched(demo) as url:
+        with launched(demo) if request.param == "launched" else mounted(reader(), "/gallery") as url:
             yield url
 
 
 def ask(url, method, path, body=None, headers=()):
     """The status, headers and content of an answer."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.netloc, timeout=30)
     try:
-        connection.request(method, path, body, dict(headers))
+        connection.request(method, address.path + path, body, dict(headers))
         response = connection.getresponse()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
     finally:
@@ -79,6 +86,7 @@ def wait_until(holds):
 # --- routes ---
 
 
+@pytest.mark.parametrize("url", ["launched"], indirect=True)
 def test_every_route_of_gradio_is_known(demo, url):
     found = {route.path.split("/")[2].partition("=")[0].partition("{")[0] for route in all_routes(demo)}
     assert found == OPEN_ROUTES - {"mcp"} | CLOSED_ROUTES
@@ -101,7 +109,7 @@ def all_routes(demo):
         "/gradio_api/process_recording", "/gradio_api/deep_link?session_hash=x", "/gradio_api/stream/x",
         "/gradio_api/dev/reload", "/gradio_api/file=https://example.org/x.png", "/gradio_api/file/x",
         "/api/predict", "/run/predict", "/call/predict", "/queue/join", "/upload",
-        "/gradio_api/vibe-code", "/monitoring", "/monitoring/summary", "/monitoring/x",
+        "/gradio_api/vibe-code", "/monitoring", "/monitoring/x",
     ],
 )  # fmt: skip
 def test_what_no_page_uses_is_closed(url, path):
@@ -155,6 +163,34 @@ def test_what_is_closed_is_closed_below_a_prefix(demo):
                 assert ask(address, "GET", f"{prefix}/health")[0] == 200
 
 
+@pytest.mark.parametrize("prefix", ["/gallery", "/gallery/", "gallery", "https://example.org/gallery"])
+def test_scripts_and_cards_are_found_below_a_prefix_that_a_proxy_takes_away(prefix):
+    """The browser may be at /gallery or at /gallery/, and the app is asked for / in both cases."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ROOT_PATH", prefix)
+        app = reader()
+        with app.route("Other", "other"):
+            gr.Markdown("Another page")
+        with launched(app) as address:
+            whole = () if "://" in prefix else ("/gallery/", "/gallery/other")  # where a proxy takes nothing away
+            for path in ("/", "/other", *whole):
+                assert b'<base href="/gallery/" />' in ask(address, "GET", path)[2]
+
+
+def test_without_a_prefix_addresses_stay_relative_whatever_a_header_says(url, request):
+    base = b'<base href="/gallery/" />' if urlsplit(url).path else b'<base href="./" />'
+    assert base in ask(url, "GET", "/", headers={"X-Forwarded-Prefix": "//example.org"})[2]
+
+
+def test_a_page_with_a_slash_at_its_end_leads_to_the_page_below_any_prefix():
+    app = reader()
+    with app.route("Other", "other"):
+        gr.Markdown("Another page")
+    with launched(app) as address:
+        status, headers, _ = ask(address, "GET", "/other/")
+        assert (status, headers["location"]) == (301, "../other")
+
+
 def test_a_disk_that_is_nearly_full_takes_no_upload(url, monkeypatch):
     monkeypatch.setattr(http_guard, "FREE_BYTES", 10**18)
     status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
@@ -203,7 +239,7 @@ def test_an_upload_that_breaks_off_leaves_no_file(url):
     before = uploads()
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port)) as client:
-        head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        head = f"POST {address.path}/gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n"
         client.sendall(head.encode() + b"Content-Length: 4000000\r\n\r\n" + form(b"a" * 100_000)[:90_000])
         wait_until(lambda: uploads() != before)
     wait_until(lambda: uploads() == before)
@@ -261,6 +297,7 @@ def test_a_stream_may_be_silent(monkeypatch):
     assert asyncio.run(read())[1] == {"type": "http.disconnect"}
 
 
+@pytest.mark.parametrize("url", ["launched"], indirect=True)  # how long connections last is the business of a service
 def test_connections_that_do_not_send_a_request_are_closed(url, monkeypatch):
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
     address = urlsplit(url)

@@ -1,5 +1,6 @@
 """Serving stays light: no torch, no pickle."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,3 +23,20 @@ def test_no_source_of_shared_or_of_a_space_imports(name):
         text = path.read_text()
         assert f"import {name}" not in text, path
         assert f"from {name}" not in text, path
+
+
+@pytest.mark.parametrize("name", ["shared", "training"])
+def test_onnx_runtime_is_told_to_send_nothing_before_it_is_imported(name):
+    code = f"import os, sys, {name}; print(os.environ['ORT_DISABLE_TELEMETRY'], 'onnxruntime' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.split() == [b"1", b"False"]
+
+
+def test_a_model_answers_without_a_home_folder_and_without_a_warning():
+    code = "from shared import Salary; m = Salary('spaces/salary/model'); print(m.predict_batch([m.example()]))"
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment |= {"HOME": "/dev/null/home", "XDG_CACHE_HOME": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, check=True)
+    assert b"probabilities" in done.stdout
+    assert done.stderr == b""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi
 
-from shared import PREDICTORS, CheckpointError, Salary
+from shared import PREDICTORS, CheckpointError, HubError, Salary
+from shared.hub import split_address
 from tests.conftest import ROOT, turn_to
 from tests.hub import Hub
 
@@ -74,6 +75,74 @@ def test_a_model_of_the_hub_is_pickled_as_its_commit_and_without_the_token(tmp_p
         copy = pickle.loads(pickled)
         assert not hub.log  # the commit lies in the cache
     assert copy.predict(copy.example()) == model.predict(model.example())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "me/salary/",
+        "https://huggingface.co/me/salary",
+        "https://www.huggingface.co/me/salary/",
+        "huggingface.co/me/salary?library=onnx#files",
+        "https://hf.co/me/salary/tree/main",
+        "{endpoint}/me/salary/blob/main/onnx/model.onnx",
+        "hf://me/salary",
+        "hf://models/me/salary@main",
+    ],
+)
+def test_an_address_of_the_hub_is_understood(source, tmp_path, monkeypatch):
+    with Hub() as hub:
+        api = HfApi(hub.endpoint, token=hub.token)
+        api.create_repo("me/salary")
+        api.upload_folder(repo_id="me/salary", folder_path=FOLDERS["salary"])
+        turn_to(monkeypatch, hub.endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        model = Salary.from_pretrained(source.format(endpoint=hub.endpoint))
+        hub.log.clear()
+        assert pickle.loads(pickle.dumps(model)).folder == model.folder
+        assert not hub.log  # the commit has been loaded, also where the address names a branch
+    assert model.predict(model.example()).probabilities
+
+
+def test_the_revision_of_an_address_is_used_unless_another_is_given():
+    assert split_address("https://huggingface.co/me/salary/tree/refs%2Fpr%2F1") == ("me/salary", "refs/pr/1")
+    assert split_address("https://huggingface.co/me/salary/blob/v1/onnx/model.onnx") == ("me/salary", "v1")
+    assert split_address("hf://me/salary@v2") == ("me/salary", "v2")
+    assert split_address("me/salary") == ("me/salary", None)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://huggingface.co/spaces/me/salary",
+        "hf://datasets/me/salary",
+        "https://huggingface.co/me",
+        "https://huggingface.co/me/salary/discussions/1",
+        "https://huggingface.co.example.org/me/salary",
+        "https://example.org/me/salary",
+        "file:///me/salary",
+    ],
+)
+def test_another_address_is_refused_and_the_sentence_says_what_to_give(source):
+    with pytest.raises(HubError, match="is not the address of a model on the Hub; give one such as https://hugg"):
+        Salary.from_pretrained(source)
+
+
+@pytest.mark.parametrize("source", ["salary", "./nowhere", "runs/mine/model", r"C:\models\salary", "C:/models"])
+def test_a_folder_that_is_not_there_is_said_to_be_none(source):
+    with pytest.raises(CheckpointError, match=r"no checkpoint folder .* Give a folder, or a model on the Hub as in"):
+        Salary.from_pretrained(source)
+
+
+def test_a_name_that_may_be_a_mistyped_folder_is_said_to_be_neither(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match=r"\(There is no folder 'runs/mien' here.\)"):
+        Salary.from_pretrained("runs/mien")
+
+
+def test_a_file_is_refused_and_its_folder_asked_for():
+    with pytest.raises(CheckpointError, match=r"gallery\.json is a file; give the checkpoint folder that it lies in"):
+        Salary.from_pretrained(str(FOLDERS["salary"] / "gallery.json"))
 
 
 def test_datasets_map_runs_a_predictor(salary, tmp_path):

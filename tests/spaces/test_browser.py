@@ -1,46 +1,16 @@
 """A visitor with a real browser: one prediction on each page, at desktop and phone width."""
 
+import json
 import re
+import shutil
 
 import pytest
 
-from tests.conftest import BROWSER, ROOT
+from tests.conftest import ROOT, served
 
 pytestmark = pytest.mark.browser
 
 CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=BROWSER, args=OPTIONS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
-def page(browser, request):
-    width, height = request.param
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(30_000)
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield page
-    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    page.close()
-    assert not problems
-    assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
 
 
 def open_tab(page, name):
@@ -56,8 +26,26 @@ def test_home_leads_to_every_model(page, gallery_url):
     cards = page.locator(".cards .card")
     cards.first.wait_for()
     assert cards.count() >= 2
-    page.locator('.card[href="salary"]').click()
+    page.locator('.card[href="./salary"]').click()
     page.get_by_role("heading", name=re.compile("earned 50k")).wait_for()
+
+
+def test_what_a_card_says_is_text_and_never_code(page, tmp_path):
+    """Gradio runs as JavaScript what its template of the cards is made of."""
+    title = "`${document.body.remove()}` {{title}} <b>&amp;"
+    staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
+    shutil.copytree(ROOT / "spaces/rating", staged / "rating")
+    contract = staged / "rating/model/gallery.json"
+    content = json.loads(contract.read_text())
+    content["about"]["title"] = content["about"]["summary"] = title
+    contract.write_text(json.dumps(content))
+    with served(staged, tmp_path, {"PYTHONPATH": str(ROOT)}) as url:
+        page.goto(url)
+        page.locator(".card h2").wait_for()
+        assert page.locator(".card h2").inner_text() == title
+        assert page.locator(".card p").first.inner_text() == title
+        page.locator(".card").click()
+        page.get_by_role("button", name="Add my rating").wait_for()
 
 
 def test_cat_dog_answers_an_uploaded_file(page, gallery_url):
@@ -244,3 +232,25 @@ def test_a_film_called_by_a_number_is_the_film(page, gallery_url):
         box.press_sequentially(typed)
         box.press("Enter")
         page.get_by_text(f" on {title}.").wait_for()
+
+
+def test_use_via_api_names_endpoints_and_arguments_without_a_complaint(page, gallery_url):
+    problems = []
+    page.on("response", lambda reply: problems.append(reply.url) if reply.status >= 400 else None)
+    there = {f"{gallery_url}/gradio_api/mcp/schema"}  # by its 404 the page knows that MCP is off
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_text("What speaks for").wait_for()
+    button = page.get_by_role("button", name=re.compile("Use via API"))
+    if not button.is_visible():
+        pytest.skip("Gradio hides it on a phone")
+    button.click()
+    page.get_by_text("API name: /rating_recommend").wait_for()
+    named = {text.split()[2] for text in page.locator("h3", has_text="API name:").all_inner_texts()}
+    assert named == {"/rating", "/rating_explain", "/rating_recommend", "/rating_similar", "/rating_batch"}
+    page.get_by_text("JavaScript", exact=True).click()
+    snippets = page.locator("pre:visible").filter(has_text="client.predict")
+    snippets.first.wait_for()
+    assert re.search(r'"/rating",\s*{\s*user_id: 15,\s*movie_id: ', snippets.nth(1).inner_text())
+    assert re.search(r"user_id: 15,\s*ratings: null,\s*k: 10", snippets.first.inner_text())
+    page.wait_for_timeout(1000)
+    assert set(problems) <= there

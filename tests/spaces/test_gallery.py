@@ -81,4 +81,4 @@ def test_a_space_without_a_picture_does_not_take_the_others_down(tmp_path):
 def test_home_page_has_a_card_for_every_model():
     config = str(load_app("gallery").demo.get_config_file())
     for name in ("cat_dog", "segmentation", "sentiment", "salary", "rating"):
-        assert f'href="{name}"' in config
+        assert f'href="./{name}"' in config

@@ -1,15 +1,18 @@
-"""What every app is served with: few sessions are remembered, and freed memory goes back to the system."""
+"""What every app is served with: looks, limits, few remembered sessions, and memory that goes back when freed."""
 
+import asyncio
 import platform
 import subprocess
 import sys
+import threading
 
 import gradio as gr
+import httpx2
 import pytest
 
 from benchmarks.clients import Client
 from shared import page
-from tests.conftest import launched
+from tests.conftest import launched, load_app
 
 
 def test_no_more_sessions_are_remembered_than_said(monkeypatch):
@@ -24,11 +27,41 @@ def test_no_more_sessions_are_remembered_than_said(monkeypatch):
         assert list(demo.state_holder.session_data) == [clients[index].session for index in (3, 4, 0)]
 
 
+async def fetch(url):
+    """What a running loop gets from the server that has been started in it."""
+    return (await asyncio.to_thread(httpx2.get, url, timeout=30)).json()
+
+
+def test_a_cell_of_a_notebook_shows_the_page_and_may_be_run_again(rating, monkeypatch):
+    """As in Jupyter, whose cells run in an event loop."""
+    monkeypatch.setattr(page, "_return_memory", lambda: None)
+    monkeypatch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
+    demo = load_app("rating").demo
+    sweepers = sum(thread.name == "sweeper" for thread in threading.enumerate())
+
+    async def cell():
+        for _ in range(2):
+            _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, css=".mine {}", footer_links=["api"])
+            config = await fetch(f"{url}config")
+            assert ".bars" in config["css"]
+            assert ".mine" in config["css"]
+            assert config["footer_links"] == ["api"]
+            assert config["max_file_size"] == 50 * 1024 * 1024
+            assert await fetch(f"{url}health") == {"status": "ok"}
+            client = await asyncio.to_thread(Client, url.rstrip("/"))
+            answer = await asyncio.to_thread(client.ask, ("predict", [15, 260], None))
+            assert answer[0]["rating"] == rating.predict(15, 260).rating
+            await asyncio.to_thread(demo.close, verbose=False)
+
+    asyncio.run(cell())
+    assert sum(thread.name == "sweeper" for thread in threading.enumerate()) == sweepers + 1
+
+
 MEMORY = """
 import sys
 import numpy as np
 from shared import page
-from tests.conftest import launched
+from tests.conftest import launched, load_app
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6

@@ -14,7 +14,6 @@ from PIL import Image
 from shared.images import open_rgb
 from shared.page import evidence_over, keep_picture, share_bars
 from tests.conftest import ROOT, load_app, served
-from tests.spaces.test_browser import browser, page  # noqa: F401 - fixtures
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
@@ -199,7 +198,7 @@ def test_a_picture_is_kept_where_it_will_be_deleted(app):
 
 
 @pytest.mark.browser
-def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation):  # noqa: F811
+def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation):
     events = []
     page.on("request", lambda request: events.append(request) if "queue/join" in request.url else None)
     page.goto(url)
@@ -227,7 +226,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
 
 
 @pytest.mark.browser
-def test_masks_lie_on_the_picture_when_it_fills_the_screen(page, url):  # noqa: F811
+def test_masks_lie_on_the_picture_when_it_fills_the_screen(page, url):
     page.goto(url)
     page.get_by_text("The share of each class appears here").wait_for()
     page.locator("input[type=file]").first.set_input_files(STREET)
@@ -240,7 +239,7 @@ def test_masks_lie_on_the_picture_when_it_fills_the_screen(page, url):  # noqa: 
 
 
 @pytest.mark.browser
-def test_a_visitor_is_told_what_is_wrong_with_a_file(page, url, tmp_path):  # noqa: F811
+def test_a_visitor_is_told_what_is_wrong_with_a_file(page, url, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     page.goto(url)

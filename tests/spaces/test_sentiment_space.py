@@ -8,7 +8,6 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from tests.conftest import load_app, served
-from tests.spaces.test_browser import browser, page  # noqa: F401 - fixtures
 
 GOOD = "A wonderful film. I loved the acting and the music."
 BAD = "A terrible film. I hated the acting and the music."
@@ -144,7 +143,7 @@ def test_batch_says_what_is_wrong(client, tmp_path):
 
 
 @pytest.mark.browser
-def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):  # noqa: F811
+def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):
     page.goto(url)
     page.get_by_text("Waiting for a review").wait_for()
     page.get_by_label("The review").press_sequentially("I hated the story but I loved the music")
@@ -158,7 +157,7 @@ def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):  # noqa: F
 
 
 @pytest.mark.browser
-def test_markup_in_a_review_is_shown_as_text(page, url):  # noqa: F811
+def test_markup_in_a_review_is_shown_as_text(page, url):
     page.goto(url)
     page.get_by_label("The review").fill(
         "A fine film <img src=x onerror=\"document.title='broken'\"> <script>1</script>"
@@ -170,7 +169,7 @@ def test_markup_in_a_review_is_shown_as_text(page, url):  # noqa: F811
 
 
 @pytest.mark.browser
-def test_an_example_is_judged_and_explained(page, url):  # noqa: F811
+def test_an_example_is_judged_and_explained(page, url):
     page.goto(url)
     page.get_by_text("a critic", exact=True).click()
     page.get_by_role("heading", name="Against it.").wait_for()
@@ -183,7 +182,7 @@ def test_an_example_is_judged_and_explained(page, url):  # noqa: F811
 
 @pytest.mark.browser
 @pytest.mark.parametrize("way", ["paste", "clear", "type", "example"])
-def test_an_explanation_goes_with_its_text(page, url, way):  # noqa: F811
+def test_an_explanation_goes_with_its_text(page, url, way):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(url)
     box = page.get_by_label("The review")

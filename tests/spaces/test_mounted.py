@@ -1,0 +1,117 @@
+"""Every app inside somebody's FastAPI service: it looks, answers and is limited as where it is launched."""
+
+import json
+import threading
+
+import gradio as gr
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from shared import page
+from shared.http_guard import OPEN_ROUTES
+from shared.page import CSS, Page
+from tests.conftest import load_app
+
+pytestmark = pytest.mark.filterwarnings("ignore:SSR mode is not supported")  # said of every app with several pages
+
+ENDPOINTS = {
+    "gallery": "rating",
+    "cat_dog": "predict",
+    "rating": "predict",
+    "salary": "predict",
+    "segmentation": "predict",
+    "sentiment": "predict",
+}
+
+
+@pytest.mark.parametrize("name", sorted(ENDPOINTS))
+def test_an_app_keeps_its_looks_and_limits(name, monkeypatch):
+    monkeypatch.setattr(page, "SESSIONS", 7)
+    demo = load_app(name).demo
+    service = FastAPI()
+    service.get("/")(lambda: "the service")
+    gr.mount_gradio_app(service, demo, path="/here")
+    with TestClient(service) as client:
+        config = client.get("/here/config").json()
+        assert config["css"].strip() == CSS.strip()
+        assert config["theme_hash"] == page_theme_hash()
+        assert config["max_file_size"] == 50 * 1024 * 1024
+        assert "runs" not in config["footer_links"]
+        assert demo.state_holder.capacity == 7
+        assert client.get("/here/health").json() == {"status": "ok"}
+        assert client.get("/").json() == "the service"
+        call = f"/here/gradio_api/call/{ENDPOINTS[name]}"
+        for body in ({"data": [{"path": "/etc/passwd"}]}, {"data": [{"path": "https://example.org/x.png"}]}):
+            assert client.post(call, json=body).status_code == 403
+        large = json.dumps({"data": ["a" * 1_400_000]})
+        assert client.post(call, content=large, headers={"Content-Type": "application/json"}).status_code == 413
+        for path in ("gradio_api/component_server", "gradio_api/deep_link?session_hash=x", "monitoring"):
+            assert client.get(f"/here/{path}").status_code == 404
+
+
+def page_theme_hash():
+    """The hash that Gradio gives the gallery's theme."""
+    with gr.Blocks() as demo:
+        gr.Textbox()
+    gr.mount_gradio_app(FastAPI(), demo, path="/", theme=page.THEME)
+    return demo.theme_hash
+
+
+def text_page():
+    with Page(title="Twice") as demo:
+        text, twice = gr.Textbox(), gr.Textbox()
+        text.submit(lambda value: 2 * value, text, twice, api_name="twice")
+    return demo
+
+
+def test_a_session_has_its_share_of_the_queue():
+    service = gr.mount_gradio_app(FastAPI(), text_page(), path="/here")
+    with TestClient(service) as client:
+        asked = {"data": ["a"], "session_hash": "mine"}
+        states = [client.post("/here/gradio_api/call/twice", json=asked).status_code for _ in range(41)]
+        assert states == [200] * 40 + [429]
+        too_long = {"data": ["a"], "session_hash": "x" * 129}
+        assert client.post("/here/gradio_api/call/twice", json=too_long).status_code == 422
+
+
+def test_a_service_may_have_several_and_add_looks_and_middleware_of_its_own():
+    seen = []
+
+    class Seen:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            seen.append(scope["path"])
+            await self.app(scope, receive, send)
+
+    before = [thread for thread in threading.enumerate() if thread.name == "sweeper"]
+    service, demo = FastAPI(), text_page()
+    gr.mount_gradio_app(service, demo, path="/one", css=".mine {}", app_kwargs={"middleware": [(Seen, (), {})]})
+    gr.mount_gradio_app(service, text_page(), path="/two", max_file_size="1mb", theme=gr.themes.Soft())
+    with TestClient(service) as client:
+        one, two = (client.get(f"/{name}/config").json() for name in ("one", "two"))
+        assert CSS in one["css"]
+        assert ".mine {}" in one["css"]
+        assert (one["theme"], two["theme"]) == ("default", "soft")
+        assert (one["max_file_size"], two["max_file_size"]) == (50 * 1024 * 1024, 1024 * 1024)
+        for name in ("one", "two"):
+            event = client.post(f"/{name}/gradio_api/call/twice", json={"data": [name]}).json()["event_id"]
+            assert f'["{name}{name}"]' in client.get(f"/{name}/gradio_api/call/twice/{event}").text
+    assert "/one/config" in seen
+    assert not any(path.startswith("/two") for path in seen)
+    sweepers = [thread for thread in threading.enumerate() if thread.name == "sweeper"]
+    assert len(sweepers) == len(before) + 2  # each keeps the files that its own app shows
+
+
+def test_other_apps_of_gradio_are_left_as_they_are():
+    with gr.Blocks() as other:
+        gr.Textbox()
+    service = gr.mount_gradio_app(FastAPI(), text_page(), path="/here")
+    gr.mount_gradio_app(service, other, path="/other")
+    with TestClient(service) as client:
+        config = client.get("/other/config").json()
+        assert (config["css"], config["max_file_size"]) == ("", None)
+        assert client.get("/other/gradio_api/deep_link?session_hash=x").status_code == 200
+        assert "deep_link" not in OPEN_ROUTES
