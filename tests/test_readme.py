@@ -22,7 +22,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 # tests/deploy/test_other_sites.py runs what belongs into somebody's own site.
 PYTHON = [code for language, code in BLOCKS if language == "python" and "FastAPI" not in code and "mcp" not in code]
 (OVER_MCP,) = [code for language, code in BLOCKS if language == "python" and "mcp" in code]
-(JAVASCRIPT,) = [code for language, code in BLOCKS if language == "js"]
+(JAVASCRIPT,) = [code for language, code in BLOCKS if language == "js" and "@gradio/client" in code]
 SHELL = [line.split("  #")[0].strip() for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
 
 
@@ -72,6 +72,13 @@ def test_javascript_snippet_runs(gallery_url, node_folder):
     done = subprocess.run(["node", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"[0-5]\.\d+\ncat -?\d+\.\d+\n", done.stdout)
+
+
+def test_the_snippet_for_transformers_js_is_the_one_that_is_run():
+    """tests/spaces/test_transformers_js.py runs that of the card."""
+    (snippet,) = [code for language, code in BLOCKS if language == "js" and "transformers" in code]
+    card = (ROOT / "training/snippets/cat_dog.js").read_text(encoding="utf-8")
+    assert snippet.strip() == card.strip().replace("USER/REPO", "USER/cat_dog")
 
 
 @pytest.mark.skipif(MCP is not None, reason=str(MCP))
