@@ -11,6 +11,7 @@ import os
 import time
 from collections import Counter, OrderedDict
 from ipaddress import ip_network
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -209,12 +210,12 @@ class FairQueue(Queue):
         except (KeyError, FnIndexInferError):
             raise HTTPException(404, NO_ENDPOINT) from None
         self.check_room(fn.page, body.session_hash, client_address(request.scope))
+        # A picture that is a data URL is saved when its turn comes: see shared/inputs.py.
+        pairs = zip_longest(fn.inputs, body.data)
+        check_data([value for block, value in pairs if not (isinstance(block, gr.Image) and is_data_file(value))])
         if len(body.data) != len(fn.inputs):
             names = ", ".join(name for name, *_ in get_function_params(fn.fn)) if fn.fn else "none"
             raise HTTPException(422, f"{len(body.data)} arguments were sent; {len(fn.inputs)} are wanted: {names}.")
-        # A picture that is a data URL is saved when its turn comes: see shared/inputs.py.
-        pairs = zip(fn.inputs, body.data, strict=True)
-        check_data([value for block, value in pairs if not (isinstance(block, gr.Image) and is_data_file(value))])
         return await self.add(body, request, username)
 
     def check_room(self, page: str, session: str | None, address: str) -> None:

@@ -119,11 +119,9 @@ def check_inputs() -> None:
     @functools.wraps(PREPROCESS)
     async def prepare(self: gr.Blocks, block_fn: Any, inputs: list[Any], *rest: Any, **options: Any) -> Any:
         wanted = block_fn.inputs
-        if len(inputs) < len(wanted):
-            raise sentence(f"{len(inputs)} inputs are too few: {len(wanted)} are wanted; /gradio_api/info lists them.")
         try:
             if any(isinstance(block, gr.Image | gr.File | gr.Textbox) for block in wanted):
-                pairs = zip(wanted, inputs, strict=False)  # Gradio ignores inputs beyond those wanted
+                pairs = zip(wanted, inputs, strict=False)  # Gradio sees to their number
                 inputs = await run_in_threadpool(lambda: [prepared(*pair) for pair in pairs])
             return await PREPROCESS(self, block_fn, inputs, *rest, **options)
         except gr.Error as error:

@@ -236,9 +236,6 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
         What gr.Blocks.launch returns: the FastAPI app, its address on this machine, and the shared one if there is one.
     """
     guard_output()
-    # By default Gradio sums up all calls so far after each call, for its monitoring page.
-    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
-    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1000")
     _return_memory()
     raise_file_limit()
     use_timed_protocol()
@@ -274,6 +271,9 @@ def _limit(
         models: those that answer in it.
         given: the caller's own keyword arguments for FastAPI; the guard comes before their middleware.
     """
+    # By default Gradio sums up all calls so far after each call, for its monitoring page.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1000")
     patch_gradio()
     check_inputs()
     use_lean_sessions()

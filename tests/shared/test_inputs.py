@@ -171,7 +171,7 @@ def test_a_component_that_cannot_take_its_input_says_so(url, value, capfd):
 
 
 def test_too_few_inputs(url, capfd):
-    assert ask(url, "number", []) == "0 inputs are too few: 2 are wanted; /gradio_api/info lists them."
+    assert ask(url, "number", []) == "0 arguments were sent; 2 are wanted: number, _."
     assert "Traceback" not in capfd.readouterr().err
 
 

@@ -239,7 +239,7 @@ def test_use_via_api_names_endpoints_and_arguments_without_a_complaint(page, gal
     page.on("response", lambda reply: problems.append(reply.url) if reply.status >= 400 else None)
     there = {f"{gallery_url}/gradio_api/mcp/schema"}  # by its 404 the page knows that MCP is off
     page.goto(f"{gallery_url}/rating")
-    page.get_by_text("What speaks for").wait_for()
+    page.get_by_text("What counts most for").wait_for()
     button = page.get_by_role("button", name=re.compile("Use via API"))
     if not button.is_visible():
         pytest.skip("Gradio hides it on a phone")

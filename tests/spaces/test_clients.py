@@ -76,7 +76,10 @@ def test_an_upload_needs_the_field_files_and_no_ending(http):
     kind, found = fetched(http, "cat_dog_batch", [[file]])
     assert (kind, found[0]) == ("complete", {"files": 1, "answered": 1, "errors": 0})
     kind, found = fetched(http, "sentiment_batch", [file])
-    assert (kind, found["error"]) == ("error", "This is not a text file or a CSV: it contains binary data.")
+    assert (kind, found["error"]) == (
+        "error",
+        "This is a picture, not a CSV or a text file; save the table as CSV first.",
+    )
 
 
 def test_what_use_via_api_asks_for(gallery_url):
