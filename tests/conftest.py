@@ -179,7 +179,7 @@ def nginx(site: str, url: str, folder: Path) -> Iterator[None]:
         process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, no other test can have an event loop in this thread
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:

@@ -84,7 +84,7 @@ def test_a_space_declares_what_it_imports_and_no_more(space):
     ("patterns", "declared"),
     [
         (["shared/*.py"], extras()),
-        (["spaces/*.py"], extras("deploy")),
+        (["spaces/*.py"], extras("deploy", "browser")),
         (["training/**/*.py"], extras("training")),
         (["benchmarks/*.py"], extras("training")),
         (["examples/*.py"], extras("scale")),
