@@ -129,6 +129,8 @@ def publish(
             operations += [CommitOperationDelete(name) for name in sorted(gone)]
             title = f"{Checkpoint.read_common(staged).about.title}, by model-gallery {__version__}"
             print(f"Uploading {len(names)} files, {size_of(staged):.1f} MB, to {repo} ...")
+            if gone:
+                print(f"This removes {', '.join(sorted(gone))} there: the folder has no such file.")
             done = ask(
                 lambda: api.create_commit(repo, operations, commit_message=title, parent_commit=before), repo, UPLOAD
             )
@@ -279,8 +281,8 @@ def make_weights(folder: Path) -> None:
 
     try:
         add_weights(folder)
-    except RuntimeError as error:
-        print(f"It goes up without {WEIGHTS}, and `pipeline` cannot load it: {error}")
+    except Exception as error:  # they are an extra: a graph of another shape, say, must not stop the model
+        print(f"It goes up without {WEIGHTS}, and `pipeline` cannot load it: {error or type(error).__name__}")
 
 
 def predictor(folder: Path) -> Any:
@@ -457,7 +459,8 @@ def seconds_to_wait(error: Exception) -> float | None:
     if response is None or response.status_code != 429:
         return None
     unit = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-    if said := re.search(r"retry.{0,20} (?:in|after) (?:about )?(an?|\d+) (second|minute|hour|day)", reason(response)):
+    words = reason(response).lower()
+    if said := re.search(r"retry.{0,20} (?:in|after) (?:about )?(an?|\d+) (second|minute|hour|day)", words):
         return float(1 if said[1].startswith("a") else said[1]) * unit[said[2]] + 1
     limit = parse_ratelimit_headers(response.headers)
     if limit and limit.remaining == 0:

@@ -79,6 +79,15 @@ def test_the_same_again_changes_nothing_and_something_else_takes_its_place_whole
     assert set(hub.files(REPO, revision=first)) - {".gitattributes"} == names(SALARY)
 
 
+def test_what_is_removed_is_named(hub, capsys):
+    publish(SALARY, REPO)
+    assert "This removes" not in capsys.readouterr().out
+    script.HfApi(token=hub.token).upload_file(path_or_fileobj=b"mine", path_in_repo="photo.png", repo_id=REPO)
+    publish(SALARY, REPO)
+    assert "This removes photo.png there: the folder has no such file." in capsys.readouterr().out
+    assert "photo.png" not in hub.files(REPO)
+
+
 def test_the_card_links_to_the_spaces_that_show_the_model(hub):
     assert script.main([str(SALARY), REPO, "--space", "me/gallery", "--space", "me/salary"]) == 0
     card = hub.files(REPO)["README.md"].decode()
@@ -353,6 +362,7 @@ def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
             "Rate limit for space creation (20 per day). You can retry this action in 1 day.",
             "asks to wait 24 hours (429: ",
         ),
+        ("Too many requests. Retry after 20 minutes.", "asks to wait 20 minutes (429: Too many requests. Retry"),
     ],
 )
 def test_a_cap_by_the_hour_is_not_waited_for(hub, monkeypatch, words, says):

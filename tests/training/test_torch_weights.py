@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from safetensors.torch import load
+
 from shared.checkpoint import sha256
 from tests.conftest import ROOT, turn_to
 from tests.hub import Hub
@@ -71,8 +73,16 @@ def test_the_weights_of_pictures_are_those_of_the_onnx_file(cat_dog):
     assert found == pytest.approx(logits, abs=1e-4)
 
 
-def test_weights_that_answer_otherwise_are_not_published(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(torch_weights, "compare", lambda *_: 0.5)
+def test_the_same_weights_are_the_same_file():
+    weights = {"second": torch.ones(2), "first": torch.zeros(3, 2)}
+    files = {torch_weights.as_file(weights) for _ in range(30)}
+    assert len(files) == 1  # or publishing the same folder again would be a new commit
+    assert torch.equal(load(files.pop())["first"], weights["first"])
+
+
+@pytest.mark.parametrize("fault", [lambda *_: 0.5, lambda *_: {}["a node that is not there"]])
+def test_weights_that_do_not_answer_the_same_are_not_published(tmp_path, monkeypatch, capsys, fault):
+    monkeypatch.setattr(torch_weights, "compare", fault)
     folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "model")
     before = (folder / "gallery.json").read_bytes()
     script.make_weights(folder)
