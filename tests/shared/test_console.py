@@ -1,5 +1,6 @@
 """Printing never ends a program: on a console without the characters, on a closed pipe, on none at all."""
 
+import errno
 import io
 import os
 import subprocess
@@ -58,6 +59,17 @@ def test_a_block_leaves_the_streams_as_they_were(monkeypatch):
         assert sys.stdout.encoding == "cp1252"
     assert sys.stdout is stream
     assert stream.buffer.getvalue() == rb"\u72ac"
+
+
+def test_what_the_console_lacks_may_meet_a_full_disk():
+    class Full(io.TextIOBase):
+        encoding = "cp1252"
+
+        def write(self, text):
+            text.encode(self.encoding)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert console.SafeOutput(Full()).write("label 猫\n") == 8
 
 
 def test_a_stream_that_was_closed_raises_nothing(monkeypatch):
