@@ -6,7 +6,7 @@ import warnings
 
 import shared  # noqa: F401 - switches ONNX Runtime's telemetry off before training/export.py imports it
 
-LIGHT = ("training.card", "training.publish")  # what needs no torch
+LIGHT = ("training.card", "training.publish", "training.rename_input")  # what needs no torch
 
 if importlib.util.find_spec("torch"):
     from training import torchvision_operators

@@ -33,6 +33,21 @@ def test_onnx_runtime_is_told_to_send_nothing_before_it_is_imported(name):
     assert done.stdout.split() == [b"1", b"False"]
 
 
+@pytest.mark.parametrize("name", ["card", "publish", "rename_input"])
+def test_what_says_that_it_needs_no_torch_runs_without(name):
+    if name == "rename_input":
+        pytest.importorskip("onnx", reason="onnx is not installed: make test-all")
+    code = f"""
+import runpy, sys
+sys.modules["torch"] = None  # not to be found, and not to be imported
+sys.orig_argv = ["python", "-m", "training.{name}"]
+sys.argv[1:] = ["--help"]
+runpy.run_module("training.{name}", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False, text=True)
+    assert done.stdout.startswith(f"usage: python -m training.{name}"), done.stderr
+
+
 def test_a_model_answers_without_a_home_folder_and_without_a_warning():
     code = "from shared import Salary; m = Salary('spaces/salary/model'); print(m.predict_batch([m.example()]))"
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
