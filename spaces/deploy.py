@@ -68,10 +68,8 @@ CLOSE = 1e-3  # probabilities and stars may differ by that much between machines
 BROKEN = {"BUILD_ERROR", "RUNTIME_ERROR", "CONFIG_ERROR", "NO_APP_FILE", "DELETING"}
 LOGS = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "run"}  # the log that says why
 LOG_SECONDS, LOG_LINES, LOG_WIDTH = 15.0, 30, 200
-ASLEEP = {
-    "SLEEPING",
-    "STOPPED",
-}  # nobody came for a while; a visit wakes it. One that is PAUSED, only its owner starts.
+# Nobody came for a while, and a visit wakes it; one that is PAUSED only its owner can start.
+ASLEEP = {"SLEEPING", "STOPPED"}
 PAYMENT = (
     "A free account may host static Spaces and two Gradio Spaces on ZeroGPU; Gradio on plain CPUs (cpu-basic) takes a "
     "PRO account. Add --hardware zero-a10g, or subscribe at https://huggingface.co/pro."
@@ -585,12 +583,7 @@ def check(space: str, models: list[Model], commit: str, timeout: float, api: HfA
         token = str(api.token) if info.private else None
         try:
             wrong = probe(models, str(info.host), token)
-        except (
-            DeployError,
-            httpx2.HTTPError,
-            ValueError,
-            LookupError,
-        ) as error:  # a page of the Hub's, say: still building
+        except (DeployError, httpx2.HTTPError, ValueError, LookupError) as error:  # still building: a page of the Hub's
             wrong = [f"it does not answer ({type(error).__name__}: {error})."]
         if not wrong:
             return str(info.host)
