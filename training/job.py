@@ -3,6 +3,7 @@
 # dependencies = [
 #     "accelerate==1.15.0",
 #     "fastai==2.8.12",
+#     "fastapi==0.165.0",
 #     "fastcore==2.2.41",
 #     "fastprogress==1.1.6",
 #     "fasttransform==0.0.5",

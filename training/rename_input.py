@@ -65,7 +65,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         print(f"{rename_input(options.folder, options.name)} is now {options.name}.")
-    except (DataError, CheckpointError) as error:
+    except (DataError, CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
