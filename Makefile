@@ -24,7 +24,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest
 
 test-all: .venv/.all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 check: .venv/.check
 	$(BIN)/ruff check .

@@ -49,12 +49,33 @@ SKIPPED = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+PASSED = "gallery/passed"  # where pytest's cache has the tests that passed in the last run
+outcomes: dict[str, str] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--not-yet-passed", action="store_true", help="leave out the tests that passed in the last run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip marked tests whose needs are not met, saying what is missing."""
+    passed = set(config.cache.get(PASSED, ())) if config.getoption("--not-yet-passed") else set()
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
+    items[:] = [item for item in items if item.nodeid not in passed]
     for item in items:
         for name, reason in SKIPPED.items():
             if reason and item.get_closest_marker(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or not report.passed:
+        outcomes[report.nodeid] = report.outcome
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "cache"):
+        session.config.cache.set(PASSED, [name for name, outcome in outcomes.items() if outcome == "passed"])
 
 
 def load_app(folder: str | Path):
