@@ -512,11 +512,13 @@ def test_dry_run_asks_nobody(hub, run):
         assert words in done.out
 
 
-def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy):
+def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, monkeypatch):
     assert uploaded(run("salary"))
+    monkeypatch.setattr(deploy.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
+    models = deploy.chosen(deploy.parser().parse_args(["salary", "--owner", "me"]))
     expected = {
         path: content if isinstance(content, bytes) else content.read_bytes()
-        for path, content in staged(deploy, "salary").files.items()
+        for path, content in deploy.stage("salary", models, "me/salary").files.items()
     }
     attributes = hub.files("me/salary", kind="space")[".gitattributes"]
     assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
