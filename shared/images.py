@@ -416,6 +416,7 @@ class _File(io.BytesIO):
         return super().read(size)
 
 
+SIGNATURE_BYTES = 10_000  # in which a signature is looked for: before some of them there may be any number of blanks
 SIGNATURES = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
     "PNG for iPhone apps": re.compile(rb"\x89PNG\r\n\x1a\n....CgBI", re.DOTALL),
@@ -462,7 +463,7 @@ RAW_ENDINGS = {
 
 
 def _kind(data: bytes, ending: str = "") -> str:
-    kind = next((name for name, signature in SIGNATURES.items() if signature.match(data)), None)
+    kind = next((name for name, signature in SIGNATURES.items() if signature.match(data, 0, SIGNATURE_BYTES)), None)
     if kind is None:
         raise BadInput(f"This is not a picture that can be read; it must be one of {ACCEPTED}.")
     if kind == "TIFF" and ending.lower() in RAW_ENDINGS:  # most of them are TIFFs around what only their makers read

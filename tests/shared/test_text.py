@@ -31,6 +31,12 @@ def test_what_is_no_number_or_may_be_two(text):
     assert math.isnan(as_number(text))
 
 
+@pytest.mark.parametrize("text", ["1" * 10**6 + "x", "." + "1" * 10**6 + "x", "1" + ",111" * 10**5 + "x"])
+def test_a_long_row_of_digits_is_read_once(text):
+    """If each digit were read once more for every other, these would take hours, and hold up the whole process."""
+    assert math.isnan(as_number(text))
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
