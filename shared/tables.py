@@ -220,7 +220,7 @@ def _quoted_cells(raw: Sequence[str], line: int, delimiter: str) -> Iterator[_Qu
     while start < len(text) and (found := cell.match(text, start)):
         opens = line
         if found["inside"] is not None:
-            line += len(found["inside"].splitlines()) - 1 if LINE_END.search(found["inside"]) else 0
+            line += len(LINE_END.findall(found["inside"]))
             yield _Quoted(number, opens, line, bool(found["close"]), not found["rest"].strip())
         if found.end() == start:
             return

@@ -157,6 +157,8 @@ def test_a_quotation_mark_that_is_never_closed_is_named(file, content, line):
         'id,text\n1,"Alien is great\n2,dull\n3,"Good\n4,last\n',
         'id,text\n1,"Alien, the film\n2,dull\n3,great movie"\n4,last\n',
         'text,id\n"Alien is great,1\ndull,2\ngreat movie",3\nlast,4\n',
+        'text\n"Alien is great\ndull\n"good"\nlast\n',  # closed where a line begins
+        'text\n"Alien is\u2028great\ndull\ngood "movie"\nlast\n',  # U+2028 ends no line of a CSV
     ],
 )
 def test_rows_that_an_open_quotation_mark_has_swallowed_are_named(file, swallowing):
