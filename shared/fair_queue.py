@@ -212,10 +212,12 @@ class FairQueue(Queue):
         self.check_room(fn.page, body.session_hash, client_address(request.scope))
         # A picture that is a data URL is saved when its turn comes: see shared/inputs.py.
         pairs = zip_longest(fn.inputs, body.data)
-        check_data([value for block, value in pairs if not (isinstance(block, gr.Image) and is_data_file(value))])
+        check_data([without_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
         if len(body.data) != len(fn.inputs):
-            names = ", ".join(name for name, *_ in get_function_params(fn.fn)) if fn.fn else "none"
-            raise HTTPException(422, f"{len(body.data)} arguments were sent; {len(fn.inputs)} are wanted: {names}.")
+            names = [name for name, *_ in get_function_params(fn.fn)] if fn.fn else []  # gr.Progress comes last
+            count = f"{len(fn.inputs)} argument{'' if len(fn.inputs) == 1 else 's'}"
+            listed = f": {', '.join(names[: len(fn.inputs)])}" if fn.inputs else ""
+            raise HTTPException(422, f"The endpoint takes {count}, not {len(body.data)}{listed}.")
         return await self.add(body, request, username)
 
     def check_room(self, page: str, session: str | None, address: str) -> None:
@@ -285,9 +287,9 @@ def is_data_url(text: object) -> bool:
     return isinstance(text, str) and text[:5].lower() == "data:"
 
 
-def is_data_file(value: object) -> bool:
-    """Return True for a mapping whose `path` is no path but the content, as a data URL."""
-    return isinstance(value, dict) and is_data_url(value.get("path"))
+def without_content(value: object) -> object:
+    """Return a picture without its `path` where that is not a path but the content, as a data URL."""
+    return {**value, "path": None} if isinstance(value, dict) and is_data_url(value.get("path")) else value
 
 
 def is_uploaded(path: object) -> bool:

@@ -204,9 +204,10 @@ def is_range(value: bytes) -> bool:
 
 
 async def check_body(receive: Receive, path: str) -> Receive:
-    """Read a whole request to /run or /mcp, check its data, and return what gives it once more.
+    """Read a whole request to /run or /mcp, check its data, and return a function that gives it once more.
 
-    Of a request to /mcp only the nesting is checked; shared/mcp_tools.py checks the rest.
+    Of a request to /mcp only this is checked: that its JSON can be read. shared/mcp_tools.py and the queue check the
+    rest.
 
     Raises:
         HTTPException: 403 or 422; see check_data.
@@ -221,7 +222,7 @@ async def check_body(receive: Receive, path: str) -> Receive:
     except json.JSONDecodeError:
         data = None  # FastAPI and MCP say what is wrong with it
     except (RecursionError, ValueError):
-        raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is no UTF-8.") from None
+        raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is not UTF-8.") from None
     if path.startswith(f"{API}/run/"):
         check_data(data)
     given = iter([{"type": "http.request", "body": body, "more_body": False}])

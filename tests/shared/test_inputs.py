@@ -171,8 +171,24 @@ def test_a_component_that_cannot_take_its_input_says_so(url, value, capfd):
 
 
 def test_too_few_inputs(url, capfd):
-    assert ask(url, "number", []) == "0 arguments were sent; 2 are wanted: number, _."
+    assert ask(url, "number", []) == "The endpoint takes 2 arguments, not 0: number, _."
     assert "Traceback" not in capfd.readouterr().err
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_stands_beside_a_picture_is_bounded_as_everything_is(url):
+    for more, sentence in (
+        (nested(50), "Lists and mappings may be nested 32 deep at most."),
+        ([0] * 20_001, "Lists and mappings may have 20,000 items in all."),
+        ({"path": str(CHELSEA)}, "There is no such upload; send the file itself"),
+    ):
+        assert ask(url, "picture", [{"path": DATA_URL, "more": more}]).startswith(sentence)
 
 
 @pytest.mark.parametrize("body", ["{}", "text", '{"data": "text"}', '{"data": null}', "[1]"])

@@ -51,7 +51,14 @@ def test_the_paths_of_older_gradios_say_where_the_endpoints_are(gallery_url, pat
 def test_a_wrong_number_of_arguments_is_said(http, data, count):
     assert refused(http.post("/call/rating", json={"data": data})) == (
         422,
-        f"{count} arguments were sent; 2 are wanted: user_id, movie_id.",
+        f"The endpoint takes 2 arguments, not {count}: user_id, movie_id.",
+    )
+
+
+def test_what_gradio_itself_hands_to_a_function_is_no_argument(http):
+    assert refused(http.post("/call/salary_batch", json={"data": []})) == (
+        422,
+        "The endpoint takes 1 argument, not 0: file.",
     )
 
 
