@@ -120,7 +120,12 @@ def safe_filename(text: str) -> str:
 
 
 def _is_zip(path: str | Path) -> bool:
-    return Path(path).suffix.lower() == ".zip"
+    """Whether a file is called .zip; one without an ending, such as a Blob that a browser uploads, may be one, too."""
+    ending = Path(path).suffix.lower()
+    if ending or not Path(path).is_file():
+        return ending == ".zip"
+    with Path(path).open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 @contextmanager

@@ -254,6 +254,16 @@ def test_files_and_zips_come_one_after_another(tmp_path):
     assert found == [("a.jpg", tmp_path / "a.jpg"), ("inside/c.jpg", b"c")]
 
 
+def test_a_zip_without_an_ending_is_a_zip(tmp_path):
+    """As a browser uploads a Blob; a document that is a zip inside is still not taken for one."""
+    for name in ("blob", "report.docx"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("inside/c.jpg", b"c")
+    paths = [tmp_path / "blob", tmp_path / "report.docx", tmp_path / "nothing"]
+    assert count_files(paths) == 3
+    assert list(read_files(paths)) == [("inside/c.jpg", b"c"), *((path.name, path) for path in paths[1:])]
+
+
 def test_no_two_labels_of_a_request_are_the_same(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
