@@ -71,8 +71,6 @@ class Health:
         queue = self.demo._queue
         if queue.stopped:
             return False
-        if queue.server_app is None:  # mounted, and nobody has asked anything yet
-            queue.set_server_app(scope["app"])
         fn = next((fn for fn in queue.server_app.get_blocks().fns.values() if fn.name == ready.__name__), None)
         if fn is None:  # `gradio app.py` has put another app in place of this one
             return True

@@ -15,7 +15,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from starlette.concurrency import run_in_threadpool
 
-from shared.fair_queue import is_data_url, is_uploaded
+from shared.fair_queue import FairQueue, is_data_url, is_uploaded
 from shared.http_guard import DISK_FULL, FREE_BYTES, MISTAKES, NOT_RIGHT, free_bytes, is_disk_full
 
 UPLOAD = "the path that /gradio_api/upload returned"
@@ -27,7 +27,7 @@ SEND_FILE = (
     f'Send a file as {{"path": "..."}} with {UPLOAD}, or in Python as handle_file("some.csv"), '
     "and several files as a list; text, other paths and web addresses are not read."
 )
-BAD_BASE64 = 'This is no valid base64; send a file as text such as "data:image/png;base64,iVBORw0KGgo...".'
+BAD_BASE64 = 'This is not valid base64; send a file as text such as "data:image/png;base64,iVBORw0KGgo...".'
 
 DATA_URL = re.compile(r"data:[\w.+-]*(?:/[\w.+-]+)?(?:;[\w.+-]+=[^;,]{0,100})*;base64,", re.IGNORECASE)
 META = {"_type": "gradio.FileData"}
@@ -73,7 +73,7 @@ def save_data_url(text: str) -> str:
     Its size is bounded by that of a request (see shared/http_guard.py).
 
     Raises:
-        gr.Error: it is no valid base64, or the disk is full.
+        gr.Error: it is not valid base64, or the disk is full.
     """
     head = DATA_URL.match(text[:1000])
     if head is None:
@@ -114,10 +114,15 @@ def sentence(text: str) -> gr.Error:
 
 
 def check_inputs() -> None:
-    """Have Gradio prepare every endpoint's inputs as above, and answer data that is not right with a sentence."""
+    """Have Gradio prepare the inputs of the gallery's endpoints as above, and answer what is not right with a sentence.
+
+    Other Gradio apps of the process, which have no FairQueue, are left as they are.
+    """
 
     @functools.wraps(PREPROCESS)
     async def prepare(self: gr.Blocks, block_fn: Any, inputs: list[Any], *rest: Any, **options: Any) -> Any:
+        if not isinstance(self._queue, FairQueue):
+            return await PREPROCESS(self, block_fn, inputs, *rest, **options)
         wanted = block_fn.inputs
         try:
             if any(isinstance(block, gr.Image | gr.File | gr.Textbox) for block in wanted):

@@ -25,8 +25,10 @@ from gradio.data_classes import PredictBodyInternal
 from gradio.server_messages import ProcessCompletedMessage, ProgressMessage
 from gradio.utils import get_function_description, get_function_params, run_coro_in_background
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from shared.archives import MAX_FILES
 from shared.errors import BadInput, quoted
 from shared.fair_queue import is_data_url, is_uploaded
 from shared.http_guard import API, as_http
@@ -130,7 +132,9 @@ class ToolServer(mcp.GradioMCPServer):
             if name not in self.offered():
                 raise BadInput(f"There is no tool {quoted(name)}; there are {', '.join(self.offered())}.")
             fn = self.get_block_fn_from_endpoint_name(name)
-            return list(self.content(fn, await self.ask(fn, given(parameters(fn), arguments))))
+            data = await run_in_threadpool(given, parameters(fn), arguments)  # both may take long to read files
+            outputs = await self.ask(fn, data)
+            return await run_in_threadpool(lambda: list(self.content(fn, outputs)))
         except BadInput:
             raise
         except gr.Error as error:
@@ -226,8 +230,8 @@ def given(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
     """Return the arguments in the endpoint's order, with files as uploads.
 
     Raises:
-        BadInput: one is missing, unknown, or no file that can be read.
-        gr.Error: one is no valid base64, or the disk is full.
+        BadInput: one is missing, unknown, no file that can be read, or a list of more than MAX_FILES files.
+        gr.Error: one is not valid base64, or the disk is full.
     """
     names = [item.name for item in wanted]
     if unknown := [name for name in arguments if name not in names]:
@@ -241,7 +245,10 @@ def _as_wanted(wanted: Parameter, value: Any) -> Any:
     if not wanted.is_file:
         return value
     if "items" in wanted.schema:
-        return [as_upload(item) for item in (value if isinstance(value, list) else [value])]
+        items = value if isinstance(value, list) else [value]
+        if len(items) > MAX_FILES:
+            raise BadInput(f"There are more than {MAX_FILES} files; split them.")
+        return [as_upload(item) for item in items]
     return as_upload(value)
 
 
@@ -252,7 +259,7 @@ def as_upload(value: Any) -> dict[str, Any]:
 
     Raises:
         BadInput: it is none of what is accepted.
-        gr.Error: it is no valid base64, or the disk is full.
+        gr.Error: it is not valid base64, or the disk is full.
     """
     if isinstance(value, dict):  # as other clients send it
         value = value.get("path") or value.get("url")

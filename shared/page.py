@@ -38,7 +38,7 @@ from shared.fair_queue import FairQueue, is_uploaded
 from shared.health import Health
 from shared.http_guard import DISK_FULL, Guard, is_disk_full, patch_gradio, raise_file_limit, refuse_form
 from shared.images import MAX_BYTES, MAX_PIXELS, Source, open_rgb
-from shared.inputs import SEND_PICTURE, check_inputs, sentence
+from shared.inputs import SEND_FILE, SEND_PICTURE, check_inputs, sentence
 from shared.mcp_tools import offer_tools
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
@@ -124,7 +124,7 @@ def friendly(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except BadInput as error:
-            raise gr.Error(str(error), title="That did not work", print_exception=False) from None
+            raise sentence(str(error)) from None
         except OSError as error:
             if is_disk_full(error):
                 raise gr.Error(DISK_FULL, title="That did not work") from error
@@ -154,7 +154,7 @@ def _uploaded_paths(self: gr.File, payload: Any) -> Any:
         return None
     paths = [file.path for file in (payload if self.file_count == "multiple" else [payload])]
     if not all(is_uploaded(path) for path in paths):
-        raise gr.Error("There is no such upload; send the file again.", print_exception=False)
+        raise sentence(SEND_FILE)
     return paths if self.file_count == "multiple" else paths[0]
 
 
@@ -290,10 +290,12 @@ def _limit(
 
 def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
     """Make Gradio's app of some Blocks; one of a Page that is mounted gets the looks and limits that launch() gives."""
-    if isinstance(blocks, Page) and options.get("parent_app") is not None:
+    is_mounted = isinstance(blocks, Page) and options.get("parent_app") is not None
+    if is_mounted:
         options["app_kwargs"] = _limit(blocks, blocks.models, options.get("app_kwargs"))
+        is_offered = offer_tools()  # also puts our tools in place of Gradio's, whoever asks for them
         if options.get("mcp_server") is None:
-            options["mcp_server"] = offer_tools()
+            options["mcp_server"] = is_offered
         blocks.state_session_capacity = SESSIONS
         blocks.max_file_size = blocks.max_file_size or _parse_file_size(MAX_FILE)
         blocks.run_history, blocks.enable_monitoring = False, False  # the guard closes both
@@ -303,7 +305,10 @@ def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
             blocks.theme = THEME
         blocks.css_paths, blocks.head_paths = [], []  # have been read
         blocks._set_html_css_theme_variables()
-    return create_app(blocks, *args, **options)
+    app = create_app(blocks, *args, **options)
+    if is_mounted:
+        blocks._queue.set_server_app(app)  # as launch() does; Gradio's route does it at the first question over HTTP
+    return app
 
 
 # gr.mount_gradio_app asks nothing of the Blocks themselves, and takes no middleware from them.

@@ -7,11 +7,13 @@ import gradio as gr
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from gradio import mcp
 
 from shared import page
 from shared.http_guard import OPEN_ROUTES
+from shared.inputs import SEND_PICTURE
 from shared.page import CSS, Page
-from tests.conftest import load_app
+from tests.conftest import MCP, load_app
 
 pytestmark = pytest.mark.filterwarnings("ignore:SSR mode is not supported")  # said of every app with several pages
 
@@ -105,9 +107,32 @@ def test_a_service_may_have_several_and_add_looks_and_middleware_of_its_own():
     assert len(sweepers) == len(before) + 2  # each keeps the files that its own app shows
 
 
+@pytest.mark.skipif(MCP is not None, reason=str(MCP))
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_agents_get_our_tools_and_may_be_the_first_to_ask(way, monkeypatch):
+    monkeypatch.setattr(mcp, "GradioMCPServer", mcp.GradioMCPServer.__mro__[-2])  # as before anybody has offered tools
+    monkeypatch.setenv("GRADIO_MCP_SERVER", str(way == "variable"))
+    options = {"mcp_server": True} if way == "option" else {}
+    service = gr.mount_gradio_app(FastAPI(), text_page(), path="/here", **options)
+    asked = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "twice", "arguments": {"value": "a"}},
+    }
+    with TestClient(service) as client:
+        reply = client.post(
+            "/here/gradio_api/mcp/", json=asked, headers={"Accept": "application/json, text/event-stream"}
+        )
+        result = json.loads(reply.text.split("data: ", 1)[1])["result"]
+    assert (result["isError"], result["content"]) == (False, [{"type": "text", "text": '"aa"'}])
+
+
 def test_other_apps_of_gradio_are_left_as_they_are():
+    """As far as README promises it: an app of one's own still gets its inputs as Gradio prepares them."""
     with gr.Blocks() as other:
-        gr.Textbox()
+        picture, text = gr.Image(type="filepath"), gr.Textbox()
+        picture.change(lambda _: "", picture, text, api_name="picture")
     service = gr.mount_gradio_app(FastAPI(), text_page(), path="/here")
     gr.mount_gradio_app(service, other, path="/other")
     with TestClient(service) as client:
@@ -115,3 +140,6 @@ def test_other_apps_of_gradio_are_left_as_they_are():
         assert (config["css"], config["max_file_size"]) == ("", None)
         assert client.get("/other/gradio_api/deep_link?session_hash=x").status_code == 200
         assert "deep_link" not in OPEN_ROUTES
+        call = "/other/gradio_api/call/picture"
+        event = client.post(call, json={"data": ["/etc/passwd"]}).json()["event_id"]
+        assert SEND_PICTURE[:15] not in client.get(f"{call}/{event}").text
