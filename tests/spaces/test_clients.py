@@ -75,6 +75,24 @@ def test_what_an_endpoint_refuses_arrives_as_its_sentence(http):
     assert (kind, found["error"]) == ("error", "There is no user '0'; users are 1 to 671.")
 
 
+ODD = [None, "", "abc", "1" * 90_000 + "x", True, -1, 10**30, 1e308, [], [[1]], {}, {"a": [1]}, "data:,x"]
+
+
+def test_whatever_an_argument_is_it_is_answered_or_refused_in_a_sentence(http):
+    for path, endpoint in http.get("/info").json()["named_endpoints"].items():
+        name, usual = path[1:], [item["parameter_default"] for item in endpoint["parameters"]]
+        for place in {0, len(usual) - 1}:
+            for value in ODD:
+                data = [value if index == place else other for index, other in enumerate(usual)]
+                reply = http.post(f"/call/{name}", json={"data": data})
+                if reply.status_code != 200:
+                    assert refused(reply)[0] == 422
+                    continue
+                text = http.get(f"/call/{name}/{reply.json()['event_id']}").text
+                if not text.startswith("event: complete"):
+                    assert json.loads(text.splitlines()[1].removeprefix("data: "))["error"], (name, place, value)
+
+
 def test_an_upload_needs_the_field_files_and_no_ending(http):
     reply = http.post("/upload", files={"file": ("cat.png", CAT.read_bytes())})
     assert (reply.status_code, reply.text) == (400, "Send every file in a form field called files.")

@@ -129,7 +129,7 @@ def test_agents_get_our_tools_and_may_be_the_first_to_ask(way, monkeypatch):
 
 
 def test_other_apps_of_gradio_are_left_as_they_are():
-    """As far as README promises it: an app of one's own still gets its inputs as Gradio prepares them."""
+    """In looks, routes and inputs; README says that some limits hold for all apps of a process."""
     with gr.Blocks() as other:
         picture, text = gr.Image(type="filepath"), gr.Textbox()
         picture.change(lambda _: "", picture, text, api_name="picture")
