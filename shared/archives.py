@@ -29,7 +29,7 @@ def read_zip(path: str | Path, seen: set[str] | None = None) -> Iterator[tuple[s
     """The files of a zip, one at a time: (label, content), or (label, BadInput) where one cannot be used.
 
     Labels are the names in the zip, with their folders, such as holiday/cats/0.jpg; they are made unique, also among
-    those already `seen`, and serve for showing alone: nothing is ever written to them.
+    those already `seen`, and are only shown: nothing is ever written to them.
     Folders and what systems add (__MACOSX, .DS_Store, …) are left out; links, and zips in the zip, are refused.
 
     Raises:

@@ -349,7 +349,7 @@ def _read(source: Encoded) -> bytes:
 
 
 def _read_open(file: IO[bytes]) -> bytes:
-    """The content of an open file from its start, or from where it is if it cannot go back; a little more than most."""
+    """The content of an open file, from its start if it can go back there: MAX_BYTES and one more at most."""
     parts: list[bytes] = []
     left = MAX_BYTES + 1
     try:
@@ -357,11 +357,11 @@ def _read_open(file: IO[bytes]) -> bytes:
             file.seek(0)
         while left > 0 and (part := file.read(left)):
             if not isinstance(part, bytes):
-                raise BadInput("A file that is open as text is no picture; open it in binary mode.")
+                raise BadInput("The file is open as text; open it in binary mode.")
             parts.append(part)
             left -= len(part)
     except UnicodeDecodeError as error:
-        raise BadInput("A file that is open as text is no picture; open it in binary mode.") from error
+        raise BadInput("The file is open as text; open it in binary mode.") from error
     except (OSError, ValueError) as error:  # a closed file is a ValueError
         if isinstance(error, BadInput):
             raise
@@ -381,7 +381,9 @@ def _path(source: str | Path) -> Path:
     elif re.match("https?://", text, re.IGNORECASE):
         raise BadInput("A web address is not fetched; download the picture, and give its path or its bytes.")
     elif text[:5].lower() == "data:":
-        raise BadInput("A data URL is no path; give the picture's bytes: base64.b64decode of what follows the comma.")
+        raise BadInput(
+            "A data URL is not read here; give the picture's bytes: decode what follows the comma with base64."
+        )
     elif text[:7].lower() == "file://":
         url = urlsplit(text)
         if url.netloc not in ("", "localhost"):

@@ -1,4 +1,4 @@
-"""What callers send as an endpoint's inputs: pictures and files become uploads, and what is neither gets a sentence."""
+"""Pictures and files as callers send them: an upload, or base64, which becomes one; all else is refused."""
 
 import base64
 import binascii
@@ -95,7 +95,7 @@ def prepared(block: object, value: Any) -> Any:
     """Return a component's input as the component takes it.
 
     Raises:
-        gr.Error: a picture or file is neither, or a text is a list or mapping.
+        gr.Error: a picture or file is not one that is read here, or a text is a list or mapping.
     """
     if isinstance(block, gr.Image):
         return picture_file(value)

@@ -1,4 +1,4 @@
-"""The encoding of text files, and what is no text file: called what it is."""
+"""Find the encoding of a text file, or say what kind of file it is instead."""
 
 import codecs
 import re
@@ -42,7 +42,7 @@ def encoding_of(path: str | Path) -> str:
     """The encoding of a text file, for which all of it is read, block by block.
 
     Raises:
-        BadInput: the file cannot be read, is empty or too large, or is no text.
+        BadInput: the file cannot be read, is too large, or is not text.
     """
     if not isinstance(path, str | Path):
         raise BadInput("Choose a file first.")

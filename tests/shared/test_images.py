@@ -375,7 +375,7 @@ def test_paths_as_people_write_them(tmp_path, monkeypatch):
     [
         ("https://example.org/cat.jpg", "A web address is not fetched; download the picture"),
         ("HTTP://127.0.0.1/cat.jpg", "A web address is not fetched"),
-        ("data:image/png;base64,iVBORw0KGgo=", "A data URL is no path; give the picture's bytes"),
+        ("data:image/png;base64,iVBORw0KGgo=", "A data URL is not read here; give the picture's bytes"),
     ],
 )
 def test_text_that_is_no_path(source, sentence):
