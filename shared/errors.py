@@ -7,7 +7,7 @@ from numbers import Real
 
 from shared.text import visible
 
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+NUMBER = re.compile(r"[-+]?(\d++(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 ONE_COMMA = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")  # thousands, or three decimals: nobody can tell
 THOUSANDS = re.compile(

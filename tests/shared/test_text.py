@@ -31,6 +31,12 @@ def test_what_is_no_number_or_may_be_two(text):
     assert math.isnan(as_number(text))
 
 
+@pytest.mark.parametrize("text", ["1" * 1_000_000 + "x", "1." + "1" * 1_000_000 + "x", "1" + " 111" * 300_000 + "x"])
+def test_a_long_text_that_is_no_number_takes_no_time(text):
+    """An expression that tries every way to cut the digits in two needs hours for this one."""
+    assert math.isnan(as_number(text))
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
@@ -65,3 +71,8 @@ def test_joiners_stay_where_they_are_needed(text):
 def test_names_are_compared_without_case_and_width():
     assert plain(" \ufeffMarital\u00a0 STATUS\u200b ") == plain("marital status") == "marital status"
     assert plain("Straße") == plain("STRASSE")
+
+
+def test_the_accents_of_a_long_name_take_no_time():
+    """To put a million accents in order, Python needs a quarter of an hour."""
+    assert plain("text" + "\u0301\u0316" * 500_000) == plain("text" + "\u0301\u0316" * 498)
