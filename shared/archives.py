@@ -3,6 +3,7 @@
 import io
 import re
 import stat
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -111,10 +112,10 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
 def safe_filename(text: str) -> str:
     """Return a text as a file's name, without an ending, that every system allows; it is never empty.
 
-    Letters of all alphabets stay. It has at most 100 characters and 200 bytes of UTF-8, since most systems allow 255
-    bytes.
+    Letters of all alphabets stay, and are written in one way (NFC), as macOS takes the other (NFD) for the same. It has
+    at most 100 characters and 200 bytes of UTF-8, since most systems allow 255 bytes.
     """
-    short = UNSAFE.sub("_", text)[:100].encode()[:200].decode(errors="ignore")
+    short = UNSAFE.sub("_", unicodedata.normalize("NFC", text[:400]))[:100].encode()[:200].decode(errors="ignore")
     stem = short.strip(". ") or "file"
     return f"_{stem}" if stem.split(".")[0].rstrip().upper() in RESERVED else stem
 

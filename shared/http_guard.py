@@ -94,10 +94,10 @@ class Guard:
         except Exception as error:
             if started:
                 raise
-            problem = as_http(error, scope["method"], path)
-            if problem.status_code == 413:
+            # No variable may keep the error: it knows this frame, and the two would keep each other, with the request.
+            response = as_response(as_http(error, scope["method"], path))
+            if response.status_code == 413:
                 await bounded.discard()
-            response = JSONResponse({"detail": problem.detail}, problem.status_code, problem.headers)
             await response(scope, receive, send)
 
     async def own_answer(self, scope: Scope, path: str) -> Response | None:
@@ -113,7 +113,7 @@ class Guard:
         """Refuse what no page uses, endpoints that do not exist, and uploads to a full disk.
 
         Raises:
-            HTTPException: 404, 414 or 507.
+            HTTPException: 404, 405, 414 or 507.
         """
         path = path.rstrip("/")
         if len(scope["query_string"]) > QUERY_BYTES:
@@ -129,6 +129,7 @@ class Guard:
         is_file = first.startswith("file=") and not first.startswith("file=http")  # Gradio would fetch an address
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
+        check_stream(scope, path)
         if first == "upload" and free_bytes() < FREE_BYTES:
             raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
@@ -137,6 +138,18 @@ class Guard:
                 raise HTTPException(404, f"There is no such endpoint; they are {names_of(blocks)}.")
         elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
             raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
+
+
+def check_stream(scope: Scope, path: str) -> None:
+    """Refuse a stream of MCP on which nothing would ever be sent; clients expect a 405 where there is none.
+
+    Raises:
+        HTTPException: 405.
+    """
+    accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
+    is_mcp = path in (f"{API}/mcp", f"{API}/mcp/http")
+    if is_mcp and scope["method"] == "GET" and b"text/event-stream" in accepted:
+        raise HTTPException(405, "There is no stream to listen to; send requests with POST.", {"Allow": "POST"})
 
 
 def names_of(blocks: Any) -> str:
@@ -156,6 +169,11 @@ def as_http(error: Exception, method: str, path: str) -> HTTPException:
     if is_disk_full(error):
         return HTTPException(507, DISK_FULL)
     return HTTPException(500, "Something went wrong here; the server's log says what.")
+
+
+def as_response(error: HTTPException) -> Response:
+    """Return the answer that tells a client of an error."""
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
 async def refuse_form(_: Request, __: Exception) -> JSONResponse:
@@ -210,11 +228,13 @@ async def check_body(receive: Receive, path: str) -> Receive:
     rest.
 
     Raises:
-        HTTPException: 403 or 422; see check_data.
+        HTTPException: 400 if the client hangs up before its end; 403 or 422, see check_data.
     """
     body, more = b"", True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HTTPException(400, "The request broke off; send it again.")
         body += message.get("body", b"")
         more = message.get("more_body", False)
     try:

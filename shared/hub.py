@@ -252,11 +252,11 @@ def reason(response: httpx2.Response) -> str:
     if header := clean(response.headers.get("X-Error-Message", "")):
         return header
     try:
-        text = response.text
-        body = response.json()
+        text = response.content.decode(errors="replace")  # whatever charset the server claims: some are no text's
+        body = json.loads(text)
     except (httpx2.ResponseNotRead, httpx2.StreamError):
         return ""
-    except ValueError:
+    except (ValueError, RecursionError):
         return "" if "<" in text[:200] else clean(text)  # a page is for browsers
     body = body if isinstance(body, dict) else {"error": body}
     parts = []

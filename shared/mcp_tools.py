@@ -97,7 +97,9 @@ class ToolServer(mcp.GradioMCPServer):
 
     def create_mcp_server(self) -> Any:
         """Return a server with tools alone; see Gradio's method."""
-        logging.getLogger("mcp").setLevel(logging.ERROR)  # its warnings repeat what strangers send, at any length
+        logging.getLogger("mcp").setLevel(logging.ERROR)
+        for name in ("", "mcp.server.lowlevel.server"):
+            logging.getLogger(name).addFilter(is_for_the_log)
         server = self.Server(str(self.blocks.title))
         server.list_tools()(self.list_tools)
         server.call_tool(validate_input=False)(self.call)  # the models' own sentences say more than a schema's
@@ -186,6 +188,12 @@ class ToolServer(mcp.GradioMCPServer):
                 if path.suffix == ".csv" and path.stat().st_size <= CSV_BYTES:
                     yield self.types.TextContent(type="text", text=path.read_text(encoding="utf-8-sig"))
                 yield self.types.TextContent(type="text", text=f"{component.label}: {value['url']}")
+
+
+def is_for_the_log(record: logging.LogRecord) -> bool:
+    """Return False for what MCP writes of a message that it cannot use, and repeats at any length."""
+    is_mcp = Path(record.pathname).parts[-3:-1] in (("mcp", "shared"), ("server", "lowlevel"))
+    return not is_mcp or record.exc_info is not None
 
 
 # --- arguments ---

@@ -23,7 +23,6 @@ from shared.text import plain
 
 Row = Mapping[str, Any]
 MISSING = "?"  # how the data set writes a missing value; always category 0
-LONGEST_NAME = 1000  # characters in which a category is looked for: a stranger may send millions
 UNKNOWN = {"", MISSING, "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # how others write one, in any case
 
 
@@ -283,7 +282,7 @@ def _category(name: str, value: object, codes: Mapping[str, int], values: Sequen
     code = codes.get(value) if isinstance(value, str) else None
     if code is None:
         text = _text(value)
-        code = codes.get(text, codes.get(_loose(text[:LONGEST_NAME])))
+        code = codes.get(text, codes.get(_loose(text)))
     if code is None and _is_missing(value):
         code = 0
     if code is None:
@@ -303,7 +302,7 @@ def _text(value: object) -> str:
 
 def _is_missing(value: object) -> bool:
     if isinstance(value, str):
-        return plain(value[:LONGEST_NAME]) in UNKNOWN
+        return plain(value) in UNKNOWN
     if isinstance(value, Decimal):
         return value.is_nan()
     if isinstance(value, Real):

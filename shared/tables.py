@@ -186,10 +186,14 @@ def _wrong_cells(values: Sequence[str], columns: Sequence[str], delimiter: str) 
 
 def _text_rows(file: TextIO, column: str, max_rows: int) -> Iterator[Row]:
     lines = _Lines(file, "file")
-    count = 0
+    count = empty = 0
     for number, line in enumerate(lines, 1):
         lines.take()
-        if line.strip(BLANK):
+        if not line.strip(BLANK):
+            empty += 1
+            if empty > MAX_EMPTY_ROWS:
+                raise BadInput(f"The file has more than {MAX_EMPTY_ROWS:,} empty lines; delete them.")
+        else:
             count += 1
             if count > max_rows:
                 raise BadInput(f"The file has more than {max_rows:,} lines; split it into smaller files.")
@@ -220,7 +224,7 @@ def _quoted_cells(raw: Sequence[str], line: int, delimiter: str) -> Iterator[_Qu
     while start < len(text) and (found := cell.match(text, start)):
         opens = line
         if found["inside"] is not None:
-            line += len(LINE_END.findall(found["inside"]))
+            line += sum(1 for _ in LINE_END.finditer(found["inside"]))
             yield _Quoted(number, opens, line, bool(found["close"]), not found["rest"].strip())
         if found.end() == start:
             return
@@ -245,17 +249,16 @@ def _swallowed(raw: Sequence[str], line: int, values: Sequence[str], delimiter: 
     Quoted cells may have several lines. There are two signs that one is not meant to: a quotation mark in the middle
     of a later line closes it, or all its other lines are cut into cells as the row is, with numbers where it has some.
     """
+    numbers = [index for index, value in enumerate(values) if A_NUMBER.fullmatch(value.strip())]
     for cell in _quoted_cells(raw, line, delimiter):
         if cell.opens == cell.closes:
             continue
         is_last = cell.cell == len(values) - 1  # then the mark may have been meant to protect delimiters
         whole = raw[cell.opens - line + is_last : cell.closes - line + 1]
-        others = [part.strip().split(delimiter) for part in whole]
-        numbers = [
-            index for index, value in enumerate(values) if index != cell.cell and A_NUMBER.fullmatch(value.strip())
-        ]
-        looks_like_rows = bool(numbers) and all(
-            len(other) == len(values) and all(A_NUMBER.fullmatch(other[index].strip()) for index in numbers)
+        others = (part.strip().split(delimiter) for part in whole)
+        looks_like_rows = any(index != cell.cell for index in numbers[:2]) and all(
+            len(other) == len(values)
+            and all(A_NUMBER.fullmatch(other[index].strip()) for index in numbers if index != cell.cell)
             for other in others
         )
         if looks_like_rows or not cell.is_clean:

@@ -2,12 +2,15 @@
 
 import asyncio
 import errno
+import gc
 import http.client
 import json
 import os
 import socket
 import time
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import gradio as gr
@@ -279,6 +282,41 @@ def test_a_request_that_stops_in_the_middle_is_given_up(monkeypatch):
 
     with pytest.raises(HTTPException, match="did not arrive in time"):
         asyncio.run(read())
+
+
+def test_a_request_whose_client_hangs_up_is_not_answered():
+    messages = iter([{"type": "http.request", "body": b"{}", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(messages)
+
+    with pytest.raises(HTTPException, match="broke off"):
+        asyncio.run(http_guard.check_body(receive, "/gradio_api/mcp/"))
+
+
+def test_a_request_that_is_refused_is_forgotten_at_once(monkeypatch):
+    """Not when Python next looks for garbage: until then many large ones would fill the memory."""
+    errors = []
+
+    def noted(error, *_):
+        errors.append(weakref.ref(error))
+        return error
+
+    async def refuse(*_):
+        raise HTTPException(400, "no")
+
+    async def send(_):
+        pass
+
+    monkeypatch.setattr(http_guard, "as_http", noted)
+    gc.disable()
+    try:
+        scope = {"type": "http", "method": "GET", "path": "/x", "query_string": b"", "headers": []}
+        scope["app"] = SimpleNamespace(get_blocks=gr.Blocks)
+        asyncio.run(http_guard.Guard(refuse, None)(scope, None, send))
+        assert [error() for error in errors] == [None]
+    finally:
+        gc.enable()
 
 
 def test_a_stream_may_be_silent(monkeypatch):

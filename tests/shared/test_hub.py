@@ -461,3 +461,24 @@ def test_the_command_line_of_the_hub_downloads_what_from_pretrained_loads(hub, t
     here, there = PREDICTORS[name](embedded), PREDICTORS[name].from_pretrained(str(target))
     probe = here.example()
     np.testing.assert_equal(*(asdict(model.predict_batch([probe])[0]) for model in (here, there)))
+
+
+@pytest.mark.parametrize(
+    ("content", "charset", "said"),
+    [
+        (b"[" * 100_000, "utf-8", "400: [[["),
+        (b"no\x1b[31m\nroom\xff", "utf-8", "400: no [31m room\ufffd"),
+        (b"no room", "rot13", "400: no room"),
+        (b"no room", "hex", "400: no room"),
+        (b'{"errors": [{"message": {}}, null, "no room"]}', "utf-8", "400: no room"),
+    ],
+)
+def test_whatever_a_server_says_is_one_bounded_line(content, charset, said):
+    request = httpx2.Request("GET", "http://hub")
+    response = httpx2.Response(
+        400, content=content, headers={"content-type": f"text/plain; charset={charset}"}, request=request
+    )
+    sentence = pull.explained(httpx2.HTTPStatusError("refused", request=request, response=response), NAME)
+    assert said in sentence
+    assert sentence.isprintable()
+    assert len(sentence) < 400

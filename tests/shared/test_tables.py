@@ -180,6 +180,24 @@ def test_quoted_cells_may_have_several_lines(tmp_path, text):
         assert [(row.cells["text"], row.error) for row in read_csv(path, ["text"])] == [(text, "")] * 2
 
 
+@pytest.mark.parametrize("cell", ["Alien\n\n", *(f"Alien{sign}\nis\ngood" for sign in "\u2028\x85\x0b\x0c\x1e")])
+def test_only_ends_of_lines_count_in_a_quoted_cell(file, cell):
+    """str.splitlines counts other characters, too, but not an end of a line at the end."""
+    with pytest.raises(BadInput, match="opens on line 4 of the CSV is never closed"):
+        read_csv(file(f'text,id\n"{cell}","never closed\n'), ["text"])
+
+
+def test_a_row_of_very_many_quoted_cells_takes_no_time(file):
+    """Compared with all other cells, each of 100,000 would take hours."""
+    (row,) = read_csv(file("text,id\n" + '"a\nb",' * 100_000 + "\n"), ["text"])
+    assert row.error.startswith("The row has 100,001 cells; the header has 2.")
+
+
+def test_a_header_of_accents_is_refused_at_once(file):
+    with pytest.raises(BadInput, match="The CSV lacks the column text"):
+        read_csv(file("a" + "\u0301\u0316" * 1_000_000 + ",id\n1,2\n"), ["text"])
+
+
 @pytest.mark.parametrize(
     ("content", "guessed"),
     [
@@ -375,6 +393,13 @@ def test_a_text_file_has_a_row_for_each_line(file):
 def test_a_text_file_of_no_use_is_refused(file, content, message):
     with pytest.raises(BadInput, match=message):
         read_lines(file(content), "text", max_rows=2)
+
+
+def test_the_empty_lines_of_a_text_file_are_bounded(file, monkeypatch):
+    monkeypatch.setattr("shared.tables.MAX_EMPTY_ROWS", 3)
+    assert len(read_lines(file("a\n\n \n\nb\n"), "text")) == 2
+    with pytest.raises(BadInput, match="more than 3 empty lines"):
+        read_lines(file("a\n\n \n\nb\n\n"), "text")
 
 
 def test_progress_reaches_the_end_in_chunks(file):

@@ -31,7 +31,10 @@ def test_what_is_no_number_or_may_be_two(text):
     assert math.isnan(as_number(text))
 
 
-@pytest.mark.parametrize("text", ["1" * 10**6 + "x", "." + "1" * 10**6 + "x", "1" + ",111" * 10**5 + "x"])
+LONG = ["1" * 10**6 + "x", "." + "1" * 10**6 + "x", "1." + "1" * 10**6 + "x", "1" + ",111" * 10**5 + "x"]
+
+
+@pytest.mark.parametrize("text", [*LONG, "1" + " 111" * 300_000 + "x"], ids=range(5))
 def test_a_long_row_of_digits_is_read_once(text):
     """If each digit were read once more for every other, these would take hours, and hold up the whole process."""
     assert math.isnan(as_number(text))
@@ -71,3 +74,8 @@ def test_joiners_stay_where_they_are_needed(text):
 def test_names_are_compared_without_case_and_width():
     assert plain(" \ufeffMarital\u00a0 STATUS\u200b ") == plain("marital status") == "marital status"
     assert plain("Straße") == plain("STRASSE")
+
+
+def test_the_accents_of_a_long_name_take_no_time():
+    """To put a million accents in order, Python needs a quarter of an hour."""
+    assert plain("text" + "\u0301\u0316" * 500_000) == plain("text" + "\u0301\u0316" * 498)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import logging
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from shared import mcp_tools
-from tests.conftest import MCP, ROOT, load_app, served
+from tests.conftest import MCP, ROOT, load_app, mounted, served
 
 CAT = (ROOT / "spaces/cat_dog/examples/chelsea.png").read_bytes()
 PICTURE = f"data:image/png;base64,{base64.b64encode(CAT).decode()}"
@@ -298,6 +299,30 @@ def test_requests_are_bounded(mcp_url):
         assert refused.status_code == 422
         assert refused.json()["detail"].startswith("The JSON is nested too deeply")
     assert post(mcp_url, b"{").status_code == 400
+
+
+@needs_mcp
+def test_no_stream_is_kept_open_on_which_nothing_is_sent(mcp_url):
+    refused = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/event-stream"}, timeout=10)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    page = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+
+
+@needs_mcp
+def test_the_log_does_not_repeat_what_strangers_send(monkeypatch, caplog):
+    monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
+    demo = load_app("salary").demo
+    messages = [
+        {"method": "notifications/" + "x" * 1000},
+        {"method": "x" * 1000, "id": 1},
+        {"method": "tools/call", "id": 2, "params": {"name": 5}},
+        {"id": "x" * 1000, "result": {}},
+    ]
+    with mounted(demo, "/app") as url:
+        for message in messages:
+            assert post(url, json.dumps({"jsonrpc": "2.0", **message})).status_code in (200, 202)
+    assert [record.getMessage()[:200] for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def posted(url, name, texts, seconds):
