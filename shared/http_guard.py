@@ -118,6 +118,8 @@ class Guard:
         path = path.rstrip("/")
         if len(scope["query_string"]) > QUERY_BYTES:
             raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
+        if path.startswith((f"{API}/mcp/sse", f"{API}/mcp/messages")):
+            raise HTTPException(404, f"Here MCP is asked at {API}/mcp/ (streamable HTTP).")
         if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "This is switched off here.")
         blocks = scope["app"].get_blocks()

@@ -124,8 +124,9 @@ def split_address(source: str) -> tuple[str, str | None]:
         return f"{found[0]}/{found[1]}", unquote(found[2]) if found[2] else None
     if "://" not in source and address.partition("/")[0] not in hosts:
         return source.rstrip("/"), None
+    shown = re.sub("//[^/@]*@", "//", source)  # without a password or token
     raise HubError(
-        f"{source} is not the address of a model on the Hub; give one such as https://huggingface.co/user/name, "
+        f"{shown} is not the address of a model on the Hub; give one such as https://huggingface.co/user/name, "
         "the name alone, 'user/name', or a folder."
     )
 

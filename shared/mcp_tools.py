@@ -36,7 +36,7 @@ from shared.inputs import META, save_data_url
 
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 ACCEPTED = (
-    'a data: URL with base64 of up to 1 MB, such as "data:image/png;base64,..." or "data:text/csv;base64,...", '
+    'a data: URL with base64 of up to 1 MB, such as "data:{};base64,...", '
     f"or the path or address of an upload to {API}/upload"
 )
 CSV_BYTES = 10_000  # of a table that an agent gets as text; of a larger one it gets the address
@@ -64,7 +64,7 @@ class Parameter:
 
     name: str
     schema: dict[str, Any]
-    is_file: bool
+    accepted: str  # of a file: how to send it; "" for anything else
     is_required: bool
     default: Any
 
@@ -93,7 +93,7 @@ class ToolServer(mcp.GradioMCPServer):
             "properties": {item.name: item.schema for item in found},
             "required": [item.name for item in found if item.is_required],
         }
-        return schema, [[item.name] for item in found if item.is_file]
+        return schema, [[item.name] for item in found if item.accepted]
 
     def create_mcp_server(self) -> Any:
         """Return a server with tools alone; see Gradio's method."""
@@ -218,11 +218,13 @@ def parameter(name: str, has_default: bool, default: Any, hint: Any, description
         bounds = {"minimum": component.minimum, "maximum": component.maximum}
         schemas[0] |= {key: value for key, value in bounds.items() if value is not None}
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    is_file = isinstance(component, gr.Image | gr.File)
-    if is_file:
-        description = f"{description.rstrip('.')}. {'Each is' if 'items' in schema else 'It is'} {ACCEPTED}."
+    accepted = ""
+    if isinstance(component, gr.Image | gr.File):
+        is_picture = isinstance(component, gr.Image) or "image" in (component.file_types or ())
+        accepted = ACCEPTED.format("image/png" if is_picture else "text/csv")
+        description = f"{description.rstrip('.')}. {'Each is' if 'items' in schema else 'It is'} {accepted}."
     schema |= {"description": description} | ({} if default is None else {"default": default})
-    return Parameter(name, schema, is_file, not has_default and NoneType not in kinds, default)
+    return Parameter(name, schema, accepted, not has_default and NoneType not in kinds, default)
 
 
 def schema_of(hint: Any) -> dict[str, Any]:
@@ -250,17 +252,17 @@ def given(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
 
 
 def _as_wanted(wanted: Parameter, value: Any) -> Any:
-    if not wanted.is_file:
+    if not wanted.accepted:
         return value
     if "items" in wanted.schema:
         items = value if isinstance(value, list) else [value]
         if len(items) > MAX_FILES:
             raise BadInput(f"There are more than {MAX_FILES} files; split them.")
-        return [as_upload(item) for item in items]
-    return as_upload(value)
+        return [as_upload(item, wanted.accepted) for item in items]
+    return as_upload(value, wanted.accepted)
 
 
-def as_upload(value: Any) -> dict[str, Any]:
+def as_upload(value: Any, accepted: str) -> dict[str, Any]:
     """Return a file as Gradio's endpoints take it; what arrives as base64 is stored among the uploads.
 
     No address is fetched: one of an upload names its path.
@@ -278,5 +280,5 @@ def as_upload(value: Any) -> dict[str, Any]:
         path = unquote(value.split(f"{API}/file=", 1)[1].split("?")[0]) if f"{API}/file=" in value else value
         path = path if is_uploaded(path) else None
     if path is None:
-        raise BadInput(f"{quoted(value)} cannot be read here; send {ACCEPTED}.")
+        raise BadInput(f"{quoted(value)} cannot be read here; send {accepted}.")
     return {"path": path, "meta": META}

@@ -661,7 +661,7 @@ def run(options: argparse.Namespace) -> None:
         model.load()
     staged = stage(options.space, models, space)
     commit, changed = upload(space, staged, models, options, api)
-    print(f"{space} is at commit {commit[:7]}{'' if changed else ', as before'}.", flush=True)
+    print(f"{space} is at commit {commit}{'' if changed else ', as before'}.", flush=True)
     address = check(space, models, commit, options.timeout, api)
     print(f"It answers as here, at {address}\nIts page is {api.endpoint}/spaces/{space}")
     if options.collection:

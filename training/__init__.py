@@ -15,6 +15,7 @@ if importlib.util.find_spec("torch"):
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     torchvision_operators.ensure()  # before the first import of fastai, transformers or torchvision
 elif any(argument.startswith("training.") and argument not in LIGHT for argument in sys.orig_argv):
-    raise ModuleNotFoundError(
-        "Training needs torch and fastai, which are not installed: pip install -r requirements.txt"
-    )
+    MISSING = "Training needs torch and fastai, which are not installed: pip install -r requirements.txt"
+    if sys.argv[:1] == ["-m"]:  # as a command
+        raise SystemExit(f"error: {MISSING}")
+    raise ModuleNotFoundError(MISSING)

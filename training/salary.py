@@ -711,7 +711,7 @@ def book_peers(
     found = []
     for columns, (categories, numbers), compared, figure in pairs:
         scores = np.stack([book_model(train, test, categories, numbers, seed, epochs) for seed in range(seeds)])
-        name = f"the book's recipe on {columns}, mean of {seeds} seeds"
+        name = f"the book's recipe on {columns}, {'one seed' if seeds == 1 else f'mean of {seeds} seeds'}"
         item = evaluate.peer_accuracy(name, scores.mean(axis=0), compared)
         label = "accuracy" if figure == "accuracy" else f"accuracy with {BOOK_READS}"
         per_seed = [round(float(value), 6) for value in scores.mean(axis=1)]

@@ -38,7 +38,7 @@ EITHER = ", ".join(f"a {label}" for label in LABELS[:-1]) + f" or a {LABELS[-1]}
 
 INTRODUCTION = f"""# Is it {as_markdown(EITHER)}?
 Take a photo or drop one in. A small network answers, says how sure it is, shows where the evidence
-is, and may say that it is neither. Your picture is deleted within hours."""
+is, and may say that it is neither. Your picture is deleted after about an hour."""
 
 WAITING, NO_MAP = "<h2>Waiting for a photo</h2>", "The map appears here."
 

@@ -49,7 +49,7 @@ DRAWN = 1280  # pixels on the long side of what the page draws; each class costs
 
 INTRODUCTION = f"""# What is in this street?
 Take a photo of a street or drop one in. A small network says for every pixel which of {len(model.classes)} things it
-belongs to, and how sure it is. Your picture is deleted within hours."""
+belongs to, and how sure it is. Your picture is deleted after about an hour."""
 
 NO_SHARES, NO_MAP = "<p>The share of each class appears here.</p>", "The map of what is unsure appears here."
 

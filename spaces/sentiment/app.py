@@ -31,7 +31,7 @@ LONGEST = 100_000  # characters of a text on the page, which is answered as it i
 
 INTRODUCTION = f"""# {as_markdown(QUESTION)}
 Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
-moved it, and says so when it is not sure. Files you upload are deleted within hours."""
+moved it, and says so when it is not sure. Files you upload are deleted after about an hour."""
 
 WAITING, NO_PARTS = f"<h2>Waiting for a {THING}</h2>", "Which words say so appears here."
 EXAMPLES = (

@@ -305,6 +305,27 @@ def test_requests_are_bounded(mcp_url):
 def test_no_stream_is_kept_open_on_which_nothing_is_sent(mcp_url):
     refused = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/event-stream"}, timeout=10)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+
+
+@needs_mcp
+@pytest.mark.parametrize("path", ["sse", "messages/?session_id=0123456789abcdef0123456789abcdef"])
+def test_the_old_transport_which_keeps_whatever_is_sent_is_closed(mcp_url, path):
+    method = "GET" if path == "sse" else "POST"
+    refused = httpx2.request(method, f"{mcp_url}/gradio_api/mcp/{path}", timeout=10)
+    assert refused.status_code == 404
+    assert refused.json()["detail"] == "Here MCP is asked at /gradio_api/mcp/ (streamable HTTP)."
+
+
+@needs_mcp
+def test_a_picture_and_a_table_are_described_as_such(tools):
+    texts = {name: str(tool.inputSchema["properties"]) for name, tool in tools.items()}
+    for name, kind, other in (
+        ("cat_dog", "image/png", "text/csv"),
+        ("cat_dog_batch", "image/png", "text/csv"),
+        ("salary_batch", "text/csv", "image/png"),
+    ):
+        assert f"data:{kind};base64" in texts[name]
+        assert other not in texts[name]
     page = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
 
