@@ -118,8 +118,6 @@ class Guard:
         path = path.rstrip("/")
         if len(scope["query_string"]) > QUERY_BYTES:
             raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
-        if path.startswith((f"{API}/mcp/sse", f"{API}/mcp/messages")):
-            raise HTTPException(404, f"Here MCP is asked at {API}/mcp/ (streamable HTTP).")
         if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "This is switched off here.")
         blocks = scope["app"].get_blocks()
@@ -131,7 +129,7 @@ class Guard:
         is_file = first.startswith("file=") and not first.startswith("file=http")  # Gradio would fetch an address
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
-        check_stream(scope, path)
+        check_mcp(scope, path)
         if first == "upload" and free_bytes() < FREE_BYTES:
             raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
@@ -142,12 +140,16 @@ class Guard:
             raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
 
 
-def check_stream(scope: Scope, path: str) -> None:
-    """Refuse a stream of MCP on which nothing would ever be sent; clients expect a 405 where there is none.
+def check_mcp(scope: Scope, path: str) -> None:
+    """Refuse MCP's old transport, and a stream on which nothing would ever be sent.
+
+    The old one keeps whatever is sent to a session that nobody reads. Clients expect a 405 where there is no stream.
 
     Raises:
-        HTTPException: 405.
+        HTTPException: 404 or 405.
     """
+    if path.startswith((f"{API}/mcp/sse", f"{API}/mcp/messages")):
+        raise HTTPException(404, f"Here MCP is asked at {API}/mcp/ (streamable HTTP).")
     accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
     is_mcp = path in (f"{API}/mcp", f"{API}/mcp/http")
     if is_mcp and scope["method"] == "GET" and b"text/event-stream" in accepted:

@@ -305,6 +305,8 @@ def test_requests_are_bounded(mcp_url):
 def test_no_stream_is_kept_open_on_which_nothing_is_sent(mcp_url):
     refused = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/event-stream"}, timeout=10)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    page = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
 
 
 @needs_mcp
@@ -326,8 +328,6 @@ def test_a_picture_and_a_table_are_described_as_such(tools):
     ):
         assert f"data:{kind};base64" in texts[name]
         assert other not in texts[name]
-    page = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/html"})
-    assert page.headers["content-type"].startswith("text/html")
 
 
 @needs_mcp
