@@ -120,9 +120,12 @@ class FairQueue(Queue):
         return self.is_waiting(session) or time.monotonic() - self.active_at.get(session, 0.0) < seconds
 
     def has_event(self, event: str) -> bool:
-        """Return True if an event waits or runs, or its answer has not been fetched."""
-        unfetched = self.pending_event_ids_session.values()  # of Gradio: those whose answers have not been delivered
-        return event in self.event_ids_to_events or any(event in events for events in unfetched)
+        """Return True if an event waits or runs, or its answer has not been fetched.
+
+        Gradio removes an event from these when its answer is delivered; `event_ids_to_events` still has it for a moment.
+        Whoever then asked for the answer once more would get heartbeats without end.
+        """
+        return any(event in events for events in self.pending_event_ids_session.values())
 
     def forget(self, session: str | None) -> None:
         """Drop what is kept for a session whose events are over."""
