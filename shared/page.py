@@ -56,6 +56,7 @@ PIXELS_AT_ONCE = MAX_PIXELS  # of files that are answered together: two decoded 
 BYTES_AT_ONCE = MAX_BYTES
 BEYOND = "The pictures before this one have used up the pixels that one request may have; send it in another one."
 ROWS_SHOWN, CHARACTERS_SHOWN = 20, 1000  # of a table, and of a cell: the rest is in the file
+NO_ROWS: dict[str, Any] = {"headers": ["1", "2", "3"], "data": [], "metadata": None}  # a table as Gradio begins with it
 MAX_FILE = "50mb"
 FOOTER = ["api", "gradio", "settings"]
 SESSIONS = 200  # of visitors that Gradio remembers: each takes memory, and the default is 10,000
@@ -68,7 +69,7 @@ THEME = gr.themes.Default(
     font=["system-ui", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
     text_size="lg",
-)
+).set(block_info_text_color="*neutral_500")  # its grey is too pale on white
 CSS = """
 .gradio-container { overflow: clip !important; }  /* "hidden" would keep .answer from sticking */
 .answer { position: sticky !important; top: 0; z-index: 50 !important;
@@ -96,6 +97,7 @@ CSS = """
 .figures td:not(:first-child) { white-space: nowrap; }
 .figures :is(th, td):first-child { min-width: 9rem; }
 .nav-holder a, footer :is(a, button) { color: var(--body-text-color) !important; }  /* its grey is too pale */
+.gradio-container:has(.cards) footer :is(.show-api, .show-api-divider) { display: none; }  /* no endpoints there */
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
 .cards .card { display: block; text-align: left; padding: 1rem; border-radius: 12px;
   border: 1px solid var(--border-color-primary);
@@ -583,6 +585,19 @@ def clear_at_once(event: Callable[..., Any], outputs: Sequence[gr.components.Com
     event(None, None, list(outputs), js=f"() => {json.dumps(values)}", api_visibility="private", show_progress="hidden")
 
 
+def answer_uploads(file: gr.File, function: Callable[..., Any], outputs: Sequence[gr.components.Component]) -> None:
+    """Answer what is uploaded, at the endpoint "batch"; what was shown of an earlier file goes at once.
+
+    Args:
+        file: where a visitor puts one file or several.
+        function: answers them.
+        outputs: two or more; the first one shows the progress.
+    """
+    for event in (file.upload, file.clear):
+        clear_at_once(event, outputs, [NO_ROWS if isinstance(each, gr.Dataframe) else None for each in outputs])
+    file.upload(function, file, list(outputs), api_name="batch", show_progress_on=outputs[0])
+
+
 def add_up(parts: Mapping[str, float], base: float, total: float, digits: int) -> dict[str, float]:
     """Round the parts of a sum so that they still add up: rounded base + rounded parts == rounded total.
 
@@ -642,8 +657,8 @@ def share_bars(title: str, shares: Mapping[str, float], colours: Mapping[str, st
 
 
 def percent(probability: float) -> str:
-    """A probability in words: 0.123 is "12 %", and what rounds to 0 or 100 is not claimed to be."""
-    return "< 1 %" if 0 < probability < 0.005 else "> 99 %" if 0.995 < probability < 1 else f"{probability:.0%}"
+    """A probability in words: 0.123 is "12%", and what rounds to 0 or 100 is not claimed to be."""
+    return "< 1%" if 0 < probability < 0.005 else "> 99%" if 0.995 < probability < 1 else f"{probability:.0%}"
 
 
 def points(difference: float) -> str:

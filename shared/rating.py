@@ -170,7 +170,10 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
                 if len(found) == 1:
                     return found[0]
                 several = ", ".join(self.movies[movie_id].title for movie_id in found[:5])
-                raise BadInput(f"Several movies are called {quoted(movie)}: {several}. Give the title with its year.")
+                more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+                raise BadInput(
+                    f"Several movies are called {quoted(movie)}: {several}{more}. Give the title with its year."
+                )
         if not math.isnan(as_number(movie)) or number_hint(movie):
             return self._movie_id(movie)
         near = self.search(movie, 3) or difflib.get_close_matches(wanted, self._titles[0], n=3, cutoff=0.4)
@@ -202,7 +205,8 @@ class Rating(Predictor[RatingCheckpoint, tuple[Any, Any], RatingPrediction]):
         """
 
         def name(movie: Movie) -> str:
-            return ARTICLE.sub("", YEAR.sub("", movie.title.lower()))
+            title = YEAR.sub("", movie.title.lower())
+            return ARTICLE.sub("", title.split(" (")[0])  # 1984 (Nineteen Eighty-Four) is called by a number, too
 
         def is_number(movie: Movie) -> bool:
             return any(map(str.isdigit, name(movie))) and not any(map(str.isalpha, name(movie)))

@@ -24,6 +24,7 @@ from shared.page import (
     Upload,
     about_model,
     answer_files,
+    answer_uploads,
     clear_at_once,
     evidence_over,
     friendly,
@@ -150,7 +151,7 @@ with Page(model, title=f"Is it {EITHER}?") as demo:
             api_visibility="private",
             show_progress="hidden",
         )
-    files.upload(batch, files, [summary, table, result], api_name="batch")
+    answer_uploads(files, batch, [summary, table, result])
 
 if __name__ == "__main__":
     demo.launch()

@@ -18,7 +18,17 @@ import pandas as pd
 from shared import BadInput, Rating, Visitor
 from shared.errors import as_number
 from shared.hub import space_model
-from shared.page import Page, Upload, about_model, add_up, answer_rows, clear_at_once, friendly, signed_bars
+from shared.page import (
+    Page,
+    Upload,
+    about_model,
+    add_up,
+    answer_rows,
+    answer_uploads,
+    clear_at_once,
+    friendly,
+    signed_bars,
+)
 from shared.tables import read_csv
 
 model = space_model(Rating, Path(__file__).parent / "model")
@@ -149,7 +159,8 @@ def why_first(visitor: Visitor, best: list[tuple[int, str, float]]) -> str:
     """What moved the first recommendation, the largest parts first."""
     movie_id, title, _ = best[0]
     parts = model.explain(visitor, movie_id).contributions
-    largest = dict(sorted(parts.items(), key=lambda part: -abs(part[1]))[:8])
+    ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))[:8]
+    largest = {label: value for label, value in ordered if round(value, 2)}
     return signed_bars(f"What counts most for {title}, in stars, rounded:", largest, "{:+.2f}".format)
 
 
@@ -203,9 +214,8 @@ def pick(label: str, value: int) -> gr.Dropdown:
 
 def movie_list(column: str, label: str) -> gr.Dataframe:
     """A table of movies and their scores; long titles are wrapped, so that the score stays in sight on a phone."""
-    return gr.Dataframe(
-        headers=["movie", column], label=label, interactive=False, wrap=True, column_widths=["70%", "30%"]
-    )
+    widths = ["70%", "30%"] if len(column) < 6 else ["60%", "40%"]  # so that a phone breaks no heading
+    return gr.Dataframe(headers=["movie", column], label=label, interactive=False, wrap=True, column_widths=widths)
 
 
 with Page(model, title="Movie ratings") as demo:
@@ -276,12 +286,15 @@ with Page(model, title="Movie ratings") as demo:
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
     nothing = {"headers": ["movie", "stars"], "data": [], "metadata": None}
     clear_at_once(predicted.success, [why_json, bars, recommended_json, for_user], [None, None, None, nothing])
+    shown = [answer_json, answer, why_json, bars, recommended_json, for_user]
+    clear_at_once(predicted.failure, shown, [None] * 5 + [nothing])  # what was shown is of another pair
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
     nobody = gr.JSON(visible=False, label="Ratings of somebody new: {movie id: stars}")
     ten = gr.Number(10, visible=False, label="How many movies, 1 to 100", minimum=1, maximum=100)
     predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **live)
-    gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
-    file.upload(batch, file, [summary, first_rows, result], api_name="batch")
+    found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
+    clear_at_once(found.failure, [similar_json, near], [None, {**nothing, "headers": ["movie", "similarity"]}])
+    answer_uploads(file, batch, [summary, first_rows, result])
 
 if __name__ == "__main__":
     demo.launch()

@@ -14,7 +14,18 @@ import pandas as pd
 
 from shared import Salary
 from shared.hub import space_model
-from shared.page import Page, Upload, about_model, add_up, answer_rows, clear_at_once, friendly, points, signed_bars
+from shared.page import (
+    Page,
+    Upload,
+    about_model,
+    add_up,
+    answer_rows,
+    answer_uploads,
+    clear_at_once,
+    friendly,
+    points,
+    signed_bars,
+)
 from shared.tables import read_csv
 
 model = space_model(Salary, Path(__file__).parent / "model")
@@ -187,9 +198,10 @@ with Page(model, title="Salary") as demo:
                     value="age",
                     label="Vary",
                 )
-                curve = gr.LinePlot(
-                    x="value", y="chance of 50k or more", x_title="age", y_lim=[0, 1], height=260, label="What if"
-                )
+                curve = gr.LinePlot(  # its label would push the name of the axis out of sight
+                    x="value", y="chance of 50k or more", x_title="age", y_lim=[0, 1], height=260, label="What if",
+                    show_label=False,
+                )  # fmt: skip
             with gr.Tab("Many people"):
                 gr.Markdown(f"A CSV with the columns {', '.join(f'`{name}`' for name in contract.columns)}.")
                 file = Upload(label="CSV", file_types=[".csv", ".txt", ".tsv"])
@@ -238,7 +250,7 @@ with Page(model, title="Salary") as demo:
         api_visibility="private",
         show_progress="hidden",
     )
-    file.upload(batch, file, [summary, first_rows, result], api_name="batch")
+    answer_uploads(file, batch, [summary, first_rows, result])
 
 if __name__ == "__main__":
     demo.launch()

@@ -27,6 +27,7 @@ from shared.page import (
     Upload,
     about_model,
     answer_files,
+    answer_uploads,
     clear_at_once,
     evidence_over,
     friendly,
@@ -193,7 +194,7 @@ with Page(model, title="Street scenes") as demo:
         js="value => { document.documentElement.style.setProperty('--cover', value / 100) }",
         api_visibility="private",
     )
-    files.upload(batch, files, [summary, table, result, masks], api_name="batch")
+    answer_uploads(files, batch, [summary, table, result, masks])
 
 if __name__ == "__main__":
     demo.launch()

@@ -16,9 +16,10 @@ import pandas as pd
 from shared import BadInput, Sentiment
 from shared.checkpoint import as_markdown
 from shared.hub import space_model
-from shared.page import Page, Upload, about_model, answer_rows, clear_at_once, friendly, percent
+from shared.page import Page, Upload, about_model, answer_rows, answer_uploads, clear_at_once, friendly, percent
 from shared.sentiment import SentimentExplanation, SentimentPrediction, cleaned
 from shared.tables import read_csv, read_lines
+from shared.text import visible
 
 model = space_model(Sentiment, Path(__file__).parent / "model")
 SAYS = {"neg": "Against it", "pos": "For it"}  # other labels speak for themselves
@@ -106,7 +107,7 @@ def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tu
 
 def written(text: str | None, is_asked_for: bool = False) -> str:
     """The text; without one an error, which a page shows only if somebody has asked for more than an empty box."""
-    if text is None or (isinstance(text, str) and not text.strip()):
+    if text is None or (isinstance(text, str) and not visible(text).strip()):
         raise gr.Error(f"Write a {THING} first.", visible=is_asked_for, print_exception=False)
     if isinstance(text, str) and len(text) > LONGEST:
         raise BadInput(f"The {THING} has {len(text):,} characters; at most {LONGEST:,} are read here.")
@@ -125,8 +126,8 @@ def coloured(why: SentimentExplanation) -> list[tuple[str, float | None]]:
 def in_words(why: SentimentExplanation, part: int | None) -> str:
     """What the colours mean."""
     label = as_markdown(named(why.label).lower())
-    without = "Without the coloured words" if part is None else "Without this part"
-    said = f"{without} it would be {percent(why.base)} {label}; with them, {percent(why.probability)}."
+    without, those = ("the coloured words", "them") if part is None else ("this part", "it")
+    said = f"Without {without} it would be {percent(why.base)} {label}; with {those}, {percent(why.probability)}."
     has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
     return said + " Tap a part to look into it." * (part is None and has_clauses)
 
@@ -183,7 +184,7 @@ with Page(model, title=model.checkpoint.about.title) as demo:
                 visible=False, precision=0, label="Part to look into, counted from 0"
             )  # for API users; a visitor taps
             why_button = gr.Button("Which words say so?", variant="primary")
-            with gr.Group(visible=IS_OF_FILMS):
+            with gr.Column(visible=IS_OF_FILMS):
                 examples = gr.Examples(
                     [[example] for example in EXAMPLES], text, label="Or try", cache_examples=False,
                     example_labels=list(EXAMPLE_LABELS),
@@ -226,7 +227,7 @@ with Page(model, title=model.checkpoint.about.title) as demo:
     closer = parts.select(look_into, text, why, **private)
     for explained in (asked, of_example, closer):
         explained.success(keep_if_current, [text, why_json], why, **{**private, "show_progress": "hidden"})
-    file.upload(batch, file, [summary, first_rows, result], api_name="batch")
+    answer_uploads(file, batch, [summary, first_rows, result])
 
 if __name__ == "__main__":
     demo.launch()

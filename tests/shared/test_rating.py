@@ -105,6 +105,7 @@ def test_every_title_names_its_movie_in_any_case(rating, change):
     [
         ("9", r"Several movies are called '9': 9 \(2009\), 9 \(2005\). Give the title with its year"),
         ("1984", r"1984 \(Nineteen Eighty-Four\) \(1984\), 1984 \(1956\)"),
+        ("hamlet", r"Hamlet \(1996\).*, Hamlet \(1990\) and 1 more. Give the title with its year"),
         ("psycho", r"Psycho \(1960\), Psycho \(1998\)"),
         ("the matrixx", r"No movie is called 'the matrixx'. Did you mean The Matrix \(1999\)"),
         ("matri", r"Did you mean The Matrix \(1999\) or The Matrix Reloaded \(2003\) or The Matrix Revolutions"),
@@ -140,6 +141,7 @@ def test_the_first_choice_that_holds_a_movies_name_is_that_movie(rating):
         return next(title for title in choices if typed in title.casefold())
 
     assert first("matrix") == "The Matrix (1999)"
+    assert first("1984") == "1984 (Nineteen Eighty-Four) (1984)"  # better known than that of 1956
     for number in ("9", "10", "21", "300", "2012", "1984"):
         assert names[first(number)] == number
     others = [title for title in choices if names[title] and names[first(names[title])] != names[title]]

@@ -26,6 +26,9 @@ def test_home_leads_to_every_model(page, gallery_url):
     cards = page.locator(".cards .card")
     cards.first.wait_for()
     assert cards.count() >= 2
+    footer = page.locator("footer")
+    footer.get_by_text("Settings").wait_for()
+    assert footer.get_by_text("Use via API").locator("visible=true").count() == 0  # it would say that there is no API
     page.locator('.card[href="./salary"]').click()
     page.get_by_role("heading", name=re.compile("earned 50k")).wait_for()
 
@@ -118,6 +121,17 @@ def test_salary_answers_a_csv(page, gallery_url, person, tmp_path):
     open_tab(page, "Many people")
     page.locator("input[type=file]").first.set_input_files(path)
     page.get_by_text('"answered"').wait_for()
+    table = page.get_by_text("probability >=50k").locator("visible=true")
+    table.first.wait_for()
+    path.write_text(path.read_text().replace("Private", '"Private'))
+    page.get_by_label("Clear").locator("visible=true").first.click()
+    page.wait_for_function("() => !document.body.innerText.includes('answered\"')")
+    page.locator("input[type=file]").first.set_input_files(path)
+    page.get_by_text("The quotation mark that opens on line 2 of the CSV is never closed").wait_for()
+    page.wait_for_timeout(500)
+    errors = page.get_by_text("Error", exact=True).locator("visible=true")
+    assert errors.count() == 2  # the title of the message, and one place below the file
+    assert page.get_by_text('"answered"').count() == table.count() == 0
 
 
 def test_rating_recommends_to_a_visitor(page, gallery_url):
@@ -133,6 +147,11 @@ def test_salary_names_the_axis_of_what_is_varied(page, gallery_url):
     open_tab(page, "What if?")
     axis = page.locator("svg g.role-axis-title text, svg .role-axis-title text")
     axis.filter(has_text=re.compile("^age$")).first.wait_for()
+    cut = """axis => {
+        const frame = axis.closest('.block').getBoundingClientRect(), words = axis.getBoundingClientRect();
+        return words.bottom > frame.bottom || words.top < frame.top;
+    }"""
+    assert not axis.filter(has_text=re.compile("^age$")).first.evaluate(cut)
     page.get_by_label("Vary").click()
     page.get_by_role("option", name="hours-per-week").click()
     axis.filter(has_text=re.compile("^hours-per-week$")).first.wait_for()
@@ -220,6 +239,29 @@ def test_no_old_recommendation_stands_beside_a_new_rating(page, gallery_url):
     release(page, held)
     bars.first.wait_for()
     cells.get_by_text(re.compile(r"\(\d{4}\)")).first.wait_for()
+
+
+def test_no_old_rating_stands_beside_what_cannot_be_answered(page, gallery_url):
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_text("You may like").first.wait_for()
+    open_tab(page, "A user of MovieLens")
+    bars, cells = (page.locator(name).locator("visible=true") for name in (".bars", ".cell-wrap"))
+    titles = cells.get_by_text(re.compile(r"\(\d{4}\)"))
+    bars.first.wait_for()
+    titles.first.wait_for()
+    page.get_by_label(re.compile("^User")).fill("99999")
+    page.get_by_label(re.compile("^User")).press("Enter")
+    page.get_by_text("There is no user '99999'").wait_for()
+    page.wait_for_timeout(500)
+    assert page.get_by_text(re.compile("^User 15 on ")).count() == bars.count() == titles.count() == 0
+    open_tab(page, "Similar movies")
+    titles.first.wait_for()
+    box = page.get_by_label("Movies similar to")
+    box.fill("zzzz")
+    page.get_by_role("heading").first.click()
+    page.get_by_text("No movie is called 'zzzz'").wait_for()
+    page.wait_for_timeout(500)
+    assert titles.count() == 0
 
 
 def test_a_film_called_by_a_number_is_the_film(page, gallery_url):

@@ -177,7 +177,7 @@ def test_share_bars_escape_and_say_little_of_little():
     assert "<b>" not in bars
     assert "Title &amp; more" in bars
     assert "width:100.0%; background:#ff0000" in bars
-    assert "< 1 %" in bars
+    assert "< 1%" in bars
     assert share_bars("None", {}, {})
 
 

@@ -96,7 +96,15 @@ def test_explain_adds_up_and_can_look_closer(client, sentiment):
     assert sum(part["contribution"] is not None for part in closer["parts"]) > 3
 
 
-@pytest.mark.parametrize("text", ["", "  \n", None])
+def test_what_the_colours_mean_is_said_of_the_text_and_of_a_part(app, sentiment):
+    text = f"{BAD} The first hour drags, the jokes are old, and nobody seems to care. But the end is wonderful!"
+    assert re.fullmatch(r"Without the coloured words .*; with them, .*", app.explain(text)[2])
+    assert re.fullmatch(
+        r"Without this part it would be [<> \d]+% for it; with it, [<> \d]+%\.", app.explain(text, 0)[2]
+    )
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "\u200b \ufeff", None])
 def test_nothing_written(client, text):
     for endpoint in ("/predict", "/explain"):
         with pytest.raises(AppError, match="Write a review first"):

@@ -74,6 +74,16 @@ def test_what_the_rating_page_adds_up_is_what_it_shows(rating):
     assert cut
 
 
+def test_what_counts_most_is_more_than_nothing(rating):
+    visitor = rating.fold_in({6539: 4, 2571: 4, 260: 4, 51662: 4, 72378: 4})
+    app = load_app("rating")
+    for best in (rating.recommend(visitor, 40)[start:] for start in range(40)):
+        bars = app.why_first(visitor, best)
+        values = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        assert values
+        assert all(values), bars
+
+
 def test_the_axis_of_the_what_if_plot_is_named():
     (plot,) = [block for block in load_app("salary").demo.blocks.values() if isinstance(block, gr.LinePlot)]
     assert plot.x_title == "age"
