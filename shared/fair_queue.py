@@ -122,7 +122,7 @@ class FairQueue(Queue):
     def has_event(self, event: str) -> bool:
         """Return True if an event waits or runs, or its answer has not been fetched.
 
-        Gradio removes an event from these when its answer is delivered; `event_ids_to_events` still has it for a moment.
+        Gradio removes an event from these when its answer is delivered; `event_ids_to_events` has it a moment longer.
         Whoever then asked for the answer once more would get heartbeats without end.
         """
         return any(event in events for events in self.pending_event_ids_session.values())
