@@ -123,10 +123,13 @@ def safe_filename(text: str) -> str:
 def _is_zip(path: str | Path) -> bool:
     """Whether a file is called .zip; one without an ending, such as a Blob that a browser uploads, may be one, too."""
     ending = Path(path).suffix.lower()
-    if ending or not Path(path).is_file():
+    if ending:
         return ending == ".zip"
-    with Path(path).open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except (OSError, ValueError):  # there is no such file, or no file can be called so; whoever reads it says so
+        return False
 
 
 @contextmanager
