@@ -1,6 +1,7 @@
 """Does this person earn 50k or more a year? A prediction from one row of the 1994 census (UCI Adult)."""
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -265,7 +266,8 @@ def _wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int, Bad
     return errors
 
 
-def _codes(values: Sequence[str]) -> dict[str, int]:
+@functools.lru_cache(maxsize=256)  # of columns: a person's answer would spend a third of its time here
+def _codes(values: tuple[str, ...]) -> Mapping[str, int]:
     """The index of each category, and of the loose form of its name, unless that is another's, too."""
     loose: dict[str, list[int]] = {}
     for code, value in enumerate(values):
