@@ -646,24 +646,10 @@ def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
 TILE_WIDTH, TILE_LENGTH = 322, 323
 NAMED_DIRECTORIES = (34_665, 34_853, 40_965)  # of EXIF, GPS, and how cameras work together
 BIG = b"+"  # the third byte of a BigTIFF; Pillow looks at no other place
+# Bytes, by type.
 TAG_WIDTHS = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}  # fmt: skip - bytes, by type
+    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
+}  # fmt: skip
 
 
 def _tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
@@ -696,9 +682,8 @@ def _tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
         is_one = count == 1 and (place is None or place + width <= len(data))
         letter = {2: "H", 4: "I", 8: "Q"}.get(width, whole)
         yield tag, count, width, struct.unpack_from(order + letter, data, at)[0] if is_one else at, place
-    struct.unpack_from(
-        order + whole, data, end
-    )  # the place of the next directory, which is not needed but must be there
+    # The place of the next directory is not needed, but must be there.
+    struct.unpack_from(order + whole, data, end)
 
 
 def _orientation(exif: object) -> int:

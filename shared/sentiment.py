@@ -32,9 +32,8 @@ ORDERS = 2  # random orders, and as many reversed, in which an explanation takes
 
 BREAKS = re.compile(r"<br\s*/?>", re.IGNORECASE)  # all there is of HTML in IMDB's reviews
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
-BLANKS = re.compile(
-    r"[\x0b\x0c\x1c-\x1f\x80-\x9f\u2028\u2029\u202f\u2800\ufffd]"
-)  # from \x80 on mostly dashes, misread
+# From \x80 on mostly dashes, misread.
+BLANKS = re.compile(r"[\x0b\x0c\x1c-\x1f\x80-\x9f\u2028\u2029\u202f\u2800\ufffd]")
 LETTERS = re.compile("[\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]+")
 WORD_ENDS = re.compile(r"(?<!\s)\s+")
 # A clause ends with a sign and a space, with a line, or before a word that turns the sense.

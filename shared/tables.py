@@ -32,9 +32,8 @@ NAMES_SHOWN = 12  # columns of a header, in a sentence
 csv.field_size_limit(MAX_CELL)
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-EXCEL_SEPARATOR = re.compile(
-    r'"?sep=([,;|:~^\t])"?[\r\n]*', re.IGNORECASE
-)  # a first line by which Excel is told the delimiter
+# A first line by which Excel is told the delimiter.
+EXCEL_SEPARATOR = re.compile(r'"?sep=([,;|:~^\t])"?[\r\n]*', re.IGNORECASE)
 SEPARATORS = re.compile(r"[-_. ]")  # in the name of a column, which may be written with or without them
 OTHER_TEXTS = {r"<(!|html|head|body|table|\?xml)": "an HTML or XML file", r"\[\s*\{|\{\s*$|\{\"": "JSON"}
 A_NUMBER = re.compile(r"[-+]?[\d.]+")

@@ -482,13 +482,13 @@ def log_of(space: str, stage: str, api: HfApi) -> str:
         return f" Its page says more: {api.endpoint}/spaces/{space}"
     lines: list[str] = []
 
-    def collect() -> None:
+    def read() -> None:
         for text in api.fetch_space_logs(space, build=LOGS[stage] == "build"):
             lines.extend(clean(ESCAPES.sub("", line), LOG_WIDTH) for line in text.splitlines())
             del lines[:-LOG_LINES]
 
     with contextlib.suppress(Exception):  # the log is an extra
-        in_background(collect).result(LOG_SECONDS)
+        in_background(read).result(LOG_SECONDS)
     if found := [line for line in list(lines) if line]:
         print(f"The end of its {LOGS[stage]} log:", *found, sep="\n  ", file=sys.stderr, flush=True)
     return f" See the log: hf spaces logs {space}{' --build' if LOGS[stage] == 'build' else ''}"
