@@ -184,3 +184,8 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """What a FileEntry says of a file's content: its SHA-256, and its size in bytes."""
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}

@@ -4,19 +4,17 @@ import base64
 import binascii
 import functools
 import logging
-import os
 import re
 from collections.abc import Mapping
 from mimetypes import guess_extension
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
 from starlette.concurrency import run_in_threadpool
 
 from shared.fair_queue import FairQueue, is_data_url, is_uploaded
 from shared.http_guard import DISK_FULL, FREE_BYTES, MISTAKES, NOT_RIGHT, free_bytes, is_disk_full
+from shared.retention import keep_bytes
 
 UPLOAD = "the path that /gradio_api/upload returned"
 SEND_PICTURE = (
@@ -86,9 +84,7 @@ def save_data_url(text: str) -> str:
     if free_bytes() < FREE_BYTES:
         raise sentence(DISK_FULL)
     kind = head[0][len("data:") :].split(";")[0]
-    path: str = save_bytes_to_cache(content, f"file{guess_extension(kind) or ''}", get_upload_folder())
-    os.utime(path)  # the same file may have been sent before, and would be deleted an hour after that
-    return path
+    return keep_bytes(content, f"file{guess_extension(kind) or ''}")
 
 
 def prepared(block: object, value: Any) -> Any:
@@ -125,9 +121,11 @@ def check_inputs() -> None:
             return await PREPROCESS(self, block_fn, inputs, *rest, **options)
         wanted = block_fn.inputs
         try:
-            if any(isinstance(block, gr.Image | gr.File | gr.Textbox) for block in wanted):
-                pairs = zip(wanted, inputs, strict=False)  # Gradio sees to their number
+            pairs = zip(wanted, inputs, strict=False)  # Gradio sees to their number
+            if any(isinstance(block, gr.Image | gr.File) for block in wanted):  # which may be written or looked up
                 inputs = await run_in_threadpool(lambda: [prepared(*pair) for pair in pairs])
+            else:
+                inputs = [prepared(*pair) for pair in pairs]
             return await PREPROCESS(self, block_fn, inputs, *rest, **options)
         except gr.Error as error:
             error.print_exception = False

@@ -22,7 +22,7 @@ import pandas as pd
 from fastapi.exceptions import RequestValidationError
 from gradio.components.annotated_image import AnnotatedImageData, Annotation
 from gradio.data_classes import FileData
-from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
+from gradio.processing_utils import save_file_to_cache
 from gradio.routes import App
 from gradio.utils import _parse_file_size, get_upload_folder
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ from shared.inputs import SEND_FILE, SEND_PICTURE, check_inputs, sentence
 from shared.mcp_tools import offer_tools
 from shared.predictor import Predictor
 from shared.replicas import replica_middleware
-from shared.retention import start_sweeping, use_own_folder
+from shared.retention import keep_bytes, start_sweeping, use_own_folder
 from shared.sessions import use_lean_sessions
 from shared.tables import CHUNK, Table, answer_table, write_csv
 
@@ -446,9 +446,7 @@ def keep_picture(image: Image.Image, name: str, **options: Any) -> str:
     """
     content = io.BytesIO()
     image.save(content, Image.registered_extensions()[Path(name).suffix], **options)
-    path: str = save_bytes_to_cache(content.getvalue(), name, get_upload_folder())
-    os.utime(path)  # the same picture may have been saved before, and would be deleted an hour after that
-    return path
+    return keep_bytes(content.getvalue(), name)
 
 
 def keep_file(path: Path) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 KEPT_SECONDS = 3600.0
@@ -51,6 +52,16 @@ def start_sweeping(demo: gr.Blocks) -> None:
             never.wait(SWEEP_SECONDS)
 
     threading.Thread(target=sweep_forever, name="sweeper", daemon=True).start()
+
+
+def keep_bytes(content: bytes, name: str) -> str:
+    """Write bytes to where they are served and deleted in time, under a name whose ending tells the format; the path.
+
+    The same bytes may have been written before: they stay as long as if they were new.
+    """
+    path: str = save_bytes_to_cache(content, name, get_upload_folder())
+    os.utime(path)
+    return path
 
 
 def kept_files(demo: gr.Blocks) -> set[Path]:

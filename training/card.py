@@ -26,9 +26,9 @@ from shared.checkpoint import (
     METRICS,
     Checkpoint,
     as_markdown,
+    fingerprint,
     format_figure,
     read_json,
-    sha256,
 )
 from shared.console import guarded_output
 from shared.errors import CheckpointError
@@ -211,7 +211,7 @@ def add_config(folder: Path) -> None:
     for name in missing:
         path = folder / name
         write_json(path, wanted[name])
-        contract["files"][name] = {"sha256": sha256(path), "bytes": path.stat().st_size, "optional": False}
+        contract["files"][name] = {**fingerprint(path), "optional": False}
     if missing:
         write_json(folder / CONTRACT, {**contract, "files": dict(sorted(contract["files"].items()))})
 

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from shared.checkpoint import CONTRACT, LICENCE, METRICS, About, Checkpoint, read_json, sha256
+from shared.checkpoint import CONTRACT, LICENCE, METRICS, About, Checkpoint, fingerprint, read_json
 from shared.runtime import Session
 from training.card import CARD, PROVENANCE, write_card, write_json
 from training.data import DataError
@@ -405,7 +405,7 @@ def measure_again(
     trained = {name: before[name] for name in ("trained",) if name in before}
     write_metrics(folder, {**measured, "figures": [*measured["figures"], *kept], **trained, **parities}, record)
     path = folder / METRICS
-    contract["files"][METRICS] |= {"sha256": sha256(path), "bytes": path.stat().st_size}
+    contract["files"][METRICS] |= fingerprint(path)
     if about:
         contract["about"] = about.model_dump(mode="json")
     write_json(folder / CONTRACT, contract)
@@ -434,8 +434,7 @@ def write_contract(folder: Path, spec: type[Checkpoint], **fields: Any) -> None:
     """
     files = {
         path.relative_to(folder).as_posix(): {
-            "sha256": sha256(path),
-            "bytes": path.stat().st_size,
+            **fingerprint(path),
             "optional": path.name in TORCH_FILES or path.parent.name == EXAMPLES,
         }
         for path in sorted(folder.rglob("*"))

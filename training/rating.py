@@ -40,7 +40,7 @@ from sklearn.manifold import TSNE
 from sklearn.model_selection import KFold
 from torch import nn
 
-from shared.checkpoint import METRICS, MODEL, About, Dataset, FileEntry, sha256
+from shared.checkpoint import METRICS, MODEL, About, Dataset, FileEntry, fingerprint
 from shared.errors import CheckpointError
 from shared.rating import PERSON, RatingCheckpoint, generosity, place
 from training import evaluate, export, processes
@@ -747,7 +747,7 @@ def measure_newcomers(options: argparse.Namespace) -> None:
         write_json(folder / METRICS, metrics)
         (folder / "LICENSE.md").write_text(NOTICE, encoding="utf-8", newline="\n")
         rewritten = {name: folder / name for name in (METRICS, "movies.csv")}
-        entries = {name: FileEntry(sha256=sha256(path), bytes=path.stat().st_size) for name, path in rewritten.items()}
+        entries = {name: FileEntry(**fingerprint(path)) for name, path in rewritten.items()}
         fields = dict(checkpoint) | {"about": ABOUT, "popularity_below": below, "files": checkpoint.files | entries}
         export.write_contract(folder, RatingCheckpoint, **fields)
         write_card(folder)

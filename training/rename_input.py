@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 
-from shared.checkpoint import CONTRACT, MODEL, read_json, sha256
+from shared.checkpoint import CONTRACT, MODEL, fingerprint, read_json
 from shared.errors import CheckpointError
 from training.card import write_card, write_json
 from training.data import DataError
@@ -47,7 +47,7 @@ def rename_input(folder: str | Path, name: str) -> str:
                 node.input[index] = name
     onnx.checker.check_model(model)
     onnx.save(model, path)
-    contract["files"][MODEL] |= {"sha256": sha256(path), "bytes": path.stat().st_size}
+    contract["files"][MODEL] |= fingerprint(path)
     write_json(folder / CONTRACT, contract)
     write_card(folder)
     return before

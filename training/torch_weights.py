@@ -27,7 +27,7 @@ from transformers import (
 from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import MobileNetV2ConvLayer
 
 from shared import PREDICTORS
-from shared.checkpoint import CONFIG, CONTRACT, MODEL, read_json, sha256
+from shared.checkpoint import CONFIG, CONTRACT, MODEL, fingerprint, read_json
 from training.card import EXAMPLES, MADE_FROM, OF_TRANSFORMERS, REVIEWS, WEIGHTS, write_json
 
 Values = dict[str, NDArray[Any]]
@@ -53,7 +53,7 @@ def add_weights(folder: Path) -> bool:
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     path = folder / WEIGHTS
     path.write_bytes(as_file(weights))
-    entry = {"sha256": sha256(path), "bytes": path.stat().st_size, "optional": True}
+    entry = {**fingerprint(path), "optional": True}
     write_json(folder / CONTRACT, {**contract, "files": {**contract["files"], WEIGHTS: entry}})
     try:
         difference = compare(folder, contract)

@@ -19,6 +19,7 @@ from shared import BadInput, Rating, Visitor
 from shared.errors import as_number
 from shared.hub import space_model
 from shared.page import (
+    NO_ROWS,
     Page,
     Upload,
     about_model,
@@ -272,28 +273,24 @@ with Page(model, title="Movie ratings") as demo:
     add.click(rate, [my_ratings, mine, given], my_ratings, api_visibility="private")
     clear.click(dict, None, my_ratings, api_visibility="private")
     gr.on(
-        [my_ratings.change, demo.load],
-        for_visitor,
-        my_ratings,
-        [my_table, for_me, for_me_why],
-        api_visibility="private",
-        show_progress="hidden",
-    )
+        [my_ratings.change, demo.load], for_visitor, my_ratings, [my_table, for_me, for_me_why],
+        api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
     # The model checks every value and says what it accepts. Gradio's own checks would take a thread for each.
     unchecked = {"preprocess": False, "show_progress": "hidden"}
     live = {"trigger_mode": "always_last", **unchecked}
     asked = [demo.load, user.submit, user.blur, movie.change]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
-    nothing = {"headers": ["movie", "stars"], "data": [], "metadata": None}
-    clear_at_once(predicted.success, [why_json, bars, recommended_json, for_user], [None, None, None, nothing])
     shown = [answer_json, answer, why_json, bars, recommended_json, for_user]
-    clear_at_once(predicted.failure, shown, [None] * 5 + [nothing])  # what was shown is of another pair
+    blank = [None] * 5 + [{**NO_ROWS, "headers": ["movie", "stars"]}]
+    clear_at_once(predicted.success, shown[2:], blank[2:])
+    clear_at_once(predicted.failure, shown, blank)  # what was shown is of another pair
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
     nobody = gr.JSON(visible=False, label="Ratings of somebody new: {movie id: stars}")
     ten = gr.Number(10, visible=False, label="How many movies, 1 to 100", minimum=1, maximum=100)
     predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **live)
     found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
-    clear_at_once(found.failure, [similar_json, near], [None, {**nothing, "headers": ["movie", "similarity"]}])
+    clear_at_once(found.failure, [similar_json, near], [None, {**NO_ROWS, "headers": ["movie", "similarity"]}])
     answer_uploads(file, batch, [summary, first_rows, result])
 
 if __name__ == "__main__":
