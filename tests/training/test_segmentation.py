@@ -77,9 +77,7 @@ def test_measuring_again_replaces_what_was_written_by_hand_and_keeps_what_needs_
     edited["measured"]["date"] = "2026-01-01T00:00:00+00:00"
     (copy / "metrics.json").write_text(json.dumps(edited))
     contract = json.loads((copy / "gallery.json").read_text())
-    contract["files"]["metrics.json"] |= {
-        "sha256": export.sha256(copy / "metrics.json"), "bytes": (copy / "metrics.json").stat().st_size,
-    }  # fmt: skip
+    contract["files"]["metrics.json"] |= export.fingerprint(copy / "metrics.json")
     (copy / "gallery.json").write_text(json.dumps(contract))
     assert train("--smoke", "--measure", copy) == 0
     again = json.loads((copy / "metrics.json").read_text())
