@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.timing import Call, fastest
 from shared.predictor import Predictor
-from shared.runtime import Array, Session
+from shared.session import Array, Session
 
 Run = tuple[Sequence[str], Mapping[str, Array]]  # outputs, inputs
 

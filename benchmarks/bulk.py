@@ -70,5 +70,5 @@ def write(path: Path, people: list[dict[str, Any]]) -> None:
 
 def answer_csv(model: Any, path: Path) -> list[dict[str, object]]:
     """A CSV's rows with their answers."""
-    table = read_csv(path, model.checkpoint.columns)
+    table = read_csv(path, model.config.columns)
     return list(answer_table(table, model.predict_each, lambda answer: {"prediction": answer.label}))

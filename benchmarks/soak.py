@@ -27,7 +27,7 @@ from PIL import Image
 from benchmarks import inputs
 from benchmarks.apps import ROOT, require_linux, space
 from benchmarks.clients import Client
-from shared import CatDog, Rating, Salary, Segmentation, Sentiment
+from shared import load_model
 from shared.console import guard_output
 
 Data = list[Any]
@@ -41,20 +41,20 @@ WAIT_STATUS = {429, 503}
 def questions(rng: random.Random) -> dict[str, list[Question]]:
     """Return questions of each kind with the answers that the models of this process give."""
     folder = ROOT / "spaces"
-    salary = Salary.from_pretrained(folder / "salary/model")
-    rating = Rating.from_pretrained(folder / "rating/model")
-    sentiment = Sentiment.from_pretrained(folder / "sentiment/model")
-    cat_dog = CatDog.from_pretrained(folder / "cat_dog/model")
-    segmentation = Segmentation.from_pretrained(folder / "segmentation/model")
+    salary = load_model(folder / "salary/model")
+    rating = load_model(folder / "rating/model")
+    sentiment = load_model(folder / "sentiment/model")
+    cat_dog = load_model(folder / "cat_dog/model")
+    segmentation = load_model(folder / "segmentation/model")
     asked: dict[str, list[Question]] = collections.defaultdict(list)
     for age in range(18, 88):
         person = {**salary.example(), "age": age}
-        data = [person[column] for column in salary.checkpoint.columns]
+        data = [person[column] for column in salary.config.columns]
         asked["salary"].append(("salary", data, None, {"probabilities": salary.predict(person).probabilities}))
         why = {"contributions": salary.explain(person).contributions}
         asked["explain"].append(("salary_explain", data, None, why))
     for movie in rng.sample(sorted(rating.movies), 100):
-        user = rng.choice(rating.checkpoint.users)
+        user = rng.choice(rating.config.users)
         asked["rating"].append(("rating", [user, movie], None, {"rating": rating.predict(user, movie).rating}))
     for words in range(5, 120, 5):
         text = inputs.review(words)

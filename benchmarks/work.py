@@ -44,7 +44,7 @@ class Work:
             return endpoint, [inputs.review()], None
         model = PREDICTORS[name].from_pretrained(ROOT / "spaces" / name / "model")
         asked = model.example()
-        data = [asked[column] for column in model.checkpoint.columns] if name == "salary" else list(asked)
+        data = [asked[column] for column in model.config.columns] if name == "salary" else list(asked)
         return endpoint, data, None
 
     def upload(self, picture: str, endpoint: str = "upload") -> Question:

@@ -24,7 +24,7 @@ import ray
 from tqdm import tqdm
 
 from shared import PREDICTORS, BadInput
-from shared.checkpoint import CONTRACT, Checkpoint, sha256
+from shared.config import CONFIG_FILE, GalleryConfig, sha256
 from shared.console import guard_output
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -68,7 +68,7 @@ def read(path: Path, part: Part) -> pa.Table:
 def questions(model: Any, table: pa.Table) -> list[Any]:
     """What the model is asked about each row."""
     if model.name == "salary":
-        return table.select(model.checkpoint.columns).to_pylist()
+        return table.select(model.config.columns).to_pylist()
     if model.name == "rating":
         return list(zip(table["user_id"].to_pylist(), table["movie_id"].to_pylist(), strict=True))
     return table["text" if model.name == "sentiment" else "file"].to_pylist()
@@ -138,9 +138,9 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    model = PREDICTORS[Checkpoint.read_common(options.model).model].from_pretrained(options.model)
+    model = PREDICTORS[GalleryConfig.read_common(options.model).model].from_pretrained(options.model)
 
-    asked_of = {"model": sha256(options.model / CONTRACT), "input": str(options.input.resolve())}
+    asked_of = {"model": sha256(options.model / CONFIG_FILE), "input": str(options.input.resolve())}
     asked_of |= {"changed": options.input.stat().st_mtime, "part_rows": options.part_rows}
     if (out / "run.json").exists() and json.loads((out / "run.json").read_text(encoding="utf-8")) != asked_of:
         sys.exit(f"{out} has parts of another model or input, or of another size; name an empty folder.")

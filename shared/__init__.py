@@ -1,7 +1,7 @@
 """Models of the gallery, ready to answer: numpy and ONNX Runtime, nothing of torch.
 
->>> from shared import Salary
->>> Salary.from_pretrained("spaces/salary/model").predict(person).probabilities
+>>> from shared import load_model
+>>> load_model("spaces/cat_dog/model").predict("photo.jpg").probabilities
 """
 
 import os
@@ -10,27 +10,27 @@ import os
 # before its first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from shared.cat_dog import CatDog
-from shared.errors import BadInput, CheckpointError, HubError
-from shared.rating import Rating, Visitor
-from shared.salary import Salary
-from shared.segmentation import Segmentation
-from shared.sentiment import Sentiment
+from .errors import BadInput, CheckpointError, HubError
+from .image_classifier import ImageClassifier
+from .image_segmenter import ImageSegmenter
+from .load import PREDICTORS, load_model
+from .recommender import Recommender, Visitor
+from .tabular import TabularClassifier
+from .text_classifier import TextClassifier
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "PREDICTORS",
     "BadInput",
-    "CatDog",
     "CheckpointError",
     "HubError",
-    "Rating",
-    "Salary",
-    "Segmentation",
-    "Sentiment",
+    "ImageClassifier",
+    "ImageSegmenter",
+    "Recommender",
+    "TabularClassifier",
+    "TextClassifier",
     "Visitor",
     "__version__",
+    "load_model",
 ]
-
-PREDICTORS = {kind.name: kind for kind in (CatDog, Segmentation, Sentiment, Salary, Rating)}

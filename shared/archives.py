@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
-from shared.errors import BadInput, quoted
+from .errors import BadInput, quoted
 
 MAX_FILES = 200
 MAX_FILE_BYTES = 25_000_000

@@ -5,7 +5,7 @@ import re
 from decimal import Decimal
 from numbers import Real
 
-from shared.text import visible
+from .text import visible
 
 # Possessive: what has been read as digits is not read again, or a long row of digits would keep the process busy.
 NUMBER = re.compile(r"[-+]?(\d++\.?\d*+|\.\d++)(e[-+]?\d++)?", re.IGNORECASE)

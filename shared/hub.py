@@ -6,15 +6,12 @@ SHA-256 that gallery.json has of them, and gallery.json with the name that the H
 """
 
 import errno
-import functools
 import hashlib
 import json
-import logging
 import os
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
@@ -37,20 +34,16 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from shared.checkpoint import CONTRACT, Checkpoint, sha256
-from shared.console import guarded_output
-from shared.errors import CheckpointError, HubError
-from shared.predictor import Predictor
+from .config import CONFIG_FILE, GalleryConfig, sha256
+from .errors import CheckpointError, HubError
 
 # The client asks this once, at the first request, and waits three seconds for an answer that nobody needs. An
 # environment variable would come too late: Gradio has imported the client before.
 constants.HF_HUB_DISABLE_TELEMETRY = True
 
 T = TypeVar("T")
-Model = TypeVar("Model", bound=Predictor[Any, Any, Any])
 
 DEADLINE = 120.0  # seconds for a whole model, unless one asks for less
-SPACE_DEADLINE = 4.0  # seconds: a visitor waits for the page
 PROBE = 2.0  # seconds until the Hub must have said anything
 SHA = re.compile("[0-9a-f]{40}")
 STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
@@ -133,12 +126,12 @@ def split_address(source: str) -> tuple[str, str | None]:
 
 def cached(repo: str, revision: str, cache: str | Path | None = None) -> Path | None:
     """The folder of a revision in the cache, if all that serving needs is there and undamaged."""
-    found = try_to_load_from_cache(repo, CONTRACT, cache, revision)
+    found = try_to_load_from_cache(repo, CONFIG_FILE, cache, revision)
     if not isinstance(found, str) or not same_content(Path(found)):
         return None
     folder = Path(found).parent
     try:
-        files = Checkpoint.read_common(folder).files
+        files = GalleryConfig.read_common(folder).files
     except CheckpointError:
         return None
     whole = all(entry.optional or entry.matches(folder / name) for name, entry in files.items())
@@ -150,7 +143,7 @@ def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path 
     where: dict[str, Any] = {"repo_id": repo, "token": token, "cache_dir": cache}
     try:
         # The client would try six times to reach a server that refuses; this asks once.
-        get_hf_file_metadata(hf_hub_url(repo, CONTRACT, revision=revision), token=token, timeout=PROBE)
+        get_hf_file_metadata(hf_hub_url(repo, CONFIG_FILE, revision=revision), token=token, timeout=PROBE)
     except FAILURES as error:
         # A Hub that has no such model, or hides it, is believed; one that is in trouble is not waited for.
         in_trouble = not isinstance(error, HfHubHTTPError) or error.response.status_code in (429, *range(500, 600))
@@ -166,8 +159,8 @@ def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path 
                 return path
         raise HubError(f"{name} of {repo} arrives damaged from the Hub; try again later.")
 
-    folder = intact(CONTRACT, revision, same_content).parent
-    for name, entry in Checkpoint.read_common(folder).files.items():
+    folder = intact(CONFIG_FILE, revision, same_content).parent
+    for name, entry in GalleryConfig.read_common(folder).files.items():
         if not entry.optional:
             intact(name, folder.name, entry.matches)
     return folder
@@ -366,59 +359,3 @@ def in_background(work: Callable[[], T]) -> "Future[T]":
 
     threading.Thread(target=run, daemon=True).start()
     return future
-
-
-# --- for Spaces ---
-
-
-@functools.cache
-def pulls() -> tuple[float, dict[str, "Future[Path]"]]:
-    """When they began, and the downloads of all that MODEL_REPO and MODEL_REPO_… name, by the variables' endings.
-
-    Together, so that a gallery of five waits for a slow Hub only once.
-    """
-    futures = {}
-    for variable, repo in os.environ.items():
-        if (match := re.fullmatch("MODEL_REPO(_[A-Z_]+)?", variable)) and repo:
-            ending = match[1] or ""
-            revision = os.environ.get(f"MODEL_REVISION{ending}") or None
-            futures[ending] = in_background(functools.partial(download, repo, revision))
-    return time.monotonic(), futures
-
-
-def space_model(kind: type[Model], folder: str | Path) -> Model:
-    """The model that a Space serves: the Hub's where MODEL_REPO names one, else the one in its folder.
-
-    MODEL_REPO and MODEL_REVISION hold for a Space that stands alone, MODEL_REPO_CAT_DOG and MODEL_REVISION_CAT_DOG
-    for that model in the gallery. If the Hub's model cannot be had in a few seconds, or is damaged, the one in the
-    folder serves, and its `origin` says why, in a sentence for visitors.
-
-    Raises:
-        CheckpointError: the one in the folder is needed, and is missing, damaged, or no model.
-    """
-    began, futures = pulls()
-    ending = f"_{kind.name.upper()}"
-    ending = ending if ending in futures else ""
-    if ending not in futures:
-        model = kind.from_pretrained(folder)
-        model.session.open()  # fails now, not at the first visitor, if the file is no model
-        return model
-    repo = os.environ[f"MODEL_REPO{ending}"]
-    try:
-        pulled = futures[ending].result(max(0.0, began + SPACE_DEADLINE - time.monotonic()))
-        model = kind(pulled)
-        model.predict_batch([model.example()])  # whole files may hold nonsense, and the first visitor must not find out
-        model.origin = f"This page runs {repo} from the Hub, commit {pulled.name[:7]}."
-        return model
-    except Late:
-        reason = f"{repo} did not arrive from the Hub within {SPACE_DEADLINE:.0f} s; the next start tries again."
-    except HubError as error:
-        reason = str(error)
-    except Exception as error:  # whatever is wrong with a stranger's model, the page must be up
-        logging.error("%s cannot serve: %s", repo, error, exc_info=not isinstance(error, CheckpointError))
-        reason = f"{repo} is no model that this page can use; its log says why."
-    with guarded_output():
-        print(f"{kind.name}: serving the embedded model. {reason}", flush=True)
-    model = kind(folder)
-    model.origin = f"This page runs the model that came with it. {reason}"
-    return model

@@ -37,7 +37,7 @@ from PIL.TiffImagePlugin import (
 )
 from PIL.WebPImagePlugin import WebPImageFile
 
-from shared.errors import BadInput, quoted
+from .errors import BadInput, quoted
 
 MAX_BYTES = 25_000_000
 MAX_PIXELS = 24_000_000  # of a picture that is decoded whole: bounds the memory it takes
@@ -93,15 +93,15 @@ class Picture:
         """The picture with its short side `side` pixels long and its shape kept."""
         short = min(self.size)
         width, height = (max(side, round(length * side / short)) for length in self.size)
-        return self.squash((width, height))
+        return self.resize((width, height))
 
-    def squash(self, size: tuple[int, int]) -> Image.Image:
+    def resize(self, size: tuple[int, int]) -> Image.Image:
         """The picture at exactly `size` (width, height); its shape is not kept."""
         return self.image.resize(size, RESAMPLING, box=self.box)
 
-    def shrink(self, longest: int) -> Image.Image:
+    def thumbnail(self, longest: int) -> Image.Image:
         """The picture in its own shape, its long side at most `longest` pixels."""
-        return self.squash(bounded(self.size, longest))
+        return self.resize(bounded(self.size, longest))
 
 
 def bounded(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -123,14 +123,14 @@ def centre_crop(image: Image.Image, size: int) -> Image.Image:
 def to_array(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
     """An RGB image as float32 (3, height, width): scaled to 0 … 1, less `mean`, divided by `std`, by channel."""
     if image.mode != "RGB":
-        raise ValueError(f"The image must be RGB, not {image.mode}: use open_rgb.")
+        raise ValueError(f"The image must be RGB, not {image.mode}: use load_image.")
     offset, scale = (255 * np.asarray(levels, dtype=np.float32)[:, None, None] for levels in (mean, std))
     pixels: NDArray[np.float32] = np.subtract(np.asarray(image).transpose(2, 0, 1), offset, dtype=np.float32, order="C")
     pixels /= scale
     return pixels
 
 
-def open_rgb(source: Source, at_least: int | None = None) -> Picture:
+def load_image(source: Source, at_least: int | None = None) -> Picture:
     """Open a picture as upright RGB.
 
     EXIF orientation is applied; what is transparent becomes white; of an animation the first frame is
@@ -168,10 +168,10 @@ def open_rgb(source: Source, at_least: int | None = None) -> Picture:
 def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]:
     """Return the (width, height) of a picture in pixels, before EXIF turns it; nothing is decoded.
 
-    The arguments are those of open_rgb.
+    The arguments are those of load_image.
 
     Raises:
-        BadInput: the header shows that open_rgb would refuse the picture.
+        BadInput: the header shows that load_image would refuse the picture.
     """
     if isinstance(source, np.ndarray):
         source = _from_array(source)
@@ -182,15 +182,15 @@ def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]
 
 
 def decoding_cost(source: Encoded, at_least: int | None = None) -> int:
-    """Return what open_rgb costs for a file, in pixels that are decoded whole; nothing is decoded.
+    """Return what load_image costs for a file, in pixels that are decoded whole; nothing is decoded.
 
     A JPEG that is decoded at a reduced size counts an eighth of its own; one of several scans counts more, up to all
     of its pixels, at whatever size it is decoded. Grey of more than 8 bits counts twice, and colours of 16 bits count
     four times: they may be decoded twice.
-    The arguments are those of open_rgb.
+    The arguments are those of load_image.
 
     Raises:
-        BadInput: the header shows that open_rgb would refuse the picture.
+        BadInput: the header shows that load_image would refuse the picture.
     """
     header = _read_header(source, at_least)
     pixels = header.size[0] * header.size[1]
@@ -804,7 +804,7 @@ MAX_SAMPLE_VALUE, WHITE_IS_ZERO = 281, 0
 
 
 def _eight_bit(values: NDArray[np.generic], said: int = 0) -> NDArray[np.uint8]:
-    """Numbers as 0 … 255; see open_rgb for what is white. `said` is the largest that the file says they may be."""
+    """Numbers as 0 … 255; see load_image for what is white. `said` is the largest that the file says they may be."""
     low, span = _range(values, said)
     result = np.empty(values.shape, dtype=np.uint8)
     for row, numbers in zip(result, values, strict=True):  # row by row, as 64 bits take eight times the memory
@@ -850,7 +850,7 @@ def _largest(number: float) -> int:
     return next(full for full in (255, 1023, 4095, 16_383, 65_535) if number <= full)
 
 
-def drawing(width: int = 320, height: int = 240) -> Image.Image:
+def sample_image(width: int = 320, height: int = 240) -> Image.Image:
     """A picture that is the same on every machine: soft stripes in three colours."""
     y, x = np.mgrid[:height, :width]
     channels = [128 + 100 * np.sin(x / 17 + phase) * np.cos(y / 13 - phase) for phase in (0, 1, 2)]

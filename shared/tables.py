@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from shared.errors import BadInput, quoted
-from shared.text import plain, visible
-from shared.text_files import GUESSED, encoding_of, open_text
+from .errors import BadInput, quoted
+from .text import plain, visible
+from .text_files import GUESSED, encoding_of, open_text
 
 MAX_ROWS = 100_000
 MAX_EMPTY_ROWS = 1_048_576  # as many as a sheet of Excel has, which may write them all

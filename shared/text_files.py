@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from shared.errors import BadInput
+from .errors import BadInput
 
 MAX_BYTES = 50_000_000
 BLOCK = 1_000_000  # bytes

@@ -29,7 +29,7 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, R
 from huggingface_hub.utils import validate_repo_id
 
 from shared import PREDICTORS
-from shared.checkpoint import CONTRACT, About, Checkpoint
+from shared.config import CONFIG_FILE, About, GalleryConfig
 from shared.hub import SHA, clean, in_background, told
 from shared.predictor import Predictor
 from training.publish import (
@@ -99,17 +99,17 @@ class Model:
     @property
     def needed(self) -> list[str]:
         """The files without which it cannot serve."""
-        listed = Checkpoint.read_common(self.folder / "model").files
-        return [CONTRACT, *(name for name, entry in listed.items() if not entry.optional)]
+        listed = GalleryConfig.read_common(self.folder / "model").files
+        return [CONFIG_FILE, *(name for name, entry in listed.items() if not entry.optional)]
 
     def load(self) -> Predictor[Any, Any, Any]:
         """The same model here: the Hub's, or the folder's."""
-        return self.kind.from_pretrained(self.repo or self.folder / "model", self.revision)
+        return self.load_model(self.repo or self.folder / "model", self.revision)
 
     @property
     def about(self) -> About:
         """What its gallery.json says of it."""
-        return Checkpoint.read_common(self.folder / "model").about
+        return GalleryConfig.read_common(self.folder / "model").about
 
 
 @dataclass
@@ -186,7 +186,7 @@ def kind_of(folder: Path) -> type[Predictor[Any, Any, Any]]:
     """
     if not (folder / "model").is_dir():
         raise DeployError(f"spaces/{folder.name} has no model yet; train it: python -m training.{folder.name} --embed")
-    model = Checkpoint.read_common(folder / "model").model
+    model = GalleryConfig.read_common(folder / "model").model
     if model not in PREDICTORS:
         raise DeployError(f"spaces/{folder.name}/model is a {model!r}; there are {', '.join(PREDICTORS)}.")
     return PREDICTORS[model]
@@ -360,7 +360,7 @@ def upload(
     with noting_what_stays(space, is_new, "space"), payment_explained():
         info = info or ask(partial(api.space_info, space), space)
         there = {sibling.rfilename for sibling in info.siblings or []} - {".gitattributes"}
-        if there - {"README.md"} and "shared/page.py" not in there:
+        if there - {"README.md"} and "shared/ui/page.py" not in there:
             raise DeployError(f"{space} is a Space of something else; choose another name with --name.")
         if there and (kind := kind_there(space, info.sha, there)) not in (None, served(options.space, models)):
             raise DeployError(f"{space} is a Space of {kind}; choose another name with --name.")
@@ -405,12 +405,12 @@ def kind_there(space: str, commit: str, files: set[str]) -> str | None:
     """What a Space that is deployed serves; None if it cannot be told."""
     if any(re.fullmatch("[^/]+/app.py", path) for path in files):
         return GALLERY
-    if f"model/{CONTRACT}" not in files:
+    if f"model/{CONFIG_FILE}" not in files:
         return None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-        name = f"model/{CONTRACT}"
+        name = f"model/{CONFIG_FILE}"
         fetch = partial(hf_hub_download, space, name, repo_type="space", revision=commit, cache_dir=cache)
-        return Checkpoint.read_common(Path(ask(fetch, space)).parent).model
+        return GalleryConfig.read_common(Path(ask(fetch, space)).parent).model
 
 
 def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
@@ -525,7 +525,7 @@ def question(local: Any, folder: Path, space: httpx2.Client) -> tuple[tuple[Any,
             found = space.post("/gradio_api/upload", files={"files": picture}).raise_for_status().json()
         return (str(path),), [{"path": found[0], "meta": {"_type": "gradio.FileData"}}]
     if isinstance(example, Mapping):
-        return (example,), [example[column] for column in local.checkpoint.columns]
+        return (example,), [example[column] for column in local.config.columns]
     several = example if isinstance(example, tuple) else (example,)
     return several, list(several)
 

@@ -140,7 +140,7 @@ def launched(demo, *models) -> Iterator[str]:
     """The address of an app that runs in this process as `launch` runs it."""
     import gradio as gr
 
-    from shared import page
+    from shared.ui import page
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "_return_memory", lambda: None)  # which would hold for all tests after this one
@@ -274,37 +274,32 @@ def deploy():
 
 @pytest.fixture(scope="session")
 def cat_dog():
-    from shared import CatDog
 
-    return CatDog.from_pretrained(ROOT / "spaces/cat_dog/model")
+    return load_model(ROOT / "spaces/cat_dog/model")
 
 
 @pytest.fixture(scope="session")
 def salary():
-    from shared import Salary
 
-    return Salary.from_pretrained(ROOT / "spaces/salary/model")
+    return load_model(ROOT / "spaces/salary/model")
 
 
 @pytest.fixture(scope="session")
 def rating():
-    from shared import Rating
 
-    return Rating.from_pretrained(ROOT / "spaces/rating/model")
+    return load_model(ROOT / "spaces/rating/model")
 
 
 @pytest.fixture(scope="session")
 def segmentation():
-    from shared import Segmentation
 
-    return Segmentation.from_pretrained(ROOT / "spaces/segmentation/model")
+    return load_model(ROOT / "spaces/segmentation/model")
 
 
 @pytest.fixture(scope="session")
 def sentiment():
-    from shared import Sentiment
 
-    return Sentiment.from_pretrained(ROOT / "spaces/sentiment/model")
+    return load_model(ROOT / "spaces/sentiment/model")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from shared import Rating
+from shared import Recommender
 from shared.archives import safe_filename
 from tests.conftest import ROOT, served
 from tests.hub import Hub
@@ -121,7 +121,7 @@ def test_a_page_is_served(tmp_path, name):
 
 def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
     """The cache has copies then; loaded once, a commit needs no network."""
-    command = "from shared import Rating; import sys; model = Rating.from_pretrained('me/rating', revision=sys.argv[1])"
+    command = "from shared import Recommender; import sys; model = load_model('me/rating', revision=sys.argv[1])"
     ask = f"{command}; print(model.predict(15, 260).rating)"
     publish = [sys.executable, "-m", "training.publish", ROOT / "spaces/rating/model", "me/rating"]
     with Hub() as hub:
@@ -136,7 +136,7 @@ def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
     again = subprocess.run(load, env=environment, capture_output=True, encoding="cp1252", check=False)
     assert again.returncode == 0, again.stderr
     assert first.stdout == again.stdout
-    assert float(again.stdout) == pytest.approx(Rating(ROOT / "spaces/rating/model").predict(15, 260).rating)
+    assert float(again.stdout) == pytest.approx(Recommender(ROOT / "spaces/rating/model").predict(15, 260).rating)
 
 
 def test_the_rehearsals_lines_are_for_the_shell_that_is_there():

@@ -13,7 +13,7 @@ import gradio
 import pytest
 
 from benchmarks.table import Row, in_words
-from shared import Salary
+from shared import load_model
 from tests.conftest import MCP, NODE, ROOT
 from tests.hub import Hub
 
@@ -137,7 +137,7 @@ def test_publish_and_deploy_as_the_readme_says(tmp_path):
         }
         assert hub.repo("me/salary", "space").variables["MODEL_REPO"] == "me/salary"
         assert hub.repo("me/gallery", "space").stage == "RUNNING"
-        assert Salary.from_pretrained(tmp_path / "downloads/salary").example()
+        assert load_model(tmp_path / "downloads/salary").example()
 
 
 @pytest.mark.training

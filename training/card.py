@@ -1,9 +1,6 @@
 """The model card: README.md of a checkpoint folder, rendered from its gallery.json and metrics.json.
 
 Render it again after a change of the template: python -m training.card spaces/salary/model
-
-metrics.json is written by scripts alone. What people add about how a model was made stands in PROVENANCE.md, which a
-folder may have; the card shows it as written by hand.
 """
 
 import argparse
@@ -18,13 +15,11 @@ from urllib.parse import quote
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from shared import PREDICTORS
-from shared.checkpoint import (
-    CONFIG,
-    CONTRACT,
+from shared.config import (
+    CONFIG_FILE,
+    HUB_CONFIG,
     LICENCE,
-    METRICS,
-    Checkpoint,
+    GalleryConfig,
     as_markdown,
     fingerprint,
     format_figure,
@@ -32,17 +27,19 @@ from shared.checkpoint import (
 )
 from shared.console import guarded_output
 from shared.errors import CheckpointError
-from shared.segmentation import working_size
+from shared.image_segmenter import working_size
+from shared.load import load_folder
+from shared.metrics import Figure, Metrics, Parity
 
 CARD = "README.md"
-PROVENANCE = "PROVENANCE.md"
+PIPELINE_TAGS = {"recommendation": "tabular-regression"}  # where the Hub has another word for the task
 TEMPLATE = Path(__file__).with_name("card_template.md")
 HERE = "path/to/this/folder"  # what a snippet loads, and what stands in its place once a model is published
 SNIPPETS = Path(__file__).with_name("snippets")  # how to load a model with nothing of ours
 WEIGHTS = "model.safetensors"
 MADE_FROM = "from"  # in its metadata: the file of the folder out of which it was made, if it was
 EXAMPLES = "examples"
-OF_TRANSFORMERS = ("cat_dog", "sentiment")  # kinds whose networks transformers has
+OF_TRANSFORMERS = ("image-classification", "text-classification")  # tasks whose networks transformers has
 PREPROCESSOR = "preprocessor_config.json"
 HUB_DATASETS = {  # what the figures call a data set, and its id on the Hub
     "Oxford Pets": "timm/oxford-iiit-pet",
@@ -61,13 +58,15 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         spaces: names of the Spaces that show it, such as "user/gallery".
     """
     folder = Path(folder)
-    add_config(folder)
     contract = read_json(folder)
-    checkpoint = Checkpoint.read_common(folder)
-    metrics = as_written_now(json.loads((folder / METRICS).read_text(encoding="utf-8")), checkpoint)
-    provenance = folder / PROVENANCE
+    if added := add_hub_files(folder, contract):
+        entries = {name: {**fingerprint(folder / name), "optional": False} for name in added}
+        contract["files"] = dict(sorted((contract["files"] | entries).items()))
+        write_json(folder / CONFIG_FILE, contract)
+    checkpoint = GalleryConfig.read_common(folder)
+    metrics = Metrics.read(folder)
     about = checkpoint.about
-    is_of_transformers = "architectures" in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    is_of_transformers = "architectures" in json.loads((folder / HUB_CONFIG).read_text(encoding="utf-8"))
     has_torch = (folder / WEIGHTS).exists()
     for_transformers = has_torch and is_of_transformers
     library = "transformers.js" if is_of_transformers else "onnx"
@@ -79,28 +78,26 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         license_link=licence_file if about.licence == "other" else None,
         license_details=about.licence_name if about.licence == "other" else None,
         library_name="transformers" if for_transformers else library,
-        pipeline_tag=checkpoint.task,
+        pipeline_tag=PIPELINE_TAGS.get(checkpoint.task, checkpoint.task),
         tags=["gradio", "onnx"] + ["transformers.js"] * is_of_transformers + ["safetensors"] * has_torch,
         datasets=[dataset.hub for dataset in about.datasets if dataset.hub] or None,
         base_model=about.base_model,
         model_name=about.title,
         widget=widget(folder, contract),
         spaces=list(spaces) or None,
-        eval_results=[_eval_result(item, checkpoint) for item in metrics["figures"]],
+        eval_results=[_eval_result(item, checkpoint) for item in metrics.figures],
     )
-    snippet = (SNIPPETS / f"{checkpoint.model}.py").read_text(encoding="utf-8").strip()
+    snippet = (SNIPPETS / f"{checkpoint.task}.py").read_text(encoding="utf-8").strip()
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
-        model=checkpoint.model,
         task=checkpoint.task,
         for_transformers=for_transformers,
         made_from=made_from(folder / WEIGHTS) if has_torch else None,
-        predictor="".join(word.capitalize() for word in checkpoint.model.split("_")),
         where=repo or HERE,
         spaces=spaces,
         licence_file=licence_file,
-        javascript=javascript(checkpoint.model, repo),
+        javascript=javascript(checkpoint.task, repo),
         snippet=published(snippet, repo) if repo else snippet,
         about=about,
         metrics=metrics,
@@ -108,51 +105,29 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         figure=format_figure,
         md=as_markdown,
         prose=without_html,
-        agreement=agreement(metrics["parity"], checkpoint.task != "tabular-regression")
-        if "parity" in metrics
-        else None,
-        provenance=provenance.read_text(encoding="utf-8").strip() if provenance.is_file() else None,
+        agreement=agreement(metrics.parity) if metrics.parity else None,
     )
     path = folder / CARD
     path.write_text(str(card).rstrip() + "\n", encoding="utf-8", newline="\n")
     return path
 
 
-def as_written_now(metrics: dict[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
-    """The content of a metrics.json with `trained` and `measured`, also where it is from before there were these.
-
-    Then one time, one device and one list of versions stood for both; they are those of the measuring.
-    """
-    if not isinstance(metrics["measured"], str):
-        return metrics
-    measured = {"date": metrics["measured"], "device": metrics.get("device"), "versions": metrics["versions"]}
-    command = " ".join([f"python -m training.{checkpoint.model}", *filter(None, [metrics.get("options")])])
-    trained = {"command": command, "seed": metrics["seed"], "seconds": metrics["seconds"], "is_partial": True}
-    return {**metrics, "measured": measured, "trained": trained}
-
-
-def agreement(parity: Mapping[str, Any], gives_labels: bool = True) -> str:
-    """Say in plain words how far the stored model agrees with torch.
-
-    Args:
-        parity: of metrics.json; from before the typical difference was measured, if it has none.
-        gives_labels: whether the model gives labels.
-    """
-    largest = rounded_up(parity["largest_difference"])
-    if "typical_difference" not in parity:
+def agreement(parity: Parity) -> str:
+    """Say in plain words how far the stored model agrees with torch."""
+    largest = rounded_up(parity.largest_difference)
+    if parity.typical_difference is None:  # from before it was measured
         return (
-            f"Compared with torch on {parity['rows']:,} inputs, the largest difference of any one number "
-            f"({parity['output']}) was at most {largest}; how many {'labels' if gives_labels else 'answers'} change "
-            "was not measured for this model."
+            f"Compared with torch on {parity.rows:,} inputs, the largest difference of any one number "
+            f"({parity.output}) was at most {largest}; how many answers change was not measured for this model."
         )
-    rows, typical = parity["of"], rounded_up(parity["typical_difference"])
-    told = f"for 99.9 % of the {rows} the {parity['output']} differs by at most {typical}"
-    if "relabelled" in parity:
-        count = round(parity["relabelled"] * parity["compared"])
-        share = f"{count:,} ({parity['relabelled']:.2%})" if count else "none"
-        told = f"{share} of {parity['compared']:,} {rows} get another label than from torch; {told}"
-    on = f"{parity['rows']:,} {parity['inputs']}"
-    return f"Compared with torch on {on}: {told}. The largest difference of any one was at most {largest}."
+    rows, typical = parity.of, rounded_up(parity.typical_difference)
+    sentence = f"for 99.9 % of the {rows} the {parity.output} differs by at most {typical}"
+    if parity.relabelled is not None and parity.compared:
+        count = round(parity.relabelled * parity.compared)
+        share = f"{count:,} ({parity.relabelled:.2%})" if count else "none"
+        sentence = f"{share} of {parity.compared:,} {rows} get another label than from torch; {sentence}"
+    on = f"{parity.rows:,} {parity.inputs}"
+    return f"Compared with torch on {on}: {sentence}. The largest difference of any one was at most {largest}."
 
 
 def rounded_up(value: float) -> str:
@@ -180,40 +155,41 @@ def made_from(weights: Path) -> str | None:
     return found
 
 
-def javascript(kind: str, repo: str | None) -> str | None:
-    """The snippet for transformers.js, of a model of a kind that it can load."""
-    path = SNIPPETS / f"{kind}.js"
+def javascript(task: str, repo: str | None) -> str | None:
+    """The snippet for transformers.js, for a task that it can load."""
+    path = SNIPPETS / f"{task}.js"
     if not path.exists():
         return None
-    return path.read_text(encoding="utf-8").strip().replace("USER/REPO", repo or f"USER/{kind}")
+    return path.read_text(encoding="utf-8").strip().replace("USER/REPO", repo or "USER/REPO")
 
 
-def add_config(folder: Path) -> None:
-    """Add a small config.json where there is none: the Hub counts a model's downloads by the requests for it.
+def add_hub_files(folder: Path, content: Mapping[str, Any]) -> list[str]:
+    """Write what the Hub and transformers.js read of a model, where it is missing; return the names of new files.
 
-    For street scenes also say, in preprocessor_config.json, how transformers.js gets a picture of 4:3 ready.
+    That is a config.json, by whose requests the Hub counts downloads, and for segmentation a preprocessor_config.json
+    by which transformers.js gets a picture of 4:3 ready.
+
+    Args:
+        folder: the checkpoint folder.
+        content: of its gallery.json.
     """
-    contract = read_json(folder)
-    labels = dict(enumerate(contract.get("labels", ())))
-    config = {"model_type": contract["model"], "task": contract["task"]}
+    labels = dict(enumerate(content.get("labels", ())))
+    config = {"model_type": content["task"], "task": content["task"]}
     if labels:
         config |= {"id2label": labels, "label2id": {label: index for index, label in labels.items()}}
-    wanted: dict[str, Mapping[str, Any]] = {CONFIG: config}
-    if contract["model"] == "segmentation":
-        width, height = working_size((4, 3), contract["area"], contract["multiple"])
+    wanted: dict[str, Mapping[str, Any]] = {HUB_CONFIG: config}
+    if content["task"] == "image-segmentation":
+        width, height = working_size((4, 3), content["area"], content["multiple"])
         wanted[PREPROCESSOR] = {
             "image_processor_type": "SegformerImageProcessor",  # has the steps after the network that are needed, too
             "do_resize": True, "size": {"height": height, "width": width}, "resample": 2,
             "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
-            "image_mean": contract["mean"], "image_std": contract["std"],
+            "image_mean": content["mean"], "image_std": content["std"],
         }  # fmt: skip
     missing = [name for name in wanted if not (folder / name).exists()]
     for name in missing:
-        path = folder / name
-        write_json(path, wanted[name])
-        contract["files"][name] = {**fingerprint(path), "optional": False}
-    if missing:
-        write_json(folder / CONTRACT, {**contract, "files": dict(sorted(contract["files"].items()))})
+        write_json(folder / name, wanted[name])
+    return missing
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -227,7 +203,7 @@ def widget(folder: Path, contract: Mapping[str, Any]) -> list[dict[str, Any]] | 
     Pictures only where some are published with the model. No answers where the folder is not whole.
     """
     try:
-        predict: Callable[[Any], Any] | None = cast(Any, PREDICTORS[contract["model"]](folder)).predict
+        predict: Callable[[Any], Any] | None = cast(Any, load_folder(folder)).predict
     except CheckpointError:
         predict = None
     if contract["task"] == "text-classification":
@@ -248,17 +224,17 @@ def _output(predict: Callable[[Any], Any] | None, item: Any) -> dict[str, Any]:
     return {"output": [{"label": label, "score": round(score, 3)} for label, score in ranked]} if ranked else {}
 
 
-def _eval_result(item: dict[str, Any], checkpoint: Checkpoint) -> EvalResult:
-    known = HUB_DATASETS.get(item["data"])
+def _eval_result(item: Figure, checkpoint: GalleryConfig) -> EvalResult:
+    known = HUB_DATASETS.get(item.data)
     is_ours = known in [dataset.hub for dataset in checkpoint.about.datasets]
     return EvalResult(
         task_type=checkpoint.task,
-        dataset_type=known if known and is_ours else identifier(item["data"]) or "own-data",
-        dataset_name=item["data"],
-        dataset_split=item["split"],
-        metric_type=identifier(item["name"], "_") or "metric",
-        metric_name=item.get("label") or item["name"],
-        metric_value=item["value"],
+        dataset_type=known if known and is_ours else identifier(item.data) or "own-data",
+        dataset_name=item.data,
+        dataset_split=item.split,
+        metric_type=identifier(item.name, "_") or "metric",
+        metric_name=item.label or item.name,
+        metric_value=item.value,
     )
 
 

@@ -41,11 +41,11 @@ from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2ImageProcessor
 
 from shared.archives import safe_filename
-from shared.cat_dog import CatDog, CatDogCheckpoint
-from shared.checkpoint import MODEL, About, Dataset
+from shared.config import MODEL, About, Dataset
 from shared.errors import CheckpointError
-from shared.images import Source, open_rgb
-from shared.runtime import Session, softmax
+from shared.image_classifier import ImageClassifierConfig
+from shared.images import Source, load_image
+from shared.session import Session, softmax
 from training import evaluate, export, neither, processes
 from training.card import agreement, as_written_now, write_card
 from training.data import DataError, data_folder
@@ -843,7 +843,7 @@ def write(
         export.write_metrics(folder, measured)
         export.write_contract(
             folder,
-            CatDogCheckpoint,
+            ImageClassifierConfig,
             model="cat_dog",
             task="image-classification",
             about=task.about,
@@ -901,10 +901,10 @@ def measure_stored(options: argparse.Namespace) -> None:
     """
     folder = Path(options.measure)
     try:
-        model = CatDog.from_pretrained(folder)
+        model = load_model(folder)
     except CheckpointError as error:
         raise DataError(str(error)) from error
-    checkpoint, task = model.checkpoint, load(options)
+    checkpoint, task = model.config, load(options)
     if checkpoint.labels != task.labels:
         raise DataError(f"{folder} tells {', '.join(checkpoint.labels)} apart, the data {', '.join(task.labels)}.")
     session = Session(folder / MODEL, threads=0)
@@ -1083,7 +1083,7 @@ def write_examples(folder: Path, task: Task) -> None:
     for label in range(len(task.labels)):
         for row in np.flatnonzero(task.valid.y == label)[: max(1, EXAMPLES // len(task.labels))]:
             source = task.valid.paths[row]
-            small = open_rgb(source, EXAMPLE_SIDE).shrink(EXAMPLE_SIDE)  # which leaves out EXIF: where and when
+            small = load_image(source, EXAMPLE_SIDE).thumbnail(EXAMPLE_SIDE)  # which leaves out EXIF: where and when
             stem = safe_filename(f"{task.labels[label]}-{source.stem}")
             if stem.lower() in taken:  # in two folders, or where a system does not tell upper case from lower
                 stem = f"{stem}-{row}"

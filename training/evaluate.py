@@ -1,15 +1,17 @@
-"""Measuring a model: figures with their intervals, calibration, and the metrics.json that keeps them."""
+"""Measure a model: figures with their intervals, and calibration."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize
 from scipy.special import logsumexp
+from scipy.stats import binomtest
 
-Figure = dict[str, Any]
-Z95 = 1.959964
+from shared.metrics import Figure, Peer
+
+Z95 = 1.959964  # of the standard normal distribution: 95 % lie within so many deviations
 
 
 def figure(
@@ -21,28 +23,30 @@ def figure(
     count: int,
     **details: Any,
 ) -> Figure:
-    """One measured figure as it is written to metrics.json; `interval` is a 95 % confidence interval."""
-    rounded = [round(float(bound), 6) for bound in interval] if interval else None
-    return {
-        "name": name,
-        "value": round(float(value), 6),
-        "interval": rounded,
-        "data": data,
-        "split": split,
-        "count": int(count),
+    """Return a measured figure as metrics.json has it, rounded; `interval` is a 95 % confidence interval."""
+    return Figure(
+        name=name,
+        value=round(float(value), 6),
+        interval=(round(float(interval[0]), 6), round(float(interval[1]), 6)) if interval else None,
+        data=data,
+        split=split,
+        count=int(count),
         **details,
-    }
+    )
+
+
+def share(name: str, right: NDArray[np.bool_], data: str, split: str, **details: Any) -> Figure:
+    """Return the share of True in `right`, (n,), as a figure with its interval."""
+    hits, details = int(right.sum()), {**details, "count": len(right)}
+    return figure(name, hits / len(right), wilson_interval(hits, len(right)), data, split, **details)
 
 
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson, JASA 22, 1927)."""
+    """Return the 95 % interval of a proportion (Wilson, JASA 22, 1927)."""
     if count == 0:
         return 0.0, 1.0
-    p = successes / count
-    centre = p + Z95**2 / (2 * count)
-    spread = Z95 * np.sqrt(p * (1 - p) / count + Z95**2 / (4 * count**2))
-    scale = 1 + Z95**2 / count
-    return float((centre - spread) / scale), float((centre + spread) / scale)
+    interval = binomtest(successes, count).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def bootstrap_interval(
@@ -151,35 +155,37 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(np.exp(brentq(too_sure, low, high)))
 
 
-def peer_accuracy(peer: str, theirs: ArrayLike, ours: ArrayLike) -> dict[str, Any]:
-    """Print, and return as metrics.json keeps it, how often a peer is right, and the paired difference to ours.
+def peer_accuracy(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
+    """Print, and return as metrics.json has it, how often a peer is right, and the paired difference to ours.
 
     Args:
         peer: what it is.
         theirs: whether it is right, or how often, on each row of the test, (n,).
-        ours: whether the served model is, (n,).
+        ours: whether the stored model is, (n,).
+        details: other fields of Peer.
     """
     scores = np.asarray(theirs, dtype=np.float64)
     difference = np.asarray(ours, dtype=np.float64) - scores
     low, high = mean_interval(difference)
     print(f"{peer}: {scores.mean():.4f}; ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
-    return {
+    fields = {
         "peer": peer,
         "name": "accuracy",
         "value": round(float(scores.mean()), 6),
         "difference": round(float(difference.mean()), 6),
-        "difference_interval": [round(low, 6), round(high, 6)],
+        "difference_interval": (round(low, 6), round(high, 6)),
     }
+    return Peer(**(fields | details))
 
 
-def print_figures(figures: list[Figure]) -> None:
+def print_figures(figures: Sequence[Figure]) -> None:
     """Print figures as the table that ends a training run."""
     rows = [
         (
-            item["name"],
-            f"{item['value']:.4f}",
-            "[{:.4f}, {:.4f}]".format(*item["interval"]) if item["interval"] else "",
-            f"{item['data']}, {item['split']} ({item['count']:,})",
+            item.label or item.name,
+            f"{item.value:.4f}",
+            "[{:.4f}, {:.4f}]".format(*item.interval) if item.interval else "",
+            f"{item.data}, {item.split} ({item.count:,})",
         )
         for item in figures
     ]

@@ -1,35 +1,29 @@
-"""What the picture models share in training: pictures held in memory, augmented where they are, mixed precision."""
+"""What the recipes for pictures share: pictures held in memory, augmented where they are, and a network's outputs."""
 
-import contextlib
-import gc
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.fp16 import AMPMode, MixedPrecision
-from fastai.callback.training import GradientAccumulation
-from fastai.torch_core import TensorImage, default_device, to_float
+from fastai.torch_core import TensorImage, default_device
 from fastprogress.fastprogress import progress_bar
 from fasttransform import Pipeline
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from shared.checkpoint import MODEL
+from shared.config import MODEL
 from shared.errors import BadInput
-from shared.images import Source, open_rgb
-from shared.runtime import Session
-from training import export, processes
+from shared.images import Source, load_image
+from shared.session import Session
+from training import export
 from training.data import DataError
-from training.learner import RowLoader
+from training.learner import RowLoader, mixed_precision
 
-SMALLEST_BATCH = 2
 INPUT = "pixel_values"  # the name by which transformers.js gives a model its picture
 Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
 
@@ -44,7 +38,7 @@ def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -
 
     def read(index: int) -> None:
         try:
-            pictures[index] = np.asarray(open_rgb(sources[index], min(size)).squash(size))
+            pictures[index] = np.asarray(load_image(sources[index], min(size)).resize(size))
         except BadInput as error:
             raise DataError(f"{str(sources[index])[:200]}: {error}") from error
 
@@ -111,91 +105,6 @@ class FrozenBatchNorm(Callback):
         for module in self.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-
-
-class CpuBfloat16(Callback):
-    """fastai's MixedPrecision knows GPUs only; this is the same for a CPU with bfloat16 instructions."""
-
-    order = MixedPrecision.order
-
-    def before_fit(self) -> None:
-        """Leave out what slow_in_bfloat16 names."""
-        self.in_float32 = [module for module in self.model.modules() if slow_in_bfloat16(module)]
-        for module in self.in_float32:
-            module.forward = partial(without_autocast, module.forward)
-
-    def after_fit(self) -> None:
-        """Put everything back."""
-        for module in self.in_float32:
-            del module.forward
-
-    def before_batch(self) -> None:
-        """Compute in bfloat16 from here ..."""
-        self.autocast = contextlib.ExitStack()
-        self.autocast.enter_context(torch.autocast("cpu", torch.bfloat16))
-
-    def after_pred(self) -> None:
-        """... but the loss in float32."""
-        self.learn.pred = to_float(self.pred)
-
-    def after_loss(self) -> None:
-        """The backward pass follows what the forward pass did."""
-        self.autocast.close()
-
-    def after_cancel_batch(self) -> None:
-        """Leave autocast, however the batch ends; a second time does nothing."""
-        self.autocast.close()
-
-
-def slow_in_bfloat16(module: nn.Module) -> bool:
-    """Whether a module is expected to be slow in bfloat16 on a CPU: a depthwise convolution with gaps is."""
-    return isinstance(module, nn.Conv2d) and module.groups > 1 and max(*module.stride, *module.dilation) > 1
-
-
-def without_autocast(forward: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor) -> torch.Tensor:
-    """A module's forward pass in float32."""
-    with torch.autocast("cpu", enabled=False):
-        return forward(features.float())
-
-
-def mixed_precision() -> list[Callback]:
-    """The callback for mixed precision on a GPU, or on a CPU that computes bfloat16; none elsewhere."""
-    if torch.cuda.is_available():
-        return [MixedPrecision(AMPMode.BF16 if torch.cuda.is_bf16_supported(False) else AMPMode.FP16)]
-    if torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported():
-        return [CpuBfloat16()]
-    return []
-
-
-def with_smaller_batches(train: Callable[[int, list[Callback]], Any], batch: int) -> Any:
-    """Call train(batch size, callbacks); out of GPU memory, try again with half the batch.
-
-    The callbacks accumulate gradients, so that the optimiser still steps once in `batch` pictures.
-
-    Raises:
-        torch.OutOfMemoryError: not even the smallest batch fits, or there are several processes, which must agree.
-    """
-    size = batch
-    while True:
-        try:
-            return train(size, [GradientAccumulation(batch)] if size < batch else [])
-        except torch.OutOfMemoryError:
-            if size // 2 < SMALLEST_BATCH or processes.count() > 1:
-                raise
-            leave_autocast()
-        size //= 2
-        print(f"Out of GPU memory: going on with batches of {size}, {batch // size} of them to a step.")
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def leave_autocast() -> None:
-    """Undo what an exception in mid-batch leaves behind: autocast switched on, with copies of weights in bfloat16."""
-    for device in ("cuda", "cpu"):
-        if torch.is_autocast_enabled(device):
-            torch.set_autocast_enabled(device, False)
-            torch.autocast_decrement_nesting()
-    torch.clear_autocast_cache()
 
 
 def normalised(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

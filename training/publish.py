@@ -50,7 +50,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 )
 
 from shared import PREDICTORS, __version__
-from shared.checkpoint import CONTRACT, LICENCE, Checkpoint
+from shared.config import CONFIG_FILE, LICENCE, GalleryConfig
 from shared.console import guarded_output
 from shared.errors import CheckpointError
 from shared.hub import chain, download, explained, in_background, reason, response_of, told
@@ -59,7 +59,7 @@ from training.card import CARD, OF_TRANSFORMERS, PROVENANCE, WEIGHTS, write_card
 T = TypeVar("T")
 
 # With the files that gallery.json lists, all that ever goes up. Older folders call their licence NOTICE.md.
-PAPERS = (CONTRACT, CARD, PROVENANCE, LICENCE, "NOTICE.md")
+PAPERS = (CONFIG_FILE, CARD, PROVENANCE, LICENCE, "NOTICE.md")
 HUBS_OWN = ".gitattributes"
 ANSWER, UPLOAD = 30.0, 1800.0  # seconds that the Hub may take for an answer, and for an upload
 MOST_WAITS, LONGEST_WAIT = 5, 300  # after "too many requests"
@@ -116,10 +116,10 @@ def publish(
         info, is_new = repository(api, repo, private)
         with noting_what_stays(repo, is_new):
             before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
-            if there - {HUBS_OWN, CARD} and CONTRACT not in there:
+            if there - {HUBS_OWN, CARD} and CONFIG_FILE not in there:
                 raise PublishError(f"{repo} holds something else, which would be gone; name another repository.")
-            kind = Checkpoint.read_common(staged).model
-            if CONTRACT in there and not replace and (other := kind_there(repo, str(before), token)) != kind:
+            kind = GalleryConfig.read_common(staged).model
+            if CONFIG_FILE in there and not replace and (other := kind_there(repo, str(before), token)) != kind:
                 raise PublishError(
                     f"{repo} holds a {other} model, and this is {kind}; name another repository, or --replace."
                 )
@@ -127,7 +127,7 @@ def publish(
             operations: list[CommitOperationAdd | CommitOperationDelete]
             operations = [CommitOperationAdd(name, staged / name) for name in names]
             operations += [CommitOperationDelete(name) for name in sorted(gone)]
-            title = f"{Checkpoint.read_common(staged).about.title}, by model-gallery {__version__}"
+            title = f"{GalleryConfig.read_common(staged).about.title}, by model-gallery {__version__}"
             print(f"Uploading {len(names)} files, {size_of(staged):.1f} MB, to {repo} ...")
             if gone:
                 print(f"This removes {', '.join(sorted(gone))} there: the folder has no such file.")
@@ -135,7 +135,7 @@ def publish(
                 lambda: api.create_commit(repo, operations, commit_message=title, parent_commit=before), repo, UPLOAD
             )
         print(f"{repo} is at commit {done.oid}{', as before' if done.oid == before else ''}.")
-        if CONTRACT in there and done.oid != before:
+        if CONFIG_FILE in there and done.oid != before:
             print(f"This replaces commit {before}.")
         print("Downloading it again to see that it answers as it does here ...")
         try:
@@ -147,7 +147,7 @@ def publish(
             ) from error
         except (PublishError, CheckpointError) as error:
             way_back = ""
-            if CONTRACT in there and before != done.oid:
+            if CONFIG_FILE in there and before != done.oid:
                 way_back = (
                     f" Its commit before that is {before}; to return to it: hf download {repo} --revision {before} "
                     f"--local-dir before, then python -m training.publish before {repo}"
@@ -245,8 +245,8 @@ def check_card(api: HfApi, card: str, repo: str, kind: str = "model") -> None:
 def kind_there(repo: str, commit: str, token: str | None) -> str:
     """Of which kind the model in a repository is."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-        fetch = partial(hf_hub_download, repo, CONTRACT, revision=commit, cache_dir=cache, token=token)
-        return Checkpoint.read_common(Path(ask(fetch, repo)).parent).model
+        fetch = partial(hf_hub_download, repo, CONFIG_FILE, revision=commit, cache_dir=cache, token=token)
+        return GalleryConfig.read_common(Path(ask(fetch, repo)).parent).model
 
 
 def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False) -> Path:
@@ -259,7 +259,7 @@ def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = ()
     """
     folder = Path(folder)
     predictor(folder)
-    for name in sorted({*Checkpoint.read_common(folder).files, *PAPERS}):
+    for name in sorted({*GalleryConfig.read_common(folder).files, *PAPERS}):
         if (folder / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, place / name)
@@ -271,7 +271,7 @@ def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = ()
 
 def make_weights(folder: Path) -> None:
     """Give a staged network of transformers that has no weights for torch those of its ONNX file, if it can be done."""
-    kind = Checkpoint.read_common(folder).model
+    kind = GalleryConfig.read_common(folder).model
     if kind not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
         return
     if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "onnx")):
@@ -291,7 +291,7 @@ def predictor(folder: Path) -> Any:
     Raises:
         CheckpointError: there is none, or the folder is not whole.
     """
-    kind = Checkpoint.read_common(folder).model
+    kind = GalleryConfig.read_common(folder).model
     if kind not in PREDICTORS:
         raise CheckpointError(f"{folder} has a model of the unknown kind {kind!r}; there are {', '.join(PREDICTORS)}.")
     return PREDICTORS[kind](folder)
@@ -624,7 +624,7 @@ def show(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: bool = F
 
 def announce(folder: str, repo: str, commit: str) -> None:
     """Say where a model is now, and how to load just this one."""
-    kind = PREDICTORS[Checkpoint.read_common(folder).model]
+    kind = PREDICTORS[GalleryConfig.read_common(folder).model]
     print(f"Published and checked: {HfApi().endpoint}/{repo} at commit {commit}")
     print(f'Load it anywhere: {kind.__name__}.from_pretrained("{repo}", revision="{commit}")')
 

@@ -40,9 +40,9 @@ from sklearn.manifold import TSNE
 from sklearn.model_selection import KFold
 from torch import nn
 
-from shared.checkpoint import METRICS, MODEL, About, Dataset, FileEntry, fingerprint
+from shared.config import METRICS, MODEL, About, Dataset, FileEntry, fingerprint
 from shared.errors import CheckpointError
-from shared.rating import PERSON, RatingCheckpoint, generosity, place
+from shared.recommender import PERSON, RecommenderConfig, generosity, place
 from training import evaluate, export, processes
 from training.card import agreement, write_card, write_json
 from training.data import DataError, as_numbers, data_files, data_folder, read_table
@@ -361,7 +361,7 @@ def gaussian_divergence(mean: torch.Tensor, log_sd: torch.Tensor, log_precision:
 def posterior(
     factors: torch.Tensor, variances: torch.Tensor, noise: torch.Tensor, surprise: torch.Tensor, mask: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Posterior means of users' vectors, in closed form, as shared.rating.Rating.fold_in for one visitor.
+    """Posterior means of users' vectors, in closed form, as shared.recommender.Recommender.fold_in for one visitor.
 
     Args:
         factors: (users, ratings, factors).
@@ -723,7 +723,7 @@ def measure_newcomers(options: argparse.Namespace) -> None:
     visitors with hardly any rating are answered from.
     """
     try:
-        checkpoint = RatingCheckpoint.read(options.newcomers)
+        checkpoint = RecommenderConfig.read(options.newcomers)
     except CheckpointError as error:
         raise DataError(str(error)) from error
     processes.only_first()
@@ -749,7 +749,7 @@ def measure_newcomers(options: argparse.Namespace) -> None:
         rewritten = {name: folder / name for name in (METRICS, "movies.csv")}
         entries = {name: FileEntry(**fingerprint(path)) for name, path in rewritten.items()}
         fields = dict(checkpoint) | {"about": ABOUT, "popularity_below": below, "files": checkpoint.files | entries}
-        export.write_contract(folder, RatingCheckpoint, **fields)
+        export.write_contract(folder, RecommenderConfig, **fields)
         write_card(folder)
     shutil.rmtree(state, ignore_errors=True)
     print(f"Wrote newcomers into {options.newcomers}.")
@@ -795,7 +795,7 @@ def write(
         export.write_metrics(folder, measured)
         export.write_contract(
             folder,
-            RatingCheckpoint,
+            RecommenderConfig,
             model="rating",
             task="tabular-regression",
             about=ABOUT,

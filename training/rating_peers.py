@@ -8,7 +8,7 @@ import pandas as pd
 from fastai.collab import CollabDataLoaders, collab_learner
 from numpy.typing import NDArray
 
-from shared.rating import GENEROSITY_RIDGE
+from shared.recommender import GENEROSITY_RIDGE
 from training.learner import set_seed
 
 Stars = NDArray[np.float64]

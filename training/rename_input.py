@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 
-from shared.checkpoint import CONTRACT, MODEL, fingerprint, read_json
+from shared.config import CONFIG_FILE, MODEL, fingerprint, read_json
 from shared.errors import CheckpointError
 from training.card import write_card, write_json
 from training.data import DataError
@@ -48,7 +48,7 @@ def rename_input(folder: str | Path, name: str) -> str:
     onnx.checker.check_model(model)
     onnx.save(model, path)
     contract["files"][MODEL] |= fingerprint(path)
-    write_json(folder / CONTRACT, contract)
+    write_json(folder / CONFIG_FILE, contract)
     write_card(folder)
     return before
 

@@ -44,10 +44,10 @@ from sklearn.model_selection import StratifiedKFold
 from torch import nn
 from torch.nn import functional as F
 
-from shared.checkpoint import METRICS, MODEL, About, Dataset
+from shared.config import METRICS, MODEL, About, Dataset
 from shared.errors import CheckpointError
-from shared.salary import MISSING, NumberColumn, SalaryCheckpoint, calibrated, encode
 from shared.tables import write_csv
+from shared.tabular import MISSING, NumberColumn, TabularClassifierConfig, calibrated, encode
 from training import evaluate, export, processes
 from training.card import PROVENANCE, agreement, as_written_now, write_card
 from training.data import DataError, data_files, data_folder, read_table
@@ -337,7 +337,7 @@ class SalaryNet(nn.Module):
     """Embeddings of the columns, then a small ensemble of two-layer networks that share weights (TabM).
 
     Education counts as the years it usually stands for in the training rows. In: categories (n, 8) int64
-    and numbers (n, 6) float32, as shared.salary.encode gives them. Out: logits of ">=50k", (n, members).
+    and numbers (n, 6) float32, as shared.tabular.encode gives them. Out: logits of ">=50k", (n, members).
     """
 
     def __init__(self, spec: dict[str, Any], train: pd.DataFrame, width: int = 128, members: int = MEMBERS) -> None:
@@ -442,7 +442,7 @@ def arrays(spec: dict[str, Any], people: pd.DataFrame) -> tuple[torch.Tensor, to
     Raises:
         DataError: a row would be refused when served.
     """
-    columns = SalaryCheckpoint.model_construct(**spec)
+    columns = TabularClassifierConfig.model_construct(**spec)
     categories, numbers, errors = encode(columns, people[COLUMNS].to_dict("records"))
     if errors:
         row, error = next(iter(errors.items()))
@@ -537,7 +537,7 @@ def stored_networks(
         DataError: there is no such folder, it is damaged, or it was trained on other rows.
     """
     try:
-        checkpoint = SalaryCheckpoint.read(folder)
+        checkpoint = TabularClassifierConfig.read(folder)
     except CheckpointError as error:
         raise DataError(str(error)) from error
     if any(spec[name] != getattr(checkpoint, name) for name in ("categories", "numbers", "ignored")):
@@ -791,7 +791,7 @@ def write(
         save_file(ensemble.state_dict(), folder / "model.safetensors")
         measured = {"parity": parity} | measured
         export.write_metrics(folder, measured, options.record if options.networks else None)
-        export.write_contract(folder, SalaryCheckpoint, **spec)
+        export.write_contract(folder, TabularClassifierConfig, **spec)
         write_card(folder)
     if options.embed:
         export.embed(options.out, "salary")

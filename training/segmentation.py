@@ -38,11 +38,11 @@ from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
 from shared.archives import safe_filename
-from shared.checkpoint import MODEL, About, Dataset
+from shared.config import MODEL, About, Dataset
 from shared.errors import CheckpointError
-from shared.images import open_rgb, to_array
-from shared.runtime import Session, softmax
-from shared.segmentation import Segmentation, SegmentationCheckpoint, decide, working_size
+from shared.image_segmenter import ImageSegmenterConfig, decide, working_size
+from shared.images import load_image, to_array
+from shared.session import Session, softmax
 from training import evaluate, export, processes
 from training.card import agreement, write_card
 from training.data import DataError, data_files, data_folder
@@ -482,7 +482,7 @@ def as_served(picture: torch.Tensor, area: int | None = None) -> NDArray[np.floa
     area = area or area_of(picture)
     image = Image.fromarray(picture.permute(1, 2, 0).numpy())
     size = working_size(image.size, area, MULTIPLE)
-    return to_array(open_rgb(image).squash(size), MEAN, STD)[None]
+    return to_array(load_image(image).resize(size), MEAN, STD)[None]
 
 
 def other_shapes(picture: torch.Tensor) -> list[torch.Tensor]:
@@ -549,7 +549,7 @@ def write(
         export.write_metrics(folder, measured)
         export.write_contract(
             folder,
-            SegmentationCheckpoint,
+            ImageSegmenterConfig,
             model="segmentation",
             task="image-segmentation",
             about=ABOUT,
@@ -574,7 +574,7 @@ def measure_stored(options: argparse.Namespace) -> None:
     """
     folder = Path(options.measure)
     try:
-        model = Segmentation.from_pretrained(folder)
+        model = load_model(folder)
     except CheckpointError as error:
         raise DataError(str(error)) from error
     test, where = test_of(options, load(options))

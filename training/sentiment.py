@@ -45,14 +45,14 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from shared.checkpoint import MODEL, About, Dataset
+from shared.config import MODEL, About, Dataset
 from shared.errors import BadInput, CheckpointError
-from shared.runtime import softmax
-from shared.sentiment import (
+from shared.session import softmax
+from shared.text_classifier import (
     TOKENIZER,
-    Sentiment,
-    SentimentCheckpoint,
-    SentimentPrediction,
+    TextClassifier,
+    TextClassifierConfig,
+    TextClassifierPrediction,
     cleaned,
     load_tokenizer,
     read_tokens,
@@ -722,14 +722,14 @@ def write(
             "max_tokens": most, "head": head, "clear_from": CLEAR_FROM, "prose_mean": mean, "prose_spread": spread,
         }  # fmt: skip
         export.write_metrics(folder, {"figures": []})  # for the predictor, which measures as it serves; then anew
-        export.write_contract(folder, SentimentCheckpoint, **contract)
-        model = Sentiment.from_pretrained(folder)
+        export.write_contract(folder, TextClassifierConfig, **contract)
+        model = load_model(folder)
         measured = measure(task, model, temperature)
         measured["figures"] += cost_of_int8(model, classifier, valid, task)
         measured["trained"] = trained(options, started, notes)
         measured |= {"parity": parity | {"weights": "int8"}, "parity_float": parity_float}
         export.write_metrics(folder, measured)
-        export.write_contract(folder, SentimentCheckpoint, **contract)
+        export.write_contract(folder, TextClassifierConfig, **contract)
         write_card(folder)
     if options.embed:
         export.embed(options.out, "sentiment")
@@ -746,12 +746,12 @@ def measure_stored(options: argparse.Namespace) -> None:
     """
     folder = Path(options.measure)
     try:
-        model = Sentiment.from_pretrained(folder)
+        model = load_model(folder)
     except CheckpointError as error:
         raise DataError(str(error)) from error
     task = load(options)
-    if model.checkpoint.labels != task.labels:
-        raise DataError(f"The model gives {', '.join(model.checkpoint.labels)}; the data has {', '.join(task.labels)}.")
+    if model.config.labels != task.labels:
+        raise DataError(f"The model gives {', '.join(model.config.labels)}; the data has {', '.join(task.labels)}.")
     measured = measure(task, model)
     measured["figures"].append(validation_figure(stored_right(model, task), task))
     record = options.record | {"command": f"{options.record['command']} --measure DIR"}
@@ -760,7 +760,7 @@ def measure_stored(options: argparse.Namespace) -> None:
     print(f"Wrote {folder}.")
 
 
-def stored_right(model: Sentiment, task: Task) -> NDArray[np.bool_]:
+def stored_right(model: TextClassifier, task: Task) -> NDArray[np.bool_]:
     """Whether the stored model is right on each validation text, (texts,)."""
     labels = np.array([task.labels.index(answer.label) for answer in predictions(model, task.valid.texts)])
     return np.asarray(labels == task.valid.y)
@@ -773,7 +773,7 @@ def validation_figure(stored: NDArray[np.bool_], task: Task) -> evaluate.Figure:
 
 
 def cost_of_int8(
-    model: Sentiment, classifier: BertForSequenceClassification, valid: Sequence[NDArray[np.int64]], task: Task
+    model: TextClassifier, classifier: BertForSequenceClassification, valid: Sequence[NDArray[np.int64]], task: Task
 ) -> list[evaluate.Figure]:
     """Accuracy on the validation texts, of the stored model and of the one with float32 weights.
 
@@ -797,13 +797,13 @@ def share_figure(name: str, right: NDArray[np.bool_], **details: Any) -> evaluat
     return evaluate.figure(name, hits / len(right), evaluate.wilson_interval(hits, len(right)), **details)
 
 
-def predictions(model: Sentiment, texts: Sequence[str]) -> list[SentimentPrediction]:
+def predictions(model: TextClassifier, texts: Sequence[str]) -> list[TextClassifierPrediction]:
     """What the stored model says of some texts, with a progress bar."""
     parts = progress_bar([texts[start : start + 256] for start in range(0, len(texts), 256)])
     return [answer for part in parts for answer in model.predict_batch(part)]
 
 
-def measure(task: Task, model: Sentiment, temperature: float | None = None) -> dict[str, Any]:
+def measure(task: Task, model: TextClassifier, temperature: float | None = None) -> dict[str, Any]:
     """Every figure of metrics.json, of the model as it is stored and served.
 
     Args:
@@ -858,16 +858,16 @@ def measure(task: Task, model: Sentiment, temperature: float | None = None) -> d
         "peers": peers(task, right),
         "cases": cases,
         "notes": [
-            f"An answer is clear where its label has a probability of {model.checkpoint.clear_from} or more and the "
+            f"An answer is clear where its label has a probability of {model.config.clear_from} or more and the "
             f"text looks like the prose it was trained on. All but {NOT_PROSE_SHARE:.1%} of passages of the training "
             f"texts do, at each of the lengths from {PASSAGES[0]} to {PASSAGES[-1]} tokens by which the bound was set.",
-            f"Of a text of more than {model.checkpoint.max_tokens - 2} tokens it reads the first "
-            f"{model.checkpoint.head} and the last {model.checkpoint.max_tokens - 2 - model.checkpoint.head}.",
+            f"Of a text of more than {model.config.max_tokens - 2} tokens it reads the first "
+            f"{model.config.head} and the last {model.config.max_tokens - 2 - model.config.head}.",
         ],
     }
 
 
-def hard_cases(model: Sentiment) -> list[dict[str, Any]]:
+def hard_cases(model: TextClassifier) -> list[dict[str, Any]]:
     """What the stored model says of each hard case."""
     found = []
     for kind, reviews in REVIEWS.items():
@@ -887,7 +887,7 @@ def hard_cases(model: Sentiment) -> list[dict[str, Any]]:
 
 
 def prose_figures(
-    model: Sentiment, inside: NDArray[np.float64], group: str, texts: Sequence[str]
+    model: TextClassifier, inside: NDArray[np.float64], group: str, texts: Sequence[str]
 ) -> list[evaluate.Figure]:
     """How well the prose score tells a group of other texts from the test's, and how many it refuses."""
     answers = predictions(model, texts)

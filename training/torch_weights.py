@@ -27,7 +27,7 @@ from transformers import (
 from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import MobileNetV2ConvLayer
 
 from shared import PREDICTORS
-from shared.checkpoint import CONFIG, CONTRACT, MODEL, fingerprint, read_json
+from shared.config import CONFIG_FILE, HUB_CONFIG, MODEL, fingerprint, read_json
 from training.card import EXAMPLES, MADE_FROM, OF_TRANSFORMERS, REVIEWS, WEIGHTS, write_json
 
 Values = dict[str, NDArray[Any]]
@@ -48,20 +48,20 @@ def add_weights(folder: Path) -> bool:
     if contract["model"] not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
         return False
     graph = onnx.load(folder / MODEL).graph
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = json.loads((folder / HUB_CONFIG).read_text(encoding="utf-8"))
     net = picture_net(graph, config) if contract["model"] == "cat_dog" else text_net(graph, config)
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     path = folder / WEIGHTS
     path.write_bytes(as_file(weights))
     entry = {**fingerprint(path), "optional": True}
-    write_json(folder / CONTRACT, {**contract, "files": {**contract["files"], WEIGHTS: entry}})
+    write_json(folder / CONFIG_FILE, {**contract, "files": {**contract["files"], WEIGHTS: entry}})
     try:
         difference = compare(folder, contract)
         if not difference <= CLOSE[contract["model"]]:
             raise RuntimeError(f"Weights out of {MODEL} give torch probabilities that differ by {difference:.2g}.")
     except Exception:
         path.unlink()
-        write_json(folder / CONTRACT, contract)
+        write_json(folder / CONFIG_FILE, contract)
         raise
     return True
 

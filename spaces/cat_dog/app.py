@@ -15,11 +15,10 @@ import pandas as pd
 from gradio.media import get_image
 from PIL import Image
 
-from shared import CatDog
-from shared.checkpoint import as_markdown
-from shared.hub import space_model
+from shared.config import as_markdown
 from shared.images import MAX_REQUEST_COST, decoding_cost
-from shared.page import (
+from shared.space import load_space_model
+from shared.ui.page import (
     Page,
     Upload,
     about_model,
@@ -27,14 +26,14 @@ from shared.page import (
     answer_uploads,
     clear_at_once,
     evidence_over,
-    friendly,
     photo_input,
-    picked,
+    require_image,
+    show_errors,
 )
 
 HERE = Path(__file__).parent
-model = space_model(CatDog, HERE / "model")
-LABELS = model.checkpoint.labels
+model = load_space_model(HERE / "model")
+LABELS = model.config.labels
 EITHER = ", ".join(f"a {label}" for label in LABELS[:-1]) + f" or a {LABELS[-1]}"
 
 INTRODUCTION = f"""# Is it {as_markdown(EITHER)}?
@@ -44,42 +43,36 @@ is, and may say that it is neither. Your picture is deleted after about an hour.
 WAITING, NO_MAP = "<h2>Waiting for a photo</h2>", "The map appears here."
 
 
-@friendly
+@show_errors
 def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float]]:
     """Say what a picture shows: one of the labels, or null if it does not look like any of them.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
-    answer = model.predict(picked(image))
+    answer = model.predict(require_image(image))
     words = f"It is a {answer.label}." if answer.label else f"Neither: this does not look like {EITHER}."
     rest = "" if answer.label else f"The numbers would hold if it were {EITHER} after all."
-    found = {
-        "label": answer.label,
-        "probabilities": answer.probabilities,
-        "is_known": answer.is_known,
-        "known_score": answer.known_score,
-    }
-    return found, f"<h2>{escape(words)}</h2><p>{escape(rest)}</p>", answer.probabilities
+    return answer.as_dict(), f"<h2>{escape(words)}</h2><p>{escape(rest)}</p>", answer.probabilities
 
 
-@friendly
+@show_errors
 def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     """Show where in a picture the evidence for the likeliest label is: a class activation map.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
-    why = model.explain(picked(image))
+    why = model.explain(require_image(image))
     rows, columns = why.evidence.shape
     label = as_markdown(why.label)
     words = f"Orange speaks for {label}, blue against it. The map is coarse: {rows} by {columns} places."
-    if not why.is_known:
+    if not why.in_distribution:
         words = f"It was refused as neither; the map shows what there is of {label}. {words}"
     return {"label": why.label, "evidence": why.evidence.tolist()}, evidence_over(image, why.evidence), words
 
 
-@friendly
+@show_errors
 def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
     """Answer up to 200 pictures, of 300 megapixels in all; a JPEG counts an eighth unless it is progressive.
 
@@ -89,13 +82,9 @@ def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict
     return answer_files(
         files,
         model.predict_each,
-        lambda answer: {
-            "prediction": answer.label or "neither",
-            **{f"probability {label}": round(p, 4) for label, p in answer.probabilities.items()},
-            "known_score": round(answer.known_score, 2),
-        },
+        lambda answer: answer.as_row(),
         progress,
-        cost=lambda picture: decoding_cost(picture, model.checkpoint.size),
+        cost=lambda picture: decoding_cost(picture, model.config.size),
         most=MAX_REQUEST_COST,
     )
 

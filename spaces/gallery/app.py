@@ -19,7 +19,7 @@ gc.set_threshold(50_000)  # what is imported now stays, so it need not be search
 import gradio as gr
 
 from shared import CheckpointError
-from shared.page import Page
+from shared.ui.page import Page
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
@@ -51,7 +51,7 @@ def load_app(folder: Path) -> ModuleType:
 def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
     """Show a Space's own blocks as a page; its endpoints become /name, /name_explain, ..."""
     before = set(gallery.fns)
-    with gallery.route(app.model.checkpoint.about.title, name):
+    with gallery.route(app.model.config.about.title, name):
         gr.Navbar(main_page_name="All models")
         app.demo.render()
     for identifier in set(gallery.fns) - before:
@@ -62,12 +62,12 @@ def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
 
 def card(folder: Path, app: ModuleType) -> str:
     """What the home page shows of a model: picture, purpose, measured figure, link."""
-    about = app.model.checkpoint.about
+    about = app.model.config.about
     picture = base64.b64encode((folder / "picture.svg").read_bytes()).decode()
     return (
         f'<a class="card" href="./{folder.name}"><img src="data:image/svg+xml;base64,{picture}" alt="">'
         f"<h2>{html.escape(about.title)}</h2><p>{html.escape(about.summary)}</p>"
-        f"<p><strong>{html.escape(app.model.metrics['headline'])}</strong></p></a>"
+        f"<p><strong>{html.escape(app.model.metrics.headline)}</strong></p></a>"
     )
 
 

@@ -15,10 +15,11 @@ gc.set_threshold(50_000)  # what is imported now stays, so it need not be search
 import gradio as gr
 import pandas as pd
 
-from shared import BadInput, Rating, Visitor
+from shared import BadInput, Visitor
 from shared.errors import as_number
-from shared.hub import space_model
-from shared.page import (
+from shared.space import load_space_model
+from shared.tables import read_csv
+from shared.ui.page import (
     NO_ROWS,
     Page,
     Upload,
@@ -27,13 +28,12 @@ from shared.page import (
     answer_rows,
     answer_uploads,
     clear_at_once,
-    friendly,
+    show_errors,
     signed_bars,
 )
-from shared.tables import read_csv
 
-model = space_model(Rating, Path(__file__).parent / "model")
-contract = model.checkpoint
+model = load_space_model(Path(__file__).parent / "model")
+contract = model.config
 KNOWN = sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:1500]  # what a drop-down offers
 CHOICES = model.choices(len(KNOWN))
 FIRST = KNOWN[0].movie_id
@@ -59,7 +59,7 @@ def as_json(scored: list[tuple[int, str, float]], name: str) -> dict[str, Any]:
     return {"movies": [{"movie_id": movie_id, "title": title, name: score} for movie_id, title, score in scored]}
 
 
-@friendly
+@show_errors
 def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
     """Predict how many stars, 0.5 to 5, a user of MovieLens gives a movie.
 
@@ -76,7 +76,7 @@ def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
     return {"rating": rating, "actual": actual, "title": title}, words
 
 
-@friendly
+@show_errors
 def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
     """Say which parts a predicted rating is the sum of: base + contributions, in stars, before it is cut to 0.5 to 5.
 
@@ -95,7 +95,7 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
     return {"rating": why.rating, "base": why.base, "contributions": why.contributions}, bars
 
 
-@friendly
+@show_errors
 def recommend(
     user_id: int | None, ratings: dict[str, float] | None = None, k: int = 10
 ) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -112,7 +112,7 @@ def recommend(
     return as_json(best, "rating"), table(best, "stars")
 
 
-@friendly
+@show_errors
 def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
     """Find the movies that the same people like, by the model's factors; of rarely rated ones, by genre and year, too.
 
@@ -124,7 +124,7 @@ def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFr
     return as_json(near, "similarity"), table(near, "similarity")
 
 
-@friendly
+@show_errors
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
     """Answer a CSV of up to 100,000 pairs with the columns user_id and movie_id; other columns are kept.
 
@@ -139,7 +139,7 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     )
 
 
-@friendly
+@show_errors
 def rate(ratings: dict[str, float] | None, movie: int | str | None, given: float) -> dict[str, float]:
     """Add a rating to what the visitor has rated, the newest first."""
     new = model.fold_in({model.find(movie): given}).ratings
@@ -147,7 +147,7 @@ def rate(ratings: dict[str, float] | None, movie: int | str | None, given: float
     return {str(movie_id): stars for movie_id, stars in {**new, **rated, **new}.items()}
 
 
-@friendly
+@show_errors
 def for_visitor(ratings: dict[str, float] | None) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """What the visitor's page draws after each rating: their list, recommendations, and why the first."""
     visitor = model.fold_in({} if ratings is None else ratings)
@@ -181,26 +181,26 @@ def movie_map() -> pd.DataFrame:
 
 def newcomer_table() -> pd.DataFrame:
     """How far off predictions were for people who were new to the model, by how many ratings they had given."""
-    curve = model.metrics["newcomers"]["groups"][-1]["curve"]
+    curve = model.metrics.newcomers.groups[-1].curve
     return pd.DataFrame(
         {
-            "movies rated": [point["given"] for point in curve],
-            "off by, in stars": [f"{point['value'] ** 0.5:.2f}" for point in curve],
-            "from averages alone": [f"{point['popularity_value'] ** 0.5:.2f}" for point in curve],
+            "movies rated": [point.given for point in curve],
+            "off by, in stars": [f"{point.value**0.5:.2f}" for point in curve],
+            "from averages alone": [f"{point.popularity_value**0.5:.2f}" for point in curve],
         }
     )
 
 
 def newcomers_measured() -> str:
     """What the curve is of, in words."""
-    newcomers = model.metrics["newcomers"]
-    group = newcomers["groups"][-1]
-    below = newcomers["popularity_below"]
+    newcomers = model.metrics.newcomers
+    group = newcomers.groups[-1]
+    below = newcomers.popularity_below
     popular = "Until you have rated anything" if below == 1 else f"Until you have rated {below} movies"
     first = f" {popular}, you get what follows from averages." if below else ""
     return (
-        f"Measured on {group['users']} people of MovieLens, each kept out of training and placed by a few of their "
-        f'ratings; {group["ratings"]:,} others of theirs were predicted. "Off by" is the root of the mean squared '
+        f"Measured on {group.users} people of MovieLens, each kept out of training and placed by a few of their "
+        f'ratings; {group.ratings:,} others of theirs were predicted. "Off by" is the root of the mean squared '
         "error, every person counting the same. From averages alone: what everybody gave a movie, and how generous the "
         f"person is.{first}"
     )
@@ -235,7 +235,7 @@ with Page(model, title="Movie ratings") as demo:
                 with gr.Column():
                     for_me = movie_list("stars", "You may like")
                     for_me_why = gr.HTML(label="Why the first")
-            if "newcomers" in model.metrics:
+            if model.metrics and model.metrics.newcomers:
                 with gr.Accordion("How far off is it, by how many movies you have rated?", open=False):
                     gr.Markdown(newcomers_measured())
                     gr.Dataframe(newcomer_table(), interactive=False, wrap=True)

@@ -12,9 +12,9 @@ gc.set_threshold(50_000)  # what is imported now stays, so it need not be search
 import gradio as gr
 import pandas as pd
 
-from shared import Salary
-from shared.hub import space_model
-from shared.page import (
+from shared.space import load_space_model
+from shared.tables import read_csv
+from shared.ui.page import (
     Page,
     Upload,
     about_model,
@@ -22,14 +22,13 @@ from shared.page import (
     answer_rows,
     answer_uploads,
     clear_at_once,
-    friendly,
     points,
+    show_errors,
     signed_bars,
 )
-from shared.tables import read_csv
 
-model = space_model(Salary, Path(__file__).parent / "model")
-contract = model.checkpoint
+model = load_space_model(Path(__file__).parent / "model")
+contract = model.config
 LOW, HIGH = contract.labels
 
 INTRODUCTION = f"""# Would this person have earned {HIGH[2:]} a year?
@@ -52,7 +51,7 @@ Amount, Category = float | None, str | None  # None is an unknown value
 
 # The signatures are what API users and MCP clients see: the columns of the data set, in its order.
 # fmt: off
-@friendly
+@show_errors
 def predict(
     age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
     marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
@@ -80,7 +79,7 @@ def predict(
     return {"label": prediction.label, "probabilities": prediction.probabilities}, prediction.probabilities
 
 
-@friendly
+@show_errors
 def explain(
     age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
     marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
@@ -104,7 +103,7 @@ def explain(
     return {"probability": why.probability, "base": why.base, "contributions": why.contributions}, bars
 
 
-@friendly
+@show_errors
 def what_if(
     age: Amount, workclass: Category, fnlwgt: Amount, education: Category, education_num: Amount,
     marital_status: Category, occupation: Category, relationship: Category, race: Category, sex: Category,
@@ -124,7 +123,7 @@ def what_if(
 # fmt: on
 
 
-@friendly
+@show_errors
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
     """Answer a CSV of up to 100,000 people with the columns of the data set; other columns are kept.
 

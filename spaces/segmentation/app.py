@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from shared import Segmentation
 from shared.archives import write_zip
-from shared.checkpoint import as_markdown
-from shared.hub import space_model
-from shared.images import Source, open_rgb
-from shared.page import (
+from shared.config import as_markdown
+from shared.image_segmenter import MAX_REQUEST_PIXELS, ImageSegmenterPrediction
+from shared.images import Source, load_image
+from shared.space import load_space_model
+from shared.ui.page import (
     Page,
     Regions,
     Upload,
@@ -30,21 +30,20 @@ from shared.page import (
     answer_uploads,
     clear_at_once,
     evidence_over,
-    friendly,
     keep_file,
     keep_picture,
     keep_region,
     percent,
     photo_input,
-    picked,
+    require_image,
     share_bars,
+    show_errors,
     upload_folder,
 )
-from shared.segmentation import MAX_REQUEST_PIXELS, SegmentationPrediction
 
 HERE = Path(__file__).parent
-model = space_model(Segmentation, HERE / "model")
-COLOURS = dict(zip(model.classes, model.checkpoint.colours, strict=True))
+model = load_space_model(HERE / "model")
+COLOURS = dict(zip(model.classes, model.config.colours, strict=True))
 CODES = {label: "#{:02x}{:02x}{:02x}".format(*colour) for label, colour in COLOURS.items()}
 DRAWN = 1280  # pixels on the long side of what the page draws; each class costs a picture of that size
 
@@ -55,7 +54,7 @@ belongs to, and how sure it is. Your picture is deleted after about an hour."""
 NO_SHARES, NO_MAP = "<p>The share of each class appears here.</p>", "The map of what is unsure appears here."
 
 
-@friendly
+@show_errors
 def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str, str]]], str]:
     """Say what every pixel of a street scene is: the share of each class, and a mask of the picture's own size.
 
@@ -66,7 +65,7 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     # Drawn first, so that the memory it takes is free again when the answer to a large photo takes its own.
-    picture = keep_picture(open_rgb(picked(image), DRAWN).shrink(DRAWN), "picture.jpg", quality=88)
+    picture = keep_picture(load_image(require_image(image), DRAWN).thumbnail(DRAWN), "picture.jpg", quality=88)
     answer = model.predict(image)
     height, width = answer.mask.shape
     found = {
@@ -84,14 +83,14 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     return found, mask, (picture, masks), bars
 
 
-@friendly
+@show_errors
 def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     """Show where in a picture the model is unsure, and say how sure it is of each class.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
-    why = model.explain(picked(image), longest=640)
+    why = model.explain(require_image(image), longest=640)
     found = {"mean_confidence": why.mean, "unsure": why.unsure, "confidence_by_class": why.by_class}
     # Full orange where the class chosen is no likelier than all others together.
     doubt = evidence_over(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
@@ -104,7 +103,7 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     return found, doubt, words
 
 
-@friendly
+@show_errors
 def batch(
     files: list[str],
     progress: gr.Progress = gr.Progress(),  # noqa: B008
@@ -123,7 +122,7 @@ def batch(
 
     with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
 
-        def cells(answer: SegmentationPrediction) -> dict[str, float]:
+        def cells(answer: ImageSegmenterPrediction) -> dict[str, float]:
             masks.append(Path(folder) / f"{len(masks)}.png")
             model.coloured(answer.mask).save(masks[-1], compress_level=3)
             shares = {f"share {label}": round(share, 4) for label, share in answer.share.items()}
@@ -187,7 +186,7 @@ with Page(model, title="Street scenes") as demo:
             api_visibility="private",
             show_progress="hidden",
         )
-    # In the browser alone: see .regions in shared/page.py.
+    # In the browser alone: see .regions in shared/ui/page.py.
     cover.input(
         None,
         cover,

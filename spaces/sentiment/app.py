@@ -13,20 +13,20 @@ gc.set_threshold(50_000)  # what is imported now stays, so it need not be search
 import gradio as gr
 import pandas as pd
 
-from shared import BadInput, Sentiment
-from shared.checkpoint import as_markdown
-from shared.hub import space_model
-from shared.page import Page, Upload, about_model, answer_rows, answer_uploads, clear_at_once, friendly, percent
-from shared.sentiment import SentimentExplanation, SentimentPrediction, cleaned
+from shared import BadInput
+from shared.config import as_markdown
+from shared.space import load_space_model
 from shared.tables import read_csv, read_lines
 from shared.text import visible
+from shared.text_classifier import TextClassifierExplanation, TextClassifierPrediction, cleaned
+from shared.ui.page import Page, Upload, about_model, answer_rows, answer_uploads, clear_at_once, percent, show_errors
 
-model = space_model(Sentiment, Path(__file__).parent / "model")
+model = load_space_model(Path(__file__).parent / "model")
 SAYS = {"neg": "Against it", "pos": "For it"}  # other labels speak for themselves
-IS_OF_FILMS = set(model.checkpoint.labels) == set(SAYS)
+IS_OF_FILMS = set(model.config.labels) == set(SAYS)
 QUESTION, THING = ("Does this review like the film?", "review")
 if not IS_OF_FILMS:
-    QUESTION, THING = model.checkpoint.about.summary, "text"
+    QUESTION, THING = model.config.about.summary, "text"
 MOST = 5000  # texts at once: bounds the work of one request
 LONGEST = 100_000  # characters of a text on the page, which is answered as it is typed
 
@@ -51,14 +51,14 @@ def named(label: str) -> str:
     return SAYS.get(label, label)
 
 
-def verdict(answer: SentimentPrediction) -> str:
+def verdict(answer: TextClassifierPrediction) -> str:
     """The headline of an answer."""
-    if not answer.is_prose:
+    if not answer.in_distribution:
         return f"This does not read like an English {THING}."
     return f"{named(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
 
 
-@friendly
+@show_errors
 def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
     """Say which label a text has: whether a film review is for the film or against it.
 
@@ -68,23 +68,14 @@ def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
         text: the text, up to 100,000 characters. Of a long one the beginning and the end are read.
     """
     answer = model.predict(written(text))
-    found = {
-        "label": answer.label,
-        "probabilities": answer.probabilities,
-        "is_clear": answer.is_clear,
-        "is_prose": answer.is_prose,
-        "prose_score": answer.prose_score,
-        "words": answer.words,
-        "words_read": answer.words_read,
-    }
     note = ""
     if answer.words_read < answer.words:
         note = f"<p>Of {answer.words:,} words it read {answer.words_read:,}: the beginning and the end.</p>"
     shown = {named(label): p for label, p in answer.probabilities.items()}
-    return found, f"<h2>{escape(verdict(answer))}</h2>{note}", shown
+    return answer.as_dict(), f"<h2>{escape(verdict(answer))}</h2>{note}", shown
 
 
-@friendly
+@show_errors
 def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tuple[str, float | None]], str]:
     """Say how much each part of a text moved the answer: Shapley values of its words, or of its clauses.
 
@@ -114,7 +105,7 @@ def written(text: str | None, is_asked_for: bool = False) -> str:
     return text
 
 
-def coloured(why: SentimentExplanation) -> list[tuple[str, float | None]]:
+def coloured(why: TextClassifierExplanation) -> list[tuple[str, float | None]]:
     """The parts with values from -1 to 1: the one that counts most has the full colour.
 
     Gradio shows what is below 0 in purple and what is above in red, so what speaks against the label is above.
@@ -123,7 +114,7 @@ def coloured(why: SentimentExplanation) -> list[tuple[str, float | None]]:
     return [(piece, None if value is None else -value / largest) for piece, value in why.parts]
 
 
-def in_words(why: SentimentExplanation, part: int | None) -> str:
+def in_words(why: TextClassifierExplanation, part: int | None) -> str:
     """What the colours mean."""
     label = as_markdown(named(why.label).lower())
     without, those = ("the coloured words", "them") if part is None else ("this part", "it")
@@ -132,7 +123,7 @@ def in_words(why: SentimentExplanation, part: int | None) -> str:
     return said + " Tap a part to look into it." * (part is None and has_clauses)
 
 
-@friendly
+@show_errors
 def look_into(text: str, chosen: gr.SelectData) -> tuple[dict[str, Any], list[tuple[str, float | None]], str]:
     """Explain the part that was tapped; a single word, or what was not read, leads back to the whole."""
     parts, index = model.explain(written(text)).parts, chosen.index
@@ -151,7 +142,7 @@ def keep_if_current(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
     return (gr.skip(),) * 3 if is_current else (None, None, NO_PARTS)
 
 
-@friendly
+@show_errors
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
     """Answer up to 5,000 texts.
 
@@ -173,7 +164,7 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     )
 
 
-with Page(model, title=model.checkpoint.about.title) as demo:
+with Page(model, title=model.config.about.title) as demo:
     gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from shared.page import about_model
+from shared.ui.page import about_model
 
 
 def shown(model) -> str:
@@ -57,6 +57,6 @@ def test_labels_as_people_have_them(cat_dog):
         "split": "a",
         "count": 6,
     }
-    model = SimpleNamespace(checkpoint=cat_dog.checkpoint, metrics={"figures": [figure]}, origin="")
+    model = SimpleNamespace(checkpoint=cat_dog.config, metrics={"figures": [figure]}, origin="")
     (table,) = tables(shown(model))
     assert table[-1] == r"| error, where it is cat\|dog &lt;b>no&lt;/b> | 0.1000 |  | my\|pics, a (6) |"

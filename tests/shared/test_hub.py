@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi, constants
 
-from shared import PREDICTORS, CatDog, CheckpointError, HubError, Salary
+from shared import PREDICTORS, CheckpointError, HubError, ImageClassifier, TabularClassifier, load_model
 from shared import hub as pull
 from tests.conftest import ROOT, free_port, served, turn_to
 from tests.hub import Fault, Hub
@@ -67,7 +67,7 @@ def fails(cache, within, name=NAME, **options):
 
 def test_what_arrives_answers_as_what_was_published(hub, tmp_path, person):
     model = load(tmp_path)
-    assert model.predict(person) == Salary(MODEL).predict(person)
+    assert model.predict(person) == TabularClassifier(MODEL).predict(person)
     assert model.folder.name == commit(hub)
     assert not (model.folder / "README.md").exists()  # only what serving needs
 
@@ -96,18 +96,18 @@ def test_the_token_goes_to_the_hub_and_not_to_where_its_files_are_stored(hub, tm
 
 def test_from_pretrained_takes_a_name_as_well_as_a_folder(hub, tmp_path, monkeypatch, person):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert Salary.from_pretrained(NAME, revision=commit(hub)).folder.is_relative_to(tmp_path)
-    assert Salary.from_pretrained(str(MODEL)).folder == MODEL
+    assert load_model(NAME, revision=commit(hub)).folder.is_relative_to(tmp_path)
+    assert load_model(str(MODEL)).folder == MODEL
     with pytest.raises(HubError, match="no me/nothing on the Hub"):
-        Salary.from_pretrained("me/nothing")
+        load_model("me/nothing")
     with pytest.raises(CheckpointError, match="no checkpoint folder 'spaces/nothing/model'"):
-        Salary.from_pretrained("spaces/nothing/model")
+        load_model("spaces/nothing/model")
 
 
 def test_a_model_of_another_kind_says_so(hub, tmp_path):
     folder = pull.download(NAME, cache=tmp_path)
     with pytest.raises(CheckpointError, match="of the kind 'salary', not 'cat_dog'"):
-        CatDog(folder)
+        ImageClassifier(folder)
 
 
 # --- trouble: the Hub refuses ---
@@ -344,7 +344,7 @@ def space(hub, monkeypatch, tmp_path):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         began = time.monotonic()
-        return pull.space_model(Salary, MODEL), time.monotonic() - began
+        return pull.space_model(TabularClassifier, MODEL), time.monotonic() - began
 
     yield start
     pull.pulls.cache_clear()

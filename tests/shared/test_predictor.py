@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi
 
-from shared import PREDICTORS, CheckpointError, HubError, Salary
+from shared import PREDICTORS, CheckpointError, HubError, load_model
 from shared.hub import split_address
 from tests.conftest import ROOT, turn_to
 from tests.hub import Hub
@@ -55,7 +55,7 @@ def test_another_process_opens_it(salary, tmp_path):
 def test_a_pickle_of_a_folder_that_has_gone_says_so(tmp_path):
     folder = tmp_path / "model"
     folder.symlink_to(FOLDERS["salary"])
-    pickled = pickle.dumps(Salary.from_pretrained(folder)).replace(b"spaces", b"places")
+    pickled = pickle.dumps(load_model(folder)).replace(b"spaces", b"places")
     with pytest.raises(CheckpointError, match="There is no checkpoint folder"):
         pickle.loads(pickled)
 
@@ -67,7 +67,7 @@ def test_a_model_of_the_hub_is_pickled_as_its_commit_and_without_the_token(tmp_p
         commit = api.upload_folder(repo_id="me/salary", folder_path=FOLDERS["salary"]).oid
         turn_to(monkeypatch, hub.endpoint)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-        model = Salary.from_pretrained("me/salary", revision="main", token=hub.token)
+        model = load_model("me/salary", revision="main", token=hub.token)
         pickled = pickle.dumps(model)
         assert commit.encode() in pickled
         assert hub.token.encode() not in pickled
@@ -97,7 +97,7 @@ def test_an_address_of_the_hub_is_understood(source, tmp_path, monkeypatch):
         api.upload_folder(repo_id="me/salary", folder_path=FOLDERS["salary"])
         turn_to(monkeypatch, hub.endpoint)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-        model = Salary.from_pretrained(source.format(endpoint=hub.endpoint))
+        model = load_model(source.format(endpoint=hub.endpoint))
         hub.log.clear()
         assert pickle.loads(pickle.dumps(model)).folder == model.folder
         assert not hub.log  # the commit has been loaded, also where the address names a branch
@@ -125,24 +125,24 @@ def test_the_revision_of_an_address_is_used_unless_another_is_given():
 )
 def test_another_address_is_refused_and_the_sentence_says_what_to_give(source):
     with pytest.raises(HubError, match="is not the address of a model on the Hub; give one such as https://hugg"):
-        Salary.from_pretrained(source)
+        load_model(source)
 
 
 @pytest.mark.parametrize("source", ["salary", "./nowhere", "runs/mine/model", r"C:\models\salary", "C:/models"])
 def test_a_folder_that_is_not_there_is_said_to_be_none(source):
     with pytest.raises(CheckpointError, match=r"no checkpoint folder .* Give a folder, or a model on the Hub as in"):
-        Salary.from_pretrained(source)
+        load_model(source)
 
 
 def test_a_name_that_may_be_a_mistyped_folder_is_said_to_be_neither(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match=r"\(There is no folder 'runs/mien' here.\)"):
-        Salary.from_pretrained("runs/mien")
+        load_model("runs/mien")
 
 
 def test_a_file_is_refused_and_its_folder_asked_for():
     with pytest.raises(CheckpointError, match=r"gallery\.json is a file; give the checkpoint folder that it lies in"):
-        Salary.from_pretrained(str(FOLDERS["salary"] / "gallery.json"))
+        load_model(str(FOLDERS["salary"] / "gallery.json"))
 
 
 def test_datasets_map_runs_a_predictor(salary, tmp_path):

@@ -39,7 +39,7 @@ def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its
     app = load_app(name)
     assert getattr(app, limit) <= 500_000_000
     monkeypatch.setattr(app, limit, 900 * 600 * 2 + 90 * 60)
-    monkeypatch.setattr("shared.segmentation.NETWORK_PIXELS", 0)
+    monkeypatch.setattr("shared.image_segmenter.NETWORK_PIXELS", 0)
     summary, table, result, *masks = app.batch(pictures)
     assert summary == {"files": 5, "answered": 3, "errors": 2}
     assert [LIMIT in error for error in table["error"]] == [False, False, True, True, False]
@@ -62,7 +62,7 @@ def test_many_tiny_pictures_cost_what_running_the_network_costs(side, answered):
 
 def test_a_batch_says_how_large_its_masks_are(monkeypatch):
     app = load_app("segmentation")
-    monkeypatch.setattr("shared.segmentation.MAX_MASK_PIXELS", 480 * 360)
+    monkeypatch.setattr("shared.image_segmenter.MAX_MASK_PIXELS", 480 * 360)
     _, table, _, masks = app.batch([str(STREET)])
     assert list(table["mask scale"]) == [0.5]
     with zipfile.ZipFile(masks) as archive, archive.open("street.png") as file, Image.open(file) as mask:

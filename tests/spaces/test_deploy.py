@@ -59,7 +59,9 @@ def front(content: bytes) -> dict:
 def test_all_that_a_space_needs_and_nothing_else(deploy, name):
     files = staged(deploy, name).files
     inside = [f"{model}/" for model in MODELS] if name == "gallery" else [""]
-    assert {"app.py", "requirements.txt", "README.md", "LICENSE", "shared/page.py", "shared/__init__.py"} <= set(files)
+    assert {"app.py", "requirements.txt", "README.md", "LICENSE", "shared/ui/page.py", "shared/__init__.py"} <= set(
+        files
+    )
     for folder in inside:
         for file in ("app.py", "picture.svg", "model/gallery.json", "model/onnx/model.onnx", "model/LICENSE.md"):
             assert f"{folder}{file}" in files
@@ -227,7 +229,7 @@ def test_two_models_of_a_kind_cannot_both_be_pulled(deploy, copy, capsys):
 
 def test_a_folder_to_stage_into_must_be_empty(deploy, tmp_path, capsys):
     assert deploy.main(["salary", "--owner", "me", "--stage", str(tmp_path / "new")]) == 0
-    assert (tmp_path / "new/shared/page.py").read_bytes() == (ROOT / "shared/page.py").read_bytes()
+    assert (tmp_path / "new/shared/ui/page.py").read_bytes() == (ROOT / "shared/ui/page.py").read_bytes()
     assert deploy.main(["salary", "--owner", "me", "--stage", str(tmp_path / "new")]) == 2
     assert "is not empty" in capsys.readouterr().err
 
@@ -320,7 +322,7 @@ def test_zero_gpu_finds_one_function_that_no_event_calls(tmp_path):
 
 
 def test_a_folder_called_spaces_is_no_zero_gpu():
-    code = "import spaces, shared.page; print(spaces.__path__, hasattr(spaces, 'GPU'))"
+    code = "import spaces, shared.ui.page; print(spaces.__path__, hasattr(spaces, 'GPU'))"
     assert run_python(code).split()[-1] == "False"
 
 

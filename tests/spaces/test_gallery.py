@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from shared.checkpoint import sha256
+from shared.config import sha256
 from tests.conftest import ROOT, load_app
 
 

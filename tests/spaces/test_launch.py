@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from benchmarks.clients import Client
-from shared import page
+from shared.ui import page
 from tests.conftest import launched, load_app
 
 
@@ -60,7 +60,7 @@ def test_a_cell_of_a_notebook_shows_the_page_and_may_be_run_again(rating, monkey
 MEMORY = """
 import sys
 import numpy as np
-from shared import page
+from shared.ui import page
 from tests.conftest import launched, load_app
 
 def resident():

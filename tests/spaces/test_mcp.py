@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from shared import mcp_tools
+from shared.ui import mcp_tools
 from tests.conftest import MCP, ROOT, load_app, mounted, served
 
 CAT = (ROOT / "spaces/cat_dog/examples/chelsea.png").read_bytes()
@@ -164,7 +164,7 @@ def test_answers_are_the_predictors(mcp_url, rating, salary, cat_dog):
         assert [movie["title"] for movie in best] == [title for _, title, _ in expected]
     known = {"age": 39, "education": "Bachelors"}
     found = answer(call(mcp_url, "salary", known))["probabilities"]
-    unknown = {column: known.get(column) for column in salary.checkpoint.columns}
+    unknown = {column: known.get(column) for column in salary.config.columns}
     assert found == pytest.approx(salary.predict(unknown).probabilities)
     assert answer(call(mcp_url, "cat_dog", {"image": PICTURE}))["label"] == cat_dog.predict(CAT).label
 

@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gradio import mcp
 
-from shared import page
-from shared.http_guard import OPEN_ROUTES
-from shared.inputs import SEND_PICTURE
-from shared.page import CSS, Page
+from shared.ui import page
+from shared.ui.http_guard import OPEN_ROUTES
+from shared.ui.inputs import SEND_PICTURE
+from shared.ui.page import CSS, Page
 from tests.conftest import MCP, load_app
 
 pytestmark = pytest.mark.filterwarnings("ignore:SSR mode is not supported")  # said of every app with several pages

@@ -11,8 +11,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from shared.images import open_rgb
-from shared.page import evidence_over, keep_picture, share_bars
+from shared.images import load_image
+from shared.ui.page import evidence_over, keep_picture, share_bars
 from tests.conftest import ROOT, load_app, served
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
@@ -61,7 +61,7 @@ def test_predict(client, segmentation, portrait):
     assert mask.endswith(".png")
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), expected.mask)
-    assert tuple(image.getpalette()[:3]) == segmentation.checkpoint.colours[0]
+    assert tuple(image.getpalette()[:3]) == segmentation.config.colours[0]
     assert [region["label"] for region in drawn["annotations"]] == expected.present
     assert all(label in bars for label in expected.present)
 
@@ -78,7 +78,7 @@ def test_what_is_drawn_is_small_and_adds_up(app, segmentation, portrait):
 
 def test_colours_are_those_of_the_contract(app, segmentation):
     assert list(app.CODES) == list(segmentation.classes)
-    assert [tuple(bytes.fromhex(code[1:])) for code in app.CODES.values()] == list(segmentation.checkpoint.colours)
+    assert [tuple(bytes.fromhex(code[1:])) for code in app.CODES.values()] == list(segmentation.config.colours)
 
 
 def test_explain(client, segmentation):
@@ -151,7 +151,7 @@ def test_batch_where_nothing_can_be_answered(client, tmp_path):
 def test_examples_are_there_and_small(app):
     for name, path in app.examples():
         assert name
-        assert open_rgb(path).size[0] > 0
+        assert load_image(path).size[0] > 0
     assert STREET.stat().st_size < 200_000
 
 

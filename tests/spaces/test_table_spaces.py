@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from shared.page import add_up
+from shared.ui.page import add_up
 from tests.conftest import load_app
 
 
@@ -15,7 +15,7 @@ def test_the_salary_page_warns_of_amounts_learned_one_by_one(salary):
     warned = {str(field.label).split(",")[0]: str(field.info) for field in fields if field.info}
     assert set(warned) == {"Capital gain", "Capital loss"}
     for label, name in (("Capital gain", "capital-gain"), ("Capital loss", "capital-loss")):
-        assert f"each of the {len(salary.checkpoint.amounts[name])} amounts" in warned[label]
+        assert f"each of the {len(salary.config.amounts[name])} amounts" in warned[label]
 
 
 @pytest.mark.parametrize("digits", [0, 1, 2, 3])
@@ -43,24 +43,24 @@ def test_what_the_salary_page_adds_up_is_what_it_shows(salary):
     explain = load_app("salary").explain
     rng = np.random.default_rng(4)
     for _ in range(40):
-        row = {name: str(rng.choice(values)) for name, values in salary.checkpoint.categories.items()}
+        row = {name: str(rng.choice(values)) for name, values in salary.config.categories.items()}
         row |= {name: rng.integers(int(span.minimum), int(span.maximum) + 1) for name, span in _spans(salary)}
-        person = [row[name] if isinstance(row[name], str) else int(row[name]) for name in salary.checkpoint.columns]
+        person = [row[name] if isinstance(row[name], str) else int(row[name]) for name in salary.config.columns]
         _, bars = explain(*person)
         base, total = numbers(bars.split("What makes")[0], r"([\d.]+)%")
         parts = numbers(bars, r'bars-value">([-+][\d.]+)<')
-        assert len(parts) == len(salary.checkpoint.groups)
+        assert len(parts) == len(salary.config.groups)
         assert base + sum(parts) == pytest.approx(total, abs=1e-6)
 
 
 def _spans(salary):
-    return salary.checkpoint.numbers.items()
+    return salary.config.numbers.items()
 
 
 def test_what_the_rating_page_adds_up_is_what_it_shows(rating):
     app = load_app("rating")
-    pairs = [(user, movie) for user in rating.checkpoint.users[::60] for movie in list(rating.movies)[::400]]
-    pairs += [(user, rating.recommend(user, 1)[0][0]) for user in rating.checkpoint.users[::20]]  # some above 5 stars
+    pairs = [(user, movie) for user in rating.config.users[::60] for movie in list(rating.movies)[::400]]
+    pairs += [(user, rating.recommend(user, 1)[0][0]) for user in rating.config.users[::20]]  # some above 5 stars
     cut = 0
     for user, movie in pairs:
         found, bars = app.explain(user, movie)

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from shared import PREDICTORS
-from shared.checkpoint import as_markdown, format_figure, sha256
+from shared.config import as_markdown, format_figure, sha256
 from tests.conftest import ROOT, turn_to
 from tests.hub import Hub
 from tests.hub.cards import problems
@@ -71,7 +71,7 @@ def check(name, said, picture):
             assert sum(shares.values()) == pytest.approx(1)
             assert shares == pytest.approx(model.predict(picture).share, abs=0.01)
         case "salary":
-            person = model.checkpoint.typical | {"age": 45, "education": "Masters"}
+            person = model.config.typical | {"age": 45, "education": "Masters"}
             assert float(said) == pytest.approx(model.predict(person).probabilities[">=50k"], abs=1e-6)
         case "rating":
             assert float(said) == pytest.approx(model.predict(15, 260).rating, abs=1e-6)
@@ -156,9 +156,9 @@ def test_the_widgets_have_inputs_and_the_answers_to_them(tmp_path, cat_dog, sent
         found = {answer["label"]: answer["score"] for answer in example["output"]}
         assert found == pytest.approx(sentiment.predict(example["text"]).probabilities, abs=0.002)
     (example,) = metadata(card("salary"))["widget"]
-    assert example["structured_data"]["age"] == [salary.checkpoint.typical["age"]]
+    assert example["structured_data"]["age"] == [salary.config.typical["age"]]
     found = {answer["label"]: answer["score"] for answer in example["output"]}
-    assert found == pytest.approx(salary.predict(salary.checkpoint.typical).probabilities, abs=0.002)
+    assert found == pytest.approx(salary.predict(salary.config.typical).probabilities, abs=0.002)
     folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "model")
     (folder / "examples").mkdir()
     shutil.copyfile(CAT, folder / "examples/größe 1.png")

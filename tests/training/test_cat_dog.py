@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
-from shared import CatDog
-from shared.checkpoint import sha256
+from shared import load_model
+from shared.config import sha256
 from tests.conftest import DATA, ROOT, load_app
 from training import cat_dog as script
 from training import neither
@@ -35,8 +35,8 @@ def folder(tmp_path_factory):
 
 
 def test_three_made_up_labels_are_learned_served_and_shown(folder):
-    model = CatDog.from_pretrained(folder)
-    assert model.checkpoint.labels == ("circle", "cross", "square")
+    model = load_model(folder)
+    assert model.config.labels == ("circle", "cross", "square")
     paths = sorted(folder.with_name("made-up-pictures").glob("*/*.png"))
     answers = model.predict_batch(paths)
     assert {len(answer.probabilities) for answer in answers} == {3}
@@ -57,8 +57,8 @@ def test_quick_trains_the_last_layer_alone_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(script, "SMOKE_SIZE", 96)
     out = tmp_path / "model"
     assert train("--smoke", "--quick", "--out", out) == 0
-    model = CatDog.from_pretrained(out)
-    assert model.checkpoint.size == 96
+    model = load_model(out)
+    assert model.config.size == 96
     assert set(model.predict(Image.new("RGB", (200, 100))).probabilities) == {"circle", "cross", "square"}
     assert tasks
     card = (out / "README.md").read_text()
@@ -116,7 +116,7 @@ assert not any(name.split(".")[0] in ("shared", "training") for name in sys.modu
     done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     theirs = {item["label"]: item["score"] for item in json.loads(done.stdout.splitlines()[-1])}
-    ours = CatDog.from_pretrained(folder).predict(path).probabilities
+    ours = load_model(folder).predict(path).probabilities
     assert theirs == pytest.approx(ours, abs=0.03)
 
 
@@ -136,11 +136,11 @@ def test_the_space_shows_whatever_labels_the_model_has(folder, tmp_path):
 
 
 def test_training_sees_what_serving_sees(folder, tmp_path):
-    model = CatDog.from_pretrained(folder)
+    model = load_model(folder)
     rng = np.random.default_rng(0)
     path = tmp_path / "large.jpg"
     Image.fromarray(rng.integers(0, 256, (900, 1300, 3), dtype=np.uint8)).save(path)
-    size = model.checkpoint.size
+    size = model.config.size
     trained = normalised(decode([path], (size, size)).float().div(255), script.MEAN, script.STD)
     assert np.allclose(trained[0].numpy(), model.pixels(path), atol=1e-6)
 
@@ -369,7 +369,7 @@ def test_a_stored_model_measured_again_has_the_same_figures(folder, tmp_path):
     assert dated == before["figures"]
     assert after["trained"] == before["trained"]
     assert after["measured"]["command"].endswith("--measure DIR")
-    assert CatDog.from_pretrained(copy).checkpoint.about.summary == "Edited by its author."
+    assert load_model(copy).config.about.summary == "Edited by its author."
 
 
 def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):

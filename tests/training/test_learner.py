@@ -401,11 +401,10 @@ def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monk
 
 
 def test_training_in_a_notebook_returns_the_folder(tmp_path, kernel):
-    from shared import Salary
     from training import salary
 
     folder = in_a_cell(salary.main, "--smoke", "--out", str(tmp_path / "model"))
-    assert Salary.from_pretrained(folder).example()
+    assert load_model(folder).example()
 
 
 @pytest.mark.parametrize("module", ["training.publish", "training.card"])

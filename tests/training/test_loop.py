@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from shared import PREDICTORS
-from shared.images import drawing
+from shared.images import sample_image
 from tests.conftest import ROOT, served
 from tests.hub import Hub
 from tests.windows import as_on_windows
@@ -59,7 +59,7 @@ def test_train_push_pull_and_the_same_answer(hub, deploy, name, tmp_path):
 def test_transformers_loads_what_was_pushed_by_its_name(hub, name, task, asked, tmp_path):
     repo = f"me/{name}-by-name"
     run(hub, tmp_path, sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model", "--push-to-hub", repo)
-    drawing().save(tmp_path / "picture.png")
+    sample_image().save(tmp_path / "picture.png")
     code = f"""
 import sys
 sys.path[:] = [entry for entry in sys.path if entry not in ("", {str(ROOT)!r})]

@@ -12,7 +12,7 @@ from fastai.torch_core import TensorMask
 from fastai.vision.augment import aug_transforms
 from onnx import numpy_helper
 
-from shared.runtime import Session
+from shared.session import Session
 from training import export
 from training.evaluate import fit_temperature
 from training.pictures import (

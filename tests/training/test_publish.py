@@ -60,7 +60,7 @@ def test_what_is_published_is_the_folder_with_a_card_that_names_the_repository(h
     assert (header["library_name"], header["pipeline_tag"]) == ("onnx", "tabular-classification")
     assert header["datasets"] == ["scikit-learn/adult-census-income"]
     assert header["model-index"][0]["results"]
-    assert f'Salary.from_pretrained("{REPO}")' in card
+    assert f'load_model("{REPO}")' in card
     assert f'hf_hub_download("{REPO}", "onnx/model.onnx")' in card
     assert "path/to/this/folder" not in card
     assert hub.repo(REPO).tags == {f"v{script.__version__}": commit}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
-from shared import Rating
+from shared import load_model
 from training import rating as script
 from training.learner import command
 from training.rating_peers import bias_model, ridge_als
@@ -43,7 +43,7 @@ def test_the_folder_is_complete_and_says_how_good_it_is(folder):
 
 
 def test_folding_in_a_known_user_gives_that_users_vector(folder):
-    model = Rating.from_pretrained(folder)
+    model = load_model(folder)
     ratings, _ = script.made_up(42)
     own = ratings[ratings["userId"] == 5]
     visitor = model.fold_in(dict(zip(own["movieId"], own["rating"], strict=True)))
@@ -123,7 +123,7 @@ def test_newcomers_get_popularity_until_taste_is_better():
 def test_newcomers_are_placed_as_the_predictor_places_them(folder):
     from safetensors.torch import load_file
 
-    model = Rating.from_pretrained(folder)
+    model = load_model(folder)
     stored = load_file(folder / "model.safetensors")
     tables = script.Tables(tuple(stored[name] for name in ("means", "factors", "variances", "noise")), stored["users"])
     ratings, movies = script.made_up(42)
@@ -134,7 +134,7 @@ def test_newcomers_are_placed_as_the_predictor_places_them(folder):
     for index, given in enumerate(script.GIVEN[:6]):
         visitor = model.fold_in(dict(list(zip(own["movieId"], own["rating"], strict=True))[:given]))
         for kind, below in enumerate((0, 99)):
-            model.checkpoint = model.checkpoint.model_copy(update={"popularity_below": below})
+            model.config = model.config.model_copy(update={"popularity_below": below})
             served = [model.predict(visitor, movie).rating for movie in own["movieId"]]
             assert served == pytest.approx(predicted[index, kind], abs=0.01)
 
@@ -154,8 +154,8 @@ def test_newcomers_of_a_folder_that_is_there_are_measured_alone(folder, tmp_path
     assert after == whole
     contracts = [json.loads((path / "gallery.json").read_text()) for path in (folder, again)]
     assert contracts[0]["files"]["model.safetensors"] == contracts[1]["files"]["model.safetensors"]
-    model = Rating.from_pretrained(again)
-    assert model.checkpoint.popularity_below == whole["newcomers"]["popularity_below"]
+    model = load_model(again)
+    assert model.config.popularity_below == whole["newcomers"]["popularity_below"]
     assert "for a newcomer" in (again / "README.md").read_text()
 
 

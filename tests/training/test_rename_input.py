@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.training
 
 from shared import PREDICTORS
-from shared.checkpoint import MODEL, read_json, sha256
+from shared.config import MODEL, read_json, sha256
 from tests.conftest import ROOT
 from training.publish import predictor
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
-from shared import Salary
+from shared import load_model
 from training import salary as script
 from training.learner import command
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 
 def test_the_folder_serves_and_has_learned(folder):
-    model = Salary.from_pretrained(folder)
+    model = load_model(folder)
     people = script.made_up_people(2000, seed=99)
     people = script.within(script.made_up_people(1500, seed=42)[:1000], people)
     answers = model.predict_batch(people[script.COLUMNS])
@@ -98,8 +98,7 @@ def test_stored_networks_are_measured_and_exported_again(folder, tmp_path):
     people = script.made_up_people(200, seed=7)
     people = script.within(script.made_up_people(1500, seed=42)[:1000], people)[script.COLUMNS]
     old, new = (
-        [answer.probabilities[">=50k"] for answer in Salary.from_pretrained(path).predict_batch(people)]
-        for path in (folder, again)
+        [answer.probabilities[">=50k"] for answer in load_model(path).predict_batch(people)] for path in (folder, again)
     )
     assert new == pytest.approx(old, abs=1e-4)
 
@@ -129,7 +128,7 @@ def test_torch_weights_may_be_left_out(folder, tmp_path):
 
     light = shutil.copytree(folder, tmp_path / "light")
     (light / "model.safetensors").unlink()
-    assert Salary.from_pretrained(light).checkpoint.model == "salary"
+    assert load_model(light).config.model == "salary"
 
 
 def test_nothing_is_learned_from_test_rows(folder, tmp_path, monkeypatch):
@@ -240,5 +239,5 @@ def test_the_embedded_model_was_trained_on_the_real_data(salary):
 
     people = script.read_people(DATA / "adult/adult.csv")
     fresh = script.contract(people)
-    assert fresh["categories"] == {name: tuple(v) for name, v in salary.checkpoint.categories.items()}
-    assert fresh["numbers"] == salary.checkpoint.numbers
+    assert fresh["categories"] == {name: tuple(v) for name, v in salary.config.categories.items()}
+    assert fresh["numbers"] == salary.config.numbers

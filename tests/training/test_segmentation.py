@@ -11,8 +11,8 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from safetensors.torch import load_file
 
-from shared import Segmentation
-from shared.checkpoint import Checkpoint
+from shared import load_model
+from shared.config import GalleryConfig
 from tests.conftest import DATA, ROOT
 from training import export
 from training import segmentation as script
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 
 def test_the_folder_serves(folder):
-    model = Segmentation.from_pretrained(folder)
+    model = load_model(folder)
     assert model.classes == script.CLASSES
     frame = script.drawn_streets(1, seed=5)
     answer = model.predict(Image.fromarray(frame.pictures[0].permute(1, 2, 0).numpy()))
@@ -65,7 +65,7 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
 
 
 def test_the_embedded_model_says_of_itself_what_the_script_says():
-    assert Checkpoint.read_common(ROOT / "spaces/segmentation/model").about == script.ABOUT
+    assert GalleryConfig.read_common(ROOT / "spaces/segmentation/model").about == script.ABOUT
 
 
 def test_measuring_again_replaces_what_was_written_by_hand_and_keeps_what_needs_the_network(folder, tmp_path):
@@ -90,7 +90,7 @@ def test_measuring_again_replaces_what_was_written_by_hand_and_keeps_what_needs_
     assert again["measured"]["command"] == "python -m training.segmentation --smoke --measure DIR"
     assert script.command_line().parse_args(again["measured"]["command"].split()[3:]).measure == "DIR"
     assert (copy / "onnx/model.onnx").read_bytes() == (folder / "onnx/model.onnx").read_bytes()
-    assert Segmentation.from_pretrained(copy).metrics == again  # the hash is right
+    assert load_model(copy).metrics == again  # the hash is right
     card = (copy / "README.md").read_text()
     assert "(5), on 2026-01-01 |" in card
 
@@ -115,11 +115,11 @@ def test_the_export_is_the_network_at_every_size_that_serves(folder, size):
     export.write_onnx(net.eval(), exported, example, ["logits"], axes)
     torch.manual_seed(0)
     export.parity(net, exported, [{"pixel_values": torch.randn(1, 3, *size).numpy()}], ["logits"], 1e-3)
-    assert Segmentation.from_pretrained(folder).checkpoint.multiple == script.MULTIPLE
+    assert load_model(folder).config.multiple == script.MULTIPLE
 
 
 def test_frames_are_judged_as_they_are_served(folder):
-    model = Segmentation.from_pretrained(folder)
+    model = load_model(folder)
     frames = script.drawn_streets(2, seed=3)
     judged = script.Judged.on(model.session, frames)
     for index, label in enumerate(frames.labels.numpy()):

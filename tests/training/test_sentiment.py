@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from shared import Sentiment
-from shared.checkpoint import Checkpoint
+from shared import load_model
+from shared.config import GalleryConfig
 from tests.conftest import DATA, ROOT, load_app
 from training import sentiment as script
 from training import tokens
@@ -46,8 +46,8 @@ def test_texts_of_ones_own_with_three_labels_from_a_csv_to_a_page(tmp_path):
     pd.DataFrame(rows).to_csv(tmp_path / "my_texts.csv", index=False)
     space = shutil.copytree(ROOT / "spaces/sentiment", tmp_path / "space", ignore=shutil.ignore_patterns("model"))
     assert train("--smoke", "--data", tmp_path / "my_texts.csv", "--out", space / "model") == 0
-    model = Sentiment.from_pretrained(space / "model")
-    assert model.checkpoint.labels == ("food", "money", "sport")
+    model = load_model(space / "model")
+    assert model.config.labels == ("food", "money", "sport")
     accuracy = next(item["value"] for item in model.metrics["figures"] if item["name"] == "accuracy")
     assert accuracy > 0.5  # the small network of --smoke learns one label from the others; a third would be chance
     asked = "we had a goal and the ball and a team"
@@ -149,7 +149,7 @@ def small_tokenizer():
 
 
 def test_the_folder_serves(folder):
-    model = Sentiment.from_pretrained(folder)
+    model = load_model(folder)
     good, bad = model.predict_batch(["the film was wonderful and funny.", "the film was dull and awful."])
     assert (good.label, bad.label) == ("pos", "neg")
     assert good.is_clear
@@ -180,7 +180,7 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
 
 
 def test_the_embedded_model_says_of_itself_what_the_script_says():
-    assert Checkpoint.read_common(ROOT / "spaces/sentiment/model").about == script.ABOUT
+    assert GalleryConfig.read_common(ROOT / "spaces/sentiment/model").about == script.ABOUT
 
 
 def test_measuring_again_gives_the_figures_of_the_first_time(folder, tmp_path):
@@ -197,7 +197,7 @@ def test_measuring_again_gives_the_figures_of_the_first_time(folder, tmp_path):
     assert [after[name] for name in ("peers", "notes", "headline", "trained")] == [
         before[name] for name in ("peers", "notes", "headline", "trained")
     ]
-    assert Sentiment.from_pretrained(copy).metrics == after
+    assert load_model(copy).metrics == after
 
 
 def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
@@ -225,7 +225,7 @@ assert not any(name.split(".")[0] in ("shared", "training") for name in sys.modu
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     theirs = {item["label"]: item["score"] for item in (answer[0] if isinstance(answer[0], list) else answer)}
-    assert theirs == pytest.approx(Sentiment.from_pretrained(folder).predict(text).probabilities, abs=0.03)
+    assert theirs == pytest.approx(load_model(folder).predict(text).probabilities, abs=0.03)
 
 
 def test_any_labels_of_ones_own_can_be_trained(tmp_path):

@@ -14,7 +14,7 @@ import yaml
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from safetensors.torch import load
 
-from shared.checkpoint import sha256
+from shared.config import sha256
 from tests.conftest import ROOT, turn_to
 from tests.hub import Hub
 from training import publish as script

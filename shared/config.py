@@ -1,0 +1,204 @@
+"""gallery.json: what serving must know about a model besides its weights, and the SHA-256 of every file it reads.
+
+Training writes it into the checkpoint folder (training/export.py); a predictor reads and validates it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import CheckpointError
+
+CONFIG_FILE = "gallery.json"
+MODEL = "onnx/model.onnx"
+METRICS = "metrics.json"
+HUB_CONFIG = "config.json"  # the file whose requests the Hub counts as downloads
+RENAMED = {  # fields of format 1 that have another name in format 2
+    "known_threshold": "in_distribution_threshold",
+    "prose_mean": "in_distribution_mean",
+    "prose_spread": "in_distribution_spread",
+    "clear_from": "min_clear_probability",
+}
+LICENCE = "LICENSE.md"  # the name that the Hub links to as a licence
+
+
+class StrictModel(BaseModel):
+    """Base of everything in gallery.json: unknown fields are refused, fields cannot be assigned."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(StrictModel):
+    """What one file of the folder must be."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+    optional: bool = False  # weights for torch, say: may be left out where only ONNX is served
+
+    def matches(self, path: Path) -> bool:
+        """Return True if the file exists and its size and SHA-256 match."""
+        return path.is_file() and path.stat().st_size == self.bytes and sha256(path) == self.sha256
+
+
+class Dataset(StrictModel):
+    """A data set the model was trained or measured on, with its terms in one sentence; `hub` is its name there."""
+
+    name: str
+    url: str
+    licence: str
+    citation: str
+    hub: str | None = None
+
+
+class About(StrictModel):
+    """What a person should know of a model; shown by the Space and written into the model card.
+
+    `licence` is a Hub licence identifier ("cc-by-4.0", "other"), `licence_name` its name in words; `base_model` is
+    the Hub's name of the network that the training began with.
+    """
+
+    title: str
+    summary: str
+    intended_use: str
+    limits: tuple[str, ...]
+    licence: str
+    licence_name: str
+    datasets: tuple[Dataset, ...]
+    base_model: str | None = None
+
+
+class GalleryConfig(StrictModel):
+    """The fields of gallery.json that every model has; each predictor adds its own in a subclass.
+
+    `task` decides the predictor's class (see shared/load.py), `created` is a time in UTC (ISO 8601), and `versions`
+    maps a package to the version it was exported with. Files of format 1 are read as well.
+    """
+
+    format: Literal[2]
+    task: str
+    labels: tuple[str, ...] = ()
+    about: About
+    created: str
+    versions: dict[str, str]
+    files: dict[str, FileEntry]
+
+    @classmethod
+    def read(cls, folder: str | Path, needed: Sequence[str] = (MODEL, METRICS)) -> Self:
+        """Read and check a checkpoint folder.
+
+        Args:
+            folder: the checkpoint folder.
+            needed: files that must be there and listed with their hashes.
+
+        Raises:
+            CheckpointError: the folder or gallery.json is missing, a field is wrong (its name is in the
+                text), or a file is missing or differs from its SHA-256.
+        """
+        folder = Path(folder)
+        checkpoint = cls._validated(folder, read_json(folder))
+        for name in needed:
+            if name not in checkpoint.files or checkpoint.files[name].optional:
+                raise CheckpointError(f"{folder / CONFIG_FILE}: field 'files': {name} is not listed; export it again.")
+        checkpoint._check_files(folder)
+        return checkpoint
+
+    @staticmethod
+    def read_common(folder: str | Path) -> "GalleryConfig":
+        """What every model's gallery.json has, of a model of any kind; no file is looked at.
+
+        Raises:
+            CheckpointError: the folder or gallery.json is missing, or a field is wrong.
+        """
+        content = read_json(Path(folder))
+        common = {name: value for name, value in content.items() if name in GalleryConfig.model_fields}
+        return GalleryConfig._validated(Path(folder), common)
+
+    @classmethod
+    def _validated(cls, folder: Path, content: dict[str, Any]) -> Self:
+        path = folder / CONFIG_FILE
+        try:
+            checkpoint = cls.model_validate_json(json.dumps(content))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise CheckpointError(f"{path}: field {field!r}: {first['msg']}; export the model again.") from error
+        for name in checkpoint.files:
+            # Read as on Windows, a name has all the ways out that it has anywhere: "..", "/", "C:" and "\\\\server".
+            if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts or "\\" in name:
+                raise CheckpointError(f"{path}: field 'files': {name!r} lies outside the folder.")
+        return checkpoint
+
+    def _check_files(self, folder: Path) -> None:
+        for name, entry in self.files.items():
+            path = folder / name
+            if not path.is_file():
+                if entry.optional:
+                    continue
+                raise CheckpointError(f"{path} is missing; copy or download the model again.")
+            if not entry.matches(path):
+                raise CheckpointError(
+                    f"{path} is damaged (its SHA-256 is not the one in {CONFIG_FILE}); copy or download it again."
+                )
+
+
+def read_json(folder: Path) -> dict[str, Any]:
+    """The content of a folder's gallery.json.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no JSON object.
+    """
+    path = folder / CONFIG_FILE
+    if folder.is_file():
+        raise CheckpointError(f"{folder} is a file; give the checkpoint folder that it lies in.")
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        nearby = f"; did you mean {folder / 'model'}?" if (folder / "model" / CONFIG_FILE).is_file() else "."
+        raise CheckpointError(f"{folder} is no checkpoint folder: it has no {CONFIG_FILE}{nearby}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is no JSON object; export the model again.")
+    return upgrade(content)
+
+
+def upgrade(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a gallery.json of format 1 as format 2 has it; any other content as it is."""
+    if content.get("format") != 1:
+        return content
+    renamed = {RENAMED.get(name, name): value for name, value in content.items() if name != "model"}
+    task = "recommendation" if content.get("model") == "rating" else content.get("task")
+    return renamed | {"format": 2, "task": task}
+
+
+def format_figure(value: float) -> str:
+    """Write a figure with four decimals; do not round one that is not quite 0 or 1 to it."""
+    text = f"{value:.4f}"
+    if text in ("0.0000", "-0.0000") and value != 0:
+        return "< 0.0001" if value > 0 else "> -0.0001"
+    return "> 0.9999" if text == "1.0000" and value < 1 else text
+
+
+def as_markdown(text: str) -> str:
+    """Write text of others, such as a label, so that Markdown shows it as it is, also in a cell of a table."""
+    text = " ".join(text.split())
+    text = re.sub(r"([\\|`*~])|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(", r"\\\g<0>", text)
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """What a FileEntry says of a file's content: its SHA-256, and its size in bytes."""
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}

@@ -1,0 +1,149 @@
+"""Image classification: which of some labels a picture shows, or none of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field, model_validator
+
+from .config import GalleryConfig
+from .errors import BadInput, quoted
+from .images import Source, load_image, sample_image, to_array
+from .predictor import Prediction, Predictor, answer_each
+from .session import THREADS, softmax
+
+Channels = tuple[float, float, float]
+
+
+class ImageClassifierConfig(GalleryConfig):
+    """gallery.json of a picture classifier.
+
+    A picture is resized to `size` × `size` pixels, scaled to 0 … 1, less `mean`, divided by `std`. It is in
+    distribution where its score reaches `in_distribution_threshold`.
+    """
+
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    size: Annotated[int, Field(ge=32, le=1024)]
+    mean: Channels
+    std: Channels
+    in_distribution_threshold: float
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels must differ")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self
+
+
+@dataclass(frozen=True)
+class ImageClassifierPrediction(Prediction):
+    """What a picture shows.
+
+    `label` is the likeliest label, or None where the picture is out of distribution: not like those the model was
+    trained on. `probabilities` are calibrated and sum to 1, *given that it shows one of the labels*.
+    `in_distribution_score` is higher the more a picture is like the training pictures; from the config's threshold on
+    it is `in_distribution`.
+    """
+
+    label: str | None
+    probabilities: dict[str, float]
+    in_distribution: bool
+    in_distribution_score: float
+
+    @property
+    def likeliest(self) -> str:
+        """The likeliest label, also of a picture that is out of distribution."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the answer as JSON has it."""
+        return {
+            "label": self.label,
+            "probabilities": self.probabilities,
+            "in_distribution": self.in_distribution,
+            "in_distribution_score": self.in_distribution_score,
+        }
+
+    def as_row(self) -> dict[str, object]:
+        """Return the answer as cells of a CSV."""
+        return {
+            "prediction": self.label or "neither",
+            **{f"probability {label}": round(p, 4) for label, p in self.probabilities.items()},
+            "in_distribution_score": round(self.in_distribution_score, 2),
+        }
+
+
+@dataclass(frozen=True)
+class ImageClassifierExplanation:
+    """Where in the picture the evidence is.
+
+    `evidence`, (rows, columns) float32, is the class activation map of `label`, less the mean map of the
+    other labels, over a grid that covers the whole picture: its mean is the difference of their logits. Where the
+    picture is out of distribution, `in_distribution` is False: there is evidence for a label in any picture.
+    """
+
+    label: str
+    evidence: NDArray[np.float32]
+    in_distribution: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the explanation as JSON has it."""
+        return {"label": self.label, "evidence": self.evidence.tolist()}
+
+
+class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPrediction]):
+    """A picture classifier with out-of-distribution detection; a picture is anything that load_image takes."""
+
+    task = "image-classification"
+    config_type = ImageClassifierConfig
+    threads = THREADS
+
+    def example(self) -> Image.Image:
+        """Return a drawing, which is out of distribution for most models."""
+        return sample_image()
+
+    def predict(self, image: Source) -> ImageClassifierPrediction:
+        """Predict one picture.
+
+        Raises:
+            BadInput: it cannot be read as a picture.
+        """
+        logits, scores = self.session.run(self.session.outputs[:2], {self.session.inputs[0]: self.pixels(image)[None]})
+        probabilities = dict(zip(self.config.labels, softmax(logits)[0].tolist(), strict=True))
+        likeliest, score = max(probabilities, key=probabilities.__getitem__), float(scores[0])
+        in_distribution = score >= self.config.in_distribution_threshold
+        return ImageClassifierPrediction(likeliest if in_distribution else None, probabilities, in_distribution, score)
+
+    def predict_each(self, items: Sequence[Source]) -> list[ImageClassifierPrediction | BadInput]:
+        """Predict every picture, two at a time; a bad one gets its BadInput as the answer."""
+        return answer_each(self.predict, items)
+
+    def explain(self, image: Source, label: str | None = None) -> ImageClassifierExplanation:
+        """Class activation map (Zhou et al., CVPR 2016) for a label, by default the likeliest.
+
+        Raises:
+            BadInput: the picture cannot be read, or there is no such label.
+        """
+        labels = self.config.labels
+        if label is not None and not (isinstance(label, str) and label in labels):
+            raise BadInput(f"There is no label {quoted(label)}; choose one of {', '.join(labels)}.")
+        pixels = {self.session.inputs[0]: self.pixels(image)[None]}
+        logits, scores, maps = self.session.run(self.session.outputs, pixels)
+        index = int(logits[0].argmax()) if label is None else labels.index(label)
+        others = np.delete(maps[0], index, axis=0).mean(axis=0)
+        in_distribution = bool(scores[0] >= self.config.in_distribution_threshold)
+        return ImageClassifierExplanation(labels[index], maps[0, index] - others, in_distribution)
+
+    def pixels(self, image: Source) -> NDArray[np.float32]:
+        """A picture as the model takes it: float32 (3, size, size).
+
+        Raises:
+            BadInput: it cannot be read as a picture.
+        """
+        size = self.config.size
+        return to_array(load_image(image, size).resize((size, size)), self.config.mean, self.config.std)

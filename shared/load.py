@@ -1,0 +1,89 @@
+"""Load a model: its class follows from the task in its gallery.json."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from .config import GalleryConfig
+from .errors import CheckpointError, HubError
+from .image_classifier import ImageClassifier
+from .image_segmenter import ImageSegmenter
+from .predictor import Predictor
+from .recommender import Recommender
+from .tabular import TabularClassifier
+from .text_classifier import TextClassifier
+
+PREDICTORS: dict[str, type[Predictor[Any, Any, Any]]] = {
+    kind.task: kind for kind in (ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier, Recommender)
+}
+URL = re.compile(r"[a-z][a-z0-9+.-]+://|(www\.)?(huggingface|hf)\.co/", re.IGNORECASE)  # C:\ is not one
+
+
+def load_model(
+    source: str | Path,
+    revision: str | None = None,
+    token: str | None = None,
+    deadline: float | None = None,
+) -> Any:
+    """Load a checkpoint folder, such as "spaces/salary/model", or a model on the Hub, such as "user/salary".
+
+    Args:
+        source: the folder; or the model's name on the Hub, or its address there, such as
+            "https://huggingface.co/user/salary". A Path is always a folder.
+        revision: commit, branch or tag on the Hub. A commit that has been loaded before needs no network.
+        token: for a private model; by default the one that this machine is logged in with.
+        deadline: seconds after which to stop waiting for the Hub; two minutes by default.
+
+    Returns:
+        An ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier or Recommender.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged or of another format.
+        HubError (a CheckpointError): the Hub's model cannot be had; see shared.hub.download.
+    """
+    text = str(source)
+    is_url = not isinstance(source, Path) and URL.match(text)
+    if not is_url and (isinstance(source, Path) or not is_name(text)):
+        if not Path(text).exists():
+            raise CheckpointError(
+                f"There is no checkpoint folder {text!r}. Give a folder, or a model on the Hub as in 'user/name'."
+            )
+        return load_folder(source)
+    from . import hub  # noqa: PLC0415 - only models on the Hub need it
+
+    try:
+        folder = hub.download(text, revision, token, deadline=deadline or hub.DEADLINE)
+    except HubError as error:
+        if is_url:
+            raise
+        raise HubError(f"{error} (There is no folder {text!r} here.)") from error.__cause__
+    model = load_folder(folder)
+    model.source = text, folder.name  # the commit, also where a branch was asked for
+    return model
+
+
+def load_folder(folder: str | Path) -> Any:
+    """Load the predictor of a checkpoint folder.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or for a task that is unknown here.
+    """
+    return predictor_type(folder)(folder)
+
+
+def predictor_type(folder: str | Path) -> type[Predictor[Any, Any, Any]]:
+    """Return the class of a checkpoint folder's predictor.
+
+    Raises:
+        CheckpointError: there is no gallery.json, or its task is unknown here.
+    """
+    task = GalleryConfig.read_common(folder).task
+    if task not in PREDICTORS:
+        raise CheckpointError(f"{folder} has a model for the unknown task {task!r}; there are {', '.join(PREDICTORS)}.")
+    return PREDICTORS[task]
+
+
+def is_name(source: str) -> bool:
+    """Return True for "user/name", a name on the Hub, unless there is a folder "user" here."""
+    first, *rest = source.rstrip("/").split("/")
+    return len(rest) == 1 and first not in ("", ".", "..", "~") and ":" not in first and not Path(first).is_dir()

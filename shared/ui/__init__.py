@@ -1,0 +1,1 @@
+"""What the apps share that needs Gradio: looks, limits, inputs, batches and explanations."""

@@ -1,0 +1,376 @@
+"""What a public app accepts over HTTP: bounded requests, the routes its pages use, and answers that tell no secrets."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gradio import queueing, route_utils, routes
+from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError, GradioMultiPartParser, MultiPartException
+from gradio.utils import get_upload_folder
+from starlette._utils import get_route_path
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .fair_queue import NO_ENDPOINT, check_data
+
+API = "/gradio_api"
+UPLOAD_BYTES = 210_000_000  # of one upload request: the contents of the largest zip, and the form around it
+FIELD_BYTES = 10_000  # of a form field beside the files
+REQUEST_BYTES = 1_300_000  # of any other request: a text of 100,000 characters, each escaped, has 1.2 MB
+RUN_BYTES = 100_000  # of a request to choose an example
+QUERY_BYTES = 2_000  # after the question mark of an address
+FREE_BYTES = 500_000_000  # that must be left on the disk
+DISCARDED_BYTES = 20_000_000  # of a request that is too large
+MAX_OPEN_FILES = 65_536
+SILENCE_SECONDS = 15.0  # that a client may pause while it sends a request
+
+# The routes that pages, gradio_client, curl and MCP clients use. The others of Gradio 6.31 are for components and
+# options that no page has: /component_server, /process_recording and /stream read uploads of their own; /deep_link
+# stores a session with its inputs; /api is an old name of /run, by which browsers choose an example.
+OPEN_ROUTES = {
+    "app_id", "call", "cancel", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
+    "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
+}  # fmt: skip
+OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # where Gradio 3 and 4 answered
+IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # by `gradio app.py`, which reloads pages when a file changes
+FILE_HEADERS = {
+    b"accept-ranges", b"cache-control", b"content-disposition", b"content-length", b"content-range", b"content-type",
+    b"etag", b"last-modified",
+}  # fmt: skip
+NOT_RIGHT = f"The request is not as it should be; {API}/info says what an endpoint takes."
+DISK_FULL = "The server's disk is full; try again later."
+MISTAKES = (TypeError, ValueError, AttributeError, LookupError)  # what Gradio raises for a request that is not right
+RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
+
+
+class Guard:
+    """ASGI middleware for a Gradio app; it also answers /health, which says whether the app can answer questions."""
+
+    def __init__(self, app: ASGIApp, health: Any) -> None:
+        self.app, self.health = app, health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+        # Gradio answers a Range with the headers of the request, cookies included.
+        echoes = {name for name, _ in scope["headers"]} - FILE_HEADERS
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                await bounded.discard()
+            if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
+                message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
+            if message["type"] == "http.response.start" and path.endswith("/"):
+                message["headers"] = [(name, below_prefix(name, value, path)) for name, value in message["headers"]]
+            await send(message)
+
+        path = get_route_path(scope)
+        bounded = BoundedReceive(path, receive)
+        try:
+            response = await self.own_answer(scope, path)
+            if response is not None:
+                await response(scope, receive, send)
+                return
+            self.check_route(scope, path)
+            drop_bad_range(scope)
+            bounded.check_length(scope["headers"])
+            is_checked = path.startswith((f"{API}/run/", f"{API}/mcp")) and scope["method"] == "POST"
+            await self.app(scope, await check_body(bounded, path) if is_checked else bounded, send_guarded)
+        except Exception as error:
+            if started:
+                raise
+            # No variable may keep the error: it knows this frame, and the two would keep each other, with the request.
+            response = as_response(as_http(error, scope["method"], path))
+            if response.status_code == 413:
+                await bounded.discard()
+            await response(scope, receive, send)
+
+    async def own_answer(self, scope: Scope, path: str) -> Response | None:
+        """Answer /health, and the counts that "Use via API" on a page asks for: there are none here."""
+        if path.rstrip("/") == "/health":
+            answer: Response = await self.health(scope)
+            return answer
+        if path == "/monitoring/summary":
+            return JSONResponse({"functions": {}})
+        return None
+
+    def check_route(self, scope: Scope, path: str) -> None:
+        """Refuse what no page uses, endpoints that do not exist, and uploads to a full disk.
+
+        Raises:
+            HTTPException: 404, 405, 414 or 507.
+        """
+        path = path.rstrip("/")
+        if len(scope["query_string"]) > QUERY_BYTES:
+            raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
+        if path == "/monitoring" or path.startswith("/monitoring/"):
+            raise HTTPException(404, "This is switched off here.")
+        blocks = scope["app"].get_blocks()
+        if OLD_ROUTES.match(path):
+            raise HTTPException(404, f"Endpoints are asked at {API}/call/NAME; the names are {names_of(blocks)}.")
+        if not path.startswith(API + "/"):
+            return
+        first, *rest = path.removeprefix(API + "/").split("/")
+        is_file = first.startswith("file=") and not first.startswith("file=http")  # Gradio would fetch an address
+        if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
+            raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
+        check_mcp(scope, path)
+        if first == "upload" and free_bytes() < FREE_BYTES:
+            raise HTTPException(507, DISK_FULL)
+        if first == "call" and scope["method"] == "POST":
+            name = rest[-1] if rest else ""
+            if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
+                raise HTTPException(404, f"There is no such endpoint; they are {names_of(blocks)}.")
+        elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
+            raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
+
+
+def check_mcp(scope: Scope, path: str) -> None:
+    """Refuse MCP's old transport, and a stream on which nothing would ever be sent.
+
+    The old one keeps whatever is sent to a session that nobody reads. Clients expect a 405 where there is no stream.
+
+    Raises:
+        HTTPException: 404 or 405.
+    """
+    if path.startswith((f"{API}/mcp/sse", f"{API}/mcp/messages")):
+        raise HTTPException(404, f"Here MCP is asked at {API}/mcp/ (streamable HTTP).")
+    accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
+    is_mcp = path in (f"{API}/mcp", f"{API}/mcp/http")
+    if is_mcp and scope["method"] == "GET" and b"text/event-stream" in accepted:
+        raise HTTPException(405, "There is no stream to listen to; send requests with POST.", {"Allow": "POST"})
+
+
+def names_of(blocks: Any) -> str:
+    """Return the names of an app's public endpoints."""
+    return ", ".join(sorted(fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"))
+
+
+def as_http(error: Exception, method: str, path: str) -> HTTPException:
+    """Return what a client is told of an error; what it must not be told goes to the log."""
+    if isinstance(error, HTTPException):
+        return error
+    if isinstance(error, KeyError | FnIndexInferError) and path.startswith(f"{API}/run/"):
+        return HTTPException(404, NO_ENDPOINT)
+    if isinstance(error, MISTAKES) and path.startswith((f"{API}/run/", f"{API}/call/v2/", f"{API}/upload")):
+        return HTTPException(422, NOT_RIGHT)
+    logging.error("%s %r failed", method, path, exc_info=error)
+    if is_disk_full(error):
+        return HTTPException(507, DISK_FULL)
+    return HTTPException(500, "Something went wrong here; the server's log says what.")
+
+
+def as_response(error: HTTPException) -> Response:
+    """Return the answer that tells a client of an error."""
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def refuse_form(_: Request, __: Exception) -> JSONResponse:
+    """Answer a request whose JSON FastAPI cannot use with one sentence, in place of a list of its parts."""
+    return JSONResponse({"detail": NOT_RIGHT}, 422)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Return True if an error means that nothing more can be written."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def below_prefix(name: bytes, value: bytes, path: str) -> bytes:
+    """Return a header's value, where Gradio leads from /page/ to /page with an address that holds below a prefix, too.
+
+    The prefix may be one that a proxy takes away, and that is not known here.
+    """
+    if name.lower() == b"location" and value.decode("latin-1") == path.rstrip("/") != "":
+        return b"../" + value.rpartition(b"/")[2]
+    return value
+
+
+def page_base(request: Request) -> dict[str, str]:
+    """Return what the addresses of a page's scripts and cards are relative to, for the template of Gradio's pages.
+
+    Gradio says "./". Below a path such as /gallery that is right for /gallery/ and wrong for /gallery, and a proxy that
+    takes the path away does not say which it was. Only the path is named: the browser knows by which host it came.
+    """
+    root = request.app.root_path or request.scope.get("root_path") or ""
+    path = urlsplit(root).path.strip("/")
+    return {"base_url": f"/{path}/"} if path else {}
+
+
+def drop_bad_range(scope: Scope) -> None:
+    """Ignore a Range header that Gradio cannot read, as RFC 9110 asks: the whole file is sent."""
+    scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range" or is_range(value)]
+
+
+def is_range(value: bytes) -> bool:
+    """Return True for one range of bytes that ends where it begins or later."""
+    found = RANGE.fullmatch(value.strip())
+    if found is None:
+        return False
+    first, last = found.groups()
+    return not (first and last) or int(first) <= int(last)
+
+
+async def check_body(receive: Receive, path: str) -> Receive:
+    """Read a whole request to /run or /mcp, check its data, and return a function that gives it once more.
+
+    Of a request to /mcp only this is checked: that its JSON can be read. shared/ui/mcp_tools.py and the queue check the
+    rest.
+
+    Raises:
+        HTTPException: 400 if the client hangs up before its end; 403 or 422, see check_data.
+    """
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HTTPException(400, "The request broke off; send it again.")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    try:
+        data = json.loads(body)
+    except json.JSONDecodeError:
+        data = None  # FastAPI and MCP say what is wrong with it
+    except (RecursionError, ValueError):
+        raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is not UTF-8.") from None
+    if path.startswith(f"{API}/run/"):
+        check_data(data)
+    given = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive_again() -> Message:
+        message = next(given, None)
+        return message if message is not None else await receive()
+
+    return receive_again
+
+
+def free_bytes() -> int:
+    """Return how much can still be written to the disk of the uploads."""
+    folder = Path(get_upload_folder())
+    return shutil.disk_usage(folder if folder.exists() else folder.parent).free
+
+
+class BoundedReceive:
+    """Receives a request, bounded in bytes and in the seconds that a client may pause within it."""
+
+    def __init__(self, path: str, receive: Receive) -> None:
+        self.receive = receive
+        self.most, self.instead = REQUEST_BYTES, f"send less at a time, and files to {API}/upload"
+        if path.startswith(f"{API}/run/"):
+            self.most, self.instead = RUN_BYTES, f"{API}/run only chooses examples, so ask {API}/call"
+        if path.rstrip("/") == f"{API}/upload":
+            self.most, self.instead = UPLOAD_BYTES, "send less at a time"
+        self.seen, self.is_complete = 0, False
+
+    def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Refuse a request that says at once that it is too large.
+
+        Raises:
+            HTTPException: 413.
+        """
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        if length.isdigit() and int(length) > self.most:
+            raise self.too_large()
+
+    async def __call__(self) -> Message:
+        """Receive the next part.
+
+        Raises:
+            HTTPException: 413 or 408; Starlette and FastAPI pass on these of a body's reader.
+        """
+        if self.is_complete:  # from now on it only says when the client hangs up
+            return await self.receive()
+        try:
+            message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
+        except TimeoutError:
+            raise HTTPException(408, "The request did not arrive in time; send it again.") from None
+        self.seen += len(message.get("body", b""))
+        self.is_complete = not message.get("more_body", False)
+        if self.seen > self.most:
+            raise self.too_large()
+        return message
+
+    def too_large(self) -> HTTPException:
+        """Return the error for a request that is too large."""
+        sentence = f"The request is larger than {self.most / 1e6:g} MB; {self.instead}."
+        return HTTPException(413, sentence, {"Connection": "close"})
+
+    async def discard(self) -> None:
+        """Read what a client still sends, to a bound: one that is not read from is reset before it sees the answer."""
+        left = DISCARDED_BYTES
+        with contextlib.suppress(TimeoutError):
+            while left > 0 and not self.is_complete:
+                message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
+                left -= len(message.get("body", b""))
+                self.is_complete = not message.get("more_body", False)
+
+
+class UploadParser(GradioMultiPartParser):
+    """Gradio's reader of forms, which bounds form fields and leaves no file behind when an upload breaks off."""
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a form field or file.
+
+        Raises:
+            MultiPartException: the form field has more than FIELD_BYTES.
+        """
+        part = self._current_part
+        if part.file is None and len(part.data) + end - start > FIELD_BYTES:
+            raise MultiPartException(f"A form field exceeds the maximum allowed size of {FIELD_BYTES:,} bytes.")
+        super().on_part_data(data, start, end)
+
+    async def parse(self) -> Any:
+        """Read the form; whatever goes wrong, no temporary file stays."""
+        try:
+            form = await super().parse()
+            if "files" not in form:
+                raise MultiPartException("Send every file in a form field called files.")
+            return form
+        except BaseException:
+            for file in self._files_to_close_on_error:
+                with contextlib.suppress(OSError):
+                    file.close()
+                    Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+class CorsWithoutCredentials(CustomCORSMiddleware):
+    """Gradio's rules for other origins, without cookies: no page has a login, and its JavaScript sends none."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.simple_headers: dict[str, str] = {}
+        self.preflight_headers.pop("Access-Control-Allow-Credentials")
+
+
+def patch_gradio() -> None:
+    """Have Gradio use what is above, for which `launch` has no argument, and let /cancel end only what waits."""
+    route_utils.GradioMultiPartParser = UploadParser
+    # /cancel ends the task of that name and frees its place, while its thread runs on: places would have no end.
+    queueing.set_task_name = lambda *_: None
+    routes.CustomCORSMiddleware = CorsWithoutCredentials
+    routes.templates.context_processors = [page_base]
+
+
+def raise_file_limit() -> None:
+    """Let the process have as many open connections as the system allows it: often 1,024 at first."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such module
+        import resource  # noqa: PLC0415
+
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_OPEN_FILES if most == resource.RLIM_INFINITY else min(most, MAX_OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, wanted), most))

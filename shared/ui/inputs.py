@@ -1,0 +1,141 @@
+"""Pictures and files as callers send them: an upload, or base64, which becomes one; all else is refused."""
+
+import base64
+import binascii
+import functools
+import logging
+import re
+from collections.abc import Mapping
+from mimetypes import guess_extension
+from typing import Any
+
+import gradio as gr
+from starlette.concurrency import run_in_threadpool
+
+from .fair_queue import FairQueue, is_data_url, is_uploaded
+from .http_guard import DISK_FULL, FREE_BYTES, MISTAKES, NOT_RIGHT, free_bytes, is_disk_full
+from .retention import keep_bytes
+
+UPLOAD = "the path that /gradio_api/upload returned"
+SEND_PICTURE = (
+    f'Send a picture as {{"path": "..."}} with {UPLOAD}, as text that begins with "data:image/png;base64,", '
+    'or in Python as handle_file("cat.jpg"); other paths and web addresses are not read.'
+)
+SEND_FILE = (
+    f'Send a file as {{"path": "..."}} with {UPLOAD}, or in Python as handle_file("some.csv"), '
+    "and several files as a list; text, other paths and web addresses are not read."
+)
+BAD_BASE64 = 'This is not valid base64; send a file as text such as "data:image/png;base64,iVBORw0KGgo...".'
+
+DATA_URL = re.compile(r"data:[\w.+-]*(?:/[\w.+-]+)?(?:;[\w.+-]+=[^;,]{0,100})*;base64,", re.IGNORECASE)
+META = {"_type": "gradio.FileData"}
+PREPROCESS = gr.Blocks.preprocess_data
+
+
+def picture_file(value: object) -> dict[str, Any] | None:
+    """Return what a caller sent as a picture, as Gradio describes a file that was uploaded; None for null.
+
+    It may be the path of an upload, or a base64 data URL, which is saved as an upload: as text, or as the `path` or
+    `url` of a mapping. No other path is read, and no web address is fetched.
+
+    Raises:
+        gr.Error: it is anything else.
+    """
+    if value is None:
+        return None
+    text: object = value
+    if isinstance(value, Mapping):
+        text = value.get("path") or value.get("url")
+    if is_data_url(text):
+        return {"path": save_data_url(str(text)), "meta": META}
+    if not is_uploaded(text):
+        raise sentence(SEND_PICTURE)
+    return {"path": text, "meta": META}
+
+
+def uploaded_file(value: object) -> dict[str, Any]:
+    """Return what a caller sent as a file, as Gradio describes a file that was uploaded.
+
+    Raises:
+        gr.Error: it is neither the path of an upload nor a mapping with one.
+    """
+    path = value.get("path") if isinstance(value, Mapping) else value
+    if not is_uploaded(path):
+        raise sentence(SEND_FILE)
+    return {"path": path, "meta": META}
+
+
+def save_data_url(text: str) -> str:
+    """Save a file that is a base64 data URL as an upload; return its path.
+
+    Its size is bounded by that of a request (see shared/ui/http_guard.py).
+
+    Raises:
+        gr.Error: it is not valid base64, or the disk is full.
+    """
+    head = DATA_URL.match(text[:1000])
+    if head is None:
+        raise sentence(BAD_BASE64)
+    letters = "".join(text[head.end() :].split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+    try:
+        content = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
+    except (binascii.Error, ValueError):  # a letter that is not ASCII is a ValueError
+        raise sentence(BAD_BASE64) from None
+    if free_bytes() < FREE_BYTES:
+        raise sentence(DISK_FULL)
+    kind = head[0][len("data:") :].split(";")[0]
+    return keep_bytes(content, f"file{guess_extension(kind) or ''}")
+
+
+def prepared(block: object, value: Any) -> Any:
+    """Return a component's input as the component takes it.
+
+    Raises:
+        gr.Error: a picture or file is not one that is read here, or a text is a list or mapping.
+    """
+    if isinstance(block, gr.Image):
+        return picture_file(value)
+    if isinstance(block, gr.Textbox) and isinstance(value, list | dict):
+        raise sentence("Send the text itself, not a list or mapping.")
+    if not isinstance(block, gr.File) or value is None:
+        return value
+    if block.file_count != "single":
+        return [uploaded_file(item) for item in (value if isinstance(value, list) else [value])]
+    return uploaded_file(value[0] if isinstance(value, list) and len(value) == 1 else value)
+
+
+def sentence(text: str) -> gr.Error:
+    """Return an error that tells a visitor, or an API user, one sentence, and leaves no trace in the log."""
+    return gr.Error(text, title="That did not work", print_exception=False)
+
+
+def check_inputs() -> None:
+    """Have Gradio prepare the inputs of the gallery's endpoints as above, and answer what is not right with a sentence.
+
+    Other Gradio apps of the process, which have no FairQueue, are left as they are.
+    """
+
+    @functools.wraps(PREPROCESS)
+    async def prepare(self: gr.Blocks, block_fn: Any, inputs: list[Any], *rest: Any, **options: Any) -> Any:
+        if not isinstance(self._queue, FairQueue):
+            return await PREPROCESS(self, block_fn, inputs, *rest, **options)
+        wanted = block_fn.inputs
+        try:
+            pairs = zip(wanted, inputs, strict=False)  # Gradio sees to their number
+            if any(isinstance(block, gr.Image | gr.File) for block in wanted):  # which may be written or looked up
+                inputs = await run_in_threadpool(lambda: [prepared(*pair) for pair in pairs])
+            else:
+                inputs = [prepared(*pair) for pair in pairs]
+            return await PREPROCESS(self, block_fn, inputs, *rest, **options)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except MISTAKES as error:
+            logging.debug("/%s was sent something that it does not take.", block_fn.api_name, exc_info=error)
+            raise sentence(NOT_RIGHT) from None
+        except OSError as error:
+            if is_disk_full(error):
+                raise sentence(DISK_FULL) from error
+            raise
+
+    gr.Blocks.preprocess_data = prepare

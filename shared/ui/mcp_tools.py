@@ -1,0 +1,284 @@
+"""What an app offers to agents over MCP: a tool for each public endpoint, under the endpoint's name.
+
+Gradio 6.31 names tools after Python functions and takes their schemas from components: predict_1 with 1,500 movies, or
+{"type": {}}. It asks its own app over HTTP, as one caller for all agents, and answers with all that a page draws.
+docs/gradio_reports.md describes these faults.
+"""
+
+import base64
+import importlib.util
+import json
+import logging
+import mimetypes
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+from urllib.parse import unquote
+
+import gradio as gr
+from gradio import mcp
+from gradio.data_classes import PredictBodyInternal
+from gradio.server_messages import ProcessCompletedMessage, ProgressMessage
+from gradio.utils import get_function_description, get_function_params, run_coro_in_background
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from ..archives import MAX_FILES
+from ..errors import BadInput, quoted
+from .fair_queue import is_data_url, is_uploaded
+from .http_guard import API, as_http
+from .inputs import META, save_data_url
+
+TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
+ACCEPTED = (
+    'a data: URL with base64 of up to 1 MB, such as "data:{};base64,...", '
+    f"or the path or address of an upload to {API}/upload"
+)
+CSV_BYTES = 10_000  # of a table that an agent gets as text; of a larger one it gets the address
+NOT_INSTALLED = 'MCP is off, because a package is missing. Install it: pip install "gradio[mcp]=={}"'
+
+
+def offer_tools() -> bool:
+    """Say whether to serve MCP, and have Gradio use what is below: on a Space, and where GRADIO_MCP_SERVER is True.
+
+    GRADIO_MCP_SERVER=False switches it off on a Space. Where the package is missing, a sentence is printed if the
+    variable asks for MCP.
+    """
+    asked = os.environ.get("GRADIO_MCP_SERVER")
+    wanted = asked.lower() in ("true", "1") if asked else "SPACE_ID" in os.environ
+    is_installed = importlib.util.find_spec("mcp") is not None
+    if wanted and asked and not is_installed:
+        print(NOT_INSTALLED.format(gr.__version__))
+    mcp.GradioMCPServer = ToolServer  # which launch has no argument for
+    return wanted and is_installed
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument of a tool: its JSON Schema, and the value it has when it is left out."""
+
+    name: str
+    schema: dict[str, Any]
+    accepted: str  # of a file: how to send it; "" for anything else
+    is_required: bool
+    default: Any
+
+
+class ToolServer(mcp.GradioMCPServer):
+    """Gradio's MCP server with tools of its own."""
+
+    # --- what the tools are ---
+
+    def get_tool_to_endpoint(self) -> dict[str, str]:
+        """Return the endpoint of each tool: the names are the same, on a Space, too."""
+        self.tool_prefix = ""
+        return {name.lstrip("/"): name for name in self.api_info["named_endpoints"]}
+
+    def get_fn_description(self, block_fn: Any, _: str) -> tuple[str, dict[str, str]]:
+        """Return the first part of the docstring; the schema has what it says of the arguments."""
+        return get_function_description(block_fn.fn)[0], {}
+
+    def get_input_schema(
+        self, tool_name: str, _: Mapping[str, str] | None = None
+    ) -> tuple[dict[str, Any], list[list[str | int]]]:
+        """Return a tool's JSON Schema, and which of its arguments are files."""
+        found = parameters(self.get_block_fn_from_endpoint_name(self.tool_to_endpoint[tool_name]))
+        schema = {
+            "type": "object",
+            "properties": {item.name: item.schema for item in found},
+            "required": [item.name for item in found if item.is_required],
+        }
+        return schema, [[item.name] for item in found if item.accepted]
+
+    def create_mcp_server(self) -> Any:
+        """Return a server with tools alone; see Gradio's method."""
+        logging.getLogger("mcp").setLevel(logging.ERROR)
+        for name in ("", "mcp.server.lowlevel.server"):
+            logging.getLogger(name).addFilter(is_for_the_log)
+        server = self.Server(str(self.blocks.title))
+        server.list_tools()(self.list_tools)
+        server.call_tool(validate_input=False)(self.call)  # the models' own sentences say more than a schema's
+        return server
+
+    def offered(self) -> list[str]:
+        """Return the tools that the address of the request chooses with ?tools=, by default all."""
+        chosen = self.get_selected_tools_from_request()
+        return [name for name in self.tool_to_endpoint if chosen is None or name in chosen]
+
+    async def list_tools(self) -> list[Any]:
+        """Return the tools that are offered."""
+        return [
+            self.types.Tool(
+                name=name,
+                description=self.get_fn_description(self.get_block_fn_from_endpoint_name(name), name)[0],
+                inputSchema=self.get_input_schema(name)[0],
+                annotations=self.types.ToolAnnotations(readOnlyHint=True, openWorldHint=False),
+            )
+            for name in self.offered()
+        ]
+
+    # --- a call ---
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> list[Any]:
+        """Answer a call.
+
+        Raises:
+            BadInput: it cannot be answered; the sentence is what the agent is told.
+        """
+        try:
+            if name not in self.offered():
+                raise BadInput(f"There is no tool {quoted(name)}; there are {', '.join(self.offered())}.")
+            fn = self.get_block_fn_from_endpoint_name(name)
+            data = await run_in_threadpool(given, parameters(fn), arguments)  # both may take long to read files
+            outputs = await self.ask(fn, data)
+            return await run_in_threadpool(lambda: list(self.content(fn, outputs)))
+        except BadInput:
+            raise
+        except gr.Error as error:
+            raise BadInput(error.message) from None
+        except Exception as error:
+            raise BadInput(as_http(error, "MCP", name).detail) from None
+
+    async def ask(self, fn: Any, data: list[Any]) -> list[Any]:
+        """Put a question into the queue, in a session of its own and for the agent's address; return the outputs.
+
+        Raises:
+            BadInput: the endpoint refuses it.
+            HTTPException: the queue does.
+        """
+        context = self.mcp_server.request_context
+        scope = context.request.scope
+        request = Request({**scope, "path": scope["path"].split(f"{API}/mcp")[0] + f"{API}/queue/join"})
+        session, queue = f"mcp-{uuid.uuid4().hex}", self.blocks._queue
+        body = PredictBodyInternal(fn_index=fn._id, data=data, session_hash=session, request=request)
+        await queue.push(body, request, None)
+        messages = queue.pending_messages_per_session[session]
+        try:
+            while not isinstance(message := await messages.get(), ProcessCompletedMessage):
+                if isinstance(message, ProgressMessage) and context.meta and context.meta.progressToken is not None:
+                    unit = message.progress_data[0]  # which says how many are done, or what share
+                    done = (unit.index, unit.length) if unit.length else (unit.progress or 0.0, 1.0)
+                    await context.session.send_progress_notification(
+                        context.meta.progressToken, *done, related_request_id=context.request_id
+                    )
+        finally:  # in a task of its own, since this one is cancelled when the agent hangs up
+            run_coro_in_background(queue.leave, session)
+        if not message.success:
+            raise BadInput(message.output.get("error") or f"{API}/info says what this endpoint takes.")
+        return [item.model_dump() if isinstance(item, BaseModel) else item for item in message.output["data"]]
+
+    def content(self, fn: Any, outputs: list[Any]) -> Iterator[Any]:
+        """Return what the agent gets: the answer as JSON, sentences, pictures, and addresses of files."""
+        for index, (component, value) in enumerate(zip(fn.outputs, outputs, strict=True)):
+            if index == 0:
+                yield self.types.TextContent(type="text", text=json.dumps(value, ensure_ascii=False))
+            elif isinstance(component, gr.Markdown) and value:
+                yield self.types.TextContent(type="text", text=value)
+            elif isinstance(component, gr.Image) and value:
+                content = base64.b64encode(Path(value["path"]).read_bytes()).decode()
+                kind = mimetypes.guess_type(value["path"])[0] or "image/webp"
+                yield self.types.ImageContent(type="image", data=content, mimeType=kind)
+            elif isinstance(component, gr.File) and value:
+                path = Path(value["path"])
+                if path.suffix == ".csv" and path.stat().st_size <= CSV_BYTES:
+                    yield self.types.TextContent(type="text", text=path.read_text(encoding="utf-8-sig"))
+                yield self.types.TextContent(type="text", text=f"{component.label}: {value['url']}")
+
+
+def is_for_the_log(record: logging.LogRecord) -> bool:
+    """Return False for what MCP writes of a message that it cannot use, and repeats at any length."""
+    is_mcp = Path(record.pathname).parts[-3:-1] in (("mcp", "shared"), ("server", "lowlevel"))
+    return not is_mcp or record.exc_info is not None
+
+
+# --- arguments ---
+
+
+def parameters(fn: Any) -> list[Parameter]:
+    """Return the arguments of an endpoint, from its function's type hints and docstring, and its components."""
+    _, described, _ = get_function_description(fn.fn)
+    return [
+        parameter(name, has_default, default, hint, described.get(name) or component.label or "", component)
+        for (name, has_default, default, hint), component in zip(get_function_params(fn.fn), fn.inputs, strict=False)
+    ]
+
+
+def parameter(name: str, has_default: bool, default: Any, hint: Any, description: str, component: Any) -> Parameter:
+    """Return an argument; one that may be None may be left out."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    schemas = [schema_of(kind) for kind in kinds]
+    if isinstance(component, gr.Dropdown) and not component.allow_custom_value:
+        schemas[0]["enum"] = [value for _, value in component.choices]
+    if isinstance(component, gr.Number):
+        bounds = {"minimum": component.minimum, "maximum": component.maximum}
+        schemas[0] |= {key: value for key, value in bounds.items() if value is not None}
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    accepted = ""
+    if isinstance(component, gr.Image | gr.File):
+        is_picture = isinstance(component, gr.Image) or "image" in (component.file_types or ())
+        accepted = ACCEPTED.format("image/png" if is_picture else "text/csv")
+        description = f"{description.rstrip('.')}. {'Each is' if 'items' in schema else 'It is'} {accepted}."
+    schema |= {"description": description} | ({} if default is None else {"default": default})
+    return Parameter(name, schema, accepted, not has_default and NoneType not in kinds, default)
+
+
+def schema_of(hint: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a type hint that is no union."""
+    if get_origin(hint) is dict:
+        return {"type": "object", "additionalProperties": schema_of(get_args(hint)[1])}
+    if get_origin(hint) is list:
+        return {"type": "array", "items": schema_of(get_args(hint)[0])}
+    return {"type": TYPES[hint]} if hint in TYPES else {}  # a Space of one's own may have an argument without a type
+
+
+def given(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
+    """Return the arguments in the endpoint's order, with files as uploads.
+
+    Raises:
+        BadInput: one is missing, unknown, no file that can be read, or a list of more than MAX_FILES files.
+        gr.Error: one is not valid base64, or the disk is full.
+    """
+    names = [item.name for item in wanted]
+    if unknown := [name for name in arguments if name not in names]:
+        raise BadInput(f"There is no argument {quoted(unknown[0])}; there are {', '.join(names)}.")
+    if missing := [item.name for item in wanted if item.is_required and item.name not in arguments]:
+        raise BadInput(f"Give {', '.join(missing)}, too.")
+    return [_as_wanted(item, arguments.get(item.name, item.default)) for item in wanted]
+
+
+def _as_wanted(wanted: Parameter, value: Any) -> Any:
+    if not wanted.accepted:
+        return value
+    if "items" in wanted.schema:
+        items = value if isinstance(value, list) else [value]
+        if len(items) > MAX_FILES:
+            raise BadInput(f"There are more than {MAX_FILES} files; split them.")
+        return [as_upload(item, wanted.accepted) for item in items]
+    return as_upload(value, wanted.accepted)
+
+
+def as_upload(value: Any, accepted: str) -> dict[str, Any]:
+    """Return a file as Gradio's endpoints take it; what arrives as base64 is stored among the uploads.
+
+    No address is fetched: one of an upload names its path.
+
+    Raises:
+        BadInput: it is none of what is accepted.
+        gr.Error: it is not valid base64, or the disk is full.
+    """
+    if isinstance(value, dict):  # as other clients send it
+        value = value.get("path") or value.get("url")
+    path = None
+    if is_data_url(value):
+        path = save_data_url(value)
+    elif isinstance(value, str):
+        path = unquote(value.split(f"{API}/file=", 1)[1].split("?")[0]) if f"{API}/file=" in value else value
+        path = path if is_uploaded(path) else None
+    if path is None:
+        raise BadInput(f"{quoted(value)} cannot be read here; send {accepted}.")
+    return {"path": path, "meta": META}

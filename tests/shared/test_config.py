@@ -1,0 +1,148 @@
+"""The contract: what a checkpoint folder promises is checked when it is loaded."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from shared import CheckpointError, load_model
+from tests.conftest import ROOT
+
+MODEL = ROOT / "spaces/salary/model"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(MODEL, tmp_path / "model")
+
+
+def change(folder, **fields):
+    path = folder / "gallery.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_reads_typed_values():
+    checkpoint = load_model(MODEL).config
+    assert checkpoint.labels == ("<50k", ">=50k")
+    assert checkpoint.numbers["age"].minimum == 17
+    with pytest.raises(Exception, match="frozen"):
+        checkpoint.format = 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"format": 2}, "'format'"),
+        ({"temperature": -1.0}, "'temperature'"),
+        ({"labels": ["a"]}, "'labels"),
+        ({"surprise": 1}, "'surprise'"),
+        ({"numbers": {"age": {"minimum": "x", "maximum": 90, "median": 37}}}, "'numbers.age.minimum'"),
+        ({"files": {"onnx/model.onnx": {"sha256": "short", "bytes": 1}}}, "sha256"),
+        ({"files": {}}, r"'files': onnx/model\.onnx is not listed"),
+        ({"groups": [["age"]]}, "groups and ignored must name each"),
+        ({"ignored": ["nothing"]}, "groups and ignored must name each"),
+        ({"typical": {}}, "typical must name each"),
+        ({"columns": ["age"]}, "must name each of the columns once"),
+    ],
+)
+def test_wrong_field_is_named(folder, fields, named):
+    change(folder, **fields)
+    with pytest.raises(CheckpointError, match=named):
+        load_model(folder)
+
+
+def test_missing_field_is_named(folder):
+    path = folder / "gallery.json"
+    fields = json.loads(path.read_text())
+    del fields["columns"]
+    path.write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=r"'columns'.*[Rr]equired"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "..\\x", "C:x", "C:\\x", "\\x", "\\\\server\\share\\x"])
+def test_a_file_outside_the_folder_is_refused_however_it_is_written(folder, name):
+    """On Linux, too: what is published here is loaded on Windows."""
+    path = folder / "gallery.json"
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    fields["files"][name] = fields["files"].pop("metrics.json")
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="lies outside the folder"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("content", ["", "not JSON", "[]", "null"])
+def test_unreadable_contract(folder, content):
+    (folder / "gallery.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"gallery\.json"):
+        load_model(folder)
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint folder"):
+        load_model(tmp_path / "nothing")
+
+
+def test_no_contract(tmp_path):
+    with pytest.raises(CheckpointError, match="is no checkpoint folder"):
+        load_model(tmp_path)
+
+
+def test_one_flipped_bit_is_noticed(folder):
+    path = folder / "onnx/model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=re.escape("model.onnx is damaged")):
+        load_model(folder)
+
+
+def test_missing_file_is_named(folder):
+    (folder / "background.csv").unlink()
+    with pytest.raises(CheckpointError, match=r"background\.csv is missing"):
+        load_model(folder)
+
+
+def test_the_model_may_not_be_optional(folder):
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    files["onnx/model.onnx"]["optional"] = True
+    change(folder, files=files)
+    with pytest.raises(CheckpointError, match="is not listed"):
+        load_model(folder)
+
+
+def test_background_people_are_checked_on_load(folder):
+    import hashlib
+
+    path = folder / "background.csv"
+    path.write_bytes(path.read_bytes().replace(b"Private", b"Nowhere"))
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    entry = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    change(folder, files={**files, "background.csv": entry})
+    with pytest.raises(CheckpointError, match=r"background\.csv, line \d+: workclass must be"):
+        load_model(folder)
+
+
+def test_card_and_notice_may_be_edited(folder):
+    (folder / "README.md").write_text("My own words.")
+    (folder / "LICENSE.md").write_text("More of them.")
+    assert load_model(folder).config.model == "salary"
+
+
+def test_files_outside_the_folder_are_refused(folder):
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    change(folder, files={**files, "../secret": {"sha256": "0" * 64, "bytes": 1}})
+    with pytest.raises(CheckpointError, match="outside"):
+        load_model(folder)
+
+
+def test_a_model_that_is_no_onnx(folder, person):
+    import hashlib
+
+    (folder / "onnx/model.onnx").write_bytes(b"nonsense")
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    entry = {"sha256": hashlib.sha256(b"nonsense").hexdigest(), "bytes": 8}
+    change(folder, files={**files, "onnx/model.onnx": entry})
+    with pytest.raises(CheckpointError, match="ONNX Runtime"):
+        load_model(folder).predict(person)

@@ -1,0 +1,294 @@
+"""The rating predictor: known users, new visitors, and answers that hang together."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from shared import BadInput, CheckpointError, Recommender
+from shared.config import sha256
+from tests.conftest import DATA, ROOT
+
+STAR_WARS, EMPIRE, PRETTY_WOMAN = 260, 1196, 597
+
+
+def test_ratings_stay_on_the_scale(rating):
+    pairs = [(user, movie) for user in rating.config.users[:50] for movie in list(rating.movies)[::90]]
+    values = [answer.rating for answer in rating.predict_batch(pairs)]
+    assert min(values) >= 0.5
+    assert max(values) <= 5
+    assert np.std(values) > 0.3
+
+
+def test_batch_equals_a_loop_and_names_the_bad_item(rating):
+    pairs = [(15, 1), ("15", "260"), (15.0, 1196)]
+    batch = rating.predict_batch(pairs)
+    assert [answer.rating for answer in batch] == pytest.approx([rating.predict(*pair).rating for pair in pairs])
+    with pytest.raises(BadInput, match="Item 1: There is no user"):
+        rating.predict_batch([(15, 1), (0, 1)])
+    assert rating.predict_batch([]) == []
+
+
+@pytest.mark.parametrize("user", [0, -1, 672, 1.5, "me", None, float("nan"), True, "9" * 50, 10**400, "<b>"])
+def test_unknown_user(rating, user):
+    for ask in (rating.predict, rating.explain):
+        with pytest.raises(BadInput, match=r"There is no user .*; users are 1 to 671"):
+            ask(user, 1)
+    with pytest.raises(BadInput, match="There is no user"):
+        rating.recommend(user)
+
+
+@pytest.mark.parametrize("movie", [0, -1, 10**12, 1.5, "Toy Story", None, float("inf"), True, 10**400])
+def test_unknown_movie(rating, movie):
+    for ask in (lambda m: rating.predict(15, m), rating.similar, lambda m: rating.fold_in({m: 4})):
+        with pytest.raises(BadInput, match=r"There is no movie .* such as 1 for Toy Story"):
+            ask(movie)
+
+
+@pytest.mark.parametrize("stars", [0, 6, -1, 5.5, "many", None, float("nan"), True, 10**400])
+def test_stars_outside_the_scale(rating, stars):
+    with pytest.raises(BadInput, match=r"A rating must be 0\.5 to 5 stars, not"):
+        rating.fold_in({1: stars})
+
+
+@pytest.mark.parametrize("k", [0, -3, 101, 1.5, "ten", None, 10**400])
+def test_number_of_movies(rating, k):
+    for ask in (lambda: rating.recommend(15, k), lambda: rating.similar(1, k)):
+        with pytest.raises(BadInput, match="must be 1 to 100"):
+            ask()
+
+
+def test_ids_may_be_text_and_a_movie_is_rated_once(rating):
+    assert rating.fold_in({"260.0": 5}).ratings == {260: 5.0}
+    assert rating.recommend("15.0", 3) == rating.recommend(15, 3)
+    with pytest.raises(BadInput, match="'1' is rated twice"):
+        rating.fold_in({1: 5, "1": 1})
+
+
+@pytest.mark.parametrize(
+    ("named", "title"),
+    [
+        ("300", "300 (2007)"),
+        ("2012", "2012 (2009)"),
+        ("21", "21 (2008)"),
+        ("10", "10 (1979)"),
+        (" 300\u200b", "300 (2007)"),
+        (300, "Quiz Show (1994)"),
+        (300.0, "Quiz Show (1994)"),
+        ("260", "Star Wars: Episode IV - A New Hope (1977)"),
+        ("260.0", "Star Wars: Episode IV - A New Hope (1977)"),
+        ("9 (2009)", "9 (2009)"),
+        ("1984 (1984)", "1984 (Nineteen Eighty-Four) (1984)"),
+        ("MATRIX", "The Matrix (1999)"),
+        ("matrix, the (1999)", "The Matrix (1999)"),
+        ("the matrix", "The Matrix (1999)"),
+        ("les misérables (2012)", "Les Misérables (2012)"),
+        ("LES MISERABLES (2012)", "Les Misérables (2012)"),
+        ("se7en", "Seven (a.k.a. Se7en) (1995)"),
+        ("heat", "Heat (1995)"),
+        ("Stranger Things", "Stranger Things"),
+    ],
+)
+def test_a_movie_is_found_by_title_first(rating, named, title):
+    assert rating.movies[rating.find(named)].title == title
+
+
+@pytest.mark.parametrize("change", [str, str.upper, str.lower, str.casefold])
+def test_every_title_names_its_movie_in_any_case(rating, change):
+    assert [movie.title for movie in rating.movies.values() if rating.find(change(movie.title)) != movie.movie_id] == []
+
+
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ("9", r"Several movies are called '9': 9 \(2009\), 9 \(2005\). Give the title with its year"),
+        ("1984", r"1984 \(Nineteen Eighty-Four\) \(1984\), 1984 \(1956\)"),
+        ("hamlet", r"Hamlet \(1996\).*, Hamlet \(1990\) and 1 more. Give the title with its year"),
+        ("psycho", r"Psycho \(1960\), Psycho \(1998\)"),
+        ("the matrixx", r"No movie is called 'the matrixx'. Did you mean The Matrix \(1999\)"),
+        ("matri", r"Did you mean The Matrix \(1999\) or The Matrix Reloaded \(2003\) or The Matrix Revolutions"),
+        ("", "No movie is called ''"),
+        ("99999999", "There is no movie '99999999'"),
+        ("1,196", "There is no movie '1,196'.* Write 1196 if the comma separates thousands"),
+        (None, "There is no movie 'None'"),
+        ([300], "There is no movie"),
+        (True, "There is no movie 'True'"),
+    ],
+)
+def test_what_names_no_movie_or_several_gets_a_sentence(rating, named, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        rating.find(named)
+
+
+def test_titles_that_start_with_the_words_come_first(rating):
+    def titles(words, k):
+        return [rating.movies[movie_id].title for movie_id in rating.search(words, k)]
+
+    assert titles("matrix", 4)[0] == "The Matrix (1999)"
+    assert titles("matrix", 4)[-1] == "The Animatrix (2003)"
+    assert titles("9", 2) == ["9 (2009)", "9 (2005)"]
+    assert all(title.startswith(("Dark", "The Dark")) for title in titles("dark", 5))
+    assert titles("", 5) == []
+
+
+def test_the_first_choice_that_holds_a_movies_name_is_that_movie(rating):
+    choices = [title for title, _ in rating.choices(1500)]
+    names = {title: title.casefold().split(" (")[0].removeprefix("the ") for title in choices}
+
+    def first(typed):
+        return next(title for title in choices if typed in title.casefold())
+
+    assert first("matrix") == "The Matrix (1999)"
+    assert first("1984") == "1984 (Nineteen Eighty-Four) (1984)"  # better known than that of 1956
+    for number in ("9", "10", "21", "300", "2012", "1984"):
+        assert names[first(number)] == number
+    others = [title for title in choices if names[title] and names[first(names[title])] != names[title]]
+    assert len(others) <= 0.005 * len(choices)  # such as Hero (Ying xiong): Big Hero 6 is the shorter title
+
+
+def test_ids_in_tables_are_ids(rating):
+    assert rating.predict(15, "300") == rating.predict(15, 300) != rating.predict(15, rating.find("300"))
+    (answer,) = rating.predict_each([("1_5", "1")])
+    assert str(answer) == "There is no user '1_5'; users are 1 to 671."
+
+
+def test_a_visitor_without_ratings_is_average(rating):
+    nobody = rating.fold_in({})
+    assert not nobody.vector.any()
+    typical = np.median([rating.predict(user, STAR_WARS).rating for user in rating.config.users])
+    assert rating.predict(nobody, STAR_WARS).rating == pytest.approx(typical, abs=0.4)
+
+
+def test_a_visitor_moves_towards_what_they_rated(rating):
+    lover, hater = rating.fold_in({STAR_WARS: 5}), rating.fold_in({STAR_WARS: 0.5})
+    for movie in (STAR_WARS, EMPIRE):
+        assert rating.predict(lover, movie).rating > rating.predict(rating.fold_in({}), movie).rating
+        assert rating.predict(lover, movie).rating > rating.predict(hater, movie).rating + 0.5
+
+
+def test_visitors_with_few_ratings_are_answered_from_averages():
+    model = Recommender(ROOT / "spaces/rating/model")
+    model.config = model.config.model_copy(update={"popularity_below": 2})
+    nobody, one, two = (model.fold_in(rated) for rated in ({}, {STAR_WARS: 0.5}, {STAR_WARS: 0.5, PRETTY_WOMAN: 5}))
+    average = {movie: model.movies[movie].average for movie in (STAR_WARS, EMPIRE)}
+    assert model.predict(nobody, EMPIRE).rating == pytest.approx(average[EMPIRE])
+    generosity = (0.5 - average[STAR_WARS]) / 6  # of one rating and five that are as expected
+    assert model.predict(one, EMPIRE).rating == pytest.approx(average[EMPIRE] + generosity)
+    why = model.explain(one, EMPIRE)
+    assert why.contributions[f"{model.movies[STAR_WARS].title}: 0.5 stars"] == pytest.approx(generosity)
+    assert why.base + sum(why.contributions.values()) == pytest.approx(average[EMPIRE] + generosity)
+    best = model.recommend(nobody, 5)
+    assert best[0][2] == max(movie.average for movie in model.movies.values() if movie.ratings >= 20)
+    row = list(model.movies).index(EMPIRE)
+    assert model.predict(two, EMPIRE).rating == pytest.approx(model._means[row] + model._factors[row] @ two.vector)
+
+
+def test_averages_that_are_needed_must_be_there(tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/rating/model", tmp_path / "model")
+    path = folder / "movies.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    position = header.index("average")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(row[:position] + row[position + 1 :] for row in (header, *rows))
+    contract = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    contract["files"]["movies.csv"] |= {"sha256": sha256(path), "bytes": path.stat().st_size}
+    for below in (0, 1):
+        (folder / "gallery.json").write_text(json.dumps(contract | {"popularity_below": below}), encoding="utf-8")
+        if below:
+            with pytest.raises(CheckpointError, match="has no 'average'"):
+                Recommender(folder)
+        else:  # as folders were before there were averages
+            assert Rating(folder).predict(15, STAR_WARS).rating > 0
+
+
+def test_recommendations_are_sorted_new_and_personal(rating):
+    fan = rating.fold_in({STAR_WARS: 5, EMPIRE: 5, PRETTY_WOMAN: 1})
+    best = rating.recommend(fan, 20)
+    assert [score for *_, score in best] == sorted((score for *_, score in best), reverse=True)
+    assert not {movie_id for movie_id, *_ in best} & {STAR_WARS, EMPIRE, PRETTY_WOMAN}
+    assert all(rating.movies[movie_id].ratings >= 20 for movie_id, *_ in best)
+    romantic = rating.fold_in({STAR_WARS: 1, EMPIRE: 1, PRETTY_WOMAN: 5})
+    assert {m for m, *_ in best} != {m for m, *_ in rating.recommend(romantic, 20)}
+    for movie_id, title, score in best[:3]:
+        assert score == pytest.approx(rating.predict(fan, movie_id).rating)
+        assert title == rating.movies[movie_id].title
+
+
+def test_a_known_users_rated_movies_are_left_out(rating):
+    known = {movie for movie in rating.movies if rating.actual(15, movie) is not None}
+    assert known
+    assert not known & {movie_id for movie_id, *_ in rating.recommend(15, 100)}
+
+
+def test_similar_movies(rating):
+    near = rating.similar(STAR_WARS, 5)
+    assert EMPIRE in {movie_id for movie_id, *_ in near}
+    assert STAR_WARS not in {movie_id for movie_id, *_ in near}
+    assert all(-1 <= score <= 1 for *_, score in near)
+
+
+def test_explanations_add_up(rating):
+    visitor = rating.fold_in({STAR_WARS: 5, PRETTY_WOMAN: 2})
+    for person in (15, visitor):
+        why = rating.explain(person, EMPIRE)
+        total = why.base + sum(why.contributions.values())
+        assert min(max(total, 0.5), 5) == pytest.approx(why.rating)
+        assert why.rating == pytest.approx(rating.predict(person, EMPIRE).rating, abs=1e-3)
+    parts = rating.explain(visitor, EMPIRE).contributions
+    assert parts[f"{rating.movies[STAR_WARS].title}: 5 stars"] > 0
+
+
+def test_the_true_rating_where_there_is_one(rating):
+    with (ROOT / "spaces/rating/model/ratings.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6031
+    assert rating.actual(int(rows[0]["user_id"]), int(rows[0]["movie_id"])) == float(rows[0]["rating"])
+    assert rating.actual(1, 1) is None
+
+
+def test_the_folder_keeps_to_grouplens_terms():
+    folder = ROOT / "spaces/rating/model"
+    assert "may not use this information for any commercial" in (folder / "README-GroupLens.txt").read_text()
+    assert "license: other" in (folder / "README.md").read_text()
+    assert "no endorsement" in (folder / "LICENSE.md").read_text()
+
+
+@pytest.mark.data
+def test_a_newcomer_is_predicted_better_than_by_the_movies_mean(rating):
+    """People the model knows, as if they were new: half their ratings folded in, the other half predicted."""
+    with (DATA / "movielens/ratings_sample.csv").open() as file:
+        rows = [(int(r["userId"]), int(r["movieId"]), float(r["rating"])) for r in csv.DictReader(file)]
+    errors, plain = [], []
+    for user in sorted({user for user, *_ in rows})[:40]:
+        own = [(movie, stars) for who, movie, stars in rows if who == user]
+        visitor = rating.fold_in(dict(own[::2]))
+        for movie, stars in own[1::2]:
+            errors.append((rating.predict(visitor, movie).rating - stars) ** 2)
+            plain.append((rating.predict(rating.fold_in({}), movie).rating - stars) ** 2)
+    assert np.mean(errors) < 0.8 * np.mean(plain)
+
+
+def test_newcomers_are_measured_and_get_what_was_better(rating):
+    newcomers = rating.metrics["newcomers"]
+    assert rating.config.popularity_below == newcomers["popularity_below"]
+    few, many = newcomers["groups"]
+    assert [point["given"] for point in few["curve"]] == [0, 1, 2, 3, 5, 10]
+    assert [point["given"] for point in many["curve"]] == [0, 1, 2, 3, 5, 10, 20, 50]
+    for point in few["curve"]:
+        if point["given"] <= newcomers["popularity_below"]:
+            assert point["value"] == min(point["taste_value"], point["popularity_value"])
+    for group in (few, many):
+        values = [point["value"] for point in group["curve"]]
+        assert values == sorted(values, reverse=True)  # with each rating it is less far off
+
+
+def test_the_served_model_reaches_its_targets():
+    metrics = json.loads((ROOT / "spaces/rating/model/metrics.json").read_text())
+    values = {item["name"]: item["value"] for item in metrics["figures"]}
+    assert values["mse"] <= 0.570
+    assert values["mse_sample_only"] <= 0.630
+    for peer in metrics["peers"]:
+        assert peer["difference_interval"][1] < 0, peer["peer"]

@@ -1,0 +1,241 @@
+"""The sentiment predictor, on the embedded model: what it answers, refuses, reads, and how it explains itself."""
+
+import numpy as np
+import pytest
+
+from shared import BadInput, load_model
+from shared.text_classifier import SEGMENTS, cleaned, merged, pieces, read_tokens
+from tests.conftest import DATA, ROOT
+
+GOOD = "A wonderful film. I loved the acting, the music and above all the ending."
+BAD = "A terrible film. I hated the acting, the music and above all the ending."
+LONG = " ".join(f"Scene {number} was fine, but nothing to remember; then came the next." for number in range(40))
+
+
+def test_it_tells_good_from_bad(sentiment):
+    good, bad = sentiment.predict_batch([GOOD, BAD])
+    assert (good.label, bad.label) == ("pos", "neg")
+    assert good.is_clear
+    assert bad.is_clear
+    assert good.words == good.words_read == len(GOOD.split())
+    assert sum(good.probabilities.values()) == pytest.approx(1)
+
+
+def test_one_at_a_time_and_many_at_once_are_the_same(sentiment):
+    texts = [GOOD, LONG, BAD, "Fine."]
+    assert sentiment.predict_batch(texts) == [sentiment.predict(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "There is no text"),
+        (" \n\t ", "There is no text"),
+        ("\x00\x07\x1b\u200b\ufeff", "There is no text"),
+        ("<br /><br>", "There is no text"),
+        ("a" * 5_000_001, "at most 5,000,000"),
+        (None, "A text is needed, not NoneType"),
+        (b"good", "A text is needed, not bytes"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_a_sentence(sentiment, text, message):
+    for answer in (sentiment.predict, sentiment.explain):
+        with pytest.raises(BadInput, match=message):
+            answer(text)
+    with pytest.raises(BadInput, match=f"Item 1: .*{message}"):
+        sentiment.predict_batch([GOOD, text])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "😀🎬🍿",
+        "!!! ??? ...",
+        "x" * 1_000_000,
+        "الفيلم رائع جدا والممثلون ممتازون.",
+        "Фильм очень скучный, я уснул через полчаса.",
+        "sudo apt-get install -y nginx-light && systemctl restart nginx",
+        "qzx vwk jjkq xzzv wqpt",
+        "\ud83d",
+    ],
+    ids=["emoji", "signs", "one long word", "right to left", "Cyrillic", "code", "letters", "half a surrogate pair"],
+)
+def test_what_is_no_english_prose_is_not_judged_clearly(sentiment, text):
+    answer = sentiment.predict(text)
+    assert not answer.is_clear
+    why = sentiment.explain(text)
+    given = sum(value for _, value in why.parts if value is not None)
+    assert why.base + given == pytest.approx(why.probability, abs=1e-9)
+
+
+@pytest.mark.parametrize("extra", ["<script>alert(1)</script>", "<br /><br />", "\x00\u202e", "\n\n"])
+def test_marks_and_controls_do_not_change_the_answer(sentiment, extra):
+    assert sentiment.predict(f"{GOOD} {extra}").label == "pos"
+    assert sentiment.predict(f"{BAD} {extra}").label == "neg"
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\xad", "\u200e", "\u202e", "\u2066", "\u034f", "\ufe0f",
+        "\x00", "\x08", "\u115f", "\u3164", "\U000e0041",
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_a_character_that_nobody_sees_cuts_no_word(sentiment, sign):
+    hidden = f"{sign}I hat{sign}ed{sign} it. Dread{sign}{sign}ful!{sign}"
+    assert cleaned(hidden) == "I hated it. Dreadful!"
+    assert sentiment.predict(hidden) == sentiment.predict("I hated it. Dreadful!")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("a terri\ufb01c, \ufb02awless \ufb01lm", "a terrific, flawless film"),
+        ("\uff29 \uff48\uff41\uff54\uff45\uff44 \uff49\uff54", "I hated it"),
+        ("I \U0001d421\U0001d41a\U0001d42d\U0001d41e\U0001d41d it", "I hated it"),
+        ("good\x96but\u2028short", "good but short"),
+        (
+            "I loved it \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
+            "I loved it \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
+        ),
+        ("8\u00bd, 100\u00b2, caf\u00e9\u2026 \uff0c", "8\u00bd, 100\u00b2, caf\u00e9\u2026 \uff0c"),
+        ("h\u0430ted", "h\u0430ted"),
+    ],
+    ids=range(7),
+)
+def test_how_a_text_is_cleaned(written, read):
+    assert cleaned(written) == read
+
+
+@pytest.mark.data
+def test_real_reviews_are_read_as_when_the_model_was_measured(sentiment):
+    """What is deleted was a space then, or left to the tokenizer: of the test reviews one changes, and no token."""
+    import lzma
+    import re
+
+    import pandas as pd
+
+    signs = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufffd]")
+    with lzma.open(DATA / "imdb/test.csv.xz", "rt", encoding="utf-8") as file:
+        texts = [text for text in pd.read_csv(file).text if not text.isascii()]
+    then = [signs.sub(" ", re.sub(r"(?i)<br\s*/?>", "\n", text)).strip() for text in texts]
+    changed = [(old, cleaned(text)) for old, text in zip(then, texts, strict=True) if old != cleaned(text)]
+    assert len(changed) == 1
+    for old, new in changed:
+        assert [*sentiment.tokens([old])[0].ids] == [*sentiment.tokens([new])[0].ids]
+
+
+def test_breaks_of_html_are_line_breaks(sentiment):
+    assert cleaned("One.<br /><br>Two.<BR/>") == "One.\n\nTwo."
+    assert sentiment.predict("Awful.<br /><br />Dull.") == sentiment.predict("Awful.\n\nDull.")
+
+
+def test_a_hundred_thousand_words_are_read_at_both_ends(sentiment):
+    text = f"{BAD} " + "The film goes on. " * 25_000 + GOOD
+    answer = sentiment.predict(text)
+    assert answer.words > 100_000
+    most = sentiment.config.max_tokens - 2
+    assert most / 2 < answer.words_read <= most
+    (tokens,) = sentiment.tokens([text])
+    assert len(tokens.ids) == most
+    assert tokens.read[0][0] == 0
+    assert tokens.read[1][1] == len(text)
+    middle = f"{BAD} " + "Another word here. " * 25_000 + GOOD
+    assert sentiment.tokens([middle])[0].read[0][1] < 5000
+    why = sentiment.explain(text)
+    assert "".join(piece for piece, _ in why.parts) == text
+    assert sum(value is None for _, value in why.parts) == 1
+
+
+def test_what_lies_in_the_middle_of_a_long_text_changes_nothing(sentiment):
+    start, end = "Good. " * 400, " Bad." * 400
+    assert (
+        sentiment.predict(start + "Neither here nor there. " * 9000 + end).probabilities
+        == sentiment.predict(start + "Something else entirely. " * 9000 + end).probabilities
+    )
+
+
+def test_contributions_add_up_and_point_the_right_way(sentiment):
+    why = sentiment.explain("I loved the music but the story is dreadful and dull.")
+    values = {piece.strip(): value for piece, value in why.parts}
+    assert why.label == "pos"
+    assert why.base + sum(value for _, value in why.parts) == pytest.approx(why.probability, abs=1e-9)
+    assert (
+        why.probability
+        == sentiment.predict("I loved the music but the story is dreadful and dull.").probabilities["pos"]
+    )
+    assert values["loved"] > 0 > values["dreadful"]
+    assert sentiment.explain("I loved it", label="neg").label == "neg"
+    assert why == sentiment.explain("I loved the music but the story is dreadful and dull.")
+
+
+def test_a_long_review_is_explained_by_clauses_and_they_by_words(sentiment):
+    text = f"{LONG} The ending was a wonderful surprise!"
+    why = sentiment.explain(text)
+    assert "".join(piece for piece, _ in why.parts) == cleaned(text)
+    assert 8 < sum(value is not None for _, value in why.parts) <= SEGMENTS
+    last = len(why.parts) - 1
+    closer = sentiment.explain(text, part=last)
+    inside = [(piece, value) for piece, value in closer.parts if value is not None]
+    assert "".join(piece for piece, _ in inside) == why.parts[last][0]
+    assert closer.base + sum(value for _, value in inside) == pytest.approx(why.probability, abs=1e-9)
+    assert len(inside) > 2
+
+
+@pytest.mark.parametrize("part", [-1, 99])
+def test_a_part_that_is_not_there_is_refused(sentiment, part):
+    with pytest.raises(BadInput, match="There is no part"):
+        sentiment.explain(GOOD, part=part)
+
+
+def test_an_unknown_label_is_refused(sentiment):
+    with pytest.raises(BadInput, match="There is no label 'great'; choose one of neg, pos"):
+        sentiment.explain(GOOD, label="great")
+
+
+@pytest.mark.parametrize("text", [GOOD, LONG, "one", "no signs " * 60, "a,b;c. d! " * 200, "line\n" * 30])
+def test_parts_join_to_the_whole(text):
+    text = cleaned(text)
+    parts = pieces(text, [(0, len(text))])
+    assert "".join(text[start:end] for (start, end), _ in parts) == text
+    assert 1 <= len(parts) <= SEGMENTS
+    assert all(is_read for _, is_read in parts)
+
+
+def test_merging_never_joins_what_lies_apart():
+    parts = [(index, index + 1) for index in range(20)] + [(500, 501)]
+    assert (500, 501) in merged(parts)
+    assert len(merged(parts)) == SEGMENTS
+
+
+def test_tokens_stand_where_they_say(sentiment):
+    text = "A fine, unforgettable film."
+    (tokens,) = read_tokens(sentiment.tokenizer, [text], 500, 100)
+    names = [sentiment.tokenizer.id_to_token(int(token)) for token in tokens.ids]
+    assert names[0] == "a"
+    for name, start in zip(names, tokens.starts, strict=True):
+        assert text[start:].lower().startswith(name.removeprefix("##"))
+
+
+def test_head_and_tail_of_a_text_that_is_too_long(sentiment):
+    text = " ".join(f"good {word}" for word in ["film"] * 300)
+    (tokens,) = read_tokens(sentiment.tokenizer, [text], 20, 5)
+    assert len(tokens.ids) == 20
+    assert text[: tokens.read[0][1]].split() == text.split()[:5]
+    assert text[tokens.read[1][0] :].split() == text.split()[-15:]
+
+
+def test_nothing_to_judge_is_no_error(sentiment):
+    assert sentiment.predict_batch([]) == []
+
+
+@pytest.mark.data
+def test_it_is_right_on_real_reviews_as_often_as_it_says():
+    import pandas as pd
+
+    model = load_model(ROOT / "spaces/sentiment/model")
+    reviews = pd.read_csv(DATA / "imdb/test.csv.xz", nrows=200)
+    right = [answer.label for answer in model.predict_batch(list(reviews.text))] == reviews.label
+    expected = next(item["value"] for item in model.metrics["figures"] if item["name"] == "accuracy")
+    assert np.mean(right) > expected - 3 * np.sqrt(expected * (1 - expected) / 200)

@@ -1,0 +1,82 @@
+"""Visitors' files are deleted in time, and nothing else is."""
+
+import os
+import time
+
+import gradio as gr
+import pytest
+
+from shared.ui.retention import kept_files, restore, sweep
+
+HASH = "a" * 64
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path
+
+
+def old(path, content="x"):
+    """A file of two hours ago; so are the folders that are made for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    for changed in (path, path.parent):
+        os.utime(changed, (time.time() - 7200,) * 2)
+    return path
+
+
+def test_what_visitors_left_is_deleted(folder):
+    upload, broken_off = old(folder / HASH / "photo.png"), old(folder / "tmpab12cd_e")
+    session = old(folder / "deep_links/abc/state.json")
+    os.utime(folder / "deep_links", (0, 0))
+    sweep(folder, set())
+    assert not upload.parent.exists()
+    assert not broken_off.exists()
+    assert not session.exists()
+
+
+def test_what_is_new_or_shown_by_the_app_or_not_of_gradio_stays(folder):
+    new = folder / ("b" * 64) / "photo.png"
+    new.parent.mkdir()
+    new.write_text("x")
+    example = old(folder / HASH / "example.png")
+    mine = [old(folder / name) for name in ("notes.txt", "photos/cat.png", "tmp")]
+    sweep(folder, {example})
+    assert all(path.exists() for path in (new, example, *mine))
+
+
+def test_processes_that_share_a_folder_keep_each_others_examples(folder):
+    first, second = old(folder / HASH / "first.png"), old(folder / ("c" * 64) / "second.png")
+    sweep(folder, {first}, older_than=10_000)  # each renews its own
+    sweep(folder, {second}, older_than=10_000)
+    sweep(folder, {second}, older_than=3600)
+    assert first.exists()
+    assert second.exists()
+
+
+def test_a_link_in_the_folder_is_deleted_and_not_followed(folder, tmp_path_factory):
+    elsewhere = old(tmp_path_factory.mktemp("elsewhere") / "photo.png")
+    (folder / HASH).symlink_to(elsewhere.parent)
+    os.utime(folder / HASH, (0, 0), follow_symlinks=False)
+    sweep(folder, set())
+    assert elsewhere.exists()
+    assert not (folder / HASH).is_symlink()
+
+
+def test_a_folder_that_is_not_there_is_no_error(folder):
+    sweep(folder / "none", {folder / "gone.png"})
+
+
+def test_the_pictures_of_examples_are_kept(monkeypatch, folder):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    picture = gr.media.get_image("lion.jpg")
+    with gr.Blocks() as demo:
+        gr.Examples([[picture]], gr.Image(type="filepath"), cache_examples=False)
+    assert [path.name for path in kept_files(demo)] == ["lion.jpg"]
+
+
+def test_what_the_app_shows_is_written_again_when_it_has_gone(folder):
+    gone, there = folder / HASH / "gone.png", old(folder / ("b" * 64) / "there.png")
+    restore({gone: b"picture", there: b"another"})
+    assert gone.read_bytes() == b"picture"
+    assert there.read_text() == "x"

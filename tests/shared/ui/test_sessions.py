@@ -1,0 +1,46 @@
+"""A session keeps nothing of what a visitor entered."""
+
+import gc
+
+import gradio as gr
+import pytest
+from gradio.state_holder import SessionState
+
+from benchmarks.clients import Client
+from shared.ui.sessions import Session
+from tests.conftest import launched
+
+SECRET = "what somebody wrote of Bob"
+
+
+@pytest.fixture
+def demo():
+    with gr.Blocks() as demo:
+        text, out, seen = gr.Textbox(), gr.Textbox(), gr.State([])
+        text.submit(lambda value, seen: (value, [*seen, len(value)]), [text, seen], [out, seen], api_name="same")
+    return demo
+
+
+def test_it_has_the_fields_of_gradios(demo):
+    with launched(demo):
+        assert vars(Session(demo)).keys() == vars(SessionState(demo)).keys()
+
+
+def test_nothing_that_was_entered_or_answered_is_kept(demo):
+    with launched(demo) as url:
+        client = Client(url)
+        assert client.ask(("same", [SECRET], None))[0] == SECRET
+        gc.collect()
+        session = demo.state_holder.session_data[client.session]
+        assert isinstance(session, Session)
+        assert SECRET not in str(vars(session))
+        assert session.config_values == {}
+
+
+def test_what_an_app_keeps_in_a_state_is_kept(demo):
+    with launched(demo) as url:
+        client = Client(url)
+        for _ in range(2):
+            client.ask(("same", [SECRET], None))
+        (seen,) = demo.state_holder.session_data[client.session].state_data.values()
+        assert seen == [len(SECRET)] * 2

@@ -1,0 +1,63 @@
+"""What a person should know of a model: read from the file beside a demo's Space, or written for one's own data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from shared.config import About
+
+SPACES = Path(__file__).resolve().parent.parent / "spaces"
+
+
+@dataclass(frozen=True)
+class Description:
+    """Title, limits and the like (`about`), the text of LICENSE.md, and notes on the figures for the card.
+
+    `is_own` says that it was written for somebody's own data, and that they may have edited it in gallery.json.
+    """
+
+    about: About
+    notice: str
+    notes: tuple[str, ...] = ()
+    is_own: bool = False
+
+
+def read_description(space: str) -> Description:
+    """Read spaces/<space>/about.yaml: the fields of About, `notice`, and `notes`."""
+    content = yaml.safe_load((SPACES / space / "about.yaml").read_text(encoding="utf-8"))
+    notice, notes = content.pop("notice"), content.pop("notes", ())
+    return Description(About.model_validate(content), notice, tuple(notes))
+
+
+def describe(
+    name: str,
+    summary: str,
+    limits: Sequence[str],
+    base_model: str | None = None,
+    notice: str = "",
+) -> Description:
+    """Describe a model of somebody's own data, under the data's own terms.
+
+    Args:
+        name: of the file or folder with the data, from which the title is made.
+        summary: one sentence on what the model answers.
+        limits: a sentence for each.
+        base_model: the Hub's name of the network that the training began with.
+        notice: a sentence on that network's terms.
+    """
+    about = About(
+        title=name.replace("_", " ").replace("-", " ").capitalize(),
+        summary=summary,
+        intended_use="Whatever its author's data is about.",
+        limits=tuple(limits),
+        licence="other",
+        licence_name="as its author's data",
+        datasets=(),
+        base_model=base_model,
+    )
+    text = (
+        f"# Notice\n\nThis model was trained on its author's own data, whose terms hold for it, too.\n{notice}".rstrip()
+    )
+    return Description(about, f"{text}\n", is_own=True)

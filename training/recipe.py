@@ -1,0 +1,390 @@
+"""The one way every model is made: load, fit, export, compare with torch, measure what was stored, write.
+
+A recipe (training/recipes) says how for one task and data of any kind. A demo (training/cat_dog.py and its like) is a
+recipe with its own data, words and tests. `make` runs either, `measure_again` measures a folder that is there already.
+"""
+
+import argparse
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import onnx
+import torch
+from fastai.learner import Learner
+from fastprogress.fastprogress import progress_bar
+from numpy.typing import NDArray
+from torch import nn
+
+from shared import load_model
+from shared.config import LICENCE, METRICS, MODEL
+from shared.errors import CheckpointError
+from shared.metrics import Figure, Metrics
+from shared.predictor import Prediction, Predictor
+from training import evaluate, processes
+from training.card import agreement, write_card
+from training.data import DataError, data_files
+from training.description import Description
+from training.export import store, write_onnx
+from training.folder import check_out, embed, new_folder, update_config, write_config, write_metrics
+from training.learner import Run, seconds_trained, state_folder
+from training.parity import Shown, parity
+from training.record import Record, measured_here
+
+Part = TypeVar("Part")  # of the data, such as pictures with their labels
+Options = TypeVar("Options", bound="Settings")
+NEED_NETWORK = {  # figures of the network before it was stored or calibrated; the last four are of the first edition
+    "ece_before", "validation_float32", "validation", "accuracy_cv",
+    "error_before_int8", "accuracy_float", "accuracy_validation", "mean_iou_float",
+}  # fmt: skip
+CHUNK = 256  # inputs that are answered between two steps of a progress bar
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a training, besides its data; the hardware never does.
+
+    Each recipe has a subclass, whose `smoke()` is for seconds on made-up data. An option of the command line that has
+    the name of a field sets it.
+    """
+
+    seed: int = 42
+
+    @classmethod
+    def smoke(cls: type[Options]) -> Options:
+        """Return settings for a training of seconds."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Inputs as the predictor takes them, and what the answers are compared with (both of the same length).
+
+    `data` names the data set and `split` the part of it, as the card shows them.
+    """
+
+    __test__: ClassVar[bool] = False  # this is no test of pytest's
+
+    data: str
+    split: str
+    inputs: Sequence[Any]
+    targets: Any
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What a Figure says of where it was measured."""
+        return {"data": self.data, "split": self.split, "count": len(self)}
+
+
+@dataclass(frozen=True)
+class Splits(Generic[Part]):
+    """The data of one model.
+
+    `check` is validation data as a test set, on which the cost of storing the weights is measured; None where that is
+    not needed. The headline is the first figure of the first of `tests`.
+    """
+
+    train: Part
+    valid: Part
+    tests: tuple[TestSet, ...]
+    description: Description
+    labels: tuple[str, ...] = ()
+    check: TestSet | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """A trained network, ready to be stored.
+
+    Attributes:
+        module: what is traced: calibrated, in evaluation mode, on the CPU.
+        inputs: an example of each input by its name, in the order of the module's arguments.
+        outputs: names of the module's outputs, in order.
+        store: makes the ONNX model small: store_half, store_int8 or store_int8_products.
+        batches: real inputs, on which the stored model is compared with torch.
+        shown: what people see of the first output, and how much of it storing may change.
+        tolerance: largest difference allowed of any output, once it is stored.
+        fields: of gallery.json, without those that every model has.
+        free_axes: of inputs and outputs; by default the first of each.
+        tolerance_float: largest difference allowed of any output before it is stored.
+        save: writes the other files of the folder: weights for torch, tokenizer, tables, examples.
+        notes: sentences for the card on how the model was trained.
+        temperature: by which the last layer was divided, if it was.
+    """
+
+    module: nn.Module
+    inputs: Mapping[str, torch.Tensor]
+    outputs: Sequence[str]
+    store: Callable[[onnx.ModelProto], onnx.ModelProto]
+    batches: Sequence[Mapping[str, NDArray[Any]]]
+    shown: Shown
+    tolerance: float | Sequence[float]
+    fields: Mapping[str, Any]
+    free_axes: Mapping[str, Mapping[int, str]] | None = None
+    tolerance_float: float = 1e-3
+    save: Callable[[Path], None] = lambda _: None
+    notes: tuple[str, ...] = ()
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Answered(Generic[Part, Options]):
+    """The stored model's `answers` to each of the test sets, and all that a recipe may need to measure more.
+
+    `exported` is None where a model is measured again.
+    """
+
+    model: Any
+    splits: Splits[Part]
+    answers: list[list[Any]]
+    settings: Options
+    exported: Export | None = None
+
+
+class Recipe(ABC, Generic[Part, Options]):
+    """How a model for one task is made from data of any kind; a demo is a subclass with data of its own.
+
+    `module` is what one runs, as in "python -m training.cat_dog"; its last part names the folder in runs/ and, of a
+    demo, the Space. `max_accuracy_drop` is what storing the weights may cost of `score`, on validation data.
+    """
+
+    module: ClassVar[str]
+    predictor: ClassVar[type[Predictor[Any, Any, Any]]]
+    settings: ClassVar[type[Settings]] = Settings
+    score_label: ClassVar[str] = "accuracy"
+    max_accuracy_drop: ClassVar[float] = 0.0
+    measuring: ClassVar[tuple[str, ...]] = ()  # fields of the settings that change nothing in training
+
+    @property
+    def name(self) -> str:
+        """The last part of `module`."""
+        return self.module.rpartition(".")[2]
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the recipe's own options, each with the name of a field of its settings."""
+
+    def settings_of(self, options: argparse.Namespace) -> Options:
+        """Return the settings that the command line asks for."""
+        chosen = self.settings.smoke() if options.smoke else self.settings()
+        given = {item.name: getattr(options, item.name, None) for item in fields(chosen)}
+        return replace(chosen, **{name: value for name, value in given.items() if value is not None})  # type: ignore[return-value]
+
+    @abstractmethod
+    def load(self, data: str | None, settings: Options) -> Splits[Part]:
+        """Read the data, or download it where `data` is None.
+
+        Raises:
+            DataError: it cannot be used; the text says why.
+        """
+
+    def load_own(self, data: str, settings: Options) -> Splits[Part]:
+        """Read data in the layout of the recipe; a demo's `load` may read another one."""
+        return self.load(data, settings)
+
+    @abstractmethod
+    def make_up(self, folder: Path, seed: int) -> str:
+        """Write made-up data into a folder, for --smoke and the tests; return what load_own reads."""
+
+    @abstractmethod
+    def fit(self, splits: Splits[Part], settings: Options, run: Run) -> nn.Module:
+        """Train, and return the network on the CPU in evaluation mode."""
+
+    @abstractmethod
+    def export(self, network: nn.Module, splits: Splits[Part], settings: Options) -> Export:
+        """Calibrate the network, and say how it is stored."""
+
+    @abstractmethod
+    def figures(self, answers: Sequence[Prediction], test: TestSet) -> list[Figure]:
+        """Return the figures of the answers to a test set, the most important one first."""
+
+    def score(self, answers: Sequence[Prediction], test: TestSet) -> float:
+        """Return the share of right answers, or what takes its place (see `score_label`): the more, the better."""
+        return self.figures(answers, test)[0].value
+
+    def headline(self, figure: Figure) -> str:
+        """Return the gallery's one line about the model, from its most important figure."""
+        return f"{figure.label or figure.name} {figure.value:.4f} on {figure.count:,} test inputs"
+
+    def measure(self, found: "Answered[Part, Options]") -> dict[str, Any]:
+        """Return the fields of Metrics that are measured: figures, headline, and what a recipe adds, such as peers."""
+        pairs = zip(found.answers, found.splits.tests, strict=True)
+        figures = [figure for answers, test in pairs for figure in self.figures(answers, test)]
+        notes = list(found.splits.description.notes)
+        return {"figures": figures, "headline": self.headline(figures[0]), "notes": notes}
+
+    def book(self, data: str | None, settings: Options) -> Learner:
+        """Run the book's own cell and print its figure beside the book's; only demos have one."""
+        raise NotImplementedError
+
+
+def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
+    """Make a model and write its checkpoint folder; nothing is written unless it agrees with torch.
+
+    Args:
+        recipe: how.
+        options: of the command line.
+        source: what the model is being made from.
+
+    Raises:
+        DataError: the data cannot be used, or the folder cannot be written.
+    """
+    started = time.monotonic()
+    out = Path(options.out)
+    check_out(out)
+    settings = recipe.settings_of(options)
+    splits = load(recipe, options, settings)
+    trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
+    state = state_folder(trains, recipe.name, data_files(options.data), out, options.resume)
+    run = Run(state, settings.seed, options.resume)
+    started -= seconds_trained(run.state)  # of a run that is resumed
+    network = recipe.fit(splits, settings, run)
+    processes.only_first()
+    exported = recipe.export(network, splits, settings)
+    with new_folder(out) as folder:
+        write_onnx(exported.module, folder / MODEL, exported.inputs, exported.outputs, exported.free_axes)
+        compare = partial(parity, exported.module, folder / MODEL, exported.batches, exported.outputs)
+        parity_float = compare(exported.tolerance_float)
+        exported.save(folder)
+        (folder / LICENCE).write_text(splits.description.notice, encoding="utf-8", newline="\n")
+        content = dict(exported.fields) | {"task": recipe.predictor.task, "about": splits.description.about}
+        config = partial(write_config, folder, recipe.predictor.config_type, **content)
+        config()
+        validated = validate(recipe, folder, splits.check, "validation_float32", "with float32 weights")
+        store(folder / MODEL, exported.store)
+        stored = compare(exported.tolerance, exported.shown)
+        config()
+        validated += validate(recipe, folder, splits.check, "validation", "as stored")
+        check_cost(validated, recipe.max_accuracy_drop)
+        model = load_model(folder)
+        answers = [answer(model, test.inputs) for test in splits.tests]
+        measured = recipe.measure(Answered(model, splits, answers, settings, exported))
+        measured["figures"] += validated
+        evaluate.print_figures(measured["figures"])
+        trained = source.trained(started, settings.seed, exported.notes)
+        write_metrics(
+            folder,
+            Metrics(trained=trained, measured=measured_here(), parity=stored, parity_float=parity_float, **measured),
+        )
+        config()
+        write_card(folder)
+    if options.embed:
+        embed(out, recipe.name)
+    print(f"Wrote {out}. {agreement(stored)}")
+    shutil.rmtree(run.state, ignore_errors=True)
+    return out
+
+
+def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Splits[Any]:
+    """Return the data that the command line names: made up for --smoke, unless --data is given, too."""
+    if not options.smoke or options.data:
+        return recipe.load(options.data, settings)
+    folder = Path(options.out).with_name(f"{recipe.name}-made-up")
+    processes.once_on_host(lambda: recipe.make_up(folder, settings.seed))
+    return recipe.load_own(recipe.make_up(folder, settings.seed), settings)
+
+
+def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> list[Any]:
+    """Return a stored model's predictions, with a progress bar.
+
+    Raises:
+        DataError: an input is refused.
+    """
+    found: list[Any] = []
+    for start in progress_bar(range(0, len(inputs), CHUNK)):
+        for index, prediction in enumerate(model.predict_each(inputs[start : start + CHUNK]), start):
+            if isinstance(prediction, Exception):
+                raise DataError(f"Input {index} of the test is refused: {prediction}")
+            found.append(prediction)
+    return found
+
+
+def validate(recipe: Recipe[Any, Any], folder: Path, check: TestSet | None, name: str, weights: str) -> list[Figure]:
+    """Return the score of a folder's model on validation data, as a figure; none where it is not wanted."""
+    if check is None:
+        return []
+    value = recipe.score(answer(load_model(folder), check.inputs), check)
+    return [evaluate.figure(name, value, None, **check.where, label=f"{recipe.score_label}, {weights}")]
+
+
+def check_cost(figures: Sequence[Figure], most: float) -> None:
+    """Check that storing the weights costs next to nothing, on validation data.
+
+    Args:
+        figures: the score before and after they were stored, or none.
+        most: what the score may fall by; the answer to one input may always change.
+
+    Raises:
+        RuntimeError: the score falls by more.
+    """
+    if not figures:
+        return
+    before, after = figures
+    if before.value - after.value > max(most, 1.5 / before.count):
+        raise RuntimeError(
+            f"Storing the weights takes the score on {before.count:,} validation inputs from {before.value:.4f} to "
+            f"{after.value:.4f}; a larger export.LEAST_INT8 leaves more layers as they are."
+        )
+
+
+def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
+    """Measure the stored model of the folder --measure, and write its figures and card anew; the model stays.
+
+    What needed the trained network is kept, with the date of its own measurement: how far the stored model is from
+    torch, and the figures of before it was stored or calibrated.
+
+    Raises:
+        DataError: the folder has no such model that is whole, or one of other labels.
+    """
+    folder = Path(options.measure)
+    settings = recipe.settings_of(options)
+    splits = load(recipe, options, settings)
+    try:
+        model = load_model(folder)
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    if model.config.labels != splits.labels:
+        raise DataError(
+            f"{folder} has the labels {', '.join(model.config.labels)}, the data {', '.join(splits.labels)}."
+        )
+    answers = [answer(model, test.inputs) for test in splits.tests]
+    measured = recipe.measure(Answered(model, splits, answers, settings))
+    evaluate.print_figures(measured["figures"])
+    write_metrics(folder, remeasured(model.metrics, Metrics(measured=source.measured(), **measured)))
+    update_config(folder, METRICS, None if splits.description.is_own else splits.description.about)
+    write_card(folder)
+    print(f"Wrote {folder}.")
+    return folder
+
+
+def remeasured(before: Metrics | None, now: Metrics) -> Metrics:
+    """Return new figures together with what of the earlier ones cannot be measured without the trained network."""
+    if before is None:
+        return now
+    date = before.measured.date
+    names = {figure.name for figure in now.figures}
+    kept = [
+        figure if figure.measured else figure.model_copy(update={"measured": date})
+        for figure in before.figures
+        if figure.name in NEED_NETWORK - names
+    ]
+    parities = {
+        name: value if value is None or value.measured else value.model_copy(update={"measured": date})
+        for name in ("parity", "parity_float", "parity_of_all_outputs")
+        for value in (getattr(before, name),)
+    }
+    return now.model_copy(
+        update={
+            "figures": (*now.figures, *kept),
+            "trained": before.trained,
+            "provenance": before.provenance,
+            **parities,
+        }
+    )
