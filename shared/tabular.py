@@ -54,8 +54,8 @@ class TabularClassifierConfig(GalleryConfig):
     groups: tuple[tuple[str, ...], ...]
     typical: dict[str, str | float]
     amounts: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-    temperature: Annotated[float, Field(gt=0)]
-    bias: float
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    bias: float = 0.0
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:

@@ -1,4 +1,4 @@
-"""Finding data sets, and saying in one sentence what is wrong with one."""
+"""Find data sets, and say in one sentence what is wrong with one."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +15,7 @@ class DataError(Exception):
 
 
 def data_folder(data: str | None, url: str, marker: str) -> Path:
-    """The folder named by --data, else fastai's download of `url` (an address, or a name in URLs).
+    """Return the folder named by --data, else fastai's download of `url` (an address, or a name in URLs).
 
     Raises:
         DataError: --data lacks the file `marker`, or the download failed.
@@ -36,14 +36,14 @@ def data_folder(data: str | None, url: str, marker: str) -> Path:
 
 
 def data_files(data: str | None) -> list[Path]:
-    """The files that --data names, itself or those in it; none if they were downloaded."""
+    """Return the files that --data names, itself or those in it; none if they were downloaded."""
     if data is None:
         return []
     return [Path(data)] if Path(data).is_file() else sorted(path for path in Path(data).rglob("*") if path.is_file())
 
 
-def read_table(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
-    """Read a CSV that must have these columns and at least one row; text is stripped. Options are those of pandas.
+def read_table(path: Path, columns: Sequence[str] = (), **options: Any) -> pd.DataFrame:
+    """Read a CSV that has these columns, or any, and at least one row; text is stripped. Options are those of pandas.
 
     Raises:
         DataError: the file cannot be read, is empty, or lacks a column.
@@ -57,14 +57,14 @@ def read_table(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFra
         raise DataError(f"{path} lacks the column {', '.join(missing)}.")
     if table.empty:
         raise DataError(f"{path} has a header but no rows.")
-    table = table[list(columns)].copy()
+    table = table[list(columns or table.columns)].copy()
     for name in table.columns[table.dtypes.map(pd.api.types.is_string_dtype)]:
         table[name] = table[name].str.strip()
     return table
 
 
 def as_numbers(table: pd.DataFrame, name: str, path: Path, whole: bool = False) -> pd.Series:
-    """A column as numbers.
+    """Return a column as numbers.
 
     Raises:
         DataError: a value is missing or no number, or, where `whole` is asked for, no whole number.

@@ -4,10 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from fastai.learner import Learner
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq, minimize
-from scipy.special import logsumexp
+from scipy.optimize import brentq
+from scipy.special import expit, logsumexp
+from scipy.special import logit as special_logit
 from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
 
 from shared.metrics import Figure, Peer
 
@@ -95,17 +98,41 @@ def log_losses(positive: ArrayLike, outcomes: ArrayLike) -> NDArray[np.float64]:
     return -(outcomes * np.log(positive) + (1 - outcomes) * np.log1p(-positive))
 
 
+def sigmoid(logits: ArrayLike) -> NDArray[np.float64]:
+    """Return probabilities from logits, of any shape."""
+    return np.asarray(expit(np.asarray(logits, dtype=np.float64)))
+
+
+def logit(probabilities: ArrayLike) -> NDArray[np.float64]:
+    """Return logits from probabilities, of any shape."""
+    return np.asarray(special_logit(np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1 - 1e-12)))
+
+
 def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:
-    """Temperature and bias of sigmoid(logit / temperature + bias) that minimise the log loss (Platt 1999)."""
-    logits = np.asarray(logits, dtype=np.float64)
-    outcomes = np.asarray(outcomes, dtype=np.float64)
+    """Return temperature and bias of sigmoid(logit / temperature + bias) with the least log loss (Platt 1999).
 
-    def loss(parameters: NDArray[np.float64]) -> float:
-        z = logits * np.exp(-parameters[0]) + parameters[1]
-        return float((np.logaddexp(0, z) - outcomes * z).mean())
+    Args:
+        logits: shape (n,).
+        outcomes: 0 or 1, shape (n,).
+    """
+    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(np.reshape(logits, (-1, 1)), outcomes)
+    return float(1 / fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
-    best = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10})
-    return float(np.exp(best.x[0])), float(best.x[1])
+
+def calibration_figure(
+    probabilities: ArrayLike, labels: ArrayLike, where: dict[str, Any], before: bool = False
+) -> Figure:
+    """Return the expected calibration error as a figure.
+
+    Args:
+        probabilities: shape (n, classes).
+        labels: class indices, shape (n,).
+        where: data, split and count; see TestSet.where.
+        before: whether they are from before calibration.
+    """
+    value, interval = expected_calibration_error(probabilities, labels), calibration_interval(probabilities, labels)
+    label = "expected calibration error" + " before calibration" * before
+    return figure("ece_before" if before else "ece", value, interval, **where, label=label)
 
 
 def calibration_interval(probabilities: ArrayLike, labels: ArrayLike, draws: int = 500) -> tuple[float, float]:
@@ -193,3 +220,10 @@ def print_figures(figures: Sequence[Figure]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_book(what: str, learn: Learner, book: float) -> None:
+    """Print the last metric of a Learner, a share of its validation rows, beside the book's figure."""
+    value, count = float(learn.recorder.values[-1][-1]), len(learn.dls.valid_ds)
+    low, high = wilson_interval(round(value * count), count)
+    print(f"{what}: {value:.4f} [{low:.4f}, {high:.4f}]; the book's: {book}")

@@ -54,7 +54,9 @@ from shared.config import CONFIG_FILE, LICENCE, GalleryConfig
 from shared.console import guarded_output
 from shared.errors import CheckpointError
 from shared.hub import chain, download, explained, in_background, reason, response_of, told
-from training.card import CARD, OF_TRANSFORMERS, PROVENANCE, WEIGHTS, write_card
+from training.card import CARD, OF_TRANSFORMERS, WEIGHTS, write_card
+
+PROVENANCE = "PROVENANCE.md"  # of folders of the first edition
 
 T = TypeVar("T")
 

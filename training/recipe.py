@@ -117,7 +117,8 @@ class Export:
         tolerance_float: largest difference allowed of any output before it is stored.
         save: writes the other files of the folder: weights for torch, tokenizer, tables, examples.
         notes: sentences for the card on how the model was trained.
-        temperature: by which the last layer was divided, if it was.
+        uncalibrated: turns calibrated probabilities into those from before calibration.
+        figures: measured on the way.
     """
 
     module: nn.Module
@@ -132,7 +133,8 @@ class Export:
     tolerance_float: float = 1e-3
     save: Callable[[Path], None] = lambda _: None
     notes: tuple[str, ...] = ()
-    temperature: float | None = None
+    uncalibrated: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,11 +196,11 @@ class Recipe(ABC, Generic[Part, Options]):
         """Write made-up data into a folder, for --smoke and the tests; return what load_own reads."""
 
     @abstractmethod
-    def fit(self, splits: Splits[Part], settings: Options, run: Run) -> nn.Module:
-        """Train, and return the network on the CPU in evaluation mode."""
+    def fit(self, splits: Splits[Part], settings: Options, run: Run) -> Any:
+        """Train, and return what `export` takes, such as a network on the CPU in evaluation mode."""
 
     @abstractmethod
-    def export(self, network: nn.Module, splits: Splits[Part], settings: Options) -> Export:
+    def export(self, network: Any, splits: Splits[Part], settings: Options) -> Export:
         """Calibrate the network, and say how it is stored."""
 
     @abstractmethod
@@ -266,7 +268,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         model = load_model(folder)
         answers = [answer(model, test.inputs) for test in splits.tests]
         measured = recipe.measure(Answered(model, splits, answers, settings, exported))
-        measured["figures"] += validated
+        measured["figures"] += [*exported.figures, *validated]
         evaluate.print_figures(measured["figures"])
         trained = source.trained(started, settings.seed, exported.notes)
         write_metrics(

@@ -1,0 +1,64 @@
+"""How a binary classifier treats groups of people: rates of each group, with their intervals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.metrics import Group, Rate
+from training import evaluate
+
+BANDS = (0, 25, 35, 45, 55, 65, 200)  # of a number, such as an age in years: from each to below the next
+
+
+def rates_by_group(
+    people: pd.DataFrame, p: NDArray[np.float64], y: NDArray[np.int64], columns: Sequence[str]
+) -> list[Group]:
+    """Return selection rate, true and false positive rates and calibration of each group.
+
+    Args:
+        people: the test rows.
+        p: probability of the second label, (rows,).
+        y: whether it is the second, 0 or 1, (rows,).
+        columns: each value of a category is a group, and each band of a number, such as the age.
+    """
+    groups = []
+    for column in columns:
+        values = people[column]
+        is_number = pd.api.types.is_numeric_dtype(values)
+        bands = np.digitize(values, BANDS[1:-1]) if is_number else values
+        for value in sorted(set(bands)):
+            inside = np.asarray(bands == value)
+            chosen, positive = p[inside] >= 0.5, y[inside] == 1
+            low, high = evaluate.mean_interval(p[inside])
+            groups.append(
+                Group(
+                    group=f"{column}: {band_name(value) if is_number else value}",
+                    count=int(inside.sum()),
+                    selection_rate=rate(chosen),
+                    true_positive_rate=rate(chosen[positive]),
+                    false_positive_rate=rate(chosen[~positive]),
+                    mean_probability=Rate(
+                        value=round(float(p[inside].mean()), 4), interval=(round(low, 4), round(high, 4))
+                    ),
+                    base_rate=rate(positive),
+                )
+            )
+    return groups
+
+
+def band_name(index: int) -> str:
+    """Return what a band of BANDS is called."""
+    low, high = BANDS[index : index + 2]
+    if index == 0:
+        return f"under {high}"
+    return f"{low} and over" if index == len(BANDS) - 2 else f"{low} to {high - 1}"
+
+
+def rate(hits: NDArray[np.bool_]) -> Rate:
+    """Return a share with its 95 % interval; None where there is nobody."""
+    if not len(hits):
+        return Rate(value=None, interval=None)
+    low, high = evaluate.wilson_interval(int(hits.sum()), len(hits))
+    return Rate(value=round(float(hits.mean()), 4), interval=(round(low, 4), round(high, 4)))

@@ -1,0 +1,168 @@
+"""Networks for tables: embeddings of columns, then a small ensemble that shares its weights (TabM)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from shared.tabular import TabularClassifierConfig
+
+HIDE_CATEGORY = 0.002  # share of values hidden in training, so that "unknown" means something in every column
+HIDE_AMOUNT = 0.03
+DROPOUT = 0.05
+
+
+class PiecewiseLinear(nn.Module):
+    """A number as how far it has passed through each of its bins, then a linear layer.
+
+    Piecewise linear encoding of Gorishniy et al., "On Embeddings for Numerical Features", NeurIPS 2022.
+    """
+
+    def __init__(self, edges: NDArray[np.float64], size: int) -> None:
+        super().__init__()
+        low = torch.tensor(edges[:-1], dtype=torch.float32)
+        self.register_buffer("low", low)
+        self.register_buffer("width", torch.tensor(edges[1:], dtype=torch.float32) - low)
+        self.linear = nn.Linear(len(low), size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(((x[:, None] - self.low) / self.width).clamp(0, 1))
+
+
+class ExactValue(nn.Module):
+    """An embedding for each amount seen in training; an amount between two of them gets their weighted mean.
+
+    In training some amounts are hidden behind one embedding for all, so that the network does not rely on these alone.
+    """
+
+    def __init__(self, values: NDArray[np.float64], size: int) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.tensor(values, dtype=torch.float32))
+        self.embedding = nn.Parameter(torch.randn(len(values), size) * 0.3)
+        self.other = nn.Parameter(torch.randn(size) * 0.3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gaps = self.values[1:] - self.values[:-1]
+        passed = ((x[:, None] - self.values[:-1]) / gaps).clamp(0, 1)  # how much of each gap lies below x
+        weight = F.pad(passed, (1, 0), value=1.0) - F.pad(passed, (0, 1))  # exactly 0 and 1 at an amount that was seen
+        if self.training:
+            weight = weight * (torch.rand(len(x), 1, device=x.device) >= HIDE_AMOUNT)
+        return weight @ self.embedding + (1 - weight.sum(1, keepdim=True)) * self.other
+
+
+class SharedLinear(nn.Module):
+    """One linear layer for all members of an ensemble, each with scales and a bias of its own.
+
+    BatchEnsemble (Wen et al., ICLR 2020), initialised as in TabM (Gorishniy et al., ICLR 2025): only the
+    first layer's input scales differ between members at the start.
+    """
+
+    def __init__(self, inputs: int, outputs: int, members: int, first: bool) -> None:
+        super().__init__()
+        bound = inputs**-0.5
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound))
+        scale = torch.randint(0, 2, (members, inputs)).float() * 2 - 1 if first else torch.ones(members, inputs)
+        self.input_scale = nn.Parameter(scale)
+        self.output_scale = nn.Parameter(torch.ones(members, outputs))
+        self.bias = nn.Parameter(torch.empty(members, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x * self.input_scale, self.weight) * self.output_scale + self.bias
+
+
+class TableNet(nn.Module):
+    """Embeddings of the columns, then a small ensemble of two-layer networks that share weights (TabM).
+
+    In: categories (n, columns) int64 and numbers (n, columns) float32, as shared.tabular.encode gives them. Out: logits
+    of the second label, (n, members).
+
+    Args:
+        config: the columns, of which those in `ignored` are not read, and the `amounts`, each with an embedding.
+        train: the training rows, from which the bins of numbers are taken.
+        ordered: categories that are read as a number: the mean, in the training rows, of the column they map to.
+        width: of the hidden layers.
+        members: of the ensemble.
+    """
+
+    def __init__(
+        self,
+        config: TabularClassifierConfig,
+        train: pd.DataFrame,
+        ordered: Mapping[str, str],
+        width: int = 128,
+        members: int = 8,
+    ) -> None:
+        super().__init__()
+        categories, numbers = list(config.categories), list(config.numbers)
+        used = [name for name in (*categories, *numbers) if name not in config.ignored]
+        self.ordered = [categories.index(name) for name in ordered if name in used]
+        for position in self.ordered:
+            name, number = categories[position], ordered[categories[position]]
+            means = train.groupby(name)[number].mean().reindex(config.categories[name]).fillna(train[number].median())
+            self.register_buffer(f"ordered_{position}", torch.tensor(means.to_numpy(), dtype=torch.float32))
+        self.embedded = [categories.index(name) for name in used if name in categories and name not in ordered]
+        self.measured = [numbers.index(name) for name in used if name in numbers]
+        self.amounts = [numbers.index(name) for name in config.amounts if name in used]
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(len(config.categories[categories[position]]), 8) for position in self.embedded
+        )
+        for embedding in self.embeddings:
+            nn.init.normal_(embedding.weight, 0, 0.3)
+        read = [ordered[categories[position]] for position in self.ordered]
+        read += [numbers[position] for position in self.measured]
+        self.numbers = nn.ModuleList(PiecewiseLinear(bin_edges(train[name].to_numpy()), 16) for name in read)
+        self.exact = nn.ModuleList(
+            ExactValue(np.array(config.amounts[numbers[position]]), 8) for position in self.amounts
+        )
+        inputs = 8 * (len(self.embeddings) + len(self.exact)) + 16 * len(self.numbers)
+        self.members = members
+        self.first = SharedLinear(inputs, width, members, first=True)
+        self.second = SharedLinear(width, width, members, first=False)
+        self.head = nn.Parameter(torch.empty(members, width).uniform_(-(width**-0.5), width**-0.5))
+        self.head_bias = nn.Parameter(torch.zeros(members))
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            categories = categories * (torch.rand(categories.shape, device=categories.device) >= HIDE_CATEGORY)
+        read = [getattr(self, f"ordered_{position}")[categories[:, position]] for position in self.ordered]
+        read += [numbers[:, position] for position in self.measured]
+        parts = [embed(categories[:, i]) for embed, i in zip(self.embeddings, self.embedded, strict=True)]
+        parts += [embed(x) for embed, x in zip(self.numbers, read, strict=True)]
+        parts += [embed(numbers[:, position]) for embed, position in zip(self.exact, self.amounts, strict=True)]
+        x = torch.cat(parts, 1)[:, None].expand(-1, self.members, -1)
+        x = self.dropout(F.relu(self.first(x)))
+        x = self.dropout(F.relu(self.second(x)))
+        return (x * self.head).sum(-1) + self.head_bias
+
+
+class Ensemble(nn.Module):
+    """The logit of the mean probability over several networks and their members, calibrated: (n,)."""
+
+    def __init__(self, nets: list[TableNet], temperature: float = 1.0, bias: float = 0.0) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        self.temperature, self.bias = temperature, bias
+
+    def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        logits = torch.cat([net(categories, numbers) for net in self.nets], 1)
+        probability = torch.sigmoid(logits).mean(1).clamp(1e-6, 1 - 1e-6)
+        return (torch.log(probability) - torch.log1p(-probability)) / self.temperature + self.bias
+
+
+def bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float64]:
+    """Return edges between quantiles; a column that is mostly 0 gets 0 and quantiles of the rest. NaN is left out."""
+    values = values[np.isfinite(values)]
+    if np.mean(values == 0) > 0.5:
+        rest = np.unique(values[values > 0])
+        return np.unique(np.concatenate([[0.0], np.quantile(rest, np.linspace(0, 1, 100))]))
+    return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+
+
+def loss_of_members(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss of the members, each of which is trained on its own."""
+    return F.binary_cross_entropy_with_logits(logits, target[:, None].expand_as(logits))

@@ -1,0 +1,409 @@
+"""Train a classifier of the rows of a table, whose target has two values.
+
+    python -m training.recipes.tabular --data churn.csv --target churned
+    python -m training.recipes.tabular --smoke                        seconds, on made-up rows
+
+Columns of numbers are read as numbers, all others as categories. A fifth of the rows is set aside for the test.
+Several networks are averaged (TabM ensembles; see training/networks/tabular.py) and calibrated on predictions for rows
+that a network was not trained on.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastprogress.fastprogress import progress_bar
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import StratifiedKFold, train_test_split
+from torch import nn
+
+from shared.metrics import Figure, Peer
+from shared.tables import write_csv
+from shared.tabular import MISSING, NumberColumn, TabularClassifier, TabularClassifierConfig, encode
+from training import evaluate
+from training.command import main
+from training.data import DataError, read_table
+from training.description import Description, describe
+from training.export import store_half
+from training.learner import NoValidation, RowLoader, Run, set_seed
+from training.networks.tabular import Ensemble, TableNet, loss_of_members
+from training.parity import Shown
+from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+
+MIN_ROWS = 100
+BACKGROUND_ROWS = 100  # stored with the model: explanations compare a row with them
+PARITY_ROWS = 5000
+LIMITS = ("The probabilities hold for rows drawn like those it was trained on.",)
+
+
+@dataclass(frozen=True)
+class TabularSettings(Settings):
+    """Columns and hyper-parameters.
+
+    `ignored` columns are kept but not read. `exact` are numbers of which each value has an embedding of its own, as
+    suits amounts that are codes in disguise. `ordered` categories are read as the number in another column.
+    """
+
+    target: str | None = None
+    ignored: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
+    ordered: tuple[tuple[str, str], ...] = ()
+    epochs: int = 8
+    batch: int = 512
+    learning_rate: float = 1.2e-2
+    weight_decay: float = 0.1
+    networks: int = 5  # averaged in the stored model
+    folds: int = 5
+    width: int = 128
+    members: int = 8
+
+    @classmethod
+    def smoke(cls) -> "TabularSettings":
+        """Return settings for a training of seconds."""
+        return cls(epochs=10, networks=2, folds=2, width=16, members=2)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table, and for each the index of its label, (rows,)."""
+
+    table: pd.DataFrame
+    y: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def take(self, rows: NDArray[np.intp]) -> "Rows":
+        """Return the rows with these indices."""
+        return Rows(self.table.iloc[rows].reset_index(drop=True), self.y[rows])
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Networks trained on all rows; and, for calibration, logits of others for rows they were not trained on."""
+
+    networks: list[TableNet]
+    held_out: NDArray[np.float64]
+    config: TabularClassifierConfig
+
+
+class Tabular(Recipe[Rows, TabularSettings]):
+    """Classify rows of a table into two classes."""
+
+    module = "training.recipes.tabular"
+    predictor = TabularClassifier
+    settings = TabularSettings
+    unit: ClassVar[str] = "rows"  # what a row is, on the card
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add --target."""
+        parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the last one)")
+
+    # --- data ---
+
+    def load(self, data: str | None, settings: TabularSettings) -> Splits[Rows]:
+        """Read a CSV whose target has two values; a fifth of its rows is the test."""
+        if data is None:
+            raise DataError("Name a CSV with --data.")
+        path = Path(data)
+        table = read_table(path)
+        target = settings.target or str(table.columns[-1])
+        if target not in table.columns:
+            raise DataError(f"{path} has no column {target!r}; its columns are {', '.join(map(str, table.columns))}.")
+        labels = tuple(sorted(map(str, table[target].dropna().unique())))
+        if len(labels) != 2:
+            raise DataError(f"The target {target} must have two values; it has {len(labels)}.")
+        table = table.dropna(subset=[target]).reset_index(drop=True)
+        if len(table) < MIN_ROWS:
+            raise DataError(f"{path} has {len(table)} rows with a target; at least {MIN_ROWS} are needed.")
+        y = (table.pop(target).astype(str) == labels[1]).to_numpy(np.int64)
+        return self.split(clean(table), y, labels, path.stem, settings)
+
+    def split(
+        self, table: pd.DataFrame, y: NDArray[np.int64], labels: tuple[str, ...], name: str, settings: TabularSettings
+    ) -> Splits[Rows]:
+        """Set a fifth of the rows aside for the test."""
+        rows = Rows(table, y)
+        order = np.arange(len(rows))
+        train, test = map(rows.take, train_test_split(order, test_size=0.2, stratify=y, random_state=settings.seed))
+        description = describe(name, f"From one row of a table: is it {labels[0]} or {labels[1]}?", LIMITS)
+        return self.splits(train, test, (name, "held-out fifth"), labels, description)
+
+    def splits(
+        self, train: Rows, test: Rows, where: tuple[str, str], labels: tuple[str, ...], description: Description
+    ) -> Splits[Rows]:
+        """Return the data of a training; `where` names the data set and the part of it that is the test."""
+        tests = (TestSet(*where, within(train.table, test.table).to_dict("records"), test.y),)
+        return Splits(train, test, tests, description, labels)
+
+    def make_up(self, folder: Path, seed: int) -> str:
+        """Write a CSV of rows whose label follows a rule with noise."""
+        rng = np.random.default_rng(seed)
+        table = pd.DataFrame(
+            {
+                "age": rng.integers(17, 91, 1500).astype(float),
+                "hours": rng.integers(1, 100, 1500).astype(float),
+                "colour": rng.choice(["red", "green", MISSING], 1500),
+            }
+        )
+        score = (table["hours"] - 50) / 25 + (table["colour"] == "red") * 2 - 1
+        table["label"] = np.where(score + rng.logistic(size=1500) > 0, "yes", "no")
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_csv(folder / "rows.csv", index=False)
+        return str(folder / "rows.csv")
+
+    # --- training ---
+
+    def fit(self, splits: Splits[Rows], settings: TabularSettings, run: Run) -> Fitted:
+        """Train one network for each fold, to calibrate on, then the networks that are stored, on all rows."""
+        train = splits.train
+        config = self.columns(train.table, splits.labels, settings)
+        folds = list(
+            StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed).split(train.table, train.y)
+        )
+        held_out = np.zeros(len(train))
+        networks = []
+        for index in progress_bar(range(settings.folds + settings.networks)):
+            is_fold = index < settings.folds
+            # Bins, amounts and weights are from this fold's rows; only the lists of categories are shared.
+            rows = train.take(folds[index][0]) if is_fold else train
+            own = config.model_copy(update={"amounts": amounts(rows.table, settings.exact)})
+            network = self.fit_network(rows, own, settings, run, f"net-{index}", settings.seed + index)
+            if is_fold:
+                outside = folds[index][1]
+                held_out[outside] = logits_of(Ensemble([network]), own, train.table.iloc[outside])
+            else:
+                networks.append(network)
+        return Fitted(networks, held_out, config)
+
+    def fit_network(
+        self,
+        rows: Rows,
+        config: TabularClassifierConfig,
+        settings: TabularSettings,
+        run: Run,
+        name: str,
+        seed: int,
+    ) -> TableNet:
+        """Train one network on some rows."""
+        target = torch.from_numpy(rows.y.astype(np.float32))
+        set_seed(seed)
+        network = TableNet(config, rows.table, dict(settings.ordered), settings.width, settings.members)
+        batch = min(settings.batch, len(rows) // 10)
+        loader = RowLoader(*arrays(config, rows.table), target, bs=batch, shuffle=True, drop_last=True)
+        learn = Learner(
+            DataLoaders(loader, loader),
+            network,
+            loss_func=loss_of_members,
+            splitter=decayed_and_not,
+            cbs=NoValidation(),
+        )
+        schedule = partial(
+            learn.fit_one_cycle, settings.epochs, settings.learning_rate, div=10, wd=[settings.weight_decay, 0.0]
+        )
+        with learn.no_bar(), learn.no_logging():
+            run.fit(learn, name, schedule, seed)
+        return network.cpu().eval()
+
+    def columns(
+        self, table: pd.DataFrame, labels: tuple[str, ...], settings: TabularSettings
+    ) -> TabularClassifierConfig:
+        """Return what serving must know of the columns, from the training rows alone."""
+        numbers = [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
+        ordered = dict(settings.ordered)
+        categories = {}
+        for name in (name for name in table if name not in numbers):
+            values = sorted(set(table[name]) - {MISSING})
+            if name in ordered:
+                means = table.groupby(name)[ordered[name]].mean()
+                values.sort(key=lambda value: means[value])
+            categories[name] = (MISSING, *values)
+        typical = {name: str(table[name].mode()[0]) for name in categories}
+        return TabularClassifierConfig.model_construct(
+            labels=labels,
+            columns=tuple(table.columns),
+            categories=categories,
+            numbers={name: number_column(table[name]) for name in numbers},
+            ignored=settings.ignored,
+            groups=tuple((name,) for name in table if name not in settings.ignored),
+            typical=typical | {name: float(table[name].median()) for name in numbers},
+            amounts=amounts(table, settings.exact),
+        )
+
+    # --- storing and measuring ---
+
+    def export(self, network: Fitted, splits: Splits[Rows], settings: TabularSettings) -> Export:
+        """Calibrate the average of the networks by Platt scaling, in the exported graph."""
+        config, train = network.config, splits.train
+        temperature, bias = evaluate.fit_platt(network.held_out, train.y)
+        ensemble = Ensemble(network.networks, temperature, bias).eval()
+        right = (evaluate.sigmoid(network.held_out / temperature + bias) >= 0.5) == train.y
+        categories, numbers = arrays(config, pd.DataFrame(splits.tests[0].inputs[:PARITY_ROWS]))
+        fields = {name: getattr(config, name) for name in config.model_fields_set}
+
+        def save(folder: Path) -> None:
+            sample = train.table.sample(min(BACKGROUND_ROWS, len(train)), random_state=settings.seed)
+            write_csv(folder / "background.csv", sample.to_dict("records"))
+            save_file(ensemble.state_dict(), folder / "model.safetensors")
+
+        return Export(
+            module=ensemble,
+            inputs={"categories": categories[:2], "numbers": numbers[:2]},
+            outputs=["logit"],
+            store=store_half,
+            batches=[{"categories": categories.numpy(), "numbers": numbers.numpy()}],
+            shown=Shown("probability", two_probabilities, self.unit, self.unit, typical=0.0005, relabelled=0.001),
+            tolerance=0.001,
+            fields=fields,
+            save=save,
+            notes=(
+                f"Its logit was divided by {temperature:.3f} and increased by {bias:.3f} (Platt scaling), fitted on "
+                "predictions of single networks for rows that they were not trained on.",
+            ),
+            uncalibrated=lambda p: evaluate.sigmoid((evaluate.logit(p) - bias) * temperature),
+            figures=(
+                evaluate.share(
+                    "accuracy_cv",
+                    right,
+                    splits.tests[0].data,
+                    "cross-validated training part, one network",
+                    label="accuracy",
+                ),
+            ),
+        )
+
+    def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
+        """Return accuracy, log loss and expected calibration error."""
+        p, y = second_probability(answers), test.targets
+        losses = evaluate.log_losses(p, y)
+        return [
+            evaluate.share("accuracy", (p >= 0.5) == y, test.data, test.split, label="accuracy"),
+            evaluate.figure(
+                "log_loss", losses.mean(), evaluate.mean_interval(losses), **test.where, label="log loss (nats)"
+            ),
+            evaluate.calibration_figure(evaluate.two_classes(p), y, test.where),
+        ]
+
+    def headline(self, figure: Figure) -> str:
+        """Return the gallery's one line about the model."""
+        return f"{figure.value:.1%} right on {figure.count:,} test {self.unit}"
+
+    def measure(self, found: Answered[Rows, TabularSettings]) -> dict[str, Any]:
+        """Add gradient-boosted trees as a peer, and the calibration error from before calibration."""
+        measured = super().measure(found)
+        test, p = found.splits.tests[0], second_probability(found.answers[0])
+        if found.exported and found.exported.uncalibrated:
+            before = evaluate.two_classes(found.exported.uncalibrated(p))
+            measured["figures"].append(evaluate.calibration_figure(before, test.targets, test.where, before=True))
+        right = (p >= 0.5) == test.targets
+        measured["peers"] = [boosted_trees(found.splits.train, test, right, found.settings.networks)]
+        return measured
+
+
+def clean(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose numbers are floats (NaN where missing) and whose other columns are text ("?" where missing)."""
+    table = table.copy()
+    for name in table:
+        if pd.api.types.is_bool_dtype(table[name]) or not pd.api.types.is_numeric_dtype(table[name]):
+            table[name] = table[name].fillna(MISSING).astype(str).str.strip()
+        else:
+            table[name] = table[name].astype(np.float64)
+    return table
+
+
+def within(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """Return test rows as a visitor could have entered them: unknown categories missing, numbers in range."""
+    test = test.copy()
+    for name in test:
+        if pd.api.types.is_numeric_dtype(train[name]):
+            test[name] = test[name].clip(train[name].min(), train[name].max())
+        else:
+            test.loc[~test[name].isin(set(train[name])), name] = MISSING
+    return test
+
+
+def number_column(values: pd.Series) -> NumberColumn:
+    """Return the range and the median of a column."""
+    return NumberColumn(minimum=values.min(), maximum=values.max(), median=values.median())
+
+
+def amounts(table: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return the different values of the columns of which each value is learned by itself, in ascending order."""
+    return {name: tuple(np.unique(table[name].dropna()).tolist()) for name in names}
+
+
+def arrays(config: TabularClassifierConfig, table: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows as the network takes them, by the very function that serves.
+
+    Raises:
+        DataError: a row would be refused when served.
+    """
+    categories, numbers, errors = encode(config, table.to_dict("records"))
+    if errors:
+        row, error = next(iter(errors.items()))
+        raise DataError(f"Row {row}: {error}")
+    return torch.from_numpy(categories), torch.from_numpy(numbers)
+
+
+@torch.inference_mode()
+def logits_of(ensemble: Ensemble, config: TabularClassifierConfig, table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return logits of the second label, (rows,)."""
+    categories, numbers = arrays(config, table)
+    batches = zip(categories.split(4096), numbers.split(4096), strict=True)
+    return torch.cat([ensemble(*batch) for batch in batches]).double().numpy()
+
+
+def decayed_and_not(network: nn.Module) -> list[list[nn.Parameter]]:
+    """Return two parameter groups: weights and embeddings, which decay, and scales and biases, which do not."""
+    kept = ("scale", "bias")
+    return [[p for name, p in network.named_parameters() if name.endswith(kept) is still] for still in (False, True)]
+
+
+def two_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the probabilities of both labels, (n, 2), from logits of the second, (n,)."""
+    return evaluate.two_classes(evaluate.sigmoid(logits))
+
+
+def second_probability(answers: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the probability of the second label in each answer, (n,)."""
+    return np.array([list(answer.probabilities.values())[1] for answer in answers])
+
+
+def boosted_trees(train: Rows, test: TestSet, right: NDArray[np.bool_], seeds: int) -> Peer:
+    """Compare with HistGradientBoosting on all columns, with scikit-learn's defaults.
+
+    Args:
+        train: rows to train it on.
+        test: rows to compare on.
+        right: where the stored model is right, (test rows,).
+        seeds: how often it is trained.
+    """
+    asked = pd.DataFrame(test.inputs)
+    kinds = {
+        name: pd.CategoricalDtype(sorted(set(train.table[name])))
+        for name in train.table
+        if not pd.api.types.is_numeric_dtype(train.table[name])
+    }
+    scores = []
+    for seed in range(seeds):
+        trees = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=seed)
+        trees.fit(train.table.astype(kinds), train.y)
+        scores.append(trees.predict(asked.astype(kinds)) == test.targets)
+    theirs = np.stack(scores)
+    name = f"HistGradientBoosting on all {len(asked.columns)} columns, mean of {seeds} seeds"
+    per_seed = tuple(round(float(value), 6) for value in theirs.mean(axis=1))
+    return evaluate.peer_accuracy(name, theirs.mean(axis=0), right, accuracy_per_seed=per_seed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Tabular()))
