@@ -24,10 +24,17 @@ class Description:
     is_own: bool = False
 
 
-def read_description(space: str) -> Description:
-    """Read spaces/<space>/about.yaml: the fields of About, `notice`, and `notes`."""
+def read_description(space: str, used: Sequence[str] = ()) -> Description:
+    """Read spaces/<space>/about.yaml: the fields of About, `notice`, `notes`, and `measured_on`.
+
+    Args:
+        space: the folder's name.
+        used: keys in `measured_on`, which has a data set and notes for each option that names more data to measure on.
+    """
     content = yaml.safe_load((SPACES / space / "about.yaml").read_text(encoding="utf-8"))
-    notice, notes = content.pop("notice"), content.pop("notes", ())
+    notice, notes, more = content.pop("notice"), content.pop("notes", []), content.pop("measured_on", {})
+    content["datasets"] += [more[name]["dataset"] for name in used]
+    notes += [note for name in used for note in more[name].get("notes", ())]
     return Description(About.model_validate(content), notice, tuple(notes))
 
 

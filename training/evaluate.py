@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
 from shared.metrics import Figure, Peer
+from shared.session import softmax
 
 Z95 = 1.959964  # of the standard normal distribution: 95 % lie within so many deviations
 
@@ -117,6 +118,11 @@ def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:
     """
     fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(np.reshape(logits, (-1, 1)), outcomes)
     return float(1 / fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def with_temperature(probabilities: ArrayLike, temperature: float) -> NDArray[np.float64]:
+    """Return the probabilities, (n, classes), that the same logits have when divided by a temperature."""
+    return softmax(np.log(np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1)) / temperature)
 
 
 def calibration_figure(

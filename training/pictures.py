@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
+from shared.archives import safe_filename
 from shared.config import MODEL
 from shared.errors import BadInput
 from shared.images import Source, load_image
 from shared.session import Session
 from training import export
 from training.data import DataError
+from training.folder import EXAMPLES
 from training.learner import RowLoader, mixed_precision
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+EXAMPLE_SIDE = 640  # pixels
 INPUT = "pixel_values"  # the name by which transformers.js gives a model its picture
 Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
 
@@ -175,3 +179,36 @@ def exported_outputs(
             if any(len(tensor) != len(pictures) for tensor in found[-1]):
                 raise RuntimeError(f"Traced, {type(module).__name__} has another number of rows than its input.")
     return found
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the picture files in a folder and in those within it, hidden ones left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def write_examples(
+    folder: Path, paths: Sequence[Path], y: NDArray[np.int64], labels: Sequence[str], count: int
+) -> None:
+    """Save a few pictures, resized, to be published with the model and shown by a Space that pulls it.
+
+    Args:
+        folder: the checkpoint folder.
+        paths: of the pictures to choose from.
+        y: their labels, (n,).
+        labels: names of the labels.
+        count: how many, about; at least one of each label.
+    """
+    (folder / EXAMPLES).mkdir()
+    taken: set[str] = set()
+    for index, label in enumerate(labels):
+        for row in np.flatnonzero(y == index)[: max(1, count // len(labels))]:
+            small = load_image(paths[row], EXAMPLE_SIDE).thumbnail(EXAMPLE_SIDE)  # leaves out EXIF: where and when
+            stem = safe_filename(f"{label}-{paths[row].stem}")
+            if stem.lower() in taken:  # in two folders, or where a system does not tell upper case from lower
+                stem = f"{stem}-{row}"
+            taken.add(stem.lower())
+            small.save(folder / EXAMPLES / f"{stem}.jpg", quality=90)

@@ -117,6 +117,7 @@ class Export:
         tolerance_float: largest difference allowed of any output before it is stored.
         save: writes the other files of the folder: weights for torch, tokenizer, tables, examples.
         notes: sentences for the card on how the model was trained.
+        exact: the same with weights that were not rounded; its score is compared with the stored model's.
         uncalibrated: turns calibrated probabilities into those from before calibration.
         figures: measured on the way.
     """
@@ -133,6 +134,7 @@ class Export:
     tolerance_float: float = 1e-3
     save: Callable[[Path], None] = lambda _: None
     notes: tuple[str, ...] = ()
+    exact: nn.Module | None = None
     uncalibrated: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     figures: tuple[Figure, ...] = ()
 
@@ -251,15 +253,20 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     processes.only_first()
     exported = recipe.export(network, splits, settings)
     with new_folder(out) as folder:
-        write_onnx(exported.module, folder / MODEL, exported.inputs, exported.outputs, exported.free_axes)
+        write = partial(
+            write_onnx, path=folder / MODEL, inputs=exported.inputs, outputs=exported.outputs,
+            free_axes=exported.free_axes,
+        )  # fmt: skip
+        write(exported.exact or exported.module)
         compare = partial(parity, exported.module, folder / MODEL, exported.batches, exported.outputs)
-        parity_float = compare(exported.tolerance_float)
         exported.save(folder)
         (folder / LICENCE).write_text(splits.description.notice, encoding="utf-8", newline="\n")
         content = dict(exported.fields) | {"task": recipe.predictor.task, "about": splits.description.about}
         config = partial(write_config, folder, recipe.predictor.config_type, **content)
         config()
         validated = validate(recipe, folder, splits.check, "validation_float32", "with float32 weights")
+        write(exported.module)
+        parity_float = compare(exported.tolerance_float)
         store(folder / MODEL, exported.store)
         stored = compare(exported.tolerance, exported.shown)
         config()

@@ -1,0 +1,171 @@
+"""The network of image classification: a MobileNetV2, what it knew before, and a score for what is in distribution."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
+
+SCORE_RANK = 224
+SMOOTHING = 0.05
+KIND_WEIGHT = 0.5  # of telling breeds apart
+RETAIN_WEIGHT = 0.1  # of remembering ImageNet
+RETAIN_TEMPERATURE = 2.0
+
+Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class ClassifierNet(nn.Module):
+    """A classifier of transformers, and what its backbone knew before.
+
+    In: pixels (n, 3, height, width). Out: logits (n, labels); logits (n, kinds) of a head that tells breeds apart
+    while training; and the logits of ImageNet's classes (n, classes) by the classifier the backbone was
+    pretrained with, which stays as it was.
+    """
+
+    def __init__(self, labels: Sequence[str], kinds: int, pretrained: MobileNetV2ForImageClassification) -> None:
+        super().__init__()
+        names = dict(enumerate(labels))
+        config = MobileNetV2Config.from_dict(
+            pretrained.config.to_dict()
+            | {
+                "id2label": names,
+                "label2id": {name: index for index, name in names.items()},
+                "classifier_dropout_prob": 0.2,
+            }
+        )
+        self.classifier = MobileNetV2ForImageClassification(config)
+        self.classifier.mobilenet_v2.load_state_dict(pretrained.mobilenet_v2.state_dict())
+        nn.init.zeros_(self.classifier.classifier.weight)
+        nn.init.zeros_(self.classifier.classifier.bias)
+        self.kinds = nn.Linear(pretrained.classifier.in_features, kinds)
+        self.imagenet = pretrained.classifier.requires_grad_(False)
+
+    def forward(self, pixels: torch.Tensor) -> Outputs:
+        pooled = self.classifier.mobilenet_v2(pixels).pooler_output
+        dropped = F.dropout(pooled, self.classifier.config.classifier_dropout_prob, self.training)  # theirs is in place
+        return self.classifier.classifier(dropped), self.kinds(dropped), self.imagenet(pooled)
+
+
+class Pooled(nn.Module):
+    """The backbone alone: pixels to pooled features, (n, features)."""
+
+    def __init__(self, net: ClassifierNet) -> None:
+        super().__init__()
+        self.backbone = net.classifier.mobilenet_v2
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.backbone(pixels).pooler_output,)
+
+
+class ExportWrapper(nn.Module):
+    """What is exported: logits (n, labels), in-distribution scores (n,), and maps (n, labels, rows, columns).
+
+    A map's mean is its label's logit: pooling and the last layer are both linear, so they can change places
+    (class activation maps; Zhou et al., CVPR 2016).
+    """
+
+    def __init__(self, net: ClassifierNet, score: "DistributionScore") -> None:
+        super().__init__()
+        self.backbone = net.classifier.mobilenet_v2
+        self.head = net.classifier.classifier
+        self.score = score
+
+    def forward(self, pixels: torch.Tensor) -> Outputs:
+        features = self.backbone(pixels).last_hidden_state
+        pooled = features.mean((2, 3))
+        maps = F.conv2d(features, self.head.weight[:, :, None, None], self.head.bias)
+        return self.head(pooled), self.score(pooled), maps
+
+
+class DistributionScore(nn.Module):
+    """How much a picture is like the training pictures: the log odds that it shows something of their classes.
+
+    Their classes are some of those the backbone was pretrained on: for cats and dogs ImageNet's 5 cats and 118 dogs,
+    for other labels the classes that the training pictures look like. A wolf or a lion has classes of its own there,
+    so it may be told from a dog or a cat. The matrix of ImageNet's classifier is stored as a product
+    of two thin ones, exact where features of pictures vary most.
+
+    Args:
+        imagenet: the classifier, of features to logits.
+        inside: indices of the classes of the training pictures.
+        features: of training pictures, (n, features).
+        rank: of the product.
+    """
+
+    def __init__(
+        self, imagenet: nn.Linear, inside: Sequence[int], features: torch.Tensor, rank: int = SCORE_RANK
+    ) -> None:
+        super().__init__()
+        weight, mean = imagenet.weight.detach(), features.mean(0)
+        covariance = torch.cov(features.T)
+        # Half of what the training pictures vary in, half of any direction at all: other pictures vary elsewhere.
+        scaled = covariance / covariance.diagonal().mean().clamp(min=1e-12) + torch.eye(len(mean))
+        values, vectors = torch.linalg.eigh(scaled)
+        left, sizes, right = torch.linalg.svd(weight @ (vectors * values.sqrt()), full_matrices=False)
+        rank = min(rank, len(sizes))
+        self.down = nn.Linear(len(mean), rank, bias=False)
+        self.up = nn.Linear(rank, len(weight))
+        with torch.no_grad():
+            self.down.weight.copy_(sizes[:rank, None].sqrt() * right[:rank] @ (vectors / values.sqrt()).T)
+            self.up.weight.copy_(left[:, :rank] * sizes[:rank].sqrt())
+            self.up.bias.copy_(imagenet.bias + weight @ mean - self.up.weight @ (self.down.weight @ mean))
+        self.inside = list(inside)
+        self.outside = sorted(set(range(len(weight))) - set(inside))
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        logits = self.up(self.down(pooled))
+        return torch.logsumexp(logits[:, self.inside], 1) - torch.logsumexp(logits[:, self.outside], 1)
+
+
+def parameter_groups(net: ClassifierNet) -> list[list[nn.Parameter]]:
+    """Return the parameters of the first half, of the second half, and of the head, for rates that differ."""
+    backbone = net.classifier.mobilenet_v2
+    half = len(backbone.layer) // 2
+    early = [backbone.conv_stem, *backbone.layer[:half]]
+    late = [*backbone.layer[half:], backbone.conv_1x1]
+    return [
+        [p for module in modules for p in module.parameters()]
+        for modules in (early, late, [net.classifier.classifier, net.kinds])
+    ]
+
+
+def classification_loss(
+    prediction: Outputs, target: torch.Tensor, kind: torch.Tensor, before: torch.Tensor
+) -> torch.Tensor:
+    """Return the cross-entropy of labels and of kinds, and the distance to what the pretrained network said.
+
+    The last part (Li and Hoiem, "Learning without Forgetting", ECCV 2016) keeps the features such that
+    ImageNet's classifier still works on them, which the in-distribution score needs.
+
+    Args:
+        prediction: logits (n, labels), (n, kinds) and (n, classes of ImageNet).
+        target: label indices (n,).
+        kind: indices of kinds (n,).
+        before: ImageNet's logits (n, classes) of the pretrained network on the same pictures.
+    """
+    logits, kinds, imagenet = prediction
+    t = RETAIN_TEMPERATURE
+    retained = F.kl_div(
+        F.log_softmax(imagenet / t, 1), F.log_softmax(before / t, 1), reduction="batchmean", log_target=True
+    )
+    labelled = F.cross_entropy(logits, target, label_smoothing=SMOOTHING)
+    return (
+        labelled
+        + KIND_WEIGHT * F.cross_entropy(kinds, kind, label_smoothing=SMOOTHING)
+        + RETAIN_WEIGHT * t * t * retained
+    )
+
+
+@torch.no_grad()
+def interpolate_weights(net: ClassifierNet, pretrained: MobileNetV2ForImageClassification, alpha: float) -> None:
+    """Interpolate between the pretrained (alpha 0) and the fine-tuned backbone (alpha 1).
+
+    Weights between the two keep much of what fine-tuning gained and forget less of what was known before (Wortsman
+    et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+    """
+    before = pretrained.mobilenet_v2.state_dict()
+    for name, tuned in net.classifier.mobilenet_v2.state_dict().items():
+        if tuned.is_floating_point():
+            tuned.lerp_(before[name], 1 - alpha)

@@ -1,0 +1,53 @@
+"""Measure how well a classifier rejects pictures that show none of its labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from shared.metrics import Figure
+from training import evaluate
+
+FEW = 10  # inputs of a group that its note says are too few
+
+
+def group_figures(
+    inside: Sequence[Any], outside: Sequence[Any], group: str, label: str = "AUROC of the in-distribution score"
+) -> list[Figure]:
+    """Return how well the score tells a group of other inputs from those of the test, and how many are rejected.
+
+    Args:
+        inside: answers to the test's inputs.
+        outside: answers to the group's inputs.
+        group: its name.
+        label: of the first figure.
+    """
+    scores = np.array([answer.in_distribution_score for answer in (*inside, *outside)])
+    is_inside = np.arange(len(scores)) < len(inside)
+
+    def auroc(rows: NDArray[np.intp]) -> float:
+        return float(roc_auc_score(is_inside[rows], scores[rows])) if 0 < is_inside[rows].sum() < len(rows) else 1.0
+
+    where = {"data": group, "split": "none trained on"}
+    rejected = np.array([not answer.in_distribution for answer in outside])
+    interval = evaluate.bootstrap_interval(auroc, len(scores), draws=500)
+    return [
+        evaluate.figure("auroc", auroc(np.arange(len(scores))), interval, **where, count=len(outside), label=label),
+        evaluate.share("noticed", rejected, **where, label="rejected as out of distribution"),
+    ]
+
+
+def note_on_accepted(group: str, sources: Sequence[Any], answers: Sequence[Any]) -> str:
+    """Return a note on which files of a group were taken for one of the labels, and for which."""
+    accepted = [
+        f"{Path(str(source)).stem} ({answer.label})"
+        for source, answer in zip(sources, answers, strict=True)
+        if answer.in_distribution
+    ]
+    names = ", ".join(Path(str(source)).name for source in sources)
+    listed = f": {', '.join(accepted)}" if accepted else ""
+    few = f" These are too few to say much: {names}." if len(sources) < FEW else ""
+    return f"Not rejected: {len(accepted)} of the {len(sources)} {group}{listed}.{few}"

@@ -1,0 +1,425 @@
+"""Train a classifier of pictures that also says when a picture is unlike those it was trained on.
+
+    python -m training.recipes.image_classification --data FOLDER           one subfolder of pictures for each label
+    python -m training.recipes.image_classification --data FOLDER --quick   the last layer alone: begin with it
+    python -m training.recipes.image_classification --smoke                 seconds, on drawings made on the spot
+
+A fifth of the pictures is set aside for the test and a tenth of the rest for validation. A MobileNetV2 is fine-tuned
+whole, its weights are interpolated with the pretrained ones, and its last layer is fitted anew at the size at which it
+serves, to weights as int8 stores them.
+"""
+
+import argparse
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.torch_core import default_device
+from fastai.vision.augment import RandomErasing, Saturation, aug_transforms
+from numpy.typing import NDArray
+from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2ImageProcessor
+
+from shared.image_classifier import ImageClassifier
+from shared.images import Source
+from shared.metrics import Figure
+from shared.session import softmax
+from training import evaluate, head, processes, unrelated_pictures
+from training.command import main
+from training.data import DataError
+from training.description import describe
+from training.export import round_to_int8, store_int8
+from training.learner import Run, adamw, mixed_precision, set_seed, with_smaller_batches
+from training.made_up import draw_shapes
+from training.networks.image_classification import (
+    ClassifierNet,
+    DistributionScore,
+    ExportWrapper,
+    Outputs,
+    Pooled,
+    classification_loss,
+    interpolate_weights,
+    parameter_groups,
+)
+from training.out_of_distribution import group_figures, note_on_accepted
+from training.parity import Shown
+from training.pictures import (
+    INPUT,
+    FrozenBatchNorm,
+    PictureLoader,
+    decode,
+    outputs,
+    picture_files,
+    pixel_batches,
+    pretrained,
+    write_examples,
+)
+from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet, answer
+
+HUB_INIT = "google/mobilenet_v2_1.0_224"
+QUICK_SIZE = 320  # pixels, without fine-tuning
+MEAN = STD = (0.5, 0.5, 0.5)
+VALID_SHARE, TEST_SHARE = 0.1, 0.2
+MIN_SAMPLES = 10  # pictures of each label
+EXAMPLES = 4
+REJECTED_SHARE = 0.01  # of training and validation pictures, below the threshold of the in-distribution score
+PARITY_PICTURES = 500
+TOLERANCE = (2.0, 2.0, 4.0)  # of logits, scores and maps in int8, which reach 20 and more
+QUICK_NOTE = "Only the last layer was trained; the network before it is as it was pretrained."
+TERMS = (
+    "It began as MobileNetV2 trained on ImageNet, which its authors offer under Apache-2.0; its copy on the Hub,\n"
+    f'{HUB_INIT}, has the licence "other".\n\nIf there is a folder `examples/`, it has a few of these pictures, resized.'
+)
+LIMITS = (
+    "The probabilities hold if the picture shows one of the labels.",
+    "It rejects what is quite unlike the pictures it was trained on. What resembles a label is often accepted: a folder "
+    "of such pictures can be a label of its own.",
+)
+
+
+@dataclass(frozen=True)
+class ImageClassificationSettings(Settings):
+    """Hyper-parameters. `init` is a folder or the Hub's name of the network to begin with; a small random one if None.
+
+    A network serves best at a larger `size` than it was trained at (Touvron et al., NeurIPS 2019). `rates` are learning
+    rates from the first layers to the last; `alpha` says how far the weights go from the pretrained to the fine-tuned
+    ones.
+    """
+
+    init: str | None = HUB_INIT
+    quick: bool = False
+    examples: bool = False
+    size: int = 288
+    train_size: int = 192
+    batch: int = 32
+    head_epochs: int = 1
+    head_rate: float = 2e-3
+    epochs: int = 10
+    rates: slice = field(default_factory=lambda: slice(3e-5, 3e-4))
+    alpha: float = 0.5
+
+    @classmethod
+    def smoke(cls) -> "ImageClassificationSettings":
+        """Return settings for a training of seconds."""
+        return cls(init=None, size=64, train_size=64, epochs=30, rates=slice(1e-2, 1e-2))
+
+    @property
+    def stored_size(self) -> int:
+        """The sides of the pictures that the stored model gets, in pixels."""
+        return QUICK_SIZE if self.quick and self.init else self.size
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Files of pictures, the index of each one's label, and of its kind, if the data set says more than the label."""
+
+    paths: list[Path]
+    y: NDArray[np.int64]
+    kind: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, rows: NDArray[np.intp]) -> "Pictures":
+        """Return the pictures with these indices."""
+        return Pictures([self.paths[row] for row in rows], self.y[rows], self.kind[rows])
+
+    def as_test(self, data: str, split: str) -> TestSet:
+        """Return the pictures as a test set."""
+        return TestSet(data, split, self.paths, self.y)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network, and the pictures for its last layer, uint8 (n, 3, size, size)."""
+
+    net: ClassifierNet
+    train: torch.Tensor
+    valid: torch.Tensor
+
+
+class ImageClassification(Recipe[Pictures, ImageClassificationSettings]):
+    """Classify pictures.
+
+    `imagenet_classes` are, for each label, the classes of ImageNet that belong to it, counted without a background
+    class; None where that is not known.
+    """
+
+    module = "training.recipes.image_classification"
+    predictor = ImageClassifier
+    settings = ImageClassificationSettings
+    max_accuracy_drop = 0.001
+    imagenet_classes: ClassVar[Sequence[Sequence[int]] | None] = None
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add --quick, --examples and --init."""
+        quick = "train the last layer alone, on the pretrained network"
+        parser.add_argument("--quick", action="store_true", default=None, help=quick)
+        parser.add_argument(
+            "--examples", action="store_true", default=None, help="a few of your own pictures go with the model, too"
+        )
+        parser.add_argument("--init", metavar="NAME", help=f"folder or Hub name (default {HUB_INIT})")
+
+    # --- data ---
+
+    def load(self, data: str | None, settings: ImageClassificationSettings) -> Splits[Pictures]:
+        """Read a folder with a subfolder of pictures for each label."""
+        if data is None:
+            raise DataError("Name a folder with --data: it has a subfolder of pictures for each label.")
+        folder = Path(data)
+        if not folder.is_dir():
+            raise DataError(f"{folder} is not a folder; --data must name one with a subfolder for each label.")
+        subfolders = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")]
+        by_label = {sub.name: picture_files(sub) for sub in subfolders}
+        if len(by_label) < 2:
+            raise DataError(f"{folder} must have a subfolder of pictures for each label, at least two.")
+        for label, paths in by_label.items():
+            if len(paths) < MIN_SAMPLES:
+                raise DataError(f"{folder / label} has {len(paths)} pictures; at least {MIN_SAMPLES} are needed.")
+        labels = tuple(by_label)
+        y = np.repeat(np.arange(len(labels)), [len(paths) for paths in by_label.values()])
+        everything = Pictures([path for paths in by_label.values() for path in paths], y, y)
+        rest, test = divide(everything, TEST_SHARE, settings.seed)
+        train, valid = divide(rest, VALID_SHARE, settings.seed)
+        name = folder.resolve().name
+        description = describe(
+            name, f"A picture: is it {', '.join(labels[:-1])} or {labels[-1]}?", LIMITS, HUB_INIT, TERMS
+        )
+        tests = (test.as_test(name, "held-out fifth"),)
+        return Splits(train, valid, tests, description, labels, valid.as_test(name, "validation"))
+
+    def make_up(self, folder: Path, seed: int) -> str:
+        """Write drawings of circles, crosses and squares."""
+        return str(draw_shapes(folder, seed))
+
+    def unrelated(self, settings: ImageClassificationSettings) -> dict[str, Sequence[Source]]:
+        """Return pictures that show none of the labels, by group."""
+        return {
+            "animals bundled with gradio": unrelated_pictures.animals(),
+            "photographs bundled with gradio, scikit-image and scikit-learn": unrelated_pictures.photographs(),
+            "noise": unrelated_pictures.noise(100, settings.seed),
+            "drawings": unrelated_pictures.drawings(100, settings.seed),
+            "text": unrelated_pictures.texts(100, settings.seed),
+        }
+
+    # --- training ---
+
+    def fit(self, splits: Splits[Pictures], settings: ImageClassificationSettings, run: Run) -> Fitted:
+        """Train the new layers, then the whole network; with `quick`, nothing but the last layer, in `export`."""
+        if settings.quick:
+            processes.only_first()
+        size = (settings.stored_size,) * 2
+        print(f"{len(splits.train):,} pictures to train on, {len(splits.valid):,} to validate on. Decoding:")
+        train, valid = (decode(part.paths, size) for part in (splits.train, splits.valid))
+        for test in splits.tests:
+            decode(test.inputs, (1, 1))  # fail before training if a picture cannot be read
+        net = self.new_network(splits, settings)
+        if not settings.quick:
+            net = self.fit_network(net, splits, settings, run, train, valid)
+        return Fitted(net, train, valid)
+
+    def new_network(self, splits: Splits[Pictures], settings: ImageClassificationSettings) -> ClassifierNet:
+        """Return the network as it is before training."""
+        set_seed(settings.seed)
+        return ClassifierNet(splits.labels, int(splits.train.kind.max()) + 1, backbone(settings))
+
+    def fit_network(
+        self,
+        net: ClassifierNet,
+        splits: Splits[Pictures],
+        settings: ImageClassificationSettings,
+        run: Run,
+        train: torch.Tensor,
+        valid: torch.Tensor,
+    ) -> ClassifierNet:
+        """Fine-tune the network; return it on the CPU in evaluation mode."""
+        net.to(default_device(), memory_format=torch.channels_last)
+        before = [found[2] for found in outputs(net, train, valid, mean=MEAN, std=STD)]
+        targets = [[torch.from_numpy(part.y), torch.from_numpy(part.kind)] for part in (splits.train, splits.valid)]
+        load = partial(PictureLoader, mean=MEAN, std=STD)
+
+        def train_with(batch: int, accumulate: list[Callback]) -> None:
+            loaders = [
+                load(train, *targets[0], before[0], bs=batch, transforms=augmentation(settings.train_size),
+                     shuffle=True, drop_last=True),
+                load(valid, *targets[1], before[1], bs=batch),
+            ]  # fmt: skip
+            dls = DataLoaders(*loaders, device=loaders[0].device)
+            dls.n_inp = 1
+            learn = Learner(
+                dls, net, loss_func=classification_loss, metrics=[error], splitter=parameter_groups, train_bn=False,
+                opt_func=adamw, cbs=[FrozenBatchNorm()] * bool(settings.init) + mixed_precision() + accumulate,
+            )  # fmt: skip
+            learn.freeze()
+            schedule = partial(learn.fit_one_cycle, settings.head_epochs, settings.head_rate)
+            run.fit(learn, "head", schedule, again=bool(accumulate))
+            learn.unfreeze()
+            schedule = partial(learn.fit_one_cycle, settings.epochs, settings.rates, pct_start=0.2)
+            run.fit(learn, "body", schedule, again=bool(accumulate))
+
+        with_smaller_batches(train_with, min(settings.batch, len(train) // 2))
+        net.cpu().eval()
+        if settings.init:
+            interpolate_weights(net, backbone(settings), settings.alpha)
+        return net
+
+    # --- storing and measuring ---
+
+    def export(self, network: Fitted, splits: Splits[Pictures], settings: ImageClassificationSettings) -> Export:
+        """Fit the last layer and the in-distribution score to weights as int8 stores them, and calibrate."""
+        net, size = network.net, settings.stored_size
+        exact, _, _ = self.finish(copy.deepcopy(net), network, splits, settings)
+        round_to_int8(net.classifier.mobilenet_v2)
+        module, scores, temperature = self.finish(net, network, splits, settings)
+        parity = decode(splits.tests[0].inputs[:PARITY_PICTURES], (size, size))
+        has_examples = settings.examples or not splits.description.is_own
+
+        def save(folder: Path) -> None:
+            net.classifier.save_pretrained(folder)
+            MobileNetV2ImageProcessor(
+                size={"height": size, "width": size}, do_center_crop=False, image_mean=MEAN, image_std=STD, resample=2
+            ).save_pretrained(folder)
+            if has_examples:
+                write_examples(folder, splits.valid.paths, splits.valid.y, splits.labels, EXAMPLES)
+
+        note = f"The last layer was divided by the temperature {temperature:.3f}, fitted on the training and validation pictures."
+        return Export(
+            module=module,
+            exact=exact,
+            inputs={INPUT: torch.zeros(2, 3, size, size)},
+            outputs=["logits", "in_distribution_score", "maps"],
+            store=store_int8,
+            batches=list(pixel_batches(parity, MEAN, STD)),
+            shown=Shown("probability", softmax, "pictures", "pictures", typical=0.05, relabelled=0.002),
+            tolerance=(0.2, *TOLERANCE[1:]),
+            fields={
+                "labels": splits.labels, "size": size, "mean": MEAN, "std": STD,
+                "in_distribution_threshold": float(np.quantile(scores, REJECTED_SHARE)),
+            },
+            save=save,
+            notes=(*[QUICK_NOTE] * settings.quick, note),
+            uncalibrated=partial(evaluate.with_temperature, temperature=1 / temperature),
+        )  # fmt: skip
+
+    def finish(
+        self, net: ClassifierNet, fitted: Fitted, splits: Splits[Pictures], settings: ImageClassificationSettings
+    ) -> tuple[ExportWrapper, NDArray[np.float32], float]:
+        """Give a backbone its last layer, calibrated, and its in-distribution score.
+
+        Returns:
+            What is exported, its scores for training and validation pictures, (n,), and the temperature.
+        """
+        (features,), (unseen,) = outputs(Pooled(net), fitted.train, fitted.valid, mean=MEAN, std=STD)
+        # A network that was not fine-tuned gets a last layer for the labels alone, whatever ImageNet says of them.
+        classes = None if settings.quick else self.imagenet_classes
+        layer, y = net.classifier.classifier, splits.train.y
+        head.fit_head(layer, net.imagenet, features, y, classes)
+        temperature = head.calibrate(layer, features, unseen, np.concatenate([y, splits.valid.y]), classes is not None)
+        score = DistributionScore(
+            net.imagenet, head.classes_of(net.imagenet, features, self.imagenet_classes), features
+        )
+        with torch.no_grad():
+            scores = score(torch.cat([features, unseen])).numpy()
+        return ExportWrapper(net, score).eval(), scores, temperature
+
+    def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
+        """Return errors, of all and of each label, calibration, and how many were rejected."""
+        p, y = probabilities(answers), test.targets
+        wrong, rejected = p.argmax(1) != y, np.array([not answer.in_distribution for answer in answers])
+        share = partial(evaluate.share, data=test.data, split=test.split)
+        labels = list(answers[0].probabilities)
+        return [
+            share("error", wrong, label="error, of the likeliest label"),
+            share("wrong_or_refused", wrong | rejected, label="wrong or rejected"),
+            *(
+                share(f"error_{label}", wrong[y == index], label=f"error, where it is {label}")
+                for index, label in enumerate(labels)
+            ),
+            evaluate.calibration_figure(p, y, test.where),
+            share("refused", rejected, label="rejected as out of distribution"),
+        ]
+
+    def score(self, answers: Sequence[Any], test: TestSet) -> float:
+        """Return the share of pictures whose likeliest label is right."""
+        return float((probabilities(answers).argmax(1) == test.targets).mean())
+
+    def measure(self, found: Answered[Pictures, ImageClassificationSettings]) -> dict[str, Any]:
+        """Add figures of calibration before, and of pictures that show none of the labels."""
+        measured = super().measure(found)
+        figures, notes = measured["figures"], measured["notes"]
+        if found.exported and found.exported.uncalibrated:
+            for answers, test in zip(found.answers, found.splits.tests, strict=True):
+                before = found.exported.uncalibrated(probabilities(answers))
+                figures.append(evaluate.calibration_figure(before, test.targets, test.where, before=True))
+        for group, sources in self.unrelated(found.settings).items():
+            others = answer(found.model, sources)
+            figures += group_figures(found.answers[0], others, group)
+            if "animals" in group:
+                notes.append(note_on_accepted(group, sources, others))
+        wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
+        calibrated = evaluate.error_if_calibrated(probabilities(found.answers[0]))
+        notes += [
+            "AUROC: how often a test picture has a higher in-distribution score than one that shows none of the labels.",
+            f"{REJECTED_SHARE:.1%} of the training and validation pictures are below the threshold of that score.",
+            f"On so many pictures a perfectly calibrated model would have an expected calibration error of {calibrated:.4f}, "
+            "too.",
+            "A rejected picture counts as wrong only in the figure that says so.",
+        ]
+        return measured | {"headline": f"{1 - wrong.value:.1%} of {wrong.count:,} test pictures classified correctly"}
+
+
+def backbone(settings: ImageClassificationSettings) -> MobileNetV2ForImageClassification:
+    """Return the network to begin with, from a folder or the Hub; a small random one where `init` is None.
+
+    Raises:
+        DataError: it cannot be had, or was not trained on ImageNet.
+    """
+    if settings.init is None:
+        config = MobileNetV2Config(depth_multiplier=0.35, image_size=settings.size, num_labels=20)
+        return MobileNetV2ForImageClassification(config)
+    network = pretrained(MobileNetV2ForImageClassification, settings.init)
+    if network.config.num_labels not in (1000, 1001):
+        raise DataError(f"{settings.init} must be trained on ImageNet's 1,000 classes, with or without a background.")
+    return network
+
+
+def divide(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
+    """Return two parts, the second with this share of each label, at least one picture of it."""
+    rng = np.random.default_rng(seed)
+    second = []
+    for label in np.unique(pictures.y):
+        rows = np.flatnonzero(pictures.y == label)
+        second += rng.permutation(rows)[: max(1, round(share * len(rows)))].tolist()
+    is_second = np.isin(np.arange(len(pictures)), second)
+    return pictures.take(np.flatnonzero(~is_second)), pictures.take(np.flatnonzero(is_second))
+
+
+def augmentation(size: int) -> list[Any]:
+    """Return fastai's transforms of whole batches: zoom, tilt, warp, light, saturation, a piece erased."""
+    return [
+        *aug_transforms(
+            size=size, min_zoom=0.75, max_zoom=1.8, max_rotate=15, max_lighting=0.3, p_affine=0.9, p_lighting=0.8,
+            xtra_tfms=[Saturation(0.3, p=0.5), RandomErasing(p=0.3, max_count=1)],
+        )
+    ]  # fmt: skip
+
+
+def error(prediction: Outputs, target: torch.Tensor, _kind: torch.Tensor, _before: torch.Tensor) -> torch.Tensor:
+    """Return the share of wrong labels."""
+    return (prediction[0].argmax(1) != target).float().mean()
+
+
+def probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the probabilities of some answers, (n, labels)."""
+    return np.array([list(answer.probabilities.values()) for answer in answers])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(ImageClassification()))
