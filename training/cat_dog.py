@@ -96,10 +96,6 @@ class CatDog(ImageClassification):
         described = read_description("cat_dog", used=[name for name in self.measuring if getattr(settings, name)])
         return Splits(train, valid, tests, described, ("cat", "dog"), valid.as_test("Oxford Pets", "validation"))
 
-    def load_own(self, data: str, settings: CatDogSettings) -> Splits[Pictures]:
-        """Read the drawings of --smoke."""
-        return super().load(data, settings)
-
     def unrelated(self, settings: CatDogSettings) -> dict[str, Sequence[Source]]:
         """Add street scenes and other animals."""
         groups: dict[str, Sequence[Source]] = {}

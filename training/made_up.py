@@ -22,3 +22,25 @@ def draw_shapes(folder: Path, seed: int, count: int = 24) -> Path:
                 (draw.ellipse if label == "circle" else draw.rectangle)((x - r, y - r, x + r, y + r), fill=ink)
             image.save(folder / label / f"{index}.png")
     return folder
+
+
+def draw_streets(folder: Path, seed: int, count: int = 24) -> Path:
+    """Write drawn streets, their labels and codes.txt into a folder; return it: a sky, a road, a house, a car."""
+    colours = np.array([(128, 128, 128), (128, 64, 128), (128, 0, 0), (64, 0, 128)])
+    sky, road, house, car = range(4)
+    rng, (width, height) = np.random.default_rng(seed), (160, 128)
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        label = Image.new("L", (width, height), sky)
+        draw = ImageDraw.Draw(label)
+        horizon, left = int(rng.integers(height // 3, height // 2)), int(rng.integers(0, width // 2))
+        draw.rectangle((0, horizon, width, height), fill=road)
+        draw.rectangle((left, horizon - height // 4, left + width // 3, horizon), fill=house)
+        draw.rectangle((width - left - 30, horizon, width - left, horizon + 16), fill=car)
+        index = np.array(label)
+        pixels = np.clip(colours[index] + rng.normal(0, 12, (*index.shape, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"images/street-{number}.png")
+        label.save(folder / f"labels/street-{number}.png")
+    (folder / "codes.txt").write_text("sky\nroad\nhouse\ncar\n", encoding="utf-8", newline="\n")
+    return folder

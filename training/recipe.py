@@ -8,7 +8,7 @@ import argparse
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from shared import load_model
 from shared.config import LICENCE, METRICS, MODEL
 from shared.errors import CheckpointError
 from shared.metrics import Figure, Metrics
-from shared.predictor import Prediction, Predictor
+from shared.predictor import Predictor
 from training import evaluate, processes
 from training.card import agreement, write_card
 from training.data import DataError, data_files
@@ -42,7 +42,7 @@ NEED_NETWORK = {  # figures of the network before it was stored or calibrated; t
     "ece_before", "validation_float32", "validation", "accuracy_cv",
     "error_before_int8", "accuracy_float", "accuracy_validation", "mean_iou_float",
 }  # fmt: skip
-CHUNK = 256  # inputs that are answered between two steps of a progress bar
+CHUNK = 64  # inputs that are answered between two steps of a progress bar
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class TestSet:
     split: str
     inputs: Sequence[Any]
     targets: Any
+    names: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -181,17 +182,19 @@ class Recipe(ABC, Generic[Part, Options]):
         given = {item.name: getattr(options, item.name, None) for item in fields(chosen)}
         return replace(chosen, **{name: value for name, value in given.items() if value is not None})  # type: ignore[return-value]
 
-    @abstractmethod
     def load(self, data: str | None, settings: Options) -> Splits[Part]:
-        """Read the data, or download it where `data` is None.
+        """Read the data; a demo has a layout of its own, and downloads the data where none is named.
 
         Raises:
             DataError: it cannot be used; the text says why.
         """
+        if data is None:
+            raise DataError(f"Name the data with --data; python -m {self.module} --help says what it looks like.")
+        return self.load_own(data, settings)
 
+    @abstractmethod
     def load_own(self, data: str, settings: Options) -> Splits[Part]:
-        """Read data in the layout of the recipe; a demo's `load` may read another one."""
-        return self.load(data, settings)
+        """Read somebody's own data, in the layout of the recipe."""
 
     @abstractmethod
     def make_up(self, folder: Path, seed: int) -> str:
@@ -205,11 +208,15 @@ class Recipe(ABC, Generic[Part, Options]):
     def export(self, network: Any, splits: Splits[Part], settings: Options) -> Export:
         """Calibrate the network, and say how it is stored."""
 
-    @abstractmethod
-    def figures(self, answers: Sequence[Prediction], test: TestSet) -> list[Figure]:
-        """Return the figures of the answers to a test set, the most important one first."""
+    def keep(self, prediction: Any, target: Any) -> Any:  # noqa: ARG002 - for recipes that compare at once
+        """Return what the figures need of a prediction; large ones are compared with their target at once."""
+        return prediction
 
-    def score(self, answers: Sequence[Prediction], test: TestSet) -> float:
+    @abstractmethod
+    def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
+        """Return the figures of the kept answers to a test set, the most important one first."""
+
+    def score(self, answers: Sequence[Any], test: TestSet) -> float:
         """Return the share of right answers, or what takes its place (see `score_label`): the more, the better."""
         return self.figures(answers, test)[0].value
 
@@ -273,7 +280,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         validated += validate(recipe, folder, splits.check, "validation", "as stored")
         check_cost(validated, recipe.max_accuracy_drop)
         model = load_model(folder)
-        answers = [answer(model, test.inputs) for test in splits.tests]
+        answers = [answer_test(recipe, model, test) for test in splits.tests]
         measured = recipe.measure(Answered(model, splits, answers, settings, exported))
         measured["figures"] += [*exported.figures, *validated]
         evaluate.print_figures(measured["figures"])
@@ -300,26 +307,30 @@ def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settin
     return recipe.load_own(recipe.make_up(folder, settings.seed), settings)
 
 
-def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> list[Any]:
-    """Return a stored model's predictions, with a progress bar.
+def answer_test(recipe: Recipe[Any, Any], model: Predictor[Any, Any, Any], test: TestSet) -> list[Any]:
+    """Return what the recipe keeps of a stored model's predictions for a test set."""
+    pairs = zip(answer(model, test.inputs), test.targets, strict=True)
+    return [recipe.keep(prediction, target) for prediction, target in pairs]
+
+
+def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> Iterator[Any]:
+    """Yield a stored model's predictions, with a progress bar.
 
     Raises:
         DataError: an input is refused.
     """
-    found: list[Any] = []
     for start in progress_bar(range(0, len(inputs), CHUNK)):
         for index, prediction in enumerate(model.predict_each(inputs[start : start + CHUNK]), start):
             if isinstance(prediction, Exception):
-                raise DataError(f"Input {index} of the test is refused: {prediction}")
-            found.append(prediction)
-    return found
+                raise DataError(f"Input {index} is refused: {prediction}")
+            yield prediction
 
 
 def validate(recipe: Recipe[Any, Any], folder: Path, check: TestSet | None, name: str, weights: str) -> list[Figure]:
     """Return the score of a folder's model on validation data, as a figure; none where it is not wanted."""
     if check is None:
         return []
-    value = recipe.score(answer(load_model(folder), check.inputs), check)
+    value = recipe.score(answer_test(recipe, load_model(folder), check), check)
     return [evaluate.figure(name, value, None, **check.where, label=f"{recipe.score_label}, {weights}")]
 
 
@@ -363,7 +374,7 @@ def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source:
         raise DataError(
             f"{folder} has the labels {', '.join(model.config.labels)}, the data {', '.join(splits.labels)}."
         )
-    answers = [answer(model, test.inputs) for test in splits.tests]
+    answers = [answer_test(recipe, model, test) for test in splits.tests]
     measured = recipe.measure(Answered(model, splits, answers, settings))
     evaluate.print_figures(measured["figures"])
     write_metrics(folder, remeasured(model.metrics, Metrics(measured=source.measured(), **measured)))

@@ -169,10 +169,8 @@ class ImageClassification(Recipe[Pictures, ImageClassificationSettings]):
 
     # --- data ---
 
-    def load(self, data: str | None, settings: ImageClassificationSettings) -> Splits[Pictures]:
+    def load_own(self, data: str, settings: ImageClassificationSettings) -> Splits[Pictures]:
         """Read a folder with a subfolder of pictures for each label."""
-        if data is None:
-            raise DataError("Name a folder with --data: it has a subfolder of pictures for each label.")
         folder = Path(data)
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; --data must name one with a subfolder for each label.")
@@ -359,7 +357,7 @@ class ImageClassification(Recipe[Pictures, ImageClassificationSettings]):
                 before = found.exported.uncalibrated(probabilities(answers))
                 figures.append(evaluate.calibration_figure(before, test.targets, test.where, before=True))
         for group, sources in self.unrelated(found.settings).items():
-            others = answer(found.model, sources)
+            others = list(answer(found.model, sources))
             figures += group_figures(found.answers[0], others, group)
             if "animals" in group:
                 notes.append(note_on_accepted(group, sources, others))

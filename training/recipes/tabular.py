@@ -111,10 +111,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
     # --- data ---
 
-    def load(self, data: str | None, settings: TabularSettings) -> Splits[Rows]:
+    def load_own(self, data: str, settings: TabularSettings) -> Splits[Rows]:
         """Read a CSV whose target has two values; a fifth of its rows is the test."""
-        if data is None:
-            raise DataError("Name a CSV with --data.")
         path = Path(data)
         table = read_table(path)
         target = settings.target or str(table.columns[-1])
