@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageDraw
 
 
@@ -44,3 +45,20 @@ def draw_streets(folder: Path, seed: int, count: int = 24) -> Path:
         label.save(folder / f"labels/street-{number}.png")
     (folder / "codes.txt").write_text("sky\nroad\nhouse\ncar\n", encoding="utf-8", newline="\n")
     return folder
+
+
+def write_reviews(folder: Path, seed: int, count: int = 400) -> Path:
+    """Write a CSV of reviews out of a few words; return its path."""
+    rng = np.random.default_rng(seed)
+    good, bad = ("wonderful", "moving", "funny", "brilliant"), ("dull", "awful", "boring", "clumsy")
+    plain = ("the", "film", "was", "a", "story", "about", "people", "in", "town", "and", "its", "actors", "music")
+    texts, labels = [], []
+    for index in range(count):
+        words = rng.choice(plain, rng.integers(6, 40)).tolist()
+        for word in rng.choice(good if index % 2 else bad, 3):
+            words.insert(int(rng.integers(len(words))), str(word))
+        texts.append(" ".join(words) + ".")
+        labels.append("pos" if index % 2 else "neg")
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame({"text": texts, "label": labels}).to_csv(folder / "reviews.csv", index=False)
+    return folder / "reviews.csv"

@@ -5,7 +5,6 @@ Gururangan et al., "Don't Stop Pretraining", ACL 2020. Every chosen token is hid
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,13 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from training.learner import NoValidation, adamw, fit, set_seed
-from training.pictures import mixed_precision, with_smaller_batches
-from training.tokens import Rows, TokenLoader, padded
+from training.learner import NoValidation, Run, adamw, mixed_precision, set_seed, with_smaller_batches
+from training.tokens import Rows, TokenLoader, pad
 
-BATCH = 32
+BATCH = 128
 PIECE = 512  # tokens: of a longer text another piece each epoch
 HIDDEN = 0.2  # share of a piece's tokens
-EPOCHS, RATES = 1, slice(3e-4, 1e-3)  # of the encoder and of the new layers above it
+RATES = slice(3e-4, 1e-3)  # of the encoder and of the new layers above it
 NOT_HIDDEN = -1
 
 
@@ -44,7 +42,7 @@ class MaskedLoader(TokenLoader):
         for row in (self.ids[index] for index in indices):
             start = int(rng.integers(max(0, len(row) - PIECE) + 1))
             pieces.append(np.r_[row[0], row[start + 1 : start + PIECE]])
-        ids = padded(pieces)
+        ids = pad(pieces)
         hidden = torch.from_numpy(rng.random(ids.shape) < HIDDEN) & (ids >= self.special)
         return ids.masked_fill(hidden, self.mask), ids.masked_fill(~hidden, NOT_HIDDEN)
 
@@ -79,26 +77,22 @@ def pretrain(
     ids: Rows,
     mask: int,
     special: int,
-    state: Path,
-    seed: int,
-    resume: bool = False,
-    epochs: int = EPOCHS,
+    run: Run,
+    epochs: int,
     rates: slice | float = RATES,
 ) -> MaskedNet:
-    """Train an encoder on guessing hidden tokens; returns the network that guesses.
+    """Train an encoder to predict hidden tokens; return the network that predicts them.
 
     Args:
         bert: the encoder; its weights are changed.
         ids: token indices of the texts, each beginning with a special token.
         mask: index of the token that hides others.
         special: indices below it are special tokens, which are never hidden.
-        state: folder for the state of each epoch.
-        seed: of the run.
-        resume: go on from the newest state, if there is one.
+        run: the training that it is a part of.
         epochs: passes over the texts.
         rates: of learning, of the encoder and of what is new above it.
     """
-    set_seed(seed)
+    set_seed(run.seed)
     config = BertConfig.from_dict(bert.config.to_dict() | {"hidden_dropout_prob": 0.0})
     without_dropout = BertModel(config, add_pooling_layer=False)
     if not torch.cuda.is_available():
@@ -106,15 +100,15 @@ def pretrain(
     without_dropout.load_state_dict(bert.state_dict(), strict=False)
     net = MaskedNet(without_dropout, mask).to(default_device())
 
-    def run(batch: int, accumulate: list[Callback]) -> None:
+    def train_with(batch: int, accumulate: list[Callback]) -> None:
         loader = MaskedLoader(ids, mask, special, batch, shuffle=True, drop_last=True)
         learn = Learner(
             DataLoaders(loader, loader, device=loader.device), net, splitter=encoder_and_head, loss_func=hidden_loss,
             opt_func=adamw, cbs=[NoValidation(), *mixed_precision(), *accumulate],
         )  # fmt: skip
-        fit(learn, partial(learn.fit_one_cycle, epochs, rates, pct_start=0.1), state, seed, resume or bool(accumulate))
+        schedule = partial(learn.fit_one_cycle, epochs, rates, pct_start=0.1)
+        run.fit(learn, "masked", schedule, again=bool(accumulate))
 
-    batch = 4 * BATCH if torch.cuda.is_available() else BATCH
-    with_smaller_batches(run, min(batch, len(ids) // 2))
+    with_smaller_batches(train_with, min(BATCH, len(ids) // 2))
     bert.load_state_dict(net.cpu().eval().bert.state_dict(), strict=False)
     return net

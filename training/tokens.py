@@ -53,8 +53,8 @@ def prune(tokenizer: Tokenizer, counts: NDArray[np.int64], most: int) -> tuple[T
     return Tokenizer.from_str(json.dumps(described)), np.array([before[token] for token in kept])
 
 
-def marked(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: int) -> list[NDArray[np.int64]]:
-    """Token indices of some texts as the network takes them: what is read, between [CLS] and [SEP]."""
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: int) -> list[NDArray[np.int64]]:
+    """Return token indices of some texts as the network takes them: what is read, between [CLS] and [SEP]."""
     first, last = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     return [np.r_[first, tokens.ids, last] for tokens in read_tokens(tokenizer, texts, most - 2, head)]
 
@@ -80,11 +80,11 @@ class TokenLoader(RowLoader):
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
         """The texts with these indices."""
-        return (padded([self.ids[index] for index in indices]), *super().create_batch(indices))
+        return (pad([self.ids[index] for index in indices]), *super().create_batch(indices))
 
 
-def padded(rows: Sequence[NDArray[np.int64]]) -> torch.Tensor:
-    """Token indices, (n, longest), 0 behind the shorter rows."""
+def pad(rows: Sequence[NDArray[np.int64]]) -> torch.Tensor:
+    """Return token indices, (n, longest), 0 behind the shorter rows."""
     result = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
     for place, row in enumerate(rows):
         result[place, : len(row)] = torch.from_numpy(row)
@@ -92,7 +92,7 @@ def padded(rows: Sequence[NDArray[np.int64]]) -> torch.Tensor:
 
 
 def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Indices in batches of like length, of at most `most` tokens each when padded, or of one text."""
+    """Yield indices in batches of like length, of at most `most` tokens each when padded, or of one text."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and lengths[index] * (len(batch) + 1) > most:

@@ -1,0 +1,65 @@
+"""Learn from texts without labels: several teachers label them together (knowledge distillation)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from shared.session import softmax
+
+SMOOTHING = 0.05
+Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # log probabilities, of validation and of unlabelled texts
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Rows of token indices, and what to answer: the probability of each label, (rows, labels)."""
+
+    ids: list[NDArray[np.int64]]
+    targets: NDArray[np.float32]
+
+    def join(self, other: "Targets") -> "Targets":
+        """Return these and others."""
+        return Targets([*self.ids, *other.ids], np.concatenate([self.targets, other.targets]))
+
+
+def smooth(y: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
+    """Return smoothed labels (Szegedy et al., CVPR 2016): probabilities that are not quite certain of the labels y."""
+    return (np.eye(labels) * (1 - SMOOTHING) + SMOOTHING / labels).astype(np.float32)[y]
+
+
+def pool(answers: Sequence[Answers], y: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return probabilities (unlabelled texts, labels): a logarithmic opinion pool (Genest and Zidek, 1986) of all answers.
+
+    Args:
+        answers: of each who answers.
+        y: labels of the validation texts; the weights, none below 0, are those that make them most probable.
+    """
+    valid, unlabelled = (np.stack(part) for part in zip(*answers, strict=True))
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        return float(-log_softmax(np.tensordot(weights, valid, 1), 1)[np.arange(len(y)), y].mean())
+
+    start = np.full(len(answers), 1 / len(answers))
+    weights = minimize(loss, start, bounds=[(0, None)] * len(answers)).x
+    right = np.tensordot(weights, valid, 1).argmax(1) == y
+    print(f"Together, with weights {np.round(weights, 2).tolist()}, the teachers are right on {right.mean():.2%}.")
+    return softmax(np.tensordot(weights, unlabelled, 1)).astype(np.float32)
+
+
+def fit_tfidf(texts: Sequence[str], y: NDArray[np.int64]) -> Pipeline | None:
+    """Fit logistic regression on TF-IDF of words and pairs of words.
+
+    Return None for texts in which no word occurs twice, as in languages without spaces.
+    """
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    try:
+        return make_pipeline(vectorizer, LogisticRegression(C=10, max_iter=1000)).fit(texts, y)
+    except ValueError:
+        return None

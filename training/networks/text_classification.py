@@ -1,0 +1,89 @@
+"""Networks of text classification: a BERT with the tokens that are needed, and what is exported."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
+
+
+class TextNet(nn.Module):
+    """A text classifier of transformers: token indices (n, length), 0 for padding, to logits (n, labels)."""
+
+    def __init__(self, classifier: BertForSequenceClassification) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.classifier(input_ids=ids, attention_mask=(ids > 0).long()).logits
+
+
+class ExportWrapper(nn.Module):
+    """What is exported: token indices (n, length), without padding, to logits (n, labels) and in-distribution
+    scores (n,).
+
+    A score is the mean log frequency, in the training texts, of a text's tokens with letters in them. Prose
+    of one language has a narrow range of it; other languages, lists of names and code are made of rarer tokens.
+
+    Args:
+        classifier: the network.
+        log_frequency: of each token, (tokens,).
+        counted: whether a token counts, (tokens,).
+    """
+
+    def __init__(
+        self, classifier: BertForSequenceClassification, log_frequency: torch.Tensor, counted: torch.Tensor
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.register_buffer("log_frequency", log_frequency)
+        self.register_buffer("counted", counted.float())
+
+    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self.classifier(input_ids=input_ids).logits
+        weights = self.counted[input_ids]
+        nothing = (weights.sum(1) == 0).float() * self.log_frequency.min()
+        return logits, (self.log_frequency[input_ids] * weights).sum(1) / weights.sum(1).clamp(min=1) + nothing
+
+
+def keep_tokens(
+    network: BertForSequenceClassification, kept: NDArray[np.int64], labels: Sequence[str]
+) -> BertForSequenceClassification:
+    """Return the same encoder with embeddings of the kept tokens alone, and a new last layer for these labels."""
+    config = BertConfig.from_dict(
+        network.config.to_dict()
+        | {
+            "vocab_size": len(kept),
+            "pad_token_id": 0,
+            "attention_probs_dropout_prob": 0.0,  # torch has no fast attention with dropout on a CPU
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: index for index, label in enumerate(labels)},
+            "architectures": ["BertForSequenceClassification"],
+        }
+    )
+    result = BertForSequenceClassification(config)
+    before = network.bert.state_dict()
+    words = "embeddings.word_embeddings.weight"
+    result.bert.load_state_dict(before | {words: before[words][torch.from_numpy(kept)]})
+    return result
+
+
+def parameter_groups(net: TextNet) -> list[list[nn.Parameter]]:
+    """Return the parameters of the embeddings and the first half, the second half, and what is new, for rates that differ."""
+    bert = net.classifier.bert
+    half = len(bert.encoder.layer) // 2
+    groups = [
+        [bert.embeddings, *bert.encoder.layer[:half]],
+        [*bert.encoder.layer[half:]],
+        [bert.pooler, net.classifier.classifier],
+    ]
+    return [[p for module in modules for p in module.parameters()] for modules in groups]
+
+
+def average_weights(nets: Sequence[TextNet]) -> TextNet:
+    """Return the first network with the mean of all weights: a model soup (Wortsman et al., ICML 2022)."""
+    weights = [net.state_dict() for net in nets]
+    nets[0].load_state_dict({name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[0]})
+    return nets[0]

@@ -1,0 +1,419 @@
+"""Train a classifier of texts.
+
+    python -m training.recipes.text_classification --data FILE.csv    columns text and label, any labels
+    python -m training.recipes.text_classification --data FOLDER      with train.csv and test.csv (or .csv.xz)
+    python -m training.recipes.text_classification --smoke            seconds, on texts made up on the spot
+
+A folder may also have a subfolder of text files for each label in train and in test, as IMDB has them, and unsup.csv or
+a folder of that name with texts without labels. Of a single file, a part is set aside for validation and a fifth for the
+test. --quick is for a CPU. --teachers lets three networks and TF-IDF label the texts without labels, and trains two more
+networks on these, too; it is meant for a GPU.
+"""
+
+import argparse
+import copy
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.torch_core import default_device
+from fastprogress.fastprogress import progress_bar
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+from tokenizers import Tokenizer
+from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+from shared.metrics import Figure, Peer
+from shared.session import softmax
+from shared.text_classifier import TOKENIZER, TextClassifier, load_tokenizer, read_tokens
+from training import evaluate, texts
+from training.command import main
+from training.data import DataError
+from training.description import describe
+from training.distillation import Targets, fit_tfidf, pool, smooth
+from training.export import store_int8_products
+from training.learner import Run, adamw, mixed_precision, set_seed, with_smaller_batches
+from training.made_up import write_reviews
+from training.masked_language import pretrain
+from training.networks.text_classification import (
+    ExportWrapper,
+    TextNet,
+    average_weights,
+    keep_tokens,
+    parameter_groups,
+)
+from training.parity import Shown
+from training.pictures import pretrained
+from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.texts import Texts
+from training.token_statistics import PASSAGES, REJECTED_SHARE, score_range, token_frequencies
+from training.tokens import SPECIAL, TokenLoader, batches, pad, prune, token_ids
+
+HUB_INIT = "sentence-transformers/all-MiniLM-L6-v2"
+VOCABULARY = 18_000  # the most frequent of the encoder's 30,522 tokens
+TEACHERS, STUDENTS = (1.0, 2.0, 1.5), (1.0, 1.5)  # times the learning rates, so that they differ
+MIN_CLEAR_PROBABILITY = 0.7
+LENGTHS = ((1, 100), (101, 200), (201, 400), (401, 10**6))  # words
+PARITY_TEXTS = 1000
+TERMS = "It began as all-MiniLM-L6-v2 (Apache-2.0)."
+LIMITS = ("The probabilities hold for texts like those it was trained on.",)
+
+
+@dataclass(frozen=True)
+class TextClassificationSettings(Settings):
+    """Hyper-parameters. `init` is a folder or the Hub's name of the encoder to begin with; a small random one if None.
+
+    Of a text `max_tokens` are read, `head` of them from its beginning (Sun et al., "How to Fine-Tune BERT for Text
+    Classification?", 2019). `rates` are learning rates from the embeddings to the last layer.
+    """
+
+    init: str | None = HUB_INIT
+    quick: bool = False
+    teachers: bool = False
+    masked_epochs: int = 1
+    max_tokens: int = 512
+    head: int = 128
+    batch: int = 32
+    epochs: int = 3
+    rates: slice = field(default_factory=lambda: slice(3e-5, 2e-4))
+
+    @classmethod
+    def smoke(cls) -> "TextClassificationSettings":
+        """Return settings for a training of seconds."""
+        return cls(init=None, max_tokens=32, head=8, epochs=12, rates=slice(3e-3, 3e-3))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network, its tokenizer, the tokens of the training texts, and notes on the training."""
+
+    net: TextNet
+    tokenizer: Tokenizer
+    ids: list[NDArray[np.int64]]
+    notes: tuple[str, ...]
+
+
+class TextClassification(Recipe[Texts, TextClassificationSettings]):
+    """Classify texts."""
+
+    module = "training.recipes.text_classification"
+    predictor = TextClassifier
+    settings = TextClassificationSettings
+    max_accuracy_drop = 0.003
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add --init, --quick, --teachers and --masked-epochs."""
+        parser.add_argument("--init", metavar="NAME", help=f"folder or Hub name (default {HUB_INIT})")
+        parser.add_argument("--quick", action="store_true", default=None, help="shorter texts, one epoch: for a CPU")
+        parser.add_argument(
+            "--teachers", action=argparse.BooleanOptionalAction, default=False,
+            help="learn from texts without labels, too, which other networks label: for a GPU",
+        )  # fmt: skip
+        parser.add_argument(
+            "--masked-epochs", type=int, metavar="N", help="epochs of predicting hidden words before any label (1)"
+        )
+
+    def settings_of(self, options: argparse.Namespace) -> TextClassificationSettings:
+        """Return the settings that the command line asks for; --quick shortens texts and training."""
+        settings = super().settings_of(options)
+        is_shortened = settings.quick and not options.smoke
+        return replace(settings, max_tokens=256, head=96, epochs=1) if is_shortened else settings
+
+    # --- data ---
+
+    def load_own(self, data: str, settings: TextClassificationSettings) -> Splits[Texts]:
+        """Read a CSV, or a folder with train and test."""
+        path = Path(data)
+        if path.is_dir():
+            train, test, labels = texts.read_folder(path)
+            train, valid = texts.divide(train, texts.VALID_SHARE, settings.seed)
+            unlabelled = texts.read_unlabelled(path, {*train.texts, *valid.texts, *test.texts})
+            where = (path.resolve().name, "official test")
+        else:
+            train, valid, test, labels = texts.divide_file(path, settings.seed)
+            unlabelled, where = [], (path.stem, "held-out fifth")
+        summary = f"A text: is it {', '.join(labels[:-1])} or {labels[-1]}?"
+        description = describe(where[0], summary, LIMITS, HUB_INIT, TERMS)
+        train = replace(train, unlabelled=tuple(unlabelled))
+        tests, check = (test.as_test(*where),), valid.as_test(where[0], "validation")
+        return Splits(train, valid, tests, description, labels, check)
+
+    def make_up(self, folder: Path, seed: int) -> str:
+        """Write reviews out of a few words."""
+        return str(write_reviews(folder, seed))
+
+    # --- training ---
+
+    def fit(self, splits: Splits[Texts], settings: TextClassificationSettings, run: Run) -> Fitted:
+        """Keep the tokens that the texts need, learn their language, then their labels."""
+        torch.backends.cuda.enable_cudnn_sdp(False)  # cuDNN's attention plans anew for each length of text
+        train, valid = splits.train, splits.valid
+        print(f"{len(train):,} texts to train on, {len(valid):,} to validate on, {len(splits.tests[0]):,} to test on.")
+        tokenizer, classifier = new_network(splits, settings)
+        texts_of = (train.texts, valid.texts, [] if settings.quick else train.unlabelled)
+        ids, checked, unlabelled = (token_ids(tokenizer, part, settings.max_tokens, settings.head) for part in texts_of)
+        notes = []
+        mask = tokenizer.token_to_id("[MASK]")
+        if mask is not None and not settings.quick:
+            epochs = settings.masked_epochs
+            notes.append(
+                f"Before it saw any label, it was trained to predict hidden words of {len(ids) + len(unlabelled):,} "
+                f"texts ({epochs} epoch{'s' * (epochs > 1)})."
+            )
+            print(notes[-1])
+            pretrain(classifier.bert, [*ids, *unlabelled], mask, SPECIAL, run, epochs)
+        labelled = Targets(ids, smooth(train.y, len(splits.labels)))
+        validation = Targets(checked, smooth(valid.y, len(splits.labels)))
+        fit_several = partial(self.fit_several, classifier, validation, settings, run)
+        students: tuple[float, ...] = STUDENTS[:1]
+        if settings.teachers and unlabelled:
+            teachers = fit_several(labelled, "teacher", TEACHERS)
+            answers = [
+                tuple(log_softmax(logits_of(net, rows), 1) for rows in (checked, unlabelled)) for net in teachers
+            ]
+            pooled = pool([*answers, *tfidf_answers(splits)], valid.y)
+            labelled, students = labelled.join(Targets(unlabelled, pooled)), STUDENTS
+            notes.append(
+                f"{len(TEACHERS)} networks of its kind and TF-IDF then labelled {len(unlabelled):,} texts without "
+                f"labels, and it was trained on those, too. Its weights are the mean of {len(students)} networks'."
+            )
+        nets = fit_several(labelled, "student", students)
+        net = average_weights([net.cpu() for net in nets])
+        return Fitted(net, tokenizer, ids, tuple(notes))
+
+    def fit_several(
+        self,
+        classifier: BertForSequenceClassification,
+        validation: Targets,
+        settings: TextClassificationSettings,
+        run: Run,
+        train: Targets,
+        name: str,
+        factors: Sequence[float],
+    ) -> list[TextNet]:
+        """Train networks that begin alike, with seeds and learning rates (times a factor) of their own."""
+        nets = []
+        for number, factor in enumerate(factors, 1):
+            print(f"Training {name} {number} of {len(factors)}.")
+            rates = slice(factor * settings.rates.start, factor * settings.rates.stop)
+            seed = settings.seed + 10 * number
+            nets.append(
+                fit_network(
+                    copy.deepcopy(classifier), train, validation, settings, run, f"{name}-{number}", seed, rates
+                )
+            )
+        return nets
+
+    # --- storing and measuring ---
+
+    def export(self, network: Fitted, splits: Splits[Texts], settings: TextClassificationSettings) -> Export:
+        """Calibrate the last layer on validation texts, and add the in-distribution score."""
+        classifier, tokenizer = network.net.classifier, network.tokenizer
+        valid = token_ids(tokenizer, splits.valid.texts, settings.max_tokens, settings.head)
+        temperature = calibrate(network.net, valid, splits.valid.y)
+        log_frequency, counted = token_frequencies(tokenizer, network.ids)
+        mean, spread = score_range(log_frequency, counted, network.ids, settings.seed)
+        outputs = ["logits", "in_distribution_score"]
+
+        def save(folder: Path) -> None:
+            specials = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+            PreTrainedTokenizerFast(
+                tokenizer_object=tokenizer, model_max_length=settings.max_tokens, **specials
+            ).save_pretrained(folder)
+            classifier.save_pretrained(folder)
+
+        return Export(
+            module=ExportWrapper(classifier, log_frequency, counted).eval(),
+            inputs={"input_ids": torch.ones(2, 16, dtype=torch.long)},
+            outputs=outputs,
+            store=store_int8_products,
+            batches=[{"input_ids": row[None]} for row in valid[:PARITY_TEXTS]],
+            shown=Shown("probability", softmax, "texts", "texts", typical=0.25, relabelled=0.01),
+            tolerance=(0.5, 1e-2),
+            fields={
+                "labels": splits.labels, "max_tokens": settings.max_tokens, "head": settings.head,
+                "min_clear_probability": MIN_CLEAR_PROBABILITY,
+                "in_distribution_mean": mean, "in_distribution_spread": spread,
+            },
+            free_axes={"input_ids": {0: "rows", 1: "tokens"}} | {name: {0: "rows"} for name in outputs},
+            save=save,
+            notes=(
+                *network.notes,
+                f"Its last layer was divided by the temperature {temperature:.3f}, fitted on {len(valid):,} texts that "
+                "were not trained on.",
+            ),
+            uncalibrated=partial(evaluate.with_temperature, temperature=1 / temperature),
+        )  # fmt: skip
+
+    def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
+        """Return accuracy, calibration, accuracy by length, and how many texts are clear or rejected."""
+        p = probabilities(answers)
+        right = p.argmax(1) == test.targets
+        share = partial(evaluate.share, data=test.data, split=test.split)
+        figures = [share("accuracy", right, label="accuracy"), evaluate.calibration_figure(p, test.targets, test.where)]
+        words = np.array([answer.words for answer in answers])
+        for low, high in LENGTHS:
+            rows = (words >= low) & (words <= high)
+            span = f"{low} to {high} words" if high < 10**6 else f"more than {low - 1} words"
+            if rows.any():
+                figures.append(share(f"accuracy_from_{low}", right[rows], label=f"accuracy, {span}"))
+        clear = np.array([answer.is_clear for answer in answers])
+        figures.append(share("clear", clear, label="answered clearly"))
+        if clear.any():
+            figures.append(share("accuracy_clear", right[clear], label="accuracy where the answer is clear"))
+        rejected = np.array([not answer.in_distribution for answer in answers])
+        return [*figures, share("refused", rejected, label="rejected as out of distribution")]
+
+    def headline(self, figure: Figure) -> str:
+        """Return the gallery's one line about the model."""
+        return f"{figure.value:.1%} right on {figure.count:,} test texts"
+
+    def measure(self, found: Answered[Texts, TextClassificationSettings]) -> dict[str, Any]:
+        """Add TF-IDF as a peer, and the calibration error from before calibration."""
+        measured = super().measure(found)
+        test, p, config = found.splits.tests[0], probabilities(found.answers[0]), found.model.config
+        if found.exported and found.exported.uncalibrated:
+            before = evaluate.calibration_figure(found.exported.uncalibrated(p), test.targets, test.where, before=True)
+            measured["figures"].insert(2, before)
+        measured["peers"] = tfidf_peer(found.splits, p.argmax(1) == test.targets)
+        measured["notes"] += [
+            f"An answer is clear where its label has a probability of {config.min_clear_probability} or more and the "
+            f"text is in distribution. All but {REJECTED_SHARE:.1%} of passages of the training texts are, at each of "
+            f"the lengths from {PASSAGES[0]} to {PASSAGES[-1]} tokens by which the bound was set.",
+            f"Of a text of more than {config.max_tokens - 2} tokens it reads the first {config.head} and the last "
+            f"{config.max_tokens - 2 - config.head}.",
+        ]
+        return measured
+
+
+def new_network(
+    splits: Splits[Texts], settings: TextClassificationSettings
+) -> tuple[Tokenizer, BertForSequenceClassification]:
+    """Return the tokenizer and the classifier to begin with, of the tokens that the training texts need."""
+    tokenizer, network = encoder(splits.train, settings)
+    ids = [tokens.ids for tokens in read_tokens(tokenizer, splits.train.texts, settings.max_tokens - 2, settings.head)]
+    counts = np.bincount(np.concatenate(ids), minlength=tokenizer.get_vocab_size())
+    tokenizer, kept = prune(tokenizer, counts, VOCABULARY)
+    return tokenizer, keep_tokens(network, kept, splits.labels)
+
+
+def encoder(train: Texts, settings: TextClassificationSettings) -> tuple[Tokenizer, BertForSequenceClassification]:
+    """Return a tokenizer and a network, from a folder or the Hub; small and random where `init` is None.
+
+    Raises:
+        DataError: they cannot be had.
+    """
+    if settings.init is None:
+        words = sorted({word for text in train.texts for word in text.lower().replace(".", "").split()})
+        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *words, *(f"##{a}" for a in "aes"), *"aes"]
+        small = BertWordPieceTokenizer({token: index for index, token in enumerate(dict.fromkeys(vocabulary))})
+        config = BertConfig(
+            vocab_size=small.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=64, max_position_embeddings=64,
+        )  # fmt: skip
+        return small._tokenizer, BertForSequenceClassification(config)
+    network = pretrained(BertForSequenceClassification, settings.init)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            AutoTokenizer.from_pretrained(settings.init).save_pretrained(folder)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{settings.init} has no tokenizer ({error}); name another model with --init.") from error
+        return load_tokenizer(Path(folder) / TOKENIZER), network
+
+
+def fit_network(
+    classifier: BertForSequenceClassification,
+    train: Targets,
+    valid: Targets,
+    settings: TextClassificationSettings,
+    run: Run,
+    name: str,
+    seed: int,
+    rates: slice,
+) -> TextNet:
+    """Train a network; it is left where it was trained, in evaluation mode."""
+    set_seed(seed)
+    net = TextNet(classifier).to(default_device())
+
+    def train_with(batch: int, accumulate: list[Callback]) -> None:
+        loaders = [
+            TokenLoader(train.ids, train.targets, bs=batch, shuffle=True, drop_last=True),
+            TokenLoader(valid.ids, valid.targets, bs=batch),
+        ]
+        learn = Learner(
+            DataLoaders(*loaders, device=loaders[0].device), net, metrics=[accuracy], splitter=parameter_groups,
+            loss_func=F.cross_entropy, opt_func=adamw, cbs=[*mixed_precision(), *accumulate],
+        )  # fmt: skip
+        schedule = partial(learn.fit_one_cycle, settings.epochs, rates, pct_start=0.1, div=25)
+        run.fit(learn, name, schedule, seed, again=bool(accumulate))
+
+    with_smaller_batches(train_with, min(settings.batch, len(train.ids) // 2))
+    return net.eval()
+
+
+def accuracy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the share of right labels, given their probabilities."""
+    return (logits.argmax(1) == target.argmax(1)).float().mean()
+
+
+@torch.inference_mode()
+def logits_of(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    """Return logits (n, labels) of rows of token indices, in float32, wherever the network is."""
+    net.eval()
+    device = next(net.parameters()).device
+    result: dict[int, NDArray[np.float32]] = {}
+    for rows in progress_bar(list(batches([len(row) for row in ids], 8192))):
+        found = net(pad([ids[row] for row in rows]).to(device)).float().cpu().numpy()
+        result |= dict(zip(rows, found, strict=True))
+    return np.stack([result[row] for row in range(len(ids))])
+
+
+def calibrate(net: TextNet, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64]) -> float:
+    """Divide the last layer by a temperature, so that its probabilities can be trusted; return the temperature.
+
+    So the logits are calibrated wherever the weights go, with transformers, too.
+    """
+    temperature = evaluate.fit_temperature(logits_of(net, ids), y)
+    with torch.no_grad():
+        net.classifier.classifier.weight /= temperature
+        net.classifier.classifier.bias /= temperature
+    return temperature
+
+
+def tfidf_answers(splits: Splits[Texts]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return the log probabilities of TF-IDF for validation and unlabelled texts; none where it cannot be fitted."""
+    fitted = fit_tfidf(splits.train.texts, splits.train.y)
+    if fitted is None or len(fitted.classes_) < len(splits.labels):
+        return []
+    valid, unlabelled = map(fitted.predict_log_proba, (splits.valid.texts, splits.train.unlabelled))
+    return [(valid, unlabelled)]
+
+
+def tfidf_peer(splits: Splits[Texts], right: NDArray[np.bool_]) -> list[Peer]:
+    """Compare with TF-IDF and logistic regression, what one tries first; `right` is where we are right, (texts,)."""
+    train, test = splits.train, splits.tests[0]
+    fitted = fit_tfidf([*train.texts, *splits.valid.texts], np.concatenate([train.y, splits.valid.y]))
+    if fitted is None:
+        return []
+    theirs = fitted.predict(test.inputs) == test.targets
+    return [evaluate.peer_accuracy("TF-IDF of words and pairs of words, logistic regression", theirs, right)]
+
+
+def probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the probabilities of some answers, (n, labels)."""
+    return np.array([list(answer.probabilities.values()) for answer in answers])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(TextClassification()))

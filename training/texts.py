@@ -1,0 +1,140 @@
+"""Read texts and their labels from files, and divide them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.errors import BadInput
+from shared.text_classifier import cleaned
+from training.data import DataError, read_table
+from training.recipe import TestSet
+
+VALID_SHARE, TEST_SHARE = 0.08, 0.2
+MIN_SAMPLES = 20  # texts of each label
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Some cleaned texts, the index of each one's label, (texts,), and more texts of the kind without labels."""
+
+    texts: list[str]
+    y: NDArray[np.int64]
+    unlabelled: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> "Texts":
+        """Return the texts with these indices."""
+        return Texts([self.texts[row] for row in rows], self.y[rows])
+
+    def as_test(self, data: str, split: str) -> TestSet:
+        """Return the texts as a test set."""
+        return TestSet(data, split, self.texts, self.y)
+
+
+def read_folder(folder: Path) -> tuple[Texts, Texts, tuple[str, ...]]:
+    """Read train and test of a folder; return them and the labels. No copy of a test text is trained on.
+
+    Raises:
+        DataError: a part is missing, or the test has a label that the training texts do not have.
+    """
+    parts = [read_part(folder, part) for part in ("train", "test")]
+    labels = tuple(sorted(set(parts[0]["label"])))
+    if not set(parts[1]["label"]) <= set(labels):
+        raise DataError(f"{folder}: the test has labels that the training texts do not have.")
+    train, test = (index_labels(part, labels) for part in parts)
+    return without_copies(train, test.texts), test, labels
+
+
+def divide_file(path: Path, seed: int) -> tuple[Texts, Texts, Texts, tuple[str, ...]]:
+    """Read a CSV; return training, validation and test texts, divided at random, and the labels.
+
+    Raises:
+        DataError: there are fewer than two labels, or too few texts of one.
+    """
+    table = read_texts(path)
+    labels = tuple(sorted(set(table["label"])))
+    if len(labels) < 2:
+        raise DataError(f"{path.stem} has only the label {labels[0]!r}; at least two are needed.")
+    everything = without_copies(index_labels(table, labels), [])
+    counts = np.bincount(everything.y, minlength=len(labels))
+    if counts.min() < MIN_SAMPLES:
+        few = labels[int(counts.argmin())]
+        raise DataError(
+            f"{path.stem} has {counts.min()} different texts labelled {few!r}; at least {MIN_SAMPLES} are needed."
+        )
+    rest, test = divide(everything, TEST_SHARE, seed)
+    return *divide(rest, min(max(VALID_SHARE, 20 / len(rest)), 0.3), seed), test, labels
+
+
+def read_part(folder: Path, part: str) -> pd.DataFrame:
+    """Read texts and labels of one part of a folder: a CSV, or a subfolder of text files for each label.
+
+    Raises:
+        DataError: there is neither.
+    """
+    for path in (folder / f"{part}.csv", folder / f"{part}.csv.xz"):
+        if path.is_file():
+            return read_texts(path)
+    files = [path for path in sorted((folder / part).glob("*/*.txt")) if path.parent.name != "unsup"]
+    if not files:
+        raise DataError(f"There is neither {part}.csv nor {part}/*/*.txt in {folder}; --data must name such a folder.")
+    return pd.DataFrame({"text": [path.read_text("utf-8") for path in files], "label": [p.parent.name for p in files]})
+
+
+def read_unlabelled(folder: Path, others: Collection[str]) -> list[str]:
+    """Read the texts without labels of a folder, in either layout, without those that are among others."""
+    for path in (folder / "unsup.csv", folder / "unsup.csv.xz"):
+        if path.is_file():
+            texts = read_table(path, ["text"], dtype=str, keep_default_na=False)["text"].tolist()
+            break
+    else:
+        texts = [path.read_text("utf-8") for path in sorted(folder.glob("**/unsup/*.txt"))]
+    return without_copies(index_labels(pd.DataFrame({"text": texts, "label": ""}), [""]), others).texts
+
+
+def read_texts(path: Path) -> pd.DataFrame:
+    """Read a CSV with the columns text and label, both as text, whatever they look like.
+
+    Raises:
+        DataError: it cannot be read, lacks a column, or has a row without a label.
+    """
+    table = read_table(path, ["text", "label"], dtype=str, keep_default_na=False)
+    if (table["label"] == "").any():
+        raise DataError(f"{path}, row {int((table['label'] == '').idxmax()) + 2}, has no label.")
+    return table
+
+
+def index_labels(table: pd.DataFrame, labels: Sequence[str]) -> Texts:
+    """Return a table's texts, cleaned, and indices of labels; empty texts are left out."""
+    codes = {label: index for index, label in enumerate(labels)}
+    texts, y = [], []
+    for text, label in zip(table["text"], table["label"].astype(str), strict=True):
+        try:
+            texts.append(cleaned(text))
+        except BadInput:
+            continue
+        y.append(codes[label])
+    return Texts(texts, np.array(y, np.int64))
+
+
+def without_copies(texts: Texts, others: Collection[str]) -> Texts:
+    """Return the first of equal texts, and none that is among the others."""
+    seen, rows = set(others), []
+    for row, text in enumerate(texts.texts):
+        if text not in seen:
+            rows.append(row)
+            seen.add(text)
+    return texts.take(rows)
+
+
+def divide(texts: Texts, share: float, seed: int) -> tuple[Texts, Texts]:
+    """Return two parts at random, the second with this share."""
+    order = np.random.default_rng(seed).permutation(len(texts))
+    cut = max(1, round(share * len(texts)))
+    return texts.take(order[cut:]), texts.take(order[:cut])
