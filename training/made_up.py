@@ -62,3 +62,22 @@ def write_reviews(folder: Path, seed: int, count: int = 400) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     pd.DataFrame({"text": texts, "label": labels}).to_csv(folder / "reviews.csv", index=False)
     return folder / "reviews.csv"
+
+
+def write_ratings(folder: Path, seed: int) -> Path:
+    """Write ratings.csv and movies.csv of 150 people with two tastes and 120 movies into a folder; return it."""
+    rng = np.random.default_rng(seed)
+    taste, kind = rng.normal(size=(150, 2)), rng.normal(size=(120, 2))
+    stars = 3.2 + rng.normal(size=(150, 1)) / 3 + 0.6 * taste @ kind.T + rng.normal(size=(150, 120)) / 2
+    seen = rng.random((150, 120)) < 0.3
+    users, columns = np.nonzero(seen)
+    ratings = {"userId": users + 1, "movieId": columns * 3 + 1, "rating": (stars[seen] * 2).round().clip(1, 10) / 2}
+    movies = {
+        "movieId": np.arange(120) * 3 + 1,
+        "title": [f"Story {i}, The ({1950 + i // 2})" for i in range(120)],
+        "genres": np.where(kind[:, 0] > 0, "Comedy|Drama", "Action"),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in (("ratings", ratings), ("movies", movies)):
+        pd.DataFrame(table).to_csv(folder / f"{name}.csv", index=False)
+    return folder

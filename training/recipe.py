@@ -5,6 +5,7 @@ recipe with its own data, words and tests. `make` runs either, `measure_again` m
 """
 
 import argparse
+import dataclasses
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -120,7 +121,7 @@ class Export:
         notes: sentences for the card on how the model was trained.
         exact: the same with weights that were not rounded; its score is compared with the stored model's.
         uncalibrated: turns calibrated probabilities into those from before calibration.
-        figures: measured on the way.
+        measured: fields of Metrics that were measured on the way; its figures are added to the others.
     """
 
     module: nn.Module
@@ -137,7 +138,7 @@ class Export:
     notes: tuple[str, ...] = ()
     exact: nn.Module | None = None
     uncalibrated: Callable[[NDArray[Any]], NDArray[Any]] | None = None
-    figures: tuple[Figure, ...] = ()
+    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ class Answered(Generic[Part, Options]):
     splits: Splits[Part]
     answers: list[list[Any]]
     settings: Options
+    run: Run
     exported: Export | None = None
 
 
@@ -252,9 +254,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     check_out(out)
     settings = recipe.settings_of(options)
     splits = load(recipe, options, settings)
-    trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
-    state = state_folder(trains, recipe.name, data_files(options.data), out, options.resume)
-    run = Run(state, settings.seed, options.resume)
+    run = start_run(recipe, options, settings)
     started -= seconds_trained(run.state)  # of a run that is resumed
     network = recipe.fit(splits, settings, run)
     processes.only_first()
@@ -281,8 +281,8 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         check_cost(validated, recipe.max_accuracy_drop)
         model = load_model(folder)
         answers = [answer_test(recipe, model, test) for test in splits.tests]
-        measured = recipe.measure(Answered(model, splits, answers, settings, exported))
-        measured["figures"] += [*exported.figures, *validated]
+        measured = recipe.measure(Answered(model, splits, answers, settings, run, exported))
+        measured["figures"] += [*exported.measured.get("figures", ()), *validated]
         evaluate.print_figures(measured["figures"])
         trained = source.trained(started, settings.seed, exported.notes)
         write_metrics(
@@ -296,6 +296,13 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     print(f"Wrote {out}. {agreement(stored)}")
     shutil.rmtree(run.state, ignore_errors=True)
     return out
+
+
+def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
+    """Return the run with these settings, which may be an earlier one that is resumed."""
+    trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
+    state = state_folder(trains, recipe.name, data_files(options.data), Path(options.out), options.resume)
+    return Run(state, settings.seed, options.resume)
 
 
 def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Splits[Any]:
@@ -374,9 +381,11 @@ def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source:
         raise DataError(
             f"{folder} has the labels {', '.join(model.config.labels)}, the data {', '.join(splits.labels)}."
         )
+    run = start_run(recipe, options, settings)
     answers = [answer_test(recipe, model, test) for test in splits.tests]
-    measured = recipe.measure(Answered(model, splits, answers, settings))
+    measured = recipe.measure(Answered(model, splits, answers, settings, run))
     evaluate.print_figures(measured["figures"])
+    shutil.rmtree(run.state, ignore_errors=True)
     write_metrics(folder, remeasured(model.metrics, Metrics(measured=source.measured(), **measured)))
     update_config(folder, METRICS, None if splits.description.is_own else splits.description.about)
     write_card(folder)

@@ -247,6 +247,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
         ensemble = Ensemble(network.networks, temperature, bias).eval()
         right = (evaluate.sigmoid(network.held_out / temperature + bias) >= 0.5) == train.y
         categories, numbers = arrays(config, pd.DataFrame(splits.tests[0].inputs[:PARITY_ROWS]))
+        split = "cross-validated training part, one network"
+        cross_validated = evaluate.share("accuracy_cv", right, splits.tests[0].data, split, label="accuracy")
         fields = {name: getattr(config, name) for name in config.model_fields_set}
 
         def save(folder: Path) -> None:
@@ -269,15 +271,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
                 "predictions of single networks for rows that they were not trained on.",
             ),
             uncalibrated=lambda p: evaluate.sigmoid((evaluate.logit(p) - bias) * temperature),
-            figures=(
-                evaluate.share(
-                    "accuracy_cv",
-                    right,
-                    splits.tests[0].data,
-                    "cross-validated training part, one network",
-                    label="accuracy",
-                ),
-            ),
+            measured={"figures": [cross_validated]},
         )
 
     def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:

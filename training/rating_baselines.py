@@ -1,14 +1,17 @@
-"""What others would do with the same ratings; each takes known and asked ratings and returns stars.
+"""Baselines for ratings; each takes known and asked ratings and returns stars.
 
 Both tables have the columns user, movie and rating; the asked ratings are not looked at.
 """
 
+from contextlib import redirect_stdout
+from io import StringIO
+
 import numpy as np
 import pandas as pd
-from fastai.collab import CollabDataLoaders, collab_learner
 from numpy.typing import NDArray
 
 from shared.recommender import GENEROSITY_RIDGE
+from training import book
 from training.learner import set_seed
 
 Stars = NDArray[np.float64]
@@ -17,7 +20,7 @@ Stars = NDArray[np.float64]
 def bias_model(
     known: pd.DataFrame, asked: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3
 ) -> Stars:
-    """Global mean + user + movie, shrunk (Koren, Bell and Volinsky, IEEE Computer 42(8), 2009)."""
+    """Predict global mean + user + movie, shrunk (Koren, Bell and Volinsky, IEEE Computer 42(8), 2009)."""
     mean, users, movies, _ = biases(known, user_ridge, movie_ridge)
     return mean + asked["user"].map(users).fillna(0).to_numpy() + asked["movie"].map(movies).fillna(0).to_numpy()
 
@@ -25,7 +28,7 @@ def bias_model(
 def biases(
     known: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3, rounds: int = 15
 ) -> tuple[float, pd.Series, pd.Series, Stars]:
-    """Global mean, user biases, movie biases, and what they leave unexplained of each known rating."""
+    """Return the global mean, user biases, movie biases, and what they leave unexplained of each known rating."""
     mean = float(known["rating"].mean())
     rest, user, movie = known["rating"] - mean, known["user"], known["movie"]
     of_user = pd.Series(0.0, index=user.unique())
@@ -46,7 +49,7 @@ def ridge_als(
     bias_ridge: float = 3,
     rounds: int = 15,
 ) -> Stars:
-    """Matrix factorisation by alternating ridge regressions (Zhou et al., AAIM 2008), biases included."""
+    """Predict by matrix factorisation with alternating ridge regressions (Zhou et al., AAIM 2008), biases included."""
     mean, of_user, of_movie, _ = biases(known)
     users, movies = pd.Index(of_user.index), pd.Index(of_movie.index)
     rows = (users.get_indexer(known["user"]), movies.get_indexer(known["movie"]))
@@ -69,13 +72,10 @@ def ridge_als(
     return predicted + (vectors[0][user] * vectors[1][movie]).sum(axis=1) * ((user >= 0) & (movie >= 0))
 
 
-def book_model(known: pd.DataFrame, asked: pd.DataFrame, seed: int, epochs: int = 20) -> Stars:
-    """The book's recipe: collab_learner with y_range 0.5 to 5.5, fine_tune(20)."""
+def book_model(known: pd.DataFrame, asked: pd.DataFrame, seed: int, epochs: int = 10) -> Stars:
+    """Predict with the book's cell, which keeps one known rating in a hundred for validation."""
     set_seed(seed)
-    columns = ["user", "movie", "rating"]
-    dls = CollabDataLoaders.from_df(known[columns].reset_index(drop=True), valid_pct=0.01, seed=seed)
-    learn = collab_learner(dls, y_range=(0.5, 5.5))
-    with learn.no_bar(), learn.no_logging():
-        learn.fine_tune(epochs)
-        predicted, _ = learn.get_preds(dl=dls.test_dl(asked[columns[:2]]))
+    with redirect_stdout(StringIO()):
+        learn = book.rating(known, epochs, valid_pct=0.01, seed=seed)
+        predicted, _ = learn.get_preds(dl=learn.dls.test_dl(asked[["user", "movie"]]))
     return predicted.flatten().double().numpy()

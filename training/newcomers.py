@@ -1,0 +1,153 @@
+"""Measure a recommender for newcomers: users who are kept out of training and then give a few ratings."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.metrics import NewcomerGroup, Newcomers, Point
+from shared.recommender import generosity, place
+from training import evaluate
+from training.networks.factor_analysis import Tables
+from training.rating_baselines import biases
+
+GIVEN = (0, 1, 2, 3, 5, 10, 20, 50)  # ratings of a newcomer
+LEAST = (10, 50)  # a user with more ratings than this is predicted on those after the first so many
+
+
+def predict_newcomer(
+    tables: Tables,
+    averages: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    ratings: pd.Series,
+    scale: tuple[float, float],
+) -> NDArray[np.float64]:
+    """Return a newcomer's stars for all movies they rated, given the first n of them.
+
+    Args:
+        tables: of a model that was trained without them.
+        averages: of the movies, (movies,).
+        rows: of the movies they rated, (ratings,).
+        ratings: what they gave, (ratings,).
+        scale: lowest and highest stars.
+
+    Returns:
+        Stars, (n of GIVEN, taste and popularity, ratings).
+    """
+    stars = ratings.to_numpy()
+    means, factors, variances, noise = (
+        table[rows].double().numpy() for table in (tables.means, tables.factors, tables.variances, tables.noise)
+    )
+    found = []
+    for n in GIVEN:
+        vector, _ = place(means[:n], factors[:n], variances[:n], noise[:n], stars[:n])
+        popular = averages[rows] + generosity(averages[rows[:n]], stars[:n])
+        found.append([(means + factors @ vector).clip(*scale), popular.clip(*scale)])
+    return np.array(found)
+
+
+def movie_averages(ratings: pd.DataFrame, movies: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the stars that each movie gets from a person of average generosity, shrunk where few rated it: (movies,)."""
+    mean, _, of_movie, _ = biases(ratings)
+    averages: NDArray[np.float64] = mean + of_movie.reindex(movies.index).to_numpy()
+    return averages
+
+
+def errors_of(
+    new: pd.DataFrame,
+    tables: Tables,
+    known: pd.DataFrame,
+    catalogue: pd.DataFrame,
+    seed: int,
+    scale: tuple[float, float],
+) -> list[tuple[Any, ...]]:
+    """Return the errors for users who were kept out of training, as rows of newcomer_errors' table.
+
+    A user's ratings are shuffled; the first n are given, and those after the first `least` are predicted, whatever n.
+    Left out are ratings of movies that nobody else rated, which are in no catalogue.
+
+    Args:
+        new: the ratings of these users.
+        tables: of a model that was trained on the other users' ratings.
+        known: those.
+        catalogue: the movies that they rated.
+        seed: of the shuffling.
+        scale: lowest and highest stars.
+    """
+    averages = movie_averages(known, catalogue)
+    rows = []
+    asked = new[new["movie"].isin(catalogue.index)]
+    for user, own in asked.sample(frac=1, random_state=seed).groupby("user"):
+        places = catalogue.index.get_indexer(own["movie"])
+        predicted = predict_newcomer(tables, averages, places, own["rating"], scale)
+        squared = (predicted - own["rating"].to_numpy()) ** 2  # (given, kinds, ratings)
+        for least in LEAST:
+            for index, given in enumerate(GIVEN):
+                if given <= least < len(own):
+                    means = squared[index, :, least:].mean(axis=1).tolist()
+                    rows.append((least, user, given, len(own) - least, *means))
+    return rows
+
+
+def as_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """Return the errors of all users as a table: mean squared errors by taste (the model) and by popularity."""
+    return pd.DataFrame(rows, columns=["least", "user", "given", "count", "taste", "popularity"])
+
+
+def popularity_below(errors: pd.DataFrame) -> int:
+    """Return how many ratings a newcomer must have given to be answered better by taste than by popularity."""
+    means = errors[errors["least"] == errors["least"].min()].groupby("given")[["taste", "popularity"]].mean()
+    better = means.index[means["taste"] <= means["popularity"]]
+    return int(better[0]) if len(better) else int(means.index[-1]) + 1
+
+
+def summarise(errors: pd.DataFrame, data: str, below: int, folds: int) -> Newcomers:
+    """Return what metrics.json says of newcomers; every user counts the same, and intervals are over users.
+
+    Args:
+        errors: see as_table.
+        data: name of the data set.
+        below: newcomers with fewer ratings are served by popularity.
+        folds: of the users.
+    """
+    groups = []
+    for least, group in errors.groupby("least"):
+        users = group[group["given"] == 0]
+        curve = []
+        for given, rows in group.groupby("given"):
+            served_by = "popularity" if given < below else "taste"
+            served = rows[served_by].to_numpy()
+            fields = mean_over_users("", served)
+            for name in ("taste", "popularity"):
+                fields |= mean_over_users(f"{name}_", rows[name].to_numpy())
+            fields |= mean_over_users("difference_", (rows["taste"] - rows["popularity"]).to_numpy())
+            root = round(float(served.mean() ** 0.5), 4)
+            curve.append(Point(given=int(given), served_by=served_by, root=root, **fields))
+        counted = int(users["count"].sum())
+        groups.append(NewcomerGroup(users=len(users), ratings=counted, most=int(least), curve=tuple(curve)))
+    protocol = (
+        f"{folds} folds of the users: each user is kept out of training once. Their ratings are shuffled; the first n "
+        "are given, and the rest, from a place that is the same for every n, are predicted. Movies that nobody else "
+        "rated are left out. Every user counts the same; intervals are 95 % bootstrap intervals over users. The "
+        "settings of the training were chosen on ratings that include these users'."
+    )
+    return Newcomers(data=data, protocol=protocol, popularity_below=below, groups=tuple(groups))
+
+
+def mean_over_users(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
+    """Return a mean with its 95 % bootstrap interval, as fields of Point."""
+    low, high = evaluate.bootstrap_interval(lambda drawn: float(values[drawn].mean()), len(values))
+    return {f"{name}value": round(float(values.mean()), 6), f"{name}interval": (round(low, 6), round(high, 6))}
+
+
+def print_newcomers(measured: Newcomers) -> None:
+    """Print what newcomers get."""
+    for group in measured.groups:
+        print(f"{group.users} newcomers, {group.ratings:,} ratings predicted (those beyond {group.most} each):")
+        for point in group.curve:
+            low, high = point.interval
+            print(
+                f"{point.given:3d} given: {point.value:.4f} [{low:.4f}, {high:.4f}] by {point.served_by}; taste "
+                f"{point.taste_value:.4f}, popularity {point.popularity_value:.4f}"
+            )

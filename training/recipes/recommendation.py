@@ -1,0 +1,417 @@
+"""Train a recommender on ratings: factor analysis with what is known of a movie built in.
+
+    python -m training.recipes.recommendation --data FOLDER    ratings.csv and movies.csv, in MovieLens' layout
+    python -m training.recipes.recommendation --smoke          seconds, on made-up ratings
+
+The figures are of 5-fold cross-validation on "the sample": the ratings of the 100 busiest users for the 100 most rated
+movies. It is done twice, training on the rest of the sample alone and on all other ratings, too; never on a held-out
+one. The stored model is of the second kind, trained on everything. Newcomers are measured apart: every user is once
+kept out of training and placed by a few of their ratings.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.optimizer import Adam
+from fastprogress.fastprogress import progress_bar
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from sklearn.manifold import TSNE
+from sklearn.model_selection import KFold
+
+from shared.metrics import Figure, Peer
+from shared.recommender import PERSON, Recommender
+from training import evaluate, newcomers, processes
+from training.command import main
+from training.data import DataError, as_numbers, read_table
+from training.description import Description, describe
+from training.export import store_half
+from training.learner import NoValidation, Run, set_seed
+from training.made_up import write_ratings
+from training.movies import corating_features, movie_features, reading_order
+from training.networks.factor_analysis import (
+    FactorAnalysis,
+    Tables,
+    UserLoader,
+    group_by_user,
+    negative_bound,
+    place_users,
+)
+from training.parity import Shown
+from training.rating_baselines import bias_model, book_model, ridge_als
+from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+
+SAMPLE = 100  # users and movies
+MAPPED = 400  # movies on the two-dimensional map
+OUTPUTS = ("rating", "means", "factors", "variances", "noise", "users")
+PARITY_RATINGS = 5000
+OURS = "ours"
+LIMITS = ("For movies that few people rated it relies on genre, year and who rates such movies at all.",)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Hyper-parameters of one model.
+
+    `corating` is the number of singular vectors of who rated what among the features of a movie; `precisions` are prior
+    ones (see FactorAnalysis); a batch has about `batch` ratings, padding included; `models` are averaged.
+    """
+
+    factors: int
+    corating: int
+    epochs: int
+    precisions: tuple[float, float, float]
+    batch: int
+    models: int
+    learning_rate: float = 0.02
+
+
+@dataclass(frozen=True)
+class RecommendationSettings(Settings):
+    """Hyper-parameters for the sample alone and for all ratings, and those of the baselines."""
+
+    on_sample: Factors = Factors(10, 6, 40, (60.0, 5.0, 20.0), batch=1200, models=4)
+    on_all: Factors = Factors(20, 12, 30, (100.0, 8.0, 5.0), batch=6000, models=1)
+    als_ridge: Mapping[str, float] = field(default_factory=lambda: {"sample": 6.0, "all": 15.0})
+    folds: int = 5
+    lowest: float = 0.5
+    highest: float = 5.0
+    book_epochs: int = 10
+
+    @classmethod
+    def smoke(cls) -> "RecommendationSettings":
+        """Return settings for a training of seconds."""
+        small = Factors(2, 2, 3, (60.0, 5.0, 20.0), batch=1200, models=1)
+        return cls(on_sample=small, on_all=small, book_epochs=1)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The lowest and the highest stars."""
+        return self.lowest, self.highest
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings (user, movie, rating, in_sample), movies by id (title, genres), and the data set's own README."""
+
+    table: pd.DataFrame
+    movies: pd.DataFrame
+    data: str
+    readme: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The served model, and what was measured on the way."""
+
+    tables: Tables
+    measured: dict[str, Any]
+
+
+class Recommendation(Recipe[Ratings, RecommendationSettings]):
+    """Recommend movies, or whatever is rated. Cross-validation trains models of its own, so nothing else is a test."""
+
+    module = "training.recipes.recommendation"
+    predictor = Recommender
+    settings = RecommendationSettings
+    readme_name: ClassVar[str] = "README-data.txt"
+
+    # --- data ---
+
+    def load_own(self, data: str, settings: RecommendationSettings) -> Splits[Ratings]:
+        """Read a folder with ratings.csv and movies.csv."""
+        name = Path(data).resolve().name
+        return self.read(Path(data), name, settings, describe(name, "How many stars would somebody give?", LIMITS))
+
+    def read(
+        self, folder: Path, name: str, settings: RecommendationSettings, description: Description
+    ) -> Splits[Ratings]:
+        """Read and check ratings and movies."""
+        path, movies_path = folder / "ratings.csv", folder / "movies.csv"
+        ratings = read_table(path, ["userId", "movieId", "rating"])
+        for column in ("userId", "movieId", "rating"):
+            ratings[column] = as_numbers(ratings, column, path, whole=column != "rating")
+        movies = read_table(movies_path, ["movieId", "title", "genres"])
+        movies["movieId"] = as_numbers(movies, "movieId", movies_path, whole=True)
+        movies = movies.fillna({"title": "?", "genres": "(no genres listed)"}).set_index("movieId")
+        ratings = ratings.rename(columns={"userId": "user", "movieId": "movie"})
+        if not ratings["rating"].between(*settings.scale).all():
+            raise DataError(f"ratings.csv: a rating lies outside {settings.lowest} to {settings.highest} stars.")
+        if ratings.duplicated(["user", "movie"]).any():  # one copy could be held out and the other known
+            raise DataError("ratings.csv: a user has rated the same movie twice.")
+        if movies.index.has_duplicates:
+            raise DataError("movies.csv has the same movieId twice.")
+        if unknown := set(ratings["movie"]) - set(movies.index):
+            raise DataError(f"ratings.csv rates the movie {min(unknown)}, which movies.csv does not have.")
+        busiest, best_known = (ratings[column].value_counts().index[:SAMPLE] for column in ("user", "movie"))
+        ratings["in_sample"] = ratings["user"].isin(busiest) & ratings["movie"].isin(best_known)
+        readme = next((path for path in sorted(folder.glob("README*"))), None)
+        part = Ratings(ratings, movies.loc[sorted(set(ratings["movie"]))], name, readme)
+        return Splits(part, part, (), description)
+
+    def make_up(self, folder: Path, seed: int) -> str:
+        """Write ratings of people with two tastes."""
+        return str(write_ratings(folder, seed))
+
+    # --- training ---
+
+    def fit(self, splits: Splits[Ratings], settings: RecommendationSettings, run: Run) -> Fitted:
+        """Cross-validate in both ways, then train the model that is stored on every rating."""
+        processes.only_first()  # its batches are whole users, padded; its loss is a sum: nothing to share evenly
+        data = splits.train
+        users = data.table["user"].nunique()
+        print(f"{len(data):,} ratings of {users:,} users for {len(data.movies):,} movies.")
+        measured = self.measure_all(data, settings, run)
+        tables = train_model(data.table, data.movies, settings.on_all, run, "served", settings.seed)
+        return Fitted(tables, measured)
+
+    # --- measuring ---
+
+    def measure(self, found: Answered[Ratings, RecommendationSettings]) -> dict[str, Any]:
+        """Return what cross-validation found; without a training, cross-validate."""
+        notes = list(found.splits.description.notes)
+        if found.exported:
+            return {**found.exported.measured, "figures": [], "notes": notes}
+        data, movies = found.splits.train, found.model.movies.values()
+        counts = data.table["movie"].value_counts().reindex(data.movies.index)
+        if [(movie.movie_id, movie.ratings) for movie in movies] != list(counts.items()):
+            raise DataError(f"{found.model.folder} was trained on other ratings than those of --data.")
+        processes.only_first()
+        below = found.model.config.popularity_below
+        return self.measure_all(data, found.settings, found.run, below) | {"notes": notes}
+
+    def measure_all(
+        self, data: Ratings, settings: RecommendationSettings, run: Run, below: int | None = None
+    ) -> dict[str, Any]:
+        """Cross-validate the sample, and measure newcomers.
+
+        Args:
+            data: all ratings.
+            settings: of the training.
+            run: keeps the states of each model.
+            below: newcomers with fewer ratings are served by popularity; None chooses it.
+        """
+        stars, found = cross_validate(data, settings, run)
+        measured = compare(stars, found, data, settings)
+        errors = newcomer_errors(data, settings, run)
+        below = newcomers.popularity_below(errors) if below is None else below
+        measured["newcomers"] = newcomers.summarise(errors, data.data, below, settings.folds)
+        newcomers.print_newcomers(measured["newcomers"])
+        return measured
+
+    def figures(self, answers: Any, test: TestSet) -> list[Figure]:
+        """Return nothing: see measure."""
+        return []
+
+    # --- storing ---
+
+    def export(self, network: Fitted, splits: Splits[Ratings], settings: RecommendationSettings) -> Export:
+        """Store the tables of the model, the movies, and the sample of ratings."""
+        tables, data = network.tables, splits.train
+        users = np.unique(data.table["user"])
+        asked = data.table.sample(min(PARITY_RATINGS, len(data)), random_state=settings.seed)
+        inputs = {
+            "user": np.searchsorted(users, asked["user"]).astype(np.int64),
+            "movie": data.movies.index.get_indexer(asked["movie"]).astype(np.int64),
+        }
+
+        def save(folder: Path) -> None:
+            movies = movie_table(tables, data, settings.seed)
+            movies.to_csv(folder / "movies.csv", index=False, lineterminator="\n")
+            sample = data.table.loc[data.table["in_sample"], ["user", "movie", "rating"]]
+            sample.columns = pd.Index(["user_id", "movie_id", "rating"])
+            sample.to_csv(folder / "ratings.csv", index=False, lineterminator="\n")
+            save_file(tables.state_dict(), folder / "model.safetensors")
+            if data.readme:
+                shutil.copyfile(data.readme, folder / self.readme_name)
+
+        return Export(
+            module=tables,
+            inputs={name: torch.from_numpy(rows[:2]) for name, rows in inputs.items()},
+            outputs=OUTPUTS,
+            store=store_half,
+            batches=[inputs],
+            shown=Shown("rating in stars", np.asarray, "ratings", "ratings", typical=0.01),
+            tolerance=0.02,
+            fields={
+                "users": tuple(users.tolist()), "lowest": settings.lowest, "highest": settings.highest,
+                "popularity_below": network.measured["newcomers"].popularity_below,
+            },
+            free_axes={name: {0: "rows"} for name in ("user", "movie", "rating")},
+            save=save,
+            measured=network.measured,
+        )  # fmt: skip
+
+
+def train_model(
+    ratings: pd.DataFrame, movies: pd.DataFrame, factors: Factors, run: Run, name: str, seed: int
+) -> Tables:
+    """Train one model on known ratings, and place the users it knows."""
+    set_seed(seed)
+    rows = movies.index.get_indexer(ratings["movie"])
+    people, stars = ratings["user"].to_numpy(), ratings["rating"].to_numpy()
+    features = torch.cat([movie_features(movies), corating_features(people, rows, len(movies), factors.corating)], 1)
+    users = group_by_user(people, rows, stars)
+    counts = torch.from_numpy(np.bincount(rows, minlength=len(movies)))
+    loader = UserLoader(list(users.values()), factors.batch)
+    learn = Learner(
+        DataLoaders(loader, loader),
+        FactorAnalysis(features, counts, stars.mean(), factors.factors, factors.precisions),
+        loss_func=negative_bound,
+        opt_func=partial(Adam, mom=0.9, sqr_mom=0.98, eps=1e-8),
+        wd=0.0,
+        cbs=NoValidation(),
+    )
+    schedule = partial(learn.fit_one_cycle, factors.epochs, factors.learning_rate, pct_start=0.15, moms=(0.9, 0.9, 0.9))
+    with learn.no_bar(), learn.no_logging():
+        run.fit(learn, name, schedule, seed)
+    return place_users(learn.model.cpu().eval(), users)
+
+
+def predict(
+    known: pd.DataFrame, movies: pd.DataFrame, asked: pd.DataFrame, factors: Factors, run: Run, name: str, seed: int
+) -> NDArray[np.float64]:
+    """Train on what is known, and return the mean of the models' stars for what is asked, (asked,)."""
+    users = np.unique(known["user"])
+    if not np.isin(asked["user"], users).all():
+        raise DataError("A user has no rating outside the held-out fold; there are too few ratings to cross-validate.")
+    places = np.searchsorted(users, asked["user"]), movies.index.get_indexer(asked["movie"])
+    found = []
+    for number in range(factors.models):
+        tables = train_model(known, movies, factors, run, f"{name}-{number}", seed + 1000 * number)
+        with torch.inference_mode():
+            stars, *_ = tables(*map(torch.from_numpy, places))
+        found.append(stars.double().numpy())
+    return np.mean(found, axis=0)
+
+
+def cross_validate(
+    data: Ratings, settings: RecommendationSettings, run: Run
+) -> tuple[NDArray[np.float64], dict[str, dict[str, NDArray[np.float64]]]]:
+    """Predict every rating of the sample with models that were not trained on it.
+
+    Returns:
+        The true stars, and predictions as {"sample" or "all": {"ours" or a baseline: stars}}, all of the same order.
+    """
+    sample = data.table[data.table["in_sample"]].reset_index(drop=True)
+    rest = data.table[~data.table["in_sample"]]
+    folds = list(KFold(settings.folds, shuffle=True, random_state=settings.seed).split(sample))
+    factors = {"sample": settings.on_sample, "all": settings.on_all}
+    names = (OURS, "bias model", "ridge ALS", "the book's cell")
+    found = {kind: {name: np.zeros(len(sample)) for name in names} for kind in factors}
+    for kind, fold in progress_bar([(kind, fold) for kind in factors for fold in range(settings.folds)]):
+        inside, outside = sample.iloc[folds[fold][0]], sample.iloc[folds[fold][1]]
+        known = inside if kind == "sample" else pd.concat([rest, inside])
+        catalogue = data.movies.loc[sorted({*known["movie"], *sample["movie"]})]
+        seed = settings.seed + fold
+        stars = {
+            OURS: predict(known, catalogue, outside, factors[kind], run, f"{kind}-{fold}", seed),
+            "bias model": bias_model(known, outside),
+            "ridge ALS": ridge_als(known, outside, ridge=settings.als_ridge[kind]),
+            "the book's cell": book_model(known, outside, seed, settings.book_epochs),
+        }
+        for name, values in stars.items():
+            found[kind][name][folds[fold][1]] = values.clip(*settings.scale)
+    return sample["rating"].to_numpy(), found
+
+
+def compare(
+    stars: NDArray[np.float64],
+    found: dict[str, dict[str, NDArray[np.float64]]],
+    data: Ratings,
+    settings: RecommendationSettings,
+) -> dict[str, Any]:
+    """Return figures and peers of the cross-validation; intervals over ratings, and over users as a stricter reading."""
+    users = data.table.loc[data.table["in_sample"], "user"].to_numpy()
+    label = "mean squared error (stars²)"
+    figures: list[Figure] = []
+    peers: list[Peer] = []
+    for kind, known in (("all", "all other ratings known"), ("sample", "nothing else known")):
+        errors = {name: (predicted - stars) ** 2 for name, predicted in found[kind].items()}
+        ours = errors.pop(OURS)
+        name = "mse" if kind == "all" else "mse_sample_only"
+        split = f"{settings.folds}-fold cross-validated sample, {known}"
+        figures.append(
+            evaluate.figure(
+                name, ours.mean(), evaluate.mean_interval(ours), data.data, split, len(stars), label=label,
+                interval_over_users=over_users(ours, users), root=round(float(ours.mean() ** 0.5), 6),
+            )
+        )  # fmt: skip
+        for peer, theirs in errors.items():
+            difference = ours - theirs
+            peers.append(
+                Peer(
+                    peer=f"{peer}, {'all other ratings' if kind == 'all' else 'sample only'}", name=name, label=label,
+                    value=round(float(theirs.mean()), 6), difference=round(float(difference.mean()), 6),
+                    difference_interval=evaluate.mean_interval(difference),
+                    difference_interval_over_users=over_users(difference, users),
+                )
+            )  # fmt: skip
+            print(f"{peers[-1].peer}: {peers[-1].value:.4f}; ours minus it, paired: {peers[-1].difference:+.4f}")
+    headline = (
+        f"off by {figures[0].root:.2f} stars (root mean square) on {len(stars):,} held-out ratings of its {SAMPLE} "
+        "busiest users"
+    )
+    return {"figures": figures, "peers": peers, "headline": headline}
+
+
+def over_users(values: NDArray[np.float64], users: NDArray[np.int_]) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a mean when whole users are drawn, since one's ratings are alike."""
+    _, which = np.unique(users, return_inverse=True)
+    sums, counts = np.bincount(which, values), np.bincount(which)
+    low, high = evaluate.bootstrap_interval(lambda drawn: sums[drawn].sum() / counts[drawn].sum(), len(sums))
+    return round(low, 6), round(high, 6)
+
+
+def newcomer_errors(data: Ratings, settings: RecommendationSettings, run: Run) -> pd.DataFrame:
+    """Return how far off predictions are for users who are kept out of training, each once; see newcomers.as_table."""
+    users = np.unique(data.table["user"])
+    folds = KFold(settings.folds, shuffle=True, random_state=settings.seed).split(users)
+    rows = []
+    for fold, (_, outside) in enumerate(progress_bar(list(folds))):
+        is_new, seed = data.table["user"].isin(users[outside]), settings.seed + fold
+        new, known = data.table[is_new], data.table[~is_new]
+        catalogue = data.movies.loc[sorted(set(known["movie"]))]
+        tables = train_model(known, catalogue, settings.on_all, run, f"newcomers-{fold}", seed)
+        rows += newcomers.errors_of(new, tables, known, catalogue, seed, settings.scale)
+    return newcomers.as_table(rows)
+
+
+def movie_table(tables: Tables, data: Ratings, seed: int) -> pd.DataFrame:
+    """Return movies.csv: what is shown of each movie, in the order of the model's rows."""
+    movies = data.movies
+    counts = data.table["movie"].value_counts().reindex(movies.index)
+    mapped = np.argsort(-counts.to_numpy(), kind="stable")[:MAPPED]
+    taste = tables.factors[mapped, PERSON:].numpy()
+    taste = taste / (np.linalg.norm(taste, axis=1, keepdims=True) + 1e-12)
+    places = np.full((len(movies), 2), np.nan)
+    places[mapped] = TSNE(metric="cosine", perplexity=min(20, len(mapped) // 4), random_state=seed).fit_transform(taste)
+    titles = pd.Series([reading_order(title) for title in movies["title"]])
+    distinct = [f"{title} [{movie}]" for title, movie in zip(titles, movies.index, strict=True)]
+    return pd.DataFrame(
+        {
+            "movie_id": movies.index,
+            "title": titles.where(~titles.duplicated(keep=False), distinct).to_numpy(),
+            "genres": movies["genres"].to_numpy(),
+            "ratings": counts.to_numpy(),
+            "x": places[:, 0].round(1),
+            "y": places[:, 1].round(1),
+            "average": newcomers.movie_averages(data.table, movies).round(3),
+        }
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Recommendation()))
