@@ -48,7 +48,7 @@ bench-training: .venv/.all
 	$(BIN)/python -m benchmarks.training $(if $(DATA),--data $(DATA)) $(if $(INIT),--init $(INIT)) $(if $(BATCHES),--batches $(BATCHES)) --out benchmarks/results/training.json
 
 hub: .venv/.light
-	$(BIN)/python -m tests.hub $(if $(PORT),--port $(PORT))
+	$(BIN)/python -m hub.local $(if $(PORT),--port $(PORT))
 
 fix: .venv/.check
 	$(BIN)/ruff check --fix .
@@ -63,10 +63,11 @@ clean:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The gallery needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Name another one: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv (once) ..."
 	@$(PYTHON) -m venv .venv || { echo "Could not make a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@$(BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "repository.pth").write_text("$(CURDIR)\n")'
 	@touch $@
 
 .venv/.light: .venv/.made pyproject.toml spaces/gallery/requirements.txt
-	$(PIP) --editable ".[deploy]"
+	$(PIP) -r spaces/gallery/requirements.txt --editable ".[deploy]"
 	@touch $@
 
 .venv/.test: .venv/.light

@@ -27,6 +27,10 @@ RENAMED = {  # fields of format 1 that have another name in format 2
 LICENCE = "LICENSE.md"  # the name that the Hub links to as a licence
 
 
+# With the files that gallery.json lists, all that ever goes up. Older folders have the last two.
+DOC_FILES = (CONFIG_FILE, "README.md", LICENCE, "NOTICE.md", "PROVENANCE.md")
+
+
 class StrictModel(BaseModel):
     """Base of everything in gallery.json: unknown fields are refused, fields cannot be assigned."""
 

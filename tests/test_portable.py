@@ -13,8 +13,8 @@ import pytest
 from shared import Recommender
 from shared.archives import safe_filename
 from tests.conftest import ROOT, served
-from tests.hub import Hub
-from tests.hub.__main__ import shell_lines
+from hub.local import Hub
+from hub.local.__main__ import shell_lines
 from tests.windows import as_on_windows
 
 SOURCES = [

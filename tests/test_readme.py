@@ -16,7 +16,7 @@ import pytest
 from benchmarks.table import Row, in_words
 from shared import load_model
 from tests.conftest import MCP, NODE, ROOT
-from tests.hub import Hub
+from hub.local import Hub
 
 DOCS = ("http", "training", "publishing", "benchmarks", "scale")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

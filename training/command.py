@@ -11,6 +11,9 @@ from typing import Any, NoReturn
 from fastai.learner import Learner
 from fastprogress.fastprogress import ConsoleProgressBar
 
+from hub.account import check_account
+from hub.client import UPLOAD, PublishError, ask, noting_what_stays
+from hub.repository import make_repository
 from shared.console import guarded_output
 from shared.errors import CheckpointError
 from training import processes, publish
@@ -92,7 +95,7 @@ def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:
         set_seed(options.seed)
         try:
             if (repo := options.push_to_hub or options.push_learner) and not processes.rank():
-                publish.check_account(repo)  # now, not after hours of training
+                check_account(repo)  # now, not after hours of training
             made = train(recipe, parser, options)
         except Exception as error:
             if not is_disk_full(error, Path(options.out)):
@@ -126,9 +129,7 @@ def is_disk_full(error: Exception, out: Path) -> bool:
     """Return True if an error comes from a full disk; torch, ONNX Runtime and safetensors raise types of their own."""
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return True
-    return not isinstance(error, DataError | publish.PublishError) and (
-        shutil.disk_usage(nearest(out.resolve())).free < FULL
-    )
+    return not isinstance(error, DataError | PublishError) and (shutil.disk_usage(nearest(out.resolve())).free < FULL)
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -167,7 +168,7 @@ def main(recipe: Recipe[Any, Any], argv: Sequence[str] | None = None) -> int:
             run(recipe, sys.argv[1:] if argv is None else argv)
         except OptionError as error:
             argparse.ArgumentParser.error(parser_of(recipe), str(error))
-        except (DataError, publish.PublishError) as error:
+        except (DataError, PublishError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
@@ -185,12 +186,12 @@ def push(options: argparse.Namespace, made: Path | Learner) -> None:
     try:
         if options.push_to_hub:
             commit = publish.publish(options.out, options.push_to_hub, options.private)
-            publish.announce(options.out, options.push_to_hub, commit)
+            publish.announce(options.push_to_hub, commit)
         else:
             push_learner(made, options.push_learner, options.private)
-    except (publish.PublishError, CheckpointError, OSError, KeyboardInterrupt) as error:
+    except (PublishError, CheckpointError, OSError, KeyboardInterrupt) as error:
         kept = f" The model is in {options.out}; to publish it: {by_hand}" if options.push_to_hub else ""
-        raise publish.PublishError(f"{str(error) or 'Interrupted.'}{kept}") from error
+        raise PublishError(f"{str(error) or 'Interrupted.'}{kept}") from error
 
 
 def push_learner(learner: Learner, repo: str, private: bool) -> None:
@@ -198,8 +199,8 @@ def push_learner(learner: Learner, repo: str, private: bool) -> None:
     from huggingface_hub import HfApi, push_to_hub_fastai
 
     print("A Learner is a pickle: loading it runs whatever code is in it. Only who trusts you should load it.")
-    _, is_new = publish.repository(HfApi(), repo, private)
+    _, is_new = make_repository(HfApi(), repo, private)
     message = "The book's Learner"
-    with publish.noting_what_stays(repo, is_new):
-        publish.ask(lambda: push_to_hub_fastai(learner, repo_id=repo, commit_message=message), repo, publish.UPLOAD)
+    with noting_what_stays(repo, is_new):
+        ask(lambda: push_to_hub_fastai(learner, repo_id=repo, commit_message=message), repo, UPLOAD)
     print(f'Published; load it with huggingface_hub[fastai]: from_pretrained_fastai("{repo}")')

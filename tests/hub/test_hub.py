@@ -32,7 +32,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import _auth
 
 from tests.conftest import ROOT
-from tests.hub import Fault, Hub
+from hub.local import Fault, Hub
 
 CARD = b"---\nlicense: mit\n---\nCats."
 WEIGHTS = bytes(range(256)) * 2_000  # 512 kB
@@ -649,7 +649,7 @@ def test_an_app_that_ends_says_why():
 
 def test_it_runs_by_hand(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.hub", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "hub.local", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     try:
         lines = []
@@ -669,4 +669,4 @@ def test_it_runs_by_hand(tmp_path):
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_make_knows_it():
     done = subprocess.run(["make", "-n", "hub"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "-m tests.hub" in done.stdout
+    assert "-m hub.local" in done.stdout

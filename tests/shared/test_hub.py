@@ -21,8 +21,8 @@ from huggingface_hub import HfApi, constants
 from shared import PREDICTORS, CheckpointError, HubError, ImageClassifier, TabularClassifier, load_model
 from shared import hub as pull
 from tests.conftest import ROOT, free_port, served, turn_to
-from tests.hub import Fault, Hub
-from tests.hub.faults import LIST, NULL, PAGE, WORDS
+from hub.local import Fault, Hub
+from hub.local.faults import LIST, NULL, PAGE, WORDS
 
 MODEL = ROOT / "spaces/salary/model"
 NAME = "me/salary"

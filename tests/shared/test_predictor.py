@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from shared import PREDICTORS, CheckpointError, HubError, load_model
 from shared.hub import split_address
 from tests.conftest import ROOT, turn_to
-from tests.hub import Hub
+from hub.local import Hub
 
 FOLDERS = {name: ROOT / f"spaces/{name}/model" for name in PREDICTORS}
 

@@ -20,9 +20,9 @@ from huggingface_hub.utils import _auth
 from PIL import Image
 
 from tests.conftest import ROOT, served, turn_to
-from tests.hub import Fault, Hub
-from tests.hub.faults import BARE, NULL, PAGE
-from tests.hub.store import Blob
+from hub.local import Fault, Hub
+from hub.local.faults import BARE, NULL, PAGE
+from hub.local.store import Blob
 from tests.spaces.test_folders import MODELS
 from training import publish as publish_script
 

@@ -17,7 +17,7 @@ from gradio.media import get_image
 from PIL import Image
 
 from tests.conftest import BROWSER, DATA, ROOT, turn_to
-from tests.hub import Hub
+from hub.local import Hub
 from training.publish import publish
 
 pytestmark = pytest.mark.browser

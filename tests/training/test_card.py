@@ -15,8 +15,8 @@ from PIL import Image
 from shared import PREDICTORS
 from shared.config import as_markdown, format_figure, sha256
 from tests.conftest import ROOT, turn_to
-from tests.hub import Hub
-from tests.hub.cards import problems
+from hub.local import Hub
+from hub.local.cards import problems
 from training.card import agreement, identifier, rounded_up, write_card
 from training.publish import publish, stage
 

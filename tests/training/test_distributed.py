@@ -19,7 +19,7 @@ from fastai.learner import Learner
 
 from shared import PREDICTORS
 from tests.conftest import ROOT, free_port
-from tests.hub import Hub
+from hub.local import Hub
 from training import processes
 from training.data import DataError
 from training.distributed import Share, all_processes

@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 from shared import PREDICTORS
 from shared.images import sample_image
 from tests.conftest import ROOT, served
-from tests.hub import Hub
+from hub.local import Hub
 from tests.windows import as_on_windows
 
 pytestmark = pytest.mark.training

@@ -15,8 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import _auth
 
 from tests.conftest import ROOT, free_port, turn_to
-from tests.hub import Fault, Hub
-from tests.hub.faults import BARE, LIST, NULL, PAGE, WORDS
+from hub.local import Fault, Hub
+from hub.local.faults import BARE, LIST, NULL, PAGE, WORDS
 from training import publish as script
 from training.publish import PublishError, publish
 

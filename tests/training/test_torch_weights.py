@@ -16,7 +16,7 @@ from safetensors.torch import load
 
 from shared.config import sha256
 from tests.conftest import ROOT, turn_to
-from tests.hub import Hub
+from hub.local import Hub
 from training import publish as script
 from training import torch_weights
 from training.card import WEIGHTS, made_from

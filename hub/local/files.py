@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.hub.access import Handlers, param
-from tests.hub.store import HubError, Repository, Store
+from hub.local.access import Handlers, param
+from hub.local.store import HubError, Repository, Store
 
 
 @dataclass

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from tests.hub.store import KINDS, HubError, Repository, Space, Store, Token, User
+from hub.local.store import KINDS, HubError, Repository, Space, Store, Token, User
 
 
 class Handlers:

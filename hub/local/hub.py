@@ -11,13 +11,13 @@ from starlette.requests import Request as Asked
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.hub.collections import Collections
-from tests.hub.faults import Door, Fault, Request
-from tests.hub.files import Files
-from tests.hub.repos import Repositories
-from tests.hub.runner import Builder, Runner
-from tests.hub.spaces import Spaces
-from tests.hub.store import HubError, Organisation, Repository, Space, Store, User
+from hub.local.collections import Collections
+from hub.local.faults import Door, Fault, Request
+from hub.local.files import Files
+from hub.local.repos import Repositories
+from hub.local.runner import Builder, Runner
+from hub.local.spaces import Spaces
+from hub.local.store import HubError, Organisation, Repository, Space, Store, User
 
 OWN = "the Hub's own token"
 

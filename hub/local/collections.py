@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.hub.access import Handlers, param
-from tests.hub.store import HubError, Store, now
+from hub.local.access import Handlers, param
+from hub.local.store import HubError, Store, now
 
 
 class Collections(Handlers):

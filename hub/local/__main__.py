@@ -1,4 +1,4 @@
-"""A Hub to rehearse with, until Ctrl-C: `python -m tests.hub`, or `make hub`."""
+"""A Hub to rehearse with, until Ctrl-C: `python -m hub.local`, or `make hub`."""
 
 import argparse
 import os
@@ -7,8 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from hub.local.hub import Hub
 from shared.console import guard_output
-from tests.hub.hub import Hub
 
 TEXT = """A Hub in memory at {hub.endpoint}, until Ctrl-C. In another terminal:
 
@@ -28,7 +28,7 @@ def shell_lines(variables: dict[str, str], for_windows: bool = os.name == "nt") 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.hub", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m hub.local", description=__doc__)
     parser.add_argument("--port", type=int, default=7900, help="default: 7900; 0 is any free one")
     parser.add_argument("--free", action="store_true", help="with a free account, which may not run every Space")
     options = parser.parse_args()

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.hub import cards
-from tests.hub.access import Handlers, param
-from tests.hub.runner import Builder
-from tests.hub.store import Blob, Commit, HubError, Repository, Space, Store, now
+from hub.local import cards
+from hub.local.access import Handlers, param
+from hub.local.runner import Builder
+from hub.local.store import Blob, Commit, HubError, Repository, Space, Store, now
 
 FREE_ZERO_SPACES = 2  # that a free user may have, on "zero-a10g"
 

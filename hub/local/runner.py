@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.hub import cards
-from tests.hub.store import Space
+from hub.local import cards
+from hub.local.store import Space
 
 SETTLE = 0.2  # seconds; a change within them replaces the build before it
 TAIL = 2_000  # characters of a log that tell why an app ended

@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.hub.access import Handlers, param
-from tests.hub.repos import check_payment, runtime
-from tests.hub.runner import Builder
-from tests.hub.store import Space, Store, now
+from hub.local.access import Handlers, param
+from hub.local.repos import check_payment, runtime
+from hub.local.runner import Builder
+from hub.local.store import Space, Store, now
 
 
 class Spaces(Handlers):

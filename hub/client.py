@@ -1,0 +1,141 @@
+"""Ask the Hub: deadlines, waits after too many requests, and one sentence for whatever goes wrong."""
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as Late
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from huggingface_hub import logging as hub_logging
+from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers  # type: ignore[attr-defined]
+
+from shared.console import guarded_output
+from shared.errors import CheckpointError
+from shared.hub import chain, explained, in_background, reason, response_of, told
+
+T = TypeVar("T")
+
+ANSWER, UPLOAD = 30.0, 1800.0  # seconds that the Hub may take for an answer, and for an upload
+MAX_WAITS, LONGEST_WAIT = 5, 300  # after "too many requests"
+DEFAULT_WAIT = 30.0  # seconds, where the Hub does not say how long to wait
+
+
+class PublishError(RuntimeError):
+    """Nothing was published, or not as it should be; the text says what to do."""
+
+
+def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
+    """Return what the Hub answers, within some seconds; waits and asks again where it says that it was asked too often.
+
+    Raises:
+        PublishError: it does not answer, or refuses.
+    """
+    seconds = ANSWER if seconds is None else seconds
+    for attempt in range(MAX_WAITS + 1):
+        future = in_background(request)
+        try:
+            return future.result(seconds)
+        except HFValidationError as error:
+            raise PublishError(f"{repo!r} is no name the Hub accepts: {error}") from None
+        except Exception as error:  # the client's errors are of many kinds
+            if isinstance(error, Late) and not future.done():
+                raise PublishError(f"The Hub did not answer within {seconds:.0f} s; try again.") from error
+            wait = seconds_to_wait(error)
+            if wait is not None and wait > LONGEST_WAIT:
+                raise PublishError(
+                    f"The Hub asks to wait {duration(wait)} ({too_often(error)}); try again then."
+                ) from error
+            if wait is None or attempt == MAX_WAITS:
+                raise PublishError(explained(error, repo, writing=True)) from error
+            print(f"Asked too often: waiting {wait:.0f} s for the Hub ...", flush=True)
+            time.sleep(wait)
+    raise AssertionError
+
+
+def if_there(request: Callable[[], T], repo: str) -> T | None:
+    """Return what the Hub answers about a repository; None if there is none of that name.
+
+    Raises:
+        PublishError: it does not answer, or refuses.
+    """
+    try:
+        return ask(request, repo)
+    except PublishError as error:
+        causes = chain(error)
+        is_missing = any(isinstance(one, RepositoryNotFoundError) for one in causes) or told(error)[0] == 404
+        if is_missing and not any(isinstance(one, GatedRepoError) for one in causes):
+            return None
+        raise
+
+
+def seconds_to_wait(error: Exception) -> float | None:
+    """Return how long to wait after a refusal because of too many requests; None if waiting does not help.
+
+    The Hub says it in its words for what it counts by the hour or day, such as commits; there the headers, which
+    every answer has, are about something else. Where it says nothing, DEFAULT_WAIT.
+    """
+    response = next((found for one in chain(error) if (found := response_of(one)) is not None), None)
+    if response is None or response.status_code != 429:
+        return None
+    unit = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+    words = reason(response).lower()
+    if said := re.search(r"retry.{0,20} (?:in|after) (?:about )?(an?|\d+) (second|minute|hour|day)", words):
+        return float(1 if said[1].startswith("a") else said[1]) * unit[said[2]] + 1
+    limit = parse_ratelimit_headers(response.headers)
+    if limit and limit.remaining == 0:
+        return float(limit.reset_in_seconds + 1)
+    header = response.headers.get("Retry-After", "")
+    if header.isdecimal():
+        return float(header) + 1
+    with contextlib.suppress(ValueError, TypeError):  # a date without a zone cannot be compared
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()) + 1
+    return DEFAULT_WAIT
+
+
+def too_often(error: Exception) -> str:
+    """Return why the Hub wants a pause: the status with the Hub's own reason."""
+    status, why = told(error)
+    return f"{status}: {why}" if why else str(status)
+
+
+def duration(seconds: float) -> str:
+    """Return a time of some minutes or more, in words."""
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{round(minutes / 60)} hours"
+
+
+@contextlib.contextmanager
+def noting_what_stays(repo: str, is_new: bool, kind: str = "model") -> Iterator[None]:
+    """Have whatever fails inside say that it leaves a repository behind, if the repository was made just now.
+
+    It is not removed: the same command goes on with it, and an account may make only so many a day.
+    """
+    try:
+        yield
+    except PublishError as error:
+        if is_new:
+            remove = f"hf repos delete {repo}{'' if kind == 'model' else f' --type {kind}'}"
+            error.args = (f"{error} {repo} has been made and stays; the same command uses it. To remove it: {remove}",)
+        raise
+
+
+def run_command(run: Callable[[], None], if_interrupted: str) -> int:
+    """Run a command that asks the Hub; return the process's exit code, after one sentence if it is not 0."""
+    with guarded_output():
+        hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        if not sys.stderr.isatty():
+            disable_progress_bars()
+        try:
+            run()
+        except (PublishError, CheckpointError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print(f"\nInterrupted; {if_interrupted}", file=sys.stderr)
+            return 130
+    return 0

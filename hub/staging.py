@@ -1,0 +1,257 @@
+"""What of a Space goes up: its app, its models and shared/, with the header that the Hub reads."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import SpaceCard, constants
+
+from hub.client import PublishError
+from shared import load_model
+from shared.config import CONFIG_FILE, DOC_FILES, About, GalleryConfig
+from shared.hub import SHA
+from shared.load import predictor_type
+
+ROOT = Path(__file__).resolve().parent.parent
+GALLERY = "gallery"
+
+# What goes up, and nothing else. Of a model it is what gallery.json lists, and its documents.
+OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
+SHARED_FILES = ("**/*.py", "py.typed")
+
+PYTHON = "3.12"  # the one version that plain CPUs, ZeroGPU and our packages have in common
+LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
+TRAINING_ONLY = {"torch", "torchvision", "fastai", "transformers"}
+
+
+class DeployError(PublishError):
+    """The Space is not deployed, or not as it should be; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class SpaceModel:
+    """A model that a Space serves.
+
+    `app` is the folder of the app that shows it, `folder` its checkpoint folder, `api_name` the endpoint of its predict,
+    `suffix` what its variables' names end with; `repo` is "OWNER/NAME" if the Space serves the Hub's model, at
+    `revision`, not the folder's.
+    """
+
+    app: Path
+    folder: Path
+    api_name: str
+    suffix: str
+    repo: str | None = None
+    revision: str | None = None
+    private: bool = False
+
+    @property
+    def config(self) -> GalleryConfig:
+        """What every gallery.json has."""
+        return GalleryConfig.read_common(self.folder)
+
+    @property
+    def about(self) -> About:
+        """What its gallery.json says of it."""
+        return self.config.about
+
+    @property
+    def required_files(self) -> list[str]:
+        """The files without which it cannot serve."""
+        return [CONFIG_FILE, *(name for name, entry in self.config.files.items() if not entry.optional)]
+
+    def load(self) -> Any:
+        """Load the same model here: the Hub's, or the folder's."""
+        return load_model(self.repo or self.folder, self.revision)
+
+
+@dataclass
+class Staged:
+    """A Space ready to go up: `files` maps a path in its repository to a file here, or to what to write there."""
+
+    header: dict[str, Any]
+    files: dict[str, Path | bytes]
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def stage(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
+    """Return a Space's folder with `shared/` beside its app.py, and the other Spaces' folders inside the gallery.
+
+    Args:
+        app: the folder of the app.
+        models: that it serves.
+        space: "OWNER/NAME", by which its thumbnail is found on the Hub; without it the header names none.
+
+    Raises:
+        DeployError: requirements are not pinned or do not agree, or the README's header cannot be read.
+        CheckpointError: a model's folder is damaged.
+    """
+    files: dict[str, Path | bytes] = {"LICENSE": ROOT / "LICENSE", **match_files(app, OWN_FILES)}
+    pins = read_requirements(app)
+    is_gallery = app.name == GALLERY
+    for model in models:
+        inside = f"{model.app.name}/" if is_gallery else ""
+        if is_gallery:
+            files |= {f"{inside}{path}": file for path, file in match_files(model.app, OWN_FILES).items()}
+            del files[f"{inside}requirements.txt"]  # pip reads the one at the top
+            files.pop(f"{inside}thumbnail.png", None)
+            pins = merge_requirements(pins, read_requirements(model.app), model.app.name)
+        files |= {f"{inside}model/{path}": file for path, file in model_files(model.folder).items()}
+    files |= {f"shared/{path}": file for path, file in match_files(ROOT / "shared", SHARED_FILES).items()}
+    card = read_card(app)
+    if not is_gallery and models[0].folder != app / "model":  # somebody's own model in the app of its task
+        card.data.title, card.data.short_description = models[0].about.title, None
+        card.text = f"\n{models[0].about.summary} The model's licence and terms are in `model/LICENSE.md`.\n"
+    header = space_header(card.data.to_dict(), pins, app, models)
+    if space and (app / "thumbnail.png").is_file():
+        header["thumbnail"] = f"{constants.ENDPOINT}/spaces/{space}/resolve/main/thumbnail.png"
+    files["README.md"] = f"---\n{dump(header)}---\n{card.text}".encode()
+    files["requirements.txt"] = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items())).encode()
+    return Staged(header, dict(sorted(files.items())), variables(models))
+
+
+def match_files(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
+    """Return the files of a folder that match, hidden ones left out, by their paths in it."""
+    found = [path for pattern in patterns for path in folder.glob(pattern)]
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in found
+        if path.is_file()
+        and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts[:-1])
+        and not path.name.startswith(".")
+    }
+
+
+def model_files(folder: Path) -> dict[str, Path]:
+    """Return what of a checkpoint folder goes up with a Space; weights for torch stay here.
+
+    Raises:
+        CheckpointError: the model is damaged.
+    """
+    kind = predictor_type(folder)
+    listed = kind.config_type.read(folder, kind.required_files).files
+    names = [*DOC_FILES, *(name for name in listed if not name.endswith(".safetensors"))]
+    return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def read_card(folder: Path) -> SpaceCard:
+    """Read the README.md of a Space's folder.
+
+    Raises:
+        DeployError: it has no header, or one that is not a YAML mapping.
+    """
+    path = folder / "README.md"
+    try:
+        card = SpaceCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=False)
+        if card.data.to_dict():
+            return card
+    except (ValueError, yaml.YAMLError):
+        pass
+    raise DeployError(f"spaces/{folder.name}/README.md has no header between two lines of ---; copy another's.")
+
+
+def read_requirements(folder: Path) -> dict[str, str]:
+    """Return the versions that a Space pins.
+
+    Raises:
+        DeployError: something is not pinned, or belongs to training.
+    """
+    pins = {}
+    for line in (folder / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        wanted = line.split("#")[0].strip()
+        if not wanted:
+            continue
+        if not (match := re.fullmatch(r"([\w.-]+(?:\[[\w,-]+\])?)==(\d[\w.+!-]*)", wanted)):
+            raise DeployError(f"spaces/{folder.name}/requirements.txt does not pin {wanted!r}; write package==version.")
+        if match[1].lower() in TRAINING_ONLY:
+            raise DeployError(f"spaces/{folder.name}/requirements.txt asks for {match[1]}, which only training needs.")
+        pins[match[1]] = match[2]
+    if "gradio" not in pins:
+        raise DeployError(f"spaces/{folder.name}/requirements.txt does not pin gradio; write gradio==version.")
+    return pins
+
+
+def merge_requirements(pins: dict[str, str], more: dict[str, str], name: str) -> dict[str, str]:
+    """Return both, where they agree.
+
+    Raises:
+        DeployError: they do not.
+    """
+    for package, version in more.items():
+        if pins.setdefault(package, version) != version:
+            raise DeployError(
+                f"spaces/{name} pins {package}=={version} and the gallery {package}=={pins[package]}; make them agree."
+            )
+    return pins
+
+
+def space_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: list[SpaceModel]) -> dict[str, Any]:
+    """Return the header that the Hub reads: what only the Space knows, and what follows from the rest.
+
+    Raises:
+        DeployError: the README names another version of Gradio than requirements.txt.
+    """
+    if front.get("sdk_version", pins["gradio"]) != pins["gradio"]:
+        raise DeployError(
+            f"spaces/{app.name}/README.md says sdk_version {front['sdk_version']} and its requirements.txt "
+            f"gradio=={pins['gradio']}; make them agree, or the Hub cannot build the Space."
+        )
+    computed = {
+        "sdk": "gradio",
+        "sdk_version": pins["gradio"],
+        "python_version": PYTHON,
+        "app_file": "app.py",
+        "license": front.get("license", LICENCE),
+        "models": [model.repo for model in models if model.repo],
+        "datasets": sorted({data.hub for model in models for data in model.about.datasets if data.hub}),
+        "preload_from_hub": [  # a build can fetch only what is public, and must not fetch what will change
+            f"{model.repo} {','.join(model.required_files)} {model.revision}"
+            for model in models
+            if model.repo and not model.private and SHA.fullmatch(model.revision or "")
+        ],
+    }
+    return {name: value for name, value in {**front, **computed}.items() if value or name in front}
+
+
+def dump(front: dict[str, Any]) -> str:
+    """Return a README's header as YAML, in its own order."""
+    text: str = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
+    return text
+
+
+def variables(models: list[SpaceModel]) -> dict[str, str]:
+    """Return the Space's variables that say which models of the Hub it serves; none for those it carries."""
+    result = {}
+    for model in models:
+        if model.repo:
+            result[f"MODEL_REPO{model.suffix}"] = model.repo
+            result[f"MODEL_REVISION{model.suffix}"] = model.revision or "(the newest commit when it is deployed)"
+    return result
+
+
+def print_staged(staged: Staged) -> None:
+    """Print what would go up."""
+    sizes = {path: len(file) if isinstance(file, bytes) else file.stat().st_size for path, file in staged.files.items()}
+    for path, size in sizes.items():
+        print(f"{size:>12,}  {path}")
+    print(f"{sum(sizes.values()):>12,}  bytes in {len(sizes)} files\n\nREADME.md begins with\n---")
+    print(f"{dump(staged.header)}---\n")
+    print("Variables: none, the Space serves what it carries" if not staged.variables else "Variables:")
+    for name, value in staged.variables.items():
+        print(f"  {name} = {value}")
+
+
+def write_staged(staged: Staged, folder: Path) -> None:
+    """Write a staged Space into an empty folder.
+
+    Raises:
+        DeployError: the folder is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise DeployError(f"{folder} is not empty; name a new folder.")
+    for path, file in staged.files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file if isinstance(file, bytes) else file.read_bytes())
