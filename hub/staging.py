@@ -19,7 +19,7 @@ GALLERY = "gallery"
 
 # What goes up, and nothing else. Of a model it is what gallery.json lists, and its documents.
 OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
-SHARED_FILES = ("**/*.py", "py.typed")
+SHARED_FILES = ("**/*.py", "**/*.css", "py.typed")
 
 PYTHON = "3.12"  # the one version that plain CPUs, ZeroGPU and our packages have in common
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
@@ -34,8 +34,8 @@ class DeployError(PublishError):
 class SpaceModel:
     """A model that a Space serves.
 
-    `app` is the folder of the app that shows it, `folder` its checkpoint folder, `api_name` the endpoint of its predict,
-    `suffix` what its variables' names end with; `repo` is "OWNER/NAME" if the Space serves the Hub's model, at
+    `app` is the folder of the app that shows it, `folder` its checkpoint folder, `api_name` the endpoint of its
+    predict, `suffix` what its variables' names end with; `repo` is "OWNER/NAME" if the Space serves the Hub's model, at
     `revision`, not the folder's.
     """
 

@@ -82,7 +82,7 @@ class Salary(Tabular):
         where = ("UCI Adult", "a held-out fifth of adult.csv")
         return self.adult(train.reset_index(drop=True), test.reset_index(drop=True), where)
 
-    def load_own(self, data: str, settings: SalarySettings) -> Splits[Rows]:
+    def load_own(self, data: str, settings: SalarySettings) -> Splits[Rows]:  # noqa: ARG002 - it is the recipe's
         """Read the made-up people of --smoke."""
         people = read_people(Path(data))
         return self.adult(people[:1000], people[1000:].reset_index(drop=True), ("made-up people", "test"))

@@ -11,7 +11,7 @@ from gradio import mcp
 
 from shared.ui import page
 from shared.ui.http_guard import OPEN_ROUTES
-from shared.ui.inputs import SEND_PICTURE
+from shared.ui.requests import SEND_PICTURE
 from shared.ui.page import CSS, Page
 from tests.conftest import MCP, load_app
 

@@ -12,11 +12,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from shared import PREDICTORS
-from shared.config import as_markdown, format_figure, sha256
-from tests.conftest import ROOT, turn_to
 from hub.local import Hub
 from hub.local.cards import problems
+from shared import PREDICTORS
+from shared.config import sha256
+from shared.markdown import as_markdown, format_figure
+from tests.conftest import ROOT, turn_to
 from training.card import agreement, identifier, rounded_up, write_card
 from training.publish import publish, stage
 

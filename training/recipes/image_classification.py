@@ -75,12 +75,13 @@ TOLERANCE = (2.0, 2.0, 4.0)  # of logits, scores and maps in int8, which reach 2
 QUICK_NOTE = "Only the last layer was trained; the network before it is as it was pretrained."
 TERMS = (
     "It began as MobileNetV2 trained on ImageNet, which its authors offer under Apache-2.0; its copy on the Hub,\n"
-    f'{HUB_INIT}, has the licence "other".\n\nIf there is a folder `examples/`, it has a few of these pictures, resized.'
+    f'{HUB_INIT}, has the licence "other".\n\n'
+    "If there is a folder `examples/`, it has a few of these pictures, resized."
 )
 LIMITS = (
     "The probabilities hold if the picture shows one of the labels.",
-    "It rejects what is quite unlike the pictures it was trained on. What resembles a label is often accepted: a folder "
-    "of such pictures can be a label of its own.",
+    "It rejects what is quite unlike the pictures it was trained on. What resembles a label is often accepted: a "
+    "folder of such pictures can be a label of its own.",
 )
 
 
@@ -287,7 +288,10 @@ class ImageClassification(Recipe[Pictures, ImageClassificationSettings]):
             if has_examples:
                 write_examples(folder, splits.valid.paths, splits.valid.y, splits.labels, EXAMPLES)
 
-        note = f"The last layer was divided by the temperature {temperature:.3f}, fitted on the training and validation pictures."
+        note = (
+            f"The last layer was divided by the temperature {temperature:.3f}, fitted on the training and validation "
+            "pictures."
+        )
         return Export(
             module=module,
             exact=exact,
@@ -364,10 +368,10 @@ class ImageClassification(Recipe[Pictures, ImageClassificationSettings]):
         wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
         calibrated = evaluate.error_if_calibrated(probabilities(found.answers[0]))
         notes += [
-            "AUROC: how often a test picture has a higher in-distribution score than one that shows none of the labels.",
+            "AUROC: how often a test picture has a higher in-distribution score than one of none of the labels.",
             f"{REJECTED_SHARE:.1%} of the training and validation pictures are below the threshold of that score.",
-            f"On so many pictures a perfectly calibrated model would have an expected calibration error of {calibrated:.4f}, "
-            "too.",
+            "On so many pictures a perfectly calibrated model would have an expected calibration error of "
+            f"{calibrated:.4f}, too.",
             "A rejected picture counts as wrong only in the figure that says so.",
         ]
         return measured | {"headline": f"{1 - wrong.value:.1%} of {wrong.count:,} test pictures classified correctly"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from shared.ui import inputs
-from shared.ui.inputs import BAD_BASE64, SEND_FILE, SEND_PICTURE, picture_file, prepared, uploaded_file
+from shared.ui import requests
+from shared.ui.requests import BAD_BASE64, SEND_FILE, SEND_PICTURE, picture_file, prepared, uploaded_file
 from shared.ui.page import Photo
 from tests.conftest import ROOT, launched
 
