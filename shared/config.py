@@ -79,7 +79,8 @@ class GalleryConfig(StrictModel):
     """The fields of gallery.json that every model has; each predictor adds its own in a subclass.
 
     `task` decides the predictor's class (see shared/load.py), `label_names` has what labels are called on a page,
-    `created` is a time in UTC (ISO 8601), and `versions` maps a package to the version it was exported with. Files of format 1 are read as well.
+    `created` is a time in UTC (ISO 8601), and `versions` maps a package to the version it was exported with. Files of
+    format 1 are read as well.
     """
 
     format: Literal[2]

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from .config import GalleryConfig
 from .errors import BadInput, quoted
-from .images import MAX_REQUEST_COST, Source, decoding_cost, load_image, sample_image, to_array
+from .images import MAX_REQUEST_COST, Encoded, Source, decoding_cost, load_image, sample_image, to_array
 from .predictor import Prediction, Predictor, answer_each
 from .session import THREADS, softmax
 
@@ -140,7 +140,7 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         in_distribution = bool(scores[0] >= self.config.in_distribution_threshold)
         return ImageClassifierExplanation(labels[index], maps[0, index] - others, in_distribution)
 
-    def cost(self, image: Source) -> int:
+    def cost(self, image: Encoded) -> int:
         """Return what decoding a picture costs, in pixels; see shared.images.decoding_cost.
 
         Raises:

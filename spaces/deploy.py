@@ -33,7 +33,7 @@ from shared.space import variable_suffix
 
 SPACES = Path(__file__).resolve().parent
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z0-9_]+)?")  # the variables that this script may set and remove
-OUR_FILES = ("shared/ui/launch.py", "shared/ui/page.py", "shared/page.py")  # of a Space of any edition
+OUR_FILES = {"shared/ui/page.py", "shared/page.py"}  # of a Space of any edition
 PAYMENT = (
     "A free account may host static Spaces and two Gradio Spaces on ZeroGPU; Gradio on plain CPUs (cpu-basic) takes a "
     "PRO account. Add --hardware zero-a10g, or subscribe at https://huggingface.co/pro."

@@ -274,30 +274,35 @@ def deploy():
 
 @pytest.fixture(scope="session")
 def cat_dog():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/cat_dog/model")
 
 
 @pytest.fixture(scope="session")
 def salary():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/salary/model")
 
 
 @pytest.fixture(scope="session")
 def rating():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/rating/model")
 
 
 @pytest.fixture(scope="session")
 def segmentation():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/segmentation/model")
 
 
 @pytest.fixture(scope="session")
 def sentiment():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/sentiment/model")
 

@@ -14,9 +14,9 @@ import gradio
 import pytest
 
 from benchmarks.table import Row, in_words
+from hub.local import Hub
 from shared import load_model
 from tests.conftest import MCP, NODE, ROOT
-from hub.local import Hub
 
 DOCS = ("http", "training", "publishing", "benchmarks", "scale")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

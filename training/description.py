@@ -16,8 +16,8 @@ class Description:
     """Title, limits and the like (`about`), the text of LICENSE.md, and notes on the figures for the card.
 
     `is_own` says that it was written for somebody's own data, and that they may have edited it in gallery.json.
-    `columns` says in a few words what columns of a table are, `label_names` what labels are called on a page, and `examples` are
-    texts to try the model with.
+    `columns` says in a few words what columns of a table are, `label_names` what labels are called on a page, and
+    `examples` are texts to try the model with.
     """
 
     about: About

@@ -6,7 +6,7 @@ gc.set_threshold(50_000)  # what is imported now stays, and need not be searched
 
 from .components import Photo, Regions, Upload, picture_input, require_image
 from .errors import show_errors
-from .launch import Page, launch
+from .page import Page, launch
 from .tabs import about, batch_tab, clear, json_tab
 
 __all__ = [

@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -37,11 +37,11 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
         described = "".join(
             f"\n    {name}: {label_of(config, c)}" for name, c in zip(names, config.columns, strict=True)
         )
-        text, _, arguments = inspect.getdoc(function).partition("\nArgs:")
-        wrapped = show_errors(endpoint)
+        text, _, arguments = (inspect.getdoc(function) or "").partition("\nArgs:")
+        wrapped: Any = show_errors(endpoint)
         wrapped.__signature__ = inspect.Signature([*columns, *more])
         wrapped.__doc__ = f"{text}\n\nArgs:{described}{arguments}"
-        return wrapped
+        return cast(Callable[..., Any], wrapped)
 
     return decorate
 

@@ -74,8 +74,8 @@ def add_newcomers(newcomers: Newcomers) -> None:
         gr.Markdown(
             f"Measured on {group.users} people of MovieLens, each kept out of training and placed by a few of their "
             f'ratings; {group.ratings:,} of their other ratings were predicted. "Off by" is the root of the mean '
-            "squared error, every person counting the same. Averages are what everybody gave a movie, and how generous the "
-            f"person is.{first}"
+            "squared error, every person counting the same. Averages are what everybody gave a movie, and how "
+            f"generous the person is.{first}"
         )
         gr.Dataframe(table, interactive=False, wrap=True)
 

@@ -79,8 +79,8 @@ def examples() -> list[tuple[str, str]]:
 with Page(model, title=f"Is it {CHOICE}?") as demo:
     gr.Markdown(
         f"# Is it {as_markdown(CHOICE)}?\nTake a photo or drop one in. A small neural network answers, says how "
-        "certain it is, and shows where the evidence is. A picture unlike those it was trained on is rejected as neither. "
-        "Pictures are deleted after about an hour."
+        "certain it is, and shows where the evidence is. A picture unlike those it was trained on is rejected as "
+        "neither. Pictures are deleted after about an hour."
     )
     with gr.Row():
         with gr.Column():

@@ -104,7 +104,8 @@ def examples() -> list[tuple[str, str]]:
 with Page(model, title=model.config.about.title) as demo:
     gr.Markdown(
         f"# {as_markdown(model.config.about.title)}\nTake a photo or drop one in. A small neural network gives every "
-        f"pixel one of {len(model.classes)} classes, and says how certain it is. Pictures are deleted after about an hour."
+        f"pixel one of {len(model.classes)} classes, and says how certain it is. "
+        "Pictures are deleted after about an hour."
     )
     with gr.Row():
         with gr.Column():

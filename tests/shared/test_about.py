@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from shared.ui.page import about_model
+from shared.ui import about
 
 
 def shown(model) -> str:
     """The Markdown of the fold-out."""
     with gr.Blocks() as demo:
-        about_model(model)
+        about(model)
     return next(block.value for block in demo.blocks.values() if isinstance(block, gr.Markdown))
 
 

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi, constants
 
+from hub.local import Fault, Hub
+from hub.local.faults import LIST, NULL, PAGE, WORDS
 from shared import PREDICTORS, CheckpointError, HubError, ImageClassifier, TabularClassifier, load_model
 from shared import hub as pull
 from tests.conftest import ROOT, free_port, served, turn_to
-from hub.local import Fault, Hub
-from hub.local.faults import LIST, NULL, PAGE, WORDS
 
 MODEL = ROOT / "spaces/salary/model"
 NAME = "me/salary"
@@ -51,7 +51,7 @@ def commit(hub):
 
 
 def load(cache, **options):
-    return Salary(pull.download(NAME, cache=cache, **options))
+    return TabularClassifier(pull.download(NAME, cache=cache, **options))
 
 
 def fails(cache, within, name=NAME, **options):

@@ -49,7 +49,7 @@ runpy.run_module("training.{name}", run_name="__main__")
 
 
 def test_a_model_answers_without_a_home_folder_and_without_a_warning():
-    code = "from shared import TabularClassifier; m = TabularClassifier('spaces/salary/model'); print(m.predict_batch([m.example()]))"
+    code = "from shared import load_model; m = load_model('spaces/salary/model'); print(m.predict_batch([m.example()]))"
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
     environment |= {"HOME": "/dev/null/home", "XDG_CACHE_HOME": ""}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, check=True)

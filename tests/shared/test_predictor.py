@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi
 
+from hub.local import Hub
 from shared import PREDICTORS, CheckpointError, HubError, load_model
 from shared.hub import split_address
 from tests.conftest import ROOT, turn_to
-from hub.local import Hub
 
 FOLDERS = {name: ROOT / f"spaces/{name}/model" for name in PREDICTORS}
 

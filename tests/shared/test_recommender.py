@@ -201,7 +201,7 @@ def test_averages_that_are_needed_must_be_there(tmp_path):
             with pytest.raises(CheckpointError, match="has no 'average'"):
                 Recommender(folder)
         else:  # as folders were before there were averages
-            assert Rating(folder).predict(15, STAR_WARS).rating > 0
+            assert Recommender(folder).predict(15, STAR_WARS).rating > 0
 
 
 def test_recommendations_are_sorted_new_and_personal(rating):

@@ -17,9 +17,9 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
+from hub.local import Hub
 from shared import PREDICTORS
 from tests.conftest import ROOT, free_port
-from hub.local import Hub
 from training import processes
 from training.data import DataError
 from training.distributed import Share, all_processes

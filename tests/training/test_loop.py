@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from hub.local import Hub
 from shared import PREDICTORS
 from shared.images import sample_image
 from tests.conftest import ROOT, served
-from hub.local import Hub
 from tests.windows import as_on_windows
 
 pytestmark = pytest.mark.training

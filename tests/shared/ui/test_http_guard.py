@@ -17,9 +17,8 @@ import gradio as gr
 import pytest
 from starlette.exceptions import HTTPException
 
-from shared.ui import connections, http_guard
+from shared.ui import Page, connections, http_guard
 from shared.ui.http_guard import OPEN_ROUTES, BoundedReceive
-from shared.ui.page import Page
 from tests.conftest import ROOT, launched, mounted
 
 JSON = {"Content-Type": "application/json"}
