@@ -104,14 +104,15 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
 @show_errors
 def rate(ratings: Ratings, movie: int | str | None, stars: float) -> dict[str, float]:
     """Add a rating to what the visitor has rated, the newest first."""
-    new, rated = model.fold_in({model.find(movie): stars}).ratings, model.fold_in(ratings or {}).ratings
+    new = model.fold_in({model.find(movie): stars}).ratings
+    rated = model.fold_in({} if ratings is None else ratings).ratings
     return {str(movie_id): value for movie_id, value in {**new, **rated, **new}.items()}
 
 
 @show_errors
 def show_visitor(ratings: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Draw what the visitor rated, recommendations, and why the first."""
-    visitor = model.fold_in(ratings or {})
+    visitor = model.fold_in({} if ratings is None else ratings)
     mine = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
     best = model.recommend(visitor, 10)
     return scores_table(mine, "stars"), scores_table(best, "stars"), movies.explain_first(model, visitor, best)

@@ -434,7 +434,7 @@ def test_what_differs_is_said(deploy, expected, got, differences):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_probe_is_about_something(deploy, name, tmp_path):
     """Two different answers must not look the same: the facts compared are those that matter."""
-    model = deploy.PREDICTORS[name].from_pretrained(ROOT / "spaces" / name / "model")
+    model = deploy.load_model(ROOT / "spaces" / name / "model")
     uploaded = SimpleNamespace(raise_for_status=lambda: SimpleNamespace(json=lambda: ["uploaded.png"]))
     item, data = deploy.question(model, tmp_path, SimpleNamespace(post=lambda *_, **__: uploaded))
     facts = deploy.facts(model.predict(*item))
