@@ -107,9 +107,7 @@ def test_from_pretrained_takes_a_name_as_well_as_a_folder(hub, tmp_path, monkeyp
 
 def test_a_model_of_another_kind_says_so(hub, tmp_path):
     folder = pull.download(NAME, cache=tmp_path)
-    with pytest.raises(
-        CheckpointError, match="a model for 'tabular-classification', not for 'image-"
-    ):
+    with pytest.raises(CheckpointError, match="a model for 'tabular-classification', not for 'image-"):
         ImageClassifier(folder)
 
 
