@@ -43,6 +43,7 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
         text, _, arguments = (inspect.getdoc(function) or "").partition("\nArgs:")
         wrapped: Any = show_errors(endpoint)
         wrapped.__signature__ = inspect.Signature([*columns, *more])
+        wrapped.__annotations__ = {item.name: item.annotation for item in (*columns, *more)}
         wrapped.__doc__ = f"{text}\n\nArgs:{described}{arguments}"
         return cast(Callable[..., Any], wrapped)
 

@@ -132,4 +132,4 @@ def test_the_first_rows_are_shown_and_long_cells_cut(tmp_path):
     assert set(shown["b"]) == {"x" * 1000 + " …"}
     rows = rows_of(result)
     assert [row["b"] for row in rows] == ["x" * 5_000] * 30
-    assert rows[-1] == {"a": "29", "b": "x" * 5_000, "n": "", "error": "Line 31: No."}
+    assert rows[-1] == {"a": "29", "b": "x" * 5_000, "predicted stars": "", "error": "Line 31: No."}

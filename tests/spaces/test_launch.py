@@ -10,7 +10,7 @@ import gradio as gr
 import httpx2
 import pytest
 
-from shared.ui import memory
+from shared.ui import memory, page
 from benchmarks.clients import Client
 from tests.conftest import launched, load_app
 
@@ -60,7 +60,7 @@ def test_a_cell_of_a_notebook_shows_the_page_and_may_be_run_again(rating, monkey
 MEMORY = """
 import sys
 import numpy as np
-from shared.ui import memory
+from shared.ui import memory, page
 from tests.conftest import launched, load_app
 
 def resident():
