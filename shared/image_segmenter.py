@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from .config import GalleryConfig
 from .errors import BadInput
-from .images import Source, bounded, load_image, picture_size, sample_image, to_array
+from .images import Source, fit_size, load_image, picture_size, sample_image, to_array
 from .predictor import Prediction, Predictor, answer_each
 from .session import THREADS, in_threads
 
@@ -110,7 +110,7 @@ class ImageSegmenterPrediction(Prediction):
         height, width = self.mask.shape
         columns, rows = (
             (np.arange(few) * 2 + 1) * many // (2 * few)
-            for few, many in zip(bounded((width, height), longest), (width, height), strict=True)
+            for few, many in zip(fit_size((width, height), longest), (width, height), strict=True)
         )
         at = np.ix_(rows, columns)
         return replace(self, mask=self.mask[at], confidence=self.confidence[at])
@@ -248,7 +248,7 @@ def mask_size(size: Size, longest: int | None = None) -> Size:
     scale = math.sqrt(MAX_MASK_PIXELS / (size[0] * size[1]))
     if scale < 1:
         size = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
-    return size if longest is None else bounded(size, longest)
+    return size if longest is None else fit_size(size, longest)
 
 
 def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""Components that hand over files as they are: what a file is, its content says, and shared/images.py checks it."""
+"""Components that hand over files as they are: what a file is, its content says, and shared/images checks it."""
 
 from abc import ABCMeta
 from collections.abc import Sequence

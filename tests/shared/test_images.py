@@ -11,17 +11,8 @@ import pytest
 from PIL import ExifTags, Image, features
 
 from shared import BadInput
-from shared.images import (
-    MAX_BYTES,
-    MAX_REQUEST_COST,
-    _scans,
-    bounded,
-    centre_crop,
-    decoding_cost,
-    load_image,
-    picture_size,
-    to_array,
-)
+from shared.images import MAX_BYTES, MAX_REQUEST_COST, decoding_cost, fit_size, load_image, picture_size, to_array
+from shared.images.files import count_scans
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
@@ -728,7 +719,7 @@ def test_a_colour_profile_is_ignored():
 
 
 def test_one_pixel_is_a_picture():
-    assert load_image(encode(Image.new("RGB", (1, 1), RED))).resize_short(4).getpixel((3, 3)) == RED
+    assert load_image(encode(Image.new("RGB", (1, 1), RED))).resize((4, 4)).getpixel((3, 3)) == RED
 
 
 def test_the_source_is_left_as_it_is():
@@ -838,8 +829,8 @@ def test_reduced_decoding_looks_the_same(orientation, size, tolerance, side):
     whole, reduced = load_image(data), load_image(data, side)
     assert reduced.size == whole.size == (size if orientation < 5 else size[::-1])
     assert reduced.image.width < whole.image.width / 3
-    for resize in (lambda picture: picture.resize_short(side), lambda picture: picture.resize((side, side))):
-        assert mean_difference(resize(whole), resize(reduced)) < tolerance
+    for shape in (fit_size(whole.size, side * 3 // 2), (side, side)):
+        assert mean_difference(whole.resize(shape), reduced.resize(shape)) < tolerance
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
@@ -848,7 +839,7 @@ def test_decoded_at_the_very_size(mode):
     data = encode(photo(1600, 1200).convert(mode), "JPEG", quality=90)
     whole, reduced = load_image(data), load_image(data, 150)
     assert reduced.image.size == (200, 150)
-    assert mean_difference(whole.resize_short(150), reduced.resize_short(150)) < 3
+    assert mean_difference(whole.resize((200, 150)), reduced.resize((200, 150))) < 3
 
 
 def test_a_jpeg_may_be_larger_where_it_is_reduced():
@@ -877,21 +868,12 @@ def test_a_film_after_the_picture_is_no_scan():
 
 def test_resizing_keeps_what_it_says():
     picture = load_image(photo(301, 200))
-    assert picture.resize_short(100).size == (150, 100)
     assert picture.resize((64, 32)).size == (64, 32)
-    assert load_image(photo(200, 301)).resize_short(100).size == (100, 150)
-    assert picture.thumbnail(150).size == bounded(picture.size, 150) == (150, 100)
+    assert picture.thumbnail(150).size == fit_size(picture.size, 150) == (150, 100)
     assert picture.thumbnail(5000).size == picture.size
     assert load_image(photo(200, 4)).thumbnail(20).size == (20, 1)
     with pytest.raises(ValueError, match="longest"):
         picture.thumbnail(0)
-
-
-def test_centre_crop():
-    image = Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7))
-    assert np.asarray(centre_crop(image, 3)).tolist() == [[9, 10, 11], [16, 17, 18], [23, 24, 25]]
-    with pytest.raises(ValueError, match="no square of 6"):
-        centre_crop(image, 6)
 
 
 def test_to_array():
@@ -912,7 +894,7 @@ def test_at_least_one_pixel(at_least):
             ask(PHOTO, at_least)
 
 
-SCANS = _scans(jpeg(400, 300, progressive=True))
+SCANS = count_scans(jpeg(400, 300, progressive=True))
 
 
 @pytest.mark.parametrize(

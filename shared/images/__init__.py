@@ -1,0 +1,210 @@
+"""Pictures in, pixels out: the one way from a file, bytes, an array or a PIL image to what a model takes.
+
+Whatever comes is untrusted. files.py and formats.py find out what it is, limits.py and tags.py refuse what would take
+too much time or memory before anything is decoded, and pixels.py decodes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from ..errors import BadInput, quoted
+from .files import Encoded, explain_errors, read_header
+from .limits import MAX_BYTES, MAX_PIXELS, MAX_REQUEST_COST, MAX_SCANS, check_size
+from .pixels import decode, has_16_bit_colours, is_deep, to_rgb
+from .tags import ORIENTATION, find_orientation
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MAX_REQUEST_COST",
+    "Encoded",
+    "Picture",
+    "Source",
+    "decoding_cost",
+    "fit_size",
+    "load_image",
+    "picture_size",
+    "sample_image",
+    "to_array",
+]
+
+Source = Encoded | Image.Image | NDArray[np.uint8]
+
+# Training and serving resize alike; Pillow's filters antialias when they shrink.
+RESAMPLING = Image.Resampling.BILINEAR
+REDUCED_COST = 8  # so many pixels of a JPEG that is reduced count as one that is decoded whole
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture ready for a model.
+
+    `image` is RGB and upright; `size` is the upright (width, height) of the picture as it was given, of
+    which `image` may be a copy reduced 2, 4 or 8 times. A reduced copy has whole pixels only: `box` is where
+    in it the picture lies (left, top, right, bottom), less than a pixel from its edges.
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    box: tuple[float, float, float, float]
+
+    def resize(self, size: tuple[int, int]) -> Image.Image:
+        """Return the picture at exactly `size` (width, height) pixels; its shape is not kept."""
+        return self.image.resize(size, RESAMPLING, box=self.box)
+
+    def thumbnail(self, longest: int) -> Image.Image:
+        """Return the picture in its own shape, its long side at most `longest` pixels."""
+        return self.resize(fit_size(self.size, longest))
+
+
+def fit_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Return a (width, height) of the same shape with a long side of at most `longest`; no side gets below 1."""
+    if longest < 1:
+        raise ValueError("longest must be 1 or more.")
+    scale = min(1, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def to_array(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    """Return an RGB image as float32 (3, height, width): scaled to 0 … 1, less `mean`, divided by `std`, by channel."""
+    if image.mode != "RGB":
+        raise ValueError(f"The image must be RGB, not {image.mode}: use load_image.")
+    offset, scale = (255 * np.asarray(levels, dtype=np.float32)[:, None, None] for levels in (mean, std))
+    pixels: NDArray[np.float32] = np.subtract(np.asarray(image).transpose(2, 0, 1), offset, dtype=np.float32, order="C")
+    pixels /= scale
+    return pixels
+
+
+def load_image(source: Source, at_least: int | None = None) -> Picture:
+    """Open a picture as upright RGB.
+
+    EXIF orientation is applied; what is transparent becomes white; of an animation the first frame is
+    taken. Colour profiles (ICC) are ignored: pixels are taken to be sRGB, CMYK is converted by formula.
+
+    Numbers of more than 8 bits are scaled to 8. White is the largest number of 8, 10, 12, 14 or 16 bits, the fewest
+    that hold all numbers of the picture; a TIFF may say that it has more (BitsPerSample, MaxSampleValue). So a 12-bit
+    picture in a 16-bit file is as bright as it should be. 16 bits made from 8 stay as they are. Floats up to 16 are
+    taken to be 0 … 1, or 0 … their largest; those of wider ranges count as whole numbers. Numbers below 0 or above
+    65,535 are stretched from the least to the greatest. A PIL image in RGB has 8 bits, whatever its file had.
+
+    Args:
+        source: a path or file:// URL; the bytes of a file; a file open for reading in binary mode, which is read from
+            its start; a PIL image (which is left as it is); or an array, uint8 of (height, width, 3) with the colours
+            in the order red, green, blue, or (height, width) in grey. OpenCV's arrays are blue, green, red: give
+            array[..., ::-1].
+        at_least: the short side in pixels that will do. A large JPEG is then decoded at 1/2, 1/4 or 1/8 of
+            its size, which is fast and takes little memory. A PIL image is never reduced.
+
+    Raises:
+        BadInput: it is no picture, damaged, in another format, too large, or too narrow.
+    """
+    if isinstance(source, np.ndarray):
+        source = _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source)
+    header = read_header(source, at_least)
+    with explain_errors(header.kind):
+        image = decode(header)
+        # A TIFF loads upright.
+        orientation = 1 if isinstance(image, TiffImageFile) else find_orientation(image.info.get("exif"))
+        return _turn_upright(image, orientation, header.size, header.covered)
+
+
+def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]:
+    """Return the (width, height) of a picture in pixels, before EXIF turns it; nothing is decoded.
+
+    The arguments are those of load_image.
+
+    Raises:
+        BadInput: the header shows that load_image would refuse the picture.
+    """
+    if isinstance(source, np.ndarray):
+        source = _from_array(source)
+    if isinstance(source, Image.Image):
+        check_size(source.size, MAX_PIXELS)
+        return source.size
+    return read_header(source, at_least).size
+
+
+def decoding_cost(source: Encoded, at_least: int | None = None) -> int:
+    """Return what load_image costs for a file, in pixels that are decoded whole; nothing is decoded.
+
+    A JPEG that is decoded at a reduced size counts an eighth of its own; one of several scans counts more, up to all
+    of its pixels, at whatever size it is decoded. Grey of more than 8 bits counts twice, and colours of 16 bits count
+    four times: they may be decoded twice.
+    The arguments are those of load_image.
+
+    Raises:
+        BadInput: the header shows that load_image would refuse the picture.
+    """
+    header = read_header(source, at_least)
+    pixels = header.size[0] * header.size[1]
+    if header.scans > 1:
+        return pixels * max(MAX_SCANS // REDUCED_COST, header.scans) // MAX_SCANS
+    if header.image.size != header.size:
+        return pixels // REDUCED_COST
+    return pixels * (4 if has_16_bit_colours(header.image) else 2 if is_deep(header.image) else 1)
+
+
+def sample_image(width: int = 320, height: int = 240) -> Image.Image:
+    """Return a picture that is the same on every machine: soft stripes in three colours."""
+    y, x = np.mgrid[:height, :width]
+    channels = [128 + 100 * np.sin(x / 17 + phase) * np.cos(y / 13 - phase) for phase in (0, 1, 2)]
+    return Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    """Return a PIL image of an array.
+
+    Raises:
+        BadInput: the array is not uint8 of (height, width, 3) or (height, width), or it is too large.
+    """
+    is_colour = array.ndim == 3 and array.shape[2] == 3
+    if array.dtype != np.uint8 or not (array.ndim == 2 or is_colour):
+        raise BadInput(
+            "An array must be uint8 of (height, width, 3), in the order red, green, blue, or of (height, width), "
+            f"not {array.dtype} of {quoted(array.shape)[1:-1]}."
+        )
+    check_size((array.shape[1], array.shape[0]), MAX_PIXELS)
+    return Image.fromarray(array)
+
+
+def _from_pil(image: Image.Image) -> Picture:
+    """Return a PIL image as a picture."""
+    check_size(image.size, MAX_PIXELS)
+    with explain_errors("picture"):
+        image.load()
+        try:
+            orientation = image.getexif().get(ORIENTATION, 1)
+        except Exception:  # damaged EXIF, for which Pillow raises whatever it stumbles over
+            orientation = 1
+        return _turn_upright(image, orientation, image.size, image.size)
+
+
+def _turn_upright(image: Image.Image, orientation: int, size: tuple[int, int], covered: tuple[float, float]) -> Picture:
+    """Return the picture of `size` that covers so much of `image` from the top left, before either is turned."""
+    rgb = to_rgb(image)
+    rgb.info.clear()  # with EXIF in it, somebody would turn the picture once more
+    spare = (rgb.width - covered[0], rgb.height - covered[1])
+    if orientation in UPRIGHT:
+        rgb = rgb.transpose(UPRIGHT[orientation])
+        if orientation >= 5:
+            size, spare = size[::-1], spare[::-1]
+    left = spare[0] if orientation in (2, 3, 6, 7) else 0
+    top = spare[1] if orientation in (3, 4, 7, 8) else 0
+    return Picture(rgb, size, (left, top, left + rgb.width - spare[0], top + rgb.height - spare[1]))

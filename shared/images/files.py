@@ -1,0 +1,191 @@
+"""From a path, bytes or an open file to the header of a picture, of which nothing has been decoded yet."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from ..errors import BadInput, quoted
+from .formats import ACCEPTED, READERS, LimitedFile, find_format
+from .limits import (
+    MAX_BYTES,
+    MAX_MARKERS,
+    MAX_PIXELS,
+    MAX_PIXELS_OF,
+    MAX_REDUCED_PIXELS,
+    MAX_SCANS,
+    check_size,
+    describe_limit,
+)
+from .tags import check_tags
+
+Encoded = str | Path | bytes | bytearray | memoryview | IO[bytes]
+
+UNSUPPORTED = re.compile("cannot handle|unsupported|not supported|not yet supported|unknown pixel mode", re.IGNORECASE)
+NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")  # those with a length; FF 00 is a stuffed FF
+
+
+@dataclass(frozen=True)
+class Header:
+    """A picture whose pixels have not been decoded.
+
+    `size` is its own (width, height), `image.size` the one it will be decoded at, of which it covers `covered`.
+    """
+
+    file: LimitedFile
+    kind: str
+    image: ImageFile.ImageFile
+    size: tuple[int, int]
+    covered: tuple[float, float]
+    scans: int = 1
+
+
+def read_header(source: Encoded, at_least: int | None) -> Header:
+    """Read and check a file up to its first pixel; the arguments and errors are those of load_image."""
+    if at_least is not None and at_least < 1:
+        raise ValueError("at_least must be 1 or more.")
+    data = read_bytes(source)
+    kind = find_format(data, Path(source).suffix if isinstance(source, str | Path) else "")
+    with explain_errors(kind):
+        if kind in ("TIFF", "AVIF"):
+            check_tags(data, kind)
+        file = LimitedFile(data)
+        image = READERS[kind](file)
+        size, max_pixels, shown_kind = image.size, MAX_PIXELS_OF.get(kind, MAX_PIXELS), kind
+        covered: tuple[float, float] = size
+        scans = 1
+        if isinstance(image, JpegImageFile):
+            scans = count_scans(data)
+            if scans > MAX_SCANS:
+                raise BadInput(f"The JPEG is made of more than {MAX_SCANS} scans; save it anew.")
+            # Several scans need every coefficient in memory before there are pixels, whatever the size.
+            if scans > 1 or "progressive" in image.info:
+                shown_kind = "progressive JPEG"
+            elif at_least:
+                max_pixels = MAX_REDUCED_PIXELS
+        check_size(size, max_pixels, shown_kind)
+        if at_least and (draft := image.draft(None, (at_least, at_least))):
+            covered = draft[1][2:]
+            if image.width * image.height > MAX_PIXELS:  # reduced as it is
+                check_size(size, MAX_PIXELS, "JPEG that is needed in such detail")
+        return Header(file, kind, image, size, covered, scans)
+
+
+@contextmanager
+def explain_errors(kind: str) -> Iterator[None]:
+    """Turn whatever Pillow raises for a picture of this kind into a BadInput of one sentence."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # GIF checks by itself
+        raise BadInput(f"The picture has too many pixels; {describe_limit(MAX_PIXELS, kind)}.") from error
+    except Exception as error:  # every reader has exceptions of its own, and hostile files find new ones
+        if UNSUPPORTED.search(str(error)):
+            raise BadInput(
+                f"This kind of {kind} cannot be read here; save it as one of {ACCEPTED}, with 8 bits for each colour."
+            ) from error
+        raise BadInput(f"The picture is damaged or incomplete; save it anew as one of {ACCEPTED}.") from error
+
+
+def read_bytes(source: Encoded) -> bytes:
+    """Return the content of a picture's file.
+
+    Raises:
+        BadInput: there is no such file, it cannot be read, is empty, or is too large.
+    """
+    data: bytes | bytearray | memoryview
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = source
+    elif isinstance(source, str | Path):
+        data = _read_file(_path(source))
+    elif hasattr(source, "read"):
+        data = _read_open(source)
+    else:
+        given = "None" if source is None else type(source).__name__
+        raise BadInput(
+            f"A picture must be a path, the bytes of a file, an open file, a PIL image or a numpy array, not {given}."
+        )
+    size = memoryview(data).nbytes
+    if not size:
+        raise BadInput(f"The picture's file is empty; it must be one of {ACCEPTED}.")
+    if size > MAX_BYTES:
+        raise BadInput(f"The picture's file is larger than {MAX_BYTES // 1_000_000} MB; save it smaller.")
+    return bytes(data)
+
+
+def _read_open(file: IO[bytes]) -> bytes:
+    """Return the content of an open file, from its start if it can go back there: at most MAX_BYTES and one more."""
+    parts: list[bytes] = []
+    left = MAX_BYTES + 1
+    try:
+        with suppress(AttributeError, OSError):
+            file.seek(0)
+        while left > 0 and (part := file.read(left)):
+            if not isinstance(part, bytes):
+                raise BadInput("The file is open as text; open it in binary mode.")
+            parts.append(part)
+            left -= len(part)
+    except UnicodeDecodeError as error:
+        raise BadInput("The file is open as text; open it in binary mode.") from error
+    except (OSError, ValueError) as error:  # a closed file is a ValueError
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"The picture's file cannot be read: {error}.") from error
+    return b"".join(parts)
+
+
+def _path(source: str | Path) -> Path:
+    """Return the path of a file on this machine, also as a file:// URL or from the home folder (~).
+
+    Raises:
+        BadInput: it is a web address, or a picture as a data URL.
+    """
+    text = str(source)
+    if isinstance(source, Path):
+        pass
+    elif re.match("https?://", text, re.IGNORECASE):
+        raise BadInput("A web address is not fetched; download the picture, and give its path or its bytes.")
+    elif text[:5].lower() == "data:":
+        raise BadInput(
+            "A data URL is not read here; give the picture's bytes: decode what follows the comma with base64."
+        )
+    elif text[:7].lower() == "file://":
+        url = urlsplit(text)
+        if url.netloc not in ("", "localhost"):
+            raise BadInput(f"{quoted(text)} is on another machine; give the path of a file on this one.")
+        return Path(url2pathname(url.path))
+    with suppress(RuntimeError):  # there is no home folder
+        return Path(text).expanduser()
+    return Path(text)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if not path.exists():
+            raise BadInput(f"There is no file {quoted(path.name)}.")
+        if not path.is_file():  # a folder; or a pipe, which might never end
+            raise BadInput(f"{quoted(path.name)} is not a file; a picture must be one of {ACCEPTED}.")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadInput(f"The picture's file cannot be read: {error.strerror}.") from error
+
+
+def count_scans(data: bytes) -> int:
+    """Return the number of scans in a JPEG, up to its end: what a phone appends, such as a film, is not read."""
+    scans, position = 0, 2
+    for _ in range(MAX_MARKERS):
+        marker = NEXT_MARKER.search(data, position)
+        if marker is None or marker[0] == b"\xff\xd9":
+            return scans
+        scans += marker[0] == b"\xff\xda"
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    return MAX_MARKERS

@@ -1,0 +1,158 @@
+"""TIFF tags (in AVIF and JPEG: EXIF), read without Pillow, and refused where they would fill the memory.
+
+Pillow reads all tags at once, and a thousand of them may each name the whole file as their value.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
+
+from PIL import ExifTags
+
+from ..errors import BadInput
+from .limits import MAX_DIRECTORIES, MAX_EXIF_BYTES, MAX_PIXELS, MAX_TAG_VALUES, MAX_TAGS
+
+ORIENTATION = ExifTags.Base.Orientation.value
+TILE_WIDTH, TILE_LENGTH = 322, 323
+NAMED_DIRECTORIES = (34_665, 34_853, 40_965)  # of EXIF, GPS, and how cameras work together
+BIG = b"+"  # the third byte of a BigTIFF; Pillow looks at no other place
+# Bytes, by type.
+TAG_WIDTHS = {
+    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
+}  # fmt: skip
+# As Pillow looks for them in an AVIF: of these five it reads each as a TIFF, whatever the third byte.
+EXIF = re.compile(rb"II\*\0|MM\0[*+]|II\0\*|MM\*\0")
+TOO_MANY_TAGS = "The picture's tags are larger than its file can hold; save it anew."
+
+
+class Tag(NamedTuple):
+    """One entry of a directory: `width` bytes for each of `count` values.
+
+    `value` is the value as a whole number, or the place of the first one; `place` is where the values are if that is
+    outside of the directory.
+    """
+
+    number: int
+    count: int
+    width: int
+    value: int
+    place: int | None
+
+
+def check_tags(data: bytes, kind: str) -> None:
+    """Refuse a TIFF or AVIF with tags that would fill the memory.
+
+    A tile gets its memory whole, however small the picture that it is part of.
+
+    Raises:
+        BadInput: the tags or a tile are too large.
+        struct.error: the TIFF is damaged.
+    """
+    if kind == "TIFF":
+        _check_values(data, 0, _tags(data, 0), len(data))
+        return
+    starts = [found.start() for found in islice(EXIF.finditer(data), MAX_DIRECTORIES + 1)]
+    if len(starts) > MAX_DIRECTORIES:
+        raise BadInput(TOO_MANY_TAGS)
+    for start in starts:
+        with suppress(struct.error):
+            _check_values(data, start, _exif_tags(data, start), min(MAX_EXIF_BYTES, len(data)))
+
+
+def find_orientation(exif: object) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+    if isinstance(exif, bytes):
+        with suppress(struct.error):
+            tags = _tags(exif.removeprefix(b"Exif\0\0"), 0)
+            return next((tag.value for tag in tags if tag.number == ORIENTATION), 1)
+    return 1
+
+
+def _check_values(data: bytes, start: int, tags: Iterator[Tag], max_bytes: int) -> None:
+    """Refuse tags whose values have more than `max_bytes` together, and tiles that are too large.
+
+    Raises:
+        BadInput: there is too much.
+        struct.error: a directory or a value is cut off; what Pillow reads before that has been counted.
+    """
+    total, tile = 0, {TILE_WIDTH: 1, TILE_LENGTH: 1}
+    widths = (1, 2, 4, 8) if data[start + 2 : start + 3] == BIG else (1, 2, 4)
+    for number, count, width, value, place in tags:
+        size = count * width
+        if number in tile and (count != 1 or width not in widths):  # libtiff reads it, this does not
+            raise BadInput(TOO_MANY_TAGS)
+        if place is not None and place + size > len(data):
+            raise struct.error("A value lies outside of the file.")
+        total += size
+        if total > max_bytes or (width > 1 and count > MAX_TAG_VALUES):
+            raise BadInput(TOO_MANY_TAGS)
+        if number in tile:
+            tile[number] = max(tile[number], value)
+    if tile[TILE_WIDTH] * tile[TILE_LENGTH] > MAX_PIXELS:
+        raise BadInput(TOO_MANY_TAGS)
+
+
+def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
+    """Yield the tags of the first directory of an EXIF, and of those it names: Pillow reads all to turn an AVIF.
+
+    Raises:
+        BadInput: there are too many directories.
+        struct.error: one of them is cut off; the others come before this is raised.
+    """
+    pending: list[int | None] = [None]
+    damage: struct.error | None = None
+    for _ in range(MAX_DIRECTORIES):
+        if not pending:
+            break
+        try:
+            for tag in _tags(data, start, pending.pop()):
+                if tag.place is not None and tag.place + tag.count * tag.width > len(data):
+                    raise struct.error("A value lies outside of the file.")  # here Pillow leaves the directory
+                if tag.number in NAMED_DIRECTORIES and tag.count == 1 and tag.width > 1:
+                    pending.append(start + tag.value)
+                yield tag
+        except struct.error as error:
+            damage = error
+    if pending:
+        raise BadInput(TOO_MANY_TAGS)
+    if damage is not None:
+        raise damage
+
+
+def _tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
+    """Yield the tags of a directory of the TIFF or BigTIFF that begins at `start`.
+
+    Args:
+        data: the whole file.
+        start: where the TIFF begins in it.
+        first: where the directory is; by default it is the first one.
+
+    Raises:
+        struct.error: the directory is cut off.
+    """
+    order = "<" if data[start : start + 2] == b"II" else ">"
+    whole, number, room, size = ("Q", "Q", 8, 20) if data[start + 2 : start + 3] == BIG else ("I", "H", 4, 12)
+    if first is None:
+        first = start + struct.unpack_from(order + whole, data, start + room)[0]
+    if first >= len(data):  # struct takes no place beyond 2**63
+        raise struct.error("The directory lies outside of the file.")
+    (entries,) = struct.unpack_from(order + number, data, first)
+    if entries > MAX_TAGS:
+        raise struct.error("There are too many tags.")
+    begin = first + struct.calcsize(order + number)
+    end = begin + size * entries
+    for entry in range(begin, end, size):
+        tag, kind, count = struct.unpack_from(f"{order}HH{whole}", data, entry)
+        width = TAG_WIDTHS.get(kind, 0)
+        at, place = entry + size - room, None
+        if count * width > room:
+            (at,) = struct.unpack_from(order + whole, data, at)
+            place = at = start + at
+        is_one = count == 1 and (place is None or place + width <= len(data))
+        letter = {2: "H", 4: "I", 8: "Q"}.get(width, whole)
+        yield Tag(tag, count, width, struct.unpack_from(order + letter, data, at)[0] if is_one else at, place)
+    # The place of the next directory is not needed, but must be there.
+    struct.unpack_from(order + whole, data, end)
