@@ -29,14 +29,14 @@ TOO_MANY_TAGS = "The picture's tags are larger than its file can hold; save it a
 
 
 class Tag(NamedTuple):
-    """One entry of a directory: `width` bytes for each of `count` values.
+    """One entry of a directory: `length` values of `width` bytes each.
 
     `value` is the value as a whole number, or the place of the first one; `place` is where the values are if that is
     outside of the directory.
     """
 
     number: int
-    count: int
+    length: int
     width: int
     value: int
     place: int | None
@@ -80,14 +80,14 @@ def _check_values(data: bytes, start: int, tags: Iterator[Tag], max_bytes: int) 
     """
     total, tile = 0, {TILE_WIDTH: 1, TILE_LENGTH: 1}
     widths = (1, 2, 4, 8) if data[start + 2 : start + 3] == BIG else (1, 2, 4)
-    for number, count, width, value, place in tags:
-        size = count * width
-        if number in tile and (count != 1 or width not in widths):  # libtiff reads it, this does not
+    for number, length, width, value, place in tags:
+        size = length * width
+        if number in tile and (length != 1 or width not in widths):  # libtiff reads it, this does not
             raise BadInput(TOO_MANY_TAGS)
         if place is not None and place + size > len(data):
             raise struct.error("A value lies outside of the file.")
         total += size
-        if total > max_bytes or (width > 1 and count > MAX_TAG_VALUES):
+        if total > max_bytes or (width > 1 and length > MAX_TAG_VALUES):
             raise BadInput(TOO_MANY_TAGS)
         if number in tile:
             tile[number] = max(tile[number], value)
@@ -109,9 +109,9 @@ def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
             break
         try:
             for tag in _tags(data, start, pending.pop()):
-                if tag.place is not None and tag.place + tag.count * tag.width > len(data):
+                if tag.place is not None and tag.place + tag.length * tag.width > len(data):
                     raise struct.error("A value lies outside of the file.")  # here Pillow leaves the directory
-                if tag.number in NAMED_DIRECTORIES and tag.count == 1 and tag.width > 1:
+                if tag.number in NAMED_DIRECTORIES and tag.length == 1 and tag.width > 1:
                     pending.append(start + tag.value)
                 yield tag
         except struct.error as error:
@@ -145,14 +145,14 @@ def _tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
     begin = first + struct.calcsize(order + number)
     end = begin + size * entries
     for entry in range(begin, end, size):
-        tag, kind, count = struct.unpack_from(f"{order}HH{whole}", data, entry)
+        tag, kind, length = struct.unpack_from(f"{order}HH{whole}", data, entry)
         width = TAG_WIDTHS.get(kind, 0)
         at, place = entry + size - room, None
-        if count * width > room:
+        if length * width > room:
             (at,) = struct.unpack_from(order + whole, data, at)
             place = at = start + at
-        is_one = count == 1 and (place is None or place + width <= len(data))
+        is_one = length == 1 and (place is None or place + width <= len(data))
         letter = {2: "H", 4: "I", 8: "Q"}.get(width, whole)
-        yield Tag(tag, count, width, struct.unpack_from(order + letter, data, at)[0] if is_one else at, place)
+        yield Tag(tag, length, width, struct.unpack_from(order + letter, data, at)[0] if is_one else at, place)
     # The place of the next directory is not needed, but must be there.
     struct.unpack_from(order + whole, data, end)

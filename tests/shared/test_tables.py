@@ -233,7 +233,7 @@ def test_unquoted_commas_are_explained(file):
 
 
 def test_too_large(file, monkeypatch):
-    monkeypatch.setattr("shared.text_files.MAX_BYTES", 10)
+    monkeypatch.setattr("shared.tables.encoding.MAX_BYTES", 10)
     with pytest.raises(BadInput, match="larger than"):
         read_csv(file("a,b\n1234567,2\n"), ["a"])
 
@@ -274,7 +274,7 @@ def test_a_file_that_turns_bad_late_is_refused_before_anything_is_answered(file,
     ],
 )
 def test_the_encoding_is_that_of_the_whole_file(file, monkeypatch, end, encoding, expected):
-    monkeypatch.setattr("shared.text_files.BLOCK", 7)  # so that characters lie across blocks
+    monkeypatch.setattr("shared.tables.encoding.BLOCK", 7)  # so that characters lie across blocks
     content = b"a\n" + "\n".join(["é€x"] * 50).encode(encoding, "replace") + b"\n_" + end
     rows = [row.cells["a"] for row in read_csv(file(content), ["a"])]
     assert rows[-1] == f"_{expected}"
@@ -287,7 +287,7 @@ def test_utf_16_that_is_damaged(file):
 
 
 def test_empty_rows_are_skipped_and_bounded(file, monkeypatch):
-    monkeypatch.setattr("shared.tables.MAX_EMPTY_ROWS", 3)
+    monkeypatch.setattr("shared.tables.rows.MAX_EMPTY_ROWS", 3)
     table = read_csv(file("a,b\n,\n\n1,2\n ,\n"), ["a"])
     assert [(row.line, row.cells) for row in table] == [(4, {"a": "1", "b": "2"})]
     with pytest.raises(BadInput, match="more than 3 empty rows"):
@@ -396,7 +396,7 @@ def test_a_text_file_of_no_use_is_refused(file, content, message):
 
 
 def test_the_empty_lines_of_a_text_file_are_bounded(file, monkeypatch):
-    monkeypatch.setattr("shared.tables.MAX_EMPTY_ROWS", 3)
+    monkeypatch.setattr("shared.tables.rows.MAX_EMPTY_ROWS", 3)
     assert len(read_lines(file("a\n\n \n\nb\n"), "text")) == 2
     with pytest.raises(BadInput, match="more than 3 empty lines"):
         read_lines(file("a\n\n \n\nb\n\n"), "text")

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from .errors import BadInput
+from ..errors import BadInput
 
 MAX_BYTES = 50_000_000
 BLOCK = 1_000_000  # bytes
@@ -38,8 +38,8 @@ def open_text(path: str | Path, encoding: str, newline: str | None = "") -> Text
         raise BadInput(f"The file cannot be read: {error.strerror}.") from error
 
 
-def encoding_of(path: str | Path) -> str:
-    """The encoding of a text file, for which all of it is read, block by block.
+def find_encoding(path: str | Path) -> str:
+    """Return the encoding of a text file, for which all of it is read, block by block.
 
     Raises:
         BadInput: the file cannot be read, is too large, or is not text.
@@ -50,7 +50,7 @@ def encoding_of(path: str | Path) -> str:
         if Path(path).stat().st_size > MAX_BYTES:
             raise BadInput(f"The file is larger than {MAX_BYTES // 1_000_000} MB; split it into smaller files.")
         with Path(path).open("rb") as file:
-            return _find_encoding(file)
+            return _detect(file)
     except OSError as error:
         raise BadInput(f"The file cannot be read: {error.strerror}.") from error
     except ValueError as error:
@@ -59,7 +59,7 @@ def encoding_of(path: str | Path) -> str:
         raise BadInput("There is no such file.") from error  # its name has characters that no name may have
 
 
-def _find_encoding(file: BinaryIO) -> str:
+def _detect(file: BinaryIO) -> str:
     start = file.read(BLOCK)
     if start.startswith(b"PK\x03\x04"):
         kinds = {b"xl/": "an Excel file (.xlsx)", b"opendocument": "an OpenDocument file"}
@@ -94,7 +94,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _undecodable(file: BinaryIO, encoding: str) -> int:
-    """The line on which a file proves not to be in an encoding; 0 if it is in that encoding."""
+    """Return the line on which a file proves not to be in an encoding; 0 if it is in that encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     for block in chain(_blocks(file), [b""]):
@@ -109,7 +109,7 @@ def _undecodable(file: BinaryIO, encoding: str) -> int:
 
 
 def _looks_western(file: BinaryIO) -> bool:
-    """Whether bytes that are no UTF-8 may be letters of Western Europe, most of which stand alone among others.
+    """Return True if bytes that are no UTF-8 may be letters of Western Europe, most of which stand alone among others.
 
     In other scripts they make whole words; and damaged UTF-8 has sequences of bytes that no such words have.
     """

@@ -1,0 +1,153 @@
+"""CSV in, CSV out: read what people really have, answer row by row, write what a spreadsheet may open.
+
+A file is never held in memory: it is read to find its encoding, read to find what is wrong with it, and read again to
+be answered.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import BadInput
+from .encoding import GUESSED, find_encoding, open_text
+from .rows import Row, find_delimiter, read_csv_rows, read_text_rows
+from .writing import write_csv
+
+__all__ = ["CHUNK", "Row", "Table", "answer_table", "read_csv", "read_lines", "write_csv"]
+
+MAX_ROWS = 100_000
+MAX_SENTENCE = 500  # characters that say what is wrong with a row: there may be 100,000 of them
+CHUNK = 4096
+CHUNK_CHARACTERS = 500_000  # in a chunk of fewer rows, if they are long
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file that has been checked to its end. Its length is the number of rows; iterating reads them once more.
+
+    `guessed` is the encoding it was read in, if that is a guess: "" for UTF-8, UTF-16 and UTF-32.
+    """
+
+    required: tuple[str, ...]
+    delimiter: str
+    count: int
+    read: Callable[[], Iterator[Row]] = field(repr=False)
+    guessed: str = ""
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.read()
+
+
+def read_csv(path: str | Path, required: Sequence[str], max_rows: int = MAX_ROWS) -> Table:
+    """Check a CSV with a header; comma, semicolon, tab or vertical bar; UTF-8, UTF-16 or, as a guess, Windows-1252.
+
+    Names of required columns may differ in case and in the separators between words: user_id is found as userId, too.
+    Columns beyond the required ones are kept. A row with too few or too many cells is kept too, with an error, and so
+    is a row whose quotation marks seem to have swallowed other rows. Empty rows are skipped, and empty cells at the
+    end of a row that the header has no name for.
+
+    Raises:
+        BadInput: the file is no CSV, is empty, is too large, lacks a required column, has a row that cannot be read,
+            or ends within a quoted cell.
+    """
+    encoding = find_encoding(path)
+    with open_text(path, encoding) as file:
+        delimiter = find_delimiter(file, required)
+
+    def read() -> Iterator[Row]:
+        with open_text(path, encoding) as file:
+            yield from read_csv_rows(file, delimiter, required, max_rows)
+
+    count = sum(1 for _ in read())
+    if not count:
+        raise BadInput("The CSV has a header but no rows; put one row for each prediction below it.")
+    return Table(tuple(required), delimiter, count, read, GUESSED.get(encoding, ""))
+
+
+def read_lines(path: str | Path, column: str, max_rows: int = MAX_ROWS) -> Table:
+    """Check a text file: a table of one column, a row for each line that is not empty; encodings as in read_csv.
+
+    Raises:
+        BadInput: the file is empty, binary, too large, or has too long a line.
+    """
+    encoding = find_encoding(path)
+
+    def read() -> Iterator[Row]:
+        with open_text(path, encoding, newline=None) as file:
+            yield from read_text_rows(file, column, max_rows)
+
+    count = sum(1 for _ in read())
+    if not count:
+        raise BadInput("The file is empty; write a line for each prediction.")
+    return Table((column,), ",", count, read, GUESSED.get(encoding, ""))
+
+
+def answer_table(
+    table: Table,
+    answer: Callable[[list[dict[str, str]]], Sequence[Answer | BadInput]],
+    cells: Callable[[Answer], Mapping[str, object]],
+    progress: Callable[[float], object] = lambda _: None,
+    chunk: int = CHUNK,
+) -> Iterator[dict[str, object]]:
+    """Yield the table's rows with the cells of each answer added, or an "error" that names the line.
+
+    All rows have the same columns: those of the table, those of an answer, and "error". A column of the table that has
+    the name of one of ours gets " (yours)" behind it.
+
+    Args:
+        table: from read_csv.
+        answer: answers a list of rows, each with the required columns alone; a bad row's answer is a BadInput.
+        cells: turns an answer into columns to add, the same for every answer.
+        progress: told the share done, 0 to 1, after every chunk.
+        chunk: rows that are answered at once; fewer if they are long.
+    """
+
+    def ask(rows: Sequence[Row]) -> list[Answer | BadInput]:
+        asked = [{name: row.cells[name] for name in table.required} for row in rows if not row.error]
+        replies = iter(answer(asked) if asked else ())
+        return [BadInput(row.error) if row.error else next(replies) for row in rows]
+
+    def columns(replies: Sequence[Answer | BadInput]) -> list[str] | None:
+        return next((list(cells(reply)) for reply in replies if not isinstance(reply, BadInput)), None)
+
+    added: list[str] | None = None
+    done = 0
+    for rows in _chunks(table, chunk):
+        replies = ask(rows)
+        if added is None:
+            added = columns(replies)
+        if added is None:  # nothing but bad rows so far: look ahead, since a CSV begins with its columns
+            added = next((found for later in _chunks(table, chunk) if (found := columns(ask(later)))), [])
+        renamed = {name: f"{name} (yours)" for name in (*added, "error")}
+        for row, reply in zip(rows, replies, strict=True):
+            yours = {
+                renamed.get(name, name): cell
+                for name, cell in zip(row.header or row.columns, row.cells.values(), strict=False)
+            }
+            if isinstance(reply, BadInput):
+                sentence = f"Line {row.line}: {reply}"
+                cut = sentence if len(sentence) <= MAX_SENTENCE else sentence[: MAX_SENTENCE - 3] + "..."
+                yield {**yours, **dict.fromkeys(added, ""), "error": cut}
+            else:
+                yield {**yours, **cells(reply), "error": ""}
+        done += len(rows)
+        progress(done / len(table))
+
+
+def _chunks(table: Table, most: int) -> Iterator[list[Row]]:
+    rows: list[Row] = []
+    characters = 0
+    for row in table:
+        rows.append(row)
+        characters += len(row.values) + sum(map(len, row.values))
+        if len(rows) == most or characters >= CHUNK_CHARACTERS:
+            yield rows
+            rows, characters = [], 0
+    if rows:
+        yield rows

@@ -1,0 +1,73 @@
+"""The header of a CSV: its columns, and which of them are the required ones."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from ..errors import BadInput, quoted
+from ..text import plain, visible
+
+MAX_COLUMNS = 200
+NAMES_SHOWN = 12  # columns of a header, in a sentence
+SEPARATORS = re.compile(r"[-_. ]")  # in the name of a column, which may be written with or without them
+OTHER_TEXTS = {r"<(!|html|head|body|table|\?xml)": "an HTML or XML file", r"\[\s*\{|\{\s*$|\{\"": "JSON"}
+
+
+def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the columns as the file names them, and the same with the required ones under their required names.
+
+    Raises:
+        BadInput: a required column is missing, a column is there twice, or there are too many.
+    """
+    names = clean_names(values)
+    if len(names) > MAX_COLUMNS:
+        raise BadInput(f"The CSV has {len(names):,} columns; at most {MAX_COLUMNS} are read.")
+    places = match_columns(names, required)
+    missing = [name for name, place in zip(required, places, strict=True) if place is None]
+    if missing:
+        for start, kind in OTHER_TEXTS.items():
+            if re.match(start, names[0], re.IGNORECASE):
+                raise BadInput(f"This is {kind}, whatever its name says; save the table as CSV first.")
+        shown = ", ".join(quoted(name)[1:-1] for name in names[:NAMES_SHOWN])
+        more = f", and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        rule = " The first line must name the columns." if len(missing) == len(required) else ""
+        raise BadInput(
+            f"The CSV lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; its first line has: "
+            f"{shown}{more}.{rule}"
+        )
+    repeated = [name for name, times in Counter(names).items() if name and times > 1]
+    if repeated:
+        raise BadInput(f"The CSV names the column {quoted(repeated[0])} twice.")
+    columns = list(names)
+    for name, place in zip(required, places, strict=True):
+        columns[place] = name  # type: ignore[index]  # none is missing
+    return names, columns
+
+
+def match_columns(names: Sequence[str], required: Sequence[str]) -> list[int | None]:
+    """Return where each required column is among some names, or None.
+
+    A name in another case or with other separators counts only where the exact one is missing.
+
+    Raises:
+        BadInput: several names match a column, none of them exactly.
+    """
+    loose: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        loose.setdefault(SEPARATORS.sub("", plain(name)), []).append(index)
+    places: list[int | None] = []
+    for name in required:
+        found = [names.index(name)] if name in names else loose.get(SEPARATORS.sub("", plain(name)), [])
+        if len(found) > 1:
+            both = " and ".join(quoted(names[index]) for index in found)
+            raise BadInput(f"The CSV has the column {name} more than once: {both}; rename all but one.")
+        places.append(found[0] if found else None)
+    return places
+
+
+def clean_names(values: Sequence[str]) -> list[str]:
+    """Return the names in a header without invisible characters; those missing at its end are left out."""
+    names = [" ".join(visible(value).split()) for value in values]
+    while names and not names[-1]:
+        names.pop()
+    return [name or f"column {number}" for number, name in enumerate(names, 1)] if names.count("") > 1 else names
