@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 import ray
 from tqdm import tqdm
 
-from shared import PREDICTORS, BadInput
-from shared.config import CONFIG_FILE, GalleryConfig, sha256
+from shared import BadInput, load_model
+from shared.config import CONFIG_FILE, sha256
 from shared.console import guard_output
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -32,7 +32,7 @@ Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, n
 
 
 def as_parquet(source: Path, out: Path) -> Path:
-    """The input as Parquet: itself, or written once from a CSV (all of it text) or from the names in a folder."""
+    """Return the input as Parquet: itself, or written once from a CSV (as text) or from the names in a folder."""
     if source.suffix == ".parquet":
         return source.resolve()
     path, partial = out / "rows.parquet", out / "rows.parquet.partial"
@@ -53,7 +53,7 @@ def as_parquet(source: Path, out: Path) -> Path:
 
 
 def read(path: Path, part: Part) -> pa.Table:
-    """Some rows of a Parquet file, without holding the others in memory."""
+    """Return some rows of a Parquet file, without holding the others in memory."""
     group, start, rows = part
     seen, found = 0, []
     for batch in pq.ParquetFile(path).iter_batches(row_groups=[group]):  # of 65,536 rows
@@ -65,26 +65,15 @@ def read(path: Path, part: Part) -> pa.Table:
     return pa.Table.from_batches(found)
 
 
-def questions(model: Any, table: pa.Table) -> list[Any]:
-    """What the model is asked about each row."""
-    if model.name == "salary":
-        return table.select(model.config.columns).to_pylist()
-    if model.name == "rating":
-        return list(zip(table["user_id"].to_pylist(), table["movie_id"].to_pylist(), strict=True))
-    return table["text" if model.name == "sentiment" else "file"].to_pylist()
+def read_items(model: Any, table: pa.Table) -> list[Any]:
+    """Return the inputs that the rows of a table describe."""
+    rows = table.select(model.columns or ["file"]).to_pylist()
+    return [model.from_row(row) if model.columns else row["file"] for row in rows]
 
 
-def cells(answer: Any) -> dict[str, Any]:
-    """The columns of an answer: labels and numbers, probabilities one by one, no masks."""
-    if isinstance(answer, BadInput):
-        return {"error": str(answer)}
-    columns: dict[str, Any] = {"error": ""}
-    for name, value in vars(answer).items():
-        if isinstance(value, dict):
-            columns |= {f"{name} {key}": part for key, part in value.items()}
-        elif not isinstance(value, np.ndarray):
-            columns[name] = value
-    return columns
+def as_cells(answer: Any) -> dict[str, Any]:
+    """Return the columns of an answer, the last of which is its error or ""."""
+    return {"error": str(answer)} if isinstance(answer, BadInput) else {**answer.as_row(), "error": ""}
 
 
 class Scorer:
@@ -93,17 +82,17 @@ class Scorer:
     def __init__(self, model: Any, source: Path, out: Path) -> None:
         self.model, self.source, self.out = model, source, out
         model.session.threads = 1  # the processes share the cores
-        example = cells(model.predict_batch([model.example()])[0])
-        self.types = {name: pa.string() if cell is None else pa.scalar(cell).type for name, cell in example.items()}
+        example = as_cells(model.predict_batch([model.example()])[0])
+        self.types = {name: pa.scalar(cell).type for name, cell in example.items()}
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch["errors"] = np.array([self.score(tuple(part)) for part in batch["part"].tolist()])
         return batch
 
     def score(self, part: Part) -> int:
-        """Answer and write one part; returns how many of its rows could not be answered."""
+        """Answer and write one part; return how many of its rows could not be answered."""
         table = read(self.source, part)
-        added = [cells(answer) for answer in self.model.predict_each(questions(self.model, table))]
+        added = [as_cells(answer) for answer in self.model.predict_each(read_items(self.model, table))]
         table = table.rename_columns([f"{name} (yours)" if name in self.types else name for name in table.column_names])
         for name, kind in self.types.items():
             table = table.append_column(name, pa.array([row.get(name) for row in added], kind))
@@ -114,12 +103,12 @@ class Scorer:
 
 
 def part_name(part: Part) -> str:
-    """The file of a part."""
+    """Return the name of a part's file."""
     return "part-{:05}-{:08}-{}.parquet".format(*part)
 
 
 def plain_loop(model: Any, asked: list[Any], at_once: int) -> float:
-    """Rows a second of this process alone, so many at once."""
+    """Return how many rows a second this process answers alone, `at_once` at a time."""
     began = time.perf_counter()
     for start in tqdm(range(0, len(asked), at_once), f"{at_once} at once", leave=False):
         model.predict_each(asked[start : start + at_once])
@@ -138,7 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    model = PREDICTORS[GalleryConfig.read_common(options.model).model].from_pretrained(options.model)
+    model = load_model(options.model)
 
     asked_of = {"model": sha256(options.model / CONFIG_FILE), "input": str(options.input.resolve())}
     asked_of |= {"changed": options.input.stat().st_mtime, "part_rows": options.part_rows}
@@ -183,7 +172,7 @@ def main() -> None:
             )
     if options.compare_with_loop:
         batch = next(pq.ParquetFile(source).iter_batches(batch_size=options.compare_with_loop))
-        asked = questions(model, pa.Table.from_batches([batch]))
+        asked = read_items(model, pa.Table.from_batches([batch]))
         one, many = plain_loop(model, asked, 1), plain_loop(model, asked, options.part_rows)
         print(f"A plain loop: {one:,.0f} rows/s row by row, {many:,.0f} rows/s in parts.")
 

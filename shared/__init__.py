@@ -14,9 +14,10 @@ from .errors import BadInput, CheckpointError, HubError
 from .image_classifier import ImageClassifier
 from .image_segmenter import ImageSegmenter
 from .load import PREDICTORS, load_model
-from .recommender import Recommender, Visitor
+from .recommender import Recommender
 from .tabular import TabularClassifier
 from .text_classifier import TextClassifier
+from .visitors import Visitor
 
 __version__ = "0.2.0"
 

@@ -15,33 +15,24 @@ model: Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommende
 """
 
 import csv
-import difflib
 import math
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, CheckpointError, as_number, number_hint, quoted
+from .errors import BadInput, CheckpointError, quoted
+from .movies import TitleIndex, read_movies
 from .predictor import Prediction, Predictor
-from .text import plain
+from .text import as_number, number_hint
+from .visitors import GENEROSITY_RIDGE, Visitor, generosity, place
 
-Vector = NDArray[np.float64]
 Scored = list[tuple[int, str, float]]
 PERSON = 2  # the first factors say how somebody rates (generosity, width of the scale); the others, what
-GENEROSITY_RIDGE = 5  # so many ratings with no surprise are added to a visitor's, when their generosity is estimated
-LONGEST_TITLE = 200  # characters of what somebody looks for
-YEAR = re.compile(r" \(\d{4}[-\d]*\)( \[\d+\])?$")  # at the end of a title
-ARTICLE = re.compile(r"^(the|an?) ")
-LAST_ARTICLE = re.compile(r"^([^(]*), (the|an?)( \(.*)?$")
-FEWEST_RATINGS = 20  # of movies that fewer people rated too little is known to suggest them
+MIN_RATINGS = 20  # of movies that fewer people rated too little is known to suggest them
 
 
 class RecommenderConfig(GalleryConfig):
@@ -88,37 +79,10 @@ class RecommenderExplanation:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Movie:
-    """A row of movies.csv.
-
-    `ratings` counts those it was learned from; `x`, `y` are its place on the map, or NaN. `average` is the stars it
-    gets from a person of average generosity, drawn towards the mean of all movies where few people rated it; NaN in
-    folders without it.
-    """
-
-    movie_id: int
-    title: str
-    genres: tuple[str, ...]
-    ratings: int
-    x: float
-    y: float
-    average: float = float("nan")
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Somebody new, described by what they rated: the posterior mean of their vector w, shape (factors,)."""
-
-    ratings: Mapping[int, float]
-    vector: Vector = field(repr=False)
-    weights: Vector = field(repr=False)  # (ratings, factors): w = sum of weight * (stars - mean)
-
-
 class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPrediction]):
     """Predicted stars of a user for a movie; recommendations, similar movies, and new visitors.
 
-    `movies` maps a movie id to its Movie.
+    `movies` maps a movie id to its Movie; `titles` finds movies by what people call them.
     """
 
     task = "recommendation"
@@ -127,20 +91,9 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
 
     def __init__(self, folder: Any) -> None:
         super().__init__(folder)
-        with (self.folder / "movies.csv").open(encoding="utf-8", newline="") as file:
-            self.movies = {
-                int(row["movie_id"]): Movie(
-                    int(row["movie_id"]),
-                    row["title"],
-                    tuple(row["genres"].split("|")),
-                    int(row["ratings"]),
-                    float(row["x"] or "nan"),
-                    float(row["y"] or "nan"),
-                    float(row.get("average") or "nan"),
-                )
-                for row in csv.DictReader(file)
-            }
-        self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= FEWEST_RATINGS]
+        self.movies = read_movies(self.folder / "movies.csv")
+        self.titles = TitleIndex(self.movies)
+        self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= MIN_RATINGS]
         self._movie_row = {movie_id: row for row, movie_id in enumerate(self.movies)}
         self._user_row = {user_id: row for row, user_id in enumerate(self.config.users)}
         tables = self.session.constants(
@@ -178,94 +131,32 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         return list(item)
 
     def find(self, movie: Any) -> int:
-        """The id of a movie that somebody names.
+        """Return the id of a movie that somebody names.
 
-        A number is an id. A text is a title where a movie has it, in any case and with or without accents: the whole
-        title first, then the title without its year, then without its article or one of its other titles. So "300" is
-        the film of that name, and 300 is a movie id. A text that is no title may still be an id: "260".
+        A number is an id. A text is a title where a movie has it (see TitleIndex.find): "300" is the film of that name,
+        and 300 is a movie id. A text that is no title may still be an id: "260".
 
         Raises:
             BadInput: there is no such movie, and similar titles are offered; or several have the title.
         """
         if not isinstance(movie, str):
             return self._movie_id(movie)
-        wanted = _folded(movie[:LONGEST_TITLE])
-        for titles in self._titles:
-            if found := titles.get(wanted):
-                if len(found) == 1:
-                    return found[0]
-                several = ", ".join(self.movies[movie_id].title for movie_id in found[:5])
-                more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-                raise BadInput(
-                    f"Several movies are called {quoted(movie)}: {several}{more}. Give the title with its year."
-                )
+        if (found := self.titles.find(movie)) is not None:
+            return found
         if not math.isnan(as_number(movie)) or number_hint(movie):
             return self._movie_id(movie)
-        near = self.search(movie, 3) or difflib.get_close_matches(wanted, self._titles[0], n=3, cutoff=0.4)
-        names = [self.movies[one if isinstance(one, int) else self._titles[0][one][0]].title for one in near]
-        hint = f"Did you mean {' or '.join(names)}?" if names else "Give the title as in the list, with its year."
+        near = self.titles.suggest(movie)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Give the title as in the list, with its year."
         raise BadInput(f"No movie is called {quoted(movie)}. {hint}")
 
-    def search(self, words: str, k: int = 10) -> list[int]:
-        """The ids of at most k movies whose titles hold some words.
-
-        The title that they are comes first, then titles that start with them, then those in which a word starts so;
-        of equals, the best known first.
-        """
-        wanted = _folded(words[:LONGEST_TITLE])
-        whole = self._titles[1].get(wanted, [])
-        found = []
-        for title, ids in self._titles[0].items() if wanted else ():
-            if wanted in title:
-                starts = title.startswith(wanted) or ARTICLE.sub("", title).startswith(wanted)
-                inside = f" {wanted}" not in title
-                found += [(one not in whole, not starts, inside, -self.movies[one].ratings, one) for one in ids]
-        return [movie_id for *_, movie_id in sorted(found)[:k]]
-
-    def choices(self, count: int) -> list[tuple[str, int]]:
-        """Titles and ids of the `count` best known movies, and of those called by a number, for a list on a page.
-
-        Such a list takes the first title that holds what is typed. So the shortest come first: "matrix" means The
-        Matrix, not The Animatrix; and numbers before all, since years hold them, too.
-        """
-
-        def name(movie: Movie) -> str:
-            title = YEAR.sub("", movie.title.lower())
-            return ARTICLE.sub("", title.split(" (")[0])  # 1984 (Nineteen Eighty-Four) is called by a number, too
-
-        def is_number(movie: Movie) -> bool:
-            return any(map(str.isdigit, name(movie))) and not any(map(str.isalpha, name(movie)))
-
-        known = sorted(self.movies.values(), key=lambda movie: -movie.ratings)
-        offered = known[:count] + [movie for movie in known[count:] if is_number(movie)]
-        offered.sort(key=lambda movie: (not is_number(movie), len(name(movie)), -movie.ratings))
-        return [(movie.title, movie.movie_id) for movie in offered]
-
-    @cached_property
-    def _titles(self) -> tuple[dict[str, list[int]], ...]:
-        """Ids by title: as it is; without year and other titles; and without article, or another title of the movie."""
-        levels: tuple[dict[str, list[int]], ...] = ({}, {}, {})
-        for movie_id, movie in self.movies.items():
-            title = _folded(movie.title)
-            year = found[0] if (found := YEAR.search(title)) else ""
-            parts = [part for part in re.split(r" *\((?:a\.k\.a\. )?|\) *", YEAR.sub("", title)) if part]
-            first = YEAR.sub("", title) if title.startswith("(") else parts[0]
-            names = [first, *(LAST_ARTICLE.sub(r"\2 \1", part) for part in parts[1:])]
-            shorter = [ARTICLE.sub("", name) for name in names]
-            loose = {form for name in (*names, *shorter) for form in (name, name + year)}
-            for level, forms in zip(levels, ({title}, {first}, loose), strict=True):
-                for form in forms:
-                    level.setdefault(form, []).append(movie_id)
-        return levels
-
     def predict(self, user_id: int | Visitor, movie_id: int) -> RecommenderPrediction:  # type: ignore[override]
-        """Predicted stars of a user of the data set, or of a visitor, for a movie.
+        """Predict the stars that a user of the data set, or a visitor, gives a movie.
 
         Raises:
             BadInput: the user or the movie is unknown.
         """
         if isinstance(user_id, Visitor):
-            return RecommenderPrediction(self._kept(self._visitor_scores(user_id, self._movie(movie_id))))
+            return RecommenderPrediction(self._clip(self._visitor_scores(user_id, self._movie(movie_id))))
         answer = self.predict_each([(user_id, movie_id)])[0]
         if isinstance(answer, BadInput):
             raise answer
@@ -289,10 +180,10 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             users, movies = np.array(pairs, dtype=np.int64).T
             ratings = self.session.run(["rating"], {"user": users, "movie": movies})[0].tolist()
         found = iter(ratings)
-        return [RecommenderPrediction(self._kept(next(found))) if answer is None else answer for answer in answers]
+        return [RecommenderPrediction(self._clip(next(found))) if answer is None else answer for answer in answers]
 
     def actual(self, user_id: Any, movie_id: Any) -> float | None:
-        """What the user really gave, where the folder's sample of ratings has it; the model was trained on it.
+        """Return what the user really gave, where the folder's sample of ratings has it; the model was trained on it.
 
         Raises:
             BadInput: the user or the movie is unknown.
@@ -300,7 +191,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         return self._actual.get((self.config.users[self._user(user_id)], self._movie_id(movie_id)))
 
     def fold_in(self, ratings: Mapping[Any, Any]) -> Visitor:
-        """A new visitor from {movie_id: stars}, in closed form; no rating at all is somebody average.
+        """Return a new visitor from {movie_id: stars}, in closed form; no rating at all is somebody average.
 
         Raises:
             BadInput: a movie is unknown, or stars lie outside the scale.
@@ -319,7 +210,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         return Visitor(ratings=given, vector=vector, weights=weights)
 
     def recommend(self, user: int | Visitor, k: int = 10) -> Scored:
-        """The k movies with the highest predicted stars: [(movie_id, title, stars), ...].
+        """Return the k movies with the highest predicted stars: [(movie_id, title, stars), ...].
 
         Left out: what a visitor rated, or what the folder's sample of ratings says a user rated, and movies
         with fewer than 20 ratings.
@@ -333,10 +224,10 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         ids = [movie_id for movie_id in self._suggested if movie_id not in seen]
         rows = [self._movie_row[movie_id] for movie_id in ids]
         best = np.argsort(-scores[rows], kind="stable")[: _count(k)]
-        return [(ids[i], self.movies[ids[i]].title, self._kept(scores[rows[i]])) for i in best]
+        return [(ids[i], self.movies[ids[i]].title, self._clip(scores[rows[i]])) for i in best]
 
     def similar(self, movie_id: int, k: int = 10) -> Scored:
-        """The k movies whose factors point most nearly the same way: [(movie_id, title, cosine), ...].
+        """Return the k movies whose factors point most nearly the same way: [(movie_id, title, cosine), ...].
 
         Movies with fewer than 20 ratings are not suggested.
         """
@@ -352,7 +243,11 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         ]
 
     def explain(self, user: int | Visitor, movie_id: int) -> RecommenderExplanation:
-        """The parts a predicted rating is the sum of."""
+        """Return the parts that a predicted rating is the sum of.
+
+        Raises:
+            BadInput: the user or the movie is unknown.
+        """
         row = self._movie(movie_id)
         by_popularity = isinstance(user, Visitor) and self._by_popularity(user)
         means = self._averages if by_popularity else self._means
@@ -368,7 +263,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             vector = self._users[self._user(user)]
             parts["how this user rates in general"] = float(self._factors[row, :PERSON] @ vector[:PERSON])
             parts["this user's taste"] = float(self._factors[row, PERSON:] @ vector[PERSON:])
-        return RecommenderExplanation(self._kept(base + sum(parts.values())), base, parts)
+        return RecommenderExplanation(self._clip(base + sum(parts.values())), base, parts)
 
     def _by_popularity(self, visitor: Visitor) -> bool:
         return len(visitor.ratings) < self.config.popularity_below
@@ -408,47 +303,14 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {quoted(value)}.")
         return stars
 
-    def _kept(self, stars: Any) -> float:
+    def _clip(self, stars: Any) -> float:
         return float(min(max(stars, self.config.lowest), self.config.highest))
 
 
-def place(means: Vector, factors: Vector, variances: Vector, noise: Vector, stars: Vector) -> tuple[Vector, Vector]:
-    """Place somebody new by what they rated, in closed form.
-
-    Args:
-        means: of the movies they rated, (ratings,).
-        factors: (ratings, factors).
-        variances: of the last of these factors, (ratings, uncertain factors).
-        noise: (ratings,).
-        stars: what they gave, (ratings,).
-
-    Returns:
-        The posterior mean of their vector, (factors,), and its weights, (ratings, factors): it is the sum of
-        weight * (stars - mean).
-    """
-    scaled = factors / noise[:, None]
-    precision = np.eye(factors.shape[1]) + scaled.T @ factors
-    doubt = (variances / noise[:, None]).sum(axis=0)
-    precision[np.diag_indices(len(precision))] += np.concatenate([np.zeros(len(precision) - len(doubt)), doubt])
-    weights = np.asarray(np.linalg.solve(precision, scaled.T).T, dtype=np.float64)
-    return (stars - means) @ weights, weights
-
-
-def generosity(averages: Vector, stars: Vector) -> float:
-    """How many stars more than others somebody gives: the mean of what they gave above the averages, shrunk to 0."""
-    return float((stars - averages).sum() / (len(stars) + GENEROSITY_RIDGE))
-
-
 def _whole(value: Any, missing: int) -> int:
-    """A whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
+    """Return a whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
     number = as_number(value)
     return int(number) if number.is_integer() else missing
-
-
-def _folded(title: str) -> str:
-    """A title without case and accents, its article in front: "Misérables, Les" stays, "Matrix, The" does not."""
-    letters = unicodedata.normalize("NFD", plain(title).replace("\u0131", "i"))  # whose capital is I
-    return LAST_ARTICLE.sub(r"\2 \1\3", "".join(letter for letter in letters if unicodedata.category(letter) != "Mn"))
 
 
 def _count(k: Any) -> int:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig, StrictModel
-from .errors import BadInput, CheckpointError, as_number, number_hint, quoted
+from .errors import BadInput, CheckpointError, quoted
 from .predictor import Prediction, Predictor
 from .shapley import shapley_values
 from .tables import read_csv
-from .text import plain
+from .text import as_number, number_hint, plain
 
 Row = Mapping[str, Any]
 MISSING = "?"  # how the data set writes a missing value; always category 0

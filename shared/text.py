@@ -1,7 +1,10 @@
-"""Text as people paste it: characters that nobody sees, and names that differ only in how they are written."""
+"""Text as people paste it: invisible characters, names that differ only in how they are written, and numbers."""
 
+import math
 import re
 import unicodedata
+from decimal import Decimal
+from numbers import Real
 
 # Characters without width or ink: soft hyphen, zero-width space, word joiner, byte order mark, marks of direction, ...
 UNSEEN = re.compile(
@@ -16,16 +19,62 @@ JOINERS = re.compile(
 
 LONGEST_NAME = 1000  # characters: more than any name has
 
+# Possessive: what has been read as digits is not read again, or a long row of digits would keep the process busy.
+NUMBER = re.compile(r"[-+]?(\d++\.?\d*+|\.\d++)(e[-+]?\d++)?", re.IGNORECASE)
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+ONE_COMMA = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")  # thousands, or three decimals: nobody can tell
+THOUSANDS = re.compile(
+    r"[-+]?[1-9]\d{0,2}"
+    r"(([ '\u2019])\d{3}(\2\d{3})*([.,]\d+)?|(,\d{3}){2,}(\.\d+)?|,\d{3}\.\d+|(\.\d{3}){2,}(,\d+)?|\.\d{3},\d+)"
+)
+
 
 def visible(text: str) -> str:
-    """The text without the characters that nobody sees. Joiners stay where emoji or a script need them."""
+    """Return the text without the characters that nobody sees. Joiners stay where emoji or a script need them."""
     return text if text.isascii() else JOINERS.sub("", UNSEEN.sub("", text))
 
 
 def plain(text: str) -> str:
-    """What two ways to write a name have in common: no case, no characters of another width, single spaces.
+    """Return what two ways to write a name have in common: no case, no characters of another width, single spaces.
 
-    Of a text longer than any name it is that of the beginning.
+    Only the beginning of a text longer than any name counts.
     """
     short = visible(text)[:LONGEST_NAME]  # to put n accents in order, Python may take n * n steps
     return " ".join(unicodedata.normalize("NFKC", short).casefold().split())
+
+
+def as_number(value: object) -> float:
+    """Return a number, or the text of one, as float; NaN for anything else, True and False included.
+
+    A text may have a decimal comma or separated thousands, where they cannot be mistaken for each other: 37,5 or 1 196
+    or 1,234.5, but not 2,174. See number_hint.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
+        return math.nan
+    try:
+        return float(_spell(value) if isinstance(value, str) else value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _spell(text: str) -> str:
+    """Return the text of a number as Python spells it; "" if it is none."""
+    text = " ".join(visible(text).split()).replace("\u2212", "-")
+    if NUMBER.fullmatch(text):
+        return text
+    if THOUSANDS.fullmatch(text):
+        text = re.sub("[ '\u2019]", "", text)
+        mark = max(",.", key=text.rfind)  # the last one may be the decimal sign, which there is once
+        whole, decimals = text.split(mark) if text.count(mark) == 1 else (text, "0")
+        return f"{re.sub('[.,]', '', whole)}.{decimals}"
+    return text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) and not ONE_COMMA.fullmatch(text) else ""
+
+
+def number_hint(value: object) -> str:
+    """Return a sentence, after a space, on how to write a number that as_number refuses; "" if it is not like one."""
+    text = visible(value).strip() if isinstance(value, str) and len(value) < 40 else ""
+    bare = text.strip("$\u20ac\xa3\xa5 \t\xa0\u202f")
+    if ONE_COMMA.fullmatch(bare):
+        thousands, decimals = bare.replace(",", ""), bare.replace(",", ".")
+        return f" Write {thousands} if the comma separates thousands, or {decimals} if it is a decimal comma."
+    return f" Write it without a sign of currency: {_spell(bare)}." if bare != text and _spell(bare) else ""

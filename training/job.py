@@ -1,6 +1,7 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "PyYAML==6.0.4",
 #     "accelerate==1.15.0",
 #     "fastai==2.8.12",
 #     "fastapi==0.165.0",
@@ -32,7 +33,12 @@
 # flavor = "t4-small"
 # timeout = "6h"
 # secrets = ["HF_TOKEN"]
-# volumes = ["./training:/gallery/training", "./shared:/gallery/shared"]
+# volumes = [
+#     "./hub:/gallery/hub",
+#     "./shared:/gallery/shared",
+#     "./spaces:/gallery/spaces",
+#     "./training:/gallery/training",
+# ]
 # env = { PYTHONPATH = "/gallery" }
 # ///
 """Run a training script as a job on the Hub's machines, on every GPU that the machine has; from the root of a clone:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.metrics import NewcomerGroup, Newcomers, Point
-from shared.recommender import generosity, place
+from shared.visitors import generosity, place
 from training import evaluate
 from training.networks.factor_analysis import Tables
 from training.rating_baselines import biases

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shared.recommender import GENEROSITY_RIDGE
+from shared.visitors import GENEROSITY_RIDGE
 from training import book
 from training.learner import set_seed
 

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import BadInput
-from shared.text_classifier import cleaned
+from shared.tokens import clean_text
 from training.data import DataError, read_table
 from training.recipe import TestSet
 
@@ -116,7 +116,7 @@ def index_labels(table: pd.DataFrame, labels: Sequence[str]) -> Texts:
     texts, y = [], []
     for text, label in zip(table["text"], table["label"].astype(str), strict=True):
         try:
-            texts.append(cleaned(text))
+            texts.append(clean_text(text))
         except BadInput:
             continue
         y.append(codes[label])

@@ -10,7 +10,7 @@ from fastai.torch_core import default_device
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from shared.text_classifier import read_tokens
+from shared.tokens import read_tokens
 from training.learner import RowLoader
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

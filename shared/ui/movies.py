@@ -8,7 +8,9 @@ import gradio as gr
 import pandas as pd
 
 from ..metrics import Newcomers
-from ..recommender import Movie, Recommender, Scored, Visitor
+from ..movies import Movie
+from ..recommender import Recommender, Scored
+from ..visitors import Visitor
 from .explanations import signed_bars
 
 

@@ -5,7 +5,8 @@ import gradio as gr
 from ..errors import BadInput
 from ..markdown import as_markdown
 from ..text import visible
-from ..text_classifier import TextClassifierExplanation, cleaned
+from ..text_classifier import TextClassifierExplanation
+from ..tokens import clean_text
 from .explanations import percent
 
 LONGEST = 100_000  # characters of a text on a page, which is answered as it is typed
@@ -59,6 +60,6 @@ def tapped_part(why: TextClassifierExplanation, tap: gr.SelectData) -> int | Non
 def is_about(found: dict[str, list[dict[str, str]]] | None, text: str) -> bool:
     """Return True if an explanation, as JSON has it, is of this text, or if there is none."""
     try:
-        return found is None or "".join(piece["text"] for piece in found["parts"]) == cleaned(text)
+        return found is None or "".join(piece["text"] for piece in found["parts"]) == clean_text(text)
     except BadInput:
         return False

@@ -15,10 +15,10 @@ import pandas as pd
 
 from shared.ui import movies
 from shared import BadInput
-from shared.errors import as_number
 from shared.markdown import as_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
+from shared.text import as_number
 from shared.ui.batch import answer_rows
 from shared.ui.explanations import add_up, signed_bars
 from shared.ui.movies import format_stars, scores_json, scores_table
@@ -26,7 +26,7 @@ from shared.ui.movies import format_stars, scores_json, scores_table
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
 known = sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:1500]  # what a drop-down offers
-choices, first = model.choices(len(known)), known[0].movie_id
+choices, first = model.titles.choices(len(known)), known[0].movie_id
 Ratings = dict[str, float] | None
 
 

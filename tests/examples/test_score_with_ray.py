@@ -20,7 +20,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def score(*arguments):
-    """What the script prints."""
+    """Return what the script prints."""
     command = [*SCRIPT, *arguments, "--workers", "2"]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -36,7 +36,7 @@ def rows(out):
 
 
 def test_an_interrupted_run_goes_on_where_it_was(salary, tmp_path):
-    people = [{**salary.example(), "age": 17 + number % 74, "label": number} for number in range(10_000)]
+    people = [{**salary.example(), "age": 17 + number % 74, "prediction": number} for number in range(10_000)]
     people[7]["age"] = -3
     with (tmp_path / "people.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, people[0])
@@ -54,19 +54,19 @@ def test_an_interrupted_run_goes_on_where_it_was(salary, tmp_path):
     left = 10_000 - len(rows(out))
     assert 0 < left < 10_000
 
-    said = score(*asked, "--compare-with-loop", "100")
-    assert f"{len(before)} of {len(parts(out))} parts are there." in said
-    assert f"{left:,} rows in " in said
-    assert "A plain loop: " in said
+    output = score(*asked, "--compare-with-loop", "100")
+    assert f"{len(before)} of {len(parts(out))} parts are there." in output
+    assert f"{left:,} rows in " in output
+    assert "A plain loop: " in output
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not list(out.glob("part-*.partial"))
 
     answers = rows(out)
-    assert [row["label (yours)"] for row in answers] == [str(number) for number in range(10_000)]
+    assert [row["prediction (yours)"] for row in answers] == [str(number) for number in range(10_000)]
     assert answers[7]["error"].startswith("age must be a number from 17 to 90")
-    assert answers[7]["label"] is None
+    assert answers[7]["prediction"] is None
     assert answers[8]["error"] == ""
-    assert answers[8]["label"] == salary.predict({**salary.example(), "age": 25}).label
+    assert answers[8]["prediction"] == salary.predict({**salary.example(), "age": 25}).label
     stranger = subprocess.run([*SCRIPT, *asked[:4], "60"], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert "name an empty folder" in stranger.stderr
 
@@ -81,8 +81,8 @@ def test_a_folder_of_pictures(cat_dog, tmp_path):
     broken, found = rows(tmp_path / "scored")
     assert broken["file"].endswith("broken.jpg")
     assert broken["error"]
-    assert found["label"] == "cat"
-    assert found["probabilities cat"] == pytest.approx(cat_dog.predict(cat).probabilities["cat"], abs=1e-5)
+    assert found["prediction"] == "cat"
+    assert found["probability cat"] == pytest.approx(cat_dog.predict(cat).probabilities["cat"], abs=1e-4)
 
 
 def test_parquet_in_row_groups(rating, tmp_path):
@@ -95,7 +95,7 @@ def test_parquet_in_row_groups(rating, tmp_path):
     answers = rows(tmp_path / "scored")
     assert [(row["user_id"], row["movie_id"]) for row in answers] == asked
     assert {row["error"] != "" for row in answers[1::4]} == {True}
-    assert answers[2]["rating"] == rating.predict(17, 260).rating
+    assert answers[2]["predicted stars"] == round(rating.predict(17, 260).rating, 3)
 
 
 def test_texts_of_several_lines(sentiment, tmp_path):
@@ -103,5 +103,5 @@ def test_texts_of_several_lines(sentiment, tmp_path):
         csv.writer(file).writerows([["text"], ["A wonderful film.\nI loved it."], ["Dull.\n\nI hated it."], [""]])
     score(ROOT / "spaces/sentiment/model", tmp_path / "reviews.csv", tmp_path / "scored", "--workers", "1")
     good, bad, empty = rows(tmp_path / "scored")
-    assert (good["label"], bad["label"]) == ("pos", "neg")
+    assert (good["prediction"], bad["prediction"]) == ("pos", "neg")
     assert empty["error"]

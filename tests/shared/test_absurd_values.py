@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from shared import BadInput
-from shared.errors import as_number, quoted
+from shared.errors import quoted
+from shared.text import as_number
 from tests.conftest import DEMOS, ROOT, load_app
 
 

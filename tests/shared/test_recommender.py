@@ -124,7 +124,7 @@ def test_what_names_no_movie_or_several_gets_a_sentence(rating, named, sentence)
 
 def test_titles_that_start_with_the_words_come_first(rating):
     def titles(words, k):
-        return [rating.movies[movie_id].title for movie_id in rating.search(words, k)]
+        return [rating.movies[movie_id].title for movie_id in rating.titles.search(words, k)]
 
     assert titles("matrix", 4)[0] == "The Matrix (1999)"
     assert titles("matrix", 4)[-1] == "The Animatrix (2003)"
@@ -134,7 +134,7 @@ def test_titles_that_start_with_the_words_come_first(rating):
 
 
 def test_the_first_choice_that_holds_a_movies_name_is_that_movie(rating):
-    choices = [title for title, _ in rating.choices(1500)]
+    choices = [title for title, _ in rating.titles.choices(1500)]
     names = {title: title.casefold().split(" (")[0].removeprefix("the ") for title in choices}
 
     def first(typed):

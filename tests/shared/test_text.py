@@ -5,8 +5,7 @@ import unicodedata
 
 import pytest
 
-from shared.errors import as_number, number_hint
-from shared.text import plain, visible
+from shared.text import as_number, number_hint, plain, visible
 
 
 @pytest.mark.parametrize(

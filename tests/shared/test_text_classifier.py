@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from shared import BadInput, load_model
-from shared.text_classifier import SEGMENTS, cleaned, merged, pieces, read_tokens
+from shared.text_parts import MAX_PARTS, merge_spans, split_text
+from shared.tokens import clean_text, read_tokens
 from tests.conftest import DATA, ROOT
 
 GOOD = "A wonderful film. I loved the acting, the music and above all the ending."
@@ -84,7 +85,7 @@ def test_marks_and_controls_do_not_change_the_answer(sentiment, extra):
 )  # fmt: skip
 def test_a_character_that_nobody_sees_cuts_no_word(sentiment, sign):
     hidden = f"{sign}I hat{sign}ed{sign} it. Dread{sign}{sign}ful!{sign}"
-    assert cleaned(hidden) == "I hated it. Dreadful!"
+    assert clean_text(hidden) == "I hated it. Dreadful!"
     assert sentiment.predict(hidden) == sentiment.predict("I hated it. Dreadful!")
 
 
@@ -104,8 +105,8 @@ def test_a_character_that_nobody_sees_cuts_no_word(sentiment, sign):
     ],
     ids=range(7),
 )
-def test_how_a_text_is_cleaned(written, read):
-    assert cleaned(written) == read
+def test_how_a_text_is_clean_text(written, read):
+    assert clean_text(written) == read
 
 
 @pytest.mark.data
@@ -120,14 +121,14 @@ def test_real_reviews_are_read_as_when_the_model_was_measured(sentiment):
     with lzma.open(DATA / "imdb/test.csv.xz", "rt", encoding="utf-8") as file:
         texts = [text for text in pd.read_csv(file).text if not text.isascii()]
     then = [signs.sub(" ", re.sub(r"(?i)<br\s*/?>", "\n", text)).strip() for text in texts]
-    changed = [(old, cleaned(text)) for old, text in zip(then, texts, strict=True) if old != cleaned(text)]
+    changed = [(old, clean_text(text)) for old, text in zip(then, texts, strict=True) if old != clean_text(text)]
     assert len(changed) == 1
     for old, new in changed:
         assert [*sentiment.tokens([old])[0].ids] == [*sentiment.tokens([new])[0].ids]
 
 
 def test_breaks_of_html_are_line_breaks(sentiment):
-    assert cleaned("One.<br /><br>Two.<BR/>") == "One.\n\nTwo."
+    assert clean_text("One.<br /><br>Two.<BR/>") == "One.\n\nTwo."
     assert sentiment.predict("Awful.<br /><br />Dull.") == sentiment.predict("Awful.\n\nDull.")
 
 
@@ -173,8 +174,8 @@ def test_contributions_add_up_and_point_the_right_way(sentiment):
 def test_a_long_review_is_explained_by_clauses_and_they_by_words(sentiment):
     text = f"{LONG} The ending was a wonderful surprise!"
     why = sentiment.explain(text)
-    assert "".join(piece for piece, _ in why.parts) == cleaned(text)
-    assert 8 < sum(value is not None for _, value in why.parts) <= SEGMENTS
+    assert "".join(piece for piece, _ in why.parts) == clean_text(text)
+    assert 8 < sum(value is not None for _, value in why.parts) <= MAX_PARTS
     last = len(why.parts) - 1
     closer = sentiment.explain(text, part=last)
     inside = [(piece, value) for piece, value in closer.parts if value is not None]
@@ -196,17 +197,17 @@ def test_an_unknown_label_is_refused(sentiment):
 
 @pytest.mark.parametrize("text", [GOOD, LONG, "one", "no signs " * 60, "a,b;c. d! " * 200, "line\n" * 30])
 def test_parts_join_to_the_whole(text):
-    text = cleaned(text)
-    parts = pieces(text, [(0, len(text))])
+    text = clean_text(text)
+    parts = split_text(text, [(0, len(text))])
     assert "".join(text[start:end] for (start, end), _ in parts) == text
-    assert 1 <= len(parts) <= SEGMENTS
+    assert 1 <= len(parts) <= MAX_PARTS
     assert all(is_read for _, is_read in parts)
 
 
 def test_merging_never_joins_what_lies_apart():
     parts = [(index, index + 1) for index in range(20)] + [(500, 501)]
-    assert (500, 501) in merged(parts)
-    assert len(merged(parts)) == SEGMENTS
+    assert (500, 501) in merge_spans(parts)
+    assert len(merge_spans(parts)) == MAX_PARTS
 
 
 def test_tokens_stand_where_they_say(sentiment):

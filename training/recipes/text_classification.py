@@ -36,7 +36,8 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from shared.metrics import Figure, Peer
 from shared.session import softmax
-from shared.text_classifier import TOKENIZER, TextClassifier, load_tokenizer, read_tokens
+from shared.text_classifier import TOKENIZER, TextClassifier
+from shared.tokens import load_tokenizer, read_tokens
 from training import evaluate, texts
 from training.command import main
 from training.data import DataError
