@@ -308,7 +308,8 @@ def test_a_figure_kept_from_an_earlier_run_has_its_date(tmp_path):
 
 def test_agreement_with_torch_in_plain_words():
     parity = {
-        "rows": 54, "output": "probability", "largest_difference": 0.34256, "tolerance": 0.5, "inputs": "frames", "of": "pixels",
+        "rows": 54, "output": "probability", "largest_difference": 0.34256, "tolerance": 0.5, "inputs": "frames",
+        "of": "pixels",
         "compared": 2_280_960, "typical_difference": 0.0201, "relabelled": 0.0005,
     }  # fmt: skip
     assert agreement(Parity(**parity)) == (
