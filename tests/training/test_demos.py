@@ -45,7 +45,9 @@ def test_the_folder_answers_and_says_how_it_was_made(made):
     assert model.metrics.trained.command == f"python -m training.{name} --smoke"
     assert model.metrics.trained.seed == 42
     assert model.metrics.parity.largest_difference <= max(
-        model.metrics.parity.tolerance if isinstance(model.metrics.parity.tolerance, tuple) else (model.metrics.parity.tolerance,)
+        model.metrics.parity.tolerance
+        if isinstance(model.metrics.parity.tolerance, tuple)
+        else (model.metrics.parity.tolerance,)
     )
     card = (folder / "README.md").read_text()
     assert model.metrics.figures[0].label in card
@@ -126,4 +128,4 @@ def test_a_place_that_is_not_a_checkpoint_folder_is_left_alone(tmp_path, capsys)
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     assert train("salary", "--smoke", "--out", tmp_path / "mine") == 2
     assert "is no checkpoint folder" in capsys.readouterr().err
-    assert Path(tmp_path / "mine/thesis.txt").read_text() == "years of work"
+    assert Path(tmp_path / "mine/thesis.txt").read_text(encoding="utf-8") == "years of work"

@@ -31,8 +31,8 @@ def test_folders_are_there():
     assert all((ROOT / folder).is_dir() for folder in folders)
 
 
-def test_the_page_has_a_command_for_each_demo():
-    assert set(DEMOS) <= {command.split("job.py ")[1].split()[0] for command in COMMANDS}
+def test_the_docs_have_a_command_for_each_demo():
+    assert {command.split("job.py ")[1].split()[0] for command in COMMANDS} >= set(DEMOS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

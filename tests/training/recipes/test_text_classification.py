@@ -1,0 +1,384 @@
+"""Text classification: texts of one's own, what is learned before and beside the labels, and the tokens."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: make test-all")
+pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+from shared import load_model
+from tests.conftest import DATA, ROOT, load_app
+from training import command, texts, tokens
+from training import sentiment as demo
+from training.description import describe
+from training.distillation import pool
+from training.learner import Run
+from training.masked_language import NOT_HIDDEN, PIECE, MaskedLoader, pretrain
+from training.networks.text_classification import TextNet, average_weights
+from training.recipe import Splits
+from training.recipes import text_classification as recipe
+from training.texts import Texts
+from training.token_statistics import score_range, token_frequencies
+
+pytestmark = pytest.mark.training
+SMOKE = recipe.TextClassificationSettings.smoke()
+
+
+def train(kind, *options) -> int:
+    return command.main(kind(), [str(option) for option in options])
+
+
+def load(path):
+    return demo.Sentiment().load(str(path), demo.SentimentSettings())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model of made-up reviews."""
+    out = tmp_path_factory.mktemp("sentiment") / "model"
+    assert train(demo.Sentiment, "--smoke", "--out", out) == 0
+    return out
+
+
+def test_texts_of_ones_own_with_three_labels_from_a_csv_to_a_page(tmp_path):
+    rng = np.random.default_rng(0)
+    kinds = {"sport": ("ball", "goal", "team"), "food": ("salt", "oven", "spoon"), "money": ("bank", "price", "tax")}
+    rows = []
+    for index in range(600):
+        label = list(kinds)[index % 3]
+        words = [*rng.choice(["the", "a", "and", "we", "had"], 8), *rng.choice(kinds[label], 5)]
+        rows.append({"text": " ".join(rng.permutation(words)) + ".", "label": label, "other": index})
+    pd.DataFrame(rows).to_csv(tmp_path / "my_texts.csv", index=False)
+    space = shutil.copytree(ROOT / "spaces/sentiment", tmp_path / "space", ignore=shutil.ignore_patterns("model"))
+    given = ["--smoke", "--data", tmp_path / "my_texts.csv", "--out", space / "model"]
+    assert train(recipe.TextClassification, *given) == 0
+    model = load_model(space / "model")
+    assert model.config.labels == ("food", "money", "sport")
+    accuracy = next(item.value for item in model.metrics.figures if item.name == "accuracy")
+    assert accuracy > 0.5  # the small network of --smoke learns one label from the others; a third would be chance
+    asked = "we had a goal and the ball and a team"
+    assert model.explain(asked).label == model.predict(asked).label in kinds
+    page = str(load_app(space).demo.get_config_file())
+    assert "is it food, money or sport?" in page
+    assert "this review" not in page
+
+
+def test_teachers_label_texts_without_labels(tmp_path, capsys):
+    reviews = pd.read_csv(recipe.write_reviews(tmp_path / "made-up", 1, 500))
+    reviews[:200].to_csv(tmp_path / "train.csv", index=False)
+    reviews[200:300].to_csv(tmp_path / "test.csv", index=False)
+    reviews[300:][["text"]].to_csv(tmp_path / "unsup.csv", index=False)
+    shutil.rmtree(tmp_path / "made-up")
+    given = ["--smoke", "--teachers", "--data", tmp_path, "--out", tmp_path / "out"]
+    assert train(recipe.TextClassification, *given) == 0
+    said = capsys.readouterr().out
+    assert "Training teacher 3 of 3" in said
+    assert "Training student 2 of 2" in said
+    assert "the teachers are right on" in said
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert next(item["value"] for item in metrics["figures"] if item["name"] == "accuracy") > 0.8
+    assert "--teachers" in metrics["trained"]["command"]
+
+
+def test_a_pool_of_answers_follows_those_who_know():
+    rng = np.random.default_rng(0)
+    y, truth = rng.integers(0, 2, 400), rng.integers(0, 2, 300)
+
+    def answers(strength):
+        logits = [strength * np.eye(2)[part] + rng.normal(0, 1, (len(part), 2)) for part in (y, truth)]
+        return tuple(np.log(np.exp(part) / np.exp(part).sum(1, keepdims=True)) for part in logits)
+
+    expert, guesser = answers(3.0), answers(0.0)
+    alone = pool([expert], y)
+    np.testing.assert_allclose(alone.sum(1), 1, rtol=1e-5)
+    together = pool([guesser, expert], y)
+    right = [(part.argmax(1) == truth).mean() for part in (np.exp(guesser[1]), alone, together)]
+    assert right[0] < 0.6
+    assert right[1] > 0.9
+    assert right[2] >= right[1] - 0.01
+    assert np.abs(together - alone).mean() < 0.03
+
+
+def test_averaged_networks_have_the_mean_of_their_weights():
+    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    nets = [TextNet(BertForSequenceClassification(config)) for _ in range(2)]
+    weights = [net.classifier.classifier.weight.detach().clone() for net in nets]
+    mean = average_weights(nets).classifier.classifier.weight
+    torch.testing.assert_close(mean, (weights[0] + weights[1]) / 2)
+
+
+def test_masked_batches_hide_some_tokens_and_say_which():
+    rows = [np.r_[1, np.arange(10, 10 + n), 2] for n in (5, 40, 600)]
+    loader = MaskedLoader(rows, mask=4, special=5, bs=3)
+    loader.rng.seed(0)
+    ids, hidden = loader.create_batch([0, 1, 2])
+    assert ids.shape == hidden.shape == (3, PIECE)
+    assert ((ids == 4) == (hidden != NOT_HIDDEN)).all()
+    whole = torch.where(ids == 4, hidden, ids)
+    for row, original in zip(whole, rows, strict=True):
+        found = row[row > 0].numpy()
+        start = int(np.flatnonzero(original == found[1])[0])
+        assert found[0] == 1
+        np.testing.assert_array_equal(found[1:], original[start : start + len(found) - 1])
+    assert 0.1 < (hidden != NOT_HIDDEN).sum() / (whole >= 5).sum() < 0.3
+    assert not set(hidden.flatten().tolist()) & {0, 1, 2, 3, 4}
+
+
+def test_masked_language_is_learned(tmp_path):
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=15, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    bert = BertModel(config)
+    before = {name: value.clone() for name, value in bert.state_dict().items()}
+    rows = [np.r_[1, np.tile([10 + n % 5, 11 + n % 4], 6)] for n in range(300)]
+    net = pretrain(bert, rows, 4, 5, Run(tmp_path, 0, resume=False), epochs=40, rates=5e-3)
+    ids = torch.from_numpy(np.stack(rows[:20]))
+    truth = ids[:, 3].clone()
+    ids[:, 3] = 4
+    assert (net(ids).argmax(1) == truth).float().mean() > 0.9
+    after = bert.state_dict()
+    assert set(after) == set(before)
+    assert not torch.equal(before["embeddings.word_embeddings.weight"], after["embeddings.word_embeddings.weight"])
+    assert torch.equal(before["pooler.dense.weight"], after["pooler.dense.weight"])
+
+
+def small_tokenizer():
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "##s", "a", "##a", "zebra"]
+    tokenizer = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def test_the_folder_serves(folder):
+    model = load_model(folder)
+    good, bad = model.predict_batch(["the film was wonderful and funny.", "the film was dull and awful."])
+    assert (good.label, bad.label) == ("pos", "neg")
+    assert good.is_clear
+    assert bad.is_clear
+    why = model.explain("the music was wonderful.")
+    values = {piece.strip(): value for piece, value in why.parts}
+    assert why.base + sum(values.values()) == pytest.approx(why.probability, abs=1e-5)
+    assert max(values, key=values.get) == "wonderful."
+
+
+def test_the_folder_is_complete(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "model.safetensors",
+        "config.json", "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
+    figures = {item.name for item in load_model(folder).metrics.figures}
+    assert {"accuracy", "ece", "ece_before", "clear", "refused", "validation_float32", "validation"} <= figures
+
+
+def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
+    path = tmp_path / "mine.csv"
+    rows = [{"text": f"{label} words {index}", "label": label} for label in ("a", "b") for index in range(40)]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert train(recipe.TextClassification, "--data", path, "--measure", folder) == 2
+    assert "has the labels neg, pos, the data a, b" in capsys.readouterr().err
+
+
+def test_transformers_loads_the_folder_alone(folder):
+    text = "a wonderful story, funny and moving."
+    code = f"""
+import sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", {str(ROOT)!r})]
+import json, torch
+library = torch.library.Library("torchvision", "DEF")
+for name in ("nms", "qnms"):
+    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from transformers import pipeline
+print(json.dumps(pipeline("text-classification", {str(folder)!r}, device="cpu", top_k=None)({text!r})))
+assert not any(name.split(".")[0] in ("shared", "training") for name in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    theirs = {item["label"]: item["score"] for item in (answer[0] if isinstance(answer[0], list) else answer)}
+    assert theirs == pytest.approx(load_model(folder).predict(text).probabilities, abs=0.03)
+
+
+def test_a_file_is_divided_so_that_nothing_is_in_two_parts(tmp_path):
+    rng = np.random.default_rng(0)
+    words = {"sport": "goal match team referee", "food": "soup bread salt kitchen", "music": "song choir violin drum"}
+    rows = [
+        {"text": " ".join(rng.choice(words[label].split(), 8)) + f" {index}", "label": label}
+        for label in words
+        for index in range(60)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "my-topics.csv", index=False)
+    splits = load(tmp_path / "my-topics.csv")
+    assert splits.labels == ("food", "music", "sport")
+    assert splits.description.about.title == "My topics"
+    parts = [splits.train.texts, splits.valid.texts, splits.tests[0].inputs]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 180
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text,label\ngood,pos\n", "at least two are needed"),
+        ("text,label\ngood,pos\nbad,neg\n", "at least 20 are needed"),
+        ("text\ngood\n", "lacks the column label"),
+        ("text,label\ngood,pos\nbad,\n", "row 3, has no label"),
+    ],
+)
+def test_unusable_texts_are_refused_in_a_sentence(tmp_path, capsys, content, message):
+    path = tmp_path / "mine.csv"
+    path.write_text(content)
+    assert train(recipe.TextClassification, "--data", path, "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_labels_and_texts_that_look_like_something_else_stay_text(tmp_path):
+    for part, count in (("train", 40), ("test", 10)):
+        rows = [
+            {"text": "null" if index == 0 else f"text {part} {index}", "label": index % 2} for index in range(count)
+        ]
+        pd.DataFrame(rows).to_csv(tmp_path / f"{part}.csv", index=False)
+    splits = load(tmp_path)
+    assert splits.labels == ("0", "1")
+    assert len(splits.tests[0]) == 10
+    assert "null" in splits.tests[0].inputs
+
+
+def test_two_labels_called_neg_and_pos_are_not_yet_imdb(tmp_path):
+    for part in ("train", "test"):
+        rows = [{"text": f"tweet {part} {index}", "label": ("neg", "pos")[index % 2]} for index in range(30)]
+        pd.DataFrame(rows).to_csv(tmp_path / f"{part}.csv", index=False)
+    splits = load(tmp_path)
+    assert not splits.description.about.datasets
+    assert "IMDB" not in str(splits)
+
+
+def test_a_peer_that_finds_no_words_is_left_out():
+    some = Texts(["字", "詞"], np.array([0, 1]))
+    splits = Splits(some, some, (some.as_test("x", "test"),), describe("x", "Which?", ()), ("a", "b"))
+    assert recipe.tfidf_peer(splits, np.array([True, True])) == []
+    assert recipe.tfidf_answers(splits) == []
+
+
+def test_a_folder_without_reviews_is_refused_in_a_sentence(tmp_path, capsys):
+    assert train(demo.Sentiment, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert "neither train.csv nor train/*/*.txt" in capsys.readouterr().err
+
+
+def test_imdbs_own_layout_is_read(tmp_path):
+    for part in ("train", "test"):
+        for label in ("neg", "pos", "unsup"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for index in range(3):
+                (tmp_path / part / label / f"{index}.txt").write_text(f"{part} {label} {index}<br />end")
+    splits = load(tmp_path)
+    assert splits.labels == ("neg", "pos")
+    assert len(splits.tests[0]) == 6
+    assert len(splits.train.unlabelled) == 6
+    assert "<br" not in "".join(splits.train.texts)
+
+
+def test_copies_of_test_texts_are_not_trained_on():
+    some = Texts(["a", "b", "a", "c"], np.array([0, 1, 0, 1]))
+    assert texts.without_copies(some, ["c"]).texts == ["a", "b"]
+
+
+def test_a_pruned_tokenizer_reads_what_it_keeps_as_before():
+    tokenizer = small_tokenizer()
+    counts = np.zeros(tokenizer.get_vocab_size(), int)
+    counts[[5, 7, 8]] = 3, 9, 5  # good, film, ##s
+    pruned, kept = tokens.prune(tokenizer, counts, 100)
+    assert pruned.encode("good films").tokens == ["good", "film", "##s"]
+    assert pruned.encode("zebra").tokens == ["[UNK]"]
+    assert pruned.token_to_id("[PAD]") == 0
+    for name, index in pruned.get_vocab().items():
+        assert tokenizer.id_to_token(int(kept[index])) == name
+    assert tokens.prune(tokenizer, counts, 9)[0].get_vocab_size() == 9
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 9), ("[SEP]", 8)]),
+        processors.BertProcessing(("[SEP]", 8), ("[CLS]", 9)),
+    ],
+)
+def test_the_marks_of_a_pruned_tokenizer_have_their_new_numbers(processor):
+    names = ["[PAD]", "[UNK]", "rare", "word", "good", "film", "bad", "a", "[SEP]", "[CLS]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer, tokenizer.post_processor = pre_tokenizers.BertPreTokenizer(), processor
+    tokenizer.add_special_tokens([name for name in names if name.startswith("[")])
+    counts = np.array([0, 0, 0, 0, 5, 5, 5, 0, 0, 0, 0])
+    pruned, _ = tokens.prune(tokenizer, counts, 100)
+    assert pruned.encode("good film").ids == [pruned.token_to_id(name) for name in ("[CLS]", "good", "film", "[SEP]")]
+
+
+def test_batches_have_texts_of_like_length_and_every_text_once():
+    rng = np.random.default_rng(0)
+    ids = [np.ones(rng.integers(3, 200), np.int64) for _ in range(1000)]
+    loader = tokens.TokenLoader(ids, np.arange(1000), bs=8, shuffle=True)
+    x, y = zip(*loader, strict=True)
+    assert sorted(torch.cat(y).tolist()) == list(range(1000))
+    padding = 1 - sum(len(row) for row in ids) / sum(batch.numel() for batch in x)
+    assert padding < 0.1
+    lengths = [batch.shape[1] for batch in x]
+    assert np.corrcoef(lengths[:-1], lengths[1:])[0, 1] < 0.5  # not from the longest to the shortest
+
+
+def test_scores_tell_frequent_words_from_rare_ones():
+    tokenizer = small_tokenizer()
+    ids = [np.array(tokenizer.encode("a good film a bad film").ids)] * 50
+    log_frequency, counted = token_frequencies(tokenizer, ids)
+    assert log_frequency[tokenizer.token_to_id("film")] > log_frequency[tokenizer.token_to_id("zebra")]
+    assert not counted[tokenizer.token_to_id("[CLS]")]
+    assert counted[tokenizer.token_to_id("[UNK]")]
+    mean, (everywhere, in_short) = score_range(log_frequency, counted, ids, seed=0)
+    assert mean - np.sqrt(everywhere + in_short / 6) > log_frequency[tokenizer.token_to_id("zebra")]
+
+
+def test_all_but_a_few_passages_of_any_length_are_in_distribution():
+    rng = np.random.default_rng(0)
+    ids = [np.r_[2, rng.zipf(1.5, int(rng.integers(3, 200))).clip(max=900) + 4, 3] for _ in range(3000)]
+    counts = np.bincount(np.concatenate(ids), minlength=1000) + 0.5
+    log_frequency = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32)
+    counted = torch.arange(1000) > 4
+    mean, (everywhere, in_short) = score_range(log_frequency, counted, ids, seed=0)
+    for size in (4, 12, 100):
+        scores = np.array([log_frequency[row[1 : size + 1]].mean() for row in ids if len(row) > size + 1])
+        below = (scores < mean - np.sqrt(everywhere + in_short / size)).mean()
+        assert 0 <= below < 0.02
+    assert in_short > everywhere
+
+
+def test_a_network_that_was_not_fetched_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    recipe.write_reviews(tmp_path, 0)
+    data = next(tmp_path.glob("*.csv"))
+    given = ["--data", data, "--init", tmp_path / "nothing", "--out", tmp_path / "model"]
+    assert train(recipe.TextClassification, *given) == 2
+    assert str(tmp_path / "nothing") in capsys.readouterr().err
+
+
+def test_quick_is_for_a_cpu():
+    parser = command.parser_of(recipe.TextClassification())
+    quick = recipe.TextClassification().settings_of(parser.parse_args(["--quick"]))
+    assert quick == replace(recipe.TextClassificationSettings(), quick=True, max_tokens=256, head=96, epochs=1)
+
+
+@pytest.mark.data
+def test_imdb_is_read_with_its_official_split():
+    splits = load(DATA / "imdb")
+    assert (splits.tests[0].data, len(splits.tests[0])) == ("IMDB", 25_000)
+    assert 24_700 < len(splits.train) + len(splits.valid) < 24_900
+    assert not {*splits.train.texts, *splits.valid.texts} & set(splits.tests[0].inputs)
+    assert splits.labels == ("neg", "pos")
