@@ -21,15 +21,16 @@ demo: .venv/.light
 	$(BIN)/python spaces/gallery/app.py
 
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST)
 
 test-all: .venv/.all
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST)
 
 check: .venv/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for file in spaces/deploy.py spaces/*/app.py; do $(BIN)/mypy $$file || exit 1; done
 	$(BIN)/lint-imports --no-logo
 
 # DATA names a folder with adult/, camvid/, imdb/, movielens/ and pets/ in it; without it the data is downloaded. INIT names
@@ -64,10 +65,9 @@ clean:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The gallery needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Name another one: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv (once) ..."
 	@$(PYTHON) -m venv .venv || { echo "Could not make a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	@$(BIN)/python -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "repository.pth").write_text("$(CURDIR)\n")'
 	@touch $@
 
-.venv/.light: .venv/.made pyproject.toml spaces/gallery/requirements.txt
+.venv/.light: .venv/.made pyproject.toml setup.py spaces/gallery/requirements.txt
 	$(PIP) -r spaces/gallery/requirements.txt --editable ".[deploy]"
 	@touch $@
 

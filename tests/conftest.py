@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -75,7 +76,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "cache"):
+    if hasattr(session.config, "cache") and not hasattr(session.config, "workerinput"):  # a worker has but a part
         session.config.cache.set(PASSED, [name for name, outcome in outcomes.items() if outcome == "passed"])
 
 
@@ -86,6 +87,28 @@ def load_app(folder: str | Path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def copy_repository(folder: Path) -> None:
+    """Copy what a clone would have: all files that git tracks or would track."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():  # else it is deleted, but not committed yet
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+
+
+def install_packages(python: Path, *arguments: str | Path, cwd: Path | None = None) -> None:
+    """Run pip install; skip the test where pip reaches no package registry."""
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    done = subprocess.run([*pip, "install", *arguments], cwd=cwd, check=False, capture_output=True, encoding="utf-8")
+    if done.returncode:
+        with tempfile.TemporaryDirectory() as folder:
+            one = [*pip, "download", "--no-deps", "--no-cache-dir", "--dest", folder, "packaging"]
+            if subprocess.run(one, check=False, capture_output=True).returncode:
+                pytest.skip("pip reaches no package registry")
+        pytest.fail(done.stderr)
 
 
 def free_port() -> int:

@@ -3,7 +3,6 @@
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -14,7 +13,7 @@ from hub.local import Hub
 from hub.local.__main__ import shell_lines
 from shared import Recommender
 from shared.archives import safe_filename
-from tests.conftest import ROOT, served
+from tests.conftest import ROOT, copy_repository, install_packages, served
 from tests.windows import as_on_windows
 
 SOURCES = [
@@ -160,24 +159,12 @@ def test_its_table_knows_every_verb_of_the_makefile():
 @pytest.mark.install
 def test_its_commands_start_the_gallery(tmp_path):
     """In a copy of what a clone has; activating the environment is what the test does otherwise."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.split("\0")
-    for name in filter(None, names):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, tmp_path / name)
+    copy_repository(tmp_path)
     make, activate, install, serve, *_ = LINES
     assert activate == r".venv\Scripts\activate"
     subprocess.run([sys.executable, *make.split()[1:]], cwd=tmp_path, check=True)
     python = tmp_path / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    done = subprocess.run(
-        [*pip, *install.split()[1:]], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
-    )
-    if done.returncode:
-        one = [*pip, "download", "--no-deps", "--no-cache-dir", "--dest", tmp_path / "one", "packaging"]
-        if subprocess.run(one, check=False, capture_output=True).returncode:
-            pytest.skip("pip reaches no package registry")
-        pytest.fail(done.stderr)
+    install_packages(python, *install.split()[2:], cwd=tmp_path)
     assert serve == "python spaces/gallery/app.py"
     gallery = served(tmp_path / "spaces/gallery", tmp_path, {"PYTHONPATH": ""}, python)
     with gallery as url, urllib.request.urlopen(url) as page:

@@ -1,4 +1,4 @@
-"""The Dockerfile, without docker: what it says holds, and its command serves from what it copies."""
+"""The Dockerfile, without docker: what it copies is there, and its command serves from that."""
 
 import fnmatch
 import json
@@ -18,34 +18,15 @@ TEXT = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
 LINES = [line.split(maxsplit=1) for line in TEXT.splitlines() if line and not line.startswith("#")]
 
 
-def said(instruction):
+def arguments_of(instruction):
     return [rest for name, rest in LINES if name == instruction]
-
-
-def test_it_installs_the_pins_of_the_gallery_and_nothing_heavy():
-    assert said("FROM") == ["python:3.12-slim"]
-    installed = [line for line in said("RUN") if "install" in line]
-    assert installed == ["pip install --disable-pip-version-check -r requirements.txt"]
-    assert "spaces/gallery/requirements.txt ." in said("COPY")
-    header = (ROOT / "spaces/gallery/README.md").read_text()
-    assert re.search(r'python_version: "?3\.12"?', header)
-
-
-def test_it_serves_without_root():
-    order = [name for name, _ in LINES]
-    assert said("USER") == ["gallery"]
-    assert any(line.startswith("useradd ") and line.endswith(" gallery") for line in said("RUN"))
-    assert order.index("USER") > max(index for index, name in enumerate(order) if name in ("RUN", "COPY"))
-    assert order.index("USER") < order.index("CMD")
-    assert said("STOPSIGNAL") == ["SIGTERM"]
-    assert json.loads(said("CMD")[0])[0] == "python"  # no shell between, which would keep the signal
 
 
 def test_what_it_copies_is_there_and_not_ignored():
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert ignored[0] == "*"
     let_in = [line[1:] for line in ignored if line.startswith("!")]
-    sources = [line.split()[0] for line in said("COPY")]
+    sources = [line.split()[0] for line in arguments_of("COPY")]
     assert sources
     for source in sources:
         assert (ROOT / source).exists()
@@ -55,10 +36,10 @@ def test_what_it_copies_is_there_and_not_ignored():
 
 @pytest.fixture
 def image(tmp_path):
-    """What would lie in the container's working directory."""
+    """Return a folder with what would lie in the container's working directory."""
     root = tmp_path / "gallery"
     root.mkdir()
-    for line in said("COPY"):
+    for line in arguments_of("COPY"):
         source, target = line.split()
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, root / target, ignore=shutil.ignore_patterns("__pycache__", ".gradio"))
@@ -70,16 +51,16 @@ def image(tmp_path):
 def test_its_command_serves_from_what_it_copies_and_the_health_check_tells(image):
     """With this Python's packages, whose versions are the pins; other tests say so."""
     port = str(free_port())
-    variables = dict(part.split("=", 1) for part in said("ENV")[0].split())
+    variables = dict(part.split("=", 1) for part in arguments_of("ENV")[0].split())
     variables |= {"GRADIO_SERVER_PORT": port, "PYTHONPATH": str(image), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    check = json.loads(said("HEALTHCHECK")[0].split("CMD ")[1])
+    check = json.loads(arguments_of("HEALTHCHECK")[0].split("CMD ")[1])
     check[2] = check[2].replace("127.0.0.1:7860", f"127.0.0.1:{port}")
 
     def is_healthy():
         return subprocess.run([sys.executable, *check[1:]], capture_output=True, check=False).returncode == 0
 
     assert not is_healthy()
-    command = [sys.executable, *json.loads(said("CMD")[0])[1:]]
+    command = [sys.executable, *json.loads(arguments_of("CMD")[0])[1:]]
     process = subprocess.Popen(command, cwd=image, env=os.environ | variables)
     try:
         end = time.monotonic() + 120

@@ -24,7 +24,7 @@ from hub.local import Fault, Hub
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
 from shared import load_model
-from tests.conftest import ROOT, served, turn_to
+from tests.conftest import ROOT, install_packages, served, turn_to
 from tests.spaces.test_folders import MODELS
 from training import publish as publish_script
 
@@ -264,13 +264,7 @@ def fresh_python(tmp_path_factory):
             folder = tmp_path_factory.mktemp("fresh")
             python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-            done = subprocess.run([*pip, "install", "-r", requirements], check=False, capture_output=True, text=True)
-            if done.returncode:
-                one = [*pip, "download", "--no-deps", "--no-cache-dir", "--dest", folder / "one", "packaging"]
-                if subprocess.run(one, check=False, capture_output=True).returncode:
-                    pytest.skip("pip reaches no package registry")
-                pytest.fail(done.stderr)
+            install_packages(python, "-r", requirements)
             made[content] = python
         return made[content]
 
