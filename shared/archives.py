@@ -1,4 +1,4 @@
-"""Zips of pictures, or of other small files: read member by member and never unpacked to disk; and written."""
+"""Zips of pictures, or of other small files: read member by member, never unpacked to disk; and made."""
 
 import io
 import re
@@ -27,7 +27,7 @@ ENCRYPTED = 0x1 | 0x40 | 0x2000  # bits of a member's flags: by password, strong
 
 
 def read_zip(path: str | Path, seen: set[str] | None = None) -> Iterator[tuple[str, bytes | BadInput]]:
-    """The files of a zip, one at a time: (label, content), or (label, BadInput) where one cannot be used.
+    """Yield the files of a zip, one at a time: (label, content), or (label, BadInput) where one cannot be used.
 
     Labels are the names in the zip, with their folders, such as holiday/cats/0.jpg; they are made unique, also among
     those already `seen`, and are only shown: nothing is ever written to them.
@@ -68,7 +68,7 @@ def count_files(paths: Sequence[str | Path] | None) -> int:
 
 
 def read_files(paths: Sequence[str | Path] | None) -> Iterator[tuple[str, str | Path | bytes | BadInput]]:
-    """Files, and the files of zips among them, one at a time: (label, path or content), or (label, BadInput).
+    """Yield files, and the files of zips among them, one at a time: (label, path or content), or (label, BadInput).
 
     A file of a zip is read when its turn comes. No two labels are the same.
 
@@ -121,7 +121,7 @@ def safe_filename(text: str) -> str:
 
 
 def _is_zip(path: str | Path) -> bool:
-    """Whether a file is called .zip; one without an ending, such as a Blob that a browser uploads, may be one, too."""
+    """Return True for a .zip, and for a zip without an ending, such as a Blob that a browser uploads."""
     ending = Path(path).suffix.lower()
     if ending:
         return ending == ".zip"
@@ -134,7 +134,7 @@ def _is_zip(path: str | Path) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """A zip and those of its files that are wanted; whatever goes wrong with it is a BadInput."""
+    """Open a zip, and list those of its files that are wanted; whatever goes wrong with it is a BadInput."""
     if not path.is_file():
         raise BadInput(f"There is no file {quoted(path.name)}.")
     size = path.stat().st_size
@@ -195,7 +195,7 @@ def _is_wanted(member: zipfile.ZipInfo) -> bool:
 
 
 def _parts(filename: str) -> list[str]:
-    """The folders and name of a file, without those that lead out of the zip."""
+    """Return the folders and name of a file, without those that lead out of the zip."""
     parts = filename.replace("\\", "/").split("/")
     return [part for part in parts if part not in ("", ".", "..") and not DRIVE.fullmatch(part)]
 

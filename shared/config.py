@@ -110,16 +110,16 @@ class GalleryConfig(StrictModel):
                 text), or a file is missing or differs from its SHA-256.
         """
         folder = Path(folder)
-        checkpoint = cls._validated(folder, read_json(folder))
+        config = cls._validated(folder, read_json(folder))
         for name in needed:
-            if name not in checkpoint.files or checkpoint.files[name].optional:
+            if name not in config.files or config.files[name].optional:
                 raise CheckpointError(f"{folder / CONFIG_FILE}: field 'files': {name} is not listed; export it again.")
-        checkpoint._check_files(folder)
-        return checkpoint
+        config._check_files(folder)
+        return config
 
     @staticmethod
     def read_common(folder: str | Path) -> "GalleryConfig":
-        """What every model's gallery.json has, of a model of any kind; no file is looked at.
+        """Read the fields that every model has, of a model for any task; no other file is looked at.
 
         Raises:
             CheckpointError: the folder or gallery.json is missing, or a field is wrong.
@@ -132,16 +132,16 @@ class GalleryConfig(StrictModel):
     def _validated(cls, folder: Path, content: dict[str, Any]) -> Self:
         path = folder / CONFIG_FILE
         try:
-            checkpoint = cls.model_validate_json(json.dumps(content))
+            config = cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise CheckpointError(f"{path}: field {field!r}: {first['msg']}; export the model again.") from error
-        for name in checkpoint.files:
+        for name in config.files:
             # Read as on Windows, a name has all the ways out that it has anywhere: "..", "/", "C:" and "\\\\server".
             if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts or "\\" in name:
                 raise CheckpointError(f"{path}: field 'files': {name!r} lies outside the folder.")
-        return checkpoint
+        return config
 
     def _check_files(self, folder: Path) -> None:
         for name, entry in self.files.items():
@@ -157,7 +157,7 @@ class GalleryConfig(StrictModel):
 
 
 def read_json(folder: Path) -> dict[str, Any]:
-    """The content of a folder's gallery.json.
+    """Return the content of a folder's gallery.json.
 
     Raises:
         CheckpointError: it cannot be read, or is no JSON object.
@@ -189,11 +189,11 @@ def upgrade(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """What a FileEntry says of a file's content: its SHA-256, and its size in bytes."""
+    """Return the fields of a FileEntry for a file: its SHA-256 and its size in bytes."""
     return {"sha256": sha256(path), "bytes": path.stat().st_size}

@@ -125,7 +125,7 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         return answer_each(self.predict, items)
 
     def explain(self, image: Source, label: str | None = None) -> ImageClassifierExplanation:
-        """Class activation map (Zhou et al., CVPR 2016) for a label, by default the likeliest.
+        """Return the class activation map (Zhou et al., CVPR 2016) for a label, by default the likeliest.
 
         Raises:
             BadInput: the picture cannot be read, or there is no such label.
@@ -149,7 +149,7 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         return decoding_cost(image, self.config.size)
 
     def pixels(self, image: Source) -> NDArray[np.float32]:
-        """A picture as the model takes it: float32 (3, size, size).
+        """Return a picture as the model takes it: float32 (3, size, size).
 
         Raises:
             BadInput: it cannot be read as a picture.

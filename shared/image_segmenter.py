@@ -211,13 +211,13 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         return ImageSegmenterExplanation(answer.confidence, answer.mean_confidence, unsure, by_class)
 
     def coloured(self, mask: NDArray[np.uint8]) -> Image.Image:
-        """A mask as a palette picture: its pixels are class indices, shown in the config's colours."""
+        """Return a mask as a palette picture: its pixels are class indices, shown in the config's colours."""
         image = Image.fromarray(mask)
         image.putpalette([level for colour in self.config.colours for level in colour])
         return image
 
     def _pixels(self, image: Source) -> tuple[Size, NDArray[np.float32]]:
-        """A picture's own (width, height), and the picture as the model takes it: float32 (3, height, width)."""
+        """Return a picture's own (width, height), and the picture as the model takes it: float32 (3, height, width)."""
         picture = load_image(image, self._least)
         working = picture.resize(working_size(picture.size, self.config.area, self.config.multiple))
         return picture.size, to_array(working, self.config.mean, self.config.std)
@@ -229,7 +229,7 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
 
 
 def working_size(size: Size, area: int, multiple: int) -> Size:
-    """The (width, height) at which the model looks at a picture of `size`.
+    """Return the (width, height) at which the model looks at a picture of `size`.
 
     About `area` pixels in the picture's own shape: the long side is the nearest multiple of `multiple`, the
     short side the one that then comes nearest to the shape, and both are at least twice `multiple`.
@@ -302,7 +302,7 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
 
 
 def _neighbours(values: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each of `pixels` over a line of `values`: the values before and after it, and the weight of the latter."""
+    """Return for each of `pixels` over a line of `values` those before and after it, and the weight of the latter."""
     place = np.clip((np.arange(pixels) + 0.5) * (values / pixels) - 0.5, 0, values - 1)
     before = place.astype(np.intp)
     after = np.minimum(before + 1, values - 1)

@@ -118,7 +118,7 @@ def _share_memory() -> None:
 
 
 def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """A function of every item, several at once: for work in which Pillow or numpy let other threads run."""
+    """Return a function's result for every item, several at once, as Pillow and numpy let other threads run."""
     if len(items) < 2:
         return [function(item) for item in items]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -126,6 +126,6 @@ def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 def softmax(logits: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:
-    """Probabilities (n, labels) of logits (n, labels); n may be 0."""
+    """Return probabilities (n, labels) of logits (n, labels); n may be 0."""
     odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))

@@ -17,7 +17,7 @@ def shapley_values(
     backgrounds: int,
     seed: int = 0,
 ) -> tuple[float, NDArray[np.float64]]:
-    """Contributions of `players` parts of an input, which with the base add up to the prediction exactly.
+    """Return the contributions of the parts of an input, which with the base add up to the prediction exactly.
 
     For each background example a random order of the players and its reverse are walked from "all parts
     taken from the background" to "all parts taken from the input"; a player's contribution is the mean

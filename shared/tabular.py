@@ -1,13 +1,7 @@
 """Tabular classification: which of two labels a row of a table has, and why."""
 
-import difflib
-import functools
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
-from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -15,36 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from .config import MODEL, GalleryConfig, StrictModel
+from .config import MODEL, GalleryConfig
 from .errors import BadInput, CheckpointError, quoted
 from .predictor import Prediction, Predictor
 from .shapley import shapley_values
 from .tables import read_csv
-from .text import as_number, number_hint, plain
-
-Row = Mapping[str, Any]
-MISSING = "?"  # how the data set writes a missing value; always category 0
-UNKNOWN = {"", MISSING, "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # how others write one, in any case
-
-
-class NumberColumn(StrictModel):
-    """A numeric column: the range seen in training, and what stands in for a missing value."""
-
-    minimum: float
-    maximum: float
-    median: float
+from .tabular_values import MISSING, NumberColumn, Row, category_codes, find_wrong_columns, read_category, read_number
 
 
 class TabularClassifierConfig(GalleryConfig):
     """gallery.json of a classifier of rows of a table.
 
     `columns` in the order of the data set; each is in `categories` (its known values, "?" first) or in
-    `numbers`. `ignored` columns do not
-    reach the model; their numbers may lie outside the range. `groups` are the columns that are
-    explained as one, because they say the same thing. `typical` is a row to begin a form with.
-    `amounts` lists, in ascending order, the amounts seen in training of each column in which the model
-    learned every amount by itself; an amount between two of them is answered as in between.
-    `descriptions` says in a few words what a column is.
+    `numbers`. `ignored` columns do not reach the model; their numbers may lie outside the range. `groups` are the
+    columns that are explained as one, because they say the same thing. `typical` is a row to begin a form with.
+    `amounts` lists, in ascending order, the amounts seen in training of each column in which the model learned every
+    amount by itself; an amount between two of them is answered as in between. `descriptions` says in a few words what
+    a column is.
     """
 
     labels: tuple[str, str]
@@ -61,7 +42,7 @@ class TabularClassifierConfig(GalleryConfig):
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:
-        """Every column is described exactly once, wherever the fields speak of columns."""
+        """Raise ValueError unless every column is described exactly once wherever the fields name columns."""
         columns = sorted(self.columns)
         described = {
             "categories and numbers": [*self.categories, *self.numbers],
@@ -99,9 +80,9 @@ class TabularClassifierPrediction(Prediction):
 
 @dataclass(frozen=True)
 class TabularClassifierExplanation:
-    """Why: base + sum(contributions.values()) == probability, all as probabilities of ">=50k".
+    """Why: base + sum(contributions.values()) == probability, all as probabilities of the second label.
 
-    `base` is the mean probability over the background people.
+    `base` is the mean probability over the background rows.
     """
 
     probability: float
@@ -175,7 +156,7 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         ]
 
     def explain(self, row: Row) -> TabularClassifierExplanation:
-        """Shapley values of a prediction against the background people in the checkpoint.
+        """Return Shapley values of a prediction against the background people in the config.
 
         Columns of one group are switched together and named after the group's first column.
         """
@@ -203,7 +184,7 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         )
 
     def what_if(self, row: Row, column: str, points: int = 50) -> list[tuple[float, float]]:
-        """The probability of ">=50k" along one number, all else as in `row`: [(number, probability), ...].
+        """Return the second label's probability along one number, all else as in `row`: [(number, probability), ...].
 
         The numbers are `points` equal steps over the range of the training data, rounded to whole numbers, and
         the amounts that the model learned one by one, because the curve bends at each of these.
@@ -234,119 +215,43 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
 
 
 def calibrated(logit: NDArray[Any], temperature: float, bias: float) -> NDArray[np.float64]:
-    """Probability from a logit: sigmoid(logit / temperature + bias) (Platt scaling)."""
+    """Return the probability of a logit: sigmoid(logit / temperature + bias) (Platt scaling)."""
     return 1 / (1 + np.exp(-(logit.astype(np.float64) / temperature + bias)))
 
 
 def encode(
-    checkpoint: TabularClassifierConfig, rows: Sequence[Row]
+    config: TabularClassifierConfig, rows: Sequence[Row]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, BadInput]]:
-    """Rows as the arrays the model takes; the one place where training and serving turn values into numbers.
+    """Return rows as the arrays that the model takes, in training and in service.
 
     Returns:
-        categories (rows, len(checkpoint.categories)) int64, the index of each value, 0 where it is missing;
-        numbers (rows, len(checkpoint.numbers)) float32, the median where it is missing;
+        categories (rows, len(config.categories)) int64, the index of each value, 0 where it is missing;
+        numbers (rows, len(config.numbers)) float32, the median where it is missing;
         and the BadInput of each bad row by its index (the row's values are then as if missing).
     """
     errors = {
-        index: BadInput(f"A person must be given as {{column: value}}, not {quoted(row)}.")
+        index: BadInput(f"A row must be given as {{column: value}}, not {quoted(row)}.")
         for index, row in enumerate(rows)
         if not isinstance(row, Mapping)
     }
     rows = [{} if index in errors else row for index, row in enumerate(rows)] if errors else rows
-    errors = {**_wrong_columns(checkpoint.columns, rows), **errors}
-    categories = np.zeros((len(rows), len(checkpoint.categories)), dtype=np.int64)
-    for position, (name, values) in enumerate(checkpoint.categories.items()):
-        codes = _codes(values)
+    errors = {**find_wrong_columns(config.columns, rows), **errors}
+    categories = np.zeros((len(rows), len(config.categories)), dtype=np.int64)
+    for position, (name, values) in enumerate(config.categories.items()):
+        codes = category_codes(values)
         for index, row in enumerate(rows):
             try:
-                categories[index, position] = _category(name, row.get(name), codes, values)
+                categories[index, position] = read_category(name, row.get(name), codes, values)
             except BadInput as error:
                 errors.setdefault(index, error)
 
-    numbers = np.empty((len(rows), len(checkpoint.numbers)), dtype=np.float32)
-    for position, (name, span) in enumerate(checkpoint.numbers.items()):
-        anything = name in checkpoint.ignored
+    numbers = np.empty((len(rows), len(config.numbers)), dtype=np.float32)
+    for position, (name, span) in enumerate(config.numbers.items()):
+        any_range = name in config.ignored
         for index, row in enumerate(rows):
             try:
-                numbers[index, position] = _number(name, row.get(name), span, anything)
+                numbers[index, position] = read_number(name, row.get(name), span, any_range)
             except BadInput as error:
                 errors.setdefault(index, error)
                 numbers[index, position] = span.median
     return categories, numbers, errors
-
-
-def _wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int, BadInput]:
-    errors = {}
-    known = set(columns)
-    for index, row in enumerate(rows):
-        if not known <= row.keys():
-            absent = ", ".join(name for name in columns if name not in row)
-            errors[index] = BadInput(f"The value of {absent} is not given; write ? where it is unknown.")
-        elif len(row) > len(known):
-            errors[index] = BadInput(_unknown_column(next(name for name in row if name not in known), columns))
-    return errors
-
-
-@functools.lru_cache(maxsize=256)  # of columns: a person's answer would spend a third of its time here
-def _codes(values: tuple[str, ...]) -> Mapping[str, int]:
-    """The index of each category, and of the loose form of its name, unless that is another's, too."""
-    loose: dict[str, list[int]] = {}
-    for code, value in enumerate(values):
-        loose.setdefault(_loose(value), []).append(code)
-    codes = {value: code for code, value in enumerate(values)}
-    return codes | {form: found[0] for form, found in loose.items() if len(found) == 1 and form not in codes}
-
-
-def _loose(name: str) -> str:
-    return re.sub("[-_ ]+", "-", plain(name))
-
-
-def _category(name: str, value: object, codes: Mapping[str, int], values: Sequence[str]) -> int:
-    code = codes.get(value) if isinstance(value, str) else None
-    if code is None:
-        text = _text(value)
-        code = codes.get(text, codes.get(_loose(text)))
-    if code is None and _is_missing(value):
-        code = 0
-    if code is None:
-        known = ", ".join(values[1:])
-        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quoted(value)}.")
-    return code
-
-
-def _text(value: object) -> str:
-    """A text, or a number as a category may be written; "" for anything else."""
-    is_number = isinstance(value, Real | Decimal | np.bool_)
-    try:
-        return str(value).strip() if isinstance(value, str) or is_number else ""
-    except ValueError:  # Python writes no integer of thousands of digits
-        return ""
-
-
-def _is_missing(value: object) -> bool:
-    if isinstance(value, str):
-        return plain(value) in UNKNOWN
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    if isinstance(value, Real):
-        return bool(value != value)  # noqa: PLR0124 - NaN, of whichever library
-    return value is None or type(value).__name__ in ("NAType", "NaTType")  # of pandas
-
-
-def _number(name: str, value: object, span: NumberColumn, anything: bool) -> float:
-    if _is_missing(value):
-        return span.median
-    accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
-    number = as_number(value)
-    if math.isnan(number):
-        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.{number_hint(value)}")
-    if not (span.minimum <= number <= span.maximum or (anything and math.isfinite(number))):
-        raise BadInput(f"{name} must be {accepted}, not {number:g}.")
-    return number
-
-
-def _unknown_column(name: object, columns: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name[:40], columns, n=1) if isinstance(name, str) else []
-    hint = f" Did you mean {close[0]!r}?" if close else f" The columns are {', '.join(columns)}."
-    return f"There is no column {quoted(name)}.{hint}"

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from shared.metrics import Peer
-from shared.tabular import MISSING
+from shared.tabular_values import MISSING
 from training import book, command, evaluate
 from training.data import DataError, data_folder, read_table
 from training.description import read_description

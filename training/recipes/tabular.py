@@ -29,7 +29,8 @@ from torch import nn
 
 from shared.metrics import Figure, Peer
 from shared.tables import write_csv
-from shared.tabular import MISSING, NumberColumn, TabularClassifier, TabularClassifierConfig, encode
+from shared.tabular import TabularClassifier, TabularClassifierConfig, encode
+from shared.tabular_values import MISSING, NumberColumn
 from training import evaluate
 from training.command import main
 from training.data import DataError, read_table
