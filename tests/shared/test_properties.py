@@ -41,13 +41,16 @@ def test_a_table_that_is_written_is_read_as_it_was(tmp_path, rows, delimiter):
     def bare(cell):
         return cell.strip().removeprefix("'").strip()
 
-    expected = [list(map(bare, row.values())) for row in rows if any(cell.strip(BLANK) for cell in row.values())]
+    columns = list(rows[0])
+    expected = [
+        [bare(row[name]) for name in columns] for row in rows if any(cell.strip(BLANK) for cell in row.values())
+    ]
     path = write_csv(tmp_path / "table.csv", rows, delimiter)
     if not expected:
         with pytest.raises(BadInput, match="no rows"):
-            read_csv(path, list(rows[0]))
+            read_csv(path, columns)
         return
-    assert [list(map(bare, row.cells.values())) for row in read_csv(path, list(rows[0]))] == expected
+    assert [[bare(row.cells[name]) for name in columns] for row in read_csv(path, columns)] == expected
 
 
 @repeatable
@@ -78,6 +81,7 @@ filenames = st.lists(parts, min_size=1, max_size=4).flatmap(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @repeatable
 @given(st.lists(filenames, min_size=1, max_size=5))
 def test_no_label_of_a_zip_leads_anywhere(tmp_path, names):
