@@ -11,8 +11,8 @@ from shared.ui import Page
 # isort: split
 import base64
 import html
-import importlib.util
 import logging
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -41,9 +41,10 @@ def space_folders() -> list[Path]:
 
 def load_app(folder: Path) -> ModuleType:
     """Run a Space's app.py under a name of its own."""
-    spec = importlib.util.spec_from_file_location(f"space_{folder.name}", folder / "app.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = SourceFileLoader(f"space_{folder.name}", str(folder / "app.py"))
+    module = ModuleType(loader.name)
+    module.__file__ = loader.path
+    loader.exec_module(module)
     return module
 
 
