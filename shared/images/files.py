@@ -86,7 +86,8 @@ def explain_errors(kind: str) -> Iterator[None]:
     except BadInput:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # GIF checks by itself
-        raise BadInput(f"The picture has too many pixels; {describe_limit(MAX_PIXELS, kind)}.") from error
+        most = MAX_PIXELS_OF.get(kind, MAX_PIXELS)
+        raise BadInput(f"The picture has too many pixels; {describe_limit(most, kind)}.") from error
     except Exception as error:  # every reader has exceptions of its own, and hostile files find new ones
         if UNSUPPORTED.search(str(error)):
             raise BadInput(
