@@ -1,0 +1,124 @@
+"""The values of a row of a table as people write them: categories, numbers, and what is missing."""
+
+import difflib
+import functools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from .config import StrictModel
+from .errors import BadInput, quoted
+from .text import as_number, number_hint, plain
+
+Row = Mapping[str, Any]
+MISSING = "?"  # how the data set writes a missing value; always category 0
+UNKNOWN = {"", MISSING, "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # how others write one, in any case
+
+
+class NumberColumn(StrictModel):
+    """A numeric column: the range seen in training, and what stands in for a missing value."""
+
+    minimum: float
+    maximum: float
+    median: float
+
+
+def find_wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int, BadInput]:
+    """Return an error for each row, by its index, that has not exactly these columns."""
+    errors = {}
+    known = set(columns)
+    for index, row in enumerate(rows):
+        if not known <= row.keys():
+            absent = ", ".join(name for name in columns if name not in row)
+            errors[index] = BadInput(f"The value of {absent} is not given; write ? where it is unknown.")
+        elif len(row) > len(known):
+            name = next(name for name in row if name not in known)
+            close = difflib.get_close_matches(name[:40], columns, n=1) if isinstance(name, str) else []
+            hint = f" Did you mean {close[0]!r}?" if close else f" The columns are {', '.join(columns)}."
+            errors[index] = BadInput(f"There is no column {quoted(name)}.{hint}")
+    return errors
+
+
+@functools.lru_cache(maxsize=256)  # of columns: a person's answer would spend a third of its time here
+def category_codes(values: tuple[str, ...]) -> Mapping[str, int]:
+    """Return the index of each category, also by the loose form of its name unless another category has the same."""
+    loose: dict[str, list[int]] = {}
+    for code, value in enumerate(values):
+        loose.setdefault(_loosen(value), []).append(code)
+    codes = {value: code for code, value in enumerate(values)}
+    return codes | {form: found[0] for form, found in loose.items() if len(found) == 1 and form not in codes}
+
+
+def read_category(name: str, value: object, codes: Mapping[str, int], values: Sequence[str]) -> int:
+    """Return the index of a value among a column's categories; 0 where it is missing.
+
+    Args:
+        name: of the column.
+        value: as somebody gave it.
+        codes: from category_codes.
+        values: the categories, the first of which stands for a missing value.
+
+    Raises:
+        BadInput: there is no such category.
+    """
+    code = codes.get(value) if isinstance(value, str) else None
+    if code is None:
+        text = _as_text(value)
+        code = codes.get(text, codes.get(_loosen(text)))
+    if code is None and _is_missing(value):
+        code = 0
+    if code is None:
+        known = ", ".join(values[1:])
+        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quoted(value)}.")
+    return code
+
+
+def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -> float:
+    """Return a value of a numeric column; the median where it is missing.
+
+    Args:
+        name: of the column.
+        value: as somebody gave it.
+        span: the column's range.
+        any_range: True if a number outside of the range is accepted, too.
+
+    Raises:
+        BadInput: it is no number, or not in the range.
+    """
+    if _is_missing(value):
+        return span.median
+    accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
+    number = as_number(value)
+    if math.isnan(number):
+        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.{number_hint(value)}")
+    if not (span.minimum <= number <= span.maximum or (any_range and math.isfinite(number))):
+        raise BadInput(f"{name} must be {accepted}, not {number:g}.")
+    return number
+
+
+def _loosen(name: str) -> str:
+    return re.sub("[-_ ]+", "-", plain(name))
+
+
+def _as_text(value: object) -> str:
+    """Return a text, or a number as a category may be written; "" for anything else."""
+    is_number = isinstance(value, Real | Decimal | np.bool_)
+    try:
+        return str(value).strip() if isinstance(value, str) or is_number else ""
+    except ValueError:  # Python writes no integer of thousands of digits
+        return ""
+
+
+def _is_missing(value: object) -> bool:
+    if isinstance(value, str):
+        return plain(value) in UNKNOWN
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, Real):
+        return bool(value != value)  # noqa: PLR0124 - NaN, of whichever library
+    return value is None or type(value).__name__ in ("NAType", "NaTType")  # of pandas
