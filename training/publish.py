@@ -152,7 +152,7 @@ def stage_model(
 
 
 def make_weights(folder: Path) -> None:
-    """Make weights for torch out of the ONNX file, where a staged network of transformers has none and it can be done."""
+    """Make weights for torch out of the ONNX file of a staged network of transformers that has none, if possible."""
     if GalleryConfig.read_common(folder).task not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
         return
     if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "onnx")):
@@ -266,7 +266,9 @@ def print_model(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: b
         staged = stage_model(folder, Path(place) / "model", repo, spaces, onnx_only)
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):
             print(f"{path.stat().st_size:>12,}  {path.relative_to(staged).as_posix()}")
-        print(f"{measure_size(staged):.1f} MB would go to {repo}, and nothing else; with this at the top of its card:\n")
+        print(
+            f"{measure_size(staged):.1f} MB would go to {repo}, and nothing else; with this at the top of its card:\n"
+        )
         print((staged / CARD).read_text(encoding="utf-8").split("---")[1].strip())
 
 
