@@ -80,6 +80,8 @@ def check(name, said, picture):
         case "sentiment":
             ours = model.predict("A slow start, but the ending is wonderful!").probabilities
             assert literal_eval(said) == pytest.approx(ours, abs=1e-5)
+        case _:
+            pytest.fail(f"nothing is known of {name}")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -172,6 +174,15 @@ def test_the_widgets_have_inputs_and_the_answers_to_them(tmp_path, cat_dog, sent
     assert metadata(text)["spaces"] == ["me/gallery"]
     assert "Try it: [me/gallery](https://huggingface.co/spaces/me/gallery)." in text
     assert problems(text, "model") == ([], [])
+
+
+def test_a_card_of_somebodys_own_data_claims_no_language_and_has_no_film_reviews(tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/sentiment/model", tmp_path / "model")
+    content = json.loads((folder / "gallery.json").read_text())
+    del content["about"]["language"], content["examples"]
+    (folder / "gallery.json").write_text(json.dumps(content))
+    assert metadata(card("sentiment"))["language"] == "en"
+    assert not {"language", "widget"} & set(metadata(write_card(folder).read_text()))
 
 
 def cells(line):
@@ -313,8 +324,8 @@ def test_agreement_with_torch_in_plain_words():
     }  # fmt: skip
     assert describe_parity(Parity(**parity)) == (
         "Compared with torch on 54 frames: 1,140 (0.05%) of 2,280,960 pixels get another label than from torch; for "
-        "99.9 % of the pixels the probability differs by at most 0.021; the largest difference of any one probability was "
-        "at most 0.35."
+        "99.9 % of the pixels the probability differs by at most 0.021; the largest difference of any one probability "
+        "was at most 0.35."
     )
     assert ": none of 2,280,960 pixels get another label" in describe_parity(Parity(**parity | {"relabelled": 0.0}))
     few = Parity(**parity | {"compared": 40, "relabelled": 0.025})
