@@ -20,9 +20,8 @@ from huggingface_hub import HfApi, constants
 
 from hub.local import Fault, Hub
 from hub.local.faults import LIST, NULL, PAGE, WORDS
-from shared import CheckpointError, HubError, ImageClassifier, TabularClassifier, load_model
+from shared import CheckpointError, HubError, ImageClassifier, TabularClassifier, hub_errors, load_model
 from shared import hub as pull
-from shared import hub_errors
 from shared.space import load_space_model, start_downloads
 from tests.conftest import DEMOS, ROOT, free_port, served, turn_to
 

@@ -607,7 +607,7 @@ def test_a_commit_that_is_not_what_was_staged_is_noticed(hub, run, deploy, monke
     deploy.check_files(api, "me/salary", written, commit)
     del written.files["LICENSE"]
     written.files |= {"app.py": b"print()", "examples/new.csv": b"a"}
-    with pytest.raises(staging.DeployError, match="differs from what was uploaded: LICENSE, app.py, examples/new.csv."):
+    with pytest.raises(staging.DeployError, match=r"differs .*: LICENSE, app.py, examples/new.csv"):
         deploy.check_files(api, "me/salary", written, commit)
 
 
