@@ -76,7 +76,7 @@ def check(name, said, picture):
             typical = model.predict(model.config.typical)
             assert float(said) == pytest.approx(typical.probabilities[">=50k"], abs=1e-6)
         case "rating":
-            assert float(said) == pytest.approx(model.predict(model.config.users[0], next(iter(model.movies))).rating, abs=1e-6)
+            assert float(said) == pytest.approx(model.predict(*model.example()).rating, abs=1e-6)
         case "sentiment":
             ours = model.predict("A slow start, but the ending is wonderful!").probabilities
             assert literal_eval(said) == pytest.approx(ours, abs=1e-5)
