@@ -1,15 +1,26 @@
 """Repositories on the Hub: make one, see what is there, check its card, put it into a collection."""
 
 import tempfile
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelInfo, get_session, hf_hub_download
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    ModelInfo,
+    SpaceInfo,
+    get_session,
+    hf_hub_download,
+)
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-from hub.client import PublishError, ask, ask_if_there, mention_leftover
+from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover
 from shared.config import CONFIG_FILE, GalleryConfig
 from shared.hub_errors import find_refusal
+
+HUBS_OWN = ".gitattributes"  # the Hub makes it itself
 
 
 def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bool]:
@@ -59,6 +70,41 @@ def check_card(api: HfApi, card: str, repo: str, kind: str = "model") -> None:
                 f"The Hub does not accept the header of README.md: {why or 'it gives no reason'}."
             ) from error
         raise
+
+
+def find_stale(info: ModelInfo | SpaceInfo, files: Collection[str]) -> list[str]:
+    """Return the files of a repository that are not among these, but for the Hub's own."""
+    return sorted({entry.rfilename for entry in info.siblings or []} - {*files, HUBS_OWN})
+
+
+def commit_files(
+    api: HfApi,
+    repo: str,
+    files: Mapping[str, Path | bytes],
+    info: ModelInfo | SpaceInfo,
+    message: str,
+    kind: str = "model",
+) -> str:
+    """Let a repository have these files and no others, in one commit; return it, or the old one if nothing changed.
+
+    The library's upload_folder may make several commits of many files.
+
+    Args:
+        api: the Hub's client.
+        repo: the repository's name.
+        files: by their paths there.
+        info: what the Hub has now; if somebody changes it meanwhile, nothing is committed.
+        message: of the commit.
+        kind: "model" or "space".
+
+    Raises:
+        PublishError: the Hub does not answer, or refuses.
+    """
+    operations: list[CommitOperationAdd | CommitOperationDelete]
+    operations = [CommitOperationDelete(path) for path in find_stale(info, files)]
+    operations += [CommitOperationAdd(path, file) for path, file in files.items()]
+    commit = partial(api.create_commit, repo, operations, repo_type=kind, commit_message=message)
+    return str(ask(partial(commit, parent_commit=info.sha), repo, UPLOAD).oid)
 
 
 def read_task(repo: str, commit: str, token: str | None = None, kind: str = "model", folder: str = "") -> str:

@@ -20,13 +20,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
+from huggingface_hub import HfApi, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from hub.account import check_account, check_name, get_own_token
-from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover, run_command
+from hub.client import PublishError, ask, ask_if_there, mention_leftover, run_command
 from hub.live import check_space
-from hub.repository import add_to_collection, check_card, read_task
+from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files, read_task
 from hub.staging import GALLERY, DeployError, SpaceModel, Staged, print_staged, stage_space, write_staged
 from shared.config import CONFIG_FILE, GalleryConfig
 from shared.hub_errors import find_refusal
@@ -144,7 +144,7 @@ def upload_space(
         print(f"{space} is new on the Hub, and {'private' if options.private else 'public'}.")
     with mention_leftover(space, is_new, "space"), explain_payment():
         info = info or ask(partial(api.space_info, space), space)
-        there = {sibling.rfilename for sibling in info.siblings or []} - {".gitattributes"}
+        there = {sibling.rfilename for sibling in info.siblings or []} - {HUBS_OWN}
         if there - {"README.md"} and not there.intersection(OUR_FILES):
             raise DeployError(f"{space} is a Space of something else; choose another name with --name.")
         if there and (content := find_content(space, str(info.sha), there)) not in (None, describe_content(models)):
@@ -157,14 +157,9 @@ def upload_space(
             ask(partial(api.request_space_hardware, space, options.hardware), space)
         # Before the commit: a changed variable restarts a Space.
         changed = set_variables(space, staged.variables, api)
-        operations: list[CommitOperationAdd | CommitOperationDelete]
-        operations = [CommitOperationDelete(path) for path in sorted(there - set(staged.files))]
-        operations += [CommitOperationAdd(path, file) for path, file in staged.files.items()]
-        message = f"Deploy {get_name(options)}"
-        commit = partial(api.create_commit, space, operations, repo_type="space", commit_message=message)
-        made = ask(partial(commit, parent_commit=info.sha), space, UPLOAD)
-        check_files(api, space, staged, made.oid)
-    return made.oid, changed or made.oid != info.sha
+        commit = commit_files(api, space, staged.files, info, f"Deploy {get_name(options)}", "space")
+        check_files(api, space, staged, commit)
+    return commit, changed or commit != info.sha
 
 
 @contextlib.contextmanager
@@ -207,7 +202,7 @@ def check_files(api: HfApi, space: str, staged: Staged, commit: str) -> None:
         verify = partial(api.verify_repo_checksums, space, repo_type="space", revision=commit, local_dir=folder)
         found = ask(verify, space)
     differing = {mismatch["path"] for mismatch in found.mismatches} | {*found.missing_paths, *found.extra_paths}
-    if names := ", ".join(sorted(differing - {".gitattributes"})):
+    if names := ", ".join(sorted(differing - {HUBS_OWN})):
         raise DeployError(f"Commit {commit} of {space} differs from what was uploaded: {names}.")
 
 

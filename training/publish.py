@@ -24,19 +24,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 
 from hub.account import check_account, check_name
 from hub.client import UPLOAD, PublishError, ask, mention_leftover, run_command
-from hub.repository import add_to_collection, check_card, make_repository, read_task
+from hub.repository import (
+    HUBS_OWN,
+    add_to_collection,
+    check_card,
+    commit_files,
+    find_stale,
+    make_repository,
+    read_task,
+)
 from shared import __version__
 from shared.config import CARD, CONFIG_FILE, DOC_FILES, GalleryConfig
 from shared.errors import CheckpointError
 from shared.hub import download
 from shared.load import load_folder
 from training.card import OF_TRANSFORMERS, WEIGHTS, write_card
-
-HUBS_OWN = ".gitattributes"
 
 
 class Unchecked(PublishError):
@@ -90,43 +96,38 @@ def publish(
                 raise PublishError(
                     f"{repo} has a model for {other}, and this is one for {task}; name another one, or --replace."
                 )
-            gone = there - {*names, HUBS_OWN}
-            operations: list[CommitOperationAdd | CommitOperationDelete]
-            operations = [CommitOperationAdd(name, staged / name) for name in names]
-            operations += [CommitOperationDelete(name) for name in sorted(gone)]
+            files = {name: staged / name for name in names}
             title = f"{GalleryConfig.read_common(staged).about.title}, by model-gallery {__version__}"
             print(f"Uploading {len(names)} files, {measure_size(staged):.1f} MB, to {repo} ...")
-            if gone:
-                print(f"This removes {', '.join(sorted(gone))} there: the folder has no such file.")
-            done = ask(
-                lambda: api.create_commit(repo, operations, commit_message=title, parent_commit=before), repo, UPLOAD
-            )
-        print(f"{repo} is at commit {done.oid}{', as before' if done.oid == before else ''}.")
-        if CONFIG_FILE in there and done.oid != before:
+            if gone := find_stale(info, files):
+                print(f"This removes {', '.join(gone)} there: the folder has no such file.")
+            commit = commit_files(api, repo, files, info, title)
+        print(f"{repo} is at commit {commit}{', as before' if commit == before else ''}.")
+        if CONFIG_FILE in there and commit != before:
             print(f"This replaces commit {before}.")
         print("Downloading it again to see that it answers as it does here ...")
         try:
-            verify(staged, names, repo, done.oid, token)
+            verify(staged, names, repo, commit, token)
         except Unchecked as error:
             raise PublishError(
-                f"{repo} was published as commit {done.oid}, but could not be checked: {error} The same command again "
+                f"{repo} was published as commit {commit}, but could not be checked: {error} The same command again "
                 "checks it."
             ) from error
         except (PublishError, CheckpointError) as error:
             way_back = ""
-            if CONFIG_FILE in there and before != done.oid:
+            if CONFIG_FILE in there and before != commit:
                 way_back = (
                     f" Its commit before that is {before}; to return to it: hf download {repo} --revision {before} "
                     f"--local-dir before, then python -m training.publish before {repo}"
                 )
             raise PublishError(
-                f"{repo} was published as commit {done.oid}, but it is not what is here: {error}{way_back}"
+                f"{repo} was published as commit {commit}, but it is not what is here: {error}{way_back}"
             ) from error
         try:
-            tag(api, repo, done.oid)
+            tag(api, repo, commit)
         except PublishError as error:  # the model is published without it
             print(f"warning: {repo} is published, but its tag v{__version__} is not set: {error}", file=sys.stderr)
-    return str(done.oid)
+    return commit
 
 
 def stage_model(

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from hub.local import cards
 from hub.local.access import Handlers, param
 from hub.local.runner import Builder
-from hub.local.store import Blob, Commit, ApiError, Repository, Space, Store, now
+from hub.local.store import ApiError, Blob, Commit, Repository, Space, Store, now
 
 FREE_ZERO_SPACES = 2  # that a free user may have, on "zero-a10g"
 
