@@ -134,7 +134,7 @@ def apps():
 def test_predictors(models, name):
     value = VALUES[name]
     for model in models.values():
-        for ask in (model.predict, model.explain) if model.task != "rating" else (model.fold_in, model.recommend):
+        for ask in (model.predict, model.explain) if model.task != "recommendation" else (model.fold_in, model.recommend):
             outcome(ask, ask, value)
         for items in (value, [value]):
             outcome(model.predict_batch, model.predict_batch, items)
