@@ -118,9 +118,8 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
 
 def describe_own_model(card: SpaceCard, model: SpaceModel) -> None:
     """Have a Space's card say what somebody's own model is, in place of the demo whose app shows it."""
-    for name in ("emoji", "short_description"):
-        setattr(card.data, name, None)
-    card.data.title = model.about.title
+    for name, value in {"title": model.about.title, "emoji": None, "short_description": None}.items():
+        setattr(card.data, name, value)
     terms = next(
         (f" Its licence and terms are in `model/{name}`." for name in TERMS if (model.folder / name).is_file()), ""
     )
