@@ -924,8 +924,8 @@ def test_somebodys_own_model_online(real, tmp_path):
     space = real.hub.repo("me/flowers", "space")
     assert f"It answers as here, at {space.host}" in done.stdout
     page = httpx2.get(space.host, timeout=30).text
-    assert "tulip" in page
-    assert "a cat" not in page
+    assert "Is it a rose or a tulip?" in page
+    assert "chelsea" not in page
 
 
 def test_the_gallery_online(real, deploy):

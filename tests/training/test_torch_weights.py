@@ -41,7 +41,7 @@ def test_the_pipeline_of_the_published_card_answers_as_we_do(published, request,
     files = hub.files(f"me/{name}")
     card = files["README.md"].decode()
     assert yaml.safe_load(card.split("---\n")[1])["library_name"] == "transformers"
-    assert "Its weights, `model.safetensors`, are those of `onnx/model.onnx`, brought back to float32." in card
+    assert "Its weights, `model.safetensors`, are those of `onnx/model.onnx`, converted back to float32." in card
     (tmp_path / WEIGHTS).write_bytes(files[WEIGHTS])
     assert read_source(tmp_path / WEIGHTS) == "onnx/model.onnx"
     listed = json.loads(files["gallery.json"])["files"][WEIGHTS]
