@@ -1,4 +1,4 @@
-"""Who is logged in, and what they may write to."""
+"""Check who is logged in to the Hub, and what they may write to."""
 
 import os
 from typing import Any
@@ -7,7 +7,7 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from hub.client import PublishError, ask, if_there
+from hub.client import PublishError, ask, ask_if_there
 
 READ_ONLY_ROLES = {"read", "no_access"}  # in an organisation
 SETTINGS = "https://huggingface.co/settings/tokens"
@@ -27,10 +27,10 @@ def check_account(repo: str, token: str | None = None, kind: str = "model") -> N
         PublishError: nobody is logged in, or they may not write there.
     """
     check_name(repo)
-    token = token or own_token(repo, kind)
+    token = token or get_own_token(repo, kind)
     api = HfApi(token=token)
     if token.startswith("hf_jwt_"):  # a trusted publisher's: it belongs to one repository, and to no account
-        if if_there(lambda: api.repo_info(repo, repo_type=kind), repo) is None:
+        if ask_if_there(lambda: api.repo_info(repo, repo_type=kind), repo) is None:
             raise PublishError(
                 f"There is no {repo} on the Hub yet, and a trusted publisher cannot make it: make it on the Hub, and "
                 "name this job in its settings, under Trusted Publishers."
@@ -38,14 +38,14 @@ def check_account(repo: str, token: str | None = None, kind: str = "model") -> N
         return
     account = ask(api.whoami, repo)
     try:
-        missing = lacking(account, repo, kind)
+        missing = find_missing_right(account, repo, kind)
     except (AttributeError, TypeError, LookupError):  # another shape than the Hub's
         return
     if missing:
         raise PublishError(missing)
 
 
-def own_token(repo: str, kind: str = "model") -> str:
+def get_own_token(repo: str, kind: str = "model") -> str:
     """Return the token that this machine is logged in with, or the one that a CI job gets in exchange for its identity.
 
     Raises:
@@ -70,7 +70,7 @@ def own_token(repo: str, kind: str = "model") -> str:
     return token
 
 
-def lacking(account: dict[str, Any], repo: str, kind: str) -> str:
+def find_missing_right(account: dict[str, Any], repo: str, kind: str) -> str:
     """Return what an account or its token lacks to write to a repository, in a sentence with the cure; "" if nothing.
 
     Args:

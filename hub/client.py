@@ -16,7 +16,8 @@ from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers
 
 from shared.console import guarded_output
 from shared.errors import CheckpointError
-from shared.hub import chain, explained, in_background, reason, response_of, told
+from shared.hub import run_in_background
+from shared.hub_errors import explain_error, find_causes, find_refusal, find_response, read_reason
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ DEFAULT_WAIT = 30.0  # seconds, where the Hub does not say how long to wait
 
 
 class PublishError(RuntimeError):
-    """Nothing was published, or not as it should be; the text says what to do."""
+    """Something was not published, or not as it should be; the text says what to do."""
 
 
 def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
@@ -37,7 +38,7 @@ def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
     """
     seconds = ANSWER if seconds is None else seconds
     for attempt in range(MAX_WAITS + 1):
-        future = in_background(request)
+        future = run_in_background(request)
         try:
             return future.result(seconds)
         except HFValidationError as error:
@@ -45,19 +46,19 @@ def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
         except Exception as error:  # the client's errors are of many kinds
             if isinstance(error, Late) and not future.done():
                 raise PublishError(f"The Hub did not answer within {seconds:.0f} s; try again.") from error
-            wait = seconds_to_wait(error)
+            wait = get_wait(error)
             if wait is not None and wait > LONGEST_WAIT:
                 raise PublishError(
-                    f"The Hub asks to wait {duration(wait)} ({too_often(error)}); try again then."
+                    f"The Hub asks to wait {format_duration(wait)} ({format_refusal(error)}); try again then."
                 ) from error
             if wait is None or attempt == MAX_WAITS:
-                raise PublishError(explained(error, repo, writing=True)) from error
+                raise PublishError(explain_error(error, repo, writing=True)) from error
             print(f"Asked too often: waiting {wait:.0f} s for the Hub ...", flush=True)
             time.sleep(wait)
     raise AssertionError
 
 
-def if_there(request: Callable[[], T], repo: str) -> T | None:
+def ask_if_there(request: Callable[[], T], repo: str) -> T | None:
     """Return what the Hub answers about a repository; None if there is none of that name.
 
     Raises:
@@ -66,24 +67,24 @@ def if_there(request: Callable[[], T], repo: str) -> T | None:
     try:
         return ask(request, repo)
     except PublishError as error:
-        causes = chain(error)
-        is_missing = any(isinstance(one, RepositoryNotFoundError) for one in causes) or told(error)[0] == 404
+        causes = find_causes(error)
+        is_missing = any(isinstance(one, RepositoryNotFoundError) for one in causes) or find_refusal(error)[0] == 404
         if is_missing and not any(isinstance(one, GatedRepoError) for one in causes):
             return None
         raise
 
 
-def seconds_to_wait(error: Exception) -> float | None:
+def get_wait(error: Exception) -> float | None:
     """Return how long to wait after a refusal because of too many requests; None if waiting does not help.
 
     The Hub says it in its words for what it counts by the hour or day, such as commits; there the headers, which
     every answer has, are about something else. Where it says nothing, DEFAULT_WAIT.
     """
-    response = next((found for one in chain(error) if (found := response_of(one)) is not None), None)
+    response = next((found for one in find_causes(error) if (found := find_response(one)) is not None), None)
     if response is None or response.status_code != 429:
         return None
     unit = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-    words = reason(response).lower()
+    words = read_reason(response).lower()
     if said := re.search(r"retry.{0,20} (?:in|after) (?:about )?(an?|\d+) (second|minute|hour|day)", words):
         return float(1 if said[1].startswith("a") else said[1]) * unit[said[2]] + 1
     limit = parse_ratelimit_headers(response.headers)
@@ -97,21 +98,21 @@ def seconds_to_wait(error: Exception) -> float | None:
     return DEFAULT_WAIT
 
 
-def too_often(error: Exception) -> str:
+def format_refusal(error: Exception) -> str:
     """Return why the Hub wants a pause: the status with the Hub's own reason."""
-    status, why = told(error)
+    status, why = find_refusal(error)
     return f"{status}: {why}" if why else str(status)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time of some minutes or more, in words."""
     minutes = round(seconds / 60)
     return f"{minutes} minutes" if minutes < 120 else f"{round(minutes / 60)} hours"
 
 
 @contextlib.contextmanager
-def noting_what_stays(repo: str, is_new: bool, kind: str = "model") -> Iterator[None]:
-    """Have whatever fails inside say that it leaves a repository behind, if the repository was made just now.
+def mention_leftover(repo: str, is_new: bool, kind: str = "model") -> Iterator[None]:
+    """Add to the text of a PublishError that a repository which was made just now stays.
 
     It is not removed: the same command goes on with it, and an account may make only so many a day.
     """

@@ -1,4 +1,4 @@
-"""Whether a Space on the Hub is up, and answers as its models do here."""
+"""Check that a Space on the Hub is up, and answers as its models do here."""
 
 import contextlib
 import json
@@ -16,7 +16,8 @@ from huggingface_hub import HfApi
 
 from hub.client import ANSWER, PublishError, ask
 from hub.staging import DeployError, SpaceModel
-from shared.hub import clean, in_background, told
+from shared.hub import run_in_background
+from shared.hub_errors import find_refusal, make_one_line
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours in a log
 SETTLE = 5.0  # seconds until a new commit is heeded
@@ -31,7 +32,7 @@ ASLEEP = {"SLEEPING", "STOPPED"}
 
 
 def check_space(space: str, models: list[SpaceModel], commit: str, timeout: float, api: HfApi) -> str:
-    """Wait for the Space and compare its answers; returns its address.
+    """Wait for the Space and compare its answers; return its address.
 
     Raises:
         DeployError: it does not come up, or does not answer as the models here do.
@@ -85,7 +86,7 @@ def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, sho
             stage, sha = str(runtime.stage), runtime.raw.get("sha")
             message = str(runtime.raw.get("errorMessage") or "").strip()
         except PublishError as error:  # an outage of seconds must not end a wait of minutes
-            if told(error)[0] in (401, 403, 404):
+            if find_refusal(error)[0] in (401, 403, 404):
                 raise
             stage, sha, message = "the Hub does not answer", None, ""
         elapsed = time.monotonic() - began
@@ -105,7 +106,7 @@ def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, sho
         time.sleep(min(5.0, 0.5 + elapsed / 10))
     if stage in BROKEN:
         raise DeployError(
-            f"{space} ended in {stage}{f': {clean(message)}' if message else ''}.{print_log(space, stage, api)}"
+            f"{space} ended in {stage}{f': {make_one_line(message)}' if message else ''}.{print_log(space, stage, api)}"
         )
     if stage == "PAUSED":
         raise DeployError(f"{space} is up to date, but paused; start it: hf spaces restart {space}")
@@ -123,11 +124,11 @@ def print_log(space: str, stage: str, api: HfApi) -> str:
 
     def read() -> None:
         for text in api.fetch_space_logs(space, build=LOGS[stage] == "build"):
-            lines.extend(clean(ESCAPES.sub("", line), LOG_WIDTH) for line in text.splitlines())
+            lines.extend(make_one_line(ESCAPES.sub("", line), LOG_WIDTH) for line in text.splitlines())
             del lines[:-LOG_LINES]
 
     with contextlib.suppress(Exception):  # the log is an extra
-        in_background(read).result(LOG_SECONDS)
+        run_in_background(read).result(LOG_SECONDS)
     if found := [line for line in list(lines) if line]:
         print(f"The end of its {LOGS[stage]} log:", *found, sep="\n  ", file=sys.stderr, flush=True)
     return f" See the log: hf spaces logs {space}{' --build' if LOGS[stage] == 'build' else ''}"
@@ -145,9 +146,9 @@ def probe(models: list[SpaceModel], url: str, token: str | None) -> list[str]:
             local = model.load()
             item = local.example()
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                arguments = [upload(value, Path(folder), space) for value in local.arguments(item)]
+                arguments = [make_argument(value, Path(folder), space) for value in local.arguments(item)]
                 expected = local.predict_batch([item])[0].as_dict()
-            got = answer(space, model.api_name, arguments)
+            got = ask_endpoint(space, model.api_name, arguments)
             differences += [f"{model.api_name}: {line}" for line in compare(expected, got)]
             page = "/" if model.api_name == "/predict" else model.api_name
             fallen_back = re.search(f'{FALLBACK}[^"<]*', space.get(page).text) if model.repo else None
@@ -155,7 +156,7 @@ def probe(models: list[SpaceModel], url: str, token: str | None) -> list[str]:
     return differences
 
 
-def upload(value: Any, folder: Path, space: httpx2.Client) -> Any:
+def make_argument(value: Any, folder: Path, space: httpx2.Client) -> Any:
     """Return an argument as the endpoint takes it; a picture is uploaded."""
     if not hasattr(value, "save"):
         return value
@@ -166,7 +167,7 @@ def upload(value: Any, folder: Path, space: httpx2.Client) -> Any:
     return {"path": found[0], "meta": {"_type": "gradio.FileData"}}
 
 
-def answer(space: httpx2.Client, api_name: str, data: list[Any]) -> Any:
+def ask_endpoint(space: httpx2.Client, api_name: str, data: list[Any]) -> Any:
     """Return the first output of an endpoint.
 
     Raises:

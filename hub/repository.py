@@ -1,15 +1,26 @@
 """Repositories on the Hub: make one, see what is there, check its card, put it into a collection."""
 
 import tempfile
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelInfo, get_session, hf_hub_download
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    ModelInfo,
+    SpaceInfo,
+    get_session,
+    hf_hub_download,
+)
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-from hub.client import PublishError, ask, if_there, noting_what_stays
+from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover
 from shared.config import CONFIG_FILE, GalleryConfig
-from shared.hub import told
+from shared.hub_errors import find_refusal
+
+HUBS_OWN = ".gitattributes"  # the Hub makes it itself
 
 
 def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bool]:
@@ -18,11 +29,11 @@ def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bo
     Raises:
         PublishError: it cannot be made, or is public although it should be private.
     """
-    info: ModelInfo | None = if_there(lambda: api.model_info(repo), repo)
+    info: ModelInfo | None = ask_if_there(lambda: api.model_info(repo), repo)
     is_new = info is None
     if info is None:
         ask(lambda: api.create_repo(repo, private=private or None, exist_ok=True), repo)
-        with noting_what_stays(repo, is_new):
+        with mention_leftover(repo, is_new):
             info = ask(lambda: api.model_info(repo), repo)
             if private and not info.private:  # a server that does not know how the client asks for it
                 raise PublishError(f"The Hub has made {repo} public although it was to be private.")
@@ -53,7 +64,7 @@ def check_card(api: HfApi, card: str, repo: str, kind: str = "model") -> None:
     try:
         ask(request, repo)
     except PublishError as error:
-        status, why = told(error)
+        status, why = find_refusal(error)
         if status == 400:
             raise PublishError(
                 f"The Hub does not accept the header of README.md: {why or 'it gives no reason'}."
@@ -61,7 +72,42 @@ def check_card(api: HfApi, card: str, repo: str, kind: str = "model") -> None:
         raise
 
 
-def task_there(repo: str, commit: str, token: str | None = None, kind: str = "model", folder: str = "") -> str:
+def find_stale(info: ModelInfo | SpaceInfo, files: Collection[str]) -> list[str]:
+    """Return the files of a repository that are not among these, but for the Hub's own."""
+    return sorted({entry.rfilename for entry in info.siblings or []} - {*files, HUBS_OWN})
+
+
+def commit_files(
+    api: HfApi,
+    repo: str,
+    files: Mapping[str, Path | bytes],
+    info: ModelInfo | SpaceInfo,
+    message: str,
+    kind: str = "model",
+) -> str:
+    """Let a repository have these files and no others, in one commit; return it, or the old one if nothing changed.
+
+    The library's upload_folder may make several commits of many files.
+
+    Args:
+        api: the Hub's client.
+        repo: the repository's name.
+        files: by their paths there.
+        info: what the Hub has now; if somebody changes it meanwhile, nothing is committed.
+        message: of the commit.
+        kind: "model" or "space".
+
+    Raises:
+        PublishError: the Hub does not answer, or refuses.
+    """
+    operations: list[CommitOperationAdd | CommitOperationDelete]
+    operations = [CommitOperationDelete(path) for path in find_stale(info, files)]
+    operations += [CommitOperationAdd(path, file) for path, file in files.items()]
+    commit = partial(api.create_commit, repo, operations, repo_type=kind, commit_message=message)
+    return str(ask(partial(commit, parent_commit=info.sha), repo, UPLOAD).oid)
+
+
+def read_task(repo: str, commit: str, token: str | None = None, kind: str = "model", folder: str = "") -> str:
     """Return the task of the model in a repository.
 
     Args:
@@ -77,7 +123,7 @@ def task_there(repo: str, commit: str, token: str | None = None, kind: str = "mo
         return GalleryConfig.read_common(Path(ask(fetch, repo)).parent).task
 
 
-def collect(title: str, repo: str, kind: str) -> None:
+def add_to_collection(title: str, repo: str, kind: str) -> None:
     """Put a repository into its owner's collection of that title, which is made if it is not there.
 
     A refusal is printed: what was to be collected is published all the same.

@@ -1,4 +1,4 @@
-"""What of a Space goes up: its app, its models and shared/, with the header that the Hub reads."""
+"""Gather what goes up with a Space: its app, its models and shared/, with the header that the Hub reads."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,23 +11,27 @@ from huggingface_hub import SpaceCard, constants
 from hub.client import PublishError
 from shared import load_model
 from shared.config import CONFIG_FILE, DOC_FILES, About, GalleryConfig
+from shared.config import LICENCE as LICENCE_FILE
 from shared.hub import SHA
 from shared.load import predictor_type
+from shared.markdown import as_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = "gallery"
 
 # What goes up, and nothing else. Of a model it is what gallery.json lists, and its documents.
 OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
+PICTURES = {"picture.svg", "thumbnail.png"}  # of a demo
 SHARED_FILES = ("**/*.py", "**/*.css", "py.typed")
 
 PYTHON = "3.12"  # the one version that plain CPUs, ZeroGPU and our packages have in common
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
+TERMS = (LICENCE_FILE, "NOTICE.md")  # in a checkpoint folder
 TRAINING_ONLY = {"torch", "torchvision", "fastai", "transformers"}
 
 
 class DeployError(PublishError):
-    """The Space is not deployed, or not as it should be; the text says what to do."""
+    """A Space is not deployed, or not as it should be; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Staged:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-def stage(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
+def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
     """Return a Space's folder with `shared/` beside its app.py, and the other Spaces' folders inside the gallery.
 
     Args:
@@ -98,18 +102,28 @@ def stage(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
             del files[f"{inside}requirements.txt"]  # pip reads the one at the top
             files.pop(f"{inside}thumbnail.png", None)
             pins = merge_requirements(pins, read_requirements(model.app), model.app.name)
-        files |= {f"{inside}model/{path}": file for path, file in model_files(model.folder).items()}
+        files |= {f"{inside}model/{path}": file for path, file in find_model_files(model.folder).items()}
     files |= {f"shared/{path}": file for path, file in match_files(ROOT / "shared", SHARED_FILES).items()}
     card = read_card(app)
-    if not is_gallery and models[0].folder != app / "model":  # somebody's own model in the app of its task
-        card.data["title"], card.data["short_description"] = models[0].about.title, None
-        card.text = f"\n{models[0].about.summary} The model's licence and terms are in `model/LICENSE.md`.\n"
-    header = space_header(card_fields(card), pins, app, models)
-    if space and (app / "thumbnail.png").is_file():
+    if not is_gallery and models[0].folder != app / "model":
+        describe_own_model(card, models[0])
+        files = {path: file for path, file in files.items() if path not in PICTURES}
+    header = make_header(read_fields(card), pins, app, models)
+    if space and "thumbnail.png" in files:
         header["thumbnail"] = f"{constants.ENDPOINT}/spaces/{space}/resolve/main/thumbnail.png"
-    files["README.md"] = f"---\n{dump(header)}---\n{card.text}".encode()
+    files["README.md"] = f"---\n{dump_header(header)}---\n{card.text}".encode()
     files["requirements.txt"] = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items())).encode()
-    return Staged(header, dict(sorted(files.items())), variables(models))
+    return Staged(header, dict(sorted(files.items())), make_variables(models))
+
+
+def describe_own_model(card: SpaceCard, model: SpaceModel) -> None:
+    """Have a Space's card say what somebody's own model is, in place of the demo whose app shows it."""
+    for name, value in {"title": model.about.title, "emoji": None, "short_description": None}.items():
+        setattr(card.data, name, value)
+    terms = next(
+        (f" Its licence and terms are in `model/{name}`." for name in TERMS if (model.folder / name).is_file()), ""
+    )
+    card.text = f"\n{as_markdown(model.about.summary)}{terms}\n"
 
 
 def match_files(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
@@ -124,8 +138,8 @@ def match_files(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
     }
 
 
-def model_files(folder: Path) -> dict[str, Path]:
-    """Return what of a checkpoint folder goes up with a Space; weights for torch stay here.
+def find_model_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a checkpoint folder that go up with a Space: all but weights for torch.
 
     Raises:
         CheckpointError: the model is damaged.
@@ -136,7 +150,7 @@ def model_files(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in names if (folder / name).is_file()}
 
 
-def card_fields(card: SpaceCard) -> dict[str, Any]:
+def read_fields(card: SpaceCard) -> dict[str, Any]:
     """Return the fields of a README's header."""
     fields: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call]
     return fields
@@ -151,7 +165,7 @@ def read_card(folder: Path) -> SpaceCard:
     path = folder / "README.md"
     try:
         card = SpaceCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=False)
-        if card_fields(card):
+        if read_fields(card):
             return card
     except (ValueError, yaml.YAMLError):
         pass
@@ -193,7 +207,7 @@ def merge_requirements(pins: dict[str, str], more: dict[str, str], name: str) ->
     return pins
 
 
-def space_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: list[SpaceModel]) -> dict[str, Any]:
+def make_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: list[SpaceModel]) -> dict[str, Any]:
     """Return the header that the Hub reads: what only the Space knows, and what follows from the rest.
 
     Raises:
@@ -221,13 +235,13 @@ def space_header(front: dict[str, Any], pins: dict[str, str], app: Path, models:
     return {name: value for name, value in {**front, **computed}.items() if value or name in front}
 
 
-def dump(front: dict[str, Any]) -> str:
+def dump_header(front: dict[str, Any]) -> str:
     """Return a README's header as YAML, in its own order."""
     text: str = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
     return text
 
 
-def variables(models: list[SpaceModel]) -> dict[str, str]:
+def make_variables(models: list[SpaceModel]) -> dict[str, str]:
     """Return the Space's variables that say which models of the Hub it serves; none for those it carries."""
     result = {}
     for model in models:
@@ -243,7 +257,7 @@ def print_staged(staged: Staged) -> None:
     for path, size in sizes.items():
         print(f"{size:>12,}  {path}")
     print(f"{sum(sizes.values()):>12,}  bytes in {len(sizes)} files\n\nREADME.md begins with\n---")
-    print(f"{dump(staged.header)}---\n")
+    print(f"{dump_header(staged.header)}---\n")
     print("Variables: none, the Space serves what it carries" if not staged.variables else "Variables:")
     for name, value in staged.variables.items():
         print(f"  {name} = {value}")

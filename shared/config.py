@@ -63,7 +63,8 @@ class About(StrictModel):
     """What a person should know of a model; shown by the Space and written into the model card.
 
     `licence` is a Hub licence identifier ("cc-by-4.0", "other"), `licence_name` its name in words; `base_model` is
-    the Hub's name of the network that the training began with.
+    the Hub's name of the network that the training began with, and `language` the code of the language ("en") that
+    labels and texts are in.
     """
 
     title: str
@@ -74,6 +75,7 @@ class About(StrictModel):
     licence_name: str
     datasets: tuple[Dataset, ...]
     base_model: str | None = None
+    language: str | None = None
 
 
 class GalleryConfig(StrictModel):

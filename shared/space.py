@@ -12,7 +12,7 @@ from typing import Any
 
 from .console import guarded_output
 from .errors import CheckpointError, HubError
-from .hub import download, in_background
+from .hub import download, run_in_background
 from .load import load_folder, load_model, predictor_type
 
 DEADLINE = 4.0  # seconds: a visitor waits for the page
@@ -32,7 +32,7 @@ def start_downloads() -> tuple[float, dict[str, "Future[Path]"]]:
         if (match := re.fullmatch("MODEL_REPO(_[A-Z0-9_]+)?", variable)) and repo:
             suffix = match[1] or ""
             revision = os.environ.get(f"MODEL_REVISION{suffix}") or None
-            futures[suffix] = in_background(functools.partial(download, repo, revision))
+            futures[suffix] = run_in_background(functools.partial(download, repo, revision))
     return time.monotonic(), futures
 
 

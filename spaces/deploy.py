@@ -14,21 +14,22 @@ import argparse
 import contextlib
 import re
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
+from huggingface_hub import HfApi, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from hub.account import check_account, check_name, own_token
-from hub.client import UPLOAD, PublishError, ask, if_there, noting_what_stays, run_command
+from hub.account import check_account, check_name, get_own_token
+from hub.client import PublishError, ask, ask_if_there, mention_leftover, run_command
 from hub.live import check_space
-from hub.repository import check_card, collect, task_there
-from hub.staging import GALLERY, DeployError, SpaceModel, Staged, print_staged, stage, write_staged
+from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files, read_task
+from hub.staging import GALLERY, DeployError, SpaceModel, Staged, print_staged, stage_space, write_staged
 from shared.config import CONFIG_FILE, GalleryConfig
-from shared.hub import told
+from shared.hub_errors import find_refusal
 from shared.space import variable_suffix
 
 SPACES = Path(__file__).resolve().parent
@@ -46,17 +47,17 @@ def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
     Raises:
         DeployError: there is no model, or --revision names something else.
     """
-    own = Path(options.space)
-    if (own / CONFIG_FILE).is_file():
-        app = app_of(own)
-        repo = f"{options.models_owner}/{space_name(options)}" if options.models_owner else None
-        return app, [SpaceModel(app, own.resolve(), "/predict", "", repo, revisions(options, [own]).get(own.name))]
-    app = SPACES / own.name
+    folder = Path(options.space).resolve()
+    if (folder / CONFIG_FILE).is_file():
+        app, revision = find_app(folder), parse_revisions(options, [folder]).get(folder.name)
+        repo = f"{options.models_owner}/{folder.name}" if options.models_owner else None
+        return app, [SpaceModel(app, folder, "/predict", "", repo, revision)]
+    app = SPACES / folder.name
     folders = [app]
     if app.name == GALLERY:
         others = [path.parent for path in sorted(SPACES.glob("*/app.py")) if path.parent.name != GALLERY]
         folders = [folder for folder in others if (folder / "model").is_dir()]
-    chosen = revisions(options, folders)
+    chosen = parse_revisions(options, folders)
     models = []
     for folder in folders:
         name = folder.name
@@ -68,7 +69,7 @@ def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
     return app, models
 
 
-def app_of(folder: Path) -> Path:
+def find_app(folder: Path) -> Path:
     """Return the folder of the app that shows models for the task of a checkpoint folder.
 
     Raises:
@@ -81,7 +82,7 @@ def app_of(folder: Path) -> Path:
     raise DeployError(f"{folder} has a model for {task!r}, which no app in spaces/ shows.")
 
 
-def revisions(options: argparse.Namespace, folders: Sequence[Path]) -> dict[str, str]:
+def parse_revisions(options: argparse.Namespace, folders: Sequence[Path]) -> dict[str, str]:
     """Return the revisions that the command line names, by the model's name.
 
     Raises:
@@ -95,12 +96,12 @@ def revisions(options: argparse.Namespace, folders: Sequence[Path]) -> dict[str,
     return found
 
 
-def space_name(options: argparse.Namespace) -> str:
+def get_name(options: argparse.Namespace) -> str:
     """Return what the Space is called on the Hub: --name, or the name of the folder here."""
     return options.name or Path(options.space).resolve().name
 
 
-def resolve(model: SpaceModel, api: HfApi) -> SpaceModel:
+def resolve_revision(model: SpaceModel, api: HfApi) -> SpaceModel:
     """Return a model of the Hub at the commit that its revision is now.
 
     Raises:
@@ -124,7 +125,7 @@ def resolve(model: SpaceModel, api: HfApi) -> SpaceModel:
     return replace(model, revision=info.sha, private=bool(info.private))
 
 
-def upload(
+def upload_space(
     space: str, staged: Staged, models: list[SpaceModel], options: argparse.Namespace, api: HfApi
 ) -> tuple[str, bool]:
     """Make the Space, set its variables, and commit; return the commit it is at, and whether anything changed.
@@ -135,18 +136,18 @@ def upload(
     card = staged.files["README.md"]
     check_card(api, (card if isinstance(card, bytes) else card.read_bytes()).decode(), space, "space")
     create = partial(api.create_repo, space, repo_type="space", space_sdk="gradio", exist_ok=True)
-    info = if_there(partial(api.space_info, space), space)
+    info = ask_if_there(partial(api.space_info, space), space)
     is_new = info is None
     if is_new:
-        with payment_explained():
+        with explain_payment():
             ask(partial(create, space_hardware=options.hardware, private=options.private or None), space)
         print(f"{space} is new on the Hub, and {'private' if options.private else 'public'}.")
-    with noting_what_stays(space, is_new, "space"), payment_explained():
+    with mention_leftover(space, is_new, "space"), explain_payment():
         info = info or ask(partial(api.space_info, space), space)
-        there = {sibling.rfilename for sibling in info.siblings or []} - {".gitattributes"}
+        there = {sibling.rfilename for sibling in info.siblings or []} - {HUBS_OWN}
         if there - {"README.md"} and not there.intersection(OUR_FILES):
             raise DeployError(f"{space} is a Space of something else; choose another name with --name.")
-        if there and (content := content_there(space, str(info.sha), there)) not in (None, content_of(models)):
+        if there and (content := find_content(space, str(info.sha), there)) not in (None, describe_content(models)):
             raise DeployError(f"{space} is a Space with {content}; choose another name with --name.")
         if options.private and not info.private:
             print(f"{space} becomes private.")
@@ -156,42 +157,53 @@ def upload(
             ask(partial(api.request_space_hardware, space, options.hardware), space)
         # Before the commit: a changed variable restarts a Space.
         changed = set_variables(space, staged.variables, api)
-        operations: list[CommitOperationAdd | CommitOperationDelete]
-        operations = [CommitOperationDelete(path) for path in sorted(there - set(staged.files))]
-        operations += [CommitOperationAdd(path, file) for path, file in staged.files.items()]
-        message = f"Deploy {space_name(options)}"
-        commit = partial(api.create_commit, space, operations, repo_type="space", commit_message=message)
-        made = ask(partial(commit, parent_commit=info.sha), space, UPLOAD)
-    return made.oid, changed or made.oid != info.sha
+        commit = commit_files(api, space, staged.files, info, f"Deploy {get_name(options)}", "space")
+        check_files(api, space, staged, commit)
+    return commit, changed or commit != info.sha
 
 
 @contextlib.contextmanager
-def payment_explained() -> Iterator[None]:
-    """Have a refusal for want of a paid account say what is free.
+def explain_payment() -> Iterator[None]:
+    """Replace a refusal for want of a paid account by a sentence on what is free.
 
     Raises:
-        DeployError: in place of that refusal.
+        DeployError: the account must pay for this.
     """
     try:
         yield
     except PublishError as error:
-        if told(error)[0] == 402:
+        if find_refusal(error)[0] == 402:
             raise DeployError(PAYMENT) from error
         raise
 
 
-def content_of(models: list[SpaceModel]) -> str:
+def describe_content(models: list[SpaceModel]) -> str:
     """Return what a Space here shows, in words."""
     return "the gallery" if models[0].suffix else f"a model for {models[0].config.task}"
 
 
-def content_there(space: str, commit: str, files: set[str]) -> str | None:
+def find_content(space: str, commit: str, files: set[str]) -> str | None:
     """Return what a Space that is deployed shows, in words; None if it cannot be told."""
     if any(re.fullmatch("[^/]+/app.py", path) for path in files):
         return "the gallery"
     if f"model/{CONFIG_FILE}" not in files:
         return None
-    return f"a model for {task_there(space, commit, kind='space', folder='model/')}"
+    return f"a model for {read_task(space, commit, kind='space', folder='model/')}"
+
+
+def check_files(api: HfApi, space: str, staged: Staged, commit: str) -> None:
+    """Check that a commit has the files that were staged, and no others.
+
+    Raises:
+        DeployError: it has not.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        write_staged(staged, Path(folder))
+        verify = partial(api.verify_repo_checksums, space, repo_type="space", revision=commit, local_dir=folder)
+        found = ask(verify, space)
+    differing = {mismatch["path"] for mismatch in found.mismatches} | {*found.missing_paths, *found.extra_paths}
+    if names := ", ".join(sorted(differing - {HUBS_OWN})):
+        raise DeployError(f"Commit {commit} of {space} differs from what was uploaded: {names}.")
 
 
 def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
@@ -210,31 +222,32 @@ def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
 
 def run(options: argparse.Namespace) -> None:
     """Do what the command line says."""
-    space = f"{options.owner}/{space_name(options)}"
+    space = f"{options.owner}/{get_name(options)}"
     check_name(space)
-    if options.models_owner:
-        check_name(f"{options.models_owner}/{space_name(options)}")
     app, models = choose(options)
+    for model in models:
+        if model.repo:
+            check_name(model.repo)
     if options.dry_run or options.stage:
-        staged = stage(app, models, space)
+        staged = stage_space(app, models, space)
         if options.stage:
             write_staged(staged, Path(options.stage))
         print(f"{'Staged' if options.stage else 'Would deploy'} {space}:\n")
         print_staged(staged)
         return
     check_account(space, kind="space")
-    api = HfApi(token=own_token(space, "space"))
+    api = HfApi(token=get_own_token(space, "space"))
     if options.models_owner:
-        models = [resolve(model, api) for model in models]
+        models = [resolve_revision(model, api) for model in models]
     for model in models:  # what cannot be loaded here cannot be compared, and must not be deployed
         model.load()
-    staged = stage(app, models, space)
-    commit, changed = upload(space, staged, models, options, api)
+    staged = stage_space(app, models, space)
+    commit, changed = upload_space(space, staged, models, options, api)
     print(f"{space} is at commit {commit}{'' if changed else ', as before'}.", flush=True)
     url = check_space(space, models, commit, options.timeout, api)
     print(f"It answers as here, at {url}\nIts page is {api.endpoint}/spaces/{space}")
     if options.collection:
-        collect(options.collection, space, "space")
+        add_to_collection(options.collection, space, "space")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -243,7 +256,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python spaces/deploy.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = sorted(path.parent.name for path in SPACES.glob("*/app.py"))
-    result.add_argument("space", type=space_argument, help=f"{', '.join(names)}, or a checkpoint folder")
+    result.add_argument("space", type=check_space_argument, help=f"{', '.join(names)}, or a checkpoint folder")
     result.add_argument("--owner", required=True, help="your user name on the Hub, or an organisation's")
     result.add_argument("--name", help="of the Space there (default: as here)")
     result.add_argument("--models-owner", metavar="OWNER", help="serve OWNER's models on the Hub")
@@ -259,7 +272,7 @@ def make_parser() -> argparse.ArgumentParser:
     return result
 
 
-def space_argument(text: str) -> str:
+def check_space_argument(text: str) -> str:
     """Check that a Space of that name is here, or a checkpoint folder.
 
     Raises:

@@ -38,10 +38,11 @@ HUB_DATASETS = {  # what the figures call a data set, and its id on the Hub
     "UCI Adult": "scikit-learn/adult-census-income",
 }
 REVIEWS = ("A slow start, but the ending is wonderful!", "Two hours that I shall not get back.")
+MIN_COMPARED = 1000  # answers: of fewer than that, 99.9 % are all but none
 
 
 def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str] = ()) -> Path:
-    """Render README.md of a checkpoint folder, and add a config.json where there is none; returns the card's path.
+    """Render README.md of a checkpoint folder, and add a config.json where there is none; return the card's path.
 
     Args:
         folder: the checkpoint folder.
@@ -49,11 +50,11 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         spaces: names of the Spaces that show it, such as "user/gallery".
     """
     folder = Path(folder)
-    contract = read_json(folder)
-    if added := add_hub_files(folder, contract):
+    content = read_json(folder)
+    if added := add_hub_files(folder, content):
         entries = {name: {**fingerprint(folder / name), "optional": False} for name in added}
-        contract["files"] = dict(sorted((contract["files"] | entries).items()))
-        write_json(folder / CONFIG_FILE, contract)
+        content["files"] = dict(sorted((content["files"] | entries).items()))
+        write_json(folder / CONFIG_FILE, content)
     checkpoint = GalleryConfig.read_common(folder)
     metrics = Metrics.read(folder)
     about = checkpoint.about
@@ -63,9 +64,9 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
     library = "transformers.js" if is_of_transformers else "onnx"
     licence_file = LICENCE if (folder / LICENCE).exists() else "NOTICE.md"
     data = ModelCardData(
-        language="en",
+        language=about.language,
         license=about.licence,
-        license_name=f"{identifier(about.title)}-terms".strip("-") if about.licence == "other" else None,
+        license_name=f"{make_identifier(about.title)}-terms".strip("-") if about.licence == "other" else None,
         license_link=licence_file if about.licence == "other" else None,
         license_details=about.licence_name if about.licence == "other" else None,
         library_name="transformers" if for_transformers else library,
@@ -74,9 +75,9 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         datasets=[dataset.hub for dataset in about.datasets if dataset.hub] or None,
         base_model=about.base_model,
         model_name=about.title,
-        widget=widget(folder, contract),
+        widget=make_widget(folder, content),
         spaces=list(spaces) or None,
-        eval_results=[_eval_result(item, checkpoint) for item in metrics.figures],
+        eval_results=[_make_result(item, checkpoint) for item in metrics.figures],
     )
     snippet = (SNIPPETS / f"{checkpoint.task}.py").read_text(encoding="utf-8").strip()
     card = ModelCard.from_template(
@@ -84,58 +85,60 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         template_path=str(TEMPLATE),
         task=checkpoint.task,
         for_transformers=for_transformers,
-        made_from=made_from(folder / WEIGHTS) if has_torch else None,
+        made_from=read_source(folder / WEIGHTS) if has_torch else None,
         where=repo or HERE,
         spaces=spaces,
         licence_file=licence_file,
-        javascript=javascript(checkpoint.task, repo),
-        snippet=published(snippet, repo) if repo else snippet,
+        javascript=read_javascript(checkpoint.task, repo),
+        snippet=as_published(snippet, repo) if repo else snippet,
         about=about,
         metrics=metrics,
         exported=checkpoint,
         figure=format_figure,
         md=as_markdown,
-        prose=without_html,
-        agreement=agreement(metrics.parity) if metrics.parity else None,
+        prose=escape_html,
+        agreement=describe_parity(metrics.parity) if metrics.parity else None,
     )
     path = folder / CARD
     path.write_text(str(card).rstrip() + "\n", encoding="utf-8", newline="\n")
     return path
 
 
-def agreement(parity: Parity) -> str:
-    """Say in plain words how far the stored model agrees with torch."""
-    largest = rounded_up(parity.largest_difference)
+def describe_parity(parity: Parity) -> str:
+    """Return a sentence on how closely the stored model agrees with torch."""
+    largest = round_up(parity.largest_difference)
     if parity.typical_difference is None:  # from before it was measured
         return (
             f"Compared with torch on {parity.rows:,} inputs, the largest difference of any one number "
             f"({parity.output}) was at most {largest}; how many answers change was not measured for this model."
         )
-    rows, typical = parity.of, rounded_up(parity.typical_difference)
-    sentence = f"for 99.9 % of the {rows} the {parity.output} differs by at most {typical}"
+    rows, typical = parity.of, round_up(parity.typical_difference)
+    changes: list[str] = []
     if parity.relabelled is not None and parity.compared:
         count = round(parity.relabelled * parity.compared)
         share = f"{count:,} ({parity.relabelled:.2%})" if count else "none"
-        sentence = f"{share} of {parity.compared:,} {rows} get another label than from torch; {sentence}"
-    on = f"{parity.rows:,} {parity.inputs}"
-    return f"Compared with torch on {on}: {sentence}. The largest difference of any one was at most {largest}."
+        changes.append(f"{share} of {parity.compared:,} {rows} get another label than from torch")
+    if (parity.compared or 0) >= MIN_COMPARED:
+        changes.append(f"for 99.9 % of the {rows} the {parity.output} differs by at most {typical}")
+    changes.append(f"the largest difference of any one {parity.output} was at most {largest}")
+    return f"Compared with torch on {parity.rows:,} {parity.inputs}: {'; '.join(changes)}."
 
 
-def rounded_up(value: float) -> str:
+def round_up(value: float) -> str:
     """Write a number with two digits that the value does not exceed, without an exponent."""
     return format(Context(prec=2, rounding=ROUND_CEILING).create_decimal(value), "f")
 
 
-def published(snippet: str, repo: str) -> str:
-    """A snippet that reads a folder, as one that downloads its files from a repository."""
+def as_published(snippet: str, repo: str) -> str:
+    """Return a snippet that reads a folder as one that downloads the files from a repository."""
     downloads = re.sub(f'"{HERE}/([^"]+)"', rf'hf_hub_download("{repo}", "\1")', snippet)
     return downloads.replace(
         "import onnxruntime\n", "import onnxruntime\nfrom huggingface_hub import hf_hub_download\n"
     )
 
 
-def made_from(weights: Path) -> str | None:
-    """The file out of which weights for torch were made, as their own metadata say; None where training wrote them."""
+def read_source(weights: Path) -> str | None:
+    """Return the file that weights for torch were made from, by their metadata; None where training wrote them."""
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
@@ -146,8 +149,8 @@ def made_from(weights: Path) -> str | None:
     return found
 
 
-def javascript(task: str, repo: str | None) -> str | None:
-    """The snippet for transformers.js, for a task that it can load."""
+def read_javascript(task: str, repo: str | None) -> str | None:
+    """Return the snippet for transformers.js; None for a task that it does not have."""
     path = SNIPPETS / f"{task}.js"
     if not path.exists():
         return None
@@ -188,59 +191,59 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
-def widget(folder: Path, contract: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Inputs to try on the model's page, and the model's answers to them, which the Hub shows without running it.
+def make_widget(folder: Path, content: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return inputs to try on the model's page, and the model's answers, which the Hub shows without running it.
 
-    Pictures only where some are published with the model. No answers where the folder is not whole.
+    Pictures only where some are published with the model. No answers where the folder is not complete.
     """
     try:
         predict: Callable[[Any], Any] | None = cast(Any, load_folder(folder)).predict
     except CheckpointError:
         predict = None
-    if contract["task"] == "text-classification":
-        return [{"text": text, **_output(predict, text)} for text in REVIEWS]
-    if "typical" in contract:
-        person = contract["typical"]
-        return [{"structured_data": {name: [value] for name, value in person.items()}, **_output(predict, person)}]
+    if content["task"] == "text-classification":
+        return [{"text": text, **_make_output(predict, text)} for text in content.get("examples", ())[:2]] or None
+    if "typical" in content:
+        person = content["typical"]
+        return [{"structured_data": {name: [value] for name, value in person.items()}, **_make_output(predict, person)}]
     return [
-        {"src": f"{EXAMPLES}/{quote(path.name)}", "example_title": path.stem, **_output(predict, path)}
+        {"src": f"{EXAMPLES}/{quote(path.name)}", "example_title": path.stem, **_make_output(predict, path)}
         for path in sorted((folder / EXAMPLES).glob("*"))
     ] or None
 
 
-def _output(predict: Callable[[Any], Any] | None, item: Any) -> dict[str, Any]:
-    """The probabilities that a model gives to an input, as a widget's output; nothing where it gives none."""
+def _make_output(predict: Callable[[Any], Any] | None, item: Any) -> dict[str, Any]:
+    """Return the probabilities that a model gives to an input, as a widget's output; {} where it gives none."""
     found = getattr(predict(item), "probabilities", {}) if predict else {}
     ranked = sorted(found.items(), key=lambda pair: -pair[1])
     return {"output": [{"label": label, "score": round(score, 3)} for label, score in ranked]} if ranked else {}
 
 
-def _eval_result(item: Figure, checkpoint: GalleryConfig) -> EvalResult:
+def _make_result(item: Figure, checkpoint: GalleryConfig) -> EvalResult:
     known = HUB_DATASETS.get(item.data)
     is_ours = known in [dataset.hub for dataset in checkpoint.about.datasets]
     return EvalResult(
         task_type=checkpoint.task,
-        dataset_type=known if known and is_ours else identifier(item.data) or "own-data",
+        dataset_type=known if known and is_ours else make_identifier(item.data) or "own-data",
         dataset_name=item.data,
         dataset_split=item.split,
-        metric_type=identifier(item.name, "_") or "metric",
+        metric_type=make_identifier(item.name, "_") or "metric",
         metric_name=item.label or item.name,
         metric_value=item.value,
     )
 
 
-def identifier(text: str, between: str = "-") -> str:
+def make_identifier(text: str, between: str = "-") -> str:
     """Write text as an identifier of the Hub: small letters, digits, dots, and `between` for all else; may be empty."""
     return re.sub(r"[^a-z0-9.]+", between, text.lower()).strip(f"{between}.")
 
 
-def without_html(text: str) -> str:
+def escape_html(text: str) -> str:
     """Write prose, which may use Markdown, so that no part of it is taken for HTML."""
     return text.replace("<", "&lt;")
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Render a card with the options of the command line, given as a list; returns the exit code."""
+    """Render a card with the options of the command line, given as a list; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m training.card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -12,7 +12,7 @@ from fastai.learner import Learner
 from fastprogress.fastprogress import ConsoleProgressBar
 
 from hub.account import check_account
-from hub.client import UPLOAD, PublishError, ask, noting_what_stays
+from hub.client import UPLOAD, PublishError, ask, mention_leftover
 from hub.repository import make_repository
 from shared.console import guarded_output
 from shared.errors import CheckpointError
@@ -202,6 +202,6 @@ def push_learner(learner: Learner, repo: str, private: bool) -> None:
     print("A Learner is a pickle: loading it runs whatever code is in it. Only who trusts you should load it.")
     _, is_new = make_repository(HfApi(), repo, private)
     message = "The book's Learner"
-    with noting_what_stays(repo, is_new):
+    with mention_leftover(repo, is_new):
         ask(lambda: push_to_hub_fastai(learner, repo_id=repo, commit_message=message), repo, UPLOAD)
     print(f'Published; load it with huggingface_hub[fastai]: from_pretrained_fastai("{repo}")')

@@ -24,19 +24,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 
 from hub.account import check_account, check_name
-from hub.client import UPLOAD, PublishError, ask, noting_what_stays, run_command
-from hub.repository import check_card, collect, make_repository, task_there
+from hub.client import UPLOAD, PublishError, ask, mention_leftover, run_command
+from hub.repository import (
+    HUBS_OWN,
+    add_to_collection,
+    check_card,
+    commit_files,
+    find_stale,
+    make_repository,
+    read_task,
+)
 from shared import __version__
 from shared.config import CARD, CONFIG_FILE, DOC_FILES, GalleryConfig
 from shared.errors import CheckpointError
 from shared.hub import download
 from shared.load import load_folder
 from training.card import OF_TRANSFORMERS, WEIGHTS, write_card
-
-HUBS_OWN = ".gitattributes"
 
 
 class Unchecked(PublishError):
@@ -77,62 +83,59 @@ def publish(
     check_account(repo, token)
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        staged = stage(folder, Path(place) / "model", repo, spaces, onnx_only)
+        staged = stage_model(folder, Path(place) / "model", repo, spaces, onnx_only)
         check_card(api, (staged / CARD).read_text(encoding="utf-8"), repo)
         names = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
         info, is_new = make_repository(api, repo, private)
-        with noting_what_stays(repo, is_new):
+        with mention_leftover(repo, is_new):
             before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
             if there - {HUBS_OWN, CARD} and CONFIG_FILE not in there:
                 raise PublishError(f"{repo} holds something else, which would be gone; name another repository.")
             task = GalleryConfig.read_common(staged).task
-            if CONFIG_FILE in there and not replace and (other := task_there(repo, str(before), token)) != task:
+            if CONFIG_FILE in there and not replace and (other := read_task(repo, str(before), token)) != task:
                 raise PublishError(
                     f"{repo} has a model for {other}, and this is one for {task}; name another one, or --replace."
                 )
-            gone = there - {*names, HUBS_OWN}
-            operations: list[CommitOperationAdd | CommitOperationDelete]
-            operations = [CommitOperationAdd(name, staged / name) for name in names]
-            operations += [CommitOperationDelete(name) for name in sorted(gone)]
+            files = {name: staged / name for name in names}
             title = f"{GalleryConfig.read_common(staged).about.title}, by model-gallery {__version__}"
-            print(f"Uploading {len(names)} files, {size_of(staged):.1f} MB, to {repo} ...")
-            if gone:
-                print(f"This removes {', '.join(sorted(gone))} there: the folder has no such file.")
-            done = ask(
-                lambda: api.create_commit(repo, operations, commit_message=title, parent_commit=before), repo, UPLOAD
-            )
-        print(f"{repo} is at commit {done.oid}{', as before' if done.oid == before else ''}.")
-        if CONFIG_FILE in there and done.oid != before:
+            print(f"Uploading {len(names)} files, {measure_size(staged):.1f} MB, to {repo} ...")
+            if gone := find_stale(info, files):
+                print(f"This removes {', '.join(gone)} there: the folder has no such file.")
+            commit = commit_files(api, repo, files, info, title)
+        print(f"{repo} is at commit {commit}{', as before' if commit == before else ''}.")
+        if CONFIG_FILE in there and commit != before:
             print(f"This replaces commit {before}.")
         print("Downloading it again to see that it answers as it does here ...")
         try:
-            verify(staged, names, repo, done.oid, token)
+            verify(staged, names, repo, commit, token)
         except Unchecked as error:
             raise PublishError(
-                f"{repo} was published as commit {done.oid}, but could not be checked: {error} The same command again "
+                f"{repo} was published as commit {commit}, but could not be checked: {error} The same command again "
                 "checks it."
             ) from error
         except (PublishError, CheckpointError) as error:
             way_back = ""
-            if CONFIG_FILE in there and before != done.oid:
+            if CONFIG_FILE in there and before != commit:
                 way_back = (
                     f" Its commit before that is {before}; to return to it: hf download {repo} --revision {before} "
                     f"--local-dir before, then python -m training.publish before {repo}"
                 )
             raise PublishError(
-                f"{repo} was published as commit {done.oid}, but it is not what is here: {error}{way_back}"
+                f"{repo} was published as commit {commit}, but it is not what is here: {error}{way_back}"
             ) from error
         try:
-            tag(api, repo, done.oid)
-        except PublishError as error:  # the model is there and is right without it
+            tag(api, repo, commit)
+        except PublishError as error:  # the model is published without it
             print(f"warning: {repo} is published, but its tag v{__version__} is not set: {error}", file=sys.stderr)
-    return str(done.oid)
+    return commit
 
 
-def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False) -> Path:
+def stage_model(
+    folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False
+) -> Path:
     """Copy what may go up from a checkpoint folder to `place`, with a card that names the repository.
 
-    That is what gallery.json lists, and its papers: neither a hidden file nor a stray one.
+    That is what gallery.json lists, and its documents: no hidden file and no other.
 
     Raises:
         CheckpointError: the folder is not whole.
@@ -150,7 +153,7 @@ def stage(folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = ()
 
 
 def make_weights(folder: Path) -> None:
-    """Give a staged network of transformers that has no weights for torch those of its ONNX file, if it can be done."""
+    """Make weights for torch out of the ONNX file of a staged network of transformers that has none, if possible."""
     if GalleryConfig.read_common(folder).task not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
         return
     if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "onnx")):
@@ -160,12 +163,12 @@ def make_weights(folder: Path) -> None:
 
     try:
         add_weights(folder)
-    except Exception as error:  # they are an extra: a graph of another shape, say, must not stop the model
+    except Exception as error:  # they are an extra: a graph that cannot be read must not stop the model
         print(f"It goes up without {WEIGHTS}, and `pipeline` cannot load it: {error or type(error).__name__}")
 
 
-def size_of(folder: Path) -> float:
-    """Megabytes of the files in a folder."""
+def measure_size(folder: Path) -> float:
+    """Return the megabytes of the files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
@@ -203,7 +206,7 @@ def are_equal(one: Any, other: Any) -> bool:
 
 
 def tag(api: HfApi, repo: str, commit: str) -> None:
-    """Let this project's version, as a tag, name a commit, whatever it named before."""
+    """Set the tag of this project's version to a commit, and move it if it is there already."""
     name = f"v{__version__}"
     tags = {entry.name: entry.target_commit for entry in ask(lambda: api.list_repo_refs(repo), repo).tags}
     if tags.get(name) == commit:
@@ -214,9 +217,9 @@ def tag(api: HfApi, repo: str, commit: str) -> None:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Publish with the options of the command line, given as a list; returns the exit code.
+    """Publish with the options of the command line, given as a list; return the exit code.
 
-    Whatever goes wrong ends in one sentence. From Python, call `publish`, which raises it.
+    Whatever goes wrong ends in one sentence. From Python, call `publish`, which raises it as an error.
     """
     parser = argparse.ArgumentParser(
         prog="python -m training.publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -239,7 +242,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
     def run() -> None:
         if options.dry_run:
-            show(options.folder, options.repo, options.space, options.onnx_only)
+            print_model(options.folder, options.repo, options.space, options.onnx_only)
         else:
             commit = publish(
                 options.folder,
@@ -251,25 +254,27 @@ def main(argv: Sequence[str] = ()) -> int:
             )
             announce(options.repo, commit)
             if options.collection:
-                collect(options.collection, options.repo, "model")
+                add_to_collection(options.collection, options.repo, "model")
 
     return run_command(run, "the same command again is safe, and leaves all as if it had run once.")
 
 
-def show(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False) -> None:
+def print_model(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False) -> None:
     """Print what `publish` would upload."""
     for name in (repo, *spaces):
         check_name(name)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        staged = stage(folder, Path(place) / "model", repo, spaces, onnx_only)
+        staged = stage_model(folder, Path(place) / "model", repo, spaces, onnx_only)
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):
             print(f"{path.stat().st_size:>12,}  {path.relative_to(staged).as_posix()}")
-        print(f"{size_of(staged):.1f} MB would go to {repo}, and nothing else; with this at the top of its card:\n")
+        print(
+            f"{measure_size(staged):.1f} MB would go to {repo}, and nothing else; with this at the top of its card:\n"
+        )
         print((staged / CARD).read_text(encoding="utf-8").split("---")[1].strip())
 
 
 def announce(repo: str, commit: str) -> None:
-    """Say where a model is now, and how to load just this one."""
+    """Print where a model is now, and how to load exactly this one."""
     print(f"Published and checked: {HfApi().endpoint}/{repo} at commit {commit}")
     print(f'Load it anywhere: load_model("{repo}", revision="{commit}")')
 

@@ -28,7 +28,7 @@ from shared.errors import CheckpointError
 from shared.metrics import Figure, Metrics
 from shared.predictor import Predictor
 from training import evaluate, processes
-from training.card import agreement, write_card
+from training.card import describe_parity, write_card
 from training.data import DataError, data_files
 from training.description import Description
 from training.export import store, write_onnx
@@ -293,7 +293,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         write_card(folder)
     if options.embed:
         embed(out, recipe.name)
-    print(f"Wrote {out}. {agreement(stored)}")
+    print(f"Wrote {out}. {describe_parity(stored)}")
     shutil.rmtree(run.state, ignore_errors=True)
     return out
 

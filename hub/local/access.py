@@ -1,71 +1,71 @@
-"""Who asks, and what they may: the same refusals, with the same codes, as the Hub's."""
+"""Check who asks and what they may do; refusals and their codes are the Hub's."""
 
 from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from hub.local.store import KINDS, HubError, Repository, Space, Store, Token, User
+from hub.local.store import KINDS, ApiError, Repository, Space, Store, Token, User
 
 
 class Handlers:
-    """What the groups of routes share."""
+    """What all groups of routes share."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def caller(self, request: Request) -> Token | None:
-        """The token that came with a request, if one did."""
+        """Return the token that came with a request, or None."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
             return None
         if scheme != "Bearer" or token not in self.store.tokens:
-            raise HubError(401, "Invalid credentials in Authorization header")
+            raise ApiError(401, "Invalid credentials in Authorization header")
         return self.store.tokens[token]
 
     def account(self, request: Request) -> Token:
-        """The token, if it belongs to an account; a trusted publisher's is refused where no repository is named."""
+        """Return the token if it belongs to an account; refuse a trusted publisher's where no repository is named."""
         token = self.caller(request)
         if token is None or token.role == "publisher":
-            raise HubError(401, "Invalid username or password.")
+            raise ApiError(401, "Invalid username or password.")
         return token
 
     def check_writer(self, token: Token, kind: str, name: str) -> None:
-        """See that a token and its user may write to a repository that is there, or that is to be made."""
+        """Check that a token and its user may write to a repository that exists or is about to be made."""
         owner = name.split("/", maxsplit=1)[0]
         if token.role == "read":
-            raise HubError(403, "You must use a write token for this", "Forbidden")
+            raise ApiError(403, "You must use a write token for this", "Forbidden")
         if not token.may_write(kind, name):
-            raise HubError(403, f"This token lacks the permission repo.write for {name}", "Forbidden")
+            raise ApiError(403, f"This token lacks the permission repo.write for {name}", "Forbidden")
         if token.role != "publisher" and not self.store.may_write(token.user, owner):
-            raise HubError(403, f"You have no right to write under the namespace {owner}", "Forbidden")
+            raise ApiError(403, f"You have no right to write under the namespace {owner}", "Forbidden")
 
     def readable(self, request: Request) -> Repository:
-        """The repository that the path names, if the caller may know of it."""
+        """Return the repository that the path names, if the caller may know of it."""
         kind, name = request.path_params.get("kind", "model"), f"{param(request, 'owner')}/{param(request, 'name')}"
         token = self.caller(request)
         repo = self.store.repos.get((kind, name)) if kind in KINDS else None
         if repo is None or (repo.private and (token is None or not self.store.may_read(token, repo))):
-            raise HubError(404 if token else 401, "Repository not found", "RepoNotFound")
+            raise ApiError(404 if token else 401, "Repository not found", "RepoNotFound")
         return repo
 
     def downloadable(self, request: Request) -> Repository:
-        """The same, if the caller may have its files: a gated repository shows everybody its names only."""
+        """Return the same if the caller may read its files; a gated repository shows others only their names."""
         repo = self.readable(request)
         token = self.caller(request)
         if repo.gated and (token is None or not self.store.may_read(token, repo)):
-            raise HubError(403 if token else 401, f"Access to {repo.kind} {repo.id} is restricted", "GatedRepo")
+            raise ApiError(403 if token else 401, f"Access to {repo.kind} {repo.id} is restricted", "GatedRepo")
         return repo
 
     def writable(self, request: Request) -> tuple[Repository, User]:
-        """The same, with the user, if the caller may change it."""
+        """Return the same, with the user, if the caller may change it."""
         repo, token = self.readable(request), self.caller(request)
         if token is None:
-            raise HubError(401, "Invalid username or password.", "RepoNotFound")
+            raise ApiError(401, "Invalid username or password.", "RepoNotFound")
         self.check_writer(token, repo.kind, repo.id)
         return repo, token.user
 
     def space(self, request: Request, write: bool = True) -> Space:
-        """The Space that the path names."""
+        """Return the Space that the path names."""
         request.path_params["kind"] = "space"
         repo = self.writable(request)[0] if write else self.readable(request)
         assert isinstance(repo, Space)
@@ -73,5 +73,5 @@ class Handlers:
 
 
 def param(request: Request, name: str, default: str = "") -> str:
-    """A part of the path, decoded."""
+    """Return a part of the path, decoded."""
     return unquote(request.path_params.get(name, default))

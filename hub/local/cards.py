@@ -1,4 +1,4 @@
-"""What the Hub checks in the YAML at the head of a README.md."""
+"""Check the YAML at the head of a README.md as the Hub does."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ LICENCES = """
 
 
 def front_matter(content: str) -> Any:
-    """The YAML at the head of a card: a dict if all is well; None where there is none.
+    """Return the YAML at the head of a card: a dict if it is valid; None where there is none.
 
     Raises:
         yaml.YAMLError: it is no YAML.
@@ -28,7 +28,7 @@ def front_matter(content: str) -> Any:
 
 
 def card_data(content: bytes) -> dict[str, Any]:
-    """The YAML at the head of a card, {} where there is none or it is broken."""
+    """Return the YAML at the head of a card; {} where there is none or it is invalid."""
     try:
         data = front_matter(content.decode())
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -37,7 +37,7 @@ def card_data(content: bytes) -> dict[str, Any]:
 
 
 def problems(content: str, kind: str) -> tuple[list[str], list[str]]:
-    """(errors, warnings) of a card; with errors the Hub refuses it.
+    """Return the errors and warnings of a card; the Hub refuses one with errors.
 
     Args:
         content: the whole README.md.
@@ -72,7 +72,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _model(data: dict[str, Any]) -> list[str]:
-    """Errors of a model's card: stricter than the Hub, which ignores some of what it does not understand."""
+    """Return the errors of a model's card. This is stricter than the Hub, which ignores some unknown values."""
     errors = []
     if data.get("license") == "other":
         if not re.fullmatch(r"[a-z0-9.-]+", str(data.get("license_name", ""))):

@@ -7,11 +7,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hub.local.access import Handlers, param
-from hub.local.store import HubError, Store, now
+from hub.local.store import ApiError, Store, now
 
 
 class Collections(Handlers):
-    """Making a collection, looking at it, and adding to it.
+    """The routes that make a collection, show it, and add to it.
 
     Args:
         store: what there is.
@@ -35,7 +35,7 @@ class Collections(Handlers):
         self.check_writer(token, "collection", f"{owner}/{asked['title']}")
         slug = f"{owner}/{asked['title'].lower().replace(' ', '-')}-0123456789ab"
         if slug in self.there:
-            raise HubError(409, "There is a collection of this title already", slug=slug)
+            raise ApiError(409, "There is a collection of this title already", slug=slug)
         self.there[slug] = {
             "slug": slug, "title": asked["title"], "owner": {"name": owner}, "items": [], "lastUpdated": now(),
             "position": 0, "private": asked["private"], "theme": "blue", "upvotes": 0,
@@ -49,14 +49,14 @@ class Collections(Handlers):
         token, found, item = self.account(request), self._found(request), (await request.json())["item"]
         self.check_writer(token, "collection", found["slug"])
         if (item["type"], item["id"]) not in self.store.repos:
-            raise HubError(404, "Repository not found", "RepoNotFound")
+            raise ApiError(404, "Repository not found", "RepoNotFound")
         if item["id"] in [other["id"] for other in found["items"]]:
-            raise HubError(409, "It is in the collection already")
+            raise ApiError(409, "It is in the collection already")
         found["items"].append({**item, "_id": str(len(found["items"])), "position": len(found["items"])})
         return JSONResponse(found)
 
     def _found(self, request: Request) -> dict[str, Any]:
         slug = f"{param(request, 'owner')}/{param(request, 'name')}"
         if slug not in self.there:
-            raise HubError(404, "Collection not found")
+            raise ApiError(404, "Collection not found")
         return self.there[slug]

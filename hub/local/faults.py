@@ -1,4 +1,4 @@
-"""The door of both servers: every request is noted, and fails if it was told to."""
+"""The entrance of both servers: every request is logged, and fails if a test asked for that."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ PAGE = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
 
 @dataclass
 class Fault:
-    """Something that goes wrong.
+    """A fault that a test asks for.
 
     Args:
         kind: "delay": the answer comes after `seconds`. "hang": none comes. "status": `status`, `headers` and `body`
@@ -63,7 +63,7 @@ class Request:
 
 
 class Door:
-    """What stands before a server's app. Routes are matched against the path as it was sent, %2F and all.
+    """The layer in front of a server's app. Routes are matched against the path as it was sent, with %2F.
 
     Args:
         app: the server's app.
@@ -120,7 +120,7 @@ class Door:
         await self.app({**scope, "path": request.path}, receive, answer)
 
     def cut(self, client: Any = None) -> None:
-        """End the connection with a client, or all of them, without a word; in the server's own thread."""
+        """Close the connection with a client, or all connections, without an answer; in the server's own thread."""
         for connection in list(self.listener.server_state.connections):
             if client in (None, getattr(connection, "client", None)):
                 connection.transport.abort()
@@ -150,7 +150,7 @@ async def _read(receive: Receive, limit: float = float("inf")) -> None:
 
 
 def _damaged(fault: Fault, send: Send) -> Send:
-    """Pass an answer on, cut or with one byte changed. uvicorn ends the connection of an answer that is not whole."""
+    """Pass a response on, cut short or with one byte changed; uvicorn closes an incomplete response's connection."""
     left = fault.after
     is_whole = True
 

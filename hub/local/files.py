@@ -12,12 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hub.local.access import Handlers, param
-from hub.local.store import HubError, Repository, Store
+from hub.local.store import ApiError, Repository, Store
 
 
 @dataclass
 class Upload:
-    """An upload that was promised: its address is all it needs, nobody says who they are."""
+    """An upload that was announced: whoever has its address may send it, without a token."""
 
     repo: Repository
     sha256: str
@@ -26,7 +26,7 @@ class Upload:
 
 
 class Files(Handlers):
-    """Downloads, and LFS.
+    """The routes of downloads and LFS.
 
     Args:
         store: what there is.
@@ -63,7 +63,7 @@ class Files(Handlers):
         commit = repo.at(param(request, "revision"))
         headers = {"X-Repo-Commit": commit.sha}
         if path not in commit.files:
-            raise HubError(404, "Entry not found", "EntryNotFound", headers)
+            raise ApiError(404, "Entry not found", "EntryNotFound", headers)
         blob = commit.files[path]
         headers["ETag"] = f'"{blob.oid}"'
         if not blob.is_lfs:
@@ -96,19 +96,19 @@ class Files(Handlers):
     async def verify(self, request: Request) -> Response:
         (repo, _), asked = self.writable(request), await request.json()
         if len(repo.lfs.get(asked["oid"], b"")) != asked["size"]:
-            raise HubError(404, f"There is no upload {asked['oid']} of {asked['size']} bytes", "EntryNotFound")
+            raise ApiError(404, f"There is no upload {asked['oid']} of {asked['size']} bytes", "EntryNotFound")
         return JSONResponse({})
 
     async def complete(self, request: Request) -> Response:
-        """The end of an upload in parts."""
+        """Finish an upload in parts."""
         upload = self._promised(request)
         named = [(part["partNumber"], part["etag"]) for part in (await request.json())["parts"]]
         if named != [(number, _etag(data)) for number, data in sorted(upload.parts.items())]:
-            raise HubError(400, "The parts are not those that were uploaded")
+            raise ApiError(400, "The parts are not those that were uploaded")
         return self._keep(upload, b"".join(upload.parts[number] for number, _ in named))
 
     async def upload(self, request: Request) -> Response:
-        """A file, or a part of one."""
+        """Return a file, or a part of one."""
         _check_anonymous(request)
         upload, data = self._promised(request), await request.body()
         if "part" not in request.path_params:
@@ -120,30 +120,30 @@ class Files(Handlers):
         _check_anonymous(request)
         ticket = request.path_params["ticket"]
         if ticket not in self.downloads:
-            raise HubError(403, "The address has expired", "Forbidden")
+            raise ApiError(403, "The address has expired", "Forbidden")
         return ranged(request, self.downloads[ticket], {})
 
     def _promised(self, request: Request) -> Upload:
         if request.path_params["ticket"] not in self.uploads:
-            raise HubError(403, "The address has expired", "Forbidden")
+            raise ApiError(403, "The address has expired", "Forbidden")
         return self.uploads[request.path_params["ticket"]]
 
     def _keep(self, upload: Upload, data: bytes) -> Response:
         if len(data) != upload.size or hashlib.sha256(data).hexdigest() != upload.sha256:
-            raise HubError(400, "The content does not match its sha256 and size")
+            raise ApiError(400, "The content does not match its sha256 and size")
         upload.repo.lfs[upload.sha256] = data
         return Response(headers={"ETag": _etag(data)})
 
 
 def ranged(request: Request, data: bytes, headers: Mapping[str, str]) -> Response:
-    """Bytes, or those of them that the header Range asks for."""
+    """Return bytes, or those of them that the header Range asks for."""
     headers = {**headers, "Accept-Ranges": "bytes"}
     found = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
     if not found:
         return Response(data, headers=headers, media_type="application/octet-stream")
     start, end = int(found[1]), min(int(found[2] or len(data)), len(data) - 1)
     if start > end:
-        raise HubError(416, "Range not satisfiable", headers={"Content-Range": f"bytes */{len(data)}"})
+        raise ApiError(416, "Range not satisfiable", headers={"Content-Range": f"bytes */{len(data)}"})
     headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
     return Response(data[start : end + 1], 206, headers, media_type="application/octet-stream")
 
@@ -154,4 +154,4 @@ def _etag(data: bytes) -> str:
 
 def _check_anonymous(request: Request) -> None:
     if "authorization" in request.headers:
-        raise HubError(400, "Only one way to show one's rights is allowed: the address has them already")
+        raise ApiError(400, "Only one way to show one's rights is allowed: the address has them already")

@@ -1,4 +1,4 @@
-"""The Hub: both servers, and what a test says to them."""
+"""The Hub: both servers, and the methods by which tests control them."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from hub.local.files import Files
 from hub.local.repos import Repositories
 from hub.local.runner import Builder, Runner
 from hub.local.spaces import Spaces
-from hub.local.store import HubError, Organisation, Repository, Space, Store, User
+from hub.local.store import ApiError, Organisation, Repository, Space, Store, User
 
 OWN = "the Hub's own token"
 
@@ -76,23 +76,23 @@ class Hub:
         self.stop()
 
     def stop(self) -> None:
-        """End both servers and all Spaces, whoever still waits for an answer."""
+        """Stop both servers and all Spaces, even while requests are open."""
         for door in self._doors:
             door.listener.should_exit = door.listener.force_exit = True
         self._thread.join(5)
         self.builder.close()
 
     def add_user(self, name: str, paid: bool = False) -> str:
-        """A further user; returns a token that may write."""
+        """Add a user; return a token that may write."""
         self.store.users[name] = User(name, paid)
         return self.add_token(name, role="write")
 
     def add_token(self, user: str, role: str = "write") -> str:
-        """A further token of a user; `role` is "read" or "write"."""
+        """Add a token of a user; `role` is "read" or "write"."""
         return self.store.add_token(user, role)
 
     def add_fine_grained(self, user: str, *scopes: tuple[str, str, list[str]]) -> str:
-        """A fine-grained token of a user; a scope is (type of the entity, its name, permissions)."""
+        """Add a fine-grained token of a user; a scope is (type of the entity, its name, permissions)."""
         entities = [
             {"entity": {"_id": "0" * 24, "type": kind, "name": name}, "permissions": permissions}
             for kind, name, permissions in scopes
@@ -100,11 +100,11 @@ class Hub:
         return self.store.add_token(user, "fineGrained", entities)
 
     def add_organisation(self, name: str, roles: dict[str, str], paid: bool = False) -> None:
-        """An organisation, with the roles of its members by their names."""
+        """Add an organisation, with the roles of its members by their names."""
         self.store.organisations[name] = Organisation(name, roles, paid)
 
     def trust(self, name: str, kind: str = "model", job: str | None = None) -> dict[str, str]:
-        """Let a repository trust a CI job; returns the variables that the job has.
+        """Let a repository trust a CI job; return the variables that the job has.
 
         Args:
             name: the repository, as "owner/name".
@@ -122,18 +122,18 @@ class Hub:
         return {**resource, **identity, "GITHUB_ACTIONS": "true"}
 
     def put_to_sleep(self, name: str) -> None:
-        """Let a Space sleep until somebody visits it, as one does that nobody has visited for two days."""
+        """Put a Space to sleep until somebody visits it, as happens after two days without a visit."""
         space = self.repo(name, "space")
         assert isinstance(space, Space)
         self.builder.stop(space)
         space.stage, space.host = "SLEEPING", f"{self.endpoint}/asleep/{name}"
 
     def set_paid(self, user: str, paid: bool) -> None:
-        """Whether this user's account is a paid one."""
+        """Set whether this user's account is a paid one."""
         self.store.users[user].paid = paid
 
     def environment(self, home: Path, token: str | None = OWN) -> dict[str, str]:
-        """The variables that turn a process to this Hub, to be added to those it has.
+        """Return the environment variables with which a process uses this Hub.
 
         Args:
             home: the folder for its cache and settings, its HF_HOME.
@@ -149,15 +149,15 @@ class Hub:
         }
 
     def repo(self, name: str, kind: str = "model") -> Repository:
-        """A repository as the Hub holds it, to look at or to change; KeyError if there is none."""
+        """Return a repository as the Hub holds it, to read or to change; KeyError if there is none."""
         return self.store.repos[kind, name]
 
     def files(self, name: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
-        """The files of a revision, by path."""
+        """Return the files of a revision, by path."""
         return {path: blob.data for path, blob in self.repo(name, kind).at(revision).files.items()}
 
     def commits(self, name: str, kind: str = "model") -> list[str]:
-        """The commits of the main branch, newest first."""
+        """Return the commits of the main branch, newest first."""
         return [commit.sha for commit in self.repo(name, kind).history("main")]
 
     async def _serve(self) -> None:
@@ -172,7 +172,7 @@ class Hub:
 
 
 def _listening(port: int) -> socket.socket:
-    """Connections wait from now on: nobody need ask whether the server is up."""
+    """Return a socket that listens already, so that nobody has to wait until the server is up."""
     listener = socket.socket()
     if os.name != "nt":  # where it would let two servers have the same port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -183,9 +183,9 @@ def _listening(port: int) -> socket.socket:
 
 def _app(routes: list[Route]) -> Starlette:
     async def refuse(request: Asked, error: Exception) -> Response:
-        assert isinstance(error, HubError)
+        assert isinstance(error, ApiError)
         return JSONResponse(error.body, error.status, error.headers)
 
-    app = Starlette(routes=routes, exception_handlers={HubError: refuse})
+    app = Starlette(routes=routes, exception_handlers={ApiError: refuse})
     app.router.redirect_slashes = False
     return app

@@ -1,4 +1,4 @@
-"""The routes of repositories: creating them, what is in them, and commits."""
+"""The routes of repositories: making them, listing their files, and commits."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ from starlette.routing import Route
 from hub.local import cards
 from hub.local.access import Handlers, param
 from hub.local.runner import Builder
-from hub.local.store import Blob, Commit, HubError, Repository, Space, Store, now
+from hub.local.store import ApiError, Blob, Commit, Repository, Space, Store, now
 
 FREE_ZERO_SPACES = 2  # that a free user may have, on "zero-a10g"
 
 
 class Repositories(Handlers):
-    """The Hub's /api, without what Spaces alone have.
+    """The Hub's /api, without the routes of Spaces.
 
     Args:
         store: what there is.
@@ -70,7 +70,7 @@ class Repositories(Handlers):
         return JSONResponse({**known, "auth": {"type": "access_token", "accessToken": shown}})
 
     async def identity(self, request: Request) -> Response:
-        """Not the Hub's, but its CI provider's: what a job says of itself, signed."""
+        """Return a job's signed identity; in reality this route is the CI provider's, not the Hub's."""
         if not request.headers.get("authorization", "").startswith("Bearer "):
             return JSONResponse({"message": "no token"}, 401)
         return JSONResponse({"value": f"job for {request.query_params['audience']}"})
@@ -102,7 +102,7 @@ class Repositories(Handlers):
             check_payment(self.store, owner, hardware)  # before the name is looked at, as the client knows
         url = f"{self.endpoint}/{Repository(kind, name).path}"
         if (kind, name) in self.store.repos:
-            raise HubError(409, f"You already created this {kind} repo", url=url)
+            raise ApiError(409, f"You already created this {kind} repo", url=url)
         repo = self.store.create(kind, name, asked.get("visibility") == "private", sdk, hardware)
         if isinstance(repo, Space):
             repo.variables = {item["key"]: item["value"] for item in asked.get("variables", [])}
@@ -145,19 +145,19 @@ class Repositories(Handlers):
         lines = [json.loads(line) for line in (await request.body()).splitlines() if line.strip()]
         (repo, user), branch = self.writable(request), param(request, "revision")
         if "create_pr" in request.query_params:
-            raise HubError(400, "This Hub has no pull requests")
+            raise ApiError(400, "This Hub has no pull requests")
         if branch not in repo.branches:
-            raise HubError(404, f"Invalid rev id: {branch}", "RevisionNotFound")
+            raise ApiError(404, f"Invalid rev id: {branch}", "RevisionNotFound")
         header, *operations = [(line["key"], line["value"]) for line in lines]
         head = repo.at(branch)
         if not head.sha.startswith(header[1].get("parentCommit") or ""):
-            raise HubError(412, "A commit has happened since. Please refresh and try again.")
+            raise ApiError(412, "A commit has happened since. Please refresh and try again.")
         files = repo.changed(head.files, operations)
         card = files.get("README.md")
         if card and card is not head.files.get("README.md"):
             errors, _ = cards.problems(card.data.decode(errors="replace"), repo.kind)
             if errors:
-                raise HubError(400, "; ".join(errors))
+                raise ApiError(400, "; ".join(errors))
         made = repo.add(branch, files, header[1]["summary"], header[1].get("description", ""), user.name)
         if isinstance(repo, Space) and branch == "main":
             self.builder.start(repo)
@@ -182,7 +182,7 @@ class Repositories(Handlers):
         files, folder = self.readable(request).at(param(request, "revision")).files, param(request, "path")
         found = entries(files)
         if folder and found.get(folder, {}).get("type") != "directory":
-            raise HubError(404, f"{folder} does not exist on {param(request, 'revision')}", "EntryNotFound")
+            raise ApiError(404, f"{folder} does not exist on {param(request, 'revision')}", "EntryNotFound")
         prefix = f"{folder}/" if folder else ""
         is_recursive = request.query_params.get("recursive", "").lower() in ("true", "1")
         inside = [
@@ -211,7 +211,7 @@ class Repositories(Handlers):
         (repo, _), name = self.writable(request), param(request, "branch")
         if request.method == "DELETE":
             if name == "main":
-                raise HubError(403, "The main branch cannot be deleted", "Forbidden")
+                raise ApiError(403, "The main branch cannot be deleted", "Forbidden")
             return _removed(repo.branches, name)
         start = json.loads(await request.body() or "{}").get("startingPoint", "main")
         return _named(repo.branches, name, repo.at(start))
@@ -223,7 +223,7 @@ class Repositories(Handlers):
         return _named(repo.tags, (await request.json())["tag"], repo.at(name))
 
     def page(self, request: Request, items: list[Any]) -> Response:
-        """A page of a listing; the address of the next one is in the header Link."""
+        """Return a page of a listing; the address of the next page is in the header Link."""
         start = int(request.query_params.get("cursor", 0))
         end = start + self.page_size
         headers = {}
@@ -234,18 +234,18 @@ class Repositories(Handlers):
 
 
 def check_payment(store: Store, owner: str, hardware: str) -> None:
-    """Free accounts have no app on plain CPUs, and few on the shared GPUs."""
+    """Refuse a free account an app on plain CPUs, and more than a few on the shared GPUs."""
     if store.payer(owner).paid:
         return
     spaces = [repo for repo in store.repos.values() if isinstance(repo, Space) and repo.owner == owner]
     if hardware != "zero-a10g":
-        raise HubError(402, f"Gradio and Docker Spaces on {hardware} need a PRO subscription")
+        raise ApiError(402, f"Gradio and Docker Spaces on {hardware} need a PRO subscription")
     if sum(space.hardware == "zero-a10g" for space in spaces) >= FREE_ZERO_SPACES:
-        raise HubError(402, f"More than {FREE_ZERO_SPACES} ZeroGPU Spaces need a PRO subscription")
+        raise ApiError(402, f"More than {FREE_ZERO_SPACES} ZeroGPU Spaces need a PRO subscription")
 
 
 def info(repo: Repository, commit: Commit, with_blobs: bool = False) -> dict[str, Any]:
-    """What the client calls ModelInfo, DatasetInfo or SpaceInfo."""
+    """Return what the client calls ModelInfo, DatasetInfo or SpaceInfo."""
     siblings: list[dict[str, Any]] = [{"rfilename": path} for path in sorted(commit.files)]
     for sibling in siblings if with_blobs else []:
         blob = commit.files[sibling["rfilename"]]
@@ -274,7 +274,7 @@ def info(repo: Repository, commit: Commit, with_blobs: bool = False) -> dict[str
 
 
 def runtime(space: Space) -> dict[str, Any]:
-    """What the client calls SpaceRuntime."""
+    """Return what the client calls SpaceRuntime."""
     return {
         "stage": space.stage,
         "hardware": {
@@ -289,7 +289,7 @@ def runtime(space: Space) -> dict[str, Any]:
 
 
 def entries(files: Mapping[str, Blob]) -> dict[str, dict[str, Any]]:
-    """Files and folders as the client reads them in a tree, by path, sorted."""
+    """Return files and folders as the client reads them in a tree, sorted by path."""
     found: dict[str, dict[str, Any]] = {}
     for path, blob in files.items():
         found[path] = {"type": "file", "path": path, "size": len(blob.data), "oid": blob.oid}
@@ -305,12 +305,12 @@ def entries(files: Mapping[str, Blob]) -> dict[str, dict[str, Any]]:
 
 def _named(names: dict[str, str], name: str, commit: Commit) -> Response:
     if name in names:
-        raise HubError(409, f"Reference {name} exists already")
+        raise ApiError(409, f"Reference {name} exists already")
     names[name] = commit.sha
     return JSONResponse({})
 
 
 def _removed(names: dict[str, str], name: str) -> Response:
     if names.pop(name, None) is None:
-        raise HubError(404, f"Invalid rev id: {name}", "RevisionNotFound")
+        raise ApiError(404, f"Invalid rev id: {name}", "RevisionNotFound")
     return JSONResponse({})

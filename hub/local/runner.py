@@ -1,4 +1,4 @@
-"""Running Spaces: each is a process of its own, in a folder that holds its files and nothing else."""
+"""Run Spaces: each is a process of its own, in a folder that has its files and nothing else."""
 
 import contextlib
 import http.client
@@ -22,22 +22,22 @@ TAIL = 2_000  # characters of a log that tell why an app ended
 
 
 class Builder:
-    """Notes what must be built, and builds nothing: a test sets the stage itself."""
+    """A runner that builds nothing: a test sets the stage itself."""
 
     def start(self, space: Space) -> None:
-        """Build and start anew, as after a commit; a paused Space stays as it is."""
+        """Build and start again, as after a commit; a paused Space stays paused."""
         if space.stage != "PAUSED" and len(space.commits) > 1:
             space.stage, space.error = "BUILDING", None
 
     def stop(self, space: Space) -> None:
-        """End the app, if it runs."""
+        """Stop the app, if it runs."""
 
     def close(self) -> None:
-        """End all apps."""
+        """Stop all apps."""
 
 
 class Runner(Builder):
-    """Runs the apps.
+    """A runner that really runs the apps.
 
     Args:
         environment: the variables for an app, given a HF_HOME of its own.
@@ -74,7 +74,7 @@ class Runner(Builder):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, space: Space, build: int) -> None:
-        """One build, from its files to its end; in a thread of its own."""
+        """Build and run the app until it ends; in a thread of its own."""
         time.sleep(SETTLE)
         stage = self.folder / f"{space.id.replace('/', '-')}-{build}"
         port = _free_port()
@@ -113,7 +113,7 @@ class Runner(Builder):
                     space.error = space.log.read_text(encoding="utf-8", errors="replace")[-TAIL:]
 
     def _write(self, space: Space, folder: Path) -> Path:
-        """Write the Space's files; returns the app's path."""
+        """Write the Space's files; return the app's path."""
         files = space.at("main").files
         for path, blob in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class Runner(Builder):
         return folder / str(card.get("app_file", "app.py"))
 
     def _variables(self, space: Space, home: Path, port: int) -> dict[str, str]:
-        """Nothing of this process's own settings of Python, Gradio or the Hub reaches the app."""
+        """Return the app's environment, without this process's own settings of Python, Gradio and the Hub."""
         own = ("PYTHON", "GRADIO_", "HF_")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         given = {

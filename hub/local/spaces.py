@@ -1,4 +1,4 @@
-"""The routes that Spaces alone have."""
+"""The routes that only Spaces have."""
 
 import json
 
@@ -13,7 +13,7 @@ from hub.local.store import Space, Store, now
 
 
 class Spaces(Handlers):
-    """Variables, secrets, hardware, and starting and stopping.
+    """The routes of variables, secrets, hardware, and starting and stopping.
 
     Args:
         store: what there is.
@@ -41,7 +41,7 @@ class Spaces(Handlers):
         ]
 
     async def page(self, request: Request) -> Response:
-        """For a person with a browser: the app, or why there is none."""
+        """Send a person with a browser to the app, or say why it does not run."""
         space = self.space(request, write=False)
         if space.host:
             return RedirectResponse(space.host)
@@ -51,7 +51,7 @@ class Spaces(Handlers):
         return JSONResponse(runtime(self.space(request, write=False)))
 
     async def visit(self, request: Request) -> Response:
-        """Where the app would answer, had it not gone to sleep: a visit wakes it."""
+        """Answer at the address of an app that sleeps: the visit wakes it."""
         space = self.space(request, write=False)
         if space.stage == "SLEEPING":
             space.stage = "BUILDING"
@@ -59,7 +59,7 @@ class Spaces(Handlers):
         return PlainTextResponse("This Space is waking up", 503)
 
     async def logs(self, request: Request) -> Response:
-        """What the build or the app has printed, as server-sent events; empty ones keep the connection alive."""
+        """Send what the build or the app has printed, as server-sent events; empty ones keep the connection open."""
         space = self.space(request)
         text = space.build_log
         if param(request, "log") == "run":

@@ -1,4 +1,4 @@
-"""What the Hub holds: users and their tokens, repositories, their commits, and the files in them."""
+"""Hold the Hub's content: users and their tokens, repositories, their commits and files."""
 
 import fnmatch
 import hashlib
@@ -20,8 +20,8 @@ ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for end
 SPACE_CARD = "---\ntitle: {name}\nemoji: 🚀\ncolorFrom: blue\ncolorTo: gray\nsdk: {sdk}\napp_file: app.py\n---\n"
 
 
-class HubError(Exception):
-    """An answer other than success.
+class ApiError(Exception):
+    """A response other than success.
 
     Args:
         status: of HTTP.
@@ -43,7 +43,7 @@ class HubError(Exception):
 
 @dataclass(frozen=True)
 class Blob:
-    """A file's content; of an LFS file git itself holds a pointer only."""
+    """A file's content; of an LFS file, git itself has only a pointer."""
 
     data: bytes
     is_lfs: bool = False
@@ -59,7 +59,7 @@ class Blob:
 
     @cached_property
     def oid(self) -> str:
-        """Git's name of it."""
+        """Return the SHA-1 by which git names the content."""
         stored = self.pointer if self.is_lfs else self.data
         return hashlib.sha1(b"blob %d\0" % len(stored) + stored).hexdigest()
 
@@ -107,7 +107,7 @@ class Token:
     repo: tuple[str, str] | None = None
 
     def may_write(self, kind: str, name: str) -> bool:
-        """Whether its permissions are enough for a repository that is there or to be made, whatever its user may."""
+        """Return True if its permissions are enough for a repository, whatever its user may do."""
         owner = name.split("/", maxsplit=1)[0]
         if self.role == "publisher":
             return self.repo == (kind, name)
@@ -144,11 +144,11 @@ class Repository:
 
     @property
     def path(self) -> str:
-        """Where its pages and files are: models have no prefix."""
+        """Return the path of its pages and files: models have no prefix."""
         return self.id if self.kind == "model" else f"{self.kind}s/{self.id}"
 
     def add(self, branch: str, files: Mapping[str, Blob], title: str, message: str, author: str) -> Commit:
-        """A new commit on a branch, which need not exist before."""
+        """Make a commit on a branch, which need not exist before, and return it."""
         parent = self.commits.get(self.branches.get(branch, ""))
         commit = Commit(secrets.token_hex(20), parent, title, message, author, now(), dict(files))
         self.commits[commit.sha] = commit
@@ -156,16 +156,16 @@ class Repository:
         return commit
 
     def at(self, revision: str) -> Commit:
-        """The commit that a branch, a tag or a hash (also a short one) names."""
+        """Return the commit that a branch, a tag or a hash (also a short one) names."""
         named = self.branches.get(revision) or self.tags.get(revision)
         if named is None and re.fullmatch("[0-9a-f]{7,40}", revision):
             named = next((sha for sha in self.commits if sha.startswith(revision)), None)
         if named is None:
-            raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            raise ApiError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return self.commits[named]
 
     def history(self, revision: str) -> list[Commit]:
-        """Newest first."""
+        """Return the commits of a branch, newest first."""
         commit: Commit | None = self.at(revision)
         commits = []
         while commit:
@@ -174,42 +174,42 @@ class Repository:
         return commits
 
     def is_large(self, path: str, size: int, revision: str) -> bool:
-        """Must this file be uploaded by LFS? Decided by its size, and by .gitattributes."""
+        """Return True if a file must be uploaded by LFS, because of its size or .gitattributes."""
         attributes = self.at(revision).files.get(".gitattributes", Blob(b"")).data.decode()
         patterns = [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
         names = (path, PurePosixPath(path).name)
         return size > LFS_FROM or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
     def changed(self, files: Mapping[str, Blob], operations: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Blob]:
-        """The files after a commit's operations: (key, value) as the client sends them, all of them or an error."""
+        """Return the files after a commit's operations, given as the client sends them: (key, value)."""
         result = dict(files)
         for key, value in operations:
             path = value["path"].rstrip("/")
             if not path or path.startswith("/") or {"", ".", "..", ".git"} & set(path.split("/")):
-                raise HubError(400, f"Invalid path: {value['path']!r}")
+                raise ApiError(400, f"Invalid path: {value['path']!r}")
             match key:
                 case "file":
                     result[path] = Blob(b64decode(value["content"]))
                     if len(result[path].data) > LFS_FROM:
-                        raise HubError(400, f"{path} is larger than 10 MB: use LFS")
+                        raise ApiError(400, f"{path} is larger than 10 MB: use LFS")
                 case "lfsFile":
                     if value["oid"] not in self.lfs:
-                        raise HubError(400, f"LFS pointer of {path} points to a file that was not uploaded")
+                        raise ApiError(400, f"LFS pointer of {path} points to a file that was not uploaded")
                     result[path] = Blob(self.lfs[value["oid"]], is_lfs=True)
                 case "deletedFile" | "deletedFolder":
                     gone = [path] if key == "deletedFile" else [name for name in result if name.startswith(path + "/")]
                     if not set(gone) & set(result):
-                        raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
+                        raise ApiError(404, "A file with this name doesn't exist", "EntryNotFound")
                     for name in gone:
                         del result[name]
                 case _:
-                    raise HubError(400, f"Unknown operation: {key}")
+                    raise ApiError(400, f"Unknown operation: {key}")
         return result
 
 
 @dataclass
 class Space(Repository):
-    """A repository whose app runs, or would.
+    """A repository with an app.
 
     Attributes:
         stage: "NO_APP_FILE", "BUILDING", "RUNNING", "PAUSED", "RUNTIME_ERROR", …
@@ -233,7 +233,7 @@ class Space(Repository):
 
 
 class Store:
-    """Everything there is, by name."""
+    """All users, organisations and repositories, by name."""
 
     def __init__(self) -> None:
         self.users: dict[str, User] = {}
@@ -250,29 +250,29 @@ class Store:
         return token
 
     def add_publisher_token(self, repo: tuple[str, str]) -> str:
-        """A token for one repository, in exchange for a CI job's identity."""
+        """Return a new token for one repository, in exchange for a CI job's identity."""
         token = f"hf_jwt_{secrets.token_hex(17)}"
         self.tokens[token] = Token(User("[OIDC]"), "publisher", repo=repo)
         return token
 
     def may_write(self, user: User, owner: str) -> bool:
-        """Whether a user may write to what somebody, or an organisation, owns."""
+        """Return True if a user may write to what another user or an organisation owns."""
         if owner in self.organisations:
             return self.organisations[owner].roles.get(user.name) in ("contributor", "write", "admin")
         return owner == user.name
 
     def may_read(self, token: Token, repo: Repository) -> bool:
-        """Whether a token may see a private repository."""
+        """Return True if a token may see a private repository."""
         roles = self.organisations[repo.owner].roles if repo.owner in self.organisations else {repo.owner: "admin"}
         own = roles.get(token.user.name, "no_access") != "no_access"
         return token.repo == (repo.kind, repo.id) if token.role == "publisher" else own
 
     def payer(self, owner: str) -> User | Organisation:
-        """The account that Spaces of an owner belong to."""
+        """Return the account that an owner's Spaces belong to."""
         return self.organisations.get(owner) or self.users[owner]
 
     def create(self, kind: str, name: str, private: bool, sdk: str, hardware: str) -> Repository:
-        """A repository with the Hub's first commit in it."""
+        """Make a repository with the Hub's first commit in it."""
         files = {".gitattributes": Blob(ATTRIBUTES.encode())}
         repo = Repository(kind, name, private)
         if kind == "space":
@@ -284,5 +284,5 @@ class Store:
 
 
 def now() -> str:
-    """As the client reads times: UTC, with a Z."""
+    """Return a time as the client reads it: UTC, with a Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -20,7 +20,7 @@ from huggingface_hub import HfApi, constants
 
 from hub.local import Fault, Hub
 from hub.local.faults import LIST, NULL, PAGE, WORDS
-from shared import CheckpointError, HubError, ImageClassifier, TabularClassifier, load_model
+from shared import CheckpointError, HubError, ImageClassifier, TabularClassifier, hub_errors, load_model
 from shared import hub as pull
 from shared.space import load_space_model, start_downloads
 from tests.conftest import DEMOS, ROOT, free_port, served, turn_to
@@ -222,9 +222,9 @@ def test_a_cache_damaged_on_disk_is_mended(hub, tmp_path, name):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.resolve().write_bytes(content)
-    assert pull.cached(NAME, commit(hub), tmp_path) is None
+    assert pull.find_cached(NAME, commit(hub), tmp_path) is None
     load(tmp_path, revision=commit(hub))
-    assert pull.cached(NAME, commit(hub), tmp_path)
+    assert pull.find_cached(NAME, commit(hub), tmp_path)
     path.resolve().write_bytes(content)
     hub.faults.append(Fault("status"))
     assert "error of its own" in fails(tmp_path, 5, revision=commit(hub))  # rather nothing than the damaged file
@@ -247,9 +247,9 @@ def test_a_listed_file_outside_the_repository_is_refused(hub, tmp_path):
 def test_the_cause_is_looked_for_in_the_whole_chain():
     error = ValueError("Force download failed")
     error.__cause__ = httpx2.ConnectError("refused")
-    assert "cannot be reached (ConnectError)" in pull.explained(error, NAME)
+    assert "cannot be reached (ConnectError)" in hub_errors.explain_error(error, NAME)
     error.__cause__.__cause__ = PermissionError(errno.EACCES, "Permission denied")
-    assert "cannot be written to; set HF_HOME" in pull.explained(error, NAME)
+    assert "cannot be written to; set HF_HOME" in hub_errors.explain_error(error, NAME)
 
 
 @pytest.mark.parametrize(
@@ -279,8 +279,8 @@ def test_a_server_that_answers_as_it_likes(hub, tmp_path, match, fault, says):
 
 
 def test_a_servers_words_are_made_one_short_line():
-    assert pull.clean("Bad\n\tcard\x1b[31m: 'license'.  ") == "Bad card [31m: 'license'"
-    assert len(pull.clean("x" * 5000)) == 300
+    assert hub_errors.make_one_line("Bad\n\tcard\x1b[31m: 'license'.  ") == "Bad card [31m: 'license'"
+    assert len(hub_errors.make_one_line("x" * 5000)) == 300
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_whatever_a_server_says_is_one_bounded_line(content, charset, said):
     response = httpx2.Response(
         400, content=content, headers={"content-type": f"text/plain; charset={charset}"}, request=request
     )
-    sentence = pull.explained(httpx2.HTTPStatusError("refused", request=request, response=response), NAME)
+    sentence = hub_errors.explain_error(httpx2.HTTPStatusError("refused", request=request, response=response), NAME)
     assert said in sentence
     assert sentence.isprintable()
     assert len(sentence) < 400

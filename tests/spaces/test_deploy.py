@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx2
 import pytest
 import yaml
 from huggingface_hub import HfApi, constants
@@ -21,6 +22,7 @@ from PIL import Image
 
 from hub import live, staging
 from hub.local import Fault, Hub
+from hub.local.cards import problems
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
 from shared import load_model
@@ -46,7 +48,7 @@ def copy(deploy, tmp_path, monkeypatch) -> Path:
 
 
 def staged(deploy, name: str, *more: str):
-    return staging.stage(*deploy.choose(deploy.make_parser().parse_args([name, "--owner", "me", *more])))
+    return staging.stage_space(*deploy.choose(deploy.make_parser().parse_args([name, "--owner", "me", *more])))
 
 
 def front(content: bytes) -> dict:
@@ -149,7 +151,7 @@ def test_header_of_a_gallery_that_pulls_from_the_hub(deploy):
 
 def test_the_thumbnail_is_found_on_the_hub_by_the_name_of_the_space(deploy):
     chosen = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
-    fields = front(staging.stage(*chosen, "me/wages").files["README.md"])
+    fields = front(staging.stage_space(*chosen, "me/wages").files["README.md"])
     assert fields["thumbnail"] == "https://huggingface.co/spaces/me/wages/resolve/main/thumbnail.png"
     assert "mcp-server" in fields["tags"]
     assert "thumbnail" not in front(staged(deploy, "salary").files["README.md"])
@@ -229,18 +231,43 @@ def test_two_models_for_one_task_have_variables_of_their_own(deploy, copy, capsy
     assert "MODEL_REPO_WAGES = me/wages" in output
 
 
+def own_model(folder: Path, demo: str, title: str, **changes) -> Path:
+    """A copy of a demo's model that says it is about something else."""
+    shutil.copytree(ROOT / "spaces" / demo / "model", folder)
+    content = json.loads((folder / "gallery.json").read_text()) | changes
+    content["about"] |= {"title": title, "summary": "It <b>is</b> mine."}
+    (folder / "gallery.json").write_text(json.dumps(content))
+    return folder
+
+
 def test_a_checkpoint_folder_gets_the_app_of_its_task(deploy, copy, capsys, tmp_path):
-    shutil.copytree(copy / "spaces/salary/model", tmp_path / "loans")
-    content = json.loads((tmp_path / "loans/gallery.json").read_text())
-    content["about"]["title"] = "Loans"
-    (tmp_path / "loans/gallery.json").write_text(json.dumps(content))
-    app, models = deploy.choose(deploy.make_parser().parse_args([str(tmp_path / "loans"), "--owner", "me"]))
-    files = staging.stage(app, models, "me/loans").files
-    assert files["model/gallery.json"] == tmp_path / "loans/gallery.json"
+    loans = own_model(tmp_path / "loans", "salary", "Loans: yes or no?")
+    app, models = deploy.choose(deploy.make_parser().parse_args([str(loans), "--owner", "me"]))
+    files = staging.stage_space(app, models, "me/loans").files
+    assert files["model/gallery.json"] == loans / "gallery.json"
     assert files["app.py"] == copy / "spaces/salary/app.py"
-    assert front(files["README.md"])["title"] == "Loans"
-    assert deploy.main([str(tmp_path / "loans"), "--owner", "me", "--dry-run"]) == 0
+    assert deploy.main([str(loans), "--owner", "me", "--dry-run"]) == 0
     assert "Would deploy me/loans" in capsys.readouterr().out
+
+
+def test_a_space_of_somebodys_own_model_says_nothing_of_the_demo(deploy, copy, tmp_path):
+    loans = own_model(tmp_path / "loans", "salary", "Loans: yes or no?")
+    chosen = deploy.choose(deploy.make_parser().parse_args([str(loans), "--owner", "me"]))
+    files = staging.stage_space(*chosen, "me/loans").files
+    assert not {"picture.svg", "thumbnail.png"} & set(files)
+    fields = front(files["README.md"])
+    assert fields["title"] == "Loans: yes or no?"
+    assert not {"emoji", "short_description", "thumbnail"} & set(fields)
+    text = files["README.md"].decode().split("---\n", 2)[2]
+    assert text == "\nIt &lt;b>is&lt;/b> mine. Its licence and terms are in `model/LICENSE.md`.\n"
+    assert problems(files["README.md"].decode(), "space") == ([], [])
+
+
+def test_somebodys_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):
+    loans = own_model(tmp_path / "loans", "salary", "Loans")
+    words = [str(loans), "--owner", "me", "--models-owner", "you", "--name", "try", "--revision", f"loans={SHA}"]
+    _, (model,) = deploy.choose(deploy.make_parser().parse_args(words))
+    assert (model.repo, model.revision) == ("you/loans", SHA)
 
 
 def test_a_folder_to_stage_into_must_be_empty(deploy, tmp_path, capsys):
@@ -275,7 +302,7 @@ def fresh_python(tmp_path_factory):
 @pytest.mark.parametrize("name", [*MODELS, "gallery"])
 def test_staged_space_runs_alone(deploy, fresh_python, tmp_path, monkeypatch, name):
     app, models = deploy.choose(deploy.make_parser().parse_args([name, "--owner", "me"]))
-    staging.write_staged(staging.stage(app, models), tmp_path / "space")
+    staging.write_staged(staging.stage_space(app, models), tmp_path / "space")
     python = fresh_python(tmp_path / "space/requirements.txt")
     for variable in [variable for variable in os.environ if variable.startswith("PYTHON")]:
         monkeypatch.delenv(variable)
@@ -446,7 +473,7 @@ def test_a_probe_is_about_something(deploy, name, tmp_path):
     model = load_model(ROOT / "spaces" / name / "model")
     uploaded = SimpleNamespace(raise_for_status=lambda: SimpleNamespace(json=lambda: ["uploaded.png"]))
     space = SimpleNamespace(post=lambda *_, **__: uploaded)
-    data = [live.upload(value, tmp_path, space) for value in model.arguments(model.example())]
+    data = [live.make_argument(value, tmp_path, space) for value in model.arguments(model.example())]
     facts = model.predict_batch([model.example()])[0].as_dict()
     assert {"probabilities", "shares", "rating"} & set(facts)
     assert data
@@ -529,7 +556,7 @@ def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, 
     app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
     expected = {
         path: content if isinstance(content, bytes) else content.read_bytes()
-        for path, content in staging.stage(app, models, "me/salary").files.items()
+        for path, content in staging.stage_space(app, models, "me/salary").files.items()
     }
     attributes = hub.files("me/salary", kind="space")[".gitattributes"]
     assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
@@ -551,6 +578,31 @@ def test_another_space_of_ours_is_left_alone(hub, run):
     done = run("rating", "--name", "salary")
     assert (done.returncode, "me/salary is a Space with a model for tabular-classification" in done.err) == (2, True)
     assert "model/movies.csv" not in hub.files("me/salary", kind="space")
+
+
+def test_a_space_of_the_first_edition_is_brought_up_to_date(hub, run):
+    space = hub.store.create("space", "me/salary", False, "gradio", "cpu-basic")
+    content = json.loads((ROOT / "spaces/salary/model/gallery.json").read_text()) | {"format": 1, "model": "salary"}
+    old = {"app.py": b"", "shared/page.py": b"", "model/gallery.json": json.dumps(content).encode()}
+    space.add("main", {path: Blob(data) for path, data in old.items()}, "Deploy salary", "", "me")
+    assert "is a Space with a model for tabular-classification" in run("rating", "--name", "salary").err
+    assert uploaded(run("salary"))
+    files = hub.files("me/salary", kind="space")
+    assert "shared/page.py" not in files
+    assert json.loads(files["model/gallery.json"])["format"] == 2
+
+
+def test_a_commit_that_is_not_what_was_staged_is_noticed(hub, run, deploy, monkeypatch):
+    assert uploaded(run("salary"))
+    monkeypatch.setattr(staging.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
+    app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
+    api, commit = HfApi(hub.endpoint, token=hub.token), hub.commits("me/salary", "space")[0]
+    written = staging.stage_space(app, models, "me/salary")
+    deploy.check_files(api, "me/salary", written, commit)
+    del written.files["LICENSE"]
+    written.files |= {"app.py": b"print()", "examples/new.csv": b"a"}
+    with pytest.raises(staging.DeployError, match=r"differs .*: LICENSE, app.py, examples/new.csv"):
+        deploy.check_files(api, "me/salary", written, commit)
 
 
 def test_a_free_account_is_told_of_zero_gpu(hub, run):
@@ -607,7 +659,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(hub, deploy, monkeypatch):
     api = HfApi(hub.endpoint, token=hub.token)
     began = time.monotonic()
     with pytest.raises(publish_script.PublishError, match="did not answer within 2 s"):
-        deploy.upload("me/salary", staged(deploy, "salary"), deploy.choose(options)[1], options, api)
+        deploy.upload_space("me/salary", staged(deploy, "salary"), deploy.choose(options)[1], options, api)
     assert time.monotonic() - began < 10
     assert len(hub.commits("me/salary", "space")) == 1
 
@@ -857,6 +909,17 @@ def test_a_space_that_fell_back_to_its_own_model_is_noticed(real):
     assert "hf spaces secrets add me/salary -s HF_TOKEN" in done.stderr
     assert "/predict: This page runs the model that came with it. There is no me/salary on the Hub" in done.stderr
     assert "is private: the Space needs a token" in done.stdout
+
+
+def test_somebodys_own_model_online(real, tmp_path):
+    flowers = own_model(tmp_path / "flowers", "cat_dog", "Flowers", labels=["rose", "tulip"], label_names={})
+    done = real.run(str(flowers))
+    assert done.returncode == 0, done.stderr
+    space = real.hub.repo("me/flowers", "space")
+    assert f"It answers as here, at {space.host}" in done.stdout
+    page = httpx2.get(space.host, timeout=30).text
+    assert "Is it a rose or a tulip?" in page
+    assert "chelsea" not in page
 
 
 def test_the_gallery_online(real, deploy):

@@ -19,7 +19,7 @@ from shared.config import sha256
 from shared.markdown import as_markdown, format_figure
 from shared.metrics import Parity
 from tests.conftest import DEMOS, ROOT, turn_to
-from training.card import agreement, identifier, rounded_up, write_card
+from training.card import describe_parity, make_identifier, round_up, write_card
 from training.publish import publish
 
 MODELS = [name for name in DEMOS if (ROOT / "spaces" / name / "model").is_dir()]
@@ -76,10 +76,12 @@ def check(name, said, picture):
             typical = model.predict(model.config.typical)
             assert float(said) == pytest.approx(typical.probabilities[">=50k"], abs=1e-6)
         case "rating":
-            assert float(said) == pytest.approx(model.predict(15, 260).rating, abs=1e-6)
+            assert float(said) == pytest.approx(model.predict(*model.example()).rating, abs=1e-6)
         case "sentiment":
             ours = model.predict("A slow start, but the ending is wonderful!").probabilities
             assert literal_eval(said) == pytest.approx(ours, abs=1e-5)
+        case _:
+            pytest.fail(f"nothing is known of {name}")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -174,6 +176,15 @@ def test_the_widgets_have_inputs_and_the_answers_to_them(tmp_path, cat_dog, sent
     assert problems(text, "model") == ([], [])
 
 
+def test_a_card_of_somebodys_own_data_claims_no_language_and_has_no_film_reviews(tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/sentiment/model", tmp_path / "model")
+    content = json.loads((folder / "gallery.json").read_text())
+    del content["about"]["language"], content["examples"]
+    (folder / "gallery.json").write_text(json.dumps(content))
+    assert metadata(card("sentiment"))["language"] == "en"
+    assert not {"language", "widget"} & set(metadata(write_card(folder).read_text()))
+
+
 def cells(line):
     """The cells of a row of a Markdown table."""
     return re.split(r"(?<!\\)\|", line.strip())[1:-1]
@@ -229,7 +240,7 @@ def test_text_in_markdown_is_shown_as_it_is(text, written):
     ("text", "written"), [("18 my [pics]: ü #1", "18-my-pics-1"), ("日本", ""), ("Oxford-IIIT Pet", "oxford-iiit-pet")]
 )
 def test_an_identifier_of_the_hub(text, written):
-    assert identifier(text) == written
+    assert make_identifier(text) == written
 
 
 OLD = {
@@ -282,13 +293,13 @@ def test_without_a_record_of_the_training_the_card_says_so(tmp_path):
 
 def test_what_people_add_is_shown_as_theirs(tmp_path):
     text = with_metrics(tmp_path / "model", measured=MEASURED, provenance="The weights came by post.")
-    assert "### Written by hand, as no script recorded it\n\nThe weights came by post." in text
+    assert "### Written by hand, because no script recorded it\n\nThe weights came by post." in text
 
 
 def test_the_provenance_of_a_folder_from_before_is_shown(tmp_path):
     with_metrics(tmp_path / "model", **OLD)
     (tmp_path / "model/PROVENANCE.md").write_text("The weights came by post.\n")
-    assert "### Written by hand, as no script recorded it\n\nThe weights came by post." in write_card(
+    assert "### Written by hand, because no script recorded it\n\nThe weights came by post." in write_card(
         tmp_path / "model"
     ).read_text(encoding="utf-8")
 
@@ -309,19 +320,23 @@ def test_a_figure_kept_from_an_earlier_run_has_its_date(tmp_path):
 def test_agreement_with_torch_in_plain_words():
     parity = {
         "rows": 54, "output": "probability", "largest_difference": 0.34256, "tolerance": 0.5, "inputs": "frames",
-        "of": "pixels",
-        "compared": 2_280_960, "typical_difference": 0.0201, "relabelled": 0.0005,
+        "of": "pixels", "compared": 2_280_960, "typical_difference": 0.0201, "relabelled": 0.0005,
     }  # fmt: skip
-    assert agreement(Parity(**parity)) == (
+    assert describe_parity(Parity(**parity)) == (
         "Compared with torch on 54 frames: 1,140 (0.05%) of 2,280,960 pixels get another label than from torch; for "
-        "99.9 % of the pixels the probability differs by at most 0.021. The largest difference of any one was at most "
-        "0.35."
+        "99.9 % of the pixels the probability differs by at most 0.021; the largest difference of any one probability "
+        "was at most 0.35."
     )
-    assert ": none of 2,280,960 pixels get another label" in agreement(Parity(**parity | {"relabelled": 0.0}))
+    assert ": none of 2,280,960 pixels get another label" in describe_parity(Parity(**parity | {"relabelled": 0.0}))
+    few = Parity(**parity | {"compared": 40, "relabelled": 0.025})
+    assert describe_parity(few) == (
+        "Compared with torch on 54 frames: 1 (2.50%) of 40 pixels get another label than from torch; the largest "
+        "difference of any one probability was at most 0.35."
+    )
     without = {name: value for name, value in parity.items() if name != "relabelled"}
-    assert "label" not in agreement(Parity(**without))
+    assert "label" not in describe_parity(Parity(**without))
     before = {"rows": 54, "output": "probability", "largest_difference": 0.34256, "tolerance": 0.5}
-    assert agreement(Parity(**before)) == (
+    assert describe_parity(Parity(**before)) == (
         "Compared with torch on 54 inputs, the largest difference of any one number (probability) was at most 0.35; "
         "how many answers change was not measured for this model."
     )
@@ -331,7 +346,7 @@ def test_agreement_with_torch_in_plain_words():
     ("value", "text"), [(0.0000812, "0.000082"), (0.5, "0.5"), (0.999999, "1.0"), (1.0, "1"), (0.0, "0")]
 )
 def test_a_bound_is_rounded_up_and_has_no_exponent(value, text):
-    assert rounded_up(value) == text
+    assert round_up(value) == text
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from shared.config import sha256
 from tests.conftest import ROOT, turn_to
 from training import publish as script
 from training import torch_weights
-from training.card import WEIGHTS, made_from
+from training.card import WEIGHTS, read_source
 
 pytestmark = pytest.mark.training
 
@@ -41,9 +41,9 @@ def test_the_pipeline_of_the_published_card_answers_as_we_do(published, request,
     files = hub.files(f"me/{name}")
     card = files["README.md"].decode()
     assert yaml.safe_load(card.split("---\n")[1])["library_name"] == "transformers"
-    assert "Its weights, `model.safetensors`, are those of `onnx/model.onnx`, brought back to float32." in card
+    assert "Its weights, `model.safetensors`, are those of `onnx/model.onnx`, converted back to float32." in card
     (tmp_path / WEIGHTS).write_bytes(files[WEIGHTS])
-    assert made_from(tmp_path / WEIGHTS) == "onnx/model.onnx"
+    assert read_source(tmp_path / WEIGHTS) == "onnx/model.onnx"
     listed = json.loads(files["gallery.json"])["files"][WEIGHTS]
     assert listed == {"sha256": sha256(tmp_path / WEIGHTS), "bytes": len(files[WEIGHTS]), "optional": True}
     (code,) = re.findall(r"```python\n(from transformers.*?)```", card, re.DOTALL)

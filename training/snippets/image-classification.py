@@ -4,10 +4,10 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-about = json.load(open("path/to/this/folder/gallery.json", "rb"))
+config = json.load(open("path/to/this/folder/gallery.json", "rb"))
 session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
-picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB").resize((about["size"],) * 2, Image.BILINEAR)
-pixels = ((np.asarray(picture, np.float32) / 255 - about["mean"]) / about["std"]).transpose(2, 0, 1)[None]
+image = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB").resize((config["size"],) * 2, Image.BILINEAR)
+pixels = ((np.asarray(image, np.float32) / 255 - config["mean"]) / config["std"]).transpose(2, 0, 1)[None]
 logits, score, _ = session.run(None, {session.get_inputs()[0].name: pixels.astype(np.float32)})
-odds = dict(zip(about["labels"], (np.exp(logits[0]) / np.exp(logits[0]).sum()).tolist()))
-print(odds, bool(score[0] >= about["in_distribution_threshold"]))
+odds = dict(zip(config["labels"], (np.exp(logits[0]) / np.exp(logits[0]).sum()).tolist()))
+print(odds, bool(score[0] >= config["in_distribution_threshold"]))

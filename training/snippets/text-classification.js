@@ -1,4 +1,4 @@
 import { pipeline } from "@huggingface/transformers";
 
 const classify = await pipeline("text-classification", "USER/REPO", { dtype: "fp32" });
-console.log(await classify("A wonderful film.", { top_k: null })); // of a long text it reads the beginning only
+console.log(await classify("A wonderful film.", { top_k: null })); // it reads only the beginning of a long text

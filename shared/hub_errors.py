@@ -1,0 +1,194 @@
+"""One sentence for a person out of whatever the client of the Hugging Face Hub raises."""
+
+import errno
+import json
+import os
+import re
+import ssl
+from http import HTTPStatus
+
+import httpx2
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OIDCError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
+NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
+
+
+def explain_error(error: BaseException, repo: str, revision: str | None = None, writing: bool = False) -> str:
+    """Turn any error of the Hub's client into one sentence for a person.
+
+    The client wraps errors in others, and fails in ways of its own when a server does not answer as the Hub does. So
+    the whole chain of causes is searched, and the first specific error in it decides.
+
+    Args:
+        error: whatever the client raised.
+        repo: the repository it was about.
+        revision: the commit, branch or tag that was asked for, if any.
+        writing: whether something was to be changed there, where the error itself does not say it.
+    """
+    causes = find_causes(error)
+    for one in causes:
+        if sentence := _explain_refusal(one, repo, revision, writing) or _explain_local_error(one, repo):
+            return sentence
+    if constants.is_offline_mode():
+        return f"{repo} is not complete in the cache, and HF_HUB_OFFLINE forbids asking the Hub."
+    # The innermost error of a connection says the most.
+    if network := [one for one in causes if isinstance(one, NETWORK)]:
+        return f"{_name_hub()} cannot be reached ({type(network[-1]).__name__}); check the network, or try again later."
+    unreadable = (json.JSONDecodeError, UnicodeError, TypeError, LookupError, AttributeError, FileMetadataError)
+    if broken := [one for one in causes if isinstance(one, unreadable)]:  # a page, a null, or a field that is missing
+        cause = f"{type(broken[0]).__name__}: {make_one_line(broken[0])}"
+        return (
+            f"{_name_hub()} gives an answer that its client cannot read ({cause}); "
+            "see that HF_ENDPOINT is the address of a Hub, or try again later."
+        )
+    text, kind = make_one_line(error), type(error).__name__
+    return f"The Hub's client failed ({f'{kind}: {text}' if text else kind}); check the network, or try again later."
+
+
+def find_causes(error: BaseException) -> list[BaseException]:
+    """Return an error and its causes, outermost first."""
+    causes: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in causes:
+        causes.append(one)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return causes
+
+
+def find_refusal(error: BaseException) -> tuple[int | None, str]:
+    """Return the HTTP status and the server's reason in an error or its causes; (None, "") if no server refused."""
+    return next((found for one in find_causes(error) if (found := _read_refusal(one))[0]), (None, ""))
+
+
+def _read_refusal(error: BaseException) -> tuple[int | None, str]:
+    """Return the same for one error, its causes left out."""
+    if (response := find_response(error)) is not None:
+        return response.status_code, read_reason(response)
+    # Xet's storage has it in the text alone: "HTTP status client error (404 Not Found), domain: http://...".
+    if type(error).__module__ in ("builtins", "hf_xet") and (match := STATUS.search(str(error))):
+        return int(match[1]), ""
+    return None, ""
+
+
+def find_response(error: BaseException) -> httpx2.Response | None:
+    """Return the response with which a server refused, if the error has one."""
+    return error.response if isinstance(error, HfHubHTTPError | httpx2.HTTPStatusError) else None
+
+
+def read_reason(response: httpx2.Response) -> str:
+    """Return the reason that a server gives in X-Error-Message, as JSON or as plain text; "" if there is none."""
+    if header := make_one_line(response.headers.get("X-Error-Message", "")):
+        return header
+    try:
+        text = response.content.decode(errors="replace")  # whatever charset the server names: some are not for text
+        body = json.loads(text)
+    except (httpx2.ResponseNotRead, httpx2.StreamError):
+        return ""
+    except (ValueError, RecursionError):
+        return "" if "<" in text[:200] else make_one_line(text)  # a page is for browsers
+    body = body if isinstance(body, dict) else {"error": body}
+    parts = []
+    for value in map(body.get, ("error", "error_description", "message", "detail", "errors")):
+        for item in value if isinstance(value, list) else [value]:
+            parts.append(item.get("message") if isinstance(item, dict) else item)
+    return make_one_line("; ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part)))
+
+
+def make_one_line(text: object, most: int = 300) -> str:
+    """Return a server's or a library's text as part of a sentence: one line of at most `most` printable characters."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    words = words if len(words) <= most else f"{words[: most - 1]}…"
+    return words.rstrip(".")
+
+
+def _name_hub() -> str:
+    """Return what to call the Hub in a sentence: with its address if that is not the usual one."""
+    usual = constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT
+    return "The Hub" if usual else f"The Hub at {constants.ENDPOINT}"
+
+
+def _explain_refusal(error: BaseException, repo: str, revision: str | None, writing: bool) -> str | None:
+    """Return a sentence for a server's refusal; None if the error is something else."""
+    (status, why), response = _read_refusal(error), find_response(error)
+    writing = response.request.method not in ("GET", "HEAD") if response is not None else writing
+    is_missing_file = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+    known: list[tuple[bool, str]] = [
+        (isinstance(error, OIDCError), f"There is no token for keyless publishing: {make_one_line(error, 600)}."),
+        (isinstance(error, GatedRepoError), f"{repo} is gated: ask for access on its page on the Hub, and log in."),
+        (
+            isinstance(error, RepositoryNotFoundError),
+            f"There is no {repo} on the Hub, or it is private: check the name, or give a token that may read it.",
+        ),
+        (
+            isinstance(error, RevisionNotFoundError),
+            f"{repo} has no revision {revision or 'main'!r}; give a commit, a branch or a tag of it.",
+        ),
+        (
+            is_missing_file and not writing,
+            f"{repo} is not a model of this gallery: a file it needs is not there; publish it again.",
+        ),
+        (
+            status in (404, 405, 501) and "/xet-" in str(error),
+            f"{_name_hub()} has no Xet, the storage that the client uses for large files ({status}); set "
+            "HF_HUB_DISABLE_XET=1, and try again.",
+        ),
+    ]
+    for applies, sentence in known:
+        if applies:
+            return sentence
+    if status is None:
+        return None
+    asked = (
+        f"{response.request.method} {make_one_line(response.request.url.path, 120)}" if response is not None else repo
+    )
+    return _explain_status(status, f"{status}: {why}" if why else str(status), asked, repo, writing)
+
+
+def _explain_status(status: int, reason: str, asked: str, repo: str, writing: bool) -> str:
+    """Return what an HTTP status means for a repository; `reason` begins with the status."""
+    hub = _name_hub()
+    unable = f"{hub} cannot do what it was asked for ({reason}): {asked}."
+    sentences = {
+        401: f"{hub} does not accept the token in HF_TOKEN ({reason}); correct or unset it."
+        if os.environ.get("HF_TOKEN")
+        else f"{hub} does not accept the token ({reason}); log in: hf auth login",
+        402: f"{hub} asks for a paid plan to do this with {repo} ({reason}).",
+        403: f"The token may not write to {repo} ({reason}); use one that may: hf auth login"
+        if writing
+        else f"This token may not read {repo} ({reason}).",
+        404: f"{hub} does not have what it was asked for ({reason}): {asked}.",
+        405: unable,
+        409: f"{hub} sees a conflict with something else that happens to {repo} ({reason}); look at it, and try again.",
+        412: f"Somebody else changed {repo} meanwhile ({reason}); look at it, and try again.",
+        413: f"{hub}, or a proxy on the way to it, does not take as much at once ({reason}): {asked}.",
+        423: f"{repo} is locked on the Hub ({reason}); try again later.",
+        429: f"{hub} has been asked too often from here ({reason}); wait some minutes.",
+        501: unable,
+        507: f"{hub} has no room left for {repo} ({reason}); free some there.",
+    }
+    own = f"{hub} answers with an error of its own ({reason}); try again later."
+    return sentences.get(status, own if status >= 500 else f"{hub} refuses this for {repo} ({reason}).")
+
+
+def _explain_local_error(error: BaseException, repo: str) -> str | None:
+    """Return a sentence for trouble with files on this machine; None if the error is about something else."""
+    if not isinstance(error, OSError) or isinstance(error, NETWORK):
+        return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"There is no room for {repo} in the cache {constants.HF_HUB_CACHE}; free some, or set HF_HOME."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        return f"The cache {constants.HF_HUB_CACHE} cannot be written to; set HF_HOME to a folder that can."
+    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # on Windows also a path of more than 260 characters
+        return f"{make_one_line(error)}; set HF_HOME to a folder with a short path if it lies in the Hub's cache."
+    return None
