@@ -19,9 +19,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
 from hub.account import check_account, check_name, own_token
 from hub.client import UPLOAD, PublishError, ask, if_there, noting_what_stays, run_command
 from hub.live import check_space
@@ -30,6 +27,9 @@ from hub.staging import GALLERY, DeployError, SpaceModel, Staged, print_staged, 
 from shared.config import CONFIG_FILE, GalleryConfig
 from shared.hub import told
 from shared.space import variable_suffix
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 SPACES = Path(__file__).resolve().parent
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z0-9_]+)?")  # the variables that this script may set and remove

@@ -9,10 +9,10 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from shared.ui import batch as page
 from shared import BadInput
 from shared.recommender import RecommenderPrediction
 from shared.tables import read_csv
+from shared.ui import batch as page
 from tests.conftest import ROOT, load_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
