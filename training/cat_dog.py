@@ -111,7 +111,8 @@ class CatDog(ImageClassification):
 
     def book(self, data: str | None, settings: CatDogSettings) -> Learner:
         """Run the book's cell."""
-        folder = data_folder(data, "PETS", "annotations/trainval.txt") / "images"
+        is_other = data and not (Path(data) / "annotations").is_dir()
+        folder = Path(str(data)) if is_other else data_folder(data, "PETS", "annotations/trainval.txt") / "images"
         learn = book.cat_dog(folder, size=settings.book_size, batch=settings.book_batch)
         evaluate.print_book("error on a random fifth", learn, BOOK_ERROR)
         return learn

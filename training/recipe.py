@@ -307,11 +307,17 @@ def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: S
 
 def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Splits[Any]:
     """Return the data that the command line names: made up for --smoke, unless --data is given, too."""
+    data = made_up(recipe, options, settings)
+    return recipe.load_own(data, settings) if data else recipe.load(options.data, settings)
+
+
+def made_up(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> str | None:
+    """Return where made-up data lies, beside --out, for --smoke; None otherwise, or where --data is given."""
     if not options.smoke or options.data:
-        return recipe.load(options.data, settings)
+        return None
     folder = Path(options.out).with_name(f"{recipe.name}-made-up")
     processes.once_on_host(lambda: recipe.make_up(folder, settings.seed))
-    return recipe.load_own(recipe.make_up(folder, settings.seed), settings)
+    return recipe.make_up(folder, settings.seed)
 
 
 def answer_test(recipe: Recipe[Any, Any], model: Predictor[Any, Any, Any], test: TestSet) -> list[Any]:

@@ -142,7 +142,10 @@ class Salary(Tabular):
 
     def book(self, data: str | None, settings: SalarySettings) -> Learner:
         """Run the book's cell on adult.csv."""
-        people = read_people(data_folder(data, "ADULT_SAMPLE", "adult.csv") / "adult.csv")
+        is_file = data and Path(data).is_file()
+        people = read_people(
+            Path(str(data)) if is_file else data_folder(data, "ADULT_SAMPLE", "adult.csv") / "adult.csv"
+        )
         learn = book.salary(people, settings.book_epochs)
         evaluate.print_book("accuracy on a random fifth of adult.csv", learn, BOOK_ACCURACY)
         return learn

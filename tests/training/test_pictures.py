@@ -13,16 +13,15 @@ from fastai.vision.augment import aug_transforms
 from onnx import numpy_helper
 
 from shared.session import Session
-from training import export
+from training import export, parity
 from training.evaluate import fit_temperature
+from training.learner import CpuBfloat16, with_smaller_batches
 from training.pictures import (
-    CpuBfloat16,
     FrozenBatchNorm,
     PictureLoader,
     normalised,
     outputs,
     torch_outputs,
-    with_smaller_batches,
 )
 
 pytestmark = pytest.mark.training
@@ -222,7 +221,7 @@ def test_int8_weights_are_a_quarter_of_the_size_and_nearly_the_same(tmp_path):
     x = torch.randn(4, 3, 16, 16)
     path = tmp_path / "onnx/model.onnx"
     export.write_onnx(net, path, {"x": x}, ["y"])
-    export.parity(net, path, [{"x": x.numpy()}], ["y"], tolerance=1e-5)
+    parity.parity(net, path, [{"x": x.numpy()}], ["y"], tolerance=1e-5)
     whole = path.stat().st_size
     export.store(path, export.store_int8)
     assert path.stat().st_size < 0.35 * whole

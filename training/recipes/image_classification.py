@@ -320,13 +320,12 @@ class ImageClassification(Recipe[Pictures, ImageClassificationSettings]):
         """
         (features,), (unseen,) = outputs(Pooled(net), fitted.train, fitted.valid, mean=MEAN, std=STD)
         # A network that was not fine-tuned gets a last layer for the labels alone, whatever ImageNet says of them.
-        classes = None if settings.quick else self.imagenet_classes
+        known = self.imagenet_classes if settings.init else None
+        classes = None if settings.quick else known
         layer, y = net.classifier.classifier, splits.train.y
         head.fit_head(layer, net.imagenet, features, y, classes)
         temperature = head.calibrate(layer, features, unseen, np.concatenate([y, splits.valid.y]), classes is not None)
-        score = DistributionScore(
-            net.imagenet, head.classes_of(net.imagenet, features, self.imagenet_classes), features
-        )
+        score = DistributionScore(net.imagenet, head.classes_of(net.imagenet, features, known), features)
         with torch.no_grad():
             scores = score(torch.cat([features, unseen])).numpy()
         return ExportWrapper(net, score).eval(), scores, temperature
