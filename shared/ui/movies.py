@@ -83,11 +83,7 @@ def add_visitor(model: Recommender, demo: gr.Blocks) -> None:
 
     @show_errors
     def show(given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-        visitor = model.fold_in(given or {})
-        mine = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
-        recommended = model.recommend(visitor, 10)
-        tables = scores_table(mine, "stars"), scores_table(recommended, "stars")
-        return *tables, explain_first(model, visitor, recommended)
+        return recommend_for(model, given)
 
     add.click(rate, [ratings, movie, stars], ratings, api_visibility="private")
     restart.click(dict, None, ratings, api_visibility="private")
@@ -102,8 +98,20 @@ def add_rating(model: Recommender, given: Ratings, movie: int | str | None, star
         BadInput: the movie is unknown, or stars lie outside the scale.
     """
     new = model.fold_in({model.find(movie): stars}).ratings
-    older = model.fold_in(given or {}).ratings
+    older = model.fold_in({} if given is None else given).ratings
     return {str(movie_id): value for movie_id, value in {**new, **older, **new}.items()}
+
+
+def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return a visitor's ratings and recommendations as tables, and why the first is recommended as HTML.
+
+    Raises:
+        BadInput: a movie is unknown, or stars lie outside the scale.
+    """
+    visitor = model.fold_in({} if given is None else given)
+    rated = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
+    best = model.recommend(visitor, 10)
+    return scores_table(rated, "stars"), scores_table(best, "stars"), explain_first(model, visitor, best)
 
 
 def add_map(model: Recommender) -> gr.ScatterPlot:
