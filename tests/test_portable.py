@@ -121,7 +121,7 @@ def test_a_page_is_served(tmp_path, name):
 
 def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
     """The cache has copies then; loaded once, a commit needs no network."""
-    command = "from shared import Recommender; import sys; model = load_model('me/rating', revision=sys.argv[1])"
+    command = "from shared import load_model; import sys; model = load_model('me/rating', revision=sys.argv[1])"
     ask = f"{command}; print(model.predict(15, 260).rating)"
     publish = [sys.executable, "-m", "training.publish", ROOT / "spaces/rating/model", "me/rating"]
     with Hub() as hub:
