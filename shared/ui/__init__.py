@@ -7,7 +7,7 @@ gc.set_threshold(50_000)  # what is imported now stays, and need not be searched
 from .components import Photo, Upload, picture_input, require_image
 from .errors import show_errors
 from .page import Page, launch
-from .tabs import about, batch_tab, clear, introduce, json_tab
+from .tabs import about, batch_tab, clear, clear_after_error, introduce, json_tab
 
 __all__ = [
     "Page",
@@ -16,6 +16,7 @@ __all__ = [
     "about",
     "batch_tab",
     "clear",
+    "clear_after_error",
     "introduce",
     "json_tab",
     "launch",

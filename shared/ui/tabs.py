@@ -105,3 +105,14 @@ def clear(event: Callable[..., Any], outputs: Sequence[gr.components.Component])
     """
     begin = json.dumps([each.value for each in outputs])
     event(None, None, list(outputs), js=f"() => {begin}", api_visibility="private", show_progress="hidden")
+
+
+def clear_after_error(event: Callable[..., Any], outputs: Sequence[gr.components.Component]) -> None:
+    """Do as `clear` by way of the server, for only so does Gradio take its mark of an error off the components.
+
+    Args:
+        event: such as predicted.failure.
+        outputs: two or more components.
+    """
+    begin = tuple(each.value if isinstance(each.value, str) else None for each in outputs)
+    event(lambda: begin, None, list(outputs), api_visibility="private", show_progress="hidden")

@@ -9,8 +9,9 @@ from typing import Any
 
 from shared.markdown import as_markdown
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, introduce, json_tab, picture_input, require_image, show_errors
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
 from shared.ui.batch import answer_files
+from shared.ui.components import picture_input, require_image
 from shared.ui.explanations import evidence_over
 
 import gradio as gr
@@ -97,7 +98,7 @@ with Page(model, title=config.about.title) as demo:
     clear(predicted.success, why)
     predicted.success(explain, image, why, api_name="explain", **live)
     for event in (image.clear, predicted.failure):
-        clear(event, [*shown, *why])
+        clear_after_error(event, [*shown, *why])
     many.answer_with(batch)
 
 if __name__ == "__main__":

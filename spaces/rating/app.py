@@ -11,7 +11,7 @@ from shared import BadInput
 from shared.errors import as_number
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, about, batch_tab, clear, introduce, json_tab, movies, show_errors
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, movies, show_errors
 from shared.ui.batch import answer_rows
 
 import gradio as gr
@@ -115,13 +115,13 @@ with Page(model, title=config.about.title) as demo:
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, recommended_json, for_user]
     clear(predicted.success, why)
-    clear(predicted.failure, [answer_json, answer, *why])  # what was shown is of another pair
+    clear_after_error(predicted.failure, [answer_json, answer, *why])  # what was shown is of another pair
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
     nobody = gr.JSON(visible=False, label="Ratings of somebody new: {movie id: stars}")
     ten = gr.Number(10, visible=False, label="How many movies, 1 to 100", minimum=1, maximum=100)
     predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **live)
     found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
-    clear(found.failure, [similar_json, near])
+    clear_after_error(found.failure, [similar_json, near])
     many.answer_with(batch)
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 from shared.markdown import as_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, about, batch_tab, clear, introduce, json_tab, show_errors
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
 from shared.ui.batch import answer_rows
 from shared.ui.explanations import add_up, points, signed_bars
 from shared.ui.forms import add_form, argument_per_column, form_events, format_value, label_of
@@ -98,7 +98,7 @@ with Page(model, title=config.about.title) as demo:
     predicted = gr.on(asked, predict, form, [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, curve_json, curve]
     clear(predicted.success, why)  # only after an answer, so that what is wrong is said once
-    clear(predicted.failure, [answer_json, answer, *why])
+    clear_after_error(predicted.failure, [answer_json, answer, *why])
     predicted.success(explain, form, [why_json, bars], api_name="explain", **live)
     varied = [(predicted.success, {"api_name": "what_if"}), (column.change, {"api_visibility": "private"})]
     for event, names in varied if numbers else ():

@@ -8,7 +8,8 @@ from typing import Any
 
 from shared.markdown import as_markdown
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, introduce, json_tab, picture_input, require_image, show_errors
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
+from shared.ui.components import picture_input, require_image
 from shared.ui.explanations import evidence_over, percent, share_bars
 from shared.ui.regions import Regions, answer_with_masks, draw_picture, draw_regions, keep_mask
 
@@ -107,7 +108,7 @@ with Page(model, title=config.about.title) as demo:
     clear(predicted.success, why)
     predicted.success(explain, image, why, api_name="explain", show_progress="hidden", **live)
     for event in (image.clear, predicted.failure):
-        clear(event, [*shown, *why])
+        clear_after_error(event, [*shown, *why])
     # In the browser alone: see .regions in shared/ui/style.css.
     set_cover = "value => { document.documentElement.style.setProperty('--cover', value / 100) }"
     cover.input(None, cover, js=set_cover, api_visibility="private")

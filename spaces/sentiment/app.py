@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, introduce, json_tab, show_errors
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
 from shared.ui.batch import answer_rows
 from shared.ui.texts import colour_parts, describe_parts, is_about, read_texts, require_text, tapped_part
 
@@ -110,12 +110,12 @@ with Page(model, title=config.about.title) as demo:
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
     predicted = text.change(predict, text, shown, api_name="predict", **live)
     clear(text.change, why)  # what was shown is of another text
-    clear(predicted.failure, [*shown, *why])
+    clear_after_error(predicted.failure, [*shown, *why])
     asked = button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
     # On a phone the words are below the fold. (scroll_to_output= would scroll to the JSON, in a tab that is hidden.)
     scroll = "() => document.querySelector('.parts').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
     asked.success(None, js=scroll, api_visibility="private")
-    clear(asked.failure, why)
+    clear_after_error(asked.failure, why)
     private = {"api_visibility": "private", "trigger_mode": "always_last"}
     of_example = examples.load_input_event.then(explain, text, why, show_progress="minimal", **private)
     closer = parts.select(explain_part, text, why, show_progress="minimal", **private)
