@@ -30,7 +30,7 @@ def test_home_leads_to_every_model(page, gallery_url):
     footer.get_by_text("Settings").wait_for()
     assert footer.get_by_text("Use via API").locator("visible=true").count() == 0  # it would say that there is no API
     page.locator('.card[href="./salary"]').click()
-    page.get_by_role("heading", name="Salary").first.wait_for()
+    page.get_by_role("heading", name="Salary", exact=True).wait_for()
 
 
 def test_what_a_card_says_is_text_and_never_code(page, tmp_path):
