@@ -61,6 +61,7 @@ def picture_input(published: Path, otherwise: Examples, more: Examples = ()) -> 
         sources=["upload", "webcam", "clipboard"],
         label="Your picture",
         height=320,
+        elem_classes="photo",
     )
     found = [(path.stem.replace("-", ", "), str(path)) for path in sorted(published.glob("*"))]
     names, paths = zip(*(found or otherwise), *more, strict=True)

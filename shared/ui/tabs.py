@@ -56,7 +56,7 @@ def batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> B
         gr.Markdown(hint)
         upload = Upload(label="Upload", **file)
         summary = gr.JSON(label="Summary")
-        table = gr.Dataframe(label="The first answers", interactive=False, elem_classes="answers")
+        table = gr.Dataframe(label="The first answers", interactive=False)
         files = [gr.File(label=label) for label in ("The same as CSV", *more)]
     return BatchTab(upload, [summary, table, *files])
 

@@ -50,7 +50,7 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     """
     why = model.explain(require_image(image))
     label, (rows, columns) = as_markdown(why.label), why.evidence.shape
-    words = f"Orange speaks for {label}, blue against it. The map is coarse: {rows} by {columns} places."
+    words = f"Orange is evidence for {label}, blue against it. The map is coarse: {rows} by {columns} places."
     if not why.in_distribution:
         words = f"The picture was rejected; the map shows the evidence for {label} all the same. {words}"
     return why.as_dict(), evidence_over(image, why.evidence), words

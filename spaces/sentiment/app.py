@@ -98,9 +98,8 @@ with Page(model, title=config.about.title) as demo:
     with gr.Tabs():
         with gr.Tab("Which words?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")
-            parts = gr.HighlightedText(
-                label="Purple speaks for it, red against it", combine_adjacent=False, elem_classes="parts"
-            )
+            meaning = "Purple raises the probability, red lowers it"
+            parts = gr.HighlightedText(label=meaning, combine_adjacent=False, elem_classes="parts")
         hint = "A CSV with a column `text`, or a text file with a text on each line; up to 5,000 texts."
         many = batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
         answer_json, why_json = json_tab("predict", "explain")
