@@ -1,7 +1,7 @@
 """Answer many inputs at once: a table or uploaded files in, a summary, a table and a CSV out."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 from ..archives import count_files, read_files
 from ..errors import BadInput
 from ..images import MAX_BYTES, MAX_PIXELS
-from ..predictor import Predictor
+from ..predictor import Prediction, Predictor
 from ..tables import CHUNK, Table, answer_table, write_csv
 from .files import keep_file, upload_folder
 
@@ -29,7 +29,7 @@ def answer_rows(
     progress: gr.Progress,
     chunk: int = CHUNK,
 ) -> tuple[dict[str, Any], pd.DataFrame, str]:
-    """Answer a table row by row: a summary, the first 20 rows, and a CSV to download.
+    """Answer a table row by row: a summary, the first 20 rows with the answers first, and a CSV to download.
 
     The summary names the file's encoding where that had to be guessed.
 
@@ -40,6 +40,7 @@ def answer_rows(
         chunk: rows that are answered at once.
     """
     shown: list[dict[str, object]] = []
+    added: dict[str, None] = {}
     bad = 0
 
     def count(rows: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
@@ -53,7 +54,12 @@ def answer_rows(
     def answer(cells: list[dict[str, str]]) -> Sequence[Any]:
         return model.predict_each([model.from_row(row) for row in cells])
 
-    rows = count(answer_table(table, answer, lambda prediction: prediction.as_row(), progress, chunk))
+    def cells(prediction: Prediction) -> dict[str, object]:
+        row = prediction.as_row()
+        added.update(dict.fromkeys(row))
+        return row
+
+    rows = count(answer_table(table, answer, cells, progress, chunk))
     first = next(rows)
     with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
         path = write_csv(Path(folder) / "predictions.csv", chain([first], rows), table.delimiter, list(first))
@@ -61,7 +67,20 @@ def answer_rows(
     summary: dict[str, Any] = {"rows": len(table), "answered": len(table) - bad, "errors": bad}
     if table.guessed:
         summary["encoding"] = f"{table.guessed}, a guess; save the file as UTF-8 if letters look wrong"
-    return summary, pd.DataFrame(shown, columns=list(first)), kept
+    return summary, _preview(shown, list(added)), kept
+
+
+def _preview(rows: Sequence[Mapping[str, object]], answer: Sequence[str], label: Sequence[str] = ()) -> pd.DataFrame:
+    """Return rows as a table for a page, with what a visitor looks for in front, where a narrow screen shows it.
+
+    Args:
+        rows: cells by column, "error" among them; some may lack columns.
+        answer: the columns of an answer, the most important first. Errors follow that one, if there are any.
+        label: columns that say which row it is.
+    """
+    errors = ["error"] if any(row["error"] for row in rows) else []
+    columns = dict.fromkeys([*label, *answer[:1], *errors, *answer, "error", *(name for row in rows for name in row)])
+    return pd.DataFrame([[row.get(name, "") for name in columns] for row in rows], columns=list(columns))
 
 
 def _shortened(cell: object) -> object:
@@ -88,6 +107,7 @@ def answer_files(
         at_once: files that are answered together, whose answers are in memory at the same time.
     """
     rows: list[dict[str, object]] = []
+    added: dict[str, None] = {}
     count = count_files(files)
     for batch in _batches(_within_budget(read_files(files), model.cost, model.max_request_cost), at_once):
         replies = iter(model.predict_each([content for _, content in batch if not isinstance(content, BadInput)]))
@@ -97,14 +117,15 @@ def answer_files(
                 rows.append({"file": label, "error": str(reply)})
             else:
                 keep(reply)
-                rows.append({"file": label, **reply.as_row(), "error": ""})
+                answer = reply.as_row()
+                added.update(dict.fromkeys(answer))
+                rows.append({"file": label, **answer, "error": ""})
         progress((len(rows), count), unit="files")
     bad = sum(bool(row["error"]) for row in rows)
     with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
         kept = keep_file(write_csv(Path(folder) / "predictions.csv", rows))
-    columns = dict.fromkeys(name for row in rows for name in row)
-    table = pd.DataFrame([{name: row.get(name, "") for name in columns} for row in rows])
-    return {"files": len(rows), "answered": len(rows) - bad, "errors": bad}, table, kept
+    summary = {"files": len(rows), "answered": len(rows) - bad, "errors": bad}
+    return summary, _preview(rows, list(added), label=["file"]), kept
 
 
 def _within_budget(

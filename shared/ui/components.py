@@ -2,14 +2,15 @@
 
 from abc import ABCMeta
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components.annotated_image import AnnotatedImageData, Annotation
-from gradio.data_classes import FileData
 
 from .fair_queue import is_uploaded
 from .requests import SEND_FILE, SEND_PICTURE, sentence
+
+Examples = Sequence[tuple[str, str]]  # names and paths
 
 
 def subclass(name: str, base: type, **methods: Any) -> Any:
@@ -46,28 +47,24 @@ def _uploaded_paths(self: gr.File, payload: Any) -> Any:
 Upload = subclass("Upload", gr.File, preprocess=_uploaded_paths)
 
 
-def _already_files(_: gr.AnnotatedImage, value: tuple[str, Sequence[tuple[str, str]]] | None) -> Any:
-    if value is None:
-        return None
-    picture, regions = value
-    annotations = [Annotation(image=FileData(path=path), label=label) for path, label in regions]
-    return AnnotatedImageData(image=FileData(path=picture), annotations=annotations)
+def picture_input(published: Path, otherwise: Examples, more: Examples = ()) -> gr.Image:
+    """Add where a visitor gives a picture: a file, the webcam or the clipboard; and examples to try.
 
-
-# gr.AnnotatedImage for a picture and masks that are files already, and need not be encoded from arrays.
-Regions = subclass("Regions", gr.AnnotatedImage, postprocess=_already_files)
-
-
-def picture_input(examples: Sequence[tuple[str, str]]) -> gr.Image:
-    """Add where a visitor gives a picture: a file, the webcam or the clipboard; and examples, as (name, path)."""
+    Args:
+        published: the folder of examples that were published with the model; they are called as their files are.
+        otherwise: examples in place of those, where there are none.
+        more: further examples.
+    """
     image: gr.Image = Photo(
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
         label="Your picture",
         height=320,
+        elem_classes="photo",
     )
-    names, paths = zip(*examples, strict=True)
+    found = [(path.stem.replace("-", ", "), str(path)) for path in sorted(published.glob("*"))]
+    names, paths = zip(*(found or otherwise), *more, strict=True)
     gr.Examples([[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False)
     return image
 

@@ -22,7 +22,7 @@ class TimedProtocol(AutoHTTPProtocol):
         before = self.cycle
         super().data_received(data)
         is_upgraded = self.transport.get_protocol() is not self  # to a WebSocket
-        if self.cycle is not before or is_upgraded:  # a head has arrived; its body is watched by http_guard
+        if self.cycle is not before or is_upgraded:  # a head has arrived; http_body watches its body
             self._stop_waiting()
         elif self._late is None and (before is None or before.response_complete):  # the next request has begun
             self._late = self.loop.call_later(HEADER_SECONDS, self.transport.close)

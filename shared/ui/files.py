@@ -2,14 +2,11 @@
 
 import io
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
-from numpy.typing import NDArray
 from PIL import Image
 
 from .retention import keep_bytes
@@ -37,10 +34,3 @@ def upload_folder() -> str:
     folder = Path(get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
-
-
-def keep_region(where: NDArray[np.bool_], colour: Sequence[int]) -> str:
-    """Save a mask (height, width) as a PNG of `colour` (red, green, blue), transparent elsewhere; returns its path."""
-    region = Image.fromarray(where.astype(np.uint8))
-    region.putpalette([0, 0, 0, *colour])
-    return keep_picture(region, "region.png", transparency=0, compress_level=3)

@@ -31,7 +31,8 @@ from starlette.requests import Request
 from ..archives import MAX_FILES
 from ..errors import BadInput, quoted
 from .fair_queue import is_data_url, is_uploaded
-from .http_guard import API, as_http
+from .http_body import API
+from .http_guard import as_http
 from .requests import META, save_data_url
 
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}

@@ -1,4 +1,4 @@
-"""Movies on a page: lists with their scores, a map, and how far off predictions are for newcomers."""
+"""Movies on a page: lists with their scores, a visitor's own ratings, a map, and how far off predictions are."""
 
 import math
 from collections import Counter
@@ -7,11 +7,14 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from ..metrics import Newcomers
 from ..movies import Movie
-from ..recommender import Recommender, Scored
+from ..recommender import Recommender, RecommenderExplanation, Scored
 from ..visitors import Visitor
-from .explanations import signed_bars
+from .errors import show_errors
+from .explanations import add_up, signed_bars
+
+OFFERED = 1500  # of the best known movies: in a list to choose from, and on the map
+Ratings = dict[str, float] | None  # {movie id: stars}, as JSON has it
 
 
 def format_stars(value: float) -> str:
@@ -35,16 +38,87 @@ def add_list(column: str, label: str) -> gr.Dataframe:
     return gr.Dataframe(headers=["movie", column], label=label, interactive=False, wrap=True, column_widths=widths)
 
 
-def add_picker(label: str, choices: list[tuple[str, int]], value: int) -> gr.Dropdown:
+def best_known(model: Recommender) -> list[Movie]:
+    """Return the movies with the most ratings, the best known first."""
+    return sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:OFFERED]
+
+
+def add_picker(model: Recommender, label: str) -> gr.Dropdown:
     """Add a list of the best known movies in which any title can be typed."""
-    found = gr.Dropdown(choices, value=value, label=label, allow_custom_value=True)
+    first = best_known(model)[0].movie_id
+    found = gr.Dropdown(model.titles.choices(OFFERED), value=first, label=label, allow_custom_value=True)
     found.api_info = lambda: {"anyOf": [{"type": "integer"}, {"type": "string"}]}  # Gradio lists the choices alone
     return found
 
 
-def add_map(movies: list[Movie]) -> gr.ScatterPlot:
-    """Add a map of movies, coloured by their first genre; those without a place are left out."""
-    mapped = [movie for movie in movies if not math.isnan(movie.x)]
+def add_user(model: Recommender) -> gr.Number:
+    """Add a field for a user of the data set."""
+    users = model.config.users
+    low, high = min(users), max(users)
+    value = users[min(14, len(users) - 1)]
+    return gr.Number(value, label=f"User ({low} to {high})", minimum=low, maximum=high)
+
+
+def add_visitor(model: Recommender, demo: gr.Blocks) -> None:
+    """Add what somebody new does: rate movies, and see what they may like and why.
+
+    Args:
+        model: recommends.
+        demo: the page, which begins with what an average person may like.
+    """
+    with gr.Row():
+        with gr.Column():
+            movie = add_picker(model, "A movie you know")
+            stars = gr.Slider(model.config.lowest, model.config.highest, value=4, step=0.5, label="Your stars")
+            with gr.Row():
+                add = gr.Button("Add my rating", variant="primary")
+                restart = gr.Button("Start over")
+            ratings = gr.JSON({}, visible=False, label="Your ratings")
+            rated = add_list("stars", "You rated")
+        with gr.Column():
+            best = add_list("stars", "You may like")
+            why = gr.HTML(label="Why the first")
+
+    @show_errors
+    def rate(given: Ratings, chosen: int | str | None, value: float) -> dict[str, float]:
+        return add_rating(model, given, chosen, value)
+
+    @show_errors
+    def show(given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+        return recommend_for(model, given)
+
+    add.click(rate, [ratings, movie, stars], ratings, api_visibility="private")
+    restart.click(dict, None, ratings, api_visibility="private")
+    changed = [ratings.change, demo.load]
+    gr.on(changed, show, ratings, [rated, best, why], api_visibility="private", show_progress="hidden")
+
+
+def add_rating(model: Recommender, given: Ratings, movie: int | str | None, stars: float) -> dict[str, float]:
+    """Return a visitor's ratings with one more, the newest first; it replaces an older one of the same movie.
+
+    Raises:
+        BadInput: the movie is unknown, or stars lie outside the scale.
+    """
+    new = model.fold_in({model.find(movie): stars}).ratings
+    older = model.fold_in({} if given is None else given).ratings
+    return {str(movie_id): value for movie_id, value in {**new, **older, **new}.items()}
+
+
+def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return a visitor's ratings and recommendations as tables, and why the first is recommended as HTML.
+
+    Raises:
+        BadInput: a movie is unknown, or stars lie outside the scale.
+    """
+    visitor = model.fold_in({} if given is None else given)
+    rated = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
+    best = model.recommend(visitor, 10)
+    return scores_table(rated, "stars"), scores_table(best, "stars"), explain_first(model, visitor, best)
+
+
+def add_map(model: Recommender) -> gr.ScatterPlot:
+    """Add a map of the best known movies, coloured by their first genre; those without a place are left out."""
+    mapped = [movie for movie in best_known(model) if not math.isnan(movie.x)]
     common = {genre for genre, _ in Counter(movie.genres[0] for movie in mapped).most_common(6)}
     table = pd.DataFrame(
         {
@@ -60,8 +134,11 @@ def add_map(movies: list[Movie]) -> gr.ScatterPlot:
     )  # fmt: skip
 
 
-def add_newcomers(newcomers: Newcomers) -> None:
-    """Add a fold-out on how far off predictions are, by how many movies somebody has rated."""
+def add_newcomers(model: Recommender) -> None:
+    """Add a fold-out on how far off predictions are, by how many movies somebody has rated, if that was measured."""
+    newcomers = model.metrics and model.metrics.newcomers
+    if not newcomers:
+        return
     group, below = newcomers.groups[-1], newcomers.popularity_below
     table = pd.DataFrame(
         {
@@ -91,3 +168,13 @@ def explain_first(model: Recommender, visitor: Visitor, best: Scored) -> str:
     ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))[:8]
     largest = {label: value for label, value in ordered if round(value, 2)}
     return signed_bars(f"What counts most for {title}, in stars, rounded:", largest, "{:+.2f}".format)
+
+
+def explain_rating(model: Recommender, why: RecommenderExplanation) -> str:
+    """Return what a predicted rating is the sum of, as HTML: base + parts, before it is cut to the scale."""
+    total = why.base + sum(why.contributions.values())
+    is_cut = not model.config.lowest < total < model.config.highest
+    cut = f", of which {format_stars(why.rating)} is left, the end of the scale" if is_cut else ""
+    total = total if is_cut else why.rating
+    title = f"An average movie gets {format_stars(why.base)}. With the parts below it is {format_stars(total)}{cut}:"
+    return signed_bars(title, add_up(why.contributions, why.base, total, 2), "{:+.2f}".format)

@@ -68,7 +68,7 @@ def uploaded_file(value: object) -> dict[str, Any]:
 def save_data_url(text: str) -> str:
     """Save a file that is a base64 data URL as an upload; return its path.
 
-    Its size is bounded by that of a request (see shared/ui/http_guard.py).
+    Its size is bounded by that of a request (see shared/ui/http_body.py).
 
     Raises:
         gr.Error: it is not valid base64, or the disk is full.

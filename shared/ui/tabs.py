@@ -1,20 +1,29 @@
-"""What every page has in the same shape: a tab for many inputs, one for JSON, the model's card, and clearing."""
+"""What every page has in the same shape: introduction, tabs for many inputs and JSON, the model's card, clearing."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ..config import CARD
+from ..markdown import as_markdown
 from ..predictor import Predictor
 from .components import Upload
 
-EMPTY: dict[type[gr.components.Component], dict[str, Any]] = {  # as Gradio begins with them; others begin with None
-    gr.Dataframe: {"headers": ["1", "2", "3"], "data": [], "metadata": None},
-    gr.Label: {},
-}
+FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # of a card: what the Hub reads
+CODE = re.compile(r"(^(`{3,}).*?^\2|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
+FOLDER_LINK = re.compile(r"!?\[([^\]\n]*)\]\((?!https?:|mailto:)[^)\n]*\)")  # leads to a file beside the card
+LONGEST_CARD = 200_000  # characters
+
+
+def introduce(model: Predictor[Any, Any, Any], more: str) -> None:
+    """Add the heading and the introduction: the model's title and summary, and more sentences, as Markdown."""
+    about = model.config.about
+    gr.Markdown(f"# {as_markdown(about.title)}\n{as_markdown(about.summary)} {more}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ def batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> B
         gr.Markdown(hint)
         upload = Upload(label="Upload", **file)
         summary = gr.JSON(label="Summary")
-        table = gr.Dataframe(label="The first answers", interactive=False, wrap=True)
+        table = gr.Dataframe(label="The first answers", interactive=False)
         files = [gr.File(label=label) for label in ("The same as CSV", *more)]
     return BatchTab(upload, [summary, table, *files])
 
@@ -62,38 +71,48 @@ def about(model: Predictor[Any, Any, Any]) -> None:
     """Add the fold-out that every page ends with: the model's card, README.md in its folder."""
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")
-    path = model.folder / CARD
-    card = path.read_text(encoding="utf-8").split("---\n", 2)[-1] if path.is_file() else "It came without a card."
     with gr.Accordion("About this model: figures, limits, licence", open=False):
-        gr.Markdown(card, elem_classes="figures")
+        gr.Markdown(read_card(model.folder), elem_classes="figures")
 
 
-def clear(
-    event: Callable[..., Any], outputs: Sequence[gr.components.Component], values: Sequence[Any] | None = None
-) -> None:
-    """Empty components, so that nothing old stands beside a new answer.
+def read_card(folder: Path) -> str:
+    """Return the card in a checkpoint folder as a page shows it.
+
+    Its front matter is left out. Links to other files of the folder, which a page does not serve, become plain text.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return f"This model came without a card: its folder has no {CARD}."
+    card = FRONT_MATTER.sub("", path.read_text(encoding="utf-8", errors="replace"))
+    if len(card) > LONGEST_CARD:
+        card = card[:LONGEST_CARD].rpartition("\n")[0] + f"\n\nThe rest is in {CARD}."
+    parts = CODE.split(card)  # text, code, its fence, text, ...
+    return "".join(
+        FOLDER_LINK.sub(r"\1", part) if index % 3 == 0 else part
+        for index, part in enumerate(parts)
+        if index % 3 != 2 and part
+    )
+
+
+def clear(event: Callable[..., Any], outputs: Sequence[gr.components.Component]) -> None:
+    """Set components to what they showed when the page began, so that nothing old stands beside a new answer.
 
     The browser does it, without asking the server, before anything that the same event asks the server for.
 
     Args:
         event: such as text.change.
         outputs: two or more components.
-        values: what each is set to, as JSON has it; by default None, which empties it.
     """
-    pairs = zip(outputs, values or [None] * len(outputs), strict=True)
-    empty = [EMPTY.get(type(each)) if value is None else value for each, value in pairs]
-    event(None, None, list(outputs), js=f"() => {json.dumps(empty)}", api_visibility="private", show_progress="hidden")
+    begin = json.dumps([each.value for each in outputs])
+    event(None, None, list(outputs), js=f"() => {begin}", api_visibility="private", show_progress="hidden")
 
 
-def clear_after_error(
-    event: Callable[..., Any], outputs: Sequence[gr.components.Component], values: Sequence[Any] | None = None
-) -> None:
-    """Empty components by way of the server, so that Gradio takes its mark of an error off them, too.
+def clear_after_error(event: Callable[..., Any], outputs: Sequence[gr.components.Component]) -> None:
+    """Do as `clear` by way of the server, for only so does Gradio take its mark of an error off the components.
 
     Args:
         event: such as predicted.failure.
         outputs: two or more components.
-        values: what each is set to; by default None, which empties it.
     """
-    empty = tuple(values or [None] * len(outputs))
-    event(lambda: empty, None, list(outputs), api_visibility="private", show_progress="hidden")
+    begin = tuple(each.value if isinstance(each.value, str) else None for each in outputs)
+    event(lambda: begin, None, list(outputs), api_visibility="private", show_progress="hidden")

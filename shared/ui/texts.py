@@ -4,12 +4,14 @@ import gradio as gr
 
 from ..errors import BadInput
 from ..markdown import as_markdown
+from ..tables import Table, read_csv, read_lines
 from ..text import visible
 from ..text_classifier import TextClassifierExplanation
 from ..tokens import clean_text
 from .explanations import percent
 
 LONGEST = 100_000  # characters of a text on a page, which is answered as it is typed
+MOST_TEXTS = 5000  # in a file: bounds the work of one request
 
 
 def require_text(text: str | None, is_asked_for: bool = False) -> str:
@@ -28,6 +30,13 @@ def require_text(text: str | None, is_asked_for: bool = False) -> str:
     if isinstance(text, str) and len(text) > LONGEST:
         raise BadInput(f"The text has {len(text):,} characters; at most {LONGEST:,} are read here.")
     return text
+
+
+def read_texts(file: str) -> Table:
+    """Read an uploaded file of texts: a CSV with the column "text", or a text file (.txt) with a text on each line."""
+    if isinstance(file, str) and file.lower().endswith(".txt"):
+        return read_lines(file, "text", MOST_TEXTS)
+    return read_csv(file, ["text"], MOST_TEXTS)
 
 
 def colour_parts(why: TextClassifierExplanation) -> list[tuple[str, float | None]]:

@@ -1,21 +1,8 @@
-"""Image classification: drop a picture in, see the answer and where in the picture the evidence is.
+"""Image classification: upload a picture, see which label it has and where in the picture the evidence is.
 
 Run it: python spaces/cat_dog/app.py, or with hot reload: gradio spaces/cat_dog/app.py
 """
 
-from shared.ui import (
-    Page,
-    about,
-    batch_tab,
-    clear,
-    clear_after_error,
-    json_tab,
-    picture_input,
-    require_image,
-    show_errors,
-)
-
-# isort: split
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,14 +14,17 @@ from PIL import Image
 
 from shared.markdown import as_markdown
 from shared.space import load_space_model
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
 from shared.ui.batch import answer_files
+from shared.ui.components import picture_input, require_image
 from shared.ui.explanations import evidence_over
 
 HERE = Path(__file__).parent
 model = load_space_model(HERE / "model")
-labels = model.config.labels
-CHOICE = ", ".join(f"a {label}" for label in labels[:-1]) + f" or a {labels[-1]}"
-NO_ANSWER, NO_MAP = "<h2>Choose a picture</h2>", "The map appears here."
+config = model.config
+names = [config.name_of(label) for label in config.labels]
+choice = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) <= 5 else f"any of the {len(names)} labels"
+none = "Neither" if len(names) == 2 else "None of them"
 
 
 @show_errors
@@ -45,12 +35,9 @@ def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float]]:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     answer = model.predict(require_image(image))
-    if answer.in_distribution:
-        headline = f"<h2>It is a {escape(answer.label)}.</h2>"
-    else:
-        headline = (
-            f"<h2>Neither: this does not look like {escape(CHOICE)}.</h2><p>Below: what it would be if it were.</p>"
-        )
+    headline = f"<h2>It is {escape(config.name_of(answer.likeliest))}.</h2>"
+    if not answer.in_distribution:
+        headline = f"<h2>{none}: this does not look like {escape(choice)}.</h2><p>If it is one after all:</p>"
     return answer.as_dict(), headline, answer.probabilities
 
 
@@ -62,10 +49,10 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     why = model.explain(require_image(image))
-    rows, columns = why.evidence.shape
-    words = f"Orange speaks for {as_markdown(why.label)}, blue against it. The map has {rows} by {columns} places."
+    label, (rows, columns) = as_markdown(why.label), why.evidence.shape
+    words = f"Orange is evidence for {label}, blue against it. The map is coarse: {rows} by {columns} places."
     if not why.in_distribution:
-        words = f"The picture was rejected as neither; the map shows the evidence for {as_markdown(why.label)}. {words}"
+        words = f"The picture was rejected; the map shows the evidence for {label} all the same. {words}"
     return why.as_dict(), evidence_over(image, why.evidence), words
 
 
@@ -79,33 +66,27 @@ def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict
     return answer_files(files, model, progress)
 
 
-def examples() -> list[tuple[str, str]]:
-    """Return pictures to try and what to call them: those published with the model, or a cat; and two of neither."""
-    published = [(path.stem.replace("-", ", "), str(path)) for path in sorted((HERE / "model/examples").glob("*"))]
-    ours = [("a cat", str(HERE / "examples/chelsea.png"))] * ("cat" in labels)
-    return [*(published or ours), ("a lion", get_image("lion.jpg")), ("a tower", get_image("tower.jpg"))]
+a_cat = [("a cat", str(HERE / "examples/chelsea.png"))] if "cat" in config.labels else []
+unlike = [("a lion", get_image("lion.jpg")), ("a tower", get_image("tower.jpg"))]
 
-
-with Page(model, title=f"Is it {CHOICE}?") as demo:
-    gr.Markdown(
-        f"# Is it {as_markdown(CHOICE)}?\nTake a photo or drop one in. A small neural network answers, says how "
-        "certain it is, and shows where the evidence is. A picture unlike those it was trained on is rejected as "
-        "neither. Pictures are deleted after about an hour."
+with Page(model, title=config.about.title) as demo:
+    introduce(
+        model,
+        "Take a photo or upload one. The model rejects a picture that is *out of distribution*: unlike those it was "
+        "trained on. Pictures are deleted after about an hour.",
     )
     with gr.Row():
         with gr.Column():
-            image = picture_input(examples())
+            image = picture_input(HERE / "model/examples", a_cat, unlike)
         with gr.Column():
-            headline = gr.HTML(NO_ANSWER, label="The answer in words")
-            answer = gr.Label(label=f"If it is {CHOICE}", show_heading=False)
+            headline = gr.HTML("<h2>Choose a picture</h2>", label="The answer in words")
+            answer = gr.Label(label=f"If it is {choice}", show_heading=False)
     with gr.Tabs():
         with gr.Tab("Where?"):
-            words = gr.Markdown(NO_MAP, label="What the colours mean")
+            words = gr.Markdown("The map appears here.", label="What the colours mean")
             overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
-        many = batch_tab(
-            "Many pictures", "Up to 200 pictures, or zip files of them.",
-            file_count="multiple", file_types=["image", ".zip"],
-        )  # fmt: skip
+        hint = "Up to 200 pictures, or zip files of them."
+        many = batch_tab("Many pictures", hint, file_count="multiple", file_types=["image", ".zip"])
         answer_json, why_json = json_tab("predict", "explain")
     about(model)
 
@@ -114,10 +95,10 @@ with Page(model, title=f"Is it {CHOICE}?") as demo:
     # "change" comes once for an upload, a webcam's photo, a paste, an example, and for clearing all of them. While one
     # answer is on its way, the next has the cores.
     predicted = image.change(predict, image, shown, api_name="predict", concurrency_limit=4, **live)
-    clear(predicted.success, why, [None, None, NO_MAP])
+    clear(predicted.success, why)
     predicted.success(explain, image, why, api_name="explain", **live)
     for event in (image.clear, predicted.failure):
-        clear_after_error(event, [*shown, *why], [None, NO_ANSWER, None, None, None, NO_MAP])
+        clear_after_error(event, [*shown, *why])
     many.answer_with(batch)
 
 if __name__ == "__main__":

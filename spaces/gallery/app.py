@@ -1,14 +1,11 @@
 """All models on one site: a home page with a card for each, and every Space's own page.
 
-A Space joins by lying in a folder beside this one (or inside it, when deployed) with an app.py that has
-`demo` and `model`, and a picture.svg. Nothing here needs to know of it.
+It shows every Space in a folder beside this one (or inside it, when deployed) whose app.py has `demo` and `model`, and
+that has a picture.svg. Nothing here names them.
 
 Run it: python spaces/gallery/app.py, or with hot reload: gradio spaces/gallery/app.py
 """
 
-from shared.ui import Page
-
-# isort: split
 import base64
 import html
 import logging
@@ -19,6 +16,7 @@ from types import ModuleType
 import gradio as gr
 
 from shared import CheckpointError
+from shared.ui import Page
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
@@ -34,13 +32,13 @@ ADDRESS = {"path": "", "url": "", "meta": {"_type": "gradio.FileData"}}
 
 
 def space_folders() -> list[Path]:
-    """The folders of the other Spaces, inside this one when deployed, else beside it; those that have a model."""
+    """Return the other Spaces' folders that have a model: inside this one when deployed, else beside it."""
     inside, beside = (sorted(path.parent for path in place.glob("*/app.py")) for place in (HERE, HERE.parent))
     return [folder for folder in inside or beside if folder != HERE and (folder / "model").is_dir()]
 
 
 def load_app(folder: Path) -> ModuleType:
-    """Run a Space's app.py under a name of its own."""
+    """Run a Space's app.py under a name of its own; return it as a module."""
     loader = SourceFileLoader(f"space_{folder.name}", str(folder / "app.py"))
     module = ModuleType(loader.name)
     module.__file__ = loader.path
@@ -61,7 +59,7 @@ def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
 
 
 def card(folder: Path, app: ModuleType) -> str:
-    """What the home page shows of a model: picture, purpose, measured figure, link."""
+    """Return a model's card on the home page, as HTML: picture, purpose, measured figure, link."""
     about = app.model.config.about
     headline = app.model.metrics.headline if app.model.metrics else ""
     picture = base64.b64encode((folder / "picture.svg").read_bytes()).decode()

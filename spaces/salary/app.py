@@ -1,11 +1,8 @@
-"""A classifier of rows of a table: a form, the calibrated answer, and what it rests on.
+"""Tabular classification: fill in a form, see the probability of each label and what it comes from.
 
 Run it: python spaces/salary/app.py, or with hot reload: gradio spaces/salary/app.py
 """
 
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, json_tab, show_errors
-
-# isort: split
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pandas as pd
 from shared.markdown import as_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
 from shared.ui.batch import answer_rows
 from shared.ui.explanations import add_up, points, signed_bars
 from shared.ui.forms import add_form, argument_per_column, form_events, format_value, label_of
@@ -23,6 +21,7 @@ model = load_space_model(Path(__file__).parent / "model")
 config = model.config
 SECOND = config.labels[1]
 numbers = [name for name in config.numbers if name not in config.ignored]
+first = next(iter(numbers), None)
 Row = dict[str, Any]
 
 
@@ -74,7 +73,7 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
 
 
 with Page(model, title=config.about.title) as demo:
-    gr.Markdown(f"# {as_markdown(config.about.title)}\n{as_markdown(config.about.summary)} {config.about.limits[0]}")
+    introduce(model, as_markdown(" ".join(config.about.limits[:1])))
     answer = gr.Label(label="Answer", elem_classes="answer")
     with gr.Row():
         with gr.Column():
@@ -82,10 +81,10 @@ with Page(model, title=config.about.title) as demo:
         with gr.Column(), gr.Tabs():
             with gr.Tab("Why?"):
                 bars = gr.HTML(label="Why")
-            with gr.Tab("What if?"):
-                column = gr.Dropdown(numbers, value=numbers[0], label="Vary")
+            with gr.Tab("What if?", visible=bool(numbers)):
+                column = gr.Dropdown(numbers, value=first, label="Vary")
                 curve = gr.LinePlot(  # its label would push the name of the axis out of sight
-                    x="value", y="probability", x_title=numbers[0], y_title=f"probability of {SECOND}", y_lim=[0, 1],
+                    x="value", y="probability", x_title=first, y_title=f"probability of {SECOND}", y_lim=[0, 1],
                     height=260, label="What if", show_label=False,
                 )  # fmt: skip
             columns = ", ".join(f"`{name}`" for name in config.columns)
@@ -101,7 +100,8 @@ with Page(model, title=config.about.title) as demo:
     clear(predicted.success, why)  # only after an answer, so that what is wrong is said once
     clear_after_error(predicted.failure, [answer_json, answer, *why])
     predicted.success(explain, form, [why_json, bars], api_name="explain", **live)
-    for event, names in ((predicted.success, {"api_name": "what_if"}), (column.change, {"api_visibility": "private"})):
+    varied = [(predicted.success, {"api_name": "what_if"}), (column.change, {"api_visibility": "private"})]
+    for event, names in varied if numbers else ():
         drawn = event(what_if, [*form, column], [curve_json, curve], **names, **live)
         name_axis = "found => ({ __type__: 'update', x_title: found.column })"
         drawn.success(None, curve_json, curve, js=name_axis, api_visibility="private", show_progress="hidden")

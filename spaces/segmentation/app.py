@@ -1,23 +1,8 @@
-"""Image segmentation: drop a picture in, see the class of every pixel, and where that is uncertain.
+"""Image segmentation: upload a picture, see the class of every pixel, and where the model is uncertain.
 
 Run it: python spaces/segmentation/app.py, or with hot reload: gradio spaces/segmentation/app.py
 """
 
-from shared.ui import (
-    Page,
-    Regions,
-    about,
-    batch_tab,
-    clear,
-    clear_after_error,
-    json_tab,
-    picture_input,
-    require_image,
-    show_errors,
-)
-
-# isort: split
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +11,19 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from shared.archives import write_zip
-from shared.images import load_image
 from shared.markdown import as_markdown
 from shared.space import load_space_model
-from shared.ui.batch import answer_files
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
+from shared.ui.components import picture_input, require_image
 from shared.ui.explanations import evidence_over, percent, share_bars
-from shared.ui.files import keep_file, keep_picture, keep_region, upload_folder
+from shared.ui.regions import Regions, answer_with_masks, draw_picture, draw_regions, keep_mask
 
 HERE = Path(__file__).parent
 model = load_space_model(HERE / "model")
-colours = dict(zip(model.classes, model.config.colours, strict=True))
-css_colours = {label: "#{:02x}{:02x}{:02x}".format(*colour) for label, colour in colours.items()}
-LONGEST = 1280  # pixels on the long side of what the page draws; each class costs a picture of that size
-NO_SHARES, NO_MAP = "<p>The share of each class appears here.</p>", "The map of what is uncertain appears here."
+config = model.config
+css_colours = {
+    label: "#{:02x}{:02x}{:02x}".format(*colour) for label, colour in zip(config.labels, config.colours, strict=True)
+}
 
 
 @show_errors
@@ -52,15 +36,11 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
-    # Drawn first, so that the memory it takes is free again when the answer to a large photo takes its own.
-    picture = keep_picture(load_image(require_image(image), LONGEST).thumbnail(LONGEST), "picture.jpg", quality=88)
+    picture = draw_picture(require_image(image))  # before the answer to a large photo takes its memory
     answer = model.predict(image)
-    mask = keep_picture(model.coloured(answer.mask), "mask.png", compress_level=3)
-    small = answer.reduced(LONGEST).mask
-    masks = [(keep_region(small == model.classes.index(label), colours[label]), label) for label in answer.present]
     shares = {label: answer.share[label] for label in answer.present}
     bars = share_bars("How much of the picture each class has, rounded:", shares, css_colours)
-    return answer.as_dict(), mask, (picture, masks), bars
+    return answer.as_dict(), keep_mask(model, answer), (picture, draw_regions(model, answer)), bars
 
 
 @show_errors
@@ -93,42 +73,24 @@ def batch(
     Args:
         files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
     """
-    masks: list[Path] = []
-    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
-
-        def keep_mask(answer: Any) -> None:
-            masks.append(Path(folder) / f"{len(masks)}.png")
-            model.coloured(answer.mask).save(masks[-1], compress_level=3)
-
-        summary, table, csv = answer_files(files, model, progress, keep_mask, at_once=1)
-        names = table.loc[table["error"] == "", "file"]
-        packed = write_zip(Path(folder) / "masks.zip", zip(names, masks, strict=True))
-        return summary, table, csv, keep_file(packed) if masks else None
+    return answer_with_masks(files, model, progress)
 
 
-def examples() -> list[tuple[str, str]]:
-    """Return pictures to try and what to call them: those published with the model, or a drawing."""
-    published = [(path.stem, str(path)) for path in sorted((HERE / "model/examples").glob("*"))]
-    return published or [("a drawing of a street; it was trained on photos", str(HERE / "examples/street.jpg"))]
+drawing = [("a drawing of a street; it was trained on photos", str(HERE / "examples/street.jpg"))]
 
-
-with Page(model, title=model.config.about.title) as demo:
-    gr.Markdown(
-        f"# {as_markdown(model.config.about.title)}\nTake a photo or drop one in. A small neural network gives every "
-        f"pixel one of {len(model.classes)} classes, and says how certain it is. "
-        "Pictures are deleted after about an hour."
-    )
+with Page(model, title=config.about.title) as demo:
+    introduce(model, "Take a photo or upload one. Pictures are deleted after about an hour.")
     with gr.Row():
         with gr.Column():
-            image = picture_input(examples())
+            image = picture_input(HERE / "model/examples", drawing)
         with gr.Column():
             seen = Regions(label="Classes", show_label=False, color_map=css_colours, elem_classes="regions")
             cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info="Tap a name to see it alone.", buttons=[])
     with gr.Tabs():
         with gr.Tab("Shares"):
-            bars = gr.HTML(NO_SHARES, label="Share of each class")
+            bars = gr.HTML("<p>The share of each class appears here.</p>", label="Share of each class")
         with gr.Tab("Uncertainty"):
-            words = gr.Markdown(NO_MAP, label="How certain it is")
+            words = gr.Markdown("The map of what is uncertain appears here.", label="How certain it is")
             doubt = gr.Image(label="Uncertain", interactive=False, buttons=["download", "fullscreen"], height=360)
         many = batch_tab(
             "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.",
@@ -143,10 +105,10 @@ with Page(model, title=model.config.about.title) as demo:
     # "change" comes once for an upload, a webcam's photo, a paste, an example, and for clearing all of them.
     live = {"trigger_mode": "always_last"}
     predicted = image.change(predict, image, shown, api_name="predict", show_progress="minimal", **live)
-    clear(predicted.success, why, [None, None, NO_MAP])
+    clear(predicted.success, why)
     predicted.success(explain, image, why, api_name="explain", show_progress="hidden", **live)
     for event in (image.clear, predicted.failure):
-        clear_after_error(event, [*shown, *why], [None, None, None, NO_SHARES, None, None, NO_MAP])
+        clear_after_error(event, [*shown, *why])
     # In the browser alone: see .regions in shared/ui/style.css.
     set_cover = "value => { document.documentElement.style.setProperty('--cover', value / 100) }"
     cover.input(None, cover, js=set_cover, api_visibility="private")

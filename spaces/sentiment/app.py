@@ -3,9 +3,6 @@
 Run it: python spaces/sentiment/app.py, or with hot reload: gradio spaces/sentiment/app.py
 """
 
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, json_tab, show_errors
-
-# isort: split
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,16 +10,14 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from shared.markdown import as_markdown
 from shared.space import load_space_model
-from shared.tables import read_csv, read_lines
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
 from shared.ui.batch import answer_rows
-from shared.ui.texts import colour_parts, describe_parts, is_about, require_text, tapped_part
+from shared.ui.texts import colour_parts, describe_parts, is_about, read_texts, require_text, tapped_part
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
-MOST_TEXTS = 5000  # at once: bounds the work of one request
-NO_ANSWER, NO_PARTS = "<h2>Write a text</h2>", "Press Explain to see how much each part of the text moved the answer."
+NO_PARTS = "Press Explain to see how much each part of the text moved the answer."
 Parts = list[tuple[str, float | None]]
 
 
@@ -75,9 +70,7 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     Args:
         file: a CSV with a column "text", of which other columns are kept; or a text file with a text on each line.
     """
-    is_text = isinstance(file, str) and file.lower().endswith(".txt")
-    table = read_lines(file, "text", MOST_TEXTS) if is_text else read_csv(file, model.columns, MOST_TEXTS)
-    return answer_rows(table, model, progress, chunk=64)
+    return answer_rows(read_texts(file), model, progress, chunk=64)
 
 
 def drop_if_old(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
@@ -86,9 +79,10 @@ def drop_if_old(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
 
 
 with Page(model, title=config.about.title) as demo:
-    gr.Markdown(
-        f"# {as_markdown(config.about.title)}\n{as_markdown(config.about.summary)} It answers as you type, and says so "
-        "when it is not sure. Files you upload are deleted after about an hour."
+    introduce(
+        model,
+        "It answers as you type. It says so when it is not sure, and when a text is *out of distribution*: unlike "
+        "those it was trained on. Files you upload are deleted after about an hour.",
     )
     with gr.Row():
         with gr.Column():
@@ -99,15 +93,14 @@ with Page(model, title=config.about.title) as demo:
                 samples = [[example] for example in config.examples or ("",)]
                 examples = gr.Examples(samples, text, label="Or try", cache_examples=False)
         with gr.Column():
-            headline = gr.HTML(NO_ANSWER, label="The answer in words")
+            headline = gr.HTML("<h2>Write a text</h2>", label="The answer in words")
             answer = gr.Label(label="Probabilities", show_heading=False)
     with gr.Tabs():
         with gr.Tab("Which words?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")
-            parts = gr.HighlightedText(
-                label="Purple speaks for it, red against it", combine_adjacent=False, elem_classes="parts"
-            )
-        hint = f"A CSV with a column `text`, or a text file with a text on each line; {MOST_TEXTS:,} at most."
+            meaning = "Purple raises the probability, red lowers it"
+            parts = gr.HighlightedText(label=meaning, combine_adjacent=False, elem_classes="parts")
+        hint = "A CSV with a column `text`, or a text file with a text on each line; up to 5,000 texts."
         many = batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
         answer_json, why_json = json_tab("predict", "explain")
     about(model)
@@ -115,13 +108,13 @@ with Page(model, title=config.about.title) as demo:
     shown, why = [answer_json, headline, answer], [why_json, parts, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
     predicted = text.change(predict, text, shown, api_name="predict", **live)
-    clear(text.change, why, [None, None, NO_PARTS])  # what was shown is of another text
-    clear_after_error(predicted.failure, [*shown, *why], [None, NO_ANSWER, None, None, None, NO_PARTS])
+    clear(text.change, why)  # what was shown is of another text
+    clear_after_error(predicted.failure, [*shown, *why])
     asked = button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
     # On a phone the words are below the fold. (scroll_to_output= would scroll to the JSON, in a tab that is hidden.)
     scroll = "() => document.querySelector('.parts').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
     asked.success(None, js=scroll, api_visibility="private")
-    clear_after_error(asked.failure, why, [None, None, NO_PARTS])
+    clear_after_error(asked.failure, why)
     private = {"api_visibility": "private", "trigger_mode": "always_last"}
     of_example = examples.load_input_event.then(explain, text, why, show_progress="minimal", **private)
     closer = parts.select(explain_part, text, why, show_progress="minimal", **private)

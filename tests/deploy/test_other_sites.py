@@ -91,7 +91,7 @@ def test_a_visitor_finds_the_models_below_a_path(page, below_a_path, name, slash
     page.get_by_role("heading", name="Choose a picture").wait_for()
     assert page.url == f"{url}/cat_dog"
     page.locator("input[type=file]").first.set_input_files(CHELSEA)
-    page.get_by_text("Orange speaks for cat").wait_for()
+    page.get_by_text("Orange is evidence for cat").wait_for()
     page.wait_for_function("[...document.images].filter(image => image.naturalWidth > 100).length >= 2")
     assert missing == []
 

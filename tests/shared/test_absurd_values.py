@@ -14,6 +14,7 @@ import pytest
 from shared import BadInput
 from shared.errors import quoted
 from shared.text import as_number
+from shared.ui.movies import add_rating, recommend_for
 from tests.conftest import DEMOS, ROOT, load_app
 
 
@@ -201,11 +202,11 @@ def test_pages(apps, name):
         (rating.recommend, (15, None, value)),
         (rating.similar, (value, 5)),
         (rating.similar, (260, value)),
-        (rating.rate, (value, 260, 4)),
-        (rating.rate, ({}, value, 4)),
-        (rating.rate, ({}, 260, value)),
-        (rating.show_visitor, (value,)),
-        (rating.show_visitor, ({"260": value},)),
+        (add_rating, (rating.model, value, 260, 4)),
+        (add_rating, (rating.model, {}, value, 4)),
+        (add_rating, (rating.model, {}, 260, value)),
+        (recommend_for, (rating.model, value)),
+        (recommend_for, (rating.model, {"260": value})),
     ]:
         outcome(ask, ask, *arguments)
 

@@ -10,8 +10,8 @@ import gradio as gr
 import httpx2
 import pytest
 
-from shared.ui import memory, page
 from benchmarks.clients import Client
+from shared.ui import memory, page
 from tests.conftest import launched, load_app
 
 

@@ -1,6 +1,7 @@
 """What the pages of salary and rating say of their models, beside the figures it comes from."""
 
 import re
+from functools import partial
 
 import gradio as gr
 import numpy as np
@@ -101,8 +102,8 @@ def test_the_rating_page_shows_how_far_off_newcomers_are(rating):
     assert any(f"Measured on {group.users} people" in text for text in texts)
 
 
-def test_a_new_rating_comes_first_and_replaces_an_older_one_of_the_movie():
-    rate = load_app("rating").rate
+def test_a_new_rating_comes_first_and_replaces_an_older_one_of_the_movie(rating):
+    rate = partial(movies.add_rating, rating)
     assert list(rate({"260": 5, "1": 3}, "Pretty Woman (1990)", 2).items()) == [("597", 2), ("260", 5), ("1", 3)]
     assert list(rate({"260": 5, "1": 3}, 1, 4).items()) == [("1", 4), ("260", 5)]
     assert rate(None, "1", 4.5) == rate({}, 1.0, 4.5) == {"1": 4.5}

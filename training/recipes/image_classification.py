@@ -304,6 +304,7 @@ class ImageClassification(Recipe[Pictures, ImageClassificationSettings]):
             fields={
                 "labels": splits.labels, "size": size, "mean": MEAN, "std": STD,
                 "in_distribution_threshold": float(np.quantile(scores, REJECTED_SHARE)),
+                "label_names": dict(splits.description.label_names),
             },
             save=save,
             notes=(*[QUICK_NOTE] * settings.quick, note),

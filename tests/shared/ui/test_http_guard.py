@@ -17,8 +17,9 @@ import gradio as gr
 import pytest
 from starlette.exceptions import HTTPException
 
-from shared.ui import Page, connections, http_guard
-from shared.ui.http_guard import OPEN_ROUTES, BoundedReceive
+from shared.ui import Page, connections, http_body, http_guard
+from shared.ui.http_body import BoundedReceive
+from shared.ui.http_guard import OPEN_ROUTES
 from tests.conftest import ROOT, launched, mounted
 
 JSON = {"Content-Type": "application/json"}
@@ -211,7 +212,7 @@ def test_a_long_query_is_refused(url):
 @pytest.mark.parametrize("path", ["/gradio_api/call/read", "/gradio_api/queue/join", "/gradio_api/cancel"])
 @pytest.mark.parametrize("is_chunked", [True, False])
 def test_a_large_body_is_refused(url, monkeypatch, path, is_chunked):
-    monkeypatch.setattr(http_guard, "REQUEST_BYTES", 1_000_000)
+    monkeypatch.setattr(http_body, "REQUEST_BYTES", 1_000_000)
     body = b'{"data": ["' + b"a" * 1_100_000 + b'"]}'
     parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
     status, _, content = ask(url, "POST", path, parts if is_chunked else body, JSON)
@@ -226,7 +227,7 @@ def test_a_large_request_to_run_is_sent_elsewhere(url):
 
 
 def test_a_large_upload_is_refused_and_leaves_no_file(url, monkeypatch):
-    monkeypatch.setattr(http_guard, "UPLOAD_BYTES", 1_000_000)
+    monkeypatch.setattr(http_body, "UPLOAD_BYTES", 1_000_000)
     before = uploads()
     body = form(b"a" * 1_100_000)
     parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
@@ -267,7 +268,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(url, meta):
 
 
 def test_a_request_that_stops_in_the_middle_is_given_up(monkeypatch):
-    monkeypatch.setattr(http_guard, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(http_body, "SILENCE_SECONDS", 0.05)
     messages = iter([{"type": "http.request", "body": b"a", "more_body": True}])
 
     async def receive():
@@ -290,7 +291,7 @@ def test_a_request_whose_client_hangs_up_is_not_answered():
         return next(messages)
 
     with pytest.raises(HTTPException, match="broke off"):
-        asyncio.run(http_guard.check_body(receive, "/gradio_api/mcp/"))
+        asyncio.run(http_body.check_body(receive, "/gradio_api/mcp/"))
 
 
 def test_a_request_that_is_refused_is_forgotten_at_once(monkeypatch):
@@ -320,7 +321,7 @@ def test_a_request_that_is_refused_is_forgotten_at_once(monkeypatch):
 
 def test_a_stream_may_be_silent(monkeypatch):
     """Once a request is complete, its client has nothing more to say, for as long as it listens."""
-    monkeypatch.setattr(http_guard, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(http_body, "SILENCE_SECONDS", 0.05)
     messages = iter([{"type": "http.request", "body": b""}])
 
     async def receive():

@@ -1,11 +1,13 @@
-"""The fold-out that every page ends with shows the model's card."""
+"""What all pages share: the fold-out with the model's card, and clearing."""
 
+import json
 import re
 
 import gradio as gr
 import pytest
 
-from shared.ui import about
+from shared.ui import about, clear
+from shared.ui.tabs import read_card
 
 
 def card_on_page(model) -> str:
@@ -44,3 +46,36 @@ def test_groups_and_peers_are_shown(salary, rating):
         assert model.metrics.peers
         for peer in model.metrics.peers:
             assert f"| {peer.peer} |" in card_on_page(model)
+
+
+def test_links_to_files_of_the_folder_become_text_and_code_stays(tmp_path):
+    (tmp_path / "README.md").write_text(
+        "---\ntitle: x\n---\n# A model\nSee [LICENSE.md](LICENSE.md) and ![a plot](plots/a.png), "
+        "[the data](https://example.org), `[a](b)`.\n\n---\n\n```python\nx[0](y)\n```\n"
+    )
+    assert read_card(tmp_path) == (
+        "# A model\nSee LICENSE.md and a plot, [the data](https://example.org), `[a](b)`.\n\n---\n\n"
+        "```python\nx[0](y)\n```\n"
+    )
+
+
+def test_a_card_without_front_matter_is_whole_and_a_very_long_one_is_cut(tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text("# A model\n---\n" + "word\n" * 100_000)
+    shown = read_card(tmp_path)
+    assert shown.startswith("# A model\n---\nword\n")
+    assert shown.endswith("word\n\nThe rest is in README.md.")
+    assert len(shown) < 201_000
+    card.unlink()
+    assert "without a card" in read_card(tmp_path)
+
+
+def test_clearing_brings_back_what_a_page_began_with():
+    with gr.Blocks() as demo:
+        text = gr.Textbox()
+        shown = [gr.HTML("<h2>Write</h2>"), gr.Label(), gr.JSON(), gr.Dataframe(headers=["movie", "stars"])]
+        clear(text.change, shown)
+    (event,) = demo.fns.values()
+    values = json.loads(event.js.removeprefix("() => "))
+    assert values[:3] == ["<h2>Write</h2>", {}, None]
+    assert (values[3]["headers"], values[3]["data"]) == (["movie", "stars"], [])

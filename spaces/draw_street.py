@@ -1,8 +1,6 @@
-"""Draw examples/street.jpg: no photograph of the data set may be passed on, so the example is a drawing.
+"""Draw segmentation/examples/street.jpg, since no photograph of CamVid may be passed on: python spaces/draw_street.py
 
-Flat areas are strange to a model that has only seen photographs: leaves and grain make them look like some.
-
-Run it: python spaces/segmentation/draw_street.py
+The model was trained on photographs alone, so leaves and grain make flat areas look more like them.
 """
 
 import math
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-OUT = Path(__file__).parent / "examples/street.jpg"
+OUT = Path(__file__).resolve().parent / "segmentation/examples/street.jpg"
 WIDTH, HEIGHT, SCALE = 960, 720, 2  # drawn twice as large and shrunk, for smooth edges
 VANISHING = (500, 330)  # where the edges of the road meet
 

@@ -1,0 +1,139 @@
+"""The bodies of HTTP requests: bounded in size and time, checked, and leaving no file behind when they break off."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gradio.route_utils import GradioMultiPartParser, MultiPartException
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+from .fair_queue import check_data
+
+API = "/gradio_api"
+UPLOAD_BYTES = 210_000_000  # of one upload request: the contents of the largest zip, and the form around it
+FIELD_BYTES = 10_000  # of a form field beside the files
+REQUEST_BYTES = 1_300_000  # of any other request: a text of 100,000 characters, each escaped, has 1.2 MB
+RUN_BYTES = 100_000  # of a request to choose an example
+DISCARDED_BYTES = 20_000_000  # of a request that is too large
+SILENCE_SECONDS = 15.0  # that a client may pause while it sends a request
+
+
+class BoundedReceive:
+    """Receives a request, bounded in bytes and in the seconds that a client may pause within it."""
+
+    def __init__(self, path: str, receive: Receive) -> None:
+        self.receive = receive
+        self.most, self.instead = REQUEST_BYTES, f"send less at a time, and files to {API}/upload"
+        if path.startswith(f"{API}/run/"):
+            self.most, self.instead = RUN_BYTES, f"{API}/run only chooses examples, so ask {API}/call"
+        if path.rstrip("/") == f"{API}/upload":
+            self.most, self.instead = UPLOAD_BYTES, "send less at a time"
+        self.seen, self.is_complete = 0, False
+
+    def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Refuse a request that says at once that it is too large.
+
+        Raises:
+            HTTPException: 413.
+        """
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        if length.isdigit() and int(length) > self.most:
+            raise self.too_large()
+
+    async def __call__(self) -> Message:
+        """Receive the next part.
+
+        Raises:
+            HTTPException: 413 or 408; Starlette and FastAPI pass on these of a body's reader.
+        """
+        if self.is_complete:  # from now on it only says when the client hangs up
+            return await self.receive()
+        try:
+            message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
+        except TimeoutError:
+            raise HTTPException(408, "The request did not arrive in time; send it again.") from None
+        self.seen += len(message.get("body", b""))
+        self.is_complete = not message.get("more_body", False)
+        if self.seen > self.most:
+            raise self.too_large()
+        return message
+
+    def too_large(self) -> HTTPException:
+        """Return the error for a request that is too large."""
+        sentence = f"The request is larger than {self.most / 1e6:g} MB; {self.instead}."
+        return HTTPException(413, sentence, {"Connection": "close"})
+
+    async def discard(self) -> None:
+        """Read what a client still sends, to a bound: one that is not read from is reset before it sees the answer."""
+        left = DISCARDED_BYTES
+        with contextlib.suppress(TimeoutError):
+            while left > 0 and not self.is_complete:
+                message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
+                left -= len(message.get("body", b""))
+                self.is_complete = not message.get("more_body", False)
+
+
+async def check_body(receive: Receive, path: str) -> Receive:
+    """Read a whole request to /run or /mcp, check its data, and return a function that gives it once more.
+
+    Of a request to /mcp only this is checked: that its JSON can be read. shared/ui/mcp_tools.py and the queue check the
+    rest.
+
+    Raises:
+        HTTPException: 400 if the client hangs up before its end; 403 or 422, see check_data.
+    """
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HTTPException(400, "The request broke off; send it again.")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    try:
+        data = json.loads(body)
+    except json.JSONDecodeError:
+        data = None  # FastAPI and MCP say what is wrong with it
+    except (RecursionError, ValueError):
+        raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is not UTF-8.") from None
+    if path.startswith(f"{API}/run/"):
+        check_data(data)
+    given = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive_again() -> Message:
+        message = next(given, None)
+        return message if message is not None else await receive()
+
+    return receive_again
+
+
+class UploadParser(GradioMultiPartParser):
+    """Gradio's reader of forms, which bounds form fields and leaves no file behind when an upload breaks off."""
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a form field or file.
+
+        Raises:
+            MultiPartException: the form field has more than FIELD_BYTES.
+        """
+        part = self._current_part
+        if part.file is None and len(part.data) + end - start > FIELD_BYTES:
+            raise MultiPartException(f"A form field exceeds the maximum allowed size of {FIELD_BYTES:,} bytes.")
+        super().on_part_data(data, start, end)
+
+    async def parse(self) -> Any:
+        """Read the form; whatever goes wrong, no temporary file stays."""
+        try:
+            form = await super().parse()
+            if "files" not in form:
+                raise MultiPartException("Send every file in a form field called files.")
+            return form
+        except BaseException:
+            for file in self._files_to_close_on_error:
+                with contextlib.suppress(OSError):
+                    file.close()
+                    Path(file.name).unlink(missing_ok=True)
+            raise

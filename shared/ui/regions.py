@@ -1,0 +1,72 @@
+"""A picture and its regions: masks of a segmentation, drawn over it or packed into a zip."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+from gradio.components.annotated_image import AnnotatedImageData, Annotation
+from gradio.data_classes import FileData
+from PIL import Image
+
+from ..archives import write_zip
+from ..image_segmenter import ImageSegmenter, ImageSegmenterPrediction
+from ..images import Source, load_image
+from .batch import answer_files
+from .components import subclass
+from .files import keep_file, keep_picture, upload_folder
+
+LONGEST = 1280  # pixels on the long side of what a page draws; each class costs a picture of that size
+
+
+def _already_files(_: gr.AnnotatedImage, value: tuple[str, Sequence[tuple[str, str]]] | None) -> Any:
+    if value is None:
+        return None
+    picture, regions = value
+    annotations = [Annotation(image=FileData(path=path), label=label) for path, label in regions]
+    return AnnotatedImageData(image=FileData(path=picture), annotations=annotations)
+
+
+# gr.AnnotatedImage for a picture and masks that are files already, and need not be encoded from arrays.
+Regions = subclass("Regions", gr.AnnotatedImage, postprocess=_already_files)
+
+
+def draw_picture(image: Source) -> str:
+    """Return the path of a copy of a picture that is small enough to be drawn."""
+    return keep_picture(load_image(image, LONGEST).thumbnail(LONGEST), "picture.jpg", quality=88)
+
+
+def draw_regions(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> list[tuple[str, str]]:
+    """Return (path, label) for each class in a picture: a PNG in the class's colour, transparent elsewhere."""
+    small = answer.reduced(LONGEST).mask
+    regions = []
+    for label in answer.present:
+        index = model.classes.index(label)
+        region = Image.fromarray((small == index).astype("uint8"))
+        region.putpalette([0, 0, 0, *model.config.colours[index]])
+        regions.append((keep_picture(region, "region.png", transparency=0, compress_level=3), label))
+    return regions
+
+
+def keep_mask(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> str:
+    """Return the path of an answer's mask: a PNG with a palette, whose pixels are class indices."""
+    return keep_picture(model.coloured(answer.mask), "mask.png", compress_level=3)
+
+
+def answer_with_masks(
+    files: Sequence[str] | None, model: ImageSegmenter, progress: gr.Progress
+) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:
+    """Answer uploaded pictures as answer_files does, and pack their masks into a zip."""
+    masks: list[Path] = []
+    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
+
+        def save_mask(answer: ImageSegmenterPrediction) -> None:
+            masks.append(Path(folder) / f"{len(masks)}.png")
+            model.coloured(answer.mask).save(masks[-1], compress_level=3)
+
+        summary, table, csv = answer_files(files, model, progress, save_mask, at_once=1)
+        names = table.loc[table["error"] == "", "file"]
+        packed = write_zip(Path(folder) / "masks.zip", zip(names, masks, strict=True))
+        return summary, table, csv, keep_file(packed) if masks else None
