@@ -23,15 +23,11 @@ from shared.images import Source
 from training import book, command, evaluate, unrelated_pictures
 from training.data import DataError, data_folder
 from training.description import read_description
+from training.head import Classes
+from training.labelled_pictures import Pictures, divide
 from training.pictures import picture_files
 from training.recipe import Splits, TestSet
-from training.recipes.image_classification import (
-    VALID_SHARE,
-    ImageClassification,
-    ImageClassificationSettings,
-    Pictures,
-    divide,
-)
+from training.recipes.image_classification import VALID_SHARE, ImageClassification, ImageClassificationSettings
 
 # Training pictures with a near duplicate among the test pictures: within 12 bits of a difference hash of 256.
 NEAR_DUPLICATES = {
@@ -44,6 +40,8 @@ NEAR_DUPLICATES = {
     }.items()
     for number in numbers
 }  # fmt: skip
+LABELS = ("cat", "dog")
+IMAGENET_CLASSES = (range(281, 286), range(151, 269))  # ImageNet's house cats and dogs
 BOOK_ERROR = 0.0095  # resnet34, pretrained, one epoch
 
 
@@ -63,13 +61,12 @@ class CatDogSettings(ImageClassificationSettings):
         return cls(init=None, size=64, train_size=64, epochs=30, rates=slice(1e-2, 1e-2), book_size=64, book_batch=8)
 
 
-class CatDog(ImageClassification):
+class CatDog(ImageClassification[CatDogSettings]):
     """The image classification recipe on Oxford Pets."""
 
     module = "training.cat_dog"
     settings = CatDogSettings
     measuring = ("dogs_vs_cats", "camvid", "animals")
-    imagenet_classes = (range(281, 286), range(151, 269))  # ImageNet's house cats and dogs
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add the options of the recipe, and those that name more pictures to measure on."""
@@ -92,9 +89,14 @@ class CatDog(ImageClassification):
         trainval = [name for name in official(folder / "annotations/trainval.txt") if name not in NEAR_DUPLICATES]
         train, valid = divide(pets(folder, trainval), VALID_SHARE, settings.seed)
         test = pets(folder, official(folder / "annotations/test.txt")).as_test("Oxford Pets", "official test")
+        self.unrelated(settings)  # fail now if a folder lacks its pictures
         tests = (test, *([dogs_vs_cats(Path(settings.dogs_vs_cats))] if settings.dogs_vs_cats else []))
         described = read_description("cat_dog", used=[name for name in self.measuring if getattr(settings, name)])
-        return Splits(train, valid, tests, described, ("cat", "dog"), valid.as_test("Oxford Pets", "validation"))
+        return Splits(train, valid, tests, described, LABELS, valid.as_test("Oxford Pets", "validation"))
+
+    def imagenet_classes(self, labels: Sequence[str]) -> Classes | None:
+        """Return ImageNet's cats and dogs; the shapes of --smoke have no classes there."""
+        return IMAGENET_CLASSES if tuple(labels) == LABELS else None
 
     def unrelated(self, settings: CatDogSettings) -> dict[str, Sequence[Source]]:
         """Add street scenes and other animals."""
@@ -110,8 +112,10 @@ class CatDog(ImageClassification):
         return groups | super().unrelated(settings)
 
     def book(self, data: str | None, settings: CatDogSettings) -> Learner:
-        """Run the book's cell."""
-        folder = data_folder(data, "PETS", "annotations/trainval.txt") / "images"
+        """Run the book's cell, on Oxford Pets or on any pictures."""
+        folder = data_folder(None, "PETS", "") if data is None else Path(data)
+        folder = folder / "images" if (folder / "images").is_dir() else folder
+        print(f"{len(picture_files(folder)):,} pictures of {folder}; the book has 7,390.")
         learn = book.cat_dog(folder, size=settings.book_size, batch=settings.book_batch)
         evaluate.print_book("error on a random fifth", learn, BOOK_ERROR)
         return learn
