@@ -20,7 +20,7 @@ from training import processes, publish
 from training.data import DataError
 from training.folder import check_room, nearest
 from training.learner import set_seed
-from training.recipe import Recipe, make, measure_again
+from training.recipe import Recipe, data_path, make, measure_again
 from training.record import SOURCE, Record, record
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -117,7 +117,8 @@ def train(recipe: Recipe[Any, Any], parser: argparse.ArgumentParser, options: ar
     """Run the book's cell, measure a folder again, or make a model."""
     if options.recipe == "book":
         processes.only_first()
-        return recipe.book(options.data, recipe.settings_of(options))
+        settings = recipe.settings_of(options)
+        return recipe.book(data_path(recipe, options, settings), settings)
     source = record(parser, options) if not processes.rank() else Record()
     if options.measure:
         check_room(Path(options.measure))
@@ -138,9 +139,10 @@ def check_options(options: argparse.Namespace) -> None:
     Raises:
         OptionError: some do not.
     """
-    if options.recipe == "book" and (options.resume or options.embed or options.push_to_hub):
+    is_quick = getattr(options, "quick", False)
+    if options.recipe == "book" and (options.resume or options.embed or options.push_to_hub or is_quick):
         raise OptionError(
-            "--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's."
+            "--recipe book only prints its figure: --resume, --embed, --push-to-hub and --quick go with the gallery's."
         )
     if options.push_learner and options.recipe != "book":
         raise OptionError("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")

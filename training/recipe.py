@@ -307,11 +307,17 @@ def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: S
 
 def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Splits[Any]:
     """Return the data that the command line names: made up for --smoke, unless --data is given, too."""
+    data = data_path(recipe, options, settings)
+    return recipe.load(data, settings) if data == options.data else recipe.load_own(data, settings)
+
+
+def data_path(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Any:
+    """Return --data, or where data is made up for --smoke; None where a demo downloads its own."""
     if not options.smoke or options.data:
-        return recipe.load(options.data, settings)
-    folder = Path(options.out).with_name(f"{recipe.name}-made-up")
-    processes.once_on_host(lambda: recipe.make_up(folder, settings.seed))
-    return recipe.load_own(recipe.make_up(folder, settings.seed), settings)
+        return options.data
+    folder, made = Path(options.out).with_name(f"{recipe.name}-made-up"), []
+    processes.once_on_host(lambda: made.append(recipe.make_up(folder, settings.seed)))
+    return processes.from_first(made[0] if made else None)
 
 
 def answer_test(recipe: Recipe[Any, Any], model: Predictor[Any, Any, Any], test: TestSet) -> list[Any]:
@@ -329,7 +335,8 @@ def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> Iterator[A
     for start in progress_bar(range(0, len(inputs), CHUNK)):
         for index, prediction in enumerate(model.predict_each(inputs[start : start + CHUNK]), start):
             if isinstance(prediction, Exception):
-                raise DataError(f"Input {index} is refused: {prediction}")
+                name = inputs[index] if isinstance(inputs[index], Path) else f"Input {index}"
+                raise DataError(f"{name} cannot be used: {prediction}")
             yield prediction
 
 

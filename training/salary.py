@@ -84,7 +84,7 @@ class Salary(Tabular):
 
     def load_own(self, data: str, settings: SalarySettings) -> Splits[Rows]:
         """Read the made-up people of --smoke."""
-        people = read_people(Path(data))
+        people = read_people(Path(data) / "adult.csv")
         return self.adult(people[:1000], people[1000:].reset_index(drop=True), ("made-up people", "test"))
 
     def adult(self, train: pd.DataFrame, test: pd.DataFrame, where: tuple[str, str]) -> Splits[Rows]:
@@ -111,7 +111,7 @@ class Salary(Tabular):
         people[TARGET] = np.where(score + rng.logistic(size=1500) > 0, *LABELS[::-1])
         folder.mkdir(parents=True, exist_ok=True)
         people[[*COLUMNS, TARGET]].to_csv(folder / "adult.csv", index=False)
-        return str(folder / "adult.csv")
+        return str(folder)
 
     def measure(self, found: Answered[Rows, SalarySettings]) -> dict[str, Any]:
         """Add the rates of groups, and the book's cell with its own 9 columns and with our 12."""
