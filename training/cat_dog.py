@@ -58,7 +58,7 @@ class CatDogSettings(ImageClassificationSettings):
     @classmethod
     def smoke(cls) -> "CatDogSettings":
         """Return settings for a training of seconds."""
-        return cls(init=None, size=64, train_size=64, epochs=30, rates=slice(1e-2, 1e-2), book_size=64, book_batch=8)
+        return cls(init=None, size=64, train_size=64, epochs=30, rates=(1e-2, 1e-2), book_size=64, book_batch=8)
 
 
 class CatDog(ImageClassification[CatDogSettings]):
