@@ -19,7 +19,7 @@ GALLERY = "gallery"
 
 # What goes up, and nothing else. Of a model it is what gallery.json lists, and its documents.
 OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
-SHARED_FILES = ("**/*.py", "py.typed")
+SHARED_FILES = ("**/*.py", "**/*.css", "py.typed")
 
 PYTHON = "3.12"  # the one version that plain CPUs, ZeroGPU and our packages have in common
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
@@ -34,8 +34,8 @@ class DeployError(PublishError):
 class SpaceModel:
     """A model that a Space serves.
 
-    `app` is the folder of the app that shows it, `folder` its checkpoint folder, `api_name` the endpoint of its predict,
-    `suffix` what its variables' names end with; `repo` is "OWNER/NAME" if the Space serves the Hub's model, at
+    `app` is the folder of the app that shows it, `folder` its checkpoint folder, `api_name` the endpoint of its
+    predict, `suffix` what its variables' names end with; `repo` is "OWNER/NAME" if the Space serves the Hub's model, at
     `revision`, not the folder's.
     """
 
@@ -102,9 +102,9 @@ def stage(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
     files |= {f"shared/{path}": file for path, file in match_files(ROOT / "shared", SHARED_FILES).items()}
     card = read_card(app)
     if not is_gallery and models[0].folder != app / "model":  # somebody's own model in the app of its task
-        card.data.title, card.data.short_description = models[0].about.title, None
+        card.data["title"], card.data["short_description"] = models[0].about.title, None
         card.text = f"\n{models[0].about.summary} The model's licence and terms are in `model/LICENSE.md`.\n"
-    header = space_header(card.data.to_dict(), pins, app, models)
+    header = space_header(card_fields(card), pins, app, models)
     if space and (app / "thumbnail.png").is_file():
         header["thumbnail"] = f"{constants.ENDPOINT}/spaces/{space}/resolve/main/thumbnail.png"
     files["README.md"] = f"---\n{dump(header)}---\n{card.text}".encode()
@@ -136,6 +136,12 @@ def model_files(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in names if (folder / name).is_file()}
 
 
+def card_fields(card: SpaceCard) -> dict[str, Any]:
+    """Return the fields of a README's header."""
+    fields: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call]
+    return fields
+
+
 def read_card(folder: Path) -> SpaceCard:
     """Read the README.md of a Space's folder.
 
@@ -145,7 +151,7 @@ def read_card(folder: Path) -> SpaceCard:
     path = folder / "README.md"
     try:
         card = SpaceCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=False)
-        if card.data.to_dict():
+        if card_fields(card):
             return card
     except (ValueError, yaml.YAMLError):
         pass

@@ -5,7 +5,6 @@ Training writes it into the checkpoint folder (training/export.py); a predictor 
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal, Self
@@ -79,17 +78,23 @@ class About(StrictModel):
 class GalleryConfig(StrictModel):
     """The fields of gallery.json that every model has; each predictor adds its own in a subclass.
 
-    `task` decides the predictor's class (see shared/load.py), `created` is a time in UTC (ISO 8601), and `versions`
-    maps a package to the version it was exported with. Files of format 1 are read as well.
+    `task` decides the predictor's class (see shared/load.py), `label_names` has what labels are called on a page,
+    `created` is a time in UTC (ISO 8601), and `versions` maps a package to the version it was exported with. Files of
+    format 1 are read as well.
     """
 
     format: Literal[2]
     task: str
     labels: tuple[str, ...] = ()
+    label_names: dict[str, str] = {}
     about: About
     created: str
     versions: dict[str, str]
     files: dict[str, FileEntry]
+
+    def name_of(self, label: str) -> str:
+        """Return what a label is called on a page."""
+        return self.label_names.get(label, label)
 
     @classmethod
     def read(cls, folder: str | Path, needed: Sequence[str] = (MODEL, METRICS)) -> Self:
@@ -180,21 +185,6 @@ def upgrade(content: dict[str, Any]) -> dict[str, Any]:
     renamed = {RENAMED.get(name, name): value for name, value in content.items() if name != "model"}
     task = "recommendation" if content.get("model") == "rating" else content.get("task")
     return renamed | {"format": 2, "task": task}
-
-
-def format_figure(value: float) -> str:
-    """Write a figure with four decimals; do not round one that is not quite 0 or 1 to it."""
-    text = f"{value:.4f}"
-    if text in ("0.0000", "-0.0000") and value != 0:
-        return "< 0.0001" if value > 0 else "> -0.0001"
-    return "> 0.9999" if text == "1.0000" and value < 1 else text
-
-
-def as_markdown(text: str) -> str:
-    """Write text of others, such as a label, so that Markdown shows it as it is, also in a cell of a table."""
-    text = " ".join(text.split())
-    text = re.sub(r"([\\|`*~])|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(", r"\\\g<0>", text)
-    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
 
 
 def sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from .config import GalleryConfig
 from .errors import BadInput, quoted
-from .images import Source, load_image, sample_image, to_array
+from .images import MAX_REQUEST_COST, Encoded, Source, decoding_cost, load_image, sample_image, to_array
 from .predictor import Prediction, Predictor, answer_each
 from .session import THREADS, softmax
 
@@ -100,6 +100,7 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
     """A picture classifier with out-of-distribution detection; a picture is anything that load_image takes."""
 
     task = "image-classification"
+    max_request_cost = MAX_REQUEST_COST  # of all pictures of one request
     config_type = ImageClassifierConfig
     threads = THREADS
 
@@ -138,6 +139,14 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         others = np.delete(maps[0], index, axis=0).mean(axis=0)
         in_distribution = bool(scores[0] >= self.config.in_distribution_threshold)
         return ImageClassifierExplanation(labels[index], maps[0, index] - others, in_distribution)
+
+    def cost(self, image: Encoded) -> int:
+        """Return what decoding a picture costs, in pixels; see shared.images.decoding_cost.
+
+        Raises:
+            BadInput: its header shows that it cannot be read as a picture.
+        """
+        return decoding_cost(image, self.config.size)
 
     def pixels(self, image: Source) -> NDArray[np.float32]:
         """A picture as the model takes it: float32 (3, size, size).

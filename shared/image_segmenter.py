@@ -139,6 +139,7 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
     """A model that names every pixel; a picture is anything that load_image takes."""
 
     task = "image-segmentation"
+    max_request_cost = MAX_REQUEST_PIXELS  # of all pictures of one request
     config_type = ImageSegmenterConfig
     threads = THREADS
 

@@ -258,7 +258,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
                     level.setdefault(form, []).append(movie_id)
         return levels
 
-    def predict(self, user_id: int | Visitor, movie_id: int) -> RecommenderPrediction:
+    def predict(self, user_id: int | Visitor, movie_id: int) -> RecommenderPrediction:  # type: ignore[override]
         """Predicted stars of a user of the data set, or of a visitor, for a movie.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Does this person earn 50k or more a year? A prediction from one row of the 1994 census (UCI Adult)."""
+"""Tabular classification: which of two labels a row of a table has, and why."""
 
 import difflib
 import functools
@@ -36,14 +36,15 @@ class NumberColumn(StrictModel):
 
 
 class TabularClassifierConfig(GalleryConfig):
-    """gallery.json of a salary model.
+    """gallery.json of a classifier of rows of a table.
 
     `columns` in the order of the data set; each is in `categories` (its known values, "?" first) or in
     `numbers`. `ignored` columns do not
     reach the model; their numbers may lie outside the range. `groups` are the columns that are
-    explained as one, because they say the same thing. `typical` is a person to begin a form with.
+    explained as one, because they say the same thing. `typical` is a row to begin a form with.
     `amounts` lists, in ascending order, the amounts seen in training of each column in which the model
     learned every amount by itself; an amount between two of them is answered as in between.
+    `descriptions` says in a few words what a column is.
     """
 
     labels: tuple[str, str]
@@ -54,6 +55,7 @@ class TabularClassifierConfig(GalleryConfig):
     groups: tuple[tuple[str, ...], ...]
     typical: dict[str, str | float]
     amounts: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    descriptions: dict[str, str] = Field(default_factory=dict)
     temperature: Annotated[float, Field(gt=0)] = 1.0
     bias: float = 0.0
 

@@ -60,6 +60,7 @@ class TextClassifierConfig(GalleryConfig):
     max_tokens: Annotated[int, Field(ge=8, le=8192)]
     head: Annotated[int, Field(ge=1)]
     min_clear_probability: Annotated[float, Field(ge=0, le=1)]
+    examples: tuple[str, ...] = ()  # texts to try the model with
     in_distribution_mean: float
     in_distribution_spread: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 

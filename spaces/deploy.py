@@ -3,7 +3,7 @@
     python spaces/deploy.py gallery --owner ME --dry-run                    # what would go up; asks nobody
     python spaces/deploy.py gallery --owner ME --hardware zero-a10g         # all models on one site, free of charge
     python spaces/deploy.py salary --owner ME --models-owner ME             # one model, pulled from the Hub
-    python spaces/deploy.py runs/mine --owner ME --hardware zero-a10g       # a model of your own, in the app of its task
+    python spaces/deploy.py runs/mine --owner ME --hardware zero-a10g       # your own, in the app of its task
 
 The same command again updates the Space. Log in before: hf auth login; or, in a CI job that an existing Space trusts
 (its settings, Trusted Publishers), set HF_OIDC_RESOURCE=spaces/ME/NAME. With --models-owner the Space NAME serves the
@@ -33,7 +33,7 @@ from shared.space import variable_suffix
 
 SPACES = Path(__file__).resolve().parent
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z0-9_]+)?")  # the variables that this script may set and remove
-OUR_FILES = ("shared/ui/launch.py", "shared/ui/page.py", "shared/page.py")  # of a Space of any edition
+OUR_FILES = {"shared/ui/page.py", "shared/page.py"}  # of a Space of any edition
 PAYMENT = (
     "A free account may host static Spaces and two Gradio Spaces on ZeroGPU; Gradio on plain CPUs (cpu-basic) takes a "
     "PRO account. Add --hardware zero-a10g, or subscribe at https://huggingface.co/pro."

@@ -21,6 +21,7 @@ os.environ["HF_TOKEN"] = ""  # no test may use somebody's real token
 os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # the Hub of the tests knows neither
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMOS = ("cat_dog", "rating", "salary", "segmentation", "sentiment")
 DATA = ROOT.parent / "shared" / "data"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 BROWSER_OPTIONS = [
@@ -140,10 +141,10 @@ def launched(demo, *models) -> Iterator[str]:
     """The address of an app that runs in this process as `launch` runs it."""
     import gradio as gr
 
-    from shared.ui import page
+    from shared.ui import memory, page
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "_return_memory", lambda: None)  # which would hold for all tests after this one
+        patch.setattr(memory, "return_freed", lambda: None)  # which would hold for all tests after this one
         patch.setattr(gr.Blocks, "launch", functools.partialmethod(gr.Blocks.launch, prevent_thread_lock=True))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         patch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")  # else launch sets it, for good
@@ -274,30 +275,35 @@ def deploy():
 
 @pytest.fixture(scope="session")
 def cat_dog():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/cat_dog/model")
 
 
 @pytest.fixture(scope="session")
 def salary():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/salary/model")
 
 
 @pytest.fixture(scope="session")
 def rating():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/rating/model")
 
 
 @pytest.fixture(scope="session")
 def segmentation():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/segmentation/model")
 
 
 @pytest.fixture(scope="session")
 def sentiment():
+    from shared import load_model
 
     return load_model(ROOT / "spaces/sentiment/model")
 

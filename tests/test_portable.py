@@ -10,11 +10,11 @@ import urllib.request
 
 import pytest
 
+from hub.local import Hub
+from hub.local.__main__ import shell_lines
 from shared import Recommender
 from shared.archives import safe_filename
 from tests.conftest import ROOT, served
-from hub.local import Hub
-from hub.local.__main__ import shell_lines
 from tests.windows import as_on_windows
 
 SOURCES = [

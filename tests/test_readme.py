@@ -14,9 +14,9 @@ import gradio
 import pytest
 
 from benchmarks.table import Row, in_words
+from hub.local import Hub
 from shared import load_model
 from tests.conftest import MCP, NODE, ROOT
-from hub.local import Hub
 
 DOCS = ("http", "training", "publishing", "benchmarks", "scale")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -225,7 +225,7 @@ def test_like_is_compared_with_like(name, same_inputs, more_inputs):
     same, better = (
         next(item for item in metrics["figures"] if item["name"] == figure) for figure in (same_inputs, more_inputs)
     )
-    peers = {item["name"]: item for item in metrics["peers"] if "the book's recipe" in item["peer"]}
+    peers = {item["name"]: item for item in metrics["peers"] if "the book's cell" in item["peer"]}
     low, high = same.get("interval_over_users") or same["interval"]
     assert f"{same['value']:.4f} [{low:.4f}, {high:.4f}]" in ours
     assert f"{peers[same_inputs]['value']:.4f}" in book

@@ -12,12 +12,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from shared import PREDICTORS
-from tests.conftest import ROOT
+from tests.conftest import DEMOS, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-SPACES = [*PREDICTORS, "gallery"]
+SPACES = [*DEMOS, "gallery"]
 OURS = {path.stem if path.is_file() else path.name for path in ROOT.iterdir()}
 NAMES = {"sklearn": "scikit-learn", "skimage": "scikit-image"}  # where they are not installed
 GUARDED = {"spaces"}  # ZeroGPU's package, which is there on its hardware alone
@@ -69,22 +68,32 @@ def needed(*patterns: str, when_called: bool = True) -> dict[str, set[str]]:
     return found
 
 
+OWN = {  # what a Space needs of shared/ beside what all need
+    "cat_dog": ("image_classifier",),
+    "segmentation": ("image_segmenter",),
+    "sentiment": ("text_classifier",),
+    "salary": ("tabular",),
+    "rating": ("recommender",),
+    "gallery": ("image_classifier", "image_segmenter", "text_classifier", "tabular", "recommender"),
+}
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_a_space_declares_what_it_imports_and_no_more(space):
-    own = "*" if space == "gallery" else space
-    wanted = needed("shared/*.py", when_called=False) | needed(f"spaces/{own}/*.py", f"shared/{own}.py")
-    others = [f"shared/{name}.py" for name in PREDICTORS]  # what they import when called is theirs
-    wanted |= needed(
-        *(f"shared/{path.name}" for path in ROOT.glob("shared/*.py") if f"shared/{path.name}" not in others)
-    )
+    folder = "*" if space == "gallery" else space
+    wanted = needed("shared/*.py", "shared/ui/*.py", when_called=False)
+    wanted |= needed(f"spaces/{folder}/*.py", *(f"shared/{name}.py" for name in OWN[space]))
+    others = {f"shared/{name}.py" for name in OWN["gallery"]}  # what they import when called is theirs
+    common = [str(path.relative_to(ROOT)) for path in ROOT.glob("shared/**/*.py")]
+    wanted |= needed(*(path for path in common if path not in others))
     assert names_of(pins(space)) == set(wanted), wanted
 
 
 @pytest.mark.parametrize(
     ("patterns", "declared"),
     [
-        (["shared/*.py"], extras()),
-        (["spaces/*.py"], extras("deploy", "browser")),
+        (["shared/**/*.py"], extras()),
+        (["spaces/*.py", "hub/**/*.py"], extras("deploy", "browser")),
         (["training/**/*.py"], extras("training")),
         (["benchmarks/*.py"], extras("training")),
         (["examples/*.py"], extras("scale")),
@@ -98,7 +107,8 @@ def test_what_is_imported_is_declared(patterns, declared):
     assert not undeclared
 
 
-EVERY = sorted({*extras(*EXTRAS), *(line for space in SPACES for line in pins(space))})
+EXACT = [name for name in EXTRAS if name != "ui"]  # which is for other people's projects, in ranges
+EVERY = sorted({*extras(*EXACT), *(line for space in SPACES for line in pins(space))})
 
 
 def test_everything_is_pinned_once():

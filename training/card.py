@@ -15,20 +15,12 @@ from urllib.parse import quote
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from shared.config import (
-    CONFIG_FILE,
-    HUB_CONFIG,
-    LICENCE,
-    GalleryConfig,
-    as_markdown,
-    fingerprint,
-    format_figure,
-    read_json,
-)
+from shared.config import CONFIG_FILE, HUB_CONFIG, LICENCE, GalleryConfig, fingerprint, read_json
 from shared.console import guarded_output
 from shared.errors import CheckpointError
 from shared.image_segmenter import working_size
 from shared.load import load_folder
+from shared.markdown import as_markdown, format_figure
 from shared.metrics import Figure, Metrics, Parity
 
 CARD = "README.md"

@@ -32,7 +32,7 @@ class ConfusionMatrix:
         table = np.bincount(truth * len(classes) + found, minlength=len(classes) ** 2)
         which = np.minimum((confidence * BINS).astype(int), BINS - 1)
         gaps = np.bincount(which, (truth == found) - confidence.astype(np.float64), minlength=BINS)
-        return cls(table.reshape(1, len(classes), len(classes)), gaps[None], classes)
+        return cls(table.reshape(1, len(classes), len(classes)), gaps[None].astype(np.float64), classes)
 
     @classmethod
     def stack(cls, parts: "Sequence[ConfusionMatrix]") -> "ConfusionMatrix":

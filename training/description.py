@@ -1,7 +1,7 @@
 """What a person should know of a model: read from the file beside a demo's Space, or written for one's own data."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -16,12 +16,17 @@ class Description:
     """Title, limits and the like (`about`), the text of LICENSE.md, and notes on the figures for the card.
 
     `is_own` says that it was written for somebody's own data, and that they may have edited it in gallery.json.
+    `columns` says in a few words what columns of a table are, `label_names` what labels are called on a page, and
+    `examples` are texts to try the model with.
     """
 
     about: About
     notice: str
     notes: tuple[str, ...] = ()
     is_own: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    label_names: Mapping[str, str] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
 
 
 def read_description(space: str, used: Sequence[str] = ()) -> Description:
@@ -33,9 +38,11 @@ def read_description(space: str, used: Sequence[str] = ()) -> Description:
     """
     content = yaml.safe_load((SPACES / space / "about.yaml").read_text(encoding="utf-8"))
     notice, notes, more = content.pop("notice"), content.pop("notes", []), content.pop("measured_on", {})
+    shown = {name: content.pop(name, {}) for name in ("columns", "label_names")}
+    examples = tuple(content.pop("examples", ()))
     content["datasets"] += [more[name]["dataset"] for name in used]
     notes += [note for name in used for note in more[name].get("notes", ())]
-    return Description(About.model_validate(content), notice, tuple(notes))
+    return Description(About.model_validate(content), notice, tuple(notes), examples=examples, **shown)
 
 
 def describe(

@@ -35,7 +35,7 @@ def smooth(y: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
 
 
 def pool(answers: Sequence[Answers], y: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return probabilities (unlabelled texts, labels): a logarithmic opinion pool (Genest and Zidek, 1986) of all answers.
+    """Return probabilities (unlabelled texts, labels): a logarithmic opinion pool (Genest and Zidek, 1986) of answers.
 
     Args:
         answers: of each who answers.

@@ -201,7 +201,7 @@ def peer_accuracy(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any)
     difference = np.asarray(ours, dtype=np.float64) - scores
     low, high = mean_interval(difference)
     print(f"{peer}: {scores.mean():.4f}; ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
-    fields = {
+    fields: dict[str, Any] = {
         "peer": peer,
         "name": "accuracy",
         "value": round(float(scores.mean()), 6),

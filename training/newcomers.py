@@ -48,7 +48,7 @@ def predict_newcomer(
 
 
 def movie_averages(ratings: pd.DataFrame, movies: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the stars that each movie gets from a person of average generosity, shrunk where few rated it: (movies,)."""
+    """Return each movie's stars from a person of average generosity, (movies,), shrunk where few rated it."""
     mean, _, of_movie, _ = biases(ratings)
     averages: NDArray[np.float64] = mean + of_movie.reindex(movies.index).to_numpy()
     return averages

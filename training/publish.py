@@ -88,7 +88,7 @@ def publish(
             task = GalleryConfig.read_common(staged).task
             if CONFIG_FILE in there and not replace and (other := task_there(repo, str(before), token)) != task:
                 raise PublishError(
-                    f"{repo} has a model for {other}, and this one is for {task}; name another repository, or --replace."
+                    f"{repo} has a model for {other}, and this is one for {task}; name another one, or --replace."
                 )
             gone = there - {*names, HUBS_OWN}
             operations: list[CommitOperationAdd | CommitOperationDelete]

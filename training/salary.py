@@ -82,15 +82,15 @@ class Salary(Tabular):
         where = ("UCI Adult", "a held-out fifth of adult.csv")
         return self.adult(train.reset_index(drop=True), test.reset_index(drop=True), where)
 
-    def load_own(self, data: str, settings: SalarySettings) -> Splits[Rows]:
+    def load_own(self, data: str, settings: SalarySettings) -> Splits[Rows]:  # noqa: ARG002 - it is the recipe's
         """Read the made-up people of --smoke."""
         people = read_people(Path(data) / "adult.csv")
         return self.adult(people[:1000], people[1000:].reset_index(drop=True), ("made-up people", "test"))
 
     def adult(self, train: pd.DataFrame, test: pd.DataFrame, where: tuple[str, str]) -> Splits[Rows]:
         """Return the data of the training."""
-        parts = [Rows(part[list(COLUMNS)], (part[TARGET] == LABELS[1]).to_numpy(np.int64)) for part in (train, test)]
-        return self.splits(*parts, where, LABELS, read_description("salary"))
+        rows = (Rows(part[list(COLUMNS)], (part[TARGET] == LABELS[1]).to_numpy(np.int64)) for part in (train, test))
+        return self.splits(next(rows), next(rows), where, LABELS, read_description("salary"))
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write people whose salary follows a rule with noise."""
@@ -104,7 +104,7 @@ class Salary(Tabular):
             "capital-loss": [0, 0, 1902], "native-country": ["United-States", "Mexico"],
         }  # fmt: skip
         people = pd.DataFrame({
-            name: rng.integers(*choice, 1500) if isinstance(choice, tuple) else rng.choice(choice, 1500)
+            name: rng.integers(choice[0], choice[1], 1500) if isinstance(choice, tuple) else rng.choice(choice, 1500)
             for name, choice in values.items()
         }).assign(**{"education": [f"level-{year}" for year in years], "education-num": years})  # fmt: skip
         score = (years - 9) / 3 + (people["hours-per-week"] - 50) / 25 + (people["capital-gain"] > 0) * 2

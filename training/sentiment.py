@@ -60,8 +60,9 @@ class Sentiment(TextClassification):
         is_imdb = splits.labels == ("neg", "pos") and len(splits.tests[0]) == IMDB_SIZE
         if not is_imdb:
             return splits
-        test, check = (replace(part, data="IMDB") for part in (splits.tests[0], splits.check))
-        return replace(splits, tests=(test,), check=check, description=read_description("sentiment"))
+        tests = (replace(splits.tests[0], data="IMDB"),)
+        check = splits.check and replace(splits.check, data="IMDB")
+        return replace(splits, tests=tests, check=check, description=read_description("sentiment"))
 
     def measure(self, found: Answered[Texts, SentimentSettings]) -> dict[str, Any]:
         """Add hard cases, and texts that are no English prose."""

@@ -14,7 +14,7 @@ MIN_PASSAGES = 20
 
 
 def token_frequencies(tokenizer: Tokenizer, ids: Sequence[NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log frequency of each token, smoothed by one half; and whether it has letters, or stands for what has none."""
+    """Return the log frequency of each token, smoothed by one half, and whether the token counts: it has letters."""
     size = tokenizer.get_vocab_size()
     counts = np.bincount(np.concatenate(ids), minlength=size) + 0.5
     names = [tokenizer.id_to_token(index) or "" for index in range(size)]
@@ -29,8 +29,9 @@ def token_frequencies(tokenizer: Tokenizer, ids: Sequence[NDArray[np.int64]]) ->
 def score_range(
     log_frequency: torch.Tensor, counted: torch.Tensor, ids: Sequence[NDArray[np.int64]], seed: int
 ) -> tuple[float, tuple[float, float]]:
-    """Return the mean in-distribution score of some texts, and a and b: all but a few of their passages of n tokens have one of at
-    least the mean less sqrt(a + b / n).
+    """Return the mean in-distribution score of some texts, and the spread (a, b).
+
+    All but a few of their passages of n tokens have a score of at least the mean less sqrt(a + b / n).
     """
     rng = np.random.default_rng(seed)
     flat = np.concatenate(ids)

@@ -213,7 +213,7 @@ class FairQueue(Queue):
         except (KeyError, FnIndexInferError):
             raise HTTPException(404, NO_ENDPOINT) from None
         self.check_room(fn.page, body.session_hash, client_address(request.scope))
-        # A picture that is a data URL is saved when its turn comes: see shared/ui/inputs.py.
+        # A picture that is a data URL is saved when its turn comes: see shared/ui/requests.py.
         pairs = zip_longest(fn.inputs, body.data)
         check_data([without_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
         if len(body.data) != len(fn.inputs):

@@ -32,7 +32,7 @@ from ..archives import MAX_FILES
 from ..errors import BadInput, quoted
 from .fair_queue import is_data_url, is_uploaded
 from .http_guard import API, as_http
-from .inputs import META, save_data_url
+from .requests import META, save_data_url
 
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 ACCEPTED = (

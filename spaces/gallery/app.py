@@ -6,20 +6,19 @@ A Space joins by lying in a folder beside this one (or inside it, when deployed)
 Run it: python spaces/gallery/app.py, or with hot reload: gradio spaces/gallery/app.py
 """
 
+from shared.ui import Page
+
+# isort: split
 import base64
-import gc
 import html
 import importlib.util
 import logging
 from pathlib import Path
 from types import ModuleType
 
-gc.set_threshold(50_000)  # what is imported now stays, so it need not be searched for garbage
-
 import gradio as gr
 
 from shared import CheckpointError
-from shared.ui.page import Page
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
@@ -63,11 +62,12 @@ def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
 def card(folder: Path, app: ModuleType) -> str:
     """What the home page shows of a model: picture, purpose, measured figure, link."""
     about = app.model.config.about
+    headline = app.model.metrics.headline if app.model.metrics else ""
     picture = base64.b64encode((folder / "picture.svg").read_bytes()).decode()
     return (
         f'<a class="card" href="./{folder.name}"><img src="data:image/svg+xml;base64,{picture}" alt="">'
         f"<h2>{html.escape(about.title)}</h2><p>{html.escape(about.summary)}</p>"
-        f"<p><strong>{html.escape(app.model.metrics.headline)}</strong></p></a>"
+        f"<p><strong>{html.escape(headline)}</strong></p></a>"
     )
 
 

@@ -1,15 +1,14 @@
-"""Street scenes: drop a photo in, see what every pixel of it is and where the model is unsure.
+"""Image segmentation: drop a picture in, see the class of every pixel, and where that is uncertain.
 
 Run it: python spaces/segmentation/app.py, or with hot reload: gradio spaces/segmentation/app.py
 """
 
-import gc
+from shared.ui import Page, Regions, about, batch_tab, clear, json_tab, picture_input, require_image, show_errors
+
+# isort: split
 import tempfile
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-gc.set_threshold(50_000)  # what is imported now stays, so it need not be searched for garbage
 
 import gradio as gr
 import numpy as np
@@ -17,46 +16,24 @@ import pandas as pd
 from PIL import Image
 
 from shared.archives import write_zip
-from shared.config import as_markdown
-from shared.image_segmenter import MAX_REQUEST_PIXELS, ImageSegmenterPrediction
-from shared.images import Source, load_image
+from shared.images import load_image
+from shared.markdown import as_markdown
 from shared.space import load_space_model
-from shared.ui.page import (
-    Page,
-    Regions,
-    Upload,
-    about_model,
-    answer_files,
-    answer_uploads,
-    clear_at_once,
-    evidence_over,
-    keep_file,
-    keep_picture,
-    keep_region,
-    percent,
-    photo_input,
-    require_image,
-    share_bars,
-    show_errors,
-    upload_folder,
-)
+from shared.ui.batch import answer_files
+from shared.ui.explanations import evidence_over, percent, share_bars
+from shared.ui.files import keep_file, keep_picture, keep_region, upload_folder
 
 HERE = Path(__file__).parent
 model = load_space_model(HERE / "model")
-COLOURS = dict(zip(model.classes, model.config.colours, strict=True))
-CODES = {label: "#{:02x}{:02x}{:02x}".format(*colour) for label, colour in COLOURS.items()}
-DRAWN = 1280  # pixels on the long side of what the page draws; each class costs a picture of that size
-
-INTRODUCTION = f"""# What is in this street?
-Take a photo of a street or drop one in. A small network says for every pixel which of {len(model.classes)} things it
-belongs to, and how sure it is. Your picture is deleted after about an hour."""
-
-NO_SHARES, NO_MAP = "<p>The share of each class appears here.</p>", "The map of what is unsure appears here."
+colours = dict(zip(model.classes, model.config.colours, strict=True))
+css_colours = {label: "#{:02x}{:02x}{:02x}".format(*colour) for label, colour in colours.items()}
+LONGEST = 1280  # pixels on the long side of what the page draws; each class costs a picture of that size
+NO_SHARES, NO_MAP = "<p>The share of each class appears here.</p>", "The map of what is uncertain appears here."
 
 
 @show_errors
 def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str, str]]], str]:
-    """Say what every pixel of a street scene is: the share of each class, and a mask of the picture's own size.
+    """Say what every pixel is: the share of each class, and a mask of the picture's own size.
 
     The mask is a PNG with a palette: its pixels are class indices, in the order of the shares. It has "width" and
     "height", and "scale" times the picture's own size: 1 unless the picture has more than 24 megapixels.
@@ -65,135 +42,103 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     # Drawn first, so that the memory it takes is free again when the answer to a large photo takes its own.
-    picture = keep_picture(load_image(require_image(image), DRAWN).thumbnail(DRAWN), "picture.jpg", quality=88)
+    picture = keep_picture(load_image(require_image(image), LONGEST).thumbnail(LONGEST), "picture.jpg", quality=88)
     answer = model.predict(image)
-    height, width = answer.mask.shape
-    found = {
-        "shares": answer.share,
-        "width": width,
-        "height": height,
-        "scale": answer.scale,
-        "mean_confidence": answer.mean_confidence,
-    }
     mask = keep_picture(model.coloured(answer.mask), "mask.png", compress_level=3)
-    small = answer.reduced(DRAWN).mask
-    masks = [(keep_region(small == model.classes.index(label), COLOURS[label]), label) for label in answer.present]
+    small = answer.reduced(LONGEST).mask
+    masks = [(keep_region(small == model.classes.index(label), colours[label]), label) for label in answer.present]
     shares = {label: answer.share[label] for label in answer.present}
-    bars = share_bars("How much of the picture is what, rounded:", shares, CODES)
-    return found, mask, (picture, masks), bars
+    bars = share_bars("How much of the picture each class has, rounded:", shares, css_colours)
+    return answer.as_dict(), mask, (picture, masks), bars
 
 
 @show_errors
 def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
-    """Show where in a picture the model is unsure, and say how sure it is of each class.
+    """Show where in a picture the model is uncertain, and say how certain it is of each class.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     why = model.explain(require_image(image), longest=640)
-    found = {"mean_confidence": why.mean, "unsure": why.unsure, "confidence_by_class": why.by_class}
     # Full orange where the class chosen is no likelier than all others together.
     doubt = evidence_over(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
     least = sorted(why.by_class, key=lambda label: why.by_class[label])[:3]
     named = ", ".join(f"{as_markdown(label)} ({percent(why.by_class[label])})" for label in least)
     words = (
-        f"The model expects {percent(why.mean)} of the pixels to be right. Orange: where it is unsure; full orange, "
-        f"on {percent(why.unsure)} of the picture: less than half sure. Least sure of: {named}."
+        f"The model expects {percent(why.mean)} of the pixels to be right. Orange: uncertain; full orange, on "
+        f"{percent(why.unsure)} of the picture: less than 50% certain. Least certain classes: {named}."
     )
-    return found, doubt, words
+    return why.as_dict(), doubt, words
 
 
 @show_errors
 def batch(
-    files: list[str],
-    progress: gr.Progress = gr.Progress(),  # noqa: B008
-) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:
+    files: list[str], progress: gr.Progress = gr.Progress()  # noqa: B008
+) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:  # fmt: skip
     """Answer up to 24 small pictures, or 6 of 12 megapixels: a table of shares, the same as CSV, and a zip of masks.
 
-    "mask scale" is 1 unless a picture has more than 24.
+    "mask scale" is 1 unless a picture has more than 24 megapixels.
 
     Args:
         files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
     """
     masks: list[Path] = []
-
-    def one_by_one(pictures: Sequence[Source]) -> Iterator[Any]:  # holds one answer in memory at a time
-        return (model.predict_each([picture])[0] for picture in pictures)
-
     with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
 
-        def cells(answer: ImageSegmenterPrediction) -> dict[str, float]:
+        def keep_mask(answer: Any) -> None:
             masks.append(Path(folder) / f"{len(masks)}.png")
             model.coloured(answer.mask).save(masks[-1], compress_level=3)
-            shares = {f"share {label}": round(share, 4) for label, share in answer.share.items()}
-            return {
-                **shares,
-                "mean_confidence": round(answer.mean_confidence, 4),
-                "mask scale": round(answer.scale, 4),
-            }
 
-        summary, table, csv = answer_files(files, one_by_one, cells, progress, cost=model.cost, most=MAX_REQUEST_PIXELS)
+        summary, table, csv = answer_files(files, model, progress, keep_mask, at_once=1)
         names = table.loc[table["error"] == "", "file"]
         packed = write_zip(Path(folder) / "masks.zip", zip(names, masks, strict=True))
         return summary, table, csv, keep_file(packed) if masks else None
 
 
 def examples() -> list[tuple[str, str]]:
-    """Pictures to try and what to call them: those published with the model, else a drawing."""
+    """Return pictures to try and what to call them: those published with the model, or a drawing."""
     published = [(path.stem, str(path)) for path in sorted((HERE / "model/examples").glob("*"))]
     return published or [("a drawing of a street; it was trained on photos", str(HERE / "examples/street.jpg"))]
 
 
-with Page(model, title="Street scenes") as demo:
-    gr.Markdown(INTRODUCTION)
+with Page(model, title=model.config.about.title) as demo:
+    gr.Markdown(
+        f"# {as_markdown(model.config.about.title)}\nTake a photo or drop one in. A small neural network gives every "
+        f"pixel one of {len(model.classes)} classes, and says how certain it is. "
+        "Pictures are deleted after about an hour."
+    )
     with gr.Row():
         with gr.Column():
-            image = photo_input(examples())
+            image = picture_input(examples())
         with gr.Column():
-            seen = Regions(label="What is where", show_label=False, color_map=CODES, elem_classes="regions")
+            seen = Regions(label="Classes", show_label=False, color_map=css_colours, elem_classes="regions")
             cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info="Tap a name to see it alone.", buttons=[])
     with gr.Tabs():
         with gr.Tab("Shares"):
             bars = gr.HTML(NO_SHARES, label="Share of each class")
-        with gr.Tab("Doubts"):
-            words = gr.Markdown(NO_MAP, label="How sure it is")
-            doubt = gr.Image(label="Unsure", interactive=False, buttons=["download", "fullscreen"], height=360)
-        with gr.Tab("Many pictures"):
-            gr.Markdown("Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.")
-            files = Upload(label="Pictures or zips", file_count="multiple", file_types=["image", ".zip"])
-            summary = gr.JSON(label="Pictures answered")
-            table = gr.Dataframe(label="Shares", interactive=False)
-            result = gr.File(label="The same as CSV")
-            masks = gr.File(label="The masks, as PNG in a zip")
-        with gr.Tab("As files"):
+        with gr.Tab("Uncertainty"):
+            words = gr.Markdown(NO_MAP, label="How certain it is")
+            doubt = gr.Image(label="Uncertain", interactive=False, buttons=["download", "fullscreen"], height=360)
+        batch_tab(
+            "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.", batch,
+            ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],
+        )  # fmt: skip
+        answer_json, why_json = json_tab("predict", "explain")
+        with gr.Tab("Mask"):
             mask = gr.File(label="Mask, PNG")
-            answer_json = gr.JSON(label="predict", open=True)
-            why_json = gr.JSON(label="explain", open=False)
-    about_model(model)
+    about(model)
 
-    drawn, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
+    shown, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
     # "change" comes once for an upload, a webcam's photo, a paste, an example, and for clearing all of them.
-    predicted = image.change(
-        predict, image, drawn, api_name="predict", trigger_mode="always_last", show_progress="minimal"
-    )
-    clear_at_once(predicted.success, why, [None, None, NO_MAP])
-    predicted.success(explain, image, why, api_name="explain", trigger_mode="always_last", show_progress="hidden")
-    for gone in (image.clear, predicted.failure):
-        gone(
-            lambda: (None, None, None, NO_SHARES, None, None, NO_MAP),
-            None,
-            [*drawn, *why],
-            api_visibility="private",
-            show_progress="hidden",
-        )
-    # In the browser alone: see .regions in shared/ui/page.py.
-    cover.input(
-        None,
-        cover,
-        js="value => { document.documentElement.style.setProperty('--cover', value / 100) }",
-        api_visibility="private",
-    )
-    answer_uploads(files, batch, [summary, table, result, masks])
+    live = {"trigger_mode": "always_last"}
+    predicted = image.change(predict, image, shown, api_name="predict", show_progress="minimal", **live)
+    clear(predicted.success, why, [None, None, NO_MAP])
+    predicted.success(explain, image, why, api_name="explain", show_progress="hidden", **live)
+    for event in (image.clear, predicted.failure):
+        clear(event, [*shown, *why], [None, None, None, NO_SHARES, None, None, NO_MAP])
+    # In the browser alone: see .regions in shared/ui/style.css.
+    set_cover = "value => { document.documentElement.style.setProperty('--cover', value / 100) }"
+    cover.input(None, cover, js=set_cover, api_visibility="private")
 
 if __name__ == "__main__":
     demo.launch()

@@ -1,145 +1,71 @@
-"""Review sentiment: write or paste a review, see the answer and which words it comes from.
+"""Text classification: write or paste a text, see the answer and which words it comes from.
 
 Run it: python spaces/sentiment/app.py, or with hot reload: gradio spaces/sentiment/app.py
 """
 
-import gc
+from shared.ui import Page, about, batch_tab, clear, json_tab, show_errors
+
+# isort: split
 from html import escape
 from pathlib import Path
 from typing import Any
 
-gc.set_threshold(50_000)  # what is imported now stays, so it need not be searched for garbage
-
 import gradio as gr
 import pandas as pd
 
-from shared import BadInput
-from shared.config import as_markdown
+from shared.markdown import as_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv, read_lines
-from shared.text import visible
-from shared.text_classifier import TextClassifierExplanation, TextClassifierPrediction, cleaned
-from shared.ui.page import Page, Upload, about_model, answer_rows, answer_uploads, clear_at_once, percent, show_errors
+from shared.ui.batch import answer_rows
+from shared.ui.texts import colour_parts, describe_parts, is_about, require_text, tapped_part
 
 model = load_space_model(Path(__file__).parent / "model")
-SAYS = {"neg": "Against it", "pos": "For it"}  # other labels speak for themselves
-IS_OF_FILMS = set(model.config.labels) == set(SAYS)
-QUESTION, THING = ("Does this review like the film?", "review")
-if not IS_OF_FILMS:
-    QUESTION, THING = model.config.about.summary, "text"
-MOST = 5000  # texts at once: bounds the work of one request
-LONGEST = 100_000  # characters of a text on the page, which is answered as it is typed
-
-INTRODUCTION = f"""# {as_markdown(QUESTION)}
-Write one or paste one in. A small network answers as you type, says how sure it is, shows which words
-moved it, and says so when it is not sure. Files you upload are deleted after about an hour."""
-
-WAITING, NO_PARTS = f"<h2>Waiting for a {THING}</h2>", "Which words say so appears here."
-EXAMPLES = (
-    "I had been warned about this one, and the first half hour is slow. But then it takes off, the two leads are "
-    "wonderful together, and by the end I was laughing and crying at once. See it!",
-    "Beautiful pictures, a famous cast, a lot of money. And not one scene that I believed, not one line that I "
-    "remember: dull, empty, a waste of two hours.",
-    "Not bad at all for a sequel, though the book is better.",
-    "Der Film hat mich von der ersten Minute an gefesselt.",
-)
-EXAMPLE_LABELS = ("a fan", "a critic", "in two minds", "in German")
-
-
-def named(label: str) -> str:
-    """A label as the page says it."""
-    return SAYS.get(label, label)
-
-
-def verdict(answer: TextClassifierPrediction) -> str:
-    """The headline of an answer."""
-    if not answer.in_distribution:
-        return f"This does not read like an English {THING}."
-    return f"{named(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
+config = model.config
+MOST_TEXTS = 5000  # at once: bounds the work of one request
+NO_ANSWER, NO_PARTS = "<h2>Write a text</h2>", "Press Explain to see how much each part of the text moved the answer."
+Parts = list[tuple[str, float | None]]
 
 
 @show_errors
 def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
-    """Say which label a text has: whether a film review is for the film or against it.
+    """Classify a text.
 
-    "is_clear" is false where no label is likely enough, or where the text does not read like English prose.
+    "is_clear" is false where no label is likely enough, or where "in_distribution" is: the text is unlike those the
+    model was trained on.
 
     Args:
         text: the text, up to 100,000 characters. Of a long one the beginning and the end are read.
     """
-    answer = model.predict(written(text))
+    answer = model.predict(require_text(text))
+    headline = f"{config.name_of(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
+    if not answer.in_distribution:
+        headline = "This is unlike the texts the model was trained on."
     note = ""
     if answer.words_read < answer.words:
         note = f"<p>Of {answer.words:,} words it read {answer.words_read:,}: the beginning and the end.</p>"
-    shown = {named(label): p for label, p in answer.probabilities.items()}
-    return answer.as_dict(), f"<h2>{escape(verdict(answer))}</h2>{note}", shown
+    shown = {config.name_of(label): p for label, p in answer.probabilities.items()}
+    return answer.as_dict(), f"<h2>{escape(headline)}</h2>{note}", shown
 
 
 @show_errors
-def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], list[tuple[str, float | None]], str]:
+def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], Parts, str]:
     """Say how much each part of a text moved the answer: Shapley values of its words, or of its clauses.
 
-    They add up: base + the sum of contributions = probability, that of "label": the second of two, as pos is,
-    or the likeliest of more.
+    They add up: base + the sum of contributions = probability, that of "label": the second of two labels, or the
+    likeliest of more.
 
     Args:
         text: the text.
-        part: look into one of the parts, counted from 0, instead: its words, all else as it is.
+        part: explain the words of one of the parts, counted from 0, instead, all else as it is.
     """
-    why = model.explain(written(text, is_asked_for=True), part=part)
-    found = {
-        "label": why.label,
-        "probability": why.probability,
-        "base": why.base,
-        "parts": [{"text": piece, "contribution": value} for piece, value in why.parts],
-    }
-    return found, coloured(why), in_words(why, part)
-
-
-def written(text: str | None, is_asked_for: bool = False) -> str:
-    """The text; without one an error, which a page shows only if somebody has asked for more than an empty box."""
-    if text is None or (isinstance(text, str) and not visible(text).strip()):
-        raise gr.Error(f"Write a {THING} first.", visible=is_asked_for, print_exception=False)
-    if isinstance(text, str) and len(text) > LONGEST:
-        raise BadInput(f"The {THING} has {len(text):,} characters; at most {LONGEST:,} are read here.")
-    return text
-
-
-def coloured(why: TextClassifierExplanation) -> list[tuple[str, float | None]]:
-    """The parts with values from -1 to 1: the one that counts most has the full colour.
-
-    Gradio shows what is below 0 in purple and what is above in red, so what speaks against the label is above.
-    """
-    largest = max((abs(value) for _, value in why.parts if value is not None), default=0) or 1
-    return [(piece, None if value is None else -value / largest) for piece, value in why.parts]
-
-
-def in_words(why: TextClassifierExplanation, part: int | None) -> str:
-    """What the colours mean."""
-    label = as_markdown(named(why.label).lower())
-    without, those = ("the coloured words", "them") if part is None else ("this part", "it")
-    said = f"Without {without} it would be {percent(why.base)} {label}; with {those}, {percent(why.probability)}."
-    has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
-    return said + " Tap a part to look into it." * (part is None and has_clauses)
+    why = model.explain(require_text(text, is_asked_for=True), part=part)
+    return why.as_dict(), colour_parts(why), describe_parts(why, config.name_of(why.label), part)
 
 
 @show_errors
-def look_into(text: str, chosen: gr.SelectData) -> tuple[dict[str, Any], list[tuple[str, float | None]], str]:
-    """Explain the part that was tapped; a single word, or what was not read, leads back to the whole."""
-    parts, index = model.explain(written(text)).parts, chosen.index
-    is_shown = isinstance(index, int) and index < len(parts) and parts[index][0] == chosen.value[0]
-    if is_shown and parts[index][1] is not None and " " in parts[index][0].strip():
-        return explain(text, index)
-    return explain(text)
-
-
-def keep_if_current(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
-    """Drop an explanation that came when the text had changed."""
-    try:
-        is_current = found is None or "".join(piece["text"] for piece in found["parts"]) == cleaned(text)
-    except BadInput:
-        is_current = False
-    return (gr.skip(),) * 3 if is_current else (None, None, NO_PARTS)
+def explain_part(text: str, tap: gr.SelectData) -> tuple[dict[str, Any], Parts, str]:
+    """Explain the words of the part that was tapped; a single word leads back to the whole text."""
+    return explain(text, tapped_part(model.explain(require_text(text)), tap))
 
 
 @show_errors
@@ -150,75 +76,57 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
         file: a CSV with a column "text", of which other columns are kept; or a text file with a text on each line.
     """
     is_text = isinstance(file, str) and file.lower().endswith(".txt")
-    table = read_lines(file, "text", MOST) if is_text else read_csv(file, ["text"], MOST)
-    return answer_rows(
-        table,
-        lambda rows: model.predict_each([row["text"] for row in rows]),
-        lambda answer: {
-            "prediction": answer.label,
-            "clear": "yes" if answer.is_clear else "no",
-            **{f"probability {label}": round(p, 4) for label, p in answer.probabilities.items()},
-        },
-        progress,
-        chunk=64,
+    table = read_lines(file, "text", MOST_TEXTS) if is_text else read_csv(file, model.columns, MOST_TEXTS)
+    return answer_rows(table, model, progress, chunk=64)
+
+
+def drop_if_old(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
+    """Drop an explanation that came when the text had changed."""
+    return (gr.skip(),) * 3 if is_about(found, text) else (None, None, NO_PARTS)
+
+
+with Page(model, title=config.about.title) as demo:
+    gr.Markdown(
+        f"# {as_markdown(config.about.title)}\n{as_markdown(config.about.summary)} It answers as you type, and says so "
+        "when it is not sure. Files you upload are deleted after about an hour."
     )
-
-
-with Page(model, title=model.config.about.title) as demo:
-    gr.Markdown(INTRODUCTION)
     with gr.Row():
         with gr.Column():
-            text = gr.Textbox(
-                label=f"The {THING}", lines=8, max_lines=16, placeholder="I loved …" if IS_OF_FILMS else ""
-            )
-            part = gr.Number(
-                visible=False, precision=0, label="Part to look into, counted from 0"
-            )  # for API users; a visitor taps
-            why_button = gr.Button("Which words say so?", variant="primary")
-            with gr.Column(visible=IS_OF_FILMS):
-                examples = gr.Examples(
-                    [[example] for example in EXAMPLES], text, label="Or try", cache_examples=False,
-                    example_labels=list(EXAMPLE_LABELS),
-                )  # fmt: skip
+            text = gr.Textbox(label="The text", lines=8, max_lines=16)
+            part = gr.Number(visible=False, precision=0, label="Part to explain, from 0")  # for API users; visitors tap
+            button = gr.Button("Explain", variant="primary")
+            with gr.Column(visible=bool(config.examples)):
+                samples = [[example] for example in config.examples or ("",)]
+                examples = gr.Examples(samples, text, label="Or try", cache_examples=False)
         with gr.Column():
-            headline = gr.HTML(WAITING, label="The answer in words")
-            answer = gr.Label(label=f"If it is a {THING}", show_heading=False)
+            headline = gr.HTML(NO_ANSWER, label="The answer in words")
+            answer = gr.Label(label="Probabilities", show_heading=False)
     with gr.Tabs():
         with gr.Tab("Which words?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")
             parts = gr.HighlightedText(
                 label="Purple speaks for it, red against it", combine_adjacent=False, elem_classes="parts"
             )
-        with gr.Tab(f"Many {THING}s"):
-            gr.Markdown(f"A CSV with a column `text`, or a text file with a {THING} on each line; {MOST:,} at most.")
-            file = Upload(label="CSV or text", file_types=[".csv", ".tsv", ".txt"])
-            summary = gr.JSON(label=f"{THING.capitalize()}s answered")
-            first_rows = gr.Dataframe(label="The first 20", interactive=False)
-            result = gr.File(label="All predictions, as CSV")
-        with gr.Tab("As JSON"):
-            answer_json = gr.JSON(label="predict", open=True)
-            why_json = gr.JSON(label="explain", open=False)
-    about_model(model)
+        hint = f"A CSV with a column `text`, or a text file with a text on each line; {MOST_TEXTS:,} at most."
+        batch_tab("Many texts", hint, batch, file_types=[".csv", ".tsv", ".txt"])
+        answer_json, why_json = json_tab("predict", "explain")
+    about(model)
 
     shown, why = [answer_json, headline, answer], [why_json, parts, words]
-    predicted = text.change(
-        predict, text, shown, api_name="predict", trigger_mode="always_last", show_progress="hidden"
-    )
-    no_explanation = {"fn": lambda: (None, None, NO_PARTS), "outputs": why, "api_visibility": "private"}
-    clear_at_once(text.change, why, [None, None, NO_PARTS])  # what was shown is of another text
-    cleared = {"fn": lambda: (None, WAITING, None, None, None, NO_PARTS), "outputs": [*shown, *why]}
-    predicted.failure(**cleared, api_visibility="private", show_progress="hidden")
-    asked = why_button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
+    live = {"trigger_mode": "always_last", "show_progress": "hidden"}
+    predicted = text.change(predict, text, shown, api_name="predict", **live)
+    clear(text.change, why, [None, None, NO_PARTS])  # what was shown is of another text
+    clear(predicted.failure, [*shown, *why], [None, NO_ANSWER, None, None, None, NO_PARTS])
+    asked = button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
     # On a phone the words are below the fold. (scroll_to_output= would scroll to the JSON, in a tab that is hidden.)
     scroll = "() => document.querySelector('.parts').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
     asked.success(None, js=scroll, api_visibility="private")
-    asked.failure(**no_explanation, show_progress="hidden")
-    private = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
-    of_example = examples.load_input_event.then(explain, text, why, **private)
-    closer = parts.select(look_into, text, why, **private)
+    clear(asked.failure, why, [None, None, NO_PARTS])
+    private = {"api_visibility": "private", "trigger_mode": "always_last"}
+    of_example = examples.load_input_event.then(explain, text, why, show_progress="minimal", **private)
+    closer = parts.select(explain_part, text, why, show_progress="minimal", **private)
     for explained in (asked, of_example, closer):
-        explained.success(keep_if_current, [text, why_json], why, **{**private, "show_progress": "hidden"})
-    answer_uploads(file, batch, [summary, first_rows, result])
+        explained.success(drop_if_old, [text, why_json], why, show_progress="hidden", **private)
 
 if __name__ == "__main__":
     demo.launch()

@@ -16,7 +16,7 @@ from tests.conftest import ROOT, free_port, wait_for
 APP = """
 import time
 import gradio as gr
-from shared.ui.page import launch
+from shared.ui import launch
 
 def slow(seconds):
     time.sleep(seconds)

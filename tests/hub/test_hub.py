@@ -31,8 +31,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import _auth
 
-from tests.conftest import ROOT
 from hub.local import Fault, Hub
+from tests.conftest import ROOT
 
 CARD = b"---\nlicense: mit\n---\nCats."
 WEIGHTS = bytes(range(256)) * 2_000  # 512 kB

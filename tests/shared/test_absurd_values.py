@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shared import PREDICTORS, BadInput
+from shared import BadInput
 from shared.errors import as_number, quoted
-from tests.conftest import ROOT, load_app
+from tests.conftest import DEMOS, ROOT, load_app
 
 
 class Stubborn:
@@ -116,19 +116,25 @@ def outcome(what, ask, *arguments):
 
 @pytest.fixture(scope="module")
 def models(cat_dog, segmentation, sentiment, salary, rating):
-    return {model.name: model for model in (cat_dog, segmentation, sentiment, salary, rating)}
+    return {
+        "cat_dog": cat_dog,
+        "segmentation": segmentation,
+        "sentiment": sentiment,
+        "salary": salary,
+        "rating": rating,
+    }
 
 
 @pytest.fixture(scope="module")
 def apps():
-    return {name: load_app(name) for name in PREDICTORS}
+    return {name: load_app(name) for name in DEMOS}
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_predictors(models, name):
     value = VALUES[name]
     for model in models.values():
-        for ask in (model.predict, model.explain) if model.name != "rating" else (model.fold_in, model.recommend):
+        for ask in (model.predict, model.explain) if model.task != "rating" else (model.fold_in, model.recommend):
             outcome(ask, ask, value)
         for items in (value, [value]):
             outcome(model.predict_batch, model.predict_batch, items)
@@ -177,7 +183,7 @@ def test_pages(apps, name):
         outcome((space, "predict"), apps[space].predict, value)
         outcome((space, "explain"), apps[space].explain, value)
     outcome("part", apps["sentiment"].explain, REVIEW, value)
-    person = list(apps["salary"].contract.typical.values())
+    person = list(apps["salary"].config.typical.values())
     for position in (0, 1):
         arguments = [*person[:position], value, *person[position + 1 :]]
         outcome("predict", apps["salary"].predict, *arguments)
@@ -196,8 +202,8 @@ def test_pages(apps, name):
         (rating.rate, (value, 260, 4)),
         (rating.rate, ({}, value, 4)),
         (rating.rate, ({}, 260, value)),
-        (rating.for_visitor, (value,)),
-        (rating.for_visitor, ({"260": value},)),
+        (rating.show_visitor, (value,)),
+        (rating.show_visitor, ({"260": value},)),
     ]:
         outcome(ask, ask, *arguments)
 

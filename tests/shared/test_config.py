@@ -1,4 +1,4 @@
-"""The contract: what a checkpoint folder promises is checked when it is loaded."""
+"""gallery.json: what a checkpoint folder promises is checked when it is loaded."""
 
 import json
 import re
@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from shared import CheckpointError, load_model
-from tests.conftest import ROOT
+from shared.metrics import Metrics
+from tests.conftest import DEMOS, ROOT
 
 MODEL = ROOT / "spaces/salary/model"
 
@@ -33,7 +34,7 @@ def test_reads_typed_values():
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"format": 2}, "'format'"),
+        ({"format": 3}, "'format'"),
         ({"temperature": -1.0}, "'temperature'"),
         ({"labels": ["a"]}, "'labels"),
         ({"surprise": 1}, "'surprise'"),
@@ -127,7 +128,7 @@ def test_background_people_are_checked_on_load(folder):
 def test_card_and_notice_may_be_edited(folder):
     (folder / "README.md").write_text("My own words.")
     (folder / "LICENSE.md").write_text("More of them.")
-    assert load_model(folder).config.model == "salary"
+    assert load_model(folder).config.task == "tabular-classification"
 
 
 def test_files_outside_the_folder_are_refused(folder):
@@ -146,3 +147,35 @@ def test_a_model_that_is_no_onnx(folder, person):
     change(folder, files={**files, "onnx/model.onnx": entry})
     with pytest.raises(CheckpointError, match="ONNX Runtime"):
         load_model(folder).predict(person)
+
+
+def test_a_file_of_format_1_is_read(tmp_path):
+    """As the first edition wrote it, whose names of fields and tasks were others."""
+    folder = tmp_path / "model"
+    shutil.copytree(ROOT / "spaces/cat_dog/model", folder)
+    content = json.loads((folder / "gallery.json").read_text())
+    content |= {"format": 1, "model": "cat_dog", "known_threshold": content.pop("in_distribution_threshold")}
+    del content["files"]["metrics.json"]
+    content.pop("label_names", None)
+    (folder / "gallery.json").write_text(json.dumps(content))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = {
+        **metrics,
+        "model": "cat_dog",
+        "measured": "2026-11-24T05:15:26+00:00",
+        "seed": 42,
+        "seconds": 9,
+        "versions": {},
+    }
+    del metrics["trained"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    model, now = load_model(folder), load_model(ROOT / "spaces/cat_dog/model")
+    assert model.config.in_distribution_threshold == now.config.in_distribution_threshold
+    assert model.metrics.trained.command == "python -m training.cat_dog"
+    assert model.predict(model.example()) == now.predict(now.example())
+
+
+def test_the_embedded_metrics_have_no_field_that_the_type_lacks():
+    for name in DEMOS:
+        folder = ROOT / "spaces" / name / "model"
+        assert Metrics.read(folder).as_json() == json.loads((folder / "metrics.json").read_text())

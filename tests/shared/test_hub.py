@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi, constants
 
-from shared import PREDICTORS, CheckpointError, HubError, ImageClassifier, TabularClassifier, load_model
-from shared import hub as pull
-from tests.conftest import ROOT, free_port, served, turn_to
 from hub.local import Fault, Hub
 from hub.local.faults import LIST, NULL, PAGE, WORDS
+from shared import CheckpointError, HubError, ImageClassifier, TabularClassifier, load_model
+from shared import hub as pull
+from shared.space import load_space_model, start_downloads
+from tests.conftest import DEMOS, ROOT, free_port, served, turn_to
 
 MODEL = ROOT / "spaces/salary/model"
 NAME = "me/salary"
@@ -51,7 +52,7 @@ def commit(hub):
 
 
 def load(cache, **options):
-    return Salary(pull.download(NAME, cache=cache, **options))
+    return TabularClassifier(pull.download(NAME, cache=cache, **options))
 
 
 def fails(cache, within, name=NAME, **options):
@@ -106,7 +107,7 @@ def test_from_pretrained_takes_a_name_as_well_as_a_folder(hub, tmp_path, monkeyp
 
 def test_a_model_of_another_kind_says_so(hub, tmp_path):
     folder = pull.download(NAME, cache=tmp_path)
-    with pytest.raises(CheckpointError, match="of the kind 'salary', not 'cat_dog'"):
+    with pytest.raises(CheckpointError, match="a model for 'tabular-classification', not for 'image-"):
         ImageClassifier(folder)
 
 
@@ -338,16 +339,16 @@ def test_a_read_only_cache_serves_what_it_has(hub, tmp_path):
 def space(hub, monkeypatch, tmp_path):
     """Loads the salary Space's model as its app does, with MODEL_REPO set; returns the model and the seconds taken."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    pull.pulls.cache_clear()
+    start_downloads.cache_clear()
 
     def start(**variables):
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         began = time.monotonic()
-        return pull.space_model(TabularClassifier, MODEL), time.monotonic() - began
+        return load_space_model(MODEL), time.monotonic() - began
 
     yield start
-    pull.pulls.cache_clear()
+    start_downloads.cache_clear()
 
 
 def test_a_space_serves_the_embedded_model_by_default(space):
@@ -391,7 +392,7 @@ def test_a_space_is_up_within_five_seconds_whatever_the_hub_does(hub, space, fau
 
 
 def test_a_space_does_not_serve_a_model_of_another_kind(hub, space):
-    pull.pulls.cache_clear()
+    start_downloads.cache_clear()
     folder = ROOT / "spaces/rating/model"
     api = HfApi(hub.endpoint, token=hub.token)
     api.create_repo("me/rating", exist_ok=True)
@@ -448,7 +449,7 @@ def test_a_process_ends_although_a_download_hangs(hub, tmp_path):
     assert "did not arrive" in done.stdout
 
 
-@pytest.mark.parametrize("name", [name for name in PREDICTORS if (ROOT / "spaces" / name / "model").is_dir()])
+@pytest.mark.parametrize("name", [name for name in DEMOS if (ROOT / "spaces" / name / "model").is_dir()])
 def test_the_command_line_of_the_hub_downloads_what_from_pretrained_loads(hub, tmp_path, name):
     embedded = ROOT / "spaces" / name / "model"
     api = HfApi(hub.endpoint, token=hub.token)
@@ -458,7 +459,7 @@ def test_the_command_line_of_the_hub_downloads_what_from_pretrained_loads(hub, t
     environment = {**os.environ, **hub.environment(tmp_path / "home")}
     target = tmp_path / "model"
     subprocess.run([command, "download", f"me/{name}", "--local-dir", target], env=environment, check=True)
-    here, there = PREDICTORS[name](embedded), PREDICTORS[name].from_pretrained(str(target))
+    here, there = load_model(embedded), load_model(str(target))
     probe = here.example()
     np.testing.assert_equal(*(asdict(model.predict_batch([probe])[0]) for model in (here, there)))
 

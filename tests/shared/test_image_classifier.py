@@ -18,7 +18,7 @@ CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
 def test_a_cat_is_a_cat(cat_dog):
     answer = cat_dog.predict(CAT)
     assert answer.label == answer.likeliest == "cat"
-    assert answer.is_known
+    assert answer.in_distribution
     assert answer.probabilities["cat"] > 0.9
     assert sum(answer.probabilities.values()) == pytest.approx(1)
 
@@ -32,9 +32,9 @@ def test_path_bytes_and_image_give_the_same_answer(cat_dog):
 def test_what_is_neither_gets_no_label_but_keeps_its_numbers(cat_dog, name):
     answer = cat_dog.predict(get_image(name))
     assert answer.label is None
-    assert not answer.is_known
+    assert not answer.in_distribution
     assert answer.likeliest in ("cat", "dog")
-    assert answer.known_score < cat_dog.config.known_threshold
+    assert answer.in_distribution_score < cat_dog.config.in_distribution_threshold
     assert sum(answer.probabilities.values()) == pytest.approx(1)
 
 
@@ -44,7 +44,7 @@ def test_a_batch_is_the_same_as_one_by_one(cat_dog):
     for source, answer in list(zip(sources, together, strict=True))[:3]:
         alone = cat_dog.predict(source)
         assert alone.probabilities == pytest.approx(answer.probabilities, abs=1e-5)
-        assert alone.known_score == pytest.approx(answer.known_score, abs=1e-3)
+        assert alone.in_distribution_score == pytest.approx(answer.in_distribution_score, abs=1e-3)
     assert cat_dog.predict_batch([]) == []
 
 
@@ -99,7 +99,7 @@ def test_softmax_of_large_logits():
         ({"labels": ("cat", "cat")}, "labels must differ"),
         ({"size": 8}, "size"),
         ({"std": (0, 1, 1)}, "std must be above 0"),
-        ({"known_threshold": None}, "known_threshold"),
+        ({"in_distribution_threshold": None}, "in_distribution_threshold"),
     ],
 )
 def test_a_wrong_contract_is_refused(cat_dog, tmp_path, change, message):
@@ -119,7 +119,7 @@ def test_the_figure_on_the_card_is_the_one_the_served_model_reaches(cat_dog):
     wrong = np.mean(
         [(answer.likeliest == "dog") != name[0].islower() for answer, name in zip(answers, names, strict=True)]
     )
-    low, high = next(item for item in cat_dog.metrics["figures"] if item["name"] == "error")["interval"]
+    low, high = next(item for item in cat_dog.metrics.figures if item.name == "error").interval
     assert low - 0.01 <= wrong <= high + 0.01
 
 

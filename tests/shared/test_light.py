@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,14 +14,6 @@ def test_importing_shared_loads_nothing_heavy():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
     for name in ("torch", "fastai", "transformers", "pandas", "gradio", "sklearn"):
         assert f"'{name}'" not in loaded
-
-
-@pytest.mark.parametrize("name", ["torch", "fastai", "transformers", "training", "pickle", "joblib"])
-def test_no_source_of_shared_or_of_a_space_imports(name):
-    for path in [*Path(ROOT, "shared").rglob("*.py"), *Path(ROOT, "spaces").glob("*/**/*.py")]:
-        text = path.read_text()
-        assert f"import {name}" not in text, path
-        assert f"from {name}" not in text, path
 
 
 @pytest.mark.parametrize("name", ["shared", "training"])
@@ -49,7 +40,7 @@ runpy.run_module("training.{name}", run_name="__main__")
 
 
 def test_a_model_answers_without_a_home_folder_and_without_a_warning():
-    code = "from shared import TabularClassifier; m = TabularClassifier('spaces/salary/model'); print(m.predict_batch([m.example()]))"
+    code = "from shared import load_model; m = load_model('spaces/salary/model'); print(m.predict_batch([m.example()]))"
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
     environment |= {"HOME": "/dev/null/home", "XDG_CACHE_HOME": ""}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, check=True)

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi
 
-from shared import PREDICTORS, CheckpointError, HubError, load_model
-from shared.hub import split_address
-from tests.conftest import ROOT, turn_to
 from hub.local import Hub
+from shared import CheckpointError, HubError, load_model
+from shared.hub import split_address
+from tests.conftest import DEMOS, ROOT, turn_to
 
-FOLDERS = {name: ROOT / f"spaces/{name}/model" for name in PREDICTORS}
+FOLDERS = {name: ROOT / "spaces" / name / "model" for name in DEMOS}
 
 
-@pytest.fixture(params=sorted(PREDICTORS))
+@pytest.fixture(params=sorted(DEMOS))
 def model(request, monkeypatch):
     """Every predictor in turn, loaded from a relative path, as users do."""
     if not FOLDERS[request.param].is_dir():
         pytest.skip(f"{request.param} is still to be trained")
     monkeypatch.chdir(ROOT)
-    return PREDICTORS[request.param].from_pretrained(f"spaces/{request.param}/model")
+    return load_model(f"spaces/{request.param}/model")
 
 
 def test_a_pickle_holds_the_place_and_answers_the_same(model, tmp_path, monkeypatch):

@@ -201,7 +201,7 @@ def test_averages_that_are_needed_must_be_there(tmp_path):
             with pytest.raises(CheckpointError, match="has no 'average'"):
                 Recommender(folder)
         else:  # as folders were before there were averages
-            assert Rating(folder).predict(15, STAR_WARS).rating > 0
+            assert Recommender(folder).predict(15, STAR_WARS).rating > 0
 
 
 def test_recommendations_are_sorted_new_and_personal(rating):
@@ -272,16 +272,16 @@ def test_a_newcomer_is_predicted_better_than_by_the_movies_mean(rating):
 
 
 def test_newcomers_are_measured_and_get_what_was_better(rating):
-    newcomers = rating.metrics["newcomers"]
-    assert rating.config.popularity_below == newcomers["popularity_below"]
-    few, many = newcomers["groups"]
-    assert [point["given"] for point in few["curve"]] == [0, 1, 2, 3, 5, 10]
-    assert [point["given"] for point in many["curve"]] == [0, 1, 2, 3, 5, 10, 20, 50]
-    for point in few["curve"]:
-        if point["given"] <= newcomers["popularity_below"]:
-            assert point["value"] == min(point["taste_value"], point["popularity_value"])
+    newcomers = rating.metrics.newcomers
+    assert rating.config.popularity_below == newcomers.popularity_below
+    few, many = newcomers.groups
+    assert [point.given for point in few.curve] == [0, 1, 2, 3, 5, 10]
+    assert [point.given for point in many.curve] == [0, 1, 2, 3, 5, 10, 20, 50]
+    for point in few.curve:
+        if point.given <= newcomers.popularity_below:
+            assert point.value == min(point.taste_value, point.popularity_value)
     for group in (few, many):
-        values = [point["value"] for point in group["curve"]]
+        values = [point.value for point in group.curve]
         assert values == sorted(values, reverse=True)  # with each rating it is less far off
 
 

@@ -9,7 +9,8 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from shared import BadInput, page
+from shared.ui import batch as page
+from shared import BadInput
 from shared.tables import read_csv
 from tests.conftest import ROOT, load_app
 

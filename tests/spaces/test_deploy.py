@@ -19,10 +19,10 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.utils import _auth
 from PIL import Image
 
-from tests.conftest import ROOT, served, turn_to
 from hub.local import Fault, Hub
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
+from tests.conftest import ROOT, served, turn_to
 from tests.spaces.test_folders import MODELS
 from training import publish as publish_script
 
@@ -322,7 +322,7 @@ def test_zero_gpu_finds_one_function_that_no_event_calls(tmp_path):
 
 
 def test_a_folder_called_spaces_is_no_zero_gpu():
-    code = "import spaces, shared.ui.page; print(spaces.__path__, hasattr(spaces, 'GPU'))"
+    code = "import spaces, shared.ui; print(spaces.__path__, hasattr(spaces, 'GPU'))"
     assert run_python(code).split()[-1] == "False"
 
 
@@ -434,7 +434,7 @@ def test_what_differs_is_said(deploy, expected, got, differences):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_probe_is_about_something(deploy, name, tmp_path):
     """Two different answers must not look the same: the facts compared are those that matter."""
-    model = deploy.PREDICTORS[name].from_pretrained(ROOT / "spaces" / name / "model")
+    model = deploy.load_model(ROOT / "spaces" / name / "model")
     uploaded = SimpleNamespace(raise_for_status=lambda: SimpleNamespace(json=lambda: ["uploaded.png"]))
     item, data = deploy.question(model, tmp_path, SimpleNamespace(post=lambda *_, **__: uploaded))
     facts = deploy.facts(model.predict(*item))

@@ -226,9 +226,9 @@ def test_cat_dog_with_a_local_file(client, cat_dog):
     answer, words, drawn = client.predict(handle_file(CAT), api_name="/cat_dog")
     expected = cat_dog.predict(CAT)
     assert answer["label"] == "cat"
-    assert answer["is_known"]
+    assert answer["in_distribution"]
     assert answer["probabilities"] == pytest.approx(expected.probabilities)
-    assert answer["known_score"] == pytest.approx(expected.known_score)
+    assert answer["in_distribution_score"] == pytest.approx(expected.in_distribution_score)
     assert "It is a cat" in words
     assert drawn["label"] == "cat"
 

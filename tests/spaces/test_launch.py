@@ -10,8 +10,8 @@ import gradio as gr
 import httpx2
 import pytest
 
-from benchmarks.clients import Client
 from shared.ui import page
+from benchmarks.clients import Client
 from tests.conftest import launched, load_app
 
 
@@ -60,14 +60,14 @@ def test_a_cell_of_a_notebook_shows_the_page_and_may_be_run_again(rating, monkey
 MEMORY = """
 import sys
 import numpy as np
-from shared.ui import page
+from shared.ui import memory
 from tests.conftest import launched, load_app
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
 
 if sys.argv[1] == "returned":
-    page._return_memory()
+    memory.return_freed()
 np.ones(3_000_000 // 8)  # freed at once: glibc then takes the next ones from its heap
 before, large, small = resident(), [], []
 for _ in range(60):

@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gradio import mcp
 
-from shared.ui import page
+from shared.ui import Page, page
 from shared.ui.http_guard import OPEN_ROUTES
-from shared.ui.inputs import SEND_PICTURE
-from shared.ui.page import CSS, Page
+from shared.ui.requests import SEND_PICTURE
+from shared.ui.theme import CSS, THEME
 from tests.conftest import MCP, load_app
 
 pytestmark = pytest.mark.filterwarnings("ignore:SSR mode is not supported")  # said of every app with several pages
@@ -56,7 +56,7 @@ def page_theme_hash():
     """The hash that Gradio gives the gallery's theme."""
     with gr.Blocks() as demo:
         gr.Textbox()
-    gr.mount_gradio_app(FastAPI(), demo, path="/", theme=page.THEME)
+    gr.mount_gradio_app(FastAPI(), demo, path="/", theme=THEME)
     return demo.theme_hash
 
 

@@ -12,7 +12,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from shared.images import load_image
-from shared.ui.page import evidence_over, keep_picture, share_bars
+from shared.ui.explanations import evidence_over, share_bars
+from shared.ui.files import keep_picture
 from tests.conftest import ROOT, load_app, served
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"

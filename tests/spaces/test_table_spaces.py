@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from shared.ui.page import add_up
+from shared.ui.explanations import add_up
 from tests.conftest import load_app
 
 

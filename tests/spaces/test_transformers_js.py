@@ -16,8 +16,8 @@ import pytest
 from gradio.media import get_image
 from PIL import Image
 
-from tests.conftest import BROWSER, DATA, ROOT, turn_to
 from hub.local import Hub
+from tests.conftest import BROWSER, DATA, ROOT, turn_to
 from training.publish import publish
 
 pytestmark = pytest.mark.browser

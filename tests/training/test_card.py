@@ -12,15 +12,16 @@ import pytest
 import yaml
 from PIL import Image
 
-from shared import PREDICTORS
-from shared.config import as_markdown, format_figure, sha256
-from tests.conftest import ROOT, turn_to
 from hub.local import Hub
 from hub.local.cards import problems
+from shared import load_model
+from shared.config import sha256
+from shared.markdown import as_markdown, format_figure
+from tests.conftest import DEMOS, ROOT, turn_to
 from training.card import agreement, identifier, rounded_up, write_card
 from training.publish import publish, stage
 
-MODELS = [name for name in PREDICTORS if (ROOT / "spaces" / name / "model").is_dir()]
+MODELS = [name for name in DEMOS if (ROOT / "spaces" / name / "model").is_dir()]
 CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
@@ -58,7 +59,7 @@ def run_card(text, folder="", picture="", variables=None):
 
 def check(name, said, picture):
     """That a snippet said what the predictor of the embedded model says."""
-    model = PREDICTORS[name](ROOT / "spaces" / name / "model")
+    model = load_model(ROOT / "spaces" / name / "model")
     match name:
         case "cat_dog":
             probabilities, known = literal_eval("({}, {})".format(*said.rsplit(" ", 1)))

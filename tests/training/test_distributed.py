@@ -17,9 +17,9 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
-from shared import PREDICTORS
-from tests.conftest import ROOT, free_port
 from hub.local import Hub
+from shared import load_model
+from tests.conftest import ROOT, free_port
 from training import processes
 from training.data import DataError
 from training.distributed import Share, all_processes
@@ -179,7 +179,7 @@ def test_the_first_process_alone_prints_writes_and_publishes(tmp_path):
         assert set(files_of(tmp_path / "model")) <= set(hub.files("me/shared"))
     assert paths(tmp_path) == {"cache", "made-up-pictures", "model"}
     assert not list((tmp_path / "cache").glob("model-gallery/*"))  # the states, now that the model is written
-    model = PREDICTORS["cat_dog"](tmp_path / "model")
+    model = load_model(tmp_path / "model")
     assert model.predict(next((tmp_path / "made-up-pictures/cross").iterdir())).probabilities.keys() == {
         "circle", "cross", "square",
     }  # fmt: skip

@@ -8,8 +8,7 @@ import tomllib
 
 import pytest
 
-from shared import PREDICTORS
-from tests.conftest import ROOT
+from tests.conftest import DEMOS, ROOT
 
 JOB = ROOT / "training/job.py"
 HEADER = tomllib.loads(
@@ -31,7 +30,7 @@ def test_folders_are_there():
 
 
 def test_the_readme_has_a_command_for_each_script():
-    assert {command.split("job.py ")[1].split()[0] for command in COMMANDS} == set(PREDICTORS)
+    assert {command.split("job.py ")[1].split()[0] for command in COMMANDS} == set(DEMOS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

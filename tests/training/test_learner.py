@@ -401,6 +401,7 @@ def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monk
 
 
 def test_training_in_a_notebook_returns_the_folder(tmp_path, kernel):
+    from shared import load_model
     from training import salary
 
     folder = in_a_cell(salary.main, "--smoke", "--out", str(tmp_path / "model"))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
-from shared import PREDICTORS
-from shared.images import sample_image
-from tests.conftest import ROOT, served
 from hub.local import Hub
+from shared import load_model
+from shared.images import sample_image
+from tests.conftest import DEMOS, ROOT, served
 from tests.windows import as_on_windows
 
 pytestmark = pytest.mark.training
@@ -36,7 +36,7 @@ def run(hub, home, *command):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", PREDICTORS)
+@pytest.mark.parametrize("name", DEMOS)
 def test_train_push_pull_and_the_same_answer(hub, deploy, name, tmp_path):
     repo = f"me/{name}"
     train = (sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model")
@@ -49,7 +49,7 @@ def test_train_push_pull_and_the_same_answer(hub, deploy, name, tmp_path):
     with served(name, tmp_path, hub.environment(tmp_path / "home", token=None) | {"MODEL_REPO": repo}) as url:
         with urllib.request.urlopen(url) as page:
             assert f"This page runs {repo} from the Hub, commit {commit[:7]}." in page.read().decode()
-        assert deploy.probe([deploy.Model(PREDICTORS[name], tmp_path, "/predict", "")], url, None) == []
+        assert deploy.probe([deploy.Model(DEMOS[name], tmp_path, "/predict", "")], url, None) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ assert not any(module.split(".")[0] in ("shared", "training") for module in sys.
     )
     assert done.returncode == 0, done.stderr
     scores = {item["label"]: item["score"] for item in json.loads(done.stdout.splitlines()[-1])}
-    model = PREDICTORS[name](tmp_path / "model")
+    model = load_model(tmp_path / "model")
     given = Path(tmp_path / asked) if task.startswith("image") else asked
     assert scores == pytest.approx(model.predict(given).probabilities, abs=0.05)
     assert np.isclose(sum(scores.values()), 1)

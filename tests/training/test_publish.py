@@ -14,9 +14,9 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import _auth
 
-from tests.conftest import ROOT, free_port, turn_to
 from hub.local import Fault, Hub
 from hub.local.faults import BARE, LIST, NULL, PAGE, WORDS
+from tests.conftest import ROOT, free_port, turn_to
 from training import publish as script
 from training.publish import PublishError, publish
 

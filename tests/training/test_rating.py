@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from training.rating_peers import bias_model, ridge_als
+
 from shared import load_model
 from training import rating as script
 from training.learner import command
-from training.rating_peers import bias_model, ridge_als
 
 pytestmark = pytest.mark.training
 

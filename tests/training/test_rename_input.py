@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.training
 
-from shared import PREDICTORS
+from shared import load_model
 from shared.config import MODEL, read_json, sha256
 from tests.conftest import ROOT
 from training.publish import predictor
@@ -38,7 +38,7 @@ def test_a_renamed_input_changes_no_bit_of_the_answers_and_the_folder_still_load
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_transformers_js_finds_the_input_by_its_name(name):
-    assert PREDICTORS[name](ROOT / "spaces" / name / "model").session.inputs == ["pixel_values"]
+    assert load_model(ROOT / "spaces" / name / "model").session.inputs == ["pixel_values"]
 
 
 def test_only_the_one_input_of_a_model_is_renamed(tmp_path):

@@ -14,9 +14,9 @@ import yaml
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from safetensors.torch import load
 
+from hub.local import Hub
 from shared.config import sha256
 from tests.conftest import ROOT, turn_to
-from hub.local import Hub
 from training import publish as script
 from training import torch_weights
 from training.card import WEIGHTS, made_from

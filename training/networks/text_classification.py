@@ -71,7 +71,7 @@ def keep_tokens(
 
 
 def parameter_groups(net: TextNet) -> list[list[nn.Parameter]]:
-    """Return the parameters of the embeddings and the first half, the second half, and what is new, for rates that differ."""
+    """Return the parameters of embeddings and first half, of the second half, and of what is new."""
     bert = net.classifier.bert
     half = len(bert.encoder.layer) // 2
     groups = [

@@ -271,8 +271,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             if has_examples:
                 write_examples(folder, splits.valid.paths, splits.valid.y, splits.labels, EXAMPLES)
 
-        divided = f"The last layer was divided by the temperature {temperature:.3f}"
-        note = f"{divided}, fitted on the training and validation pictures."
+        note = (
+            f"The last layer was divided by the temperature {temperature:.3f}, fitted on the training and validation "
+            "pictures."
+        )
         return Export(
             module=module,
             exact=exact,
@@ -349,7 +351,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
         calibrated = evaluate.error_if_calibrated(probabilities(found.answers[0]))
         notes += [
-            "AUROC: how often a test picture scores higher as in distribution than one that shows none of the labels.",
+            "AUROC: how often a test picture has a higher in-distribution score than one of none of the labels.",
             f"{REJECTED_SHARE:.1%} of the training and validation pictures are below the threshold of that score.",
             "On so many pictures a perfectly calibrated model would have an expected calibration error of "
             f"{calibrated:.4f}, too.",

@@ -66,8 +66,8 @@ COLOURS = (
     (128, 128, 128), (128, 0, 0), (0, 128, 0), (0, 0, 128), (128, 64, 0), (64, 128, 128), (192, 64, 192),
 )  # fmt: skip
 TERMS = (
-    "It began as DeepLabV3 on MobileNetV2, trained on COCO and Pascal VOC, which its authors offer under Apache-2.0; its\n"
-    f'copy on the Hub, {HUB_INIT}, has the licence "other".'
+    "It began as DeepLabV3 on MobileNetV2, trained on COCO and Pascal VOC, which its authors offer under Apache-2.0;\n"
+    f'its copy on the Hub, {HUB_INIT}, has the licence "other".'
 )
 LIMITS = (
     "It gives every pixel one of its classes, also where the picture shows something else.",
@@ -341,7 +341,7 @@ def as_served(picture: Image.Image, area: int) -> NDArray[np.float32]:
 
 
 def other_shapes(picture: Image.Image) -> list[Image.Image]:
-    """Return parts of a picture that are upright, wide, very wide and very narrow: the export must hold for them, too."""
+    """Return parts of a picture that are upright, wide, very wide and very narrow, for which the export must hold."""
     width, height = picture.size
     sizes = ((width // 2, height), (width, height // 2), (width, height // 12), (width // 12, height))
     return [picture.crop((0, 0, *size)) for size in sizes]
@@ -354,7 +354,7 @@ def frame_figure(
     where: dict[str, Any],
     label: str,
 ) -> Figure:
-    """Return a figure of summed confusions, (n, classes, classes), with an interval over frames drawn with replacement."""
+    """Return a figure of summed confusions, (n, classes, classes), with its bootstrap interval over frames."""
     interval = evaluate.bootstrap_interval(lambda rows: statistic(tables[rows].sum(0)), len(tables), draws=500)
     return evaluate.figure(name, statistic(tables.sum(0)), interval, **where, label=label)
 

@@ -211,7 +211,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         newcomers.print_newcomers(measured["newcomers"])
         return measured
 
-    def figures(self, answers: Any, test: TestSet) -> list[Figure]:
+    def figures(self, answers: Any, test: TestSet) -> list[Figure]:  # noqa: ARG002 - there are no test sets
         """Return nothing: see measure."""
         return []
 
@@ -333,7 +333,7 @@ def compare(
     data: Ratings,
     settings: RecommendationSettings,
 ) -> dict[str, Any]:
-    """Return figures and peers of the cross-validation; intervals over ratings, and over users as a stricter reading."""
+    """Return figures and peers of the cross-validation; intervals are over ratings, and over users."""
     users = data.table.loc[data.table["in_sample"], "user"].to_numpy()
     label = "mean squared error (stars²)"
     figures: list[Figure] = []

@@ -9,7 +9,7 @@ that a network was not trained on.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -165,7 +165,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
     def fit(self, splits: Splits[Rows], settings: TabularSettings, run: Run) -> Fitted:
         """Train one network for each fold, to calibrate on, then the networks that are stored, on all rows."""
         train = splits.train
-        config = self.columns(train.table, splits.labels, settings)
+        config = self.columns(train.table, splits.labels, settings, splits.description.columns)
         folds = list(
             StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed).split(train.table, train.y)
         )
@@ -214,7 +214,11 @@ class Tabular(Recipe[Rows, TabularSettings]):
         return network.cpu().eval()
 
     def columns(
-        self, table: pd.DataFrame, labels: tuple[str, ...], settings: TabularSettings
+        self,
+        table: pd.DataFrame,
+        labels: tuple[str, ...],
+        settings: TabularSettings,
+        descriptions: Mapping[str, str] | None = None,
     ) -> TabularClassifierConfig:
         """Return what serving must know of the columns, from the training rows alone."""
         numbers = [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
@@ -236,6 +240,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
             groups=tuple((name,) for name in table if name not in settings.ignored),
             typical=typical | {name: float(table[name].median()) for name in numbers},
             amounts=amounts(table, settings.exact),
+            descriptions=dict(descriptions or {}),
         )
 
     # --- storing and measuring ---
@@ -303,7 +308,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
 
 def clean(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose numbers are floats (NaN where missing) and whose other columns are text ("?" where missing)."""
+    """Return a table with numbers as floats, NaN where missing, and all else as text, "?" where missing."""
     table = table.copy()
     for name in table:
         if pd.api.types.is_bool_dtype(table[name]) or not pd.api.types.is_numeric_dtype(table[name]):

@@ -4,10 +4,10 @@
     python -m training.recipes.text_classification --data FOLDER      with train.csv and test.csv (or .csv.xz)
     python -m training.recipes.text_classification --smoke            seconds, on texts made up on the spot
 
-A folder may also have a subfolder of text files for each label in train and in test, as IMDB has them, and unsup.csv or
-a folder of that name with texts without labels. Of a single file, a part is set aside for validation and a fifth for the
-test. --quick is for a CPU. --teachers lets three networks and TF-IDF label the texts without labels, and trains two more
-networks on these, too; it is meant for a GPU.
+A folder may also have a subfolder of text files for each label in train and in test, as IMDB has them, and unsup.csv
+or a folder of that name with texts without labels. Of a single file, a part is set aside for validation and a fifth for
+the test. --quick is for a CPU. --teachers lets three networks and TF-IDF label the texts without labels, and trains two
+more networks on these, too; it is meant for a GPU.
 """
 
 import argparse
@@ -244,6 +244,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
             fields={
                 "labels": splits.labels, "max_tokens": settings.max_tokens, "head": settings.head,
                 "min_clear_probability": MIN_CLEAR_PROBABILITY,
+                "label_names": dict(splits.description.label_names), "examples": splits.description.examples,
                 "in_distribution_mean": mean, "in_distribution_spread": spread,
             },
             free_axes={"input_ids": {0: "rows", 1: "tokens"}} | {name: {0: "rows"} for name in outputs},

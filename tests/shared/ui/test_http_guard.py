@@ -17,9 +17,8 @@ import gradio as gr
 import pytest
 from starlette.exceptions import HTTPException
 
-from shared.ui import connections, http_guard
+from shared.ui import Page, connections, http_guard
 from shared.ui.http_guard import OPEN_ROUTES, BoundedReceive
-from shared.ui.page import Page
 from tests.conftest import ROOT, launched, mounted
 
 JSON = {"Content-Type": "application/json"}
@@ -90,7 +89,7 @@ def wait_until(holds):
 
 
 @pytest.mark.parametrize("url", ["launched"], indirect=True)
-def test_every_route_of_gradio_is_known(demo, url):
+def test_every_route_of_gradio_in_distribution(demo, url):
     found = {route.path.split("/")[2].partition("=")[0].partition("{")[0] for route in all_routes(demo)}
     assert found == OPEN_ROUTES - {"mcp"} | CLOSED_ROUTES
 

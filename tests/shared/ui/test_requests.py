@@ -10,9 +10,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from shared.ui import inputs
-from shared.ui.inputs import BAD_BASE64, SEND_FILE, SEND_PICTURE, picture_file, prepared, uploaded_file
-from shared.ui.page import Photo
+from shared.ui import Photo, requests
+from shared.ui.requests import BAD_BASE64, SEND_FILE, SEND_PICTURE, picture_file, prepared, uploaded_file
 from tests.conftest import ROOT, launched
 
 CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
@@ -90,7 +89,7 @@ def test_a_data_url_that_is_damaged(uploads, text):
 
 
 def test_a_disk_that_is_nearly_full_takes_no_data_url(uploads, monkeypatch):
-    monkeypatch.setattr(inputs, "FREE_BYTES", 10**18)
+    monkeypatch.setattr(requests, "FREE_BYTES", 10**18)
     with pytest.raises(gr.Error, match="disk is full"):
         picture_file(DATA_URL)
     assert not list(uploads.iterdir())

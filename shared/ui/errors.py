@@ -1,0 +1,31 @@
+"""Tell a visitor, or an API user, what went wrong in one sentence."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import gradio as gr
+
+from ..errors import BadInput
+from .http_guard import DISK_FULL, is_disk_full
+from .requests import sentence
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def show_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Wrap an endpoint: show a visitor, and tell an API user, the sentence of a BadInput instead of a stack trace."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except BadInput as error:
+            raise sentence(str(error)) from None
+        except OSError as error:
+            if is_disk_full(error):
+                raise gr.Error(DISK_FULL, title="That did not work") from error
+            raise
+
+    return wrapper

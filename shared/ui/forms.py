@@ -1,0 +1,89 @@
+"""A form with a field for each column of a table, and endpoints with an argument for each."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import gradio as gr
+
+from ..tabular import TabularClassifierConfig
+from .errors import show_errors
+
+AMOUNTS = (
+    "The model learned each of the {} amounts in the data, such as {:,.0f}, and can jump from one to the next. Any "
+    "other amount is read as lying between the two nearest."
+)
+
+
+def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator for an endpoint that takes a row, {column: value}, and perhaps more arguments.
+
+    What it returns takes an argument for each column, in the columns' order, and then the others: that is what users
+    of the API and MCP clients see. Their descriptions join the endpoint's docstring.
+    """
+    names = [re.sub(r"\W+", "_", column) for column in config.columns]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def endpoint(*values: Any) -> Any:
+            count = len(config.columns)
+            return function(dict(zip(config.columns, values[:count], strict=True)), *values[count:])
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        _, *more = inspect.signature(function).parameters.values()
+        columns = [inspect.Parameter(name, kind, annotation=object) for name in names]
+        described = "".join(
+            f"\n    {name}: {label_of(config, c)}" for name, c in zip(names, config.columns, strict=True)
+        )
+        text, _, arguments = (inspect.getdoc(function) or "").partition("\nArgs:")
+        wrapped: Any = show_errors(endpoint)
+        wrapped.__signature__ = inspect.Signature([*columns, *more])
+        wrapped.__doc__ = f"{text}\n\nArgs:{described}{arguments}"
+        return cast(Callable[..., Any], wrapped)
+
+    return decorate
+
+
+def label_of(config: TabularClassifierConfig, column: str) -> str:
+    """Return what a column is called on the page."""
+    return config.descriptions.get(column) or re.sub("[-_]+", " ", column).capitalize()
+
+
+def add_form(config: TabularClassifierConfig) -> list[gr.components.Component]:
+    """Add a field for each column, two in a row; return them in the columns' order."""
+    fields: dict[str, gr.components.Component] = {}
+    read = [column for column in config.columns if column not in config.ignored]
+    for start in range(0, len(read), 2):
+        with gr.Row():
+            fields |= {column: add_field(config, column) for column in read[start : start + 2]}
+    if config.ignored:
+        with gr.Accordion("Columns that the model does not read", open=False), gr.Row():
+            fields |= {column: add_field(config, column) for column in config.ignored}
+    return [fields[column] for column in config.columns]
+
+
+def add_field(config: TabularClassifierConfig, column: str) -> gr.components.Component:
+    """Add a drop-down of a category's values, or a number, whose range the model checks."""
+    label, typical = label_of(config, column), config.typical[column]
+    if column in config.categories:
+        choices = [(format_value(value), value) for value in config.categories[column]]
+        return gr.Dropdown(choices, value=typical, label=label, min_width=220)
+    span, amounts = config.numbers[column], config.amounts.get(column, ())
+    return gr.Number(
+        typical, label=f"{label} ({span.minimum:g} to {span.maximum:,.0f})", min_width=220, minimum=span.minimum,
+        maximum=span.maximum, info=AMOUNTS.format(len(amounts), amounts[len(amounts) // 2]) if amounts else None,
+    )  # fmt: skip
+
+
+def format_value(value: Any) -> str:
+    """Return a value as the page writes it."""
+    return "unknown" if value in (None, "?", "") else f"{value:,g}" if isinstance(value, int | float) else str(value)
+
+
+def form_events(fields: list[gr.components.Component]) -> list[Callable[..., Any]]:
+    """Return the events that say that somebody has entered something."""
+    numbers = [field for field in fields if isinstance(field, gr.Number)]
+    entered = [event for field in numbers for event in (field.submit, field.blur)]
+    return entered + [field.change for field in fields if field not in numbers]

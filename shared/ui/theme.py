@@ -1,0 +1,13 @@
+"""How every page looks: Gradio's theme and the gallery's own CSS."""
+
+from pathlib import Path
+
+import gradio as gr
+
+THEME = gr.themes.Default(
+    primary_hue="indigo",
+    font=["system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+    text_size="lg",
+).set(block_info_text_color="*neutral_500")  # its grey is too pale on white
+CSS = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
