@@ -45,7 +45,6 @@ def parser_of(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
         description=sys.modules[type(recipe).__module__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    has_book = type(recipe).book is not Recipe.book
     parser.add_argument(
         "--data", metavar="PATH", help="the data (a demo downloads its own by default); a "
         f"{SOURCE} beside it is put on the model's card",
@@ -57,16 +56,16 @@ def parser_of(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="make that repository private")
-    if has_book:
-        parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="ours, or the book's")
+    parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
+    if type(recipe).load is not Recipe.load:  # a demo, with data and a Space of its own
         parser.add_argument("--embed", action="store_true", help="also put it into the Space's folder")
+    if type(recipe).book is not Recipe.book:
+        parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="ours, or the book's")
         parser.add_argument(
             "--push-learner",
             metavar="USER/REPO",
             help="publish the book's Learner: a pickle, which runs code when loaded",
         )
-    else:
-        parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
     recipe.add_options(parser)
     return parser
 
