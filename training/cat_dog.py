@@ -71,13 +71,9 @@ class CatDog(ImageClassification[CatDogSettings]):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add the options of the recipe, and those that name more pictures to measure on."""
         super().add_options(parser)
-        parser.add_argument(
-            "--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg, dog.*.jpg: measured, too"
-        )
+        parser.add_argument("--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg, dog.*.jpg: measured")
         parser.add_argument("--camvid", metavar="DIR", help="folder with test/images: none is a cat or dog")
-        parser.add_argument(
-            "--animals", metavar="DIR", help="stamps/animals of Tux Paint: other animals, measured, too"
-        )
+        parser.add_argument("--animals", metavar="DIR", help="stamps/animals of Tux Paint: measured, too")
 
     def load(self, data: str | None, settings: CatDogSettings) -> Splits[Pictures]:
         """Read Oxford Pets with its official split; cats and dogs differ in the first letter of the file's name."""
@@ -89,7 +85,7 @@ class CatDog(ImageClassification[CatDogSettings]):
         trainval = [name for name in official(folder / "annotations/trainval.txt") if name not in NEAR_DUPLICATES]
         train, valid = divide(pets(folder, trainval), VALID_SHARE, settings.seed)
         test = pets(folder, official(folder / "annotations/test.txt")).as_test("Oxford Pets", "official test")
-        self.unrelated(settings)  # fail now if a folder lacks its pictures
+        measured_only(settings)  # fail now if a folder lacks its pictures
         tests = (test, *([dogs_vs_cats(Path(settings.dogs_vs_cats))] if settings.dogs_vs_cats else []))
         described = read_description("cat_dog", used=[name for name in self.measuring if getattr(settings, name)])
         return Splits(train, valid, tests, described, LABELS, valid.as_test("Oxford Pets", "validation"))
@@ -100,16 +96,7 @@ class CatDog(ImageClassification[CatDogSettings]):
 
     def unrelated(self, settings: CatDogSettings) -> dict[str, Sequence[Source]]:
         """Add street scenes and other animals."""
-        groups: dict[str, Sequence[Source]] = {}
-        if settings.camvid:
-            found = Path(settings.camvid) / "test/images"
-            groups["street scenes (CamVid test)"] = picture_files(found)
-            if not groups["street scenes (CamVid test)"]:
-                raise DataError(f"There are no pictures in {found}; or leave --camvid out.")
-        if settings.animals:
-            stamps = unrelated_pictures.stamps(Path(settings.animals))
-            groups["animals cut out on white (Tux Paint's stamps)"] = stamps
-        return groups | super().unrelated(settings)
+        return measured_only(settings) | super().unrelated(settings)
 
     def book(self, data: str | None, settings: CatDogSettings) -> Learner:
         """Run the book's cell, on Oxford Pets or on any pictures."""
@@ -140,6 +127,19 @@ def dogs_vs_cats(folder: Path) -> TestSet:
         raise DataError(f"There must be cat.*.jpg and dog.*.jpg in {folder / 'test'}; or leave --dogs-vs-cats out.")
     y = np.array([path.name.startswith("dog") for path in paths]).astype(np.int64)
     return TestSet("Dogs vs. Cats", "development set", paths, y)
+
+
+def measured_only(settings: CatDogSettings) -> dict[str, Sequence[Source]]:
+    """Return the pictures of neither cats nor dogs that the options name, by group."""
+    groups: dict[str, Sequence[Source]] = {}
+    if settings.camvid:
+        found = Path(settings.camvid) / "test/images"
+        groups["street scenes (CamVid test)"] = picture_files(found)
+        if not groups["street scenes (CamVid test)"]:
+            raise DataError(f"There are no pictures in {found}; or leave --camvid out.")
+    if settings.animals:
+        groups["animals cut out on white (Tux Paint's stamps)"] = unrelated_pictures.stamps(Path(settings.animals))
+    return groups
 
 
 main = partial(command.run, CatDog())

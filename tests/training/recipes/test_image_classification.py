@@ -1,0 +1,273 @@
+"""The image classification recipe, from a folder of pictures to a folder that serves, with any labels."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from shared import load_model
+from shared.config import sha256
+from tests.conftest import ROOT, load_app
+from training import command, learner
+from training.learner import Run
+from training.pictures import decode, normalised
+from training.recipes import image_classification as script
+from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
+
+pytestmark = pytest.mark.training
+SHAPES = ("circle", "cross", "square")
+
+
+def train(*options):
+    return command.main(ImageClassification(), [str(option) for option in options])
+
+
+def write_pictures(folder, **counts):
+    """Write black pictures, a subfolder for each label."""
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True)
+        for index in range(count):
+            Image.new("RGB", (8, 8)).save(folder / label / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("shapes") / "model"
+    assert train("--smoke", "--examples", "--out", out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def shapes(folder):
+    """The pictures it was trained and tested on."""
+    return folder.with_name("image_classification-made-up")
+
+
+def test_three_made_up_labels_are_learned_and_explained(folder, shapes):
+    model = load_model(folder)
+    assert model.config.labels == SHAPES
+    paths = sorted(shapes.glob("*/*.png"))
+    answers = model.predict_batch(paths)
+    assert {len(answer.probabilities) for answer in answers} == {3}
+    right = np.mean([answer.likeliest == path.parent.name for answer, path in zip(answers, paths, strict=True)])
+    assert right > 0.5  # a third by chance
+    assert model.explain(paths[0]).evidence.shape == (2, 2)
+
+
+def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith("examples/")} == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md",
+        "model.safetensors", "config.json", "preprocessor_config.json",
+    }  # fmt: skip
+    assert sum(name.startswith("examples/") for name in names) == 3
+    metrics = load_model(folder).metrics
+    assert {figure.name for figure in metrics.figures} == {
+        "error", "wrong_or_refused", "error_circle", "error_cross", "error_square", "ece", "ece_before", "refused",
+        "auroc", "noticed", "validation", "validation_float32",
+    }  # fmt: skip
+    groups = {figure.data: figure.count for figure in metrics.figures if figure.name == "noticed"}
+    assert groups == {
+        "animals bundled with gradio": 4,
+        "photographs bundled with gradio, scikit-image and scikit-learn": 19,
+        "noise": 100,
+        "drawings": 100,
+        "text": 100,
+    }
+    assert metrics.parity_float.largest_difference < 1e-3
+    assert list(metrics.parity.by_output) == ["logits", "in_distribution_score", "maps"]
+
+
+def test_a_hundredth_of_the_pictures_it_was_fitted_to_is_rejected(folder, shapes):
+    answers = load_model(folder).predict_batch(sorted(shapes.glob("*/*.png")))  # 72, of which 57 were fitted to
+    assert sum(not answer.in_distribution for answer in answers) <= 2
+    note = "1.0% of the training and validation pictures are below the threshold of that score."
+    assert note in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_transformers_alone_loads_the_folder_and_agrees(folder, shapes):
+    """In a process that cannot import anything of this repository."""
+    path = next(shapes.glob("circle/*.png"))
+    code = f"""
+import sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", {str(ROOT)!r})]
+import importlib.util, json, torch
+library = torch.library.Library("torchvision", "DEF")
+for name in ("nms", "qnms"):
+    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from transformers import pipeline
+print(json.dumps(pipeline("image-classification", {str(folder)!r}, device="cpu")({str(path)!r})))
+assert not any(name.split(".")[0] in ("shared", "training") for name in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = {item["label"]: item["score"] for item in json.loads(done.stdout.splitlines()[-1])}
+    ours = load_model(folder).predict(path).probabilities
+    assert theirs == pytest.approx(ours, abs=0.03)
+
+
+def test_the_app_shows_whatever_labels_the_model_has(folder, shapes, tmp_path):
+    shutil.copytree(ROOT / "spaces/cat_dog", tmp_path / "shapes", ignore=shutil.ignore_patterns("model"))
+    shutil.copytree(folder, tmp_path / "shapes/model")
+    app = load_app(tmp_path / "shapes")
+    assert app.demo.title == "Is it a circle, a cross or a square?"
+    path = str(next(shapes.glob("cross/*.png")))
+    answer, words, _ = app.predict(path)
+    assert set(answer["probabilities"]) == set(SHAPES)
+    assert "circle" in words or answer["label"] in words
+    assert [name.split(",")[0] for name, _ in app.examples()] == [*SHAPES, "a lion", "a tower"]
+    summary, table, _ = app.batch([path, path])
+    assert summary == {"files": 2, "answered": 2, "errors": 0}
+    assert "probability square" in table
+
+
+def test_training_sees_what_serving_sees(folder, tmp_path):
+    model = load_model(folder)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "large.jpg"
+    Image.fromarray(rng.integers(0, 256, (900, 1300, 3), dtype=np.uint8)).save(path)
+    size = model.config.size
+    trained = normalised(decode([path], (size, size)).float().div(255), script.MEAN, script.STD)
+    assert np.allclose(trained[0].numpy(), model.pixels(path), atol=1e-6)
+
+
+def test_a_stored_model_measured_again_has_the_same_figures(folder, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    before = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+    changed = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+    changed["figures"][0]["value"] = 0.123  # not what the model answers
+    (copy / "metrics.json").write_text(json.dumps(changed), encoding="utf-8")
+    config = json.loads((copy / "gallery.json").read_text(encoding="utf-8"))
+    config["files"]["metrics.json"] |= {"sha256": sha256(copy / "metrics.json")}
+    config["files"]["metrics.json"]["bytes"] = (copy / "metrics.json").stat().st_size
+    config["about"]["summary"] = "Edited by its author."
+    (copy / "gallery.json").write_text(json.dumps(config), encoding="utf-8")
+    assert train("--smoke", "--measure", copy, "--out", folder) == 0
+    after = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+    dated = [{**item} for item in after["figures"]]
+    kept = {item["name"] for item in dated if item.pop("measured", None) == before["measured"]["date"]}
+    assert kept == {"ece_before", "validation", "validation_float32"}
+    assert sorted(dated, key=str) == sorted(before["figures"], key=str)
+    assert after["trained"] == before["trained"]
+    assert after["measured"]["command"].endswith("--measure DIR")
+    assert load_model(copy).config.about.summary == "Edited by its author."
+
+
+def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
+    own = write_pictures(tmp_path / "own", a=10, b=10)
+    before = (folder / "metrics.json").read_bytes()
+    assert train("--data", own, "--measure", folder) == 2
+    assert "has the labels circle, cross, square, the data a, b" in capsys.readouterr().err
+    assert train("--data", own, "--measure", own) == 2
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_quick_trains_the_last_layer_alone_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageClassification, "fit_network", lambda *_: pytest.fail("the network was trained"))
+    out = tmp_path / "model"
+    assert train("--smoke", "--quick", "--out", out) == 0
+    model = load_model(out)
+    assert set(model.predict(Image.new("RGB", (200, 100))).probabilities) == set(SHAPES)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "`python -m training.recipes.image_classification --smoke --quick`" in card
+    assert script.QUICK_NOTE in card
+    assert not (out / "examples").exists()  # one's own pictures go with the model only if that is asked for
+
+
+def test_quick_serves_larger_pictures():
+    assert ImageClassificationSettings().stored_size == 288
+    assert ImageClassificationSettings(quick=True).stored_size == 320
+    assert ImageClassificationSettings(quick=True, init=None, size=96).stored_size == 96
+
+
+def test_an_interrupted_training_resumes_to_the_same_weights(shapes, tmp_path, monkeypatch):
+    recipe, settings = ImageClassification(), replace(ImageClassificationSettings.smoke(), epochs=2)
+    splits = recipe.load_own(str(shapes), settings)
+
+    def fit(state, resume=False):
+        return recipe.fit(splits, settings, Run(tmp_path / state, settings.seed, resume)).net.state_dict()
+
+    def save(callback, temporary):
+        save_state(callback, temporary)
+        saved.append((callback.folder.parent.name, callback.folder.name, callback.epoch))
+        if saved == [*straight, ("cut", "head", 0), ("cut", "body", 0)]:
+            raise KeyboardInterrupt
+
+    saved, save_state = [], learner.KeepState.save
+    straight = [("whole", "head", 0), ("whole", "body", 0), ("whole", "body", 1)]
+    monkeypatch.setattr(learner.KeepState, "save", save)
+    whole = fit("whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit("cut")
+    resumed = fit("cut", resume=True)
+    assert saved == [*straight, ("cut", "head", 0), ("cut", "body", 0), ("cut", "body", 1)]
+    assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
+    assert learner.seconds_trained(tmp_path / "cut") > 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [({}, "at least two"), ({"a": 20}, "at least two"), ({"a": 20, "b": 3}, "has 3 pictures; at least 10")],
+)
+def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path, capsys, counts, message):
+    own = write_pictures(tmp_path / "own", **counts)
+    own.mkdir(exist_ok=True)
+    assert train("--data", own, "--out", tmp_path / "out") == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--data", "no-such-folder"]])
+def test_without_data_it_says_what_to_name(tmp_path, capsys, options):
+    assert train(*options, "--out", tmp_path / "out") == 2
+    assert "--data" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_picture_is_named_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ImageClassification, "new_network", lambda *_: pytest.fail("the training began"))
+    own = write_pictures(tmp_path / "own", a=10, b=10)
+    (own / "b/3.png").write_bytes(b"broken")
+    assert train("--data", own, "--out", tmp_path / "out") == 2
+    assert f"{Path('b') / '3.png'}: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_picture_is_named_when_a_model_is_measured(folder, shapes, tmp_path, capsys):
+    shutil.copytree(shapes, tmp_path / "own")
+    for path in (tmp_path / "own/cross").iterdir():
+        path.write_bytes(b"broken")
+    assert train("--data", tmp_path / "own", "--measure", folder) == 2
+    assert f"{tmp_path / 'own/cross'}" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(script, "decode", lambda *_: pytest.fail("pictures were decoded"))
+    (tmp_path / "file").write_text("")
+    assert train("--smoke", "--out", tmp_path / "file/below/model") == 2
+    assert f"Nothing can be written into {tmp_path / 'file'}" in capsys.readouterr().err
+
+
+def test_a_network_that_was_not_trained_on_imagenet_is_refused(tmp_path):
+    script.backbone(ImageClassificationSettings.smoke()).save_pretrained(tmp_path)
+    with pytest.raises(script.DataError, match="must be trained on ImageNet's 1,000 classes"):
+        script.backbone(ImageClassificationSettings(init=str(tmp_path)))
+    with pytest.raises(script.DataError, match="could not be loaded as MobileNetV2ForImageClassification"):
+        script.backbone(ImageClassificationSettings(init=str(tmp_path / "nowhere")))
+
+
+def test_the_optimiser_is_the_same_on_every_device(shapes, tmp_path, monkeypatch):
+    def fit(run, learn, *_, **__):
+        optimisers.append(learn.opt_func)
+
+    optimisers, recipe, settings = [], ImageClassification(), ImageClassificationSettings.smoke()
+    monkeypatch.setattr(Run, "fit", fit)
+    recipe.fit(recipe.load_own(str(shapes), settings), settings, Run(tmp_path, settings.seed, False))
+    assert optimisers == [learner.adamw] * 2
