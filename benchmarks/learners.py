@@ -14,6 +14,7 @@ import training  # noqa: F401 - lets fastai be imported where torch is built for
 
 # isort: split
 import numpy as np
+import pandas as pd
 from fastai.collab import CollabDataLoaders, collab_learner
 from fastai.tabular.all import Categorify, FillMissing, Normalize, TabularDataLoaders, tabular_learner
 from fastai.text.all import AWD_LSTM, TextDataLoaders, text_classifier_learner
@@ -39,7 +40,8 @@ from transformers import (
 )
 
 from benchmarks.inputs import picture
-from training import rating, salary, sentiment
+from training.made_up import write_ratings, write_reviews
+from training.salary import Salary
 
 Answer = Callable[[Any], Any]
 
@@ -106,15 +108,15 @@ def segmentation(folder: Path) -> Answer:
 
 def text(folder: Path) -> Answer:
     """From a review, by AWD-LSTM."""
-    reviews = sentiment.made_up_reviews(64, seed=0)
+    reviews = pd.read_csv(write_reviews(folder / "reviews", seed=0))
     dls = TextDataLoaders.from_df(reviews, folder, text_col="text", label_col="label", bs=16, num_workers=0)
     learn = trained(text_classifier_learner(dls, AWD_LSTM, pretrained=False))
     return quiet(learn, learn.predict)
 
 
-def tabular(_: Path) -> Answer:
+def tabular(folder: Path) -> Answer:
     """From a row of the census; which one does not matter, and it has the made-up people's columns."""
-    people = salary.made_up_people(2000, seed=0)
+    people = pd.read_csv(Salary().make_up(folder / "people", seed=0))
     dls = TabularDataLoaders.from_df(
         people,
         y_names="salary",
@@ -126,9 +128,9 @@ def tabular(_: Path) -> Answer:
     return quiet(learn, lambda _: learn.predict(person))
 
 
-def collab(_: Path) -> Answer:
+def collab(folder: Path) -> Answer:
     """From a user and a movie."""
-    stars, _movies = rating.made_up(seed=0)
+    stars = pd.read_csv(write_ratings(folder / "ratings", seed=0) / "ratings.csv")
     learn, asked = trained(collab_learner(CollabDataLoaders.from_df(stars), y_range=(0.5, 5.5))), stars.iloc[:1]
     # predict() of a collab learner fails on a row: this is how one asks it.
     return quiet(learn, lambda _: learn.get_preds(dl=learn.dls.test_dl(asked), reorder=False))

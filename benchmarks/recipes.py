@@ -8,7 +8,6 @@ the script, from reading the data to the trained network; not its calibration, i
 
 import argparse
 import contextlib
-import importlib
 import json
 import os
 import sys
@@ -26,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback, CancelFitException
+from fastai.data.block import CategoryBlock
 from fastai.learner import Learner
 from fastcore.basics import defaults
 from torch.nn import LSTM
@@ -34,6 +34,23 @@ from transformers import MobileNetV2ForImageClassification
 
 from benchmarks.apps import memory_of
 from shared.console import guard_output
+from training import book
+from training import cat_dog as cat_dog_demo
+from training import rating as rating_demo
+from training import salary as salary_demo
+from training import segmentation as segmentation_demo
+from training import sentiment as sentiment_demo
+from training.command import parser_of
+from training.distillation import Targets, smooth
+from training.learner import Run, set_seed
+from training.networks.tabular import Ensemble
+from training.pictures import outputs
+from training.recipe import load
+from training.recipes import image_classification, recommendation, tabular, text_classification
+from training.recipes.image_classification import MEAN, STD, Pictures
+from training.recipes.image_segmentation import Frames
+from training.texts import Texts
+from training.tokens import token_ids
 
 Pairs = dict[str, Any]
 MEASURED = {  # what is learned from, and what is scored
@@ -177,51 +194,53 @@ def with_pretrained(make: Callable[..., Learner], clock: Clock) -> tuple[Learner
             return make(pretrained=False), False
 
 
-def cat_dog(stock: bool, options: argparse.Namespace, folder: Path, clock: Clock) -> Pairs:
-    """Error on every second picture of the official test."""
-    from training import cat_dog as script
+@dataclass(frozen=True)
+class Ours:
+    """A demo's recipe, its data and settings, and where its states are kept."""
 
-    task = script.load(options)
-    held_out = next(iter(task.tests.values()))
-    held_out = held_out.take(np.arange(0, len(held_out), 2))
+    recipe: Any
+    splits: Any
+    settings: Any
+    run: Run
+    is_smoke: bool
+
+
+def cat_dog(stock: bool, ours: Ours, clock: Clock) -> Pairs:
+    """Error on every second picture of the official test."""
+    splits, settings, test = ours.splits, ours.settings, ours.splits.tests[0]
+    rows = range(0, len(test), 2)
+    held_out = Pictures([test.inputs[row] for row in rows], test.targets[list(rows)], test.targets[list(rows)])
     if not stock:
-        size = (script.served_size(options),) * 2
-        with clock.aside():
-            judged_on = script.decode(held_out.paths, size)
-        pictures = script.decode(task.train.paths, size)
-        if options.quick:
-            net = script.pretrained_net(options, task)
-            ((features,),) = script.outputs(script.Pooled(net), pictures, mean=script.MEAN, std=script.STD)
-            script.fit_head(net, features, replace(task, familiar=None))
+        splits = replace(splits, valid=held_out, tests=(held_out.as_test(test.data, test.split),))
+        fitted = ours.recipe.fit(splits, settings, ours.run)
+        if settings.quick:
+            module, _, _ = ours.recipe.finish(fitted.net, fitted, splits, settings)
             with clock.aside():
-                ((logits, _, _),) = script.outputs(net, judged_on, mean=script.MEAN, std=script.STD)
+                ((logits, *_),) = outputs(module, fitted.valid, mean=MEAN, std=STD)
             return {"final": float((logits.numpy().argmax(1) != held_out.y).mean())}
-        script.train_net(options, replace(task, valid=held_out), pictures, judged_on, folder)
         return {}
     from fastai.vision.all import ImageDataLoaders, Resize, default_split, error_rate, resnet34, vision_learner
     from fastai.vision.learner import model_meta
 
-    parts = ((task.train, False), (held_out, True))
+    parts = ((splits.train, False), (held_out, True))
     table = pd.concat(pd.DataFrame({"name": part.paths, "y": part.y, "held_out": out}) for part, out in parts)
     dls = ImageDataLoaders.from_df(
         table, path=Path("/"), fn_col="name", label_col="y", valid_col="held_out",
-        item_tfms=Resize(64 if options.smoke else 224), bs=8 if options.smoke else 64,
+        item_tfms=Resize(settings.book_size), bs=settings.book_batch,
     )  # fmt: skip
     with clock.aside():
         try:
             learn, network = vision_learner(dls, resnet34, metrics=error_rate), "ResNet-34"
         except OSError:  # its weights cannot be had: the same recipe from the weights that ours begins with
-            backbone = torch.nn.Sequential(FeatureMaps(script.pretrained_backbone(options)))
+            body = torch.nn.Sequential(FeatureMaps(image_classification.backbone(settings)))
 
             def architecture(**_: bool) -> torch.nn.Module:
-                return backbone
+                return body
 
-            model_meta[architecture] = {
-                "cut": lambda body: body, "split": default_split, "stats": (script.MEAN, script.STD)
-            }  # fmt: skip
+            model_meta[architecture] = {"cut": lambda body: body, "split": default_split, "stats": (MEAN, STD)}
             learn, network = vision_learner(dls, architecture, metrics=error_rate), "MobileNetV2"
     learn.fine_tune(1)
-    return {"network": network, "pretrained": not options.smoke}
+    return {"network": network, "pretrained": not ours.is_smoke}
 
 
 class FeatureMaps(torch.nn.Module):
@@ -235,20 +254,19 @@ class FeatureMaps(torch.nn.Module):
         return self.backbone(pixels).last_hidden_state
 
 
-def segmentation(stock: bool, options: argparse.Namespace, folder: Path, clock: Clock) -> Pairs:
+def segmentation(stock: bool, ours: Ours, clock: Clock) -> Pairs:
     """Share of wrong pixels in the test frames."""
-    from training import segmentation as script
-
-    frames = script.load(options)
+    splits, test = ours.splits, ours.splits.tests[0]
+    pictures = torch.stack([torch.from_numpy(np.array(picture)).permute(2, 0, 1) for picture in test.inputs])
+    held_out = Frames(list(test.names), pictures, torch.from_numpy(test.targets))
     if not stock:
-        script.train_net(options, frames["train"], frames["test"], folder)
+        ours.recipe.fit(replace(splits, valid=held_out), ours.settings, ours.run)
         return {}
     from fastai.vision.all import PILImage, PILMask, SegmentationDataLoaders, resnet34, unet_learner
 
-    both = [(part, row) for part in (frames["train"], frames["test"]) for row in range(len(part))]
-    dls = SegmentationDataLoaders.from_dblock(
-        _frame_block(both, len(frames["train"]), PILImage, PILMask, [*script.CLASSES, "Void"]), range(len(both)), bs=8
-    )
+    frames = splits.train.join(held_out)
+    block = _frame_block(frames, len(splits.train), PILImage, PILMask, [*splits.labels, "Void"])
+    dls = SegmentationDataLoaders.from_dblock(block, range(len(frames)), bs=8)
     learn, pretrained = with_pretrained(
         lambda **kwargs: unet_learner(dls, resnet34, metrics=_wrong_pixels, **kwargs), clock
     )
@@ -256,14 +274,14 @@ def segmentation(stock: bool, options: argparse.Namespace, folder: Path, clock: 
     return {"network": "ResNet-34 U-Net", "pretrained": pretrained}
 
 
-def _frame_block(both: list[Any], trained: int, image: Any, mask: Any, codes: list[str]) -> Any:
+def _frame_block(frames: Frames, trained: int, image: Any, mask: Any, codes: list[str]) -> Any:
     from fastai.vision.all import DataBlock, ImageBlock, IndexSplitter, MaskBlock
 
     return DataBlock(
         blocks=(ImageBlock, MaskBlock(codes)),
-        get_x=lambda index: image.create(both[index][0].pictures[both[index][1]].permute(1, 2, 0).numpy()),
-        get_y=lambda index: mask.create(both[index][0].labels[both[index][1]].clamp(max=len(codes) - 1).numpy()),
-        splitter=IndexSplitter(range(trained, len(both))),
+        get_x=lambda index: image.create(frames.pictures[index].permute(1, 2, 0).numpy()),
+        get_y=lambda index: mask.create(frames.labels[index].clamp(max=len(codes) - 1).numpy()),
+        splitter=IndexSplitter(range(trained, len(frames))),
     )
 
 
@@ -272,27 +290,25 @@ def _wrong_pixels(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (logits.argmax(1) != target)[known].float().mean()
 
 
-def sentiment(stock: bool, options: argparse.Namespace, folder: Path, clock: Clock) -> Pairs:
-    """Accuracy on the official test; ours without teachers and without guessing hidden words first."""
-    from training import sentiment as script
-
-    task = script.load(options)
+def sentiment(stock: bool, ours: Ours, clock: Clock) -> Pairs:
+    """Accuracy on the official test; ours without teachers and without predicting hidden words first."""
+    splits, settings, test = ours.splits, ours.settings, ours.splits.tests[0]
+    held_out = Texts(list(test.inputs), test.targets)
+    parts = ((splits.train, False), (held_out, True))
     if not stock:
-        most, head = script.lengths_read(options)
-        tokenizer, classifier = script.encoder(options, task)
-        rows = [
-            script.Labelled(script.marked(tokenizer, part.texts, most, head), script.smoothed(part.y, 2))
-            for part in (task.train, task.test)
-        ]
-        script.train_net(options, classifier, *rows, folder, options.seed, 1.0)
+        tokenizer, classifier = text_classification.new_network(splits, settings)
+        train, valid = (
+            Targets(token_ids(tokenizer, part.texts, settings.max_tokens, settings.head), smooth(part.y, 2))
+            for part, _ in parts
+        )
+        text_classification.fit_network(
+            classifier, train, valid, settings, ours.run, "network", settings.seed, settings.rates
+        )
         return {}
     from fastai.text.all import AWD_LSTM, TextDataLoaders, accuracy, text_classifier_learner
 
-    parts = ((task.train, False), (task.test, True))
     table = pd.concat(pd.DataFrame({"text": part.texts, "y": part.y, "held_out": out}) for part, out in parts)
-    dls = TextDataLoaders.from_df(
-        table, text_col="text", label_col="y", valid_col="held_out", bs=8 if options.smoke else 64
-    )
+    dls = TextDataLoaders.from_df(table, text_col="text", label_col="y", valid_col="held_out", bs=settings.book_batch)
     learn, pretrained = with_pretrained(
         lambda **kwargs: text_classifier_learner(dls, AWD_LSTM, drop_mult=0.5, metrics=accuracy, **kwargs), clock
     )
@@ -300,51 +316,43 @@ def sentiment(stock: bool, options: argparse.Namespace, folder: Path, clock: Clo
     return {"network": "AWD-LSTM", "pretrained": pretrained}
 
 
-def salary(stock: bool, options: argparse.Namespace, folder: Path, clock: Clock) -> Pairs:
+def salary(stock: bool, ours: Ours, clock: Clock) -> Pairs:
     """Accuracy on the official test; ours is one of the networks that are averaged."""
-    from training import salary as script
-
-    train, test, _ = script.load(options)
+    splits, settings, test = ours.splits, ours.settings, ours.splits.tests[0]
+    people = pd.DataFrame(test.inputs)
     if not stock:
-        spec = script.contract(train)
-        net = script.train_net(train, spec, options, folder, options.seed)
+        config = ours.recipe.columns(splits.train.table, splits.labels, settings)
+        network = ours.recipe.fit_network(splits.train, config, settings, ours.run, "network", settings.seed)
         with clock.aside():
-            said = script.logits_of(script.Ensemble([net]), spec, test) > 0
-        return {"final": float((said == script.outcomes(test)).mean())}
+            predicted = tabular.logits_of(Ensemble([network]), config, people) > 0
+        return {"final": float((predicted == test.targets).mean())}
     from fastai.tabular.all import Categorify, FillMissing, Normalize, TabularDataLoaders, accuracy, tabular_learner
 
-    everyone = pd.concat([train, test], ignore_index=True)
+    parts = ((splits.train.table, splits.train.y), (people, test.targets))
+    everyone = pd.concat([table.assign(salary=y) for table, y in parts], ignore_index=True)
     dls = TabularDataLoaders.from_df(
-        everyone, y_names=script.TARGET, valid_idx=list(range(len(train), len(everyone))),
-        cat_names=["workclass", "education", "marital-status", "occupation", "relationship", "race"],
-        cont_names=["age", "fnlwgt", "education-num"], procs=[Categorify, FillMissing, Normalize],
+        everyone, y_names="salary", y_block=CategoryBlock(), valid_idx=list(range(len(splits.train), len(everyone))),
+        cat_names=list(book.CATEGORIES), cont_names=list(book.NUMBERS), procs=[Categorify, FillMissing, Normalize],
     )  # fmt: skip
     tabular_learner(dls, metrics=accuracy).fit_one_cycle(3)
     return {"network": "tabular_learner"}
 
 
-def rating(stock: bool, options: argparse.Namespace, folder: Path, clock: Clock) -> Pairs:
+def rating(stock: bool, ours: Ours, clock: Clock) -> Pairs:
     """Mean squared error on a fifth of the sample; of the others, fastai's recipe holds one in a hundred back."""
     from fastai.collab import CollabDataLoaders, collab_learner
     from sklearn.model_selection import KFold
 
-    from training import rating as script
-
-    ratings, movies, _ = script.load(options)
-    sample = ratings[ratings["in_sample"]].reset_index(drop=True)
-    inside, outside = next(KFold(script.FOLDS, shuffle=True, random_state=options.seed).split(sample))
+    data, settings = ours.splits.train, ours.settings
+    sample = data.table[data.table["in_sample"]].reset_index(drop=True)
+    inside, outside = next(KFold(settings.folds, shuffle=True, random_state=settings.seed).split(sample))
     known, asked = sample.iloc[inside], sample.iloc[outside]
     if not stock:
-        settings = script.ON_SMOKE if options.smoke else script.ON_SAMPLE
-        catalogue = movies.loc[sorted(set(sample["movie"]))]
-        stars = [
-            script.predict(known, catalogue, asked, settings, folder / str(number), options.seed + number, options)
-            for number in range(settings.models)
-        ]
-        final = float(((np.mean(stars, axis=0).clip(0.5, 5) - asked["rating"]) ** 2).mean())
-        return {"final": final}
+        catalogue = data.movies.loc[sorted(set(sample["movie"]))]
+        stars = recommendation.predict(known, catalogue, asked, settings.on_sample, ours.run, "sample", settings.seed)
+        return {"final": float(((stars.clip(*settings.scale) - asked["rating"]) ** 2).mean())}
     columns = ["user", "movie", "rating"]
-    dls = CollabDataLoaders.from_df(known[columns].reset_index(drop=True), valid_pct=0.01, seed=options.seed)
+    dls = CollabDataLoaders.from_df(known[columns].reset_index(drop=True), valid_pct=0.01, seed=settings.seed)
     learn = collab_learner(dls, y_range=(0.5, 5.5))
     with learn.no_bar(), learn.no_logging():
         learn.fine_tune(10)
@@ -354,6 +362,13 @@ def rating(stock: bool, options: argparse.Namespace, folder: Path, clock: Clock)
     return {"final": final, "network": "collab_learner"}
 
 
+DEMOS = {
+    "cat_dog": cat_dog_demo.CatDog,
+    "segmentation": segmentation_demo.Streets,
+    "sentiment": sentiment_demo.Sentiment,
+    "salary": salary_demo.Salary,
+    "rating": rating_demo.MovieRatings,
+}
 RECIPES = {"cat_dog": cat_dog, "segmentation": segmentation, "sentiment": sentiment, "salary": salary, "rating": rating}
 
 
@@ -379,18 +394,20 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=0, help="of each fit, and no score; default: all")
     parser.add_argument("--goal", type=float, help="the score with which training ends at once")
     chosen, rest = parser.parse_known_args()
-    script = importlib.import_module(f"training.{chosen.model}")
-    make = getattr(script, "command_line", lambda: script.arguments(None, chosen.model))
-    options, stock = make().parse_args(rest), chosen.recipe == "stock"
-    script.set_seed(options.seed)
+    recipe, stock = DEMOS[chosen.model](), chosen.recipe == "stock"
+    options = parser_of(recipe).parse_args(rest)
+    set_seed(options.seed)
     torch.backends.cuda.enable_cudnn_sdp(False)
     clock = Clock(chosen.model, count_of(chosen.model, stock), chosen.batches, chosen.goal)
     defaults.callbacks = [*defaults.callbacks, clock]
     with tempfile.TemporaryDirectory() as folder:
         options.out = str(Path(folder) / "out")
+        settings: Any = recipe.settings_of(options)
+        splits = load(recipe, options, settings)
+        run = Run(Path(folder) / "states", settings.seed, resume=False)
         said: Pairs = {}
         with contextlib.suppress(GoalReached):
-            said = RECIPES[chosen.model](stock, options, Path(folder) / "states", clock)
+            said = RECIPES[chosen.model](stock, Ours(recipe, splits, settings, run, options.smoke), clock)
     if chosen.batches:
         said.pop("final", None)
     last = next((fit for fit in reversed(clock.fits) if fit.items), Fit())  # fastai predicts in a fit, too

@@ -16,6 +16,7 @@ from .errors import CheckpointError
 CONFIG_FILE = "gallery.json"
 MODEL = "onnx/model.onnx"
 METRICS = "metrics.json"
+CARD = "README.md"
 HUB_CONFIG = "config.json"  # the file whose requests the Hub counts as downloads
 RENAMED = {  # fields of format 1 that have another name in format 2
     "known_threshold": "in_distribution_threshold",
@@ -27,7 +28,7 @@ LICENCE = "LICENSE.md"  # the name that the Hub links to as a licence
 
 
 # With the files that gallery.json lists, all that ever goes up. Older folders have the last two.
-DOC_FILES = (CONFIG_FILE, "README.md", LICENCE, "NOTICE.md", "PROVENANCE.md")
+DOC_FILES = (CONFIG_FILE, CARD, LICENCE, "NOTICE.md", "PROVENANCE.md")
 
 
 class StrictModel(BaseModel):

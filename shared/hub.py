@@ -5,6 +5,7 @@ damaged byte. So everything here runs in a thread that nobody has to wait for, a
 SHA-256 that gallery.json has of them, and gallery.json with the name that the Hub gave its content.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -34,7 +35,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from .config import CONFIG_FILE, GalleryConfig, sha256
+from .config import CARD, CONFIG_FILE, GalleryConfig, sha256
 from .errors import CheckpointError, HubError
 
 # The client asks this once, at the first request, and waits three seconds for an answer that nobody needs. An
@@ -163,6 +164,8 @@ def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path 
     for name, entry in GalleryConfig.read_common(folder).files.items():
         if not entry.optional:
             intact(name, folder.name, entry.matches)
+    with contextlib.suppress(EntryNotFoundError):  # the card is for people: a model answers without it
+        hf_hub_download(filename=CARD, revision=folder.name, **where)
     return folder
 
 

@@ -250,8 +250,8 @@ def mcp_url(tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def node_folder(tmp_path_factory) -> Path:
-    """A folder in which node finds @gradio/client, of the version that the README names."""
-    package = re.search(r"@gradio/client@[\d.]+", (ROOT / "README.md").read_text())[0]
+    """A folder in which node finds @gradio/client, of the version that the documentation names."""
+    package = re.search(r"@gradio/client@[\d.]+", (ROOT / "docs/http.md").read_text())[0]
     folder = tmp_path_factory.mktemp("node")
     done = subprocess.run(
         ["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, package],

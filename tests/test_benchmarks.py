@@ -1,6 +1,7 @@
 """The benchmark counts rightly and runs; what it measures is no business of a test."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -234,14 +235,14 @@ def test_the_last_layer_alone_is_scored_at_its_end(monkeypatch, capsys):
     from fastcore.basics import defaults
 
     from benchmarks import recipes
-    from training import cat_dog
+    from training import head
 
-    def always_the_last(net, features, task):
-        assert features.shape[0] == len(task.train)
-        torch.nn.init.zeros_(net.classifier.classifier.weight)
-        net.classifier.classifier.bias.data = torch.tensor([0.0, 0.0, 1.0])
+    def always_the_last(layer, imagenet, features, y, classes):
+        assert features.shape[0] == len(y)
+        torch.nn.init.zeros_(layer.weight)
+        layer.bias.data = torch.tensor([0.0, 0.0, 1.0])
 
-    monkeypatch.setattr(cat_dog, "fit_head", always_the_last)
+    monkeypatch.setattr(head, "fit_head", always_the_last)
     monkeypatch.setattr(defaults, "callbacks", defaults.callbacks)
     monkeypatch.setattr("sys.argv", ["recipes", "cat_dog", "ours", "--smoke", "--quick"])
     recipes.main()
@@ -256,10 +257,12 @@ def test_training_ends_at_the_goal_or_after_so_many_batches(more, points, monkey
     from fastcore.basics import defaults
 
     from benchmarks import recipes
+    from training.cat_dog import CatDogSettings
 
     monkeypatch.setattr(defaults, "callbacks", defaults.callbacks)
     monkeypatch.setattr("sys.argv", ["recipes", "cat_dog", "ours", "--smoke", *more])
-    monkeypatch.setattr("training.cat_dog.SMOKE_EPOCHS", 2)
+    short = replace(CatDogSettings.smoke(), epochs=2)
+    monkeypatch.setattr(CatDogSettings, "smoke", classmethod(lambda _: short))
     recipes.main()
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(found["points"]) == points  # after the one epoch of the head any error will do
@@ -299,15 +302,13 @@ def test_the_stock_recipe_begins_with_our_weights_where_its_own_cannot_be_had(mo
     from fastcore.basics import defaults
 
     from benchmarks import recipes
-    from training import cat_dog
+    from training.recipes import image_classification
 
     def no_network(*args, **kwargs):
         raise OSError("no network")
 
-    made, pretrained_backbone = [], cat_dog.pretrained_backbone
-    monkeypatch.setattr(
-        cat_dog, "pretrained_backbone", lambda options: made.append(pretrained_backbone(options)) or made[-1]
-    )
+    made, backbone = [], image_classification.backbone
+    monkeypatch.setattr(image_classification, "backbone", lambda settings: made.append(backbone(settings)) or made[-1])
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
     monkeypatch.setattr(defaults, "callbacks", defaults.callbacks)
     monkeypatch.setattr("sys.argv", ["recipes", "cat_dog", "stock", "--smoke"])

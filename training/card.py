@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from shared.config import CONFIG_FILE, HUB_CONFIG, LICENCE, GalleryConfig, fingerprint, read_json
+from shared.config import CARD, CONFIG_FILE, HUB_CONFIG, LICENCE, GalleryConfig, fingerprint, read_json
 from shared.console import guarded_output
 from shared.errors import CheckpointError
 from shared.image_segmenter import working_size
@@ -23,7 +23,6 @@ from shared.load import load_folder
 from shared.markdown import as_markdown, format_figure
 from shared.metrics import Figure, Metrics, Parity
 
-CARD = "README.md"
 PIPELINE_TAGS = {"recommendation": "tabular-regression"}  # where the Hub has another word for the task
 TEMPLATE = Path(__file__).with_name("card_template.md")
 HERE = "path/to/this/folder"  # what a snippet loads, and what stands in its place once a model is published

@@ -100,8 +100,8 @@ class CatDog(ImageClassification[CatDogSettings]):
 
     def book(self, data: str | None, settings: CatDogSettings) -> Learner:
         """Run the book's cell, on Oxford Pets or on any pictures."""
-        folder = data_folder(None, "PETS", "") if data is None else Path(data)
-        folder = folder / "images" if (folder / "images").is_dir() else folder
+        is_other = data and not (Path(data) / "annotations").is_dir()
+        folder = Path(str(data)) if is_other else data_folder(data, "PETS", "annotations/trainval.txt") / "images"
         print(f"{len(picture_files(folder)):,} pictures of {folder}; the book has 7,390.")
         learn = book.cat_dog(folder, size=settings.book_size, batch=settings.book_batch)
         evaluate.print_book("error on a random fifth", learn, BOOK_ERROR)

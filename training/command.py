@@ -20,7 +20,7 @@ from training import processes, publish
 from training.data import DataError
 from training.folder import check_room, nearest
 from training.learner import set_seed
-from training.recipe import Recipe, data_path, make, measure_again
+from training.recipe import Recipe, made_up, make, measure_again
 from training.record import SOURCE, Record, record
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -117,7 +117,7 @@ def train(recipe: Recipe[Any, Any], parser: argparse.ArgumentParser, options: ar
     if options.recipe == "book":
         processes.only_first()
         settings = recipe.settings_of(options)
-        return recipe.book(data_path(recipe, options, settings), settings)
+        return recipe.book(made_up(recipe, options, settings) or options.data, settings)
     source = record(parser, options) if not processes.rank() else Record()
     if options.measure:
         check_room(Path(options.measure))

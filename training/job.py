@@ -32,7 +32,12 @@
 # flavor = "t4-small"
 # timeout = "6h"
 # secrets = ["HF_TOKEN"]
-# volumes = ["./training:/gallery/training", "./shared:/gallery/shared"]
+# volumes = [
+#     "./hub:/gallery/hub",
+#     "./shared:/gallery/shared",
+#     "./spaces:/gallery/spaces",
+#     "./training:/gallery/training",
+# ]
 # env = { PYTHONPATH = "/gallery" }
 # ///
 """Run a training script as a job on the Hub's machines, on every GPU that the machine has; from the root of a clone:

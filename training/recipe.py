@@ -307,14 +307,14 @@ def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: S
 
 def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Splits[Any]:
     """Return the data that the command line names: made up for --smoke, unless --data is given, too."""
-    data = data_path(recipe, options, settings)
-    return recipe.load(data, settings) if data == options.data else recipe.load_own(data, settings)
+    data = made_up(recipe, options, settings)
+    return recipe.load_own(data, settings) if data else recipe.load(options.data, settings)
 
 
-def data_path(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Any:
-    """Return --data, or where data is made up for --smoke; None where a demo downloads its own."""
+def made_up(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Any:
+    """Return where made-up data lies, beside --out, for --smoke; None otherwise, or where --data is given."""
     if not options.smoke or options.data:
-        return options.data
+        return None
     folder, made = Path(options.out).with_name(f"{recipe.name}-made-up"), []
     processes.once_on_host(lambda: made.append(recipe.make_up(folder, settings.seed)))
     return processes.from_first(made[0] if made else None)

@@ -84,7 +84,7 @@ class Salary(Tabular):
 
     def load_own(self, data: str, settings: SalarySettings) -> Splits[Rows]:  # noqa: ARG002 - it is the recipe's
         """Read the made-up people of --smoke."""
-        people = read_people(Path(data) / "adult.csv")
+        people = read_people(Path(data))
         return self.adult(people[:1000], people[1000:].reset_index(drop=True), ("made-up people", "test"))
 
     def adult(self, train: pd.DataFrame, test: pd.DataFrame, where: tuple[str, str]) -> Splits[Rows]:
@@ -111,7 +111,7 @@ class Salary(Tabular):
         people[TARGET] = np.where(score + rng.logistic(size=1500) > 0, *LABELS[::-1])
         folder.mkdir(parents=True, exist_ok=True)
         people[[*COLUMNS, TARGET]].to_csv(folder / "adult.csv", index=False)
-        return str(folder)
+        return str(folder / "adult.csv")
 
     def measure(self, found: Answered[Rows, SalarySettings]) -> dict[str, Any]:
         """Add the rates of groups, and the book's cell with its own 9 columns and with our 12."""
@@ -142,7 +142,10 @@ class Salary(Tabular):
 
     def book(self, data: str | None, settings: SalarySettings) -> Learner:
         """Run the book's cell on adult.csv."""
-        people = read_people(data_folder(data, "ADULT_SAMPLE", "adult.csv") / "adult.csv")
+        is_file = data and Path(data).is_file()
+        people = read_people(
+            Path(str(data)) if is_file else data_folder(data, "ADULT_SAMPLE", "adult.csv") / "adult.csv"
+        )
         learn = book.salary(people, settings.book_epochs)
         evaluate.print_book("accuracy on a random fifth of adult.csv", learn, BOOK_ACCURACY)
         return learn

@@ -102,8 +102,8 @@ class Streets(ImageSegmentation):
             learn = book.segmentation(data_folder(None, "CAMVID_TINY", ""), settings.book_epochs)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                is_own = (Path(data) / "images").is_dir()
-                frames = self.load_own(data, settings).train if is_own else read_part(find(data), "train", settings)
+                is_camvid = any((Path(data) / part).is_dir() for part in ("train", "CamVid"))
+                frames = read_part(find(data), "train", settings) if is_camvid else self.load_own(data, settings).train
                 print(f"{len(frames)} frames at 128 by 96 pixels, 12 classes; the book's have the same size and 32.")
                 learn = book.segmentation(small_copy(frames, Path(folder)), settings.book_epochs)
         print(f"valid loss: {learn.recorder.values[-1][1]:.4f}; the book's: {BOOK_LOSS}")

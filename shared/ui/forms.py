@@ -33,13 +33,17 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         _, *more = inspect.signature(function).parameters.values()
-        columns = [inspect.Parameter(name, kind, annotation=object) for name in names]
+        columns = [
+            inspect.Parameter(name, kind, annotation=float | None if column in config.numbers else str | None)
+            for name, column in zip(names, config.columns, strict=True)
+        ]
         described = "".join(
             f"\n    {name}: {label_of(config, c)}" for name, c in zip(names, config.columns, strict=True)
         )
         text, _, arguments = (inspect.getdoc(function) or "").partition("\nArgs:")
         wrapped: Any = show_errors(endpoint)
         wrapped.__signature__ = inspect.Signature([*columns, *more])
+        wrapped.__annotations__ = {item.name: item.annotation for item in (*columns, *more)}
         wrapped.__doc__ = f"{text}\n\nArgs:{described}{arguments}"
         return cast(Callable[..., Any], wrapped)
 

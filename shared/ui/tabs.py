@@ -2,36 +2,51 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from ..config import CARD
 from ..predictor import Predictor
 from .components import Upload
 
 NO_ROWS: dict[str, Any] = {"headers": ["1", "2", "3"], "data": [], "metadata": None}  # a table as Gradio begins with it
 
 
-def batch_tab(title: str, hint: str, function: Callable[..., Any], more: Sequence[str] = (), **file: Any) -> None:
-    """Add a tab in which a visitor uploads files that are answered together, at the endpoint "batch".
+@dataclass(frozen=True)
+class BatchTab:
+    """A tab in which files are uploaded, and what shows their answers."""
+
+    upload: gr.File
+    outputs: list[gr.components.Component]
+
+    def answer_with(self, function: Callable[..., Any]) -> None:
+        """Have a function answer what is uploaded, at the endpoint "batch".
+
+        It returns a summary, a table, a CSV, and whatever other files the tab has.
+        """
+        for event in (self.upload.upload, self.upload.clear):
+            clear(event, self.outputs)  # what was shown is of an earlier file
+        self.upload.upload(function, self.upload, self.outputs, api_name="batch", show_progress_on=self.outputs[0])
+
+
+def batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> BatchTab:
+    """Add a tab in which a visitor uploads files that are answered together.
 
     Args:
         title: of the tab.
         hint: what may be uploaded, in one or two sentences.
-        function: answers the upload; returns a summary, a table, a CSV, and a file for each of `more`.
-        more: labels of more files.
-        file: of the component for the upload, such as file_types and file_count.
+        more: labels of files that are offered beside the CSV.
+        file: options of the component for the upload, such as file_types and file_count.
     """
     with gr.Tab(title):
         gr.Markdown(hint)
         upload = Upload(label="Upload", **file)
         summary = gr.JSON(label="Summary")
         table = gr.Dataframe(label="The first answers", interactive=False, wrap=True)
-        files = [gr.File(label=label) for label in ("All answers, as CSV", *more)]
-    outputs = [summary, table, *files]
-    for event in (upload.upload, upload.clear):
-        clear(event, outputs)  # what was shown is of an earlier file
-    upload.upload(function, upload, outputs, api_name="batch", show_progress_on=summary)
+        files = [gr.File(label=label) for label in ("The same as CSV", *more)]
+    return BatchTab(upload, [summary, table, *files])
 
 
 def json_tab(*names: str) -> list[gr.JSON]:
@@ -44,9 +59,10 @@ def about(model: Predictor[Any, Any, Any]) -> None:
     """Add the fold-out that every page ends with: the model's card, README.md in its folder."""
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")
-    card = (model.folder / "README.md").read_text(encoding="utf-8")
+    path = model.folder / CARD
+    card = path.read_text(encoding="utf-8").split("---\n", 2)[-1] if path.is_file() else "It came without a card."
     with gr.Accordion("About this model: figures, limits, licence", open=False):
-        gr.Markdown(card.split("---\n", 2)[-1], elem_classes="figures")
+        gr.Markdown(card, elem_classes="figures")
 
 
 def clear(

@@ -92,8 +92,8 @@ with Page(model, title=f"Is it {CHOICE}?") as demo:
         with gr.Tab("Where?"):
             words = gr.Markdown(NO_MAP, label="What the colours mean")
             overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
-        batch_tab(
-            "Many pictures", "Up to 200 pictures, or zip files of them.", batch,
+        many = batch_tab(
+            "Many pictures", "Up to 200 pictures, or zip files of them.",
             file_count="multiple", file_types=["image", ".zip"],
         )  # fmt: skip
         answer_json, why_json = json_tab("predict", "explain")
@@ -108,6 +108,7 @@ with Page(model, title=f"Is it {CHOICE}?") as demo:
     predicted.success(explain, image, why, api_name="explain", **live)
     for event in (image.clear, predicted.failure):
         clear(event, [*shown, *why], [None, NO_ANSWER, None, None, None, NO_MAP])
+    many.answer_with(batch)
 
 if __name__ == "__main__":
     demo.launch()

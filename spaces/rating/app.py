@@ -158,7 +158,7 @@ with Page(model, title=config.about.title) as demo:
         with gr.Tab("Map"):
             gr.Markdown("The best known movies. Movies with similar factors in the model are mostly near each other.")
             movies.add_map(known)
-        batch_tab("Many pairs", "A CSV with the columns `user_id` and `movie_id`.", batch, file_types=[".csv", ".tsv"])
+        many = batch_tab("Many pairs", "A CSV with the columns `user_id` and `movie_id`.", file_types=[".csv", ".tsv"])
         answer_json, why_json, recommended_json, similar_json = json_tab("predict", "explain", "recommend", "similar")
     about(model)
 
@@ -180,6 +180,7 @@ with Page(model, title=config.about.title) as demo:
     predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **live)
     found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     clear(found.failure, [similar_json, near])
+    many.answer_with(batch)
 
 if __name__ == "__main__":
     demo.launch()

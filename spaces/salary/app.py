@@ -89,7 +89,7 @@ with Page(model, title=config.about.title) as demo:
                     height=260, label="What if", show_label=False,
                 )  # fmt: skip
             columns = ", ".join(f"`{name}`" for name in config.columns)
-            batch_tab("Many rows", f"A CSV with the columns {columns}.", batch, file_types=[".csv", ".txt", ".tsv"])
+            many = batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
             answer_json, why_json, curve_json = json_tab("predict", "explain", "what_if")
     about(model)
 
@@ -105,6 +105,7 @@ with Page(model, title=config.about.title) as demo:
         drawn = event(what_if, [*form, column], [curve_json, curve], **names, **live)
         name_axis = "found => ({ __type__: 'update', x_title: found.column })"
         drawn.success(None, curve_json, curve, js=name_axis, api_visibility="private", show_progress="hidden")
+    many.answer_with(batch)
 
 if __name__ == "__main__":
     demo.launch()

@@ -119,8 +119,8 @@ with Page(model, title=model.config.about.title) as demo:
         with gr.Tab("Uncertainty"):
             words = gr.Markdown(NO_MAP, label="How certain it is")
             doubt = gr.Image(label="Uncertain", interactive=False, buttons=["download", "fullscreen"], height=360)
-        batch_tab(
-            "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.", batch,
+        many = batch_tab(
+            "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.",
             ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],
         )  # fmt: skip
         answer_json, why_json = json_tab("predict", "explain")
@@ -139,6 +139,7 @@ with Page(model, title=model.config.about.title) as demo:
     # In the browser alone: see .regions in shared/ui/style.css.
     set_cover = "value => { document.documentElement.style.setProperty('--cover', value / 100) }"
     cover.input(None, cover, js=set_cover, api_visibility="private")
+    many.answer_with(batch)
 
 if __name__ == "__main__":
     demo.launch()

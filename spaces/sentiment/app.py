@@ -108,7 +108,7 @@ with Page(model, title=config.about.title) as demo:
                 label="Purple speaks for it, red against it", combine_adjacent=False, elem_classes="parts"
             )
         hint = f"A CSV with a column `text`, or a text file with a text on each line; {MOST_TEXTS:,} at most."
-        batch_tab("Many texts", hint, batch, file_types=[".csv", ".tsv", ".txt"])
+        many = batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
         answer_json, why_json = json_tab("predict", "explain")
     about(model)
 
@@ -127,6 +127,7 @@ with Page(model, title=config.about.title) as demo:
     closer = parts.select(explain_part, text, why, show_progress="minimal", **private)
     for explained in (asked, of_example, closer):
         explained.success(drop_if_old, [text, why_json], why, show_progress="hidden", **private)
+    many.answer_with(batch)
 
 if __name__ == "__main__":
     demo.launch()

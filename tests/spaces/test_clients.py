@@ -180,7 +180,7 @@ def test_gradio_client_in_node(gallery_url, node_folder, rating, cat_dog):
     assert (found["movies"], found["title"]) == (2, "Toy Story (1995)")
     assert found["user"] == "There is no user '0'; users are 1 to 671."
     assert "addresses are not" in found["address"]
-    assert found["long"] == "The review has 200,000 characters; at most 100,000 are read here."
+    assert found["long"] == "The text has 200,000 characters; at most 100,000 are read here."
     assert found["large"].startswith("The request is larger than 1.3 MB")
     assert found["several"] == [
         pytest.approx(rating.predict(15, 260).rating), pytest.approx(rating.predict(16, 1).rating), "neg",

@@ -19,9 +19,11 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.utils import _auth
 from PIL import Image
 
+from hub import live, staging
 from hub.local import Fault, Hub
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
+from shared import load_model
 from tests.conftest import ROOT, served, turn_to
 from tests.spaces.test_folders import MODELS
 from training import publish as publish_script
@@ -38,14 +40,13 @@ def copy(deploy, tmp_path, monkeypatch) -> Path:
         shutil.copytree(ROOT / "spaces" / name, root / "spaces" / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "shared", root / "shared", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "LICENSE", root / "LICENSE")
-    monkeypatch.setattr(deploy, "ROOT", root)
+    monkeypatch.setattr(staging, "ROOT", root)
     monkeypatch.setattr(deploy, "SPACES", root / "spaces")
     return root
 
 
 def staged(deploy, name: str, *more: str):
-    options = deploy.parser().parse_args([name, "--owner", "me", *more])
-    return deploy.stage(name, deploy.chosen(options))
+    return staging.stage(*deploy.choose(deploy.make_parser().parse_args([name, "--owner", "me", *more])))
 
 
 def front(content: bytes) -> dict:
@@ -147,8 +148,8 @@ def test_header_of_a_gallery_that_pulls_from_the_hub(deploy):
 
 
 def test_the_thumbnail_is_found_on_the_hub_by_the_name_of_the_space(deploy):
-    models = deploy.chosen(deploy.parser().parse_args(["salary", "--owner", "me"]))
-    fields = front(deploy.stage("salary", models, "me/wages").files["README.md"])
+    chosen = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
+    fields = front(staging.stage(*chosen, "me/wages").files["README.md"])
     assert fields["thumbnail"] == "https://huggingface.co/spaces/me/wages/resolve/main/thumbnail.png"
     assert "mcp-server" in fields["tags"]
     assert "thumbnail" not in front(staged(deploy, "salary").files["README.md"])
@@ -178,8 +179,8 @@ def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
         ("salary/README.md", "---\ntitle", "title", "has no header"),
         ("salary/README.md", "title: Salary", "title: 'Salary", "has no header"),
         ("salary/model/background.csv", ",", ";", "background.csv is damaged"),
-        ("salary/model/gallery.json", '"format": 1', '"format": 9', "'format'"),
-        ("salary/model/gallery.json", '"model": "salary"', '"model": "wages"', "is a 'wages'"),
+        ("salary/model/gallery.json", '"format": 2', '"format": 9', "'format'"),
+        ("salary/model/gallery.json", '"tabular-classification"', '"wages"', "for the unknown task 'wages'"),
     ],
 )
 def test_what_is_wrong_here_is_said(deploy, copy, capsys, file, old, new, message):
@@ -220,11 +221,26 @@ def test_a_space_without_a_model_is_said(deploy, copy, capsys):
     assert "train it: python -m training.salary --embed" in capsys.readouterr().err
 
 
-def test_two_models_of_a_kind_cannot_both_be_pulled(deploy, copy, capsys):
+def test_two_models_for_one_task_have_variables_of_their_own(deploy, copy, capsys):
     shutil.copytree(copy / "spaces/salary", copy / "spaces/wages")
-    assert deploy.main(["gallery", "--owner", "me", "--dry-run"]) == 0
-    assert deploy.main(["gallery", "--owner", "me", "--models-owner", "me", "--dry-run"]) == 2
-    assert "only one of each kind" in capsys.readouterr().err
+    assert deploy.main(["gallery", "--owner", "me", "--models-owner", "me", "--dry-run"]) == 0
+    output = capsys.readouterr().out
+    assert "MODEL_REPO_SALARY = me/salary" in output
+    assert "MODEL_REPO_WAGES = me/wages" in output
+
+
+def test_a_checkpoint_folder_gets_the_app_of_its_task(deploy, copy, capsys, tmp_path):
+    shutil.copytree(copy / "spaces/salary/model", tmp_path / "loans")
+    content = json.loads((tmp_path / "loans/gallery.json").read_text())
+    content["about"]["title"] = "Loans"
+    (tmp_path / "loans/gallery.json").write_text(json.dumps(content))
+    app, models = deploy.choose(deploy.make_parser().parse_args([str(tmp_path / "loans"), "--owner", "me"]))
+    files = staging.stage(app, models, "me/loans").files
+    assert files["model/gallery.json"] == tmp_path / "loans/gallery.json"
+    assert files["app.py"] == copy / "spaces/salary/app.py"
+    assert front(files["README.md"])["title"] == "Loans"
+    assert deploy.main([str(tmp_path / "loans"), "--owner", "me", "--dry-run"]) == 0
+    assert "Would deploy me/loans" in capsys.readouterr().out
 
 
 def test_a_folder_to_stage_into_must_be_empty(deploy, tmp_path, capsys):
@@ -264,9 +280,8 @@ def fresh_python(tmp_path_factory):
 @pytest.mark.install
 @pytest.mark.parametrize("name", [*MODELS, "gallery"])
 def test_staged_space_runs_alone(deploy, fresh_python, tmp_path, monkeypatch, name):
-    options = deploy.parser().parse_args([name, "--owner", "me"])
-    models = deploy.chosen(options)
-    deploy.write(deploy.stage(name, models), tmp_path / "space")
+    app, models = deploy.choose(deploy.make_parser().parse_args([name, "--owner", "me"]))
+    staging.write_staged(staging.stage(app, models), tmp_path / "space")
     python = fresh_python(tmp_path / "space/requirements.txt")
     for variable in [variable for variable in os.environ if variable.startswith("PYTHON")]:
         monkeypatch.delenv(variable)
@@ -275,7 +290,7 @@ def test_staged_space_runs_alone(deploy, fresh_python, tmp_path, monkeypatch, na
     hidden = subprocess.run([python, "-c", "import training"], check=False, capture_output=True, text=True)
     assert "No module named 'training'" in hidden.stderr
     with served(tmp_path / "space", tmp_path, python=python) as url:
-        assert deploy.probe(models, url, None) == []
+        assert live.probe(models, url, None) == []
 
 
 # --- ZeroGPU ---
@@ -347,12 +362,12 @@ class Stages:
 
 @pytest.fixture
 def no_sleep(monkeypatch, deploy):
-    monkeypatch.setattr(deploy.time, "sleep", lambda _: None)
+    monkeypatch.setattr(live.time, "sleep", lambda _: None)
 
 
 def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
     api = Stages(("RUNNING", "old", None), ConnectionError(), ("BUILDING", "old", None), ("RUNNING", "new", None))
-    deploy.wait_until_running("me/x", "new", time.monotonic() + 60, api)
+    live.wait_until_running("me/x", "new", time.monotonic() + 60, api)
     stages = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()]
     assert stages == ["running", "the hub does not answer", "building", "running"]
 
@@ -376,41 +391,41 @@ def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
     ],
 )
 def test_wait_says_what_went_wrong(deploy, no_sleep, stage, message):
-    with pytest.raises(deploy.DeployError, match="me/x") as error:
-        deploy.wait_until_running("me/x", "new", time.monotonic(), Stages(stage))
+    with pytest.raises(staging.DeployError, match="me/x") as error:
+        live.wait_until_running("me/x", "new", time.monotonic(), Stages(stage))
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("stage", ["SLEEPING", "STOPPED", "RUNNING"])
 def test_a_space_that_a_visit_wakes_is_no_failure(deploy, no_sleep, stage):
-    assert deploy.wait_until_running("me/x", "new", time.monotonic() + 60, Stages((stage, "new", None))) == stage
+    assert live.wait_until_running("me/x", "new", time.monotonic() + 60, Stages((stage, "new", None))) == stage
 
 
 def test_a_space_has_its_time_after_it_has_woken_up(deploy, no_sleep, monkeypatch):
     now = iter(range(0, 10_000, 40))  # seconds, and each look at the clock takes 40 of them
-    monkeypatch.setattr(deploy.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(live.time, "monotonic", lambda: next(now))
     answers = iter([["asleep"], ["starting"], []])
-    monkeypatch.setattr(deploy, "probe", lambda *_: next(answers))
+    monkeypatch.setattr(live, "probe", lambda *_: next(answers))
     stages = iter(["STOPPED", "RUNNING", "RUNNING"])
-    monkeypatch.setattr(deploy, "wait_until_running", lambda *_, **__: next(stages))
-    monkeypatch.setattr(deploy, "GRACE", 100)
+    monkeypatch.setattr(live, "wait_until_running", lambda *_, **__: next(stages))
+    monkeypatch.setattr(live, "GRACE", 100)
     api = SimpleNamespace(space_info=lambda _: SimpleNamespace(private=False, host="https://me-x.hf.space"))
-    assert deploy.check("me/x", [], "new", 10_000, api) == "https://me-x.hf.space"
+    assert live.check_space("me/x", [], "new", 10_000, api) == "https://me-x.hf.space"
 
 
 def test_a_space_that_does_not_wake_up_is_said(deploy, no_sleep, monkeypatch):
-    monkeypatch.setattr(deploy, "probe", lambda *_: ["it does not answer."])
-    monkeypatch.setattr(deploy, "GRACE", 0)
+    monkeypatch.setattr(live, "probe", lambda *_: ["it does not answer."])
+    monkeypatch.setattr(live, "GRACE", 0)
     api = Stages(("STOPPED", "new", None))
     api.space_info = lambda _: SimpleNamespace(private=False, host="https://me-x.hf.space")
     with pytest.raises(
-        deploy.DeployError, match="stopped, and a visit does not wake it; start it: hf spaces restart me/x"
+        staging.DeployError, match="stopped, and a visit does not wake it; start it: hf spaces restart me/x"
     ):
-        deploy.check("me/x", [], "new", 60, api)
+        live.check_space("me/x", [], "new", 60, api)
 
 
 def test_an_error_of_the_commit_before_is_waited_out(deploy, no_sleep):
-    deploy.wait_until_running(
+    live.wait_until_running(
         "me/x", "new", time.monotonic() + 60, Stages(("BUILD_ERROR", None, None), ("RUNNING", None, None))
     )
 
@@ -428,18 +443,18 @@ def test_an_error_of_the_commit_before_is_waited_out(deploy, no_sleep):
     ],
 )
 def test_what_differs_is_said(deploy, expected, got, differences):
-    assert len(deploy.compared(expected, got)) == differences
+    assert len(live.compare(expected, got)) == differences
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_probe_is_about_something(deploy, name, tmp_path):
     """Two different answers must not look the same: the facts compared are those that matter."""
-    model = deploy.load_model(ROOT / "spaces" / name / "model")
+    model = load_model(ROOT / "spaces" / name / "model")
     uploaded = SimpleNamespace(raise_for_status=lambda: SimpleNamespace(json=lambda: ["uploaded.png"]))
-    item, data = deploy.question(model, tmp_path, SimpleNamespace(post=lambda *_, **__: uploaded))
-    facts = deploy.facts(model.predict(*item))
-    assert facts
-    assert set(facts) <= {"label", "probabilities", "shares", "rating"}
+    space = SimpleNamespace(post=lambda *_, **__: uploaded)
+    data = [live.upload(value, tmp_path, space) for value in model.arguments(model.example())]
+    facts = model.predict_batch([model.example()])[0].as_dict()
+    assert {"probabilities", "shares", "rating"} & set(facts)
     assert data
     if path := next(iter(tmp_path.glob("*.png")), None):
         assert Image.open(path).size > (1, 1)
@@ -448,12 +463,12 @@ def test_a_probe_is_about_something(deploy, name, tmp_path):
 
 def test_a_token_goes_to_private_spaces_only(deploy, monkeypatch):
     seen = []
-    monkeypatch.setattr(deploy, "wait_until_running", lambda *_, **__: None)
-    monkeypatch.setattr(deploy, "probe", lambda _, address, token: seen.append((address, token)) or [])
+    monkeypatch.setattr(live, "wait_until_running", lambda *_, **__: None)
+    monkeypatch.setattr(live, "probe", lambda _, address, token: seen.append((address, token)) or [])
     for private in (False, True):
         info = SimpleNamespace(private=private, host="https://me-x.hf.space")
         api = SimpleNamespace(space_info=lambda _, info=info: info, token="secret")
-        assert deploy.check("me/x", [], "sha", 10, api) == "https://me-x.hf.space"
+        assert live.check_space("me/x", [], "sha", 10, api) == "https://me-x.hf.space"
     assert seen == [("https://me-x.hf.space", None), ("https://me-x.hf.space", "secret")]
 
 
@@ -516,11 +531,11 @@ def test_dry_run_asks_nobody(hub, run):
 
 def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, monkeypatch):
     assert uploaded(run("salary"))
-    monkeypatch.setattr(deploy.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
-    models = deploy.chosen(deploy.parser().parse_args(["salary", "--owner", "me"]))
+    monkeypatch.setattr(staging.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
+    app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
     expected = {
         path: content if isinstance(content, bytes) else content.read_bytes()
-        for path, content in deploy.stage("salary", models, "me/salary").files.items()
+        for path, content in staging.stage(app, models, "me/salary").files.items()
     }
     attributes = hub.files("me/salary", kind="space")[".gitattributes"]
     assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
@@ -537,10 +552,10 @@ def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, 
 def test_another_space_of_ours_is_left_alone(hub, run):
     assert uploaded(run("gallery"))
     done = run("salary", "--name", "gallery")
-    assert (done.returncode, "me/gallery is a Space of gallery" in done.err) == (2, True)
+    assert (done.returncode, "me/gallery is a Space with the gallery" in done.err) == (2, True)
     assert uploaded(run("salary"))
     done = run("rating", "--name", "salary")
-    assert (done.returncode, "me/salary is a Space of salary" in done.err) == (2, True)
+    assert (done.returncode, "me/salary is a Space with a model for tabular-classification" in done.err) == (2, True)
     assert "model/movies.csv" not in hub.files("me/salary", kind="space")
 
 
@@ -594,11 +609,11 @@ def test_somebodys_other_space_is_left_alone(hub, run):
 def test_a_hub_that_does_not_answer_is_not_waited_for(hub, deploy, monkeypatch):
     monkeypatch.setattr(deploy, "ask", lambda request, repo, *_: publish_script.ask(request, repo, 2))
     hub.faults.append(Fault("hang", match="GET .*/variables"))
-    options = deploy.parser().parse_args(["salary", "--owner", "me"])
+    options = deploy.make_parser().parse_args(["salary", "--owner", "me"])
     api = HfApi(hub.endpoint, token=hub.token)
     began = time.monotonic()
     with pytest.raises(publish_script.PublishError, match="did not answer within 2 s"):
-        deploy.upload("me/salary", staged(deploy, "salary"), deploy.chosen(options), options, api)
+        deploy.upload("me/salary", staged(deploy, "salary"), deploy.choose(options)[1], options, api)
     assert time.monotonic() - began < 10
     assert len(hub.commits("me/salary", "space")) == 1
 
@@ -726,7 +741,7 @@ def test_a_build_that_fails_shows_the_end_of_its_log(hub, run):
 
 @pytest.mark.parametrize("fault", [Fault("hang", match="/logs/"), Fault("status", match="/logs/", status=403)])
 def test_a_log_that_does_not_come_is_left_out(hub, run, deploy, monkeypatch, fault):
-    monkeypatch.setattr(deploy, "LOG_SECONDS", 1.0)
+    monkeypatch.setattr(live, "LOG_SECONDS", 1.0)
     hub.faults.append(fault)
     break_soon(hub, "BUILD_ERROR", "Build failed", "Collecting")
     done = run("salary", wait=60)
@@ -823,11 +838,11 @@ def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
     space = real.hub.repo("me/salary", "space")
     assert done.returncode == 0, done.stderr
     assert f"It answers as here, at {space.host}" in done.stdout
-    embedded = deploy.chosen(deploy.parser().parse_args(["salary", "--owner", "me"]))
-    assert "/predict: " in " ".join(deploy.probe(embedded, space.host, None))  # it really is the other model
+    _, embedded = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
+    assert "/predict: " in " ".join(live.probe(embedded, space.host, None))  # it really is the other model
     done = real.run("salary")
     assert done.returncode == 0, done.stderr
-    assert deploy.probe(embedded, space.host, None) == []
+    assert live.probe(embedded, space.host, None) == []
     assert len(real.hub.commits("me/salary", "space")) == 3
     real.hub.put_to_sleep("me/salary")
     done = real.run("salary")
@@ -855,6 +870,6 @@ def test_the_gallery_online(real, deploy):
     assert done.returncode == 0, done.stderr
     host = real.hub.repo("me/gallery", "space").host
     assert f"It answers as here, at {host}" in done.stdout
-    models = deploy.chosen(deploy.parser().parse_args(["gallery", "--owner", "me"]))
+    _, models = deploy.choose(deploy.make_parser().parse_args(["gallery", "--owner", "me"]))
     assert [model.api_name for model in models] == [f"/{name}" for name in sorted(MODELS)]
-    assert deploy.probe(models, host, None) == []
+    assert live.probe(models, host, None) == []

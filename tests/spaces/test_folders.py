@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from tests.conftest import ROOT
+from training.card import PIPELINE_TAGS
 
 SPACES = sorted(path.parent.name for path in (ROOT / "spaces").glob("*/app.py"))
 MODELS = [name for name in SPACES if (ROOT / "spaces" / name / "model").is_dir()]
@@ -48,7 +49,8 @@ def test_header_says_what_the_space_is_of(name):
     tags = header(name)["tags"]
     assert "mcp-server" in tags
     for model in MODELS if name == "gallery" else [name]:
-        assert json.loads((ROOT / "spaces" / model / "model/gallery.json").read_text())["task"] in tags
+        task = json.loads((ROOT / "spaces" / model / "model/gallery.json").read_text())["task"]
+        assert PIPELINE_TAGS.get(task, task) in tags
     with Image.open(ROOT / "spaces" / name / "thumbnail.png") as thumbnail:
         assert (thumbnail.format, thumbnail.size) == ("PNG", (1200, 675))
 

@@ -10,7 +10,7 @@ import gradio as gr
 import httpx2
 import pytest
 
-from shared.ui import page
+from shared.ui import memory, page
 from benchmarks.clients import Client
 from tests.conftest import launched, load_app
 
@@ -34,7 +34,7 @@ async def fetch(url):
 
 def test_a_cell_of_a_notebook_shows_the_page_and_may_be_run_again(rating, monkeypatch):
     """As in Jupyter, whose cells run in an event loop."""
-    monkeypatch.setattr(page, "_return_memory", lambda: None)
+    monkeypatch.setattr(memory, "return_freed", lambda: None)
     monkeypatch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
     demo = load_app("rating").demo
     sweepers = sum(thread.name == "sweeper" for thread in threading.enumerate())
@@ -60,7 +60,7 @@ def test_a_cell_of_a_notebook_shows_the_page_and_may_be_run_again(rating, monkey
 MEMORY = """
 import sys
 import numpy as np
-from shared.ui import memory
+from shared.ui import memory, page
 from tests.conftest import launched, load_app
 
 def resident():

@@ -260,7 +260,7 @@ def test_no_address_is_fetched(mcp_url):
         ("cat_dog_batch", {"files": ["data:;base64,"] * 201}, "There are more than 200 files; split them."),
         ("salary", {"age": 5}, "age must be a number from 17 to 90"),
         ("salary", {"age": json.loads("[" * 200 + "]" * 200)}, "nested 32 deep at most"),
-        ("sentiment", {"text": " "}, "Write a review first."),
+        ("sentiment", {"text": " "}, "Write a text first."),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(mcp_url, name, arguments, sentence):

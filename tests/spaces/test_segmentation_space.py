@@ -74,12 +74,12 @@ def test_what_is_drawn_is_small_and_adds_up(app, segmentation, portrait):
     drawn = [np.asarray(opened(path).convert("RGBA")) for path, _ in regions]
     assert (sum(pixels[..., 3] // 255 for pixels in drawn) == 1).all()
     for pixels, (_, label) in zip(drawn, regions, strict=True):
-        assert (pixels[pixels[..., 3] > 0] == (*app.COLOURS[label], 255)).all()
+        assert (pixels[pixels[..., 3] > 0] == (*app.colours[label], 255)).all()
 
 
 def test_colours_are_those_of_the_contract(app, segmentation):
-    assert list(app.CODES) == list(segmentation.classes)
-    assert [tuple(bytes.fromhex(code[1:])) for code in app.CODES.values()] == list(segmentation.config.colours)
+    assert list(app.css_colours) == list(segmentation.classes)
+    assert [tuple(bytes.fromhex(code[1:])) for code in app.css_colours.values()] == list(segmentation.config.colours)
 
 
 def test_explain(client, segmentation):
@@ -89,7 +89,7 @@ def test_explain(client, segmentation):
     assert 0 <= why["unsure"] <= 1
     assert set(why["confidence_by_class"]) <= set(segmentation.classes)
     assert opened(doubt).size == (640, 480)
-    assert "Least sure of" in words
+    assert "Least certain classes" in words
 
 
 @pytest.mark.parametrize("name", ["bus.png", "tower.jpg"])
@@ -212,7 +212,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
     assert page.locator(".bars-label").all_inner_texts() == present
     assert page.locator(".regions .mask").last.evaluate("image => image.naturalWidth") == 960
     page.get_by_role("tab", name="Doubts").click()
-    page.get_by_text("Least sure of").wait_for()
+    page.get_by_text("Least certain classes").wait_for()
     assert len(events) == 2  # one prediction, one explanation
 
     page.locator(".regions .legend-item").first.hover()

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 
 import pytest
 from gradio_client import Client, handle_file
@@ -35,7 +36,7 @@ def test_endpoints_and_their_arguments(client):
     assert arguments == {"/predict": ["text"], "/explain": ["text", "part"], "/batch": ["file"]}
 
 
-@pytest.mark.parametrize(("text", "label", "words"), [(GOOD, "pos", "For it"), (BAD, "neg", "Against it")])
+@pytest.mark.parametrize(("text", "label", "words"), [(GOOD, "pos", "Positive"), (BAD, "neg", "Negative")])
 def test_predict(client, sentiment, text, label, words):
     answer, headline, drawn = client.predict(text, api_name="/predict")
     expected = sentiment.predict(text)
@@ -51,9 +52,9 @@ def test_predict(client, sentiment, text, label, words):
     [
         (
             "Der Film hat mich von der ersten Minute an gefesselt, und alle spielen großartig.",
-            "not read like an English",
+            "This is unlike the texts the model was trained on",
         ),
-        ("😀🎬", "not read like an English"),
+        ("😀🎬", "This is unlike the texts the model was trained on"),
     ],
 )
 def test_what_is_no_english_review_is_said_and_the_numbers_are_there(client, text, words):
@@ -63,12 +64,10 @@ def test_what_is_no_english_review_is_said_and_the_numbers_are_there(client, tex
     assert len(drawn["confidences"]) == 2
 
 
-def test_a_doubtful_answer_is_called_so(app, sentiment):
-    from dataclasses import replace
-
+def test_a_doubtful_answer_is_called_so(app, sentiment, monkeypatch):
     answer = sentiment.predict(GOOD)
-    assert app.verdict(replace(answer, is_clear=False)).startswith("Not sure")
-    assert app.verdict(answer) == "For it."
+    monkeypatch.setattr(type(app.model), "predict", lambda *_: replace(answer, is_clear=False))
+    assert "<h2>Not sure" in app.predict(GOOD)[1]
 
 
 @pytest.mark.parametrize("endpoint", ["/predict", "/explain"])
@@ -100,14 +99,14 @@ def test_what_the_colours_mean_is_said_of_the_text_and_of_a_part(app, sentiment)
     text = f"{BAD} The first hour drags, the jokes are old, and nobody seems to care. But the end is wonderful!"
     assert re.fullmatch(r"Without the coloured words .*; with them, .*", app.explain(text)[2])
     assert re.fullmatch(
-        r"Without this part it would be [<> \d]+% for it; with it, [<> \d]+%\.", app.explain(text, 0)[2]
+        r"Without this part it would be [<> \d]+% positive; with it, [<> \d]+%\.", app.explain(text, 0)[2]
     )
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "\u200b \ufeff", None])
 def test_nothing_written(client, text):
     for endpoint in ("/predict", "/explain"):
-        with pytest.raises(AppError, match="Write a review first"):
+        with pytest.raises(AppError, match="Write a text first"):
             client.predict(text, api_name=endpoint)
 
 
@@ -153,10 +152,10 @@ def test_batch_says_what_is_wrong(client, tmp_path):
 @pytest.mark.browser
 def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):
     page.goto(url)
-    page.get_by_text("Waiting for a review").wait_for()
+    page.get_by_text("Write a text").wait_for()
     page.get_by_label("The review").press_sequentially("I hated the story but I loved the music")
-    page.get_by_role("heading", name=re.compile("For it|Against it|Not sure")).wait_for()
-    page.get_by_role("button", name="Which words say so?").click()
+    page.get_by_role("heading", name=re.compile("Positive|Negative|Not sure")).wait_for()
+    page.get_by_role("button", name="Explain").click()
     loved, hated = (page.locator(".token", has_text=word).first for word in ("loved", "hated"))
     loved.wait_for()
     colours = [word.evaluate("word => getComputedStyle(word).backgroundColor") for word in (loved, hated)]
@@ -170,7 +169,7 @@ def test_markup_in_a_review_is_shown_as_text(page, url):
     page.get_by_label("The review").fill(
         "A fine film <img src=x onerror=\"document.title='broken'\"> <script>1</script>"
     )
-    page.get_by_role("button", name="Which words say so?").click()
+    page.get_by_role("button", name="Explain").click()
     page.get_by_text("Without the coloured words").wait_for()
     assert page.locator("img[src=x]").count() == 0
     assert page.title() != "broken"
@@ -179,11 +178,11 @@ def test_markup_in_a_review_is_shown_as_text(page, url):
 @pytest.mark.browser
 def test_an_example_is_judged_and_explained(page, url):
     page.goto(url)
-    page.get_by_text("a critic", exact=True).click()
-    page.get_by_role("heading", name="Against it.").wait_for()
+    page.get_by_text("Beautiful pictures", exact=True).click()
+    page.get_by_role("heading", name="Negative.").wait_for()
     page.get_by_text("Without the coloured words").wait_for()
     page.get_by_label("The review").fill("")
-    page.get_by_text("Waiting for a review").wait_for()
+    page.get_by_text("Write a text").wait_for()
     page.wait_for_timeout(1000)
     assert not page.locator(".toast-body").count()
 
@@ -195,31 +194,31 @@ def test_an_explanation_goes_with_its_text(page, url, way):
     page.goto(url)
     box = page.get_by_label("The review")
     box.fill(GOOD)
-    page.get_by_role("heading", name="For it.").wait_for()
-    page.get_by_role("button", name="Which words say so?").click()
+    page.get_by_role("heading", name="Positive.").wait_for()
+    page.get_by_role("button", name="Explain").click()
     page.get_by_text("Without the coloured words").wait_for()
     page.locator(".token", has_text="wonderful").first.wait_for()
     if way == "paste":
         page.evaluate("text => navigator.clipboard.writeText(text)", BAD)
         box.press("ControlOrMeta+a")
         box.press("ControlOrMeta+v")
-        page.get_by_role("heading", name="Against it.").wait_for()
+        page.get_by_role("heading", name="Negative.").wait_for()
     elif way == "clear":
         box.fill("")
-        page.get_by_text("Waiting for a review").wait_for()
+        page.get_by_text("Write a text").wait_for()
     elif way == "type":
         box.press("End")
         box.press_sequentially(" Or so.")
         page.wait_for_timeout(1000)
     else:
-        page.get_by_text("a critic", exact=True).click()
-        page.get_by_role("heading", name="Against it.").wait_for()
+        page.get_by_text("Beautiful pictures", exact=True).click()
+        page.get_by_role("heading", name="Negative.").wait_for()
         page.get_by_text("Without the coloured words").wait_for()
         page.wait_for_timeout(1000)
         page.locator(".token", has_text="waste").first.wait_for()
     assert page.locator(".token", has_text="wonderful").count() == 0
     if way != "example":
-        page.get_by_text("Which words say so appears here.").wait_for()
+        page.get_by_text("Press Explain to see").wait_for()
         page.wait_for_timeout(1000)
         assert page.locator(".token").count() == 0
 
@@ -227,6 +226,6 @@ def test_an_explanation_goes_with_its_text(page, url, way):
 @pytest.mark.parametrize(("text", "is_current"), [(f" {GOOD}\u200b ", True), (BAD, False), ("", False), (None, False)])
 def test_an_explanation_that_comes_late_is_dropped(app, text, is_current):
     found, *_ = app.explain(GOOD)
-    dropped = app.keep_if_current(text, found)
+    dropped = app.drop_if_old(text, found)
     assert (dropped == (None, None, app.NO_PARTS)) == (not is_current)
-    assert app.keep_if_current(text, None) != (None, None, app.NO_PARTS)
+    assert app.drop_if_old(text, None) != (None, None, app.NO_PARTS)

@@ -1,7 +1,6 @@
-"""The first demo: how Oxford Pets is read and divided, what else is measured, and the book's cell."""
+"""The first demo: how Oxford Pets is read and divided, and what else is measured."""
 
 import csv
-import json
 import re
 from dataclasses import replace
 
@@ -53,15 +52,6 @@ def other(tmp_path):
     for kind in ("cat", "dog"):
         Image.new("RGB", (8, 8)).save(tmp_path / f"other/test/{kind}.1.jpg")
     return tmp_path / "other"
-
-
-def test_a_smoke_training_knows_no_classes_of_imagenet_for_its_shapes(tmp_path, monkeypatch):
-    out = tmp_path / "model"
-    monkeypatch.setattr(CatDogSettings, "smoke", classmethod(lambda cls: cls(init=None, size=32, quick=True)))
-    assert train("--smoke", "--out", out) == 0
-    model = load_model(out)
-    assert model.config.labels == ("circle", "cross", "square")
-    assert model.metrics.trained.command == "python -m training.cat_dog --smoke"
 
 
 @pytest.mark.data
@@ -163,18 +153,6 @@ def test_the_last_layer_is_fitted_to_what_imagenet_says_unless_it_is_quick(pets,
     assert (len(features), len(unseen)) == (8, 4)
 
 
-def test_the_books_cell_prints_its_figure_beside_the_books(capsys, tmp_path, monkeypatch):
-    def no_network(*args, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
-    assert train("--recipe", "book", "--smoke", "--out", tmp_path / "out") == 0
-    printed = capsys.readouterr().out
-    assert "72 pictures of " in printed
-    assert "starting from scratch" in printed
-    assert "the book's: 0.0095" in printed
-
-
 def test_quick_is_not_the_books_recipe(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train("--smoke", "--quick", "--recipe", "book", "--out", tmp_path / "model")
@@ -192,13 +170,11 @@ def test_the_embedded_figures_are_of_the_data_that_its_notes_name():
     assert figures["error", "Dogs vs. Cats"].split == "development set"
 
 
-def test_the_embedded_models_commands_are_understood():
-    metrics = json.loads((ROOT / "spaces/cat_dog/model/metrics.json").read_text(encoding="utf-8"))
-    words = metrics["measured"]["command"].split()
-    assert words[:3] == ["python", "-m", "training.cat_dog"]
-    options = command.parser_of(CatDog()).parse_args(words[3:])
-    assert (options.data, options.dogs_vs_cats, options.camvid) == ("pets", "dogs_vs_cats", "camvid")
-    assert (options.animals, options.measure) == ("animals", "DIR")
+def test_imagenets_classes_are_known_of_cats_and_dogs_in_a_pretrained_network_alone(pets):
+    splits, settings = load("--data", pets)
+    assert CatDog().known_classes(splits, settings) == script.IMAGENET_CLASSES
+    assert CatDog().known_classes(splits, CatDogSettings.smoke()) is None  # --smoke --data: random weights
+    assert CatDog().known_classes(replace(splits, labels=("circle", "cross", "square")), settings) is None
 
 
 def test_cats_begin_with_a_capital_and_breeds_are_kinds(tmp_path):

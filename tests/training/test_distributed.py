@@ -177,10 +177,10 @@ def test_the_first_process_alone_prints_writes_and_publishes(tmp_path):
         assert done.stdout.count("Wrote model") == done.stdout.count("Published and checked") == 1
         assert len([asked for asked in hub.log if asked.method == "POST" and "/commit/" in asked.path]) == 1
         assert set(files_of(tmp_path / "model")) <= set(hub.files("me/shared"))
-    assert paths(tmp_path) == {"cache", "made-up-pictures", "model"}
+    assert paths(tmp_path) == {"cache", "cat_dog-made-up", "model"}
     assert not list((tmp_path / "cache").glob("model-gallery/*"))  # the states, now that the model is written
     model = load_model(tmp_path / "model")
-    assert model.predict(next((tmp_path / "made-up-pictures/cross").iterdir())).probabilities.keys() == {
+    assert model.predict(next((tmp_path / "cat_dog-made-up/cross").iterdir())).probabilities.keys() == {
         "circle", "cross", "square",
     }  # fmt: skip
 
@@ -202,11 +202,11 @@ def test_more_processes_than_rows_in_a_batch_are_refused(tmp_path, monkeypatch):
         pass
 
 
-def test_one_process_does_not_load_accelerate():
+def test_one_process_does_not_load_accelerate(tmp_path):
     code = (
         "import sys\n"
-        "from training.learner import arguments, command\n"
-        "command(lambda options: None, arguments(None, 'salary'), ['--smoke', '--out', 'model'])\n"
+        "from training.salary import main\n"
+        f"main(['--smoke', '--out', {str(tmp_path / 'model')!r}])\n"
         "assert 'accelerate' not in sys.modules"
     )
     done = run("-c", code)

@@ -55,6 +55,19 @@ def test_a_layer_fitted_to_labels_is_judged_on_pictures_it_was_not_fitted_to():
     assert head.out_of_fold(features[:30], y[:30]).shape == (30, 2)
 
 
+def test_a_layer_fitted_to_labels_that_cannot_be_learned_is_made_less_confident():
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    features = torch.from_numpy(rng.normal(size=(400, 1280)).astype(np.float32))
+    layer = torch.nn.Linear(1280, 2)
+    head.fit_head(layer, torch.nn.Linear(1280, 20), features[:300], y[:300], None)
+    temperature = head.calibrate(layer, features[:300], features[300:], y, has_targets=False)
+    with torch.inference_mode():
+        p = layer(features[:300]).softmax(1).max(1).values.mean()
+    assert temperature > 1
+    assert p < 0.75  # although it is right on nearly all that it was fitted to
+
+
 def test_calibration_divides_the_layer_by_its_temperature():
     rng = np.random.default_rng(0)
     features = torch.from_numpy(rng.normal(size=(4000, 2)).astype(np.float32))

@@ -1,6 +1,5 @@
 """Runs that are interrupted: nothing half-written, and resuming ends where going through does."""
 
-import argparse
 import asyncio
 import errno
 import hashlib
@@ -8,10 +7,12 @@ import importlib
 import io
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,25 +22,25 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
 from tests.conftest import ROOT
-from training import evaluate, export, torchvision_operators
+from tests.training.test_demos import recipe_of
+from training import command, evaluate, export, parity, record, torchvision_operators
 from training import learner as module_learner
+from training.command import OptionError
 from training.data import DataError, data_files
+from training.folder import check_out, new_folder
 from training.learner import (
-    SOURCE,
     KeepState,
     NoValidation,
-    OptionError,
     RowLoader,
-    arguments,
-    command,
     epochs_done,
     fit,
-    recorded,
     seconds_trained,
     set_seed,
-    start,
     state_folder,
 )
+from training.recipe import start_run
+from training.record import SOURCE
+from training.salary import Salary
 
 pytestmark = pytest.mark.training
 
@@ -100,59 +101,72 @@ def test_a_resumed_run_counts_the_time_of_the_one_before(tmp_path):
     assert 1000 < seconds_trained(tmp_path) < 1100
 
 
-def test_state_folder_depends_on_the_options_but_not_on_resume(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    options = argparse.Namespace(seed=1, resume=False)
-    folder = state_folder(options, "salary", [])
-    assert folder.is_relative_to(tmp_path)
-    folder.mkdir(parents=True)
-    assert state_folder(argparse.Namespace(seed=1, resume=True), "salary", []) == folder
-    assert folder.exists()
-    assert state_folder(argparse.Namespace(seed=2, resume=True), "salary", []) != folder
-    assert "no interrupted run" in capsys.readouterr().out
-
-
-def test_state_folder_follows_the_files_and_not_what_they_are_called_by(tmp_path, monkeypatch):
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    """The folder for the states of a run of salary, by its settings and its training files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def state(described=None, files=(), resume=True):
+        return state_folder(described or {"seed": 1}, "salary", files, tmp_path / "model", resume)
+
+    return state
+
+
+def test_state_folder_depends_on_the_settings_but_not_on_resume(state, tmp_path, capsys):
+    folder = state(resume=False)
+    assert folder.is_relative_to(tmp_path / "cache")
+    folder.mkdir(parents=True)
+    assert state() == folder
+    assert folder.exists()
+    assert state({"seed": 2}) != folder
+    assert "no interrupted run" in capsys.readouterr().out
+    assert state(resume=False) == folder
+    assert not folder.exists()
+
+
+def test_state_folder_follows_the_files_and_not_what_they_are_called_by(state, tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.csv").write_text("text,label\n")
     monkeypatch.chdir(tmp_path)
-
-    def folder(data, **options):
-        return state_folder(argparse.Namespace(resume=True, data=data, **options), "m", data_files(data), ["measured"])
-
-    first = folder("data")
-    assert folder(str(tmp_path / "data")) == first
-    assert folder("data", measured="x") == first
+    first = state(files=data_files("data"))
+    assert state(files=data_files(str(tmp_path / "data"))) == first
     (tmp_path / "data/a.csv").write_text("text,label\nmore,1\n")
-    assert folder("data") != first
+    assert state(files=data_files("data")) != first
 
 
-def test_state_folder_is_another_on_another_device_or_with_another_torch(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    options = argparse.Namespace(seed=1, resume=True)
-    folder = state_folder(options, "salary", [])
-    monkeypatch.setattr(module_learner, "training_device", lambda: "another GPU")
-    assert state_folder(options, "salary", []) != folder
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert state_folder(options, "salary", []) == folder
+def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = recipe_of("cat_dog")
+
+    def folder(*words):
+        options = command.parser_of(recipe).parse_args([*words, "--resume"])
+        return start_run(recipe, options, recipe.settings_of(options)).state
+
+    assert folder("--camvid", "x") == folder()
+    assert folder("--quick") != folder()
+
+
+def test_state_folder_is_another_on_another_device_or_with_another_torch(state, monkeypatch):
+    first = state()
+    with monkeypatch.context() as patch:
+        patch.setattr(module_learner, "training_device", lambda: "another GPU")
+        assert state() != first
+    assert state() == first
     monkeypatch.setattr(module_learner, "training_versions", lambda: {"torch": "3.0"})
-    assert state_folder(options, "salary", []) != folder
+    assert state() != first
 
 
 SCRIPTS = {
     "cat_dog": ["--quick", "--dogs-vs-cats", "{data}", "--camvid", "{data}", "--init", "{weights}", "--examples"],
-    "segmentation": ["--official-val", "--init", "{weights}"],
-    "sentiment": ["--no-teachers", "--init", "someone/encoder"],
+    "segmentation": ["--init", "{weights}"],
+    "sentiment": ["--teachers", "--init", "someone/encoder"],
     "salary": [],
     "rating": [],
 }
 
 
 def parser_of(name):
-    script = importlib.import_module(f"training.{name}")
-    return script.command_line() if hasattr(script, "command_line") else arguments(script.__doc__, name)
+    return command.parser_of(recipe_of(name))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -165,9 +179,9 @@ def test_the_recorded_command_is_what_the_scripts_own_parser_understands(name, t
     parser = parser_of(name)
     given = ["--data", places["data"], "--seed", "7", "--out", str(tmp_path / "x"), "--embed", "--resume", *own]
     options = parser.parse_args(given)
-    record = recorded(parser, options)
-    assert str(tmp_path) not in str(record)  # of a path the name alone
-    words = shlex.split(record["command"])
+    recorded = record.record(parser, options)
+    assert str(tmp_path) not in str(recorded)  # of a path the name alone
+    words = shlex.split(recorded.command)
     assert words[:3] == ["python", "-m", f"training.{name}"]
     again = vars(parser.parse_args(words[3:]))
     names = {places["data"]: "my data", places["weights"]: "weights"}
@@ -175,14 +189,7 @@ def test_the_recorded_command_is_what_the_scripts_own_parser_understands(name, t
     expected = {key: names.get(value, value) for key, value in vars(options).items() if key not in ignored}
     assert {key: value for key, value in again.items() if key not in ignored} == expected
     paths = [names[word] for word in given if word in names]
-    assert sorted(item["name"] for item in record["inputs"]) == sorted(paths)
-
-
-def test_an_option_whose_default_depends_on_the_machine_is_always_recorded():
-    parser = parser_of("sentiment")
-    for words, expected in (([], parser.get_default("teachers")), (["--teachers"], True), (["--no-teachers"], False)):
-        command = recorded(parser, parser.parse_args(words))["command"]
-        assert command.split()[3:] == ["--teachers" if expected else "--no-teachers"]
+    assert sorted(item.name for item in recorded.inputs) == sorted(paths)
 
 
 def test_the_recorded_hash_is_that_of_sha256sum_over_the_sorted_files(tmp_path):
@@ -192,19 +199,19 @@ def test_the_recorded_hash_is_that_of_sha256sum_over_the_sorted_files(tmp_path):
     (data / "a.txt").write_text("2")
     (data / SOURCE).write_text("# data: made smaller\n")
     parser = parser_of("salary")
-    (found,) = recorded(parser, parser.parse_args(["--data", str(data)]))["inputs"]
+    (found,) = record.record(parser, parser.parse_args(["--data", str(data)])).inputs
     listed = subprocess.run(
         ["sha256sum", SOURCE, "a.txt", "b/one.txt"], cwd=data, capture_output=True, check=True
     ).stdout
-    assert found == {
+    assert found.model_dump() == {
         "option": "--data", "name": "data", "files": 3, "sha256": hashlib.sha256(listed).hexdigest(),
         "source": "# data: made smaller",
     }  # fmt: skip
     (data / "b/one.txt").rename(data / "b/two.txt")
-    (renamed,) = recorded(parser, parser.parse_args(["--data", str(data)]))["inputs"]
-    assert renamed["sha256"] != found["sha256"]
-    (one,) = recorded(parser, parser.parse_args(["--data", str(data / "a.txt")]))["inputs"]
-    assert (one["files"], one["sha256"]) == (1, hashlib.sha256(b"2").hexdigest())
+    (renamed,) = record.record(parser, parser.parse_args(["--data", str(data)])).inputs
+    assert renamed.sha256 != found.sha256
+    (one,) = record.record(parser, parser.parse_args(["--data", str(data / "a.txt")])).inputs
+    assert (one.files, one.sha256) == (1, hashlib.sha256(b"2").hexdigest())
 
 
 def test_what_is_said_of_weights_may_lie_in_the_folder_above_and_of_data_only_in_it(tmp_path):
@@ -214,7 +221,7 @@ def test_what_is_said_of_weights_may_lie_in_the_folder_above_and_of_data_only_in
     (tmp_path / "weights/config.json").write_text("{}")
     parser = parser_of("segmentation")
     options = parser.parse_args(["--data", str(tmp_path / "data"), "--init", str(tmp_path / "weights")])
-    found = {item["option"]: item["source"] for item in recorded(parser, options)["inputs"]}
+    found = {item.option: item.source for item in record.record(parser, options).inputs}
     assert found == {"--data": None, "--init": "dequantised"}
 
 
@@ -223,48 +230,55 @@ def test_a_training_is_recorded_with_the_commit_and_the_versions_that_trained(mo
     if commit.returncode:
         pytest.skip("not in a git repository")
     parser = parser_of("salary")
-    options = parser.parse_args(["--smoke", "--seed", "3"])
-    options.record = recorded(parser, options)
-    found = module_learner.trained(options, started=0.0, notes=["A note."])
-    assert found["command"] == "python -m training.salary --smoke --seed 3"
-    assert found["commit"].removesuffix(", with changes") == commit.stdout.strip()
-    assert found["versions"]["torch"] == torch.__version__
-    assert (found["seed"], found["notes"]) == (3, ["A note."])
-    monkeypatch.setattr(module_learner, "__file__", "/elsewhere/training/learner.py")
-    assert module_learner.commit() is None
+    recorded = record.record(parser, parser.parse_args(["--smoke", "--seed", "3"]))
+    found = recorded.trained(started=0.0, seed=3, notes=["A note."])
+    assert found.command == "python -m training.salary --smoke --seed 3"
+    assert found.commit.removesuffix(", with changes") == commit.stdout.strip()
+    assert found.versions["torch"] == torch.__version__
+    assert (found.seed, found.notes) == (3, ("A note.",))
+    monkeypatch.setattr(record, "__file__", "/elsewhere/training/record.py")
+    assert record.commit() is None
 
 
 def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
     out = tmp_path / "model"
-    with export.new_folder(out) as folder:
-        (folder / "gallery.json").write_text("old")
+    with new_folder(out) as made:
+        (made / "gallery.json").write_text("old")
 
     def write():
-        with export.new_folder(out) as folder:
-            (folder / "gallery.json").write_text("half")
+        with new_folder(out) as made:
+            (made / "gallery.json").write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write()
     assert (out / "gallery.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    with export.new_folder(out) as folder:
-        (folder / "other").write_text("new")
+    with new_folder(out) as made:
+        (made / "other").write_text("new")
     assert [path.name for path in out.iterdir()] == ["other"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_interruption_and_bad_data_end_in_one_sentence(capsys):
-    def raising(error):
-        def run(options):
-            raise error
+@pytest.fixture
+def salary():
+    """A recipe whose data cannot be read, for the reason that is set."""
 
-        return run
+    class Failing(Salary):
+        reason = KeyboardInterrupt()
 
-    parser = arguments("", "salary")
-    assert command(raising(KeyboardInterrupt()), parser, []) == 130
+        def load(self, *_):
+            raise self.reason
+
+    return Failing()
+
+
+def test_interruption_and_bad_data_end_in_one_sentence(salary, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "model")]
+    assert command.main(salary, out) == 130
     assert "--resume goes on" in capsys.readouterr().err
-    assert command(raising(DataError("No such file.")), parser, []) == 2
+    salary.reason = DataError("No such file.")
+    assert command.main(salary, out) == 2
     assert capsys.readouterr().err == "error: No such file.\n"
 
 
@@ -273,13 +287,13 @@ def test_parity_refuses_a_model_that_differs(tmp_path):
     inputs = {"x": torch.randn(4, 3)}
     export.write_onnx(module, tmp_path / "model.onnx", inputs, ["y"])
     rows = [{"x": torch.randn(count, 3).numpy()} for count in (20, 30)]
-    assert export.parity(module, tmp_path / "model.onnx", rows, "y", 1e-4)["rows"] == 50
+    assert parity.parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4).rows == 50
     with pytest.raises(RuntimeError, match="differs from torch by nan"):
-        export.parity(module, tmp_path / "model.onnx", [*rows, {"x": np.full((2, 3), np.nan, np.float32)}], "y", 1e-4)
+        parity.parity(module, tmp_path / "model.onnx", [*rows, {"x": np.full((2, 3), np.nan, np.float32)}], ["y"], 1e-4)
     with torch.no_grad():
         module.weight += 0.1
     with pytest.raises(RuntimeError, match="differs from torch by"):
-        export.parity(module, tmp_path / "model.onnx", rows, "y", 1e-4)
+        parity.parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4)
 
 
 def probabilities(logits):
@@ -301,17 +315,17 @@ def test_parity_says_what_most_rows_differ_by_and_how_many_change_their_label(tm
     export.write_onnx(Logits(0), tmp_path / "model.onnx", {"x": torch.from_numpy(rows[:2])}, ["logits"])
 
     def found(amiss, **allowed):
-        shown = export.Shown("probability", probabilities, "pictures", "pictures", **allowed)
-        return export.parity(Logits(amiss), tmp_path / "model.onnx", batches, ["logits"], 1.0, shown)
+        shown = parity.Shown("probability", probabilities, "pictures", "pictures", **allowed)
+        return parity.parity(Logits(amiss), tmp_path / "model.onnx", batches, ["logits"], 1.0, shown)
 
     far = float(abs(probabilities(np.array([[1.0, 0.0]])) - probabilities(np.array([[1.0, 2.0]]))).max())
     few = found(3, typical=0.01, relabelled=0.001)  # fewer than one in a thousand: not typical
-    assert (few["rows"], few["compared"], few["relabelled"]) == (4000, 4000, 3 / 4000)
-    assert few["largest_difference"] == pytest.approx(far, abs=1e-6)
-    assert few["typical_difference"] < 1e-6
+    assert (few.rows, few.compared, few.relabelled) == (4000, 4000, 3 / 4000)
+    assert few.largest_difference == pytest.approx(far, abs=1e-6)
+    assert few.typical_difference < 1e-6
     some = found(40, typical=0.7, relabelled=0.01)
-    assert some["relabelled"] == 0.01
-    assert some["typical_difference"] == pytest.approx(far, abs=1e-6)
+    assert some.relabelled == 0.01
+    assert some.typical_difference == pytest.approx(far, abs=1e-6)
     with pytest.raises(RuntimeError, match=r"1\.00% of the pictures another label than torch \(allowed: 0\.90%\)"):
         found(40, typical=0.7, relabelled=0.009)
     with pytest.raises(RuntimeError, match=r"may differ from torch's by at most 0\.1; it differs by up to 0\.46"):
@@ -319,11 +333,11 @@ def test_parity_says_what_most_rows_differ_by_and_how_many_change_their_label(tm
 
 
 def test_parity_of_few_rows_lets_one_change_its_label():
-    shown = export.Shown("probability", np.asarray, "texts", "texts", typical=1.0, relabelled=0.001)
+    shown = parity.Shown("probability", np.asarray, "texts", "texts", typical=1.0, relabelled=0.001)
     one = np.arange(20) == 0
-    assert export.how_much_changes(shown, np.zeros(20), one)["relabelled"] == 0.05
+    assert parity.how_much_changes(shown, np.zeros(20), one)["relabelled"] == 0.05
     with pytest.raises(RuntimeError, match="another label"):
-        export.how_much_changes(shown, np.zeros(20), np.arange(20) < 2)
+        parity.how_much_changes(shown, np.zeros(20), np.arange(20) < 2)
 
 
 def test_large_weights_are_stored_as_half_and_amounts_are_not(tmp_path):
@@ -360,11 +374,17 @@ def test_no_process_loads_data_that_would_have_to_be_spawned(monkeypatch, method
 # --- consoles, notebooks, places that cannot be written ---
 
 
-def test_a_figure_that_the_console_lacks_costs_nothing(monkeypatch):
+def test_a_figure_that_the_console_lacks_costs_nothing(tmp_path, monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), "cp1252", "strict")
     monkeypatch.setattr(sys, "stdout", console)
     figures = [evaluate.figure("error_猫", 0.25, None, "写真", "held-out fifth", 4)]
-    assert command(lambda _: evaluate.print_figures(figures), arguments("", "cat_dog"), ["--smoke"]) == 0
+
+    class Figures(Salary):
+        def load(self, *_):
+            evaluate.print_figures(figures)
+            raise KeyboardInterrupt
+
+    assert command.main(Figures(), ["--out", str(tmp_path / "model")]) == 130
     assert rb"error_\u732b" in console.buffer.getvalue()
 
 
@@ -386,7 +406,7 @@ def kernel(monkeypatch):
 def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monkeypatch, kernel):
     script = importlib.import_module(f"training.{name}")
     met = []
-    monkeypatch.setattr(script, "run", met.append)
+    monkeypatch.setattr(command, "make", lambda _, options, __: met.append(options) or Path(options.out))
     assert in_a_cell(script.main, "--smoke", "--out", tmp_path / "model") == tmp_path / "model"
     assert (met[0].smoke, met[0].data) == (True, None)
     with pytest.raises(OptionError, match="unrecognized arguments: -f kernel"):
@@ -417,26 +437,22 @@ def test_the_other_commands_do_not_read_the_kernels_options_either(module, tmp_p
     assert "would go to me/salary" in said.out or "has no gallery.json" in said.err
 
 
-def test_a_stopped_cell_is_stopped_and_told_of_resume(capsys, kernel):
-    def run(options):
-        raise KeyboardInterrupt
-
+def test_a_stopped_cell_is_stopped_and_told_of_resume(salary, tmp_path, capsys, kernel):
     with pytest.raises(KeyboardInterrupt):
-        start(run, arguments("", "salary"), ["--smoke"])
+        command.run(salary, ["--out", str(tmp_path / "model")])
     assert "--resume goes on" in capsys.readouterr().err
 
 
 def test_states_go_beside_the_model_where_home_cannot_be_written(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file/cache"))
-    options = argparse.Namespace(seed=1, resume=False, out=str(tmp_path / "runs/model"))
-    folder = state_folder(options, "salary", [])
+    out = tmp_path / "runs/model"
+    folder = state_folder({}, "salary", [], out, resume=False)
     assert folder.parent == tmp_path / "runs/.model-gallery"
     said = capsys.readouterr().out
     assert f"cannot be written to (Not a directory): the states that --resume needs are kept in {folder.parent}" in said
     trained(learner(), folder / "net", resume=False)
-    resuming = argparse.Namespace(seed=1, resume=True, out=str(tmp_path / "runs/model"))
-    assert epochs_done(state_folder(resuming, "salary", []) / "net") == 5
+    assert epochs_done(state_folder({}, "salary", [], out, resume=True) / "net") == 5
 
 
 def test_a_user_without_a_home_is_told_where_the_states_go(tmp_path, monkeypatch, capsys):
@@ -469,35 +485,34 @@ def test_a_state_that_cannot_be_kept_costs_no_training(tmp_path, monkeypatch, ca
 
 def disk_with(monkeypatch, free):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(module_learner.shutil, "disk_usage", lambda _: usage(10**12, 10**12 - free, free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12 - free, free))
 
 
-def test_a_full_disk_is_found_before_the_training_and_told_after_it(tmp_path, monkeypatch):
+def test_a_full_disk_is_found_before_the_training_and_told_after_it(salary, tmp_path, monkeypatch):
     disk_with(monkeypatch, 5_000_000)
     with pytest.raises(DataError, match="has less than 100 MB left; make room"):
-        export.check_out(tmp_path / "model")
+        check_out(tmp_path / "model")
 
-    def run(options):
+    def full():
         disk_with(monkeypatch, 0)
-        raise RuntimeError("PytorchStreamWriter failed writing file")
+        return RuntimeError("PytorchStreamWriter failed writing file")
 
+    disk_with(monkeypatch, 10**9)
+    monkeypatch.setattr(type(salary), "reason", property(lambda _: full()))
     with pytest.raises(DataError, match=f"There is no room left for {tmp_path}"):
-        start(run, arguments("", "salary"), ["--out", str(tmp_path / "model")])
+        command.run(salary, ["--out", str(tmp_path / "model")])
 
 
-def test_an_error_that_has_nothing_to_do_with_the_disk_is_not_hidden(tmp_path):
-    def run(options):
-        raise RuntimeError("a fault of ours")
-
+def test_an_error_that_has_nothing_to_do_with_the_disk_is_not_hidden(salary, tmp_path):
+    salary.reason = RuntimeError("a fault of ours")
     with pytest.raises(RuntimeError, match="a fault of ours"):
-        start(run, arguments("", "salary"), ["--out", str(tmp_path / "model")])
+        command.run(salary, ["--out", str(tmp_path / "model")])
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="a file system on which nothing can be written")
 def test_a_folder_to_measure_that_is_read_only_is_refused_before_the_measuring():
-    parser = parser_of("segmentation")
     with pytest.raises(DataError, match="Nothing can be written into /proc"):
-        start(lambda _: pytest.fail("it was measured"), parser, ["--measure", "/proc"])
+        command.run(recipe_of("segmentation"), ["--measure", "/proc"])
 
 
 def test_a_model_that_cannot_be_replaced_keeps_the_new_one(tmp_path, monkeypatch):
@@ -505,18 +520,18 @@ def test_a_model_that_cannot_be_replaced_keeps_the_new_one(tmp_path, monkeypatch
     for name, text in (("model", "old"), ("model-2", "older")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "gallery.json").write_text(text, encoding="utf-8")
-    rename = module_learner.Path.rename
+    rename = Path.rename
 
     def refusing(self, target):
         if self == out:
             raise PermissionError(13, "Access is denied", str(self))
         return rename(self, target)
 
-    monkeypatch.setattr(module_learner.Path, "rename", refusing)
+    monkeypatch.setattr(Path, "rename", refusing)
 
     def write():
-        with export.new_folder(out) as folder:
-            (folder / "gallery.json").write_text("new", encoding="utf-8")
+        with new_folder(out) as made:
+            (made / "gallery.json").write_text("new", encoding="utf-8")
 
     with pytest.raises(DataError, match=r"cannot be replaced \(Access is denied\).*The new model is in .*model-3\."):
         write()

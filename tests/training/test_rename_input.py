@@ -9,8 +9,8 @@ pytestmark = pytest.mark.training
 
 from shared import load_model
 from shared.config import MODEL, read_json, sha256
+from shared.load import load_folder
 from tests.conftest import ROOT
-from training.publish import predictor
 
 PICTURES = {"cat_dog": ["logits", "known", "maps"], "segmentation": ["logits"]}
 
@@ -23,7 +23,7 @@ def test_a_renamed_input_changes_no_bit_of_the_answers_and_the_folder_still_load
     folder = shutil.copytree(here, tmp_path / "model")
     assert rename_input(folder, "pixels") == "pixel_values"
     assert read_json(folder)["files"][MODEL]["sha256"] == sha256(folder / MODEL)
-    old, new = predictor(folder), predictor(here)
+    old, new = load_folder(folder), load_folder(here)
     assert old.session.inputs == ["pixels"]
     picture = ROOT / "spaces" / name / "examples" / {"cat_dog": "chelsea.png", "segmentation": "street.jpg"}[name]
     pixels = new.pixels(picture) if name == "cat_dog" else new._pixels(picture)[1]

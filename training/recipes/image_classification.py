@@ -256,7 +256,9 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         exact, _, _ = self.finish(copy.deepcopy(net), network, splits, settings)  # whose accuracy alone is measured
         round_to_int8(net.classifier.mobilenet_v2)
         module, features, unseen = self.finish(net, network, splits, settings)
-        y, has_targets = np.concatenate([splits.train.y, splits.valid.y]), self.targets(splits, settings) is not None
+        round_to_int8(module.score)
+        y = np.concatenate([splits.train.y, splits.valid.y])
+        has_targets = not settings.quick and self.known_classes(splits, settings) is not None
         temperature = head.calibrate(module.head, features, unseen, y, has_targets)
         with torch.no_grad():
             scores = module.score(torch.cat([features, unseen])).numpy()
@@ -298,21 +300,21 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     ) -> tuple[ExportWrapper, torch.Tensor, torch.Tensor]:
         """Give a backbone its last layer and its in-distribution score.
 
+        A network that was not fine-tuned gets a last layer for the labels alone, whatever ImageNet says of them.
+
         Returns:
             What is exported once it is calibrated, and the features of training and validation pictures.
         """
         (features,), (unseen,) = outputs(Pooled(net), fitted.train, fitted.valid, mean=MEAN, std=STD)
-        targets = self.targets(splits, settings)
+        known = self.known_classes(splits, settings)
+        targets = None if settings.quick else known
         head.fit_head(net.classifier.classifier, net.imagenet, features, splits.train.y, targets)
-        classes = head.classes_of(net.imagenet, features, self.imagenet_classes(splits.labels))
-        return ExportWrapper(net, DistributionScore(net.imagenet, classes, features)).eval(), features, unseen
+        score = DistributionScore(net.imagenet, head.classes_of(net.imagenet, features, known), features)
+        return ExportWrapper(net, score).eval(), features, unseen
 
-    def targets(self, splits: Splits[Pictures], settings: Chosen) -> head.Classes | None:
-        """Return the classes of ImageNet that the last layer is fitted to; None where it is fitted to the labels.
-
-        A network that was not fine-tuned gets a last layer for the labels alone, whatever ImageNet says of them.
-        """
-        return None if settings.quick else self.imagenet_classes(splits.labels)
+    def known_classes(self, splits: Splits[Pictures], settings: Chosen) -> head.Classes | None:
+        """Return ImageNet's classes of each label; None where they or the pretrained network are not known."""
+        return self.imagenet_classes(splits.labels) if settings.init else None
 
     def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
         """Return errors, of all and of each label, calibration, and how many were rejected."""

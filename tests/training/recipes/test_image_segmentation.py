@@ -1,0 +1,160 @@
+"""Image segmentation: the network, its loss, its figures, and data of one's own."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="torch is not installed: make test-all")
+pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
+
+from shared import load_model
+from tests.conftest import DATA
+from training import command
+from training import confusion as matrices
+from training import segmentation as demo
+from training.confusion import ConfusionMatrix
+from training.export import write_onnx
+from training.learner import set_seed
+from training.made_up import draw_streets
+from training.networks.image_segmentation import (
+    IGNORED,
+    SegmentationNet,
+    lovasz_softmax,
+    pixel_error,
+    segmentation_loss,
+)
+from training.parity import parity
+from training.recipes import image_segmentation as recipe
+
+pytestmark = pytest.mark.training
+SMOKE = demo.StreetSettings.smoke()
+
+
+def train(kind, *options) -> int:
+    return command.main(kind(), [str(option) for option in options])
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory):
+    """A folder of drawings."""
+    return recipe.ImageSegmentation().make_up(tmp_path_factory.mktemp("streets") / "drawn", 1)
+
+
+@pytest.fixture
+def camvid(streets, tmp_path):
+    """The same drawings, divided as CamVid is."""
+    splits = recipe.ImageSegmentation().load_own(streets, SMOKE)
+    frames = {"train": splits.train, "val": splits.train.take([0, 1, 2, 3]), "test": splits.train.take([4, 5, 6, 7])}
+    for part, some in frames.items():
+        for name in ("images", "labels"):
+            (tmp_path / part / name).mkdir(parents=True)
+        for name, picture, label in zip(some.names, some.as_test("", "").inputs, some.labels.numpy(), strict=True):
+            picture.save(tmp_path / part / "images" / f"{name}.png")
+            Image.fromarray(label).save(tmp_path / part / "labels" / f"{name}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [(128, 160), (160, 128), (48, 400), (400, 32), (112, 176)])
+def test_the_export_is_the_network_at_every_size_that_serves(size, tmp_path):
+    set_seed(0)
+    net = SegmentationNet(3, recipe.backbone(SMOKE)).eval()
+    axes = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("pixel_values", "logits")}
+    write_onnx(net, tmp_path / "net.onnx", {"pixel_values": torch.zeros(1, 3, 128, 160)}, ["logits"], axes)
+    parity(net, tmp_path / "net.onnx", [{"pixel_values": torch.randn(1, 3, *size).numpy()}], ["logits"], 1e-3)
+    assert size[0] % recipe.MULTIPLE == size[1] % recipe.MULTIPLE == 0
+
+
+def test_ones_own_classes_are_trained_and_served(streets, tmp_path):
+    assert train(recipe.ImageSegmentation, "--smoke", "--data", streets, "--out", tmp_path / "model") == 0
+    model = load_model(tmp_path / "model")
+    picture = next(iter(sorted((tmp_path / streets / "images").iterdir())))
+    found = model.predict(picture)
+    assert tuple(found.share) == model.config.labels
+    assert sum(found.share.values()) == pytest.approx(1)
+    table = ConfusionMatrix.of(found, np.zeros_like(found.mask), IGNORED).tables[0]
+    assert table[0].sum() == found.mask.size
+    assert table[0].tolist() == [int((found.mask == index).sum()) for index in range(len(model.config.labels))]
+
+
+def test_to_choose_by_val_it_neither_trains_on_val_nor_measures_on_the_test(camvid):
+    chosen = demo.StreetSettings.smoke()
+    final = demo.Streets().load(str(camvid), chosen)
+    assert len(final.train) == len(demo.read_part(camvid, "train", chosen)) + 2
+    assert final.valid.names == demo.read_part(camvid, "val", chosen).names[-2:]
+    assert (final.tests[0].split, len(final.tests[0])) == ("official test", 4)
+    from dataclasses import replace
+
+    by_val = demo.Streets().load(str(camvid), replace(chosen, official_val=True))
+    assert len(by_val.train) == len(final.train) - 2
+    assert [test.split for test in by_val.tests] == ["official val"]
+    assert by_val.tests[0].names == by_val.valid.names
+
+
+def test_a_data_set_of_other_classes_is_refused(tmp_path, capsys):
+    (tmp_path / "codes.txt").write_text("Animal\nArchway\nBicyclist\n")
+    assert train(demo.Streets, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert "must name Sky, Building, Pole" in capsys.readouterr().err
+
+
+def test_a_folder_without_frames_is_refused_in_a_sentence(tmp_path, capsys):
+    assert train(demo.Streets, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert "There must be at least 4 pictures in" in capsys.readouterr().err
+    assert train(recipe.ImageSegmentation, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert "There is no codes.txt in" in capsys.readouterr().err
+
+
+def test_a_label_of_colours_and_one_that_is_missing_are_refused(tmp_path, capsys):
+    folder = draw_streets(tmp_path / "mine", 0)
+    label = next((folder / "labels").iterdir())
+    Image.new("RGB", (160, 128)).save(label)
+    assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
+    assert "must be a PNG of class indices, not of colours (RGB)" in capsys.readouterr().err
+    label.unlink()
+    assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
+    assert f"There is no label {label}" in capsys.readouterr().err
+
+
+def test_calibration_error_of_known_gaps():
+    tables = np.array([[[6, 2], [0, 2]], [[5, 0], [5, 0]]])
+    found = ConfusionMatrix(tables, np.array([[1.0, -0.5], [-1.0, 0.0]]), ("a", "b"))
+    assert found.calibration_error(np.array([0])) == pytest.approx(1.5 / 10)
+    assert found.calibration_error(np.array([0, 1])) == pytest.approx(0.5 / 20)
+
+
+def test_iou_and_accuracy_of_a_known_table():
+    table = np.array([[6, 2], [0, 4]])
+    assert matrices.ious(table).tolist() == pytest.approx([6 / 8, 4 / 6])
+    assert matrices.pixel_accuracy(table) == pytest.approx(10 / 12)
+    assert np.isnan(matrices.ious(np.array([[1, 0], [0, 0]]))[1])
+
+
+def test_lovasz_of_a_hard_answer_is_one_minus_the_mean_iou():
+    torch.manual_seed(0)
+    labels, answers = torch.randint(0, 3, (2, 8, 8)), torch.randint(0, 3, (2, 8, 8))
+    hard = torch.nn.functional.one_hot(answers, 3).permute(0, 3, 1, 2).float()
+    table = np.bincount((labels * 3 + answers).flatten().numpy(), minlength=9).reshape(3, 3)
+    assert float(lovasz_softmax(hard, labels)) == pytest.approx(1 - matrices.ious(table).mean(), abs=1e-5)
+    assert float(lovasz_softmax(hard, torch.full_like(labels, IGNORED))) == 0
+
+
+def test_ignored_pixels_change_neither_loss_nor_error():
+    logits = torch.randn(1, 11, 8, 8)
+    labels = torch.randint(0, 11, (1, 32, 32))
+    labels[:, :16] = IGNORED
+    other = logits.clone()
+    other[:, :, :3] = torch.randn(1, 11, 3, 8)
+    losses = []
+    for answer in (logits, other):
+        torch.manual_seed(0)  # which of four labels stands for a coarser pixel is drawn
+        losses.append(float(segmentation_loss(answer, labels)))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert float(pixel_error(logits, labels)) == float(pixel_error(other, labels))
+
+
+@pytest.mark.data
+def test_camvid_is_read_with_its_official_split():
+    frames = demo.read_part(DATA / "camvid", "val", demo.StreetSettings())
+    assert len(frames) == 101
+    assert frames.pictures.shape == (101, 3, 360, 480)
+    assert int(frames.labels.max()) == IGNORED
+    assert 0.25 < float((frames.labels == demo.CLASSES.index("Road")).float().mean()) < 0.32
