@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.clients import Client, Question
 
 ROOT = Path(__file__).resolve().parent.parent
+MODELS = ("cat_dog", "segmentation", "sentiment", "salary", "rating")
 PATIENCE = 120  # seconds for an app to start
 
 

@@ -13,7 +13,7 @@ from benchmarks.bare import bare
 from benchmarks.table import Row, Target
 from benchmarks.timing import in_turn
 from benchmarks.work import Work
-from shared import PREDICTORS
+from shared import load_model
 from shared.tables import answer_table, read_csv
 
 # How many of what: by default each model's example.
@@ -29,7 +29,7 @@ MANY: dict[str, tuple[int, str, Callable[[], object] | None]] = {
 def measure(work: Work) -> Iterator[Row]:
     """Each model's predict_batch; and for salary a CSV, as the page answers one."""
     for name in work.names:
-        model = PREDICTORS[name].from_pretrained(ROOT / "spaces" / name / "model")
+        model = load_model(ROOT / "spaces" / name / "model")
         count, words, make = MANY[name]
         item = make() if make else model.example()
         items = saved(item, count, work.folder) if isinstance(item, bytes) else [item] * count
@@ -44,7 +44,7 @@ def measure(work: Work) -> Iterator[Row]:
 def beside(model: Any, what: str, ours: Callable[[], object], count: int, rounds: int) -> Iterator[Row]:
     """Answers a second, beside the bare model one by one and, where that is another thing, in the same batches."""
     batches = [("bare loop", True, Target(">=", 0.9))]
-    if model.name in ("cat_dog", "salary", "rating"):
+    if model.task in ("image-classification", "tabular-classification", "recommendation"):
         batches.append(("bare batches", False, None))
     for peer, one_by_one, target in batches:
         times = in_turn(ours, bare(model, ours, one_by_one), rounds)

@@ -19,7 +19,7 @@ from benchmarks.bare import bare
 from benchmarks.table import Row, Target
 from benchmarks.timing import Call, fastest, in_turn, percentiles
 from benchmarks.work import Work
-from shared import PREDICTORS
+from shared import load_model
 
 CORES = os.cpu_count() or 1
 
@@ -49,7 +49,7 @@ def measure(work: Work) -> Iterator[Row]:
     rounds = work.rounds
     for name in work.names:
         folder = ROOT / "spaces" / name / "model"
-        model = PREDICTORS[name].from_pretrained(folder)
+        model = load_model(folder)
         with tempfile.TemporaryDirectory() as kept:
             peers = {"fastai": FASTAI[name](Path(kept))}
             if name in PIPELINES:

@@ -21,10 +21,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.apps import ROOT, require_linux
+from benchmarks.apps import MODELS, ROOT, require_linux
 from benchmarks.table import Row, report, written
 from benchmarks.work import Work
-from shared import PREDICTORS
 from shared.console import guard_output
 
 PARTS = ("latency", "bulk", "start", "memory", "http", "install")
@@ -35,7 +34,7 @@ RESULTS = ROOT / "benchmarks/results/serving.json"
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and write it as JSON."""
-    present = [name for name in PREDICTORS if (ROOT / "spaces" / name / "model").is_dir()]
+    present = [name for name in MODELS if (ROOT / "spaces" / name / "model").is_dir()]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=several(PARTS), default=PARTS[:-1], help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--models", type=several(present), default=present, help=f"some of {', '.join(present)}")
@@ -44,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     require_linux()
-    for name in PREDICTORS.keys() - set(present):
+    for name in set(MODELS) - set(present):
         print(f"{name} has no model in its Space and is left out.", file=sys.stderr)
     rows: list[Row] = []
     start = time.perf_counter()

@@ -28,11 +28,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.apps import ROOT, require_linux
+from benchmarks.apps import MODELS, ROOT, require_linux
 from benchmarks.recipes import MEASURED, is_as_good
 from benchmarks.serving import conditions, several
 from benchmarks.table import Row, Target, report, written
-from shared import PREDICTORS
 from shared.console import guard_output
 
 DATA = {"cat_dog": "pets", "segmentation": "camvid", "sentiment": "imdb", "salary": "adult", "rating": "movielens"}
@@ -48,7 +47,7 @@ AIM = Target(">=", 10)  # of cat_dog's time on a GPU, by either recipe
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=several(list(PREDICTORS)), default=list(PREDICTORS))
+    parser.add_argument("--models", type=several(list(MODELS)), default=list(MODELS))
     parser.add_argument("--data", metavar="DIR", type=full_path, help=f"with {', '.join(DATA.values())} in it")
     parser.add_argument("--init", metavar="DIR", type=full_path, help=f"with {', '.join(INIT.values())} in it")
     parser.add_argument("--batches", type=batches_of, default={}, help="of each fit, and no time to a score")
@@ -89,9 +88,9 @@ def measure(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], lis
 def batches_of(text: str) -> dict[str, int]:
     """Reads "20", for every model, or "segmentation=5,sentiment=6", for argparse."""
     if text.isdecimal():
-        return dict.fromkeys(PREDICTORS, int(text))
+        return dict.fromkeys(MODELS, int(text))
     pairs = dict(part.partition("=")[::2] for part in text.split(","))
-    if not set(pairs) <= set(PREDICTORS) or not all(count.isdecimal() for count in pairs.values()):
+    if not set(pairs) <= set(MODELS) or not all(count.isdecimal() for count in pairs.values()):
         raise argparse.ArgumentTypeError(f"{text}: a number, or model=number with commas between them")
     return {name: int(count) for name, count in pairs.items()}
 
@@ -108,7 +107,7 @@ class Results:
         self.conditions[name] = conditions
         self.rows = sorted(
             [*(row for row in self.rows if model_of(row) != name), *rows],
-            key=lambda row: list(PREDICTORS).index(model_of(row)),
+            key=lambda row: MODELS.index(model_of(row)),
         )
 
     def write(self, path: Path) -> None:

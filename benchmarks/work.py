@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import inputs
 from benchmarks.apps import ROOT
 from benchmarks.clients import Question
-from shared import PREDICTORS
+from shared import load_model
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Work:
             return endpoint, [], str(self.pictures[picture])
         if name == "sentiment":
             return endpoint, [inputs.review()], None
-        model = PREDICTORS[name].from_pretrained(ROOT / "spaces" / name / "model")
+        model = load_model(ROOT / "spaces" / name / "model")
         asked = model.example()
         data = [asked[column] for column in model.config.columns] if name == "salary" else list(asked)
         return endpoint, data, None

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 import ray
 from tqdm import tqdm
 
-from shared import PREDICTORS, BadInput
-from shared.config import CONFIG_FILE, GalleryConfig, sha256
+from shared import BadInput, load_model
+from shared.config import CONFIG_FILE, sha256
 from shared.console import guard_output
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -67,11 +67,9 @@ def read(path: Path, part: Part) -> pa.Table:
 
 def questions(model: Any, table: pa.Table) -> list[Any]:
     """What the model is asked about each row."""
-    if model.name == "salary":
-        return table.select(model.config.columns).to_pylist()
-    if model.name == "rating":
-        return list(zip(table["user_id"].to_pylist(), table["movie_id"].to_pylist(), strict=True))
-    return table["text" if model.name == "sentiment" else "file"].to_pylist()
+    if model.columns:
+        return [model.from_row(row) for row in table.select(model.columns).to_pylist()]
+    return table["file"].to_pylist()
 
 
 def cells(answer: Any) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    model = PREDICTORS[GalleryConfig.read_common(options.model).model].from_pretrained(options.model)
+    model = load_model(options.model)
 
     asked_of = {"model": sha256(options.model / CONFIG_FILE), "input": str(options.input.resolve())}
     asked_of |= {"changed": options.input.stat().st_mtime, "part_rows": options.part_rows}

@@ -226,7 +226,10 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         return list(zip(values.tolist(), probability.tolist(), strict=True))
 
     def _probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
-        (logit,) = self.session.run(["logit"], {"categories": categories, "numbers": numbers})
+        inputs: dict[str, NDArray[Any]] = {"categories": categories, "numbers": numbers}
+        # A table of numbers alone has no categories, and the exported graph then lacks that input; or the other way.
+        read = {name: inputs[name] for name in self.session.inputs}
+        (logit,) = self.session.run(["logit"], read)
         return calibrated(logit, self.config.temperature, self.config.bias)
 
 

@@ -19,7 +19,7 @@ from tests.windows import as_on_windows
 
 SOURCES = [
     path
-    for folder in ("shared", "training", "spaces", "benchmarks", "examples", "tests/hub")
+    for folder in ("shared", "training", "spaces", "benchmarks", "examples", "hub")
     for path in sorted((ROOT / folder).rglob("*.py"))
     if not path.name.startswith("test_")
 ]
@@ -30,12 +30,13 @@ POSIX = {
     "signal.SIGKILL", "signal.SIGHUP", "signal.SIGALRM", "signal.SIGUSR1", "signal.alarm", "signal.pause",
 }  # fmt: skip
 MEANT = {
-    ("training/export.py", "out.rename"),  # of folders, to where nothing is
-    ("training/export.py", "folder.rename"),
-    ("training/export.py", "before.rename"),
-    ("training/rating.py", "ratings.rename"),  # of a table's columns
-    ("tests/hub/runner.py", "os.killpg"),  # where there is one
-    ("tests/hub/runner.py", "signal.SIGKILL"),
+    ("training/folder.py", "out.rename"),  # of folders, to where nothing is
+    ("training/folder.py", "folder.rename"),
+    ("training/folder.py", "before.rename"),
+    ("training/recipes/recommendation.py", "ratings.rename"),  # of a table's columns
+    ("training/rating.py", "read_table(path, ['userId', 'movieId', 'rating']).rename"),
+    ("hub/local/runner.py", "os.killpg"),  # where there is one
+    ("hub/local/runner.py", "signal.SIGKILL"),
 }
 
 
@@ -121,7 +122,7 @@ def test_a_page_is_served(tmp_path, name):
 
 def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
     """The cache has copies then; loaded once, a commit needs no network."""
-    command = "from shared import Recommender; import sys; model = load_model('me/rating', revision=sys.argv[1])"
+    command = "from shared import load_model; import sys; model = load_model('me/rating', revision=sys.argv[1])"
     ask = f"{command}; print(model.predict(15, 260).rating)"
     publish = [sys.executable, "-m", "training.publish", ROOT / "spaces/rating/model", "me/rating"]
     with Hub() as hub:

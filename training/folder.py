@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from shared.config import CONFIG_FILE, LICENCE, METRICS, MODEL, About, GalleryConfig, fingerprint, read_json
+from shared.config import CARD, CONFIG_FILE, LICENCE, METRICS, MODEL, About, GalleryConfig, fingerprint, read_json
 from shared.metrics import Metrics
-from training.card import CARD, add_hub_files, write_card, write_json
+from training.card import add_hub_files, write_card, write_json
 from training.data import DataError
 from training.record import now
 

@@ -1,6 +1,7 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "PyYAML==6.0.4",
 #     "accelerate==1.15.0",
 #     "fastai==2.8.12",
 #     "fastapi==0.165.0",

@@ -30,11 +30,11 @@ from hub.account import check_account, check_name
 from hub.client import UPLOAD, PublishError, ask, noting_what_stays, run_command
 from hub.repository import check_card, collect, make_repository, task_there
 from shared import __version__
-from shared.config import CONFIG_FILE, DOC_FILES, GalleryConfig
+from shared.config import CARD, CONFIG_FILE, DOC_FILES, GalleryConfig
 from shared.errors import CheckpointError
 from shared.hub import download
 from shared.load import load_folder
-from training.card import CARD, OF_TRANSFORMERS, WEIGHTS, write_card
+from training.card import OF_TRANSFORMERS, WEIGHTS, write_card
 
 HUBS_OWN = ".gitattributes"
 

@@ -6,7 +6,6 @@ transformers are installed.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,13 @@ from transformers import (
 )
 from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import MobileNetV2ConvLayer
 
-from shared import PREDICTORS
-from shared.config import CONFIG_FILE, HUB_CONFIG, MODEL, fingerprint, read_json
+from shared.config import CONFIG_FILE, HUB_CONFIG, MODEL, GalleryConfig, fingerprint, read_json
+from shared.load import load_folder
 from training.card import EXAMPLES, MADE_FROM, OF_TRANSFORMERS, REVIEWS, WEIGHTS, write_json
 
 Values = dict[str, NDArray[Any]]
 # Probability by which the pipeline may differ: it resizes otherwise than Pillow, and does not round between layers.
-CLOSE = {"cat_dog": 0.05, "sentiment": 0.05}
+CLOSE = {"image-classification": 0.05, "text-classification": 0.05}
 
 
 def add_weights(folder: Path) -> bool:
@@ -44,24 +43,24 @@ def add_weights(folder: Path) -> bool:
     Raises:
         RuntimeError: torch with these weights does not answer as the stored model does; the folder is as before.
     """
-    contract = read_json(folder)
-    if contract["model"] not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
+    content, task = read_json(folder), GalleryConfig.read_common(folder).task
+    if task not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
         return False
     graph = onnx.load(folder / MODEL).graph
     config = json.loads((folder / HUB_CONFIG).read_text(encoding="utf-8"))
-    net = picture_net(graph, config) if contract["model"] == "cat_dog" else text_net(graph, config)
+    net = picture_net(graph, config) if task == "image-classification" else text_net(graph, config)
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     path = folder / WEIGHTS
     path.write_bytes(as_file(weights))
     entry = {**fingerprint(path), "optional": True}
-    write_json(folder / CONFIG_FILE, {**contract, "files": {**contract["files"], WEIGHTS: entry}})
+    write_json(folder / CONFIG_FILE, {**content, "files": {**content["files"], WEIGHTS: entry}})
     try:
-        difference = compare(folder, contract)
-        if not difference <= CLOSE[contract["model"]]:
+        difference = compare(folder, task)
+        if not difference <= CLOSE[task]:
             raise RuntimeError(f"Weights out of {MODEL} give torch probabilities that differ by {difference:.2g}.")
     except Exception:
         path.unlink()
-        write_json(folder / CONFIG_FILE, contract)
+        write_json(folder / CONFIG_FILE, content)
         raise
     return True
 
@@ -134,12 +133,12 @@ def stored(graph: onnx.GraphProto) -> Values:
     return values
 
 
-def compare(folder: Path, contract: Mapping[str, Any]) -> float:
+def compare(folder: Path, task: str) -> float:
     """The largest difference of a probability between transformers' pipeline and the stored model, on examples."""
-    model: Any = PREDICTORS[contract["model"]](folder)
-    is_text = contract["task"] == "text-classification"
+    model: Any = load_folder(folder)
+    is_text = task == "text-classification"
     items = REVIEWS if is_text else [model.example(), *map(Image.open, sorted((folder / EXAMPLES).glob("*")))]
-    answer = pipeline(contract["task"], model=str(folder), **({"truncation": True} if is_text else {}))
+    answer = pipeline(task, model=str(folder), **({"truncation": True} if is_text else {}))
     largest = 0.0
     for item in items:
         ours = model.predict(item).probabilities

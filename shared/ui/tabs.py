@@ -11,7 +11,10 @@ from ..config import CARD
 from ..predictor import Predictor
 from .components import Upload
 
-NO_ROWS: dict[str, Any] = {"headers": ["1", "2", "3"], "data": [], "metadata": None}  # a table as Gradio begins with it
+EMPTY: dict[type[gr.components.Component], dict[str, Any]] = {  # as Gradio begins with them; others begin with None
+    gr.Dataframe: {"headers": ["1", "2", "3"], "data": [], "metadata": None},
+    gr.Label: {},
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def clear(
     Args:
         event: such as text.change.
         outputs: two or more components.
-        values: what each is set to, as JSON has it; by default empty.
+        values: what each is set to, as JSON has it; by default None, which empties it.
     """
-    empty = [NO_ROWS if isinstance(each, gr.Dataframe) else None for each in outputs] if values is None else values
+    pairs = zip(outputs, values or [None] * len(outputs), strict=True)
+    empty = [EMPTY.get(type(each)) if value is None else value for each, value in pairs]
     event(None, None, list(outputs), js=f"() => {json.dumps(empty)}", api_visibility="private", show_progress="hidden")

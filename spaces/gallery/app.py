@@ -22,7 +22,7 @@ from shared import CheckpointError
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
-Five small models for the tasks of fast.ai's first lesson, trained on public data. Each page says how it was measured.
+Small models for the tasks of fast.ai's first lesson, trained on public data. Each page says how it was measured.
 They need no graphics card. Pick one and try it."""
 # Where the gallery is embedded in another site's page as <gradio-app>, a relative link would lead to that site, so it
 # gets the gallery's address: Gradio puts it before the url of whatever looks like a file. Only the template is code; a

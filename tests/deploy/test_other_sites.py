@@ -1,4 +1,4 @@
-"""The gallery inside somebody's own site, by the snippets in README: an embedded app, an iframe, a path, a mount."""
+"""The gallery inside somebody's own site, as docs/http.md has it: an embedded app, an iframe, a path, a mount."""
 
 import functools
 import mimetypes
@@ -19,10 +19,10 @@ from gradio_client import Client, handle_file
 
 from tests.conftest import NGINX, ROOT, free_port, nginx, served, wait_for
 
-README = (ROOT / "README.md").read_text().split("## Put it inside your own site\n")[1].split("\n## ")[0]
-EMBEDDED, IFRAME = re.findall(r"```html\n(.*?)```", README, re.DOTALL)
-(LOCATION,) = re.findall(r"```nginx\n(.*?)```", README, re.DOTALL)
-(SERVICE,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PAGE = (ROOT / "docs/http.md").read_text().split("## Put it inside your own site\n")[1].split("\n## ")[0]
+EMBEDDED, IFRAME = re.findall(r"```html\n(.*?)```", PAGE, re.DOTALL)
+(LOCATION,) = re.findall(r"```nginx\n(.*?)```", PAGE, re.DOTALL)
+(SERVICE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 ADDRESS = "http://127.0.0.1:7860"
 FRONTEND = Path(gr.__file__).parent / "templates/frontend"
 CDN = "https://gradio.s3-us-west-2.amazonaws.com/"
@@ -46,9 +46,9 @@ location /gallery {
 
 @pytest.fixture(scope="module")
 def below_a_path(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """One gallery at /gallery of two servers: README's, and that of Gradio's guide; yields both addresses."""
+    """One gallery at /gallery of two servers: docs/http.md's, and that of Gradio's guide; yields both addresses."""
     folder = tmp_path_factory.mktemp("path")
-    assert "GRADIO_ROOT_PATH=/gallery" in README
+    assert "GRADIO_ROOT_PATH=/gallery" in PAGE
     variables = {"GRADIO_ROOT_PATH": "/gallery", "GALLERY_TRUSTED_PROXIES": "1"}
     with served("gallery", folder, variables) as app:
         urls, site = {}, ""
@@ -88,7 +88,7 @@ def test_a_visitor_finds_the_models_below_a_path(page, below_a_path, name, slash
     cards.first.wait_for()
     assert cards.first.evaluate("card => card.href") == f"{url}/cat_dog"
     cards.first.click()
-    page.get_by_text("Waiting for a photo").wait_for()
+    page.get_by_role("heading", name="Choose a picture").wait_for()
     assert page.url == f"{url}/cat_dog"
     page.locator("input[type=file]").first.set_input_files(CHELSEA)
     page.get_by_text("Orange speaks for cat").wait_for()
@@ -150,7 +150,7 @@ def test_an_embedded_gallery_leads_to_its_own_pages_and_looks_like_itself(page, 
     brightness = sum(map(int, re.findall(r"\d+", style["backgroundColor"])[:3]))
     assert brightness > 700 if scheme == "light" else brightness < 100
     cards.nth(2).click()
-    where.get_by_role("heading", name=re.compile("earned 50k")).wait_for()
+    where.get_by_role("heading", name="Salary", exact=True).wait_for()
     if where is page:
         assert page.url == f"{gallery_url}/salary"
 
@@ -160,7 +160,7 @@ def test_an_embedded_gallery_leads_to_its_own_pages_and_looks_like_itself(page, 
 
 @contextmanager
 def service(folder: Path) -> Iterator[str]:
-    """The address of README's service, run by uvicorn as README says."""
+    """The address of docs/http.md's service, run by uvicorn as it says."""
     (folder / "service.py").write_text(SERVICE)
     port, log = free_port(), folder / "log"
     variables = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)]), "GRADIO_TEMP_DIR": str(folder / "uploads")}
@@ -194,7 +194,7 @@ def test_a_mounted_gallery_answers(mounted_url):
 def test_a_visitor_finds_the_models_of_a_mounted_gallery(page, mounted_url):
     page.goto(mounted_url)
     page.locator("a.card").first.click()
-    page.get_by_text("Waiting for a photo").wait_for()
+    page.get_by_role("heading", name="Choose a picture").wait_for()
     assert page.url == f"{mounted_url}/cat_dog"
     page.locator("input[type=file]").first.set_input_files(CHELSEA)
     page.get_by_role("heading", name="It is a cat.").wait_for()

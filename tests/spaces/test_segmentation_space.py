@@ -211,7 +211,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
     assert page.locator(".regions .legend-item").all_inner_texts() == present
     assert page.locator(".bars-label").all_inner_texts() == present
     assert page.locator(".regions .mask").last.evaluate("image => image.naturalWidth") == 960
-    page.get_by_role("tab", name="Doubts").click()
+    page.get_by_role("tab", name="Uncertainty").click()
     page.get_by_text("Least certain classes").wait_for()
     assert len(events) == 2  # one prediction, one explanation
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from hub.live import probe
 from hub.local import Hub
+from hub.staging import SpaceModel
 from shared import load_model
 from shared.images import sample_image
 from tests.conftest import DEMOS, ROOT, served
@@ -37,7 +39,7 @@ def run(hub, home, *command):
 
 
 @pytest.mark.parametrize("name", DEMOS)
-def test_train_push_pull_and_the_same_answer(hub, deploy, name, tmp_path):
+def test_train_push_pull_and_the_same_answer(hub, name, tmp_path):
     repo = f"me/{name}"
     train = (sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model")
     said = run(hub, tmp_path, *train, "--push-to-hub", repo)
@@ -49,7 +51,7 @@ def test_train_push_pull_and_the_same_answer(hub, deploy, name, tmp_path):
     with served(name, tmp_path, hub.environment(tmp_path / "home", token=None) | {"MODEL_REPO": repo}) as url:
         with urllib.request.urlopen(url) as page:
             assert f"This page runs {repo} from the Hub, commit {commit[:7]}." in page.read().decode()
-        assert deploy.probe([deploy.Model(DEMOS[name], tmp_path, "/predict", "")], url, None) == []
+        assert probe([SpaceModel(ROOT / "spaces" / name, tmp_path / "model", "/predict", "")], url, None) == []
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,11 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import _auth
 
+from hub import account as check
+from hub import client
 from hub.local import Fault, Hub
 from hub.local.faults import BARE, LIST, NULL, PAGE, WORDS
+from shared.load import load_folder
 from tests.conftest import ROOT, free_port, turn_to
 from training import publish as script
 from training.publish import PublishError, publish
@@ -70,7 +73,7 @@ def test_what_is_published_is_the_folder_with_a_card_that_names_the_repository(h
 def test_the_same_again_changes_nothing_and_something_else_takes_its_place_whole(hub):
     first = publish(SALARY, REPO)
     assert publish(SALARY, REPO) == first
-    assert "holds a salary model, and this is rating" in refused(folder=RATING)
+    assert "has a model for tabular-classification, and this is one for recommendation" in refused(folder=RATING)
     assert hub.commits(REPO)[0] == first
     second = publish(RATING, REPO, replace=True)
     assert set(hub.files(REPO)) - {".gitattributes"} == names(RATING)
@@ -93,7 +96,7 @@ def test_the_card_links_to_the_spaces_that_show_the_model(hub):
     card = hub.files(REPO)["README.md"].decode()
     assert yaml.safe_load(card.split("---")[1])["spaces"] == ["me/gallery", "me/salary"]
     assert "[me/gallery](https://huggingface.co/spaces/me/gallery)" in card
-    assert "'gallery' is no name on the Hub" in refused(spaces=["gallery"])
+    assert "'gallery' has no owner" in refused(spaces=["gallery"])
 
 
 def test_a_collection_of_what_was_published(hub, capsys):
@@ -122,7 +125,7 @@ def test_a_folder_from_before_is_published_with_what_it_lacks(hub, copied):
     files = hub.files(REPO)
     assert {"NOTICE.md", "config.json"} <= set(files)
     assert "See NOTICE.md for" in files["README.md"].decode()
-    assert json.loads(files["config.json"])["model_type"] == "salary"
+    assert json.loads(files["config.json"])["model_type"] == "tabular-classification"
     assert not (copied / "config.json").exists()
 
 
@@ -179,7 +182,7 @@ def test_wrong_read_only_and_another_ones(hub, capsys):
     assert "may only read" in refused(token=hub.read_token)
     hub.add_user("other")
     assert "You are me on the Hub and may not write to other/x; use me/" in refused("other/x")
-    assert "is no name on the Hub" in refused("published")
+    assert "'published' has no owner" in refused("published")
     assert not hub.store.repos
 
 
@@ -327,7 +330,7 @@ def test_a_plan_that_does_not_allow_it(hub):
 
 def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
     waits = []
-    monkeypatch.setattr(script.time, "sleep", waits.append)
+    monkeypatch.setattr(client.time, "sleep", waits.append)
     hub.faults.append(Fault("status", match="whoami", status=429, headers={"Retry-After": "7"}, times=2))
     publish(SALARY, REPO)
     assert waits == [8, 8]
@@ -367,7 +370,7 @@ def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
 )
 def test_a_cap_by_the_hour_is_not_waited_for(hub, monkeypatch, words, says):
     """The header that comes with it is about another limit, which is not used up."""
-    monkeypatch.setattr(script.time, "sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(client.time, "sleep", lambda _: pytest.fail("it waits"))
     headers = {"RateLimit": '"api";r=977;t=188', "X-Error-Message": words}
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers=headers))
     assert says in refused()
@@ -379,7 +382,7 @@ def test_no_network(hub, monkeypatch):
 
 
 def test_a_hub_that_does_not_answer(hub, monkeypatch):
-    monkeypatch.setattr(script, "ANSWER", 1.0)
+    monkeypatch.setattr(client, "ANSWER", 1.0)
     hub.faults.append(Fault("hang", match="whoami"))
     began = time.monotonic()
     assert "did not answer within 1 s" in refused()
@@ -435,14 +438,15 @@ def test_a_repository_that_holds_something_else_is_left_alone(hub):
 
 
 def test_an_answer_that_differs_is_noticed(hub, monkeypatch):
-    monkeypatch.setattr(script, "same", lambda *_: False)
-    assert "It answers otherwise." in refused()
+    monkeypatch.setattr(script, "are_equal", lambda *_: False)
+    assert "It answers differently." in refused()
 
 
-def test_same_compares_every_field():
-    one = script.predictor(SALARY).predict_batch([script.predictor(SALARY).example()])[0]
-    assert script.same(one, one)
-    assert not script.same(one, type(one)(one.label, {label: p + 1e-9 for label, p in one.probabilities.items()}))
+def test_every_field_is_compared():
+    model = load_folder(SALARY)
+    one = model.predict_batch([model.example()])[0]
+    assert script.are_equal(one, one)
+    assert not script.are_equal(one, type(one)(one.label, {label: p + 1e-9 for label, p in one.probabilities.items()}))
 
 
 WRITE, READ = ["repo.content.read", "repo.write"], ["repo.content.read"]
@@ -530,8 +534,8 @@ def test_what_is_missing_is_named(hub):
     ],
 )
 def test_an_account_of_an_unknown_shape_may_write(monkeypatch, account):
-    monkeypatch.setattr(script, "ask", lambda *_: account)
-    script.check_account(REPO, "hf_token")
+    monkeypatch.setattr(check, "ask", lambda *_: account)
+    check.check_account(REPO, "hf_token")
 
 
 # --- without a token, from CI ---

@@ -14,6 +14,7 @@ from shared.tabular import TabularClassifierConfig
 HIDE_CATEGORY = 0.002  # share of values hidden in training, so that "unknown" means something in every column
 HIDE_AMOUNT = 0.03
 DROPOUT = 0.05
+LARGEST_LOGIT = 13.8  # a probability of one in a million
 
 
 class PiecewiseLinear(nn.Module):
@@ -150,8 +151,9 @@ class Ensemble(nn.Module):
 
     def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         logits = torch.cat([net(categories, numbers) for net in self.nets], 1)
-        probability = torch.sigmoid(logits).mean(1).clamp(1e-6, 1 - 1e-6)
-        return (torch.log(probability) - torch.log1p(-probability)) / self.temperature + self.bias
+        # Not by way of the probability, of which float32 keeps few digits near 1.
+        logit = torch.logsumexp(-F.softplus(-logits), 1) - torch.logsumexp(-F.softplus(logits), 1)
+        return logit.clamp(-LARGEST_LOGIT, LARGEST_LOGIT) / self.temperature + self.bias
 
 
 def bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float64]:

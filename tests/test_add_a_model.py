@@ -1,0 +1,74 @@
+"""docs/add_a_model.md to the letter: a sixth model, from a data set of scikit-learn, by one script and one folder."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
+
+from shared import load_model
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.training
+TEXT = (ROOT / "docs/add_a_model.md").read_text(encoding="utf-8")
+
+
+def snippet(language, number=0):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)[number]
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A copy of the packages with the sixth model in it, and the files that are new."""
+    copy = tmp_path_factory.mktemp("sixth")
+    for name in ("spaces", "training", "shared", "hub"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    before = files(copy)
+    (copy / "training/tumour.py").write_text(snippet("python"), encoding="utf-8")
+    subprocess.run(["bash", "-e", "-c", snippet("bash")], cwd=copy, check=True)
+    (copy / "spaces/tumour/about.yaml").write_text(snippet("yaml"), encoding="utf-8")
+    (train, _) = snippet("bash", 1).splitlines()
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *train.split()[1:]]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return copy, files(copy) - before
+
+
+def test_nothing_but_one_script_and_one_folder_is_new(repository):
+    copy, new = repository
+    assert {name for name in new if not name.startswith("spaces/tumour/")} == {"training/tumour.py"}
+    assert len((copy / "training/tumour.py").read_text().splitlines()) < 40
+
+
+def test_it_beats_the_majority_class(repository):
+    copy, _ = repository
+    model = load_model(copy / "spaces/tumour/model")
+    accuracy, *_ = model.metrics.figures
+    assert (accuracy.name, accuracy.count) == ("accuracy", 114)
+    assert accuracy.interval[0] > 72 / 114  # benign
+    card = (copy / "spaces/tumour/model/README.md").read_text(encoding="utf-8")
+    assert "no medical device" in card
+
+
+def test_the_gallery_shows_its_page(repository):
+    copy, _ = repository
+    ask = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from spaces.gallery.app import demo\n"
+        "print(sorted(fn.api_name for fn in demo.fns.values() if fn.api_name and 'tumour' in fn.api_name))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    done = subprocess.run(
+        [sys.executable, "-c", ask], cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'tumour', 'tumour_batch', 'tumour_explain', 'tumour_what_if'" in done.stdout
