@@ -311,13 +311,14 @@ def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settin
     return recipe.load_own(data, settings) if data else recipe.load(options.data, settings)
 
 
-def made_up(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Any:
+def made_up(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> str | None:
     """Return where made-up data lies, beside --out, for --smoke; None otherwise, or where --data is given."""
     if not options.smoke or options.data:
         return None
-    folder, made = Path(options.out).with_name(f"{recipe.name}-made-up"), []
+    folder = Path(options.out).with_name(f"{recipe.name}-made-up")
+    made: list[str] = []
     processes.once_on_host(lambda: made.append(recipe.make_up(folder, settings.seed)))
-    return processes.from_first(made[0] if made else None)
+    return str(processes.from_first(made[0] if made else ""))
 
 
 def answer_test(recipe: Recipe[Any, Any], model: Predictor[Any, Any, Any], test: TestSet) -> list[Any]:
