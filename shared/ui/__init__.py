@@ -7,7 +7,7 @@ gc.set_threshold(50_000)  # what is imported now stays, and need not be searched
 from .components import Photo, Regions, Upload, picture_input, require_image
 from .errors import show_errors
 from .page import Page, launch
-from .tabs import about, batch_tab, clear, json_tab
+from .tabs import about, batch_tab, clear, clear_after_error, json_tab
 
 __all__ = [
     "Page",
@@ -17,6 +17,7 @@ __all__ = [
     "about",
     "batch_tab",
     "clear",
+    "clear_after_error",
     "json_tab",
     "launch",
     "picture_input",

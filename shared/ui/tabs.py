@@ -83,3 +83,17 @@ def clear(
     pairs = zip(outputs, values or [None] * len(outputs), strict=True)
     empty = [EMPTY.get(type(each)) if value is None else value for each, value in pairs]
     event(None, None, list(outputs), js=f"() => {json.dumps(empty)}", api_visibility="private", show_progress="hidden")
+
+
+def clear_after_error(
+    event: Callable[..., Any], outputs: Sequence[gr.components.Component], values: Sequence[Any] | None = None
+) -> None:
+    """Empty components by way of the server, so that Gradio takes its mark of an error off them, too.
+
+    Args:
+        event: such as predicted.failure.
+        outputs: two or more components.
+        values: what each is set to; by default None, which empties it.
+    """
+    empty = tuple(values or [None] * len(outputs))
+    event(lambda: empty, None, list(outputs), api_visibility="private", show_progress="hidden")

@@ -3,7 +3,17 @@
 Run it: python spaces/cat_dog/app.py, or with hot reload: gradio spaces/cat_dog/app.py
 """
 
-from shared.ui import Page, about, batch_tab, clear, json_tab, picture_input, require_image, show_errors
+from shared.ui import (
+    Page,
+    about,
+    batch_tab,
+    clear,
+    clear_after_error,
+    json_tab,
+    picture_input,
+    require_image,
+    show_errors,
+)
 
 # isort: split
 from html import escape
@@ -107,7 +117,7 @@ with Page(model, title=f"Is it {CHOICE}?") as demo:
     clear(predicted.success, why, [None, None, NO_MAP])
     predicted.success(explain, image, why, api_name="explain", **live)
     for event in (image.clear, predicted.failure):
-        clear(event, [*shown, *why], [None, NO_ANSWER, None, None, None, NO_MAP])
+        clear_after_error(event, [*shown, *why], [None, NO_ANSWER, None, None, None, NO_MAP])
     many.answer_with(batch)
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Run it: python spaces/salary/app.py, or with hot reload: gradio spaces/salary/app.py
 """
 
-from shared.ui import Page, about, batch_tab, clear, json_tab, show_errors
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, json_tab, show_errors
 
 # isort: split
 from pathlib import Path
@@ -99,7 +99,7 @@ with Page(model, title=config.about.title) as demo:
     predicted = gr.on(asked, predict, form, [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, curve_json, curve]
     clear(predicted.success, why)  # only after an answer, so that what is wrong is said once
-    clear(predicted.failure, [answer_json, answer, *why])
+    clear_after_error(predicted.failure, [answer_json, answer, *why])
     predicted.success(explain, form, [why_json, bars], api_name="explain", **live)
     for event, names in ((predicted.success, {"api_name": "what_if"}), (column.change, {"api_visibility": "private"})):
         drawn = event(what_if, [*form, column], [curve_json, curve], **names, **live)

@@ -3,7 +3,18 @@
 Run it: python spaces/segmentation/app.py, or with hot reload: gradio spaces/segmentation/app.py
 """
 
-from shared.ui import Page, Regions, about, batch_tab, clear, json_tab, picture_input, require_image, show_errors
+from shared.ui import (
+    Page,
+    Regions,
+    about,
+    batch_tab,
+    clear,
+    clear_after_error,
+    json_tab,
+    picture_input,
+    require_image,
+    show_errors,
+)
 
 # isort: split
 import tempfile
@@ -135,7 +146,7 @@ with Page(model, title=model.config.about.title) as demo:
     clear(predicted.success, why, [None, None, NO_MAP])
     predicted.success(explain, image, why, api_name="explain", show_progress="hidden", **live)
     for event in (image.clear, predicted.failure):
-        clear(event, [*shown, *why], [None, None, None, NO_SHARES, None, None, NO_MAP])
+        clear_after_error(event, [*shown, *why], [None, None, None, NO_SHARES, None, None, NO_MAP])
     # In the browser alone: see .regions in shared/ui/style.css.
     set_cover = "value => { document.documentElement.style.setProperty('--cover', value / 100) }"
     cover.input(None, cover, js=set_cover, api_visibility="private")

@@ -3,7 +3,7 @@
 Run it: python spaces/sentiment/app.py, or with hot reload: gradio spaces/sentiment/app.py
 """
 
-from shared.ui import Page, about, batch_tab, clear, json_tab, show_errors
+from shared.ui import Page, about, batch_tab, clear, clear_after_error, json_tab, show_errors
 
 # isort: split
 from html import escape
@@ -116,12 +116,12 @@ with Page(model, title=config.about.title) as demo:
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
     predicted = text.change(predict, text, shown, api_name="predict", **live)
     clear(text.change, why, [None, None, NO_PARTS])  # what was shown is of another text
-    clear(predicted.failure, [*shown, *why], [None, NO_ANSWER, None, None, None, NO_PARTS])
+    clear_after_error(predicted.failure, [*shown, *why], [None, NO_ANSWER, None, None, None, NO_PARTS])
     asked = button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
     # On a phone the words are below the fold. (scroll_to_output= would scroll to the JSON, in a tab that is hidden.)
     scroll = "() => document.querySelector('.parts').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
     asked.success(None, js=scroll, api_visibility="private")
-    clear(asked.failure, why, [None, None, NO_PARTS])
+    clear_after_error(asked.failure, why, [None, None, NO_PARTS])
     private = {"api_visibility": "private", "trigger_mode": "always_last"}
     of_example = examples.load_input_event.then(explain, text, why, show_progress="minimal", **private)
     closer = parts.select(explain_part, text, why, show_progress="minimal", **private)
