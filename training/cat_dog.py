@@ -23,15 +23,11 @@ from shared.images import Source
 from training import book, command, evaluate, unrelated_pictures
 from training.data import DataError, data_folder
 from training.description import read_description
+from training.head import Classes
+from training.labelled_pictures import Pictures, divide
 from training.pictures import picture_files
 from training.recipe import Splits, TestSet
-from training.recipes.image_classification import (
-    VALID_SHARE,
-    ImageClassification,
-    ImageClassificationSettings,
-    Pictures,
-    divide,
-)
+from training.recipes.image_classification import VALID_SHARE, ImageClassification, ImageClassificationSettings
 
 # Training pictures with a near duplicate among the test pictures: within 12 bits of a difference hash of 256.
 NEAR_DUPLICATES = {
@@ -44,6 +40,8 @@ NEAR_DUPLICATES = {
     }.items()
     for number in numbers
 }  # fmt: skip
+LABELS = ("cat", "dog")
+IMAGENET_CLASSES = (range(281, 286), range(151, 269))  # ImageNet's house cats and dogs
 BOOK_ERROR = 0.0095  # resnet34, pretrained, one epoch
 
 
@@ -60,27 +58,22 @@ class CatDogSettings(ImageClassificationSettings):
     @classmethod
     def smoke(cls) -> "CatDogSettings":
         """Return settings for a training of seconds."""
-        return cls(init=None, size=64, train_size=64, epochs=30, rates=slice(1e-2, 1e-2), book_size=64, book_batch=8)
+        return cls(init=None, size=64, train_size=64, epochs=30, rates=(1e-2, 1e-2), book_size=64, book_batch=8)
 
 
-class CatDog(ImageClassification):
+class CatDog(ImageClassification[CatDogSettings]):
     """The image classification recipe on Oxford Pets."""
 
     module = "training.cat_dog"
     settings = CatDogSettings
     measuring = ("dogs_vs_cats", "camvid", "animals")
-    imagenet_classes = (range(281, 286), range(151, 269))  # ImageNet's house cats and dogs
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add the options of the recipe, and those that name more pictures to measure on."""
         super().add_options(parser)
-        parser.add_argument(
-            "--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg, dog.*.jpg: measured, too"
-        )
+        parser.add_argument("--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg, dog.*.jpg: measured")
         parser.add_argument("--camvid", metavar="DIR", help="folder with test/images: none is a cat or dog")
-        parser.add_argument(
-            "--animals", metavar="DIR", help="stamps/animals of Tux Paint: other animals, measured, too"
-        )
+        parser.add_argument("--animals", metavar="DIR", help="stamps/animals of Tux Paint: measured, too")
 
     def load(self, data: str | None, settings: CatDogSettings) -> Splits[Pictures]:
         """Read Oxford Pets with its official split; cats and dogs differ in the first letter of the file's name."""
@@ -92,27 +85,24 @@ class CatDog(ImageClassification):
         trainval = [name for name in official(folder / "annotations/trainval.txt") if name not in NEAR_DUPLICATES]
         train, valid = divide(pets(folder, trainval), VALID_SHARE, settings.seed)
         test = pets(folder, official(folder / "annotations/test.txt")).as_test("Oxford Pets", "official test")
+        measured_only(settings)  # fail now if a folder lacks its pictures
         tests = (test, *([dogs_vs_cats(Path(settings.dogs_vs_cats))] if settings.dogs_vs_cats else []))
         described = read_description("cat_dog", used=[name for name in self.measuring if getattr(settings, name)])
-        return Splits(train, valid, tests, described, ("cat", "dog"), valid.as_test("Oxford Pets", "validation"))
+        return Splits(train, valid, tests, described, LABELS, valid.as_test("Oxford Pets", "validation"))
+
+    def imagenet_classes(self, labels: Sequence[str]) -> Classes | None:
+        """Return ImageNet's cats and dogs; the shapes of --smoke have no classes there."""
+        return IMAGENET_CLASSES if tuple(labels) == LABELS else None
 
     def unrelated(self, settings: CatDogSettings) -> dict[str, Sequence[Source]]:
         """Add street scenes and other animals."""
-        groups: dict[str, Sequence[Source]] = {}
-        if settings.camvid:
-            found = Path(settings.camvid) / "test/images"
-            groups["street scenes (CamVid test)"] = picture_files(found)
-            if not groups["street scenes (CamVid test)"]:
-                raise DataError(f"There are no pictures in {found}; or leave --camvid out.")
-        if settings.animals:
-            stamps = unrelated_pictures.stamps(Path(settings.animals))
-            groups["animals cut out on white (Tux Paint's stamps)"] = stamps
-        return groups | super().unrelated(settings)
+        return measured_only(settings) | super().unrelated(settings)
 
     def book(self, data: str | None, settings: CatDogSettings) -> Learner:
-        """Run the book's cell."""
+        """Run the book's cell, on Oxford Pets or on any pictures."""
         is_other = data and not (Path(data) / "annotations").is_dir()
         folder = Path(str(data)) if is_other else data_folder(data, "PETS", "annotations/trainval.txt") / "images"
+        print(f"{len(picture_files(folder)):,} pictures of {folder}; the book has 7,390.")
         learn = book.cat_dog(folder, size=settings.book_size, batch=settings.book_batch)
         evaluate.print_book("error on a random fifth", learn, BOOK_ERROR)
         return learn
@@ -137,6 +127,19 @@ def dogs_vs_cats(folder: Path) -> TestSet:
         raise DataError(f"There must be cat.*.jpg and dog.*.jpg in {folder / 'test'}; or leave --dogs-vs-cats out.")
     y = np.array([path.name.startswith("dog") for path in paths]).astype(np.int64)
     return TestSet("Dogs vs. Cats", "development set", paths, y)
+
+
+def measured_only(settings: CatDogSettings) -> dict[str, Sequence[Source]]:
+    """Return the pictures of neither cats nor dogs that the options name, by group."""
+    groups: dict[str, Sequence[Source]] = {}
+    if settings.camvid:
+        found = Path(settings.camvid) / "test/images"
+        groups["street scenes (CamVid test)"] = picture_files(found)
+        if not groups["street scenes (CamVid test)"]:
+            raise DataError(f"There are no pictures in {found}; or leave --camvid out.")
+    if settings.animals:
+        groups["animals cut out on white (Tux Paint's stamps)"] = unrelated_pictures.stamps(Path(settings.animals))
+    return groups
 
 
 main = partial(command.run, CatDog())

@@ -45,7 +45,6 @@ def parser_of(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
         description=sys.modules[type(recipe).__module__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    has_book = type(recipe).book is not Recipe.book
     parser.add_argument(
         "--data", metavar="PATH", help="the data (a demo downloads its own by default); a "
         f"{SOURCE} beside it is put on the model's card",
@@ -57,16 +56,16 @@ def parser_of(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="make that repository private")
-    if has_book:
-        parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="ours, or the book's")
+    parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
+    if type(recipe).load is not Recipe.load:  # a demo, with data and a Space of its own
         parser.add_argument("--embed", action="store_true", help="also put it into the Space's folder")
+    if type(recipe).book is not Recipe.book:
+        parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="ours, or the book's")
         parser.add_argument(
             "--push-learner",
             metavar="USER/REPO",
             help="publish the book's Learner: a pickle, which runs code when loaded",
         )
-    else:
-        parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
     recipe.add_options(parser)
     return parser
 
@@ -139,9 +138,10 @@ def check_options(options: argparse.Namespace) -> None:
     Raises:
         OptionError: some do not.
     """
-    if options.recipe == "book" and (options.resume or options.embed or options.push_to_hub):
+    is_quick = getattr(options, "quick", False)
+    if options.recipe == "book" and (options.resume or options.embed or options.push_to_hub or is_quick):
         raise OptionError(
-            "--recipe book only prints its figure: --resume, --embed and --push-to-hub go with the gallery's."
+            "--recipe book only prints its figure: --resume, --embed, --push-to-hub and --quick go with the gallery's."
         )
     if options.push_learner and options.recipe != "book":
         raise OptionError("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")

@@ -316,8 +316,9 @@ def made_up(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Set
     if not options.smoke or options.data:
         return None
     folder = Path(options.out).with_name(f"{recipe.name}-made-up")
-    processes.once_on_host(lambda: recipe.make_up(folder, settings.seed))
-    return recipe.make_up(folder, settings.seed)
+    made: list[str] = []
+    processes.once_on_host(lambda: made.append(recipe.make_up(folder, settings.seed)))
+    return str(processes.from_first(made[0] if made else ""))
 
 
 def answer_test(recipe: Recipe[Any, Any], model: Predictor[Any, Any, Any], test: TestSet) -> list[Any]:
@@ -335,7 +336,8 @@ def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> Iterator[A
     for start in progress_bar(range(0, len(inputs), CHUNK)):
         for index, prediction in enumerate(model.predict_each(inputs[start : start + CHUNK]), start):
             if isinstance(prediction, Exception):
-                raise DataError(f"Input {index} is refused: {prediction}")
+                name = inputs[index] if isinstance(inputs[index], Path) else f"Input {index}"
+                raise DataError(f"{name} cannot be used: {prediction}")
             yield prediction
 
 

@@ -11,18 +11,13 @@ from fastai.learner import Learner
 from fastai.torch_core import TensorMask
 from fastai.vision.augment import aug_transforms
 from onnx import numpy_helper
+from PIL import Image
 
 from shared.session import Session
 from training import export, parity
 from training.evaluate import fit_temperature
 from training.learner import CpuBfloat16, with_smaller_batches
-from training.pictures import (
-    FrozenBatchNorm,
-    PictureLoader,
-    normalised,
-    outputs,
-    torch_outputs,
-)
+from training.pictures import FrozenBatchNorm, PictureLoader, normalised, outputs, torch_outputs, write_examples
 
 pytestmark = pytest.mark.training
 HALF = (0.5, 0.5, 0.5)
@@ -169,14 +164,14 @@ def test_outputs_are_those_of_evaluation():
     parts = pictures(70), pictures(3)
     net = Net().to(memory_format=torch.channels_last)
     net(normalised(parts[0] / 255, HALF, HALF))  # statistics of its own for the norm
-    for part, said in zip(parts, outputs(net, *parts, mean=HALF, std=HALF), strict=True):
-        for ours, torchs in zip(said, torch_outputs(net, part, HALF, HALF), strict=True):
+    for part, found in zip(parts, outputs(net, *parts, mean=HALF, std=HALF), strict=True):
+        for ours, torchs in zip(found, torch_outputs(net, part, HALF, HALF), strict=True):
             assert ours.shape == torchs.shape
             assert torch.allclose(ours, torchs, atol=1e-5)
     with torch.no_grad():
         logits, features = net.eval()(normalised(part / 255, HALF, HALF))
     assert torch.allclose(torchs, features, atol=1e-5)
-    assert said[0].shape == logits.shape == (3, 2)
+    assert found[0].shape == logits.shape == (3, 2)
 
 
 def test_a_module_that_cannot_be_traced_is_refused():
@@ -251,3 +246,30 @@ def test_a_network_rounded_to_int8_is_stored_without_loss(tmp_path):
         (stored,) = Session(tmp_path / "model.onnx").run(["y"], {"x": x.numpy()})
         lost.append(np.abs(stored - net.eval()(x).detach().numpy()).max())
     assert lost[1] < 0.1 * lost[0]
+
+
+def test_examples_have_names_that_every_system_allows(tmp_path):
+    paths = [tmp_path / str(index) / "aux|1.png" for index in range(3)]
+    for path in paths:
+        path.parent.mkdir()
+        Image.new("RGB", (8, 8)).save(path)
+    write_examples(tmp_path, paths, np.arange(3), ("a:b", "A?B", "con"), 4)
+    names = sorted(path.name for path in (tmp_path / "examples").iterdir())
+    assert names == ["A_B-aux_1-1.jpg", "a_b-aux_1.jpg", "con-aux_1.jpg"]
+
+
+def test_published_examples_do_not_tell_where_and_when(tmp_path):
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (51.0, 30.0, 0.0)}  # GPS
+    paths = [tmp_path / folder / "same.jpg" for folder in ("a", "b", "c")]
+    for path in paths:
+        path.parent.mkdir()
+        Image.new("RGB", (2000, 1000), "green").save(path, exif=exif)
+    assert Image.open(paths[0]).getexif().get_ifd(0x8825)
+    write_examples(tmp_path, paths, np.zeros(3, int), ("same", "other"), 4)
+    examples = sorted((tmp_path / "examples").iterdir())
+    assert len(examples) == 2  # four examples of two labels
+    for path in examples:
+        with Image.open(path) as image:
+            assert not image.getexif()
+            assert image.size == (640, 320)

@@ -105,17 +105,17 @@ class DistributionScore(nn.Module):
         values, vectors = torch.linalg.eigh(scaled)
         left, sizes, right = torch.linalg.svd(weight @ (vectors * values.sqrt()), full_matrices=False)
         rank = min(rank, len(sizes))
-        self.down = nn.Linear(len(mean), rank, bias=False)
+        self.down = nn.Parameter(torch.empty(len(mean), rank))
         self.up = nn.Linear(rank, len(weight))
         with torch.no_grad():
-            self.down.weight.copy_(sizes[:rank, None].sqrt() * right[:rank] @ (vectors / values.sqrt()).T)
+            self.down.copy_((sizes[:rank, None].sqrt() * right[:rank] @ (vectors / values.sqrt()).T).T)
             self.up.weight.copy_(left[:, :rank] * sizes[:rank].sqrt())
-            self.up.bias.copy_(imagenet.bias + weight @ mean - self.up.weight @ (self.down.weight @ mean))
+            self.up.bias.copy_(imagenet.bias + weight @ mean - self.up.weight @ (self.down.T @ mean))
         self.inside = list(inside)
         self.outside = sorted(set(range(len(weight))) - set(inside))
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        logits = self.up(self.down(pooled))
+        logits = self.up(pooled @ self.down)
         return torch.logsumexp(logits[:, self.inside], 1) - torch.logsumexp(logits[:, self.outside], 1)
 
 

@@ -1,216 +1,275 @@
-"""Image classification: the head, the in-distribution score, the data, and the examples."""
+"""The image classification recipe, from a folder of pictures to a folder that serves, with any labels."""
 
-import csv
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-torch = pytest.importorskip("torch", reason="torch is not installed: make test-all")
-pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
-
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from shared import load_model
-from tests.conftest import DATA, ROOT
-from training import cat_dog, head, unrelated_pictures
-from training import command as run
-from training.networks.image_classification import (
-    ClassifierNet,
-    DistributionScore,
-    ExportWrapper,
-    classification_loss,
-    interpolate_weights,
-)
-from training.out_of_distribution import note_on_accepted
-from training.pictures import decode, normalised, write_examples
-from training.recipes import image_classification as recipe
+from shared.config import sha256
+from tests.conftest import ROOT, load_app
+from training import command, learner
+from training.learner import Run
+from training.pictures import decode, normalised
+from training.recipes import image_classification as script
+from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 
-SMOKE = recipe.ImageClassificationSettings.smoke()
+pytestmark = pytest.mark.training
+SHAPES = ("circle", "cross", "square")
 
 
-def train(*options) -> int:
-    return run.main(recipe.ImageClassification(), [str(option) for option in options])
+def train(*options):
+    return command.main(ImageClassification(), [str(option) for option in options])
 
 
-def small_net(labels):
-    return ClassifierNet("abc"[:labels], labels, recipe.backbone(SMOKE))
+def write_pictures(folder, **counts):
+    """Write black pictures, a subfolder for each label."""
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True)
+        for index in range(count):
+            Image.new("RGB", (8, 8)).save(folder / label / f"{index}.png")
+    return folder
 
 
-def test_training_sees_what_serving_sees(tmp_path):
-    model = load_model(ROOT / "spaces/cat_dog/model")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("shapes") / "model"
+    assert train("--smoke", "--examples", "--out", out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def shapes(folder):
+    """The pictures it was trained and tested on."""
+    return folder.with_name("image_classification-made-up")
+
+
+def test_three_made_up_labels_are_learned_and_explained(folder, shapes):
+    model = load_model(folder)
+    assert model.config.labels == SHAPES
+    paths = sorted(shapes.glob("*/*.png"))
+    answers = model.predict_batch(paths)
+    assert {len(answer.probabilities) for answer in answers} == {3}
+    right = np.mean([answer.likeliest == path.parent.name for answer, path in zip(answers, paths, strict=True)])
+    assert right > 0.5  # a third by chance
+    assert model.explain(paths[0]).evidence.shape == (2, 2)
+
+
+def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in names if not name.startswith("examples/")} == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md",
+        "model.safetensors", "config.json", "preprocessor_config.json",
+    }  # fmt: skip
+    assert sum(name.startswith("examples/") for name in names) == 3
+    metrics = load_model(folder).metrics
+    assert {figure.name for figure in metrics.figures} == {
+        "error", "wrong_or_refused", "error_circle", "error_cross", "error_square", "ece", "ece_before", "refused",
+        "auroc", "noticed", "validation", "validation_float32",
+    }  # fmt: skip
+    groups = {figure.data: figure.count for figure in metrics.figures if figure.name == "noticed"}
+    assert groups == {
+        "animals bundled with gradio": 4,
+        "photographs bundled with gradio, scikit-image and scikit-learn": 19,
+        "noise": 100,
+        "drawings": 100,
+        "text": 100,
+    }
+    assert metrics.parity_float.largest_difference < 1e-3
+    assert list(metrics.parity.by_output) == ["logits", "in_distribution_score", "maps"]
+
+
+def test_the_threshold_is_that_of_the_stored_scores_of_the_pictures_it_was_fitted_to(folder, shapes):
+    model, splits = load_model(folder), ImageClassification().load_own(str(shapes), ImageClassificationSettings.smoke())
+    answers = model.predict_batch([*splits.train.paths, *splits.valid.paths])
+    scores = [answer.in_distribution_score for answer in answers]
+    assert model.config.in_distribution_threshold == pytest.approx(np.quantile(scores, 0.01), abs=2e-3)
+    note = "1.0% of the training and validation pictures are below the threshold of that score."
+    assert note in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_transformers_alone_loads_the_folder_and_agrees(folder, shapes):
+    """In a process that cannot import anything of this repository."""
+    path = next(shapes.glob("circle/*.png"))
+    code = f"""
+import sys
+sys.path[:] = [entry for entry in sys.path if entry not in ("", {str(ROOT)!r})]
+import importlib.util, json, torch
+library = torch.library.Library("torchvision", "DEF")
+for name in ("nms", "qnms"):
+    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from transformers import pipeline
+print(json.dumps(pipeline("image-classification", {str(folder)!r}, device="cpu")({str(path)!r})))
+assert not any(name.split(".")[0] in ("shared", "training") for name in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = {item["label"]: item["score"] for item in json.loads(done.stdout.splitlines()[-1])}
+    ours = load_model(folder).predict(path).probabilities
+    assert theirs == pytest.approx(ours, abs=0.03)
+
+
+def test_the_app_shows_whatever_labels_the_model_has(folder, shapes, tmp_path):
+    shutil.copytree(ROOT / "spaces/cat_dog", tmp_path / "shapes", ignore=shutil.ignore_patterns("model"))
+    shutil.copytree(folder, tmp_path / "shapes/model")
+    app = load_app(tmp_path / "shapes")
+    assert app.demo.title == "Is it a circle, a cross or a square?"
+    path = str(next(shapes.glob("cross/*.png")))
+    answer, words, _ = app.predict(path)
+    assert set(answer["probabilities"]) == set(SHAPES)
+    assert "circle" in words or answer["label"] in words
+    assert [name.split(",")[0] for name, _ in app.examples()] == [*SHAPES, "a lion", "a tower"]
+    summary, table, _ = app.batch([path, path])
+    assert summary == {"files": 2, "answered": 2, "errors": 0}
+    assert "probability square" in table
+
+
+def test_training_sees_what_serving_sees(folder, tmp_path):
+    model = load_model(folder)
+    rng = np.random.default_rng(0)
     path = tmp_path / "large.jpg"
-    pixels = np.random.default_rng(0).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(rng.integers(0, 256, (900, 1300, 3), dtype=np.uint8)).save(path)
     size = model.config.size
-    trained = normalised(decode([path], (size, size)).float().div(255), recipe.MEAN, recipe.STD)
+    trained = normalised(decode([path], (size, size)).float().div(255), script.MEAN, script.STD)
     assert np.allclose(trained[0].numpy(), model.pixels(path), atol=1e-6)
 
 
-@pytest.mark.data
-def test_oxford_pets_is_split_as_its_authors_did():
-    splits = cat_dog.CatDog().load(str(DATA / "pets"), cat_dog.CatDogSettings(seed=1))
-    (test,) = splits.tests
-    assert len(test) == 3669
-    assert len(splits.train) + len(splits.valid) == 3680 - 23
-    with (DATA / "pets/annotations/near_duplicates.csv").open(newline="") as file:
-        pairs = [{row["split_a"]: row["file_a"], row["split_b"]: row["file_b"]} for row in csv.DictReader(file)]
-    across = {pair["trainval"].removesuffix(".jpg") for pair in pairs if pair.keys() == {"trainval", "test"}}
-    assert across == cat_dog.NEAR_DUPLICATES
-    assert not set(splits.train.paths) & set(test.inputs)
-    assert not set(splits.train.paths) & set(splits.valid.paths)
-    assert abs(splits.train.y.mean() - splits.valid.y.mean()) < 0.01
-    assert {path.name[0].isupper() for path, y in zip(test.inputs, test.targets, strict=True) if y == 0} == {True}
+def test_a_stored_model_measured_again_has_the_same_figures(folder, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(folder, copy)
+    before = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+    changed = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+    changed["figures"][0]["value"] = 0.123  # not what the model answers
+    (copy / "metrics.json").write_text(json.dumps(changed), encoding="utf-8")
+    config = json.loads((copy / "gallery.json").read_text(encoding="utf-8"))
+    config["files"]["metrics.json"] |= {"sha256": sha256(copy / "metrics.json")}
+    config["files"]["metrics.json"]["bytes"] = (copy / "metrics.json").stat().st_size
+    config["about"]["summary"] = "Edited by its author."
+    (copy / "gallery.json").write_text(json.dumps(config), encoding="utf-8")
+    assert train("--smoke", "--measure", copy, "--out", folder) == 0
+    after = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+    dated = [{**item} for item in after["figures"]]
+    kept = {item["name"] for item in dated if item.pop("measured", None) == before["measured"]["date"]}
+    assert kept == {"ece_before", "validation", "validation_float32"}
+    assert sorted(dated, key=str) == sorted(before["figures"], key=str)
+    assert after["trained"] == before["trained"]
+    assert after["measured"]["command"].endswith("--measure DIR")
+    assert load_model(copy).config.about.summary == "Edited by its author."
+
+
+def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
+    own = write_pictures(tmp_path / "own", a=10, b=10)
+    before = (folder / "metrics.json").read_bytes()
+    assert train("--data", own, "--measure", folder) == 2
+    assert "has the labels circle, cross, square, the data a, b" in capsys.readouterr().err
+    assert train("--data", own, "--measure", own) == 2
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_quick_trains_the_last_layer_alone_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageClassification, "fit_network", lambda *_: pytest.fail("the network was trained"))
+    out = tmp_path / "model"
+    assert train("--smoke", "--quick", "--out", out) == 0
+    model = load_model(out)
+    assert set(model.predict(Image.new("RGB", (200, 100))).probabilities) == set(SHAPES)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "`python -m training.recipes.image_classification --smoke --quick`" in card
+    assert script.QUICK_NOTE in card
+    assert not (out / "examples").exists()  # one's own pictures go with the model only if that is asked for
+
+
+def test_quick_serves_larger_pictures():
+    assert ImageClassificationSettings().stored_size == 288
+    assert ImageClassificationSettings(quick=True).stored_size == 320
+    assert ImageClassificationSettings(quick=True, init=None, size=96).stored_size == 96
+
+
+def test_an_interrupted_training_resumes_to_the_same_weights(shapes, tmp_path, monkeypatch):
+    recipe, settings = ImageClassification(), replace(ImageClassificationSettings.smoke(), epochs=2)
+    splits = recipe.load_own(str(shapes), settings)
+
+    def fit(state, resume=False):
+        return recipe.fit(splits, settings, Run(tmp_path / state, settings.seed, resume)).net.state_dict()
+
+    def save(callback, temporary):
+        save_state(callback, temporary)
+        saved.append((callback.folder.parent.name, callback.folder.name, callback.epoch))
+        if saved == [*straight, ("cut", "head", 0), ("cut", "body", 0)]:
+            raise KeyboardInterrupt
+
+    saved, save_state = [], learner.KeepState.save
+    straight = [("whole", "head", 0), ("whole", "body", 0), ("whole", "body", 1)]
+    monkeypatch.setattr(learner.KeepState, "save", save)
+    whole = fit("whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit("cut")
+    resumed = fit("cut", resume=True)
+    assert saved == [*straight, ("cut", "head", 0), ("cut", "body", 0), ("cut", "body", 1)]
+    assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
+    assert learner.seconds_trained(tmp_path / "cut") > 0
 
 
 @pytest.mark.parametrize(
-    ("folders", "message"),
+    ("counts", "message"),
     [({}, "at least two"), ({"a": 20}, "at least two"), ({"a": 20, "b": 3}, "has 3 pictures; at least 10")],
 )
-def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path, capsys, folders, message):
-    (tmp_path / "own").mkdir()
-    for name, count in folders.items():
-        (tmp_path / "own" / name).mkdir(parents=True)
-        for index in range(count):
-            Image.new("RGB", (8, 8)).save(tmp_path / "own" / name / f"{index}.png")
-    assert train("--data", tmp_path / "own", "--out", tmp_path / "out") == 2
+def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path, capsys, counts, message):
+    own = write_pictures(tmp_path / "own", **counts)
+    own.mkdir(exist_ok=True)
+    assert train("--data", own, "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
 
 
-def test_own_pictures_are_sent_to_the_recipe(tmp_path, capsys):
-    assert run.main(cat_dog.CatDog(), ["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    assert "python -m training.recipes.image_classification --data" in capsys.readouterr().err
+@pytest.mark.parametrize("options", [[], ["--data", "no-such-folder"]])
+def test_without_data_it_says_what_to_name(tmp_path, capsys, options):
+    assert train(*options, "--out", tmp_path / "out") == 2
+    assert "--data" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_picture_is_named_before_the_training(tmp_path, capsys):
-    for name in ("a", "b"):
-        (tmp_path / "own" / name).mkdir(parents=True)
-        for index in range(10):
-            Image.new("RGB", (8, 8)).save(tmp_path / "own" / name / f"{index}.png")
-    (tmp_path / "own/b/3.png").write_bytes(b"broken")
-    assert train("--data", tmp_path / "own", "--out", tmp_path / "out") == 2
-    assert "3.png" in capsys.readouterr().err
+def test_a_file_that_is_no_picture_is_named_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ImageClassification, "new_network", lambda *_: pytest.fail("the training began"))
+    own = write_pictures(tmp_path / "own", a=10, b=10)
+    (own / "b/3.png").write_bytes(b"broken")
+    assert train("--data", own, "--out", tmp_path / "out") == 2
+    assert f"{Path('b') / '3.png'}: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_the_score_is_the_log_odds_of_the_classes_inside():
-    torch.manual_seed(0)
-    imagenet = torch.nn.Linear(64, 12)
-    features = torch.randn(200, 64) + 3
-    score = DistributionScore(imagenet, [2, 3], features, rank=12)
-    p = imagenet(features).softmax(1)[:, [2, 3]].sum(1)
-    assert torch.allclose(score(features), (p / (1 - p)).log(), atol=1e-4)
+def test_a_file_that_is_no_picture_is_named_when_a_model_is_measured(folder, shapes, tmp_path, capsys):
+    shutil.copytree(shapes, tmp_path / "own")
+    for path in (tmp_path / "own/cross").iterdir():
+        path.write_bytes(b"broken")
+    assert train("--data", tmp_path / "own", "--measure", folder) == 2
+    assert f"{tmp_path / 'own/cross'}" in capsys.readouterr().err
 
 
-def test_forgetting_imagenet_costs():
-    y, logits, kinds = torch.tensor([0, 1]), torch.zeros(2, 2), torch.zeros(2, 2)
-    before = torch.randn(2, 5)
-    kept, forgotten = (float(classification_loss((logits, kinds, now), y, y, before)) for now in (before, -before))
-    assert kept < forgotten
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(script, "decode", lambda *_: pytest.fail("pictures were decoded"))
+    (tmp_path / "file").write_text("")
+    assert train("--smoke", "--out", tmp_path / "file/below/model") == 2
+    assert f"Nothing can be written into {tmp_path / 'file'}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("labels", [2, 3])
-def test_the_head_fits_the_features_every_label_weighing_the_same(labels):
-    rng = np.random.default_rng(0)
-    y = np.repeat(np.arange(labels), [900, 90, 90][:labels])
-    features = rng.normal(size=(len(y), 1280)).astype(np.float32)
-    features[:, 0] += 2 * (y == 0)  # overlapping, so that weighing by frequency would favour the first
-    net = small_net(labels)
-    layer = net.classifier.classifier
-    head.fit_head(layer, net.imagenet, torch.from_numpy(features), y, None)
-    with torch.inference_mode():
-        p = layer(torch.from_numpy(features)).softmax(1).numpy()
-    assert (p.argmax(1) == y).mean() > 0.8
-    assert np.average(p[:, 0], weights=1 / np.bincount(y)[y]) == pytest.approx(1 / labels, abs=0.02)
+def test_a_network_that_was_not_trained_on_imagenet_is_refused(tmp_path):
+    script.backbone(ImageClassificationSettings.smoke()).save_pretrained(tmp_path)
+    with pytest.raises(script.DataError, match="must be trained on ImageNet's 1,000 classes"):
+        script.backbone(ImageClassificationSettings(init=str(tmp_path)))
+    with pytest.raises(script.DataError, match="could not be loaded as MobileNetV2ForImageClassification"):
+        script.backbone(ImageClassificationSettings(init=str(tmp_path / "nowhere")))
 
 
-def test_the_head_learns_what_imagenet_says_where_it_knows_the_labels():
-    rng = np.random.default_rng(0)
-    y = np.arange(3000) % 2
-    features = torch.from_numpy(rng.normal(size=(len(y), 1280)).astype(np.float32))
-    sign = torch.from_numpy(2.0 * y - 1).float()
-    features[:, 0] += sign  # what ImageNet's classifier goes by
-    features[:, 1] += 3 * sign  # a coincidence of the training pictures, clearer than that
-    ratios = []
-    for classes in (None, (range(5), range(5, 123))):
-        imagenet, layer = torch.nn.Linear(1280, 1001), torch.nn.Linear(1280, 2)  # with a class 0 for the background
-        with torch.no_grad():
-            imagenet.weight.zero_()
-            imagenet.weight[1:6, 0], imagenet.weight[6:124, 0] = -1, 1
-        head.fit_head(layer, imagenet, features, y, classes)
-        ratios.append(float((layer.weight[1, 0] / layer.weight[1, 1]).detach().abs()))
-    assert ratios[1] > 3 * ratios[0]
+def test_the_optimiser_is_the_same_on_every_device(shapes, tmp_path, monkeypatch):
+    def fit(run, learn, *_, **__):
+        optimisers.append(learn.opt_func)
 
-
-def test_a_head_of_labels_is_calibrated_on_pictures_it_was_not_fitted_to():
-    rng = np.random.default_rng(0)
-    y = np.arange(400) % 2
-    features = torch.from_numpy(rng.normal(size=(400, 1280)).astype(np.float32))  # nothing to be learned
-    layer = torch.nn.Linear(1280, 2)
-    head.fit_head(layer, torch.nn.Linear(1280, 20), features[:300], y[:300], None)
-    temperature = head.calibrate(layer, features[:300], features[300:], y, has_targets=False)
-    with torch.inference_mode():
-        p = layer(features[:300]).softmax(1).max(1).values.mean()
-    assert temperature > 1
-    assert p < 0.75  # although it is right on nearly all that it was fitted to
-
-
-def test_interpolation_ends_between_the_pretrained_and_the_fine_tuned_weights():
-    net, before = small_net(2), recipe.backbone(SMOKE)
-    name, tuned = next(iter(net.classifier.mobilenet_v2.named_parameters()))
-    old, new = before.mobilenet_v2.get_parameter(name), tuned.detach().clone()
-    assert not torch.equal(old, new)
-    interpolate_weights(net, before, alpha=0.25)
-    assert torch.allclose(tuned, old + 0.25 * (new - old), atol=1e-6)
-
-
-def test_a_map_averages_to_its_logit():
-    net = small_net(3)
-    torch.nn.init.normal_(net.classifier.classifier.weight)
-    module = ExportWrapper(net, DistributionScore(net.imagenet, [0], torch.randn(50, 1280), 4)).eval()
-    with torch.inference_mode():
-        logits, _, maps = module(torch.randn(2, 3, 64, 64))
-    assert torch.allclose(maps.mean((2, 3)), logits, atol=1e-4)
-
-
-def test_unrelated_pictures_are_many_and_the_same_each_time():
-    assert len(unrelated_pictures.photographs()) == 19
-    assert all(path.is_file() and "chelsea" not in path.name for path in unrelated_pictures.photographs())
-    names = [path.name for path in unrelated_pictures.animals()]
-    assert names == ["cheetah.jpg", "cheetah1.jpg", "lion.jpg", "cheetah2.jpg"]
-    for draw in (unrelated_pictures.noise, unrelated_pictures.drawings, unrelated_pictures.texts):
-        first, second, other = draw(6, seed=1), draw(6, seed=1), draw(6, seed=2)
-        assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
-        assert [image.tobytes() for image in first] != [image.tobytes() for image in other]
-        assert len({image.tobytes() for image in first}) == 6
-
-
-def test_stamps_of_animals_are_photographs_of_neither(tmp_path):
-    for name in ("birds/hen.png", "cartoon/cow.png", "mammals/dogs/dog.png", "mammals/fox.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / name)
-    assert [path.stem for path in unrelated_pictures.stamps(tmp_path)] == ["hen", "fox"]
-
-
-def test_the_card_names_animals_that_were_not_rejected(cat_dog):
-    paths = unrelated_pictures.animals()
-    note = note_on_accepted("animals bundled with gradio", paths, cat_dog.predict_each(paths))
-    assert note.startswith("Not rejected: ")
-    assert "of the 4 animals bundled with gradio" in note
-    assert note.endswith("These are too few to say much: cheetah.jpg, cheetah1.jpg, lion.jpg, cheetah2.jpg.")
-
-
-def test_published_examples_tell_neither_where_nor_when_and_have_names_that_every_system_allows(tmp_path):
-    exif = Image.Exif()
-    exif[0x8825] = {1: "N", 2: (51.0, 30.0, 0.0)}  # GPS
-    paths = []
-    for index in range(3):
-        paths.append(tmp_path / str(index) / "aux|1.jpg")
-        paths[-1].parent.mkdir()
-        Image.new("RGB", (2000, 1000)).save(paths[-1], exif=exif)
-    (tmp_path / "model").mkdir()
-    write_examples(tmp_path / "model", paths, np.arange(3), ("a:b", "A?B", "con"), 4)
-    written = sorted((tmp_path / "model/examples").iterdir())
-    assert [path.name for path in written] == ["A_B-aux_1-1.jpg", "a_b-aux_1.jpg", "con-aux_1.jpg"]
-    for path in written:
-        with Image.open(path) as image:
-            assert not image.getexif()
-            assert max(image.size) == 640
+    optimisers, recipe, settings = [], ImageClassification(), ImageClassificationSettings.smoke()
+    monkeypatch.setattr(Run, "fit", fit)
+    recipe.fit(recipe.load_own(str(shapes), settings), settings, Run(tmp_path, settings.seed, False))
+    assert optimisers == [learner.adamw] * 2
