@@ -60,6 +60,7 @@ OUTPUT_STRIDE = 8
 MIN_SAMPLES = 4  # pictures of a part
 EXAMPLE_COUNT = 3
 PARITY_PICTURES = 50
+RELABELLED = 0.01  # of the pixels: storing the weights may give them another class
 # Okabe and Ito's colours, which colour-blind people can tell apart; then others.
 COLOURS = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
@@ -134,6 +135,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     settings = ImageSegmentationSettings
     score_label = "mean IoU"
     max_accuracy_drop = 0.002
+    max_answers_lost = RELABELLED  # of one picture
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --init."""
@@ -144,10 +146,13 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     def load_own(self, data: str, settings: ImageSegmentationSettings) -> Splits[Frames]:
         """Read a folder with images/, labels/ and codes.txt."""
         folder = Path(data)
-        if not (folder / "codes.txt").is_file():
-            raise DataError(f"There is no codes.txt in {folder}; it must name the classes, one on each line.")
-        classes = tuple((folder / "codes.txt").read_text(encoding="utf-8").split())
+        classes = read_classes(folder / "codes.txt")
         frames = read_frames(folder / "images", folder / "labels", settings.size, len(classes))
+        if len(set(frames.labels.unique().tolist()) - {IGNORED}) < 2:
+            raise DataError(
+                f"The labels in {folder / 'labels'} have fewer than two classes; their pixels must be indices of the "
+                "lines of codes.txt, from 0 on."
+            )
         order = np.random.default_rng(settings.seed).permutation(len(frames)).tolist()
         test, valid = max(1, len(frames) // 5), max(1, len(frames) // 10)
         name = folder.resolve().name
@@ -214,7 +219,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             outputs=["logits"],
             store=store_int8,
             batches=batches,
-            shown=Shown("probability", softmax, "frames", "output pixels", typical=0.2, relabelled=0.01),
+            shown=Shown("probability", softmax, "frames", "output pixels", typical=0.2, relabelled=RELABELLED),
             tolerance=0.9,
             fields={
                 "labels": splits.labels, "colours": self.colours(splits.labels), "area": area, "multiple": MULTIPLE,
@@ -267,7 +272,10 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     def measure(self, found: Answered[Frames, ImageSegmentationSettings]) -> dict[str, Any]:
         """Add notes on the figures."""
         measured = super().measure(found)
-        measured["notes"] += ["Pixels without a class are left out of all figures."]
+        measured["notes"] += [
+            "Intervals are over pictures drawn with replacement.",
+            "Pixels without a class are left out of all figures.",
+        ]
         return measured
 
 
@@ -276,6 +284,24 @@ def backbone(settings: ImageSegmentationSettings) -> MobileNetV2ForSemanticSegme
     if settings.init is None:
         return MobileNetV2ForSemanticSegmentation(MobileNetV2Config(depth_multiplier=0.35, output_stride=OUTPUT_STRIDE))
     return pretrained(MobileNetV2ForSemanticSegmentation, settings.init, output_stride=OUTPUT_STRIDE)
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes in a text file, one on each line.
+
+    Raises:
+        DataError: there is no such file, or it names fewer than two classes, too many, or one of them twice.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no {path.name} in {path.parent}; it must name the classes, one on each line.")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8; save it as that.") from error
+    classes = tuple(line.strip() for line in lines if line.strip())
+    if not 2 <= len(set(classes)) == len(classes) <= IGNORED:
+        raise DataError(f"{path} must name 2 to {IGNORED} classes, each once, one on each line.")
+    return classes
 
 
 def read_frames(images: Path, labels: Path, size: tuple[int, int], classes: int) -> Frames:
@@ -301,10 +327,13 @@ def read_label(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     Raises:
         DataError: it is no picture of class indices.
     """
-    with Image.open(path) as image:
-        if image.mode not in ("P", "L"):
-            raise DataError(f"{path} must be a PNG of class indices, not of colours ({image.mode}).")
-        return np.array(image.resize(size, Image.Resampling.NEAREST), dtype=np.uint8)
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise DataError(f"{path} must be a PNG of class indices, not of colours ({image.mode}).")
+            return np.array(image.resize(size, Image.Resampling.NEAREST), dtype=np.uint8)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as a picture ({error}); it must be a PNG of class indices.") from error
 
 
 def augmentation(size: tuple[int, int]) -> list[Any]:

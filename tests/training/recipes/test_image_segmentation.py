@@ -1,5 +1,7 @@
 """Image segmentation: the network, its loss, its figures, and data of one's own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,12 +11,16 @@ pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
 from shared import load_model
 from tests.conftest import DATA
+from training import camvid as data
 from training import command
 from training import confusion as matrices
 from training import segmentation as demo
 from training.confusion import ConfusionMatrix
+from training.data import DataError
+from training.description import describe, read_description
+from training.evaluate import figure
 from training.export import write_onnx
-from training.learner import set_seed
+from training.learner import Run, set_seed
 from training.made_up import draw_streets
 from training.networks.image_segmentation import (
     IGNORED,
@@ -24,6 +30,7 @@ from training.networks.image_segmentation import (
     segmentation_loss,
 )
 from training.parity import parity
+from training.recipe import Answered, Splits, TestSet, check_cost
 from training.recipes import image_segmentation as recipe
 
 pytestmark = pytest.mark.training
@@ -79,11 +86,9 @@ def test_ones_own_classes_are_trained_and_served(streets, tmp_path):
 def test_to_choose_by_val_it_neither_trains_on_val_nor_measures_on_the_test(camvid):
     chosen = demo.StreetSettings.smoke()
     final = demo.Streets().load(str(camvid), chosen)
-    assert len(final.train) == len(demo.read_part(camvid, "train", chosen)) + 2
-    assert final.valid.names == demo.read_part(camvid, "val", chosen).names[-2:]
+    assert len(final.train) == len(data.read_part(camvid, "train", chosen.size)) + 2
+    assert final.valid.names == data.read_part(camvid, "val", chosen.size).names[-2:]
     assert (final.tests[0].split, len(final.tests[0])) == ("official test", 4)
-    from dataclasses import replace
-
     by_val = demo.Streets().load(str(camvid), replace(chosen, official_val=True))
     assert len(by_val.train) == len(final.train) - 2
     assert [test.split for test in by_val.tests] == ["official val"]
@@ -98,20 +103,105 @@ def test_a_data_set_of_other_classes_is_refused(tmp_path, capsys):
 
 def test_a_folder_without_frames_is_refused_in_a_sentence(tmp_path, capsys):
     assert train(demo.Streets, "--data", tmp_path, "--out", tmp_path / "out") == 2
-    assert "There must be at least 4 pictures in" in capsys.readouterr().err
+    assert f"{tmp_path} must have train/images and train/labels" in capsys.readouterr().err
     assert train(recipe.ImageSegmentation, "--data", tmp_path, "--out", tmp_path / "out") == 2
     assert "There is no codes.txt in" in capsys.readouterr().err
 
 
-def test_a_label_of_colours_and_one_that_is_missing_are_refused(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("content", "classes"),
+    [(b"traffic light\nroad\n", ("traffic light", "road")), (b"\xef\xbb\xbf a \r\n\r\nb", ("a", "b"))],
+)
+def test_each_line_of_codes_names_a_class(content, classes, tmp_path):
+    (tmp_path / "codes.txt").write_bytes(content)
+    assert recipe.read_classes(tmp_path / "codes.txt") == classes
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "must name 2 to 255 classes"),
+        (b"leaf\n", "must name 2 to 255 classes"),
+        (b"leaf\nsoil\nleaf\n", "must name 2 to 255 classes"),
+        ("\n".join(map(str, range(256))).encode(), "must name 2 to 255 classes"),
+        (b"\xff\xfe\x00", "is not text in UTF-8"),
+    ],
+)
+def test_codes_that_name_no_classes_are_refused(content, why, tmp_path):
+    (tmp_path / "codes.txt").write_bytes(content)
+    with pytest.raises(DataError, match=why):
+        recipe.read_classes(tmp_path / "codes.txt")
+
+
+def test_an_index_beyond_the_classes_is_ignored(tmp_path):
+    folder = draw_streets(tmp_path / "mine", 0, count=4)
+    label = Image.fromarray(np.array([[0, 1], [4, 255]], dtype=np.uint8))
+    for path in (folder / "labels").iterdir():
+        label.save(path)
+    frames = recipe.read_frames(folder / "images", folder / "labels", (2, 2), 4)
+    assert frames.labels[0].tolist() == [[0, 1], [IGNORED, IGNORED]]
+
+
+def test_masks_of_black_and_white_are_refused(tmp_path, capsys):
+    """255 is no class: all white pixels would be ignored, and the rest be of one class."""
+    folder = draw_streets(tmp_path / "mine", 0)
+    for path in (folder / "labels").iterdir():
+        Image.open(path).point(lambda index: 255 if index else 0).save(path)
+    assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
+    assert "have fewer than two classes" in capsys.readouterr().err
+
+
+def test_a_label_that_cannot_be_used_and_one_that_is_missing_are_refused(tmp_path, capsys):
     folder = draw_streets(tmp_path / "mine", 0)
     label = next((folder / "labels").iterdir())
     Image.new("RGB", (160, 128)).save(label)
     assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
     assert "must be a PNG of class indices, not of colours (RGB)" in capsys.readouterr().err
+    label.write_bytes(b"a text")
+    assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
+    assert "cannot be read as a picture" in capsys.readouterr().err
     label.unlink()
     assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
     assert f"There is no label {label}" in capsys.readouterr().err
+
+
+def test_the_drive_that_was_not_trained_on_has_figures_of_its_own():
+    names = ["0001TP_1", "Seq05VD_1", "Seq05VD_2"]
+    tables = np.array([[[9, 0], [1, 0]], [[4, 1], [0, 5]], [[2, 3], [0, 5]]])
+    answers = [ConfusionMatrix(table[None], np.zeros((1, 15)), ("a", "b")) for table in tables]
+    test = TestSet("CamVid", "official test", names, names, names)
+    splits = Splits(None, None, (test,), read_description("segmentation"))
+    measured = demo.Streets().measure(Answered(None, splits, [answers], SMOKE, Run(None, 0, False)))
+    split = "official test, the drive of which no frame was trained on"
+    found = [(item.name, item.split, item.count, item.value) for item in measured["figures"][:4]]
+    assert found == [
+        ("mean_iou", "official test", 3, pytest.approx((15 / 20 + 10 / 15) / 2, abs=1e-6)),
+        ("pixel_accuracy", "official test", 3, pytest.approx(25 / 30, abs=1e-6)),
+        ("mean_iou", split, 2, pytest.approx((6 / 10 + 10 / 14) / 2, abs=1e-6)),
+        ("pixel_accuracy", split, 2, pytest.approx(16 / 20, abs=1e-6)),
+    ]
+    assert split not in {item.split for item in measured["figures"][4:]}
+
+
+def test_the_card_says_that_val_was_trained_on_only_where_it_was(camvid):
+    net = SegmentationNet(len(data.CLASSES), recipe.backbone(SMOKE)).eval()
+    splits = demo.Streets().load(str(camvid), SMOKE)
+    assert demo.WITH_VALIDATION in demo.Streets().export(net, splits, SMOKE).notes
+    own = replace(splits, description=describe("mine", "A leaf.", ("None.",)))
+    for other, settings in ((own, SMOKE), (splits, replace(SMOKE, official_val=True))):
+        assert demo.WITH_VALIDATION not in demo.Streets().export(net, other, settings).notes
+
+
+def test_storing_the_weights_may_cost_little_of_the_mean_iou():
+    """Also of few frames: that one answer may change says nothing of a mean over pixels."""
+    streets = demo.Streets
+    before, just, more = (
+        figure("validation", value, None, data="CamVid", split="validation", count=20, label="mean IoU")
+        for value in (0.67, 0.6681, 0.6679)
+    )
+    check_cost((before, just), streets.max_accuracy_drop, streets.max_answers_lost)
+    with pytest.raises(RuntimeError, match=r"from 0\.6700 to 0\.6679"):
+        check_cost((before, more), streets.max_accuracy_drop, streets.max_answers_lost)
 
 
 def test_calibration_error_of_known_gaps():
@@ -153,8 +243,8 @@ def test_ignored_pixels_change_neither_loss_nor_error():
 
 @pytest.mark.data
 def test_camvid_is_read_with_its_official_split():
-    frames = demo.read_part(DATA / "camvid", "val", demo.StreetSettings())
+    frames = data.read_part(DATA / "camvid", "val", demo.StreetSettings().size)
     assert len(frames) == 101
     assert frames.pictures.shape == (101, 3, 360, 480)
     assert int(frames.labels.max()) == IGNORED
-    assert 0.25 < float((frames.labels == demo.CLASSES.index("Road")).float().mean()) < 0.32
+    assert 0.25 < float((frames.labels == data.CLASSES.index("Road")).float().mean()) < 0.32
