@@ -30,6 +30,7 @@ check: .venv/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 # DATA names a folder with adult/, camvid/, imdb/, movielens/ and pets/ in it; without it the data is downloaded. INIT names
 # a folder with mobilenetv2_imagenet/, deeplabv3_mobilenetv2_voc/ and all-MiniLM-L6-v2/ in it; without it the Hub is

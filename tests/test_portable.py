@@ -178,8 +178,8 @@ def test_its_commands_start_the_gallery(tmp_path):
         if subprocess.run(one, check=False, capture_output=True).returncode:
             pytest.skip("pip reaches no package registry")
         pytest.fail(done.stderr)
-    assert serve == "python spaces/gallery/app.py"
-    gallery = served(tmp_path / "spaces/gallery", tmp_path, {"PYTHONPATH": ""}, python)
+    assert serve == "python -m spaces.gallery.app"
+    gallery = served(tmp_path / "spaces/gallery", tmp_path, {"PYTHONPATH": str(tmp_path)}, python)  # as -m has it
     with gallery as url, urllib.request.urlopen(url) as page:
         assert page.status == 200
 

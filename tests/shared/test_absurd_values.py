@@ -134,7 +134,8 @@ def apps():
 def test_predictors(models, name):
     value = VALUES[name]
     for model in models.values():
-        for ask in (model.predict, model.explain) if model.task != "rating" else (model.fold_in, model.recommend):
+        is_recommender = model.task == "recommendation"
+        for ask in (model.fold_in, model.recommend) if is_recommender else (model.predict, model.explain):
             outcome(ask, ask, value)
         for items in (value, [value]):
             outcome(model.predict_batch, model.predict_batch, items)

@@ -70,7 +70,8 @@ def test_what_arrives_answers_as_what_was_published(hub, tmp_path, person):
     model = load(tmp_path)
     assert model.predict(person) == TabularClassifier(MODEL).predict(person)
     assert model.folder.name == commit(hub)
-    assert not (model.folder / "README.md").exists()  # only what serving needs
+    assert (model.folder / "README.md").exists()  # which the page shows
+    assert not (model.folder / "LICENSE.md").exists()  # only what serving needs
 
 
 def test_a_commit_in_the_cache_needs_no_request(hub, tmp_path):
