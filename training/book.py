@@ -32,13 +32,13 @@ CATEGORIES = ("workclass", "education", "marital-status", "occupation", "relatio
 NUMBERS = ("age", "fnlwgt", "education-num")
 
 
-def is_cat(name: str) -> bool:
-    """Return True for a cat: Oxford Pets writes cats with a capital letter."""
-    return name[0].isupper()
-
-
 def cat_dog(folder: Path, epochs: int = 1, size: int = 224, batch: int = 64) -> Learner:
     """Is it a cat? Pictures in a folder, whose names say what they show."""
+
+    def is_cat(name: str) -> bool:  # in here, so that it is pickled whole with the Learner, not as this module's
+        """Return True for a cat: Oxford Pets writes cats with a capital letter."""
+        return name[0].isupper()
+
     dls = ImageDataLoaders.from_name_func(
         folder, get_image_files(folder), valid_pct=0.2, seed=42, label_func=is_cat, item_tfms=Resize(size),
         bs=batch, num_workers=loader_workers(),
