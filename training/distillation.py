@@ -7,9 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from shared.session import softmax
 
@@ -51,15 +48,3 @@ def pool(answers: Sequence[Answers], y: NDArray[np.int64]) -> NDArray[np.float32
     right = np.tensordot(weights, valid, 1).argmax(1) == y
     print(f"Together, with weights {np.round(weights, 2).tolist()}, the teachers are right on {right.mean():.2%}.")
     return softmax(np.tensordot(weights, unlabelled, 1)).astype(np.float32)
-
-
-def fit_tfidf(texts: Sequence[str], y: NDArray[np.int64]) -> Pipeline | None:
-    """Fit logistic regression on TF-IDF of words and pairs of words.
-
-    Return None for texts in which no word occurs twice, as in languages without spaces.
-    """
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    try:
-        return make_pipeline(vectorizer, LogisticRegression(C=10, max_iter=1000)).fit(texts, y)
-    except ValueError:
-        return None

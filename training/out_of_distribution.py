@@ -1,4 +1,4 @@
-"""Measure how well a classifier rejects pictures that show none of its labels."""
+"""Measure how well a classifier rejects inputs that are none of its labels."""
 
 from collections.abc import Sequence
 from pathlib import Path

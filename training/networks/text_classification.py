@@ -1,12 +1,20 @@
-"""Networks of text classification: a BERT with the tokens that are needed, and what is exported."""
+"""Networks of text classification: the BERT to begin with, the tokens that are kept, and what is exported."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+from shared.text_classifier import TOKENIZER, load_tokenizer
+from training.data import DataError
+from training.pictures import pretrained
 
 
 class TextNet(nn.Module):
@@ -46,6 +54,34 @@ class ExportWrapper(nn.Module):
         weights = self.counted[input_ids]
         nothing = (weights.sum(1) == 0).float() * self.log_frequency.min()
         return logits, (self.log_frequency[input_ids] * weights).sum(1) / weights.sum(1).clamp(min=1) + nothing
+
+
+def load_encoder(init: str | None, texts: Sequence[str]) -> tuple[Tokenizer, BertForSequenceClassification]:
+    """Return a tokenizer and a network, from a folder or the Hub; small and random where `init` is None.
+
+    Args:
+        init: the folder, or the Hub's name.
+        texts: their words are the vocabulary of a small one.
+
+    Raises:
+        DataError: they cannot be had.
+    """
+    if init is None:
+        words = sorted({word for text in texts for word in text.lower().replace(".", "").split()})
+        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *words, *(f"##{a}" for a in "aes"), *"aes"]
+        small = BertWordPieceTokenizer({token: index for index, token in enumerate(dict.fromkeys(vocabulary))})
+        config = BertConfig(
+            vocab_size=small.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=64, max_position_embeddings=64,
+        )  # fmt: skip
+        return small._tokenizer, BertForSequenceClassification(config)
+    network = pretrained(BertForSequenceClassification, init)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            AutoTokenizer.from_pretrained(init).save_pretrained(folder)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{init} has no tokenizer ({error}); name another model with --init.") from error
+        return load_tokenizer(Path(folder) / TOKENIZER), network
 
 
 def keep_tokens(

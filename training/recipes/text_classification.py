@@ -12,7 +12,6 @@ more networks on these, too; it is meant for a GPU.
 
 import argparse
 import copy
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,20 +28,19 @@ from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 from tokenizers import Tokenizer
-from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
-from shared.metrics import Figure, Peer
+from shared.metrics import Figure
 from shared.session import softmax
-from shared.text_classifier import TOKENIZER, TextClassifier
-from shared.tokens import load_tokenizer, read_tokens
+from shared.text_classifier import TextClassifier
+from shared.tokens import read_tokens
 from training import evaluate, texts
 from training.command import main
 from training.data import DataError
 from training.description import describe
-from training.distillation import Targets, fit_tfidf, pool, smooth
+from training.distillation import Targets, pool, smooth
 from training.export import store_int8_products
 from training.learner import Run, adamw, mixed_precision, set_seed, with_smaller_batches
 from training.made_up import write_reviews
@@ -52,12 +50,13 @@ from training.networks.text_classification import (
     TextNet,
     average_weights,
     keep_tokens,
+    load_encoder,
     parameter_groups,
 )
 from training.parity import Shown
-from training.pictures import pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.texts import Texts
+from training.tfidf import tfidf_answers, tfidf_peer
 from training.token_statistics import PASSAGES, REJECTED_SHARE, score_range, token_frequencies
 from training.tokens import SPECIAL, TokenLoader, batches, pad, prune, token_ids
 
@@ -157,7 +156,16 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
     # --- training ---
 
     def fit(self, splits: Splits[Texts], settings: TextClassificationSettings, run: Run) -> Fitted:
-        """Keep the tokens that the texts need, learn their language, then their labels."""
+        """Keep the tokens that the texts need, learn their language, then their labels.
+
+        Raises:
+            DataError: there are no texts for the teachers to label, or the network to begin with cannot be had.
+        """
+        if settings.teachers and (settings.quick or not splits.train.unlabelled):
+            raise DataError(
+                "--teachers needs texts without labels (unsup.csv, or a folder of that name, beside train and test), "
+                "and goes without --quick."
+            )
         torch.backends.cuda.enable_cudnn_sdp(False)  # cuDNN's attention plans anew for each length of text
         train, valid = splits.train, splits.valid
         print(f"{len(train):,} texts to train on, {len(valid):,} to validate on, {len(splits.tests[0]):,} to test on.")
@@ -166,8 +174,8 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         ids, checked, unlabelled = (token_ids(tokenizer, part, settings.max_tokens, settings.head) for part in texts_of)
         notes = []
         mask = tokenizer.token_to_id("[MASK]")
-        if mask is not None and not settings.quick:
-            epochs = settings.masked_epochs
+        epochs = 0 if settings.quick else settings.masked_epochs
+        if mask is not None and epochs > 0:
             notes.append(
                 f"Before it saw any label, it was trained to predict hidden words of {len(ids) + len(unlabelled):,} "
                 f"texts ({epochs} epoch{'s' * (epochs > 1)})."
@@ -178,7 +186,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         validation = Targets(checked, smooth(valid.y, len(splits.labels)))
         fit_several = partial(self.fit_several, classifier, validation, settings, run)
         students: tuple[float, ...] = STUDENTS[:1]
-        if settings.teachers and unlabelled:
+        if settings.teachers:
             teachers = fit_several(labelled, "teacher", TEACHERS)
             answers = [
                 tuple(log_softmax(logits_of(net, rows), 1) for rows in (checked, unlabelled)) for net in teachers
@@ -303,35 +311,11 @@ def new_network(
     splits: Splits[Texts], settings: TextClassificationSettings
 ) -> tuple[Tokenizer, BertForSequenceClassification]:
     """Return the tokenizer and the classifier to begin with, of the tokens that the training texts need."""
-    tokenizer, network = encoder(splits.train, settings)
+    tokenizer, network = load_encoder(settings.init, splits.train.texts)
     ids = [tokens.ids for tokens in read_tokens(tokenizer, splits.train.texts, settings.max_tokens - 2, settings.head)]
     counts = np.bincount(np.concatenate(ids), minlength=tokenizer.get_vocab_size())
     tokenizer, kept = prune(tokenizer, counts, VOCABULARY)
     return tokenizer, keep_tokens(network, kept, splits.labels)
-
-
-def encoder(train: Texts, settings: TextClassificationSettings) -> tuple[Tokenizer, BertForSequenceClassification]:
-    """Return a tokenizer and a network, from a folder or the Hub; small and random where `init` is None.
-
-    Raises:
-        DataError: they cannot be had.
-    """
-    if settings.init is None:
-        words = sorted({word for text in train.texts for word in text.lower().replace(".", "").split()})
-        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *words, *(f"##{a}" for a in "aes"), *"aes"]
-        small = BertWordPieceTokenizer({token: index for index, token in enumerate(dict.fromkeys(vocabulary))})
-        config = BertConfig(
-            vocab_size=small.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=64, max_position_embeddings=64,
-        )  # fmt: skip
-        return small._tokenizer, BertForSequenceClassification(config)
-    network = pretrained(BertForSequenceClassification, settings.init)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            AutoTokenizer.from_pretrained(settings.init).save_pretrained(folder)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{settings.init} has no tokenizer ({error}); name another model with --init.") from error
-        return load_tokenizer(Path(folder) / TOKENIZER), network
 
 
 def fit_network(
@@ -391,25 +375,6 @@ def calibrate(net: TextNet, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int6
         net.classifier.classifier.weight /= temperature
         net.classifier.classifier.bias /= temperature
     return temperature
-
-
-def tfidf_answers(splits: Splits[Texts]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return the log probabilities of TF-IDF for validation and unlabelled texts; none where it cannot be fitted."""
-    fitted = fit_tfidf(splits.train.texts, splits.train.y)
-    if fitted is None or len(fitted.classes_) < len(splits.labels):
-        return []
-    valid, unlabelled = map(fitted.predict_log_proba, (splits.valid.texts, splits.train.unlabelled))
-    return [(valid, unlabelled)]
-
-
-def tfidf_peer(splits: Splits[Texts], right: NDArray[np.bool_]) -> list[Peer]:
-    """Compare with TF-IDF and logistic regression, what one tries first; `right` is where we are right, (texts,)."""
-    train, test = splits.train, splits.tests[0]
-    fitted = fit_tfidf([*train.texts, *splits.valid.texts], np.concatenate([train.y, splits.valid.y]))
-    if fitted is None:
-        return []
-    theirs = fitted.predict(test.inputs) == test.targets
-    return [evaluate.peer_accuracy("TF-IDF of words and pairs of words, logistic regression", theirs, right)]
 
 
 def probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import count as numbers_from
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,11 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from shared import load_model
 from tests.conftest import DATA, ROOT, load_app
-from training import command, texts, tokens
+from training import command, texts, tfidf, tokens
 from training import sentiment as demo
 from training.description import describe
 from training.distillation import pool
+from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import Run
 from training.masked_language import NOT_HIDDEN, PIECE, MaskedLoader, pretrain
 from training.networks.text_classification import TextNet, average_weights
@@ -87,6 +89,62 @@ def test_teachers_label_texts_without_labels(tmp_path, capsys):
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert next(item["value"] for item in metrics["figures"] if item["name"] == "accuracy") > 0.8
     assert "--teachers" in metrics["trained"]["command"]
+
+
+@pytest.mark.parametrize("more", [(), ("--quick",)])
+def test_teachers_without_texts_to_label_are_refused_in_a_sentence(tmp_path, capsys, more):
+    given = ["--smoke", "--teachers", *more, "--out", tmp_path / "out"]
+    assert train(recipe.TextClassification, *given) == 2
+    assert "--teachers needs texts without labels" in capsys.readouterr().err
+
+
+def test_hidden_words_are_predicted_for_as_many_epochs_as_asked(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(recipe, "pretrain", lambda *given: asked.append(given[-1]))
+    monkeypatch.setattr(recipe, "fit_network", lambda classifier, *_: TextNet(classifier))
+    splits = load(recipe.write_reviews(tmp_path / "data", 0, 100))
+    for change in ({}, {"masked_epochs": 6}, {"masked_epochs": 0}, {"quick": True, "masked_epochs": 6}):
+        fitted = recipe.TextClassification().fit(splits, replace(SMOKE, **change), Run(tmp_path, 0, resume=False))
+        assert bool(fitted.notes) == bool(change.get("masked_epochs", 1) and "quick" not in change)
+    assert asked == [1, 6]
+
+
+def test_a_resumed_run_writes_the_same_model(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    honest, epochs = recipe.accuracy, numbers_from(1)
+
+    def interrupted(*arguments):
+        if next(epochs) == 5:
+            raise KeyboardInterrupt
+        return honest(*arguments)
+
+    monkeypatch.setattr(recipe, "accuracy", interrupted)
+    assert train(demo.Sentiment, "--smoke", "--out", tmp_path / "model") == 130
+    assert not (tmp_path / "model").exists()
+    monkeypatch.setattr(recipe, "accuracy", honest)
+    assert train(demo.Sentiment, "--smoke", "--out", tmp_path / "model", "--resume") == 0
+    assert (tmp_path / "model/onnx/model.onnx").read_bytes() == (folder / "onnx/model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("is_imdb", [True, False])
+def test_hard_cases_are_measured_on_imdb_alone(folder, tmp_path, monkeypatch, is_imdb):
+    reviews = pd.read_csv(recipe.write_reviews(tmp_path / "made-up", 1, 120))
+    (tmp_path / "data").mkdir()
+    reviews[:80].to_csv(tmp_path / "data/train.csv", index=False)
+    reviews[80:].to_csv(tmp_path / "data/test.csv", index=False)
+    if is_imdb:
+        monkeypatch.setattr(demo, "IMDB_SIZE", 40)
+    copy = shutil.copytree(folder, tmp_path / "model")
+    assert train(demo.Sentiment, "--smoke", "--data", tmp_path / "data", "--measure", copy) == 0
+    model = load_model(copy)
+    groups = {item.data for item in model.metrics.figures} & set(NOT_PROSE)
+    assert groups == (set(NOT_PROSE) if is_imdb else set())
+    assert len(model.metrics.cases) == (sum(map(len, REVIEWS.values())) if is_imdb else 0)
+    for case in model.metrics.cases:
+        answer = model.predict(case.text)
+        assert case.right == (answer.label == case.expected)
+        assert case.probability == pytest.approx(answer.probabilities[case.expected], abs=1e-4)
+    assert bool(model.config.about.datasets) == is_imdb
 
 
 def test_a_pool_of_answers_follows_those_who_know():
@@ -266,8 +324,8 @@ def test_two_labels_called_neg_and_pos_are_not_yet_imdb(tmp_path):
 def test_a_peer_that_finds_no_words_is_left_out():
     some = Texts(["字", "詞"], np.array([0, 1]))
     splits = Splits(some, some, (some.as_test("x", "test"),), describe("x", "Which?", ()), ("a", "b"))
-    assert recipe.tfidf_peer(splits, np.array([True, True])) == []
-    assert recipe.tfidf_answers(splits) == []
+    assert tfidf.tfidf_peer(splits, np.array([True, True])) == []
+    assert tfidf.tfidf_answers(splits) == []
 
 
 def test_a_folder_without_reviews_is_refused_in_a_sentence(tmp_path, capsys):

@@ -1,0 +1,46 @@
+"""TF-IDF and logistic regression on texts: a peer of the network, and one of its teachers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from shared.metrics import Peer
+from training import evaluate
+from training.distillation import Answers
+from training.recipe import Splits
+from training.texts import Texts
+
+
+def fit_tfidf(texts: Sequence[str], y: NDArray[np.int64]) -> Pipeline | None:
+    """Fit logistic regression on TF-IDF of words and pairs of words.
+
+    Return None for texts in which no word occurs twice, as in languages without spaces.
+    """
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    try:
+        return make_pipeline(vectorizer, LogisticRegression(C=10, max_iter=1000)).fit(texts, y)
+    except ValueError:
+        return None
+
+
+def tfidf_answers(splits: Splits[Texts]) -> list[Answers]:
+    """Return the log probabilities of TF-IDF for validation and unlabelled texts; none where it cannot be fitted."""
+    fitted = fit_tfidf(splits.train.texts, splits.train.y)
+    if fitted is None or len(fitted.classes_) < len(splits.labels):
+        return []
+    valid, unlabelled = map(fitted.predict_log_proba, (splits.valid.texts, splits.train.unlabelled))
+    return [(valid, unlabelled)]
+
+
+def tfidf_peer(splits: Splits[Texts], right: NDArray[np.bool_]) -> list[Peer]:
+    """Compare with TF-IDF and logistic regression, what one tries first; `right` is where we are right, (texts,)."""
+    train, test = splits.train, splits.tests[0]
+    fitted = fit_tfidf([*train.texts, *splits.valid.texts], np.concatenate([train.y, splits.valid.y]))
+    if fitted is None:
+        return []
+    theirs = fitted.predict(test.inputs) == test.targets
+    return [evaluate.peer_accuracy("TF-IDF of words and pairs of words, logistic regression", theirs, right)]
