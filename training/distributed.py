@@ -1,4 +1,4 @@
-"""A fit in several processes: fastai's distributed training on Accelerate, with the batches of a single process."""
+"""Train in several processes with fastai and Accelerate, on the same batches as in one process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,29 +13,30 @@ from training.data import DataError
 
 
 class Share(DistributedDL):
-    """A process's share of every batch: one row in so many.
+    """A loader with one process's share of every batch: of three processes, each gets every third row.
 
-    fastai's own gives each process one long piece of all rows, cut into batches anew: batches are larger by the
-    number of processes, may be one fewer than announced, and texts of like length no longer meet; and it needs
-    GPUs. Here batches, their order and the steps are those of one process, and so are the rates that go with them.
+    The batches, their order and the number of steps are those of one process, so the same learning rates fit. fastai's
+    own loader divides all rows among the processes before it makes batches. Batches are then larger by the number of
+    processes, there may be one fewer than announced, and texts of similar length no longer share a batch. It also
+    needs GPUs.
     """
 
     def __len__(self) -> int:
         return len(self.dl)
 
     def get_idxs(self) -> list[int]:
-        """All rows, in the same order in every process, since KeepState seeds each epoch."""
+        """Return the indices of all rows, in the same order in every process, since KeepState seeds each epoch."""
         return self.dl.get_idxs()
 
     def create_batches(self, samples: Any) -> Iterator[Any]:
-        """This process's rows of each batch."""
+        """Yield this process's rows of each batch."""
         for rows in self.dl.chunkify(map(self.dl.do_item, samples)):
             yield self.dl.do_batch(rows[self.rank :: self.world_size])
 
 
 @contextmanager
 def all_processes(learn: Learner) -> Iterator[None]:
-    """Within it, a Learner's fit takes all processes; each validates on all rows, which keeps the figures exact.
+    """Have a Learner train in all processes, as a context manager; each validates on all rows, for exact figures.
 
     Raises:
         DataError: there are more processes than rows in a batch.

@@ -41,11 +41,13 @@
 # ]
 # env = { PYTHONPATH = "/gallery" }
 # ///
-"""Run a training script as a job on the Hub's machines, on every GPU that the machine has; from the root of a clone:
+"""Run a training script as a job on the Hub's machines, on all GPUs of the machine.
 
-hf jobs uv run training/job.py cat_dog --push-to-hub USER/cat_dog
+Start it from the root of a clone; the script's own options follow its name:
 
-What follows the script's name are its own options. What a job writes is gone with it, unless it is pushed.
+    hf jobs uv run training/job.py cat_dog --push-to-hub USER/cat_dog
+
+Files that a job writes are deleted when it ends, so push the model.
 """
 
 import subprocess

@@ -81,3 +81,49 @@ def write_ratings(folder: Path, seed: int) -> Path:
     for name, table in (("ratings", ratings), ("movies", movies)):
         pd.DataFrame(table).to_csv(folder / f"{name}.csv", index=False)
     return folder
+
+
+def write_rows(folder: Path, seed: int, count: int = 1500) -> Path:
+    """Write a CSV of rows whose label follows a rule with noise; return its path."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "age": rng.integers(17, 91, count).astype(float),
+            "hours": rng.integers(1, 100, count).astype(float),
+            "colour": rng.choice(["red", "green", "?"], count),
+        }
+    )
+    score = (table["hours"] - 50) / 25 + (table["colour"] == "red") * 2 - 1
+    table["label"] = np.where(score + rng.logistic(size=count) > 0, "yes", "no")
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "rows.csv", index=False)
+    return folder / "rows.csv"
+
+
+def write_people(folder: Path, seed: int, count: int = 1500) -> Path:
+    """Write adult.csv of people whose salary follows a rule with noise; return its path."""
+    rng = np.random.default_rng(seed)
+    years = rng.integers(1, 17, count)
+    people = pd.DataFrame(
+        {
+            "age": rng.integers(17, 91, count),
+            "workclass": rng.choice(["Private", "State-gov", "?"], count),
+            "fnlwgt": rng.integers(20_000, 500_000, count),
+            "education": [f"level-{year}" for year in years],
+            "education-num": years,
+            "marital-status": rng.choice(["Married", "Never-married"], count),
+            "occupation": rng.choice(["Sales", "Craft-repair", "?"], count),
+            "relationship": rng.choice(["Husband", "Wife", "Own-child"], count),
+            "race": rng.choice(["White", "Black"], count),
+            "sex": rng.choice(["Female", "Male"], count),
+            "capital-gain": rng.choice([0, 0, 0, 7298], count),
+            "capital-loss": rng.choice([0, 0, 1902], count),
+            "hours-per-week": rng.integers(1, 100, count),
+            "native-country": rng.choice(["United-States", "Mexico"], count),
+        }
+    )
+    score = (years - 9) / 3 + (people["hours-per-week"] - 50) / 25 + (people["capital-gain"] > 0) * 2
+    people["salary"] = np.where(score + rng.logistic(size=count) > 0, ">=50k", "<50k")
+    folder.mkdir(parents=True, exist_ok=True)
+    people.to_csv(folder / "adult.csv", index=False)
+    return folder / "adult.csv"

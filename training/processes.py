@@ -1,7 +1,8 @@
-"""Several processes, as `accelerate launch -m training.cat_dog` starts them: who does what. Alone, nothing here acts.
+"""Divide the work among several processes, as `accelerate launch -m training.cat_dog` starts them.
 
-Every process runs the same script and trains on its share of every batch (training/distributed.py). The first one
-alone prints, keeps states, measures, writes and publishes; the others end, with exit code 0, after the last fit.
+Every process runs the same script and trains on its share of every batch (training/distributed.py). Only the first
+one prints, keeps states, measures, writes and publishes; the others end after the last fit, with exit code 0. In a
+single process these functions change nothing.
 """
 
 import os
@@ -11,17 +12,17 @@ from typing import Any
 
 
 def count() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """The number of this process; that of the first is 0."""
+    """Return the number of this process, counted from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def meet() -> None:
-    """Connect to the others, take a GPU of this process's own if there are any, and be quiet unless it is the first."""
+    """Connect the processes, give each a GPU of its own where there are any, and silence all but the first."""
     if count() > 1:
         import torch
         from accelerate import PartialState
@@ -32,7 +33,7 @@ def meet() -> None:
 
 
 def once_on_host(make: Callable[[], Any]) -> None:
-    """Let the first process of each host write files that the others there will read, too; they wait for it."""
+    """Call `make` in the first process of each host, while the others wait; it writes files that all of them read."""
     if count() == 1:
         make()
         return
@@ -44,7 +45,7 @@ def once_on_host(make: Callable[[], Any]) -> None:
 
 
 def from_first(value: Any) -> Any:
-    """What the first process has, in every process."""
+    """Return the first process's value, in every process."""
     if count() == 1:
         return value
     from accelerate.utils import broadcast_object_list
@@ -53,7 +54,11 @@ def from_first(value: Any) -> Any:
 
 
 def only_first() -> None:
-    """Go on with the first process alone: the others end here."""
+    """End all processes but the first.
+
+    Raises:
+        SystemExit: in the others, with exit code 0.
+    """
     if count() == 1:
         return
     from accelerate import PartialState
@@ -62,4 +67,4 @@ def only_first() -> None:
     PartialState().destroy_process_group()
     if rank():
         raise SystemExit(0)
-    del os.environ["WORLD_SIZE"], os.environ["RANK"]  # by which fastai would go on asking the others
+    del os.environ["WORLD_SIZE"], os.environ["RANK"]  # fastai reads them, and would wait for the others

@@ -157,12 +157,16 @@ class Ensemble(nn.Module):
 
 
 def bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float64]:
-    """Return edges between quantiles; a column that is mostly 0 gets 0 and quantiles of the rest. NaN is left out."""
+    """Return edges between quantiles, at least two; NaN is left out.
+
+    A column that is mostly 0 gets 0 and quantiles of the amounts above it.
+    """
     values = values[np.isfinite(values)]
-    if np.mean(values == 0) > 0.5:
-        rest = np.unique(values[values > 0])
-        return np.unique(np.concatenate([[0.0], np.quantile(rest, np.linspace(0, 1, 100))]))
-    return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+    amounts = np.unique(values[values > 0])
+    if np.mean(values == 0) > 0.5 and len(amounts):
+        return np.unique(np.concatenate([[0.0], np.quantile(amounts, np.linspace(0, 1, 100))]))
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1))) if len(values) else np.zeros(1)
+    return edges if len(edges) > 1 else np.append(edges, edges + 1)
 
 
 def loss_of_members(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

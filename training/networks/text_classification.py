@@ -12,7 +12,8 @@ from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from shared.text_classifier import TOKENIZER, load_tokenizer
+from shared.text_classifier import TOKENIZER
+from shared.tokens import load_tokenizer
 from training.data import DataError
 from training.pictures import pretrained
 

@@ -23,25 +23,26 @@ from fastai.learner import Learner
 from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
-from shared.metrics import Figure, Peer
+from shared.metrics import Figure
 from shared.tables import write_csv
 from shared.tabular import TabularClassifier, TabularClassifierConfig, encode
 from shared.tabular_values import MISSING, NumberColumn
 from training import evaluate
 from training.command import main
-from training.data import DataError, read_table
+from training.data import DataError
 from training.description import Description, describe
 from training.export import store_half
 from training.learner import NoValidation, RowLoader, Run, set_seed
+from training.made_up import write_rows
 from training.networks.tabular import Ensemble, TableNet, loss_of_members
 from training.parity import Shown
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.tables import Rows, divide, is_number, read_rows
+from training.tabular_baselines import boosted_trees, compare
 
-MIN_ROWS = 100
 BACKGROUND_ROWS = 100  # stored with the model: explanations compare a row with them
 PARITY_ROWS = 5000
 LIMITS = ("The probabilities hold for rows drawn like those it was trained on.",)
@@ -75,21 +76,6 @@ class TabularSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of a table, and for each the index of its label, (rows,)."""
-
-    table: pd.DataFrame
-    y: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def take(self, rows: NDArray[np.intp]) -> "Rows":
-        """Return the rows with these indices."""
-        return Rows(self.table.iloc[rows].reset_index(drop=True), self.y[rows])
-
-
-@dataclass(frozen=True)
 class Fitted:
     """Networks trained on all rows; and, for calibration, logits of others for rows they were not trained on."""
 
@@ -114,27 +100,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
     def load_own(self, data: str, settings: TabularSettings) -> Splits[Rows]:
         """Read a CSV whose target has two values; a fifth of its rows is the test."""
-        path = Path(data)
-        table = read_table(path)
-        target = settings.target or str(table.columns[-1])
-        if target not in table.columns:
-            raise DataError(f"{path} has no column {target!r}; its columns are {', '.join(map(str, table.columns))}.")
-        labels = tuple(sorted(map(str, table[target].dropna().unique())))
-        if len(labels) != 2:
-            raise DataError(f"The target {target} must have two values; it has {len(labels)}.")
-        table = table.dropna(subset=[target]).reset_index(drop=True)
-        if len(table) < MIN_ROWS:
-            raise DataError(f"{path} has {len(table)} rows with a target; at least {MIN_ROWS} are needed.")
-        y = (table.pop(target).astype(str) == labels[1]).to_numpy(np.int64)
-        return self.split(clean(table), y, labels, path.stem, settings)
-
-    def split(
-        self, table: pd.DataFrame, y: NDArray[np.int64], labels: tuple[str, ...], name: str, settings: TabularSettings
-    ) -> Splits[Rows]:
-        """Set a fifth of the rows aside for the test."""
-        rows = Rows(table, y)
-        order = np.arange(len(rows))
-        train, test = map(rows.take, train_test_split(order, test_size=0.2, stratify=y, random_state=settings.seed))
+        rows, labels = read_rows(Path(data), settings.target)
+        train, test = divide(rows, settings.seed)
+        name = Path(data).stem
         description = describe(name, f"From one row of a table: is it {labels[0]} or {labels[1]}?", LIMITS)
         return self.splits(train, test, (name, "held-out fifth"), labels, description)
 
@@ -142,24 +110,11 @@ class Tabular(Recipe[Rows, TabularSettings]):
         self, train: Rows, test: Rows, where: tuple[str, str], labels: tuple[str, ...], description: Description
     ) -> Splits[Rows]:
         """Return the data of a training; `where` names the data set and the part of it that is the test."""
-        tests = (TestSet(*where, within(train.table, test.table).to_dict("records"), test.y),)
-        return Splits(train, test, tests, description, labels)
+        return Splits(train, test, (test.as_test(*where, train.table),), description, labels)
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write a CSV of rows whose label follows a rule with noise."""
-        rng = np.random.default_rng(seed)
-        table = pd.DataFrame(
-            {
-                "age": rng.integers(17, 91, 1500).astype(float),
-                "hours": rng.integers(1, 100, 1500).astype(float),
-                "colour": rng.choice(["red", "green", MISSING], 1500),
-            }
-        )
-        score = (table["hours"] - 50) / 25 + (table["colour"] == "red") * 2 - 1
-        table["label"] = np.where(score + rng.logistic(size=1500) > 0, "yes", "no")
-        folder.mkdir(parents=True, exist_ok=True)
-        table.to_csv(folder / "rows.csv", index=False)
-        return str(folder / "rows.csv")
+        return str(write_rows(folder, seed))
 
     # --- training ---
 
@@ -221,8 +176,14 @@ class Tabular(Recipe[Rows, TabularSettings]):
         settings: TabularSettings,
         descriptions: Mapping[str, str] | None = None,
     ) -> TabularClassifierConfig:
-        """Return what serving must know of the columns, from the training rows alone."""
-        numbers = [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
+        """Return what serving must know of the columns, from the training rows alone.
+
+        Raises:
+            DataError: a column is empty.
+        """
+        numbers = [name for name in table if is_number(table[name])]
+        if empty := [name for name in numbers if table[name].isna().all()]:
+            raise DataError(f"The column {empty[0]} is empty in the rows to train on; leave it out.")
         ordered = dict(settings.ordered)
         categories = {}
         for name in (name for name in table if name not in numbers):
@@ -273,6 +234,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
             fields=fields,
             save=save,
             notes=(
+                f"It averages {len(network.networks)} networks of {settings.members} members each (TabM).",
                 f"Its logit was divided by {temperature:.3f} and increased by {bias:.3f} (Platt scaling), fitted on "
                 "predictions of single networks for rows that they were not trained on.",
             ),
@@ -304,30 +266,10 @@ class Tabular(Recipe[Rows, TabularSettings]):
             before = evaluate.two_classes(found.exported.uncalibrated(p))
             measured["figures"].append(evaluate.calibration_figure(before, test.targets, test.where, before=True))
         right = (p >= 0.5) == test.targets
-        measured["peers"] = [boosted_trees(found.splits.train, test, right, found.settings.networks)]
+        trees = boosted_trees(found.splits.train, test, found.settings.networks)
+        columns = len(found.splits.train.table.columns)
+        measured["peers"] = [compare(f"HistGradientBoosting on all {columns} columns", trees, right)]
         return measured
-
-
-def clean(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with numbers as floats, NaN where missing, and all else as text, "?" where missing."""
-    table = table.copy()
-    for name in table:
-        if pd.api.types.is_bool_dtype(table[name]) or not pd.api.types.is_numeric_dtype(table[name]):
-            table[name] = table[name].fillna(MISSING).astype(str).str.strip()
-        else:
-            table[name] = table[name].astype(np.float64)
-    return table
-
-
-def within(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """Return test rows as a visitor could have entered them: unknown categories missing, numbers in range."""
-    test = test.copy()
-    for name in test:
-        if pd.api.types.is_numeric_dtype(train[name]):
-            test[name] = test[name].clip(train[name].min(), train[name].max())
-        else:
-            test.loc[~test[name].isin(set(train[name])), name] = MISSING
-    return test
 
 
 def number_column(values: pd.Series) -> NumberColumn:
@@ -375,32 +317,6 @@ def two_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 def second_probability(answers: Sequence[Any]) -> NDArray[np.float64]:
     """Return the probability of the second label in each answer, (n,)."""
     return np.array([list(answer.probabilities.values())[1] for answer in answers])
-
-
-def boosted_trees(train: Rows, test: TestSet, right: NDArray[np.bool_], seeds: int) -> Peer:
-    """Compare with HistGradientBoosting on all columns, with scikit-learn's defaults.
-
-    Args:
-        train: rows to train it on.
-        test: rows to compare on.
-        right: where the stored model is right, (test rows,).
-        seeds: how often it is trained.
-    """
-    asked = pd.DataFrame(test.inputs)
-    kinds = {
-        name: pd.CategoricalDtype(sorted(set(train.table[name])))
-        for name in train.table
-        if not pd.api.types.is_numeric_dtype(train.table[name])
-    }
-    scores = []
-    for seed in range(seeds):
-        trees = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=seed)
-        trees.fit(train.table.astype(kinds), train.y)
-        scores.append(trees.predict(asked.astype(kinds)) == test.targets)
-    theirs = np.stack(scores)
-    name = f"HistGradientBoosting on all {len(asked.columns)} columns, mean of {seeds} seeds"
-    per_seed = tuple(round(float(value), 6) for value in theirs.mean(axis=1))
-    return evaluate.peer_accuracy(name, theirs.mean(axis=0), right, accuracy_per_seed=per_seed)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,135 @@
+"""The command line of the training scripts: one sentence for what a person can mend, and the same in a notebook."""
+
+import asyncio
+import importlib
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from shared import load_model
+from tests.conftest import DEMOS, ROOT
+from tests.training.test_demos import recipe_of
+from tests.training.test_folder import disk_with
+from training import command, evaluate
+from training.command import OptionError
+from training.data import DataError
+from training.salary import Salary
+from training.salary import main as train_salary
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture
+def salary():
+    """A recipe whose data cannot be read, for the reason that is set."""
+
+    class Failing(Salary):
+        reason = KeyboardInterrupt()
+
+        def load(self, *_):
+            raise self.reason
+
+    return Failing()
+
+
+def test_interruption_and_bad_data_end_in_one_sentence(salary, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "model")]
+    assert command.main(salary, out) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+    salary.reason = DataError("No such file.")
+    assert command.main(salary, out) == 2
+    assert capsys.readouterr().err == "error: No such file.\n"
+
+
+def test_a_letter_that_the_console_lacks_is_escaped(tmp_path, monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), "cp1252", "strict")
+    monkeypatch.setattr(sys, "stdout", console)
+    figures = [evaluate.figure("error_猫", 0.25, None, "写真", "held-out fifth", 4)]
+
+    class Figures(Salary):
+        def load(self, *_):
+            evaluate.print_figures(figures)
+            raise KeyboardInterrupt
+
+    assert command.main(Figures(), ["--out", str(tmp_path / "model")]) == 130
+    assert rb"error_\u732b" in console.buffer.getvalue()
+
+
+def test_a_full_disk_is_named_after_the_training(salary, tmp_path, monkeypatch):
+    def full():
+        disk_with(monkeypatch, 0)
+        return RuntimeError("PytorchStreamWriter failed writing file")
+
+    disk_with(monkeypatch, 10**9)
+    monkeypatch.setattr(type(salary), "reason", property(lambda _: full()))
+    with pytest.raises(DataError, match=f"There is no room left for {tmp_path}"):
+        command.run(salary, ["--out", str(tmp_path / "model")])
+
+
+def test_an_error_that_has_nothing_to_do_with_the_disk_is_not_hidden(salary, tmp_path):
+    salary.reason = RuntimeError("a fault of ours")
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        command.run(salary, ["--out", str(tmp_path / "model")])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="a file system on which nothing can be written")
+def test_a_folder_to_measure_that_is_read_only_is_refused_before_the_measuring():
+    with pytest.raises(DataError, match="Nothing can be written into /proc"):
+        command.run(recipe_of("segmentation"), ["--measure", "/proc"])
+
+
+def in_a_cell(function, *options):
+    """Call a function as a notebook does: within a running event loop."""
+
+    async def cell():
+        return function(list(options))
+
+    return asyncio.run(cell())
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel-1.json"])
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monkeypatch, kernel):
+    script = importlib.import_module(f"training.{name}")
+    given = []
+    monkeypatch.setattr(command, "make", lambda _, options, __: given.append(options) or Path(options.out))
+    assert in_a_cell(script.main, "--smoke", "--out", tmp_path / "model") == tmp_path / "model"
+    assert (given[0].smoke, given[0].data) == (True, None)
+    with pytest.raises(OptionError, match="unrecognized arguments: -f kernel"):
+        in_a_cell(script.main, "-f", "kernel")
+    with pytest.raises(OptionError, match="go with the gallery's"):
+        in_a_cell(script.main, "--recipe", "book", "--embed")
+    monkeypatch.undo()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_text("mine", encoding="utf-8")
+    with pytest.raises(DataError, match="no checkpoint folder; name another one"):
+        in_a_cell(script.main, "--smoke", "--out", tmp_path / "other")
+
+
+def test_training_in_a_notebook_returns_the_folder(tmp_path, kernel):
+    folder = in_a_cell(train_salary, "--smoke", "--out", str(tmp_path / "model"))
+    assert load_model(folder).example()
+
+
+@pytest.mark.parametrize("module", ["training.publish", "training.card"])
+def test_publish_and_card_do_not_read_the_kernels_options_either(module, tmp_path, kernel, capsys):
+    folder = str(ROOT / "spaces/salary/model")
+    words = [folder, "me/salary", "--dry-run"] if module == "training.publish" else [str(tmp_path)]
+    assert in_a_cell(importlib.import_module(module).main, *words) == (0 if module == "training.publish" else 2)
+    printed = capsys.readouterr()
+    assert "would go to me/salary" in printed.out or "has no gallery.json" in printed.err
+
+
+def test_a_stopped_cell_mentions_resume(salary, tmp_path, capsys, kernel):
+    with pytest.raises(KeyboardInterrupt):
+        command.run(salary, ["--out", str(tmp_path / "model")])
+    assert "--resume goes on" in capsys.readouterr().err

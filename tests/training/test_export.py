@@ -1,0 +1,60 @@
+"""ONNX files: weights stored as float16 or int8, and which of them stay in float32."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: make test-all")
+
+from shared.session import Session
+from training import export
+
+pytestmark = pytest.mark.training
+
+
+def test_large_weights_are_stored_as_half_and_amounts_are_not(tmp_path):
+    class Amounts(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(600, 600)
+            self.register_buffer("amounts", torch.arange(600.0) * 1000)
+
+        def forward(self, x):
+            return self.linear(x / (1 + self.amounts))
+
+    export.write_onnx(Amounts(), tmp_path / "m.onnx", {"x": torch.randn(2, 600)}, ["y"])
+    export.store(tmp_path / "m.onnx", export.store_half)
+    arrays = [onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "m.onnx").graph.initializer]
+    assert {str(a.dtype) for a in arrays if a.size == 360_000} == {"float16"}
+    assert {str(a.dtype) for a in arrays if a.size == 600 and abs(a).max() > 1000} == {"float32"}
+
+
+def test_large_kernels_are_stored_as_int8_with_a_scale_for_each_channel(tmp_path):
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(16, 128, 3, bias=False), torch.nn.Conv2d(128, 4, 1))
+    weight = module[0].weight.detach().numpy().copy()
+    weight[0] = 0  # a channel without a largest number
+    weight[1] *= 100
+    with torch.no_grad():
+        module[0].weight.copy_(torch.from_numpy(weight))
+    path, pixels = tmp_path / "m.onnx", torch.randn(2, 16, 8, 8)
+    export.write_onnx(module, path, {"x": pixels}, ["y"])
+    export.store(path, export.store_int8)
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    (kernel,) = (name for name, values in stored.items() if values.dtype == np.int8)
+    scale = stored[kernel.removesuffix(".int8") + ".scale"].astype(np.float32).reshape(-1, 1, 1, 1)
+    assert stored[kernel].shape == weight.shape  # the small kernel stays as it is
+    assert (np.abs(stored[kernel] * scale - weight) <= scale * 0.501).all()
+    assert np.abs(stored[kernel][1:]).reshape(127, -1).max(axis=1).tolist() == [127] * 127
+    assert not stored[kernel][0].any()
+
+
+def test_weights_that_were_rounded_before_are_stored_as_they_are(tmp_path):
+    torch.manual_seed(0)
+    module = torch.nn.Linear(160, 160, bias=False)
+    export.round_to_int8(module)
+    rows = torch.randn(5, 160)
+    export.write_onnx(torch.nn.Sequential(module), tmp_path / "m.onnx", {"x": rows}, ["y"])
+    export.store(tmp_path / "m.onnx", export.store_int8)
+    (answer,) = Session(tmp_path / "m.onnx").constants(["y"], {"x": rows.numpy()})
+    np.testing.assert_allclose(answer, module(rows).detach().numpy(), rtol=0, atol=1e-3)

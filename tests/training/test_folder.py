@@ -1,0 +1,72 @@
+"""Checkpoint folders: written whole or not at all, and refused before long work begins."""
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from training.data import DataError
+from training.folder import check_out, new_folder
+
+pytestmark = pytest.mark.training
+
+
+def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
+    out = tmp_path / "model"
+    with new_folder(out) as made:
+        (made / "gallery.json").write_text("old")
+
+    def write():
+        with new_folder(out) as made:
+            (made / "gallery.json").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert (out / "gallery.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    with new_folder(out) as made:
+        (made / "other").write_text("new")
+    assert [path.name for path in out.iterdir()] == ["other"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_new_model_is_kept_where_the_old_one_cannot_be_replaced(tmp_path, monkeypatch):
+    out = tmp_path / "model"
+    for name, text in (("model", "old"), ("model-2", "older")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gallery.json").write_text(text, encoding="utf-8")
+    rename = Path.rename
+
+    def refusing(self, target):
+        if self == out:
+            raise PermissionError(13, "Access is denied", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+
+    def write():
+        with new_folder(out) as made:
+            (made / "gallery.json").write_text("new", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"cannot be replaced \(Access is denied\).*The new model is in .*model-3\."):
+        write()
+    found = {path.name: (path / "gallery.json").read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert found == {"model": "old", "model-2": "older", "model-3": "new"}
+
+
+def disk_with(monkeypatch, free):
+    """Let every disk have so many bytes left."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12 - free, free))
+
+
+def test_a_full_disk_is_found_before_the_training(tmp_path, monkeypatch):
+    disk_with(monkeypatch, 5_000_000)
+    with pytest.raises(DataError, match="has less than 100 MB left; make room"):
+        check_out(tmp_path / "model")
+    disk_with(monkeypatch, 10**9)
+    check_out(tmp_path / "model")

@@ -1,0 +1,293 @@
+"""The runner: what it measures, what it refuses to write, and what it keeps when it measures again."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
+
+from onnx import numpy_helper
+
+from shared import load_model
+from shared.config import sha256
+from shared.metrics import Figure, Measured, Metrics
+from tests.training.test_demos import recipe_of
+from training import command
+from training.data import DataError
+from training.parity import Shown
+from training.recipe import NEED_NETWORK, TestSet, answer, load, remeasured, start_run
+from training.recipes.tabular import Tabular, two_probabilities
+from training.record import Record
+
+pytestmark = pytest.mark.training
+
+
+class Quick(Tabular):
+    """The tabular recipe, which trains once in this file; a test changes what is exported."""
+
+    fitted = None
+    change = staticmethod(lambda exported: exported)
+
+    def fit(self, splits, settings, run):
+        self.run = run
+        Quick.fitted = Quick.fitted or super().fit(splits, settings, run)
+        return Quick.fitted
+
+    def export(self, network, splits, settings):
+        return self.change(super().export(network, splits, settings))
+
+    def measure(self, found):
+        self.found = found
+        return super().measure(found)
+
+
+def make(recipe, out, *options):
+    return command.run(recipe, ["--smoke", "--out", str(out), *map(str, options)])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The recipe after a training, and the folder that it has written."""
+    recipe = Quick()
+    return recipe, make(recipe, tmp_path_factory.mktemp("made") / "model")
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy of the folder, with the made-up rows beside it."""
+    shutil.copytree(made[1].with_name("tabular-made-up"), tmp_path / "tabular-made-up")
+    return shutil.copytree(made[1], tmp_path / "model")
+
+
+# --- making a model ---
+
+
+def test_the_figures_are_those_of_the_stored_model(made):
+    recipe, out = made
+    test = recipe.found.splits.tests[0]
+    answers = load_model(out).predict_batch(test.inputs)
+    right = [answer.label == recipe.found.splits.labels[y] for answer, y in zip(answers, test.targets, strict=True)]
+    accuracy = Metrics.read(out).figures[0]
+    assert (accuracy.name, accuracy.count, accuracy.split) == ("accuracy", 300, "held-out fifth")
+    assert accuracy.value == round(np.mean(right), 6)
+    assert recipe.found.model.config.files["onnx/model.onnx"].sha256 == sha256(out / "onnx/model.onnx")
+
+
+def test_it_measures_a_model_without_metrics_and_then_hashes_them(made):
+    recipe, out = made
+    assert recipe.found.model.metrics is None
+    files = json.loads((out / "gallery.json").read_text())["files"]
+    assert files["metrics.json"]["sha256"] == sha256(out / "metrics.json")
+    assert {name for name, file in files.items() if sha256(out / name) != file["sha256"]} == set()
+    assert f"{Metrics.read(out).figures[0].value:.4f}" in (out / "README.md").read_text()
+
+
+def test_what_was_trained_and_how_close_it_is_to_torch_is_recorded(made):
+    metrics = Metrics.read(made[1])
+    assert metrics.trained.command == "python -m training.recipes.tabular --smoke"
+    assert metrics.trained.notes[0] == "It averages 2 networks of 2 members each (TabM)."
+    assert metrics.measured.command is None  # it is the training's
+    assert metrics.parity_float.largest_difference < 1e-5 < metrics.parity.tolerance
+    assert metrics.parity.rows == 300
+    assert metrics.parity.relabelled <= metrics.parity.relabelled_allowed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tolerance_float": -1.0}, "differs from torch by"),
+        ({"tolerance": -1.0}, "differs from torch by"),
+        ({"shown": Shown("probability", two_probabilities, "rows", "rows", typical=-1.0)}, "at most -1.0"),
+    ],
+)
+def test_nothing_is_written_if_the_model_differs_from_torch(folder, change, message):
+    recipe = Quick()
+    recipe.change = lambda exported: replace(exported, **change)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(RuntimeError, match=message):
+        make(recipe, folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert {path.name for path in folder.parent.iterdir()} == {"model", "tabular-made-up"}
+    assert not hasattr(recipe, "found")  # nor is it measured
+
+
+class Checked(Quick):
+    """The same with validation data, on which the cost of storing the weights is measured."""
+
+    def load_own(self, data, settings):
+        splits = super().load_own(data, settings)
+        return replace(splits, check=replace(splits.tests[0], data="validation rows", split="all"))
+
+
+def damaging(exported):
+    """Lose the weights when the model is stored; no difference from torch is too large."""
+
+    def zeros(model):
+        for tensor in model.graph.initializer:
+            values = numpy_helper.to_array(tensor)
+            if values.dtype == np.float32 and "head" in tensor.name:
+                tensor.CopyFrom(numpy_helper.from_array(values * 0, tensor.name))
+        return model
+
+    return replace(exported, store=zeros, tolerance=np.inf, shown=replace(exported.shown, typical=1.0, relabelled=1.0))
+
+
+def test_a_model_that_loses_accuracy_when_stored_is_refused(tmp_path):
+    recipe = Checked()
+    recipe.change = damaging
+    with pytest.raises(RuntimeError, match=r"takes the score on 300 validation inputs from 0\.\d+ to 0\.\d+;"):
+        make(recipe, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    recipe.max_accuracy_drop = 1.0
+    figures = Metrics.read(make(recipe, tmp_path / "model")).figures
+    before, after = (item for item in figures if item.name in ("validation_float32", "validation"))
+    assert (before.label, after.label) == ("accuracy, with float32 weights", "accuracy, as stored")
+    assert before.value > after.value + 0.1
+    assert (before.data, after.count) == ("validation rows", 300)
+
+
+def test_a_resumed_run_counts_all_its_seconds_and_deletes_its_states(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    class Interrupted(Quick):
+        def fit(self, splits, settings, run):
+            (run.state / "net-0").mkdir(parents=True)
+            (run.state / "net-0/seconds").write_text("1000")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(Interrupted(), tmp_path / "model")
+    recipe = Quick()
+    make(recipe, tmp_path / "model", "--resume")
+    assert 1000 <= Metrics.read(tmp_path / "model").trained.seconds < 1100
+    assert not recipe.run.state.exists()
+
+
+def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = recipe_of("cat_dog")
+
+    def state(*words):
+        options = command.parser_of(recipe).parse_args([*words, "--resume"])
+        return start_run(recipe, options, recipe.settings_of(options)).state
+
+    assert state("--camvid", "x") == state()
+    assert state("--quick") != state()
+
+
+# --- data and settings ---
+
+
+def test_options_set_the_fields_of_their_names(tmp_path):
+    recipe = Tabular()
+    options = command.parser_of(recipe).parse_args(["--target", "churned", "--seed", "7"])
+    settings = recipe.settings_of(options)
+    assert settings == replace(recipe.settings(), target="churned", seed=7)
+    options.smoke = True
+    assert recipe.settings_of(options) == replace(recipe.settings.smoke(), target="churned", seed=7)
+
+
+def test_smoke_makes_up_data_unless_some_is_named(tmp_path):
+    recipe = Tabular()
+    own = recipe.make_up(tmp_path / "own", 1)
+
+    def name(*words):
+        options = command.parser_of(recipe).parse_args([*words, "--out", str(tmp_path / "model")])
+        return load(recipe, options, recipe.settings_of(options)).description.about.title
+
+    made_up = tmp_path / "tabular-made-up/rows.csv"
+    assert name("--smoke", "--data", own) == "Rows"
+    assert not made_up.exists()
+    assert name("--smoke") == "Rows"
+    assert made_up.exists()
+    with pytest.raises(DataError, match=r"Name the data with --data; python -m training.recipes.tabular --help"):
+        name()
+
+
+def test_an_input_that_is_refused_is_named(made):
+    test = made[0].found.splits.tests[0]
+    inputs = [*test.inputs[:70], test.inputs[70] | {"age": "old"}, *test.inputs[71:]]
+    answers = answer(load_model(made[1]), inputs)
+    with pytest.raises(DataError, match="Input 70 .*age must be a number"):
+        list(answers)
+
+
+def test_a_test_set_says_where_a_figure_is_from():
+    test = TestSet("flowers", "held-out fifth", [1, 2, 3], [0, 1, 0])
+    assert test.where == {"data": "flowers", "split": "held-out fifth", "count": 3}
+
+
+# --- measuring again ---
+
+
+def figure(name, value=0.5, measured=None):
+    return Figure(name=name, value=value, interval=None, data="rows", split="test", count=9, measured=measured)
+
+
+def test_what_needed_the_trained_network_is_kept_with_its_date(made):
+    before = Metrics.read(made[1]).model_copy(
+        update={
+            "measured": Measured(date="2026-01-01"),
+            "figures": (
+                figure("accuracy", 0.1), figure("ece_before", 0.2), figure("accuracy_cv", 0.3, "2025-12-31"),
+                figure("dropped", 0.4),
+            ),
+            "provenance": "Nobody wrote it down.",
+        }
+    )  # fmt: skip
+    now = Metrics(headline="now", figures=(figure("accuracy", 0.9),), measured=Measured(date="2026-02-02"))
+    found = remeasured(before, now)
+    assert [(item.name, item.value, item.measured) for item in found.figures] == [
+        ("accuracy", 0.9, None), ("ece_before", 0.2, "2026-01-01"), ("accuracy_cv", 0.3, "2025-12-31"),
+    ]  # fmt: skip
+    assert (found.headline, found.measured.date) == ("now", "2026-02-02")
+    assert (found.trained, found.provenance) == (before.trained, before.provenance)
+    assert found.parity == before.parity.model_copy(update={"measured": "2026-01-01"})
+    assert remeasured(found, now) == found  # a second time the dates stay
+    assert remeasured(None, now) == now
+
+
+def test_a_figure_is_not_kept_that_was_measured_anew(made):
+    before = Metrics.read(made[1])
+    now = Metrics(headline="now", figures=(figure("ece_before", 0.9),), measured=Measured(date="2026-02-02"))
+    kept = {item.name: item.value for item in remeasured(before, now).figures}
+    assert kept == {"ece_before": 0.9, "accuracy_cv": next(i.value for i in before.figures if i.name == "accuracy_cv")}
+    assert kept.keys() <= NEED_NETWORK
+
+
+def test_measuring_again_keeps_the_model_and_what_its_author_wrote(folder):
+    config = json.loads((folder / "gallery.json").read_text())
+    config["about"]["intended_use"] = "To plan the harvest."
+    (folder / "gallery.json").write_text(json.dumps(config))
+    model = (folder / "onnx/model.onnx").read_bytes()
+    recipe = Quick()
+    assert command.run(recipe, ["--smoke", "--out", str(folder), "--measure", str(folder)]) == folder
+    assert (folder / "onnx/model.onnx").read_bytes() == model
+    assert recipe.found.exported is None
+    again = load_model(folder)
+    assert again.config.about.intended_use == "To plan the harvest."
+    assert "To plan the harvest." in (folder / "README.md").read_text()
+    assert again.metrics.measured.command == "python -m training.recipes.tabular --smoke --measure DIR"
+
+
+def test_a_folder_of_other_labels_or_none_at_all_cannot_be_measured(folder, tmp_path):
+    before = (folder / "metrics.json").read_bytes()
+    people = recipe_of("salary")
+    with pytest.raises(DataError, match="has the labels no, yes, the data <50k, >=50k"):
+        command.run(people, ["--smoke", "--out", str(tmp_path / "x/model"), "--measure", str(folder)])
+    (folder / "onnx/model.onnx").write_bytes(b"half")
+    with pytest.raises(DataError, match=r"model\.onnx"):
+        make(Quick(), folder, "--measure", folder)
+    with pytest.raises(DataError, match="no checkpoint folder"):
+        make(Quick(), folder, "--measure", tmp_path)
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_a_record_of_measuring_names_its_command_and_commit():
+    measured = Record("python -m training.salary --data adult", "abc123").measured()
+    assert measured.command == "python -m training.salary --data adult --measure DIR"
+    assert measured.commit == "abc123"

@@ -1,0 +1,100 @@
+"""What is recorded of a command before it runs: itself, its files, the commit, device and versions."""
+
+import hashlib
+import shlex
+import subprocess
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from tests.conftest import ROOT
+from tests.training.test_demos import recipe_of
+from training import command, record
+from training.record import SOURCE
+
+pytestmark = pytest.mark.training
+
+
+SCRIPTS = {
+    "cat_dog": ["--quick", "--dogs-vs-cats", "{data}", "--camvid", "{data}", "--init", "{weights}", "--examples"],
+    "segmentation": ["--init", "{weights}"],
+    "sentiment": ["--teachers", "--init", "someone/encoder"],
+    "salary": [],
+    "rating": [],
+}
+
+
+def parser_of(name):
+    return command.parser_of(recipe_of(name))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_scripts_own_parser_reads_the_recorded_command(name, tmp_path):
+    for folder in ("my data", "weights"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text(folder)
+    places = {"data": str(tmp_path / "my data"), "weights": str(tmp_path / "weights")}
+    own = [word.format(**places) for word in SCRIPTS[name]]
+    parser = parser_of(name)
+    given = ["--data", places["data"], "--seed", "7", "--out", str(tmp_path / "x"), "--embed", "--resume", *own]
+    options = parser.parse_args(given)
+    recorded = record.record(parser, options)
+    assert str(tmp_path) not in str(recorded)  # of a path the name alone
+    words = shlex.split(recorded.command)
+    assert words[:3] == ["python", "-m", f"training.{name}"]
+    again = vars(parser.parse_args(words[3:]))
+    names = {places["data"]: "my data", places["weights"]: "weights"}
+    ignored = ("out", "embed", "resume")
+    expected = {key: names.get(value, value) for key, value in vars(options).items() if key not in ignored}
+    assert {key: value for key, value in again.items() if key not in ignored} == expected
+    paths = [names[word] for word in given if word in names]
+    assert sorted(item.name for item in recorded.inputs) == sorted(paths)
+
+
+def test_the_recorded_hash_is_that_of_sha256sum_over_the_sorted_files(tmp_path):
+    data = tmp_path / "data"
+    (data / "b").mkdir(parents=True)
+    (data / "b/one.txt").write_text("1")
+    (data / "a.txt").write_text("2")
+    (data / SOURCE).write_text("# data: made smaller\n")
+    parser = parser_of("salary")
+    (found,) = record.record(parser, parser.parse_args(["--data", str(data)])).inputs
+    listed = subprocess.run(
+        ["sha256sum", SOURCE, "a.txt", "b/one.txt"], cwd=data, capture_output=True, check=True
+    ).stdout
+    assert found.model_dump() == {
+        "option": "--data", "name": "data", "files": 3, "sha256": hashlib.sha256(listed).hexdigest(),
+        "source": "# data: made smaller",
+    }  # fmt: skip
+    (data / "b/one.txt").rename(data / "b/two.txt")
+    (renamed,) = record.record(parser, parser.parse_args(["--data", str(data)])).inputs
+    assert renamed.sha256 != found.sha256
+    (one,) = record.record(parser, parser.parse_args(["--data", str(data / "a.txt")])).inputs
+    assert (one.files, one.sha256) == (1, hashlib.sha256(b"2").hexdigest())
+
+
+def test_the_source_of_weights_may_be_in_the_folder_above_that_of_data_may_not(tmp_path):
+    (tmp_path / SOURCE).write_text("dequantised")
+    for name in ("data", "weights"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "weights/config.json").write_text("{}")
+    parser = parser_of("segmentation")
+    options = parser.parse_args(["--data", str(tmp_path / "data"), "--init", str(tmp_path / "weights")])
+    found = {item.option: item.source for item in record.record(parser, options).inputs}
+    assert found == {"--data": None, "--init": "dequantised"}
+
+
+def test_a_training_is_recorded_with_the_commit_and_the_versions_that_trained(monkeypatch):
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if commit.returncode:
+        pytest.skip("not in a git repository")
+    parser = parser_of("salary")
+    recorded = record.record(parser, parser.parse_args(["--smoke", "--seed", "3"]))
+    found = recorded.trained(started=0.0, seed=3, notes=["A note."])
+    assert found.command == "python -m training.salary --smoke --seed 3"
+    assert found.commit.removesuffix(", with changes") == commit.stdout.strip()
+    assert found.versions["torch"] == torch.__version__
+    assert (found.seed, found.notes) == (3, ("A note.",))
+    monkeypatch.setattr(record, "__file__", "/elsewhere/training/record.py")
+    assert record.commit() is None

@@ -1,0 +1,71 @@
+"""What other models get right on the same test rows, each trained once for each of several seeds."""
+
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from shared.metrics import Peer
+from training import book, evaluate
+from training.learner import set_seed
+from training.recipe import TestSet
+from training.tables import Rows, is_number
+
+Hits = NDArray[np.bool_]  # where a model is right: (seeds, test rows), or (test rows,)
+
+
+def boosted_trees(train: Rows, test: TestSet, seeds: int) -> Hits:
+    """Train HistGradientBoosting on all columns, with scikit-learn's defaults; return where it is right."""
+    columns = train.table.columns[[not is_number(train.table[name]) for name in train.table]]
+    kinds = {name: pd.CategoricalDtype(sorted(set(train.table[name]))) for name in columns}
+    rows = pd.DataFrame(test.inputs).astype(kinds)
+    hits = []
+    for seed in range(seeds):
+        trees = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=seed)
+        trees.fit(train.table.astype(kinds), train.y)
+        hits.append(trees.predict(rows) == test.targets)
+    return np.stack(hits)
+
+
+def book_cell(people: pd.DataFrame, test: TestSet, columns: Sequence[str], seeds: int, epochs: int) -> Hits:
+    """Train the book's cell on some columns of all people but one in a hundred; return where it is right.
+
+    Args:
+        people: with the column "salary".
+        test: what is predicted.
+        columns: that the cell reads.
+        seeds: how often it is trained.
+        epochs: of each training; the book's are 3.
+    """
+    numbers = [name for name in columns if is_number(people[name])]
+    categories = [name for name in columns if name not in numbers]
+    # fastai refuses a value that is missing where none was missing in training.
+    medians = {name: people[name].median() for name in numbers if not people[name].isna().any()}
+    rows = pd.DataFrame(test.inputs).fillna(medians)
+    hits = []
+    for seed in range(seeds):
+        set_seed(seed)
+        with redirect_stdout(StringIO()):
+            learn = book.salary(people, epochs, categories, numbers, valid_pct=0.01, seed=seed)
+            probabilities, _ = learn.get_preds(dl=learn.dls.test_dl(rows))
+        hits.append(probabilities.argmax(dim=1).numpy() == test.targets)
+    return np.stack(hits)
+
+
+def compare(peer: str, hits: Hits, ours: Hits, **details: Any) -> Peer:
+    """Print, and return as metrics.json has it, how often a peer is right on average, and the difference to ours.
+
+    Args:
+        peer: what it is.
+        hits: where it is right, (seeds, test rows).
+        ours: where the stored model is right, (test rows,).
+        details: other fields of Peer.
+    """
+    name = f"{peer}, {'one seed' if len(hits) == 1 else f'mean of {len(hits)} seeds'}"
+    per_seed = tuple(round(float(share), 6) for share in hits.mean(axis=1))
+    return evaluate.peer_accuracy(name, hits.mean(axis=0), ours, accuracy_per_seed=per_seed, **details)
