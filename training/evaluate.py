@@ -197,13 +197,24 @@ def peer_accuracy(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any)
         ours: whether the stored model is, (n,).
         details: other fields of Peer.
     """
+    return compare_with_peer(peer, theirs, ours, **({"name": "accuracy"} | details))
+
+
+def compare_with_peer(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
+    """Print, and return as metrics.json has it, the mean score of a peer, and the paired difference to ours.
+
+    Args:
+        peer: what it is.
+        theirs: its score, such as a squared error, on each row of the test, (n,).
+        ours: that of the stored model, (n,).
+        details: other fields of Peer, `name` among them.
+    """
     scores = np.asarray(theirs, dtype=np.float64)
     difference = np.asarray(ours, dtype=np.float64) - scores
     low, high = mean_interval(difference)
     print(f"{peer}: {scores.mean():.4f}; ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
     fields: dict[str, Any] = {
         "peer": peer,
-        "name": "accuracy",
         "value": round(float(scores.mean()), 6),
         "difference": round(float(difference.mean()), 6),
         "difference_interval": (round(low, 6), round(high, 6)),

@@ -4,12 +4,12 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from shared.config import CARD, CONFIG_FILE, LICENCE, METRICS, MODEL, About, GalleryConfig, fingerprint, read_json
+from shared.config import CARD, CONFIG_FILE, LICENCE, METRICS, MODEL, GalleryConfig, fingerprint, read_json
 from shared.metrics import Metrics
 from training.card import add_hub_files, write_card, write_json
 from training.data import DataError
@@ -149,18 +149,17 @@ def write_config(folder: Path, config_type: type[GalleryConfig], **content: Any)
     config_type.read(folder, (MODEL,))
 
 
-def update_config(folder: Path, changed: str, about: About | None = None) -> None:
-    """Write gallery.json anew after a file of the folder has changed.
+def update_config(folder: Path, changed: Sequence[str], fields: Mapping[str, Any]) -> None:
+    """Write gallery.json anew after files of the folder have changed.
 
     Args:
         folder: the checkpoint folder.
-        changed: name of the file, whose hash is taken again.
-        about: what to say of the model from now on; None leaves that as it is.
+        changed: names of these files, whose hashes are taken again.
+        fields: of gallery.json that change, too.
     """
-    config = read_json(folder)
-    config["files"][changed] = {"optional": False} | config["files"].get(changed, {}) | fingerprint(folder / changed)
-    if about:
-        config["about"] = about.model_dump(mode="json")
+    config = {**read_json(folder), **fields}
+    for name in changed:
+        config["files"][name] = {"optional": False} | config["files"].get(name, {}) | fingerprint(folder / name)
     write_json(folder / CONFIG_FILE, config)
 
 

@@ -1,19 +1,50 @@
 """Measure a recommender for newcomers: users who are kept out of training and then give a few ratings."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.model_selection import KFold
 
 from shared.metrics import NewcomerGroup, Newcomers, Point
 from shared.visitors import generosity, place
 from training import evaluate
+from training.data import DataError
 from training.networks.factor_analysis import Tables
 from training.rating_baselines import biases
 
 GIVEN = (0, 1, 2, 3, 5, 10, 20, 50)  # ratings of a newcomer
 LEAST = (10, 50)  # a user with more ratings than this is predicted on those after the first so many
+
+
+def split(ratings: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yield, for each fold of the users, the ratings that they gave and all ratings of the others.
+
+    Left out of the first are ratings of movies that nobody else rated, which are in no catalogue.
+    """
+    users = np.unique(ratings["user"])
+    for _, outside in KFold(folds, shuffle=True, random_state=seed).split(users):
+        is_new = ratings["user"].isin(users[outside])
+        new, known = ratings[is_new], ratings[~is_new]
+        yield new[new["movie"].isin(known["movie"].unique())], known
+
+
+def check_enough(ratings: pd.DataFrame, folds: int, seed: int) -> None:
+    """Fail before training if newcomers could not be measured.
+
+    Raises:
+        DataError: there are too few users, or none with enough ratings.
+    """
+    enough = ratings["user"].nunique() >= folds and any(
+        (new["user"].value_counts() > LEAST[0]).any() for new, _ in split(ratings, folds, seed)
+    )
+    if not enough:
+        raise DataError(
+            f"ratings.csv has too few ratings to measure the model on: at least {folds} users are needed, and one who "
+            f"has rated more than {LEAST[0]} movies that others have rated, too."
+        )
 
 
 def predict_newcomer(
@@ -65,10 +96,9 @@ def errors_of(
     """Return the errors for users who were kept out of training, as rows of newcomer_errors' table.
 
     A user's ratings are shuffled; the first n are given, and those after the first `least` are predicted, whatever n.
-    Left out are ratings of movies that nobody else rated, which are in no catalogue.
 
     Args:
-        new: the ratings of these users.
+        new: the ratings of these users, of movies in the catalogue.
         tables: of a model that was trained on the other users' ratings.
         known: those.
         catalogue: the movies that they rated.
@@ -77,8 +107,7 @@ def errors_of(
     """
     averages = movie_averages(known, catalogue)
     rows = []
-    asked = new[new["movie"].isin(catalogue.index)]
-    for user, own in asked.sample(frac=1, random_state=seed).groupby("user"):
+    for user, own in new.sample(frac=1, random_state=seed).groupby("user"):
         places = catalogue.index.get_indexer(own["movie"])
         predicted = predict_newcomer(tables, averages, places, own["rating"], scale)
         squared = (predicted - own["rating"].to_numpy()) ** 2  # (given, kinds, ratings)
@@ -149,5 +178,6 @@ def print_newcomers(measured: Newcomers) -> None:
             low, high = point.interval
             print(
                 f"{point.given:3d} given: {point.value:.4f} [{low:.4f}, {high:.4f}] by {point.served_by}; taste "
-                f"{point.taste_value:.4f}, popularity {point.popularity_value:.4f}"
+                f"{point.taste_value:.4f}, popularity {point.popularity_value:.4f}, difference "
+                "{:+.4f} [{:+.4f}, {:+.4f}]".format(point.difference_value, *point.difference_interval)
             )

@@ -235,6 +235,24 @@ class Recipe(ABC, Generic[Part, Options]):
         notes = list(found.splits.description.notes)
         return {"figures": figures, "headline": self.headline(figures[0]), "notes": notes}
 
+    def update(
+        self,
+        folder: Path,  # noqa: ARG002 - for recipes whose other files follow from the figures
+        found: "Answered[Part, Options]",  # noqa: ARG002
+        measured: Mapping[str, Any],  # noqa: ARG002
+    ) -> tuple[Sequence[str], Mapping[str, Any]]:
+        """Write anew what else in a folder follows from the figures, after it was measured again.
+
+        Args:
+            folder: a copy of the checkpoint folder, which takes its place afterwards.
+            found: what was measured.
+            measured: what `measure` returned.
+
+        Returns:
+            The names of the files that were written, and the fields of gallery.json that change.
+        """
+        return (), {}
+
     def book(self, data: str | None, settings: Options) -> Learner:
         """Run the book's own cell and print its figure beside the book's; only demos have one."""
         raise NotImplementedError
@@ -373,7 +391,7 @@ def check_cost(figures: Sequence[Figure], most: float, max_answers_lost: float) 
 
 
 def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
-    """Measure the stored model of the folder --measure, and write its figures and card anew; the model stays.
+    """Measure the stored model of the folder --measure, and write its figures and card anew; its weights stay.
 
     What needed the trained network is kept, with the date of its own measurement: how far the stored model is from
     torch, and the figures of before it was stored or calibrated.
@@ -394,12 +412,17 @@ def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source:
         )
     run = start_run(recipe, options, settings)
     answers = [answer_test(recipe, model, test) for test in splits.tests]
-    measured = recipe.measure(Answered(model, splits, answers, settings, run))
+    found = Answered(model, splits, answers, settings, run)
+    measured = recipe.measure(found)
     evaluate.print_figures(measured["figures"])
+    about = {} if splits.description.is_own else {"about": splits.description.about.model_dump(mode="json")}
+    with new_folder(folder) as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        write_metrics(copy, remeasured(model.metrics, Metrics(measured=source.measured(), **measured)))
+        written, fields = recipe.update(copy, found, measured)
+        update_config(copy, (METRICS, *written), {**about, **fields})
+        write_card(copy)
     shutil.rmtree(run.state, ignore_errors=True)
-    write_metrics(folder, remeasured(model.metrics, Metrics(measured=source.measured(), **measured)))
-    update_config(folder, METRICS, None if splits.description.is_own else splits.description.about)
-    write_card(folder)
     print(f"Wrote {folder}.")
     return folder
 

@@ -10,7 +10,7 @@ kept out of training and placed by a few of their ratings.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,11 +28,12 @@ from safetensors.torch import save_file
 from sklearn.manifold import TSNE
 from sklearn.model_selection import KFold
 
-from shared.metrics import Figure, Peer
+from shared.metrics import Figure
 from shared.recommender import PERSON, Recommender
-from training import evaluate, newcomers, processes
+from training import newcomers, processes
 from training.command import main
-from training.data import DataError, as_numbers, read_table
+from training.cross_validation import KINDS, OURS, Predicted, compare
+from training.data import DataError, as_numbers, data_folder, read_table
 from training.description import Description, describe
 from training.export import store_half
 from training.learner import NoValidation, Run, set_seed
@@ -54,7 +55,6 @@ SAMPLE = 100  # users and movies
 MAPPED = 400  # movies on the two-dimensional map
 OUTPUTS = ("rating", "means", "factors", "variances", "noise", "users")
 PARITY_RATINGS = 5000
-OURS = "ours"
 LIMITS = ("For movies that few people rated it relies on genre, year and who rates such movies at all.",)
 
 
@@ -139,7 +139,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         self, folder: Path, name: str, settings: RecommendationSettings, description: Description
     ) -> Splits[Ratings]:
         """Read and check ratings and movies."""
-        path, movies_path = folder / "ratings.csv", folder / "movies.csv"
+        path, movies_path = (data_folder(str(folder), "", name) / name for name in ("ratings.csv", "movies.csv"))
         ratings = read_table(path, ["userId", "movieId", "rating"])
         for column in ("userId", "movieId", "rating"):
             ratings[column] = as_numbers(ratings, column, path, whole=column != "rating")
@@ -155,6 +155,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
             raise DataError("movies.csv has the same movieId twice.")
         if unknown := set(ratings["movie"]) - set(movies.index):
             raise DataError(f"ratings.csv rates the movie {min(unknown)}, which movies.csv does not have.")
+        newcomers.check_enough(ratings, settings.folds, settings.seed)
         busiest, best_known = (ratings[column].value_counts().index[:SAMPLE] for column in ("user", "movie"))
         ratings["in_sample"] = ratings["user"].isin(busiest) & ratings["movie"].isin(best_known)
         readme = next((path for path in sorted(folder.glob("README*"))), None)
@@ -180,7 +181,11 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
     # --- measuring ---
 
     def measure(self, found: Answered[Ratings, RecommendationSettings]) -> dict[str, Any]:
-        """Return what cross-validation found; without a training, cross-validate."""
+        """Return what cross-validation found; without a training, cross-validate.
+
+        Raises:
+            DataError: the model was trained on other ratings.
+        """
         notes = list(found.splits.description.notes)
         if found.exported:
             return {**found.exported.measured, "figures": [], "notes": notes}
@@ -189,27 +194,34 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         if [(movie.movie_id, movie.ratings) for movie in movies] != list(counts.items()):
             raise DataError(f"{found.model.folder} was trained on other ratings than those of --data.")
         processes.only_first()
-        below = found.model.config.popularity_below
-        return self.measure_all(data, found.settings, found.run, below) | {"notes": notes}
+        return self.measure_all(data, found.settings, found.run) | {"notes": notes}
 
-    def measure_all(
-        self, data: Ratings, settings: RecommendationSettings, run: Run, below: int | None = None
-    ) -> dict[str, Any]:
-        """Cross-validate the sample, and measure newcomers.
-
-        Args:
-            data: all ratings.
-            settings: of the training.
-            run: keeps the states of each model.
-            below: newcomers with fewer ratings are served by popularity; None chooses it.
-        """
-        stars, found = cross_validate(data, settings, run)
-        measured = compare(stars, found, data, settings)
+    def measure_all(self, data: Ratings, settings: RecommendationSettings, run: Run) -> dict[str, Any]:
+        """Cross-validate the sample, and measure newcomers; the run keeps the states of each model."""
+        stars, predicted = cross_validate(data, settings, run)
+        users = data.table.loc[data.table["in_sample"], "user"].to_numpy()
+        figures, peers = compare(stars, predicted, users, data.data, settings.folds)
         errors = newcomer_errors(data, settings, run)
-        below = newcomers.popularity_below(errors) if below is None else below
-        measured["newcomers"] = newcomers.summarise(errors, data.data, below, settings.folds)
-        newcomers.print_newcomers(measured["newcomers"])
-        return measured
+        measured = newcomers.summarise(errors, data.data, newcomers.popularity_below(errors), settings.folds)
+        newcomers.print_newcomers(measured)
+        return {"figures": figures, "peers": peers, "headline": self.headline(figures[0]), "newcomers": measured}
+
+    def headline(self, figure: Figure) -> str:
+        """Return the gallery's one line about the model."""
+        return (
+            f"off by {figure.root:.2f} stars (root mean square) on {figure.count:,} held-out ratings of its {SAMPLE} "
+            "busiest users"
+        )
+
+    def update(
+        self, folder: Path, found: Answered[Ratings, RecommendationSettings], measured: Mapping[str, Any]
+    ) -> tuple[Sequence[str], Mapping[str, Any]]:
+        """Write what newcomers with hardly any rating are answered from, and who these are."""
+        table = pd.read_csv(folder / "movies.csv", dtype=str, keep_default_na=False)
+        data = found.splits.train
+        averages = newcomers.movie_averages(data.table, data.movies).round(3)
+        table.assign(average=averages).to_csv(folder / "movies.csv", index=False, lineterminator="\n")
+        return ["movies.csv"], {"popularity_below": measured["newcomers"].popularity_below}
 
     def figures(self, answers: Any, test: TestSet) -> list[Figure]:  # noqa: ARG002 - there are no test sets
         """Return nothing: see measure."""
@@ -297,20 +309,18 @@ def predict(
     return np.mean(found, axis=0)
 
 
-def cross_validate(
-    data: Ratings, settings: RecommendationSettings, run: Run
-) -> tuple[NDArray[np.float64], dict[str, dict[str, NDArray[np.float64]]]]:
+def cross_validate(data: Ratings, settings: RecommendationSettings, run: Run) -> tuple[NDArray[np.float64], Predicted]:
     """Predict every rating of the sample with models that were not trained on it.
 
     Returns:
-        The true stars, and predictions as {"sample" or "all": {"ours" or a baseline: stars}}, all of the same order.
+        The true stars, and the predictions of each kind, all of the same order.
     """
     sample = data.table[data.table["in_sample"]].reset_index(drop=True)
     rest = data.table[~data.table["in_sample"]]
     folds = list(KFold(settings.folds, shuffle=True, random_state=settings.seed).split(sample))
     factors = {"sample": settings.on_sample, "all": settings.on_all}
     names = (OURS, "bias model", "ridge ALS", "the book's cell")
-    found = {kind: {name: np.zeros(len(sample)) for name in names} for kind in factors}
+    found = {kind: {name: np.zeros(len(sample)) for name in names} for kind in KINDS}
     for kind, fold in progress_bar([(kind, fold) for kind in factors for fold in range(settings.folds)]):
         inside, outside = sample.iloc[folds[fold][0]], sample.iloc[folds[fold][1]]
         known = inside if kind == "sample" else pd.concat([rest, inside])
@@ -327,62 +337,12 @@ def cross_validate(
     return sample["rating"].to_numpy(), found
 
 
-def compare(
-    stars: NDArray[np.float64],
-    found: dict[str, dict[str, NDArray[np.float64]]],
-    data: Ratings,
-    settings: RecommendationSettings,
-) -> dict[str, Any]:
-    """Return figures and peers of the cross-validation; intervals are over ratings, and over users."""
-    users = data.table.loc[data.table["in_sample"], "user"].to_numpy()
-    label = "mean squared error (stars²)"
-    figures: list[Figure] = []
-    peers: list[Peer] = []
-    for kind, known in (("all", "all other ratings known"), ("sample", "nothing else known")):
-        errors = {name: (predicted - stars) ** 2 for name, predicted in found[kind].items()}
-        ours = errors.pop(OURS)
-        name = "mse" if kind == "all" else "mse_sample_only"
-        split = f"{settings.folds}-fold cross-validated sample, {known}"
-        figures.append(
-            evaluate.figure(
-                name, ours.mean(), evaluate.mean_interval(ours), data.data, split, len(stars), label=label,
-                interval_over_users=over_users(ours, users), root=round(float(ours.mean() ** 0.5), 6),
-            )
-        )  # fmt: skip
-        for peer, theirs in errors.items():
-            difference = ours - theirs
-            peers.append(
-                Peer(
-                    peer=f"{peer}, {'all other ratings' if kind == 'all' else 'sample only'}", name=name, label=label,
-                    value=round(float(theirs.mean()), 6), difference=round(float(difference.mean()), 6),
-                    difference_interval=evaluate.mean_interval(difference),
-                    difference_interval_over_users=over_users(difference, users),
-                )
-            )  # fmt: skip
-            print(f"{peers[-1].peer}: {peers[-1].value:.4f}; ours minus it, paired: {peers[-1].difference:+.4f}")
-    headline = (
-        f"off by {figures[0].root:.2f} stars (root mean square) on {len(stars):,} held-out ratings of its {SAMPLE} "
-        "busiest users"
-    )
-    return {"figures": figures, "peers": peers, "headline": headline}
-
-
-def over_users(values: NDArray[np.float64], users: NDArray[np.int_]) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a mean when whole users are drawn, since one's ratings are alike."""
-    _, which = np.unique(users, return_inverse=True)
-    sums, counts = np.bincount(which, values), np.bincount(which)
-    low, high = evaluate.bootstrap_interval(lambda drawn: sums[drawn].sum() / counts[drawn].sum(), len(sums))
-    return round(low, 6), round(high, 6)
-
-
 def newcomer_errors(data: Ratings, settings: RecommendationSettings, run: Run) -> pd.DataFrame:
     """Return how far off predictions are for users who are kept out of training, each once; see newcomers.as_table."""
-    users = np.unique(data.table["user"])
-    folds = KFold(settings.folds, shuffle=True, random_state=settings.seed).split(users)
     rows = []
-    for fold, (_, outside) in enumerate(progress_bar(list(folds))):
-        is_new, seed = data.table["user"].isin(users[outside]), settings.seed + fold
-        new, known = data.table[is_new], data.table[~is_new]
+    parts = newcomers.split(data.table, settings.folds, settings.seed)
+    for fold, (new, known) in enumerate(progress_bar(parts, total=settings.folds)):
+        seed = settings.seed + fold
         catalogue = data.movies.loc[sorted(set(known["movie"]))]
         tables = train_model(known, catalogue, settings.on_all, run, f"newcomers-{fold}", seed)
         rows += newcomers.errors_of(new, tables, known, catalogue, seed, settings.scale)

@@ -1,5 +1,7 @@
-"""Recommendation: what is known when a rating is predicted, newcomers, peers, and bad data."""
+"""Recommendation: what is known when a rating is predicted, newcomers, peers, measuring again, and bad data."""
 
+import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,10 +13,10 @@ pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 from safetensors.torch import load_file
 
 from shared import load_model
-from tests.conftest import DATA
+from shared.config import fingerprint
 from training import command, newcomers
-from training import rating as demo
-from training.learner import Run
+from training.cross_validation import compare, over_users
+from training.learner import KeepState, Run, epochs_done
 from training.made_up import write_ratings
 from training.movies import reading_order
 from training.networks.factor_analysis import Tables, posterior
@@ -33,6 +35,7 @@ def train(kind, *options) -> int:
 def made_up(tmp_path_factory):
     """A folder of made-up ratings, and what is read from it."""
     data = write_ratings(tmp_path_factory.mktemp("made-up") / "ratings", 42)
+    (data / "README.txt").write_text("Terms of use")
     return SimpleNamespace(path=data, ratings=recipe.Recommendation().load_own(str(data), SMOKE).train)
 
 
@@ -53,8 +56,9 @@ def test_the_folder_is_complete_and_says_how_good_it_is(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "movies.csv", "ratings.csv",
-        "model.safetensors", "config.json",
+        "model.safetensors", "config.json", "README-data.txt",
     }  # fmt: skip
+    assert (folder / "README-data.txt").read_text() == "Terms of use"  # which travel with the ratings
     metrics = load_model(folder).metrics
     ours = {item.name: item.value for item in metrics.figures}
     theirs = {item.peer: item.value for item in metrics.peers}
@@ -107,7 +111,7 @@ def test_newcomers_are_kept_out_and_predicted_on_the_same_ratings(made_up, run, 
         return Tables(tables, torch.zeros(1, 3))
 
     monkeypatch.setattr(recipe, "train_model", fake)
-    monkeypatch.setattr(recipe, "progress_bar", list)
+    monkeypatch.setattr(recipe, "progress_bar", lambda parts, **_: parts)
     errors = recipe.newcomer_errors(made_up.ratings, SMOKE, run)
     users = made_up.ratings.table["user"]
     assert len(known_users) == SMOKE.folds
@@ -139,6 +143,27 @@ def test_newcomers_get_popularity_until_taste_is_better():
     assert curve[0].interval[0] < 1.1 < curve[0].interval[1]
 
 
+def test_a_peer_is_compared_on_the_same_ratings():
+    stars, users = np.array([4.0, 3.0, 5.0, 1.0]), np.array([1, 1, 2, 2])
+    ours, theirs = stars + [0.5, -0.5, 1.0, 0.0], stars + [1.0, 1.0, 1.0, 1.0]
+    figures, peers = compare(stars, {kind: {"ours": ours, "peer": theirs} for kind in ("all", "sample")}, users, "x", 5)
+    assert [figure.name for figure in figures] == ["mse", "mse_sample_only"]
+    assert [peer.name for peer in peers] == ["mse", "mse_sample_only"]
+    for figure, peer in zip(figures, peers, strict=True):
+        assert (figure.value, figure.count, figure.root) == (0.375, 4, round(0.375**0.5, 6))
+        assert (peer.value, peer.difference) == (1.0, -0.625)
+        for low, high in (peer.difference_interval, peer.difference_interval_over_users):
+            assert low < -0.625 < high
+            assert (low, high) == (round(low, 6), round(high, 6))
+
+
+def test_an_interval_over_users_draws_whole_users():
+    users = np.repeat(np.arange(50), 20)
+    of_user = np.random.default_rng(0).normal(size=50)
+    low, high = over_users(of_user[users], users)
+    assert high - low == pytest.approx(2 * 1.96 * of_user.std() / 50**0.5, rel=0.15)  # 50 values, not 1,000
+
+
 def test_newcomers_are_placed_as_the_predictor_places_them(folder, made_up):
     model = load_model(folder)
     stored = load_file(folder / "model.safetensors")
@@ -153,6 +178,64 @@ def test_newcomers_are_placed_as_the_predictor_places_them(folder, made_up):
             model.config = model.config.model_copy(update={"popularity_below": below})
             served = [model.predict(visitor, movie).rating for movie in own["movie"]]
             assert served == pytest.approx(predicted[index, kind], abs=0.01)
+
+
+def test_measured_again_a_folder_gets_the_same_figures_and_what_newcomers_are_answered_from(
+    folder, made_up, tmp_path, capsys
+):
+    again = shutil.copytree(folder, tmp_path / "model")
+    options = ("--smoke", "--data", made_up.path, "--out", again, "--measure", again)
+    whole = load_model(folder)
+    (again / "metrics.json").write_text("{}")
+    assert train(recipe.Recommendation, *options) == 2  # its hash is wrong
+    assert "metrics.json is damaged" in capsys.readouterr().err
+    (again / "metrics.json").unlink()  # from here on a folder of before newcomers were measured
+    config = json.loads((again / "gallery.json").read_text())
+    table = pd.read_csv(again / "movies.csv")
+    table.drop(columns="average").to_csv(again / "movies.csv", index=False, lineterminator="\n")
+    config["files"]["movies.csv"] |= fingerprint(again / "movies.csv")
+    del config["files"]["metrics.json"], config["popularity_below"]
+    (again / "gallery.json").write_text(json.dumps(config))
+    (again / "model.safetensors").unlink()  # as in a Space
+    assert train(recipe.Recommendation, *options) == 0
+    after = load_model(again)
+    for name in ("figures", "peers", "newcomers", "headline"):
+        assert getattr(after.metrics, name) == getattr(whole.metrics, name)
+    for name in ("movies.csv", "onnx/model.onnx", "README-data.txt"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+    assert after.config.popularity_below == whole.config.popularity_below
+    assert after.config.files["model.safetensors"] == whole.config.files["model.safetensors"]
+    assert "for a newcomer" in (again / "README.md").read_text()
+
+
+def test_a_folder_made_from_other_ratings_is_not_measured(folder, tmp_path, capsys):
+    other = write_ratings(tmp_path / "other", 1)
+    before = (folder / "metrics.json").read_bytes()
+    options = ("--smoke", "--data", other, "--out", tmp_path / "model", "--measure", folder)
+    assert train(recipe.Recommendation, *options) == 2
+    assert "was trained on other ratings" in capsys.readouterr().err
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_a_resumed_training_ends_where_an_uninterrupted_one_does(made_up, tmp_path, monkeypatch):
+    data = made_up.ratings
+
+    def trained(state, resume):
+        run = Run(tmp_path / state, 1, resume)
+        return recipe.train_model(data.table, data.movies, SMOKE.on_all, run, "served", 1).state_dict()
+
+    def stop_in_the_second_epoch(self):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+
+    whole = trained("whole", resume=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(KeepState, "before_epoch", stop_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            trained("cut", resume=False)
+    assert epochs_done(tmp_path / "cut/served") == 1
+    resumed = trained("cut", resume=True)
+    assert all(torch.equal(resumed[name], table) for name, table in whole.items())
 
 
 def test_posterior_of_padded_users_is_that_of_each_alone():
@@ -207,6 +290,8 @@ def test_titles_in_reading_order(title, said):
         (lambda ratings, movies: (ratings, pd.concat([movies, movies[:1]])), "the same movieId twice"),
         (lambda ratings, movies: (ratings, movies[1:]), "rates the movie 1, which movies.csv does not have"),
         (lambda ratings, movies: (ratings, movies.drop(columns="title")), "lacks the column title"),
+        (lambda ratings, movies: (ratings[ratings["userId"] < 5], movies), "at least 5 users are needed"),
+        (lambda ratings, movies: (ratings[ratings["movieId"] < 28], movies), "rated more than 10 movies that others"),
     ],
 )
 def test_bad_data_is_one_sentence(made_up, tmp_path, capsys, change, message):
@@ -218,13 +303,11 @@ def test_bad_data_is_one_sentence(made_up, tmp_path, capsys, change, message):
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.data
-def test_the_sample_is_fastais():
-    data = demo.MovieRatings().load(str(DATA / "movielens"), recipe.RecommendationSettings()).train
-    sample = data.table[data.table["in_sample"]]
-    theirs = pd.read_csv(DATA / "movielens/ratings_sample.csv")
-    assert len(sample) == 6031
-    assert set(zip(sample["user"], sample["movie"], strict=True)) == set(
-        zip(theirs["userId"], theirs["movieId"], strict=True)
-    )
-    assert data.readme is not None
+def test_data_that_is_no_folder_of_ratings_is_one_sentence(made_up, tmp_path, capsys):
+    shutil.copy(made_up.path / "ratings.csv", tmp_path)
+    for data, message in (
+        (made_up.path / "ratings.csv", "There is no ratings.csv in"),
+        (tmp_path, "There is no movies.csv in"),
+    ):
+        assert train(recipe.Recommendation, "--data", data, "--out", tmp_path / "model") == 2
+        assert message in capsys.readouterr().err
