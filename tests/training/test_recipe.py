@@ -154,7 +154,7 @@ def test_a_resumed_run_counts_all_its_seconds_and_deletes_its_states(tmp_path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     class Interrupted(Quick):
-        def fit(self, splits, settings, run):
+        def fit(self, _splits, _settings, run):
             (run.state / "net-0").mkdir(parents=True)
             (run.state / "net-0/seconds").write_text("1000")
             raise KeyboardInterrupt
@@ -212,7 +212,7 @@ def test_an_input_that_is_refused_is_named(made):
     test = made[0].found.splits.tests[0]
     inputs = [*test.inputs[:70], test.inputs[70] | {"age": "old"}, *test.inputs[71:]]
     answers = answer(load_model(made[1]), inputs)
-    with pytest.raises(DataError, match="Input 70 .*age must be a number"):
+    with pytest.raises(DataError, match=r"Input 70 .*age must be a number"):
         list(answers)
 
 

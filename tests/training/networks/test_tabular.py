@@ -55,7 +55,7 @@ class Constant(torch.nn.Module):
         super().__init__()
         self.logits = torch.tensor([logits])
 
-    def forward(self, categories, numbers):
+    def forward(self, categories, _numbers):
         return self.logits.expand(len(categories), -1)
 
 

@@ -145,7 +145,7 @@ def test_newcomers_get_popularity_until_taste_is_better():
 
 def test_a_peer_is_compared_on_the_same_ratings():
     stars, users = np.array([4.0, 3.0, 5.0, 1.0]), np.array([1, 1, 2, 2])
-    ours, theirs = stars + [0.5, -0.5, 1.0, 0.0], stars + [1.0, 1.0, 1.0, 1.0]
+    ours, theirs = stars + np.array([0.5, -0.5, 1.0, 0.0]), stars + 1.0
     figures, peers = compare(stars, {kind: {"ours": ours, "peer": theirs} for kind in ("all", "sample")}, users, "x", 5)
     assert [figure.name for figure in figures] == ["mse", "mse_sample_only"]
     assert [peer.name for peer in peers] == ["mse", "mse_sample_only"]
