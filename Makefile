@@ -30,7 +30,6 @@ check: .venv/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	for file in spaces/deploy.py spaces/*/app.py; do $(BIN)/mypy $$file || exit 1; done
 	$(BIN)/lint-imports --no-logo
 
 # DATA names a folder with adult/, camvid/, imdb/, movielens/ and pets/ in it; without it the data is downloaded. INIT names
