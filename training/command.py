@@ -20,7 +20,8 @@ from training import processes, publish
 from training.data import DataError
 from training.folder import check_room, nearest
 from training.learner import set_seed
-from training.recipe import Recipe, made_up, make, measure_again
+from training.measure_again import measure_again
+from training.recipe import Recipe, made_up, make
 from training.record import SOURCE, Record, record
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -1,7 +1,7 @@
 """The one way every model is made: load, fit, export, compare with torch, measure what was stored, write.
 
 A recipe (training/recipes) says how for one task and data of any kind. A demo (training/cat_dog.py and its like) is a
-recipe with its own data, words and tests. `make` runs either, `measure_again` measures a folder that is there already.
+recipe with its own data, words and tests. `make` runs either.
 """
 
 import argparse
@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared import load_model
-from shared.config import LICENCE, METRICS, MODEL
-from shared.errors import CheckpointError
+from shared.config import LICENCE, MODEL
 from shared.metrics import Figure, Metrics
 from shared.predictor import Predictor
 from training import evaluate, processes
@@ -32,17 +31,13 @@ from training.card import describe_parity, write_card
 from training.data import DataError, data_files
 from training.description import Description
 from training.export import store, write_onnx
-from training.folder import check_out, embed, new_folder, update_config, write_config, write_metrics
+from training.folder import check_out, embed, new_folder, write_config, write_metrics
 from training.learner import Run, seconds_trained, state_folder
 from training.parity import Shown, parity
 from training.record import Record, measured_here
 
 Part = TypeVar("Part")  # of the data, such as pictures with their labels
 Options = TypeVar("Options", bound="Settings")
-NEED_NETWORK = {  # figures of the network before it was stored or calibrated; the last four are of the first edition
-    "ece_before", "validation_float32", "validation", "accuracy_cv",
-    "error_before_int8", "accuracy_float", "accuracy_validation", "mean_iou_float",
-}  # fmt: skip
 CHUNK = 64  # inputs that are answered between two steps of a progress bar
 
 
@@ -388,66 +383,3 @@ def check_cost(figures: Sequence[Figure], most: float, max_answers_lost: float) 
             f"Storing the weights takes the score on {before.count:,} validation inputs from {before.value:.4f} to "
             f"{after.value:.4f}; a larger export.LEAST_INT8 leaves more layers as they are."
         )
-
-
-def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
-    """Measure the stored model of the folder --measure, and write its figures and card anew; its weights stay.
-
-    What needed the trained network is kept, with the date of its own measurement: how far the stored model is from
-    torch, and the figures of before it was stored or calibrated.
-
-    Raises:
-        DataError: the folder has no such model that is whole, or one of other labels.
-    """
-    folder = Path(options.measure)
-    settings = recipe.settings_of(options)
-    splits = load(recipe, options, settings)
-    try:
-        model = load_model(folder)
-    except CheckpointError as error:
-        raise DataError(str(error)) from error
-    if model.config.labels != splits.labels:
-        raise DataError(
-            f"{folder} has the labels {', '.join(model.config.labels)}, the data {', '.join(splits.labels)}."
-        )
-    run = start_run(recipe, options, settings)
-    answers = [answer_test(recipe, model, test) for test in splits.tests]
-    found = Answered(model, splits, answers, settings, run)
-    measured = recipe.measure(found)
-    evaluate.print_figures(measured["figures"])
-    about = {} if splits.description.is_own else {"about": splits.description.about.model_dump(mode="json")}
-    with new_folder(folder) as copy:
-        shutil.copytree(folder, copy, dirs_exist_ok=True)
-        write_metrics(copy, remeasured(model.metrics, Metrics(measured=source.measured(), **measured)))
-        written, fields = recipe.update(copy, found, measured)
-        update_config(copy, (METRICS, *written), {**about, **fields})
-        write_card(copy)
-    shutil.rmtree(run.state, ignore_errors=True)
-    print(f"Wrote {folder}.")
-    return folder
-
-
-def remeasured(before: Metrics | None, now: Metrics) -> Metrics:
-    """Return new figures together with what of the earlier ones cannot be measured without the trained network."""
-    if before is None:
-        return now
-    date = before.measured.date
-    names = {figure.name for figure in now.figures}
-    kept = [
-        figure if figure.measured else figure.model_copy(update={"measured": date})
-        for figure in before.figures
-        if figure.name in NEED_NETWORK - names
-    ]
-    parities = {
-        name: value if value is None or value.measured else value.model_copy(update={"measured": date})
-        for name in ("parity", "parity_float", "parity_of_all_outputs")
-        for value in (getattr(before, name),)
-    }
-    return now.model_copy(
-        update={
-            "figures": (*now.figures, *kept),
-            "trained": before.trained,
-            "provenance": before.provenance,
-            **parities,
-        }
-    )

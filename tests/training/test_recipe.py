@@ -18,8 +18,9 @@ from shared.metrics import Figure, Measured, Metrics
 from tests.training.test_demos import recipe_of
 from training import command
 from training.data import DataError
+from training.measure_again import NEED_NETWORK, remeasured
 from training.parity import Shown
-from training.recipe import NEED_NETWORK, TestSet, answer, load, remeasured, start_run
+from training.recipe import TestSet, answer, load, start_run
 from training.recipes.tabular import Tabular, two_probabilities
 from training.record import Record
 

@@ -1,0 +1,85 @@
+"""Measure a stored model again, without training it: new figures and a new card, the same weights."""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from shared import load_model
+from shared.config import METRICS
+from shared.errors import CheckpointError
+from shared.metrics import Metrics
+from training import evaluate
+from training.card import write_card
+from training.data import DataError
+from training.folder import new_folder, update_config, write_metrics
+from training.recipe import Answered, Recipe, answer_test, load, start_run
+from training.record import Record
+
+NEED_NETWORK = {  # figures of the network before it was stored or calibrated; the last four are of the first edition
+    "ece_before", "validation_float32", "validation", "accuracy_cv",
+    "error_before_int8", "accuracy_float", "accuracy_validation", "mean_iou_float",
+}  # fmt: skip
+
+
+def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
+    """Measure the stored model of the folder --measure, and write its figures and card anew; its weights stay.
+
+    What needed the trained network is kept, with the date of its own measurement: how far the stored model is from
+    torch, and the figures of before it was stored or calibrated.
+
+    Raises:
+        DataError: the folder has no such model that is whole, or one of other labels.
+    """
+    folder = Path(options.measure)
+    settings = recipe.settings_of(options)
+    splits = load(recipe, options, settings)
+    try:
+        model = load_model(folder)
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    if model.config.labels != splits.labels:
+        raise DataError(
+            f"{folder} has the labels {', '.join(model.config.labels)}, the data {', '.join(splits.labels)}."
+        )
+    run = start_run(recipe, options, settings)
+    answers = [answer_test(recipe, model, test) for test in splits.tests]
+    found = Answered(model, splits, answers, settings, run)
+    measured = recipe.measure(found)
+    evaluate.print_figures(measured["figures"])
+    about = {} if splits.description.is_own else {"about": splits.description.about.model_dump(mode="json")}
+    with new_folder(folder) as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        write_metrics(copy, remeasured(model.metrics, Metrics(measured=source.measured(), **measured)))
+        written, fields = recipe.update(copy, found, measured)
+        update_config(copy, (METRICS, *written), {**about, **fields})
+        write_card(copy)
+    shutil.rmtree(run.state, ignore_errors=True)
+    print(f"Wrote {folder}.")
+    return folder
+
+
+def remeasured(before: Metrics | None, now: Metrics) -> Metrics:
+    """Return new figures together with what of the earlier ones cannot be measured without the trained network."""
+    if before is None:
+        return now
+    date = before.measured.date
+    names = {figure.name for figure in now.figures}
+    kept = [
+        figure if figure.measured else figure.model_copy(update={"measured": date})
+        for figure in before.figures
+        if figure.name in NEED_NETWORK - names
+    ]
+    parities = {
+        name: value if value is None or value.measured else value.model_copy(update={"measured": date})
+        for name in ("parity", "parity_float", "parity_of_all_outputs")
+        for value in (getattr(before, name),)
+    }
+    return now.model_copy(
+        update={
+            "figures": (*now.figures, *kept),
+            "trained": before.trained,
+            "provenance": before.provenance,
+            **parities,
+        }
+    )
