@@ -918,7 +918,7 @@ def test_somebodys_own_model_online(real, tmp_path):
     space = real.hub.repo("me/flowers", "space")
     assert f"It answers as here, at {space.host}" in done.stdout
     page = httpx2.get(space.host, timeout=30).text
-    assert "Is it a rose or a tulip?" in page
+    assert "If it is rose or tulip" in page
     assert "chelsea" not in page
 
 
