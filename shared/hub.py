@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from .config import CARD, CONFIG_FILE, GalleryConfig, sha256
 from .errors import CheckpointError, HubError
@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 DEADLINE = 120.0  # seconds for a whole model, unless one asks for less
 PROBE = 2.0  # seconds until the Hub must have said anything
+CARD_SECONDS = 5.0  # for the card, which is for people: a model answers without it
 SHA = re.compile("[0-9a-f]{40}")
 HUB_PAGE = re.compile(
     r"(?:https?://)?(?:www\.)?([^/]+)/([^/@]+)/([^/@]+)(?:/(?:tree|blob|resolve|commit)/([^/]+).*)?", re.IGNORECASE
@@ -67,10 +68,10 @@ def download(
     repo, named = split_address(repo)
     revision = revision or named
     try:
-        if revision and SHA.fullmatch(revision) and (folder := find_cached(repo, revision, cache)):
-            return folder
-        future = run_in_background(lambda: fetch(repo, revision, token, cache))
-        return future.result(deadline)
+        folder = find_cached(repo, revision, cache) if revision and SHA.fullmatch(revision) else None
+        if folder is None:
+            future = run_in_background(lambda: fetch(repo, revision, token, cache))
+            folder = future.result(deadline)
     except HFValidationError:
         raise HubError(f"{repo!r} is neither a folder nor the name of a model on the Hub, as in 'user/name'.") from None
     except CheckpointError:
@@ -82,6 +83,11 @@ def download(
             ) from None
         known = isinstance(error, FAILURES)
         raise HubError(explain_error(error, repo, revision)) from (None if known else error)
+    if try_to_load_from_cache(repo, CARD, cache, folder.name) is None:  # neither here nor known to be missing there
+        card = run_in_background(lambda: fetch_card(repo, folder.name, token, cache))
+        with contextlib.suppress(Late):
+            card.result(min(deadline, CARD_SECONDS))
+    return folder
 
 
 def split_address(source: str) -> tuple[str, str | None]:
@@ -137,20 +143,35 @@ def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path 
             raise
         return found
 
-    def fetch_intact(name: str, revision: str | None, is_right: Callable[[Path], bool]) -> Path:
-        for force in (False, True):
-            path = Path(hf_hub_download(filename=name, revision=revision, force_download=force, **where))
-            if is_right(path):
-                return path
-        raise HubError(f"{name} of {repo} arrives damaged from the Hub; try again later.")
-
-    folder = fetch_intact(CONFIG_FILE, revision, is_intact).parent
+    folder = fetch_intact(CONFIG_FILE, is_intact, revision=revision, **where).parent
     for name, entry in GalleryConfig.read_common(folder).files.items():
         if not entry.optional:
-            fetch_intact(name, folder.name, entry.matches)
-    with contextlib.suppress(EntryNotFoundError):  # the card is for people: a model answers without it
-        hf_hub_download(filename=CARD, revision=folder.name, **where)
+            fetch_intact(name, entry.matches, revision=folder.name, **where)
     return folder
+
+
+def fetch_card(repo: str, revision: str, token: str | None, cache: str | Path | None) -> None:
+    """Download a model's card, if it has one and it arrives whole."""
+    with contextlib.suppress(*FAILURES, HubError):
+        fetch_intact(CARD, is_intact, repo_id=repo, revision=revision, token=token, cache_dir=cache)
+
+
+def fetch_intact(name: str, is_right: Callable[[Path], bool], **where: Any) -> Path:
+    """Download a file, a second time if it is damaged; return its path.
+
+    Args:
+        name: of the file in the repository.
+        is_right: whether the file at a path is undamaged.
+        where: of hf_hub_download: which repository, revision, token and cache.
+
+    Raises:
+        HubError: it is damaged both times.
+    """
+    for force in (False, True):
+        path = Path(hf_hub_download(filename=name, force_download=force, **where))
+        if is_right(path):
+            return path
+    raise HubError(f"{name} of {where['repo_id']} arrives damaged from the Hub; try again later.")
 
 
 def is_intact(path: Path) -> bool:

@@ -81,6 +81,26 @@ def test_a_commit_in_the_cache_needs_no_request(hub, tmp_path):
     assert not hub.log
 
 
+def test_a_card_that_a_spaces_build_left_out_is_fetched_once(hub, tmp_path):
+    folder = load(tmp_path, revision=commit(hub)).folder
+    (folder / "README.md").unlink()
+    hub.log.clear()
+    assert (load(tmp_path, revision=commit(hub)).folder / "README.md").read_bytes()
+    assert {request.path.rsplit("/", 1)[1] for request in hub.log} == {"README.md"}
+    hub.log.clear()
+    load(tmp_path, revision=commit(hub))
+    assert not hub.log
+
+
+@pytest.mark.parametrize("kind", ["status", "hang", "corrupt"])
+def test_a_model_answers_without_a_card_that_does_not_arrive(hub, tmp_path, monkeypatch, person, kind):
+    monkeypatch.setattr(pull, "CARD_SECONDS", 1.0)
+    hub.faults.append(Fault(kind, match="README.md"))
+    model = load(tmp_path)
+    assert model.predict(person) == TabularClassifier(MODEL).predict(person)
+    assert (model.folder / "README.md").exists() is (kind == "corrupt")
+
+
 @pytest.mark.parametrize("revision", [None, "main"])
 def test_a_branch_is_asked_for_and_its_files_are_not_downloaded_again(hub, tmp_path, revision):
     load(tmp_path, revision=revision)
