@@ -23,9 +23,12 @@ Size = tuple[int, int]  # width, height
 SURE = 0.5  # from this confidence on a pixel counts as sure
 TILE = 250_000  # numbers in a tile of upsampled logits: 1 MB, meant to stay in a processor's cache
 TILE_WIDTH = 1024  # pixels; a tile as wide as a wide picture would be only a few rows high
+MIN_TILE_ROWS = 16  # of many classes a tile is narrower instead
 # Bounds on the time and memory of one mask, and of all masks of one request; see tests/spaces/test_batches.py.
-# A mask that would be larger is made smaller, since a JPEG may have many more pixels.
+# A mask that would be larger is made smaller, since a JPEG may have many more pixels. A pixel costs as much time as
+# there are classes: of more than CLASSES, masks are smaller in proportion.
 MAX_MASK_PIXELS = 24_000_000
+CLASSES = 11
 MAX_REQUEST_PIXELS = 100_000_000
 NETWORK_PIXELS = 4_000_000  # what running the network counts for each picture, however small, in pixels of a mask
 BLOCK = 1_000_000  # pixels that are summed at once: each takes 16 bytes while it is
@@ -158,7 +161,7 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         Args:
             image: the picture.
             longest: the long side, in pixels, that the answer may have; by default it has the upright picture's
-                own size. Whatever it is, the answer has at most 24 megapixels (see `scale`). The picture is seen in
+                own size. Whatever it is, the answer has at most `max_mask_pixels` (see `scale`). The picture is seen in
                 the same detail either way.
 
         Raises:
@@ -166,7 +169,7 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         """
         size, pixels = self._pixels(image)
         (logits,) = self.session.run(["logits"], {self.session.inputs[0]: pixels[None]})
-        mask, confidence, counts = decide(logits[0], mask_size(size, longest))
+        mask, confidence, counts = decide(logits[0], mask_size(size, longest, self.max_mask_pixels))
         share = dict(zip(self.classes, (counts / counts.sum()).tolist(), strict=True))
         return ImageSegmenterPrediction(mask, confidence, share, size)
 
@@ -176,16 +179,16 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         Raises:
             BadInput: its header shows that it cannot be read as a picture.
         """
-        width, height = mask_size(picture_size(image, self._least))
+        width, height = mask_size(picture_size(image, self._least), most=self.max_mask_pixels)
         return width * height
 
     def cost(self, image: Source) -> int:
-        """Return what the answer to a picture costs, in pixels of a mask: its own, and those of running the network.
+        """Return what the answer to a picture costs, in pixels of a mask of few classes: drawing it, and the network.
 
         Raises:
             BadInput: its header shows that it cannot be read as a picture.
         """
-        return self.mask_pixels(image) + NETWORK_PIXELS
+        return round(self.mask_pixels(image) * self._cost_of_a_pixel) + NETWORK_PIXELS
 
     def predict_each(self, items: Sequence[Source]) -> list[ImageSegmenterPrediction | BadInput]:
         """Name every pixel of every picture, two at a time; a bad one gets its BadInput as the answer.
@@ -223,6 +226,15 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         return picture.size, to_array(working, self.config.mean, self.config.std)
 
     @property
+    def max_mask_pixels(self) -> int:
+        """How many pixels a mask has at the most: 24 million of up to 11 classes, fewer of more."""
+        return int(MAX_MASK_PIXELS / self._cost_of_a_pixel)
+
+    @property
+    def _cost_of_a_pixel(self) -> float:
+        return max(1.0, len(self.classes) / CLASSES)
+
+    @property
     def _least(self) -> int:
         # No picture's short side gets longer than a square's.
         return max(working_size((1, 1), self.config.area, self.config.multiple))
@@ -240,12 +252,13 @@ def working_size(size: Size, area: int, multiple: int) -> Size:
     return (long, short) if size[0] >= size[1] else (short, long)
 
 
-def mask_size(size: Size, longest: int | None = None) -> Size:
+def mask_size(size: Size, longest: int | None = None, most: int | None = None) -> Size:
     """Return the (width, height) of the mask of a picture of `size`: its own, or less.
 
-    It has at most MAX_MASK_PIXELS, and its long side at most `longest` pixels; its shape is the picture's.
+    It has at most `most` pixels, by default MAX_MASK_PIXELS, and its long side at most `longest` pixels; its shape is
+    the picture's.
     """
-    scale = math.sqrt(MAX_MASK_PIXELS / (size[0] * size[1]))
+    scale = math.sqrt((most or MAX_MASK_PIXELS) / (size[0] * size[1]))
     if scale < 1:
         size = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
     return size if longest is None else fit_size(size, longest)
@@ -271,7 +284,7 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
     above, below, down = _neighbours(logits.shape[1], height)
     mask = np.zeros((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
-    columns = min(width, TILE_WIDTH)
+    columns = min(width, TILE_WIDTH, max(1, TILE // (classes * MIN_TILE_ROWS)))
     rows = max(1, TILE // (classes * columns))
     tiles = [
         (slice(top, top + rows), slice(start, start + columns))

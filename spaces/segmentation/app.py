@@ -31,7 +31,8 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     """Say what every pixel is: the share of each class, and a mask of the picture's own size.
 
     The mask is a PNG with a palette: its pixels are class indices, in the order of the shares. It has "width" and
-    "height", and "scale" times the picture's own size: 1 unless the picture has more than 24 megapixels.
+    "height", and "scale" times the picture's own size: 1 unless the picture has more than 24 megapixels (of more than
+    11 classes, fewer).
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
@@ -68,7 +69,7 @@ def batch(
 ) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:  # fmt: skip
     """Answer up to 24 small pictures, or 6 of 12 megapixels: a table of shares, the same as CSV, and a zip of masks.
 
-    "mask scale" is 1 unless a picture has more than 24 megapixels.
+    "mask scale" is that of predict.
 
     Args:
         files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".

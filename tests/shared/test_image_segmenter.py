@@ -154,6 +154,18 @@ def test_the_answer_to_a_larger_picture_is_smaller_and_says_so(segmentation, mon
     assert (answer.mask == segmentation.predict(STREET, longest=480).mask).all()
 
 
+def test_of_many_classes_a_mask_is_smaller_and_its_pixels_cost_more(segmentation, monkeypatch):
+    assert segmentation.max_mask_pixels == 24_000_000
+    assert segmentation.cost(STREET) == 960 * 720 + 4_000_000
+    many = segmentation.config.model_copy(update={"labels": tuple(f"class {index}" for index in range(176))})
+    monkeypatch.setattr(segmentation, "config", many)
+    assert segmentation.max_mask_pixels == 1_500_000
+    assert segmentation.cost(STREET) == 16 * 960 * 720 + 4_000_000
+    large = encoded(Image.new("RGB", (3000, 2000)), "PNG")
+    assert segmentation.mask_pixels(large) == 1500 * 1000
+    assert segmentation.cost(large) == 24_000_000 + 4_000_000
+
+
 def test_what_a_bad_picture_costs(segmentation):
     with pytest.raises(BadInput, match="not a picture"):
         segmentation.mask_pixels(b"no picture")
@@ -199,7 +211,7 @@ def test_a_coloured_mask_keeps_its_indices_and_has_the_colours(segmentation):
 
 
 @pytest.mark.parametrize("size", [(480, 360), (37, 91), (120, 92)])
-@pytest.mark.parametrize(("tile", "tile_width"), [(1, 1024), (10_000, 1024), (1_000, 50), (10_000_000, 1024)])
+@pytest.mark.parametrize(("tile", "tile_width"), [(1, 1024), (100, 1024), (10_000, 1024), (1_000, 50), (10_000_000, 1024)])
 def test_decide_interpolates_before_it_compares(monkeypatch, size, tile, tile_width):
     monkeypatch.setattr(module, "TILE", tile)
     monkeypatch.setattr(module, "TILE_WIDTH", tile_width)
