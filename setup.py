@@ -1,16 +1,16 @@
-"""What pyproject.toml cannot say: an editable install puts this folder on the path, and so `shared` and `training`."""
+"""What pyproject.toml cannot say: an editable install also has `shared`, `training` and `hub`, as they are here."""
 
 from setuptools import setup
 from setuptools.command.editable_wheel import editable_wheel
 
 
-class RepositoryOnPath(editable_wheel):
-    """Installs the folder as it is, for those who work in it; everybody else gets the package model_gallery alone."""
+class EditableRepository(editable_wheel):
+    """Installs every package for those who work in this folder; everybody else gets model_gallery alone."""
 
     def finalize_options(self) -> None:
-        self.distribution.packages = ["hub", "shared", "training"]
-        self.distribution.package_dir = {"": "."}
+        self.distribution.packages = ["hub", "model_gallery", "shared", "training"]
+        self.distribution.package_dir = {"": ".", "model_gallery": "shared"}
         super().finalize_options()
 
 
-setup(cmdclass={"editable_wheel": RepositoryOnPath})
+setup(cmdclass={"editable_wheel": EditableRepository})

@@ -31,17 +31,33 @@ LOG_SECONDS, LOG_LINES, LOG_WIDTH = 15.0, 30, 200
 ASLEEP = {"SLEEPING", "STOPPED"}
 
 
-def check_space(space: str, models: list[SpaceModel], commit: str, timeout: float, api: HfApi) -> str:
+def check_space(
+    space: str, models: list[SpaceModel], commit: str, timeout: float, api: HfApi, restarts: bool = False
+) -> str:
     """Wait for the Space and compare its answers; return its address.
+
+    Args:
+        space: its name, "user/name".
+        models: those that it must answer as.
+        commit: that it must run.
+        timeout: seconds to wait.
+        api: the Hub's client.
+        restarts: whether it is about to restart, so that what runs now may still be what ran before.
 
     Raises:
         DeployError: it does not come up, or does not answer as the models here do.
     """
     deadline = time.monotonic() + timeout
-    stage = wait_until_running(space, commit, deadline, api)
+    stage = wait_until_running(space, commit, deadline, api, restarts=restarts)
     until = min(deadline, time.monotonic() + GRACE)
     while True:
-        info = ask(partial(api.space_info, space), space)  # anew: one that wakes up may have moved
+        try:
+            info = ask(partial(api.space_info, space), space)  # anew: one that wakes up may have moved
+        except PublishError as error:
+            if is_final(error) or time.monotonic() > until:
+                raise
+            time.sleep(3)
+            continue
         token = str(api.token) if info.private else None
         try:
             wrong = probe(models, str(info.host), token)
@@ -70,8 +86,13 @@ def check_space(space: str, models: list[SpaceModel], commit: str, timeout: floa
             until = min(deadline, time.monotonic() + GRACE)
 
 
-def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, shown: str = "") -> str:
+def wait_until_running(
+    space: str, commit: str, deadline: float, api: HfApi, shown: str = "", restarts: bool = False
+) -> str:
     """Wait until the Space runs a commit, showing each stage after the one that has been `shown`.
+
+    If it `restarts`, or the Hub does not say which commit it runs, a final stage counts only once SETTLE seconds have
+    passed or another stage has been seen.
 
     Returns:
         "RUNNING", or one of ASLEEP: then a visit starts it.
@@ -80,13 +101,14 @@ def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, sho
         DeployError: it cannot be built or started, or is not there at `deadline` (of time.monotonic).
     """
     began = time.monotonic()
+    is_settled = False
     while True:
         try:
             runtime = ask(partial(api.get_space_runtime, space), space)
             stage, sha = str(runtime.stage), runtime.raw.get("sha")
             message = str(runtime.raw.get("errorMessage") or "").strip()
         except PublishError as error:  # an outage of seconds must not end a wait of minutes
-            if find_refusal(error)[0] in (401, 403, 404):
+            if is_final(error):
                 raise
             stage, sha, message = "the Hub does not answer", None, ""
         elapsed = time.monotonic() - began
@@ -96,7 +118,8 @@ def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, sho
         elif sys.stdout.isatty():
             print(f"{elapsed:4.0f} s", end="\r", flush=True)
         # RUNNING, or an error, may be said of the commit before this one.
-        old = sha not in (None, commit) or (sha is None and stage in BROKEN and elapsed < SETTLE)
+        is_settled |= elapsed > SETTLE or stage not in ("RUNNING", *BROKEN)
+        old = sha not in (None, commit) or ((sha is None or restarts) and not is_settled)
         if not old and stage in ("RUNNING", "PAUSED", *ASLEEP, *BROKEN):
             break
         if time.monotonic() > deadline:
@@ -111,6 +134,11 @@ def wait_until_running(space: str, commit: str, deadline: float, api: HfApi, sho
     if stage == "PAUSED":
         raise DeployError(f"{space} is up to date, but paused; start it: hf spaces restart {space}")
     return stage
+
+
+def is_final(error: PublishError) -> bool:
+    """Return True if the Hub has refused, and False if it may answer later."""
+    return find_refusal(error)[0] in (401, 403, 404)
 
 
 def print_log(space: str, stage: str, api: HfApi) -> str:

@@ -1,6 +1,6 @@
 """gallery.json: what serving must know about a model besides its weights, and the SHA-256 of every file it reads.
 
-Training writes it into the checkpoint folder (training/export.py); a predictor reads and validates it.
+Training writes it into the checkpoint folder (training/folder.py); a predictor reads and validates it.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import CheckpointError
 
@@ -32,9 +32,9 @@ DOC_FILES = (CONFIG_FILE, CARD, LICENCE, "NOTICE.md", "PROVENANCE.md")
 
 
 class StrictModel(BaseModel):
-    """Base of everything in gallery.json: unknown fields are refused, fields cannot be assigned."""
+    """Base of all in gallery.json and metrics.json: no unknown fields, no NaN, and fields cannot be assigned."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FileEntry(StrictModel):
@@ -94,6 +94,12 @@ class GalleryConfig(StrictModel):
     created: str
     versions: dict[str, str]
     files: dict[str, FileEntry]
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels must differ")
+        return self
 
     def name_of(self, label: str) -> str:
         """Return what a label is called on a page."""
@@ -174,7 +180,7 @@ def read_json(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         nearby = f"; did you mean {folder / 'model'}?" if (folder / "model" / CONFIG_FILE).is_file() else "."
         raise CheckpointError(f"{folder} is no checkpoint folder: it has no {CONFIG_FILE}{nearby}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is no JSON object; export the model again.")

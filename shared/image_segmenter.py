@@ -50,9 +50,7 @@ class ImageSegmenterConfig(GalleryConfig):
     std: Channels
 
     @model_validator(mode="after")
-    def _labels_differ_and_have_colours(self) -> Self:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError("labels must differ")
+    def _labels_have_colours(self) -> Self:
         if len(self.colours) != len(self.labels):
             raise ValueError("colours must have one colour for each label")
         if min(self.std) <= 0:

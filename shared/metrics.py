@@ -207,12 +207,14 @@ class Metrics(StrictModel):
         path = Path(folder) / METRICS
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls.model_validate_json(json.dumps(upgrade(content, Path(folder))))
+            if isinstance(content, dict) and "model" in content:
+                content = upgrade(content, Path(folder))
+            return cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise CheckpointError(f"{path}: field {field!r}: {first['msg']}; export the model again.") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
 
     def as_json(self) -> dict[str, Any]:
@@ -220,14 +222,12 @@ class Metrics(StrictModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-def upgrade(content: Any, folder: Path) -> Any:
-    """Return the content of a metrics.json of the first edition as it is now; any other content as it is.
+def upgrade(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the content of a metrics.json of the first edition as it is now.
 
     Then `model` named the script, and in the oldest files one time, one device and one list of versions stood for
-    training and measuring; they are those of the measuring.
+    training and measuring; they are those of the measuring. Sections that are not as they were later are left out.
     """
-    if not isinstance(content, dict) or "model" not in content:
-        return content
     dropped = ("model", "seed", "seconds", "options", "device", "versions")
     result = {name: value for name, value in content.items() if name not in dropped}
     if isinstance(content.get("measured"), str):
@@ -235,10 +235,15 @@ def upgrade(content: Any, folder: Path) -> Any:
             "date": content["measured"], "device": content.get("device"), "versions": content.get("versions", {}),
         }  # fmt: skip
         command = " ".join([f"python -m training.{content['model']}", *filter(None, [content.get("options")])])
-        result["trained"] = {"command": command, "seed": content["seed"], "seconds": content["seconds"]}
-    elif "trained" in result:
-        result["trained"] = {name: value for name, value in result["trained"].items() if name != "is_partial"}
+        result["trained"] = {"command": command, "seed": content.get("seed"), "seconds": content.get("seconds")}
+    elif isinstance(content.get("trained"), dict):
+        result["trained"] = {name: value for name, value in content["trained"].items() if name != "is_partial"}
     provenance = folder / "PROVENANCE.md"  # where people wrote what no script had recorded
     if provenance.is_file():
         result["provenance"] = provenance.read_text(encoding="utf-8").strip()
+    try:
+        Metrics.model_validate_json(json.dumps(result))
+    except ValidationError as error:
+        wrong = {item["loc"][0] for item in error.errors()} - {"headline", "figures", "measured"}
+        result = {name: value for name, value in result.items() if name not in wrong}
     return result

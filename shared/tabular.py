@@ -186,8 +186,8 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
     def what_if(self, row: Row, column: str, points: int = 50) -> list[tuple[float, float]]:
         """Return the second label's probability along one number, all else as in `row`: [(number, probability), ...].
 
-        The numbers are `points` equal steps over the range of the training data, rounded to whole numbers, and
-        the amounts that the model learned one by one, because the curve bends at each of these.
+        The numbers are `points` equal steps over the range of the training data, rounded if the column seems to hold
+        whole numbers, and the amounts that the model learned one by one, because the curve bends at each of these.
 
         Raises:
             BadInput: the column is not a number the model uses, or the row is not accepted.
@@ -196,7 +196,9 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         if not isinstance(column, str) or column not in usable:
             raise BadInput(f"{quoted(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
         span = self.config.numbers[column]
-        steps = np.linspace(span.minimum, span.maximum, points).round()
+        steps = np.linspace(span.minimum, span.maximum, points)
+        if all(value.is_integer() for value in (span.minimum, span.median, span.maximum)):
+            steps = steps.round()
         values = np.union1d(steps, self.config.amounts.get(column, ()))
         categories, numbers, errors = encode(self.config, [row])
         if errors:

@@ -244,7 +244,7 @@ def run(options: argparse.Namespace) -> None:
     staged = stage_space(app, models, space)
     commit, changed = upload_space(space, staged, models, options, api)
     print(f"{space} is at commit {commit}{'' if changed else ', as before'}.", flush=True)
-    url = check_space(space, models, commit, options.timeout, api)
+    url = check_space(space, models, commit, options.timeout, api, changed)
     print(f"It answers as here, at {url}\nIts page is {api.endpoint}/spaces/{space}")
     if options.collection:
         add_to_collection(options.collection, space, "space")
@@ -291,7 +291,7 @@ def main(argv: Sequence[str] = ()) -> int:
     """
     commands = make_parser()
     options = commands.parse_args(argv)
-    if wrong := [item for item in options.revision if not re.fullmatch(r"\w+=[\w./-]+", item)]:
+    if wrong := [item for item in options.revision if not re.fullmatch(r"[\w.-]+=[\w./-]+", item)]:
         commands.error(f"--revision {wrong[0]}: write NAME=SHA, such as salary=1a2b3c….")
     return run_command(partial(run, options), "the same command goes on where it stopped.")
 

@@ -64,9 +64,10 @@ def test_who_works_on_it_finds_its_folders_from_anywhere(tmp_path):
     copy_repository(repository)
     python = make_environment(tmp_path / "venv")
     install_packages(python, "--no-deps", "--editable", repository)
-    code = "import importlib.util as u; print(*(u.find_spec(n).origin for n in ('shared', 'training', 'hub')))"
+    code = "import sys, importlib.util as u; print(*(u.find_spec(name).origin for name in sys.argv[1:]))"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run([python, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=True)
+    names = ("shared", "training", "hub", "model_gallery")
+    done = subprocess.run([python, "-c", code, *names], cwd=tmp_path, env=environment, capture_output=True, check=True)
     assert done.stdout.decode().split() == [
-        str(repository / name / "__init__.py") for name in ("shared", "training", "hub")
+        str(repository / name / "__init__.py") for name in ("shared", "training", "hub", "shared")
     ]

@@ -2,8 +2,9 @@
 
 import functools
 import inspect
+import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import gradio as gr
@@ -12,7 +13,7 @@ from ..tabular import TabularClassifierConfig
 from .errors import show_errors
 
 AMOUNTS = (
-    "The model learned each of the {} amounts in the data, such as {:,.0f}, and can jump from one to the next. Any "
+    "The model learned each of the {} amounts in the data, such as {:,.10g}, and can jump from one to the next. Any "
     "other amount is read as lying between the two nearest."
 )
 
@@ -23,7 +24,7 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
     What it returns takes an argument for each column, in the columns' order, and then the others: that is what users
     of the API and MCP clients see. Their descriptions join the endpoint's docstring.
     """
-    names = [re.sub(r"\W+", "_", column) for column in config.columns]
+    names = name_arguments(config.columns)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -48,6 +49,18 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
         return cast(Callable[..., Any], wrapped)
 
     return decorate
+
+
+def name_arguments(columns: Sequence[str]) -> list[str]:
+    """Return a Python name for each column, such as hours_per_week for "hours-per-week"; all of them differ."""
+    names: list[str] = []
+    for column in columns:
+        name = re.sub(r"\W+", "_", column)
+        name = name if name.isidentifier() and not name.startswith("_") else f"column_{name.strip('_')}"
+        while keyword.iskeyword(name) or name in names or name == "column":  # which what_if has besides
+            name += "_"
+        names.append(name)
+    return names
 
 
 def label_of(config: TabularClassifierConfig, column: str) -> str:
@@ -76,7 +89,7 @@ def add_field(config: TabularClassifierConfig, column: str) -> gr.components.Com
         return gr.Dropdown(choices, value=typical, label=label, min_width=220)
     span, amounts = config.numbers[column], config.amounts.get(column, ())
     return gr.Number(
-        typical, label=f"{label} ({span.minimum:g} to {span.maximum:,.0f})", min_width=220, minimum=span.minimum,
+        typical, label=f"{label} ({span.minimum:,.10g} to {span.maximum:,.10g})", min_width=220, minimum=span.minimum,
         maximum=span.maximum, info=AMOUNTS.format(len(amounts), amounts[len(amounts) // 2]) if amounts else None,
     )  # fmt: skip
 

@@ -45,6 +45,8 @@ def test_reads_typed_values():
         ({"ignored": ["nothing"]}, "groups and ignored must name each"),
         ({"typical": {}}, "typical must name each"),
         ({"columns": ["age"]}, "must name each of the columns once"),
+        ({"labels": ["yes", "yes"]}, "labels must differ"),
+        ({"bias": float("nan")}, "'bias'.*finite"),
     ],
 )
 def test_wrong_field_is_named(folder, fields, named):
@@ -73,7 +75,7 @@ def test_a_file_outside_the_folder_is_refused_however_it_is_written(folder, name
         load_model(folder)
 
 
-@pytest.mark.parametrize("content", ["", "not JSON", "[]", "null"])
+@pytest.mark.parametrize("content", ["", "not JSON", "[]", "null", "[" * 100_000])
 def test_unreadable_contract(folder, content):
     (folder / "gallery.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"gallery\.json"):
@@ -173,6 +175,27 @@ def test_a_file_of_format_1_is_read(tmp_path):
     assert model.config.in_distribution_threshold == now.config.in_distribution_threshold
     assert model.metrics.trained.command == "python -m training.cat_dog"
     assert model.predict(model.example()) == now.predict(now.example())
+
+
+def test_what_an_old_metrics_file_has_in_another_form_is_left_out(tmp_path):
+    content = {
+        "model": "salary",
+        "headline": "good",
+        "figures": [],
+        "measured": "2026-11-24",
+        "groups": [{"group": "all"}],
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(content))
+    metrics = Metrics.read(tmp_path)
+    assert (metrics.headline, metrics.measured.date) == ("good", "2026-11-24")
+    assert (metrics.groups, metrics.trained) == ((), None)
+
+
+@pytest.mark.parametrize("content", ['{"model": "salary", "trained": null}', '{"measured": 1}', "[" * 100_000, "[]"])
+def test_unreadable_metrics_are_a_sentence(tmp_path, content):
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"metrics\.json.*export the model again"):
+        Metrics.read(tmp_path)
 
 
 def test_the_embedded_metrics_have_no_field_that_the_type_lacks():

@@ -211,7 +211,9 @@ def test_a_coloured_mask_keeps_its_indices_and_has_the_colours(segmentation):
 
 
 @pytest.mark.parametrize("size", [(480, 360), (37, 91), (120, 92)])
-@pytest.mark.parametrize(("tile", "tile_width"), [(1, 1024), (100, 1024), (10_000, 1024), (1_000, 50), (10_000_000, 1024)])
+@pytest.mark.parametrize(
+    ("tile", "tile_width"), [(1, 1024), (100, 1024), (10_000, 1024), (1_000, 50), (10_000_000, 1024)]
+)
 def test_decide_interpolates_before_it_compares(monkeypatch, size, tile, tile_width):
     monkeypatch.setattr(module, "TILE", tile)
     monkeypatch.setattr(module, "TILE_WIDTH", tile_width)

@@ -7,6 +7,7 @@ import pytest
 
 from shared import BadInput, load_model
 from shared.tables import answer_table, read_csv
+from shared.tabular_values import NumberColumn
 from tests.conftest import DATA, ROOT
 
 
@@ -144,6 +145,13 @@ def test_what_if_passes_through_the_prediction(salary, person):
     assert list(curve) == list(range(17, 91))
     assert curve[39] == pytest.approx(salary.predict(person).probabilities[">=50k"], abs=1e-6)
     assert curve[45] > curve[17]
+
+
+def test_what_if_of_fractions(salary, person, monkeypatch):
+    ages = {"age": NumberColumn(minimum=17.5, maximum=18.5, median=18)}
+    config = salary.config.model_copy(update={"numbers": {**salary.config.numbers, **ages}})
+    monkeypatch.setattr(salary, "config", config)
+    assert [age for age, _ in salary.what_if({**person, "age": 18}, "age", points=5)] == [17.5, 17.75, 18, 18.25, 18.5]
 
 
 @pytest.mark.parametrize(("column", "amount", "near"), [("capital-gain", 3103, 3104), ("capital-loss", 1887, 1888)])

@@ -445,6 +445,30 @@ def test_a_space_that_does_not_wake_up_is_said(deploy, no_sleep, monkeypatch):
         live.check_space("me/x", [], "new", 60, api)
 
 
+def test_what_runs_when_a_space_is_about_to_restart_is_not_what_it_will_run(deploy, no_sleep, capsys):
+    for sha in ("new", None):
+        api = Stages(("RUNNING", sha, None), ("APP_STARTING", sha, None), ("RUNNING", sha, None))
+        live.wait_until_running("me/x", "new", time.monotonic() + 60, api, restarts=True)
+        assert [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()] == [
+            "running", "app starting", "running",
+        ]  # fmt: skip
+
+
+def test_a_hub_that_does_not_answer_for_a_while_does_not_end_the_comparison(deploy, no_sleep, monkeypatch):
+    answers = [ConnectionError(), SimpleNamespace(private=False, host="https://me-x.hf.space")]
+    api = Stages(("RUNNING", "new", None))
+
+    def space_info(_):
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    api.space_info = space_info
+    monkeypatch.setattr(live, "probe", lambda *_: [])
+    assert live.check_space("me/x", [], "new", 60, api) == "https://me-x.hf.space"
+
+
 def test_an_error_of_the_commit_before_is_waited_out(deploy, no_sleep):
     live.wait_until_running(
         "me/x", "new", time.monotonic() + 60, Stages(("BUILD_ERROR", None, None), ("RUNNING", None, None))

@@ -70,6 +70,11 @@ def test_a_card_without_front_matter_is_whole_and_a_very_long_one_is_cut(tmp_pat
     assert "without a card" in read_card(tmp_path)
 
 
+def test_a_card_of_brackets_is_read(tmp_path):
+    (tmp_path / "README.md").write_text("[" * 200_000)  # which took minutes
+    assert read_card(tmp_path) == "[" * 200_000
+
+
 def test_clearing_brings_back_what_a_page_began_with():
     with gr.Blocks() as demo:
         text = gr.Textbox()

@@ -1,0 +1,57 @@
+"""A form for any table: names of arguments, and labels of numbers."""
+
+import inspect
+import keyword
+
+import gradio as gr
+
+from shared.tabular_values import NumberColumn
+from shared.ui.forms import add_field, argument_per_column, name_arguments
+
+
+def test_arguments_have_names_of_their_own_whatever_the_columns_are_called():
+    columns = ("hours-per-week", "class", "2nd floor", "a b", "a-b", "column", "größe", "%", "_x", "")
+    names = name_arguments(columns)
+    assert names[0] == "hours_per_week"
+    assert names[6] == "größe"
+    assert len(set(names)) == len(columns)
+    for name in names:
+        assert name.isidentifier() and not keyword.iskeyword(name) and name != "column"  # noqa: PT018 - of each name
+
+
+def test_an_endpoint_takes_an_argument_for_each_column(salary):
+    columns = ("class", "a b", "a-b", "column")
+    config = salary.config.model_copy(
+        update={"columns": columns, "numbers": {}, "descriptions": {"class": "Its class"}}
+    )
+
+    @argument_per_column(config)
+    def what_if(row, column):
+        """Say what is varied.
+
+        Args:
+            column: what to vary.
+        """
+        return row, column
+
+    assert list(inspect.signature(what_if).parameters) == ["class_", "a_b", "a_b_", "column_", "column"]
+    assert what_if("x", 1, 2, 3, "class") == ({"class": "x", "a b": 1, "a-b": 2, "column": 3}, "class")
+    assert "    class_: Its class\n" in inspect.getdoc(what_if)
+
+
+def test_the_range_of_a_number_is_written_as_it_is(salary):
+    ranges = {"share": (0.0, 0.4), "pay": (-1.5, 12_345_678.0)}
+    config = salary.config.model_copy(
+        update={
+            "categories": {},
+            "numbers": {
+                name: NumberColumn(minimum=low, maximum=high, median=high) for name, (low, high) in ranges.items()
+            },
+            "typical": {name: high for name, (_, high) in ranges.items()},
+            "amounts": {},
+            "descriptions": {},
+        }
+    )
+    with gr.Blocks():
+        labels = [add_field(config, name).label for name in ranges]
+    assert labels == ["Share (0 to 0.4)", "Pay (-1.5 to 12,345,678)"]
