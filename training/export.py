@@ -62,14 +62,14 @@ def store(path: Path, how: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None
 
 
 def int8_scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What one step of int8 is worth in each output channel, (channels,): its largest number is 127 steps."""
+    """Return what one step of int8 is worth in each row, (rows,): its largest number is 127 steps."""
     largest = np.abs(values).reshape(len(values), -1).max(axis=1)
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
 
 @torch.no_grad()
 def round_to_int8(module: torch.nn.Module, least: int = LEAST_INT8) -> None:
-    """Round kernels to what store_int8 will keep of them, so that layers fitted afterwards fit what is served."""
+    """Round kernels of convolutions to what store_int8 keeps, so that a layer fitted afterwards fits what is served."""
     for weight in module.parameters():
         if weight.ndim > 1 and weight.numel() >= least:
             scale = torch.from_numpy(int8_scale(weight.detach().numpy())).view(-1, *[1] * (weight.ndim - 1))
@@ -79,7 +79,7 @@ def round_to_int8(module: torch.nn.Module, least: int = LEAST_INT8) -> None:
 def store_int8(model: onnx.ModelProto, least: int = LEAST_INT8) -> onnx.ModelProto:
     """Store matrices and kernels of `least` numbers or more as int8, and the rest as float16.
 
-    Each output channel has a scale. Computed in float32, see shared/session.py.
+    Each row of a tensor has a scale: that is an output channel of a kernel. Computed in float32, see shared/session.py.
     """
     nodes = []
     for tensor in list(model.graph.initializer):

@@ -31,7 +31,6 @@ def rates_by_group(
         for value in sorted(set(bands)):
             inside = np.asarray(bands == value)
             chosen, positive = p[inside] >= 0.5, y[inside] == 1
-            low, high = evaluate.mean_interval(p[inside])
             groups.append(
                 Group(
                     group=f"{column}: {band_name(value) if is_number else value}",
@@ -39,9 +38,7 @@ def rates_by_group(
                     selection_rate=rate(chosen),
                     true_positive_rate=rate(chosen[positive]),
                     false_positive_rate=rate(chosen[~positive]),
-                    mean_probability=Rate(
-                        value=round(float(p[inside].mean()), 4), interval=(round(low, 4), round(high, 4))
-                    ),
+                    mean_probability=mean_of(p[inside]),
                     base_rate=rate(positive),
                 )
             )
@@ -54,6 +51,13 @@ def band_name(index: int) -> str:
     if index == 0:
         return f"under {high}"
     return f"{low} and over" if index == len(BANDS) - 2 else f"{low} to {high - 1}"
+
+
+def mean_of(values: NDArray[np.float64]) -> Rate:
+    """Return a mean with its 95 % interval; that of a single value has none."""
+    interval = evaluate.mean_interval(values) if len(values) > 1 else None
+    rounded = interval and (round(interval[0], 4), round(interval[1], 4))
+    return Rate(value=round(float(values.mean()), 4), interval=rounded)
 
 
 def rate(hits: NDArray[np.bool_]) -> Rate:

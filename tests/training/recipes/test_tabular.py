@@ -136,7 +136,7 @@ def test_columns_are_described_by_the_training_rows():
     assert config.groups == (("level",), ("code",))
     assert config.typical == {"years": 7.0, "level": "high", "code": 5.0}
     network = TableNet(config, table, dict(settings.ordered), 4, 2)
-    assert network.ordered_0.tolist() == [7.0, 1.0, 9.0]  # where the level is missing, the median
+    assert network.ordered_0.tolist() == [5.0, 1.0, 9.0]  # the mean years of each level, and where it is missing
     assert network.eval()(*arrays(config, table)).shape == (4, 2)
 
 
