@@ -14,7 +14,7 @@ from fastprogress.fastprogress import progress_bar
 from fasttransform import Pipeline
 from numpy.typing import NDArray
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from shared.archives import safe_filename
 from shared.config import MODEL
@@ -59,6 +59,9 @@ def pretrained(architecture: type[Pretrained], name: str, **config: Any) -> Pret
         DataError: it cannot be had, or is of another architecture.
     """
     try:
+        found, _ = PretrainedConfig.get_config_dict(name)
+        if found.get("model_type") != architecture.config_class.model_type:  # transformers would only warn
+            raise ValueError(f"it is a {found.get('model_type', 'network of no known type')}")
         return architecture.from_pretrained(name, **config)
     except Exception as error:  # whatever the Hub, the network or the file system has to say
         raise DataError(

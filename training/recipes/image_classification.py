@@ -143,7 +143,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         parser.add_argument(
             "--examples", action="store_true", default=None, help="a few of your own pictures go with the model, too"
         )
-        parser.add_argument("--init", metavar="NAME", help=f"folder or Hub name (default {HUB_INIT})")
+        parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
 
     # --- data ---
 

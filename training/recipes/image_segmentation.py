@@ -139,7 +139,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --init."""
-        parser.add_argument("--init", metavar="NAME", help=f"folder or Hub name (default {HUB_INIT})")
+        parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
 
     # --- data ---
 

@@ -114,7 +114,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --init, --quick, --teachers and --masked-epochs."""
-        parser.add_argument("--init", metavar="NAME", help=f"folder or Hub name (default {HUB_INIT})")
+        parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
         parser.add_argument("--quick", action="store_true", default=None, help="shorter texts, one epoch: for a CPU")
         parser.add_argument(
             "--teachers", action=argparse.BooleanOptionalAction, default=False,

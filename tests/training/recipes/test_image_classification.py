@@ -265,6 +265,10 @@ def test_a_network_that_was_not_trained_on_imagenet_is_refused(tmp_path):
         script.backbone(ImageClassificationSettings(init=str(tmp_path)))
     with pytest.raises(script.DataError, match="could not be loaded as MobileNetV2ForImageClassification"):
         script.backbone(ImageClassificationSettings(init=str(tmp_path / "nowhere")))
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "resnet"}))
+    with pytest.raises(script.DataError, match="it is a resnet"):
+        script.backbone(ImageClassificationSettings(init=str(tmp_path)))
 
 
 def test_the_optimiser_is_the_same_on_every_device(shapes, tmp_path, monkeypatch):
