@@ -53,7 +53,7 @@ def imported(path: Path, when_called: bool = True) -> Iterator[str]:
 
     for module in walk(ast.parse(path.read_text(encoding="utf-8"))):
         name = module.split(".")[0]
-        if name not in sys.stdlib_module_names and name not in OURS | GUARDED:
+        if name not in sys.stdlib_module_names and name not in GUARDED:
             yield name
 
 
@@ -62,10 +62,18 @@ def needed(*patterns: str, when_called: bool = True) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     installed = packages_distributions()
     for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
-        for module in imported(path, when_called):
+        for module in set(imported(path, when_called)) - OURS:
             (name,) = set(installed.get(module, [NAMES.get(module, module)]))
             found.setdefault(canonicalize_name(name), set()).add(str(path.relative_to(ROOT)))
     return found
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_space_imports_nothing_of_ours_but_shared(space):
+    """A staged Space has shared/ beside its app.py, and neither training nor hub."""
+    files = [*(ROOT / "spaces" / space).rglob("*.py")]
+    assert ROOT / f"spaces/{space}/app.py" in files
+    assert {name for path in files for name in imported(path)} & OURS == {"shared"}
 
 
 OWN = {  # what a Space needs of shared/ beside what all need
