@@ -28,7 +28,7 @@ class App:
     started: float
     process: subprocess.Popen[bytes]
 
-    def first_answer(self, question: Question) -> float:
+    def wait_for_answer(self, question: Question) -> float:
         """Seconds from the start of the process to its first answer."""
         while True:
             try:
@@ -39,9 +39,9 @@ class App:
                     raise RuntimeError(f"The app at {self.url} does not start: {self.process.args}") from None
                 time.sleep(0.01)
 
-    def memory(self) -> dict[str, float]:
+    def measure_memory(self) -> dict[str, float]:
         """Megabytes of the process and its children: resident now, and the sum of what each had at its peak."""
-        parts = [memory_of(number) for number in family(self.process.pid)]
+        parts = [read_memory(number) for number in list_processes(self.process.pid)]
         return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
@@ -51,7 +51,7 @@ def require_linux() -> None:
         raise SystemExit("The benchmarks read from /proc how much memory a process has: run them on Linux.")
 
 
-def memory_of(number: int) -> dict[str, float]:
+def read_memory(number: int) -> dict[str, float]:
     """Megabytes of one process: resident now, and at its peak."""
     status = Path(f"/proc/{number}/status").read_text(encoding="utf-8")
     return {
@@ -60,14 +60,14 @@ def memory_of(number: int) -> dict[str, float]:
     }
 
 
-def family(number: int) -> list[int]:
+def list_processes(number: int) -> list[int]:
     """A process and all that descend from it."""
     children = Path(f"/proc/{number}/task/{number}/children").read_text(encoding="utf-8").split()
-    return [number, *(one for child in children for one in family(int(child)))]
+    return [number, *(one for child in children for one in list_processes(int(child)))]
 
 
 @contextmanager
-def served(*arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[App]:
+def serve(*arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[App]:
     """Serve an app, `python arguments...`, at a free port; it is not waited for."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -93,16 +93,16 @@ def served(*arguments: str, variables: Mapping[str, str] | None = None) -> Itera
             process.wait(20)
 
 
-def echo() -> AbstractContextManager[App]:
+def serve_echo() -> AbstractContextManager[App]:
     """Gradio's own limit."""
-    return served("-m", "benchmarks.echo_app")
+    return serve("-m", "benchmarks.echo_app")
 
 
-def lesson(learner: Path) -> AbstractContextManager[App]:
+def serve_lesson(learner: Path) -> AbstractContextManager[App]:
     """The app of the fast.ai lesson."""
-    return served("-m", "benchmarks.lesson_app", variables={"LEARNER": str(learner)})
+    return serve("-m", "benchmarks.lesson_app", variables={"LEARNER": str(learner)})
 
 
-def space(name: str) -> AbstractContextManager[App]:
+def serve_space(name: str) -> AbstractContextManager[App]:
     """A Space of ours, or the gallery."""
-    return served(f"spaces/{name}/app.py")
+    return serve(f"spaces/{name}/app.py")

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.timing import Call, fastest
+from benchmarks.timing import Call, choose_fastest
 from shared.predictor import Predictor
 from shared.session import Array, Session
 
 Run = tuple[Sequence[str], Mapping[str, Array]]  # outputs, inputs
 
 
-def bare(model: Predictor[Any, Any, Any], ask: Callable[[], object], one_by_one: bool = False) -> Call:
+def make_bare_call(model: Predictor[Any, Any, Any], ask: Callable[[], object], one_by_one: bool = False) -> Call:
     """What the model itself does when it is asked.
 
     Args:
@@ -29,9 +29,9 @@ def bare(model: Predictor[Any, Any, Any], ask: Callable[[], object], one_by_one:
     finally:
         model.session = served
     if one_by_one:
-        runs = [(outputs, row) for outputs, inputs in runs for row in rows(inputs)]
+        runs = [(outputs, row) for outputs, inputs in runs for row in split_rows(inputs)]
     sessions = [Session(served.path, threads) for threads in (1, 0)]
-    return fastest(*(partial(run_all, session, runs) for session in sessions))
+    return choose_fastest(*(partial(run_all, session, runs) for session in sessions))
 
 
 def run_all(session: Session, runs: list[Run]) -> None:
@@ -40,7 +40,7 @@ def run_all(session: Session, runs: list[Run]) -> None:
         session.run(outputs, inputs)
 
 
-def rows(inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
+def split_rows(inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
     """Each row of the inputs, as inputs of one row."""
     count = len(next(iter(inputs.values())))
     return [{name: array[row : row + 1] for name, array in inputs.items()} for row in range(count)]

@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 LYING = 6  # EXIF orientation of a phone that was held upright
 
 
-def picture(width: int, height: int) -> Image.Image:
+def draw_picture(width: int, height: int) -> Image.Image:
     """Soft blots with the grain of a camera, whose JPEG is about as large as that of a photo."""
     rng = np.random.default_rng(0)
     blots = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((width, height))
@@ -16,7 +16,7 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray((np.asarray(blots) + grain).clip(0, 255).astype(np.uint8))
 
 
-def jpeg(image: Image.Image, orientation: int | None = None) -> bytes:
+def encode_jpeg(image: Image.Image, orientation: int | None = None) -> bytes:
     """A picture's JPEG file, with EXIF where an orientation is given."""
     exif, content = Image.Exif(), io.BytesIO()
     if orientation:
@@ -25,22 +25,22 @@ def jpeg(image: Image.Image, orientation: int | None = None) -> bytes:
     return content.getvalue()
 
 
-def phone_photo() -> bytes:
+def make_phone_photo() -> bytes:
     """12 megapixels from a phone, which turns its pictures by EXIF."""
-    return jpeg(picture(4000, 3000), LYING)
+    return encode_jpeg(draw_picture(4000, 3000), LYING)
 
 
-def small_photo() -> bytes:
+def make_small_photo() -> bytes:
     """As pictures on the web are: 500 pixels wide."""
-    return jpeg(picture(500, 375))
+    return encode_jpeg(draw_picture(500, 375))
 
 
-def street_frame() -> bytes:
+def make_street_frame() -> bytes:
     """A frame of the size that CamVid's have."""
-    return jpeg(picture(960, 720))
+    return encode_jpeg(draw_picture(960, 720))
 
 
-def review(words: int = 200) -> str:
+def make_review(words: int = 200) -> str:
     """A review of so many words."""
     sentence = "A slow start and a clumsy plot, but the acting is wonderful and I would see the ending again."
     return " ".join((sentence.split() * words)[:words])

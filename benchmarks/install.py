@@ -25,13 +25,13 @@ def measure(work: Work) -> Iterator[Row]:
     gradio = [pin for pin in ours if pin.startswith("gradio=")]
     theirs = [*gradio, *(pin for pin in pins if pin.split("==")[0] in ("fastai", "torch", "torchvision"))]
     (size, took), (peers_size, peers_took) = (
-        installed(packages, work.folder / name) for name, packages in (("ours", ours), ("lesson", theirs))
+        install(packages, work.folder / name) for name, packages in (("ours", ours), ("lesson", theirs))
     )
     yield Row("install", "size of a Space", "lesson", "MB", [size], [peers_size], target=Target("<=", 0.35))
     yield Row("install", "time of a Space", "lesson", "s", [took], [peers_took])
 
 
-def installed(packages: list[str], folder: Path) -> tuple[float, float]:
+def install(packages: list[str], folder: Path) -> tuple[float, float]:
     """Megabytes and seconds of an install into a fresh folder."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--target", folder, *packages]
     start = time.perf_counter()

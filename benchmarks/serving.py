@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.apps import MODELS, ROOT, require_linux
-from benchmarks.table import Row, report, written
+from benchmarks.table import Row, format_number, format_report
 from benchmarks.work import Work
 from shared.console import guard_output
 
@@ -36,8 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and write it as JSON."""
     present = [name for name in MODELS if (ROOT / "spaces" / name / "model").is_dir()]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", type=several(PARTS), default=PARTS[:-1], help=f"some of {', '.join(PARTS)}")
-    parser.add_argument("--models", type=several(present), default=present, help=f"some of {', '.join(present)}")
+    parser.add_argument("--only", type=make_list_parser(PARTS), default=PARTS[:-1], help=f"some of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--models", type=make_list_parser(present), default=present, help=f"some of {', '.join(present)}"
+    )
     parser.add_argument("--rounds", type=int, default=9, help="of latency and bulk (default: 9)")
     parser.add_argument("--install", action="store_true", help="the part install, too")
     parser.add_argument("--out", metavar="FILE", type=Path, default=RESULTS)
@@ -56,19 +58,21 @@ def main(arguments: list[str] | None = None) -> None:
                 rows.append(row)
                 passed = time.perf_counter() - start
                 print(
-                    f"{passed:5.0f} s  {row.what}, beside {row.peer}: {written(row.ratio)}", file=sys.stderr, flush=True
+                    f"{passed:5.0f} s  {row.what}, beside {row.peer}: {format_number(row.ratio)}",
+                    file=sys.stderr,
+                    flush=True,
                 )
-    print(f"\n{report(rows)}\n")
+    print(f"\n{format_report(rows)}\n")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(
-        json.dumps({**conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n",
+        json.dumps({**describe_conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n",
         encoding="utf-8",
         newline="\n",
     )
     print(f"Wrote {options.out}")
 
 
-def several(names: Sequence[str]) -> Callable[[str], list[str]]:
+def make_list_parser(names: Sequence[str]) -> Callable[[str], list[str]]:
     """Reads names with commas between them, for argparse."""
 
     def names_in(text: str) -> list[str]:
@@ -79,7 +83,7 @@ def several(names: Sequence[str]) -> Callable[[str], list[str]]:
     return names_in
 
 
-def conditions() -> dict[str, Any]:
+def describe_conditions() -> dict[str, Any]:
     """The machine and the packages that the figures hold for."""
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     machine["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")

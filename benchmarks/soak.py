@@ -25,7 +25,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks import inputs
-from benchmarks.apps import ROOT, require_linux, space
+from benchmarks.apps import ROOT, require_linux, serve_space
 from benchmarks.clients import Client
 from shared import load_model
 from shared.console import guard_output
@@ -38,7 +38,7 @@ HOSTILE_STATUS = {400, 403, 404, 413, 422}
 WAIT_STATUS = {429, 503}
 
 
-def questions(rng: random.Random) -> dict[str, list[Question]]:
+def make_questions(rng: random.Random) -> dict[str, list[Question]]:
     """Return questions of each kind with the answers that the models of this process give."""
     folder = ROOT / "spaces"
     salary = load_model(folder / "salary/model")
@@ -57,16 +57,16 @@ def questions(rng: random.Random) -> dict[str, list[Question]]:
         user = rng.choice(rating.config.users)
         asked["rating"].append(("rating", [user, movie], None, {"rating": rating.predict(user, movie).rating}))
     for words in range(5, 120, 5):
-        text = inputs.review(words)
+        text = inputs.make_review(words)
         asked["sentiment"].append(("sentiment", [text], None, {"probabilities": sentiment.predict(text).probabilities}))
     for width in range(300, 420, 10):
-        photo = inputs.jpeg(inputs.picture(width, 240))
+        photo = inputs.encode_jpeg(inputs.draw_picture(width, 240))
         asked["cat_dog"].append(("cat_dog", [], photo, {"probabilities": cat_dog.predict(photo).probabilities}))
         asked["segmentation"].append(("segmentation", [], photo, {"shares": segmentation.predict(photo).share}))
     return asked
 
 
-def claims_to_be_large() -> bytes:
+def make_decompression_bomb() -> bytes:
     """Return a JPEG of a few hundred bytes whose header claims 120 megapixels."""
     content = io.BytesIO()
     Image.new("L", (8, 8)).save(content, "JPEG")
@@ -76,7 +76,7 @@ def claims_to_be_large() -> bytes:
     return bytes(data)
 
 
-def attacks(large: bytes) -> list[Callable[[Client], int]]:
+def list_attacks(large: bytes) -> list[Callable[[Client], int]]:
     """Return what a hostile client does: each returns the HTTP status it was answered with."""
 
     def post(client: Client, path: str, content: bytes, kind: str = "application/json") -> int:
@@ -132,7 +132,7 @@ class Soak:
 
     def __init__(self, url: str, asked: dict[str, list[Question]], end: float) -> None:
         self.url, self.asked, self.end = url, asked, end
-        self.attacks = attacks(claims_to_be_large())
+        self.attacks = list_attacks(make_decompression_bomb())
         self.took: dict[str, list[float]] = collections.defaultdict(list)
         self.counts: collections.Counter[str] = collections.Counter()
         self.problems: list[str] = []
@@ -174,7 +174,7 @@ class Soak:
             self.problems.append(f"{endpoint} answered {str(answer)[:200]}, not {str(expected)[:200]}.")
 
 
-def percentile(values: list[float], share: float) -> float:
+def compute_percentile(values: list[float], share: float) -> float:
     """Return the value below which this share of the values lies."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
@@ -188,16 +188,16 @@ def main() -> None:
     options = parser.parse_args()
     require_linux()
     print("Asking the models in this process ...", flush=True)
-    asked = questions(random.Random(0))
-    with space("gallery") as app:
-        app.first_answer(("rating", [15, 260], None))
+    asked = make_questions(random.Random(0))
+    with serve_space("gallery") as app:
+        app.wait_for_answer(("rating", [15, 260], None))
         soak = Soak(app.url, asked, time.monotonic() + 60 * options.minutes)
         threads = [threading.Thread(target=soak.client, args=(number,)) for number in range(options.clients)]
         for thread in threads:
             thread.start()
         memory = []
         while time.monotonic() < soak.end:
-            memory.append(app.memory()["resident"])
+            memory.append(app.measure_memory()["resident"])
             answers = sum(map(len, soak.took.values()))
             print(f"{answers:,} answers, {len(soak.problems)} problems, {memory[-1]:.0f} MB", flush=True)
             time.sleep(min(20, max(0.1, soak.end - time.monotonic())))
@@ -205,7 +205,7 @@ def main() -> None:
             thread.join()
         healthy = Client(app.url).request("GET", "/health")
     rows = {
-        name: {"answers": len(took), "p50": statistics.median(took), "p95": percentile(took, 0.95)}
+        name: {"answers": len(took), "p50": statistics.median(took), "p95": compute_percentile(took, 0.95)}
         for name, took in sorted(soak.took.items())
     }
     for name, row in rows.items():

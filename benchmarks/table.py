@@ -99,15 +99,15 @@ REASONS = {
 HEADER = ("part", "what", "ours", "peer's", "", "ratio", "least to most", "reached", "target", "")
 
 
-def table(rows: Iterable[Row]) -> str:
+def format_table(rows: Iterable[Row]) -> str:
     """The rows as text: medians of both sides, the median ratio with its spread, the target and whether it is met."""
     lines = [HEADER]
     for row in rows:
-        ours, peers = (f"{written(statistics.median(side))} {row.unit}" for side in (row.ours, row.peers))
-        spread = f"{written(row.ratios[0])} to {written(row.ratios[-1])}"
-        scores = " / ".join(written(score) for score in row.reached or ())
+        ours, peers = (f"{format_number(statistics.median(side))} {row.unit}" for side in (row.ours, row.peers))
+        spread = f"{format_number(row.ratios[0])} to {format_number(row.ratios[-1])}"
+        scores = " / ".join(format_number(score) for score in row.reached or ())
         verdict = (str(row.target or ""), row.verdict)
-        lines.append((row.part, row.what, ours, peers, row.peer, written(row.ratio), spread, scores, *verdict))
+        lines.append((row.part, row.what, ours, peers, row.peer, format_number(row.ratio), spread, scores, *verdict))
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
     to_the_right = {2, 3, 5}
     return "\n".join(
@@ -119,7 +119,7 @@ def table(rows: Iterable[Row]) -> str:
     )
 
 
-def reasons(rows: Iterable[Row]) -> str:
+def explain_missed(rows: Iterable[Row]) -> str:
     """A line for each target that was missed, with the reason, or that none is known."""
     missed = [row for row in rows if row.verdict == "missed"]
     return "\n".join(
@@ -129,12 +129,12 @@ def reasons(rows: Iterable[Row]) -> str:
     )
 
 
-def in_words(rows: Sequence[Row]) -> str:
+def format_trainings(rows: Sequence[Row]) -> str:
     """The trainings as a list in Markdown: times with what each side reached, or scores alone, or speeds alone."""
     lines = []
     for row in rows:
         name, _, goal = row.what.partition(", ")
-        ours, peers = (written(statistics.median(side)) for side in (row.ours, row.peers))
+        ours, peers = (format_number(statistics.median(side)) for side in (row.ours, row.peers))
         if row.part == "time" and row.reached:
             score = goal.rpartition(" ")[0]
             reached, peer_reached = (f"{value:.4f}" for value in row.reached)
@@ -148,11 +148,11 @@ def in_words(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def report(rows: Sequence[Row]) -> str:
+def format_report(rows: Sequence[Row]) -> str:
     """The table, how to read it, and why targets were missed."""
-    return "\n\n".join(filter(None, (table(rows), LEGEND, reasons(rows), in_words(rows))))
+    return "\n\n".join(filter(None, (format_table(rows), LEGEND, explain_missed(rows), format_trainings(rows))))
 
 
-def written(number: float) -> str:
+def format_number(number: float) -> str:
     """Three significant digits, and no exponent."""
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:#.3g}"

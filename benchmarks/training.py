@@ -30,8 +30,8 @@ import torch
 
 from benchmarks.apps import MODELS, ROOT, require_linux
 from benchmarks.recipes import MEASURED, is_as_good
-from benchmarks.serving import conditions, several
-from benchmarks.table import Row, Target, report, written
+from benchmarks.serving import describe_conditions, make_list_parser
+from benchmarks.table import Row, Target, format_number, format_report
 from shared.console import guard_output
 
 DATA = {"cat_dog": "pets", "segmentation": "camvid", "sentiment": "imdb", "salary": "adult", "rating": "movielens"}
@@ -47,10 +47,10 @@ AIM = Target(">=", 10)  # of cat_dog's time on a GPU, by either recipe
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=several(list(MODELS)), default=list(MODELS))
-    parser.add_argument("--data", metavar="DIR", type=full_path, help=f"with {', '.join(DATA.values())} in it")
-    parser.add_argument("--init", metavar="DIR", type=full_path, help=f"with {', '.join(INIT.values())} in it")
-    parser.add_argument("--batches", type=batches_of, default={}, help="of each fit, and no time to a score")
+    parser.add_argument("--models", type=make_list_parser(list(MODELS)), default=list(MODELS))
+    parser.add_argument("--data", metavar="DIR", type=resolve_path, help=f"with {', '.join(DATA.values())} in it")
+    parser.add_argument("--init", metavar="DIR", type=resolve_path, help=f"with {', '.join(INIT.values())} in it")
+    parser.add_argument("--batches", type=parse_batches, default={}, help="of each fit, and no time to a score")
     parser.add_argument(
         "--smoke", action="store_true", help="seconds, on data made up on the spot; no figures to quote"
     )
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = read(options.out) if options.out and options.out.is_file() else Results()
     for name in [] if options.again else options.models:
         results.replace(name, *measure(name, options))
-    print(f"\n{report(results.rows)}\n")
+    print(f"\n{format_report(results.rows)}\n")
     if options.out:
         results.write(options.out)
         print(f"Wrote {options.out}")
@@ -71,21 +71,21 @@ def main(arguments: list[str] | None = None) -> None:
 def measure(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], list[Row]]:
     """Under which conditions a model was measured, and its rows."""
     require_linux()
-    device, rate = matrix_rate()
+    device, rate = measure_matrix_rate()
     print(f"{device} multiplies matrices at {rate / 1e9:,.0f} GFLOP/s.", file=sys.stderr)
     stock = run(name, "stock", options)
-    goal = goal_of(stock)
+    goal = choose_goal(stock)
     ours = run(name, "ours", options, *(() if goal is None else ("--goal", str(goal))))
     rows = compare(name, ours, stock, rate)
     if name == "cat_dog" and not options.batches.get(name):
-        rows += timed(name, run(name, "ours", options, "--quick"), stock, quick=True)
+        rows += compare_times(name, run(name, "ours", options, "--quick"), stock, quick=True)
     for row in rows:
-        print(f"{row.part}: {row.what}, beside {row.peer}: {written(row.ratio)}", file=sys.stderr, flush=True)
+        print(f"{row.part}: {row.what}, beside {row.peer}: {format_number(row.ratio)}", file=sys.stderr, flush=True)
     batches = options.batches.get(name, 0)
-    return {**conditions(), "device": device, "matrix_gflops": round(rate / 1e9), "batches": batches}, rows
+    return {**describe_conditions(), "device": device, "matrix_gflops": round(rate / 1e9), "batches": batches}, rows
 
 
-def batches_of(text: str) -> dict[str, int]:
+def parse_batches(text: str) -> dict[str, int]:
     """Reads "20", for every model, or "segmentation=5,sentiment=6", for argparse."""
     if text.isdecimal():
         return dict.fromkeys(MODELS, int(text))
@@ -106,8 +106,8 @@ class Results:
         """Put a model's rows in the place of those it had."""
         self.conditions[name] = conditions
         self.rows = sorted(
-            [*(row for row in self.rows if model_of(row) != name), *rows],
-            key=lambda row: MODELS.index(model_of(row)),
+            [*(row for row in self.rows if get_model(row) != name), *rows],
+            key=lambda row: MODELS.index(get_model(row)),
         )
 
     def write(self, path: Path) -> None:
@@ -125,12 +125,12 @@ def read(path: Path) -> Results:
     if "conditions" in found:
         return Results(found["conditions"], rows)
     # Until November 2026 one run measured all models of a file, and only a time said what the stock network lacked.
-    lacking = {model_of(row) for row in earlier if row.notes.get("stock_pretrained") is False}
-    rows = [replace(row, peer="stock from scratch") if model_of(row) in lacking else row for row in rows]
-    return Results(dict.fromkeys(map(model_of, rows), found), rows)
+    lacking = {get_model(row) for row in earlier if row.notes.get("stock_pretrained") is False}
+    rows = [replace(row, peer="stock from scratch") if get_model(row) in lacking else row for row in rows]
+    return Results(dict.fromkeys(map(get_model, rows), found), rows)
 
 
-def model_of(row: Row) -> str:
+def get_model(row: Row) -> str:
     """Which model a row is about."""
     return row.what.replace(",", " ").split()[0]
 
@@ -146,10 +146,10 @@ def derive_again(row: Row) -> list[Row]:
     if "goal" in row.notes:  # until November 2026, when a stock network without its weights aimed at the book's score
         ours["final"], stock["final"] = row.notes["found"], stock["points"][-1][1]
         stock["pretrained"] = row.notes["stock_pretrained"]
-    return timed(model_of(row), ours, stock, quick="--quick" in row.what)
+    return compare_times(get_model(row), ours, stock, quick="--quick" in row.what)
 
 
-def full_path(name: str) -> Path:
+def resolve_path(name: str) -> Path:
     """A folder, wherever the recipes run."""
     return Path(name).expanduser().resolve()
 
@@ -185,32 +185,32 @@ def compare(name: str, ours: dict[str, Any], stock: dict[str, Any], rate: float)
         for whose, side in sides
         if side["items_per_second"] and side["operations_per_item"]
     }
-    rows = timed(name, ours, stock)
+    rows = compare_times(name, ours, stock)
     if ours["items_per_second"] and stock["items_per_second"]:
         rates = ([side["items_per_second"]] for _, side in sides)
-        rows.append(Row("rate", name, peer_of(stock), f"{MEASURED[name][0]}/s", *rates, notes=shares))
-    rows.append(Row("memory", name, peer_of(stock), "MB", [ours["peak_mb"]], [stock["peak_mb"]]))
+        rows.append(Row("rate", name, name_peer(stock), f"{MEASURED[name][0]}/s", *rates, notes=shares))
+    rows.append(Row("memory", name, name_peer(stock), "MB", [ours["peak_mb"]], [stock["peak_mb"]]))
     return rows
 
 
-def peer_of(stock: dict[str, Any]) -> str:
+def name_peer(stock: dict[str, Any]) -> str:
     """What the stock recipe trained, and whether from scratch."""
     scratch = "" if stock.get("pretrained", True) else "from scratch"
     return " ".join(filter(None, ("stock", stock.get("network"), scratch)))
 
 
-def timed(name: str, ours: dict[str, Any], stock: dict[str, Any], quick: bool = False) -> list[Row]:
+def compare_times(name: str, ours: dict[str, Any], stock: dict[str, Any], quick: bool = False) -> list[Row]:
     """A row with the times to the stock recipe's final score; with both final scores, if there is no such time.
 
     There is a time if both sides reach the score and the stock network has its pretrained weights. There is no row if
     either side was not judged.
     """
     said, score = f"{name}{' --quick' * quick}", MEASURED[name][1]
-    final, stock_final = final_score(ours), final_score(stock)
+    final, stock_final = get_final_score(ours), get_final_score(stock)
     if final is None or stock_final is None:
         return []
-    goal, peer = goal_of(stock), peer_of(stock)
-    first, stock_first = (first_as_good(name, side, goal) for side in (ours, stock))
+    goal, peer = choose_goal(stock), name_peer(stock)
+    first, stock_first = (find_first_as_good(name, side, goal) for side in (ours, stock))
     notes = {
         f"{whose}_{key}": side[key]
         for whose, side in (("ours", ours), ("peers", stock))
@@ -223,7 +223,7 @@ def timed(name: str, ours: dict[str, Any], stock: dict[str, Any], quick: bool = 
     return [Row("time", what, peer, "s", [first[0]], [stock_first[0]], True, target, (first[1], stock_final), notes)]
 
 
-def first_as_good(name: str, side: dict[str, Any], goal: float | None) -> tuple[float, float] | None:
+def find_first_as_good(name: str, side: dict[str, Any], goal: float | None) -> tuple[float, float] | None:
     """Seconds and score when a recipe was first as good as the goal; None if it never was, or there is no goal."""
     if goal is None:
         return None
@@ -231,17 +231,17 @@ def first_as_good(name: str, side: dict[str, Any], goal: float | None) -> tuple[
     return next(((seconds, score) for seconds, score in points if is_as_good(name, score, goal)), None)
 
 
-def final_score(side: dict[str, Any]) -> float | None:
+def get_final_score(side: dict[str, Any]) -> float | None:
     """What a recipe scored at its end; None if it was not judged."""
     return side["points"][-1][1] if side["points"] else side.get("final")
 
 
-def goal_of(stock: dict[str, Any]) -> float | None:
+def choose_goal(stock: dict[str, Any]) -> float | None:
     """The score to reach: the stock recipe's at its end, if it began with pretrained weights or has none."""
-    return final_score(stock) if stock.get("pretrained", True) else None
+    return get_final_score(stock) if stock.get("pretrained", True) else None
 
 
-def matrix_rate() -> tuple[str, float]:
+def measure_matrix_rate() -> tuple[str, float]:
     """The device, and how many operations a second it reaches in products of square matrices, at its best."""
     on_gpu = torch.cuda.is_available()
     size, device = (8192, "cuda") if on_gpu else (2048, "cpu")

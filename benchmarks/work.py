@@ -30,23 +30,23 @@ class Work:
     @cached_property
     def pictures(self) -> dict[str, Path]:
         """The files of the phone photo, the small photo and the street frame, each made up."""
-        made = {"phone": inputs.phone_photo, "small": inputs.small_photo, "street": inputs.street_frame}
+        made = {"phone": inputs.make_phone_photo, "small": inputs.make_small_photo, "street": inputs.make_street_frame}
         for name, make in made.items():
             (self.folder / f"{name}.jpg").write_bytes(make())
         return {name: self.folder / f"{name}.jpg" for name in made}
 
-    def question(self, name: str, picture: str = "street", endpoint: str | None = None) -> Question:
+    def make_question(self, name: str, picture: str = "street", endpoint: str | None = None) -> Question:
         """What a model's endpoint is asked over HTTP: in the gallery by its name, alone as "predict"."""
         endpoint = endpoint or name
         if name in ("cat_dog", "segmentation"):
             return endpoint, [], str(self.pictures[picture])
         if name == "sentiment":
-            return endpoint, [inputs.review()], None
+            return endpoint, [inputs.make_review()], None
         model = load_model(ROOT / "spaces" / name / "model")
         asked = model.example()
         data = [asked[column] for column in model.config.columns] if name == "salary" else list(asked)
         return endpoint, data, None
 
-    def upload(self, picture: str, endpoint: str = "upload") -> Question:
+    def make_upload(self, picture: str, endpoint: str = "upload") -> Question:
         """An upload to an app that takes nothing else: the echo's, or the lesson's "predict"."""
         return endpoint, [], str(self.pictures[picture])

@@ -31,7 +31,7 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, number of rows
 
 
-def as_parquet(source: Path, out: Path) -> Path:
+def convert_to_parquet(source: Path, out: Path) -> Path:
     """Return the input as Parquet: itself, or written once from a CSV (as text) or from the names in a folder."""
     if source.suffix == ".parquet":
         return source.resolve()
@@ -71,7 +71,7 @@ def read_items(model: Any, table: pa.Table) -> list[Any]:
     return [model.from_row(row) if model.columns else row["file"] for row in rows]
 
 
-def as_cells(answer: Any) -> dict[str, Any]:
+def make_cells(answer: Any) -> dict[str, Any]:
     """Return the columns of an answer, the last of which is its error or ""."""
     return {"error": str(answer)} if isinstance(answer, BadInput) else {**answer.as_row(), "error": ""}
 
@@ -82,7 +82,7 @@ class Scorer:
     def __init__(self, model: Any, source: Path, out: Path) -> None:
         self.model, self.source, self.out = model, source, out
         model.session.threads = 1  # the processes share the cores
-        example = as_cells(model.predict_batch([model.example()])[0])
+        example = make_cells(model.predict_batch([model.example()])[0])
         self.types = {name: pa.scalar(cell).type for name, cell in example.items()}
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -92,22 +92,22 @@ class Scorer:
     def score(self, part: Part) -> int:
         """Answer and write one part; return how many of its rows could not be answered."""
         table = read(self.source, part)
-        added = [as_cells(answer) for answer in self.model.predict_each(read_items(self.model, table))]
+        added = [make_cells(answer) for answer in self.model.predict_each(read_items(self.model, table))]
         table = table.rename_columns([f"{name} (yours)" if name in self.types else name for name in table.column_names])
         for name, kind in self.types.items():
             table = table.append_column(name, pa.array([row.get(name) for row in added], kind))
-        partial = self.out / f"{part_name(part)}.partial"
+        partial = self.out / f"{name_part(part)}.partial"
         pq.write_table(table, partial)
-        partial.replace(self.out / part_name(part))
+        partial.replace(self.out / name_part(part))
         return sum(bool(row["error"]) for row in added)
 
 
-def part_name(part: Part) -> str:
+def name_part(part: Part) -> str:
     """Return the name of a part's file."""
     return "part-{:05}-{:08}-{}.parquet".format(*part)
 
 
-def plain_loop(model: Any, asked: list[Any], at_once: int) -> float:
+def time_plain_loop(model: Any, asked: list[Any], at_once: int) -> float:
     """Return how many rows a second this process answers alone, `at_once` at a time."""
     began = time.perf_counter()
     for start in tqdm(range(0, len(asked), at_once), f"{at_once} at once", leave=False):
@@ -134,7 +134,7 @@ def main() -> None:
     if (out / "run.json").exists() and json.loads((out / "run.json").read_text(encoding="utf-8")) != asked_of:
         sys.exit(f"{out} has parts of another model or input, or of another size; name an empty folder.")
     (out / "run.json").write_text(json.dumps(asked_of), encoding="utf-8", newline="\n")
-    source = as_parquet(options.input, out)
+    source = convert_to_parquet(options.input, out)
 
     about = pq.ParquetFile(source).metadata
     sizes = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
@@ -144,7 +144,7 @@ def main() -> None:
         for start in range(0, size, options.part_rows)
     ]
     written = {path.name for path in out.glob("part-*.parquet")}
-    missing = [part for part in parts if part_name(part) not in written]
+    missing = [part for part in parts if name_part(part) not in written]
     print(f"{len(parts) - len(missing)} of {len(parts)} parts are there.", flush=True)
 
     if missing:
@@ -173,7 +173,7 @@ def main() -> None:
     if options.compare_with_loop:
         batch = next(pq.ParquetFile(source).iter_batches(batch_size=options.compare_with_loop))
         asked = read_items(model, pa.Table.from_batches([batch]))
-        one, many = plain_loop(model, asked, 1), plain_loop(model, asked, options.part_rows)
+        one, many = time_plain_loop(model, asked, 1), time_plain_loop(model, asked, options.part_rows)
         print(f"A plain loop: {one:,.0f} rows/s row by row, {many:,.0f} rows/s in parts.")
 
 

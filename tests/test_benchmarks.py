@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import serving
-from benchmarks.apps import echo
+from benchmarks.apps import serve_echo
 from benchmarks.clients import Client, ask_in_parallel
-from benchmarks.inputs import jpeg, picture
-from benchmarks.table import REASONS, Row, Target, in_words, reasons, report, table
+from benchmarks.inputs import draw_picture, encode_jpeg
+from benchmarks.table import REASONS, Row, Target, explain_missed, format_report, format_table, format_trainings
 from tests.conftest import ROOT
 
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
@@ -30,7 +30,7 @@ def test_ratio_is_the_median_of_rounds():
     ("sense", "ratio", "verdict"), [(">=", 8, "met"), (">=", 8.1, "missed"), ("<=", 8, "met"), ("<=", 7.9, "missed")]
 )
 def test_table_says_whether_a_target_is_met(sense, ratio, verdict):
-    header, line = table([Row(**{**vars(FASTER), "target": Target(sense, ratio)})]).splitlines()
+    header, line = format_table([Row(**{**vars(FASTER), "target": Target(sense, ratio)})]).splitlines()
     assert header.split()[0] == "part"
     assert line.split()[-3:] == [sense, f"{ratio:g}", verdict]
     assert "4.00 to 9.00" in line
@@ -38,17 +38,17 @@ def test_table_says_whether_a_target_is_met(sense, ratio, verdict):
 
 def test_no_target_no_verdict():
     assert FASTER.verdict == ""
-    assert table([FASTER]).splitlines()[1].endswith("4.00 to 9.00")
+    assert format_table([FASTER]).splitlines()[1].endswith("4.00 to 9.00")
 
 
 def test_a_missed_target_has_its_reason():
     ((part, what, peer), why) = next(iter(REASONS.items()))
     row = {**vars(FASTER), "part": part, "what": what, "peer": peer}
     missed, met = (Row(**{**row, "target": Target(">=", ratio)}) for ratio in (1000, 0.001))
-    assert reasons([met, missed, FASTER]) == f"missed: {part}, {what}, beside {peer}: {why}"
-    assert reasons([Row(**{**vars(missed), "what": "new"})]).endswith("nobody has looked into it yet")
-    assert report([missed]).endswith(why)
-    assert "missed" not in report([met])
+    assert explain_missed([met, missed, FASTER]) == f"missed: {part}, {what}, beside {peer}: {why}"
+    assert explain_missed([Row(**{**vars(missed), "what": "new"})]).endswith("nobody has looked into it yet")
+    assert format_report([missed]).endswith(why)
+    assert "missed" not in format_report([met])
 
 
 def test_every_target_missed_in_the_results_has_a_reason():
@@ -77,14 +77,14 @@ def test_one_part_from_command_to_file(tmp_path: Path, capsys):
 
 
 def test_clients_ask_with_and_without_an_upload(tmp_path: Path):
-    (tmp_path / "photo.jpg").write_bytes(jpeg(picture(40, 30), orientation=6))
+    (tmp_path / "photo.jpg").write_bytes(encode_jpeg(draw_picture(40, 30), orientation=6))
     photo = ("upload", [], str(tmp_path / "photo.jpg"))
-    with echo() as app:
-        app.first_answer(("text", ["hello"], None))
+    with serve_echo() as app:
+        app.wait_for_answer(("text", ["hello"], None))
         assert Client(app.url).ask(("text", ["hello"], None)) == ["hello"]
         assert Path(Client(app.url).ask(photo)[0]).name == "photo.jpg"
         assert ask_in_parallel(app.url, [photo, ("text", ["hello"], None)], clients=2, count=6)["answers"] == 6
-        memory = app.memory()
+        memory = app.measure_memory()
         assert 0 < memory["resident"] <= memory["peak"]
         with pytest.raises(RuntimeError, match="/gradio_api/call/nothing answered 500"):
             Client(app.url).ask(("nothing", [], None))
@@ -92,7 +92,7 @@ def test_clients_ask_with_and_without_an_upload(tmp_path: Path):
 
 def test_the_table_says_what_each_side_reached():
     row = Row("time", "cat_dog, error 0.0200", "stock ResNet-34", "s", [4.0], [9.0], True, reached=(0.0191, 0.02))
-    header, line = table([row]).splitlines()
+    header, line = format_table([row]).splitlines()
     assert "reached" in header
     assert "0.0191 / 0.0200" in line
     assert Row.from_json(json.loads(json.dumps(row.as_json()))) == row
@@ -109,7 +109,7 @@ def test_trainings_in_words_say_what_each_side_reached():
         Row("rate", "sentiment", "stock AWD-LSTM from scratch", "reviews/s", [16.7], [10.3]),
         Row("memory", "sentiment", "stock AWD-LSTM from scratch", "MB", [4796.0], [10693.0]),
     ]
-    assert in_words(rows).splitlines() == [
+    assert format_trainings(rows).splitlines() == [
         "- cat_dog --quick: error 0.0200 after 300 s (stock net); ours 0.0060 after 54.0 s",
         "- salary: accuracy 0.8400 at the end (stock tabular_learner); ours 0.8100",
         "- sentiment: 16.7 reviews/s; 10.3 (stock AWD-LSTM from scratch); scores were not compared",
@@ -156,9 +156,9 @@ def test_time_to_the_stock_score(stock, ours, ratio, reached):
 )
 @pytest.mark.parametrize("quick", [False, True])
 def test_no_time_to_a_score_that_either_side_does_not_reach(stock, ours, scores, quick):
-    from benchmarks.training import compare, derive_again, timed
+    from benchmarks.training import compare, compare_times, derive_again
 
-    rows = timed("cat_dog", ours, stock, quick)
+    rows = compare_times("cat_dog", ours, stock, quick)
     assert [(row.part, row.what, row.ours, row.peers) for row in rows] == (
         [("score", f"cat_dog{' --quick' * quick}, error", [scores[0]], [scores[1]])] if scores else []
     )
@@ -182,9 +182,9 @@ def test_the_peer_is_named_with_its_start():
 
 
 def timed_quick():
-    from benchmarks.training import timed
+    from benchmarks.training import compare_times
 
-    (row,) = timed("cat_dog", side(final=0.006, seconds=40.0), side([(820.0, 0.02)]), quick=True)
+    (row,) = compare_times("cat_dog", side(final=0.006, seconds=40.0), side([(820.0, 0.02)]), quick=True)
     return row
 
 
@@ -307,8 +307,10 @@ def test_the_stock_recipe_begins_with_our_weights_where_its_own_cannot_be_had(mo
     def no_network(*args, **kwargs):
         raise OSError("no network")
 
-    made, backbone = [], image_classification.backbone
-    monkeypatch.setattr(image_classification, "backbone", lambda settings: made.append(backbone(settings)) or made[-1])
+    made, backbone = [], image_classification.load_backbone
+    monkeypatch.setattr(
+        image_classification, "load_backbone", lambda settings: made.append(backbone(settings)) or made[-1]
+    )
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
     monkeypatch.setattr(defaults, "callbacks", defaults.callbacks)
     monkeypatch.setattr("sys.argv", ["recipes", "cat_dog", "stock", "--smoke"])

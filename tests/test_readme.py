@@ -13,7 +13,7 @@ from pathlib import Path
 import gradio
 import pytest
 
-from benchmarks.table import Row, in_words
+from benchmarks.table import Row, format_trainings
 from hub.local import Hub
 from shared import load_model
 from tests.conftest import MCP, NODE, ROOT
@@ -131,7 +131,7 @@ def test_training_commands_are_understood(line, tmp_path):
 @pytest.mark.training
 def test_all_training_commands_parse():
     """Those that no test runs, too: with --help at their end."""
-    from training.command import parser_of
+    from training.command import make_parser
     from training.recipe import Recipe
 
     lines = [*commands("README", "Train"), *commands("training"), *commands("README", "Your own model, online")]
@@ -139,7 +139,7 @@ def test_all_training_commands_parse():
         _, _, module, *options = line.split()
         kinds = [kind for kind in vars(importlib.import_module(module)).values() if isinstance(kind, type)]
         (recipe,) = (kind() for kind in kinds if issubclass(kind, Recipe) and kind.__module__ == module)
-        assert parser_of(recipe).parse_args(options)
+        assert make_parser(recipe).parse_args(options)
 
 
 def at_home(hub, home):
@@ -282,7 +282,7 @@ def test_the_speeds_repeat_the_results(begins, part, whats):
 
 def test_the_trainings_repeat_the_results_and_say_what_each_side_reached():
     rows = json.loads((ROOT / "benchmarks/results/training.json").read_text())["rows"]
-    said = in_words([Row.from_json(row) for row in rows])
+    said = format_trainings([Row.from_json(row) for row in rows])
     assert f"\n\n{said}\n\n" in TEXTS["benchmarks"], f"docs/benchmarks.md should say:\n{said}"
     (salary,) = (row for row in rows if (row["part"], row["what"].split(",")[0]) == ("time", "salary"))
     ours, peers = salary["reached"]

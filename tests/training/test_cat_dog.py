@@ -29,8 +29,8 @@ def train(*options):
 
 def load(*options):
     """Return the data and settings that the options ask for."""
-    options = command.parser_of(CatDog()).parse_args([str(option) for option in options])
-    settings = CatDog().settings_of(options)
+    options = command.make_parser(CatDog()).parse_args([str(option) for option in options])
+    settings = CatDog().read_settings(options)
     return CatDog().load(options.data, settings), settings
 
 
@@ -110,8 +110,8 @@ def test_what_is_measured_on_changes_no_training(pets, other, tmp_path, monkeypa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     states = []
     for more in ([], ["--dogs-vs-cats", other], ["--seed", 1]):
-        options = command.parser_of(CatDog()).parse_args([str(option) for option in ("--data", pets, *more)])
-        states.append(start_run(CatDog(), options, CatDog().settings_of(options)).state)
+        options = command.make_parser(CatDog()).parse_args([str(option) for option in ("--data", pets, *more)])
+        states.append(start_run(CatDog(), options, CatDog().read_settings(options)).state)
     assert states[0] == states[1] != states[2]
 
 
@@ -121,10 +121,10 @@ def test_unrelated_pictures_are_those_of_the_options_and_of_the_recipe(tmp_path)
     (tmp_path / "stamps").mkdir()
     Image.new("RGBA", (8, 8)).save(tmp_path / "stamps/fox.png")
     settings = CatDogSettings(camvid=str(tmp_path / "camvid"), animals=str(tmp_path / "stamps"))
-    groups = CatDog().unrelated(settings)
+    groups = CatDog().find_unrelated(settings)
     assert list(groups)[:2] == ["street scenes (CamVid test)", "animals cut out on white (Tux Paint's stamps)"]
     assert [path.name for path in (*groups[next(iter(groups))], *list(groups.values())[1])] == ["street.png", "fox.png"]
-    assert list(groups)[2:] == list(CatDog().unrelated(CatDogSettings()))
+    assert list(groups)[2:] == list(CatDog().find_unrelated(CatDogSettings()))
 
 
 def test_a_folder_of_ones_own_pictures_is_sent_to_the_recipe(tmp_path, capsys):
@@ -172,13 +172,13 @@ def test_the_embedded_figures_are_of_the_data_that_its_notes_name():
 
 def test_imagenets_classes_are_known_of_cats_and_dogs_in_a_pretrained_network_alone(pets):
     splits, settings = load("--data", pets)
-    assert CatDog().known_classes(splits, settings) == script.IMAGENET_CLASSES
-    assert CatDog().known_classes(splits, CatDogSettings.smoke()) is None  # --smoke --data: random weights
-    assert CatDog().known_classes(replace(splits, labels=("circle", "cross", "square")), settings) is None
+    assert CatDog().find_known_classes(splits, settings) == script.IMAGENET_CLASSES
+    assert CatDog().find_known_classes(splits, CatDogSettings.smoke()) is None  # --smoke --data: random weights
+    assert CatDog().find_known_classes(replace(splits, labels=("circle", "cross", "square")), settings) is None
 
 
 def test_cats_begin_with_a_capital_and_breeds_are_kinds(tmp_path):
-    found = script.pets(tmp_path, ["Maine_Coon_12", "Maine_Coon_3", "pug_1", "Bombay_7"])
+    found = script.select_pets(tmp_path, ["Maine_Coon_12", "Maine_Coon_3", "pug_1", "Bombay_7"])
     assert found.y.tolist() == [0, 0, 1, 0]
     assert found.kind.tolist() == [1, 1, 2, 0]
     assert found.paths[0] == tmp_path / "images/Maine_Coon_12.jpg"

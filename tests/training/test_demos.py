@@ -97,7 +97,7 @@ def test_the_books_cell_prints_its_figure_beside_the_books(capsys, tmp_path, mon
 @pytest.mark.parametrize("name", DEMOS)
 def test_the_recorded_commands_of_the_embedded_models_parse(name):
     metrics = json.loads((ROOT / "spaces" / name / "model/metrics.json").read_text())
-    parser = command.parser_of(recipe_of(name))
+    parser = command.make_parser(recipe_of(name))
     for record in (metrics["measured"], metrics.get("trained")):
         if record and record.get("command"):
             _, _, module, *options = record["command"].split()
@@ -116,10 +116,10 @@ def test_the_embedded_folder_says_of_itself_what_the_file_beside_the_space_says(
 def test_settings_do_not_depend_on_the_hardware(monkeypatch):
     for name in DEMOS:
         recipe = recipe_of(name)
-        options = command.parser_of(recipe).parse_args([])
-        here = recipe.settings_of(options)
+        options = command.make_parser(recipe).parse_args([])
+        here = recipe.read_settings(options)
         monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-        assert recipe.settings_of(options) == here
+        assert recipe.read_settings(options) == here
         monkeypatch.undo()
 
 
@@ -127,5 +127,5 @@ def test_a_place_that_is_not_a_checkpoint_folder_is_left_alone(tmp_path, capsys)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     assert train("salary", "--smoke", "--out", tmp_path / "mine") == 2
-    assert "is no checkpoint folder" in capsys.readouterr().err
+    assert "is not a checkpoint folder" in capsys.readouterr().err
     assert Path(tmp_path / "mine/thesis.txt").read_text(encoding="utf-8") == "years of work"

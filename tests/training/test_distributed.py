@@ -22,7 +22,7 @@ from shared import load_model
 from tests.conftest import ROOT, free_port
 from training import processes
 from training.data import DataError
-from training.distributed import Share, all_processes
+from training.distributed import Share, use_all_processes
 from training.learner import RowLoader, fit, set_seed
 from training.tokens import TokenLoader
 
@@ -77,7 +77,7 @@ def small_fit(state, how):
     x = torch.randn(70, 3)
     y = x @ torch.tensor([[1.0], [2.0], [3.0]])
     rows = [RowLoader(x, y, bs=16, shuffle=True, drop_last=True), RowLoader(x, y, bs=16)]
-    set_seed(1 + processes.rank())  # whatever the others begin with, the first one's weights count
+    set_seed(1 + processes.get_rank())  # whatever the others begin with, the first one's weights count
     net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
     cbs = [Stop()] * (how == "stop")
     learn = Learner(DataLoaders(*rows), net, loss_func=torch.nn.functional.mse_loss, cbs=cbs)
@@ -89,7 +89,7 @@ def small_fit(state, how):
         assert list(learn.dls.loaders) == rows
         found = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
         figures = [row for row in learn.recorder.values if row]
-        processes.only_first()
+        processes.end_other_processes()
         if how != "stop":
             learn.fit(1)  # as in one process: nothing waits for the others
     return found, torch.tensor(figures)
@@ -198,7 +198,7 @@ def test_more_processes_than_rows_in_a_batch_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "5")
     rows = RowLoader(torch.zeros(8, 1), bs=4)
     learn = Learner(DataLoaders(rows, rows), torch.nn.Linear(1, 1), loss_func=torch.nn.functional.mse_loss)
-    with pytest.raises(DataError, match="5 processes cannot share batches of 4"), all_processes(learn):
+    with pytest.raises(DataError, match="5 processes cannot share batches of 4"), use_all_processes(learn):
         pass
 
 
@@ -214,5 +214,5 @@ def test_one_process_does_not_load_accelerate(tmp_path):
 
 
 if __name__ == "__main__":  # one of the processes of shared_fit
-    processes.meet()
+    processes.connect()
     torch.save(small_fit(Path(sys.argv[1]), sys.argv[2]), f"{sys.argv[1]}-result")

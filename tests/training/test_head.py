@@ -49,10 +49,10 @@ def test_a_layer_fitted_to_labels_is_judged_on_pictures_it_was_not_fitted_to():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], 15)
     features = rng.normal(0, 1, (45, 400)).astype(np.float32)  # noise: nothing can be learned
-    fitted = head.label_head().fit(features, y)
+    fitted = head.make_label_head().fit(features, y)
     assert fitted.score(features, y) == 1
-    assert (head.out_of_fold(features, y).argmax(1) == y).mean() < 0.6
-    assert head.out_of_fold(features[:30], y[:30]).shape == (30, 2)
+    assert (head.predict_out_of_fold(features, y).argmax(1) == y).mean() < 0.6
+    assert head.predict_out_of_fold(features[:30], y[:30]).shape == (30, 2)
 
 
 def test_a_layer_fitted_to_labels_that_cannot_be_learned_is_made_less_confident():
@@ -92,6 +92,7 @@ def test_classes_inside_are_those_of_the_labels_or_those_that_the_pictures_look_
         imagenet.bias.zero_()
         imagenet.weight[7, 0] = imagenet.weight[9, 1] = 30
     features = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
-    assert head.classes_of(imagenet, features, None) == [7, 9]
-    assert head.classes_of(imagenet, features, [range(3, 5), [1]]) == [2, 4, 5]  # after the class for background
-    assert head.classes_of(torch.nn.Linear(4, 1000), features, [range(3, 5), [1]]) == [1, 3, 4]
+    assert head.find_training_classes(imagenet, features, None) == [7, 9]
+    # ImageNet's indices follow the background class.
+    assert head.find_training_classes(imagenet, features, [range(3, 5), [1]]) == [2, 4, 5]
+    assert head.find_training_classes(torch.nn.Linear(4, 1000), features, [range(3, 5), [1]]) == [1, 3, 4]

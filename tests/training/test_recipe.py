@@ -18,10 +18,10 @@ from shared.metrics import Figure, Measured, Metrics
 from tests.training.test_demos import recipe_of
 from training import command
 from training.data import DataError
-from training.measure_again import NEED_NETWORK, remeasured
+from training.measure_again import NEED_NETWORK, merge_metrics
 from training.parity import Shown
 from training.recipe import TestSet, answer, load, start_run
-from training.recipes.tabular import Tabular, two_probabilities
+from training.recipes.tabular import Tabular, compute_probabilities
 from training.record import Record
 
 pytestmark = pytest.mark.training
@@ -102,7 +102,7 @@ def test_what_was_trained_and_how_close_it_is_to_torch_is_recorded(made):
     [
         ({"tolerance_float": -1.0}, "differs from torch by"),
         ({"tolerance": -1.0}, "differs from torch by"),
-        ({"shown": Shown("probability", two_probabilities, "rows", "rows", typical=-1.0)}, "at most -1.0"),
+        ({"shown": Shown("probability", compute_probabilities, "rows", "rows", typical=-1.0)}, "at most -1.0"),
     ],
 )
 def test_nothing_is_written_if_the_model_differs_from_torch(folder, change, message):
@@ -173,8 +173,8 @@ def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path,
     recipe = recipe_of("cat_dog")
 
     def state(*words):
-        options = command.parser_of(recipe).parse_args([*words, "--resume"])
-        return start_run(recipe, options, recipe.settings_of(options)).state
+        options = command.make_parser(recipe).parse_args([*words, "--resume"])
+        return start_run(recipe, options, recipe.read_settings(options)).state
 
     assert state("--camvid", "x") == state()
     assert state("--quick") != state()
@@ -185,11 +185,11 @@ def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path,
 
 def test_options_set_the_fields_of_their_names(tmp_path):
     recipe = Tabular()
-    options = command.parser_of(recipe).parse_args(["--target", "churned", "--seed", "7"])
-    settings = recipe.settings_of(options)
+    options = command.make_parser(recipe).parse_args(["--target", "churned", "--seed", "7"])
+    settings = recipe.read_settings(options)
     assert settings == replace(recipe.settings(), target="churned", seed=7)
     options.smoke = True
-    assert recipe.settings_of(options) == replace(recipe.settings.smoke(), target="churned", seed=7)
+    assert recipe.read_settings(options) == replace(recipe.settings.smoke(), target="churned", seed=7)
 
 
 def test_smoke_makes_up_data_unless_some_is_named(tmp_path):
@@ -197,8 +197,8 @@ def test_smoke_makes_up_data_unless_some_is_named(tmp_path):
     own = recipe.make_up(tmp_path / "own", 1)
 
     def name(*words):
-        options = command.parser_of(recipe).parse_args([*words, "--out", str(tmp_path / "model")])
-        return load(recipe, options, recipe.settings_of(options)).description.about.title
+        options = command.make_parser(recipe).parse_args([*words, "--out", str(tmp_path / "model")])
+        return load(recipe, options, recipe.read_settings(options)).description.about.title
 
     made_up = tmp_path / "tabular-made-up/rows.csv"
     assert name("--smoke", "--data", own) == "Rows"
@@ -241,21 +241,21 @@ def test_what_needed_the_trained_network_is_kept_with_its_date(made):
         }
     )  # fmt: skip
     now = Metrics(headline="now", figures=(figure("accuracy", 0.9),), measured=Measured(date="2026-02-02"))
-    found = remeasured(before, now)
+    found = merge_metrics(before, now)
     assert [(item.name, item.value, item.measured) for item in found.figures] == [
         ("accuracy", 0.9, None), ("ece_before", 0.2, "2026-01-01"), ("accuracy_cv", 0.3, "2025-12-31"),
     ]  # fmt: skip
     assert (found.headline, found.measured.date) == ("now", "2026-02-02")
     assert (found.trained, found.provenance) == (before.trained, before.provenance)
     assert found.parity == before.parity.model_copy(update={"measured": "2026-01-01"})
-    assert remeasured(found, now) == found  # a second time the dates stay
-    assert remeasured(None, now) == now
+    assert merge_metrics(found, now) == found  # a second time the dates stay
+    assert merge_metrics(None, now) == now
 
 
 def test_a_figure_is_not_kept_that_was_measured_anew(made):
     before = Metrics.read(made[1])
     now = Metrics(headline="now", figures=(figure("ece_before", 0.9),), measured=Measured(date="2026-02-02"))
-    kept = {item.name: item.value for item in remeasured(before, now).figures}
+    kept = {item.name: item.value for item in merge_metrics(before, now).figures}
     assert kept == {"ece_before": 0.9, "accuracy_cv": next(i.value for i in before.figures if i.name == "accuracy_cv")}
     assert kept.keys() <= NEED_NETWORK
 
@@ -289,6 +289,6 @@ def test_a_folder_of_other_labels_or_none_at_all_cannot_be_measured(folder, tmp_
 
 
 def test_a_record_of_measuring_names_its_command_and_commit():
-    measured = Record("python -m training.salary --data adult", "abc123").measured()
+    measured = Record("python -m training.salary --data adult", "abc123").describe_measurement()
     assert measured.command == "python -m training.salary --data adult --measure DIR"
     assert measured.commit == "abc123"

@@ -65,7 +65,7 @@ def test_the_weights_of_pictures_are_those_of_the_onnx_file(cat_dog):
 
     folder = ROOT / "spaces/cat_dog/model"
     config = json.loads((folder / "config.json").read_text())
-    net = torch_weights.picture_net(onnx.load(folder / "onnx/model.onnx").graph, config).eval()
+    net = torch_weights.build_picture_net(onnx.load(folder / "onnx/model.onnx").graph, config).eval()
     pixels = cat_dog.pixels(PICTURE)[None]
     with torch.inference_mode():
         found = net(torch.from_numpy(pixels)).logits.numpy()
@@ -75,7 +75,7 @@ def test_the_weights_of_pictures_are_those_of_the_onnx_file(cat_dog):
 
 def test_the_same_weights_are_the_same_file():
     weights = {"second": torch.ones(2), "first": torch.zeros(3, 2)}
-    files = {torch_weights.as_file(weights) for _ in range(30)}
+    files = {torch_weights.serialise(weights) for _ in range(30)}
     assert len(files) == 1  # or publishing the same folder again would be a new commit
     assert torch.equal(load(files.pop())["first"], weights["first"])
 

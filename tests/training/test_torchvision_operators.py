@@ -10,5 +10,5 @@ pytestmark = pytest.mark.training
 
 
 def test_nothing_is_done_where_it_has_run_or_is_not_needed():
-    assert torchvision_operators.ensure() is False
+    assert torchvision_operators.define_missing() is False
     import torchvision  # noqa: F401 - would raise "operator torchvision::nms does not exist"

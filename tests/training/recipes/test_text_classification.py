@@ -29,7 +29,7 @@ from training.networks.text_classification import TextNet, average_weights
 from training.recipe import Splits
 from training.recipes import text_classification as recipe
 from training.texts import Texts
-from training.token_statistics import score_range, token_frequencies
+from training.token_statistics import compute_token_frequencies, fit_score_range
 
 pytestmark = pytest.mark.training
 SMOKE = recipe.TextClassificationSettings.smoke()
@@ -324,8 +324,8 @@ def test_two_labels_called_neg_and_pos_are_not_yet_imdb(tmp_path):
 def test_a_peer_that_finds_no_words_is_left_out():
     some = Texts(["字", "詞"], np.array([0, 1]))
     splits = Splits(some, some, (some.as_test("x", "test"),), describe("x", "Which?", ()), ("a", "b"))
-    assert tfidf.tfidf_peer(splits, np.array([True, True])) == []
-    assert tfidf.tfidf_answers(splits) == []
+    assert tfidf.compare_with_tfidf(splits, np.array([True, True])) == []
+    assert tfidf.predict_with_tfidf(splits) == []
 
 
 def test_a_folder_without_reviews_is_refused_in_a_sentence(tmp_path, capsys):
@@ -348,7 +348,7 @@ def test_imdbs_own_layout_is_read(tmp_path):
 
 def test_copies_of_test_texts_are_not_trained_on():
     some = Texts(["a", "b", "a", "c"], np.array([0, 1, 0, 1]))
-    assert texts.without_copies(some, ["c"]).texts == ["a", "b"]
+    assert texts.drop_copies(some, ["c"]).texts == ["a", "b"]
 
 
 def test_a_pruned_tokenizer_reads_what_it_keeps_as_before():
@@ -396,11 +396,11 @@ def test_batches_have_texts_of_like_length_and_every_text_once():
 def test_scores_tell_frequent_words_from_rare_ones():
     tokenizer = small_tokenizer()
     ids = [np.array(tokenizer.encode("a good film a bad film").ids)] * 50
-    log_frequency, counted = token_frequencies(tokenizer, ids)
+    log_frequency, counted = compute_token_frequencies(tokenizer, ids)
     assert log_frequency[tokenizer.token_to_id("film")] > log_frequency[tokenizer.token_to_id("zebra")]
     assert not counted[tokenizer.token_to_id("[CLS]")]
     assert counted[tokenizer.token_to_id("[UNK]")]
-    mean, (everywhere, in_short) = score_range(log_frequency, counted, ids, seed=0)
+    mean, (everywhere, in_short) = fit_score_range(log_frequency, counted, ids, seed=0)
     assert mean - np.sqrt(everywhere + in_short / 6) > log_frequency[tokenizer.token_to_id("zebra")]
 
 
@@ -410,7 +410,7 @@ def test_all_but_a_few_passages_of_any_length_are_in_distribution():
     counts = np.bincount(np.concatenate(ids), minlength=1000) + 0.5
     log_frequency = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32)
     counted = torch.arange(1000) > 4
-    mean, (everywhere, in_short) = score_range(log_frequency, counted, ids, seed=0)
+    mean, (everywhere, in_short) = fit_score_range(log_frequency, counted, ids, seed=0)
     for size in (4, 12, 100):
         scores = np.array([log_frequency[row[1 : size + 1]].mean() for row in ids if len(row) > size + 1])
         below = (scores < mean - np.sqrt(everywhere + in_short / size)).mean()
@@ -428,8 +428,8 @@ def test_a_network_that_was_not_fetched_is_named(tmp_path, capsys, monkeypatch):
 
 
 def test_quick_is_for_a_cpu():
-    parser = command.parser_of(recipe.TextClassification())
-    quick = recipe.TextClassification().settings_of(parser.parse_args(["--quick"]))
+    parser = command.make_parser(recipe.TextClassification())
+    quick = recipe.TextClassification().read_settings(parser.parse_args(["--quick"]))
     assert quick == replace(recipe.TextClassificationSettings(), quick=True, max_tokens=256, head=96, epochs=1)
 
 
