@@ -1,6 +1,6 @@
-"""The model's own limit: ONNX Runtime on arrays that are ready, with nothing around it.
+"""The bare model as a lower limit: ONNX Runtime on prepared arrays, and nothing else.
 
-It has one thread or one for each core, whichever is faster here."""
+It runs with one thread or one per core, whichever is faster."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -14,12 +14,12 @@ Run = tuple[Sequence[str], Mapping[str, Array]]  # outputs, inputs
 
 
 def make_bare_call(model: Predictor[Any, Any, Any], ask: Callable[[], object], one_by_one: bool = False) -> Call:
-    """What the model itself does when it is asked.
+    """Record the inputs of a call; return a function that runs only the model on them.
 
     Args:
         model: the predictor.
-        ask: asks it; the arrays that reach the model are kept.
-        one_by_one: run rows one at a time, as a plain loop does.
+        ask: calls the predictor.
+        one_by_one: run the rows one at a time, as a plain loop does.
     """
     runs: list[Run] = []
     served = model.session
@@ -35,19 +35,19 @@ def make_bare_call(model: Predictor[Any, Any, Any], ask: Callable[[], object], o
 
 
 def run_all(session: Session, runs: list[Run]) -> None:
-    """Run the model over everything."""
+    """Run the model on all recorded inputs."""
     for outputs, inputs in runs:
         session.run(outputs, inputs)
 
 
 def split_rows(inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
-    """Each row of the inputs, as inputs of one row."""
+    """Split inputs into inputs of one row each."""
     count = len(next(iter(inputs.values())))
     return [{name: array[row : row + 1] for name, array in inputs.items()} for row in range(count)]
 
 
 class _Recorder:
-    """A session that remembers what it was asked."""
+    """A session that records its inputs."""
 
     def __init__(self, runs: list[Run], session: Session) -> None:
         self.runs, self.session = runs, session

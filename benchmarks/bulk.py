@@ -1,4 +1,4 @@
-"""Many at once: predict_batch from files and rows as people have them, beside a loop of the bare model."""
+"""Throughput of predict_batch on files and rows, beside a loop of the bare model."""
 
 import csv
 import statistics
@@ -16,7 +16,7 @@ from benchmarks.work import Work
 from shared import load_model
 from shared.tables import answer_table, read_csv
 
-# How many of what: by default each model's example.
+# Number and kind of items; None stands for the model's example.
 MANY: dict[str, tuple[int, str, Callable[[], object] | None]] = {
     "cat_dog": (32, "small photos in files", inputs.make_small_photo),
     "segmentation": (6, "street frames in files", inputs.make_street_frame),
@@ -27,7 +27,7 @@ MANY: dict[str, tuple[int, str, Callable[[], object] | None]] = {
 
 
 def measure(work: Work) -> Iterator[Row]:
-    """Each model's predict_batch; and for salary a CSV, as the page answers one."""
+    """Measure predict_batch of each model, and for salary a CSV, answered as on the page."""
     for name in work.names:
         model = load_model(ROOT / "spaces" / name / "model")
         count, words, make = MANY[name]
@@ -42,7 +42,7 @@ def measure(work: Work) -> Iterator[Row]:
 
 
 def compare(model: Any, what: str, ours: Callable[[], object], count: int, rounds: int) -> Iterator[Row]:
-    """Answers a second, beside the bare model one by one and, where that is another thing, in the same batches."""
+    """Compare answers a second with the bare model one by one and, where that differs, in the same batches."""
     batches = [("bare loop", True, Target(">=", 0.9))]
     if model.task in ("image-classification", "tabular-classification", "recommendation"):
         batches.append(("bare batches", False, None))
@@ -53,7 +53,7 @@ def compare(model: Any, what: str, ours: Callable[[], object], count: int, round
 
 
 def save_copies(content: bytes, count: int, folder: Path) -> list[Path]:
-    """The same content in many files."""
+    """Write the same content to many files; return their paths."""
     paths = [folder / f"{number}.jpg" for number in range(count)]
     for path in paths:
         path.write_bytes(content)
@@ -61,7 +61,7 @@ def save_copies(content: bytes, count: int, folder: Path) -> list[Path]:
 
 
 def write_people(path: Path, people: list[dict[str, Any]]) -> None:
-    """People as a CSV."""
+    """Write people to a CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(people[0]))
         writer.writeheader()
@@ -69,6 +69,6 @@ def write_people(path: Path, people: list[dict[str, Any]]) -> None:
 
 
 def answer_csv(model: Any, path: Path) -> list[dict[str, object]]:
-    """A CSV's rows with their answers."""
+    """Return the rows of a CSV with their answers."""
     table = read_csv(path, model.config.columns)
     return list(answer_table(table, model.predict_each, lambda answer: {"prediction": answer.label}))

@@ -1,7 +1,7 @@
-"""From an input to its answer, in this process, one at a time: beside fastai, transformers and the bare model.
+"""Latency of one answer in this process, beside fastai, transformers and the bare model.
 
-Pictures are the bytes of a file. Torch has one thread or one for each core, whichever is faster here; ours has as many
-as it is served with.
+Pictures are the bytes of a file. Torch runs with one thread or one per core, whichever is faster; ours with as many as
+in serving.
 """
 
 import os
@@ -23,7 +23,7 @@ from shared import load_model
 
 CORES = os.cpu_count() or 1
 
-# What each model is asked, by default its example, and how many times faster than fastai it should answer.
+# Inputs of each model, None for its example, and the target: how many times faster than fastai.
 QUESTIONS: dict[str, list[tuple[str, Callable[[], object] | None, float]]] = {
     "cat_dog": [("phone photo", inputs.make_phone_photo, 6), ("small photo", inputs.make_small_photo, 8)],
     "segmentation": [("street frame", inputs.make_street_frame, 3)],
@@ -45,7 +45,7 @@ PIPELINES: dict[str, Callable[[Path], learners.Answer]] = {
 
 
 def measure(work: Work) -> Iterator[Row]:
-    """Each model beside its peers."""
+    """Compare each model with its peers."""
     rounds = work.rounds
     for name in work.names:
         folder = ROOT / "spaces" / name / "model"
@@ -71,7 +71,7 @@ def measure(work: Work) -> Iterator[Row]:
 
 
 def run_with_threads(answer: learners.Answer, item: object, threads: int) -> object:
-    """A peer's answer, by so many threads of torch."""
+    """Return a peer's answer, computed with this many threads of torch."""
     torch.set_num_threads(threads)
     return answer(item)
 
@@ -85,7 +85,7 @@ def compare(
     is_speedup: bool = True,
     target: Target | None = None,
 ) -> Row:
-    """Both in turn: the median of each round, and the percentiles of all calls."""
+    """Time both in turn; return the medians of the rounds and the percentiles of all calls."""
     mine, yours = time_in_turn(ours, theirs, rounds)
     medians = [[statistics.median(times) for times in side] for side in (mine, yours)]
     notes = {"ours_ms": compute_percentiles(mine), "peers_ms": compute_percentiles(yours)}

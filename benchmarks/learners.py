@@ -1,6 +1,6 @@
-"""The peers: fastai's learners as the book makes them, and transformers' pipelines, with random weights.
+"""The peers: fastai's learners as in the book, and transformers' pipelines, with random weights.
 
-The learners are trained for a moment on made-up data. Neither that nor the weights change how long an answer takes.
+The learners are trained for one epoch on made-up data. The weights do not affect the time of an answer.
 """
 
 import io
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import training  # noqa: F401 - lets fastai be imported where torch is built for CPUs alone
+import training  # noqa: F401 - makes fastai importable with CPU builds of torch
 
 # isort: split
 import numpy as np
@@ -47,14 +47,14 @@ Answer = Callable[[Any], Any]
 
 
 def train(learn: Learner) -> Learner:
-    """The learner after one epoch."""
+    """Train a learner for one epoch; return it."""
     with learn.no_bar(), learn.no_logging():
         learn.fit(1)
     return learn
 
 
 def hide_progress(learn: Learner, answer: Answer) -> Answer:
-    """A function that shows no progress bar, which a server would not either."""
+    """Return a function that answers without a progress bar, as a server does."""
 
     def answered(item: Any) -> Any:
         with learn.no_bar():
@@ -64,7 +64,7 @@ def hide_progress(learn: Learner, answer: Answer) -> Answer:
 
 
 def save_pictures(folder: Path) -> list[Path]:
-    """Sixteen pictures."""
+    """Save sixteen pictures; return their paths."""
     paths = [folder / f"{number}.jpg" for number in range(16)]
     for path in paths:
         draw_picture(320, 240).save(path)
@@ -72,20 +72,20 @@ def save_pictures(folder: Path) -> list[Path]:
 
 
 def make_cat_dog_learner(folder: Path) -> Learner:
-    """The book's: ResNet-34, pictures of 224 pixels. Its files are in `folder`."""
+    """Return the book's learner, ResNet-34 at 224 pixels; its files are in `folder`."""
     labels = ["cat", "dog"] * 8
     dls = ImageDataLoaders.from_lists(folder, save_pictures(folder), labels, item_tfms=Resize(224), bs=4, num_workers=0)
     return train(vision_learner(dls, resnet34, pretrained=False))
 
 
 def make_cat_dog(folder: Path) -> Answer:
-    """From a file's bytes."""
+    """Return a function from a file's bytes to the answer."""
     learn = make_cat_dog_learner(folder)
     return hide_progress(learn, lambda content: learn.predict(PILImage.create(content)))
 
 
 def make_segmentation(folder: Path) -> Answer:
-    """From a file's bytes, by a U-Net on ResNet-34 that sees as many pixels as ours: 480 by 360."""
+    """Return the same for a U-Net on ResNet-34 at 480 by 360 pixels, as ours."""
     codes = [str(number) for number in range(11)]
 
     def mask(_: Path) -> Any:
@@ -105,7 +105,7 @@ def make_segmentation(folder: Path) -> Answer:
 
 
 def make_text(folder: Path) -> Answer:
-    """From a review, by AWD-LSTM."""
+    """Return a function from a review to the answer of an AWD-LSTM."""
     reviews = pd.read_csv(write_reviews(folder / "reviews", seed=0))
     dls = TextDataLoaders.from_df(reviews, folder, text_col="text", label_col="label", bs=16, num_workers=0)
     learn = train(text_classifier_learner(dls, AWD_LSTM, pretrained=False))
@@ -113,7 +113,7 @@ def make_text(folder: Path) -> Answer:
 
 
 def make_tabular(folder: Path) -> Answer:
-    """From a row of the census; which one does not matter, and it has the made-up people's columns."""
+    """Return a function that answers a row of made-up people, whatever its argument."""
     people = pd.read_csv(Salary().make_up(folder / "people", seed=0))
     dls = TabularDataLoaders.from_df(
         people,
@@ -127,22 +127,22 @@ def make_tabular(folder: Path) -> Answer:
 
 
 def make_collab(folder: Path) -> Answer:
-    """From a user and a movie."""
+    """Return a function that rates one pair of user and movie, whatever its argument."""
     stars = pd.read_csv(write_ratings(folder / "ratings", seed=0) / "ratings.csv")
     learn, asked = train(collab_learner(CollabDataLoaders.from_df(stars), y_range=(0.5, 5.5))), stars.iloc[:1]
-    # predict() of a collab learner fails on a row: this is how one asks it.
+    # predict() of a collab learner fails on a row.
     return hide_progress(learn, lambda _: learn.get_preds(dl=learn.dls.test_dl(asked), reorder=False))
 
 
 def make_cat_dog_pipeline(model: Path) -> Answer:
-    """transformers' pipeline with the network that ours was before it was exported, from a file's bytes."""
+    """Return transformers' pipeline for our network before its export, from a file's bytes."""
     net = AutoModelForImageClassification.from_config(AutoConfig.from_pretrained(model))
     answer = pipeline("image-classification", model=net, image_processor=AutoImageProcessor.from_pretrained(model))
     return lambda content: answer(Image.open(io.BytesIO(content)))
 
 
 def make_sentiment_pipeline(model: Path) -> Answer:
-    """transformers' pipeline with the network that ours was before it was exported, from a review."""
+    """Return transformers' pipeline for our network before its export, from a review."""
     net = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(model))
     tokenizer = AutoTokenizer.from_pretrained(model)
     return pipeline("text-classification", model=net, tokenizer=tokenizer, truncation=True)

@@ -1,6 +1,6 @@
-"""Peak memory after 100 requests with pictures of mixed sizes from 8 clients; /proc tells, so it takes Linux.
+"""Peak memory after 100 requests with pictures of mixed sizes from 8 clients, read from /proc on Linux.
 
-The gallery's pictures go to cat_dog and to segmentation by turns, and its other models answer a question now and then.
+In the gallery, pictures go to cat_dog and segmentation in turn, and some requests to the other models.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ AIMS = {("one Space", "echo"): 1.6, ("one Space", "lesson"): 0.12, ("gallery", "
 
 
 def measure(work: Work) -> Iterator[Row]:
-    """One Space, and the whole gallery, beside the echo app and the lesson's."""
+    """Compare one Space, and the whole gallery, with the echo app and the lesson's."""
     learner = work.learner
     seeing = [name for name in work.names if name in ("cat_dog", "segmentation")]
     every = [work.make_question(name, picture) for picture in MIXED for name in seeing]
@@ -42,7 +42,7 @@ def measure(work: Work) -> Iterator[Row]:
 
 
 def measure_app(app: AbstractContextManager[App], questions: Sequence[Question]) -> dict[str, float]:
-    """Megabytes of an app after the requests."""
+    """Return the megabytes of an app after the requests."""
     with app as started:
         started.wait_for_answer(questions[0])
         ask_in_parallel(started.url, questions, CLIENTS, count=REQUESTS)

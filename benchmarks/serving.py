@@ -1,11 +1,11 @@
-"""How fast and how small the gallery serves, beside its peers in the same run.
+"""Measure speed and memory of serving, beside peers in the same run.
 
     make bench          or: python -m benchmarks.serving [--only latency,http] [--out benchmarks/results/serving.json]
 
 The peers are the fast.ai lesson's app (Gradio, load_learner, learn.predict) and fastai's other learners, transformers'
 pipelines where they apply, a Gradio app that only echoes, and the bare model in ONNX Runtime. Both sides are measured
-in turn; quote the ratio, not the milliseconds. The table says what the ratio should be, and whether it is.
-`install` fetches packages, so it runs only when it is asked for.
+in turn; quote the ratio, not the milliseconds. The table has targets for some ratios, and tells if they are met.
+`install` downloads packages, so it only runs on request.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from shared.console import guard_output
 
 PARTS = ("latency", "bulk", "start", "memory", "http", "install")
 PACKAGES = ("fastai", "gradio", "onnxruntime", "pillow", "torch", "transformers")
-MODULES = {"pillow": "PIL"}  # where it has another name
+MODULES = {"pillow": "PIL"}  # where the module has another name
 RESULTS = ROOT / "benchmarks/results/serving.json"
 
 
@@ -40,13 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--models", type=make_list_parser(present), default=present, help=f"some of {', '.join(present)}"
     )
-    parser.add_argument("--rounds", type=int, default=9, help="of latency and bulk (default: 9)")
-    parser.add_argument("--install", action="store_true", help="the part install, too")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of latency and bulk (default: 9)")
+    parser.add_argument("--install", action="store_true", help="also run the part install")
     parser.add_argument("--out", metavar="FILE", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     require_linux()
     for name in set(MODELS) - set(present):
-        print(f"{name} has no model in its Space and is left out.", file=sys.stderr)
+        print(f"{name} has no model in its Space and is skipped.", file=sys.stderr)
     rows: list[Row] = []
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,18 +73,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def make_list_parser(names: Sequence[str]) -> Callable[[str], list[str]]:
-    """Reads names with commas between them, for argparse."""
+    """Return a parser of comma-separated names, for argparse."""
 
     def names_in(text: str) -> list[str]:
         if unknown := set(text.split(",")) - set(names):
-            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: there is only {', '.join(names)}")
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
         return text.split(",")
 
     return names_in
 
 
 def describe_conditions() -> dict[str, Any]:
-    """The machine and the packages that the figures hold for."""
+    """Return the machine and the package versions of the figures."""
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     machine["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")
     packages = {name: version(name) for name in PACKAGES if importlib.util.find_spec(MODULES.get(name, name))}

@@ -1,4 +1,4 @@
-"""From the start of an app's process to its first answer."""
+"""Time from the start of an app's process to its first answer."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ AIMS = {"echo": Target("<=", 1.3), "lesson": Target("<=", 0.5)}
 
 
 def measure(work: Work) -> Iterator[Row]:
-    """One Space, and the whole gallery, beside the echo app and the lesson's; all in turn, in each round."""
+    """Compare one Space, and the whole gallery, with the echo app and the lesson's, in turn in each round."""
     learner = work.learner
     took: dict[str, list[float]] = {"one Space": [], "gallery": [], "echo": [], "lesson": []}
     for _ in range(ROUNDS):
@@ -27,6 +27,6 @@ def measure(work: Work) -> Iterator[Row]:
 
 
 def time_start(app: AbstractContextManager[App], question: Question) -> float:
-    """How long one app took."""
+    """Return the seconds that an app takes to its first answer."""
     with app as started:
         return started.wait_for_answer(question)

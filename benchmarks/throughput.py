@@ -1,7 +1,7 @@
-"""Requests a second over HTTP, beside an app that only echoes and beside the lesson's.
+"""Requests a second over HTTP, beside an app that only echoes and the lesson's app.
 
-The clients are a process of their own that speaks Gradio's HTTP API, uploads included: see benchmarks/clients.py. All
-apps are up at once and are asked in turn.
+The clients are a separate process that uses Gradio's HTTP API, including uploads: see benchmarks/clients.py. All apps
+run at the same time and are asked in turn.
 """
 
 import json
@@ -19,12 +19,12 @@ from benchmarks.work import Work
 
 CLIENTS = (1, 8, 32)
 ROUNDS = 3
-SECONDS = 2.0  # for each side in a round
+SECONDS = 2.0  # for each side of a round
 TEXT: Question = ("text", ["an echo"], None)
 
 
 def measure(work: Work) -> Iterator[Row]:
-    """The gallery beside the echo app, and beside the lesson app for its one model."""
+    """Compare the gallery with the echo app, and its cat_dog with the lesson app."""
     with ExitStack() as apps:
         gallery, echoes, lessons = (
             apps.enter_context(app) for app in (serve_space("gallery"), serve_echo(), serve_lesson(work.learner))
@@ -46,7 +46,7 @@ def measure(work: Work) -> Iterator[Row]:
 
 
 def warm_up(*asked: tuple[App, Question]) -> None:
-    """Let each app answer, twice."""
+    """Let each app answer twice."""
     for app, question in asked:
         for _ in range(2):
             app.wait_for_answer(question)
@@ -60,7 +60,7 @@ def compare(
     clients: int,
     target: Target | None = None,
 ) -> Row:
-    """Both in turn, with so many clients."""
+    """Measure both in turn, with this many clients."""
     sides: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
     for number in range(ROUNDS):
         for side in (0, 1) if number % 2 else (1, 0):
@@ -76,7 +76,7 @@ def compare(
 
 
 def measure_load(app: App, question: Question, clients: int) -> dict[str, float]:
-    """What benchmarks.clients measures."""
+    """Return the results of benchmarks.clients."""
     endpoint, data, file = question
     command = [sys.executable, "-m", "benchmarks.clients", app.url, endpoint, "--data", json.dumps(data)]
     command += ["--clients", str(clients), "--seconds", str(SECONDS), *(("--upload", file) if file else ())]

@@ -61,7 +61,7 @@ def test_every_target_missed_in_the_results_has_a_reason():
 def test_unknown_part_is_refused(capsys):
     with pytest.raises(SystemExit):
         serving.main(["--only", "latency,speed"])
-    assert "speed: there is only latency, bulk" in capsys.readouterr().err
+    assert "unknown: speed; choose from latency, bulk" in capsys.readouterr().err
 
 
 def test_one_part_from_command_to_file(tmp_path: Path, capsys):

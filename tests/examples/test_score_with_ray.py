@@ -55,7 +55,7 @@ def test_an_interrupted_run_goes_on_where_it_was(salary, tmp_path):
     assert 0 < left < 10_000
 
     output = score(*asked, "--compare-with-loop", "100")
-    assert f"{len(before)} of {len(parts(out))} parts are there." in output
+    assert f"{len(before)} of {len(parts(out))} parts are done." in output
     assert f"{left:,} rows in " in output
     assert "A plain loop: " in output
     assert {path: path.stat().st_mtime_ns for path in before} == before
