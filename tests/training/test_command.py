@@ -40,7 +40,7 @@ def salary():
 def test_interruption_and_bad_data_end_in_one_sentence(salary, tmp_path, capsys):
     out = ["--out", str(tmp_path / "model")]
     assert command.main(salary, out) == 130
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume to continue" in capsys.readouterr().err
     salary.reason = DataError("No such file.")
     assert command.main(salary, out) == 2
     assert capsys.readouterr().err == "error: No such file.\n"
@@ -106,7 +106,7 @@ def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monk
     assert (given[0].smoke, given[0].data) == (True, None)
     with pytest.raises(OptionError, match="unrecognized arguments: -f kernel"):
         in_a_cell(script.main, "-f", "kernel")
-    with pytest.raises(OptionError, match="go with the gallery's"):
+    with pytest.raises(OptionError, match="without --resume"):
         in_a_cell(script.main, "--recipe", "book", "--embed")
     monkeypatch.undo()
     (tmp_path / "other").mkdir()
@@ -126,10 +126,10 @@ def test_publish_and_card_do_not_read_the_kernels_options_either(module, tmp_pat
     words = [folder, "me/salary", "--dry-run"] if module == "training.publish" else [str(tmp_path)]
     assert in_a_cell(importlib.import_module(module).main, *words) == (0 if module == "training.publish" else 2)
     printed = capsys.readouterr()
-    assert "would go to me/salary" in printed.out or "has no gallery.json" in printed.err
+    assert "would be uploaded to me/salary" in printed.out or "has no gallery.json" in printed.err
 
 
 def test_a_stopped_cell_mentions_resume(salary, tmp_path, capsys, kernel):
     with pytest.raises(KeyboardInterrupt):
         command.run(salary, ["--out", str(tmp_path / "model")])
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume to continue" in capsys.readouterr().err

@@ -179,7 +179,7 @@ def test_a_module_that_cannot_be_traced_is_refused():
         def forward(self, pixels):
             return (pixels[: len(pixels)].mean((2, 3)),)
 
-    with pytest.raises(RuntimeError, match="Traced, Fixed has another number of rows"):
+    with pytest.raises(RuntimeError, match="traced Fixed returns another number of rows"):
         compute_outputs(Fixed(2, 1), pictures(5), mean=HALF, std=HALF)
 
 
