@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
 
 
-def test_lesson_app_is_as_short_as_its_user_would_write_it():
+def test_the_lesson_app_is_short():
     assert len((ROOT / "benchmarks/lesson_app.py").read_text().splitlines()) <= 30
 
 
@@ -36,7 +36,7 @@ def test_table_says_whether_a_target_is_met(sense, ratio, verdict):
     assert "4.00 to 9.00" in line
 
 
-def test_no_target_no_verdict():
+def test_a_row_without_a_target_has_no_verdict():
     assert FASTER.verdict == ""
     assert format_table([FASTER]).splitlines()[1].endswith("4.00 to 9.00")
 
@@ -189,7 +189,7 @@ def timed_quick():
 
 
 @pytest.mark.training
-def test_results_of_before_are_derived_again_without_the_time_to_a_score_not_reached(tmp_path: Path):
+def test_earlier_results_are_derived_again_without_times_to_unreached_scores(tmp_path: Path):
     """As the cat_dog row was once written: the seconds of a network from scratch, beside the book's score."""
     from benchmarks import training
 
@@ -230,7 +230,7 @@ def test_every_time_in_the_results_follows_from_its_points(path, tmp_path: Path)
 
 
 @pytest.mark.training
-def test_the_last_layer_alone_is_scored_at_its_end(monkeypatch, capsys):
+def test_quick_is_scored_at_its_end(monkeypatch, capsys):
     import torch
     from fastcore.basics import defaults
 
@@ -253,7 +253,7 @@ def test_the_last_layer_alone_is_scored_at_its_end(monkeypatch, capsys):
 
 @pytest.mark.training
 @pytest.mark.parametrize(("more", "points"), [(["--goal", "1"], 1), (["--batches", "4"], 0)])
-def test_training_ends_at_the_goal_or_after_so_many_batches(more, points, monkeypatch, capsys):
+def test_training_ends_at_the_goal_or_at_the_batch_limit(more, points, monkeypatch, capsys):
     from fastcore.basics import defaults
 
     from benchmarks import recipes
@@ -298,7 +298,7 @@ def test_training_beside_the_stock_recipe_from_command_to_file(tmp_path: Path, m
 
 
 @pytest.mark.training
-def test_the_stock_recipe_begins_with_our_weights_where_its_own_cannot_be_had(monkeypatch, capsys):
+def test_the_stock_recipe_uses_our_weights_if_its_own_are_unavailable(monkeypatch, capsys):
     from fastcore.basics import defaults
 
     from benchmarks import recipes
@@ -324,7 +324,7 @@ def test_the_stock_recipe_begins_with_our_weights_where_its_own_cannot_be_had(mo
 
 @pytest.mark.parametrize("text", ["salary", "salary=", "salary=a,rating=2", "salaries=3", "-1"])
 @pytest.mark.training
-def test_batches_that_are_no_number_are_refused(text, capsys):
+def test_batches_that_are_not_a_number_are_refused(text, capsys):
     from benchmarks import training
 
     with pytest.raises(SystemExit):

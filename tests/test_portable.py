@@ -39,7 +39,7 @@ MEANT = {
 }
 
 
-def test_only_what_every_system_has_is_called():
+def test_only_portable_functions_are_called():
     found = {
         (path.relative_to(ROOT).as_posix(), ast.unparse(node))
         for path in SOURCES
@@ -69,7 +69,7 @@ def test_text_is_read_and_written_in_an_encoding_that_is_named():
     assert not unnamed
 
 
-def test_what_windows_refuses_is_refused_here(tmp_path):
+def test_the_imitation_refuses_what_windows_refuses(tmp_path):
     """Else the tests that run as on Windows would say nothing."""
     code = """
 import multiprocessing, os, sys
@@ -108,7 +108,7 @@ print(refused, Path("a").read_bytes(), multiprocessing.get_start_method(), sys.s
         ("half a pair \ud800", "half a pair _"),
     ],
 )  # fmt: skip
-def test_a_name_made_of_any_text_is_allowed_everywhere(text, name):
+def test_a_file_name_made_of_any_text_is_portable(text, name):
     assert safe_filename(text) == name
     assert safe_filename(name) == name
 
@@ -139,7 +139,7 @@ def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
     assert float(again.stdout) == pytest.approx(Recommender(ROOT / "spaces/rating/model").predict(15, 260).rating)
 
 
-def test_the_rehearsals_lines_are_for_the_shell_that_is_there():
+def test_the_lines_of_the_local_hub_are_for_the_systems_shell():
     assert shell_lines({"HF_TOKEN": "x"}, for_windows=False) == "source .venv/bin/activate\nexport HF_TOKEN=x"
     assert shell_lines({"HF_TOKEN": "x"}, for_windows=True) == '.venv\\Scripts\\Activate.ps1\n$env:HF_TOKEN = "x"'
 
@@ -150,7 +150,7 @@ TEXT = (ROOT / "docs/windows.md").read_text(encoding="utf-8")
 LINES = [line for block in re.findall(r"```powershell\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 
 
-def test_its_table_knows_every_verb_of_the_makefile():
+def test_the_table_has_every_target_of_the_makefile():
     verbs = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     others = {"help", "fix", "train", "bench", "bench-training", "clean"}
     assert set(re.findall(r"^\| `make ([\w-]+)`", TEXT, re.MULTILINE)) == verbs - others

@@ -103,7 +103,7 @@ VERBS = {line.split()[1] for line in commands("README") if line.startswith("make
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
-def test_make_verbs_exist(verb):
+def test_make_targets_exist(verb):
     subprocess.run(["make", "-n", verb], cwd=ROOT, check=True, capture_output=True)
 
 
@@ -217,7 +217,7 @@ def test_the_table_repeats_the_measured_figures(name, figure):
     ("name", "same_inputs", "more_inputs"),
     [("salary", "accuracy_book_columns", "accuracy"), ("rating", "mse_sample_only", "mse")],
 )
-def test_like_is_compared_with_like(name, same_inputs, more_inputs):
+def test_the_second_table_compares_the_same_inputs(name, same_inputs, more_inputs):
     """The figures of one row are of the same data, and what has more inputs stands apart."""
     metrics = figures(name)
     row = next(line for line in README.splitlines() if line.startswith(f"| {name}, "))
@@ -233,7 +233,7 @@ def test_like_is_compared_with_like(name, same_inputs, more_inputs):
     assert more.strip().endswith(f" {peers[more_inputs]['value']:.4f}")
 
 
-def test_links_lead_somewhere():
+def test_links_have_targets():
     for name, text in TEXTS.items():
         folder = ROOT if name == "README" else ROOT / "docs"
         for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", text):

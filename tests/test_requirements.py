@@ -100,7 +100,7 @@ def test_a_space_declares_what_it_imports_and_no_more(space):
         (["tests/**/*.py"], extras("test", "training", "scale", "browser", "mcp")),
     ],
 )
-def test_what_is_imported_is_declared(patterns, declared):
+def test_imported_packages_are_declared(patterns, declared):
     found = needed(*patterns)
     assert found
     undeclared = {name: files for name, files in found.items() if name not in names_of(declared)}
@@ -124,7 +124,7 @@ def is_installed(name: str) -> bool:
 
 
 @pytest.mark.parametrize("line", EVERY)
-def test_a_pin_is_what_is_installed_and_within_the_bounds_of_the_others(line):
+def test_a_pin_is_the_installed_version_and_within_the_ranges(line):
     pin = Requirement(line)
     if not is_installed(pin.name):
         pytest.skip(f"{pin.name} is not installed")

@@ -22,7 +22,7 @@ def arguments_of(instruction):
     return [rest for name, rest in LINES if name == instruction]
 
 
-def test_what_it_copies_is_there_and_not_ignored():
+def test_copied_files_exist_and_are_not_ignored():
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert ignored[0] == "*"
     let_in = [line[1:] for line in ignored if line.startswith("!")]

@@ -35,7 +35,7 @@ def rows(out):
     return [row for path in parts(out) for row in parquet.read_table(path).to_pylist()]
 
 
-def test_an_interrupted_run_goes_on_where_it_was(salary, tmp_path):
+def test_an_interrupted_run_continues(salary, tmp_path):
     people = [{**salary.example(), "age": 17 + number % 74, "prediction": number} for number in range(10_000)]
     people[7]["age"] = -3
     with (tmp_path / "people.csv").open("w", newline="") as file:

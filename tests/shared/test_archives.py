@@ -164,7 +164,7 @@ def test_too_much_in_all(pack, monkeypatch):
         (b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, 46, 0, 0), "damaged"),
     ],
 )
-def test_what_is_no_zip(tmp_path, content, message):
+def test_a_value_that_is_no_zip(tmp_path, content, message):
     path = tmp_path / "pictures.zip"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=message):

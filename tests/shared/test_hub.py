@@ -165,7 +165,7 @@ def test_refused_connection(hub, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["hang", "delay"])
-def test_a_hub_that_does_not_answer(hub, tmp_path, kind):
+def test_a_hub_that_does_not_answer_is_reported(hub, tmp_path, kind):
     load(tmp_path / "warm")
     hub.faults.append(Fault(kind))
     assert "cannot be reached (ReadTimeout)" in fails(tmp_path / "cold", 4)
@@ -208,7 +208,7 @@ def test_offline(hub, tmp_path, monkeypatch, offline):
 @pytest.mark.parametrize(
     ("match", "where"), [("GET", "cdn"), ("GET .*/gallery.json", "hub"), ("GET .*/background.csv", "hub")]
 )
-def test_a_flipped_byte_is_noticed_and_the_file_fetched_again(hub, tmp_path, match, where):
+def test_a_flipped_byte_is_detected_and_the_file_fetched_again(hub, tmp_path, match, where):
     hub.faults.append(Fault("corrupt", match=match, server=where, times=1))
     load(tmp_path)
     assert hub.faults[0].times == 0
@@ -298,7 +298,7 @@ def test_a_servers_words_are_made_one_short_line():
         (KeyError("commitOid"), "its client cannot read (KeyError: 'commitOid')"),
     ],
 )
-def test_whatever_the_client_raises_is_a_sentence(hub, tmp_path, monkeypatch, error, says):
+def test_whatever_the_client_raises_is_a_message(hub, tmp_path, monkeypatch, error, says):
     def fail(**_):
         raise error
 

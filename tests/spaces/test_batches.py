@@ -35,7 +35,7 @@ def rows_of(path):
 
 
 @pytest.mark.parametrize("name", ["segmentation", "cat_dog"])
-def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its_answer(monkeypatch, pictures, name):
+def test_pictures_beyond_the_pixel_limit_get_a_message_and_the_others_an_answer(monkeypatch, pictures, name):
     app = load_app(name)
     assert app.model.max_request_cost <= 500_000_000
     monkeypatch.setattr(type(app.model), "max_request_cost", 900 * 600 * 2 + 90 * 60)
@@ -51,7 +51,7 @@ def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its
 
 
 @pytest.mark.parametrize(("side", "answered"), [((8, 8), 24), ((4_000, 3_000), 6)])
-def test_many_tiny_pictures_cost_what_running_the_network_costs(side, answered):
+def test_tiny_pictures_count_as_much_as_the_network_costs(side, answered):
     app = load_app("segmentation")
     content = io.BytesIO()
     Image.new("RGB", side).save(content, "PNG")
@@ -106,7 +106,7 @@ def test_few_files_are_in_memory_at_once(monkeypatch, tmp_path):
     assert answered_together(monkeypatch, files, cost=lambda content: len(content) // 4) == [1] * 10 + [8, 2]
 
 
-def test_progress_is_a_share_of_all_files_and_a_bad_one_is_among_them(monkeypatch, tmp_path):
+def test_progress_counts_all_files_including_bad_ones(monkeypatch, tmp_path):
     def cost(content):
         raise BadInput("No picture.")
 
@@ -114,7 +114,7 @@ def test_progress_is_a_share_of_all_files_and_a_bad_one_is_among_them(monkeypatc
     assert answered_together(monkeypatch, [tmp_path / "a.jpg"] * 3, cost) == [0]
 
 
-def test_the_first_rows_are_shown_and_long_cells_cut(tmp_path):
+def test_the_page_shows_the_first_rows_with_long_cells_cut(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,b\n" + "".join(f"{number},{'x' * 5_000}\n" for number in range(30)))
 

@@ -41,21 +41,21 @@ def test_an_unknown_endpoint_is_a_404_that_names_the_endpoints(http, path):
 
 
 @pytest.mark.parametrize("path", ["/api/predict", "/run/rating", "/call/rating"])
-def test_the_paths_of_older_gradios_say_where_the_endpoints_are(gallery_url, path):
+def test_paths_of_older_gradio_versions_name_the_new_ones(gallery_url, path):
     status, sentence = refused(httpx2.post(gallery_url + path, json={"data": []}))
     assert status == 404
     assert sentence.startswith(f"Endpoints are asked at /gradio_api/call/NAME; the names are {NAMES}")
 
 
 @pytest.mark.parametrize(("data", "count"), [([], 0), ([15], 1), ([15, 260, 3], 3)])
-def test_a_wrong_number_of_arguments_is_said(http, data, count):
+def test_a_wrong_number_of_arguments_is_reported(http, data, count):
     assert refused(http.post("/call/rating", json={"data": data})) == (
         422,
         f"The endpoint takes 2 arguments, not {count}: user_id, movie_id.",
     )
 
 
-def test_what_gradio_itself_hands_to_a_function_is_no_argument(http):
+def test_parameters_that_gradio_injects_are_not_arguments(http):
     assert refused(http.post("/call/salary_batch", json={"data": []})) == (
         422,
         "The endpoint takes 1 argument, not 0: file.",
@@ -70,7 +70,7 @@ def test_an_answer_can_be_fetched_once(http):
         assert (status, sentence) == (404, "There is no such event; an answer can be fetched once, within 5 minutes.")
 
 
-def test_what_an_endpoint_refuses_arrives_as_its_sentence(http):
+def test_the_error_message_of_an_endpoint_reaches_the_client(http):
     kind, found = fetched(http, "rating", [0, 260])
     assert (kind, found["error"]) == ("error", "There is no user '0'; users are 1 to 671.")
 
@@ -78,7 +78,7 @@ def test_what_an_endpoint_refuses_arrives_as_its_sentence(http):
 ODD = [None, "", "abc", "1" * 90_000 + "x", True, -1, 10**30, 1e308, [], [[1]], {}, {"a": [1]}, "data:,x"]
 
 
-def test_whatever_an_argument_is_it_is_answered_or_refused_in_a_sentence(http):
+def test_any_argument_gets_an_answer_or_an_error_message(http):
     for path, endpoint in http.get("/info").json()["named_endpoints"].items():
         name, usual = path[1:], [item["parameter_default"] for item in endpoint["parameters"]]
         for place in {0, len(usual) - 1}:
@@ -93,7 +93,7 @@ def test_whatever_an_argument_is_it_is_answered_or_refused_in_a_sentence(http):
                     assert json.loads(text.splitlines()[1].removeprefix("data: "))["error"], (name, place, value)
 
 
-def test_an_upload_needs_the_field_files_and_no_ending(http):
+def test_an_upload_needs_the_field_files_but_no_extension(http):
     reply = http.post("/upload", files={"file": ("cat.png", CAT.read_bytes())})
     assert (reply.status_code, reply.text) == (400, "Send every file in a form field called files.")
     path = http.post("/upload", files={"files": ("blob", CAT.read_bytes())}).json()[0]
@@ -107,7 +107,7 @@ def test_an_upload_needs_the_field_files_and_no_ending(http):
     )
 
 
-def test_what_use_via_api_asks_for(gallery_url):
+def test_requests_of_use_via_api_are_answered(gallery_url):
     assert httpx2.get(f"{gallery_url}/monitoring/summary").json() == {"functions": {}}
     for path in ("schema", ""):  # the page takes anything but an error for a sign of MCP
         assert httpx2.get(f"{gallery_url}/gradio_api/mcp/{path}").status_code == 404

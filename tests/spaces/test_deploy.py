@@ -59,7 +59,7 @@ def front(content: bytes) -> dict:
 
 
 @pytest.mark.parametrize("name", [*MODELS, "gallery"])
-def test_all_that_a_space_needs_and_nothing_else(deploy, name):
+def test_a_staged_space_has_what_it_needs_and_nothing_else(deploy, name):
     files = staged(deploy, name).files
     inside = [f"{model}/" for model in MODELS] if name == "gallery" else [""]
     assert {"app.py", "requirements.txt", "README.md", "LICENSE", "shared/ui/page.py", "shared/__init__.py"} <= set(
@@ -77,7 +77,7 @@ def test_all_that_a_space_needs_and_nothing_else(deploy, name):
     assert not any(path.startswith(("spaces/", "training/", "tests/")) for path in files)
 
 
-def test_what_lies_about_stays_here(deploy, copy):
+def test_unrelated_files_are_not_uploaded(deploy, copy):
     expected = {name: set(staged(deploy, name).files) for name in ("salary", "gallery")}
     contract = copy / "spaces/salary/model/gallery.json"
     listed = json.loads(contract.read_text())
@@ -109,7 +109,7 @@ def test_what_lies_about_stays_here(deploy, copy):
         assert set(staged(deploy, name).files) == paths
 
 
-def test_what_gallery_json_lists_goes_up(deploy, copy):
+def test_files_listed_in_gallery_json_are_uploaded(deploy, copy):
     contract = copy / "spaces/salary/model/gallery.json"
     listed = json.loads(contract.read_text())
     listed["files"]["examples/x.txt"] = {"sha256": hashlib.sha256(b"x").hexdigest(), "bytes": 1, "optional": True}
@@ -121,7 +121,7 @@ def test_what_gallery_json_lists_goes_up(deploy, copy):
 
 
 @pytest.mark.parametrize("name", [*MODELS, "gallery"])
-def test_header_of_a_space_that_serves_what_it_carries(deploy, name):
+def test_header_of_a_space_with_an_embedded_model(deploy, name):
     written = staged(deploy, name)
     content = written.files["README.md"]
     here = (ROOT / "spaces" / name / "README.md").read_bytes()
@@ -185,7 +185,7 @@ def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
         ("salary/model/gallery.json", '"tabular-classification"', '"wages"', "for the unknown task 'wages'"),
     ],
 )
-def test_what_is_wrong_here_is_said(deploy, copy, capsys, file, old, new, message):
+def test_local_errors_are_reported(deploy, copy, capsys, file, old, new, message):
     path = copy / "spaces" / file
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
@@ -196,7 +196,7 @@ def test_what_is_wrong_here_is_said(deploy, copy, capsys, file, old, new, messag
     assert error.count("\n") == 1
 
 
-def test_pins_that_do_not_agree_are_said(deploy, copy, capsys):
+def test_pins_that_do_not_agree_are_reported(deploy, copy, capsys):
     path = copy / "spaces/rating/requirements.txt"
     path.write_text(path.read_text().replace("numpy==2", "numpy==1"))
     assert deploy.main(["gallery", "--owner", "me", "--dry-run"]) == 2
@@ -212,12 +212,12 @@ def test_pins_that_do_not_agree_are_said(deploy, copy, capsys):
         (["--models-owner", "me/you"], "me/you"),
     ],
 )
-def test_arguments_that_make_no_sense_are_said(deploy, capsys, arguments, message):
+def test_invalid_arguments_are_reported(deploy, capsys, arguments, message):
     assert deploy.main(["salary", "--owner", "me", *arguments, "--dry-run"]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_space_without_a_model_is_said(deploy, copy, capsys):
+def test_a_space_without_a_model_is_reported(deploy, copy, capsys):
     shutil.rmtree(copy / "spaces/salary/model")
     assert deploy.main(["salary", "--owner", "me", "--dry-run"]) == 2
     assert "train it: python -m training.salary --embed" in capsys.readouterr().err
@@ -250,7 +250,7 @@ def test_a_checkpoint_folder_gets_the_app_of_its_task(deploy, copy, capsys, tmp_
     assert "Would deploy me/loans" in capsys.readouterr().out
 
 
-def test_a_space_of_somebodys_own_model_says_nothing_of_the_demo(deploy, copy, tmp_path):
+def test_a_space_for_a_users_own_model_says_nothing_of_the_demo(deploy, copy, tmp_path):
     loans = own_model(tmp_path / "loans", "salary", "Loans: yes or no?")
     chosen = deploy.choose(deploy.make_parser().parse_args([str(loans), "--owner", "me"]))
     files = staging.stage_space(*chosen, "me/loans").files
@@ -263,7 +263,7 @@ def test_a_space_of_somebodys_own_model_says_nothing_of_the_demo(deploy, copy, t
     assert problems(files["README.md"].decode(), "space") == ([], [])
 
 
-def test_somebodys_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):
+def test_a_users_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):
     loans = own_model(tmp_path / "loans", "salary", "Loans")
     words = [str(loans), "--owner", "me", "--models-owner", "you", "--name", "try", "--revision", f"loans={SHA}"]
     _, (model,) = deploy.choose(deploy.make_parser().parse_args(words))
@@ -386,7 +386,7 @@ def no_sleep(monkeypatch, deploy):
     monkeypatch.setattr(live.time, "sleep", lambda _: None)
 
 
-def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
+def test_wait_continues_through_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
     api = Stages(("RUNNING", "old", None), ConnectionError(), ("BUILDING", "old", None), ("RUNNING", "new", None))
     live.wait_until_running("me/x", "new", time.monotonic() + 60, api)
     stages = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()]
@@ -411,18 +411,18 @@ def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
         (ConnectionError(), "is still at 'the Hub does not answer'"),
     ],
 )
-def test_wait_says_what_went_wrong(deploy, no_sleep, stage, message):
+def test_wait_reports_the_failure(deploy, no_sleep, stage, message):
     with pytest.raises(staging.DeployError, match="me/x") as error:
         live.wait_until_running("me/x", "new", time.monotonic(), Stages(stage))
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("stage", ["SLEEPING", "STOPPED", "RUNNING"])
-def test_a_space_that_a_visit_wakes_is_no_failure(deploy, no_sleep, stage):
+def test_a_sleeping_space_that_wakes_up_is_not_a_failure(deploy, no_sleep, stage):
     assert live.wait_until_running("me/x", "new", time.monotonic() + 60, Stages((stage, "new", None))) == stage
 
 
-def test_a_space_has_its_time_after_it_has_woken_up(deploy, no_sleep, monkeypatch):
+def test_the_timeout_restarts_after_a_space_wakes_up(deploy, no_sleep, monkeypatch):
     now = iter(range(0, 10_000, 40))  # seconds, and each look at the clock takes 40 of them
     monkeypatch.setattr(live.time, "monotonic", lambda: next(now))
     answers = iter([["asleep"], ["starting"], []])
@@ -434,7 +434,7 @@ def test_a_space_has_its_time_after_it_has_woken_up(deploy, no_sleep, monkeypatc
     assert live.check_space("me/x", [], "new", 10_000, api) == "https://me-x.hf.space"
 
 
-def test_a_space_that_does_not_wake_up_is_said(deploy, no_sleep, monkeypatch):
+def test_a_space_that_does_not_wake_up_is_reported(deploy, no_sleep, monkeypatch):
     monkeypatch.setattr(live, "probe", lambda *_: ["it does not answer."])
     monkeypatch.setattr(live, "GRACE", 0)
     api = Stages(("STOPPED", "new", None))
@@ -463,12 +463,12 @@ def test_an_error_of_the_commit_before_is_waited_out(deploy, no_sleep):
         ({"rating": 3.0}, "words", 1),
     ],
 )
-def test_what_differs_is_said(deploy, expected, got, differences):
+def test_what_differs_is_reported(deploy, expected, got, differences):
     assert len(live.compare(expected, got)) == differences
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_probe_is_about_something(deploy, name, tmp_path):
+def test_a_probe_distinguishes_answers(deploy, name, tmp_path):
     """Two different answers must not look the same: the facts compared are those that matter."""
     model = load_model(ROOT / "spaces" / name / "model")
     uploaded = SimpleNamespace(raise_for_status=lambda: SimpleNamespace(json=lambda: ["uploaded.png"]))
@@ -537,7 +537,7 @@ def publish(hub: Hub, name: str, private: bool = False, change: tuple[bytes, byt
     return repo.add("main", {**repo.at("main").files, **files}, "Model", "", "me").sha
 
 
-def test_dry_run_asks_nobody(hub, run):
+def test_a_dry_run_makes_no_request(hub, run):
     done = run("gallery", "--models-owner", "me", "--dry-run", token=None)
     assert done.returncode == 0
     assert not hub.log
@@ -550,7 +550,7 @@ def test_dry_run_asks_nobody(hub, run):
         assert words in done.out
 
 
-def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, monkeypatch):
+def test_deploying_again_removes_stale_files_and_makes_no_empty_commit(hub, run, deploy, monkeypatch):
     assert uploaded(run("salary"))
     monkeypatch.setattr(staging.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
     app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
@@ -592,7 +592,7 @@ def test_a_space_of_the_first_edition_is_brought_up_to_date(hub, run):
     assert json.loads(files["model/gallery.json"])["format"] == 2
 
 
-def test_a_commit_that_is_not_what_was_staged_is_noticed(hub, run, deploy, monkeypatch):
+def test_a_commit_that_is_not_what_was_staged_is_detected(hub, run, deploy, monkeypatch):
     assert uploaded(run("salary"))
     monkeypatch.setattr(staging.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
     app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
@@ -605,7 +605,7 @@ def test_a_commit_that_is_not_what_was_staged_is_noticed(hub, run, deploy, monke
         deploy.check_files(api, "me/salary", written, commit)
 
 
-def test_a_free_account_is_told_of_zero_gpu(hub, run):
+def test_a_free_account_is_told_about_zero_gpu(hub, run):
     hub.set_paid("me", False)
     done = run("salary")
     assert done.returncode == 2
@@ -615,7 +615,7 @@ def test_a_free_account_is_told_of_zero_gpu(hub, run):
     assert hub.repo("me/salary", "space").hardware == "zero-a10g"
 
 
-def test_hardware_of_a_space_that_is_there(hub, run):
+def test_hardware_of_an_existing_space(hub, run):
     assert uploaded(run("salary"))
     assert uploaded(run("salary", "--hardware", "zero-a10g"))
     assert hub.repo("me/salary", "space").hardware == "zero-a10g"
@@ -633,7 +633,7 @@ def test_hardware_of_a_space_that_is_there(hub, run):
         ("write", "you", "may not write to you/salary"),
     ],
 )
-def test_who_may_not_is_told(hub, run, token, owner, words):
+def test_missing_permissions_are_reported(hub, run, token, owner, words):
     hub.add_user("you", paid=True)
     done = run("salary", token={"read": hub.read_token, "write": hub.token}.get(token, token), owner=owner)
     assert done.returncode == 2
@@ -672,7 +672,7 @@ def test_no_network(hub, run):
     assert done.err.count("\n") == 1
 
 
-def test_too_many_requests_are_made_later(hub, run):
+def test_a_rate_limited_request_is_retried(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers={"Retry-After": "1"}, times=1))
     done = run("salary")
     assert uploaded(done)
@@ -680,7 +680,7 @@ def test_too_many_requests_are_made_later(hub, run):
     assert len(hub.commits("me/salary", "space")) == 2
 
 
-def test_private(hub, run):
+def test_a_private_space_stays_private(hub, run):
     assert uploaded(run("salary"))
     assert not hub.repo("me/salary", "space").private
     assert uploaded(run("salary", "--private"))
@@ -734,7 +734,7 @@ def test_a_private_model_is_not_preloaded(hub, run):
     assert "preload_from_hub" not in front(hub.files("me/salary", kind="space")["README.md"])
 
 
-def test_a_model_that_is_not_there_or_not_whole_is_said(hub, run):
+def test_a_missing_or_incomplete_model_is_reported(hub, run):
     assert "Publish it first" in run("salary", "--models-owner", "me").err
     publish(hub, "salary")
     model = hub.repo("me/salary")
@@ -757,7 +757,7 @@ def break_soon(hub: Hub, stage: str, error: str, build_log: str = "") -> None:
     threading.Thread(target=fail, daemon=True).start()
 
 
-def test_an_app_that_fails_is_said(hub, run):
+def test_an_app_that_fails_is_reported(hub, run):
     break_soon(hub, "RUNTIME_ERROR", "Exit code: 1")
     done = run("salary", wait=60)
     assert done.returncode == 2
@@ -786,7 +786,7 @@ def test_a_build_that_fails_shows_the_end_of_its_log(hub, run):
 
 
 @pytest.mark.parametrize("fault", [Fault("hang", match="/logs/"), Fault("status", match="/logs/", status=403)])
-def test_a_log_that_does_not_come_is_left_out(hub, run, deploy, monkeypatch, fault):
+def test_an_unavailable_log_is_omitted(hub, run, deploy, monkeypatch, fault):
     monkeypatch.setattr(live, "LOG_SECONDS", 1.0)
     hub.faults.append(fault)
     break_soon(hub, "BUILD_ERROR", "Build failed", "Collecting")
@@ -797,7 +797,7 @@ def test_a_log_that_does_not_come_is_left_out(hub, run, deploy, monkeypatch, fau
     )
 
 
-def test_a_failure_says_that_a_new_space_stays(hub, run):
+def test_a_failure_mentions_the_new_space(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
     left = "me/salary has been made and stays; the same command uses it. To remove it: hf repos delete me/salary --type"
     assert run("salary").err.endswith(f"{left} space\n")
@@ -806,7 +806,7 @@ def test_a_failure_says_that_a_new_space_stays(hub, run):
     assert left not in again
 
 
-def test_a_header_that_the_hub_refuses_makes_no_space(hub, run, copy):
+def test_no_space_is_created_for_a_header_that_the_hub_refuses(hub, run, copy):
     path = copy / "spaces/salary/README.md"
     path.write_text(path.read_text().replace("colorFrom: ", "colorFrom: very"))
     done = run("salary")
@@ -828,7 +828,7 @@ def test_a_header_that_the_hub_refuses_makes_no_space(hub, run, copy):
         ),
     ],
 )
-def test_other_servers_answers(hub, run, match, fault, says):
+def test_answers_of_other_servers_are_reported(hub, run, match, fault, says):
     hub.faults.append(Fault("status", match=match, **fault))
     done = run("salary")
     assert done.returncode == 2
@@ -878,7 +878,7 @@ def real(tmp_path) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(hub=hub, run=run)
 
 
-def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
+def test_a_space_serves_a_model_of_the_hub_and_later_its_own(real, deploy):
     publish(real.hub, "salary", change=(b'"temperature": 1', b'"temperature": 3'))
     done = real.run("salary", "--models-owner", "me")
     space = real.hub.repo("me/salary", "space")
@@ -899,7 +899,7 @@ def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
     assert len(real.hub.commits("me/salary", "space")) == 3
 
 
-def test_a_space_that_fell_back_to_its_own_model_is_noticed(real):
+def test_a_space_that_fell_back_to_its_own_model_is_detected(real):
     """The model it should pull is private, and it has no token; its own gives the same answers."""
     publish(real.hub, "salary", private=True)
     began = time.monotonic()
@@ -911,7 +911,7 @@ def test_a_space_that_fell_back_to_its_own_model_is_noticed(real):
     assert "is private: the Space needs a token" in done.stdout
 
 
-def test_somebodys_own_model_online(real, tmp_path):
+def test_a_users_own_model_online(real, tmp_path):
     flowers = own_model(tmp_path / "flowers", "cat_dog", "Flowers", labels=["rose", "tulip"], label_names={})
     done = real.run(str(flowers))
     assert done.returncode == 0, done.stderr

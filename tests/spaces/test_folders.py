@@ -45,7 +45,7 @@ def test_header_is_complete(name):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_header_says_what_the_space_is_of(name):
+def test_header_describes_the_space(name):
     tags = header(name)["tags"]
     assert "mcp-server" in tags
     for model in MODELS if name == "gallery" else [name]:
@@ -61,21 +61,21 @@ def test_gradio_is_pinned_to_the_sdk_version(name):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_requirements_are_pinned_light_and_the_same_everywhere(name):
+def test_requirements_are_pinned_without_torch_and_consistently(name):
     own, all_of_them = requirements(name), requirements("gallery")
     assert not {"torch", "fastai", "transformers", "torchvision"} & set(own)
     assert all(all_of_them[package] == version for package, version in own.items())
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_what_is_installed_is_what_is_pinned(name):
+def test_installed_versions_are_the_pinned_ones(name):
     from importlib.metadata import version
 
     assert {package: version(package) for package in requirements(name)} == requirements(name)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_model_is_within_its_budget_and_has_its_papers(name):
+def test_model_is_within_its_size_budget_and_has_its_documents(name):
     folder = ROOT / "spaces" / name / "model"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size <= BUDGET_MB[name] * 1e6

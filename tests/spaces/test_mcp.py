@@ -103,7 +103,7 @@ def test_every_tool_has_the_name_of_its_endpoint(mcp_url, tools):
 
 
 @needs_mcp
-def test_a_space_on_the_hub_puts_no_name_before_its_tools(tmp_path):
+def test_tools_of_a_space_on_the_hub_have_no_prefix(tmp_path):
     with served("salary", tmp_path, {"SPACE_ID": "me/salary"}) as url:
         schema = httpx2.get(f"{url}/gradio_api/mcp/schema").json()
     assert [tool["name"] for tool in schema] == ["predict", "explain", "what_if", "batch"]
@@ -151,7 +151,7 @@ def test_every_tool_accepts_what_its_schema_says(mcp_url, tools):
 
 
 @needs_mcp
-def test_answers_are_the_predictors(mcp_url, rating, salary, cat_dog):
+def test_answers_equal_those_of_the_predictors(mcp_url, rating, salary, cat_dog):
     assert answer(call(mcp_url, "rating", {"user_id": 15, "movie_id": 260})) == {
         "rating": pytest.approx(rating.predict(15, 260).rating),
         "actual": 5.0,
@@ -170,7 +170,7 @@ def test_answers_are_the_predictors(mcp_url, rating, salary, cat_dog):
 
 
 @needs_mcp
-def test_an_explained_picture_has_a_sentence_and_a_small_picture(mcp_url):
+def test_an_explanation_of_a_picture_is_a_sentence_and_a_small_picture(mcp_url):
     result = call(mcp_url, "cat_dog_explain", {"image": PICTURE})
     assert [content.type for content in result.content] == ["text", "image", "text"]
     assert base64.b64decode(result.content[1].data)[8:12] == b"WEBP"
@@ -179,7 +179,7 @@ def test_an_explained_picture_has_a_sentence_and_a_small_picture(mcp_url):
 
 
 @needs_mcp
-def test_a_batch_tells_how_far_it_is_and_answers_with_the_table(mcp_url):
+def test_a_batch_reports_progress_and_returns_the_table(mcp_url):
     seen = []
 
     async def told(done, total, _):
@@ -222,12 +222,12 @@ def test_an_upload_is_named_by_its_path_or_address(mcp_url, form):
         ([PICTURE], "cannot be read here"),
     ],
 )
-def test_what_is_no_picture_is_refused_in_a_sentence(mcp_url, image, sentence):
+def test_a_file_that_is_not_a_picture_is_refused_with_a_message(mcp_url, image, sentence):
     assert sentence in refusal(call(mcp_url, "cat_dog", {"image": image}))
 
 
 @needs_mcp
-def test_no_address_is_fetched(mcp_url):
+def test_no_url_is_fetched(mcp_url):
     asked = []
 
     class Inner(BaseHTTPRequestHandler):
@@ -263,7 +263,7 @@ def test_no_address_is_fetched(mcp_url):
         ("sentiment", {"text": " "}, "Write a text first."),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(mcp_url, name, arguments, sentence):
+def test_errors_are_reported_with_a_message(mcp_url, name, arguments, sentence):
     assert sentence in refusal(call(mcp_url, name, arguments))
 
 
@@ -302,7 +302,7 @@ def test_requests_are_bounded(mcp_url):
 
 
 @needs_mcp
-def test_no_stream_is_kept_open_on_which_nothing_is_sent(mcp_url):
+def test_idle_streams_are_closed(mcp_url):
     refused = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/event-stream"}, timeout=10)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
     page = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/html"})
@@ -311,7 +311,7 @@ def test_no_stream_is_kept_open_on_which_nothing_is_sent(mcp_url):
 
 @needs_mcp
 @pytest.mark.parametrize("path", ["sse", "messages/?session_id=0123456789abcdef0123456789abcdef"])
-def test_the_old_transport_which_keeps_whatever_is_sent_is_closed(mcp_url, path):
+def test_the_old_sse_transport_is_closed(mcp_url, path):
     method = "GET" if path == "sse" else "POST"
     refused = httpx2.request(method, f"{mcp_url}/gradio_api/mcp/{path}", timeout=10)
     assert refused.status_code == 404
@@ -331,7 +331,7 @@ def test_a_picture_and_a_table_are_described_as_such(tools):
 
 
 @needs_mcp
-def test_the_log_does_not_repeat_what_strangers_send(monkeypatch, caplog):
+def test_the_log_does_not_contain_untrusted_input(monkeypatch, caplog):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
     demo = load_app("salary").demo
     messages = [
@@ -370,7 +370,7 @@ def posted(url, name, texts, seconds):
 
 
 @needs_mcp
-def test_one_address_may_have_as_many_questions_waiting_as_on_the_page(mcp_url):
+def test_one_address_may_have_as_many_questions_waiting_over_mcp_as_over_http(mcp_url):
     results = posted(mcp_url, "sentiment_explain", [f"Not bad. {number}" for number in range(80)], 120)
     refused = {result["content"][0]["text"] for result in results if result["isError"]}
     assert refused <= {"You have many questions waiting here; ask again when they are answered."}
@@ -378,7 +378,7 @@ def test_one_address_may_have_as_many_questions_waiting_as_on_the_page(mcp_url):
 
 
 @needs_mcp
-def test_who_hangs_up_leaves_no_question_waiting(mcp_url):
+def test_a_client_that_disconnects_leaves_no_question_waiting(mcp_url):
     long = "I loved it, but the end was bad and nobody knew why. " * 30
     assert None in posted(mcp_url, "sentiment_explain", [f"{long} {number}" for number in range(48)], 2)
     time.sleep(2)

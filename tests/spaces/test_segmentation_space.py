@@ -69,7 +69,7 @@ def test_predict(client, segmentation, portrait):
     assert all(label in bars for label in expected.present)
 
 
-def test_what_is_drawn_is_small_and_adds_up(app, segmentation, portrait):
+def test_the_overlay_is_small_and_the_shares_add_up(app, segmentation, portrait):
     _, _, (picture, regions), _ = app.predict(str(portrait))
     assert opened(picture).size == (960, 1280)
     assert [label for _, label in regions] == segmentation.predict(portrait).present
@@ -80,7 +80,7 @@ def test_what_is_drawn_is_small_and_adds_up(app, segmentation, portrait):
         assert (pixels[pixels[..., 3] > 0] == (*colours[label], 255)).all()
 
 
-def test_colours_are_those_of_the_contract(app, segmentation):
+def test_colours_are_those_of_the_config(app, segmentation):
     assert list(app.css_colours) == list(segmentation.classes)
     assert [tuple(bytes.fromhex(code[1:])) for code in app.css_colours.values()] == list(segmentation.config.colours)
 
@@ -96,7 +96,7 @@ def test_explain(client, segmentation):
 
 
 @pytest.mark.parametrize("name", ["bus.png", "tower.jpg"])
-def test_other_pictures(client, name):
+def test_pictures_of_other_sizes_are_segmented(client, name):
     with Image.open(get_image(name)) as image:
         size = image.size
     answer, mask, _, _ = client.predict(handle_file(get_image(name)), api_name="/predict")
@@ -107,7 +107,7 @@ def test_other_pictures(client, name):
     ("content", "message"),
     [(b"", "empty"), (b"hello", "not a picture"), (Image.new("L", (1000, 1)), "at most 50 times as long")],
 )
-def test_what_is_wrong_is_said(client, tmp_path, content, message):
+def test_errors_are_reported(client, tmp_path, content, message):
     path = tmp_path / "bad.png"
     content.save(path) if isinstance(content, Image.Image) else path.write_bytes(content)
     for endpoint in ("/predict", "/explain"):
@@ -166,7 +166,7 @@ def test_the_example_is_what_the_script_draws():
     assert np.abs(drawn - kept).mean() < 6  # JPEG smooths the grain
 
 
-def test_share_bars_escape_and_say_little_of_little():
+def test_share_bars_escape_html_and_round_small_shares():
     bars = share_bars("Title & more", {"<b>": 0.75, "rest": 0.001}, {"<b>": "#ff0000", "rest": "#00ff00"})
     assert "&lt;b&gt;" in bars
     assert "<b>" not in bars
@@ -176,14 +176,14 @@ def test_share_bars_escape_and_say_little_of_little():
     assert share_bars("None", {}, {})
 
 
-def test_evidence_is_not_stretched_where_its_largest_is_given():
+def test_evidence_is_not_rescaled_if_its_maximum_is_given():
     image = Image.new("RGB", (40, 30), "white")
     weak = np.full((3, 4), 0.1, dtype=np.float32)
     assert evidence_over(image, weak, largest=1).getpixel((20, 15)) > evidence_over(image, weak).getpixel((20, 15))
     assert evidence_over(image, weak * 0, largest=1).getpixel((20, 15)) == (255, 255, 255)
 
 
-def test_a_picture_is_kept_where_it_will_be_deleted(app):
+def test_a_picture_is_saved_in_the_folder_that_is_cleaned(app):
     from gradio.utils import get_upload_folder
 
     path = keep_picture(Image.new("RGB", (4, 3), "red"), "red.png")
@@ -221,7 +221,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
 
 
 @pytest.mark.browser
-def test_masks_lie_on_the_picture_when_it_fills_the_screen(page, url):
+def test_masks_cover_the_picture_in_full_screen(page, url):
     page.goto(url)
     page.get_by_text("The share of each class appears here").wait_for()
     page.locator("input[type=file]").first.set_input_files(STREET)
@@ -234,7 +234,7 @@ def test_masks_lie_on_the_picture_when_it_fills_the_screen(page, url):
 
 
 @pytest.mark.browser
-def test_a_visitor_is_told_what_is_wrong_with_a_file(page, url, tmp_path):
+def test_a_visitor_sees_the_error_message_for_a_bad_file(page, url, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     page.goto(url)

@@ -176,7 +176,7 @@ def test_the_widgets_have_inputs_and_the_answers_to_them(tmp_path, cat_dog, sent
     assert problems(text, "model") == ([], [])
 
 
-def test_a_card_of_somebodys_own_data_claims_no_language_and_has_no_film_reviews(tmp_path):
+def test_a_card_of_a_users_own_data_claims_no_language_and_has_no_film_reviews(tmp_path):
     folder = shutil.copytree(ROOT / "spaces/sentiment/model", tmp_path / "model")
     content = json.loads((folder / "gallery.json").read_text())
     del content["about"]["language"], content["examples"]
@@ -190,7 +190,7 @@ def cells(line):
     return re.split(r"(?<!\\)\|", line.strip())[1:-1]
 
 
-def test_labels_and_names_as_people_have_them(tmp_path):
+def test_unusual_labels_and_names_are_shown_as_they_are(tmp_path):
     names = ["cat|dog 🐱", "<b>no</b> & “x”", "18 my [pics]: ü #1", "日本", "*__a__*\n`b`"]
     figures = [
         {"name": f"error_{name}", "label": f"error, where it is {name}", "value": 0.1, "interval": [0.0, 0.2],
@@ -291,7 +291,7 @@ def test_without_a_record_of_the_training_the_card_says_so(tmp_path):
     assert "No script recorded the training of this model." in with_metrics(tmp_path / "model", measured=MEASURED)
 
 
-def test_what_people_add_is_shown_as_theirs(tmp_path):
+def test_hand_written_provenance_is_marked(tmp_path):
     text = with_metrics(tmp_path / "model", measured=MEASURED, provenance="The weights came by post.")
     assert "### Written by hand, because no script recorded it\n\nThe weights came by post." in text
 
@@ -364,7 +364,7 @@ WRITTEN_BY_CODE = {
 
 
 @pytest.mark.parametrize("name", ["segmentation", "sentiment"])
-def test_nothing_stands_in_the_metrics_of_an_embedded_model_that_no_code_writes(name):
+def test_the_metrics_of_an_embedded_model_are_written_by_code_alone(name):
     folder = ROOT / "spaces" / name / "model"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert set(metrics) <= WRITTEN_BY_CODE
@@ -375,6 +375,6 @@ def test_nothing_stands_in_the_metrics_of_an_embedded_model_that_no_code_writes(
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_embedded_card_is_what_its_files_make(name, tmp_path):
+def test_the_embedded_card_is_rendered_from_its_files(name, tmp_path):
     folder = shutil.copytree(ROOT / "spaces" / name / "model", tmp_path / "model")
     assert write_card(folder).read_text() == card(name)

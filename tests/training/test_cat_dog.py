@@ -73,7 +73,7 @@ def test_oxford_pets_is_split_as_its_authors_did():
     assert int(train.kind.max()) + 1 == 37
 
 
-def test_what_was_measured_at_every_training_is_called_so(pets, other):
+def test_data_measured_at_every_training_is_called_a_development_set(pets, other):
     splits, settings = load("--data", pets, "--dogs-vs-cats", other)
     assert [(test.data, test.split) for test in splits.tests] == [
         ("Oxford Pets", "official test"),
@@ -127,7 +127,7 @@ def test_unrelated_pictures_are_those_of_the_options_and_of_the_recipe(tmp_path)
     assert list(groups)[2:] == list(CatDog().find_unrelated(CatDogSettings()))
 
 
-def test_a_folder_of_ones_own_pictures_is_sent_to_the_recipe(tmp_path, capsys):
+def test_a_folder_of_own_pictures_is_sent_to_the_recipe(tmp_path, capsys):
     assert train("--data", tmp_path, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert "There is no annotations/trainval.txt" in error
@@ -153,7 +153,7 @@ def test_the_last_layer_is_fitted_to_what_imagenet_says_unless_it_is_quick(pets,
     assert (len(features), len(unseen)) == (8, 4)
 
 
-def test_quick_is_not_the_books_recipe(tmp_path, capsys):
+def test_quick_cannot_be_combined_with_the_books_recipe(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train("--smoke", "--quick", "--recipe", "book", "--out", tmp_path / "model")
     assert "--quick go with the gallery's" in capsys.readouterr().err

@@ -37,7 +37,7 @@ def salary():
     return Failing()
 
 
-def test_interruption_and_bad_data_end_in_one_sentence(salary, tmp_path, capsys):
+def test_interruptions_and_bad_data_end_with_one_message(salary, tmp_path, capsys):
     out = ["--out", str(tmp_path / "model")]
     assert command.main(salary, out) == 130
     assert "--resume to continue" in capsys.readouterr().err
@@ -46,7 +46,7 @@ def test_interruption_and_bad_data_end_in_one_sentence(salary, tmp_path, capsys)
     assert capsys.readouterr().err == "error: No such file.\n"
 
 
-def test_a_letter_that_the_console_lacks_is_escaped(tmp_path, monkeypatch):
+def test_a_character_that_the_console_cannot_encode_is_escaped(tmp_path, monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), "cp1252", "strict")
     monkeypatch.setattr(sys, "stdout", console)
     figures = [evaluate.make_figure("error_猫", 0.25, None, "写真", "held-out fifth", 4)]
@@ -129,7 +129,7 @@ def test_publish_and_card_do_not_read_the_kernels_options_either(module, tmp_pat
     assert "would be uploaded to me/salary" in printed.out or "has no gallery.json" in printed.err
 
 
-def test_a_stopped_cell_mentions_resume(salary, tmp_path, capsys, kernel):
+def test_interrupting_a_notebook_cell_mentions_resume(salary, tmp_path, capsys, kernel):
     with pytest.raises(KeyboardInterrupt):
         command.run(salary, ["--out", str(tmp_path / "model")])
     assert "--resume to continue" in capsys.readouterr().err

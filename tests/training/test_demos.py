@@ -55,7 +55,7 @@ def test_the_folder_answers_and_says_how_it_was_made(made):
 
 
 @pytest.mark.parametrize("made", sorted(MAJORITY), indirect=True)
-def test_it_has_learned_something(made):
+def test_the_model_is_better_than_chance(made):
     name, folder = made
     first = load_model(folder).metrics.figures[0].value
     assert (1 - first if name == "cat_dog" else first) > MAJORITY[name]
@@ -106,7 +106,7 @@ def test_the_recorded_commands_of_the_embedded_models_parse(name):
 
 
 @pytest.mark.parametrize("name", DEMOS)
-def test_the_embedded_folder_says_of_itself_what_the_file_beside_the_space_says(name):
+def test_the_embedded_folder_has_the_description_of_the_space(name):
     from training.description import read_description
 
     used = ("dogs_vs_cats", "camvid", "animals") if name == "cat_dog" else ()

@@ -109,7 +109,7 @@ def test_two_processes_end_with_the_weights_and_the_figures_of_one(tmp_path):
 
 
 @pytest.mark.parametrize(("begin", "go_on"), [(small_fit, shared_fit), (shared_fit, small_fit)])
-def test_a_run_is_resumed_in_every_process_whoever_began_it(tmp_path, begin, go_on):
+def test_a_run_resumes_in_every_process_with_the_states_of_the_first(tmp_path, begin, go_on):
     begin(tmp_path / "cut", "stop")
     assert paths(tmp_path / "cut") == {"after-0002.pth", "seconds"}
     weights, figures = go_on(tmp_path / "cut", "resume")
@@ -128,7 +128,7 @@ def test_shares_of_a_batch_make_up_the_batch(rows, count):
         assert sorted(torch.cat([part[0] for part in parts]).tolist()) == batch[0].tolist()
 
 
-def test_texts_of_like_length_stay_together():
+def test_texts_of_similar_length_stay_in_one_batch():
     ids = [np.ones(length, np.int64) for length in np.random.default_rng(0).integers(5, 100, 320)]
     whole = TokenLoader(ids, np.zeros(320, np.int64), bs=16, shuffle=True, drop_last=True)
     lengths = []

@@ -26,7 +26,7 @@ def test_a_calibrated_model_has_an_error_on_few_rows_and_none_on_many():
     )
 
 
-def test_the_interval_of_a_calibration_error_has_it_inside():
+def test_the_interval_of_a_calibration_error_contains_it():
     rng = np.random.default_rng(0)
     p = evaluate.stack_two_classes(rng.uniform(0, 1, 2000))
     labels = (rng.random(len(p)) < p[:, 1] ** 2).astype(int)  # far from calibrated
@@ -52,7 +52,7 @@ def test_ece_of_known_cases():
     assert evaluate.expected_calibration_error(mixed, [0, 0, 0, 1, 1, 1, 1, 1]) == pytest.approx(0.01)
 
 
-def test_platt_recovers_what_was_done_to_the_logits():
+def test_platt_scaling_recovers_a_known_scale_and_bias():
     rng = np.random.default_rng(0)
     true = rng.normal(size=200_000) * 2
     outcomes = rng.random(200_000) < 1 / (1 + np.exp(-true))

@@ -125,7 +125,7 @@ def test_state_folder_is_another_on_another_device_or_with_another_torch(state, 
     assert state() != first
 
 
-def test_states_go_beside_the_model_where_home_cannot_be_written(tmp_path, monkeypatch, capsys):
+def test_states_are_saved_beside_the_model_if_home_is_not_writable(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file/cache"))
     out = tmp_path / "runs/model"
@@ -166,6 +166,6 @@ def test_training_goes_on_if_a_state_cannot_be_saved(tmp_path, monkeypatch, caps
 
 
 @pytest.mark.parametrize(("method", "workers"), [("fork", None), ("spawn", 0), ("forkserver", 0)])
-def test_data_is_loaded_in_this_process_where_others_would_be_spawned(monkeypatch, method, workers):
+def test_data_is_loaded_in_this_process_if_workers_would_be_spawned(monkeypatch, method, workers):
     monkeypatch.setattr(module_learner.multiprocessing, "get_start_method", lambda **_: method)
     assert module_learner.choose_loader_workers() == workers

@@ -99,7 +99,7 @@ def test_a_peer_is_the_mean_of_its_seeds():
     assert (peer.name, peer.label) == ("accuracy", "accuracy")
 
 
-def test_trees_are_right_where_the_rule_is_plain():
+def test_trees_learn_a_simple_rule():
     table = pd.DataFrame({"hours": np.arange(200.0), "town": ["Ulm", "Bonn"] * 100})
     y = (table["hours"] > 99).to_numpy(np.int64)
     hits = score_boosted_trees(Rows(table, y), TestSet("rows", "test", table.to_dict("records"), y), 2)
@@ -152,7 +152,7 @@ def test_rates_of_a_group_are_those_counted_by_hand():
         (lambda table: table.assign(age="old"), "the column age contains no numbers"),
     ],
 )
-def test_bad_data_is_one_sentence(table, tmp_path, capsys, change, message):
+def test_bad_data_gets_an_error_message(table, tmp_path, capsys, change, message):
     change(table).to_csv(tmp_path / "adult.csv", index=False)
     assert train("--data", tmp_path, "--out", tmp_path / "model") == 2
     assert message in capsys.readouterr().err

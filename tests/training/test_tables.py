@@ -59,7 +59,7 @@ def test_the_target_may_be_any_column(table, tmp_path):
         (lambda table: table.assign(age=np.inf), "The column age has an infinite number; leave its cell empty"),
     ],
 )
-def test_tables_that_cannot_be_learned_are_refused_in_a_sentence(table, tmp_path, change, message):
+def test_tables_that_cannot_be_learned_are_refused_with_a_message(table, tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         read(change(table), tmp_path, "label")
 

@@ -175,7 +175,7 @@ def test_one_session_keeps_few_answers(app, monkeypatch):
         app.post("quick", session="forgets")
 
 
-def test_a_session_that_fetches_may_ask_for_ever(app, monkeypatch):
+def test_a_session_that_fetches_its_answers_is_not_limited(app, monkeypatch):
     monkeypatch.setattr(fair_queue, "SESSION_WAITING", 3)
     monkeypatch.setattr(fair_queue, "UNFETCHED_ANSWERS", 2)
     for number in range(20):
@@ -322,7 +322,7 @@ def test_a_file_that_was_not_uploaded_is_refused_wherever_it_is(uploads, tmp_pat
     check_data([{"path": None}, {"ratings": {"260": 5}}, [1, "two", None]])
 
 
-def test_data_without_end_is_refused():
+def test_very_large_data_is_refused():
     data = []
     for _ in range(500):
         data = [data]
@@ -353,7 +353,7 @@ class Reloader(BaseReloader):
         return self.running
 
 
-def test_another_app_in_its_place_answers(app):
+def test_an_app_that_replaces_another_answers(app):
     """`gradio app.py` puts a new app in the place of the old one when its file changes."""
     with gr.Blocks() as changed:
         text, out = gr.Textbox(), gr.Textbox()

@@ -81,13 +81,13 @@ def test_an_app_whose_queue_is_full_is_healthy(app, monkeypatch):
         GATE.set()
 
 
-def test_a_stopped_queue_is_noticed(app):
+def test_a_stopped_queue_is_detected(app):
     demo, url = app
     demo._queue.stopped = True
     assert checked(url) == (503, {"status": "unhealthy", "detail": "The queue is stopped."})
 
 
-def test_a_model_that_fails_is_noticed_and_the_reason_stays_in_the_log(app, model, caplog):
+def test_a_model_that_fails_is_detected_and_the_reason_stays_in_the_log(app, model, caplog):
     model.fails = True
     status, content = checked(app[1])
     assert status == 503
@@ -95,12 +95,12 @@ def test_a_model_that_fails_is_noticed_and_the_reason_stays_in_the_log(app, mode
     assert "/secret/model.onnx has gone" in caplog.text
 
 
-def test_a_folder_of_uploads_that_has_gone_is_noticed(app, tmp_path):
+def test_a_folder_of_uploads_that_has_gone_is_detected(app, tmp_path):
     shutil.rmtree(tmp_path / "uploads")
     assert checked(app[1])[0] == 503
 
 
-def test_a_queue_that_is_stuck_is_noticed(app, monkeypatch):
+def test_a_queue_that_is_stuck_is_detected(app, monkeypatch):
     monkeypatch.setattr(health, "PATIENCE", 0.5)
     demo, url = app
     monkeypatch.setattr(demo._queue, "get_events", lambda: None)

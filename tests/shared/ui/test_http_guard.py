@@ -90,7 +90,7 @@ def wait_until(holds):
 
 
 @pytest.mark.parametrize("url", ["launched"], indirect=True)
-def test_every_route_of_gradio_in_distribution(demo, url):
+def test_every_route_of_gradio_is_known(demo, url):
     found = {route.path.split("/")[2].partition("=")[0].partition("{")[0] for route in all_routes(demo)}
     assert found == OPEN_ROUTES - {"mcp"} | CLOSED_ROUTES
 
@@ -115,7 +115,7 @@ def all_routes(demo):
         "/gradio_api/vibe-code", "/monitoring", "/monitoring/x",
     ],
 )  # fmt: skip
-def test_what_no_page_uses_is_closed(url, path):
+def test_unused_routes_are_closed(url, path):
     for method in ("GET", "POST"):
         status, _, content = ask(url, method, path, b"{}" if method == "POST" else None)
         assert status == 404
@@ -124,7 +124,7 @@ def test_what_no_page_uses_is_closed(url, path):
         assert sentence in json.loads(content)["detail"]
 
 
-def test_run_answers_nothing_that_belongs_into_the_queue(url):
+def test_run_does_not_answer_queued_endpoints(url):
     for body in ({"data": [None]}, {"data": [], "fn_index": 0}, {"data": [], "fn_index": 0, "session_hash": "x"}):
         status, _, content = ask(url, "POST", "/gradio_api/run/read", json.dumps(body), JSON)
         assert status == 404
@@ -149,7 +149,7 @@ def test_run_opens_no_file_and_no_web_address(url):
         ("upload", "field", "form"),
     ],
 )
-def test_a_request_that_is_not_right_is_told_so(url, path, body, headers):
+def test_an_invalid_request_gets_an_error_message(url, path, body, headers):
     body = form(b"text", filename=None) if body == "field" else body
     status, _, content = ask(url, "POST", f"/gradio_api/{path}", body, JSON if headers == "json" else FORM)
     assert (status, "is not as it should be" in json.loads(content)["detail"]) == (422, True)
@@ -367,7 +367,7 @@ def test_a_range_of_a_file_tells_nothing_of_the_request(url, value):
 
 
 @pytest.mark.parametrize("value", ["bytes=1-2-3", "bytes=²-3", "bytes=9-1", "bytes=-", "lines=1-2", "bytes=0-1,3-4"])
-def test_a_range_that_is_none_is_ignored(url, value):
+def test_an_invalid_range_is_ignored(url, value):
     _, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello world"), FORM)
     path = "/gradio_api/file=" + json.loads(content)[0]
     status, _, content = ask(url, "GET", path, headers={"Range": value.encode()})
@@ -383,7 +383,7 @@ def test_other_origins_may_ask_but_without_cookies(url):
     assert "access-control-allow-credentials" not in headers
 
 
-def test_an_error_of_the_server_is_one_sentence(url, monkeypatch, caplog):
+def test_an_error_of_the_server_is_one_message(url, monkeypatch, caplog):
     def fail(*_, **__):
         raise RuntimeError(f"a secret in {ROOT}")
 
@@ -393,7 +393,7 @@ def test_an_error_of_the_server_is_one_sentence(url, monkeypatch, caplog):
     assert "a secret" in caplog.text
 
 
-def test_a_full_disk_is_said(url, monkeypatch):
+def test_a_full_disk_is_reported(url, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", str(ROOT))
 

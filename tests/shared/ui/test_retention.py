@@ -25,7 +25,7 @@ def old(path, content="x"):
     return path
 
 
-def test_what_visitors_left_is_deleted(folder):
+def test_old_files_of_visitors_are_deleted(folder):
     upload, broken_off = old(folder / HASH / "photo.png"), old(folder / "tmpab12cd_e")
     session = old(folder / "deep_links/abc/state.json")
     os.utime(folder / "deep_links", (0, 0))

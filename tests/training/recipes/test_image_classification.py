@@ -220,7 +220,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(shapes, tmp_path, m
     ("counts", "message"),
     [({}, "at least two"), ({"a": 20}, "at least two"), ({"a": 20, "b": 3}, "has 3 pictures; at least 10")],
 )
-def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path, capsys, counts, message):
+def test_a_folder_that_cannot_be_learned_from_is_refused_with_a_message(tmp_path, capsys, counts, message):
     own = write_pictures(tmp_path / "own", **counts)
     own.mkdir(exist_ok=True)
     assert train("--data", own, "--out", tmp_path / "out") == 2
@@ -228,12 +228,12 @@ def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path,
 
 
 @pytest.mark.parametrize("options", [[], ["--data", "no-such-folder"]])
-def test_without_data_it_says_what_to_name(tmp_path, capsys, options):
+def test_without_data_the_error_names_the_option(tmp_path, capsys, options):
     assert train(*options, "--out", tmp_path / "out") == 2
     assert "--data" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_picture_is_named_before_the_training(tmp_path, capsys, monkeypatch):
+def test_a_file_that_is_not_a_picture_is_named_before_training(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ImageClassification, "make_network", lambda *_: pytest.fail("the training began"))
     own = write_pictures(tmp_path / "own", a=10, b=10)
     (own / "b/3.png").write_bytes(b"broken")
@@ -242,7 +242,7 @@ def test_a_file_that_is_no_picture_is_named_before_the_training(tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_no_picture_is_named_when_a_model_is_measured(folder, shapes, tmp_path, capsys):
+def test_a_file_that_is_not_a_picture_is_named_when_measuring(folder, shapes, tmp_path, capsys):
     shutil.copytree(shapes, tmp_path / "own")
     for path in (tmp_path / "own/cross").iterdir():
         path.write_bytes(b"broken")
@@ -250,7 +250,7 @@ def test_a_file_that_is_no_picture_is_named_when_a_model_is_measured(folder, sha
     assert f"{tmp_path / 'own/cross'}" in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_to_is_refused_before_the_training(tmp_path, capsys, monkeypatch):
+def test_a_folder_that_is_not_writable_is_refused_before_training(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(script, "decode", lambda *_: pytest.fail("pictures were decoded"))
     (tmp_path / "file").write_text("")
     assert train("--smoke", "--out", tmp_path / "file/below/model") == 2

@@ -71,7 +71,7 @@ def test_the_export_is_the_network_at_every_size_that_serves(size, tmp_path):
     assert size[0] % recipe.MULTIPLE == size[1] % recipe.MULTIPLE == 0
 
 
-def test_ones_own_classes_are_trained_and_served(streets, tmp_path):
+def test_own_classes_are_trained_and_served(streets, tmp_path):
     assert train(recipe.ImageSegmentation, "--smoke", "--data", streets, "--out", tmp_path / "model") == 0
     model = load_model(tmp_path / "model")
     picture = next(iter(sorted((tmp_path / streets / "images").iterdir())))
@@ -83,7 +83,7 @@ def test_ones_own_classes_are_trained_and_served(streets, tmp_path):
     assert table[0].tolist() == [int((found.mask == index).sum()) for index in range(len(model.config.labels))]
 
 
-def test_to_choose_by_val_it_neither_trains_on_val_nor_measures_on_the_test(camvid):
+def test_official_val_neither_trains_on_val_nor_measures_on_the_test(camvid):
     chosen = demo.StreetSettings.smoke()
     final = demo.Streets().load(str(camvid), chosen)
     assert len(final.train) == len(data.read_part(camvid, "train", chosen.size)) + 2
@@ -101,7 +101,7 @@ def test_a_data_set_of_other_classes_is_refused(tmp_path, capsys):
     assert "must list Sky, Building, Pole" in capsys.readouterr().err
 
 
-def test_a_folder_without_frames_is_refused_in_a_sentence(tmp_path, capsys):
+def test_a_folder_without_frames_is_refused_with_a_message(tmp_path, capsys):
     assert train(demo.Streets, "--data", tmp_path, "--out", tmp_path / "out") == 2
     assert f"{tmp_path} must have train/images and train/labels" in capsys.readouterr().err
     assert train(recipe.ImageSegmentation, "--data", tmp_path, "--out", tmp_path / "out") == 2
@@ -112,7 +112,7 @@ def test_a_folder_without_frames_is_refused_in_a_sentence(tmp_path, capsys):
     ("content", "classes"),
     [(b"traffic light\nroad\n", ("traffic light", "road")), (b"\xef\xbb\xbf a \r\n\r\nb", ("a", "b"))],
 )
-def test_each_line_of_codes_names_a_class(content, classes, tmp_path):
+def test_each_line_of_codes_txt_is_a_class(content, classes, tmp_path):
     (tmp_path / "codes.txt").write_bytes(content)
     assert recipe.read_classes(tmp_path / "codes.txt") == classes
 
@@ -127,7 +127,7 @@ def test_each_line_of_codes_names_a_class(content, classes, tmp_path):
         (b"\xff\xfe\x00", "is not text in UTF-8"),
     ],
 )
-def test_codes_that_name_no_classes_are_refused(content, why, tmp_path):
+def test_a_codes_txt_without_classes_is_refused(content, why, tmp_path):
     (tmp_path / "codes.txt").write_bytes(content)
     with pytest.raises(DataError, match=why):
         recipe.read_classes(tmp_path / "codes.txt")

@@ -101,7 +101,7 @@ def test_no_model_trains_on_held_out_ratings(made_up, run, monkeypatch):
     assert (found["all"]["ours"] == 3).all()  # every rating of the sample was predicted
 
 
-def test_newcomers_are_kept_out_and_predicted_on_the_same_ratings(made_up, run, monkeypatch):
+def test_newcomers_are_held_out_and_predicted_on_the_same_ratings(made_up, run, monkeypatch):
     known_users = []
 
     def fake(known, movies, *_):
@@ -123,7 +123,7 @@ def test_newcomers_are_kept_out_and_predicted_on_the_same_ratings(made_up, run, 
         assert (group.groupby("user")["taste"].nunique() == 1).all()  # always 3 stars
 
 
-def test_newcomers_get_popularity_until_taste_is_better():
+def test_newcomers_are_served_by_popularity_until_taste_is_better():
     rows = [
         (least, user, n, 20, taste + user / 10, popularity + user / 10)
         for least in (10, 50)
@@ -180,9 +180,7 @@ def test_newcomers_are_placed_as_the_predictor_places_them(folder, made_up):
             assert served == pytest.approx(predicted[index, kind], abs=0.01)
 
 
-def test_measured_again_a_folder_gets_the_same_figures_and_what_newcomers_are_answered_from(
-    folder, made_up, tmp_path, capsys
-):
+def test_measuring_again_gives_the_same_figures_and_the_averages_for_newcomers(folder, made_up, tmp_path, capsys):
     again = shutil.copytree(folder, tmp_path / "model")
     options = ("--smoke", "--data", made_up.path, "--out", again, "--measure", again)
     whole = load_model(folder)
@@ -248,7 +246,7 @@ def test_posterior_of_padded_users_is_that_of_each_alone():
     torch.testing.assert_close(together[1], alone[0])
 
 
-def test_peers_on_ratings_they_can_explain():
+def test_peers_predict_ratings_that_follow_their_model():
     rng = np.random.default_rng(0)
     users, movies = (grid.ravel() for grid in np.meshgrid(np.arange(40), np.arange(30)))
     additive = 3 + 0.5 * np.sin(users) + 0.5 * np.cos(movies)
@@ -274,7 +272,7 @@ def test_peers_on_ratings_they_can_explain():
         ("No Year", "No Year"),
     ],
 )
-def test_titles_in_reading_order(title, said):
+def test_articles_of_titles_move_to_the_front(title, said):
     assert move_article_first(title) == said
 
 
@@ -294,7 +292,7 @@ def test_titles_in_reading_order(title, said):
         (lambda ratings, movies: (ratings[ratings["movieId"] < 28], movies), "rated more than 10 movies that others"),
     ],
 )
-def test_bad_data_is_one_sentence(made_up, tmp_path, capsys, change, message):
+def test_bad_data_gets_an_error_message(made_up, tmp_path, capsys, change, message):
     ratings, movies = change(*(pd.read_csv(made_up.path / f"{name}.csv") for name in ("ratings", "movies")))
     ratings.to_csv(tmp_path / "ratings.csv", index=False)
     movies.to_csv(tmp_path / "movies.csv", index=False)
@@ -303,7 +301,7 @@ def test_bad_data_is_one_sentence(made_up, tmp_path, capsys, change, message):
     assert not (tmp_path / "model").exists()
 
 
-def test_data_that_is_no_folder_of_ratings_is_one_sentence(made_up, tmp_path, capsys):
+def test_a_folder_without_ratings_gets_an_error_message(made_up, tmp_path, capsys):
     shutil.copy(made_up.path / "ratings.csv", tmp_path)
     for data, message in (
         (made_up.path / "ratings.csv", "There is no ratings.csv in"),

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     return out
 
 
-def test_the_folder_has_what_serves(folder):
+def test_the_folder_has_the_files_for_serving(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "background.csv",
@@ -41,7 +41,7 @@ def test_the_folder_has_what_serves(folder):
     }  # fmt: skip
 
 
-def test_ones_own_table_from_csv_to_answer(folder):
+def test_a_users_table_from_csv_to_answer(folder):
     model = load_model(folder)
     assert model.config.labels == ("no", "yes")
     assert model.config.categories["colour"] == ("?", "green", "red")
@@ -108,7 +108,7 @@ def test_a_resumed_run_writes_the_same_model(folder, tmp_path, monkeypatch):
     assert (tmp_path / "model/onnx/model.onnx").read_bytes() == (folder / "onnx/model.onnx").read_bytes()
 
 
-def test_columns_of_one_value_and_of_none_above_0_can_be_learned(tmp_path):
+def test_constant_and_non_positive_columns_can_be_trained_on(tmp_path):
     table = pd.read_csv(Tabular().make_up(tmp_path, 3))[:300]
     table = table.assign(five=5, zero=0, debt=np.where(np.arange(300) % 4, 0, -3))
     table[[*table.columns.drop("label"), "label"]].to_csv(tmp_path / "mine.csv", index=False)
