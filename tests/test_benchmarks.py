@@ -1,4 +1,4 @@
-"""The benchmark counts rightly and runs; what it measures is no business of a test."""
+"""The benchmarks run and compute ratios correctly; their results are not tested."""
 
 import json
 from dataclasses import replace
@@ -116,7 +116,7 @@ def test_trainings_in_words_say_what_each_side_reached():
     ]
 
 
-def side(points=(), seconds=10.0, **more):
+def make_side(points=(), seconds=10.0, **more):
     rates = {"items_per_second": 20.0, "operations_per_item": 1e9, "peak_mb": 500.0, "cpu_seconds": 1.0}
     return {"points": list(points), "seconds": seconds, **rates, **more}
 
@@ -125,11 +125,11 @@ def side(points=(), seconds=10.0, **more):
 @pytest.mark.parametrize(
     ("stock", "ours", "ratio", "reached"),
     [
-        (side([(9.0, 0.02)]), side([(2.0, 0.03), (4.0, 0.015)]), 2.25, (0.015, 0.02)),
+        (make_side([(9.0, 0.02)]), make_side([(2.0, 0.03), (4.0, 0.015)]), 2.25, (0.015, 0.02)),
         # Each side has the time of its first epoch that is good enough.
-        (side([(3.0, 0.02), (9.0, 0.02)]), side([(5.0, 0.02)]), 0.6, (0.02, 0.02)),
+        (make_side([(3.0, 0.02), (9.0, 0.02)]), make_side([(5.0, 0.02)]), 0.6, (0.02, 0.02)),
         # What is scored at its end alone has its whole time.
-        (side([(9.0, 0.02)]), side(final=0.006, seconds=3.0), 3, (0.006, 0.02)),
+        (make_side([(9.0, 0.02)]), make_side(final=0.006, seconds=3.0), 3, (0.006, 0.02)),
     ],
 )
 def test_time_to_the_stock_score(stock, ours, ratio, reached):
@@ -146,12 +146,20 @@ def test_time_to_the_stock_score(stock, ours, ratio, reached):
 @pytest.mark.parametrize(
     ("stock", "ours", "scores"),
     [
-        (side([(9.0, 0.02)]), side([(4.0, 0.05), (5.0, 0.03)]), (0.03, 0.02)),  # ours never has the stock score
-        (side([(9.0, 0.02)]), side(final=0.03), (0.03, 0.02)),
-        (side([(9.0, 0.3)], pretrained=False), side([(5.0, 0.009)]), (0.009, 0.3)),  # from scratch: nothing to aim at
-        (side([(9.0, 0.009)], pretrained=False), side([(5.0, 0.009)]), (0.009, 0.009)),
-        (side(), side([(5.0, 0.009)]), None),  # not judged
-        (side([(9.0, 0.02)]), side(), None),
+        (
+            make_side([(9.0, 0.02)]),
+            make_side([(4.0, 0.05), (5.0, 0.03)]),
+            (0.03, 0.02),
+        ),  # ours never gets there
+        (make_side([(9.0, 0.02)]), make_side(final=0.03), (0.03, 0.02)),
+        (
+            make_side([(9.0, 0.3)], pretrained=False),
+            make_side([(5.0, 0.009)]),
+            (0.009, 0.3),
+        ),  # from scratch: no goal
+        (make_side([(9.0, 0.009)], pretrained=False), make_side([(5.0, 0.009)]), (0.009, 0.009)),
+        (make_side(), make_side([(5.0, 0.009)]), None),  # not judged
+        (make_side([(9.0, 0.02)]), make_side(), None),
     ],
 )
 @pytest.mark.parametrize("quick", [False, True])
@@ -176,7 +184,7 @@ def test_the_peer_is_named_with_its_start():
         ({"network": "ResNet-34 U-Net", "pretrained": False}, "stock ResNet-34 U-Net from scratch"),
         ({"network": "tabular_learner"}, "stock tabular_learner"),
     ):
-        rows = compare("cat_dog", side([(2.0, 0.01)]), side([(9.0, 0.02)], **more), rate=1e11)
+        rows = compare("cat_dog", make_side([(2.0, 0.01)]), make_side([(9.0, 0.02)], **more), rate=1e11)
         assert {row.peer for row in rows} == {peer}
     assert timed_quick().what == "cat_dog --quick, error 0.0200"
 
@@ -184,13 +192,13 @@ def test_the_peer_is_named_with_its_start():
 def timed_quick():
     from benchmarks.training import compare_times
 
-    (row,) = compare_times("cat_dog", side(final=0.006, seconds=40.0), side([(820.0, 0.02)]), quick=True)
+    (row,) = compare_times("cat_dog", make_side(final=0.006, seconds=40.0), make_side([(820.0, 0.02)]), quick=True)
     return row
 
 
 @pytest.mark.training
 def test_earlier_results_are_derived_again_without_times_to_unreached_scores(tmp_path: Path):
-    """As the cat_dog row was once written: the seconds of a network from scratch, beside the book's score."""
+    """An earlier form of the cat_dog row: seconds of a network from scratch, and the book's score."""
     from benchmarks import training
 
     notes = {

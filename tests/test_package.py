@@ -1,4 +1,4 @@
-"""What pip install of this repository gives to somebody else's project, and to somebody who works on it."""
+"""Installing this repository with pip, in another project and for development."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What runs here runs on Windows, too, as far as Linux can tell: see tests/windows."""
+"""Portability to Windows, as far as Linux can imitate it: see tests/windows."""
 
 import ast
 import os
@@ -13,8 +13,8 @@ from hub.local import Hub
 from hub.local.__main__ import shell_lines
 from shared import Recommender
 from shared.archives import safe_filename
-from tests.conftest import ROOT, copy_repository, install_packages, served
-from tests.windows import as_on_windows
+from tests.conftest import ROOT, copy_repository, install_packages, serve_app
+from tests.windows import imitate_windows
 
 SOURCES = [
     path
@@ -93,7 +93,7 @@ os.replace("b", "a")
 print(refused, Path("a").read_bytes(), multiprocessing.get_start_method(), sys.stdout.encoding)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=as_on_windows(), capture_output=True, check=True
+        [sys.executable, "-c", code], cwd=tmp_path, env=imitate_windows(), capture_output=True, check=True
     )
     assert done.stdout.decode().split("]")[0] == "['rename', 'symlink', 'write_text', 'mkdir', 'unlink', 'replace'"
     assert done.stdout.decode().split("]")[1].split() == [r"b'\x80'", "spawn", "cp1252"]
@@ -115,7 +115,7 @@ def test_a_file_name_made_of_any_text_is_portable(text, name):
 
 @pytest.mark.parametrize("name", ["rating", "gallery"])
 def test_a_page_is_served(tmp_path, name):
-    with served(name, tmp_path, as_on_windows()) as url, urllib.request.urlopen(url) as page:
+    with serve_app(name, tmp_path, imitate_windows()) as url, urllib.request.urlopen(url) as page:
         assert page.status == 200
 
 
@@ -125,7 +125,7 @@ def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
     ask = f"{command}; print(model.predict(15, 260).rating)"
     publish = [sys.executable, "-m", "training.publish", ROOT / "spaces/rating/model", "me/rating"]
     with Hub() as hub:
-        environment = as_on_windows(hub.environment(tmp_path))
+        environment = imitate_windows(hub.environment(tmp_path))
         done = subprocess.run(publish, env=environment, capture_output=True, encoding="cp1252", check=False)
         assert done.returncode == 0, done.stderr
         (commit, *_) = hub.commits("me/rating")
@@ -166,7 +166,7 @@ def test_its_commands_start_the_gallery(tmp_path):
     python = tmp_path / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     install_packages(python, *install.split()[2:], cwd=tmp_path)
     assert serve == "python spaces/gallery/app.py"
-    gallery = served(tmp_path / "spaces/gallery", tmp_path, {"PYTHONPATH": ""}, python)
+    gallery = serve_app(tmp_path / "spaces/gallery", tmp_path, {"PYTHONPATH": ""}, python)
     with gallery as url, urllib.request.urlopen(url) as page:
         assert page.status == 200
 
@@ -177,6 +177,6 @@ def test_its_training_runs(tmp_path):
     assert install == "pip install -r requirements.txt"
     command = [sys.executable, *train.split()[1:], "--out", tmp_path / "model"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=as_on_windows(), capture_output=True, encoding="cp1252", check=False
+        command, cwd=tmp_path, env=imitate_windows(), capture_output=True, encoding="cp1252", check=False
     )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""SIGTERM: what has begun is finished, what another replica can do is left to it, and it ends."""
+"""SIGTERM: a replica finishes its answers, leaves other requests to others, and stops."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import ROOT, free_port, wait_for
+from tests.conftest import ROOT, find_free_port, wait_for
 
 APP = """
 import time
@@ -34,7 +34,7 @@ class App:
 
     def __init__(self, folder):
         (folder / "app.py").write_text(APP)
-        port = free_port()
+        port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
         variables = {"GALLERY_REPLICA": "1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
         log = folder / "log"
@@ -44,7 +44,7 @@ class App:
         wait_for(self.url, self.process, log)
 
     def ask(self, path, body=None, marked=False):
-        """Status and text of an answer."""
+        """Return the status and text of an answer."""
         headers = {"Content-Type": "application/json"} | ({"X-Replicas": "several"} if marked else {})
         data = None if body is None else json.dumps(body).encode()
         try:

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.conftest import ROOT, served
+from tests.conftest import ROOT, serve_app
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,7 @@ def test_a_card_is_shown_as_text_and_never_run_as_code(page, tmp_path):
     content = json.loads(contract.read_text())
     content["about"]["title"] = content["about"]["summary"] = title
     contract.write_text(json.dumps(content))
-    with served(staged, tmp_path, {"PYTHONPATH": str(ROOT)}) as url:
+    with serve_app(staged, tmp_path, {"PYTHONPATH": str(ROOT)}) as url:
         page.goto(url)
         page.locator(".card h2").wait_for()
         assert page.locator(".card h2").inner_text() == title

@@ -26,7 +26,7 @@ from hub.local.cards import problems
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
 from shared import load_model
-from tests.conftest import ROOT, install_packages, served, turn_to
+from tests.conftest import ROOT, install_packages, point_client_to, serve_app
 from tests.spaces.test_folders import MODELS
 from training import publish as publish_script
 
@@ -47,11 +47,11 @@ def copy(deploy, tmp_path, monkeypatch) -> Path:
     return root
 
 
-def staged(deploy, name: str, *more: str):
+def stage(deploy, name: str, *more: str):
     return staging.stage_space(*deploy.choose(deploy.make_parser().parse_args([name, "--owner", "me", *more])))
 
 
-def front(content: bytes) -> dict:
+def read_header(content: bytes) -> dict:
     return yaml.safe_load(content.decode().split("---\n")[1])
 
 
@@ -60,7 +60,7 @@ def front(content: bytes) -> dict:
 
 @pytest.mark.parametrize("name", [*MODELS, "gallery"])
 def test_a_staged_space_has_what_it_needs_and_nothing_else(deploy, name):
-    files = staged(deploy, name).files
+    files = stage(deploy, name).files
     inside = [f"{model}/" for model in MODELS] if name == "gallery" else [""]
     assert {"app.py", "requirements.txt", "README.md", "LICENSE", "shared/ui/page.py", "shared/__init__.py"} <= set(
         files
@@ -78,7 +78,7 @@ def test_a_staged_space_has_what_it_needs_and_nothing_else(deploy, name):
 
 
 def test_unrelated_files_are_not_uploaded(deploy, copy):
-    expected = {name: set(staged(deploy, name).files) for name in ("salary", "gallery")}
+    expected = {name: set(stage(deploy, name).files) for name in ("salary", "gallery")}
     contract = copy / "spaces/salary/model/gallery.json"
     listed = json.loads(contract.read_text())
     weights = copy / "spaces/salary/model/model.safetensors"
@@ -106,7 +106,7 @@ def test_unrelated_files_are_not_uploaded(deploy, copy):
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         (copy / path).write_text("a secret")
     for name, paths in expected.items():
-        assert set(staged(deploy, name).files) == paths
+        assert set(stage(deploy, name).files) == paths
 
 
 def test_files_listed_in_gallery_json_are_uploaded(deploy, copy):
@@ -114,25 +114,25 @@ def test_files_listed_in_gallery_json_are_uploaded(deploy, copy):
     listed = json.loads(contract.read_text())
     listed["files"]["examples/x.txt"] = {"sha256": hashlib.sha256(b"x").hexdigest(), "bytes": 1, "optional": True}
     contract.write_text(json.dumps(listed))
-    assert "model/examples/x.txt" not in staged(deploy, "salary").files
+    assert "model/examples/x.txt" not in stage(deploy, "salary").files
     (copy / "spaces/salary/model/examples").mkdir()
     (copy / "spaces/salary/model/examples/x.txt").write_bytes(b"x")
-    assert "model/examples/x.txt" in staged(deploy, "salary").files
+    assert "model/examples/x.txt" in stage(deploy, "salary").files
 
 
 @pytest.mark.parametrize("name", [*MODELS, "gallery"])
 def test_header_of_a_space_with_an_embedded_model(deploy, name):
-    written = staged(deploy, name)
+    written = stage(deploy, name)
     content = written.files["README.md"]
     here = (ROOT / "spaces" / name / "README.md").read_bytes()
-    assert {key: value for key, value in front(content).items() if key != "datasets"} == front(here)
+    assert {key: value for key, value in read_header(content).items() if key != "datasets"} == read_header(here)
     assert content.decode().split("---\n", 2)[2] == here.decode().split("---\n", 2)[2]
     assert written.variables == {}
 
 
 def test_header_of_a_space_that_pulls_from_the_hub(deploy):
-    written = staged(deploy, "salary", "--models-owner", "you", "--revision", f"salary={SHA}")
-    fields = front(written.files["README.md"])
+    written = stage(deploy, "salary", "--models-owner", "you", "--revision", f"salary={SHA}")
+    fields = read_header(written.files["README.md"])
     assert fields["models"] == ["you/salary"]
     assert fields["preload_from_hub"] == [
         f"you/salary gallery.json,background.csv,config.json,metrics.json,onnx/model.onnx {SHA}"
@@ -141,8 +141,8 @@ def test_header_of_a_space_that_pulls_from_the_hub(deploy):
 
 
 def test_header_of_a_gallery_that_pulls_from_the_hub(deploy):
-    written = staged(deploy, "gallery", "--models-owner", "you", "--revision", f"cat_dog={SHA}")
-    fields = front(written.files["README.md"])
+    written = stage(deploy, "gallery", "--models-owner", "you", "--revision", f"cat_dog={SHA}")
+    fields = read_header(written.files["README.md"])
     assert fields["models"] == [f"you/{name}" for name in sorted(MODELS)]
     assert [line.split()[0] for line in fields["preload_from_hub"]] == ["you/cat_dog"]  # the others are not pinned
     assert written.variables["MODEL_REPO_RATING"] == "you/rating"
@@ -151,22 +151,22 @@ def test_header_of_a_gallery_that_pulls_from_the_hub(deploy):
 
 def test_the_thumbnail_is_found_on_the_hub_by_the_name_of_the_space(deploy):
     chosen = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
-    fields = front(staging.stage_space(*chosen, "me/wages").files["README.md"])
+    fields = read_header(staging.stage_space(*chosen, "me/wages").files["README.md"])
     assert fields["thumbnail"] == "https://huggingface.co/spaces/me/wages/resolve/main/thumbnail.png"
     assert "mcp-server" in fields["tags"]
-    assert "thumbnail" not in front(staged(deploy, "salary").files["README.md"])
+    assert "thumbnail" not in read_header(stage(deploy, "salary").files["README.md"])
 
 
 def test_data_sets_of_the_hub_are_named(deploy):
     adult, pets = "scikit-learn/adult-census-income", "timm/oxford-iiit-pet"
-    assert front(staged(deploy, "salary").files["README.md"])["datasets"] == [adult]
-    assert {adult, pets} <= set(front(staged(deploy, "gallery").files["README.md"])["datasets"])
+    assert read_header(stage(deploy, "salary").files["README.md"])["datasets"] == [adult]
+    assert {adult, pets} <= set(read_header(stage(deploy, "gallery").files["README.md"])["datasets"])
 
 
 def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
     with (copy / "spaces/rating/requirements.txt").open("a") as file:
         file.write("another-package==1.0  # for the new page\n")
-    lines = staged(deploy, "gallery").files["requirements.txt"].decode().splitlines()
+    lines = stage(deploy, "gallery").files["requirements.txt"].decode().splitlines()
     assert "another-package==1.0" in lines
     assert len(lines) == len({line.split("==")[0] for line in lines})
 
@@ -231,7 +231,7 @@ def test_two_models_for_one_task_have_variables_of_their_own(deploy, copy, capsy
     assert "MODEL_REPO_WAGES = me/wages" in output
 
 
-def own_model(folder: Path, demo: str, title: str, **changes) -> Path:
+def copy_model(folder: Path, demo: str, title: str, **changes) -> Path:
     """A copy of a demo's model that says it is about something else."""
     shutil.copytree(ROOT / "spaces" / demo / "model", folder)
     content = json.loads((folder / "gallery.json").read_text()) | changes
@@ -241,7 +241,7 @@ def own_model(folder: Path, demo: str, title: str, **changes) -> Path:
 
 
 def test_a_checkpoint_folder_gets_the_app_of_its_task(deploy, copy, capsys, tmp_path):
-    loans = own_model(tmp_path / "loans", "salary", "Loans: yes or no?")
+    loans = copy_model(tmp_path / "loans", "salary", "Loans: yes or no?")
     app, models = deploy.choose(deploy.make_parser().parse_args([str(loans), "--owner", "me"]))
     files = staging.stage_space(app, models, "me/loans").files
     assert files["model/gallery.json"] == loans / "gallery.json"
@@ -251,11 +251,11 @@ def test_a_checkpoint_folder_gets_the_app_of_its_task(deploy, copy, capsys, tmp_
 
 
 def test_a_space_for_a_users_own_model_says_nothing_of_the_demo(deploy, copy, tmp_path):
-    loans = own_model(tmp_path / "loans", "salary", "Loans: yes or no?")
+    loans = copy_model(tmp_path / "loans", "salary", "Loans: yes or no?")
     chosen = deploy.choose(deploy.make_parser().parse_args([str(loans), "--owner", "me"]))
     files = staging.stage_space(*chosen, "me/loans").files
     assert not {"picture.svg", "thumbnail.png"} & set(files)
-    fields = front(files["README.md"])
+    fields = read_header(files["README.md"])
     assert fields["title"] == "Loans: yes or no?"
     assert not {"emoji", "short_description", "thumbnail"} & set(fields)
     text = files["README.md"].decode().split("---\n", 2)[2]
@@ -264,7 +264,7 @@ def test_a_space_for_a_users_own_model_says_nothing_of_the_demo(deploy, copy, tm
 
 
 def test_a_users_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):
-    loans = own_model(tmp_path / "loans", "salary", "Loans")
+    loans = copy_model(tmp_path / "loans", "salary", "Loans")
     words = [str(loans), "--owner", "me", "--models-owner", "you", "--name", "try", "--revision", f"loans={SHA}"]
     _, (model,) = deploy.choose(deploy.make_parser().parse_args(words))
     assert (model.repo, model.revision) == ("you/loans", SHA)
@@ -310,7 +310,7 @@ def test_staged_space_runs_alone(deploy, fresh_python, tmp_path, monkeypatch, na
     monkeypatch.chdir(tmp_path / "space")
     hidden = subprocess.run([python, "-c", "import training"], check=False, capture_output=True, text=True)
     assert "No module named 'training'" in hidden.stderr
-    with served(tmp_path / "space", tmp_path, python=python) as url:
+    with serve_app(tmp_path / "space", tmp_path, python=python) as url:
         assert live.probe(models, url, None) == []
 
 
@@ -510,14 +510,14 @@ def run(deploy, hub, tmp_path, monkeypatch, capsys):
     def run(*arguments: str, token: str | None = hub.token, owner: str = "me", wait: float = 0.1) -> SimpleNamespace:
         monkeypatch.setenv("HF_TOKEN", token or "")
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        turn_to(monkeypatch, hub.endpoint)
+        point_client_to(monkeypatch, hub.endpoint)
         status = deploy.main([*arguments, "--owner", owner, "--timeout", str(wait)])
         return SimpleNamespace(returncode=status, **capsys.readouterr()._asdict())
 
     return run
 
 
-def uploaded(done) -> bool:
+def is_uploaded(done) -> bool:
     """Whether the script came as far as waiting for a Space that this Hub does not run."""
     return done.returncode == 2 and "is still at 'BUILDING'" in done.err
 
@@ -551,7 +551,7 @@ def test_a_dry_run_makes_no_request(hub, run):
 
 
 def test_deploying_again_removes_stale_files_and_makes_no_empty_commit(hub, run, deploy, monkeypatch):
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     monkeypatch.setattr(staging.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
     app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
     expected = {
@@ -563,7 +563,7 @@ def test_deploying_again_removes_stale_files_and_makes_no_empty_commit(hub, run,
     assert len(hub.commits("me/salary", "space")) == 2
     api = HfApi(hub.endpoint, token=hub.token)
     api.upload_file(path_or_fileobj=b"x", path_in_repo="old/x.txt", repo_id="me/salary", repo_type="space")
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
     assert len(hub.commits("me/salary", "space")) == 4
     assert "as before" in run("salary").out
@@ -571,10 +571,10 @@ def test_deploying_again_removes_stale_files_and_makes_no_empty_commit(hub, run,
 
 
 def test_another_space_of_ours_is_left_alone(hub, run):
-    assert uploaded(run("gallery"))
+    assert is_uploaded(run("gallery"))
     done = run("salary", "--name", "gallery")
     assert (done.returncode, "me/gallery is a Space with the gallery" in done.err) == (2, True)
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     done = run("rating", "--name", "salary")
     assert (done.returncode, "me/salary is a Space with a model for tabular-classification" in done.err) == (2, True)
     assert "model/movies.csv" not in hub.files("me/salary", kind="space")
@@ -586,14 +586,14 @@ def test_a_space_of_the_first_edition_is_brought_up_to_date(hub, run):
     old = {"app.py": b"", "shared/page.py": b"", "model/gallery.json": json.dumps(content).encode()}
     space.add("main", {path: Blob(data) for path, data in old.items()}, "Deploy salary", "", "me")
     assert "is a Space with a model for tabular-classification" in run("rating", "--name", "salary").err
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     files = hub.files("me/salary", kind="space")
     assert "shared/page.py" not in files
     assert json.loads(files["model/gallery.json"])["format"] == 2
 
 
 def test_a_commit_that_is_not_what_was_staged_is_detected(hub, run, deploy, monkeypatch):
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     monkeypatch.setattr(staging.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
     app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
     api, commit = HfApi(hub.endpoint, token=hub.token), hub.commits("me/salary", "space")[0]
@@ -611,16 +611,16 @@ def test_a_free_account_is_told_about_zero_gpu(hub, run):
     assert done.returncode == 2
     assert "Add --hardware zero-a10g" in done.err
     assert ("space", "me/salary") not in hub.store.repos
-    assert uploaded(run("salary", "--hardware", "zero-a10g"))
+    assert is_uploaded(run("salary", "--hardware", "zero-a10g"))
     assert hub.repo("me/salary", "space").hardware == "zero-a10g"
 
 
 def test_hardware_of_an_existing_space(hub, run):
-    assert uploaded(run("salary"))
-    assert uploaded(run("salary", "--hardware", "zero-a10g"))
+    assert is_uploaded(run("salary"))
+    assert is_uploaded(run("salary", "--hardware", "zero-a10g"))
     assert hub.repo("me/salary", "space").hardware == "zero-a10g"
     hub.set_paid("me", False)
-    assert uploaded(run("salary"))  # what is there may be updated
+    assert is_uploaded(run("salary"))  # what is there may be updated
     assert "Add --hardware zero-a10g" in run("salary", "--hardware", "cpu-upgrade").err
 
 
@@ -648,7 +648,7 @@ def test_somebodys_other_space_is_left_alone(hub, run):
     done = run("salary")
     assert "is a Space of something else; choose another name with --name" in done.err
     assert hub.commits("me/salary", "space")[0] == other.sha
-    assert uploaded(run("salary", "--name", "salary-2"))
+    assert is_uploaded(run("salary", "--name", "salary-2"))
     assert "app.py" in hub.files("me/salary-2", kind="space")
 
 
@@ -659,7 +659,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(hub, deploy, monkeypatch):
     api = HfApi(hub.endpoint, token=hub.token)
     began = time.monotonic()
     with pytest.raises(publish_script.PublishError, match="did not answer within 2 s"):
-        deploy.upload_space("me/salary", staged(deploy, "salary"), deploy.choose(options)[1], options, api)
+        deploy.upload_space("me/salary", stage(deploy, "salary"), deploy.choose(options)[1], options, api)
     assert time.monotonic() - began < 10
     assert len(hub.commits("me/salary", "space")) == 1
 
@@ -675,41 +675,41 @@ def test_no_network(hub, run):
 def test_a_rate_limited_request_is_retried(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers={"Retry-After": "1"}, times=1))
     done = run("salary")
-    assert uploaded(done)
+    assert is_uploaded(done)
     assert "Asked too often: waiting 2 s for the Hub ..." in done.out
     assert len(hub.commits("me/salary", "space")) == 2
 
 
 def test_a_private_space_stays_private(hub, run):
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     assert not hub.repo("me/salary", "space").private
-    assert uploaded(run("salary", "--private"))
+    assert is_uploaded(run("salary", "--private"))
     assert hub.repo("me/salary", "space").private
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     assert hub.repo("me/salary", "space").private  # what is private is not published by the way
-    assert uploaded(run("salary", "--private", "--name", "new"))
+    assert is_uploaded(run("salary", "--private", "--name", "new"))
     assert hub.repo("me/new", "space").private
 
 
 def test_variables_are_set_before_the_commit_and_removed_when_stale(hub, run):
     sha = publish(hub, "salary")
-    assert uploaded(run("salary", "--models-owner", "me"))
+    assert is_uploaded(run("salary", "--models-owner", "me"))
     space = hub.repo("me/salary", "space")
     assert space.variables == {"MODEL_REPO": "me/salary", "MODEL_REVISION": sha}
-    written = front(hub.files("me/salary", kind="space")["README.md"])
+    written = read_header(hub.files("me/salary", kind="space")["README.md"])
     assert written["preload_from_hub"][0].endswith(sha)
     asked = [f"{request.method} {request.path}" for request in hub.log]
     last = max(index for index, request in enumerate(asked) if request == "POST /api/spaces/me/salary/variables")
     assert last < asked.index("POST /api/spaces/me/salary/commit/main")
     space.variables.update(MODEL_REPO_RATING="me/rating", THEIRS="kept")
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     assert space.variables == {"THEIRS": "kept"}
-    assert "preload_from_hub" not in front(hub.files("me/salary", kind="space")["README.md"])
+    assert "preload_from_hub" not in read_header(hub.files("me/salary", kind="space")["README.md"])
 
 
 def test_a_gallery_has_a_pair_of_variables_for_each_model(hub, run):
     shas = {name: publish(hub, name) for name in MODELS}
-    assert uploaded(run("gallery", "--models-owner", "me"))
+    assert is_uploaded(run("gallery", "--models-owner", "me"))
     expected = {}
     for name, sha in shas.items():
         expected |= {f"MODEL_REPO_{name.upper()}": f"me/{name}", f"MODEL_REVISION_{name.upper()}": sha}
@@ -720,7 +720,7 @@ def test_an_older_revision_can_be_named(hub, run):
     first = publish(hub, "salary")
     model = hub.repo("me/salary")
     model.add("main", model.at("main").files, "Again", "", "me")
-    assert uploaded(run("salary", "--models-owner", "me", "--revision", f"salary={first}"))
+    assert is_uploaded(run("salary", "--models-owner", "me", "--revision", f"salary={first}"))
     assert hub.repo("me/salary", "space").variables["MODEL_REVISION"] == first
     done = run("salary", "--models-owner", "me", "--revision", f"salary={SHA}")
     assert f"has no revision '{SHA}'" in done.err
@@ -729,9 +729,9 @@ def test_an_older_revision_can_be_named(hub, run):
 def test_a_private_model_is_not_preloaded(hub, run):
     publish(hub, "salary", private=True)
     done = run("salary", "--models-owner", "me")
-    assert uploaded(done)
+    assert is_uploaded(done)
     assert "as its secret HF_TOKEN" in done.out
-    assert "preload_from_hub" not in front(hub.files("me/salary", kind="space")["README.md"])
+    assert "preload_from_hub" not in read_header(hub.files("me/salary", kind="space")["README.md"])
 
 
 def test_a_missing_or_incomplete_model_is_reported(hub, run):
@@ -841,7 +841,7 @@ def test_a_trusted_job_deploys_without_a_token(hub, run, monkeypatch):
     monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
     for name, value in hub.trust("me/salary", "space").items():
         monkeypatch.setenv(name, value)
-    assert uploaded(run("salary", token=None))
+    assert is_uploaded(run("salary", token=None))
     assert "app.py" in hub.files("me/salary", kind="space")
     assert not [request for request in hub.log if request.path in ("/api/whoami-v2", "/api/repos/create")]
     monkeypatch.setenv("HF_OIDC_RESOURCE", "me/salary")  # a model's
@@ -856,9 +856,9 @@ def test_a_token_for_something_else_is_refused(hub, run):
     ours = hub.add_fine_grained("me", ("org", "us", ["repo.write"]))
     assert "lacks the permission repo.write for me/salary" in run("salary", token=ours).err
     assert not hub.store.repos
-    assert uploaded(run("salary", token=ours, owner="us"))
+    assert is_uploaded(run("salary", token=ours, owner="us"))
     space = hub.add_fine_grained("me", ("space", "us/salary", ["repo.write"]))
-    assert uploaded(run("salary", token=space, owner="us"))
+    assert is_uploaded(run("salary", token=space, owner="us"))
 
 
 # --- all the way ---
@@ -912,7 +912,7 @@ def test_a_space_that_fell_back_to_its_own_model_is_detected(real):
 
 
 def test_a_users_own_model_online(real, tmp_path):
-    flowers = own_model(tmp_path / "flowers", "cat_dog", "Flowers", labels=["rose", "tulip"], label_names={})
+    flowers = copy_model(tmp_path / "flowers", "cat_dog", "Flowers", labels=["rose", "tulip"], label_names={})
     done = real.run(str(flowers))
     assert done.returncode == 0, done.stderr
     space = real.hub.repo("me/flowers", "space")

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.clients import Client
 from shared.ui import memory, page
-from tests.conftest import launched, load_app
+from tests.conftest import launch_app, load_app
 
 
 def test_the_number_of_remembered_sessions_is_limited(monkeypatch):
@@ -20,7 +20,7 @@ def test_the_number_of_remembered_sessions_is_limited(monkeypatch):
     with gr.Blocks() as demo:
         text, same = gr.Textbox(), gr.Textbox()
         text.submit(lambda value: value, text, same, api_name="same")
-    with launched(demo) as url:
+    with launch_app(demo) as url:
         clients = [Client(url) for _ in range(5)]
         for number, client in enumerate([*clients, clients[0]]):  # the first one's session is forgotten, and made anew
             assert client.ask(("same", [str(number)], None)) == [str(number)]

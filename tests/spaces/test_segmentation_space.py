@@ -16,7 +16,7 @@ from PIL import Image
 from shared.images import load_image
 from shared.ui.explanations import evidence_over, share_bars
 from shared.ui.files import keep_picture
-from tests.conftest import ROOT, load_app, served
+from tests.conftest import ROOT, load_app, serve_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
@@ -28,7 +28,7 @@ def app():
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    with served("segmentation", tmp_path_factory.mktemp("segmentation")) as url:
+    with serve_app("segmentation", tmp_path_factory.mktemp("segmentation")) as url:
         yield url
 
 
@@ -44,7 +44,7 @@ def portrait(tmp_path):
     return path
 
 
-def opened(path):
+def open_picture(path):
     with Image.open(path) as image:
         image.load()
     return image
@@ -60,7 +60,7 @@ def test_predict(client, segmentation, portrait):
     assert answer["shares"] == pytest.approx(expected.share)
     assert (answer["width"], answer["height"]) == (1500, 2000)
     assert answer["mean_confidence"] == pytest.approx(expected.mean_confidence)
-    image = opened(mask)
+    image = open_picture(mask)
     assert mask.endswith(".png")
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), expected.mask)
@@ -71,10 +71,10 @@ def test_predict(client, segmentation, portrait):
 
 def test_the_overlay_is_small_and_the_shares_add_up(app, segmentation, portrait):
     _, _, (picture, regions), _ = app.predict(str(portrait))
-    assert opened(picture).size == (960, 1280)
+    assert open_picture(picture).size == (960, 1280)
     assert [label for _, label in regions] == segmentation.predict(portrait).present
     colours = dict(zip(segmentation.config.labels, segmentation.config.colours, strict=True))
-    drawn = [np.asarray(opened(path).convert("RGBA")) for path, _ in regions]
+    drawn = [np.asarray(open_picture(path).convert("RGBA")) for path, _ in regions]
     assert (sum(pixels[..., 3] // 255 for pixels in drawn) == 1).all()
     for pixels, (_, label) in zip(drawn, regions, strict=True):
         assert (pixels[pixels[..., 3] > 0] == (*colours[label], 255)).all()
@@ -91,7 +91,7 @@ def test_explain(client, segmentation):
     assert why["mean_confidence"] == pytest.approx(answer.mean_confidence, abs=0.01)
     assert 0 <= why["unsure"] <= 1
     assert set(why["confidence_by_class"]) <= set(segmentation.classes)
-    assert opened(doubt).size == (640, 480)
+    assert open_picture(doubt).size == (640, 480)
     assert "Least certain classes" in words
 
 
@@ -100,7 +100,7 @@ def test_pictures_of_other_sizes_are_segmented(client, name):
     with Image.open(get_image(name)) as image:
         size = image.size
     answer, mask, _, _ = client.predict(handle_file(get_image(name)), api_name="/predict")
-    assert (answer["width"], answer["height"]) == opened(mask).size == size
+    assert (answer["width"], answer["height"]) == open_picture(mask).size == size
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_batch_of_files_and_a_zip(client, segmentation, portrait, tmp_path):
     assert [float(rows[2][f"share {label}"]) for label in share] == pytest.approx(list(share.values()), abs=1e-4)
     with zipfile.ZipFile(masks) as archive:
         assert archive.namelist() == ["portrait.png", "frames/portrait.png", "frames/x_y.png"]
-        images = [opened(io.BytesIO(archive.read(name))) for name in archive.namelist()]
+        images = [open_picture(io.BytesIO(archive.read(name))) for name in archive.namelist()]
     assert [image.size for image in images] == [(1500, 2000), (960, 720), (960, 720)]
     assert np.array_equal(np.asarray(images[1]), segmentation.predict(STREET).mask)
 
@@ -188,7 +188,7 @@ def test_a_picture_is_saved_in_the_folder_that_is_cleaned(app):
 
     path = keep_picture(Image.new("RGB", (4, 3), "red"), "red.png")
     assert path.startswith(str(get_upload_folder()))
-    assert opened(path).getpixel((0, 0)) == (255, 0, 0)
+    assert open_picture(path).getpixel((0, 0)) == (255, 0, 0)
     assert app.demo.delete_cache
 
 

@@ -8,7 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from tests.conftest import load_app, served
+from tests.conftest import load_app, serve_app
 
 GOOD = "A wonderful film. I loved the acting and the music."
 BAD = "A terrible film. I hated the acting and the music."
@@ -21,7 +21,7 @@ def app():
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    with served("sentiment", tmp_path_factory.mktemp("sentiment")) as url:
+    with serve_app("sentiment", tmp_path_factory.mktemp("sentiment")) as url:
         yield url
 
 

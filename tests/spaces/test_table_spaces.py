@@ -37,7 +37,7 @@ def test_rounded_parts_add_up(digits):
             assert max(abs(shown[label] - parts[label]) for label in parts) <= most + 1e-12
 
 
-def numbers(shown, pattern):
+def find_numbers(shown, pattern):
     return [float(found.replace("\u2212", "-")) for found in re.findall(pattern, shown)]
 
 
@@ -47,16 +47,16 @@ def test_the_contributions_on_the_salary_page_add_up(salary):
     rng = np.random.default_rng(4)
     for _ in range(40):
         row = {name: str(rng.choice(values)) for name, values in salary.config.categories.items()}
-        row |= {name: rng.integers(int(span.minimum), int(span.maximum) + 1) for name, span in _spans(salary)}
+        row |= {name: rng.integers(int(span.minimum), int(span.maximum) + 1) for name, span in find_spans(salary)}
         person = [row[name] if isinstance(row[name], str) else int(row[name]) for name in salary.config.columns]
         _, bars = explain(*person)
-        base, total = numbers(bars.split("What makes")[0], r"([\d.]+)%")
-        parts = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        base, total = find_numbers(bars.split("What makes")[0], r"([\d.]+)%")
+        parts = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert len(parts) == len(salary.config.groups)
         assert base + sum(parts) == pytest.approx(total, abs=1e-6)
 
 
-def _spans(salary):
+def find_spans(salary):
     return salary.config.numbers.items()
 
 
@@ -67,11 +67,11 @@ def test_the_contributions_on_the_rating_page_add_up(rating):
     cut = 0
     for user, movie in pairs:
         found, bars = app.explain(user, movie)
-        base, total, *left = numbers(bars.split("</p>")[0], r"([-\d.]+) ★")
-        parts = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        base, total, *left = find_numbers(bars.split("</p>")[0], r"([-\d.]+) ★")
+        parts = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert base + sum(parts) == pytest.approx(total, abs=1e-6)
         _, words = app.predict(user, movie)
-        assert numbers(words, r"<h2>([\d.]+) ★") == (left or [total])
+        assert find_numbers(words, r"<h2>([\d.]+) ★") == (left or [total])
         assert bool(left) == (found["rating"] in (0.5, 5))
         cut += bool(left)
     assert cut
@@ -81,7 +81,7 @@ def test_the_largest_contribution_is_not_zero(rating):
     visitor = rating.fold_in({6539: 4, 2571: 4, 260: 4, 51662: 4, 72378: 4})
     for best in (rating.recommend(visitor, 40)[start:] for start in range(40)):
         bars = movies.explain_first(rating, visitor, best)
-        values = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        values = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert values
         assert all(values), bars
 

@@ -1,4 +1,4 @@
-"""The first demo: how Oxford Pets is read and divided, and what else is measured."""
+"""The cat_dog demo: reading and splitting Oxford Pets, and additional measurements."""
 
 import csv
 import re
@@ -36,7 +36,7 @@ def load(*options):
 
 @pytest.fixture
 def pets(tmp_path):
-    """A folder in the form of Oxford Pets, without its pictures."""
+    """A folder in the layout of Oxford Pets, without its pictures."""
     folder = tmp_path / "pets"
     (folder / "annotations").mkdir(parents=True)
     for part in ("trainval", "test"):
@@ -47,7 +47,7 @@ def pets(tmp_path):
 
 @pytest.fixture
 def other(tmp_path):
-    """A folder in the form of Dogs vs. Cats."""
+    """A folder in the layout of Dogs vs. Cats."""
     (tmp_path / "other/test").mkdir(parents=True)
     for kind in ("cat", "dog"):
         Image.new("RGB", (8, 8)).save(tmp_path / f"other/test/{kind}.1.jpg")
@@ -156,7 +156,7 @@ def test_the_last_layer_is_fitted_to_what_imagenet_says_unless_it_is_quick(pets,
 def test_quick_cannot_be_combined_with_the_books_recipe(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train("--smoke", "--quick", "--recipe", "book", "--out", tmp_path / "model")
-    assert "--quick go with the gallery's" in capsys.readouterr().err
+    assert "without --resume, --embed, --push-to-hub and --quick" in capsys.readouterr().err
 
 
 def test_the_embedded_figures_are_of_the_data_that_its_notes_name():

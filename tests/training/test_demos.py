@@ -1,4 +1,4 @@
-"""Every demo: a training of seconds, what it writes, measuring again, and the book's cell."""
+"""Every demo: a smoke training, its folder, measuring again, and the book's cell."""
 
 import importlib
 import json
@@ -18,8 +18,8 @@ from training.recipe import Recipe
 MAJORITY = {"cat_dog": 0.34, "sentiment": 0.51, "salary": 0.6}  # a share of right answers that is no achievement
 
 
-def recipe_of(name: str) -> Recipe:
-    """The demo of that name."""
+def load_recipe(name: str) -> Recipe:
+    """Return the demo of this name."""
     module = importlib.import_module(f"training.{name}")
     kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Recipe)]
     (kind,) = [kind for kind in kinds if kind.__module__ == module.__name__]
@@ -27,12 +27,12 @@ def recipe_of(name: str) -> Recipe:
 
 
 def train(name, *options) -> int:
-    return command.main(recipe_of(name), [str(option) for option in options])
+    return command.main(load_recipe(name), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module", params=DEMOS)
 def made(request, tmp_path_factory):
-    """The name of a demo, and the folder that its smallest training has written."""
+    """The name of a demo, and the folder written by its smoke training."""
     folder = tmp_path_factory.mktemp(request.param) / "model"
     assert train(request.param, "--smoke", "--out", folder) == 0
     return request.param, folder
@@ -97,7 +97,7 @@ def test_the_books_cell_prints_its_figure_beside_the_books(capsys, tmp_path, mon
 @pytest.mark.parametrize("name", DEMOS)
 def test_the_recorded_commands_of_the_embedded_models_parse(name):
     metrics = json.loads((ROOT / "spaces" / name / "model/metrics.json").read_text())
-    parser = command.make_parser(recipe_of(name))
+    parser = command.make_parser(load_recipe(name))
     for record in (metrics["measured"], metrics.get("trained")):
         if record and record.get("command"):
             _, _, module, *options = record["command"].split()
@@ -115,7 +115,7 @@ def test_the_embedded_folder_has_the_description_of_the_space(name):
 
 def test_settings_do_not_depend_on_the_hardware(monkeypatch):
     for name in DEMOS:
-        recipe = recipe_of(name)
+        recipe = load_recipe(name)
         options = command.make_parser(recipe).parse_args([])
         here = recipe.read_settings(options)
         monkeypatch.setattr("torch.cuda.is_available", lambda: True)

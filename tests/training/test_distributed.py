@@ -19,7 +19,7 @@ from fastai.learner import Learner
 
 from hub.local import Hub
 from shared import load_model
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, find_free_port
 from training import processes
 from training.data import DataError
 from training.distributed import Share, use_all_processes
@@ -47,9 +47,9 @@ runpy.run_module("training.salary", run_name="__main__", alter_sys=True)
 
 
 def run(*command, processes=1, cwd=ROOT, **variables):
-    """A command of Python's, in so many processes; whatever hangs is killed with all that it started."""
+    """Run a Python command in several processes; kill all of them if it hangs."""
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-    launch += ["--main_process_port", str(free_port())]
+    launch += ["--main_process_port", str(find_free_port())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **variables}
     started = subprocess.Popen(
         [sys.executable, *launch * (processes > 1), *command],
@@ -72,7 +72,7 @@ class Stop(Callback):
 
 
 def small_fit(state, how):
-    """Weights of a small network after four epochs, or after those that are left, and the figures of each epoch."""
+    """Train a small network for four epochs, or the remaining ones; return weights and figures."""
     set_seed(1)
     x = torch.randn(70, 3)
     y = x @ torch.tensor([[1.0], [2.0], [3.0]])
@@ -96,7 +96,7 @@ def small_fit(state, how):
 
 
 def shared_fit(state, how):
-    """The same in two processes of their own."""
+    """Run small_fit in two processes."""
     done = run("-m", "tests.training.test_distributed", str(state), how, processes=2)
     assert done.returncode == 0, done.stderr
     return torch.load(f"{state}-result")
@@ -154,7 +154,7 @@ def files_of(folder):
 
 @pytest.mark.parametrize("name", ["salary", "sentiment"])
 def test_figures_are_those_of_one_process_within_noise(name, tmp_path):
-    """Noise: the order of sums in floating point, dropout, and what is hidden at random. So the intervals overlap."""
+    """Noise comes from floating-point sums, dropout and random masking; the intervals overlap."""
     for count in (1, 2):
         command = ("-m", f"training.{name}", "--smoke", "--out", str(tmp_path / str(count)))
         done = run(*command, processes=count, cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache"))

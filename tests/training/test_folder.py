@@ -58,15 +58,15 @@ def test_the_new_model_is_kept_where_the_old_one_cannot_be_replaced(tmp_path, mo
     assert found == {"model": "old", "model-2": "older", "model-3": "new"}
 
 
-def disk_with(monkeypatch, free):
-    """Let every disk have so many bytes left."""
+def limit_disk(monkeypatch, free):
+    """Make every disk appear to have this many bytes free."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12 - free, free))
 
 
 def test_a_full_disk_is_found_before_the_training(tmp_path, monkeypatch):
-    disk_with(monkeypatch, 5_000_000)
+    limit_disk(monkeypatch, 5_000_000)
     with pytest.raises(DataError, match="has less than 100 MB free; free some space"):
         check_out(tmp_path / "model")
-    disk_with(monkeypatch, 10**9)
+    limit_disk(monkeypatch, 10**9)
     check_out(tmp_path / "model")

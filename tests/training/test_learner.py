@@ -84,7 +84,7 @@ def test_a_resumed_run_counts_the_time_of_the_one_before(tmp_path):
 
 @pytest.fixture
 def state(tmp_path, monkeypatch):
-    """The folder for the states of a run of salary, by its settings and its training files."""
+    """Return a function that gives the state folder of a run, by its settings and files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def state(described=None, files=(), resume=True):

@@ -1,4 +1,4 @@
-"""Publishing: one commit, checked afterwards, old or new but nothing between, and a sentence for every refusal."""
+"""Publishing: a single, verified, atomic commit, and a message for every error."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from hub import client
 from hub.local import Fault, Hub
 from hub.local.faults import BARE, LIST, NULL, PAGE, WORDS
 from shared.load import load_folder
-from tests.conftest import ROOT, free_port, turn_to
+from tests.conftest import ROOT, find_free_port, point_client_to
 from training import publish as script
 from training.publish import PublishError, publish
 
@@ -30,14 +30,14 @@ REPO = "me/published"
 @pytest.fixture
 def hub(monkeypatch):
     with Hub() as server:
-        turn_to(monkeypatch, server.endpoint)
+        point_client_to(monkeypatch, server.endpoint)
         monkeypatch.setenv("HF_TOKEN", server.token)
         yield server
 
 
 @pytest.fixture
 def copied(tmp_path):
-    """A checkpoint folder to change."""
+    """A copy of a checkpoint folder, to change."""
     return shutil.copytree(SALARY, tmp_path / "model")
 
 
@@ -73,7 +73,7 @@ def test_the_published_model_is_the_folder_with_a_card_that_names_the_repository
 def test_publishing_again_changes_nothing_and_another_model_replaces_it_completely(hub):
     first = publish(SALARY, REPO)
     assert publish(SALARY, REPO) == first
-    assert "has a model for tabular-classification, and this is one for recommendation" in refused(folder=RATING)
+    assert "has a model for tabular-classification, but this one is for recommendation" in refused(folder=RATING)
     assert hub.commits(REPO)[0] == first
     second = publish(RATING, REPO, replace=True)
     assert set(hub.files(REPO)) - {".gitattributes"} == names(RATING)
@@ -87,7 +87,7 @@ def test_removed_files_are_named(hub, capsys):
     assert "This removes" not in capsys.readouterr().out
     script.HfApi(token=hub.token).upload_file(path_or_fileobj=b"mine", path_in_repo="photo.png", repo_id=REPO)
     publish(SALARY, REPO)
-    assert "This removes photo.png there: the folder has no such file." in capsys.readouterr().out
+    assert "This removes photo.png from me/published, since the folder does not have it." in capsys.readouterr().out
     assert "photo.png" not in hub.files(REPO)
 
 
@@ -268,7 +268,7 @@ def test_answers_of_other_servers_are_reported(hub, match, fault, says):
 
 
 def test_a_hub_without_xet(hub, monkeypatch):
-    """The client uses Xet wherever it is installed, and asks nobody before."""
+    """The client uses Xet whenever it is installed, without asking the Hub."""
     pytest.importorskip("hf_xet")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
     assert "has no Xet, the storage that the client uses for large files (404); set HF_HUB_DISABLE_XET=1" in refused()
@@ -290,7 +290,9 @@ def test_a_tag_that_cannot_be_set_is_a_warning(hub, capsys, fault, says):
     said = capsys.readouterr()
     commit = hub.commits(REPO)[0]
     assert f"Published and checked: {hub.endpoint}/me/published at commit {commit}" in said.out
-    assert said.err.startswith(f"warning: me/published is published, but its tag v{script.__version__} is not set: ")
+    assert said.err.startswith(
+        f"warning: me/published is published, but its tag v{script.__version__} could not be set: "
+    )
     assert says in said.err
     assert said.err.count("\n") == 1
 
@@ -369,7 +371,7 @@ def test_a_short_rate_limit_is_waited_out(hub, monkeypatch):
     ],
 )
 def test_an_hourly_rate_limit_is_not_waited_out(hub, monkeypatch, words, says):
-    """The header that comes with it is about another limit, which is not used up."""
+    """Its header is about another limit, which is not exhausted."""
     monkeypatch.setattr(client.time, "sleep", lambda _: pytest.fail("it waits"))
     headers = {"RateLimit": '"api";r=977;t=188', "X-Error-Message": words}
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers=headers))
@@ -377,7 +379,7 @@ def test_an_hourly_rate_limit_is_not_waited_out(hub, monkeypatch, words, says):
 
 
 def test_no_network(hub, monkeypatch):
-    turn_to(monkeypatch, f"http://127.0.0.1:{free_port()}")
+    point_client_to(monkeypatch, f"http://127.0.0.1:{find_free_port()}")
     assert "cannot be reached (ConnectError)" in refused()
 
 
@@ -405,7 +407,9 @@ def test_a_changed_upload_is_reported_with_the_way_to_restore(hub, tmp_path):
     first = publish(RATING, REPO)
     hub.faults.append(Fault("corrupt", match="GET", server="cdn"))
     said = refused(replace=True)
-    assert said.startswith(f"me/published was published as commit {hub.commits(REPO)[0]}, but it is not what is here")
+    assert said.startswith(
+        f"me/published was published as commit {hub.commits(REPO)[0]}, but it differs from the local model"
+    )
     assert f"hf download {REPO} --revision {first} --local-dir before" in said
     hub.faults.clear()
     command = [sys.executable, "-m", "huggingface_hub.cli.hf", "download", REPO, "--revision", first, "--local-dir"]
@@ -417,7 +421,7 @@ def test_a_changed_upload_is_reported_with_the_way_to_restore(hub, tmp_path):
 
 def test_there_is_nothing_to_restore_after_the_first_commit(hub):
     hub.faults.append(Fault("corrupt", match="GET", server="cdn"))
-    assert refused().endswith("it is not what is here: onnx/model.onnx differs.")
+    assert refused().endswith("it differs from the local model: onnx/model.onnx differs.")
 
 
 def test_a_failed_download_is_not_reported_as_a_difference(hub):
@@ -433,7 +437,7 @@ def test_a_repository_that_holds_something_else_is_left_alone(hub):
     api = HfApi(token=hub.token)
     api.create_repo(REPO)
     api.upload_file(repo_id=REPO, path_in_repo="thesis.pdf", path_or_fileobj=b"%PDF")
-    assert "holds something else" in refused()
+    assert "has other files" in refused()
     assert "thesis.pdf" in hub.files(REPO)
 
 
@@ -543,7 +547,7 @@ def test_an_account_of_an_unknown_shape_may_write(monkeypatch, account):
 
 @pytest.fixture
 def job(hub, monkeypatch, tmp_path):
-    """Lets this process be a CI job with these variables, logged in nowhere."""
+    """Return a function that makes this process a CI job with these variables and no login."""
 
     def be(**variables):
         for name in ("HF_TOKEN", "HF_OIDC_RESOURCE", "HF_OIDC_ID_TOKEN", "GITHUB_ACTIONS"):
@@ -626,7 +630,7 @@ def test_a_dropped_connection_leaves_what_was_there(hub):
 
 
 def test_an_upload_killed_twenty_times_leaves_the_old_or_the_new(hub, tmp_path):
-    """Each time another of the Hub's requests is the last that it sees of it."""
+    """Each time, the upload is killed after another request."""
     rng = random.Random(42)
     environment = {**os.environ, **hub.environment(tmp_path / "home")}
     expected = names(SALARY)

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from shared import load_model
 from shared.config import sha256
 from shared.metrics import Figure, Measured, Metrics
-from tests.training.test_demos import recipe_of
+from tests.training.test_demos import load_recipe
 from training import command
 from training.data import DataError
 from training.measure_again import NEED_NETWORK, merge_metrics
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.training
 
 
 class Quick(Tabular):
-    """The tabular recipe, which trains once in this file; a test changes what is exported."""
+    """The tabular recipe, trained once in this file; tests change its export."""
 
     fitted = None
     change = staticmethod(lambda exported: exported)
@@ -52,7 +52,7 @@ def make(recipe, out, *options):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The recipe after a training, and the folder that it has written."""
+    """The trained recipe and its folder."""
     recipe = Quick()
     return recipe, make(recipe, tmp_path_factory.mktemp("made") / "model")
 
@@ -117,7 +117,7 @@ def test_nothing_is_written_if_the_model_differs_from_torch(folder, change, mess
 
 
 class Checked(Quick):
-    """The same with validation data, on which the cost of storing the weights is measured."""
+    """The same with validation data, to measure the cost of storing the weights."""
 
     def load_own(self, data, settings):
         splits = super().load_own(data, settings)
@@ -125,7 +125,7 @@ class Checked(Quick):
 
 
 def damaging(exported):
-    """Lose the weights when the model is stored; no difference from torch is too large."""
+    """Return an export that loses its weights when stored, with no limit on differences."""
 
     def zeros(model):
         for tensor in model.graph.initializer:
@@ -170,7 +170,7 @@ def test_a_resumed_run_counts_all_its_seconds_and_deletes_its_states(tmp_path, m
 
 def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    recipe = recipe_of("cat_dog")
+    recipe = load_recipe("cat_dog")
 
     def state(*words):
         options = command.make_parser(recipe).parse_args([*words, "--resume"])
@@ -277,7 +277,7 @@ def test_measuring_again_keeps_the_model_and_what_its_author_wrote(folder):
 
 def test_a_folder_of_other_labels_or_none_at_all_cannot_be_measured(folder, tmp_path):
     before = (folder / "metrics.json").read_bytes()
-    people = recipe_of("salary")
+    people = load_recipe("salary")
     with pytest.raises(DataError, match="has the labels no, yes, but the data has <50k, >=50k"):
         command.run(people, ["--smoke", "--out", str(tmp_path / "x/model"), "--measure", str(folder)])
     (folder / "onnx/model.onnx").write_bytes(b"half")

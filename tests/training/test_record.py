@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
 from tests.conftest import ROOT
-from tests.training.test_demos import recipe_of
+from tests.training.test_demos import load_recipe
 from training import command, record
 from training.record import SOURCE
 
@@ -26,7 +26,7 @@ SCRIPTS = {
 
 
 def parser_of(name):
-    return command.make_parser(recipe_of(name))
+    return command.make_parser(load_recipe(name))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

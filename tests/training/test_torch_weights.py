@@ -16,7 +16,7 @@ from safetensors.torch import load
 
 from hub.local import Hub
 from shared.config import sha256
-from tests.conftest import ROOT, turn_to
+from tests.conftest import ROOT, point_client_to
 from training import publish as script
 from training import torch_weights
 from training.card import WEIGHTS, read_source
@@ -30,7 +30,7 @@ PICTURE = ROOT / "spaces/cat_dog/examples/chelsea.png"
 def published(request, tmp_path, monkeypatch):
     """The Hub to which an embedded model was published, and the model's name."""
     with Hub() as hub:
-        turn_to(monkeypatch, hub.endpoint)
+        point_client_to(monkeypatch, hub.endpoint)
         monkeypatch.setenv("HF_TOKEN", hub.token)
         assert script.main([str(ROOT / "spaces" / request.param / "model"), f"me/{request.param}"]) == 0
         yield hub, request.param
@@ -86,7 +86,7 @@ def test_weights_that_do_not_answer_the_same_are_not_published(tmp_path, monkeyp
     folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "model")
     before = (folder / "gallery.json").read_bytes()
     script.make_weights(folder)
-    assert "goes up without model.safetensors" in capsys.readouterr().out
+    assert "is published without model.safetensors" in capsys.readouterr().out
     assert not (folder / WEIGHTS).exists()
     assert (folder / "gallery.json").read_bytes() == before
 

@@ -12,7 +12,7 @@ import pytest
 
 from shared.ui import Photo, requests
 from shared.ui.requests import BAD_BASE64, SEND_FILE, SEND_PICTURE, picture_file, prepared, uploaded_file
-from tests.conftest import ROOT, launched
+from tests.conftest import ROOT, launch_app
 
 CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
 META = {"_type": "gradio.FileData"}
@@ -125,7 +125,7 @@ def url(tmp_path_factory):
             files.upload(len, files, size, api_name="files")
             file.upload(lambda path: Path(path).stat().st_size, file, size, api_name="file")
             number.submit(lambda number, _: number, [number, picture], size, api_name="number")
-        with launched(demo) as url:
+        with launch_app(demo) as url:
             yield url
 
 
@@ -174,7 +174,7 @@ def test_too_few_inputs(url, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def nested(depth):
+def nest(depth):
     value = []
     for _ in range(depth):
         value = [value]
@@ -183,7 +183,7 @@ def nested(depth):
 
 def test_data_beside_a_picture_is_bounded(url):
     for more, sentence in (
-        (nested(50), "Lists and mappings may be nested 32 deep at most."),
+        (nest(50), "Lists and mappings may be nested 32 deep at most."),
         ([0] * 20_001, "Lists and mappings may have 20,000 items in all."),
         ({"path": str(CHELSEA)}, "There is no such upload; send the file itself"),
     ):

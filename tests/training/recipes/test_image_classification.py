@@ -30,7 +30,7 @@ def train(*options):
 
 
 def write_pictures(folder, **counts):
-    """Write black pictures, a subfolder for each label."""
+    """Write black pictures into a subfolder for each label."""
     for label, count in counts.items():
         (folder / label).mkdir(parents=True)
         for index in range(count):
@@ -96,7 +96,7 @@ def test_the_threshold_is_that_of_the_stored_scores_of_the_pictures_it_was_fitte
 
 
 def test_transformers_alone_loads_the_folder_and_agrees(folder, shapes):
-    """In a process that cannot import anything of this repository."""
+    """Run in a process that cannot import this repository."""
     path = next(shapes.glob("circle/*.png"))
     code = f"""
 import sys
@@ -168,7 +168,7 @@ def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
     own = write_pictures(tmp_path / "own", a=10, b=10)
     before = (folder / "metrics.json").read_bytes()
     assert train("--data", own, "--measure", folder) == 2
-    assert "has the labels circle, cross, square, the data a, b" in capsys.readouterr().err
+    assert "has the labels circle, cross, square, but the data has a, b" in capsys.readouterr().err
     assert train("--data", own, "--measure", own) == 2
     assert (folder / "metrics.json").read_bytes() == before
 

@@ -49,7 +49,7 @@ def streets(tmp_path_factory):
 
 @pytest.fixture
 def camvid(streets, tmp_path):
-    """The same drawings, divided as CamVid is."""
+    """The same drawings in the layout of CamVid."""
     splits = recipe.ImageSegmentation().load_own(streets, SMOKE)
     frames = {"train": splits.train, "val": splits.train.take([0, 1, 2, 3]), "test": splits.train.take([4, 5, 6, 7])}
     for part, some in frames.items():
@@ -120,11 +120,11 @@ def test_each_line_of_codes_txt_is_a_class(content, classes, tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "must name 2 to 255 classes"),
-        (b"leaf\n", "must name 2 to 255 classes"),
-        (b"leaf\nsoil\nleaf\n", "must name 2 to 255 classes"),
-        ("\n".join(map(str, range(256))).encode(), "must name 2 to 255 classes"),
-        (b"\xff\xfe\x00", "is not text in UTF-8"),
+        (b"", "must list 2 to 255 different classes"),
+        (b"leaf\n", "must list 2 to 255 different classes"),
+        (b"leaf\nsoil\nleaf\n", "must list 2 to 255 different classes"),
+        ("\n".join(map(str, range(256))).encode(), "must list 2 to 255 different classes"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
     ],
 )
 def test_a_codes_txt_without_classes_is_refused(content, why, tmp_path):
@@ -143,7 +143,7 @@ def test_an_index_beyond_the_classes_is_ignored(tmp_path):
 
 
 def test_masks_of_black_and_white_are_refused(tmp_path, capsys):
-    """255 is no class: all white pixels would be ignored, and the rest be of one class."""
+    """255 is not a class: white pixels would be ignored, and the others have one class."""
     folder = draw_streets(tmp_path / "mine", 0)
     for path in (folder / "labels").iterdir():
         Image.open(path).point(lambda index: 255 if index else 0).save(path)
@@ -193,7 +193,7 @@ def test_the_card_says_that_val_was_trained_on_only_where_it_was(camvid):
 
 
 def test_storing_the_weights_may_cost_little_of_the_mean_iou():
-    """Also of few frames: that one answer may change says nothing of a mean over pixels."""
+    """Few frames, too: the allowance of one answer does not apply to a mean over pixels."""
     streets = demo.Streets
     before, just, more = (
         make_figure("validation", value, None, data="CamVid", split="validation", count=20, label="mean IoU")

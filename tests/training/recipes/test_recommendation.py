@@ -33,7 +33,7 @@ def train(kind, *options) -> int:
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
-    """A folder of made-up ratings, and what is read from it."""
+    """A folder of made-up ratings, and the ratings read from it."""
     data = write_ratings(tmp_path_factory.mktemp("made-up") / "ratings", 42)
     (data / "README.txt").write_text("Terms of use")
     return SimpleNamespace(path=data, ratings=recipe.Recommendation().load_own(str(data), SMOKE).train)
@@ -41,7 +41,7 @@ def made_up(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(made_up, tmp_path_factory):
-    """A model of them."""
+    """A model trained on the made-up ratings."""
     out = tmp_path_factory.mktemp("rating") / "model"
     assert train(recipe.Recommendation, "--smoke", "--data", made_up.path, "--out", out) == 0
     return out
@@ -211,7 +211,7 @@ def test_a_folder_made_from_other_ratings_is_not_measured(folder, tmp_path, caps
     before = (folder / "metrics.json").read_bytes()
     options = ("--smoke", "--data", other, "--out", tmp_path / "model", "--measure", folder)
     assert train(recipe.Recommendation, *options) == 2
-    assert "was trained on other ratings" in capsys.readouterr().err
+    assert "was not trained on the ratings" in capsys.readouterr().err
     assert (folder / "metrics.json").read_bytes() == before
 
 
@@ -282,13 +282,13 @@ def test_articles_of_titles_move_to_the_front(title, said):
         (lambda ratings, movies: (ratings.drop(columns="rating"), movies), "lacks the column rating"),
         (lambda ratings, movies: (ratings[:0], movies), "no rows"),
         (lambda ratings, movies: (ratings.assign(rating=6), movies), "outside 0.5 to 5.0 stars"),
-        (lambda ratings, movies: (ratings.assign(rating="good"), movies), "row 2: rating is no number: 'good'"),
-        (lambda ratings, movies: (ratings.assign(userId="me"), movies), "row 2: userId is no whole number"),
+        (lambda ratings, movies: (ratings.assign(rating="good"), movies), "row 2: rating is not a number: 'good'"),
+        (lambda ratings, movies: (ratings.assign(userId="me"), movies), "row 2: userId is not a whole number"),
         (lambda ratings, movies: (pd.concat([ratings, ratings[:1]]), movies), "rated the same movie twice"),
         (lambda ratings, movies: (ratings, pd.concat([movies, movies[:1]])), "the same movieId twice"),
-        (lambda ratings, movies: (ratings, movies[1:]), "rates the movie 1, which movies.csv does not have"),
+        (lambda ratings, movies: (ratings, movies[1:]), "rates the movie 1, which is not in movies.csv"),
         (lambda ratings, movies: (ratings, movies.drop(columns="title")), "lacks the column title"),
-        (lambda ratings, movies: (ratings[ratings["userId"] < 5], movies), "at least 5 users are needed"),
+        (lambda ratings, movies: (ratings[ratings["userId"] < 5], movies), "at least 5 users"),
         (lambda ratings, movies: (ratings[ratings["movieId"] < 28], movies), "rated more than 10 movies that others"),
     ],
 )

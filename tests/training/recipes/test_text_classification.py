@@ -245,7 +245,7 @@ def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
     rows = [{"text": f"{label} words {index}", "label": label} for label in ("a", "b") for index in range(40)]
     pd.DataFrame(rows).to_csv(path, index=False)
     assert train(recipe.TextClassification, "--data", path, "--measure", folder) == 2
-    assert "has the labels neg, pos, the data a, b" in capsys.readouterr().err
+    assert "has the labels neg, pos, but the data has a, b" in capsys.readouterr().err
 
 
 def test_transformers_alone_loads_the_folder(folder):
