@@ -1,4 +1,4 @@
-"""What Windows refuses, refused here: see sitecustomize.py, which Python runs at its start in `as_on_windows`."""
+"""Imitate the restrictions of Windows: see sitecustomize.py, which Python runs at its start."""
 
 import os
 from collections.abc import Mapping
