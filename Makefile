@@ -1,4 +1,4 @@
-# Every verb builds .venv in this folder when it has to, and needs nothing else.
+# Every target builds .venv in this folder if needed.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -7,15 +7,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860"
-	@echo "make test      the tests that need no torch and no browser"
-	@echo "make test-all  all tests: installs torch, fastai, transformers and ray; uses chromium, nginx and node where they are"
-	@echo "make check     lint, formatting and types"
-	@echo "make fix       repair what lint and formatting can repair"
-	@echo "make train     train every model on the real data and embed the result in spaces/"
-	@echo "make bench     how fast and small the gallery serves, beside its peers"
-	@echo "make bench-training  how fast the models train, beside fastai's recipes"
+	@echo "make test      run the tests that need neither torch nor a browser"
+	@echo "make test-all  run all tests: installs torch, fastai, transformers and ray; uses chromium, nginx and node if present"
+	@echo "make check     check lint, formatting and types"
+	@echo "make fix       fix lint and formatting"
+	@echo "make train     train every model on the real data and embed it in spaces/"
+	@echo "make bench     measure the speed and memory of serving, beside peers"
+	@echo "make bench-training  measure the speed of training, beside fastai's recipes"
 	@echo "make clean     remove .venv and runs"
-	@echo "make hub       a Hub on this machine, to rehearse publishing and deploying without an account"
+	@echo "make hub       start a Hub on this machine, to rehearse publishing and deploying without an account"
 
 demo: .venv/.light
 	$(BIN)/python spaces/gallery/app.py
@@ -32,9 +32,9 @@ check: .venv/.check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# DATA names a folder with adult/, camvid/, imdb/, movielens/ and pets/ in it; without it the data is downloaded. INIT names
-# a folder with mobilenetv2_imagenet/, deeplabv3_mobilenetv2_voc/ and all-MiniLM-L6-v2/ in it; without it the Hub is
-# asked. ANIMALS names stamps/animals of Tux Paint: pictures of neither cats nor dogs, to measure cat_dog on.
+# DATA is a folder with adult/, camvid/, imdb/, movielens/ and pets/; without it the data is downloaded. INIT is a
+# folder with mobilenetv2_imagenet/, deeplabv3_mobilenetv2_voc/ and all-MiniLM-L6-v2/; without it they come from the
+# Hub. ANIMALS is stamps/animals of Tux Paint: pictures without cats and dogs, to measure cat_dog on.
 train: .venv/.all
 	$(BIN)/python -m training.cat_dog $(if $(DATA),--data $(DATA)/pets --dogs-vs-cats $(DATA)/dogs_vs_cats --camvid $(DATA)/camvid) $(if $(ANIMALS),--animals $(ANIMALS)) $(if $(INIT),--init $(INIT)/mobilenetv2_imagenet) --embed
 	$(BIN)/python -m training.segmentation $(if $(DATA),--data $(DATA)/camvid) $(if $(INIT),--init $(INIT)/deeplabv3_mobilenetv2_voc) --embed
@@ -58,12 +58,12 @@ fix: .venv/.check
 clean:
 	rm -rf .venv runs
 
-# --- the virtual environment, in layers: each stamp says what has been installed ---
+# --- the virtual environment, in layers: each stamp file marks an installed layer ---
 
 .venv/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The gallery needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Name another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The gallery needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Choose another one: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv (once) ..."
-	@$(PYTHON) -m venv .venv || { echo "Could not make a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "Could not create a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@touch $@
 
 .venv/.light: .venv/.made pyproject.toml setup.py spaces/gallery/requirements.txt

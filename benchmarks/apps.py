@@ -1,4 +1,4 @@
-"""The apps that are compared, each served by a process of its own."""
+"""Serve the apps to compare, each in its own process."""
 
 import http.client
 import os
@@ -17,42 +17,42 @@ from benchmarks.clients import Client, Question
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("cat_dog", "segmentation", "sentiment", "salary", "rating")
-PATIENCE = 120  # seconds for an app to start
+PATIENCE = 120  # seconds to wait for an app to start
 
 
 @dataclass(frozen=True)
 class App:
-    """An app that runs: where, since when (time.perf_counter()), as which process."""
+    """A running app: its address, its start (time.perf_counter()) and its process."""
 
     url: str
     started: float
     process: subprocess.Popen[bytes]
 
-    def first_answer(self, question: Question) -> float:
-        """Seconds from the start of the process to its first answer."""
+    def wait_for_answer(self, question: Question) -> float:
+        """Wait for the first answer; return the seconds since the start of the process."""
         while True:
             try:
                 Client(self.url).ask(question)
                 return time.perf_counter() - self.started
             except (OSError, http.client.HTTPException):
                 if self.process.poll() is not None or time.perf_counter() > self.started + PATIENCE:
-                    raise RuntimeError(f"The app at {self.url} does not start: {self.process.args}") from None
+                    raise RuntimeError(f"The app at {self.url} did not start: {self.process.args}") from None
                 time.sleep(0.01)
 
-    def memory(self) -> dict[str, float]:
-        """Megabytes of the process and its children: resident now, and the sum of what each had at its peak."""
-        parts = [memory_of(number) for number in family(self.process.pid)]
+    def measure_memory(self) -> dict[str, float]:
+        """Return the megabytes of the process and its children: resident now, and the sum of their peaks."""
+        parts = [read_memory(number) for number in list_processes(self.process.pid)]
         return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
 def require_linux() -> None:
-    """End with a sentence on other systems, before anything is measured."""
+    """Exit with a message on other systems than Linux."""
     if not Path("/proc/self/status").exists():
-        raise SystemExit("The benchmarks read from /proc how much memory a process has: run them on Linux.")
+        raise SystemExit("The benchmarks read the memory of processes from /proc: run them on Linux.")
 
 
-def memory_of(number: int) -> dict[str, float]:
-    """Megabytes of one process: resident now, and at its peak."""
+def read_memory(number: int) -> dict[str, float]:
+    """Return the megabytes of one process: resident now, and at its peak."""
     status = Path(f"/proc/{number}/status").read_text(encoding="utf-8")
     return {
         name: int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1000
@@ -60,15 +60,15 @@ def memory_of(number: int) -> dict[str, float]:
     }
 
 
-def family(number: int) -> list[int]:
-    """A process and all that descend from it."""
+def list_processes(number: int) -> list[int]:
+    """Return the ids of a process and its descendants."""
     children = Path(f"/proc/{number}/task/{number}/children").read_text(encoding="utf-8").split()
-    return [number, *(one for child in children for one in family(int(child)))]
+    return [number, *(one for child in children for one in list_processes(int(child)))]
 
 
 @contextmanager
-def served(*arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[App]:
-    """Serve an app, `python arguments...`, at a free port; it is not waited for."""
+def serve(*arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[App]:
+    """Start an app, `python arguments...`, on a free port, without waiting for it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -93,16 +93,16 @@ def served(*arguments: str, variables: Mapping[str, str] | None = None) -> Itera
             process.wait(20)
 
 
-def echo() -> AbstractContextManager[App]:
-    """Gradio's own limit."""
-    return served("-m", "benchmarks.echo_app")
+def serve_echo() -> AbstractContextManager[App]:
+    """Serve an app that only echoes, as Gradio's own limit."""
+    return serve("-m", "benchmarks.echo_app")
 
 
-def lesson(learner: Path) -> AbstractContextManager[App]:
-    """The app of the fast.ai lesson."""
-    return served("-m", "benchmarks.lesson_app", variables={"LEARNER": str(learner)})
+def serve_lesson(learner: Path) -> AbstractContextManager[App]:
+    """Serve the app of the fast.ai lesson."""
+    return serve("-m", "benchmarks.lesson_app", variables={"LEARNER": str(learner)})
 
 
-def space(name: str) -> AbstractContextManager[App]:
-    """A Space of ours, or the gallery."""
-    return served(f"spaces/{name}/app.py")
+def serve_space(name: str) -> AbstractContextManager[App]:
+    """Serve one of our Spaces, or the gallery."""
+    return serve(f"spaces/{name}/app.py")

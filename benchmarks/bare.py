@@ -1,25 +1,25 @@
-"""The model's own limit: ONNX Runtime on arrays that are ready, with nothing around it.
+"""The bare model as a lower limit: ONNX Runtime on prepared arrays, and nothing else.
 
-It has one thread or one for each core, whichever is faster here."""
+It runs with one thread or one per core, whichever is faster."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.timing import Call, fastest
+from benchmarks.timing import Call, choose_fastest
 from shared.predictor import Predictor
 from shared.session import Array, Session
 
 Run = tuple[Sequence[str], Mapping[str, Array]]  # outputs, inputs
 
 
-def bare(model: Predictor[Any, Any, Any], ask: Callable[[], object], one_by_one: bool = False) -> Call:
-    """What the model itself does when it is asked.
+def make_bare_call(model: Predictor[Any, Any, Any], ask: Callable[[], object], one_by_one: bool = False) -> Call:
+    """Record the inputs of a call; return a function that runs only the model on them.
 
     Args:
         model: the predictor.
-        ask: asks it; the arrays that reach the model are kept.
-        one_by_one: run rows one at a time, as a plain loop does.
+        ask: calls the predictor.
+        one_by_one: run the rows one at a time, as a plain loop does.
     """
     runs: list[Run] = []
     served = model.session
@@ -29,25 +29,25 @@ def bare(model: Predictor[Any, Any, Any], ask: Callable[[], object], one_by_one:
     finally:
         model.session = served
     if one_by_one:
-        runs = [(outputs, row) for outputs, inputs in runs for row in rows(inputs)]
+        runs = [(outputs, row) for outputs, inputs in runs for row in split_rows(inputs)]
     sessions = [Session(served.path, threads) for threads in (1, 0)]
-    return fastest(*(partial(run_all, session, runs) for session in sessions))
+    return choose_fastest(*(partial(run_all, session, runs) for session in sessions))
 
 
 def run_all(session: Session, runs: list[Run]) -> None:
-    """Run the model over everything."""
+    """Run the model on all recorded inputs."""
     for outputs, inputs in runs:
         session.run(outputs, inputs)
 
 
-def rows(inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
-    """Each row of the inputs, as inputs of one row."""
+def split_rows(inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
+    """Split inputs into inputs of one row each."""
     count = len(next(iter(inputs.values())))
     return [{name: array[row : row + 1] for name, array in inputs.items()} for row in range(count)]
 
 
 class _Recorder:
-    """A session that remembers what it was asked."""
+    """A session that records its inputs."""
 
     def __init__(self, runs: list[Run], session: Session) -> None:
         self.runs, self.session = runs, session

@@ -1,11 +1,11 @@
-"""Clients of a Gradio app, in a process of their own.
+"""Clients of a Gradio app, in a separate process.
 
     python -m benchmarks.clients http://127.0.0.1:7860 predict --upload photo.jpg --clients 8 --seconds 5
 
-Each client is a thread with a connection and a session that it keeps, as a browser and gradio_client do, and asks as
-Gradio's HTTP API wants it: upload the file, post to /call for an event, read the event's stream to its end. http.client
-takes a fraction of a millisecond for each of the three; what the process used of the processor is in what it prints, so
-that one can see that it is not the limit. (Without a session, as with curl, Gradio makes one for each question.)
+Each client is a thread that keeps its connection and session, like a browser or gradio_client. It uses Gradio's HTTP
+API: upload the file, post to /call for an event, read the event's stream to its end. http.client takes a fraction of a
+millisecond for each. The output includes the processor time of this process, to show that it is not the bottleneck.
+(Without a session, as with curl, Gradio creates one for each question.)
 """
 
 import argparse
@@ -33,11 +33,11 @@ class Client:
         self.session: str | None = secrets.token_hex(8)
 
     def ask(self, question: Question) -> list[Any]:
-        """Ask one question; returns the endpoint's outputs.
+        """Ask one question; return the outputs of the endpoint.
 
         Raises:
-            OSError or http.client.HTTPException: nobody answers.
-            RuntimeError: the app answers with an error.
+            OSError or http.client.HTTPException: there is no answer.
+            RuntimeError: the answer is an error.
         """
         endpoint, data, file = question
         if file:
@@ -52,7 +52,7 @@ class Client:
         return json.loads(stream.rsplit("data: ", 1)[1])
 
     def upload(self, file: Path) -> str:
-        """Upload a file; returns the path by which the app knows it."""
+        """Upload a file; return its path in the app."""
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="{file.name}"\r\n\r\n'
         body = head.encode() + file.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
         return json.loads(
@@ -60,7 +60,7 @@ class Client:
         )[0]
 
     def request(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
-        """One request over the connection, which stays open."""
+        """Send a request over the open connection; return the content of the response."""
         self.connection.request(method, path, body, {"Content-Type": kind} if body else {})
         response = self.connection.getresponse()
         content = response.read()
@@ -72,11 +72,11 @@ class Client:
 def ask_in_parallel(
     url: str, questions: Sequence[Question], clients: int, seconds: float = 0, count: int = 0
 ) -> dict[str, float]:
-    """Ask the questions in turn, from so many clients at once: for some seconds, or so many of them.
+    """Ask the questions in turn from several clients at once, for `seconds` or until `count` answers.
 
     Returns:
-        How many were answered, answers a second, the median and 95th percentile of an answer's milliseconds, and the
-        cores that this process kept busy.
+        The number of answers, answers a second, the median and 95th percentile of their milliseconds, and the number
+        of cores that this process kept busy.
     """
     asked: Iterator[Question] = itertools.islice(itertools.cycle(questions), count or None)
     lock, took, errors = threading.Lock(), [], []
@@ -92,7 +92,7 @@ def ask_in_parallel(
                 begun = time.perf_counter()
                 connection.ask(question)
                 took.append(1000 * (time.perf_counter() - begun))
-        except Exception as error:  # whatever it is, the figures would be of something else
+        except Exception as error:  # any error invalidates the figures
             errors.append(error)
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
@@ -119,8 +119,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
     parser.add_argument("endpoint")
-    parser.add_argument("--data", type=json.loads, default=[], help="the endpoint's arguments, a JSON list")
-    parser.add_argument("--upload", metavar="FILE", help="a file that is uploaded anew for each question")
+    parser.add_argument("--data", type=json.loads, default=[], help="arguments of the endpoint, as a JSON list")
+    parser.add_argument("--upload", metavar="FILE", help="a file to upload for each question")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3)
     options = parser.parse_args()

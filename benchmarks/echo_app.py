@@ -1,4 +1,4 @@
-"""What Gradio can do at best: an app that gives back what it is given, a text or an uploaded picture."""
+"""An app that echoes a text or an uploaded picture, as Gradio's own limit."""
 
 import gradio as gr
 

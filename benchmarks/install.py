@@ -1,7 +1,7 @@
-"""Size and time of installing what a Space needs, beside what the lesson's app needs: into fresh folders, uncached.
+"""Size and time of installing a Space's packages, beside those of the lesson's app: into fresh folders, uncached.
 
-The packages come from wherever pip is set up to get them. With wheels of torch for GPUs the lesson's app takes several
-times what it takes with those for CPUs alone.
+Packages come from pip's configured index. With GPU wheels of torch, the lesson's app is several times larger than with
+CPU wheels.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ from benchmarks.work import Work
 
 
 def measure(work: Work) -> Iterator[Row]:
-    """The gallery's requirements beside the lesson app's, which are at the versions that training is pinned to."""
+    """Compare the gallery's requirements with the lesson app's, at the versions pinned for training."""
     pins = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"][
         "training"
     ]
@@ -25,14 +25,14 @@ def measure(work: Work) -> Iterator[Row]:
     gradio = [pin for pin in ours if pin.startswith("gradio=")]
     theirs = [*gradio, *(pin for pin in pins if pin.split("==")[0] in ("fastai", "torch", "torchvision"))]
     (size, took), (peers_size, peers_took) = (
-        installed(packages, work.folder / name) for name, packages in (("ours", ours), ("lesson", theirs))
+        install(packages, work.folder / name) for name, packages in (("ours", ours), ("lesson", theirs))
     )
     yield Row("install", "size of a Space", "lesson", "MB", [size], [peers_size], target=Target("<=", 0.35))
     yield Row("install", "time of a Space", "lesson", "s", [took], [peers_took])
 
 
-def installed(packages: list[str], folder: Path) -> tuple[float, float]:
-    """Megabytes and seconds of an install into a fresh folder."""
+def install(packages: list[str], folder: Path) -> tuple[float, float]:
+    """Install packages into a fresh folder; return megabytes and seconds."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--target", folder, *packages]
     start = time.perf_counter()
     subprocess.run(command, check=True)

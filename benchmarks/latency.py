@@ -1,7 +1,7 @@
-"""From an input to its answer, in this process, one at a time: beside fastai, transformers and the bare model.
+"""Latency of one answer in this process, beside fastai, transformers and the bare model.
 
-Pictures are the bytes of a file. Torch has one thread or one for each core, whichever is faster here; ours has as many
-as it is served with.
+Pictures are the bytes of a file. Torch runs with one thread or one per core, whichever is faster; ours with as many as
+in serving.
 """
 
 import os
@@ -15,37 +15,37 @@ import torch
 
 from benchmarks import inputs, learners
 from benchmarks.apps import ROOT
-from benchmarks.bare import bare
+from benchmarks.bare import make_bare_call
 from benchmarks.table import Row, Target
-from benchmarks.timing import Call, fastest, in_turn, percentiles
+from benchmarks.timing import Call, choose_fastest, compute_percentiles, time_in_turn
 from benchmarks.work import Work
 from shared import load_model
 
 CORES = os.cpu_count() or 1
 
-# What each model is asked, by default its example, and how many times faster than fastai it should answer.
+# Inputs of each model, None for its example, and the target: how many times faster than fastai.
 QUESTIONS: dict[str, list[tuple[str, Callable[[], object] | None, float]]] = {
-    "cat_dog": [("phone photo", inputs.phone_photo, 6), ("small photo", inputs.small_photo, 8)],
-    "segmentation": [("street frame", inputs.street_frame, 3)],
-    "sentiment": [("200 words", inputs.review, 3)],
+    "cat_dog": [("phone photo", inputs.make_phone_photo, 6), ("small photo", inputs.make_small_photo, 8)],
+    "segmentation": [("street frame", inputs.make_street_frame, 3)],
+    "sentiment": [("200 words", inputs.make_review, 3)],
     "salary": [("one form", None, 3)],
     "rating": [("one rating", None, 3)],
 }
 FASTAI: dict[str, Callable[[Path], learners.Answer]] = {
-    "cat_dog": learners.cat_dog,
-    "segmentation": learners.segmentation,
-    "sentiment": learners.text,
-    "salary": learners.tabular,
-    "rating": learners.collab,
+    "cat_dog": learners.make_cat_dog,
+    "segmentation": learners.make_segmentation,
+    "sentiment": learners.make_text,
+    "salary": learners.make_tabular,
+    "rating": learners.make_collab,
 }
 PIPELINES: dict[str, Callable[[Path], learners.Answer]] = {
-    "cat_dog": learners.cat_dog_pipeline,
-    "sentiment": learners.sentiment_pipeline,
+    "cat_dog": learners.make_cat_dog_pipeline,
+    "sentiment": learners.make_sentiment_pipeline,
 }
 
 
 def measure(work: Work) -> Iterator[Row]:
-    """Each model beside its peers."""
+    """Compare each model with its peers."""
     rounds = work.rounds
     for name in work.names:
         folder = ROOT / "spaces" / name / "model"
@@ -60,21 +60,23 @@ def measure(work: Work) -> Iterator[Row]:
                 predict = partial(model.predict, *arguments)
                 what = f"{name}, {words}"
                 for peer, answer in peers.items():
-                    theirs = fastest(*(partial(threaded, answer, arguments[0], count) for count in (1, CORES)))
+                    theirs = choose_fastest(
+                        *(partial(run_with_threads, answer, arguments[0], count) for count in (1, CORES))
+                    )
                     aim = Target(">=", target) if peer == "fastai" else None
-                    yield compared(what, peer, predict, theirs, rounds, target=aim)
-                yield compared(what, "bare model", predict, bare(model, predict), rounds)
+                    yield compare(what, peer, predict, theirs, rounds, target=aim)
+                yield compare(what, "bare model", predict, make_bare_call(model, predict), rounds)
                 explain = partial(model.explain, *arguments)
-                yield compared(f"{what}: explain", "predict", explain, predict, rounds, is_speedup=False)
+                yield compare(f"{what}: explain", "predict", explain, predict, rounds, is_speedup=False)
 
 
-def threaded(answer: learners.Answer, item: object, threads: int) -> object:
-    """A peer's answer, by so many threads of torch."""
+def run_with_threads(answer: learners.Answer, item: object, threads: int) -> object:
+    """Return a peer's answer, computed with this many threads of torch."""
     torch.set_num_threads(threads)
     return answer(item)
 
 
-def compared(
+def compare(
     what: str,
     peer: str,
     ours: Call,
@@ -83,8 +85,8 @@ def compared(
     is_speedup: bool = True,
     target: Target | None = None,
 ) -> Row:
-    """Both in turn: the median of each round, and the percentiles of all calls."""
-    mine, yours = in_turn(ours, theirs, rounds)
+    """Time both in turn; return the medians of the rounds and the percentiles of all calls."""
+    mine, yours = time_in_turn(ours, theirs, rounds)
     medians = [[statistics.median(times) for times in side] for side in (mine, yours)]
-    notes = {"ours_ms": percentiles(mine), "peers_ms": percentiles(yours)}
+    notes = {"ours_ms": compute_percentiles(mine), "peers_ms": compute_percentiles(yours)}
     return Row("latency", what, peer, "ms", *medians, is_speedup=is_speedup, target=target, notes=notes)

@@ -1,6 +1,6 @@
-"""The peers: fastai's learners as the book makes them, and transformers' pipelines, with random weights.
+"""The peers: fastai's learners as in the book, and transformers' pipelines, with random weights.
 
-The learners are trained for a moment on made-up data. Neither that nor the weights change how long an answer takes.
+The learners are trained for one epoch on made-up data. The weights do not affect the time of an answer.
 """
 
 import io
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import training  # noqa: F401 - lets fastai be imported where torch is built for CPUs alone
+import training  # noqa: F401 - makes fastai importable with CPU builds of torch
 
 # isort: split
 import numpy as np
@@ -39,22 +39,22 @@ from transformers import (
     pipeline,
 )
 
-from benchmarks.inputs import picture
+from benchmarks.inputs import draw_picture
 from training.made_up import write_ratings, write_reviews
 from training.salary import Salary
 
 Answer = Callable[[Any], Any]
 
 
-def trained(learn: Learner) -> Learner:
-    """The learner after one epoch."""
+def train(learn: Learner) -> Learner:
+    """Train a learner for one epoch; return it."""
     with learn.no_bar(), learn.no_logging():
         learn.fit(1)
     return learn
 
 
-def quiet(learn: Learner, answer: Answer) -> Answer:
-    """A function that shows no progress bar, which a server would not either."""
+def hide_progress(learn: Learner, answer: Answer) -> Answer:
+    """Return a function that answers without a progress bar, as a server does."""
 
     def answered(item: Any) -> Any:
         with learn.no_bar():
@@ -63,31 +63,29 @@ def quiet(learn: Learner, answer: Answer) -> Answer:
     return answered
 
 
-def saved_pictures(folder: Path) -> list[Path]:
-    """Sixteen pictures."""
+def save_pictures(folder: Path) -> list[Path]:
+    """Save sixteen pictures; return their paths."""
     paths = [folder / f"{number}.jpg" for number in range(16)]
     for path in paths:
-        picture(320, 240).save(path)
+        draw_picture(320, 240).save(path)
     return paths
 
 
-def cat_dog_learner(folder: Path) -> Learner:
-    """The book's: ResNet-34, pictures of 224 pixels. Its files are in `folder`."""
+def make_cat_dog_learner(folder: Path) -> Learner:
+    """Return the book's learner, ResNet-34 at 224 pixels; its files are in `folder`."""
     labels = ["cat", "dog"] * 8
-    dls = ImageDataLoaders.from_lists(
-        folder, saved_pictures(folder), labels, item_tfms=Resize(224), bs=4, num_workers=0
-    )
-    return trained(vision_learner(dls, resnet34, pretrained=False))
+    dls = ImageDataLoaders.from_lists(folder, save_pictures(folder), labels, item_tfms=Resize(224), bs=4, num_workers=0)
+    return train(vision_learner(dls, resnet34, pretrained=False))
 
 
-def cat_dog(folder: Path) -> Answer:
-    """From a file's bytes."""
-    learn = cat_dog_learner(folder)
-    return quiet(learn, lambda content: learn.predict(PILImage.create(content)))
+def make_cat_dog(folder: Path) -> Answer:
+    """Return a function from a file's bytes to the answer."""
+    learn = make_cat_dog_learner(folder)
+    return hide_progress(learn, lambda content: learn.predict(PILImage.create(content)))
 
 
-def segmentation(folder: Path) -> Answer:
-    """From a file's bytes, by a U-Net on ResNet-34 that sees as many pixels as ours: 480 by 360."""
+def make_segmentation(folder: Path) -> Answer:
+    """Return the same for a U-Net on ResNet-34 at 480 by 360 pixels, as ours."""
     codes = [str(number) for number in range(11)]
 
     def mask(_: Path) -> Any:
@@ -95,27 +93,27 @@ def segmentation(folder: Path) -> Answer:
 
     dls = SegmentationDataLoaders.from_label_func(
         folder,
-        saved_pictures(folder),
+        save_pictures(folder),
         mask,
         codes=codes,
         item_tfms=Resize((360, 480), ResizeMethod.Squish),
         bs=2,
         num_workers=0,
     )
-    learn = trained(unet_learner(dls, resnet34, pretrained=False))
-    return quiet(learn, lambda content: learn.predict(PILImage.create(content)))
+    learn = train(unet_learner(dls, resnet34, pretrained=False))
+    return hide_progress(learn, lambda content: learn.predict(PILImage.create(content)))
 
 
-def text(folder: Path) -> Answer:
-    """From a review, by AWD-LSTM."""
+def make_text(folder: Path) -> Answer:
+    """Return a function from a review to the answer of an AWD-LSTM."""
     reviews = pd.read_csv(write_reviews(folder / "reviews", seed=0))
     dls = TextDataLoaders.from_df(reviews, folder, text_col="text", label_col="label", bs=16, num_workers=0)
-    learn = trained(text_classifier_learner(dls, AWD_LSTM, pretrained=False))
-    return quiet(learn, learn.predict)
+    learn = train(text_classifier_learner(dls, AWD_LSTM, pretrained=False))
+    return hide_progress(learn, learn.predict)
 
 
-def tabular(folder: Path) -> Answer:
-    """From a row of the census; which one does not matter, and it has the made-up people's columns."""
+def make_tabular(folder: Path) -> Answer:
+    """Return a function that answers a row of made-up people, whatever its argument."""
     people = pd.read_csv(Salary().make_up(folder / "people", seed=0))
     dls = TabularDataLoaders.from_df(
         people,
@@ -124,27 +122,27 @@ def tabular(folder: Path) -> Answer:
         cont_names=["age", "fnlwgt", "education-num"],
         procs=[Categorify, FillMissing, Normalize],
     )
-    learn, person = trained(tabular_learner(dls)), people.iloc[0]
-    return quiet(learn, lambda _: learn.predict(person))
+    learn, person = train(tabular_learner(dls)), people.iloc[0]
+    return hide_progress(learn, lambda _: learn.predict(person))
 
 
-def collab(folder: Path) -> Answer:
-    """From a user and a movie."""
+def make_collab(folder: Path) -> Answer:
+    """Return a function that rates one pair of user and movie, whatever its argument."""
     stars = pd.read_csv(write_ratings(folder / "ratings", seed=0) / "ratings.csv")
-    learn, asked = trained(collab_learner(CollabDataLoaders.from_df(stars), y_range=(0.5, 5.5))), stars.iloc[:1]
-    # predict() of a collab learner fails on a row: this is how one asks it.
-    return quiet(learn, lambda _: learn.get_preds(dl=learn.dls.test_dl(asked), reorder=False))
+    learn, asked = train(collab_learner(CollabDataLoaders.from_df(stars), y_range=(0.5, 5.5))), stars.iloc[:1]
+    # predict() of a collab learner fails on a row.
+    return hide_progress(learn, lambda _: learn.get_preds(dl=learn.dls.test_dl(asked), reorder=False))
 
 
-def cat_dog_pipeline(model: Path) -> Answer:
-    """transformers' pipeline with the network that ours was before it was exported, from a file's bytes."""
+def make_cat_dog_pipeline(model: Path) -> Answer:
+    """Return transformers' pipeline for our network before its export, from a file's bytes."""
     net = AutoModelForImageClassification.from_config(AutoConfig.from_pretrained(model))
     answer = pipeline("image-classification", model=net, image_processor=AutoImageProcessor.from_pretrained(model))
     return lambda content: answer(Image.open(io.BytesIO(content)))
 
 
-def sentiment_pipeline(model: Path) -> Answer:
-    """transformers' pipeline with the network that ours was before it was exported, from a review."""
+def make_sentiment_pipeline(model: Path) -> Answer:
+    """Return transformers' pipeline for our network before its export, from a review."""
     net = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(model))
     tokenizer = AutoTokenizer.from_pretrained(model)
     return pipeline("text-classification", model=net, tokenizer=tokenizer, truncation=True)
@@ -153,7 +151,7 @@ def sentiment_pipeline(model: Path) -> Answer:
 def main() -> None:
     """Export the lesson app's learner: python -m benchmarks.learners model.pkl."""
     with tempfile.TemporaryDirectory() as folder:
-        cat_dog_learner(Path(folder)).export(Path(sys.argv[1]).resolve())
+        make_cat_dog_learner(Path(folder)).export(Path(sys.argv[1]).resolve())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The app of the fast.ai lesson, as its reader writes it: LEARNER=model.pkl python -m benchmarks.lesson_app."""
+"""The app of the fast.ai lesson, as a reader writes it: LEARNER=model.pkl python -m benchmarks.lesson_app."""
 
 import os
 
-import training  # noqa: F401 - lets fastai be imported where torch is built for CPUs alone
+import training  # noqa: F401 - makes fastai importable with CPU builds of torch
 
 # isort: split
 import gradio as gr
@@ -11,7 +11,7 @@ from fastai.vision.all import PILImage, load_learner
 learn = load_learner(os.environ["LEARNER"])
 
 
-def classify(image):  # noqa: D103 - nor would its reader document it
+def classify(image):  # noqa: D103 - as a reader writes it
     _, _, probabilities = learn.predict(PILImage.create(image))
     return {label: float(p) for label, p in zip(learn.dls.vocab, probabilities, strict=True)}
 

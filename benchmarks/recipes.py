@@ -1,9 +1,9 @@
-"""What benchmarks/training.py compares: for each model fastai's recipe, as the book has it, and ours.
+"""The recipes that benchmarks/training.py compares: for each model, the book's fastai recipe and ours.
 
-    python -m benchmarks.recipes cat_dog stock --data DIR        one of them, as a process of its own; prints JSON
+    python -m benchmarks.recipes cat_dog stock --data DIR        run one recipe; print JSON
 
-Both learn from the same rows and are judged on the same others, which neither learns from. Ours is the training of
-the script, from reading the data to the trained network; not its calibration, its export, its peers.
+Both train on the same rows and are scored on the same held-out rows. Ours covers everything from reading the data to
+the trained network, but not calibration, export and peers.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import training  # noqa: F401 - lets fastai be imported where torch is built for CPUs alone
+import training  # noqa: F401 - makes fastai importable with CPU builds of torch
 
 # isort: split
 import numpy as np
@@ -32,7 +32,7 @@ from torch.nn import LSTM
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import MobileNetV2ForImageClassification
 
-from benchmarks.apps import memory_of
+from benchmarks.apps import read_memory
 from shared.console import guard_output
 from training import book
 from training import cat_dog as cat_dog_demo
@@ -40,32 +40,32 @@ from training import rating as rating_demo
 from training import salary as salary_demo
 from training import segmentation as segmentation_demo
 from training import sentiment as sentiment_demo
-from training.command import parser_of
+from training.command import make_parser
 from training.distillation import Targets, smooth
 from training.learner import Run, set_seed
 from training.networks.tabular import Ensemble
-from training.pictures import outputs
+from training.pictures import compute_outputs
 from training.recipe import load
 from training.recipes import image_classification, recommendation, tabular, text_classification
 from training.recipes.image_classification import MEAN, STD, Pictures
 from training.recipes.image_segmentation import Frames
 from training.texts import Texts
-from training.tokens import token_ids
+from training.tokens import encode_texts
 
 Pairs = dict[str, Any]
-MEASURED = {  # what is learned from, and what is scored
+MEASURED = {  # training items, and the score
     "cat_dog": ("images", "error"),
     "segmentation": ("frames", "pixel error"),
     "sentiment": ("reviews", "accuracy"),
     "salary": ("rows", "accuracy"),
     "rating": ("ratings", "mean squared error"),
 }
-WARM = 2  # batches of a fit before its rate is taken; in the last of them operations are counted
+WARM = 2  # batches of a fit before its rate is measured; operations are counted in the last of them
 
 
 @dataclass
 class Fit:
-    """What one fit did after it was warm: seconds of training, items, and operations for each item."""
+    """The work of one fit after its warm-up: seconds of training, items, and operations per item."""
 
     seconds: float = 0.0
     items: int = 0
@@ -73,23 +73,23 @@ class Fit:
 
 
 class GoalReached(Exception):
-    """The score that was aimed at."""
+    """The score has reached the goal."""
 
 
 def is_as_good(name: str, score: float, goal: float) -> bool:
-    """Whether a model's score is at least as good as another: accuracies should be large, errors small."""
+    """Return True if a score is at least as good as the goal; accuracies should be large, errors small."""
     return score >= goal if MEASURED[name][1] == "accuracy" else score <= goal
 
 
 @dataclass
 class Clock(Callback):
-    """Goes with every Learner of a recipe: what it scores when, and how fast it trains.
+    """A callback for every Learner of a recipe: records scores with their times, and the speed of training.
 
     Args:
-        model_name: of the gallery.
-        items: counts what a batch holds, by its inputs.
-        most: batches of a fit, after which it ends without a score; 0 for all.
-        goal: the score with which training ends at once.
+        model_name: the model, such as "cat_dog".
+        items: counts the items of a batch, given its inputs.
+        most: maximum batches of a fit, which then ends without a score; 0 for all.
+        goal: the score at which training ends.
     """
 
     model_name: str
@@ -104,30 +104,30 @@ class Clock(Callback):
     fits: list[Fit] = field(default_factory=list)
     points: list[tuple[float, float]] = field(default_factory=list)
 
-    def now(self) -> float:
-        """Seconds since the start, without what was set aside."""
+    def read(self) -> float:
+        """Return the seconds since the start, without pauses."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         return time.perf_counter() - self.started - self.set_aside
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
-        """What happens within takes no time: judging, or fetching weights."""
-        since = self.now()
+    def pause(self) -> Iterator[None]:
+        """Pause the clock, for scoring or downloading weights."""
+        since = self.read()
         yield
-        self.set_aside += self.now() - since
+        self.set_aside += self.read() - since
 
     def before_fit(self) -> None:
-        """Begin a fit."""
+        """Start a record for the fit."""
         self.fits.append(Fit())
         self.batches = 0
 
     def before_train(self) -> None:
-        """An epoch's first batch is waited for from here on."""
-        self.since = self.now()
+        """Start timing, including the wait for the first batch."""
+        self.since = self.read()
 
     def before_batch(self) -> None:
-        """Count the operations of one batch's way forward; backward takes twice as many."""
+        """Count the operations of one forward pass; the backward pass takes twice as many."""
         if self.training and self.batches == WARM - 1 and not any(isinstance(m, LSTM) for m in self.model.modules()):
             self.counter = FlopCounterMode(display=False)
             self.counter.__enter__()
@@ -140,12 +140,12 @@ class Clock(Callback):
             self.counter = None
 
     def after_batch(self) -> None:
-        """Count what was trained on."""
+        """Count the training items."""
         if not self.training:
             return
         self.batches += 1
         if self.batches == WARM:
-            self.since = self.now()
+            self.since = self.read()
         elif self.batches > WARM:
             self.fits[-1].items += self._count()
         if self.most and self.batches >= self.most:
@@ -153,41 +153,41 @@ class Clock(Callback):
             raise CancelFitException
 
     def after_train(self) -> None:
-        """Note how long the batches took."""
+        """Record the seconds of the batches."""
         if self.batches > WARM:
-            self.fits[-1].seconds += self.now() - self.since
+            self.fits[-1].seconds += self.read() - self.since
 
     def before_validate(self) -> None:
-        """Judging begins."""
-        self.judged_since = self.now()
+        """Pause the clock for scoring."""
+        self.judged_since = self.read()
 
     def after_validate(self) -> None:
-        """Judging ends: it is no part of training."""
+        """Resume the clock: scoring is not part of training."""
         if self.judged_since is not None:  # else it was skipped
-            self.set_aside += self.now() - self.judged_since
+            self.set_aside += self.read() - self.judged_since
         self.judged_since = None
 
     def after_epoch(self) -> None:
-        """Note what was scored."""
+        """Record the score, and stop at the goal."""
         values = self.learn.recorder.values
         if self.most or not values or len(values[-1]) < 3:  # losses and a metric
             return
         score = float(values[-1][-1])
-        self.points.append((self.now(), score))
+        self.points.append((self.read(), score))
         if self.goal is not None and is_as_good(self.model_name, score, self.goal):
-            raise GoalReached("reached")  # fastai wants an exception to say something
+            raise GoalReached("reached")  # fastai needs a message
 
     def _count(self) -> int:
         return self.items(self.xb[0] if len(self.xb) == 1 else self.xb)
 
 
-# --- one function for each model: stock or ours; returns the final score where epochs have none, and, of the stock
-# recipe, which network it trains, and whether with pretrained weights ---
+# --- one function for each model: run the stock recipe or ours; return the final score if epochs have none, and for the
+# stock recipe the name of its network and whether its weights were pretrained ---
 
 
-def with_pretrained(make: Callable[..., Learner], clock: Clock) -> tuple[Learner, bool]:
-    """A stock Learner and whether it has its pretrained weights; they may be impossible to download."""
-    with clock.aside():
+def build_with_pretrained(make: Callable[..., Learner], clock: Clock) -> tuple[Learner, bool]:
+    """Return a stock Learner, and whether its pretrained weights could be downloaded."""
+    with clock.pause():
         try:
             return make(), True
         except OSError:
@@ -196,7 +196,7 @@ def with_pretrained(make: Callable[..., Learner], clock: Clock) -> tuple[Learner
 
 @dataclass(frozen=True)
 class Ours:
-    """A demo's recipe, its data and settings, and where its states are kept."""
+    """A demo's recipe, data, settings, and run."""
 
     recipe: Any
     splits: Any
@@ -205,8 +205,8 @@ class Ours:
     is_smoke: bool
 
 
-def cat_dog(stock: bool, ours: Ours, clock: Clock) -> Pairs:
-    """Error on every second picture of the official test."""
+def run_cat_dog(stock: bool, ours: Ours, clock: Clock) -> Pairs:
+    """Train cat_dog; score the error on every second picture of the official test."""
     splits, settings, test = ours.splits, ours.settings, ours.splits.tests[0]
     rows = range(0, len(test), 2)
     held_out = Pictures([test.inputs[row] for row in rows], test.targets[list(rows)], test.targets[list(rows)])
@@ -215,8 +215,8 @@ def cat_dog(stock: bool, ours: Ours, clock: Clock) -> Pairs:
         fitted = ours.recipe.fit(splits, settings, ours.run)
         if settings.quick:
             module, _, _ = ours.recipe.finish(fitted.net, fitted, splits, settings)
-            with clock.aside():
-                ((logits, *_),) = outputs(module, fitted.valid, mean=MEAN, std=STD)
+            with clock.pause():
+                ((logits, *_),) = compute_outputs(module, fitted.valid, mean=MEAN, std=STD)
             return {"final": float((logits.numpy().argmax(1) != held_out.y).mean())}
         return {}
     from fastai.vision.all import ImageDataLoaders, Resize, default_split, error_rate, resnet34, vision_learner
@@ -228,11 +228,11 @@ def cat_dog(stock: bool, ours: Ours, clock: Clock) -> Pairs:
         table, path=Path("/"), fn_col="name", label_col="y", valid_col="held_out",
         item_tfms=Resize(settings.book_size), bs=settings.book_batch,
     )  # fmt: skip
-    with clock.aside():
+    with clock.pause():
         try:
             learn, network = vision_learner(dls, resnet34, metrics=error_rate), "ResNet-34"
-        except OSError:  # its weights cannot be had: the same recipe from the weights that ours begins with
-            body = torch.nn.Sequential(FeatureMaps(image_classification.backbone(settings)))
+        except OSError:  # no weights: use the same recipe with the weights that ours starts from
+            body = torch.nn.Sequential(FeatureMaps(image_classification.load_backbone(settings)))
 
             def architecture(**_: bool) -> torch.nn.Module:
                 return body
@@ -244,7 +244,7 @@ def cat_dog(stock: bool, ours: Ours, clock: Clock) -> Pairs:
 
 
 class FeatureMaps(torch.nn.Module):
-    """A MobileNetV2 of transformers as fastai takes a body: pixels in, feature maps out."""
+    """A MobileNetV2 of transformers as a body for fastai: pixels in, feature maps out."""
 
     def __init__(self, pretrained: MobileNetV2ForImageClassification) -> None:
         super().__init__()
@@ -254,8 +254,8 @@ class FeatureMaps(torch.nn.Module):
         return self.backbone(pixels).last_hidden_state
 
 
-def segmentation(stock: bool, ours: Ours, clock: Clock) -> Pairs:
-    """Share of wrong pixels in the test frames."""
+def run_segmentation(stock: bool, ours: Ours, clock: Clock) -> Pairs:
+    """Train segmentation; score the share of wrong pixels in the test frames."""
     splits, test = ours.splits, ours.splits.tests[0]
     pictures = torch.stack([torch.from_numpy(np.array(picture)).permute(2, 0, 1) for picture in test.inputs])
     held_out = Frames(list(test.names), pictures, torch.from_numpy(test.targets))
@@ -265,16 +265,16 @@ def segmentation(stock: bool, ours: Ours, clock: Clock) -> Pairs:
     from fastai.vision.all import PILImage, PILMask, SegmentationDataLoaders, resnet34, unet_learner
 
     frames = splits.train.join(held_out)
-    block = _frame_block(frames, len(splits.train), PILImage, PILMask, [*splits.labels, "Void"])
+    block = _make_frame_block(frames, len(splits.train), PILImage, PILMask, [*splits.labels, "Void"])
     dls = SegmentationDataLoaders.from_dblock(block, range(len(frames)), bs=8)
-    learn, pretrained = with_pretrained(
-        lambda **kwargs: unet_learner(dls, resnet34, metrics=_wrong_pixels, **kwargs), clock
+    learn, pretrained = build_with_pretrained(
+        lambda **kwargs: unet_learner(dls, resnet34, metrics=_pixel_error, **kwargs), clock
     )
     learn.fine_tune(8)
     return {"network": "ResNet-34 U-Net", "pretrained": pretrained}
 
 
-def _frame_block(frames: Frames, trained: int, image: Any, mask: Any, codes: list[str]) -> Any:
+def _make_frame_block(frames: Frames, trained: int, image: Any, mask: Any, codes: list[str]) -> Any:
     from fastai.vision.all import DataBlock, ImageBlock, IndexSplitter, MaskBlock
 
     return DataBlock(
@@ -285,20 +285,20 @@ def _frame_block(frames: Frames, trained: int, image: Any, mask: Any, codes: lis
     )
 
 
-def _wrong_pixels(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def _pixel_error(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     known = target < logits.shape[1] - 1  # the last is void
     return (logits.argmax(1) != target)[known].float().mean()
 
 
-def sentiment(stock: bool, ours: Ours, clock: Clock) -> Pairs:
-    """Accuracy on the official test; ours without teachers and without predicting hidden words first."""
+def run_sentiment(stock: bool, ours: Ours, clock: Clock) -> Pairs:
+    """Train sentiment, ours without teachers and masked-language modelling; score the accuracy on the test."""
     splits, settings, test = ours.splits, ours.settings, ours.splits.tests[0]
     held_out = Texts(list(test.inputs), test.targets)
     parts = ((splits.train, False), (held_out, True))
     if not stock:
-        tokenizer, classifier = text_classification.new_network(splits, settings)
+        tokenizer, classifier = text_classification.make_network(splits, settings)
         train, valid = (
-            Targets(token_ids(tokenizer, part.texts, settings.max_tokens, settings.head), smooth(part.y, 2))
+            Targets(encode_texts(tokenizer, part.texts, settings.max_tokens, settings.head), smooth(part.y, 2))
             for part, _ in parts
         )
         text_classification.fit_network(
@@ -309,22 +309,22 @@ def sentiment(stock: bool, ours: Ours, clock: Clock) -> Pairs:
 
     table = pd.concat(pd.DataFrame({"text": part.texts, "y": part.y, "held_out": out}) for part, out in parts)
     dls = TextDataLoaders.from_df(table, text_col="text", label_col="y", valid_col="held_out", bs=settings.book_batch)
-    learn, pretrained = with_pretrained(
+    learn, pretrained = build_with_pretrained(
         lambda **kwargs: text_classifier_learner(dls, AWD_LSTM, drop_mult=0.5, metrics=accuracy, **kwargs), clock
     )
     learn.fine_tune(4, 1e-2)
     return {"network": "AWD-LSTM", "pretrained": pretrained}
 
 
-def salary(stock: bool, ours: Ours, clock: Clock) -> Pairs:
-    """Accuracy on the official test; ours is one of the networks that are averaged."""
+def run_salary(stock: bool, ours: Ours, clock: Clock) -> Pairs:
+    """Train salary, ours only one of the averaged networks; score the accuracy on the official test."""
     splits, settings, test = ours.splits, ours.settings, ours.splits.tests[0]
     people = pd.DataFrame(test.inputs)
     if not stock:
-        config = ours.recipe.columns(splits.train.table, splits.labels, settings)
+        config = ours.recipe.describe_columns(splits.train.table, splits.labels, settings)
         network = ours.recipe.fit_network(splits.train, config, settings, ours.run, "network", settings.seed)
-        with clock.aside():
-            predicted = tabular.logits_of(Ensemble([network]), config, people) > 0
+        with clock.pause():
+            predicted = tabular.compute_logits(Ensemble([network]), config, people) > 0
         return {"final": float((predicted == test.targets).mean())}
     from fastai.tabular.all import Categorify, FillMissing, Normalize, TabularDataLoaders, accuracy, tabular_learner
 
@@ -338,27 +338,27 @@ def salary(stock: bool, ours: Ours, clock: Clock) -> Pairs:
     return {"network": "tabular_learner"}
 
 
-def rating(stock: bool, ours: Ours, clock: Clock) -> Pairs:
-    """Mean squared error on a fifth of the sample; of the others, fastai's recipe holds one in a hundred back."""
+def run_rating(stock: bool, ours: Ours, clock: Clock) -> Pairs:
+    """Train rating; score the mean squared error on a fifth of the sample."""
     from fastai.collab import CollabDataLoaders, collab_learner
     from sklearn.model_selection import KFold
 
     data, settings = ours.splits.train, ours.settings
     sample = data.table[data.table["in_sample"]].reset_index(drop=True)
     inside, outside = next(KFold(settings.folds, shuffle=True, random_state=settings.seed).split(sample))
-    known, asked = sample.iloc[inside], sample.iloc[outside]
+    train, test = sample.iloc[inside], sample.iloc[outside]
     if not stock:
         catalogue = data.movies.loc[sorted(set(sample["movie"]))]
-        stars = recommendation.predict(known, catalogue, asked, settings.on_sample, ours.run, "sample", settings.seed)
-        return {"final": float(((stars.clip(*settings.scale) - asked["rating"]) ** 2).mean())}
+        stars = recommendation.predict(train, catalogue, test, settings.on_sample, ours.run, "sample", settings.seed)
+        return {"final": float(((stars.clip(*settings.scale) - test["rating"]) ** 2).mean())}
     columns = ["user", "movie", "rating"]
-    dls = CollabDataLoaders.from_df(known[columns].reset_index(drop=True), valid_pct=0.01, seed=settings.seed)
+    dls = CollabDataLoaders.from_df(train[columns].reset_index(drop=True), valid_pct=0.01, seed=settings.seed)
     learn = collab_learner(dls, y_range=(0.5, 5.5))
     with learn.no_bar(), learn.no_logging():
         learn.fine_tune(10)
-        with clock.aside():
-            stars, _ = learn.get_preds(dl=dls.test_dl(asked[columns[:2]]))
-    final = float(((stars.flatten().numpy() - asked["rating"]) ** 2).mean())
+        with clock.pause():
+            stars, _ = learn.get_preds(dl=dls.test_dl(test[columns[:2]]))
+    final = float(((stars.flatten().numpy() - test["rating"]) ** 2).mean())
     return {"final": final, "network": "collab_learner"}
 
 
@@ -369,40 +369,46 @@ DEMOS = {
     "salary": salary_demo.Salary,
     "rating": rating_demo.MovieRatings,
 }
-RECIPES = {"cat_dog": cat_dog, "segmentation": segmentation, "sentiment": sentiment, "salary": salary, "rating": rating}
+RECIPES = {
+    "cat_dog": run_cat_dog,
+    "segmentation": run_segmentation,
+    "sentiment": run_sentiment,
+    "salary": run_salary,
+    "rating": run_rating,
+}
 
 
-def count_of(name: str, stock: bool) -> Callable[[Any], int]:
-    """What counts the items of a batch's inputs."""
+def choose_counter(name: str, stock: bool) -> Callable[[Any], int]:
+    """Return a function that counts the items of a batch, given its inputs."""
     if name == "rating" and not stock:
-        return lambda inputs: int(inputs[2].sum())  # users, padded; the last input says what is a rating
+        return lambda inputs: int(inputs[2].sum())  # padded users; the last input is the mask
     return lambda inputs: len(inputs[0]) if isinstance(inputs, tuple) else len(inputs)
 
 
-def peak_memory() -> float:
-    """Megabytes: of the GPU, or else of this process, without those that load data."""
+def measure_peak_memory() -> float:
+    """Return the peak megabytes of the GPU, or of this process without data loaders."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    return memory_of(os.getpid())["peak"]
+    return read_memory(os.getpid())["peak"]
 
 
 def main() -> None:
-    """Run one recipe and print what it did as JSON, on the last line."""
+    """Run one recipe; print its results as JSON on the last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=RECIPES)
     parser.add_argument("recipe", choices=["stock", "ours"])
-    parser.add_argument("--batches", type=int, default=0, help="of each fit, and no score; default: all")
-    parser.add_argument("--goal", type=float, help="the score with which training ends at once")
+    parser.add_argument("--batches", type=int, default=0, help="batches of each fit, without a score; default: all")
+    parser.add_argument("--goal", type=float, help="the score at which training ends")
     chosen, rest = parser.parse_known_args()
     recipe, stock = DEMOS[chosen.model](), chosen.recipe == "stock"
-    options = parser_of(recipe).parse_args(rest)
+    options = make_parser(recipe).parse_args(rest)
     set_seed(options.seed)
     torch.backends.cuda.enable_cudnn_sdp(False)
-    clock = Clock(chosen.model, count_of(chosen.model, stock), chosen.batches, chosen.goal)
+    clock = Clock(chosen.model, choose_counter(chosen.model, stock), chosen.batches, chosen.goal)
     defaults.callbacks = [*defaults.callbacks, clock]
     with tempfile.TemporaryDirectory() as folder:
         options.out = str(Path(folder) / "out")
-        settings: Any = recipe.settings_of(options)
+        settings: Any = recipe.read_settings(options)
         splits = load(recipe, options, settings)
         run = Run(Path(folder) / "states", settings.seed, resume=False)
         said: Pairs = {}
@@ -410,14 +416,14 @@ def main() -> None:
             said = RECIPES[chosen.model](stock, Ours(recipe, splits, settings, run, options.smoke), clock)
     if chosen.batches:
         said.pop("final", None)
-    last = next((fit for fit in reversed(clock.fits) if fit.items), Fit())  # fastai predicts in a fit, too
+    last = next((fit for fit in reversed(clock.fits) if fit.items), Fit())  # fastai also predicts in a fit
     found = {
-        "seconds": clock.now(),
-        "cpu_seconds": sum(os.times()[:4]),  # with those of processes that load data
+        "seconds": clock.read(),
+        "cpu_seconds": sum(os.times()[:4]),  # including data loaders
         "points": clock.points,
         "items_per_second": last.items / last.seconds if last.seconds else None,
         "operations_per_item": last.operations,
-        "peak_mb": peak_memory(),
+        "peak_mb": measure_peak_memory(),
     }
     sys.stdout.flush()
     print(f"\n{json.dumps({**said, **found})}")

@@ -1,11 +1,11 @@
-"""How fast and how small the gallery serves, beside its peers in the same run.
+"""Measure speed and memory of serving, beside peers in the same run.
 
     make bench          or: python -m benchmarks.serving [--only latency,http] [--out benchmarks/results/serving.json]
 
 The peers are the fast.ai lesson's app (Gradio, load_learner, learn.predict) and fastai's other learners, transformers'
 pipelines where they apply, a Gradio app that only echoes, and the bare model in ONNX Runtime. Both sides are measured
-in turn; quote the ratio, not the milliseconds. The table says what the ratio should be, and whether it is.
-`install` fetches packages, so it runs only when it is asked for.
+in turn; quote the ratio, not the milliseconds. The table has targets for some ratios, and tells if they are met.
+`install` downloads packages, so it only runs on request.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.apps import MODELS, ROOT, require_linux
-from benchmarks.table import Row, report, written
+from benchmarks.table import Row, format_number, format_report
 from benchmarks.work import Work
 from shared.console import guard_output
 
 PARTS = ("latency", "bulk", "start", "memory", "http", "install")
 PACKAGES = ("fastai", "gradio", "onnxruntime", "pillow", "torch", "transformers")
-MODULES = {"pillow": "PIL"}  # where it has another name
+MODULES = {"pillow": "PIL"}  # where the module has another name
 RESULTS = ROOT / "benchmarks/results/serving.json"
 
 
@@ -36,15 +36,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and write it as JSON."""
     present = [name for name in MODELS if (ROOT / "spaces" / name / "model").is_dir()]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", type=several(PARTS), default=PARTS[:-1], help=f"some of {', '.join(PARTS)}")
-    parser.add_argument("--models", type=several(present), default=present, help=f"some of {', '.join(present)}")
-    parser.add_argument("--rounds", type=int, default=9, help="of latency and bulk (default: 9)")
-    parser.add_argument("--install", action="store_true", help="the part install, too")
+    parser.add_argument("--only", type=make_list_parser(PARTS), default=PARTS[:-1], help=f"some of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--models", type=make_list_parser(present), default=present, help=f"some of {', '.join(present)}"
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of latency and bulk (default: 9)")
+    parser.add_argument("--install", action="store_true", help="also run the part install")
     parser.add_argument("--out", metavar="FILE", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     require_linux()
     for name in set(MODELS) - set(present):
-        print(f"{name} has no model in its Space and is left out.", file=sys.stderr)
+        print(f"{name} has no model in its Space and is skipped.", file=sys.stderr)
     rows: list[Row] = []
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -56,31 +58,33 @@ def main(arguments: list[str] | None = None) -> None:
                 rows.append(row)
                 passed = time.perf_counter() - start
                 print(
-                    f"{passed:5.0f} s  {row.what}, beside {row.peer}: {written(row.ratio)}", file=sys.stderr, flush=True
+                    f"{passed:5.0f} s  {row.what}, beside {row.peer}: {format_number(row.ratio)}",
+                    file=sys.stderr,
+                    flush=True,
                 )
-    print(f"\n{report(rows)}\n")
+    print(f"\n{format_report(rows)}\n")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(
-        json.dumps({**conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n",
+        json.dumps({**describe_conditions(), "rows": [row.as_json() for row in rows]}, indent=1) + "\n",
         encoding="utf-8",
         newline="\n",
     )
     print(f"Wrote {options.out}")
 
 
-def several(names: Sequence[str]) -> Callable[[str], list[str]]:
-    """Reads names with commas between them, for argparse."""
+def make_list_parser(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return a parser of comma-separated names, for argparse."""
 
     def names_in(text: str) -> list[str]:
         if unknown := set(text.split(",")) - set(names):
-            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: there is only {', '.join(names)}")
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
         return text.split(",")
 
     return names_in
 
 
-def conditions() -> dict[str, Any]:
-    """The machine and the packages that the figures hold for."""
+def describe_conditions() -> dict[str, Any]:
+    """Return the machine and the package versions of the figures."""
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     machine["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")
     packages = {name: version(name) for name in PACKAGES if importlib.util.find_spec(MODULES.get(name, name))}

@@ -1,10 +1,10 @@
-"""Minutes of mixed traffic, some of it hostile, against the gallery: is every answer right, and does it last?
+"""A soak test: minutes of mixed, partly hostile traffic on the gallery, with every answer checked.
 
     python -m benchmarks.soak --minutes 5 --clients 64
 
-It starts the gallery, asks it from so many clients at once, half of them without a session, and compares every answer
-with the one of the same model in this process. One question in twenty is an attack. Prints wrong answers, latency by
-endpoint, and the gallery's memory minute by minute; --out keeps them as JSON.
+It starts the gallery, sends questions from many clients at once, half of them without a session, and compares every
+answer with that of the same model in this process. One question in twenty is an attack. It prints wrong answers,
+latency by endpoint, and the gallery's memory over time; --out writes them as JSON.
 """
 
 import argparse
@@ -25,21 +25,21 @@ from typing import Any
 from PIL import Image
 
 from benchmarks import inputs
-from benchmarks.apps import ROOT, require_linux, space
+from benchmarks.apps import ROOT, require_linux, serve_space
 from benchmarks.clients import Client
 from shared import load_model
 from shared.console import guard_output
 
 Data = list[Any]
-Question = tuple[str, Data, bytes | None, Any]  # endpoint, data, picture to upload, what the answer must hold
+Question = tuple[str, Data, bytes | None, Any]  # endpoint, data, picture to upload, required parts of the answer
 WEIGHTS = {"rating": 6, "salary": 6, "sentiment": 3, "cat_dog": 3, "segmentation": 1, "explain": 1}
 HOSTILE = 0.05
 HOSTILE_STATUS = {400, 403, 404, 413, 422}
 WAIT_STATUS = {429, 503}
 
 
-def questions(rng: random.Random) -> dict[str, list[Question]]:
-    """Return questions of each kind with the answers that the models of this process give."""
+def make_questions(rng: random.Random) -> dict[str, list[Question]]:
+    """Return questions of each kind, with the answers of the models in this process."""
     folder = ROOT / "spaces"
     salary = load_model(folder / "salary/model")
     rating = load_model(folder / "rating/model")
@@ -57,16 +57,16 @@ def questions(rng: random.Random) -> dict[str, list[Question]]:
         user = rng.choice(rating.config.users)
         asked["rating"].append(("rating", [user, movie], None, {"rating": rating.predict(user, movie).rating}))
     for words in range(5, 120, 5):
-        text = inputs.review(words)
+        text = inputs.make_review(words)
         asked["sentiment"].append(("sentiment", [text], None, {"probabilities": sentiment.predict(text).probabilities}))
     for width in range(300, 420, 10):
-        photo = inputs.jpeg(inputs.picture(width, 240))
+        photo = inputs.encode_jpeg(inputs.draw_picture(width, 240))
         asked["cat_dog"].append(("cat_dog", [], photo, {"probabilities": cat_dog.predict(photo).probabilities}))
         asked["segmentation"].append(("segmentation", [], photo, {"shares": segmentation.predict(photo).share}))
     return asked
 
 
-def claims_to_be_large() -> bytes:
+def make_decompression_bomb() -> bytes:
     """Return a JPEG of a few hundred bytes whose header claims 120 megapixels."""
     content = io.BytesIO()
     Image.new("L", (8, 8)).save(content, "JPEG")
@@ -76,8 +76,8 @@ def claims_to_be_large() -> bytes:
     return bytes(data)
 
 
-def attacks(large: bytes) -> list[Callable[[Client], int]]:
-    """Return what a hostile client does: each returns the HTTP status it was answered with."""
+def list_attacks(large: bytes) -> list[Callable[[Client], int]]:
+    """Return the attacks of a hostile client; each returns the HTTP status of the answer."""
 
     def post(client: Client, path: str, content: bytes, kind: str = "application/json") -> int:
         client.connection.request("POST", path, content, {"Content-Type": kind})
@@ -90,7 +90,7 @@ def attacks(large: bytes) -> list[Callable[[Client], int]]:
 
     def large_picture(client: Client) -> int:
         file = {"path": upload(client, large), "meta": {"_type": "gradio.FileData"}}
-        with contextlib.suppress(RuntimeError):  # a sentence, or an answer at a bounded cost: both will do
+        with contextlib.suppress(RuntimeError):  # an error message or an answer of bounded cost is fine
             client.ask(("segmentation", [file], None))
         return 422
 
@@ -111,7 +111,7 @@ def attacks(large: bytes) -> list[Callable[[Client], int]]:
 
 
 def upload(client: Client, content: bytes) -> str:
-    """Upload a picture; return the path by which the app knows it."""
+    """Upload a picture; return its path in the app."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.jpg"
         path.write_bytes(content)
@@ -119,7 +119,7 @@ def upload(client: Client, content: bytes) -> str:
 
 
 def agrees(found: Any, expected: Any) -> bool:
-    """Return True if the answer holds what is expected, numbers to six digits."""
+    """Return True if the answer has the expected parts, numbers to five digits."""
     if isinstance(expected, dict):
         return isinstance(found, dict) and all(agrees(found.get(key), value) for key, value in expected.items())
     if isinstance(expected, float):
@@ -128,17 +128,17 @@ def agrees(found: Any, expected: Any) -> bool:
 
 
 class Soak:
-    """What so many clients have met."""
+    """The clients of a soak test, and their records."""
 
     def __init__(self, url: str, asked: dict[str, list[Question]], end: float) -> None:
         self.url, self.asked, self.end = url, asked, end
-        self.attacks = attacks(claims_to_be_large())
+        self.attacks = list_attacks(make_decompression_bomb())
         self.took: dict[str, list[float]] = collections.defaultdict(list)
         self.counts: collections.Counter[str] = collections.Counter()
         self.problems: list[str] = []
 
     def client(self, number: int) -> None:
-        """Ask until the time is over; every other client keeps no session."""
+        """Ask until the end; every other client keeps no session."""
         rng = random.Random(number)
         client = Client(self.url)
         if number % 2:
@@ -162,7 +162,7 @@ class Soak:
                     client.session = None if number % 2 else client.session
 
     def ask(self, client: Client, question: Question) -> None:
-        """Ask, and compare the answer."""
+        """Ask a question and compare the answer."""
         endpoint, data, photo, expected = question
         begun = time.monotonic()
         if photo:
@@ -174,30 +174,30 @@ class Soak:
             self.problems.append(f"{endpoint} answered {str(answer)[:200]}, not {str(expected)[:200]}.")
 
 
-def percentile(values: list[float], share: float) -> float:
+def compute_percentile(values: list[float], share: float) -> float:
     """Return the value below which this share of the values lies."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def main() -> None:
-    """Run it from the command line."""
+    """Run the soak test from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--out", type=Path, help="JSON file for what was measured")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
     require_linux()
     print("Asking the models in this process ...", flush=True)
-    asked = questions(random.Random(0))
-    with space("gallery") as app:
-        app.first_answer(("rating", [15, 260], None))
+    asked = make_questions(random.Random(0))
+    with serve_space("gallery") as app:
+        app.wait_for_answer(("rating", [15, 260], None))
         soak = Soak(app.url, asked, time.monotonic() + 60 * options.minutes)
         threads = [threading.Thread(target=soak.client, args=(number,)) for number in range(options.clients)]
         for thread in threads:
             thread.start()
         memory = []
         while time.monotonic() < soak.end:
-            memory.append(app.memory()["resident"])
+            memory.append(app.measure_memory()["resident"])
             answers = sum(map(len, soak.took.values()))
             print(f"{answers:,} answers, {len(soak.problems)} problems, {memory[-1]:.0f} MB", flush=True)
             time.sleep(min(20, max(0.1, soak.end - time.monotonic())))
@@ -205,7 +205,7 @@ def main() -> None:
             thread.join()
         healthy = Client(app.url).request("GET", "/health")
     rows = {
-        name: {"answers": len(took), "p50": statistics.median(took), "p95": percentile(took, 0.95)}
+        name: {"answers": len(took), "p50": statistics.median(took), "p95": compute_percentile(took, 0.95)}
         for name, took in sorted(soak.took.items())
     }
     for name, row in rows.items():
@@ -215,7 +215,7 @@ def main() -> None:
         found = {"endpoints": rows, "counts": soak.counts, "problems": soak.problems, "megabytes": memory}
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8", newline="\n")
     if soak.problems:
-        raise SystemExit(f"{len(soak.problems)} answers were wrong, or did not come.")
+        raise SystemExit(f"{len(soak.problems)} answers were wrong or missing.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is measured, how it compares with its peer, and whether that is what was aimed at."""
+"""Rows and tables of measurements, compared with a peer and with a target."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Target:
-    """What a ratio should be: at least, or at most, a number."""
+    """The target of a ratio: at least, or at most, a number."""
 
     sense: Literal[">=", "<="]
     ratio: float
 
     def is_met(self, ratio: float) -> bool:
-        """Whether a ratio is what it should be."""
+        """Return True if a ratio meets the target."""
         return ratio >= self.ratio if self.sense == ">=" else ratio <= self.ratio
 
     def __str__(self) -> str:
@@ -23,10 +23,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: `ours` and `peers` have a figure for each round, measured in turn, in `unit`.
+    """One comparison: `ours` and `peers` have a figure in `unit` for each round, measured in turn.
 
-    The ratio is ours to the peer's, or, where `is_speedup`, the peer's to ours: how many times faster it is. `reached`
-    has the score of ours and of the peer where the row compares trainings. `notes` are further figures for the JSON.
+    The ratio is ours to the peer's or, with `is_speedup`, the peer's to ours: how many times faster ours is. `reached`
+    has the scores of ours and of the peer if the row compares trainings. `notes` are further figures for the JSON.
     """
 
     part: str
@@ -42,7 +42,7 @@ class Row:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Row":
-        """The row that as_json wrote."""
+        """Return the row from the output of as_json."""
         given = {item.name: found[item.name] for item in fields(cls) if item.name in found}
         if given.get("target"):
             sense, ratio = given["target"].split()
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def ratios(self) -> list[float]:
-        """The ratio in each round, from the least to the greatest."""
+        """The ratios of the rounds, in ascending order."""
         pairs = zip(self.ours, self.peers, strict=True)
         return sorted(peer / our if self.is_speedup else our / peer for our, peer in pairs)
 
@@ -64,19 +64,19 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """ "met", "missed", or "" where there is no target."""
+        """ "met", "missed", or "" without a target."""
         return "" if self.target is None else "met" if self.target.is_met(self.ratio) else "missed"
 
     def as_json(self) -> dict[str, Any]:
-        """The figures of every round, and what follows from them."""
+        """Return the figures of every round, with the ratio and the verdict."""
         found = {"ratio": self.ratio, "least": self.ratios[0], "most": self.ratios[-1]}
         return {**asdict(self), **found, "target": self.target and str(self.target), "verdict": self.verdict}
 
 
-LEGEND = """latency and time: how many times faster ours is. All else: ours divided by the peer's, of which more is
-better for answers or images a second and accuracy, and less for seconds, memory and errors. reached: the scores of
-ours and of the peer; two times are only compared where both reach the score that is named."""
-# Of targets that were missed when they were last looked into: part, what and peer of a row, and what stands in the way.
+LEGEND = """latency and time: how many times faster ours is. Other parts: ours divided by the peer's; more is better for
+answers or images a second and accuracy, less for seconds, memory and errors. reached: the scores of ours and of the
+peer; times are only compared if both reach the given score."""
+# Reasons for missed targets, by part, what and peer of a row.
 REASONS = {
     ("latency", "cat_dog, phone photo", "fastai"): "decoding the JPEG takes most of the time",
     ("latency", "cat_dog, small photo", "fastai"): "the network alone takes most of the time",
@@ -99,15 +99,15 @@ REASONS = {
 HEADER = ("part", "what", "ours", "peer's", "", "ratio", "least to most", "reached", "target", "")
 
 
-def table(rows: Iterable[Row]) -> str:
-    """The rows as text: medians of both sides, the median ratio with its spread, the target and whether it is met."""
+def format_table(rows: Iterable[Row]) -> str:
+    """Return the rows as text: medians, the median ratio with its range, the target and the verdict."""
     lines = [HEADER]
     for row in rows:
-        ours, peers = (f"{written(statistics.median(side))} {row.unit}" for side in (row.ours, row.peers))
-        spread = f"{written(row.ratios[0])} to {written(row.ratios[-1])}"
-        scores = " / ".join(written(score) for score in row.reached or ())
+        ours, peers = (f"{format_number(statistics.median(side))} {row.unit}" for side in (row.ours, row.peers))
+        spread = f"{format_number(row.ratios[0])} to {format_number(row.ratios[-1])}"
+        scores = " / ".join(format_number(score) for score in row.reached or ())
         verdict = (str(row.target or ""), row.verdict)
-        lines.append((row.part, row.what, ours, peers, row.peer, written(row.ratio), spread, scores, *verdict))
+        lines.append((row.part, row.what, ours, peers, row.peer, format_number(row.ratio), spread, scores, *verdict))
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
     to_the_right = {2, 3, 5}
     return "\n".join(
@@ -119,8 +119,8 @@ def table(rows: Iterable[Row]) -> str:
     )
 
 
-def reasons(rows: Iterable[Row]) -> str:
-    """A line for each target that was missed, with the reason, or that none is known."""
+def explain_missed(rows: Iterable[Row]) -> str:
+    """Return a line for each missed target with the reason, if known."""
     missed = [row for row in rows if row.verdict == "missed"]
     return "\n".join(
         f"missed: {row.part}, {row.what}, beside {row.peer}: "
@@ -129,12 +129,12 @@ def reasons(rows: Iterable[Row]) -> str:
     )
 
 
-def in_words(rows: Sequence[Row]) -> str:
-    """The trainings as a list in Markdown: times with what each side reached, or scores alone, or speeds alone."""
+def format_trainings(rows: Sequence[Row]) -> str:
+    """Return the trainings as a Markdown list: times with scores, or only scores, or only speeds."""
     lines = []
     for row in rows:
         name, _, goal = row.what.partition(", ")
-        ours, peers = (written(statistics.median(side)) for side in (row.ours, row.peers))
+        ours, peers = (format_number(statistics.median(side)) for side in (row.ours, row.peers))
         if row.part == "time" and row.reached:
             score = goal.rpartition(" ")[0]
             reached, peer_reached = (f"{value:.4f}" for value in row.reached)
@@ -148,11 +148,11 @@ def in_words(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def report(rows: Sequence[Row]) -> str:
-    """The table, how to read it, and why targets were missed."""
-    return "\n\n".join(filter(None, (table(rows), LEGEND, reasons(rows), in_words(rows))))
+def format_report(rows: Sequence[Row]) -> str:
+    """Return the table, its legend, the reasons for missed targets, and the list of trainings."""
+    return "\n\n".join(filter(None, (format_table(rows), LEGEND, explain_missed(rows), format_trainings(rows))))
 
 
-def written(number: float) -> str:
-    """Three significant digits, and no exponent."""
+def format_number(number: float) -> str:
+    """Return a number with three significant digits and no exponent."""
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:#.3g}"

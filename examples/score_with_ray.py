@@ -1,11 +1,11 @@
-"""Answer millions: a folder of pictures, or a Parquet or CSV file of rows, by a pool of processes, with Ray Data.
+"""Score millions of inputs with Ray Data: a folder of pictures, or a Parquet or CSV file of rows.
 
     python examples/score_with_ray.py spaces/cat_dog/model ~/pictures scored
     python examples/score_with_ray.py spaces/salary/model people.parquet scored --workers 8
 
-OUTPUT_DIR gets a Parquet file for each part of the input: its rows, with the answers beside them. A row that cannot be
-answered has a sentence in the column "error". After an interruption the same command goes on with the parts that are
-missing. On a cluster (RAY_ADDRESS) model, input and OUTPUT_DIR must lie where every machine sees them.
+OUTPUT_DIR gets a Parquet file for each part of the input, with its rows and answers. The column "error" tells why
+a row could not be answered. After an interruption, the same command continues with the missing parts. On a cluster
+(RAY_ADDRESS), model, input and OUTPUT_DIR must be on storage that all machines share.
 """
 
 import argparse
@@ -31,12 +31,12 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 Part = tuple[int, int, int]  # row group of the Parquet file, first row in it, number of rows
 
 
-def as_parquet(source: Path, out: Path) -> Path:
-    """Return the input as Parquet: itself, or written once from a CSV (as text) or from the names in a folder."""
+def convert_to_parquet(source: Path, out: Path) -> Path:
+    """Return the input as Parquet: unchanged, or written once from a CSV (as text) or a folder's file names."""
     if source.suffix == ".parquet":
         return source.resolve()
     path, partial = out / "rows.parquet", out / "rows.parquet.partial"
-    if path.exists():  # a restart answers what the first start found
+    if path.exists():  # a restart uses the input of the first start
         return path
     if source.is_dir():
         files = sorted(str(file.resolve()) for file in source.rglob("*") if file.suffix.lower() in PICTURES)
@@ -53,7 +53,7 @@ def as_parquet(source: Path, out: Path) -> Path:
 
 
 def read(path: Path, part: Part) -> pa.Table:
-    """Return some rows of a Parquet file, without holding the others in memory."""
+    """Return the rows of a part, without loading the others into memory."""
     group, start, rows = part
     seen, found = 0, []
     for batch in pq.ParquetFile(path).iter_batches(row_groups=[group]):  # of 65,536 rows
@@ -71,18 +71,18 @@ def read_items(model: Any, table: pa.Table) -> list[Any]:
     return [model.from_row(row) if model.columns else row["file"] for row in rows]
 
 
-def as_cells(answer: Any) -> dict[str, Any]:
-    """Return the columns of an answer, the last of which is its error or ""."""
+def make_cells(answer: Any) -> dict[str, Any]:
+    """Return the columns of an answer; the last one is its error or ""."""
     return {"error": str(answer)} if isinstance(answer, BadInput) else {**answer.as_row(), "error": ""}
 
 
 class Scorer:
-    """Answers parts and writes them. Every process has one: the model is sent there as the place to load it from."""
+    """Score parts and write them. Each process has its own; the pickled model is only the path to load it from."""
 
     def __init__(self, model: Any, source: Path, out: Path) -> None:
         self.model, self.source, self.out = model, source, out
         model.session.threads = 1  # the processes share the cores
-        example = as_cells(model.predict_batch([model.example()])[0])
+        example = make_cells(model.predict_batch([model.example()])[0])
         self.types = {name: pa.scalar(cell).type for name, cell in example.items()}
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -90,25 +90,25 @@ class Scorer:
         return batch
 
     def score(self, part: Part) -> int:
-        """Answer and write one part; return how many of its rows could not be answered."""
+        """Score and write one part; return the number of rows with an error."""
         table = read(self.source, part)
-        added = [as_cells(answer) for answer in self.model.predict_each(read_items(self.model, table))]
+        added = [make_cells(answer) for answer in self.model.predict_each(read_items(self.model, table))]
         table = table.rename_columns([f"{name} (yours)" if name in self.types else name for name in table.column_names])
         for name, kind in self.types.items():
             table = table.append_column(name, pa.array([row.get(name) for row in added], kind))
-        partial = self.out / f"{part_name(part)}.partial"
+        partial = self.out / f"{name_part(part)}.partial"
         pq.write_table(table, partial)
-        partial.replace(self.out / part_name(part))
+        partial.replace(self.out / name_part(part))
         return sum(bool(row["error"]) for row in added)
 
 
-def part_name(part: Part) -> str:
+def name_part(part: Part) -> str:
     """Return the name of a part's file."""
     return "part-{:05}-{:08}-{}.parquet".format(*part)
 
 
-def plain_loop(model: Any, asked: list[Any], at_once: int) -> float:
-    """Return how many rows a second this process answers alone, `at_once` at a time."""
+def time_plain_loop(model: Any, asked: list[Any], at_once: int) -> float:
+    """Return the rows a second that this process scores alone, `at_once` at a time."""
     began = time.perf_counter()
     for start in tqdm(range(0, len(asked), at_once), f"{at_once} at once", leave=False):
         model.predict_each(asked[start : start + at_once])
@@ -116,14 +116,16 @@ def plain_loop(model: Any, asked: list[Any], at_once: int) -> float:
 
 
 def main() -> None:
-    """Answer the parts that are missing, and say how fast that was."""
+    """Score the missing parts, and print the speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL_FOLDER", type=Path)
     parser.add_argument("input", metavar="INPUT", type=Path)
     parser.add_argument("out", metavar="OUTPUT_DIR", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; by default one for each core")
-    parser.add_argument("--part-rows", type=int, default=1000, help="rows in a part; not to be changed at a restart")
-    parser.add_argument("--compare-with-loop", type=int, default=0, metavar="ROWS", help="time a plain loop over these")
+    parser.add_argument("--part-rows", type=int, default=1000, help="rows in a part; must not change at a restart")
+    parser.add_argument(
+        "--compare-with-loop", type=int, default=0, metavar="ROWS", help="also time a plain loop over this many rows"
+    )
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -132,9 +134,9 @@ def main() -> None:
     asked_of = {"model": sha256(options.model / CONFIG_FILE), "input": str(options.input.resolve())}
     asked_of |= {"changed": options.input.stat().st_mtime, "part_rows": options.part_rows}
     if (out / "run.json").exists() and json.loads((out / "run.json").read_text(encoding="utf-8")) != asked_of:
-        sys.exit(f"{out} has parts of another model or input, or of another size; name an empty folder.")
+        sys.exit(f"{out} has parts of another model, input or size; choose an empty folder.")
     (out / "run.json").write_text(json.dumps(asked_of), encoding="utf-8", newline="\n")
-    source = as_parquet(options.input, out)
+    source = convert_to_parquet(options.input, out)
 
     about = pq.ParquetFile(source).metadata
     sizes = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
@@ -144,8 +146,8 @@ def main() -> None:
         for start in range(0, size, options.part_rows)
     ]
     written = {path.name for path in out.glob("part-*.parquet")}
-    missing = [part for part in parts if part_name(part) not in written]
-    print(f"{len(parts) - len(missing)} of {len(parts)} parts are there.", flush=True)
+    missing = [part for part in parts if name_part(part) not in written]
+    print(f"{len(parts) - len(missing)} of {len(parts)} parts are done.", flush=True)
 
     if missing:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -167,13 +169,11 @@ def main() -> None:
         print(f"{sum(rows):,} rows in {times[-1]:.1f} s, {errors:,} of them with an error.")
         if len(rows) > 1:
             rate = sum(rows[1:]) / (times[-1] - times[0])
-            print(
-                f"{options.workers} processes: {rate:,.0f} rows/s after the first part, which came at {times[0]:.1f} s."
-            )
+            print(f"{options.workers} processes: {rate:,.0f} rows/s after the first part, which took {times[0]:.1f} s.")
     if options.compare_with_loop:
         batch = next(pq.ParquetFile(source).iter_batches(batch_size=options.compare_with_loop))
         asked = read_items(model, pa.Table.from_batches([batch]))
-        one, many = plain_loop(model, asked, 1), plain_loop(model, asked, options.part_rows)
+        one, many = time_plain_loop(model, asked, 1), time_plain_loop(model, asked, options.part_rows)
         print(f"A plain loop: {one:,.0f} rows/s row by row, {many:,.0f} rows/s in parts.")
 
 

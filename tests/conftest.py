@@ -1,4 +1,4 @@
-"""Fixtures, and the reasons for skipping what a machine has no packages or data for."""
+"""Fixtures, and skip reasons for tests whose packages or data are missing."""
 
 import functools
 import importlib.util
@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip marked tests whose needs are not met, saying what is missing."""
+    """Skip marked tests whose requirements are missing, with the reason."""
     passed = set(config.cache.get(PASSED, ())) if config.getoption("--not-yet-passed") else set()
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
     items[:] = [item for item in items if item.nodeid not in passed]
@@ -81,7 +81,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def load_app(folder: str | Path):
-    """A Space's app.py as a module, loaded by its path: spaces/ is no package."""
+    """Load a Space's app.py as a module by its path, since spaces/ is not a package."""
     folder = ROOT / "spaces" / folder
     spec = importlib.util.spec_from_file_location(f"app_{folder.name}", folder / "app.py")
     module = importlib.util.module_from_spec(spec)
@@ -90,7 +90,7 @@ def load_app(folder: str | Path):
 
 
 def copy_repository(folder: Path) -> None:
-    """Copy what a clone would have: all files that git tracks or would track."""
+    """Copy the files of a clone: all that git tracks or would track."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.split("\0")
     for name in filter(None, names):
@@ -111,7 +111,7 @@ def install_packages(python: Path, *arguments: str | Path, cwd: Path | None = No
         pytest.fail(done.stderr)
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     import socket
 
     with socket.socket() as probe:
@@ -120,7 +120,7 @@ def free_port() -> int:
 
 
 def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
-    """Wait until a process that has just been started answers; `log` is where it writes."""
+    """Wait until a new process answers at `url`; `log` is its output."""
     for _ in range(240):
         if process.poll() is not None:
             pytest.fail(f"{process.args} did not start:\n{log.read_text(encoding='utf-8')}")
@@ -133,17 +133,17 @@ def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
 
 
 @contextmanager
-def served(
+def serve_app(
     name: str | Path,
     folder: Path,
     variables: Mapping[str, str] = {},
     python: str | Path = sys.executable,
 ) -> Iterator[str]:
-    """The address of a Space, served by a process of its own as `make demo` does; its log is in `folder`.
+    """Serve a Space in its own process, as `make demo` does; yield its address. The log is in `folder`.
 
-    `name` is that of a Space here, or the absolute path of a staged one.
+    `name` is the name of a Space, or the absolute path of a staged one.
     """
-    port = free_port()
+    port = find_free_port()
     log = folder / "log"
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False", **variables}
     with log.open("w", encoding="utf-8") as output:
@@ -160,8 +160,8 @@ def served(
 
 
 @contextmanager
-def launched(demo, *models) -> Iterator[str]:
-    """The address of an app that runs in this process as `launch` runs it."""
+def launch_app(demo, *models) -> Iterator[str]:
+    """Launch an app in this process with `page.launch`; yield its address."""
     import gradio as gr
 
     from shared.ui import memory, page
@@ -179,8 +179,8 @@ def launched(demo, *models) -> Iterator[str]:
 
 
 @contextmanager
-def mounted(demo, path: str) -> Iterator[str]:
-    """The address of an app that is mounted in a FastAPI service, which runs in this process."""
+def mount_app(demo, path: str) -> Iterator[str]:
+    """Mount an app in a FastAPI service in this process; yield its address."""
     import threading
 
     import gradio as gr
@@ -188,7 +188,7 @@ def mounted(demo, path: str) -> Iterator[str]:
     from fastapi import FastAPI
 
     service = gr.mount_gradio_app(FastAPI(), demo, path=path)
-    server = uvicorn.Server(uvicorn.Config(service, port=free_port(), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(service, port=find_free_port(), log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -202,8 +202,8 @@ def mounted(demo, path: str) -> Iterator[str]:
 
 
 @contextmanager
-def nginx(site: str, url: str, folder: Path) -> Iterator[None]:
-    """nginx with what belongs between the braces of http {}; `url` is one that it answers."""
+def run_nginx(site: str, url: str, folder: Path) -> Iterator[None]:
+    """Run nginx with the content of http {}; wait until it answers at `url`."""
     log = folder / "nginx.log"
     places = "".join(
         f"{kind}_temp_path {folder}/nginx-{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -235,7 +235,7 @@ def browser():
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
 def page(browser, request):
-    """A page of a visitor, on which no script fails and nothing is wider than the screen."""
+    """A browser page; check that no script fails and nothing is wider than the screen."""
     width, height = request.param
     page = browser.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(30_000)
@@ -248,8 +248,8 @@ def page(browser, request):
     assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
 
 
-def turn_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    """Let the Hub's client, which reads HF_ENDPOINT but once, ask this address."""
+def point_client_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Point the Hub's client, which reads HF_ENDPOINT only once, to this address."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
@@ -259,21 +259,21 @@ def turn_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
 
 @pytest.fixture(scope="session")
 def gallery_url(tmp_path_factory) -> Iterator[str]:
-    """The whole gallery."""
-    with served("gallery", tmp_path_factory.mktemp("gallery")) as url:
+    """The address of the gallery."""
+    with serve_app("gallery", tmp_path_factory.mktemp("gallery")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def mcp_url(tmp_path_factory) -> Iterator[str]:
-    """The whole gallery with MCP."""
-    with served("gallery", tmp_path_factory.mktemp("mcp"), {"GRADIO_MCP_SERVER": "True"}) as url:
+    """The address of the gallery with MCP."""
+    with serve_app("gallery", tmp_path_factory.mktemp("mcp"), {"GRADIO_MCP_SERVER": "True"}) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def node_folder(tmp_path_factory) -> Path:
-    """A folder in which node finds @gradio/client, of the version that the documentation names."""
+    """A folder with @gradio/client for node, in the version from the documentation."""
     package = re.search(r"@gradio/client@[\d.]+", (ROOT / "docs/http.md").read_text())[0]
     folder = tmp_path_factory.mktemp("node")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""docs/add_a_model.md to the letter: a sixth model, from a data set of scikit-learn, by one script and one folder."""
+"""Follow docs/add_a_model.md: a sixth model from one script and one folder."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def files(folder):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A copy of the packages with the sixth model in it, and the files that are new."""
+    """A copy of the packages with the sixth model, and the new files."""
     copy = tmp_path_factory.mktemp("sixth")
     for name in ("spaces", "training", "shared", "hub"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

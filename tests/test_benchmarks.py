@@ -1,4 +1,4 @@
-"""The benchmark counts rightly and runs; what it measures is no business of a test."""
+"""The benchmarks run and compute ratios correctly; their results are not tested."""
 
 import json
 from dataclasses import replace
@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks import serving
-from benchmarks.apps import echo
+from benchmarks.apps import serve_echo
 from benchmarks.clients import Client, ask_in_parallel
-from benchmarks.inputs import jpeg, picture
-from benchmarks.table import REASONS, Row, Target, in_words, reasons, report, table
+from benchmarks.inputs import draw_picture, encode_jpeg
+from benchmarks.table import REASONS, Row, Target, explain_missed, format_report, format_table, format_trainings
 from tests.conftest import ROOT
 
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
 
 
-def test_lesson_app_is_as_short_as_its_user_would_write_it():
+def test_the_lesson_app_is_short():
     assert len((ROOT / "benchmarks/lesson_app.py").read_text().splitlines()) <= 30
 
 
@@ -30,25 +30,25 @@ def test_ratio_is_the_median_of_rounds():
     ("sense", "ratio", "verdict"), [(">=", 8, "met"), (">=", 8.1, "missed"), ("<=", 8, "met"), ("<=", 7.9, "missed")]
 )
 def test_table_says_whether_a_target_is_met(sense, ratio, verdict):
-    header, line = table([Row(**{**vars(FASTER), "target": Target(sense, ratio)})]).splitlines()
+    header, line = format_table([Row(**{**vars(FASTER), "target": Target(sense, ratio)})]).splitlines()
     assert header.split()[0] == "part"
     assert line.split()[-3:] == [sense, f"{ratio:g}", verdict]
     assert "4.00 to 9.00" in line
 
 
-def test_no_target_no_verdict():
+def test_a_row_without_a_target_has_no_verdict():
     assert FASTER.verdict == ""
-    assert table([FASTER]).splitlines()[1].endswith("4.00 to 9.00")
+    assert format_table([FASTER]).splitlines()[1].endswith("4.00 to 9.00")
 
 
 def test_a_missed_target_has_its_reason():
     ((part, what, peer), why) = next(iter(REASONS.items()))
     row = {**vars(FASTER), "part": part, "what": what, "peer": peer}
     missed, met = (Row(**{**row, "target": Target(">=", ratio)}) for ratio in (1000, 0.001))
-    assert reasons([met, missed, FASTER]) == f"missed: {part}, {what}, beside {peer}: {why}"
-    assert reasons([Row(**{**vars(missed), "what": "new"})]).endswith("nobody has looked into it yet")
-    assert report([missed]).endswith(why)
-    assert "missed" not in report([met])
+    assert explain_missed([met, missed, FASTER]) == f"missed: {part}, {what}, beside {peer}: {why}"
+    assert explain_missed([Row(**{**vars(missed), "what": "new"})]).endswith("nobody has looked into it yet")
+    assert format_report([missed]).endswith(why)
+    assert "missed" not in format_report([met])
 
 
 def test_every_target_missed_in_the_results_has_a_reason():
@@ -61,7 +61,7 @@ def test_every_target_missed_in_the_results_has_a_reason():
 def test_unknown_part_is_refused(capsys):
     with pytest.raises(SystemExit):
         serving.main(["--only", "latency,speed"])
-    assert "speed: there is only latency, bulk" in capsys.readouterr().err
+    assert "unknown: speed; choose from latency, bulk" in capsys.readouterr().err
 
 
 def test_one_part_from_command_to_file(tmp_path: Path, capsys):
@@ -77,14 +77,14 @@ def test_one_part_from_command_to_file(tmp_path: Path, capsys):
 
 
 def test_clients_ask_with_and_without_an_upload(tmp_path: Path):
-    (tmp_path / "photo.jpg").write_bytes(jpeg(picture(40, 30), orientation=6))
+    (tmp_path / "photo.jpg").write_bytes(encode_jpeg(draw_picture(40, 30), orientation=6))
     photo = ("upload", [], str(tmp_path / "photo.jpg"))
-    with echo() as app:
-        app.first_answer(("text", ["hello"], None))
+    with serve_echo() as app:
+        app.wait_for_answer(("text", ["hello"], None))
         assert Client(app.url).ask(("text", ["hello"], None)) == ["hello"]
         assert Path(Client(app.url).ask(photo)[0]).name == "photo.jpg"
         assert ask_in_parallel(app.url, [photo, ("text", ["hello"], None)], clients=2, count=6)["answers"] == 6
-        memory = app.memory()
+        memory = app.measure_memory()
         assert 0 < memory["resident"] <= memory["peak"]
         with pytest.raises(RuntimeError, match="/gradio_api/call/nothing answered 500"):
             Client(app.url).ask(("nothing", [], None))
@@ -92,7 +92,7 @@ def test_clients_ask_with_and_without_an_upload(tmp_path: Path):
 
 def test_the_table_says_what_each_side_reached():
     row = Row("time", "cat_dog, error 0.0200", "stock ResNet-34", "s", [4.0], [9.0], True, reached=(0.0191, 0.02))
-    header, line = table([row]).splitlines()
+    header, line = format_table([row]).splitlines()
     assert "reached" in header
     assert "0.0191 / 0.0200" in line
     assert Row.from_json(json.loads(json.dumps(row.as_json()))) == row
@@ -109,14 +109,14 @@ def test_trainings_in_words_say_what_each_side_reached():
         Row("rate", "sentiment", "stock AWD-LSTM from scratch", "reviews/s", [16.7], [10.3]),
         Row("memory", "sentiment", "stock AWD-LSTM from scratch", "MB", [4796.0], [10693.0]),
     ]
-    assert in_words(rows).splitlines() == [
+    assert format_trainings(rows).splitlines() == [
         "- cat_dog --quick: error 0.0200 after 300 s (stock net); ours 0.0060 after 54.0 s",
         "- salary: accuracy 0.8400 at the end (stock tabular_learner); ours 0.8100",
         "- sentiment: 16.7 reviews/s; 10.3 (stock AWD-LSTM from scratch); scores were not compared",
     ]
 
 
-def side(points=(), seconds=10.0, **more):
+def make_side(points=(), seconds=10.0, **more):
     rates = {"items_per_second": 20.0, "operations_per_item": 1e9, "peak_mb": 500.0, "cpu_seconds": 1.0}
     return {"points": list(points), "seconds": seconds, **rates, **more}
 
@@ -125,11 +125,11 @@ def side(points=(), seconds=10.0, **more):
 @pytest.mark.parametrize(
     ("stock", "ours", "ratio", "reached"),
     [
-        (side([(9.0, 0.02)]), side([(2.0, 0.03), (4.0, 0.015)]), 2.25, (0.015, 0.02)),
+        (make_side([(9.0, 0.02)]), make_side([(2.0, 0.03), (4.0, 0.015)]), 2.25, (0.015, 0.02)),
         # Each side has the time of its first epoch that is good enough.
-        (side([(3.0, 0.02), (9.0, 0.02)]), side([(5.0, 0.02)]), 0.6, (0.02, 0.02)),
+        (make_side([(3.0, 0.02), (9.0, 0.02)]), make_side([(5.0, 0.02)]), 0.6, (0.02, 0.02)),
         # What is scored at its end alone has its whole time.
-        (side([(9.0, 0.02)]), side(final=0.006, seconds=3.0), 3, (0.006, 0.02)),
+        (make_side([(9.0, 0.02)]), make_side(final=0.006, seconds=3.0), 3, (0.006, 0.02)),
     ],
 )
 def test_time_to_the_stock_score(stock, ours, ratio, reached):
@@ -146,19 +146,27 @@ def test_time_to_the_stock_score(stock, ours, ratio, reached):
 @pytest.mark.parametrize(
     ("stock", "ours", "scores"),
     [
-        (side([(9.0, 0.02)]), side([(4.0, 0.05), (5.0, 0.03)]), (0.03, 0.02)),  # ours never has the stock score
-        (side([(9.0, 0.02)]), side(final=0.03), (0.03, 0.02)),
-        (side([(9.0, 0.3)], pretrained=False), side([(5.0, 0.009)]), (0.009, 0.3)),  # from scratch: nothing to aim at
-        (side([(9.0, 0.009)], pretrained=False), side([(5.0, 0.009)]), (0.009, 0.009)),
-        (side(), side([(5.0, 0.009)]), None),  # not judged
-        (side([(9.0, 0.02)]), side(), None),
+        (
+            make_side([(9.0, 0.02)]),
+            make_side([(4.0, 0.05), (5.0, 0.03)]),
+            (0.03, 0.02),
+        ),  # ours never gets there
+        (make_side([(9.0, 0.02)]), make_side(final=0.03), (0.03, 0.02)),
+        (
+            make_side([(9.0, 0.3)], pretrained=False),
+            make_side([(5.0, 0.009)]),
+            (0.009, 0.3),
+        ),  # from scratch: no goal
+        (make_side([(9.0, 0.009)], pretrained=False), make_side([(5.0, 0.009)]), (0.009, 0.009)),
+        (make_side(), make_side([(5.0, 0.009)]), None),  # not judged
+        (make_side([(9.0, 0.02)]), make_side(), None),
     ],
 )
 @pytest.mark.parametrize("quick", [False, True])
 def test_no_time_to_a_score_that_either_side_does_not_reach(stock, ours, scores, quick):
-    from benchmarks.training import compare, derive_again, timed
+    from benchmarks.training import compare, compare_times, derive_again
 
-    rows = timed("cat_dog", ours, stock, quick)
+    rows = compare_times("cat_dog", ours, stock, quick)
     assert [(row.part, row.what, row.ours, row.peers) for row in rows] == (
         [("score", f"cat_dog{' --quick' * quick}, error", [scores[0]], [scores[1]])] if scores else []
     )
@@ -176,21 +184,21 @@ def test_the_peer_is_named_with_its_start():
         ({"network": "ResNet-34 U-Net", "pretrained": False}, "stock ResNet-34 U-Net from scratch"),
         ({"network": "tabular_learner"}, "stock tabular_learner"),
     ):
-        rows = compare("cat_dog", side([(2.0, 0.01)]), side([(9.0, 0.02)], **more), rate=1e11)
+        rows = compare("cat_dog", make_side([(2.0, 0.01)]), make_side([(9.0, 0.02)], **more), rate=1e11)
         assert {row.peer for row in rows} == {peer}
     assert timed_quick().what == "cat_dog --quick, error 0.0200"
 
 
 def timed_quick():
-    from benchmarks.training import timed
+    from benchmarks.training import compare_times
 
-    (row,) = timed("cat_dog", side(final=0.006, seconds=40.0), side([(820.0, 0.02)]), quick=True)
+    (row,) = compare_times("cat_dog", make_side(final=0.006, seconds=40.0), make_side([(820.0, 0.02)]), quick=True)
     return row
 
 
 @pytest.mark.training
-def test_results_of_before_are_derived_again_without_the_time_to_a_score_not_reached(tmp_path: Path):
-    """As the cat_dog row was once written: the seconds of a network from scratch, beside the book's score."""
+def test_earlier_results_are_derived_again_without_times_to_unreached_scores(tmp_path: Path):
+    """An earlier form of the cat_dog row: seconds of a network from scratch, and the book's score."""
     from benchmarks import training
 
     notes = {
@@ -230,7 +238,7 @@ def test_every_time_in_the_results_follows_from_its_points(path, tmp_path: Path)
 
 
 @pytest.mark.training
-def test_the_last_layer_alone_is_scored_at_its_end(monkeypatch, capsys):
+def test_quick_is_scored_at_its_end(monkeypatch, capsys):
     import torch
     from fastcore.basics import defaults
 
@@ -253,7 +261,7 @@ def test_the_last_layer_alone_is_scored_at_its_end(monkeypatch, capsys):
 
 @pytest.mark.training
 @pytest.mark.parametrize(("more", "points"), [(["--goal", "1"], 1), (["--batches", "4"], 0)])
-def test_training_ends_at_the_goal_or_after_so_many_batches(more, points, monkeypatch, capsys):
+def test_training_ends_at_the_goal_or_at_the_batch_limit(more, points, monkeypatch, capsys):
     from fastcore.basics import defaults
 
     from benchmarks import recipes
@@ -298,7 +306,7 @@ def test_training_beside_the_stock_recipe_from_command_to_file(tmp_path: Path, m
 
 
 @pytest.mark.training
-def test_the_stock_recipe_begins_with_our_weights_where_its_own_cannot_be_had(monkeypatch, capsys):
+def test_the_stock_recipe_uses_our_weights_if_its_own_are_unavailable(monkeypatch, capsys):
     from fastcore.basics import defaults
 
     from benchmarks import recipes
@@ -307,8 +315,10 @@ def test_the_stock_recipe_begins_with_our_weights_where_its_own_cannot_be_had(mo
     def no_network(*args, **kwargs):
         raise OSError("no network")
 
-    made, backbone = [], image_classification.backbone
-    monkeypatch.setattr(image_classification, "backbone", lambda settings: made.append(backbone(settings)) or made[-1])
+    made, backbone = [], image_classification.load_backbone
+    monkeypatch.setattr(
+        image_classification, "load_backbone", lambda settings: made.append(backbone(settings)) or made[-1]
+    )
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
     monkeypatch.setattr(defaults, "callbacks", defaults.callbacks)
     monkeypatch.setattr("sys.argv", ["recipes", "cat_dog", "stock", "--smoke"])
@@ -322,7 +332,7 @@ def test_the_stock_recipe_begins_with_our_weights_where_its_own_cannot_be_had(mo
 
 @pytest.mark.parametrize("text", ["salary", "salary=", "salary=a,rating=2", "salaries=3", "-1"])
 @pytest.mark.training
-def test_batches_that_are_no_number_are_refused(text, capsys):
+def test_batches_that_are_not_a_number_are_refused(text, capsys):
     from benchmarks import training
 
     with pytest.raises(SystemExit):

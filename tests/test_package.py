@@ -1,4 +1,4 @@
-"""What pip install of this repository gives to somebody else's project, and to somebody who works on it."""
+"""Installing this repository with pip, in another project and for development."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def make_environment(folder: Path) -> Path:
 
 
 @pytest.mark.install
-def test_it_is_one_light_package_beside_somebodys_own(tmp_path, salary):
+def test_the_package_is_light_and_works_beside_a_folder_called_shared(tmp_path, salary):
     repository, project = tmp_path / "repository", tmp_path / "project"
     copy_repository(repository)
     (project / "shared").mkdir(parents=True)
@@ -58,7 +58,7 @@ def test_it_is_one_light_package_beside_somebodys_own(tmp_path, salary):
 
 
 @pytest.mark.install
-def test_who_works_on_it_finds_its_folders_from_anywhere(tmp_path):
+def test_an_editable_install_works_from_any_folder(tmp_path):
     """Without any other package, which are a matter of requirements.txt."""
     repository = tmp_path / "repository"
     copy_repository(repository)

@@ -1,4 +1,4 @@
-"""What runs here runs on Windows, too, as far as Linux can tell: see tests/windows."""
+"""Portability to Windows, as far as Linux can imitate it: see tests/windows."""
 
 import ast
 import os
@@ -13,8 +13,8 @@ from hub.local import Hub
 from hub.local.__main__ import shell_lines
 from shared import Recommender
 from shared.archives import safe_filename
-from tests.conftest import ROOT, copy_repository, install_packages, served
-from tests.windows import as_on_windows
+from tests.conftest import ROOT, copy_repository, install_packages, serve_app
+from tests.windows import imitate_windows
 
 SOURCES = [
     path
@@ -39,7 +39,7 @@ MEANT = {
 }
 
 
-def test_only_what_every_system_has_is_called():
+def test_only_portable_functions_are_called():
     found = {
         (path.relative_to(ROOT).as_posix(), ast.unparse(node))
         for path in SOURCES
@@ -69,7 +69,7 @@ def test_text_is_read_and_written_in_an_encoding_that_is_named():
     assert not unnamed
 
 
-def test_what_windows_refuses_is_refused_here(tmp_path):
+def test_the_imitation_refuses_what_windows_refuses(tmp_path):
     """Else the tests that run as on Windows would say nothing."""
     code = """
 import multiprocessing, os, sys
@@ -93,7 +93,7 @@ os.replace("b", "a")
 print(refused, Path("a").read_bytes(), multiprocessing.get_start_method(), sys.stdout.encoding)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=as_on_windows(), capture_output=True, check=True
+        [sys.executable, "-c", code], cwd=tmp_path, env=imitate_windows(), capture_output=True, check=True
     )
     assert done.stdout.decode().split("]")[0] == "['rename', 'symlink', 'write_text', 'mkdir', 'unlink', 'replace'"
     assert done.stdout.decode().split("]")[1].split() == [r"b'\x80'", "spawn", "cp1252"]
@@ -108,14 +108,14 @@ print(refused, Path("a").read_bytes(), multiprocessing.get_start_method(), sys.s
         ("half a pair \ud800", "half a pair _"),
     ],
 )  # fmt: skip
-def test_a_name_made_of_any_text_is_allowed_everywhere(text, name):
+def test_a_file_name_made_of_any_text_is_portable(text, name):
     assert safe_filename(text) == name
     assert safe_filename(name) == name
 
 
 @pytest.mark.parametrize("name", ["rating", "gallery"])
 def test_a_page_is_served(tmp_path, name):
-    with served(name, tmp_path, as_on_windows()) as url, urllib.request.urlopen(url) as page:
+    with serve_app(name, tmp_path, imitate_windows()) as url, urllib.request.urlopen(url) as page:
         assert page.status == 200
 
 
@@ -125,7 +125,7 @@ def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
     ask = f"{command}; print(model.predict(15, 260).rating)"
     publish = [sys.executable, "-m", "training.publish", ROOT / "spaces/rating/model", "me/rating"]
     with Hub() as hub:
-        environment = as_on_windows(hub.environment(tmp_path))
+        environment = imitate_windows(hub.environment(tmp_path))
         done = subprocess.run(publish, env=environment, capture_output=True, encoding="cp1252", check=False)
         assert done.returncode == 0, done.stderr
         (commit, *_) = hub.commits("me/rating")
@@ -139,7 +139,7 @@ def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
     assert float(again.stdout) == pytest.approx(Recommender(ROOT / "spaces/rating/model").predict(15, 260).rating)
 
 
-def test_the_rehearsals_lines_are_for_the_shell_that_is_there():
+def test_the_lines_of_the_local_hub_are_for_the_systems_shell():
     assert shell_lines({"HF_TOKEN": "x"}, for_windows=False) == "source .venv/bin/activate\nexport HF_TOKEN=x"
     assert shell_lines({"HF_TOKEN": "x"}, for_windows=True) == '.venv\\Scripts\\Activate.ps1\n$env:HF_TOKEN = "x"'
 
@@ -150,7 +150,7 @@ TEXT = (ROOT / "docs/windows.md").read_text(encoding="utf-8")
 LINES = [line for block in re.findall(r"```powershell\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
 
 
-def test_its_table_knows_every_verb_of_the_makefile():
+def test_the_table_has_every_target_of_the_makefile():
     verbs = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     others = {"help", "fix", "train", "bench", "bench-training", "clean"}
     assert set(re.findall(r"^\| `make ([\w-]+)`", TEXT, re.MULTILINE)) == verbs - others
@@ -166,7 +166,7 @@ def test_its_commands_start_the_gallery(tmp_path):
     python = tmp_path / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     install_packages(python, *install.split()[2:], cwd=tmp_path)
     assert serve == "python spaces/gallery/app.py"
-    gallery = served(tmp_path / "spaces/gallery", tmp_path, {"PYTHONPATH": ""}, python)
+    gallery = serve_app(tmp_path / "spaces/gallery", tmp_path, {"PYTHONPATH": ""}, python)
     with gallery as url, urllib.request.urlopen(url) as page:
         assert page.status == 200
 
@@ -177,6 +177,6 @@ def test_its_training_runs(tmp_path):
     assert install == "pip install -r requirements.txt"
     command = [sys.executable, *train.split()[1:], "--out", tmp_path / "model"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=as_on_windows(), capture_output=True, encoding="cp1252", check=False
+        command, cwd=tmp_path, env=imitate_windows(), capture_output=True, encoding="cp1252", check=False
     )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The README does what it says: every snippet in it runs, and its table repeats the measured figures."""
+"""Every snippet in the README and the guides runs, and their tables have the measured figures."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 import gradio
 import pytest
 
-from benchmarks.table import Row, in_words
+from benchmarks.table import Row, format_trainings
 from hub.local import Hub
 from shared import load_model
 from tests.conftest import MCP, NODE, ROOT
@@ -24,26 +24,26 @@ TEXTS = {name: (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name i
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
-def snippets(name, language, *words):
-    """The snippets of a document in a language, those with all of some words in them."""
+def find_snippets(name, language, *words):
+    """Return the snippets of a document in a language that contain all of the words."""
     found = [code for kind, code in FENCE.findall(TEXTS[name]) if kind == language]
     return [code for code in found if all(word in code for word in words)]
 
 
-def commands(name, title=None):
-    """The shell commands of a document, or of one of its sections."""
+def find_commands(name, title=None):
+    """Return the shell commands of a document, or of one of its sections."""
     text = TEXTS[name] if title is None else TEXTS[name].split(f"## {title}\n")[1].split("\n## ")[0]
     lines = [line for language, code in FENCE.findall(text) if language == "bash" for line in code.splitlines()]
     return [line.split("  #")[0].strip() for line in lines]
 
 
-def figures(name):
+def read_metrics(name):
     return json.loads((ROOT / f"spaces/{name}/model/metrics.json").read_text())
 
 
 def test_python_snippets_of_readme_run(gallery_url, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    own_code, over_http = snippets("README", "python")
+    own_code, over_http = find_snippets("README", "python")
     for code in (own_code, over_http):
         exec(compile(code.replace("http://127.0.0.1:7860", gallery_url), "README.md", "exec"), {})
     printed = capsys.readouterr().out
@@ -54,13 +54,13 @@ def test_python_snippets_of_readme_run(gallery_url, monkeypatch, capsys):
 
 def test_python_snippet_over_http_runs(gallery_url, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    (code,) = snippets("http", "python", "gradio_client")
+    (code,) = find_snippets("http", "python", "gradio_client")
     exec(compile(code.replace("http://127.0.0.1:7860", gallery_url), "http.md", "exec"), {})
     assert re.search(r"\n[0-5]\.\d+\ncat -?\d+\.\d+\n", capsys.readouterr().out)
 
 
 def test_curl_snippet_runs(gallery_url):
-    lines = [line.replace("http://127.0.0.1:7860", gallery_url) for line in commands("http") if "curl" in line]
+    lines = [line.replace("http://127.0.0.1:7860", gallery_url) for line in find_commands("http") if "curl" in line]
     assert len(lines) == 5
     done = subprocess.run(["bash", "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.count("event: complete") == 2
@@ -70,8 +70,8 @@ def test_curl_snippet_runs(gallery_url):
 
 @pytest.mark.skipif(NODE is not None, reason=str(NODE))
 def test_javascript_snippet_runs(gallery_url, node_folder):
-    assert "npm install @gradio/client@2.7.0" in commands("http")
-    (code,) = snippets("http", "js", "@gradio/client")
+    assert "npm install @gradio/client@2.7.0" in find_commands("http")
+    (code,) = find_snippets("http", "js", "@gradio/client")
     script = node_folder / "readme.mjs"
     script.write_text(code.replace("http://127.0.0.1:7860", gallery_url))
     done = subprocess.run(["node", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
@@ -81,29 +81,29 @@ def test_javascript_snippet_runs(gallery_url, node_folder):
 
 def test_the_snippet_for_transformers_js_is_the_one_that_is_run():
     """tests/spaces/test_transformers_js.py runs that of the card."""
-    (snippet,) = snippets("publishing", "js", "transformers")
+    (snippet,) = find_snippets("publishing", "js", "transformers")
     card = (ROOT / "training/snippets/image-classification.js").read_text(encoding="utf-8")
     assert snippet.strip() == card.strip()
 
 
 @pytest.mark.skipif(MCP is not None, reason=str(MCP))
 def test_mcp_snippet_runs(mcp_url, capsys):
-    (code,) = snippets("http", "python", "mcp")
+    (code,) = find_snippets("http", "python", "mcp")
     exec(compile(code.replace("http://127.0.0.1:7860", mcp_url), "http.md", "exec"), {})
     assert json.loads(capsys.readouterr().out)["title"] == "Toy Story (1995)"
 
 
 def test_mcp_is_installed_as_the_readme_says():
-    (line,) = [line for line in commands("http") if "[mcp]" in line]
+    (line,) = [line for line in find_commands("http") if "[mcp]" in line]
     assert line == f'pip install "gradio[mcp]=={gradio.__version__}"'
-    assert "GRADIO_MCP_SERVER=True python spaces/gallery/app.py" in commands("http")
+    assert "GRADIO_MCP_SERVER=True python spaces/gallery/app.py" in find_commands("http")
 
 
-VERBS = {line.split()[1] for line in commands("README") if line.startswith("make ")} | {"test-all", "hub"}
+VERBS = {line.split()[1] for line in find_commands("README") if line.startswith("make ")} | {"test-all", "hub"}
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
-def test_make_verbs_exist(verb):
+def test_make_targets_exist(verb):
     subprocess.run(["make", "-n", verb], cwd=ROOT, check=True, capture_output=True)
 
 
@@ -112,12 +112,12 @@ def test_make_verbs_exist(verb):
     "line",
     sorted({
         line
-        for line in [*commands("README", "Train"), *commands("training")]
+        for line in [*find_commands("README", "Train"), *find_commands("training")]
         if line.startswith("python -m training.") and not line.startswith("python -m training.sentiment")
     }),
 )  # fmt: skip
 def test_training_commands_are_understood(line, tmp_path):
-    """Each command, made quick: made-up data, and a folder of its own to write to."""
+    """Each command runs quickly on made-up data, into its own folder."""
     words = line.split()[2:]
     given = [word for word in words[1:] if word not in ("--embed", "--target", "churned")]
     if "--data" in given:
@@ -130,26 +130,30 @@ def test_training_commands_are_understood(line, tmp_path):
 
 @pytest.mark.training
 def test_all_training_commands_parse():
-    """Those that no test runs, too: with --help at their end."""
-    from training.command import parser_of
+    """Commands that no test runs are parsed."""
+    from training.command import make_parser
     from training.recipe import Recipe
 
-    lines = [*commands("README", "Train"), *commands("training"), *commands("README", "Your own model, online")]
+    lines = [
+        *find_commands("README", "Train"),
+        *find_commands("training"),
+        *find_commands("README", "Your own model, online"),
+    ]
     for line in (line for line in lines if line.startswith("python -m training.")):
         _, _, module, *options = line.split()
         kinds = [kind for kind in vars(importlib.import_module(module)).values() if isinstance(kind, type)]
         (recipe,) = (kind() for kind in kinds if issubclass(kind, Recipe) and kind.__module__ == module)
-        assert parser_of(recipe).parse_args(options)
+        assert make_parser(recipe).parse_args(options)
 
 
-def at_home(hub, home):
-    """The variables of somebody who uses this Hub, with `python` and `hf` being those of the tests."""
+def make_environment(hub, home):
+    """Return the environment of a user of this Hub, with the tests' own `python` and `hf`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, **hub.environment(home / "hub"), "PATH": path, "HOME": str(home)}
 
 
-def shell(line, folder, environment):
-    """What a command prints."""
+def run_shell(line, folder, environment):
+    """Run a command; return what it prints."""
     done = subprocess.run(
         ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -158,11 +162,11 @@ def shell(line, folder, environment):
 
 
 def test_publish_and_deploy_as_the_readme_says(tmp_path):
-    lines = [line.replace("USER", "me") for line in commands("README", "Publish and deploy")]
+    lines = [line.replace("USER", "me") for line in find_commands("README", "Publish and deploy")]
     with Hub(run_spaces=True) as hub:
         hub.set_paid("me", True)
         for line in lines:
-            shell(line.replace("downloads/", f"{tmp_path}/downloads/"), ROOT, at_home(hub, tmp_path))
+            run_shell(line.replace("downloads/", f"{tmp_path}/downloads/"), ROOT, make_environment(hub, tmp_path))
         assert set(hub.files("me/salary")) <= {
             ".gitattributes",
             *(path.relative_to(tmp_path / "downloads/salary").as_posix() for path in tmp_path.glob("downloads/**/*")),
@@ -174,7 +178,7 @@ def test_publish_and_deploy_as_the_readme_says(tmp_path):
 
 @pytest.mark.training
 def test_your_own_model_online_as_the_readme_says(tmp_path):
-    """In a copy of what a clone has, on the Hub of the rehearsal; the training made quick, on made-up pictures."""
+    """Run in a copy of a clone, on the local Hub, with a quick training on made-up pictures."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     clone = tmp_path / "clone"
@@ -182,11 +186,11 @@ def test_your_own_model_online_as_the_readme_says(tmp_path):
         if (ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, clone / name)
-    lines = [line.replace("USER", "me") for line in commands("README", "Your own model, online")]
+    lines = [line.replace("USER", "me") for line in find_commands("README", "Your own model, online")]
     assert len(lines) == 2
     with Hub(run_spaces=True) as hub:
-        environment = at_home(hub, tmp_path) | {"PYTHONPATH": str(clone)}
-        outputs = [shell(line.replace("--data ~/my-pictures", "--smoke"), clone, environment) for line in lines]
+        environment = make_environment(hub, tmp_path) | {"PYTHONPATH": str(clone)}
+        outputs = [run_shell(line.replace("--data ~/my-pictures", "--smoke"), clone, environment) for line in lines]
         assert "It answers as here, at http" in outputs[-1]
         assert hub.files("me/mine")["onnx/model.onnx"] == hub.files("me/mine", kind="space")["model/onnx/model.onnx"]
 
@@ -202,7 +206,7 @@ def test_your_own_model_online_as_the_readme_says(tmp_path):
     ],
 )
 def test_the_table_repeats_the_measured_figures(name, figure):
-    metrics = figures(name)
+    metrics = read_metrics(name)
     item = next(item for item in metrics["figures"] if item["name"] == figure)
     low, high = item.get("interval_over_users") or item["interval"]
     row = next(line for line in README.splitlines() if line.startswith(f"| [{name}]"))
@@ -217,9 +221,9 @@ def test_the_table_repeats_the_measured_figures(name, figure):
     ("name", "same_inputs", "more_inputs"),
     [("salary", "accuracy_book_columns", "accuracy"), ("rating", "mse_sample_only", "mse")],
 )
-def test_like_is_compared_with_like(name, same_inputs, more_inputs):
-    """The figures of one row are of the same data, and what has more inputs stands apart."""
-    metrics = figures(name)
+def test_the_second_table_compares_the_same_inputs(name, same_inputs, more_inputs):
+    """The figures in a row are on the same inputs, and figures with more inputs are in another column."""
+    metrics = read_metrics(name)
     row = next(line for line in README.splitlines() if line.startswith(f"| {name}, "))
     _, _, _, ours, book, more, _ = row.split("|")
     same, better = (
@@ -233,7 +237,7 @@ def test_like_is_compared_with_like(name, same_inputs, more_inputs):
     assert more.strip().endswith(f" {peers[more_inputs]['value']:.4f}")
 
 
-def test_links_lead_somewhere():
+def test_links_have_targets():
     for name, text in TEXTS.items():
         folder = ROOT if name == "README" else ROOT / "docs"
         for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", text):
@@ -251,8 +255,8 @@ def test_the_gallery_answers_at_its_address(gallery_url):
         assert "gradio" in page.read().decode().lower()
 
 
-def result(benchmark, part, what, peer):
-    """One row of a benchmark's results."""
+def find_result(benchmark, part, what, peer):
+    """Return one row of the results of a benchmark."""
     rows = json.loads((ROOT / f"benchmarks/results/{benchmark}.json").read_text())["rows"]
     return next(row for row in rows if (row["part"], row["what"], row["peer"]) == (part, what, peer))
 
@@ -274,7 +278,7 @@ def test_the_speeds_repeat_the_results(begins, part, whats):
     line = next(line for line in TEXTS["benchmarks"].splitlines() if line.startswith(f"| {begins}"))
     peer = "fastai" if part == "latency" else "lesson"
     for what in whats:
-        row = result("serving", part, what, peer)
+        row = find_result("serving", part, what, peer)
         digits = 0 if row["ratio"] >= 10 else 1 if row["ratio"] >= 1 else 2
         ratio, least, most = (f"{row[key]:.{digits}f}" for key in ("ratio", "least", "most"))
         assert f"{ratio} ({least} to {most})" in line.rsplit("|", 2)[1]
@@ -282,7 +286,7 @@ def test_the_speeds_repeat_the_results(begins, part, whats):
 
 def test_the_trainings_repeat_the_results_and_say_what_each_side_reached():
     rows = json.loads((ROOT / "benchmarks/results/training.json").read_text())["rows"]
-    said = in_words([Row.from_json(row) for row in rows])
+    said = format_trainings([Row.from_json(row) for row in rows])
     assert f"\n\n{said}\n\n" in TEXTS["benchmarks"], f"docs/benchmarks.md should say:\n{said}"
     (salary,) = (row for row in rows if (row["part"], row["what"].split(",")[0]) == ("time", "salary"))
     ours, peers = salary["reached"]
@@ -291,7 +295,7 @@ def test_the_trainings_repeat_the_results_and_say_what_each_side_reached():
 
 
 def test_the_speeds_on_a_gpu_repeat_the_results():
-    row = result("training-h200", "rate", "cat_dog", "stock from scratch")
+    row = find_result("training-h200", "rate", "cat_dog", "stock from scratch")
     ours, peers = (f"{row[side][0]:,.0f}" for side in ("ours", "peers"))
     assert f"{ours} images a second where fastai's ResNet-34 learned from {peers}" in " ".join(
         TEXTS["benchmarks"].split()

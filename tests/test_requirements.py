@@ -1,4 +1,4 @@
-"""What is imported is declared: every part installs what it needs by name, and the pins agree with each other."""
+"""Imported packages are declared, and the pins agree with each other."""
 
 import ast
 import re
@@ -22,21 +22,21 @@ NAMES = {"sklearn": "scikit-learn", "skimage": "scikit-image"}  # where they are
 GUARDED = {"spaces"}  # ZeroGPU's package, which is there on its hardware alone
 
 
-def pins(name: str) -> list[str]:
+def read_pins(name: str) -> list[str]:
     return (ROOT / "spaces" / name / "requirements.txt").read_text().split()
 
 
-def extras(*names: str) -> list[str]:
-    """What the project itself requires, and these extras."""
-    return [*pins("gallery"), *(line for name in names for line in EXTRAS[name])]
+def read_extras(*names: str) -> list[str]:
+    """Return the requirements of the project and these extras."""
+    return [*read_pins("gallery"), *(line for name in names for line in EXTRAS[name])]
 
 
-def names_of(lines: list[str]) -> set[str]:
+def read_names(lines: list[str]) -> set[str]:
     return {canonicalize_name(Requirement(line).name) for line in lines}
 
 
-def imported(path: Path, when_called: bool = True) -> Iterator[str]:
-    """The top-level modules that a file imports; if not `when_called`, those it cannot be imported without."""
+def find_imports(path: Path, when_called: bool = True) -> Iterator[str]:
+    """Return the modules a file imports; without `when_called`, only those at import time."""
 
     def walk(node: ast.AST) -> Iterator[str]:
         for child in ast.iter_child_nodes(node):
@@ -57,12 +57,12 @@ def imported(path: Path, when_called: bool = True) -> Iterator[str]:
             yield name
 
 
-def needed(*patterns: str, when_called: bool = True) -> dict[str, set[str]]:
-    """The distributions that files import, with the files."""
+def find_distributions(*patterns: str, when_called: bool = True) -> dict[str, set[str]]:
+    """Return the distributions that files import, with the files."""
     found: dict[str, set[str]] = {}
     installed = packages_distributions()
     for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
-        for module in set(imported(path, when_called)) - OURS:
+        for module in set(find_imports(path, when_called)) - OURS:
             (name,) = set(installed.get(module, [NAMES.get(module, module)]))
             found.setdefault(canonicalize_name(name), set()).add(str(path.relative_to(ROOT)))
     return found
@@ -73,7 +73,7 @@ def test_a_space_imports_nothing_of_ours_but_shared(space):
     """A staged Space has shared/ beside its app.py, and neither training nor hub."""
     files = [*(ROOT / "spaces" / space).rglob("*.py")]
     assert ROOT / f"spaces/{space}/app.py" in files
-    assert {name for path in files for name in imported(path)} & OURS == {"shared"}
+    assert {name for path in files for name in find_imports(path)} & OURS == {"shared"}
 
 
 OWN = {  # what a Space needs of shared/ beside what all need
@@ -89,39 +89,39 @@ OWN = {  # what a Space needs of shared/ beside what all need
 @pytest.mark.parametrize("space", SPACES)
 def test_a_space_declares_what_it_imports_and_no_more(space):
     folder = "*" if space == "gallery" else space
-    wanted = needed("shared/**/*.py", when_called=False)
-    wanted |= needed(f"spaces/{folder}/*.py", *(f"shared/{name}.py" for name in OWN[space]))
+    wanted = find_distributions("shared/**/*.py", when_called=False)
+    wanted |= find_distributions(f"spaces/{folder}/*.py", *(f"shared/{name}.py" for name in OWN[space]))
     others = {f"shared/{name}.py" for name in OWN["gallery"]}  # what they import when called is theirs
     common = [str(path.relative_to(ROOT)) for path in ROOT.glob("shared/**/*.py")]
-    wanted |= needed(*(path for path in common if path not in others))
-    assert names_of(pins(space)) == set(wanted), wanted
+    wanted |= find_distributions(*(path for path in common if path not in others))
+    assert read_names(read_pins(space)) == set(wanted), wanted
 
 
 @pytest.mark.parametrize(
     ("patterns", "declared"),
     [
-        (["shared/**/*.py"], extras()),
-        (["spaces/*.py", "hub/**/*.py"], extras("deploy", "browser")),
-        (["training/**/*.py"], extras("training")),
-        (["benchmarks/*.py"], extras("training")),
-        (["examples/*.py"], extras("scale")),
-        (["tests/**/*.py"], extras("test", "training", "scale", "browser", "mcp")),
+        (["shared/**/*.py"], read_extras()),
+        (["spaces/*.py", "hub/**/*.py"], read_extras("deploy", "browser")),
+        (["training/**/*.py"], read_extras("training")),
+        (["benchmarks/*.py"], read_extras("training")),
+        (["examples/*.py"], read_extras("scale")),
+        (["tests/**/*.py"], read_extras("test", "training", "scale", "browser", "mcp")),
     ],
 )
-def test_what_is_imported_is_declared(patterns, declared):
-    found = needed(*patterns)
+def test_imported_packages_are_declared(patterns, declared):
+    found = find_distributions(*patterns)
     assert found
-    undeclared = {name: files for name, files in found.items() if name not in names_of(declared)}
+    undeclared = {name: files for name, files in found.items() if name not in read_names(declared)}
     assert not undeclared
 
 
 EXACT = [name for name in EXTRAS if name != "ui"]  # which is for other people's projects, in ranges
-EVERY = sorted({*extras(*EXACT), *(line for space in SPACES for line in pins(space))})
+EVERY = sorted({*read_extras(*EXACT), *(line for space in SPACES for line in read_pins(space))})
 
 
 def test_everything_is_pinned_once():
     assert all(re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", line) for line in EVERY)
-    assert len(names_of(EVERY)) == len(EVERY)
+    assert len(read_names(EVERY)) == len(EVERY)
 
 
 def is_installed(name: str) -> bool:
@@ -132,7 +132,7 @@ def is_installed(name: str) -> bool:
 
 
 @pytest.mark.parametrize("line", EVERY)
-def test_a_pin_is_what_is_installed_and_within_the_bounds_of_the_others(line):
+def test_a_pin_is_the_installed_version_and_within_the_ranges(line):
     pin = Requirement(line)
     if not is_installed(pin.name):
         pytest.skip(f"{pin.name} is not installed")

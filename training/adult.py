@@ -1,4 +1,4 @@
-"""UCI Adult, the census of 1994, as fastai spells it: its columns, and how its files are read."""
+"""Read UCI Adult, the 1994 census, with fastai's column names."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def read_people(path: Path) -> Rows:
     """Read a CSV of people with their salaries.
 
     Raises:
-        DataError: a column is missing, a salary is neither of the two, or there are too few rows.
+        DataError: a column is missing, a salary is not one of LABELS, or there are too few rows.
     """
     people = read_table(path, [*COLUMNS, TARGET])
     if len(people) < MIN_ROWS:
@@ -30,21 +30,21 @@ def read_people(path: Path) -> Rows:
         raise DataError(f"{path}: salary must be {' or '.join(LABELS)}, not {min(unknown)!r}.")
     for name in COLUMNS:
         if name not in NUMBERS:
-            people[name] = people[name].astype(object)  # an empty column, too, which pandas takes for numbers
+            people[name] = people[name].astype(object)  # pandas reads an empty column as numbers
             continue
         people[name] = pd.to_numeric(people[name], errors="coerce")
         if people[name].isna().all():
-            raise DataError(f"{path}: the column {name} holds no numbers.")
+            raise DataError(f"{path}: the column {name} contains no numbers.")
     return Rows(clean(people), (salaries == LABELS[1]).to_numpy(np.int64))
 
 
-def book_table(people: Rows) -> pd.DataFrame:
-    """Return people as the book's cell takes them: with their salaries in a column."""
+def make_book_table(people: Rows) -> pd.DataFrame:
+    """Return a table for the book's cell, with the salary as a column."""
     return people.table.assign(**{TARGET: np.array(LABELS)[people.y]})
 
 
 def divide(people: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Return people to train on, and a fifth, drawn at random, that takes the place of the official test."""
+    """Split at random; return the training people and a fifth that replaces the official test."""
     order = people.table.sample(frac=1, random_state=seed).index.to_numpy()
     cut = len(order) // 5
     return people.take(order[cut:]), people.take(order[:cut])

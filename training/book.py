@@ -1,8 +1,8 @@
-"""The five cells of the book's first chapter, each once: used by --recipe book and by the benchmarks.
+"""The five cells of the book's first chapter, used by --recipe book and by the benchmarks.
 
 Jeremy Howard and Sylvain Gugger, "Deep Learning for Coders with fastai and PyTorch", O'Reilly 2020, chapter 1. Each
-cell takes the data that it would download, and returns its trained Learner. Numbers of epochs and sizes are the book's
-by default; smaller ones are for tests. Where pretrained weights cannot be had, a cell says so and starts from scratch.
+function takes the data that the cell downloads and returns the trained Learner. The default epochs and sizes are the
+book's; tests use smaller ones. Without its pretrained weights, a cell prints a message and trains from scratch.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,46 +26,46 @@ from fastai.vision.all import (
     vision_learner,
 )
 
-from training.learner import loader_workers
+from training.learner import choose_loader_workers
 
 CATEGORIES = ("workclass", "education", "marital-status", "occupation", "relationship", "race")
 NUMBERS = ("age", "fnlwgt", "education-num")
 
 
-def cat_dog(folder: Path, epochs: int = 1, size: int = 224, batch: int = 64) -> Learner:
-    """Is it a cat? Pictures in a folder, whose names say what they show."""
+def train_cat_dog(folder: Path, epochs: int = 1, size: int = 224, batch: int = 64) -> Learner:
+    """Train the cat-or-dog cell on a folder of Oxford Pets pictures, labelled by file name."""
 
-    def is_cat(name: str) -> bool:  # in here, so that it is pickled whole with the Learner, not as this module's
-        """Return True for a cat: Oxford Pets writes cats with a capital letter."""
+    def is_cat(name: str) -> bool:  # nested, so that it is pickled by value with the Learner
+        """Return True for a cat: its file name in Oxford Pets starts with a capital letter."""
         return name[0].isupper()
 
     dls = ImageDataLoaders.from_name_func(
         folder, get_image_files(folder), valid_pct=0.2, seed=42, label_func=is_cat, item_tfms=Resize(size),
-        bs=batch, num_workers=loader_workers(),
+        bs=batch, num_workers=choose_loader_workers(),
     )  # fmt: skip
-    learn = with_pretrained(lambda **weights: vision_learner(dls, resnet34, metrics=error_rate, **weights))
+    learn = build_with_pretrained(lambda **weights: vision_learner(dls, resnet34, metrics=error_rate, **weights))
     learn.fine_tune(epochs)
     return learn
 
 
-def segmentation(folder: Path, epochs: int = 8) -> Learner:
-    """What is every pixel? A folder laid out like CAMVID_TINY: images/, labels/ and codes.txt."""
+def train_segmentation(folder: Path, epochs: int = 8) -> Learner:
+    """Train the segmentation cell on a folder like CAMVID_TINY: images/, labels/ and codes.txt."""
     dls = SegmentationDataLoaders.from_label_func(
         folder, bs=8, fnames=get_image_files(folder / "images"),
         label_func=lambda name: folder / "labels" / f"{name.stem}_P{name.suffix}",
-        codes=np.loadtxt(folder / "codes.txt", dtype=str), num_workers=loader_workers(),
+        codes=np.loadtxt(folder / "codes.txt", dtype=str), num_workers=choose_loader_workers(),
     )  # fmt: skip
-    learn = with_pretrained(lambda **weights: unet_learner(dls, resnet34, **weights))
+    learn = build_with_pretrained(lambda **weights: unet_learner(dls, resnet34, **weights))
     learn.fine_tune(epochs)
     return learn
 
 
-def sentiment(texts: pd.DataFrame, epochs: int = 4, batch: int = 64, callbacks: Sequence[Any] = ()) -> Learner:
-    """Is the review positive? A table with the columns text, label and is_valid."""
+def train_sentiment(texts: pd.DataFrame, epochs: int = 4, batch: int = 64, callbacks: Sequence[Any] = ()) -> Learner:
+    """Train the sentiment cell on a table with the columns text, label and is_valid."""
     dls = TextDataLoaders.from_df(
-        texts, text_col="text", label_col="label", valid_col="is_valid", bs=batch, num_workers=loader_workers()
+        texts, text_col="text", label_col="label", valid_col="is_valid", bs=batch, num_workers=choose_loader_workers()
     )
-    learn = with_pretrained(
+    learn = build_with_pretrained(
         lambda **weights: text_classifier_learner(
             dls, AWD_LSTM, drop_mult=0.5, metrics=accuracy, cbs=list(callbacks), **weights
         )
@@ -74,14 +74,14 @@ def sentiment(texts: pd.DataFrame, epochs: int = 4, batch: int = 64, callbacks: 
     return learn
 
 
-def salary(
+def train_salary(
     people: pd.DataFrame,
     epochs: int = 3,
     categories: Sequence[str] = CATEGORIES,
     numbers: Sequence[str] = NUMBERS,
     **split: Any,
 ) -> Learner:
-    """Is the salary 50k or more? The rows of adult.csv; `split` says which are for validation, as from_df has it."""
+    """Train the salary cell on rows of adult.csv; `split` are the validation options of from_df."""
     dls = TabularDataLoaders.from_df(
         people, y_names="salary", cat_names=list(categories), cont_names=list(numbers),
         procs=[Categorify, FillMissing, Normalize], **split,
@@ -91,18 +91,18 @@ def salary(
     return learn
 
 
-def rating(ratings: pd.DataFrame, epochs: int = 10, **split: Any) -> Learner:
-    """How many stars? A table with the columns user, movie and rating; `split` as for salary."""
+def train_rating(ratings: pd.DataFrame, epochs: int = 10, **split: Any) -> Learner:
+    """Train the rating cell on a table with the columns user, movie and rating; `split` as in train_salary."""
     dls = CollabDataLoaders.from_df(ratings[["user", "movie", "rating"]].reset_index(drop=True), **split)
     learn = collab_learner(dls, y_range=(0.5, 5.5))
     learn.fine_tune(epochs)
     return learn
 
 
-def with_pretrained(build: Callable[..., Learner]) -> Learner:
-    """Build a Learner with pretrained weights; without them where they cannot be had, and say so."""
+def build_with_pretrained(build: Callable[..., Learner]) -> Learner:
+    """Build a Learner with pretrained weights; without them, and with a message, if they cannot be downloaded."""
     try:
         return build()
     except OSError as error:
-        print(f"The pretrained weights cannot be had ({error}): starting from scratch, as the book does not.")
+        print(f"The pretrained weights are not available ({error}): training from scratch, unlike the book.")
         return build(pretrained=False)

@@ -1,6 +1,6 @@
 """The model card: README.md of a checkpoint folder, rendered from its gallery.json and metrics.json.
 
-Render it again after a change of the template: python -m training.card spaces/salary/model
+Render it again after changing the template: python -m training.card spaces/salary/model
 """
 
 import argparse
@@ -23,30 +23,30 @@ from shared.load import load_folder
 from shared.markdown import as_markdown, format_figure
 from shared.metrics import Figure, Metrics, Parity
 
-PIPELINE_TAGS = {"recommendation": "tabular-regression"}  # where the Hub has another word for the task
+PIPELINE_TAGS = {"recommendation": "tabular-regression"}  # where the Hub names the task differently
 TEMPLATE = Path(__file__).with_name("card_template.md")
-HERE = "path/to/this/folder"  # what a snippet loads, and what stands in its place once a model is published
-SNIPPETS = Path(__file__).with_name("snippets")  # how to load a model with nothing of ours
+HERE = "path/to/this/folder"  # in snippets; replaced by the repository when a model is published
+SNIPPETS = Path(__file__).with_name("snippets")  # how to load a model without this repository
 WEIGHTS = "model.safetensors"
-MADE_FROM = "from"  # in its metadata: the file of the folder out of which it was made, if it was
+MADE_FROM = "from"  # key in its metadata: the file that it was converted from, if any
 EXAMPLES = "examples"
-OF_TRANSFORMERS = ("image-classification", "text-classification")  # tasks whose networks transformers has
+OF_TRANSFORMERS = ("image-classification", "text-classification")  # tasks whose networks are in transformers
 PREPROCESSOR = "preprocessor_config.json"
-HUB_DATASETS = {  # what the figures call a data set, and its id on the Hub
+HUB_DATASETS = {  # name of a data set in the figures: its id on the Hub
     "Oxford Pets": "timm/oxford-iiit-pet",
     "IMDB": "stanfordnlp/imdb",
     "UCI Adult": "scikit-learn/adult-census-income",
 }
 REVIEWS = ("A slow start, but the ending is wonderful!", "Two hours that I shall not get back.")
-MIN_COMPARED = 1000  # answers: of fewer than that, 99.9 % are all but none
+MIN_COMPARED = 1000  # with fewer answers, a 99.9 % quantile says nothing
 
 
 def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str] = ()) -> Path:
-    """Render README.md of a checkpoint folder, and add a config.json where there is none; return the card's path.
+    """Render README.md of a checkpoint folder, add a missing config.json, and return the card's path.
 
     Args:
         folder: the checkpoint folder.
-        repo: the name it is published under, if it is; without it the snippets load the folder.
+        repo: "user/name" on the Hub; without it, the snippets load the folder.
         spaces: names of the Spaces that show it, such as "user/gallery".
     """
     folder = Path(folder)
@@ -90,7 +90,7 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         spaces=spaces,
         licence_file=licence_file,
         javascript=read_javascript(checkpoint.task, repo),
-        snippet=as_published(snippet, repo) if repo else snippet,
+        snippet=load_from_hub(snippet, repo) if repo else snippet,
         about=about,
         metrics=metrics,
         exported=checkpoint,
@@ -107,7 +107,7 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
 def describe_parity(parity: Parity) -> str:
     """Return a sentence on how closely the stored model agrees with torch."""
     largest = round_up(parity.largest_difference)
-    if parity.typical_difference is None:  # from before it was measured
+    if parity.typical_difference is None:  # written before it was measured
         return (
             f"Compared with torch on {parity.rows:,} inputs, the largest difference of any one number "
             f"({parity.output}) was at most {largest}; how many answers change was not measured for this model."
@@ -125,12 +125,12 @@ def describe_parity(parity: Parity) -> str:
 
 
 def round_up(value: float) -> str:
-    """Write a number with two digits that the value does not exceed, without an exponent."""
+    """Round up to two significant digits; return text without an exponent."""
     return format(Context(prec=2, rounding=ROUND_CEILING).create_decimal(value), "f")
 
 
-def as_published(snippet: str, repo: str) -> str:
-    """Return a snippet that reads a folder as one that downloads the files from a repository."""
+def load_from_hub(snippet: str, repo: str) -> str:
+    """Return a snippet that downloads the files from a repository instead of reading a folder."""
     downloads = re.sub(f'"{HERE}/([^"]+)"', rf'hf_hub_download("{repo}", "\1")', snippet)
     return downloads.replace(
         "import onnxruntime\n", "import onnxruntime\nfrom huggingface_hub import hf_hub_download\n"
@@ -138,7 +138,7 @@ def as_published(snippet: str, repo: str) -> str:
 
 
 def read_source(weights: Path) -> str | None:
-    """Return the file that weights for torch were made from, by their metadata; None where training wrote them."""
+    """Return the file that torch weights were converted from, by their metadata; None if training wrote them."""
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
@@ -150,7 +150,7 @@ def read_source(weights: Path) -> str | None:
 
 
 def read_javascript(task: str, repo: str | None) -> str | None:
-    """Return the snippet for transformers.js; None for a task that it does not have."""
+    """Return the snippet for transformers.js, or None if it does not support the task."""
     path = SNIPPETS / f"{task}.js"
     if not path.exists():
         return None
@@ -158,14 +158,14 @@ def read_javascript(task: str, repo: str | None) -> str | None:
 
 
 def add_hub_files(folder: Path, content: Mapping[str, Any]) -> list[str]:
-    """Write what the Hub and transformers.js read of a model, where it is missing; return the names of new files.
+    """Write missing files that the Hub and transformers.js read; return their names.
 
-    That is a config.json, by whose requests the Hub counts downloads, and for segmentation a preprocessor_config.json
-    by which transformers.js gets a picture of 4:3 ready.
+    These are config.json, whose requests the Hub counts as downloads, and for segmentation preprocessor_config.json,
+    with which transformers.js prepares a 4:3 picture.
 
     Args:
         folder: the checkpoint folder.
-        content: of its gallery.json.
+        content: its gallery.json.
     """
     labels = dict(enumerate(content.get("labels", ())))
     config = {"model_type": content["task"], "task": content["task"]}
@@ -175,7 +175,7 @@ def add_hub_files(folder: Path, content: Mapping[str, Any]) -> list[str]:
     if content["task"] == "image-segmentation":
         width, height = working_size((4, 3), content["area"], content["multiple"])
         wanted[PREPROCESSOR] = {
-            "image_processor_type": "SegformerImageProcessor",  # has the steps after the network that are needed, too
+            "image_processor_type": "SegformerImageProcessor",  # also has the postprocessing that is needed
             "do_resize": True, "size": {"height": height, "width": width}, "resample": 2,
             "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
             "image_mean": content["mean"], "image_std": content["std"],
@@ -187,14 +187,14 @@ def add_hub_files(folder: Path, content: Mapping[str, Any]) -> list[str]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON as people read it."""
+    """Write indented JSON."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def make_widget(folder: Path, content: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Return inputs to try on the model's page, and the model's answers, which the Hub shows without running it.
+    """Return example inputs for the model's page, with the model's answers, which the Hub shows without running it.
 
-    Pictures only where some are published with the model. No answers where the folder is not complete.
+    There are pictures only if the folder has examples, and answers only if the folder is complete.
     """
     try:
         predict: Callable[[Any], Any] | None = cast(Any, load_folder(folder)).predict
@@ -212,7 +212,7 @@ def make_widget(folder: Path, content: Mapping[str, Any]) -> list[dict[str, Any]
 
 
 def _make_output(predict: Callable[[Any], Any] | None, item: Any) -> dict[str, Any]:
-    """Return the probabilities that a model gives to an input, as a widget's output; {} where it gives none."""
+    """Return a model's probabilities for an input as a widget's output; {} if it has none."""
     found = getattr(predict(item), "probabilities", {}) if predict else {}
     ranked = sorted(found.items(), key=lambda pair: -pair[1])
     return {"output": [{"label": label, "score": round(score, 3)} for label, score in ranked]} if ranked else {}
@@ -233,17 +233,17 @@ def _make_result(item: Figure, checkpoint: GalleryConfig) -> EvalResult:
 
 
 def make_identifier(text: str, between: str = "-") -> str:
-    """Write text as an identifier of the Hub: small letters, digits, dots, and `between` for all else; may be empty."""
+    """Return text as a Hub identifier: lower-case letters, digits, dots, `between` for the rest; may be empty."""
     return re.sub(r"[^a-z0-9.]+", between, text.lower()).strip(f"{between}.")
 
 
 def escape_html(text: str) -> str:
-    """Write prose, which may use Markdown, so that no part of it is taken for HTML."""
+    """Escape prose, which may use Markdown, so that no part of it is read as HTML."""
     return text.replace("<", "&lt;")
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Render a card with the options of the command line, given as a list; return the exit code."""
+    """Render a card; `argv` are the command-line options. Return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m training.card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

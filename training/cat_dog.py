@@ -1,12 +1,12 @@
-"""Is it a cat or a dog? The first model of the book.
+"""Train a classifier of cats and dogs on Oxford Pets: the first model of the book.
 
-    python -m training.cat_dog --smoke            seconds, on drawings made on the spot
+    python -m training.cat_dog --smoke            seconds, on generated drawings
     python -m training.cat_dog                    downloads Oxford Pets; about 25 minutes on two CPU cores
     python -m training.cat_dog --quick            the last layer alone
     python -m training.cat_dog --recipe book      the book's own cell, with its figure beside ours
 
---data names a folder that has Oxford Pets, with its official split in annotations/. --dogs-vs-cats, --camvid and
---animals name more pictures to measure on; nothing is trained on them. Pictures of your own:
+--data names a folder with Oxford Pets and its official split in annotations/. --dogs-vs-cats, --camvid and --animals
+name more pictures to measure on, which are not used for training. Pictures of your own:
 python -m training.recipes.image_classification --data FOLDER
 """
 
@@ -21,11 +21,11 @@ from fastai.learner import Learner
 
 from shared.images import Source
 from training import book, command, evaluate, unrelated_pictures
-from training.data import DataError, data_folder
+from training.data import DataError, find_data
 from training.description import read_description
 from training.head import Classes
 from training.labelled_pictures import Pictures, divide
-from training.pictures import picture_files
+from training.pictures import list_pictures
 from training.recipe import Splits, TestSet
 from training.recipes.image_classification import VALID_SHARE, ImageClassification, ImageClassificationSettings
 
@@ -47,7 +47,7 @@ BOOK_ERROR = 0.0095  # resnet34, pretrained, one epoch
 
 @dataclass(frozen=True)
 class CatDogSettings(ImageClassificationSettings):
-    """More pictures to measure on: folders of Dogs vs. Cats, CamVid, and Tux Paint's stamps."""
+    """Add folders to measure on (Dogs vs. Cats, CamVid, Tux Paint's stamps) and the book's sizes."""
 
     dogs_vs_cats: str | None = None
     camvid: str | None = None
@@ -57,7 +57,7 @@ class CatDogSettings(ImageClassificationSettings):
 
     @classmethod
     def smoke(cls) -> "CatDogSettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         return cls(init=None, size=64, train_size=64, epochs=30, rates=(1e-2, 1e-2), book_size=64, book_batch=8)
 
 
@@ -69,76 +69,78 @@ class CatDog(ImageClassification[CatDogSettings]):
     measuring = ("dogs_vs_cats", "camvid", "animals")
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options of the recipe, and those that name more pictures to measure on."""
+        """Add the recipe's options and those that name more pictures to measure on."""
         super().add_options(parser)
-        parser.add_argument("--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg, dog.*.jpg: measured")
-        parser.add_argument("--camvid", metavar="DIR", help="folder with test/images: none is a cat or dog")
-        parser.add_argument("--animals", metavar="DIR", help="stamps/animals of Tux Paint: measured, too")
+        parser.add_argument(
+            "--dogs-vs-cats", metavar="DIR", help="folder with test/cat.*.jpg and dog.*.jpg to measure on"
+        )
+        parser.add_argument("--camvid", metavar="DIR", help="folder with test/images to measure on: no cats or dogs")
+        parser.add_argument("--animals", metavar="DIR", help="stamps/animals of Tux Paint to measure on")
 
     def load(self, data: str | None, settings: CatDogSettings) -> Splits[Pictures]:
-        """Read Oxford Pets with its official split; cats and dogs differ in the first letter of the file's name."""
+        """Read Oxford Pets with its official split; the first letter of a file name tells cats from dogs."""
         try:
-            folder = data_folder(data, "PETS", "annotations/trainval.txt")
+            folder = find_data(data, "PETS", "annotations/trainval.txt")
         except DataError as error:
             own = f" For your own pictures: python -m training.recipes.image_classification --data {data}"
             raise DataError(f"{error}{own if data else ''}") from error
-        trainval = [name for name in official(folder / "annotations/trainval.txt") if name not in NEAR_DUPLICATES]
-        train, valid = divide(pets(folder, trainval), VALID_SHARE, settings.seed)
-        test = pets(folder, official(folder / "annotations/test.txt")).as_test("Oxford Pets", "official test")
-        measured_only(settings)  # fail now if a folder lacks its pictures
-        tests = (test, *([dogs_vs_cats(Path(settings.dogs_vs_cats))] if settings.dogs_vs_cats else []))
+        trainval = [name for name in read_names(folder / "annotations/trainval.txt") if name not in NEAR_DUPLICATES]
+        train, valid = divide(select_pets(folder, trainval), VALID_SHARE, settings.seed)
+        test = select_pets(folder, read_names(folder / "annotations/test.txt")).as_test("Oxford Pets", "official test")
+        find_unrelated_pictures(settings)  # fail before training if a folder lacks its pictures
+        tests = (test, *([read_dogs_vs_cats(Path(settings.dogs_vs_cats))] if settings.dogs_vs_cats else []))
         described = read_description("cat_dog", used=[name for name in self.measuring if getattr(settings, name)])
         return Splits(train, valid, tests, described, LABELS, valid.as_test("Oxford Pets", "validation"))
 
-    def imagenet_classes(self, labels: Sequence[str]) -> Classes | None:
-        """Return ImageNet's cats and dogs; the shapes of --smoke have no classes there."""
+    def find_imagenet_classes(self, labels: Sequence[str]) -> Classes | None:
+        """Return ImageNet's cats and dogs, or None for other labels."""
         return IMAGENET_CLASSES if tuple(labels) == LABELS else None
 
-    def unrelated(self, settings: CatDogSettings) -> dict[str, Sequence[Source]]:
-        """Add street scenes and other animals."""
-        return measured_only(settings) | super().unrelated(settings)
+    def find_unrelated(self, settings: CatDogSettings) -> dict[str, Sequence[Source]]:
+        """Return pictures without a cat or dog, by group; add street scenes and other animals."""
+        return find_unrelated_pictures(settings) | super().find_unrelated(settings)
 
-    def book(self, data: str | None, settings: CatDogSettings) -> Learner:
-        """Run the book's cell, on Oxford Pets or on any pictures."""
+    def run_book(self, data: str | None, settings: CatDogSettings) -> Learner:
+        """Run the book's cell on Oxford Pets, or on any folder of pictures."""
         is_other = data and not (Path(data) / "annotations").is_dir()
-        folder = Path(str(data)) if is_other else data_folder(data, "PETS", "annotations/trainval.txt") / "images"
-        print(f"{len(picture_files(folder)):,} pictures of {folder}; the book has 7,390.")
-        learn = book.cat_dog(folder, size=settings.book_size, batch=settings.book_batch)
+        folder = Path(str(data)) if is_other else find_data(data, "PETS", "annotations/trainval.txt") / "images"
+        print(f"{len(list_pictures(folder)):,} pictures of {folder}; the book has 7,390.")
+        learn = book.train_cat_dog(folder, size=settings.book_size, batch=settings.book_batch)
         evaluate.print_book("error on a random fifth", learn, BOOK_ERROR)
         return learn
 
 
-def official(path: Path) -> list[str]:
-    """Return the names in one of the official lists, which may have more columns."""
+def read_names(path: Path) -> list[str]:
+    """Return the names in the first column of an official list."""
     return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def pets(folder: Path, names: list[str]) -> Pictures:
-    """Return pets by name, such as Maine_Coon_12: cats begin with a capital, and the number follows the breed."""
+def select_pets(folder: Path, names: list[str]) -> Pictures:
+    """Return the pets with these names, such as Maine_Coon_12; a capital letter means a cat."""
     paths = [folder / "images" / f"{name}.jpg" for name in names]
     _, breed = np.unique([name.rpartition("_")[0] for name in names], return_inverse=True)
     return Pictures(paths, np.array([name[0].islower() for name in names]).astype(np.int64), breed)
 
 
-def dogs_vs_cats(folder: Path) -> TestSet:
+def read_dogs_vs_cats(folder: Path) -> TestSet:
     """Return the pictures of Dogs vs. Cats as a test set."""
     paths = [*sorted((folder / "test").glob("cat.*.jpg")), *sorted((folder / "test").glob("dog.*.jpg"))]
     if len({path.name[:3] for path in paths}) < 2:
-        raise DataError(f"There must be cat.*.jpg and dog.*.jpg in {folder / 'test'}; or leave --dogs-vs-cats out.")
+        raise DataError(f"{folder / 'test'} must have cat.*.jpg and dog.*.jpg; or omit --dogs-vs-cats.")
     y = np.array([path.name.startswith("dog") for path in paths]).astype(np.int64)
     return TestSet("Dogs vs. Cats", "development set", paths, y)
 
 
-def measured_only(settings: CatDogSettings) -> dict[str, Sequence[Source]]:
-    """Return the pictures of neither cats nor dogs that the options name, by group."""
+def find_unrelated_pictures(settings: CatDogSettings) -> dict[str, Sequence[Source]]:
+    """Return the pictures without a cat or dog that the options name, by group."""
     groups: dict[str, Sequence[Source]] = {}
     if settings.camvid:
         found = Path(settings.camvid) / "test/images"
-        groups["street scenes (CamVid test)"] = picture_files(found)
+        groups["street scenes (CamVid test)"] = list_pictures(found)
         if not groups["street scenes (CamVid test)"]:
-            raise DataError(f"There are no pictures in {found}; or leave --camvid out.")
+            raise DataError(f"There are no pictures in {found}; add some, or omit --camvid.")
     if settings.animals:
-        groups["animals cut out on white (Tux Paint's stamps)"] = unrelated_pictures.stamps(Path(settings.animals))
+        groups["animals cut out on white (Tux Paint's stamps)"] = unrelated_pictures.find_stamps(Path(settings.animals))
     return groups
 
 

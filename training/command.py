@@ -1,4 +1,4 @@
-"""The command line of every training script, and what it does from start to end."""
+"""The command line of every training script: parse options, train, publish."""
 
 import argparse
 import errno
@@ -18,50 +18,50 @@ from shared.console import guarded_output
 from shared.errors import CheckpointError
 from training import processes, publish
 from training.data import DataError
-from training.folder import check_room, nearest
+from training.folder import check_room, find_existing
 from training.learner import set_seed
 from training.measure_again import measure_again
-from training.recipe import Recipe, made_up, make
+from training.recipe import Recipe, make, make_up_data
 from training.record import SOURCE, Record, record
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-FULL = 1_000_000  # bytes that are free on a disk that has no room for a model
+FULL = 1_000_000  # a disk with fewer free bytes counts as full
 
 
 class OptionError(ValueError):
-    """An option of a training script is unknown, lacks its value, or does not go with another."""
+    """An option of a training script is unknown, lacks its value, or conflicts with another."""
 
 
 class OptionParser(argparse.ArgumentParser):
-    """Raises OptionError instead of ending the process, which may be a notebook's."""
+    """A parser that raises OptionError instead of ending the process, which may be a notebook."""
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(message)
 
 
-def parser_of(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
-    """Return the command line of a recipe: the options that all have, and its own."""
+def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
+    """Return the parser of a recipe: the common options and its own."""
     parser = OptionParser(
         prog=f"python -m {recipe.module}",
         description=sys.modules[type(recipe).__module__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--data", metavar="PATH", help="the data (a demo downloads its own by default); a "
-        f"{SOURCE} beside it is put on the model's card",
+        "--data", metavar="PATH", help="the data (by default a demo downloads its own); a "
+        f"{SOURCE} beside it is shown on the model's card",
     )  # fmt: skip
     parser.add_argument("--out", metavar="DIR", default=f"runs/{recipe.name}", help="checkpoint folder to write")
-    parser.add_argument("--smoke", action="store_true", help="seconds, on data made up on the spot")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
-    parser.add_argument("--measure", metavar="DIR", help="measure the model in this folder again; train nothing")
+    parser.add_argument("--smoke", action="store_true", help="train for seconds on made-up data")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    parser.add_argument("--measure", metavar="DIR", help="measure the model in this folder again, without training")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="make that repository private")
     parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
-    if type(recipe).load is not Recipe.load:  # a demo, with data and a Space of its own
-        parser.add_argument("--embed", action="store_true", help="also put it into the Space's folder")
-    if type(recipe).book is not Recipe.book:
-        parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="ours, or the book's")
+    if type(recipe).load is not Recipe.load:  # a demo, which has its own data and Space
+        parser.add_argument("--embed", action="store_true", help="also copy it into the Space's folder")
+    if type(recipe).run_book is not Recipe.run_book:
+        parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="which recipe to train")
         parser.add_argument(
             "--push-learner",
             metavar="USER/REPO",
@@ -72,39 +72,41 @@ def parser_of(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
 
 
 def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:
-    """Train with the options of the command line, given as a list.
+    """Train a model, or measure one again, with command-line options given as a list.
 
     Args:
-        recipe: what is trained.
-        argv: the options, such as ["--smoke", "--out", "runs/x"]. Those of the running program are not read.
+        recipe: the recipe or demo.
+        argv: options such as ["--smoke", "--out", "runs/x"]; sys.argv is not read.
 
     Returns:
-        The checkpoint folder that was written or measured; with --recipe book the Learner.
+        The checkpoint folder that was written or measured, or the Learner with --recipe book.
 
     Raises:
-        OptionError: an option is unknown, or does not go with another.
+        OptionError: an option is unknown, lacks its value, or conflicts with another.
         DataError: the data cannot be used, or the model cannot be written.
         PublishError: the model cannot be published.
     """
-    parser = parser_of(recipe)
+    parser = make_parser(recipe)
     with guarded_output():
         options = parser.parse_args([str(word) for word in argv])
         check_options(options)
         use_plain_bar()
-        processes.meet()
+        processes.connect()
         set_seed(options.seed)
         try:
-            if (repo := options.push_to_hub or options.push_learner) and not processes.rank():
-                check_account(repo)  # now, not after hours of training
+            if (repo := options.push_to_hub or options.push_learner) and not processes.get_rank():
+                check_account(repo)  # before training, which may take hours
             made = train(recipe, parser, options)
         except Exception as error:
             if not is_disk_full(error, Path(options.out)):
                 raise
             where = getattr(error, "filename", None) or Path(options.out).resolve().parent
-            raise DataError(f"There is no room left for {where}; make some, or name another place.") from error
+            raise DataError(
+                f"The disk is full: {where} cannot be written. Free some space, or choose another place."
+            ) from error
         except KeyboardInterrupt:
             print(
-                "\nInterrupted; the same command with --resume goes on after the last whole epoch, if there was one.",
+                "\nInterrupted. Run the same command with --resume to continue after the last completed epoch.",
                 file=sys.stderr,
             )
             raise
@@ -114,12 +116,12 @@ def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:
 
 
 def train(recipe: Recipe[Any, Any], parser: argparse.ArgumentParser, options: argparse.Namespace) -> Path | Learner:
-    """Run the book's cell, measure a folder again, or make a model."""
+    """Run the book's cell, measure a folder again, or train a model."""
     if options.recipe == "book":
-        processes.only_first()
-        settings = recipe.settings_of(options)
-        return recipe.book(made_up(recipe, options, settings) or options.data, settings)
-    source = record(parser, options) if not processes.rank() else Record()
+        processes.end_other_processes()
+        settings = recipe.read_settings(options)
+        return recipe.run_book(make_up_data(recipe, options, settings) or options.data, settings)
+    source = record(parser, options) if not processes.get_rank() else Record()
     if options.measure:
         check_room(Path(options.measure))
         return measure_again(recipe, options, source)
@@ -127,33 +129,31 @@ def train(recipe: Recipe[Any, Any], parser: argparse.ArgumentParser, options: ar
 
 
 def is_disk_full(error: Exception, out: Path) -> bool:
-    """Return True if an error comes from a full disk; torch, ONNX Runtime and safetensors raise types of their own."""
+    """Return True if a full disk caused the error; torch, ONNX Runtime and safetensors raise their own types."""
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return True
-    return not isinstance(error, DataError | PublishError) and (shutil.disk_usage(nearest(out.resolve())).free < FULL)
+    return not isinstance(error, DataError | PublishError) and (
+        shutil.disk_usage(find_existing(out.resolve())).free < FULL
+    )
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse options that do not go together.
+    """Check that the options do not conflict.
 
     Raises:
-        OptionError: some do not.
+        OptionError: they do.
     """
     is_quick = getattr(options, "quick", False)
     if options.recipe == "book" and (options.resume or options.embed or options.push_to_hub or is_quick):
-        raise OptionError(
-            "--recipe book only prints its figure: --resume, --embed, --push-to-hub and --quick go with the gallery's."
-        )
+        raise OptionError("--recipe book only prints its figure, without --resume, --embed, --push-to-hub and --quick.")
     if options.push_learner and options.recipe != "book":
-        raise OptionError("--push-learner goes with --recipe book; the gallery's recipe has --push-to-hub.")
+        raise OptionError("--push-learner needs --recipe book; use --push-to-hub for the gallery's recipe.")
     if options.measure and (options.recipe == "book" or options.embed or options.push_to_hub):
-        raise OptionError(
-            "--measure rewrites the figures of a folder; --recipe book, --embed and --push-to-hub go without."
-        )
+        raise OptionError("--measure only updates figures, without --recipe book, --embed and --push-to-hub.")
 
 
 def use_plain_bar() -> None:
-    """Have fastai draw its progress bar in ASCII where the console has no blocks."""
+    """Make fastai draw its progress bar in ASCII if the console cannot encode block characters."""
     try:
         "\u2588".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -161,15 +161,15 @@ def use_plain_bar() -> None:
 
 
 def main(recipe: Recipe[Any, Any], argv: Sequence[str] | None = None) -> int:
-    """Do what `run` does, from the command line; returns the process's exit code.
+    """Call `run` from the command line; return the exit code.
 
-    What a person can mend ends in one sentence instead of a stack trace.
+    An error that the user can fix is printed as one sentence instead of a traceback.
     """
     with guarded_output():
         try:
             run(recipe, sys.argv[1:] if argv is None else argv)
         except OptionError as error:
-            argparse.ArgumentParser.error(parser_of(recipe), str(error))
+            argparse.ArgumentParser.error(make_parser(recipe), str(error))
         except (DataError, PublishError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
@@ -182,7 +182,7 @@ def push(options: argparse.Namespace, made: Path | Learner) -> None:
     """Publish what was trained.
 
     Raises:
-        PublishError: it cannot be published; the text says where it is, and how to try again.
+        PublishError: it cannot be published; the text says where the model is and how to try again.
     """
     by_hand = f"python -m training.publish {options.out} {options.push_to_hub}{' --private' * options.private}"
     try:
@@ -197,10 +197,10 @@ def push(options: argparse.Namespace, made: Path | Learner) -> None:
 
 
 def push_learner(learner: Learner, repo: str, private: bool) -> None:
-    """Publish a fastai Learner as fastai does, that is, as a pickle."""
+    """Publish a fastai Learner as a pickle, as fastai does."""
     from huggingface_hub import HfApi, push_to_hub_fastai
 
-    print("A Learner is a pickle: loading it runs whatever code is in it. Only who trusts you should load it.")
+    print("A Learner is a pickle: loading it runs the code in it. Only people who trust you should load it.")
     _, is_new = make_repository(HfApi(), repo, private)
     message = "The book's Learner"
     with mention_leftover(repo, is_new):

@@ -1,4 +1,4 @@
-"""Confusion matrices of segmented pictures, and the figures that follow from them."""
+"""Confusion matrices of segmented pictures, and the metrics computed from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 15  # of the confidence
+BINS = 15  # confidence bins of the calibration error
 
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """How predictions for n pictures compare with their labels.
+    """The confusion matrices of n pictures.
 
-    `tables`, (n, classes, classes): how often each class (first) was taken for which (second). `gaps`, (n, bins): how
-    many pixels of each confidence, from 0 to 1 in bins, were right, less the sum of their confidences.
+    `tables`, (n, classes, classes): pixels by true class (axis 1) and predicted class (axis 2). `gaps`, (n, bins): for
+    each confidence bin from 0 to 1, the number of correct pixels minus the sum of their confidences.
     """
 
     tables: NDArray[np.int64]
@@ -23,8 +23,8 @@ class ConfusionMatrix:
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, prediction: Any, label: NDArray[np.uint8], ignored: int) -> "ConfusionMatrix":
-        """Compare one prediction with the class indices of its picture, (height, width), of which some are ignored."""
+    def from_prediction(cls, prediction: Any, label: NDArray[np.uint8], ignored: int) -> "ConfusionMatrix":
+        """Compare a prediction with class indices, (height, width); skip pixels of class `ignored`."""
         classes = tuple(prediction.share)
         counted = label != ignored
         truth, found = label[counted].astype(np.int64), prediction.mask[counted]
@@ -36,36 +36,36 @@ class ConfusionMatrix:
 
     @classmethod
     def stack(cls, parts: "Sequence[ConfusionMatrix]") -> "ConfusionMatrix":
-        """Return those of several pictures together."""
+        """Concatenate the matrices of several pictures."""
         tables, gaps = (np.concatenate([getattr(part, name) for part in parts]) for name in ("tables", "gaps"))
         return cls(tables, gaps, parts[0].classes)
 
     def take(self, rows: NDArray[np.intp]) -> "ConfusionMatrix":
-        """Return those of some of the pictures."""
+        """Return the matrices of the pictures with these indices."""
         return ConfusionMatrix(self.tables[rows], self.gaps[rows], self.classes)
 
-    def calibration_error(self, rows: NDArray[np.intp]) -> float:
-        """Return the expected calibration error (Guo et al., ICML 2017) over all pixels of some pictures."""
+    def compute_calibration_error(self, rows: NDArray[np.intp]) -> float:
+        """Return the expected calibration error over all pixels of the pictures with these indices."""
         return float(np.abs(self.gaps[rows].sum(0)).sum() / self.tables[rows].sum())
 
 
 def ious(table: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the intersection over union of each class, (classes,); NaN for one that is nowhere."""
+    """Return the intersection over union of each class, (classes,); NaN for an absent class."""
     right = np.diag(table).astype(np.float64)
     union = table.sum(0) + table.sum(1) - right
     return np.divide(right, union, out=np.full(len(right), np.nan), where=union > 0)
 
 
 def mean_iou(table: NDArray[np.int64]) -> float:
-    """Return the mean IoU over the classes that are there."""
+    """Return the mean IoU over the classes present."""
     return float(np.nanmean(ious(table)))
 
 
 def pixel_accuracy(table: NDArray[np.int64]) -> float:
-    """Return the share of right pixels."""
+    """Return the share of correct pixels."""
     return float(np.trace(table) / table.sum())
 
 
 def class_iou(index: int, table: NDArray[np.int64]) -> float:
-    """Return the IoU of one class; 0 where it is nowhere."""
+    """Return the IoU of one class; 0 for an absent class."""
     return float(np.nan_to_num(ious(table)[index]))

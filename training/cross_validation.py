@@ -10,7 +10,7 @@ from shared.metrics import Figure, Peer
 from training import evaluate
 
 OURS = "ours"
-KINDS = {  # what the models of a cross-validation know besides the other folds of the sample
+KINDS = {  # what a model is trained on, besides the other folds of the sample
     "all": ("mse", "all other ratings known", "all other ratings"),
     "sample": ("mse_sample_only", "nothing else known", "sample only"),
 }
@@ -20,14 +20,14 @@ Predicted = Mapping[str, Mapping[str, NDArray[np.float64]]]  # by kind, then "ou
 def compare(
     stars: NDArray[np.float64], predicted: Predicted, users: NDArray[np.int_], data: str, folds: int
 ) -> tuple[list[Figure], list[Peer]]:
-    """Return figures and peers of a cross-validation; intervals are over ratings, and over users.
+    """Return the figures and peers of a cross-validation, with intervals over ratings and over users.
 
     Args:
-        stars: of the held-out ratings, (ratings,).
-        predicted: for them.
-        users: who gave them, (ratings,).
+        stars: the held-out ratings, (ratings,).
+        predicted: the predictions for them.
+        users: the user of each rating, (ratings,).
         data: name of the data set.
-        folds: of the cross-validation.
+        folds: number of folds.
     """
     figures, peers = [], []
     for kind, (name, known, short) in KINDS.items():
@@ -35,19 +35,19 @@ def compare(
         ours = errors.pop(OURS)
         shared: dict[str, Any] = {"name": name, "label": "mean squared error (stars²)"}
         figures.append(
-            evaluate.figure(
+            evaluate.make_figure(
                 value=ours.mean(),
                 interval=evaluate.mean_interval(ours),
                 data=data,
                 split=f"{folds}-fold cross-validated sample, {known}",
                 count=len(stars),
-                interval_over_users=over_users(ours, users),
+                interval_over_users=bootstrap_over_users(ours, users),
                 root=round(float(ours.mean() ** 0.5), 6),
                 **shared,
             )
         )
         for model, theirs in errors.items():
-            interval = over_users(ours - theirs, users)
+            interval = bootstrap_over_users(ours - theirs, users)
             peer = f"{model}, {short}"
             peers.append(
                 evaluate.compare_with_peer(peer, theirs, ours, difference_interval_over_users=interval, **shared)
@@ -55,8 +55,8 @@ def compare(
     return figures, peers
 
 
-def over_users(values: NDArray[np.float64], users: NDArray[np.int_]) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a mean when whole users are drawn, since one's ratings are alike."""
+def bootstrap_over_users(values: NDArray[np.float64], users: NDArray[np.int_]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean, bootstrapped over users, since the ratings of one user are correlated."""
     _, which = np.unique(users, return_inverse=True)
     sums, counts = np.bincount(which, values), np.bincount(which)
     low, high = evaluate.bootstrap_interval(lambda drawn: sums[drawn].sum() / counts[drawn].sum(), len(sums))

@@ -1,4 +1,4 @@
-"""Find data sets, and say in one sentence what is wrong with one."""
+"""Find and read data sets; report what is wrong with one in a sentence."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +14,7 @@ class DataError(Exception):
     """The training data is missing or unusable; the text says what was expected."""
 
 
-def data_folder(data: str | None, url: str, marker: str) -> Path:
+def find_data(data: str | None, url: str, marker: str) -> Path:
     """Return the folder named by --data, else fastai's download of `url` (an address, or a name in URLs).
 
     Raises:
@@ -25,25 +25,25 @@ def data_folder(data: str | None, url: str, marker: str) -> Path:
 
         try:
             fetch = partial(untar_data, getattr(URLs, url, url))
-            processes.once_on_host(fetch)
+            processes.run_once_per_host(fetch)
             return Path(fetch())
-        except Exception as error:  # any network failure at all
+        except Exception as error:  # any network failure
             raise DataError(f"fastai could not download {url} ({error}); name a local copy with --data.") from error
     folder = Path(data)
     if not (folder / marker).is_file():
-        raise DataError(f"There is no {marker} in {folder}; --data must name the folder that holds it.")
+        raise DataError(f"There is no {marker} in {folder}; --data must name the folder that contains it.")
     return folder
 
 
-def data_files(data: str | None) -> list[Path]:
-    """Return the files that --data names, itself or those in it; none if they were downloaded."""
+def list_files(data: str | None) -> list[Path]:
+    """Return the files at the path of --data, a file or a folder; none if `data` is None."""
     if data is None:
         return []
     return [Path(data)] if Path(data).is_file() else sorted(path for path in Path(data).rglob("*") if path.is_file())
 
 
 def read_table(path: Path, columns: Sequence[str] = (), **options: Any) -> pd.DataFrame:
-    """Read a CSV that has these columns, or any, and at least one row; text is stripped. Options are those of pandas.
+    """Read these columns of a CSV, or all of them; strip text. `options` are those of pandas.read_csv.
 
     Raises:
         DataError: the file cannot be read, is empty, or lacks a column.
@@ -63,15 +63,15 @@ def read_table(path: Path, columns: Sequence[str] = (), **options: Any) -> pd.Da
     return table
 
 
-def as_numbers(table: pd.DataFrame, name: str, path: Path, whole: bool = False) -> pd.Series:
+def parse_numbers(table: pd.DataFrame, name: str, path: Path, whole: bool = False) -> pd.Series:
     """Return a column as numbers.
 
     Raises:
-        DataError: a value is missing or no number, or, where `whole` is asked for, no whole number.
+        DataError: a value is missing or not a number, or not a whole number where `whole` is true.
     """
     numbers = pd.to_numeric(table[name], errors="coerce")
     bad = numbers.isna() | (whole & (numbers % 1 != 0))
     if bad.any():
         kind = "whole number" if whole else "number"
-        raise DataError(f"{path}, row {bad.idxmax() + 2}: {name} is no {kind}: {table[name][bad.idxmax()]!r}.")
+        raise DataError(f"{path}, row {bad.idxmax() + 2}: {name} is not a {kind}: {table[name][bad.idxmax()]!r}.")
     return numbers.astype("int64" if whole else "float64")

@@ -1,4 +1,4 @@
-"""What a person should know of a model: read from the file beside a demo's Space, or written for one's own data."""
+"""The description of a model: read from the file in a demo's Space, or written for a user's own data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +13,10 @@ SPACES = Path(__file__).resolve().parent.parent / "spaces"
 
 @dataclass(frozen=True)
 class Description:
-    """Title, limits and the like (`about`), the text of LICENSE.md, and notes on the figures for the card.
+    """Title, limits and the like (`about`), the text of LICENSE.md (`notice`), and notes for the card.
 
-    `is_own` says that it was written for somebody's own data, and that they may have edited it in gallery.json.
-    `columns` says in a few words what columns of a table are, `label_names` what labels are called on a page, and
-    `examples` are texts to try the model with.
+    `is_own` marks the description of a user's own data, which they may have edited in gallery.json. `columns` describes
+    the columns of a table, `label_names` has the names of labels on a page, and `examples` are texts to try.
     """
 
     about: About
@@ -34,7 +33,7 @@ def read_description(space: str, used: Sequence[str] = ()) -> Description:
 
     Args:
         space: the folder's name.
-        used: keys in `measured_on`, which has a data set and notes for each option that names more data to measure on.
+        used: keys of `measured_on`, which has a data set and notes for each option that names more data to measure on.
     """
     content = yaml.safe_load((SPACES / space / "about.yaml").read_text(encoding="utf-8"))
     notice, notes, more = content.pop("notice"), content.pop("notes", []), content.pop("measured_on", {})
@@ -52,14 +51,14 @@ def describe(
     base_model: str | None = None,
     notice: str = "",
 ) -> Description:
-    """Describe a model of somebody's own data, under the data's own terms.
+    """Describe a model of a user's own data, under the terms of that data.
 
     Args:
-        name: of the file or folder with the data, from which the title is made.
+        name: the file or folder with the data; it becomes the title.
         summary: one sentence on what the model answers.
-        limits: a sentence for each.
-        base_model: the Hub's name of the network that the training began with.
-        notice: a sentence on that network's terms.
+        limits: sentences.
+        base_model: the Hub name of the pretrained network.
+        notice: a sentence on the terms of that network.
     """
     about = About(
         title=name.replace("_", " ").replace("-", " ").capitalize(),

@@ -1,4 +1,4 @@
-"""Learn from texts without labels: several teachers label them together (knowledge distillation)."""
+"""Knowledge distillation: the pooled predictions of several teachers label texts that have no labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,32 +11,32 @@ from scipy.special import log_softmax
 from shared.session import softmax
 
 SMOOTHING = 0.05
-Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # log probabilities, of validation and of unlabelled texts
+Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # log probabilities of validation and of unlabelled texts
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Rows of token indices, and what to answer: the probability of each label, (rows, labels)."""
+    """Rows of token indices, and their target probabilities, (rows, labels)."""
 
     ids: list[NDArray[np.int64]]
     targets: NDArray[np.float32]
 
     def join(self, other: "Targets") -> "Targets":
-        """Return these and others."""
+        """Return these rows followed by the others."""
         return Targets([*self.ids, *other.ids], np.concatenate([self.targets, other.targets]))
 
 
 def smooth(y: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
-    """Return smoothed labels (Szegedy et al., CVPR 2016): probabilities that are not quite certain of the labels y."""
+    """Return smoothed labels (Szegedy et al., CVPR 2016): target probabilities, (rows, labels)."""
     return (np.eye(labels) * (1 - SMOOTHING) + SMOOTHING / labels).astype(np.float32)[y]
 
 
 def pool(answers: Sequence[Answers], y: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return probabilities (unlabelled texts, labels): a logarithmic opinion pool (Genest and Zidek, 1986) of answers.
+    """Return the logarithmic opinion pool (Genest and Zidek, 1986) of answers, (unlabelled texts, labels).
 
     Args:
-        answers: of each who answers.
-        y: labels of the validation texts; the weights, none below 0, are those that make them most probable.
+        answers: those of each teacher.
+        y: labels of the validation texts; the weights, 0 or more, maximise their likelihood.
     """
     valid, unlabelled = (np.stack(part) for part in zip(*answers, strict=True))
 

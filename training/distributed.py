@@ -13,10 +13,10 @@ from training.data import DataError
 
 
 class Share(DistributedDL):
-    """A loader with one process's share of every batch: of three processes, each gets every third row.
+    """A loader with one process's share of every batch: each of three processes gets every third row.
 
     The batches, their order and the number of steps are those of one process, so the same learning rates fit. fastai's
-    own loader divides all rows among the processes before it makes batches. Batches are then larger by the number of
+    own loader divides all rows among the processes before it makes batches, so batches grow with the number of
     processes, there may be one fewer than announced, and texts of similar length no longer share a batch. It also
     needs GPUs.
     """
@@ -35,15 +35,15 @@ class Share(DistributedDL):
 
 
 @contextmanager
-def all_processes(learn: Learner) -> Iterator[None]:
-    """Have a Learner train in all processes, as a context manager; each validates on all rows, for exact figures.
+def use_all_processes(learn: Learner) -> Iterator[None]:
+    """Make a Learner train in all processes; each validates on all rows, for exact figures.
 
     Raises:
         DataError: there are more processes than rows in a batch.
     """
     train, *rest = whole = learn.dls.loaders
-    if train.bs < processes.count():
-        raise DataError(f"{processes.count()} processes cannot share batches of {train.bs}; start fewer.")
+    if train.bs < processes.get_world_size():
+        raise DataError(f"{processes.get_world_size()} processes cannot share batches of {train.bs}; start fewer.")
     learn.dls.loaders = [Share(train), *(Share(loader, rank=0, world_size=1) for loader in rest)]
     try:
         with learn.distrib_ctx(sync_bn=torch.cuda.is_available()):  # torch has no synchronised BatchNorm for CPUs

@@ -15,10 +15,10 @@ from sklearn.linear_model import LogisticRegression
 from shared.metrics import Figure, Peer
 from shared.session import softmax
 
-Z95 = 1.959964  # of the standard normal distribution: 95 % lie within so many deviations
+Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 
 
-def figure(
+def make_figure(
     name: str,
     value: float,
     interval: tuple[float, float] | None,
@@ -27,7 +27,7 @@ def figure(
     count: int,
     **details: Any,
 ) -> Figure:
-    """Return a measured figure as metrics.json has it, rounded; `interval` is a 95 % confidence interval."""
+    """Return a figure for metrics.json, rounded; `interval` is a 95 % confidence interval."""
     return Figure(
         name=name,
         value=round(float(value), 6),
@@ -39,10 +39,10 @@ def figure(
     )
 
 
-def share(name: str, right: NDArray[np.bool_], data: str, split: str, **details: Any) -> Figure:
+def measure_share(name: str, right: NDArray[np.bool_], data: str, split: str, **details: Any) -> Figure:
     """Return the share of True in `right`, (n,), as a figure with its interval."""
     hits, details = int(right.sum()), {**details, "count": len(right)}
-    return figure(name, hits / len(right), wilson_interval(hits, len(right)), data, split, **details)
+    return make_figure(name, hits / len(right), wilson_interval(hits, len(right)), data, split, **details)
 
 
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:
@@ -56,7 +56,7 @@ def wilson_interval(successes: int, count: int) -> tuple[float, float]:
 def bootstrap_interval(
     statistic: Callable[[NDArray[np.intp]], float], count: int, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile interval of statistic(indices) over samples with replacement of range(count)."""
+    """Return the 95 % percentile interval of statistic(indices) over samples with replacement of range(count)."""
     rng = np.random.default_rng(seed)
     values = [statistic(rng.integers(count, size=count)) for _ in range(draws)]
     low, high = np.quantile(values, [0.025, 0.975])
@@ -64,14 +64,14 @@ def bootstrap_interval(
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
-    """95 % interval of the mean of independent values (normal approximation)."""
+    """Return the 95 % interval of the mean of independent values (normal approximation)."""
     values = np.asarray(values, dtype=np.float64)
     spread = Z95 * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - spread), float(values.mean() + spread)
 
 
 def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error over equal-width bins of the confidence (Guo et al., ICML 2017).
+    """Return the expected calibration error over equal-width confidence bins (Guo et al., ICML 2017).
 
     Args:
         probabilities: shape (n, classes), rows that sum to 1.
@@ -86,14 +86,14 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def two_classes(positive: ArrayLike) -> NDArray[np.float64]:
-    """Probabilities of shape (n, 2) from those of the second class, shape (n,)."""
+def stack_two_classes(positive: ArrayLike) -> NDArray[np.float64]:
+    """Return probabilities of shape (n, 2) from those of the second class, shape (n,)."""
     positive = np.asarray(positive, dtype=np.float64)
     return np.stack([1 - positive, positive], axis=1)
 
 
 def log_losses(positive: ArrayLike, outcomes: ArrayLike) -> NDArray[np.float64]:
-    """Negative log likelihood in nats of each binary outcome; their mean is the log loss."""
+    """Return the negative log likelihood in nats of each binary outcome, (n,); the mean is the log loss."""
     positive = np.clip(np.asarray(positive, dtype=np.float64), 1e-12, 1 - 1e-12)
     outcomes = np.asarray(outcomes, dtype=np.float64)
     return -(outcomes * np.log(positive) + (1 - outcomes) * np.log1p(-positive))
@@ -110,7 +110,7 @@ def logit(probabilities: ArrayLike) -> NDArray[np.float64]:
 
 
 def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:
-    """Return temperature and bias of sigmoid(logit / temperature + bias) with the least log loss (Platt 1999).
+    """Return the temperature and bias of sigmoid(logit / temperature + bias) that minimise the log loss (Platt 1999).
 
     Args:
         logits: shape (n,).
@@ -120,12 +120,12 @@ def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:
     return float(1 / fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
-def with_temperature(probabilities: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    """Return the probabilities, (n, classes), that the same logits have when divided by a temperature."""
+def apply_temperature(probabilities: ArrayLike, temperature: float) -> NDArray[np.float64]:
+    """Return the probabilities, (n, classes), after dividing the logits by a temperature."""
     return softmax(np.log(np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1)) / temperature)
 
 
-def calibration_figure(
+def measure_calibration(
     probabilities: ArrayLike, labels: ArrayLike, where: dict[str, Any], before: bool = False
 ) -> Figure:
     """Return the expected calibration error as a figure.
@@ -134,18 +134,18 @@ def calibration_figure(
         probabilities: shape (n, classes).
         labels: class indices, shape (n,).
         where: data, split and count; see TestSet.where.
-        before: whether they are from before calibration.
+        before: true for probabilities from before calibration.
     """
     value, interval = expected_calibration_error(probabilities, labels), calibration_interval(probabilities, labels)
     label = "expected calibration error" + " before calibration" * before
-    return figure("ece_before" if before else "ece", value, interval, **where, label=label)
+    return make_figure("ece_before" if before else "ece", value, interval, **where, label=label)
 
 
 def calibration_interval(probabilities: ArrayLike, labels: ArrayLike, draws: int = 500) -> tuple[float, float]:
-    """How far the expected calibration error varies with the rows: the middle 95 % of samples drawn with replacement.
+    """Return the 95 % bootstrap interval of the expected calibration error.
 
-    Drawing anew adds noise to every bin, on average to the error, too; the interval is moved back by as much. It says
-    nothing of whether the true error is 0: see error_if_calibrated.
+    Resampling adds noise to every bin and so biases the error upwards; the interval is shifted back by that bias. It
+    does not tell whether the true error is 0: see simulate_calibration_error.
     """
     p, y = np.asarray(probabilities), np.asarray(labels)
     rng = np.random.default_rng(0)
@@ -155,8 +155,8 @@ def calibration_interval(probabilities: ArrayLike, labels: ArrayLike, draws: int
     return max(0.0, float(low)), float(high)
 
 
-def error_if_calibrated(probabilities: ArrayLike, draws: int = 200) -> float:
-    """The expected calibration error that these probabilities, (n, classes), have on average if they are true."""
+def simulate_calibration_error(probabilities: ArrayLike, draws: int = 200) -> float:
+    """Return the mean expected calibration error of perfectly calibrated probabilities like these, (n, classes)."""
     p = np.asarray(probabilities, dtype=np.float64)
     rng = np.random.default_rng(0)
     labels = ((rng.random((len(p), 1)) > p.cumsum(axis=1)).sum(axis=1).clip(max=p.shape[1] - 1) for _ in range(draws))
@@ -164,12 +164,11 @@ def error_if_calibrated(probabilities: ArrayLike, draws: int = 200) -> float:
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Temperature at which the mean confidence of softmax(logits / temperature) is the share of right rows.
+    """Return the temperature at which the mean confidence of softmax(logits / temperature) equals the accuracy.
 
-    "Expectation consistency" (Clarté, Loureiro, Krzakala and Zdeborová, UAI 2023). Where nearly all rows are right,
-    the temperature of the least log loss (Guo et al., ICML 2017) doubts all of them for the sake of a few confident
-    errors. The share is smoothed as if one more row had been right and one wrong: few rows, all of them right, are no
-    reason to be certain.
+    "Expectation consistency" (Clarté, Loureiro, Krzakala and Zdeborová, UAI 2023). Where nearly all rows are right, a
+    few confident errors make the temperature of least log loss (Guo et al., ICML 2017) too high. The accuracy is
+    smoothed with one right and one wrong row (Laplace), so that a few right rows do not give certainty.
 
     Args:
         logits: shape (n, classes).
@@ -178,35 +177,35 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     logits = np.asarray(logits, dtype=np.float64)
     right = (int((logits.argmax(axis=1) == np.asarray(labels)).sum()) + 1) / (len(logits) + 2)
 
-    def too_sure(log_temperature: float) -> float:
+    def excess_confidence(log_temperature: float) -> float:
         scaled = logits * np.exp(-log_temperature)
         return float(np.exp(scaled.max(axis=1) - logsumexp(scaled, axis=1)).mean() - right)
 
     low, high = -3.0, 3.0
-    if too_sure(low) <= 0 or too_sure(high) >= 0:
-        return float(np.exp(low if too_sure(low) <= 0 else high))
-    return float(np.exp(brentq(too_sure, low, high)))
+    if excess_confidence(low) <= 0 or excess_confidence(high) >= 0:
+        return float(np.exp(low if excess_confidence(low) <= 0 else high))
+    return float(np.exp(brentq(excess_confidence, low, high)))
 
 
-def peer_accuracy(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
-    """Print, and return as metrics.json has it, how often a peer is right, and the paired difference to ours.
+def compare_accuracy(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
+    """Print and return the accuracy of a peer and the paired difference from ours.
 
     Args:
-        peer: what it is.
-        theirs: whether it is right, or how often, on each row of the test, (n,).
-        ours: whether the stored model is, (n,).
+        peer: its name.
+        theirs: 1 where the peer is right, or its mean over seeds, for each test row, (n,).
+        ours: 1 where the stored model is right, (n,).
         details: other fields of Peer.
     """
     return compare_with_peer(peer, theirs, ours, **({"name": "accuracy"} | details))
 
 
 def compare_with_peer(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
-    """Print, and return as metrics.json has it, the mean score of a peer, and the paired difference to ours.
+    """Print and return the mean score of a peer and the paired difference from ours.
 
     Args:
-        peer: what it is.
-        theirs: its score, such as a squared error, on each row of the test, (n,).
-        ours: that of the stored model, (n,).
+        peer: its name.
+        theirs: the peer's score, such as a squared error, on each test row, (n,).
+        ours: the stored model's score, (n,).
         details: other fields of Peer, `name` among them.
     """
     scores = np.asarray(theirs, dtype=np.float64)
@@ -223,7 +222,7 @@ def compare_with_peer(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: 
 
 
 def print_figures(figures: Sequence[Figure]) -> None:
-    """Print figures as the table that ends a training run."""
+    """Print figures as a table."""
     rows = [
         (
             item.label or item.name,
@@ -240,7 +239,7 @@ def print_figures(figures: Sequence[Figure]) -> None:
 
 
 def print_book(what: str, learn: Learner, book: float) -> None:
-    """Print the last metric of a Learner, a share of its validation rows, beside the book's figure."""
+    """Print the last metric of a Learner, a share of its validation rows, and the book's figure."""
     value, count = float(learn.recorder.values[-1][-1]), len(learn.dls.valid_ds)
     low, high = wilson_interval(round(value * count), count)
     print(f"{what}: {value:.4f} [{low:.4f}, {high:.4f}]; the book's: {book}")

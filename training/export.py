@@ -1,4 +1,4 @@
-"""From a torch module to an ONNX file, and to a smaller one: weights stored as int8 or float16."""
+"""Export torch modules to ONNX, and shrink the files: weights stored as int8 or float16."""
 
 import tempfile
 import warnings
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-LEAST_INT8 = 16_384  # numbers in a tensor that is worth storing in int8: a smaller one saves little
+LEAST_INT8 = 16_384  # smaller tensors are not stored in int8: it would save little
 
 
 def write_onnx(
@@ -22,12 +22,12 @@ def write_onnx(
     outputs: Sequence[str],
     free_axes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
-    """Export a module to ONNX in float32, with a free first axis (or `free_axes`); `store` makes it small."""
+    """Export a module to ONNX in float32, with a dynamic first axis or `free_axes`; `store` shrinks the file."""
     module.eval()
     axes = free_axes or {name: {0: "rows"} for name in (*inputs, *outputs)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracing exporter announces its successor on every call
+        warnings.simplefilter("ignore")  # the tracing exporter warns of its deprecation on every call
         torch.onnx.export(
             module,
             tuple(inputs.values()),
@@ -42,7 +42,7 @@ def write_onnx(
 
 
 def simplify(path: Path) -> None:
-    """Fold constants and drop nodes that do nothing, by ONNX Runtime's optimisations that hold on any machine."""
+    """Fold constants and drop redundant nodes with ONNX Runtime's portable optimisations."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path)
@@ -57,36 +57,37 @@ def simplify(path: Path) -> None:
 
 
 def store(path: Path, how: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None:
-    """Store a model's weights another way: store_half or store_int8."""
+    """Rewrite an ONNX file with `how`: store_half, store_int8 or store_int8_products."""
     onnx.save(how(onnx.load(path)), path)
 
 
-def int8_scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what one step of int8 is worth in each row, (rows,): its largest number is 127 steps."""
+def compute_scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the int8 scale of each row, (rows,): the largest absolute value maps to 127."""
     largest = np.abs(values).reshape(len(values), -1).max(axis=1)
     return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
 
 @torch.no_grad()
 def round_to_int8(module: torch.nn.Module, least: int = LEAST_INT8) -> None:
-    """Round kernels of convolutions to what store_int8 keeps, so that a layer fitted afterwards fits what is served."""
+    """Round kernels of convolutions as store_int8 will, so that a layer fitted afterwards matches the served model."""
     for weight in module.parameters():
         if weight.ndim > 1 and weight.numel() >= least:
-            scale = torch.from_numpy(int8_scale(weight.detach().numpy())).view(-1, *[1] * (weight.ndim - 1))
+            scale = torch.from_numpy(compute_scale(weight.detach().numpy())).view(-1, *[1] * (weight.ndim - 1))
             weight.copy_((weight / scale).round() * scale)
 
 
 def store_int8(model: onnx.ModelProto, least: int = LEAST_INT8) -> onnx.ModelProto:
-    """Store matrices and kernels of `least` numbers or more as int8, and the rest as float16.
+    """Store matrices and kernels of at least `least` numbers as int8, and the rest as float16.
 
-    Each row of a tensor has a scale: that is an output channel of a kernel. Computed in float32, see shared/session.py.
+    Each row of a tensor, such as an output channel of a kernel, has its own scale. The model still computes in float32;
+    see shared/session.py.
     """
     nodes = []
     for tensor in list(model.graph.initializer):
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.ndim < 2 or values.size < least:
             continue
-        name, scale = tensor.name, int8_scale(values)
+        name, scale = tensor.name, compute_scale(values)
         rounded = np.round(values / scale.reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
         tensor.CopyFrom(numpy_helper.from_array(rounded, name + ".int8"))
         model.graph.initializer.append(numpy_helper.from_array(scale, name + ".scale"))
@@ -97,10 +98,10 @@ def store_int8(model: onnx.ModelProto, least: int = LEAST_INT8) -> onnx.ModelPro
 
 
 def store_int8_products(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store and compute matrix products in int8, activations rounded as they come, and store the rest as store_int8.
+    """Compute matrix products in int8 by dynamic quantisation, and store the rest as store_int8 does.
 
-    ONNX Runtime's dynamic quantisation, for transformers, meant for CPUs with instructions for int8 (VNNI). On older
-    ones sums of products may overflow, and the measured errors do not hold.
+    For transformers on CPUs with int8 instructions (VNNI). On older CPUs, sums of products may overflow, and the
+    measured errors do not hold.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -112,9 +113,9 @@ def store_int8_products(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def store_half(model: onnx.ModelProto, least: int = 256) -> onnx.ModelProto:
-    """Store float32 weights of `least` numbers or more as float16, cast back when the model is opened.
+    """Store float32 tensors of at least `least` numbers as float16, cast back when the model is loaded.
 
-    Tensors with large numbers, such as amounts in dollars, stay as they are.
+    Tensors with large values, such as amounts in dollars, stay in float32.
     """
     casts = []
     for tensor in model.graph.initializer:

@@ -1,4 +1,4 @@
-"""Checkpoint folders: nothing half-written, every file hashed, and checks before long work begins."""
+"""Write checkpoint folders: atomically, with a hash of every file, and with checks before long work begins."""
 
 import contextlib
 import os
@@ -13,23 +13,23 @@ from shared.config import CARD, CONFIG_FILE, LICENCE, METRICS, MODEL, GalleryCon
 from shared.metrics import Metrics
 from training.card import add_hub_files, write_card, write_json
 from training.data import DataError
-from training.record import now
+from training.record import get_time
 
-UNHASHED = (CONFIG_FILE, CARD, LICENCE)  # what serving does not read and people may edit has no hash
-TORCH_FILES = ("model.safetensors",)  # may be left out where only ONNX is served
-LEAST_FREE = 100_000_000  # bytes of the disk: a checkpoint folder with its weights for torch, and room to spare
-EXAMPLES = "examples"  # of the data set: published with the model, but not part of this repository
-PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")  # that export
+UNHASHED = (CONFIG_FILE, CARD, LICENCE)  # not read by serving, so people may edit them
+TORCH_FILES = ("model.safetensors",)  # optional: serving needs only ONNX
+LEAST_FREE = 100_000_000  # bytes: more than a checkpoint folder with torch weights takes
+EXAMPLES = "examples"  # pictures of the data set: published with the model, but not in this repository
+PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")  # versions recorded in gallery.json
 
 
 @contextlib.contextmanager
-def new_folder(out: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `out` that becomes `out` when the block ends well, and vanishes otherwise.
+def create_folder(out: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `out` that replaces `out` if the block succeeds, and is deleted otherwise.
 
-    An interrupted run (Ctrl-C, an exception) leaves whatever `out` was before.
+    An interrupted run (Ctrl-C, an exception) leaves `out` unchanged.
 
     Raises:
-        DataError: `out` is there already and is not a checkpoint folder.
+        DataError: `out` exists and is not a checkpoint folder.
     """
     out = Path(out).resolve()
     check_out(out)
@@ -45,10 +45,10 @@ def new_folder(out: str | Path) -> Iterator[Path]:
 
 
 def put_in_place(folder: Path, out: Path) -> None:
-    """Rename a folder to `out`, and delete what was there.
+    """Rename a folder to `out`, and delete what `out` was before.
 
     Raises:
-        DataError: what is there cannot be replaced; the new folder is kept under another name, which the text says.
+        DataError: `out` cannot be replaced; the new folder is kept under another name, given in the text.
     """
     before = folder.with_name(folder.name + "-before")
     try:
@@ -60,24 +60,24 @@ def put_in_place(folder: Path, out: Path) -> None:
             if before.exists():
                 before.rename(out)
             raise
-    except OSError as error:  # on Windows, if another program has a file of it open
+    except OSError as error:  # on Windows, if another program has one of its files open
         kept = next(path for number in range(2, 1000) if not (path := out.with_name(f"{out.name}-{number}")).exists())
         folder.rename(kept)
         raise DataError(
-            f"{out} cannot be replaced ({error.strerror}); does another program use it? The new model is in {kept}."
+            f"{out} cannot be replaced ({error.strerror}); another program may be using it. The new model is in {kept}."
         ) from error
     shutil.rmtree(before, ignore_errors=True)
 
 
 def check_out(out: str | Path) -> None:
-    """Refuse to write over anything but a checkpoint folder; call it before long work begins.
+    """Check that `out` is free or a checkpoint folder; call it before long work begins.
 
     Raises:
-        DataError: there is something else at `out`, or it cannot be written.
+        DataError: `out` is something else, or cannot be written.
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and ((out / CONFIG_FILE).is_file() or not any(out.iterdir()))):
-        raise DataError(f"{out} is there already and is no checkpoint folder; name another one with --out.")
+        raise DataError(f"{out} exists and is not a checkpoint folder; choose another one with --out.")
     check_room(out.resolve().parent)
 
 
@@ -87,52 +87,52 @@ def check_room(folder: Path) -> None:
     Raises:
         DataError: the folder is read-only, or its disk is full.
     """
-    there = nearest(folder)
+    there = find_existing(folder)
     try:
         check_writable(there)
     except OSError as error:
-        raise DataError(f"Nothing can be written into {there} ({error.strerror}); name another place.") from error
+        raise DataError(f"{there} is not writable ({error.strerror}); choose another place.") from error
     if shutil.disk_usage(there).free < LEAST_FREE:
         least = f"{LEAST_FREE / 1e6:.0f} MB"
-        raise DataError(f"The disk of {there} has less than {least} left; make room, or name another place.")
+        raise DataError(f"The disk of {there} has less than {least} free; free some space, or choose another place.")
 
 
-def nearest(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that is there."""
+def find_existing(folder: Path) -> Path:
+    """Return a folder, or its nearest parent that exists."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def check_writable(folder: Path) -> None:
-    """Check that files can be written into a folder, or into the one in which it would be made.
+    """Check that files can be written into a folder, or into its nearest parent that exists.
 
-    It tries: Windows has rights that os.access does not know, and root passes os.access on a read-only disk.
+    It tries to: os.access does not know all rights on Windows, and lets root write to a read-only disk.
 
     Raises:
         OSError: they cannot.
     """
-    probe = nearest(folder) / f".{os.getpid()}-writable"
+    probe = find_existing(folder) / f".{os.getpid()}-writable"
     probe.mkdir()
     probe.rmdir()
 
 
 def embed(checkpoint: str | Path, model: str) -> Path:
-    """Copy a checkpoint, without the weights for torch, to where the Space of that name looks for it."""
+    """Copy a checkpoint, without its torch weights, into the Space of that name; return the new folder."""
     space = Path(__file__).resolve().parent.parent / "spaces" / model / "model"
-    with new_folder(space) as folder:
+    with create_folder(space) as folder:
         shutil.copytree(checkpoint, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*TORCH_FILES, EXAMPLES))
         write_card(folder)
     return space
 
 
 def write_config(folder: Path, config_type: type[GalleryConfig], **content: Any) -> None:
-    """Write gallery.json with the hashes of all files in the folder, and read it back to check it.
+    """Write gallery.json with the hashes of all files in the folder, and validate it.
 
-    Call it last: what is written later is not covered.
+    Call it last: files that are written later have no hash.
 
     Args:
         folder: the checkpoint folder.
-        config_type: of the predictor, which knows the fields.
-        content: the fields, but for those that every gallery.json gets here.
+        config_type: the predictor's type of config.
+        content: its fields, without those that are set here.
     """
     add_hub_files(folder, content)
     files = {
@@ -143,19 +143,19 @@ def write_config(folder: Path, config_type: type[GalleryConfig], **content: Any)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in UNHASHED
     }
-    made = {"format": 2, "created": now(), "versions": {name: version(name) for name in PACKAGES}, "files": files}
+    made = {"format": 2, "created": get_time(), "versions": {name: version(name) for name in PACKAGES}, "files": files}
     config = config_type.model_validate({**made, **content})
     write_json(folder / CONFIG_FILE, config.model_dump(mode="json"))
     config_type.read(folder, (MODEL,))
 
 
 def update_config(folder: Path, changed: Sequence[str], fields: Mapping[str, Any]) -> None:
-    """Write gallery.json anew after files of the folder have changed.
+    """Update gallery.json after files of the folder have changed.
 
     Args:
         folder: the checkpoint folder.
-        changed: names of these files, whose hashes are taken again.
-        fields: of gallery.json that change, too.
+        changed: names of these files, which are hashed again.
+        fields: other fields of gallery.json to change.
     """
     config = {**read_json(folder), **fields}
     for name in changed:

@@ -1,4 +1,4 @@
-"""How a binary classifier treats groups of people: rates of each group, with their intervals."""
+"""Measure a binary classifier by group of people: rates with their intervals."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from shared.metrics import Group, Rate
 from training import evaluate
 
-BANDS = (0, 25, 35, 45, 55, 65, 200)  # of a number, such as an age in years: from each to below the next
+BANDS = (0, 25, 35, 45, 55, 65, 200)  # edges of the bands of a number, such as an age in years
 
 
-def rates_by_group(
+def measure_groups(
     people: pd.DataFrame, p: NDArray[np.float64], y: NDArray[np.int64], columns: Sequence[str]
 ) -> list[Group]:
-    """Return selection rate, true and false positive rates and calibration of each group.
+    """Return the selection rate, true and false positive rates and calibration of each group.
 
     Args:
         people: the test rows.
         p: probability of the second label, (rows,).
-        y: whether it is the second, 0 or 1, (rows,).
-        columns: each value of a category is a group, and each band of a number, such as the age.
+        y: true label, 0 or 1, (rows,).
+        columns: each value of a categorical column, and each band of a numeric one, is a group.
     """
     groups = []
     for column in columns:
@@ -33,35 +33,35 @@ def rates_by_group(
             chosen, positive = p[inside] >= 0.5, y[inside] == 1
             groups.append(
                 Group(
-                    group=f"{column}: {band_name(value) if is_number else value}",
+                    group=f"{column}: {name_band(value) if is_number else value}",
                     count=int(inside.sum()),
-                    selection_rate=rate(chosen),
-                    true_positive_rate=rate(chosen[positive]),
-                    false_positive_rate=rate(chosen[~positive]),
-                    mean_probability=mean_of(p[inside]),
-                    base_rate=rate(positive),
+                    selection_rate=measure_rate(chosen),
+                    true_positive_rate=measure_rate(chosen[positive]),
+                    false_positive_rate=measure_rate(chosen[~positive]),
+                    mean_probability=measure_mean(p[inside]),
+                    base_rate=measure_rate(positive),
                 )
             )
     return groups
 
 
-def band_name(index: int) -> str:
-    """Return what a band of BANDS is called."""
+def name_band(index: int) -> str:
+    """Return the name of a band of BANDS."""
     low, high = BANDS[index : index + 2]
     if index == 0:
         return f"under {high}"
     return f"{low} and over" if index == len(BANDS) - 2 else f"{low} to {high - 1}"
 
 
-def mean_of(values: NDArray[np.float64]) -> Rate:
+def measure_mean(values: NDArray[np.float64]) -> Rate:
     """Return a mean with its 95 % interval; that of a single value has none."""
     interval = evaluate.mean_interval(values) if len(values) > 1 else None
     rounded = interval and (round(interval[0], 4), round(interval[1], 4))
     return Rate(value=round(float(values.mean()), 4), interval=rounded)
 
 
-def rate(hits: NDArray[np.bool_]) -> Rate:
-    """Return a share with its 95 % interval; None where there is nobody."""
+def measure_rate(hits: NDArray[np.bool_]) -> Rate:
+    """Return a share with its 95 % interval; both are None for an empty group."""
     if not len(hits):
         return Rate(value=None, interval=None)
     low, high = evaluate.wilson_interval(int(hits.sum()), len(hits))

@@ -1,6 +1,6 @@
-"""Short reviews that are hard to judge, and texts that are no English prose; all written for this project.
+"""Short reviews that are hard to classify, and texts that are not English prose, all written for this project.
 
-They are measured, never trained on. Each review has the label its author meant.
+They are only measured on, never trained on. Each review has the label that its author intended.
 """
 
 import string

@@ -58,4 +58,4 @@ import torch
 if __name__ == "__main__":
     launch = ["accelerate.commands.launch", "-m"] if torch.cuda.device_count() > 1 else []
     command = [sys.executable, "-m", *launch, f"training.{sys.argv[1]}", *sys.argv[2:]]
-    raise SystemExit(subprocess.call(command))  # noqa: S603 - a script of this folder, with the options as given
+    raise SystemExit(subprocess.call(command))  # noqa: S603 - a script of this folder

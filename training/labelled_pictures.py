@@ -1,4 +1,4 @@
-"""Pictures with labels: read from a folder that has a subfolder for each label, and divided into parts."""
+"""Read labelled pictures from a folder with a subfolder for each label, and split them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import DataError
-from training.pictures import picture_files
+from training.pictures import list_pictures
 from training.recipe import TestSet
 
 MIN_SAMPLES = 10  # pictures of each label
@@ -15,7 +15,7 @@ MIN_SAMPLES = 10  # pictures of each label
 
 @dataclass(frozen=True)
 class Pictures:
-    """Files of pictures, the index of each one's label, and of its kind, if the data set says more than the label."""
+    """Picture files with the index of each one's label, and of its kind, such as a breed, or else the label again."""
 
     paths: list[Path]
     y: NDArray[np.int64]
@@ -34,15 +34,15 @@ class Pictures:
 
 
 def read_folder(folder: Path) -> tuple[tuple[str, ...], Pictures]:
-    """Return the labels, which are the names of the subfolders, and all pictures.
+    """Read a folder; return the labels, which are the names of its subfolders, and all pictures.
 
     Raises:
-        DataError: there are fewer than two labels, or too few pictures of one.
+        DataError: there are fewer than two labels, or too few pictures of a label.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; --data must name one with a subfolder for each label.")
     subfolders = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")]
-    by_label = {sub.name: picture_files(sub) for sub in subfolders}
+    by_label = {sub.name: list_pictures(sub) for sub in subfolders}
     if len(by_label) < 2:
         raise DataError(f"{folder} must have a subfolder of pictures for each label, at least two.")
     for label, paths in by_label.items():
@@ -53,7 +53,7 @@ def read_folder(folder: Path) -> tuple[tuple[str, ...], Pictures]:
 
 
 def divide(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
-    """Return two parts, the second with this share of each label, at least one picture of it."""
+    """Split at random; the second part has this share of each label, at least one picture."""
     rng = np.random.default_rng(seed)
     second = []
     for label in np.unique(pictures.y):

@@ -1,4 +1,4 @@
-"""What the recipes share around fastai's Learner: data in memory, runs that can resume, mixed precision."""
+"""Extend fastai's Learner for the recipes: data in memory, resumable runs, mixed precision."""
 
 import contextlib
 import gc
@@ -34,10 +34,10 @@ from torch import nn
 from shared.config import sha256
 from training import processes
 from training.folder import check_writable
-from training.record import training_device, training_versions
+from training.record import get_training_device, get_training_versions
 
-SECONDS = "seconds"  # file in a state's folder
-PROCESS = 1_000_000  # between the seeds of two processes
+SECONDS = "seconds"  # file with the training time, in a folder of states
+PROCESS = 1_000_000  # added to the seed for each process
 SMALLEST_BATCH = 2
 
 
@@ -51,14 +51,14 @@ class RowLoader(DataLoader):
         super().__init__(range(len(tensors[0])), bs=bs, num_workers=0, **kwargs)
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
-        """The rows with these indices."""
+        """Return the rows with these indices."""
         return tuple(tensor[indices] for tensor in self.tensors)
 
 
-def adamw(parameters: Any, lr: float) -> OptimWrapper:
-    """AdamW with fastai's settings in torch's fused form, which updates all parameters at once.
+def make_adamw(parameters: Any, lr: float) -> OptimWrapper:
+    """Return torch's fused AdamW with fastai's settings.
 
-    Unlike fastai's, it decays the weights of normalisation and biases, too, by as little (0.01).
+    Unlike fastai's AdamW, it also decays biases and the weights of normalisation layers, by 0.01.
     """
     return OptimWrapper(
         parameters, torch.optim.AdamW, lr=lr, betas=(0.9, 0.99), eps=1e-5, weight_decay=0.01, fused=True
@@ -66,18 +66,18 @@ def adamw(parameters: Any, lr: float) -> OptimWrapper:
 
 
 class NoValidation(Callback):
-    """For fits that use every row: there is nothing left to validate on."""
+    """Skip validation, for fits that train on every row."""
 
     def before_validate(self) -> None:
         """Skip the validation loop."""
         raise CancelValidException
 
 
-def loader_workers() -> int | None:
-    """Return the number of processes that may load data for a Learner; None leaves it to fastai.
+def choose_loader_workers() -> int | None:
+    """Return the number of worker processes that load data for a Learner; None for fastai's default.
 
-    It is 0 where they would be spawned instead of forked, as on Windows and macOS: some of fastai's transforms cannot
-    be sent to them, and each would import torch anew for every epoch.
+    It is 0 where workers are spawned instead of forked, as on Windows and macOS: some of fastai's transforms cannot be
+    pickled, and each worker would import torch again in every epoch.
     """
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
     return None if method == "fork" else 0
@@ -93,100 +93,100 @@ def set_seed(seed: int) -> None:
 class KeepState(Callback):
     """Save model and optimiser after each epoch, and draw each epoch's random numbers from its own seed.
 
-    So an epoch does not depend on how many ran before it in the same process, and a resumed run ends where
-    an uninterrupted one does.
+    An epoch then does not depend on how many ran before it in the same process, so a resumed run ends with the same
+    weights as an uninterrupted one.
     """
 
     order = 65  # after the progress bar, before fastai skips the epochs already done
 
     def __init__(self, folder: Path, seed: int, start_epoch: int) -> None:
         self.folder, self.seed, self.start_epoch = folder, seed, start_epoch
-        self.began = time.monotonic() - seconds_trained(folder)
+        self.began = time.monotonic() - read_seconds_trained(folder)
 
     def before_epoch(self) -> None:
         """Seed this epoch."""
         seed = self.seed * 1000 + self.epoch
-        set_seed(seed + PROCESS * processes.rank())
+        set_seed(seed + PROCESS * processes.get_rank())
         loader = self.dls.train
-        getattr(loader, "dl", loader).rng = random.Random(seed)  # of several processes, the one that they share
+        getattr(loader, "dl", loader).rng = random.Random(seed)  # in several processes, the rng of the shared loader
 
     def after_epoch(self) -> None:
-        """Save the state; where that fails, say so and train on."""
-        if self.epoch < self.start_epoch or processes.rank():
+        """Save the state; if that fails, print a message and go on training."""
+        if self.epoch < self.start_epoch or processes.get_rank():
             return
         temporary = self.folder / "unfinished"
         try:
             self.save(temporary)
-        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError if the disk is full
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             print(
-                f"The state after epoch {self.epoch + 1} could not be kept in {self.folder} ({error}); --resume would "
-                f"go on after epoch {epochs_done(self.folder)}."
+                f"The state after epoch {self.epoch + 1} could not be saved in {self.folder} ({error}); --resume will "
+                f"continue after epoch {count_epochs(self.folder)}."
             )
 
     def save(self, temporary: Path) -> None:
-        """Save under a temporary name, then rename: an interruption never leaves half a file."""
+        """Save under a temporary name, then rename, so that an interruption leaves no partial file."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        before = epochs_done(self.folder)
+        before = count_epochs(self.folder)
         temporary.write_text(str(time.monotonic() - self.began), encoding="utf-8", newline="\n")
         temporary.replace(self.folder / SECONDS)
         save_model(temporary, self.model, self.opt)
-        temporary.replace(state_file(self.folder, self.epoch + 1))
+        temporary.replace(locate_state(self.folder, self.epoch + 1))
         if before:
-            state_file(self.folder, before).unlink(missing_ok=True)
+            locate_state(self.folder, before).unlink(missing_ok=True)
 
 
-def state_file(folder: Path, epochs: int) -> Path:
-    """Where the state after this many epochs is kept."""
+def locate_state(folder: Path, epochs: int) -> Path:
+    """Return the path of the state after this many epochs."""
     return folder / f"after-{epochs:04d}.pth"
 
 
-def seconds_trained(folder: Path) -> float:
-    """How long the states in a folder, and in those within it, took to train; epochs cut short do not count."""
+def read_seconds_trained(folder: Path) -> float:
+    """Return the seconds of training behind the states in a folder tree, without interrupted epochs."""
     return sum(float(path.read_text(encoding="utf-8")) for path in folder.rglob(SECONDS))
 
 
-def epochs_done(folder: Path) -> int:
-    """How many epochs the newest state in a folder has behind it; 0 without one."""
+def count_epochs(folder: Path) -> int:
+    """Return the number of epochs that the newest state in a folder was trained for; 0 without a state."""
     return max((int(path.stem.removeprefix("after-")) for path in folder.glob("after-*.pth")), default=0)
 
 
 def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, resume: bool) -> None:
-    """Train, keeping the state of each epoch in a folder; with `resume`, go on from the newest.
+    """Train, saving the state after each epoch; with `resume`, continue from the newest state.
 
-    In several processes the first one's states count, and each trains on its share of every batch.
+    Several processes use the states of the first, and each trains on its share of every batch.
 
     Args:
         learn: the fastai Learner.
         schedule: called with start_epoch= and cbs=, such as partial(learn.fit_one_cycle, 8, 3e-3).
-        state: folder of this fit's own; emptied unless resuming.
-        seed: of the run; epoch n draws from seed * 1000 + n.
-        resume: go on from the newest state, if there is one.
+        state: folder for the states of this fit; emptied unless resuming.
+        seed: the run's seed; epoch n uses seed * 1000 + n.
+        resume: continue from the newest state, if there is one.
     """
-    done = epochs_done(state) if resume else 0
-    done, kept = processes.from_first((done, state_file(state, done).read_bytes() if done else b""))
+    done = count_epochs(state) if resume else 0
+    done, kept = processes.broadcast((done, locate_state(state, done).read_bytes() if done else b""))
     if done:
         learn.create_opt()
         load_model(io.BytesIO(kept), learn.model, learn.opt)
     else:
-        processes.once_on_host(partial(shutil.rmtree, state, ignore_errors=True))
-    with in_all_processes(learn):
+        processes.run_once_per_host(partial(shutil.rmtree, state, ignore_errors=True))
+    with use_all_processes(learn):
         schedule(start_epoch=done, cbs=[KeepState(state, seed, done)])
 
 
-def in_all_processes(learn: Learner) -> AbstractContextManager[None]:
-    """Within it, a Learner's fit takes all processes there are."""
-    if processes.count() == 1:
+def use_all_processes(learn: Learner) -> AbstractContextManager[None]:
+    """Return a context in which a Learner trains in all processes."""
+    if processes.get_world_size() == 1:
         return nullcontext()
-    from training import distributed  # which loads Accelerate
+    from training import distributed  # loads Accelerate
 
-    return distributed.all_processes(learn)
+    return distributed.use_all_processes(learn)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: the folder of its states, its seed, and whether it goes on from them."""
+    """One training run: the folder of its states, its seed, and whether it resumes."""
 
     state: Path
     seed: int
@@ -195,49 +195,51 @@ class Run:
     def fit(
         self, learn: Learner, name: str, schedule: Callable[..., None], seed: int | None = None, again: bool = False
     ) -> None:
-        """Train, keeping the state of each epoch; see `fit`.
+        """Train, saving the state after each epoch; see the function `fit`.
 
         Args:
             learn: the fastai Learner.
-            name: of this fit; its states are kept in a folder of that name.
+            name: name of this fit and of the folder of its states.
             schedule: called with start_epoch= and cbs=, such as partial(learn.fit_one_cycle, 8, 3e-3).
-            seed: by default the run's.
-            again: go on from the last whole epoch although the run began anew, as after running out of memory.
+            seed: the run's by default.
+            again: continue from the last complete epoch even if not resuming, as after running out of memory.
         """
         fit(learn, schedule, self.state / name, self.seed if seed is None else seed, self.resume or again)
 
 
-def state_folder(described: Mapping[str, Any], name: str, files: Sequence[Path], out: Path, resume: bool) -> Path:
-    """Return the folder for the states of a run, outside the tree.
+def prepare_state_folder(
+    described: Mapping[str, Any], name: str, files: Sequence[Path], out: Path, resume: bool
+) -> Path:
+    """Return the folder for the states of a run; delete old states unless resuming.
 
-    It is the same for the same settings, code, training files, device and versions. It lies in the user's cache, or,
-    where that cannot be written to, beside --out.
+    It is the same for the same settings, code, training files, device and versions. It is in the user's cache, or
+    beside --out if the cache is not writable.
 
     Args:
-        described: the settings that change something in training.
-        name: of the demo or recipe.
-        files: the training files; none for data that is made up.
-        out: the checkpoint folder that is to be written.
-        resume: whether the states there are will be used; else they are deleted.
+        described: the settings that affect training.
+        name: name of the demo or recipe.
+        files: the training files; none for made-up data.
+        out: the checkpoint folder to write.
+        resume: keep the states in the folder.
     """
     code = sorted(Path(__file__).parent.rglob("*.py"))
     everything = {
         "settings": dict(described),
-        "machine": (training_device(), training_versions()),  # so that what is recorded holds for all epochs
+        "machine": (get_training_device(), get_training_versions()),  # so that the record holds for all epochs
         "files": [(str(path.resolve()), path.stat().st_size) for path in files],
         "code": [sha256(path) for path in code],
     }
     key = hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    folder = state_place(out) / f"{name}-{key}"
+    folder = choose_state_place(out) / f"{name}-{key}"
     if resume and not folder.exists():
-        print("There is no interrupted run with these options on this device; starting from the beginning.")
+        print("No interrupted run has these options on this device; starting from the beginning.")
     elif not resume:
-        processes.once_on_host(partial(shutil.rmtree, folder, ignore_errors=True))
+        processes.run_once_per_host(partial(shutil.rmtree, folder, ignore_errors=True))
     return folder
 
 
-def state_place(out: Path) -> Path:
-    """The folder that holds the states of all runs; says so if it is not the usual one."""
+def choose_state_place(out: Path) -> Path:
+    """Return the folder for the states of all runs; print it if it is not the user's cache."""
     usual, place = "the home folder", out.resolve().parent / ".model-gallery"
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-gallery"
@@ -245,58 +247,58 @@ def state_place(out: Path) -> Path:
         check_writable(cache)
     except (OSError, RuntimeError) as error:  # a RuntimeError where there is no home at all
         reason = getattr(error, "strerror", None) or error
-        print(f"{usual} cannot be written to ({reason}): the states that --resume needs are kept in {place}.")
+        print(f"{usual} is not writable ({reason}): the states for --resume are saved in {place}.")
         return place
     return cache
 
 
 class CpuBfloat16(Callback):
-    """fastai's MixedPrecision knows GPUs only; this is the same for a CPU with bfloat16 instructions."""
+    """Mixed precision for CPUs with bfloat16 instructions; fastai's MixedPrecision needs a GPU."""
 
     order = MixedPrecision.order
 
     def before_fit(self) -> None:
-        """Leave out what slow_in_bfloat16 names."""
-        self.in_float32 = [module for module in self.model.modules() if slow_in_bfloat16(module)]
+        """Keep modules in float32 that are slow in bfloat16."""
+        self.in_float32 = [module for module in self.model.modules() if is_slow_in_bfloat16(module)]
         for module in self.in_float32:
-            module.forward = partial(without_autocast, module.forward)
+            module.forward = partial(run_without_autocast, module.forward)
 
     def after_fit(self) -> None:
-        """Put everything back."""
+        """Restore the modules."""
         for module in self.in_float32:
             del module.forward
 
     def before_batch(self) -> None:
-        """Compute in bfloat16 from here ..."""
+        """Enter autocast."""
         self.autocast = contextlib.ExitStack()
         self.autocast.enter_context(torch.autocast("cpu", torch.bfloat16))
 
     def after_pred(self) -> None:
-        """... but the loss in float32."""
+        """Compute the loss in float32."""
         self.learn.pred = to_float(self.pred)
 
     def after_loss(self) -> None:
-        """The backward pass follows what the forward pass did."""
+        """Leave autocast; the backward pass uses the types of the forward pass."""
         self.autocast.close()
 
     def after_cancel_batch(self) -> None:
-        """Leave autocast, however the batch ends; a second time does nothing."""
+        """Leave autocast if the batch is cancelled; closing it twice is harmless."""
         self.autocast.close()
 
 
-def slow_in_bfloat16(module: nn.Module) -> bool:
-    """Whether a module is expected to be slow in bfloat16 on a CPU: a depthwise convolution with gaps is."""
+def is_slow_in_bfloat16(module: nn.Module) -> bool:
+    """Return True for a strided or dilated depthwise convolution, assumed slow in bfloat16 on a CPU."""
     return isinstance(module, nn.Conv2d) and module.groups > 1 and max(*module.stride, *module.dilation) > 1
 
 
-def without_autocast(forward: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor) -> torch.Tensor:
-    """A module's forward pass in float32."""
+def run_without_autocast(forward: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor) -> torch.Tensor:
+    """Run a module's forward pass in float32."""
     with torch.autocast("cpu", enabled=False):
         return forward(features.float())
 
 
-def mixed_precision() -> list[Callback]:
-    """The callback for mixed precision on a GPU, or on a CPU that computes bfloat16; none elsewhere."""
+def choose_mixed_precision() -> list[Callback]:
+    """Return the callback for mixed precision on a GPU or a CPU with bfloat16 instructions, else none."""
     if torch.cuda.is_available():
         return [MixedPrecision(AMPMode.BF16 if torch.cuda.is_bf16_supported(False) else AMPMode.FP16)]
     if torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported():
@@ -304,30 +306,30 @@ def mixed_precision() -> list[Callback]:
     return []
 
 
-def with_smaller_batches(train: Callable[[int, list[Callback]], Any], batch: int) -> Any:
-    """Call train(batch size, callbacks); out of GPU memory, try again with half the batch.
+def retry_with_smaller_batches(train: Callable[[int, list[Callback]], Any], batch: int) -> Any:
+    """Call train(batch size, callbacks); if the GPU runs out of memory, try again with half the batch size.
 
-    The callbacks accumulate gradients, so that the optimiser still steps once in `batch` pictures.
+    The callbacks accumulate gradients, so that the optimiser still steps once for every `batch` items.
 
     Raises:
-        torch.OutOfMemoryError: not even the smallest batch fits, or there are several processes, which must agree.
+        torch.OutOfMemoryError: the smallest batch does not fit, or there are several processes.
     """
     size = batch
     while True:
         try:
             return train(size, [GradientAccumulation(batch)] if size < batch else [])
         except torch.OutOfMemoryError:
-            if size // 2 < SMALLEST_BATCH or processes.count() > 1:
+            if size // 2 < SMALLEST_BATCH or processes.get_world_size() > 1:
                 raise
             leave_autocast()
         size //= 2
-        print(f"Out of GPU memory: going on with batches of {size}, {batch // size} of them to a step.")
+        print(f"Out of GPU memory: continuing with batches of {size}, {batch // size} per step.")
         gc.collect()
         torch.cuda.empty_cache()
 
 
 def leave_autocast() -> None:
-    """Undo what an exception in mid-batch leaves behind: autocast switched on, with copies of weights in bfloat16."""
+    """Leave the autocast that an exception in mid-batch left on, and drop its cached bfloat16 weights."""
     for device in ("cuda", "cpu"):
         if torch.is_autocast_enabled(device):
             torch.set_autocast_enabled(device, False)

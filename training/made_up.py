@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 
 def draw_shapes(folder: Path, seed: int, count: int = 24) -> Path:
-    """Write three folders of drawn shapes; return the folder they lie in."""
+    """Write drawn shapes into three subfolders; return the folder."""
     rng = np.random.default_rng(seed)
     for label in ("circle", "cross", "square"):
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def draw_shapes(folder: Path, seed: int, count: int = 24) -> Path:
 
 
 def draw_streets(folder: Path, seed: int, count: int = 24) -> Path:
-    """Write drawn streets, their labels and codes.txt into a folder; return it: a sky, a road, a house, a car."""
+    """Write drawings of streets (sky, road, house, car), their labels and codes.txt; return the folder."""
     colours = np.array([(128, 128, 128), (128, 64, 128), (128, 0, 0), (64, 0, 128)])
     sky, road, house, car = range(4)
     rng, (width, height) = np.random.default_rng(seed), (160, 128)
@@ -48,7 +48,7 @@ def draw_streets(folder: Path, seed: int, count: int = 24) -> Path:
 
 
 def write_reviews(folder: Path, seed: int, count: int = 400) -> Path:
-    """Write a CSV of reviews out of a few words; return its path."""
+    """Write a CSV of reviews made of a few words; return its path."""
     rng = np.random.default_rng(seed)
     good, bad = ("wonderful", "moving", "funny", "brilliant"), ("dull", "awful", "boring", "clumsy")
     plain = ("the", "film", "was", "a", "story", "about", "people", "in", "town", "and", "its", "actors", "music")
@@ -65,7 +65,7 @@ def write_reviews(folder: Path, seed: int, count: int = 400) -> Path:
 
 
 def write_ratings(folder: Path, seed: int) -> Path:
-    """Write ratings.csv and movies.csv of 150 people with two tastes and 120 movies into a folder; return it."""
+    """Write ratings.csv and movies.csv, 150 people with two tastes and 120 movies; return the folder."""
     rng = np.random.default_rng(seed)
     taste, kind = rng.normal(size=(150, 2)), rng.normal(size=(120, 2))
     stars = 3.2 + rng.normal(size=(150, 1)) / 3 + 0.6 * taste @ kind.T + rng.normal(size=(150, 120)) / 2

@@ -1,7 +1,7 @@
-"""Before the labels: guess words hidden in texts of the same kind, so that an encoder learns their language.
+"""Masked-language modelling: adapt an encoder to the task's texts before it is trained on labels.
 
-Masked-language modelling is of Devlin et al., "BERT", NAACL 2019; going on with it on the task's own texts, of
-Gururangan et al., "Don't Stop Pretraining", ACL 2020. Every chosen token is hidden, and no other is changed.
+The method is from Devlin et al., "BERT", NAACL 2019; its use on the task's own texts is from Gururangan et al.,
+"Don't Stop Pretraining", ACL 2020. Here every chosen token is replaced by [MASK], and no other token is changed.
 """
 
 from functools import partial
@@ -17,18 +17,18 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from training.learner import NoValidation, Run, adamw, mixed_precision, set_seed, with_smaller_batches
+from training.learner import NoValidation, Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.tokens import Rows, TokenLoader, pad
 
 BATCH = 128
-PIECE = 512  # tokens: of a longer text another piece each epoch
-HIDDEN = 0.2  # share of a piece's tokens
-RATES = slice(3e-4, 1e-3)  # of the encoder and of the new layers above it
+PIECE = 512  # tokens; each epoch draws another piece of a longer text
+HIDDEN = 0.2  # share of tokens that are hidden
+RATES = slice(3e-4, 1e-3)  # learning rates of the encoder and of the new layers
 NOT_HIDDEN = -1
 
 
 class MaskedLoader(TokenLoader):
-    """Batches of pieces of texts, (n, length) with some tokens hidden, and the hidden tokens, (n, length), else -1."""
+    """Batches of token indices, (n, length), some hidden, and of the hidden tokens, (n, length), -1 elsewhere."""
 
     def __init__(self, ids: Rows, mask: int, special: int, bs: int, **kwargs: Any) -> None:
         self.mask, self.special = mask, special
@@ -36,7 +36,7 @@ class MaskedLoader(TokenLoader):
         self.lengths = np.minimum(self.lengths, PIECE)
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
-        """The texts with these indices, each with its first token and as many as fit of those from a random one on."""
+        """Return pieces of the texts with these indices: the first token, then tokens from a random place on."""
         rng = np.random.default_rng(self.rng.randrange(2**32))
         pieces = []
         for row in (self.ids[index] for index in indices):
@@ -48,7 +48,7 @@ class MaskedLoader(TokenLoader):
 
 
 class MaskedNet(nn.Module):
-    """Token indices (n, length), 0 for padding, to logits of the hidden ones (hidden, tokens)."""
+    """Map token indices (n, length), 0 for padding, to logits of the hidden tokens (hidden, tokens)."""
 
     def __init__(self, bert: BertModel, mask: int) -> None:
         super().__init__()
@@ -62,13 +62,13 @@ class MaskedNet(nn.Module):
         return F.linear(self.head(hidden), self.bert.embeddings.word_embeddings.weight, self.bias)
 
 
-def encoder_and_head(net: MaskedNet) -> list[list[nn.Parameter]]:
-    """Parameters of the encoder, and of what is new, for rates that differ."""
+def group_parameters(net: MaskedNet) -> list[list[nn.Parameter]]:
+    """Return the parameters of the encoder and of the new layers, for different learning rates."""
     return [list(net.bert.parameters()), [*net.head.parameters(), net.bias]]
 
 
 def hidden_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of logits (hidden, tokens), given the tokens (n, length), -1 where none is hidden."""
+    """Return the cross-entropy of logits (hidden, tokens); targets are (n, length), -1 where nothing is hidden."""
     return F.cross_entropy(logits, target[target != NOT_HIDDEN]) if len(logits) else logits.sum()
 
 
@@ -86,29 +86,29 @@ def pretrain(
     Args:
         bert: the encoder; its weights are changed.
         ids: token indices of the texts, each beginning with a special token.
-        mask: index of the token that hides others.
-        special: indices below it are special tokens, which are never hidden.
-        run: the training that it is a part of.
+        mask: index of the [MASK] token.
+        special: number of special tokens, which have the first indices and are never hidden.
+        run: the training run.
         epochs: passes over the texts.
-        rates: of learning, of the encoder and of what is new above it.
+        rates: learning rates of the encoder and of the new layers.
     """
     set_seed(run.seed)
     config = BertConfig.from_dict(bert.config.to_dict() | {"hidden_dropout_prob": 0.0})
     without_dropout = BertModel(config, add_pooling_layer=False)
     if not torch.cuda.is_available():
-        without_dropout.set_attn_implementation("eager")  # meant to be faster for short pieces; no script measured it
+        without_dropout.set_attn_implementation("eager")  # assumed faster for short pieces; not measured
     without_dropout.load_state_dict(bert.state_dict(), strict=False)
     net = MaskedNet(without_dropout, mask).to(default_device())
 
     def train_with(batch: int, accumulate: list[Callback]) -> None:
         loader = MaskedLoader(ids, mask, special, batch, shuffle=True, drop_last=True)
         learn = Learner(
-            DataLoaders(loader, loader, device=loader.device), net, splitter=encoder_and_head, loss_func=hidden_loss,
-            opt_func=adamw, cbs=[NoValidation(), *mixed_precision(), *accumulate],
+            DataLoaders(loader, loader, device=loader.device), net, splitter=group_parameters, loss_func=hidden_loss,
+            opt_func=make_adamw, cbs=[NoValidation(), *choose_mixed_precision(), *accumulate],
         )  # fmt: skip
         schedule = partial(learn.fit_one_cycle, epochs, rates, pct_start=0.1)
         run.fit(learn, "masked", schedule, again=bool(accumulate))
 
-    with_smaller_batches(train_with, min(BATCH, len(ids) // 2))
+    retry_with_smaller_batches(train_with, min(BATCH, len(ids) // 2))
     bert.load_state_dict(net.cpu().eval().bert.state_dict(), strict=False)
     return net

@@ -1,4 +1,4 @@
-"""Measure a stored model again, without training it: new figures and a new card, the same weights."""
+"""Measure a stored model again without training: new figures and a new card, the same weights."""
 
 import argparse
 import shutil
@@ -12,27 +12,26 @@ from shared.metrics import Metrics
 from training import evaluate
 from training.card import write_card
 from training.data import DataError
-from training.folder import new_folder, update_config, write_metrics
+from training.folder import create_folder, update_config, write_metrics
 from training.recipe import Answered, Recipe, answer_test, load, start_run
 from training.record import Record
 
-NEED_NETWORK = {  # figures of the network before it was stored or calibrated; the last four are of the first edition
+NEED_NETWORK = {  # figures that need the trained network; the last four are from the first edition
     "ece_before", "validation_float32", "validation", "accuracy_cv",
     "error_before_int8", "accuracy_float", "accuracy_validation", "mean_iou_float",
 }  # fmt: skip
 
 
 def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
-    """Measure the stored model of the folder --measure, and write its figures and card anew; its weights stay.
+    """Measure the model in the folder --measure, and rewrite its figures and card; return the folder.
 
-    What needed the trained network is kept, with the date of its own measurement: how far the stored model is from
-    torch, and the figures of before it was stored or calibrated.
+    Figures that need the trained network, such as the difference from torch, are kept with their own date.
 
     Raises:
-        DataError: the folder has no such model that is whole, or one of other labels.
+        DataError: the folder has no complete model, or its labels are not those of the data.
     """
     folder = Path(options.measure)
-    settings = recipe.settings_of(options)
+    settings = recipe.read_settings(options)
     splits = load(recipe, options, settings)
     try:
         model = load_model(folder)
@@ -40,7 +39,7 @@ def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source:
         raise DataError(str(error)) from error
     if model.config.labels != splits.labels:
         raise DataError(
-            f"{folder} has the labels {', '.join(model.config.labels)}, the data {', '.join(splits.labels)}."
+            f"{folder} has the labels {', '.join(model.config.labels)}, but the data has {', '.join(splits.labels)}."
         )
     run = start_run(recipe, options, settings)
     answers = [answer_test(recipe, model, test) for test in splits.tests]
@@ -48,9 +47,9 @@ def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source:
     measured = recipe.measure(found)
     evaluate.print_figures(measured["figures"])
     about = {} if splits.description.is_own else {"about": splits.description.about.model_dump(mode="json")}
-    with new_folder(folder) as copy:
+    with create_folder(folder) as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)
-        write_metrics(copy, remeasured(model.metrics, Metrics(measured=source.measured(), **measured)))
+        write_metrics(copy, merge_metrics(model.metrics, Metrics(measured=source.describe_measurement(), **measured)))
         written, fields = recipe.update(copy, found, measured)
         update_config(copy, (METRICS, *written), {**about, **fields})
         write_card(copy)
@@ -59,8 +58,8 @@ def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source:
     return folder
 
 
-def remeasured(before: Metrics | None, now: Metrics) -> Metrics:
-    """Return new figures together with what of the earlier ones cannot be measured without the trained network."""
+def merge_metrics(before: Metrics | None, now: Metrics) -> Metrics:
+    """Return the new figures, and those earlier ones that cannot be measured without the trained network."""
     if before is None:
         return now
     date = before.measured.date

@@ -1,4 +1,4 @@
-"""What is known of a movie before anybody's taste is: genres, year, and who rated it at all."""
+"""Features of movies: genres, year, and which users rated them."""
 
 import re
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 DECADES = np.arange(1930, 2017, 10)
 
 
-def movie_features(movies: pd.DataFrame) -> torch.Tensor:
-    """Return genres as 0 or 1, and the year as smooth bumps for the decades: (movies, features)."""
+def encode_movies(movies: pd.DataFrame) -> torch.Tensor:
+    """Return genres as 0 or 1, and the year in radial basis functions of the decades: (movies, features)."""
     genres = sorted({genre for text in movies["genres"] for genre in text.split("|")} - {"(no genres listed)"})
     flags = np.array([[genre in text.split("|") for genre in genres] for text in movies["genres"]], dtype=float)
     years = movies["title"].str.extract(r"\((\d{4})\)\s*$")[0].astype(float)
@@ -20,21 +20,23 @@ def movie_features(movies: pd.DataFrame) -> torch.Tensor:
     return torch.tensor(np.concatenate([flags, bumps], axis=1), dtype=torch.float32)
 
 
-def corating_features(users: NDArray[np.intp], movies: NDArray[np.intp], count: int, size: int) -> torch.Tensor:
-    """Return the leading singular vectors of who rated what, stars aside; rare movies are drawn to 0: (count, size)."""
+def compute_corating_features(users: NDArray[np.intp], movies: NDArray[np.intp], count: int, size: int) -> torch.Tensor:
+    """Return singular vectors of the matrix of who rated what, shrunk for rare movies: (count, size)."""
     rows = np.unique(users, return_inverse=True)[1]
     rated = np.zeros((rows.max() + 1, count), np.float32)
     rated[rows, movies] = 1
     times = rated.sum(axis=0)
     normal = rated / np.sqrt(rated.sum(axis=1, keepdims=True) + 5) / np.sqrt(times + 5)
     _, values, vectors = np.linalg.svd(normal, full_matrices=False)
-    chosen = vectors[1 : size + 1] * (values[1 : size + 1, None] > 1e-6)  # the first says how often, not by whom
+    chosen = vectors[1 : size + 1] * (
+        values[1 : size + 1, None] > 1e-6
+    )  # the first vector is how often a movie was rated
     features = chosen.T * (times / (times + 5))[:, None]
     return torch.tensor((features / (features.std(axis=0) + 1e-6) * 0.4).clip(-2, 2), dtype=torch.float32)
 
 
-def reading_order(title: str) -> str:
-    """Return a title as one says it: "Matrix, The (1999)" becomes "The Matrix (1999)"."""
+def move_article_first(title: str) -> str:
+    """Move an article to the front: "Matrix, The (1999)" becomes "The Matrix (1999)"."""
     articles = "The|A|An|Les|Le|La|L'|Il|El|Los|Las|Der|Die|Das|Un|Une|Det|Den|De|En"
     moved = re.fullmatch(rf"(.*), ({articles})((?: \(.*)?)", title.strip())
     if moved is None:

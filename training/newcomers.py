@@ -1,4 +1,4 @@
-"""Measure a recommender for newcomers: users who are kept out of training and then give a few ratings."""
+"""Measure a recommender for newcomers: users who are held out of training and then give a few ratings."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,16 +13,16 @@ from shared.visitors import generosity, place
 from training import evaluate
 from training.data import DataError
 from training.networks.factor_analysis import Tables
-from training.rating_baselines import biases
+from training.rating_baselines import fit_biases
 
-GIVEN = (0, 1, 2, 3, 5, 10, 20, 50)  # ratings of a newcomer
-LEAST = (10, 50)  # a user with more ratings than this is predicted on those after the first so many
+GIVEN = (0, 1, 2, 3, 5, 10, 20, 50)  # numbers of ratings that a newcomer has given
+LEAST = (10, 50)  # for users with more ratings, those after the first `least` are predicted
 
 
 def split(ratings: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yield, for each fold of the users, the ratings that they gave and all ratings of the others.
+    """Yield, for each fold of the users, their ratings and the ratings of all other users.
 
-    Left out of the first are ratings of movies that nobody else rated, which are in no catalogue.
+    The former exclude movies that nobody else rated, since no catalogue has them.
     """
     users = np.unique(ratings["user"])
     for _, outside in KFold(folds, shuffle=True, random_state=seed).split(users):
@@ -32,7 +32,7 @@ def split(ratings: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[pd.Dat
 
 
 def check_enough(ratings: pd.DataFrame, folds: int, seed: int) -> None:
-    """Fail before training if newcomers could not be measured.
+    """Check, before training, that newcomers can be measured.
 
     Raises:
         DataError: there are too few users, or none with enough ratings.
@@ -42,8 +42,8 @@ def check_enough(ratings: pd.DataFrame, folds: int, seed: int) -> None:
     )
     if not enough:
         raise DataError(
-            f"ratings.csv has too few ratings to measure the model on: at least {folds} users are needed, and one who "
-            f"has rated more than {LEAST[0]} movies that others have rated, too."
+            f"ratings.csv has too few ratings to measure the model: it needs at least {folds} users, one of whom must "
+            f"have rated more than {LEAST[0]} movies that others have rated, too."
         )
 
 
@@ -54,17 +54,17 @@ def predict_newcomer(
     ratings: pd.Series,
     scale: tuple[float, float],
 ) -> NDArray[np.float64]:
-    """Return a newcomer's stars for all movies they rated, given the first n of them.
+    """Predict a newcomer's ratings of all movies they rated, given the first n ratings, for each n in GIVEN.
 
     Args:
-        tables: of a model that was trained without them.
-        averages: of the movies, (movies,).
-        rows: of the movies they rated, (ratings,).
-        ratings: what they gave, (ratings,).
+        tables: tables of a model that was trained without the newcomer.
+        averages: average stars of the movies, (movies,).
+        rows: rows of the movies they rated, (ratings,).
+        ratings: their stars, (ratings,).
         scale: lowest and highest stars.
 
     Returns:
-        Stars, (n of GIVEN, taste and popularity, ratings).
+        Stars, (len(GIVEN), 2, ratings); axis 1 is by taste and by popularity.
     """
     stars = ratings.to_numpy()
     means, factors, variances, noise = (
@@ -78,14 +78,14 @@ def predict_newcomer(
     return np.array(found)
 
 
-def movie_averages(ratings: pd.DataFrame, movies: pd.DataFrame) -> NDArray[np.float64]:
-    """Return each movie's stars from a person of average generosity, (movies,), shrunk where few rated it."""
-    mean, _, of_movie, _ = biases(ratings)
+def average_movies(ratings: pd.DataFrame, movies: pd.DataFrame) -> NDArray[np.float64]:
+    """Return each movie's stars from a user of average generosity, (movies,), shrunk for movies with few ratings."""
+    mean, _, of_movie, _ = fit_biases(ratings)
     averages: NDArray[np.float64] = mean + of_movie.reindex(movies.index).to_numpy()
     return averages
 
 
-def errors_of(
+def measure_errors(
     new: pd.DataFrame,
     tables: Tables,
     known: pd.DataFrame,
@@ -93,19 +93,19 @@ def errors_of(
     seed: int,
     scale: tuple[float, float],
 ) -> list[tuple[Any, ...]]:
-    """Return the errors for users who were kept out of training, as rows of newcomer_errors' table.
+    """Return the errors for users who were held out of training, as rows of make_error_table.
 
-    A user's ratings are shuffled; the first n are given, and those after the first `least` are predicted, whatever n.
+    A user's ratings are shuffled; the first n are given, and those after the first `least` are predicted, for every n.
 
     Args:
-        new: the ratings of these users, of movies in the catalogue.
-        tables: of a model that was trained on the other users' ratings.
-        known: those.
-        catalogue: the movies that they rated.
-        seed: of the shuffling.
+        new: the ratings of these users for movies in the catalogue.
+        tables: tables of a model that was trained on the other users' ratings.
+        known: the other users' ratings.
+        catalogue: the movies that the other users rated.
+        seed: seed of the shuffling.
         scale: lowest and highest stars.
     """
-    averages = movie_averages(known, catalogue)
+    averages = average_movies(known, catalogue)
     rows = []
     for user, own in new.sample(frac=1, random_state=seed).groupby("user"):
         places = catalogue.index.get_indexer(own["movie"])
@@ -119,26 +119,26 @@ def errors_of(
     return rows
 
 
-def as_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    """Return the errors of all users as a table: mean squared errors by taste (the model) and by popularity."""
+def make_error_table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """Return a table of mean squared errors by user, by taste (the model) and by popularity (averages)."""
     return pd.DataFrame(rows, columns=["least", "user", "given", "count", "taste", "popularity"])
 
 
-def popularity_below(errors: pd.DataFrame) -> int:
-    """Return how many ratings a newcomer must have given to be answered better by taste than by popularity."""
+def find_popularity_threshold(errors: pd.DataFrame) -> int:
+    """Return the least number of given ratings from which taste predicts better than popularity."""
     means = errors[errors["least"] == errors["least"].min()].groupby("given")[["taste", "popularity"]].mean()
     better = means.index[means["taste"] <= means["popularity"]]
     return int(better[0]) if len(better) else int(means.index[-1]) + 1
 
 
 def summarise(errors: pd.DataFrame, data: str, below: int, folds: int) -> Newcomers:
-    """Return what metrics.json says of newcomers; every user counts the same, and intervals are over users.
+    """Return the results for newcomers for metrics.json; every user has equal weight, and intervals are over users.
 
     Args:
-        errors: see as_table.
+        errors: see make_error_table.
         data: name of the data set.
         below: newcomers with fewer ratings are served by popularity.
-        folds: of the users.
+        folds: number of folds of the users.
     """
     groups = []
     for least, group in errors.groupby("least"):
@@ -147,10 +147,10 @@ def summarise(errors: pd.DataFrame, data: str, below: int, folds: int) -> Newcom
         for given, rows in group.groupby("given"):
             served_by = "popularity" if given < below else "taste"
             served = rows[served_by].to_numpy()
-            fields = mean_over_users("", served)
+            fields = average_over_users("", served)
             for name in ("taste", "popularity"):
-                fields |= mean_over_users(f"{name}_", rows[name].to_numpy())
-            fields |= mean_over_users("difference_", (rows["taste"] - rows["popularity"]).to_numpy())
+                fields |= average_over_users(f"{name}_", rows[name].to_numpy())
+            fields |= average_over_users("difference_", (rows["taste"] - rows["popularity"]).to_numpy())
             root = round(float(served.mean() ** 0.5), 4)
             curve.append(Point(given=int(given), served_by=served_by, root=root, **fields))
         counted = int(users["count"].sum())
@@ -164,14 +164,14 @@ def summarise(errors: pd.DataFrame, data: str, below: int, folds: int) -> Newcom
     return Newcomers(data=data, protocol=protocol, popularity_below=below, groups=tuple(groups))
 
 
-def mean_over_users(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
+def average_over_users(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
     """Return a mean with its 95 % bootstrap interval, as fields of Point."""
     low, high = evaluate.bootstrap_interval(lambda drawn: float(values[drawn].mean()), len(values))
     return {f"{name}value": round(float(values.mean()), 6), f"{name}interval": (round(low, 6), round(high, 6))}
 
 
 def print_newcomers(measured: Newcomers) -> None:
-    """Print what newcomers get."""
+    """Print the results for newcomers."""
     for group in measured.groups:
         print(f"{group.users} newcomers, {group.ratings:,} ratings predicted (those beyond {group.most} each):")
         for point in group.curve:

@@ -1,4 +1,4 @@
-"""Measure how well a classifier rejects inputs that are none of its labels."""
+"""Measure how well a classifier rejects out-of-distribution inputs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from shared.metrics import Figure
 from training import evaluate
 
-FEW = 10  # inputs of a group that its note says are too few
+FEW = 10  # the note on a smaller group says that it is too small
 
 
-def group_figures(
+def measure_group(
     inside: Sequence[Any], outside: Sequence[Any], group: str, label: str = "AUROC of the in-distribution score"
 ) -> list[Figure]:
-    """Return how well the score tells a group of other inputs from those of the test, and how many are rejected.
+    """Return the AUROC of the in-distribution score between test inputs and a group, and the share rejected.
 
     Args:
-        inside: answers to the test's inputs.
-        outside: answers to the group's inputs.
-        group: its name.
-        label: of the first figure.
+        inside: answers to the test inputs.
+        outside: answers to the inputs of the group.
+        group: name of the group.
+        label: label of the AUROC.
     """
     scores = np.array([answer.in_distribution_score for answer in (*inside, *outside)])
     is_inside = np.arange(len(scores)) < len(inside)
@@ -38,13 +38,15 @@ def group_figures(
     rejected = np.array([not answer.in_distribution for answer in outside])
     interval = evaluate.bootstrap_interval(auroc, len(scores), draws=500)
     return [
-        evaluate.figure("auroc", auroc(np.arange(len(scores))), interval, **where, count=len(outside), label=label),
-        evaluate.share("noticed", rejected, **where, label="rejected as out of distribution"),
+        evaluate.make_figure(
+            "auroc", auroc(np.arange(len(scores))), interval, **where, count=len(outside), label=label
+        ),
+        evaluate.measure_share("noticed", rejected, **where, label="rejected as out of distribution"),
     ]
 
 
-def note_on_accepted(group: str, sources: Sequence[Any], answers: Sequence[Any]) -> str:
-    """Return a note on which files of a group were taken for one of the labels, and for which."""
+def describe_accepted(group: str, sources: Sequence[Any], answers: Sequence[Any]) -> str:
+    """Return a note that lists the files of a group that were accepted, and their labels."""
     accepted = [
         f"{Path(str(source)).stem} ({answer.label})"
         for source, answer in zip(sources, answers, strict=True)

@@ -1,4 +1,4 @@
-"""Parity: how far the stored model is from torch on real inputs, and how far it may be."""
+"""Parity: compare the stored model with torch on real inputs, and enforce limits on the differences."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from shared.metrics import Parity
 from shared.session import Session
 
-TYPICAL = 0.999  # the share of rows that differ by no more than the typical difference
+TYPICAL = 0.999  # the quantile of the rows' differences that is called typical
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What people see of a model's first output, and how much of it may change when the model is stored.
+    """What users see of a model's first output, and how much of it may change when the model is stored.
 
     Attributes:
-        name: what it is, such as "probability".
-        view: makes it out of the output: an array whose axis 1 is the classes, or one value for each row.
-        inputs: what the model is given, such as "frames".
-        rows: what gets a label, such as "pixels".
-        typical: 99.9 % of the rows may differ by no more than this, in the value that differs most.
-        relabelled: the share of rows whose likeliest class may change, or one row; None where there are no classes.
+        name: its name, such as "probability".
+        view: maps the output to it: an array with classes on axis 1, or one value for each row.
+        inputs: name of the inputs, such as "frames".
+        rows: name of what gets a label, such as "pixels".
+        typical: limit on the 99.9 % quantile of the rows' largest differences.
+        relabelled: limit on the share of rows whose top class changes (one row is allowed); None without classes.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Shown:
     relabelled: float | None = None
 
 
-def parity(
+def check_parity(
     module: torch.nn.Module,
     path: Path,
     batches: Sequence[Mapping[str, NDArray[Any]]],
@@ -44,21 +44,21 @@ def parity(
     tolerance: float | Sequence[float],
     shown: Shown | None = None,
 ) -> Parity:
-    """Compare torch with the stored ONNX file on real rows, in every output.
+    """Compare all outputs of torch and of the stored ONNX file on real rows.
 
     Args:
         module: the trained module.
         path: the stored ONNX file.
-        batches: rows for both, in batches that fit into memory.
+        batches: input rows, in batches that fit into memory.
         outputs: names, in the file, of the module's first outputs.
-        tolerance: largest absolute difference allowed, of any output or of each.
-        shown: what people see of the first output; it is compared in the output's place, and more closely.
+        tolerance: largest absolute difference allowed, for all outputs or for each.
+        shown: what users see of the first output; it is compared instead of that output, and in more detail.
 
     Returns:
-        What metrics.json keeps of it.
+        The differences, for metrics.json.
 
     Raises:
-        RuntimeError: a difference is above what is allowed; nothing should be written then.
+        RuntimeError: a difference exceeds its limit, so the model must not be written.
     """
     module.eval()
     session = Session(path)
@@ -67,7 +67,7 @@ def parity(
         with torch.inference_mode():
             result = module(*(torch.from_numpy(values) for values in inputs.values()))
         expected = [output.numpy() for output in (result if isinstance(result, tuple) else (result,))]
-        read = {name: inputs[name] for name in session.inputs}  # the export drops an input that changes nothing
+        read = {name: inputs[name] for name in session.inputs}  # the export drops unused inputs
         actual = session.constants(outputs, read)
         if shown:
             expected[0], actual[0] = shown.view(expected[0]), shown.view(actual[0])
@@ -86,24 +86,24 @@ def parity(
         "tolerance": tolerance,
     }
     if shown:
-        found |= how_much_changes(shown, np.concatenate(typical), np.concatenate(relabelled) if relabelled else None)
+        found |= check_changes(shown, np.concatenate(typical), np.concatenate(relabelled) if relabelled else None)
     if len(differences) > 1:
         found["by_output"] = dict(zip(outputs, differences.tolist(), strict=False))
     return Parity(**found)
 
 
-def how_much_changes(
+def check_changes(
     shown: Shown, gaps: NDArray[np.floating[Any]], relabelled: NDArray[np.bool_] | None
 ) -> dict[str, Any]:
-    """What metrics.json keeps of the rows' differences, (rows,), and of whether their likeliest class changes, (rows,).
+    """Return fields of Parity for the rows' differences, (rows,), and for which rows change their class, (rows,).
 
     Raises:
-        RuntimeError: either is above what is allowed.
+        RuntimeError: either exceeds its limit.
     """
     typical = float(np.quantile(gaps, TYPICAL))
     if not typical <= shown.typical:
         raise RuntimeError(
-            f"For 99.9 % of the {shown.rows} the stored model's {shown.name} may differ from torch's by at most "
+            f"For 99.9 % of the {shown.rows}, the {shown.name} of the stored model may differ from torch by at most "
             f"{shown.typical}; it differs by up to {typical:.2g}."
         )
     found: dict[str, Any] = {
@@ -118,7 +118,7 @@ def how_much_changes(
     changed = float(relabelled.mean())
     if changed > max(shown.relabelled, 1 / len(gaps)):
         raise RuntimeError(
-            f"The stored model gives {changed:.2%} of the {shown.rows} another label than torch "
+            f"The stored model and torch give {changed:.2%} of the {shown.rows} different labels "
             f"(allowed: {shown.relabelled:.2%})."
         )
     return found | {"relabelled": changed, "relabelled_allowed": shown.relabelled}

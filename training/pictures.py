@@ -1,4 +1,4 @@
-"""What the recipes for pictures share: pictures held in memory, augmented where they are, and a network's outputs."""
+"""Shared by the recipes for pictures: decoding into memory, batches with augmentation, and outputs of networks."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,19 +24,19 @@ from shared.session import Session
 from training import export
 from training.data import DataError
 from training.folder import EXAMPLES
-from training.learner import RowLoader, mixed_precision
+from training.learner import RowLoader, choose_mixed_precision
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 EXAMPLE_SIDE = 640  # pixels
-INPUT = "pixel_values"  # the name by which transformers.js gives a model its picture
+INPUT = "pixel_values"  # the input name that transformers.js expects
 Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
 
 
 def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -> torch.Tensor:
-    """Every picture at `size` (width, height), by the very function that serves: (n, 3, height, width) uint8.
+    """Decode pictures at `size` (width, height) as serving does; return uint8 (n, 3, height, width).
 
     Raises:
-        DataError: a file cannot be used as a picture.
+        DataError: a file cannot be read as a picture.
     """
     pictures = np.empty((len(sources), size[1], size[0], 3), dtype=np.uint8)
 
@@ -52,18 +52,18 @@ def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
-def pretrained(architecture: type[Pretrained], name: str, **config: Any) -> Pretrained:
-    """A network of transformers, from a local folder or by its name on the Hub.
+def load_pretrained(architecture: type[Pretrained], name: str, **config: Any) -> Pretrained:
+    """Load a network of transformers from a local folder or by its Hub name.
 
     Raises:
-        DataError: it cannot be had, or is of another architecture.
+        DataError: it cannot be loaded, or has another architecture.
     """
     try:
         found, _ = PretrainedConfig.get_config_dict(name)
         if found.get("model_type") != architecture.config_class.model_type:  # transformers would only warn
             raise ValueError(f"it is a {found.get('model_type', 'network of no known type')}")
         return architecture.from_pretrained(name, **config)
-    except Exception as error:  # whatever the Hub, the network or the file system has to say
+    except Exception as error:  # any failure of the Hub, the network or the file system
         raise DataError(
             f"{name} could not be loaded as {architecture.__name__} ({error}); "
             "name a local folder or another model with --init."
@@ -71,11 +71,11 @@ def pretrained(architecture: type[Pretrained], name: str, **config: Any) -> Pret
 
 
 class PictureLoader(RowLoader):
-    """Batches of pictures in memory, uint8 (n, 3, height, width), and of what belongs to them.
+    """Batches of pictures in memory, uint8 (n, 3, height, width), and of their targets.
 
-    On a GPU all of it stays there, so that neither decoding nor copying is what training waits for.
-    `transforms` are fastai's batch transforms; they get pictures as floats from 0 to 1 and, beside them,
-    whatever else of the batch is of a fastai type, such as TensorMask. Then mean and std are applied.
+    On a GPU all tensors stay in its memory, so that training does not wait for decoding or copying. `transforms` are
+    fastai's batch transforms; they get pictures as floats from 0 to 1, and targets of fastai types such as TensorMask.
+    Then mean and std are applied.
     """
 
     def __init__(
@@ -93,84 +93,83 @@ class PictureLoader(RowLoader):
         self.transforms = Pipeline(transforms, split_idx=0)
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
-        """The rows with these indices, augmented."""
+        """Return the rows with these indices, augmented."""
         pictures, *rest = super().create_batch(indices)
         floats, *rest = self.transforms((TensorImage(pictures.float().div_(255)), *rest))
-        return (normalised(floats.as_subclass(torch.Tensor), self.mean, self.std), *rest)
+        return (normalise(floats.as_subclass(torch.Tensor), self.mean, self.std), *rest)
 
 
 class FrozenBatchNorm(Callback):
-    """Keep the statistics of BatchNorm as pretraining left them: a small data set's are worse.
+    """Keep the pretrained statistics of BatchNorm: those of a small data set are worse.
 
     fastai's train_bn=False does not hold once a layer is unfrozen.
     """
 
-    order = 5  # after TrainEvalCallback has put everything in training mode
+    order = 5  # after TrainEvalCallback has set training mode
 
     def before_train(self) -> None:
-        """Put every BatchNorm in evaluation mode; its weights are trained all the same."""
+        """Put every BatchNorm into evaluation mode; its weights are still trained."""
         for module in self.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
 
 
-def normalised(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Pictures from 0 to 1 less mean, divided by std, by channel, in the memory format convolutions like best."""
+def normalise(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Normalise pictures from 0 to 1 by channel; return them in the channels-last memory format."""
     centre, spread = (torch.tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (mean, std))
     return ((pictures - centre) / spread).contiguous(memory_format=torch.channels_last)
 
 
-def pixel_batches(
+def make_batches(
     pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float], size: int = 16
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """uint8 pictures as an exported model takes them, a few at a time."""
+    """Yield uint8 pictures as batches of inputs for an exported model."""
     for part in pictures.split(size):
-        yield {INPUT: normalised(part.float().div(255), mean, std).numpy()}
+        yield {INPUT: normalise(part.float().div(255), mean, std).numpy()}
 
 
-def session_outputs(
+def run_session(
     session: Session, names: Sequence[str], pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> list[NDArray[np.float32]]:
-    """The named outputs of an exported model for uint8 pictures."""
-    batches = [session.run(names, {session.inputs[0]: batch[INPUT]}) for batch in pixel_batches(pictures, mean, std)]
+    """Return the named outputs of an exported model for uint8 pictures."""
+    batches = [session.run(names, {session.inputs[0]: batch[INPUT]}) for batch in make_batches(pictures, mean, std)]
     return [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
 
 
-def outputs(
+def compute_outputs(
     module: nn.Module, *parts: torch.Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> list[list[torch.Tensor]]:
-    """What a module in evaluation mode makes of uint8 pictures: for each part a list of float32 tensors on the CPU.
+    """Return the outputs of a module in evaluation mode: for each part, a list of float32 tensors on the CPU.
 
-    A module that is on the CPU is exported and computed by ONNX Runtime. On a GPU it is computed by torch in mixed
-    precision.
+    A module on the CPU is exported and run by ONNX Runtime; on a GPU, torch runs it in mixed precision.
 
     Args:
-        module: that returns a tuple, and can be traced.
-        parts: of pictures, each (n, 3, height, width), all of one size.
-        mean: of the levels from 0 to 1, by channel.
-        std: likewise.
+        module: a module that can be traced and returns a tuple.
+        parts: uint8 pictures, each part (n, 3, height, width), all of the same size.
+        mean: mean of each channel, from 0 to 1.
+        std: standard deviation of each channel.
     """
     module.eval()
     if next(module.parameters()).device.type == "cpu":
-        return exported_outputs(module, parts, mean, std)
-    return [torch_outputs(module, pictures, mean, std) for pictures in parts]
+        return run_exported(module, parts, mean, std)
+    return [run_torch(module, pictures, mean, std) for pictures in parts]
 
 
 @torch.inference_mode()
-def torch_outputs(
+def run_torch(
     module: nn.Module, pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> list[torch.Tensor]:
-    """What a module makes of uint8 pictures, where it is; on a CPU in float32."""
+    """Return the outputs of a module for uint8 pictures, run on its own device; on a CPU in float32."""
     device = next(module.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" and bool(mixed_precision())):
-        batches = [module(normalised(batch.to(device).float().div(255), mean, std)) for batch in pictures.split(64)]
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" and bool(choose_mixed_precision())):
+        batches = [module(normalise(batch.to(device).float().div(255), mean, std)) for batch in pictures.split(64)]
     return [torch.cat(tensors).float().cpu() for tensors in zip(*batches, strict=True)]
 
 
-def exported_outputs(
+def run_exported(
     module: nn.Module, parts: Sequence[torch.Tensor], mean: Sequence[float], std: Sequence[float]
 ) -> list[list[torch.Tensor]]:
-    """What a module makes of uint8 pictures, exported to ONNX once for all parts."""
+    """Return the outputs of a module for uint8 pictures, exported to ONNX once for all parts."""
     example = torch.zeros(2, *parts[0].shape[1:])
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         names = [f"output{index}" for index in range(len(module(example)))]
@@ -178,14 +177,14 @@ def exported_outputs(
         session = Session(Path(folder) / MODEL, threads=torch.get_num_threads())
         found = []
         for pictures in parts:
-            found.append([torch.from_numpy(array) for array in session_outputs(session, names, pictures, mean, std)])
+            found.append([torch.from_numpy(array) for array in run_session(session, names, pictures, mean, std)])
             if any(len(tensor) != len(pictures) for tensor in found[-1]):
-                raise RuntimeError(f"Traced, {type(module).__name__} has another number of rows than its input.")
+                raise RuntimeError(f"The traced {type(module).__name__} returns another number of rows than it gets.")
     return found
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """Return the picture files in a folder and in those within it, hidden ones left out."""
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the picture files in a folder tree, without hidden ones."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -196,22 +195,24 @@ def picture_files(folder: Path) -> list[Path]:
 def write_examples(
     folder: Path, paths: Sequence[Path], y: NDArray[np.int64], labels: Sequence[str], count: int
 ) -> None:
-    """Save a few pictures, resized, to be published with the model and shown by a Space that pulls it.
+    """Save a few resized pictures, which are published with the model and shown by Spaces.
 
     Args:
         folder: the checkpoint folder.
-        paths: of the pictures to choose from.
-        y: their labels, (n,).
+        paths: pictures to choose from.
+        y: indices of their labels, (n,).
         labels: names of the labels.
-        count: how many, about; at least one of each label.
+        count: approximate number of pictures; at least one of each label.
     """
     (folder / EXAMPLES).mkdir()
     taken: set[str] = set()
     for index, label in enumerate(labels):
         for row in np.flatnonzero(y == index)[: max(1, count // len(labels))]:
-            small = load_image(paths[row], EXAMPLE_SIDE).thumbnail(EXAMPLE_SIDE)  # leaves out EXIF: where and when
+            small = load_image(paths[row], EXAMPLE_SIDE).thumbnail(
+                EXAMPLE_SIDE
+            )  # drops EXIF, which may tell where and when
             stem = safe_filename(f"{label}-{paths[row].stem}")
-            if stem.lower() in taken:  # in two folders, or where a system does not tell upper case from lower
+            if stem.lower() in taken:  # also on file systems that ignore case
                 stem = f"{stem}-{row}"
             taken.add(stem.lower())
             small.save(folder / EXAMPLES / f"{stem}.jpg", quality=90)

@@ -1,14 +1,14 @@
-"""Publish a checkpoint folder as a model on the Hugging Face Hub, and check that what arrived answers as it does here.
+"""Publish a checkpoint folder as a model on the Hugging Face Hub, and check that the copy there answers the same.
 
     python -m training.publish spaces/cat_dog/model USER/cat_dog             (log in first: hf auth login)
     python -m training.publish runs/cat_dog USER/cat_dog --private
-    python -m training.publish runs/cat_dog USER/cat_dog --space USER/gallery    its card links to the Space
-    python -m training.publish runs/cat_dog USER/cat_dog --dry-run           says what would go up; asks nobody
+    python -m training.publish runs/cat_dog USER/cat_dog --space USER/gallery    link the card to the Space
+    python -m training.publish runs/cat_dog USER/cat_dog --dry-run           list what would be uploaded, offline
 
-It needs no torch. Where torch and transformers are installed, a network of transformers that is published without
-weights for torch gets those of its ONNX file, so that `pipeline` loads it; --onnx-only leaves them out. Every training
-script publishes, too, with --push-to-hub USER/REPO. In a CI job that the repository trusts (its settings, Trusted
-Publishers), HF_OIDC_RESOURCE=USER/cat_dog takes the place of a token.
+It needs no torch. If torch and transformers are installed, a transformers network without torch weights gets weights
+converted from its ONNX file, so that `pipeline` loads it; --onnx-only skips this. Every training script can also
+publish, with --push-to-hub USER/REPO. In a CI job that is a trusted publisher of the repository (see its settings),
+HF_OIDC_RESOURCE=USER/cat_dog replaces a token.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from training.card import OF_TRANSFORMERS, WEIGHTS, write_card
 
 
 class Unchecked(PublishError):
-    """It cannot be told whether what was published is as it should be."""
+    """The published model could not be checked."""
 
 
 def publish(
@@ -58,25 +58,25 @@ def publish(
     spaces: Sequence[str] = (),
     onnx_only: bool = False,
 ) -> str:
-    """Publish a checkpoint folder in one commit: the repository has the old files or the new, never some of both.
+    """Publish a checkpoint folder in one commit: the repository has the old files or the new, never a mixture.
 
-    Files that are gone from the folder are removed; the same folder published again changes nothing.
+    Files that are no longer in the folder are removed. Publishing the same folder again changes nothing.
 
     Args:
         folder: the checkpoint folder.
-        repo: "user/name"; made if it is not there.
-        private: make it private, if it is made.
-        token: with the right to write; by default the one that this machine is logged in with.
-        replace: also if the repository has a model of another kind.
-        spaces: names of the Spaces that show it, for its card to link to.
-        onnx_only: make no weights for torch out of the ONNX file, where the folder has none.
+        repo: "user/name"; created if it does not exist.
+        private: if the repository is created, make it private.
+        token: a token with write access; by default that of `hf auth login`.
+        replace: also replace a model for another task.
+        spaces: names of the Spaces that show it, which its card links to.
+        onnx_only: do not convert the ONNX file to torch weights if the folder has none.
 
     Returns:
-        The commit (40 hexadecimal digits) under which the model was downloaded again, and answered as it does here.
+        The commit (40 hexadecimal digits) that was downloaded again and gave the same answers.
 
     Raises:
-        PublishError: it is not published, or it is and does not answer as it does here.
-        CheckpointError: the folder is not whole.
+        PublishError: it was not published, or the copy on the Hub differs.
+        CheckpointError: the folder is incomplete.
     """
     for name in spaces:
         check_name(name)
@@ -90,55 +90,57 @@ def publish(
         with mention_leftover(repo, is_new):
             before, there = info.sha, {entry.rfilename for entry in info.siblings or []}
             if there - {HUBS_OWN, CARD} and CONFIG_FILE not in there:
-                raise PublishError(f"{repo} holds something else, which would be gone; name another repository.")
+                raise PublishError(f"{repo} has other files, which would be deleted; choose another repository.")
             task = GalleryConfig.read_common(staged).task
             if CONFIG_FILE in there and not replace and (other := read_task(repo, str(before), token)) != task:
                 raise PublishError(
-                    f"{repo} has a model for {other}, and this is one for {task}; name another one, or --replace."
+                    f"{repo} has a model for {other}, but this one is for {task}; choose another one, or use --replace."
                 )
             files = {name: staged / name for name in names}
             title = f"{GalleryConfig.read_common(staged).about.title}, by model-gallery {__version__}"
             print(f"Uploading {len(names)} files, {measure_size(staged):.1f} MB, to {repo} ...")
             if gone := find_stale(info, files):
-                print(f"This removes {', '.join(gone)} there: the folder has no such file.")
+                print(f"This removes {', '.join(gone)} from {repo}, since the folder does not have it.")
             commit = commit_files(api, repo, files, info, title)
         print(f"{repo} is at commit {commit}{', as before' if commit == before else ''}.")
         if CONFIG_FILE in there and commit != before:
             print(f"This replaces commit {before}.")
-        print("Downloading it again to see that it answers as it does here ...")
+        print("Downloading it again to check that its answers are the same ...")
         try:
             verify(staged, names, repo, commit, token)
         except Unchecked as error:
             raise PublishError(
-                f"{repo} was published as commit {commit}, but could not be checked: {error} The same command again "
-                "checks it."
+                f"{repo} was published as commit {commit}, but could not be checked: {error} Run the same command "
+                "again to check it."
             ) from error
         except (PublishError, CheckpointError) as error:
             way_back = ""
             if CONFIG_FILE in there and before != commit:
                 way_back = (
-                    f" Its commit before that is {before}; to return to it: hf download {repo} --revision {before} "
+                    f" The previous commit is {before}; to restore it: hf download {repo} --revision {before} "
                     f"--local-dir before, then python -m training.publish before {repo}"
                 )
             raise PublishError(
-                f"{repo} was published as commit {commit}, but it is not what is here: {error}{way_back}"
+                f"{repo} was published as commit {commit}, but it differs from the local model: {error}{way_back}"
             ) from error
         try:
-            tag(api, repo, commit)
-        except PublishError as error:  # the model is published without it
-            print(f"warning: {repo} is published, but its tag v{__version__} is not set: {error}", file=sys.stderr)
+            set_tag(api, repo, commit)
+        except PublishError as error:  # the model is published all the same
+            print(
+                f"warning: {repo} is published, but its tag v{__version__} could not be set: {error}", file=sys.stderr
+            )
     return commit
 
 
 def stage_model(
     folder: str | Path, place: Path, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False
 ) -> Path:
-    """Copy what may go up from a checkpoint folder to `place`, with a card that names the repository.
+    """Copy the files to upload from a checkpoint folder to `place`, with a card for the repository.
 
-    That is what gallery.json lists, and its documents: no hidden file and no other.
+    These are the files that gallery.json lists, and the documents; no others.
 
     Raises:
-        CheckpointError: the folder is not whole.
+        CheckpointError: the folder is incomplete.
     """
     folder = Path(folder)
     load_folder(folder)
@@ -153,18 +155,20 @@ def stage_model(
 
 
 def make_weights(folder: Path) -> None:
-    """Make weights for torch out of the ONNX file of a staged network of transformers that has none, if possible."""
+    """Convert the ONNX file of a staged transformers network to torch weights if it has none and that is possible."""
     if GalleryConfig.read_common(folder).task not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
         return
     if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "onnx")):
-        print(f"Without torch, transformers and onnx here it goes up without {WEIGHTS}, and `pipeline` cannot load it.")
+        print(
+            f"It is published without {WEIGHTS}, so `pipeline` cannot load it: torch, transformers or onnx is missing."
+        )
         return
     from training.torch_weights import add_weights
 
     try:
         add_weights(folder)
-    except Exception as error:  # they are an extra: a graph that cannot be read must not stop the model
-        print(f"It goes up without {WEIGHTS}, and `pipeline` cannot load it: {error or type(error).__name__}")
+    except Exception as error:  # the weights are optional: publish the model without them
+        print(f"It is published without {WEIGHTS}, so `pipeline` cannot load it: {error or type(error).__name__}")
 
 
 def measure_size(folder: Path) -> float:
@@ -173,11 +177,11 @@ def measure_size(folder: Path) -> float:
 
 
 def verify(staged: Path, names: list[str], repo: str, commit: str, token: str | None) -> None:
-    """Download a commit into an empty cache, and compare every file, and what the model answers.
+    """Download a commit into an empty cache; compare every file and an answer of the model.
 
     Raises:
         PublishError: something differs.
-        Unchecked: it does not arrive.
+        Unchecked: it cannot be downloaded.
         CheckpointError: it cannot be loaded.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
@@ -197,7 +201,7 @@ def verify(staged: Path, names: list[str], repo: str, commit: str, token: str | 
 
 
 def are_equal(one: Any, other: Any) -> bool:
-    """Return True if two predictions are equal in every field, arrays and all."""
+    """Return True if two predictions are equal in every field, including arrays."""
     try:
         np.testing.assert_equal(dataclasses.asdict(one), dataclasses.asdict(other))
     except AssertionError:
@@ -205,8 +209,8 @@ def are_equal(one: Any, other: Any) -> bool:
     return True
 
 
-def tag(api: HfApi, repo: str, commit: str) -> None:
-    """Set the tag of this project's version to a commit, and move it if it is there already."""
+def set_tag(api: HfApi, repo: str, commit: str) -> None:
+    """Set the tag of this project's version to a commit, moving an existing tag."""
     name = f"v{__version__}"
     tags = {entry.name: entry.target_commit for entry in ask(lambda: api.list_repo_refs(repo), repo).tags}
     if tags.get(name) == commit:
@@ -217,17 +221,17 @@ def tag(api: HfApi, repo: str, commit: str) -> None:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Publish with the options of the command line, given as a list; return the exit code.
+    """Publish a folder; `argv` are the command-line options. Return the exit code.
 
-    Whatever goes wrong ends in one sentence. From Python, call `publish`, which raises it as an error.
+    An error is printed as one sentence. From Python, call `publish`, which raises it.
     """
     parser = argparse.ArgumentParser(
         prog="python -m training.publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", help="a checkpoint folder, such as spaces/salary/model")
-    parser.add_argument("repo", metavar="USER/REPO", help="where to")
-    parser.add_argument("--private", action="store_true", help="if the repository is made, make it private")
-    parser.add_argument("--replace", action="store_true", help="also a model for another task that is there")
+    parser.add_argument("repo", metavar="USER/REPO", help="the repository on the Hub")
+    parser.add_argument("--private", action="store_true", help="if the repository is created, make it private")
+    parser.add_argument("--replace", action="store_true", help="also replace a model for another task")
     parser.add_argument(
         "--space",
         action="append",
@@ -236,8 +240,8 @@ def main(argv: Sequence[str] = ()) -> int:
         help="a Space that shows it; its card links to it",
     )
     parser.add_argument("--collection", metavar="TITLE", help="put it into your collection of this title")
-    parser.add_argument("--onnx-only", action="store_true", help="make no weights for torch out of the ONNX file")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go up")
+    parser.add_argument("--onnx-only", action="store_true", help="do not convert the ONNX file to torch weights")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be uploaded")
     options = parser.parse_args(argv)
 
     def run() -> None:
@@ -256,7 +260,7 @@ def main(argv: Sequence[str] = ()) -> int:
             if options.collection:
                 add_to_collection(options.collection, options.repo, "model")
 
-    return run_command(run, "the same command again is safe, and leaves all as if it had run once.")
+    return run_command(run, "running the same command again is safe.")
 
 
 def print_model(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: bool = False) -> None:
@@ -268,13 +272,13 @@ def print_model(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: b
         for path in sorted(path for path in staged.rglob("*") if path.is_file()):
             print(f"{path.stat().st_size:>12,}  {path.relative_to(staged).as_posix()}")
         print(
-            f"{measure_size(staged):.1f} MB would go to {repo}, and nothing else; with this at the top of its card:\n"
+            f"{measure_size(staged):.1f} MB would be uploaded to {repo}, and nothing else. The metadata of its card:\n"
         )
         print((staged / CARD).read_text(encoding="utf-8").split("---")[1].strip())
 
 
 def announce(repo: str, commit: str) -> None:
-    """Print where a model is now, and how to load exactly this one."""
+    """Print where a model was published, and how to load this commit."""
     print(f"Published and checked: {HfApi().endpoint}/{repo} at commit {commit}")
     print(f'Load it anywhere: load_model("{repo}", revision="{commit}")')
 

@@ -1,11 +1,11 @@
 """Movie ratings of MovieLens: the collaborative filtering model of the book's chapter 1.
 
     python -m training.rating --smoke            seconds, on made-up ratings
-    python -m training.rating --data DIR         ratings.csv and movies.csv; 40 minutes, cross-validation included
-    python -m training.rating --recipe book      the book's own cell, with its figure beside ours
+    python -m training.rating --data DIR         ratings.csv and movies.csv; 40 minutes with cross-validation
+    python -m training.rating --recipe book      the book's own cell, beside the book's figure
 
-Without --data, GroupLens' ml-latest-small is downloaded. The sample of the cross-validation, the 100 busiest users and
-the 100 most rated movies, is what fastai's ML_SAMPLE is.
+Without --data, GroupLens' ml-latest-small is downloaded. Cross-validation is on a sample, the ratings of the 100 most
+active users for the 100 most rated movies, which is fastai's ML_SAMPLE.
 """
 
 from functools import partial
@@ -13,7 +13,7 @@ from functools import partial
 from fastai.learner import Learner
 
 from training import book, command, evaluate
-from training.data import data_folder, read_table
+from training.data import find_data, read_table
 from training.description import read_description
 from training.recipe import Splits
 from training.recipes.recommendation import Ratings, Recommendation, RecommendationSettings
@@ -30,19 +30,19 @@ class MovieRatings(Recommendation):
 
     def load(self, data: str | None, settings: RecommendationSettings) -> Splits[Ratings]:
         """Read MovieLens."""
-        folder = data_folder(data, GROUPLENS, "ratings.csv")
+        folder = find_data(data, GROUPLENS, "ratings.csv")
         return self.read(folder, "MovieLens ml-latest-small", settings, read_description("rating"))
 
-    def book(self, data: str | None, settings: RecommendationSettings) -> Learner:
-        """Run the book's cell, on ML_SAMPLE or on the sample of the ratings that --data names."""
+    def run_book(self, data: str | None, settings: RecommendationSettings) -> Learner:
+        """Run the book's cell on ML_SAMPLE, or on the sample of the ratings in --data."""
         if data is None:
-            path = data_folder(None, "ML_SAMPLE", "ratings.csv") / "ratings.csv"
+            path = find_data(None, "ML_SAMPLE", "ratings.csv") / "ratings.csv"
             columns = {"userId": "user", "movieId": "movie"}
             sample = read_table(path, ["userId", "movieId", "rating"]).rename(columns=columns)
         else:
             ratings = self.load(data, settings).train.table
             sample = ratings[ratings["in_sample"]]
-        learn = book.rating(sample, settings.book_epochs, seed=settings.seed)
+        learn = book.train_rating(sample, settings.book_epochs, seed=settings.seed)
         predicted, stars = learn.get_preds()
         errors = ((predicted.flatten() - stars.flatten()) ** 2).double().numpy()
         low, high = evaluate.mean_interval(errors)

@@ -1,6 +1,6 @@
-"""Baselines for ratings; each takes known and asked ratings and returns stars.
+"""Baselines for ratings. Each takes train and test ratings and returns stars for the test ratings, (ratings,).
 
-Both tables have the columns user, movie and rating; the asked ratings are not looked at.
+Both tables have the columns user, movie and rating; the test ratings themselves are not read.
 """
 
 from contextlib import redirect_stdout
@@ -17,20 +17,20 @@ from training.learner import set_seed
 Stars = NDArray[np.float64]
 
 
-def bias_model(
-    known: pd.DataFrame, asked: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3
+def predict_with_biases(
+    train: pd.DataFrame, test: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3
 ) -> Stars:
-    """Predict global mean + user + movie, shrunk (Koren, Bell and Volinsky, IEEE Computer 42(8), 2009)."""
-    mean, users, movies, _ = biases(known, user_ridge, movie_ridge)
-    return mean + asked["user"].map(users).fillna(0).to_numpy() + asked["movie"].map(movies).fillna(0).to_numpy()
+    """Predict the global mean plus shrunk user and movie biases (Koren, Bell and Volinsky, IEEE Computer 2009)."""
+    mean, users, movies, _ = fit_biases(train, user_ridge, movie_ridge)
+    return mean + test["user"].map(users).fillna(0).to_numpy() + test["movie"].map(movies).fillna(0).to_numpy()
 
 
-def biases(
-    known: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3, rounds: int = 15
+def fit_biases(
+    train: pd.DataFrame, user_ridge: float = GENEROSITY_RIDGE, movie_ridge: float = 3, rounds: int = 15
 ) -> tuple[float, pd.Series, pd.Series, Stars]:
-    """Return the global mean, user biases, movie biases, and what they leave unexplained of each known rating."""
-    mean = float(known["rating"].mean())
-    rest, user, movie = known["rating"] - mean, known["user"], known["movie"]
+    """Return the global mean, user biases, movie biases, and the residual of each rating, (ratings,)."""
+    mean = float(train["rating"].mean())
+    rest, user, movie = train["rating"] - mean, train["user"], train["movie"]
     of_user = pd.Series(0.0, index=user.unique())
     of_movie = pd.Series(0.0, index=movie.unique())
     for _ in range(rounds):
@@ -41,19 +41,19 @@ def biases(
     return mean, of_user, of_movie, (rest - user.map(of_user) - movie.map(of_movie)).to_numpy()
 
 
-def ridge_als(
-    known: pd.DataFrame,
-    asked: pd.DataFrame,
+def predict_with_als(
+    train: pd.DataFrame,
+    test: pd.DataFrame,
     factors: int = 20,
     ridge: float = 15,
     bias_ridge: float = 3,
     rounds: int = 15,
 ) -> Stars:
-    """Predict by matrix factorisation with alternating ridge regressions (Zhou et al., AAIM 2008), biases included."""
-    mean, of_user, of_movie, _ = biases(known)
+    """Predict by matrix factorisation with biases, fitted by alternating ridge regressions (Zhou et al., AAIM 2008)."""
+    mean, of_user, of_movie, _ = fit_biases(train)
     users, movies = pd.Index(of_user.index), pd.Index(of_movie.index)
-    rows = (users.get_indexer(known["user"]), movies.get_indexer(known["movie"]))
-    stars = known["rating"].to_numpy() - mean
+    rows = (users.get_indexer(train["user"]), movies.get_indexer(train["movie"]))
+    stars = train["rating"].to_numpy() - mean
     bias = [of_user.to_numpy().copy(), of_movie.to_numpy().copy()]
     rng = np.random.default_rng(0)
     vectors = [np.zeros((len(users), factors)), rng.normal(0, 0.1, (len(movies), factors))]
@@ -67,15 +67,15 @@ def ridge_als(
                 target = stars[mine] - bias[1 - side][other[mine]]
                 solution = np.linalg.solve(design.T @ design + penalty, design.T @ target)
                 bias[side][index], vectors[side][index] = solution[0], solution[1:]
-    user, movie = users.get_indexer(asked["user"]), movies.get_indexer(asked["movie"])
+    user, movie = users.get_indexer(test["user"]), movies.get_indexer(test["movie"])
     predicted = mean + bias[0][user] * (user >= 0) + bias[1][movie] * (movie >= 0)
     return predicted + (vectors[0][user] * vectors[1][movie]).sum(axis=1) * ((user >= 0) & (movie >= 0))
 
 
-def book_model(known: pd.DataFrame, asked: pd.DataFrame, seed: int, epochs: int = 10) -> Stars:
-    """Predict with the book's cell, which keeps one known rating in a hundred for validation."""
+def predict_with_book(train: pd.DataFrame, test: pd.DataFrame, seed: int, epochs: int = 10) -> Stars:
+    """Predict with the book's cell, which validates on one training rating in a hundred."""
     set_seed(seed)
     with redirect_stdout(StringIO()):
-        learn = book.rating(known, epochs, valid_pct=0.01, seed=seed)
-        predicted, _ = learn.get_preds(dl=learn.dls.test_dl(asked[["user", "movie"]]))
+        learn = book.train_rating(train, epochs, valid_pct=0.01, seed=seed)
+        predicted, _ = learn.get_preds(dl=learn.dls.test_dl(test[["user", "movie"]]))
     return predicted.flatten().double().numpy()

@@ -1,7 +1,7 @@
-"""The one way every model is made: load, fit, export, compare with torch, measure what was stored, write.
+"""The runner that makes every model: load, fit, export, compare with torch, measure the stored model, write.
 
-A recipe (training/recipes) says how for one task and data of any kind. A demo (training/cat_dog.py and its like) is a
-recipe with its own data, words and tests. `make` runs either.
+A recipe (training/recipes) implements the steps for one task and any data. A demo (such as training/cat_dog.py) is a
+recipe with its own data, description and tests. `make` runs either.
 """
 
 import argparse
@@ -28,43 +28,43 @@ from shared.metrics import Figure, Metrics
 from shared.predictor import Predictor
 from training import evaluate, processes
 from training.card import describe_parity, write_card
-from training.data import DataError, data_files
+from training.data import DataError, list_files
 from training.description import Description
 from training.export import store, write_onnx
-from training.folder import check_out, embed, new_folder, write_config, write_metrics
-from training.learner import Run, seconds_trained, state_folder
-from training.parity import Shown, parity
-from training.record import Record, measured_here
+from training.folder import check_out, create_folder, embed, write_config, write_metrics
+from training.learner import Run, prepare_state_folder, read_seconds_trained
+from training.parity import Shown, check_parity
+from training.record import Record, record_measurement
 
 Part = TypeVar("Part")  # of the data, such as pictures with their labels
 Options = TypeVar("Options", bound="Settings")
-CHUNK = 64  # inputs that are answered between two steps of a progress bar
+CHUNK = 64  # inputs per step of the progress bar
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a training, besides its data; the hardware never does.
+    """All that determines a training run besides its data. Settings never depend on the hardware.
 
-    Each recipe has a subclass, whose `smoke()` is for seconds on made-up data. An option of the command line that has
-    the name of a field sets it.
+    Each recipe has a subclass, whose `smoke()` trains for seconds on made-up data. A command-line option sets the field
+    of the same name.
     """
 
     seed: int = 42
 
     @classmethod
     def smoke(cls: type[Options]) -> Options:
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Inputs as the predictor takes them, and what the answers are compared with (both of the same length).
+    """Inputs for the predictor, and the targets of its answers, of the same length.
 
-    `data` names the data set and `split` the part of it, as the card shows them.
+    `data` is the name of the data set and `split` that of its part, as shown on the card.
     """
 
-    __test__: ClassVar[bool] = False  # this is no test of pytest's
+    __test__: ClassVar[bool] = False  # not a test for pytest
 
     data: str
     split: str
@@ -77,7 +77,7 @@ class TestSet:
 
     @property
     def where(self) -> dict[str, Any]:
-        """What a Figure says of where it was measured."""
+        """The fields of a Figure that say where it was measured."""
         return {"data": self.data, "split": self.split, "count": len(self)}
 
 
@@ -85,8 +85,8 @@ class TestSet:
 class Splits(Generic[Part]):
     """The data of one model.
 
-    `check` is validation data as a test set, on which the cost of storing the weights is measured; None where that is
-    not needed. The headline is the first figure of the first of `tests`.
+    `check` is validation data as a test set, to measure the cost of storing the weights, or None. The headline is the
+    first figure of the first of `tests`.
     """
 
     train: Part
@@ -102,21 +102,21 @@ class Export:
     """A trained network, ready to be stored.
 
     Attributes:
-        module: what is traced: calibrated, in evaluation mode, on the CPU.
-        inputs: an example of each input by its name, in the order of the module's arguments.
+        module: the module to trace: calibrated, in evaluation mode, on the CPU.
+        inputs: an example of each input by name, in the order of the module's arguments.
         outputs: names of the module's outputs, in order.
-        store: makes the ONNX model small: store_half, store_int8 or store_int8_products.
+        store: shrinks the ONNX model: store_half, store_int8 or store_int8_products.
         batches: real inputs, on which the stored model is compared with torch.
-        shown: what people see of the first output, and how much of it storing may change.
-        tolerance: largest difference allowed of any output, once it is stored.
-        fields: of gallery.json, without those that every model has.
-        free_axes: of inputs and outputs; by default the first of each.
-        tolerance_float: largest difference allowed of any output before it is stored.
-        save: writes the other files of the folder: weights for torch, tokenizer, tables, examples.
+        shown: what users see of the first output, and limits on its changes.
+        tolerance: largest difference allowed after storing, for all outputs or for each.
+        fields: the task's own fields of gallery.json.
+        free_axes: dynamic axes of inputs and outputs; the first of each by default.
+        tolerance_float: largest difference allowed before storing, for all outputs.
+        save: writes the other files of the folder: torch weights, tokenizer, tables, examples.
         notes: sentences for the card on how the model was trained.
-        exact: the same with weights that were not rounded; its score is compared with the stored model's.
-        uncalibrated: turns calibrated probabilities into those from before calibration.
-        measured: fields of Metrics that were measured on the way; its figures are added to the others.
+        exact: the module before its weights were rounded; its score is compared with the stored model's.
+        uncalibrated: maps calibrated probabilities to those from before calibration.
+        measured: fields of Metrics measured in training; its figures are added to the others.
     """
 
     module: nn.Module
@@ -138,9 +138,9 @@ class Export:
 
 @dataclass(frozen=True)
 class Answered(Generic[Part, Options]):
-    """The stored model's `answers` to each of the test sets, and all that a recipe may need to measure more.
+    """The stored model's `answers` to each test set, and what a recipe may need for more figures.
 
-    `exported` is None where a model is measured again.
+    `exported` is None when a model is measured again.
     """
 
     model: Any
@@ -152,11 +152,11 @@ class Answered(Generic[Part, Options]):
 
 
 class Recipe(ABC, Generic[Part, Options]):
-    """How a model for one task is made from data of any kind; a demo is a subclass with data of its own.
+    """The steps that make a model for one task from any data; a demo is a subclass with its own data.
 
-    `module` is what one runs, as in "python -m training.cat_dog"; its last part names the folder in runs/ and, of a
-    demo, the Space. `max_accuracy_drop` is what storing the weights may cost of `score`, on validation data. Where
-    there are few such data, the score may fall by as much as `max_answers_lost` wrong answers cost.
+    `module` is run as "python -m training.cat_dog"; its last part names the folder in runs/ and the Space of a demo.
+    `max_accuracy_drop` limits how far `score` may fall on validation data when the weights are stored; it may always
+    fall by the worth of `max_answers_lost` answers.
     """
 
     module: ClassVar[str]
@@ -165,7 +165,7 @@ class Recipe(ABC, Generic[Part, Options]):
     score_label: ClassVar[str] = "accuracy"
     max_accuracy_drop: ClassVar[float] = 0.0
     max_answers_lost: ClassVar[float] = 1.5
-    measuring: ClassVar[tuple[str, ...]] = ()  # fields of the settings that change nothing in training
+    measuring: ClassVar[tuple[str, ...]] = ()  # fields of the settings that do not affect training
 
     @property
     def name(self) -> str:
@@ -173,74 +173,74 @@ class Recipe(ABC, Generic[Part, Options]):
         return self.module.rpartition(".")[2]
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add the recipe's own options, each with the name of a field of its settings."""
+        """Add the recipe's own options, each named after a field of its settings."""
 
-    def settings_of(self, options: argparse.Namespace) -> Options:
-        """Return the settings that the command line asks for."""
+    def read_settings(self, options: argparse.Namespace) -> Options:
+        """Return the settings that the options ask for."""
         chosen = self.settings.smoke() if options.smoke else self.settings()
         given = {item.name: getattr(options, item.name, None) for item in fields(chosen)}
         return replace(chosen, **{name: value for name, value in given.items() if value is not None})  # type: ignore[return-value]
 
     def load(self, data: str | None, settings: Options) -> Splits[Part]:
-        """Read the data; a demo has a layout of its own, and downloads the data where none is named.
+        """Read the data; a demo has its own layout, and downloads the data if `data` is None.
 
         Raises:
-            DataError: it cannot be used; the text says why.
+            DataError: the data cannot be used; the text says why.
         """
         if data is None:
-            raise DataError(f"Name the data with --data; python -m {self.module} --help says what it looks like.")
+            raise DataError(f"Name the data with --data; python -m {self.module} --help describes its layout.")
         return self.load_own(data, settings)
 
     @abstractmethod
     def load_own(self, data: str, settings: Options) -> Splits[Part]:
-        """Read somebody's own data, in the layout of the recipe."""
+        """Read a user's own data, in the layout of the recipe."""
 
     @abstractmethod
     def make_up(self, folder: Path, seed: int) -> str:
-        """Write made-up data into a folder, for --smoke and the tests; return what load_own reads."""
+        """Write made-up data for --smoke and the tests; return the path for load_own."""
 
     @abstractmethod
     def fit(self, splits: Splits[Part], settings: Options, run: Run) -> Any:
-        """Train, and return what `export` takes, such as a network on the CPU in evaluation mode."""
+        """Train; return what `export` takes, such as a network on the CPU in evaluation mode."""
 
     @abstractmethod
     def export(self, network: Any, splits: Splits[Part], settings: Options) -> Export:
-        """Calibrate the network, and say how it is stored."""
+        """Calibrate the network, and define how it is stored."""
 
-    def keep(self, prediction: Any, target: Any) -> Any:  # noqa: ARG002 - for recipes that compare at once
-        """Return what the figures need of a prediction; large ones are compared with their target at once."""
+    def keep(self, prediction: Any, target: Any) -> Any:  # noqa: ARG002 - used by subclasses
+        """Return what the figures need of a prediction; subclasses reduce large ones here."""
         return prediction
 
     @abstractmethod
-    def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
-        """Return the figures of the kept answers to a test set, the most important one first."""
+    def compute_figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
+        """Return the figures of the kept answers to a test set, the most important first."""
 
     def score(self, answers: Sequence[Any], test: TestSet) -> float:
-        """Return the share of right answers, or what takes its place (see `score_label`): the more, the better."""
-        return self.figures(answers, test)[0].value
+        """Return the share of right answers, or another score (see `score_label`); higher is better."""
+        return self.compute_figures(answers, test)[0].value
 
-    def headline(self, figure: Figure) -> str:
-        """Return the gallery's one line about the model, from its most important figure."""
+    def format_headline(self, figure: Figure) -> str:
+        """Return the gallery's line about the model, from its most important figure."""
         return f"{figure.label or figure.name} {figure.value:.4f} on {figure.count:,} test inputs"
 
     def measure(self, found: "Answered[Part, Options]") -> dict[str, Any]:
-        """Return the fields of Metrics that are measured: figures, headline, and what a recipe adds, such as peers."""
+        """Return the measured fields of Metrics: figures, headline, notes, and what a recipe adds, such as peers."""
         pairs = zip(found.answers, found.splits.tests, strict=True)
-        figures = [figure for answers, test in pairs for figure in self.figures(answers, test)]
+        figures = [figure for answers, test in pairs for figure in self.compute_figures(answers, test)]
         notes = list(found.splits.description.notes)
-        return {"figures": figures, "headline": self.headline(figures[0]), "notes": notes}
+        return {"figures": figures, "headline": self.format_headline(figures[0]), "notes": notes}
 
     def update(
         self,
-        folder: Path,  # noqa: ARG002 - for recipes whose other files follow from the figures
+        folder: Path,  # noqa: ARG002 - used by subclasses
         found: "Answered[Part, Options]",  # noqa: ARG002
         measured: Mapping[str, Any],  # noqa: ARG002
     ) -> tuple[Sequence[str], Mapping[str, Any]]:
-        """Write anew what else in a folder follows from the figures, after it was measured again.
+        """Update the other files that depend on the figures, after measuring again.
 
         Args:
-            folder: a copy of the checkpoint folder, which takes its place afterwards.
-            found: what was measured.
+            folder: a copy of the checkpoint folder, which replaces it afterwards.
+            found: the model and its answers.
             measured: what `measure` returned.
 
         Returns:
@@ -248,39 +248,40 @@ class Recipe(ABC, Generic[Part, Options]):
         """
         return (), {}
 
-    def book(self, data: str | None, settings: Options) -> Learner:
-        """Run the book's own cell and print its figure beside the book's; only demos have one."""
+    def run_book(self, data: str | None, settings: Options) -> Learner:
+        """Run the book's own cell and print its figure beside the book's; only for demos."""
         raise NotImplementedError
 
 
 def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
-    """Make a model and write its checkpoint folder; nothing is written unless it agrees with torch.
+    """Train a model and write its checkpoint folder; return the folder.
 
     Args:
-        recipe: how.
-        options: of the command line.
-        source: what the model is being made from.
+        recipe: the recipe or demo.
+        options: the command-line options.
+        source: the record of the command.
 
     Raises:
         DataError: the data cannot be used, or the folder cannot be written.
+        RuntimeError: the stored model differs from torch or loses accuracy; nothing is written.
     """
     started = time.monotonic()
     out = Path(options.out)
     check_out(out)
-    settings = recipe.settings_of(options)
+    settings = recipe.read_settings(options)
     splits = load(recipe, options, settings)
     run = start_run(recipe, options, settings)
-    started -= seconds_trained(run.state)  # of a run that is resumed
+    started -= read_seconds_trained(run.state)  # earlier seconds of a resumed run
     network = recipe.fit(splits, settings, run)
-    processes.only_first()
+    processes.end_other_processes()
     exported = recipe.export(network, splits, settings)
-    with new_folder(out) as folder:
+    with create_folder(out) as folder:
         write = partial(
             write_onnx, path=folder / MODEL, inputs=exported.inputs, outputs=exported.outputs,
             free_axes=exported.free_axes,
         )  # fmt: skip
         write(exported.exact or exported.module)
-        compare = partial(parity, exported.module, folder / MODEL, exported.batches, exported.outputs)
+        compare = partial(check_parity, exported.module, folder / MODEL, exported.batches, exported.outputs)
         exported.save(folder)
         (folder / LICENCE).write_text(splits.description.notice, encoding="utf-8", newline="\n")
         content = dict(exported.fields) | {"task": recipe.predictor.task, "about": splits.description.about}
@@ -299,10 +300,12 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         measured = recipe.measure(Answered(model, splits, answers, settings, run, exported))
         measured["figures"] += [*exported.measured.get("figures", ()), *validated]
         evaluate.print_figures(measured["figures"])
-        trained = source.trained(started, settings.seed, exported.notes)
+        trained = source.describe_training(started, settings.seed, exported.notes)
         write_metrics(
             folder,
-            Metrics(trained=trained, measured=measured_here(), parity=stored, parity_float=parity_float, **measured),
+            Metrics(
+                trained=trained, measured=record_measurement(), parity=stored, parity_float=parity_float, **measured
+            ),
         )
         config()
         write_card(folder)
@@ -314,30 +317,30 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
 
 
 def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
-    """Return the run with these settings, which may be an earlier one that is resumed."""
+    """Return the run with these settings, which may resume an earlier one."""
     trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
-    state = state_folder(trains, recipe.name, data_files(options.data), Path(options.out), options.resume)
+    state = prepare_state_folder(trains, recipe.name, list_files(options.data), Path(options.out), options.resume)
     return Run(state, settings.seed, options.resume)
 
 
 def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Splits[Any]:
-    """Return the data that the command line names: made up for --smoke, unless --data is given, too."""
-    data = made_up(recipe, options, settings)
+    """Load the data that the options name, or made-up data for --smoke without --data."""
+    data = make_up_data(recipe, options, settings)
     return recipe.load_own(data, settings) if data else recipe.load(options.data, settings)
 
 
-def made_up(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> str | None:
-    """Return where made-up data lies, beside --out, for --smoke; None otherwise, or where --data is given."""
+def make_up_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> str | None:
+    """Make up data beside --out for --smoke without --data; return its path, or None otherwise."""
     if not options.smoke or options.data:
         return None
     folder = Path(options.out).with_name(f"{recipe.name}-made-up")
     made: list[str] = []
-    processes.once_on_host(lambda: made.append(recipe.make_up(folder, settings.seed)))
-    return str(processes.from_first(made[0] if made else ""))
+    processes.run_once_per_host(lambda: made.append(recipe.make_up(folder, settings.seed)))
+    return str(processes.broadcast(made[0] if made else ""))
 
 
 def answer_test(recipe: Recipe[Any, Any], model: Predictor[Any, Any, Any], test: TestSet) -> list[Any]:
-    """Return what the recipe keeps of a stored model's predictions for a test set."""
+    """Return a stored model's predictions for a test set, as kept by the recipe."""
     pairs = zip(answer(model, test.inputs), test.targets, strict=True)
     return [recipe.keep(prediction, target) for prediction, target in pairs]
 
@@ -346,7 +349,7 @@ def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> Iterator[A
     """Yield a stored model's predictions, with a progress bar.
 
     Raises:
-        DataError: an input is refused.
+        DataError: the model rejects an input.
     """
     for start in progress_bar(range(0, len(inputs), CHUNK)):
         for index, prediction in enumerate(model.predict_each(inputs[start : start + CHUNK]), start):
@@ -357,29 +360,29 @@ def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> Iterator[A
 
 
 def validate(recipe: Recipe[Any, Any], folder: Path, check: TestSet | None, name: str, weights: str) -> list[Figure]:
-    """Return the score of a folder's model on validation data, as a figure; none where it is not wanted."""
+    """Return the score of a folder's model on validation data as a figure; none if `check` is None."""
     if check is None:
         return []
     value = recipe.score(answer_test(recipe, load_model(folder), check), check)
-    return [evaluate.figure(name, value, None, **check.where, label=f"{recipe.score_label}, {weights}")]
+    return [evaluate.make_figure(name, value, None, **check.where, label=f"{recipe.score_label}, {weights}")]
 
 
 def check_cost(figures: Sequence[Figure], most: float, max_answers_lost: float) -> None:
-    """Check that storing the weights costs next to nothing, on validation data.
+    """Check that storing the weights costs little accuracy on validation data.
 
     Args:
-        figures: the score before and after they were stored, or none.
-        most: what the score may fall by.
-        max_answers_lost: how many answers may become wrong, even if the score then falls by more than `most`.
+        figures: the scores before and after storing, or none.
+        most: how far the score may fall.
+        max_answers_lost: how many answers may become wrong in any case.
 
     Raises:
-        RuntimeError: the score falls by more.
+        RuntimeError: the score falls further.
     """
     if not figures:
         return
     before, after = figures
     if before.value - after.value > max(most, max_answers_lost / before.count):
         raise RuntimeError(
-            f"Storing the weights takes the score on {before.count:,} validation inputs from {before.value:.4f} to "
-            f"{after.value:.4f}; a larger export.LEAST_INT8 leaves more layers as they are."
+            f"Storing the weights lowers the score on {before.count:,} validation inputs from {before.value:.4f} to "
+            f"{after.value:.4f}; a larger export.LEAST_INT8 stores fewer layers as int8."
         )

@@ -1,4 +1,4 @@
-"""What metrics.json says of how a model was made: command, commit, files, device, versions."""
+"""Record how a model was made, for metrics.json: command, commit, files, device, versions."""
 
 import argparse
 import hashlib
@@ -21,55 +21,63 @@ from fastai.torch_core import default_device
 from shared.config import sha256
 from shared.metrics import Input, Measured, Trained
 from training import processes
-from training.data import DataError, data_files
+from training.data import DataError, list_files
 
-SOURCE = "SOURCE.md"  # in a folder of data or weights: where they come from, and what was done to them
-TRAINING = ("torch", "fastai", "transformers", "numpy")  # packages that train
-MEASURING = ("onnxruntime", "numpy", "pillow", "tokenizers")  # that serve the stored model while it is measured
-UNRECORDED = ("resume", "out", "embed", "push_to_hub", "private", "push_learner", "measure")  # change no figure
+SOURCE = "SOURCE.md"  # beside data or weights: where they come from and how they were changed
+TRAINING = ("torch", "fastai", "transformers", "numpy")  # packages used in training
+MEASURING = ("onnxruntime", "numpy", "pillow", "tokenizers")  # packages used in measuring
+UNRECORDED = (
+    "resume",
+    "out",
+    "embed",
+    "push_to_hub",
+    "private",
+    "push_learner",
+    "measure",
+)  # options that change no figure
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a model is being made from.
+    """The sources of a model.
 
-    `command` is one that the script's parser understands, None where functions were called; `commit` is that of the
-    code, None outside a git repository; `inputs` are the files and folders that its options name.
+    `command` can be parsed by the script, and is None if functions were called; `commit` is that of the code, None
+    outside a git repository; `inputs` are the files and folders that the options name.
     """
 
     command: str | None = None
     commit: str | None = None
     inputs: tuple[Input, ...] = ()
 
-    def trained(self, started: float, seed: int, notes: Sequence[str] = ()) -> Trained:
-        """Return what metrics.json says of a training that has ended; call it in the process that trained.
+    def describe_training(self, started: float, seed: int, notes: Sequence[str] = ()) -> Trained:
+        """Return the record of a finished training run; call it in the process that trained.
 
         Args:
-            started: time.monotonic() when it began.
-            seed: of the training.
-            notes: sentences for the card about how the model was trained.
+            started: time.monotonic() at its start.
+            seed: its seed.
+            notes: sentences for the card on how the model was trained.
         """
         return Trained(
             command=self.command,
             seed=seed,
             seconds=round(time.monotonic() - started),
             commit=self.commit,
-            device=training_device(),
-            versions=training_versions(),
+            device=get_training_device(),
+            versions=get_training_versions(),
             inputs=self.inputs,
             notes=tuple(notes),
         )
 
-    def measured(self) -> Measured:
-        """Return what metrics.json says of a measuring that was a command of its own."""
+    def describe_measurement(self) -> Measured:
+        """Return the record of a --measure command."""
         fields = {"command": f"{self.command} --measure DIR", "commit": self.commit, "inputs": self.inputs}
-        return measured_here().model_copy(update=fields)
+        return record_measurement().model_copy(update=fields)
 
 
 def record(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Record:
     """Record a command before it runs, since files and code may change meanwhile.
 
-    Options that change neither the model nor its figures are left out. Of a path only the name is kept.
+    Options that change neither the model nor its figures are omitted. Only the last part of a path is kept.
 
     Raises:
         DataError: a file cannot be read.
@@ -88,22 +96,22 @@ def record(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Reco
         if isinstance(value, str) and Path(value).exists():
             path = Path(value).resolve()
             try:
-                inputs.append(Input(option=flag, name=path.name, **content(path)))
+                inputs.append(Input(option=flag, name=path.name, **hash_input(path)))
             except OSError as error:
                 raise DataError(f"A file of {flag} cannot be read: {error}") from error
             value = path.name
         words += [flag, str(value)]
-    return Record(shlex.join(words), commit(), tuple(inputs))
+    return Record(shlex.join(words), get_commit(), tuple(inputs))
 
 
-def content(path: Path) -> dict[str, Any]:
-    """Return what is at a path: `files` (how many), `sha256`, and `source` (the text of its SOURCE.md, or None).
+def hash_input(path: Path) -> dict[str, Any]:
+    """Return the number of `files` at a path, their `sha256`, and `source`, the text of SOURCE.md or None.
 
-    The hash of a file is its SHA-256. That of a folder is the SHA-256 of what `sha256sum` prints for its files, sorted
-    by name: the hash, two spaces, the path within the folder, a newline. For weights, which have a config.json, the
-    SOURCE.md may lie in the folder above.
+    The hash of a folder is the SHA-256 of what `sha256sum` prints for its files, sorted by name: the hash, two spaces,
+    the path within the folder, a newline. For weights, which have a config.json, SOURCE.md may be in the parent
+    folder.
     """
-    files = data_files(str(path))
+    files = list_files(str(path))
     lines = sorted((file.relative_to(path).as_posix(), sha256(file)) for file in files if file != path)
     listed = "".join(f"{digest}  {name}\n" for name, digest in lines)
     places = [path, path.parent] if (path / "config.json").is_file() else [path if path.is_dir() else path.parent]
@@ -115,8 +123,8 @@ def content(path: Path) -> dict[str, Any]:
     }
 
 
-def commit() -> str | None:
-    """Return the commit of this code, with a remark if files differ from it; None outside its repository."""
+def get_commit() -> str | None:
+    """Return the commit of this code, marked if files have changed; None outside its repository."""
 
     def git(*words: str) -> str:
         root = Path(__file__).resolve().parent.parent
@@ -131,26 +139,26 @@ def commit() -> str | None:
         return None
 
 
-def measured_here() -> Measured:
-    """Return when and where figures are measured: now and here."""
-    return Measured(date=now(), device=cpu(), versions={name: version(name) for name in MEASURING})
+def record_measurement() -> Measured:
+    """Return the record of a measurement made here and now."""
+    return Measured(date=get_time(), device=get_cpu(), versions={name: version(name) for name in MEASURING})
 
 
-def training_device() -> str:
-    """Return the name of what networks are trained on: the GPU, and how many of them, or the processor."""
+def get_training_device() -> str:
+    """Return the name of the training device: the GPU, with the number of processes, or the processor."""
     if (kind := default_device().type) != "cuda":
-        return cpu() if kind == "cpu" else f"{kind} of a machine with {cpu()}"
-    several = f"{processes.count()} × " if processes.count() > 1 else ""
+        return get_cpu() if kind == "cpu" else f"{kind} of a machine with {get_cpu()}"
+    several = f"{processes.get_world_size()} × " if processes.get_world_size() > 1 else ""
     return several + torch.cuda.get_device_name()
 
 
-def training_versions() -> dict[str, str]:
-    """Return the versions of the packages that train."""
+def get_training_versions() -> dict[str, str]:
+    """Return the versions of the packages used in training."""
     return {name: version(name) for name in TRAINING}
 
 
-def cpu() -> str:
-    """Return the name of the processor on which ONNX Runtime measures, with the number of its cores."""
+def get_cpu() -> str:
+    """Return the number of cores and the name of the processor."""
     try:
         found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
@@ -159,6 +167,6 @@ def cpu() -> str:
     return f"{os.cpu_count()} cores ({name})"
 
 
-def now() -> str:
+def get_time() -> str:
     """Return the time in UTC, as ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

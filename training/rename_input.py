@@ -1,8 +1,8 @@
-"""Rename the one input of a stored model, as transformers.js wants it.
+"""Rename the only input of a stored model to the name that transformers.js expects.
 
     python -m training.rename_input FOLDER pixel_values
 
-Nothing else of the graph changes, so the answers stay the same to the last bit. It needs onnx, no torch.
+Nothing else in the graph changes, so the answers stay identical. It needs onnx, but not torch.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from training.data import DataError
 
 
 def rename_input(folder: str | Path, name: str) -> str:
-    """Rename the input of a folder's model, bring its entry in gallery.json up to date, and write its card again.
+    """Rename the input of a folder's model; update its hash in gallery.json and its card.
 
     Args:
         folder: a checkpoint folder whose model has one input.
@@ -28,18 +28,20 @@ def rename_input(folder: str | Path, name: str) -> str:
         The name that the input had.
 
     Raises:
-        DataError: the model has several inputs, or something else in it has the new name.
-        CheckpointError: there is no checkpoint folder.
+        DataError: the model has several inputs, or the new name is taken.
+        CheckpointError: this is not a checkpoint folder.
     """
     folder = Path(folder)
-    contract, path = read_json(folder), folder / MODEL
+    config, path = read_json(folder), folder / MODEL
     model = onnx.load(path)
     if len(model.graph.input) != 1:
-        raise DataError(f"{path} has {len(model.graph.input)} inputs; this renames the input of a model that has one.")
+        raise DataError(
+            f"{path} has {len(model.graph.input)} inputs; only the input of a model with one input can be renamed."
+        )
     before = model.graph.input[0].name
     taken = {value for node in model.graph.node for value in (*node.input, *node.output)}
     if name != before and name in taken | {tensor.name for tensor in model.graph.initializer}:
-        raise DataError(f"Something in {path} is called {name!r} already.")
+        raise DataError(f"{path} already has a value named {name!r}.")
     model.graph.input[0].name = name
     for node in model.graph.node:
         for index, value in enumerate(node.input):
@@ -47,14 +49,14 @@ def rename_input(folder: str | Path, name: str) -> str:
                 node.input[index] = name
     onnx.checker.check_model(model)
     onnx.save(model, path)
-    contract["files"][MODEL] |= fingerprint(path)
-    write_json(folder / CONFIG_FILE, contract)
+    config["files"][MODEL] |= fingerprint(path)
+    write_json(folder / CONFIG_FILE, config)
     write_card(folder)
     return before
 
 
 def main() -> int:
-    """Rename from the command line; what a person can mend ends in one sentence."""
+    """Rename from the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m training.rename_input",
         description=__doc__,

@@ -2,11 +2,11 @@
 
     python -m training.salary --smoke              seconds, on made-up people
     python -m training.salary --data DIR           adult.csv and adult_test.csv, minutes on a CPU
-    python -m training.salary --recipe book        the book's own cell, with its figure beside ours
+    python -m training.salary --recipe book        the book's own cell, beside the book's figure
 
-Without --data fastai downloads ADULT_SAMPLE. It has no official test file: a fifth of its rows, set aside before
-anything else, takes that place, and the figures say so. The book's cell reads 9 columns and this demo 12, so both are
-trained with either choice of columns, and compared like for like.
+Without --data, fastai downloads ADULT_SAMPLE. It has no official test file, so a random fifth of its rows is the test,
+and the figures say so. The book's cell reads 9 columns and this demo 12, so both are trained and compared with each
+choice of columns.
 """
 
 import tempfile
@@ -22,17 +22,17 @@ from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 
 from training import book, command, evaluate
-from training.adult import COLUMNS, LABELS, book_table, divide, read_people
-from training.data import data_folder
+from training.adult import COLUMNS, LABELS, divide, make_book_table, read_people
+from training.data import find_data
 from training.description import read_description
-from training.groups import rates_by_group
+from training.groups import measure_groups
 from training.learner import Run
 from training.made_up import write_people
 from training.networks.tabular import Ensemble
 from training.recipe import Answered, Splits
-from training.recipes.tabular import Tabular, TabularSettings, logits_of, second_probability
+from training.recipes.tabular import Tabular, TabularSettings, compute_logits, get_second_probability
 from training.tables import Rows
-from training.tabular_baselines import book_cell, compare
+from training.tabular_baselines import compare, score_book_cell
 
 DATA = "UCI Adult"
 BOOK_COLUMNS = book.CATEGORIES + book.NUMBERS
@@ -41,7 +41,7 @@ BOOK_ACCURACY = 0.838
 
 @dataclass(frozen=True)
 class SalarySettings(TabularSettings):
-    """fnlwgt is a sampling weight; amounts of capital are codes in disguise: 7298 is nearly always >=50k."""
+    """Columns of UCI Adult: fnlwgt is a sampling weight; capital amounts act as codes: 7298 is nearly always >=50k."""
 
     ignored: tuple[str, ...] = ("fnlwgt", "education-num")
     exact: tuple[str, ...] = ("capital-gain", "capital-loss")
@@ -50,7 +50,7 @@ class SalarySettings(TabularSettings):
 
     @classmethod
     def smoke(cls) -> "SalarySettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         return cls(epochs=10, networks=1, folds=2, width=16, members=2, book_epochs=1)
 
 
@@ -62,42 +62,46 @@ class Salary(Tabular):
     unit = "people"
 
     def add_options(self, parser: Any) -> None:
-        """Add nothing: the target is the salary."""
+        """Add no options: the target is the salary."""
 
     def load(self, data: str | None, settings: SalarySettings) -> Splits[Rows]:
-        """Read adult.csv, and the official test where it is there."""
-        folder = data_folder(data, "ADULT_SAMPLE", "adult.csv")
+        """Read adult.csv, and the official test if the folder has it."""
+        folder = find_data(data, "ADULT_SAMPLE", "adult.csv")
         people, official = read_people(folder / "adult.csv"), folder / "adult_test.csv"
         if official.is_file():
             return self.describe(people, read_people(official), (DATA, "official test"))
         return self.describe(*divide(people, settings.seed), (DATA, "a held-out fifth of adult.csv"))
 
-    def load_own(self, data: str, settings: SalarySettings) -> Splits[Rows]:  # noqa: ARG002 - it is the recipe's
+    def load_own(self, data: str, settings: SalarySettings) -> Splits[Rows]:  # noqa: ARG002 - the recipe's signature
         """Read the made-up people of --smoke."""
         people = read_people(Path(data))
         train, test = np.split(np.arange(len(people)), [1000])
         return self.describe(people.take(train), people.take(test), ("made-up people", "test"))
 
     def describe(self, train: Rows, test: Rows, where: tuple[str, str]) -> Splits[Rows]:
-        """Return the data of a training, with the words of the Space."""
-        return self.splits(train, test, where, LABELS, read_description("salary"))
+        """Return the data with the description of the Space."""
+        return self.make_splits(train, test, where, LABELS, read_description("salary"))
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write people whose salary follows a rule with noise."""
         return str(write_people(folder, seed))
 
     def measure(self, found: Answered[Rows, SalarySettings]) -> dict[str, Any]:
-        """Add the rates of groups, and the book's cell with its own 9 columns and with our 12."""
+        """Add rates by group, and the book's cell on its own 9 columns and on our 12."""
         measured = super().measure(found)
-        test, p, settings = found.splits.tests[0], second_probability(found.answers[0]), found.settings
-        measured["groups"] = rates_by_group(pd.DataFrame(test.inputs), p, test.targets, ("sex", "race", "age"))
+        test, p, settings = found.splits.tests[0], get_second_probability(found.answers[0]), found.settings
+        measured["groups"] = measure_groups(pd.DataFrame(test.inputs), p, test.targets, ("sex", "race", "age"))
         few = self.predict_from_book_columns(found.splits, settings) == test.targets
         label = "accuracy of the same recipe with the book's inputs alone"
-        figure = evaluate.share("accuracy_book_columns", few, test.data, test.split, label=label)
+        figure = evaluate.measure_share("accuracy_book_columns", few, test.data, test.split, label=label)
         measured["figures"].append(figure)
         ours = [name for name in COLUMNS if name not in settings.ignored]
         train = partial(
-            book_cell, book_table(found.splits.train), test, seeds=settings.networks, epochs=settings.book_epochs
+            score_book_cell,
+            make_book_table(found.splits.train),
+            test,
+            seeds=settings.networks,
+            epochs=settings.book_epochs,
         )
         label = "accuracy with the book's inputs alone"
         measured["peers"] += [
@@ -107,19 +111,19 @@ class Salary(Tabular):
         return measured
 
     def predict_from_book_columns(self, splits: Splits[Rows], settings: SalarySettings) -> NDArray[np.bool_]:
-        """Train our networks on the book's columns alone; return where they predict the second label, (test rows,)."""
+        """Train our networks on the book's columns only; return where they predict the second label, (test rows,)."""
         few = replace(settings, ignored=(*settings.ignored, *set(COLUMNS).difference(BOOK_COLUMNS, settings.ignored)))
-        config = self.columns(splits.train.table, LABELS, few)
+        config = self.describe_columns(splits.train.table, LABELS, few)
         with tempfile.TemporaryDirectory() as folder:
             fit = partial(self.fit_network, splits.train, config, few, Run(Path(folder), settings.seed, resume=False))
             networks = [fit(f"net-{i}", settings.seed + i) for i in progress_bar(range(settings.networks))]
-        return logits_of(Ensemble(networks), config, pd.DataFrame(splits.tests[0].inputs)) >= 0
+        return compute_logits(Ensemble(networks), config, pd.DataFrame(splits.tests[0].inputs)) >= 0
 
-    def book(self, data: str | None, settings: SalarySettings) -> Learner:
+    def run_book(self, data: str | None, settings: SalarySettings) -> Learner:
         """Run the book's cell on adult.csv."""
         is_file = data and Path(data).is_file()
-        path = Path(str(data)) if is_file else data_folder(data, "ADULT_SAMPLE", "adult.csv") / "adult.csv"
-        learn = book.salary(book_table(read_people(path)), settings.book_epochs)
+        path = Path(str(data)) if is_file else find_data(data, "ADULT_SAMPLE", "adult.csv") / "adult.csv"
+        learn = book.train_salary(make_book_table(read_people(path)), settings.book_epochs)
         evaluate.print_book("accuracy on a random fifth of adult.csv", learn, BOOK_ACCURACY)
         return learn
 

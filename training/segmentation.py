@@ -1,13 +1,13 @@
-"""What is every pixel of a street scene? The second model of the book.
+"""Train a segmentation model of street scenes on CamVid: the second model of the book.
 
-    python -m training.segmentation --smoke            seconds, on drawings made on the spot
+    python -m training.segmentation --smoke            seconds, on generated drawings
     python -m training.segmentation                    downloads CamVid; meant for a GPU
     python -m training.segmentation --data DIR         a local copy
-    python -m training.segmentation --recipe book      the book's own cell, with its figure beside ours
+    python -m training.segmentation --recipe book      the book's own cell, beside the book's figure
 
-DIR has train, val and test, each with images and labels of the same names; a label is a PNG whose pixels are class
-indices in the order of codes.txt, and the class Void counts nowhere. SegNet's own layout (train, trainannot, ...) is
-read, too. Pictures of your own: python -m training.recipes.image_segmentation --data FOLDER
+DIR has train, val and test, each with images and labels of the same names. A label is a PNG whose pixels are class
+indices in the order of codes.txt; the class Void is ignored. SegNet's own layout (train, trainannot, ...) also works.
+Pictures of your own: python -m training.recipes.image_segmentation --data FOLDER
 """
 
 import argparse
@@ -22,17 +22,17 @@ from fastai.learner import Learner
 
 from shared.metrics import Figure
 from training import book, command
-from training.camvid import CLASSES, COLOURS, find_camvid, read_part, small_copy
+from training.camvid import CLASSES, COLOURS, find_camvid, read_part, write_small_copy
 from training.confusion import ConfusionMatrix
-from training.data import data_folder
+from training.data import find_data
 from training.description import read_description
 from training.networks.image_segmentation import SegmentationNet
 from training.recipe import Answered, Export, Splits
 from training.recipes.image_segmentation import Frames, ImageSegmentation, ImageSegmentationSettings
 
 BOOK_LOSS = 0.818  # resnet34 U-Net, 8 epochs on CAMVID_TINY, 32 classes; it varies a little from run to run
-HELD_OUT = 20  # of the validation frames: to calibrate on
-UNSEEN_DRIVE = "Seq05VD"  # how the names of its frames begin; no frame of it is trained on
+HELD_OUT = 20  # validation frames that are not trained on, for calibration
+UNSEEN_DRIVE = "Seq05VD"  # prefix of the names of its frames, none of which is trained on
 WITH_VALIDATION = (
     "It was trained on train, and on val except for those frames. They are from a drive of which other frames were "
     "trained on. No script here measured which other settings were tried."
@@ -41,14 +41,14 @@ WITH_VALIDATION = (
 
 @dataclass(frozen=True)
 class StreetSettings(ImageSegmentationSettings):
-    """With `official_val` it trains on train alone and measures on val, for choices; the test is left alone."""
+    """With `official_val`, train only on train and measure on val, to compare settings without the test."""
 
     official_val: bool = False
     book_epochs: int = 8
 
     @classmethod
     def smoke(cls) -> "StreetSettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         return cls(init=None, size=(160, 128), crop=(64, 80), epochs=2, book_epochs=1)
 
 
@@ -59,15 +59,15 @@ class Streets(ImageSegmentation):
     settings = StreetSettings
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options of the recipe, and --official-val."""
+        """Add the recipe's options and --official-val."""
         super().add_options(parser)
         parser.add_argument(
             "--official-val", action="store_true", default=None,
-            help="train on train alone, measure on val, leave the test alone",
+            help="train only on train, measure on val, and do not use the test",
         )  # fmt: skip
 
     def load(self, data: str | None, settings: StreetSettings) -> Splits[Frames]:
-        """Read CamVid. Few frames have labels, so all of val but its last frames are trained on, too."""
+        """Read CamVid. Since it is small, all but the last frames of val are trained on, too."""
         folder = find_camvid(data)
         frames = {split: read_part(folder, split, settings.size) for split in ("train", "val", "test")}
         description = read_description("segmentation")
@@ -80,31 +80,31 @@ class Streets(ImageSegmentation):
         return Splits(train, valid, tests, description, CLASSES, valid.as_test("CamVid", "validation"))
 
     def export(self, network: SegmentationNet, splits: Splits[Frames], settings: StreetSettings) -> Export:
-        """Add what the model was trained on."""
+        """Export the network, with a note on the frames it was trained on."""
         exported = super().export(network, splits, settings)
         if settings.official_val or splits.description.is_own:
             return exported
         return replace(exported, notes=(*exported.notes, WITH_VALIDATION))
 
-    def colours(self, classes: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
+    def choose_colours(self, classes: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
         """Return the data set's own colours."""
-        return COLOURS if tuple(classes) == CLASSES else super().colours(classes)
+        return COLOURS if tuple(classes) == CLASSES else super().choose_colours(classes)
 
     def measure(self, found: Answered[Frames, StreetSettings]) -> dict[str, object]:
-        """Add the drive of which no frame was trained on."""
+        """Add figures for the drive of which no frame was trained on."""
         measured, test = super().measure(found), found.splits.tests[0]
         unseen = np.flatnonzero([name.startswith(UNSEEN_DRIVE) for name in test.names])
         if len(unseen):
             split = f"{test.split}, the drive of which no frame was trained on"
             part = ConfusionMatrix.stack(found.answers[0]).take(unseen)
-            figures: list[Figure] = self.overall(part, test.where | {"split": split, "count": len(unseen)})
+            figures: list[Figure] = self.compute_overall(part, test.where | {"split": split, "count": len(unseen)})
             measured["figures"][2:2] = figures
         return measured
 
-    def book(self, data: str | None, settings: StreetSettings) -> Learner:
-        """Run the book's cell, on frames in the size of CAMVID_TINY."""
+    def run_book(self, data: str | None, settings: StreetSettings) -> Learner:
+        """Run the book's cell on frames of the size of CAMVID_TINY."""
         if data is None:
-            learn = book.segmentation(data_folder(None, "CAMVID_TINY", ""), settings.book_epochs)
+            learn = book.train_segmentation(find_data(None, "CAMVID_TINY", ""), settings.book_epochs)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 is_camvid = any((Path(data) / part).is_dir() for part in ("train", "CamVid"))
@@ -113,7 +113,7 @@ class Streets(ImageSegmentation):
                 else:
                     frames = self.load_own(data, settings).train
                 print(f"{len(frames)} frames at 128 by 96 pixels, 12 classes; the book's have the same size and 32.")
-                learn = book.segmentation(small_copy(frames, Path(folder)), settings.book_epochs)
+                learn = book.train_segmentation(write_small_copy(frames, Path(folder)), settings.book_epochs)
         print(f"valid loss: {learn.recorder.values[-1][1]:.4f}; the book's: {BOOK_LOSS}")
         return learn
 

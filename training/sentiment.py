@@ -1,12 +1,12 @@
-"""Is a film review positive or negative? The text model of the book.
+"""Train a sentiment model of film reviews on IMDB: the text model of the book.
 
-    python -m training.sentiment --smoke                            seconds, on reviews made up on the spot
+    python -m training.sentiment --smoke                            seconds, on generated reviews
     python -m training.sentiment --teachers --masked-epochs 6       downloads IMDB; meant for a GPU
     python -m training.sentiment --quick                            for a CPU: shorter texts, one epoch
-    python -m training.sentiment --recipe book                      the book's own cell, with its figure beside ours
+    python -m training.sentiment --recipe book                      the book's own cell, beside the book's figure
 
---data names a folder with train.csv and test.csv (or .csv.xz, with columns text and label), or with train and test as
-IMDB has them; unsup.csv, or a folder of that name, may add texts without labels. Texts of your own:
+--data names a folder with train.csv and test.csv (or .csv.xz, with columns text and label), or with train and test in
+IMDB's layout; unsup.csv, or a folder unsup, may add texts without labels. Texts of your own:
 python -m training.recipes.text_classification --data FILE.csv
 """
 
@@ -22,29 +22,29 @@ from fastai.learner import Learner
 
 from shared.metrics import Figure, HardCase
 from training import book, command, evaluate
-from training.data import data_folder
+from training.data import find_data
 from training.description import read_description
 from training.hard_cases import NOT_PROSE, REVIEWS
-from training.learner import with_smaller_batches
-from training.out_of_distribution import group_figures
+from training.learner import retry_with_smaller_batches
+from training.out_of_distribution import measure_group
 from training.recipe import Answered, Splits, answer
 from training.recipes.text_classification import TextClassification, TextClassificationSettings
 from training.texts import Texts
 
 BOOK_ACCURACY = 0.9314  # AWD-LSTM, 1 + 4 epochs
-IMDB_SIZE = 25_000  # reviews of its test
+IMDB_SIZE = 25_000  # reviews in its test set
 
 
 @dataclass(frozen=True)
 class SentimentSettings(TextClassificationSettings):
-    """Epochs and batch of the book's cell; the book says to halve the batch if memory runs out."""
+    """Add epochs and batch size of the book's cell; the book says to halve the batch if memory runs out."""
 
     book_epochs: int = 4
     book_batch: int = 64
 
     @classmethod
     def smoke(cls) -> "SentimentSettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         return cls(init=None, max_tokens=32, head=8, epochs=12, rates=slice(3e-3, 3e-3), book_epochs=1, book_batch=8)
 
 
@@ -56,7 +56,7 @@ class Sentiment(TextClassification):
 
     def load(self, data: str | None, settings: SentimentSettings) -> Splits[Texts]:
         """Read IMDB."""
-        splits = self.load_own(str(data_folder(None, "IMDB", "") if data is None else data), settings)
+        splits = self.load_own(str(find_data(None, "IMDB", "") if data is None else data), settings)
         is_imdb = splits.labels == ("neg", "pos") and len(splits.tests[0]) == IMDB_SIZE
         if not is_imdb:
             return splits
@@ -65,21 +65,23 @@ class Sentiment(TextClassification):
         return replace(splits, tests=tests, check=check, description=read_description("sentiment"))
 
     def measure(self, found: Answered[Texts, SentimentSettings]) -> dict[str, Any]:
-        """Add hard cases, and texts that are no English prose, to what is measured on IMDB."""
+        """Add hard cases, and texts that are not English prose, to the figures on IMDB."""
         measured = super().measure(found)
         if found.splits.description.is_own:
             return measured
-        measured["cases"] = cases = hard_cases(found.model)
+        measured["cases"] = cases = answer_hard_cases(found.model)
         for kind in REVIEWS:
             right = np.array([case.right for case in cases if case.kind == kind])
             name = f"accuracy_{kind.replace(' ', '_')}"
-            measured["figures"].append(evaluate.share(name, right, "hard cases", kind, label=f"accuracy: {kind}"))
+            measured["figures"].append(
+                evaluate.measure_share(name, right, "hard cases", kind, label=f"accuracy: {kind}")
+            )
         for group, texts in NOT_PROSE.items():
-            measured["figures"] += not_prose_figures(found, group, texts)
+            measured["figures"] += measure_not_prose(found, group, texts)
         return measured
 
-    def book(self, data: str | None, settings: SentimentSettings) -> Learner:
-        """Run the book's cell: the test is its validation."""
+    def run_book(self, data: str | None, settings: SentimentSettings) -> Learner:
+        """Run the book's cell, with the test as its validation set."""
         splits = self.load(data, settings)
         test, parts = splits.tests[0], [(splits.train, False), (splits.valid, False)]
         parts.append((Texts(list(test.inputs), test.targets), True))
@@ -90,15 +92,15 @@ class Sentiment(TextClassification):
         )
 
         def train(batch: int, callbacks: list[Callback]) -> Learner:
-            return book.sentiment(table, settings.book_epochs, batch, callbacks)
+            return book.train_sentiment(table, settings.book_epochs, batch, callbacks)
 
-        learn = with_smaller_batches(train, settings.book_batch)
+        learn = retry_with_smaller_batches(train, settings.book_batch)
         what = f"accuracy on the {test.split}, without the copies and HTML that the book's texts have"
         evaluate.print_book(what, learn, BOOK_ACCURACY)
         return learn
 
 
-def hard_cases(model: Any) -> list[HardCase]:
+def answer_hard_cases(model: Any) -> list[HardCase]:
     """Return the stored model's answer to each hard case."""
     cases = [(kind, text, label) for kind, reviews in REVIEWS.items() for text, label in reviews]
     answers = model.predict_batch([text for _, text, _ in cases])
@@ -111,9 +113,9 @@ def hard_cases(model: Any) -> list[HardCase]:
     ]  # fmt: skip
 
 
-def not_prose_figures(found: Answered[Texts, SentimentSettings], group: str, texts: Sequence[str]) -> list[Figure]:
-    """Return how well the score tells texts that are no English prose from reviews, and how many are rejected."""
-    return group_figures(found.answers[0], list(answer(found.model, texts)), group)
+def measure_not_prose(found: Answered[Texts, SentimentSettings], group: str, texts: Sequence[str]) -> list[Figure]:
+    """Return the AUROC between reviews and texts that are not English prose, and the share of those rejected."""
+    return measure_group(found.answers[0], list(answer(found.model, texts)), group)
 
 
 main = partial(command.run, Sentiment())

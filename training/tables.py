@@ -1,4 +1,4 @@
-"""Rows of tables: read from a file, cleaned, and divided."""
+"""Read, clean and split rows of tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,13 @@ from training.data import DataError, read_table
 from training.recipe import TestSet
 
 MIN_ROWS = 100
-MIN_SAMPLES = 10  # rows of each label
+MIN_SAMPLES = 10  # rows per label
 TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table, and for each the index of its label, (rows,)."""
+    """Rows of a table, and the index of each row's label, (rows,)."""
 
     table: pd.DataFrame
     y: NDArray[np.int64]
@@ -32,8 +32,8 @@ class Rows:
         return Rows(self.table.iloc[rows].reset_index(drop=True), self.y[rows])
 
     def as_test(self, data: str, split: str, train: pd.DataFrame) -> TestSet:
-        """Return the rows as a test set, as a visitor could have entered them who sees the range of `train`."""
-        return TestSet(data, split, within(train, self.table).to_dict("records"), self.y)
+        """Return the rows as a test set, clipped to the values of `train`, as a page would accept them."""
+        return TestSet(data, split, clip_to_range(train, self.table).to_dict("records"), self.y)
 
 
 def read_rows(path: Path, target: str | None = None) -> tuple[Rows, tuple[str, ...]]:
@@ -62,13 +62,13 @@ def read_rows(path: Path, target: str | None = None) -> tuple[Rows, tuple[str, .
 
 
 def divide(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Return the rows to train on, and a fifth for the test with the same share of each label."""
+    """Split at random; return the training rows and a stratified fifth for the test."""
     train, test = train_test_split(np.arange(len(rows)), test_size=TEST_SHARE, stratify=rows.y, random_state=seed)
     return rows.take(train), rows.take(test)
 
 
 def clean(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with numbers as floats, NaN where missing, and all else as text, "?" where missing.
+    """Return a table with numbers as floats, NaN if missing, and all else as text, "?" if missing.
 
     Raises:
         DataError: a number is infinite.
@@ -85,12 +85,12 @@ def clean(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_number(values: pd.Series) -> bool:
-    """Return True if a column holds numbers; True and False are none."""
+    """Return True if a column holds numbers; booleans do not count."""
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
-def within(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """Return test rows as a visitor could have entered them: unknown categories missing, numbers in range."""
+def clip_to_range(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """Return test rows limited to the values of `train`: unknown categories missing, numbers in range."""
     test = test.copy()
     for name in test:
         if is_number(train[name]):

@@ -1,4 +1,4 @@
-"""What other models get right on the same test rows, each trained once for each of several seeds."""
+"""Baselines for tables: other models on the same test rows, each trained with several seeds."""
 
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -19,8 +19,8 @@ from training.tables import Rows, is_number
 Hits = NDArray[np.bool_]  # where a model is right: (seeds, test rows), or (test rows,)
 
 
-def boosted_trees(train: Rows, test: TestSet, seeds: int) -> Hits:
-    """Train HistGradientBoosting on all columns, with scikit-learn's defaults; return where it is right."""
+def score_boosted_trees(train: Rows, test: TestSet, seeds: int) -> Hits:
+    """Train HistGradientBoosting on all columns with scikit-learn's defaults; return where it is right."""
     columns = train.table.columns[[not is_number(train.table[name]) for name in train.table]]
     kinds = {name: pd.CategoricalDtype(sorted(set(train.table[name]))) for name in columns}
     rows = pd.DataFrame(test.inputs).astype(kinds)
@@ -32,40 +32,40 @@ def boosted_trees(train: Rows, test: TestSet, seeds: int) -> Hits:
     return np.stack(hits)
 
 
-def book_cell(people: pd.DataFrame, test: TestSet, columns: Sequence[str], seeds: int, epochs: int) -> Hits:
-    """Train the book's cell on some columns of all people but one in a hundred; return where it is right.
+def score_book_cell(people: pd.DataFrame, test: TestSet, columns: Sequence[str], seeds: int, epochs: int) -> Hits:
+    """Train the book's cell on some columns, without one person in a hundred; return where it is right.
 
     Args:
-        people: with the column "salary".
-        test: what is predicted.
-        columns: that the cell reads.
-        seeds: how often it is trained.
-        epochs: of each training; the book's are 3.
+        people: the training people, with the column "salary".
+        test: the test set.
+        columns: columns that the cell reads.
+        seeds: number of seeds.
+        epochs: epochs of each training run; the book's are 3.
     """
     numbers = [name for name in columns if is_number(people[name])]
     categories = [name for name in columns if name not in numbers]
-    # fastai refuses a value that is missing where none was missing in training.
+    # fastai rejects missing values in a column that had none in training.
     medians = {name: people[name].median() for name in numbers if not people[name].isna().any()}
     rows = pd.DataFrame(test.inputs).fillna(medians)
     hits = []
     for seed in range(seeds):
         set_seed(seed)
         with redirect_stdout(StringIO()):
-            learn = book.salary(people, epochs, categories, numbers, valid_pct=0.01, seed=seed)
+            learn = book.train_salary(people, epochs, categories, numbers, valid_pct=0.01, seed=seed)
             probabilities, _ = learn.get_preds(dl=learn.dls.test_dl(rows))
         hits.append(probabilities.argmax(dim=1).numpy() == test.targets)
     return np.stack(hits)
 
 
 def compare(peer: str, hits: Hits, ours: Hits, **details: Any) -> Peer:
-    """Print, and return as metrics.json has it, how often a peer is right on average, and the difference to ours.
+    """Print and return the mean accuracy of a peer and the paired difference from ours.
 
     Args:
-        peer: what it is.
+        peer: its name.
         hits: where it is right, (seeds, test rows).
         ours: where the stored model is right, (test rows,).
         details: other fields of Peer.
     """
     name = f"{peer}, {'one seed' if len(hits) == 1 else f'mean of {len(hits)} seeds'}"
     per_seed = tuple(round(float(share), 6) for share in hits.mean(axis=1))
-    return evaluate.peer_accuracy(name, hits.mean(axis=0), ours, accuracy_per_seed=per_seed, **details)
+    return evaluate.compare_accuracy(name, hits.mean(axis=0), ours, accuracy_per_seed=per_seed, **details)

@@ -1,4 +1,4 @@
-"""Read texts and their labels from files, and divide them."""
+"""Read texts and their labels from files, and split them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from training.data import DataError, read_table
 from training.recipe import TestSet
 
 VALID_SHARE, TEST_SHARE = 0.08, 0.2
-MIN_SAMPLES = 20  # texts of each label
+MIN_SAMPLES = 20  # texts per label
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Some cleaned texts, the index of each one's label, (texts,), and more texts of the kind without labels."""
+    """Cleaned texts, the indices of their labels, (texts,), and more texts without labels."""
 
     texts: list[str]
     y: NDArray[np.int64]
@@ -38,7 +38,7 @@ class Texts:
 
 
 def read_folder(folder: Path) -> tuple[Texts, Texts, tuple[str, ...]]:
-    """Read train and test of a folder; return them and the labels. No copy of a test text is trained on.
+    """Read train and test of a folder; return them, without training copies of test texts, and the labels.
 
     Raises:
         DataError: a part is missing, or the test has a label that the training texts do not have.
@@ -48,20 +48,20 @@ def read_folder(folder: Path) -> tuple[Texts, Texts, tuple[str, ...]]:
     if not set(parts[1]["label"]) <= set(labels):
         raise DataError(f"{folder}: the test has labels that the training texts do not have.")
     train, test = (index_labels(part, labels) for part in parts)
-    return without_copies(train, test.texts), test, labels
+    return drop_copies(train, test.texts), test, labels
 
 
 def divide_file(path: Path, seed: int) -> tuple[Texts, Texts, Texts, tuple[str, ...]]:
-    """Read a CSV; return training, validation and test texts, divided at random, and the labels.
+    """Read a CSV; return training, validation and test texts, split at random, and the labels.
 
     Raises:
-        DataError: there are fewer than two labels, or too few texts of one.
+        DataError: there are fewer than two labels, or too few texts of a label.
     """
     table = read_texts(path)
     labels = tuple(sorted(set(table["label"])))
     if len(labels) < 2:
         raise DataError(f"{path.stem} has only the label {labels[0]!r}; at least two are needed.")
-    everything = without_copies(index_labels(table, labels), [])
+    everything = drop_copies(index_labels(table, labels), [])
     counts = np.bincount(everything.y, minlength=len(labels))
     if counts.min() < MIN_SAMPLES:
         few = labels[int(counts.argmin())]
@@ -73,33 +73,35 @@ def divide_file(path: Path, seed: int) -> tuple[Texts, Texts, Texts, tuple[str, 
 
 
 def read_part(folder: Path, part: str) -> pd.DataFrame:
-    """Read texts and labels of one part of a folder: a CSV, or a subfolder of text files for each label.
+    """Read one part of a folder: a CSV, or a subfolder of text files for each label.
 
     Raises:
-        DataError: there is neither.
+        DataError: the folder has neither.
     """
     for path in (folder / f"{part}.csv", folder / f"{part}.csv.xz"):
         if path.is_file():
             return read_texts(path)
     files = [path for path in sorted((folder / part).glob("*/*.txt")) if path.parent.name != "unsup"]
     if not files:
-        raise DataError(f"There is neither {part}.csv nor {part}/*/*.txt in {folder}; --data must name such a folder.")
+        raise DataError(
+            f"There is neither {part}.csv nor {part}/*/*.txt in {folder}; --data must name a folder with one."
+        )
     return pd.DataFrame({"text": [path.read_text("utf-8") for path in files], "label": [p.parent.name for p in files]})
 
 
 def read_unlabelled(folder: Path, others: Collection[str]) -> list[str]:
-    """Read the texts without labels of a folder, in either layout, without those that are among others."""
+    """Read a folder's texts without labels, in either layout; drop those in `others`."""
     for path in (folder / "unsup.csv", folder / "unsup.csv.xz"):
         if path.is_file():
             texts = read_table(path, ["text"], dtype=str, keep_default_na=False)["text"].tolist()
             break
     else:
         texts = [path.read_text("utf-8") for path in sorted(folder.glob("**/unsup/*.txt"))]
-    return without_copies(index_labels(pd.DataFrame({"text": texts, "label": ""}), [""]), others).texts
+    return drop_copies(index_labels(pd.DataFrame({"text": texts, "label": ""}), [""]), others).texts
 
 
 def read_texts(path: Path) -> pd.DataFrame:
-    """Read a CSV with the columns text and label, both as text, whatever they look like.
+    """Read a CSV with the columns text and label, both as strings.
 
     Raises:
         DataError: it cannot be read, lacks a column, or has a row without a label.
@@ -111,7 +113,7 @@ def read_texts(path: Path) -> pd.DataFrame:
 
 
 def index_labels(table: pd.DataFrame, labels: Sequence[str]) -> Texts:
-    """Return a table's texts, cleaned, and indices of labels; empty texts are left out."""
+    """Return a table's cleaned texts and the indices of their labels; drop empty texts."""
     codes = {label: index for index, label in enumerate(labels)}
     texts, y = [], []
     for text, label in zip(table["text"], table["label"].astype(str), strict=True):
@@ -123,8 +125,8 @@ def index_labels(table: pd.DataFrame, labels: Sequence[str]) -> Texts:
     return Texts(texts, np.array(y, np.int64))
 
 
-def without_copies(texts: Texts, others: Collection[str]) -> Texts:
-    """Return the first of equal texts, and none that is among the others."""
+def drop_copies(texts: Texts, others: Collection[str]) -> Texts:
+    """Drop all but the first of equal texts, and texts in `others`."""
     seen, rows = set(others), []
     for row, text in enumerate(texts.texts):
         if text not in seen:
@@ -134,7 +136,7 @@ def without_copies(texts: Texts, others: Collection[str]) -> Texts:
 
 
 def divide(texts: Texts, share: float, seed: int) -> tuple[Texts, Texts]:
-    """Return two parts at random, the second with this share."""
+    """Split at random; the second part has this share."""
     order = np.random.default_rng(seed).permutation(len(texts))
     cut = max(1, round(share * len(texts)))
     return texts.take(order[cut:]), texts.take(order[:cut])

@@ -1,4 +1,4 @@
-"""TF-IDF and logistic regression on texts: a peer of the network, and one of its teachers."""
+"""TF-IDF with logistic regression: a peer of the text network, and one of its teachers."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from training.texts import Texts
 def fit_tfidf(texts: Sequence[str], y: NDArray[np.int64]) -> Pipeline | None:
     """Fit logistic regression on TF-IDF of words and pairs of words.
 
-    Return None for texts in which no word occurs twice, as in languages without spaces.
+    Return None if no word occurs twice, as in languages without spaces.
     """
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     try:
@@ -27,8 +27,8 @@ def fit_tfidf(texts: Sequence[str], y: NDArray[np.int64]) -> Pipeline | None:
         return None
 
 
-def tfidf_answers(splits: Splits[Texts]) -> list[Answers]:
-    """Return the log probabilities of TF-IDF for validation and unlabelled texts; none where it cannot be fitted."""
+def predict_with_tfidf(splits: Splits[Texts]) -> list[Answers]:
+    """Return the log probabilities for validation and unlabelled texts; an empty list if TF-IDF cannot be fitted."""
     fitted = fit_tfidf(splits.train.texts, splits.train.y)
     if fitted is None or len(fitted.classes_) < len(splits.labels):
         return []
@@ -36,11 +36,11 @@ def tfidf_answers(splits: Splits[Texts]) -> list[Answers]:
     return [(valid, unlabelled)]
 
 
-def tfidf_peer(splits: Splits[Texts], right: NDArray[np.bool_]) -> list[Peer]:
-    """Compare with TF-IDF and logistic regression, what one tries first; `right` is where we are right, (texts,)."""
+def compare_with_tfidf(splits: Splits[Texts], right: NDArray[np.bool_]) -> list[Peer]:
+    """Compare with TF-IDF and logistic regression; `right` is where our model is right, (texts,)."""
     train, test = splits.train, splits.tests[0]
     fitted = fit_tfidf([*train.texts, *splits.valid.texts], np.concatenate([train.y, splits.valid.y]))
     if fitted is None:
         return []
     theirs = fitted.predict(test.inputs) == test.targets
-    return [evaluate.peer_accuracy("TF-IDF of words and pairs of words, logistic regression", theirs, right)]
+    return [evaluate.compare_accuracy("TF-IDF of words and pairs of words, logistic regression", theirs, right)]

@@ -1,4 +1,4 @@
-"""How common a text's tokens are in the training texts: what tells texts in distribution from others."""
+"""Token statistics of the training texts, on which the in-distribution score is based."""
 
 from collections.abc import Sequence
 
@@ -8,30 +8,32 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from tokenizers import Tokenizer
 
-REJECTED_SHARE = 0.005  # of passages of the training texts
-PASSAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # tokens
+REJECTED_SHARE = 0.005  # share of passages of the training texts below the bound
+PASSAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # lengths in tokens
 MIN_PASSAGES = 20
 
 
-def token_frequencies(tokenizer: Tokenizer, ids: Sequence[NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log frequency of each token, smoothed by one half, and whether the token counts: it has letters."""
+def compute_token_frequencies(
+    tokenizer: Tokenizer, ids: Sequence[NDArray[np.int64]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log frequency of each token, smoothed by 0.5, and if it has letters and so counts: (tokens,)."""
     size = tokenizer.get_vocab_size()
     counts = np.bincount(np.concatenate(ids), minlength=size) + 0.5
     names = [tokenizer.id_to_token(index) or "" for index in range(size)]
     unknown = tokenizer.token_to_id("[UNK]")
-    counts[unknown] = 0.5  # in the training texts it is a rare sign; elsewhere it may be every word
+    counts[unknown] = 0.5  # a rare character in the training texts, but elsewhere perhaps every word
     counted = [
         index == unknown or (name[:1] != "[" and any(map(str.isalpha, name))) for index, name in enumerate(names)
     ]
     return torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32), torch.tensor(counted)
 
 
-def score_range(
+def fit_score_range(
     log_frequency: torch.Tensor, counted: torch.Tensor, ids: Sequence[NDArray[np.int64]], seed: int
 ) -> tuple[float, tuple[float, float]]:
-    """Return the mean in-distribution score of some texts, and the spread (a, b).
+    """Return the mean in-distribution score of the texts, and the spread (a, b).
 
-    All but a few of their passages of n tokens have a score of at least the mean less sqrt(a + b / n).
+    All but REJECTED_SHARE of their passages of n tokens have a score of at least mean - sqrt(a + b / n).
     """
     rng = np.random.default_rng(seed)
     flat = np.concatenate(ids)
@@ -49,7 +51,7 @@ def score_range(
         if len(scores) >= MIN_PASSAGES:
             sizes.append(size)
             depths.append(max(mean - np.quantile(scores, REJECTED_SHARE), 1e-3))
-    if not sizes:  # too few texts to tell: every text is in distribution
+    if not sizes:  # too few texts to fit: every text counts as in distribution
         return float(mean), (float(mean - log_frequency.min()) ** 2, 0.0)
     squares = np.square(depths)
     a, b = nnls(np.stack([1 / squares, 1 / squares / sizes], 1), np.ones(len(sizes)))[0]

@@ -1,4 +1,4 @@
-"""Texts as token indices: a tokenizer with fewer tokens, and batches of texts of like length."""
+"""Texts as token indices: a smaller vocabulary, and batches of texts of similar length."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,22 +14,22 @@ from shared.tokens import read_tokens
 from training.learner import RowLoader
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-SPECIAL = len(SPECIAL_TOKENS)  # the first indices of a pruned tokenizer are theirs
+SPECIAL = len(SPECIAL_TOKENS)  # their number; they have the first indices of a pruned tokenizer
 Rows = Sequence[NDArray[np.int64]]
 
 
 def prune(tokenizer: Tokenizer, counts: NDArray[np.int64], most: int) -> tuple[Tokenizer, NDArray[np.int64]]:
-    """Keep the special tokens, single letters and digits, and the tokens that are most frequent.
+    """Keep the special tokens, single letters and digits, and the most frequent tokens.
 
-    A word that is left out is still read, as the pieces of it that are kept.
+    A word that is dropped is still read, as smaller pieces.
 
     Args:
         tokenizer: a WordPiece tokenizer.
-        counts: how often each of its tokens occurs.
-        most: tokens to keep.
+        counts: counts of its tokens, (tokens,).
+        most: number of tokens to keep.
 
     Returns:
-        The smaller tokenizer, and for each of its tokens the index in the larger one.
+        The smaller tokenizer, and the index of each of its tokens in the larger one.
     """
     described = json.loads(tokenizer.to_str())
     vocabulary = {index: token for token, index in described["model"]["vocab"].items()}
@@ -53,21 +53,21 @@ def prune(tokenizer: Tokenizer, counts: NDArray[np.int64], most: int) -> tuple[T
     return Tokenizer.from_str(json.dumps(described)), np.array([before[token] for token in kept])
 
 
-def token_ids(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: int) -> list[NDArray[np.int64]]:
-    """Return token indices of some texts as the network takes them: what is read, between [CLS] and [SEP]."""
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: int) -> list[NDArray[np.int64]]:
+    """Return token indices of texts for the network: the tokens that are read, between [CLS] and [SEP]."""
     first, last = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     return [np.r_[first, tokens.ids, last] for tokens in read_tokens(tokenizer, texts, most - 2, head)]
 
 
 class TokenLoader(RowLoader):
-    """Batches of texts of like length, padded to the longest: token indices (n, length), and what belongs to each."""
+    """Batches of texts of similar length, padded to the longest: token indices (n, length), and targets."""
 
     def __init__(self, ids: Rows, y: NDArray[Any], bs: int, **kwargs: Any) -> None:
         self.ids, self.lengths = ids, np.array([len(row) for row in ids])
         super().__init__(torch.from_numpy(y), bs=bs, device=default_device(), **kwargs)
 
     def get_idxs(self) -> list[int]:
-        """Sorted by length; in training within pools of fifty batches, the batches in random order."""
+        """Return indices sorted by length; when shuffling, within pools of fifty batches, in random order."""
         if not self.shuffle:
             return np.argsort(-self.lengths, kind="stable").tolist()
         rng = np.random.default_rng(self.rng.randrange(2**32))
@@ -79,20 +79,20 @@ class TokenLoader(RowLoader):
         return [*batched[rng.permutation(len(batched))].flatten().tolist(), *order[whole:].tolist()]
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
-        """The texts with these indices."""
+        """Return the texts with these indices."""
         return (pad([self.ids[index] for index in indices]), *super().create_batch(indices))
 
 
 def pad(rows: Sequence[NDArray[np.int64]]) -> torch.Tensor:
-    """Return token indices, (n, longest), 0 behind the shorter rows."""
+    """Return token indices, (n, longest), padded with 0."""
     result = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
     for place, row in enumerate(rows):
         result[place, : len(row)] = torch.from_numpy(row)
     return result
 
 
-def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Yield indices in batches of like length, of at most `most` tokens each when padded, or of one text."""
+def make_batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Yield batches of indices of similar length, each of at most `most` padded tokens or of one text."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and lengths[index] * (len(batch) + 1) > most:

@@ -1,8 +1,8 @@
-"""Weights for torch out of a stored ONNX model, for folders that have none: transformers' `pipeline` loads them.
+"""Convert a stored ONNX model to torch weights, for folders without any, so that transformers' `pipeline` loads it.
 
-They are what is served, brought back to float32, so they say what the stored model says: to the last digits for
-pictures; a little off for texts, where the stored model rounds between its layers, too. publish uses it where torch and
-transformers are installed.
+The weights are the served ones, converted back to float32. Their answers equal those of the stored model for pictures,
+and differ slightly for texts, where the stored model also rounds activations. training.publish uses this module if
+torch and transformers are installed.
 """
 
 import json
@@ -30,34 +30,34 @@ from shared.load import load_folder
 from training.card import EXAMPLES, MADE_FROM, OF_TRANSFORMERS, REVIEWS, WEIGHTS, write_json
 
 Values = dict[str, NDArray[Any]]
-# Probability by which the pipeline may differ: it resizes otherwise than Pillow, and does not round between layers.
+# Limit on the difference of a probability: the pipeline resizes differently, and does not round activations.
 CLOSE = {"image-classification": 0.05, "text-classification": 0.05}
 
 
 def add_weights(folder: Path) -> bool:
-    """Write model.safetensors into a checkpoint folder of a network of transformers, and list it in gallery.json.
+    """Write model.safetensors for a transformers network, and add it to gallery.json.
 
     Returns:
-        Whether it was written: not where there is one, nor for other networks.
+        True if it was written; False if the folder already has it, or for other networks.
 
     Raises:
-        RuntimeError: torch with these weights does not answer as the stored model does; the folder is as before.
+        RuntimeError: torch with these weights differs from the stored model; the folder is unchanged.
     """
     content, task = read_json(folder), GalleryConfig.read_common(folder).task
     if task not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
         return False
     graph = onnx.load(folder / MODEL).graph
     config = json.loads((folder / HUB_CONFIG).read_text(encoding="utf-8"))
-    net = picture_net(graph, config) if task == "image-classification" else text_net(graph, config)
+    net = build_picture_net(graph, config) if task == "image-classification" else build_text_net(graph, config)
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     path = folder / WEIGHTS
-    path.write_bytes(as_file(weights))
+    path.write_bytes(serialise(weights))
     entry = {**fingerprint(path), "optional": True}
     write_json(folder / CONFIG_FILE, {**content, "files": {**content["files"], WEIGHTS: entry}})
     try:
         difference = compare(folder, task)
         if not difference <= CLOSE[task]:
-            raise RuntimeError(f"Weights out of {MODEL} give torch probabilities that differ by {difference:.2g}.")
+            raise RuntimeError(f"The weights converted from {MODEL} change probabilities by {difference:.2g}.")
     except Exception:
         path.unlink()
         write_json(folder / CONFIG_FILE, content)
@@ -65,10 +65,10 @@ def add_weights(folder: Path) -> bool:
     return True
 
 
-def as_file(weights: dict[str, torch.Tensor]) -> bytes:
-    """Weights as the bytes of a safetensors file, which are the same whenever the weights are.
+def serialise(weights: dict[str, torch.Tensor]) -> bytes:
+    """Return weights as the bytes of a safetensors file, identical for identical weights.
 
-    The library writes the metadata in an order that changes from one call to the next.
+    The library writes its metadata in an order that varies between calls.
     """
     content = save(weights, {"format": "pt", MADE_FROM: MODEL})
     end = 8 + int.from_bytes(content[:8], "little")
@@ -78,9 +78,9 @@ def as_file(weights: dict[str, torch.Tensor]) -> bytes:
     return content[:8] + text.ljust(end - 8) + content[end:]
 
 
-def picture_net(graph: onnx.GraphProto, config: dict[str, Any]) -> MobileNetV2ForImageClassification:
-    """A MobileNetV2 whose normalisation does nothing but add: that of the stored one is part of its convolutions."""
-    values = stored(graph)
+def build_picture_net(graph: onnx.GraphProto, config: dict[str, Any]) -> MobileNetV2ForImageClassification:
+    """Return a MobileNetV2 whose BatchNorm only adds a bias: the ONNX export folded the rest into convolutions."""
+    values = read_weights(graph)
     net = MobileNetV2ForImageClassification(MobileNetV2Config.from_dict(config))
     layers = [layer for layer in net.modules() if isinstance(layer, MobileNetV2ConvLayer)]
     nodes = [node for node in graph.node if node.op_type == "Conv"][: len(layers)]  # the last one makes the maps
@@ -97,9 +97,9 @@ def picture_net(graph: onnx.GraphProto, config: dict[str, Any]) -> MobileNetV2Fo
     return net
 
 
-def text_net(graph: onnx.GraphProto, config: dict[str, Any]) -> BertForSequenceClassification:
-    """A BERT: most weights have names in the graph, and matrices go by the bias that is added to their product."""
-    values = stored(graph)
+def build_text_net(graph: onnx.GraphProto, config: dict[str, Any]) -> BertForSequenceClassification:
+    """Return a BERT; weights are found by name, and int8 matrices by the bias that is added to their product."""
+    values = read_weights(graph)
     before = {value: node for node in graph.node for value in node.output}
     after = {value: node for node in graph.node for value in node.input}
     net = BertForSequenceClassification(BertConfig.from_dict(config))
@@ -108,7 +108,7 @@ def text_net(graph: onnx.GraphProto, config: dict[str, Any]) -> BertForSequenceC
         if node.op_type != "MatMulInteger":
             continue
         matrix, product = values[node.input[1]].astype(np.float32), node.output[0]
-        while (following := after[product]).op_type != "Add":  # the sums of integers, times what a step is worth
+        while (following := after[product]).op_type != "Add":  # multiplied by the scales
             if following.op_type == "Mul":
                 (worth,) = (name for name in following.input if name != product)
                 (scale,) = (values[name] for name in before[worth].input if name in values)
@@ -120,8 +120,8 @@ def text_net(graph: onnx.GraphProto, config: dict[str, Any]) -> BertForSequenceC
     return net
 
 
-def stored(graph: onnx.GraphProto) -> Values:
-    """The weights of a graph by the names its nodes know them by, in float32 where they were rounded for storing."""
+def read_weights(graph: onnx.GraphProto) -> Values:
+    """Return the weights of a graph by name, with stored weights converted back to float32."""
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Cast" and node.input[0] in values:
@@ -134,7 +134,7 @@ def stored(graph: onnx.GraphProto) -> Values:
 
 
 def compare(folder: Path, task: str) -> float:
-    """The largest difference of a probability between transformers' pipeline and the stored model, on examples."""
+    """Return the largest difference of a probability between the pipeline and the stored model, on examples."""
     model: Any = load_folder(folder)
     is_text = task == "text-classification"
     items = REVIEWS if is_text else [model.example(), *map(Image.open, sorted((folder / EXAMPLES).glob("*")))]

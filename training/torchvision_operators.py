@@ -1,9 +1,9 @@
-"""A cure for "RuntimeError: operator torchvision::nms does not exist".
+"""A workaround for "RuntimeError: operator torchvision::nms does not exist".
 
-torchvision from PyPI is compiled for the CUDA build of torch. Beside a CPU build its compiled operators
-cannot be loaded, and importing torchvision (so fastai and transformers, too) fails on the first of them,
-non-maximum suppression. Nothing here detects objects, so it is enough that the names exist. Where
-torchvision is healthy, or absent, this does nothing. (pytorch/pytorch#122494, pytorch/vision#9174)
+torchvision from PyPI is compiled for the CUDA build of torch. With a CPU build of torch its compiled operators
+cannot be loaded, and importing torchvision, and so fastai and transformers, fails on the first of them,
+non-maximum suppression. Nothing here detects objects, so it is enough that the names exist. If torchvision
+works, or is not installed, this does nothing. (pytorch/pytorch#122494, pytorch/vision#9174)
 """
 
 import importlib.util
@@ -14,8 +14,8 @@ import torch
 _library: torch.library.Library | None = None  # the definitions live as long as this object
 
 
-def ensure() -> bool:
-    """Define torchvision's missing operators if its compiled ones cannot be loaded; True if it had to."""
+def define_missing() -> bool:
+    """Define torchvision's operators if its compiled ones cannot be loaded; return True if it did."""
     global _library  # noqa: PLW0603
     spec = importlib.util.find_spec("torchvision")
     if _library or spec is None or spec.origin is None:

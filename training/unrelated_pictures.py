@@ -1,6 +1,6 @@
-"""Pictures of nothing a model was trained on, to measure whether it notices.
+"""Out-of-distribution pictures, to measure how many a model rejects.
 
-Each function gives named pictures; what is drawn here depends on the seed alone.
+Each function returns one group of pictures; drawings depend only on the seed.
 """
 
 import importlib.util
@@ -30,28 +30,28 @@ WORDS = ("a", "page", "with", "words", "on", "it", "and", "more", "of", "them", 
 SIZE = 256
 
 
-def photographs() -> list[Path]:
-    """The photographs that gradio, scikit-image and scikit-learn bring along, without those of animals."""
+def find_photographs() -> list[Path]:
+    """Return the photographs bundled with gradio, scikit-image and scikit-learn, without those of animals."""
     return [
-        package_folder(package) / folder / name
+        find_package(package) / folder / name
         for package, (folder, names) in PHOTOGRAPHS.items()
         for name in names.split()
     ]
 
 
-def animals() -> list[Path]:
-    """The photographs of animals that gradio brings along: lions and cheetahs."""
-    return [package_folder("gradio") / name for name in ANIMALS]
+def find_animals() -> list[Path]:
+    """Return the photographs of animals bundled with gradio: lions and cheetahs."""
+    return [find_package("gradio") / name for name in ANIMALS]
 
 
-def stamps(folder: Path) -> list[Path]:
-    """The photographs of animals other than cats and dogs among Tux Paint's stamps, cut out on a transparent ground.
+def find_stamps(folder: Path) -> list[Path]:
+    """Return Tux Paint's stamps of animals other than cats and dogs: photographs on a transparent background.
 
     Args:
         folder: stamps/animals of Tux Paint.
 
     Raises:
-        DataError: there are none in it.
+        DataError: the folder has none.
     """
     paths = sorted(
         path
@@ -61,16 +61,16 @@ def stamps(folder: Path) -> list[Path]:
     if not paths:
         raise DataError(
             f"There are no stamps in {folder}; --animals must name stamps/animals of Tux Paint (Debian's package "
-            "tuxpaint-stamps-default has it in /usr/share/tuxpaint), or be left out."
+            "tuxpaint-stamps-default has it in /usr/share/tuxpaint), or be omitted."
         )
     return paths
 
 
-def package_folder(package: str) -> Path:
-    """Where a package is installed.
+def find_package(package: str) -> Path:
+    """Return the folder of an installed package.
 
     Raises:
-        ModuleNotFoundError: it is not.
+        ModuleNotFoundError: it is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -78,8 +78,8 @@ def package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def noise(count: int, seed: int) -> list[Image.Image]:
-    """Noise, from single pixels to clouds, grey or coloured."""
+def draw_noise(count: int, seed: int) -> list[Image.Image]:
+    """Draw noise, from single pixels to clouds, grey or coloured."""
     rng = np.random.default_rng(seed)
     pictures = []
     for _ in range(count):
@@ -91,50 +91,50 @@ def noise(count: int, seed: int) -> list[Image.Image]:
     return pictures
 
 
-def drawings(count: int, seed: int) -> list[Image.Image]:
-    """Drawings of a few plain shapes and lines on a plain ground."""
-    return _drawn(count, seed, _shapes)
+def draw_shapes(count: int, seed: int) -> list[Image.Image]:
+    """Draw a few plain shapes and lines on a plain background."""
+    return _draw_pictures(count, seed, _draw_shapes)
 
 
-def texts(count: int, seed: int) -> list[Image.Image]:
-    """Lines of text, as on a page or a screen."""
-    return _drawn(count, seed, _lines)
+def draw_texts(count: int, seed: int) -> list[Image.Image]:
+    """Draw lines of text, as on a page or a screen."""
+    return _draw_pictures(count, seed, _draw_lines)
 
 
-def _drawn(
+def _draw_pictures(
     count: int, seed: int, draw: Callable[[ImageDraw.ImageDraw, np.random.Generator], None]
 ) -> list[Image.Image]:
     rng = np.random.default_rng(seed)
     pictures = []
     for _ in range(count):
-        image = Image.new("RGB", (SIZE, SIZE), _colour(rng, light=True))
+        image = Image.new("RGB", (SIZE, SIZE), _choose_colour(rng, light=True))
         draw(ImageDraw.Draw(image), rng)
         pictures.append(image)
     return pictures
 
 
-def _shapes(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+def _draw_shapes(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     for _ in range(rng.integers(2, 9)):
         (x1, x2), (y1, y2) = np.sort(rng.integers(0, SIZE, (2, 2)), axis=1).tolist()
         width = int(rng.integers(1, 9))
         kind = rng.integers(4)
         if kind == 0:
-            draw.ellipse((x1, y1, x2, y2), fill=_colour(rng), outline=_colour(rng), width=width)
+            draw.ellipse((x1, y1, x2, y2), fill=_choose_colour(rng), outline=_choose_colour(rng), width=width)
         elif kind == 1:
-            draw.rectangle((x1, y1, x2, y2), fill=_colour(rng), outline=_colour(rng), width=width)
+            draw.rectangle((x1, y1, x2, y2), fill=_choose_colour(rng), outline=_choose_colour(rng), width=width)
         elif kind == 2:
-            draw.line([tuple(point) for point in rng.integers(0, SIZE, (4, 2)).tolist()], _colour(rng), width)
+            draw.line([tuple(point) for point in rng.integers(0, SIZE, (4, 2)).tolist()], _choose_colour(rng), width)
         else:
-            draw.polygon([tuple(point) for point in rng.integers(0, SIZE, (3, 2)).tolist()], fill=_colour(rng))
+            draw.polygon([tuple(point) for point in rng.integers(0, SIZE, (3, 2)).tolist()], fill=_choose_colour(rng))
 
 
-def _lines(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+def _draw_lines(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     size = int(rng.integers(9, 32))
-    font, ink = ImageFont.load_default(size), _colour(rng)
+    font, ink = ImageFont.load_default(size), _choose_colour(rng)
     for top in range(8, SIZE, int(size * 1.4)):
         draw.text((8, top), " ".join(rng.choice(WORDS, 12)), ink, font)
 
 
-def _colour(rng: np.random.Generator, light: bool = False) -> tuple[int, int, int]:
+def _choose_colour(rng: np.random.Generator, light: bool = False) -> tuple[int, int, int]:
     red, green, blue = rng.integers(150 if light else 0, 256 if light else 200, 3).tolist()
     return red, green, blue

@@ -1,4 +1,4 @@
-"""The Dockerfile, without docker: what it copies is there, and its command serves from that."""
+"""The Dockerfile, without Docker: copied files exist, and its command serves from them."""
 
 import fnmatch
 import json
@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, find_free_port
 
 TEXT = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
 LINES = [line.split(maxsplit=1) for line in TEXT.splitlines() if line and not line.startswith("#")]
@@ -22,7 +22,7 @@ def arguments_of(instruction):
     return [rest for name, rest in LINES if name == instruction]
 
 
-def test_what_it_copies_is_there_and_not_ignored():
+def test_copied_files_exist_and_are_not_ignored():
     ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert ignored[0] == "*"
     let_in = [line[1:] for line in ignored if line.startswith("!")]
@@ -49,8 +49,8 @@ def image(tmp_path):
 
 
 def test_its_command_serves_from_what_it_copies_and_the_health_check_tells(image):
-    """With this Python's packages, whose versions are the pins; other tests say so."""
-    port = str(free_port())
+    """Use this Python's packages, which other tests compare with the pins."""
+    port = str(find_free_port())
     variables = dict(part.split("=", 1) for part in arguments_of("ENV")[0].split())
     variables |= {"GRADIO_SERVER_PORT": port, "PYTHONPATH": str(image), "GRADIO_SERVER_NAME": "127.0.0.1"}
     check = json.loads(arguments_of("HEALTHCHECK")[0].split("CMD ")[1])

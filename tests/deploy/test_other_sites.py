@@ -1,4 +1,4 @@
-"""The gallery inside somebody's own site, as docs/http.md has it: an embedded app, an iframe, a path, a mount."""
+"""The gallery in other sites, as in docs/http.md: embedded, in an iframe, under a path, mounted."""
 
 import functools
 import mimetypes
@@ -17,7 +17,7 @@ import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.conftest import NGINX, ROOT, free_port, nginx, served, wait_for
+from tests.conftest import NGINX, ROOT, find_free_port, run_nginx, serve_app, wait_for
 
 PAGE = (ROOT / "docs/http.md").read_text().split("## Put it inside your own site\n")[1].split("\n## ")[0]
 EMBEDDED, IFRAME = re.findall(r"```html\n(.*?)```", PAGE, re.DOTALL)
@@ -50,14 +50,14 @@ def below_a_path(tmp_path_factory) -> Iterator[dict[str, str]]:
     folder = tmp_path_factory.mktemp("path")
     assert "GRADIO_ROOT_PATH=/gallery" in PAGE
     variables = {"GRADIO_ROOT_PATH": "/gallery", "GALLERY_TRUSTED_PROXIES": "1"}
-    with served("gallery", folder, variables) as app:
+    with serve_app("gallery", folder, variables) as app:
         urls, site = {}, ""
         for name, location in (("readme", LOCATION), ("guide", REWRITTEN)):
             assert ADDRESS in location
-            port = free_port()
+            port = find_free_port()
             site += f"server {{ listen 127.0.0.1:{port};\n{location.replace(ADDRESS, app)} }}\n"
             urls[name] = f"http://127.0.0.1:{port}/gallery"
-        with nginx(site, urls["readme"], folder):
+        with run_nginx(site, urls["readme"], folder):
             yield urls
 
 
@@ -162,7 +162,7 @@ def test_an_embedded_gallery_leads_to_its_own_pages_and_looks_like_itself(page, 
 def service(folder: Path) -> Iterator[str]:
     """The address of docs/http.md's service, run by uvicorn as it says."""
     (folder / "service.py").write_text(SERVICE)
-    port, log = free_port(), folder / "log"
+    port, log = find_free_port(), folder / "log"
     variables = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)]), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     assert "uvicorn service:app" in SERVICE
     with log.open("w") as output:

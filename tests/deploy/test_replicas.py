@@ -1,4 +1,4 @@
-"""Two replicas of a Space behind nginx, with the configuration that is in deploy/: restarts lose nobody's request."""
+"""Two replicas of a Space behind nginx with deploy/gallery.conf: restarts lose no request."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.conftest import NGINX, ROOT, free_port, nginx, wait_for
+from tests.conftest import NGINX, ROOT, find_free_port, run_nginx, wait_for
 
 pytestmark = pytest.mark.skipif(not NGINX, reason="nginx is not installed: apt-get install nginx-light")
 
@@ -24,7 +24,7 @@ CONFIGURATION = (ROOT / "deploy/gallery.conf").read_text()
 
 
 @contextmanager
-def replica(port, folder):
+def run_replica(port, folder):
     """The process of a Space that shares the folder of uploads with others; killed at the end, if it still runs."""
     log = folder / f"replica-{port}"
     variables = {"GALLERY_REPLICA": "1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploads")}
@@ -40,20 +40,20 @@ def replica(port, folder):
 
 
 @contextmanager
-def balancer(ports, folder):
+def run_balancer(ports, folder):
     """nginx with deploy/gallery.conf, in which only ports and the place of the log are others; yields its address."""
-    port = free_port()
+    port = find_free_port()
     site = CONFIGURATION.replace("listen 8080", f"listen 127.0.0.1:{port}")
     site = site.replace("/var/log/nginx/gallery.log", str(folder / "access.log"))
     for written, own in zip(("7861", "7862"), ports, strict=True):
         assert f"server 127.0.0.1:{written} " in site
         site = site.replace(f"server 127.0.0.1:{written} ", f"server 127.0.0.1:{own} ")
     url = f"http://127.0.0.1:{port}"
-    with nginx(site, url, folder):
+    with run_nginx(site, url, folder):
         yield url
 
 
-def requests(folder):
+def read_log(folder):
     """What nginx logged: (session, the replica that answered, the request line) in order."""
     for line in (folder / "access.log").read_text().splitlines():
         before, request, _ = line.split('"')
@@ -112,7 +112,7 @@ class Visitors:
     def homes(self):
         """Where each session's questions were answered, in order and without repetition."""
         found = defaultdict(list)
-        for session, place, request in requests(self.folder):
+        for session, place, request in read_log(self.folder):
             if session in self.sessions and "/queue/" in request and [place] != found[session][-1:]:
                 found[session].append(place)
         return dict(found)
@@ -133,7 +133,7 @@ class Visitors:
             thread.join(60)
 
 
-def by_curl(url, rating):
+def ask_without_cookie(url, rating):
     """Ask as curl does, without a cookie."""
     body = json.dumps({"data": [15, 260]}).encode()
     request = urllib.request.Request(f"{url}/gradio_api/call/predict", body, {"Content-Type": "application/json"})
@@ -144,17 +144,17 @@ def by_curl(url, rating):
 
 
 def test_a_rolling_restart_loses_no_request_and_sessions_stay_where_they_are(rating, tmp_path):
-    ports = [free_port(), free_port()]
+    ports = [find_free_port(), find_free_port()]
     names = [f"127.0.0.1:{port}" for port in ports]
     with ExitStack() as stack:
-        first, second = (stack.enter_context(replica(port, tmp_path)) for port in ports)
-        url = stack.enter_context(balancer(ports, tmp_path))
+        first, second = (stack.enter_context(run_replica(port, tmp_path)) for port in ports)
+        url = stack.enter_context(run_balancer(ports, tmp_path))
         visitors = Visitors(url, tmp_path, rating)
         stack.callback(visitors.leave)
         while len(visitors.sessions) < 6 or len({home[0] for home in visitors.homes().values()}) < 2:
             visitors.welcome()
             assert len(visitors.sessions) < 30
-        visitors.add("curl", lambda: by_curl(url, rating))
+        visitors.add("curl", lambda: ask_without_cookie(url, rating))
         visitors.until_each_has(5)
         before = visitors.homes()
         assert all(len(home) == 1 for home in before.values())
@@ -165,7 +165,7 @@ def test_a_rolling_restart_loses_no_request_and_sessions_stay_where_they_are(rat
         assert first.returncode == 0
         assert visitors.homes() == {session: list(dict.fromkeys([*home, names[1]])) for session, home in before.items()}
 
-        stack.enter_context(replica(ports[0], tmp_path))
+        stack.enter_context(run_replica(ports[0], tmp_path))
         visitors.until_each_has(5)
         second.send_signal(signal.SIGTERM)
         second.wait(30)

@@ -1,4 +1,4 @@
-"""SIGTERM: what has begun is finished, what another replica can do is left to it, and it ends."""
+"""SIGTERM: a replica finishes its answers, leaves other requests to others, and stops."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import ROOT, free_port, wait_for
+from tests.conftest import ROOT, find_free_port, wait_for
 
 APP = """
 import time
@@ -34,7 +34,7 @@ class App:
 
     def __init__(self, folder):
         (folder / "app.py").write_text(APP)
-        port = free_port()
+        port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
         variables = {"GALLERY_REPLICA": "1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
         log = folder / "log"
@@ -44,7 +44,7 @@ class App:
         wait_for(self.url, self.process, log)
 
     def ask(self, path, body=None, marked=False):
-        """Status and text of an answer."""
+        """Return the status and text of an answer."""
         headers = {"Content-Type": "application/json"} | ({"X-Replicas": "several"} if marked else {})
         data = None if body is None else json.dumps(body).encode()
         try:
@@ -68,7 +68,7 @@ def app(tmp_path):
     app.process.wait()
 
 
-def test_what_has_begun_is_finished_and_the_rest_left_to_others(app):
+def test_sigterm_finishes_accepted_questions_and_leaves_others(app):
     assert app.ask("/gradio_api/queue/data?session_hash=nobody", marked=True)[0] == 404
     assert app.ask("/gradio_api/call/slow/nothing", marked=True)[0] == 404
     assert app.join("a", 4)[0] == 200
@@ -93,13 +93,13 @@ def test_what_has_begun_is_finished_and_the_rest_left_to_others(app):
     assert app.process.wait(30) == 0
 
 
-def test_an_answer_that_nobody_fetches_holds_nothing_up(app):
+def test_an_unfetched_answer_does_not_delay_the_stop(app):
     app.join("a", 0)
     app.process.send_signal(signal.SIGTERM)
     assert app.process.wait(20) == 0
 
 
-def test_a_second_signal_ends_it_at_once(app):
+def test_a_second_signal_stops_the_app_immediately(app):
     app.join("a", 60)
     app.process.send_signal(signal.SIGTERM)
     time.sleep(2)

@@ -1,4 +1,4 @@
-"""The example that answers millions: two processes, an interruption, a restart, and rows that cannot be answered."""
+"""The Ray example: two processes, an interruption, a restart, and rows with errors."""
 
 import csv
 import os
@@ -27,15 +27,15 @@ def score(*arguments):
     return done.stdout
 
 
-def parts(out):
+def list_parts(out):
     return sorted(out.glob("part-*.parquet"))
 
 
-def rows(out):
-    return [row for path in parts(out) for row in parquet.read_table(path).to_pylist()]
+def read_rows(out):
+    return [row for path in list_parts(out) for row in parquet.read_table(path).to_pylist()]
 
 
-def test_an_interrupted_run_goes_on_where_it_was(salary, tmp_path):
+def test_an_interrupted_run_continues(salary, tmp_path):
     people = [{**salary.example(), "age": 17 + number % 74, "prediction": number} for number in range(10_000)]
     people[7]["age"] = -3
     with (tmp_path / "people.csv").open("w", newline="") as file:
@@ -46,22 +46,22 @@ def test_an_interrupted_run_goes_on_where_it_was(salary, tmp_path):
     asked = [ROOT / "spaces/salary/model", tmp_path / "people.csv", out, "--part-rows", "50"]
 
     with subprocess.Popen([*SCRIPT, *asked, "--workers", "2"], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
-        while len(parts(out)) < 3 and process.poll() is None:
+        while len(list_parts(out)) < 3 and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
     assert process.returncode
-    before = {path: path.stat().st_mtime_ns for path in parts(out)}
-    left = 10_000 - len(rows(out))
+    before = {path: path.stat().st_mtime_ns for path in list_parts(out)}
+    left = 10_000 - len(read_rows(out))
     assert 0 < left < 10_000
 
     output = score(*asked, "--compare-with-loop", "100")
-    assert f"{len(before)} of {len(parts(out))} parts are there." in output
+    assert f"{len(before)} of {len(list_parts(out))} parts are done." in output
     assert f"{left:,} rows in " in output
     assert "A plain loop: " in output
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not list(out.glob("part-*.partial"))
 
-    answers = rows(out)
+    answers = read_rows(out)
     assert [row["prediction (yours)"] for row in answers] == [str(number) for number in range(10_000)]
     assert answers[7]["error"].startswith("age must be a number from 17 to 90")
     assert answers[7]["prediction"] is None
@@ -78,7 +78,7 @@ def test_a_folder_of_pictures(cat_dog, tmp_path):
     (pictures / "broken.jpg").write_bytes(b"no picture")
     (pictures / "notes.txt").write_text("not asked about")
     score(ROOT / "spaces/cat_dog/model", pictures, tmp_path / "scored")
-    broken, found = rows(tmp_path / "scored")
+    broken, found = read_rows(tmp_path / "scored")
     assert broken["file"].endswith("broken.jpg")
     assert broken["error"]
     assert found["prediction"] == "cat"
@@ -92,7 +92,7 @@ def test_parquet_in_row_groups(rating, tmp_path):
     table = pyarrow.table({"user_id": [user for user, _ in asked], "movie_id": [movie for _, movie in asked]})
     parquet.write_table(table, tmp_path / "pairs.parquet", row_group_size=10)
     score(ROOT / "spaces/rating/model", tmp_path / "pairs.parquet", tmp_path / "scored", "--part-rows", "4")
-    answers = rows(tmp_path / "scored")
+    answers = read_rows(tmp_path / "scored")
     assert [(row["user_id"], row["movie_id"]) for row in answers] == asked
     assert {row["error"] != "" for row in answers[1::4]} == {True}
     assert answers[2]["predicted stars"] == round(rating.predict(17, 260).rating, 3)
@@ -102,6 +102,6 @@ def test_texts_of_several_lines(sentiment, tmp_path):
     with (tmp_path / "reviews.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["text"], ["A wonderful film.\nI loved it."], ["Dull.\n\nI hated it."], [""]])
     score(ROOT / "spaces/sentiment/model", tmp_path / "reviews.csv", tmp_path / "scored", "--workers", "1")
-    good, bad, empty = rows(tmp_path / "scored")
+    good, bad, empty = read_rows(tmp_path / "scored")
     assert (good["prediction"], bad["prediction"]) == ("pos", "neg")
     assert empty["error"]

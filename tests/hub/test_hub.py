@@ -93,7 +93,7 @@ def test_a_folder_comes_back_as_it_was(hub, api, cats, tmp_path):
     assert {path.name for path in back.iterdir()} == {"README.md", "model.onnx", "deep", ".gitattributes"}
 
 
-def test_what_the_client_is_told(hub, api, cats):
+def test_the_client_gets_the_metadata(hub, api, cats):
     info = api.model_info("me/cats", files_metadata=True)
     assert info.sha == hub.commits("me/cats")[0]
     assert (info.private, info.gated, info.author, info.card_data.license) == (False, False, "me", "mit")
@@ -139,7 +139,7 @@ def test_the_command_line(hub, tmp_path):
     assert (tmp_path / "back/model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_cli_without_a_token_is_nobody(hub, tmp_path):
+def test_cli_without_a_token_is_anonymous(hub, tmp_path):
     environment = {**os.environ, **hub.environment(tmp_path, token=None)}
     done = subprocess.run([HF, "auth", "whoami"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -148,7 +148,7 @@ def test_cli_without_a_token_is_nobody(hub, tmp_path):
 # --- history ---
 
 
-def test_every_revision_stays(hub, api, cats, tmp_path):
+def test_every_revision_is_kept(hub, api, cats, tmp_path):
     old = hub.commits("me/cats")[0]
     api.create_tag("me/cats", tag="v1")
     api.create_branch("me/cats", branch="odd/name")
@@ -182,7 +182,7 @@ def test_tags_and_branches_are_made_once_and_go(hub, api, cats):
     assert (hub.repo("me/cats").tags, list(hub.repo("me/cats").branches)) == ({}, ["main"])
 
 
-def test_a_commit_is_whole_or_is_not(hub, api, cats):
+def test_a_commit_is_atomic(hub, api, cats):
     before = hub.commits("me/cats")
     operations = [CommitOperationAdd("new.txt", b"new"), CommitOperationDelete("gone.txt")]
     with pytest.raises(RemoteEntryNotFoundError):
@@ -292,7 +292,7 @@ def test_a_trusted_job_gets_a_token_for_one_repository(hub, api, cats, monkeypat
         get_token()
 
 
-def test_private_repositories_are_nobody_elses(hub, api, cats, tmp_path):
+def test_private_repositories_are_hidden_from_others(hub, api, cats, tmp_path):
     api.update_repo_settings("me/cats", private=True)
     assert hub.repo("me/cats").private
     for token, expected in ((False, 401), (hub.add_user("other"), 404)):
@@ -364,7 +364,7 @@ def test_a_very_large_file_goes_in_parts(tmp_path):
         assert [request.status for request in hub.log if "complete" in request.path] == [200]
 
 
-def test_only_what_was_promised_and_uploaded_is_taken(hub, api, cats):
+def test_only_announced_and_uploaded_files_are_accepted(hub, api, cats):
     sha256, head = "ab" * 32, hub.commits("me/cats")
     with httpx2.Client(headers={"Authorization": f"Bearer {hub.token}"}) as client:
         asked = {"operation": "upload", "objects": [{"oid": sha256, "size": 4}]}
@@ -416,7 +416,7 @@ def metadata(hub, timeout=2.0):
     return get_hf_file_metadata(address, token=hub.token, timeout=timeout)
 
 
-def test_a_fault_happens_where_and_as_often_as_told(hub, api, cats):
+def test_a_fault_happens_where_and_as_often_as_configured(hub, api, cats):
     hub.faults.append(Fault("status", match="HEAD .*/resolve/", server="hub", times=2, headers={"Retry-After": "7"}))
     for _ in range(2):
         with pytest.raises(HfHubHTTPError) as error:
@@ -446,7 +446,7 @@ def test_delayed_and_hanging(hub, api, cats):
             metadata(hub, timeout=0.5)
 
 
-def test_the_end_does_not_wait_for_those_who_hang():
+def test_stopping_does_not_wait_for_hanging_requests():
     failed = []
 
     def ask(address):
@@ -553,7 +553,7 @@ def has_ended(host):
     return True
 
 
-def test_who_may_have_a_space(hub, api):
+def test_accounts_that_can_have_a_space(hub, api):
     def create(name, **options):
         api.create_repo(f"me/{name}", repo_type="space", **{"space_sdk": "gradio", **options})
 
@@ -577,7 +577,7 @@ def test_who_may_have_a_space(hub, api):
     assert is_refused("zoo")  # before it is noticed that there is one
 
 
-def test_a_space_is_told_what_to_do(hub):
+def test_a_space_gets_its_variables_and_secrets(hub):
     api = deploy(hub)
     space = hub.repo("me/zoo", "space")
     assert api.get_space_runtime("me/zoo").stage == "BUILDING"
@@ -634,7 +634,7 @@ def test_a_space_runs_and_starts_anew_when_a_variable_changes(monkeypatch):
     assert has_ended(last)
 
 
-def test_an_app_that_ends_says_why():
+def test_an_app_that_exits_reports_why():
     with Hub(run_spaces=True) as hub:
         api = deploy(hub, "raise SystemExit('no cats here')")
         assert "no cats here" in wait(hub, "RUNTIME_ERROR").error
@@ -667,6 +667,6 @@ def test_it_runs_by_hand(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
-def test_make_knows_it():
+def test_make_has_a_target_for_it():
     done = subprocess.run(["make", "-n", "hub"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "-m hub.local" in done.stdout

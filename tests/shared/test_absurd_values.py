@@ -28,7 +28,7 @@ class Stubborn:
     __hash__ = object.__hash__
 
 
-def nested(depth):
+def nest(depth):
     inner = []
     for _ in range(depth):
         inner = [inner]
@@ -87,7 +87,7 @@ VALUES = {
     "list": [1, [2, [3]]],
     "empty list": [],
     "list of text": ["a"],
-    "nested list": nested(50_000),
+    "nested list": nest(50_000),
     "tuple": (1, 2),
     "set": {1},
     "dict": {"a": 1},
@@ -104,8 +104,8 @@ PICTURES = {
 REVIEW = "A good film, and I liked it."
 
 
-def outcome(what, ask, *arguments):
-    """An answer, or a sentence that can be shown."""
+def check_outcome(what, ask, *arguments):
+    """Check that a call returns, or raises an error with one printable sentence."""
     try:
         ask(*arguments)
     except (BadInput, gr.Error) as error:
@@ -138,32 +138,32 @@ def test_predictors(models, name):
     for model in models.values():
         is_recommender = model.task == "recommendation"
         for ask in (model.fold_in, model.recommend) if is_recommender else (model.predict, model.explain):
-            outcome(ask, ask, value)
+            check_outcome(ask, ask, value)
         for items in (value, [value]):
-            outcome(model.predict_batch, model.predict_batch, items)
-    outcome("mask_pixels", models["segmentation"].mask_pixels, value)
-    outcome("label", models["cat_dog"].explain, PICTURES["cat_dog"], value)
-    outcome("label", models["sentiment"].explain, REVIEW, value)
-    outcome("part", models["sentiment"].explain, REVIEW, None, value)
+            check_outcome(model.predict_batch, model.predict_batch, items)
+    check_outcome("mask_pixels", models["segmentation"].mask_pixels, value)
+    check_outcome("label", models["cat_dog"].explain, PICTURES["cat_dog"], value)
+    check_outcome("label", models["sentiment"].explain, REVIEW, value)
+    check_outcome("part", models["sentiment"].explain, REVIEW, None, value)
 
     salary, person = models["salary"], dict(models["salary"].example())
     rows = [{**person, column: value} for column in ("age", "fnlwgt", "workclass", "education")]
     if isinstance(value, Hashable) and name != "Decimal snan":
         rows.append({**person, value: 1})
-        outcome("movie", models["rating"].fold_in, {value: 5})
+        check_outcome("movie", models["rating"].fold_in, {value: 5})
     for row in rows:
-        outcome("row", salary.predict, row)
-    outcome("what_if", salary.what_if, rows[0], "age")
-    outcome("column", salary.what_if, person, value)
+        check_outcome("row", salary.predict, row)
+    check_outcome("what_if", salary.what_if, rows[0], "age")
+    check_outcome("column", salary.what_if, person, value)
 
     rating = models["rating"]
     for ask in (rating.predict, rating.explain, rating.actual, rating.recommend):
-        outcome(("user", ask), ask, value, 5 if ask == rating.recommend else 260)
+        check_outcome(("user", ask), ask, value, 5 if ask == rating.recommend else 260)
     for ask in (rating.predict, rating.explain, rating.actual, rating.recommend):
-        outcome(("movie or number", ask), ask, 15, value)
-    outcome("similar", rating.similar, value)
-    outcome("stars", rating.fold_in, {260: value})
-    outcome("pair", rating.predict_batch, [(value, value)])
+        check_outcome(("movie or number", ask), ask, 15, value)
+    check_outcome("similar", rating.similar, value)
+    check_outcome("stars", rating.fold_in, {260: value})
+    check_outcome("pair", rating.predict_batch, [(value, value)])
 
 
 @pytest.mark.parametrize(
@@ -180,18 +180,18 @@ def test_many_may_come_in_any_collection(models, kind):
 def test_pages(apps, name):
     value = VALUES[name]
     for app in apps.values():
-        outcome("batch", app.batch, value)
-        outcome("batch", app.batch, [value])
+        check_outcome("batch", app.batch, value)
+        check_outcome("batch", app.batch, [value])
     for space in ("cat_dog", "segmentation", "sentiment"):
-        outcome((space, "predict"), apps[space].predict, value)
-        outcome((space, "explain"), apps[space].explain, value)
-    outcome("part", apps["sentiment"].explain, REVIEW, value)
+        check_outcome((space, "predict"), apps[space].predict, value)
+        check_outcome((space, "explain"), apps[space].explain, value)
+    check_outcome("part", apps["sentiment"].explain, REVIEW, value)
     person = list(apps["salary"].config.typical.values())
     for position in (0, 1):
         arguments = [*person[:position], value, *person[position + 1 :]]
-        outcome("predict", apps["salary"].predict, *arguments)
-        outcome("explain", apps["salary"].explain, *arguments)
-    outcome("what_if", apps["salary"].what_if, *person, value)
+        check_outcome("predict", apps["salary"].predict, *arguments)
+        check_outcome("explain", apps["salary"].explain, *arguments)
+    check_outcome("what_if", apps["salary"].what_if, *person, value)
     rating = apps["rating"]
     for ask, arguments in [
         (rating.predict, (value, 260)),
@@ -208,7 +208,7 @@ def test_pages(apps, name):
         (recommend_for, (rating.model, value)),
         (recommend_for, (rating.model, {"260": value})),
     ]:
-        outcome(ask, ask, *arguments)
+        check_outcome(ask, ask, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_pages(apps, name):
         ("\ud800\u202ex\0", "'??x?'"),
         ("x" * 41, f"'{'x' * 37}...'"),
         (10**5_000, "'a number of thousands of digits'"),
-        (nested(50_000), "'something of type list'"),
+        (nest(50_000), "'something of type list'"),
         (Stubborn(), "'something of type Stubborn'"),
         (None, "'None'"),
     ],

@@ -29,7 +29,7 @@ def change(path, old, new):
     path.write_bytes(data.replace(old, new))
 
 
-def only(path):
+def read_only(path):
     ((_, content),) = read_zip(path)
     return content
 
@@ -88,32 +88,32 @@ def test_a_bad_file_does_not_disturb_the_others(pack):
 
 @pytest.mark.parametrize(("size", "message"), [(10_000_000, "less than 1/200"), (25_000_001, "larger than 25 MB")])
 def test_a_file_that_unpacks_to_too_much(pack, size, message):
-    content = only(pack(("a.jpg", bytes(size))))
+    content = read_only(pack(("a.jpg", bytes(size))))
     assert isinstance(content, BadInput)
     assert message in str(content)
 
 
 def test_a_small_file_may_be_all_zeros(pack):
-    assert only(pack(("a.bmp", bytes(900_000)))) == bytes(900_000)
+    assert read_only(pack(("a.bmp", bytes(900_000)))) == bytes(900_000)
 
 
 def test_a_file_that_claims_to_be_smaller(pack):
     path = pack(("a.jpg", b"content"), method=zipfile.ZIP_STORED)
     change(path, struct.pack("<II", 7, 7), struct.pack("<II", 7, 5))
-    assert "damaged in the zip" in str(only(path))
+    assert "damaged in the zip" in str(read_only(path))
 
 
 def test_a_file_that_claims_to_be_larger(pack):
     path = pack(("a.jpg", b"content"), method=zipfile.ZIP_STORED)
     change(path, struct.pack("<II", 7, 7), struct.pack("<II", 7, 2**31))
     with pytest.raises(BadInput, match="contents are larger than 200 MB"):
-        only(path)
+        read_only(path)
 
 
 def test_a_damaged_file(pack):
     path = pack(("a.jpg", b"content"), method=zipfile.ZIP_STORED)
     change(path, b"content", b"cOntent")
-    assert "damaged in the zip" in str(only(path))
+    assert "damaged in the zip" in str(read_only(path))
 
 
 def test_a_locked_file(pack):
@@ -122,12 +122,12 @@ def test_a_locked_file(pack):
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    assert "password" in str(only(path))
+    assert "password" in str(read_only(path))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_an_unusual_method(pack, method):
-    assert "plain zip" in str(only(pack(("a.jpg", b"content"), method=method)))
+    assert "plain zip" in str(read_only(pack(("a.jpg", b"content"), method=method)))
 
 
 def test_too_many_files(pack):
@@ -164,7 +164,7 @@ def test_too_much_in_all(pack, monkeypatch):
         (b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, 46, 0, 0), "damaged"),
     ],
 )
-def test_what_is_no_zip(tmp_path, content, message):
+def test_a_value_that_is_no_zip(tmp_path, content, message):
     path = tmp_path / "pictures.zip"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=message):
@@ -203,7 +203,7 @@ def test_a_zip64_that_lies(pack, lie):
 
 @pytest.mark.parametrize("start", [2**64 - 1, 2**40])
 def test_a_zip64_whose_files_lie_elsewhere(pack, start):
-    assert "damaged in the zip" in str(only(zip64(pack(("a.jpg", b"1")), start=start)))
+    assert "damaged in the zip" in str(read_only(zip64(pack(("a.jpg", b"1")), start=start)))
 
 
 def test_a_zip64_with_an_endless_list_of_contents(pack, monkeypatch):
@@ -225,7 +225,7 @@ def test_a_file_whose_zip64_size_lies(pack):
     struct.pack_into("<L", data, end + 12, end - entry)
     path.write_bytes(data)
     with pytest.raises(BadInput, match="contents are larger than 200 MB"):
-        only(path)
+        read_only(path)
 
 
 def test_half_a_zip(pack):

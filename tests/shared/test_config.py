@@ -76,7 +76,7 @@ def test_a_file_outside_the_folder_is_refused_however_it_is_written(folder, name
 
 
 @pytest.mark.parametrize("content", ["", "not JSON", "[]", "null", "[" * 100_000])
-def test_unreadable_contract(folder, content):
+def test_unreadable_config(folder, content):
     (folder / "gallery.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"gallery\.json"):
         load_model(folder)
@@ -87,12 +87,12 @@ def test_no_folder(tmp_path):
         load_model(tmp_path / "nothing")
 
 
-def test_no_contract(tmp_path):
+def test_no_config(tmp_path):
     with pytest.raises(CheckpointError, match="is no checkpoint folder"):
         load_model(tmp_path)
 
 
-def test_one_flipped_bit_is_noticed(folder):
+def test_one_flipped_bit_is_detected(folder):
     path = folder / "onnx/model.onnx"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -22,13 +22,15 @@ open(sys.argv[1], "w", encoding="utf-8").write("done")
 """
 
 
-def environment(**variables):
+def make_environment(**variables):
     return {**os.environ, "PYTHONPATH": str(ROOT), **variables}
 
 
 def test_what_the_console_lacks_is_escaped(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "end")]
-    done = subprocess.run(command, env=environment(PYTHONIOENCODING="cp1252:strict"), capture_output=True, check=True)
+    done = subprocess.run(
+        command, env=make_environment(PYTHONIOENCODING="cp1252:strict"), capture_output=True, check=True
+    )
     assert done.stdout.splitlines()[0] == rb"label \u732b"
     assert done.stderr == b""
 
@@ -37,7 +39,9 @@ def test_what_the_console_lacks_is_escaped(tmp_path):
 @pytest.mark.parametrize("ending", ["| head -c 1", ">&-", "2>&- >&-", "> /dev/full"])
 def test_a_program_goes_on_when_nobody_reads_its_output(tmp_path, ending):
     command = f'set -o pipefail; "{sys.executable}" -c "$PROGRAM" "{tmp_path}/end" {ending}'
-    done = subprocess.run(["bash", "-c", command], env=environment(PROGRAM=PROGRAM), capture_output=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], env=make_environment(PROGRAM=PROGRAM), capture_output=True, check=False
+    )
     assert (tmp_path / "end").read_text(encoding="utf-8") == "done"
     assert (done.returncode, done.stderr) == (0, b"")
 

@@ -23,7 +23,7 @@ from hub.local.faults import LIST, NULL, PAGE, WORDS
 from shared import CheckpointError, HubError, ImageClassifier, TabularClassifier, hub_errors, load_model
 from shared import hub as pull
 from shared.space import load_space_model, start_downloads
-from tests.conftest import DEMOS, ROOT, free_port, served, turn_to
+from tests.conftest import DEMOS, ROOT, find_free_port, point_client_to, serve_app
 
 MODEL = ROOT / "spaces/salary/model"
 NAME = "me/salary"
@@ -40,7 +40,7 @@ def server():
 @pytest.fixture
 def hub(server, monkeypatch):
     """The Hub that this process's client asks, with a published model, and no fault."""
-    turn_to(monkeypatch, server.endpoint)
+    point_client_to(monkeypatch, server.endpoint)
     server.faults.clear()
     server.log.clear()
     yield server
@@ -55,7 +55,7 @@ def load(cache, **options):
     return TabularClassifier(pull.download(NAME, cache=cache, **options))
 
 
-def fails(cache, within, name=NAME, **options):
+def expect_failure(cache, within, name=NAME, **options):
     """The sentence of the HubError that a download ends with, in time."""
     began = time.monotonic()
     with pytest.raises(HubError) as caught:
@@ -136,29 +136,29 @@ def test_a_model_of_another_kind_says_so(hub, tmp_path):
 
 
 def test_missing_repository_revision_and_file(hub, tmp_path):
-    assert "no me/nothing on the Hub, or it is private" in fails(tmp_path, 3, "me/nothing")
-    assert "has no revision 'v9'" in fails(tmp_path, 3, revision="v9")
-    assert "has no revision" in fails(tmp_path, 3, revision="0" * 40)
+    assert "no me/nothing on the Hub, or it is private" in expect_failure(tmp_path, 3, "me/nothing")
+    assert "has no revision 'v9'" in expect_failure(tmp_path, 3, revision="v9")
+    assert "has no revision" in expect_failure(tmp_path, 3, revision="0" * 40)
     HfApi(hub.endpoint, token=hub.token).create_repo("me/empty", exist_ok=True)
-    assert "not a model of this gallery" in fails(tmp_path, 3, "me/empty")
-    assert "neither a folder nor the name" in fails(tmp_path, 1, "salary at me")
+    assert "not a model of this gallery" in expect_failure(tmp_path, 3, "me/empty")
+    assert "neither a folder nor the name" in expect_failure(tmp_path, 1, "salary at me")
 
 
 def test_private_gated_and_wrong_token(hub, tmp_path):
     repository = hub.repo(NAME)
     repository.private = True
     try:
-        assert "or it is private" in fails(tmp_path, 3)
+        assert "or it is private" in expect_failure(tmp_path, 3)
         assert load(tmp_path / "allowed", token=hub.read_token).folder.is_dir()
     finally:
         repository.private = False
     repository.gated = "manual"
     other = hub.add_user("other")
     try:
-        assert "is gated" in fails(tmp_path, 3, token=other)
+        assert "is gated" in expect_failure(tmp_path, 3, token=other)
     finally:
         repository.gated = False
-    assert "does not accept the token" in fails(tmp_path, 3, token="hf_wrong")
+    assert "does not accept the token" in expect_failure(tmp_path, 3, token="hf_wrong")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_private_gated_and_wrong_token(hub, tmp_path):
 )
 def test_a_hub_in_trouble(hub, tmp_path, status, headers, says):
     hub.faults.append(Fault("status", status=status, headers=headers))
-    assert says in fails(tmp_path, 5)
+    assert says in expect_failure(tmp_path, 5)
     hub.faults.clear()
     load(tmp_path)
     hub.faults.append(Fault("status", status=status, headers=headers))
@@ -179,16 +179,16 @@ def test_a_hub_in_trouble(hub, tmp_path, status, headers, says):
 
 def test_refused_connection(hub, tmp_path, monkeypatch):
     load(tmp_path / "warm")
-    turn_to(monkeypatch, f"http://127.0.0.1:{free_port()}")
-    assert "cannot be reached" in fails(tmp_path / "cold", 3)
+    point_client_to(monkeypatch, f"http://127.0.0.1:{find_free_port()}")
+    assert "cannot be reached" in expect_failure(tmp_path / "cold", 3)
     assert load(tmp_path / "warm").folder.name == commit(hub)
 
 
 @pytest.mark.parametrize("kind", ["hang", "delay"])
-def test_a_hub_that_does_not_answer(hub, tmp_path, kind):
+def test_a_hub_that_does_not_answer_is_reported(hub, tmp_path, kind):
     load(tmp_path / "warm")
     hub.faults.append(Fault(kind))
-    assert "cannot be reached (ReadTimeout)" in fails(tmp_path / "cold", 4)
+    assert "cannot be reached (ReadTimeout)" in expect_failure(tmp_path / "cold", 4)
     began = time.monotonic()
     assert load(tmp_path / "warm").folder.name == commit(hub)
     assert time.monotonic() - began < 4
@@ -197,7 +197,7 @@ def test_a_hub_that_does_not_answer(hub, tmp_path, kind):
 @pytest.mark.parametrize("kind", ["hang", "truncate"])
 def test_a_download_that_does_not_end(hub, tmp_path, kind):
     hub.faults.append(Fault(kind, server="cdn", after=1000))
-    assert "did not arrive" in fails(tmp_path, 4, deadline=2)
+    assert "did not arrive" in expect_failure(tmp_path, 4, deadline=2)
     hub.faults.clear()
     assert load(tmp_path).folder.name == commit(hub)
 
@@ -217,7 +217,7 @@ def test_offline(hub, tmp_path, monkeypatch, offline):
         load(tmp_path / "cold")
         assert hub.log
         return
-    assert "HF_HUB_OFFLINE forbids" in fails(tmp_path / "cold", 1)
+    assert "HF_HUB_OFFLINE forbids" in expect_failure(tmp_path / "cold", 1)
     assert load(tmp_path / "warm").folder.name == load(tmp_path / "warm", revision=commit(hub)).folder.name
     assert not hub.log
 
@@ -228,12 +228,12 @@ def test_offline(hub, tmp_path, monkeypatch, offline):
 @pytest.mark.parametrize(
     ("match", "where"), [("GET", "cdn"), ("GET .*/gallery.json", "hub"), ("GET .*/background.csv", "hub")]
 )
-def test_a_flipped_byte_is_noticed_and_the_file_fetched_again(hub, tmp_path, match, where):
+def test_a_flipped_byte_is_detected_and_the_file_fetched_again(hub, tmp_path, match, where):
     hub.faults.append(Fault("corrupt", match=match, server=where, times=1))
     load(tmp_path)
     assert hub.faults[0].times == 0
     hub.faults[0].times = None
-    assert "arrives damaged" in fails(tmp_path / "again", 10)
+    assert "arrives damaged" in expect_failure(tmp_path / "again", 10)
 
 
 @pytest.mark.parametrize("name", ["onnx/model.onnx", "gallery.json", "background.csv"])
@@ -247,7 +247,7 @@ def test_a_cache_damaged_on_disk_is_mended(hub, tmp_path, name):
     assert pull.find_cached(NAME, commit(hub), tmp_path)
     path.resolve().write_bytes(content)
     hub.faults.append(Fault("status"))
-    assert "error of its own" in fails(tmp_path, 5, revision=commit(hub))  # rather nothing than the damaged file
+    assert "error of its own" in expect_failure(tmp_path, 5, revision=commit(hub))  # not the damaged file
 
 
 def test_a_file_missing_in_the_cache_is_fetched(hub, tmp_path):
@@ -295,7 +295,7 @@ def test_the_cause_is_looked_for_in_the_whole_chain():
 )
 def test_a_server_that_answers_as_it_likes(hub, tmp_path, match, fault, says):
     hub.faults.append(Fault("status", match=match, **{"server": "hub", **fault}))
-    assert says in fails(tmp_path, 4)
+    assert says in expect_failure(tmp_path, 4)
 
 
 def test_a_servers_words_are_made_one_short_line():
@@ -318,12 +318,12 @@ def test_a_servers_words_are_made_one_short_line():
         (KeyError("commitOid"), "its client cannot read (KeyError: 'commitOid')"),
     ],
 )
-def test_whatever_the_client_raises_is_a_sentence(hub, tmp_path, monkeypatch, error, says):
+def test_whatever_the_client_raises_is_a_message(hub, tmp_path, monkeypatch, error, says):
     def fail(**_):
         raise error
 
     monkeypatch.setattr(pull, "hf_hub_download", fail)
-    assert says in fails(tmp_path, 3)
+    assert says in expect_failure(tmp_path, 3)
 
 
 # --- trouble: this machine ---
@@ -334,12 +334,12 @@ def test_a_full_disk(hub, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    assert "no room for me/salary in the cache" in fails(tmp_path, 3)
+    assert "no room for me/salary in the cache" in expect_failure(tmp_path, 3)
 
 
 def test_a_cache_that_cannot_be_written(hub, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    assert "cannot be written to; set HF_HOME" in fails(tmp_path / "file", 3)
+    assert "cannot be written to; set HF_HOME" in expect_failure(tmp_path / "file", 3)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only for root")
@@ -348,7 +348,7 @@ def test_a_read_only_cache_serves_what_it_has(hub, tmp_path):
     tmp_path.chmod(0o500)
     try:
         assert load(tmp_path, revision=commit(hub)).folder == folder
-        assert "cannot be written to" in fails(tmp_path / "new", 3)
+        assert "cannot be written to" in expect_failure(tmp_path / "new", 3)
     finally:
         tmp_path.chmod(0o700)
 
@@ -444,12 +444,12 @@ def test_a_space_does_not_serve_nonsense_although_it_arrives_whole(hub, space, t
 def test_the_page_says_which_model_it_runs(hub, tmp_path, name):
     variables = hub.environment(tmp_path / "home") | {"HF_HUB_DISABLE_TELEMETRY": ""}  # as on the real Hub
     began = time.monotonic()
-    with served(name, tmp_path, variables):
+    with serve_app(name, tmp_path, variables):
         usual = time.monotonic() - began
     hub.faults.append(Fault("hang"))
     variables["MODEL_REPO" if name == "salary" else "MODEL_REPO_SALARY"] = NAME
     began = time.monotonic()
-    with served(name, tmp_path, variables) as url:
+    with serve_app(name, tmp_path, variables) as url:
         assert time.monotonic() - began < 1.5 * usual + 5
         page = "" if name == "salary" else "/salary"
         with urllib.request.urlopen(f"{url}{page}", timeout=10) as answer:

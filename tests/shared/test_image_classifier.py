@@ -102,7 +102,7 @@ def test_softmax_of_large_logits():
         ({"in_distribution_threshold": None}, "in_distribution_threshold"),
     ],
 )
-def test_a_wrong_contract_is_refused(cat_dog, tmp_path, change, message):
+def test_a_wrong_config_is_refused(cat_dog, tmp_path, change, message):
     import json
 
     content = cat_dog.config.model_dump(mode="json") | change

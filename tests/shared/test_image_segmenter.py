@@ -280,7 +280,7 @@ def contract(segmentation, **change):
         ({"std": [0, 1, 1]}, "std must be above 0"),
     ],
 )
-def test_a_wrong_contract_is_refused(segmentation, tmp_path, change, message):
+def test_a_wrong_config_is_refused(segmentation, tmp_path, change, message):
     (tmp_path / "gallery.json").write_text(json.dumps(contract(segmentation, **change)))
     with pytest.raises(CheckpointError, match=message):
         ImageSegmenterConfig.read(tmp_path)

@@ -183,7 +183,7 @@ def test_an_avif_with_usual_exif_is_turned():
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("at_least", [None, 64])
-def test_hostile_files_get_one_sentence_at_once(tmp_path, name, at_least):
+def test_hostile_files_get_one_message_at_once(tmp_path, name, at_least):
     data, sentence = HOSTILE[name]
     if name == "jpeg too large" and at_least:
         sentence = "12,000 × 12,000 pixels; a JPEG may have at most 120 megapixels"
@@ -210,7 +210,7 @@ def test_bombs_are_refused_without_decoding(monkeypatch):
 
 
 @pytest.mark.parametrize("source", [None, 3, [], {}, object()])
-def test_things_that_are_no_source(source):
+def test_invalid_sources_are_refused(source):
     with pytest.raises(BadInput, match=r"must be a path, the bytes of a file, .*, not (None|int|list|dict|object)\.$"):
         load_image(source)
 
@@ -369,7 +369,7 @@ def test_paths_as_people_write_them(tmp_path, monkeypatch):
         ("data:image/png;base64,iVBORw0KGgo=", "A data URL is not read here; give the picture's bytes"),
     ],
 )
-def test_text_that_is_no_path(source, sentence):
+def test_text_that_is_not_a_path_is_refused(source, sentence):
     with pytest.raises(BadInput, match=sentence):
         load_image(source)
 

@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from hub.local import Hub
 from shared import CheckpointError, HubError, load_model
 from shared.hub import split_address
-from tests.conftest import DEMOS, ROOT, turn_to
+from tests.conftest import DEMOS, ROOT, point_client_to
 
 FOLDERS = {name: ROOT / "spaces" / name / "model" for name in DEMOS}
 
@@ -65,7 +65,7 @@ def test_a_model_of_the_hub_is_pickled_as_its_commit_and_without_the_token(tmp_p
         api = HfApi(hub.endpoint, token=hub.token)
         api.create_repo("me/salary", private=True)
         commit = api.upload_folder(repo_id="me/salary", folder_path=FOLDERS["salary"]).oid
-        turn_to(monkeypatch, hub.endpoint)
+        point_client_to(monkeypatch, hub.endpoint)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         model = load_model("me/salary", revision="main", token=hub.token)
         pickled = pickle.dumps(model)
@@ -95,7 +95,7 @@ def test_an_address_of_the_hub_is_understood(source, tmp_path, monkeypatch):
         api = HfApi(hub.endpoint, token=hub.token)
         api.create_repo("me/salary")
         api.upload_folder(repo_id="me/salary", folder_path=FOLDERS["salary"])
-        turn_to(monkeypatch, hub.endpoint)
+        point_client_to(monkeypatch, hub.endpoint)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         model = load_model(source.format(endpoint=hub.endpoint))
         hub.log.clear()

@@ -117,7 +117,7 @@ def test_every_title_names_its_movie_in_any_case(rating, change):
         (True, "There is no movie 'True'"),
     ],
 )
-def test_what_names_no_movie_or_several_gets_a_sentence(rating, named, sentence):
+def test_what_names_no_movie_or_several_gets_a_message(rating, named, sentence):
     with pytest.raises(BadInput, match=sentence):
         rating.find(named)
 
@@ -133,7 +133,7 @@ def test_titles_that_start_with_the_words_come_first(rating):
     assert titles("", 5) == []
 
 
-def test_the_first_choice_that_holds_a_movies_name_is_that_movie(rating):
+def test_the_first_choice_for_a_title_is_that_movie(rating):
     choices = [title for title, _ in rating.titles.choices(1500)]
     names = {title: title.casefold().split(" (")[0].removeprefix("the ") for title in choices}
 

@@ -66,7 +66,7 @@ def test_encodings_delimiters_and_line_ends(file, content):
         ('a,b\n1,"' + "x\n" * 4_000_000, "begins on line 2; a quotation mark there may not be closed"),
     ],
 )
-def test_unusable_files_get_one_sentence(file, content, message):
+def test_unusable_files_get_one_message(file, content, message):
     with pytest.raises(BadInput, match=message):
         read_csv(file(content), ["a", "b"], max_rows=3)
 
@@ -129,7 +129,7 @@ def test_a_column_that_may_be_either_of_two_is_asked_for(file):
         (",".join(f"c{n}" for n in range(20)) + "\n", "c10, c11, and 8 more."),
     ],
 )
-def test_what_the_first_line_has_is_said(file, content, sentence):
+def test_what_the_first_line_has_is_reported(file, content, sentence):
     with pytest.raises(BadInput, match=sentence):
         read_csv(file(content), ["text"])
 
@@ -244,7 +244,7 @@ def test_no_such_file(tmp_path):
 
 
 @pytest.mark.parametrize("path", [None, 3, [], "a\0b", "\ud800", "x" * 1_000_000])
-def test_what_is_no_path(path):
+def test_a_value_that_is_no_path(path):
     for read in (lambda: read_csv(path, ["a"]), lambda: read_lines(path, "a")):
         with pytest.raises(BadInput, match=r"Choose a file first|There is no such file|cannot be read"):
             read()
@@ -347,7 +347,7 @@ def test_errors_name_the_line_of_the_file(file):
     ]
 
 
-def test_what_is_wrong_is_said_in_bounded_length(file):
+def test_errors_are_reported_in_bounded_length(file):
     table = read_csv(file("a\n1\n"), ["a"])
     (row,) = answer_table(table, lambda _: [BadInput("a must be one of " + "very many, " * 1000)], lambda _: {})
     assert row["error"].startswith("Line 2: a must be one of very many, ")
@@ -478,13 +478,13 @@ def test_columns_of_all_rows_are_written(tmp_path):
     assert path.read_text(encoding="utf-8-sig").splitlines() == ['"a"', '"1;=2"']
 
 
-def test_a_column_of_ones_own_is_kept_beside_ours(file):
+def test_a_column_of_a_user_is_kept_beside_ours(file):
     table = read_csv(file("a;error\n1;mine\n"), ["a"])
     assert table.delimiter == ";"
     rows = list(answer_table(table, lambda _: [5], lambda value: {"a": value}))
     assert rows == [{"a (yours)": "1", "error (yours)": "mine", "a": 5, "error": ""}]
 
 
-def test_names_in_sentences_carry_no_markup(file):
+def test_names_in_messages_have_no_markup(file):
     with pytest.raises(BadInput, match="‹img src=x›"):
         read_csv(file("<img src=x>,<img src=x>,a\n1,2,3\n"), ["a"])

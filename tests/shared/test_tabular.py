@@ -97,7 +97,7 @@ def test_ignored_columns_change_nothing(salary, person):
         ({"x" * 100: 3}, r"There is no column 'x+\.\.\.'. The columns are age, "),
     ],
 )
-def test_bad_values_get_one_sentence(salary, person, change, message):
+def test_bad_values_get_one_message(salary, person, change, message):
     with pytest.raises(BadInput, match=message):
         salary.predict({**person, **change})
 

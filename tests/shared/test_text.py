@@ -18,7 +18,7 @@ from shared.text import as_number, number_hint, plain, visible
         ("1,234,567", 1234567), ("1,234.5", 1234.5), ("1.234,5", 1234.5), ("1.234.567", 1234567),
     ],
 )  # fmt: skip
-def test_a_number_is_read_where_it_can_mean_one_thing_alone(text, number):
+def test_an_unambiguous_number_is_parsed(text, number):
     assert as_number(text) == number
 
 
@@ -26,7 +26,7 @@ def test_a_number_is_read_where_it_can_mean_one_thing_alone(text, number):
     "text",
     ["1_5", "1,196", "2,174", "$5", "nan", "inf", "Infinity", "", ".", "1,2,3", "12 34", "1,234,56", "0x10", "5 %"],
 )
-def test_what_is_no_number_or_may_be_two(text):
+def test_an_ambiguous_or_invalid_number_is_refused(text):
     assert math.isnan(as_number(text))
 
 
@@ -51,11 +51,11 @@ def test_a_long_row_of_digits_is_read_once(text):
         (None, ""),
     ],
 )
-def test_how_to_write_a_number_is_said(text, hint):
+def test_how_to_write_a_number_is_reported(text, hint):
     assert number_hint(text) == hint
 
 
-def test_no_character_without_ink_is_visible():
+def test_invisible_characters_are_not_visible():
     """Of those that format any text; others belong to a notation, such as Egyptian hieroglyphs."""
     everyday = [chr(code) for code in (0xAD, *range(0x2000, 0x2070), *range(0xFE00, 0xFE10), 0xFEFF)]
     unseen = [sign for sign in everyday if unicodedata.category(sign) in ("Cf", "Mn")]

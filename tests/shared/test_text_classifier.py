@@ -39,7 +39,7 @@ def test_one_at_a_time_and_many_at_once_are_the_same(sentiment):
         (b"good", "A text is needed, not bytes"),
     ],
 )
-def test_what_is_no_text_is_refused_in_a_sentence(sentiment, text, message):
+def test_a_value_that_is_no_text_is_refused_with_a_message(sentiment, text, message):
     for answer in (sentiment.predict, sentiment.explain):
         with pytest.raises(BadInput, match=message):
             answer(text)
@@ -61,7 +61,7 @@ def test_what_is_no_text_is_refused_in_a_sentence(sentiment, text, message):
     ],
     ids=["emoji", "signs", "one long word", "right to left", "Cyrillic", "code", "letters", "half a surrogate pair"],
 )
-def test_what_is_no_english_prose_is_not_judged_clearly(sentiment, text):
+def test_text_that_is_not_english_prose_is_not_clear(sentiment, text):
     answer = sentiment.predict(text)
     assert not answer.is_clear
     why = sentiment.explain(text)
@@ -105,7 +105,7 @@ def test_a_character_that_nobody_sees_cuts_no_word(sentiment, sign):
     ],
     ids=range(7),
 )
-def test_how_a_text_is_clean_text(written, read):
+def test_texts_are_cleaned(written, read):
     assert clean_text(written) == read
 
 

@@ -29,13 +29,13 @@ def pictures(tmp_path):
     return [str(tmp_path / "some.zip")]
 
 
-def rows_of(path):
+def read_rows(path):
     with open(path, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("name", ["segmentation", "cat_dog"])
-def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its_answer(monkeypatch, pictures, name):
+def test_pictures_beyond_the_pixel_limit_get_a_message_and_the_others_an_answer(monkeypatch, pictures, name):
     app = load_app(name)
     assert app.model.max_request_cost <= 500_000_000
     monkeypatch.setattr(type(app.model), "max_request_cost", 900 * 600 * 2 + 90 * 60)
@@ -43,7 +43,7 @@ def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its
     summary, table, result, *masks = app.batch(pictures)
     assert summary == {"files": 5, "answered": 3, "errors": 2}
     assert [LIMIT in error for error in table["error"]] == [False, False, True, True, False]
-    rows = rows_of(result)
+    rows = read_rows(result)
     assert [row["file"] for row in rows if not row["error"]] == ["0.png", "1.png", "4.png"]
     for path in masks:
         with zipfile.ZipFile(path) as archive:
@@ -51,7 +51,7 @@ def test_what_is_beyond_the_pixels_of_a_request_gets_a_sentence_and_the_rest_its
 
 
 @pytest.mark.parametrize(("side", "answered"), [((8, 8), 24), ((4_000, 3_000), 6)])
-def test_many_tiny_pictures_cost_what_running_the_network_costs(side, answered):
+def test_tiny_pictures_count_as_much_as_the_network_costs(side, answered):
     app = load_app("segmentation")
     content = io.BytesIO()
     Image.new("RGB", side).save(content, "PNG")
@@ -73,7 +73,7 @@ def test_a_batch_says_how_large_its_masks_are(monkeypatch):
         assert image.size == (480, 360)
 
 
-def answered_together(monkeypatch, files, cost=lambda _: 1):
+def answer_together(monkeypatch, files, cost=lambda _: 1):
     batches, shares = [], []
 
     def progress(share, unit):
@@ -102,19 +102,19 @@ def test_few_files_are_in_memory_at_once(monkeypatch, tmp_path):
         for number in range(20):
             archive.writestr(f"{number}.jpg", os.urandom(400 if number < 10 else 10))
     files = [tmp_path / "some.zip"]
-    assert answered_together(monkeypatch, files) == [2, 2, 2, 2, 8, 4]
-    assert answered_together(monkeypatch, files, cost=lambda content: len(content) // 4) == [1] * 10 + [8, 2]
+    assert answer_together(monkeypatch, files) == [2, 2, 2, 2, 8, 4]
+    assert answer_together(monkeypatch, files, cost=lambda content: len(content) // 4) == [1] * 10 + [8, 2]
 
 
-def test_progress_is_a_share_of_all_files_and_a_bad_one_is_among_them(monkeypatch, tmp_path):
+def test_progress_counts_all_files_including_bad_ones(monkeypatch, tmp_path):
     def cost(content):
         raise BadInput("No picture.")
 
     (tmp_path / "a.jpg").write_bytes(b"")
-    assert answered_together(monkeypatch, [tmp_path / "a.jpg"] * 3, cost) == [0]
+    assert answer_together(monkeypatch, [tmp_path / "a.jpg"] * 3, cost) == [0]
 
 
-def test_the_first_rows_are_shown_and_long_cells_cut(tmp_path):
+def test_the_page_shows_the_first_rows_with_long_cells_cut(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,b\n" + "".join(f"{number},{'x' * 5_000}\n" for number in range(30)))
 
@@ -130,6 +130,6 @@ def test_the_first_rows_are_shown_and_long_cells_cut(tmp_path):
     assert list(shown.columns) == ["predicted stars", "error", "a", "b"]  # what a phone shows comes first
     assert len(shown) == 20
     assert set(shown["b"]) == {"x" * 1000 + " …"}
-    rows = rows_of(result)
+    rows = read_rows(result)
     assert [row["b"] for row in rows] == ["x" * 5_000] * 30
     assert rows[-1] == {"a": "29", "b": "x" * 5_000, "predicted stars": "", "error": "Line 31: No."}

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.conftest import ROOT, served
+from tests.conftest import ROOT, serve_app
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +33,7 @@ def test_home_leads_to_every_model(page, gallery_url):
     page.get_by_role("heading", name="Salary", exact=True).wait_for()
 
 
-def test_what_a_card_says_is_text_and_never_code(page, tmp_path):
+def test_a_card_is_shown_as_text_and_never_run_as_code(page, tmp_path):
     """Gradio runs as JavaScript what its template of the cards is made of."""
     title = "`${document.body.remove()}` {{title}} <b>&amp;"
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
@@ -42,7 +42,7 @@ def test_what_a_card_says_is_text_and_never_code(page, tmp_path):
     content = json.loads(contract.read_text())
     content["about"]["title"] = content["about"]["summary"] = title
     contract.write_text(json.dumps(content))
-    with served(staged, tmp_path, {"PYTHONPATH": str(ROOT)}) as url:
+    with serve_app(staged, tmp_path, {"PYTHONPATH": str(ROOT)}) as url:
         page.goto(url)
         page.locator(".card h2").wait_for()
         assert page.locator(".card h2").inner_text() == title
@@ -62,14 +62,14 @@ def test_cat_dog_answers_an_uploaded_file(page, gallery_url):
     assert shown.evaluate("image => image.naturalWidth") > 100
 
 
-def test_cat_dog_leads_with_neither_for_a_lion(page, gallery_url):
+def test_cat_dog_shows_neither_for_a_lion(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
     page.get_by_text("a lion", exact=True).click()
     page.get_by_role("heading", name=re.compile("^Neither")).wait_for()
     page.get_by_text("Orange is evidence for").wait_for()
 
 
-def test_cat_dog_can_be_cleared_without_a_complaint(page, gallery_url):
+def test_cat_dog_can_be_cleared_without_an_error(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
     page.get_by_text("a lion", exact=True).click()
     page.get_by_role("heading", name=re.compile("^Neither")).wait_for()
@@ -80,7 +80,7 @@ def test_cat_dog_can_be_cleared_without_a_complaint(page, gallery_url):
     assert page.get_by_text("Error", exact=True).count() == 0
 
 
-def test_cat_dog_shows_the_sentence_of_a_bad_file(page, gallery_url, tmp_path):
+def test_cat_dog_shows_the_error_message_for_a_bad_file(page, gallery_url, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     page.goto(f"{gallery_url}/cat_dog")
@@ -102,7 +102,7 @@ def test_salary_answers_a_changed_form(page, gallery_url):
     assert "<50k" in page.locator(".answer").inner_text()
 
 
-def test_salary_shows_the_sentence_of_a_bad_value(page, gallery_url):
+def test_salary_shows_the_error_message_for_a_bad_value(page, gallery_url):
     page.goto(f"{gallery_url}/salary")
     page.locator(".bars").first.wait_for()
     page.get_by_label(re.compile("^Age")).fill("3")
@@ -141,7 +141,7 @@ def test_rating_recommends_to_a_visitor(page, gallery_url):
     assert page.locator(".bars-bar").count() >= 2
 
 
-def test_salary_names_the_axis_of_what_is_varied(page, gallery_url):
+def test_salary_labels_the_axis_of_the_varied_column(page, gallery_url):
     page.goto(f"{gallery_url}/salary")
     page.locator(".bars").first.wait_for()
     open_tab(page, "What if?")
@@ -191,7 +191,7 @@ def release(page, held):
     page.unroute("**/queue/join*")
 
 
-def test_no_old_explanation_stands_beside_a_new_person(page, gallery_url):
+def test_no_old_explanation_is_shown_beside_a_new_person(page, gallery_url):
     page.goto(f"{gallery_url}/salary")
     bars = page.locator(".bars").locator("visible=true")
     bars.first.wait_for()
@@ -207,7 +207,7 @@ def test_no_old_explanation_stands_beside_a_new_person(page, gallery_url):
     bars.first.wait_for()
 
 
-def test_no_old_explanation_stands_beside_a_new_picture(page, gallery_url):
+def test_no_old_explanation_is_shown_beside_a_new_picture(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
     page.get_by_text("a lion", exact=True).click()
     words = page.get_by_text("Orange is evidence for").locator("visible=true")
@@ -222,7 +222,7 @@ def test_no_old_explanation_stands_beside_a_new_picture(page, gallery_url):
     words.wait_for()
 
 
-def test_no_old_recommendation_stands_beside_a_new_rating(page, gallery_url):
+def test_no_old_recommendation_is_shown_beside_a_new_rating(page, gallery_url):
     page.goto(f"{gallery_url}/rating")
     page.get_by_text("You may like").first.wait_for()
     open_tab(page, "A user of the data set")
@@ -241,7 +241,7 @@ def test_no_old_recommendation_stands_beside_a_new_rating(page, gallery_url):
     cells.get_by_text(re.compile(r"\(\d{4}\)")).first.wait_for()
 
 
-def test_no_old_rating_stands_beside_what_cannot_be_answered(page, gallery_url):
+def test_no_old_rating_is_shown_beside_an_error(page, gallery_url):
     page.goto(f"{gallery_url}/rating")
     page.get_by_text("You may like").first.wait_for()
     open_tab(page, "A user of the data set")
@@ -264,7 +264,7 @@ def test_no_old_rating_stands_beside_what_cannot_be_answered(page, gallery_url):
     assert titles.count() == 0
 
 
-def test_a_film_called_by_a_number_is_the_film(page, gallery_url):
+def test_a_number_that_is_a_title_finds_the_film(page, gallery_url):
     page.goto(f"{gallery_url}/rating")
     page.get_by_text("You may like").first.wait_for()
     open_tab(page, "A user of the data set")
@@ -276,7 +276,7 @@ def test_a_film_called_by_a_number_is_the_film(page, gallery_url):
         page.get_by_text(f" on {title}.").wait_for()
 
 
-def test_use_via_api_names_endpoints_and_arguments_without_a_complaint(page, gallery_url):
+def test_use_via_api_lists_endpoints_and_arguments_without_an_error(page, gallery_url):
     problems = []
     page.on("response", lambda reply: problems.append(reply.url) if reply.status >= 400 else None)
     there = {f"{gallery_url}/gradio_api/mcp/schema"}  # by its 404 the page knows that MCP is off

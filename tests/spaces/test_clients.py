@@ -18,14 +18,14 @@ def http(gallery_url):
         yield client
 
 
-def fetched(http, name, data):
+def fetch(http, name, data):
     """The kind of an answer, and the answer."""
     event = http.post(f"/call/{name}", json={"data": data}).raise_for_status().json()["event_id"]
     lines = http.get(f"/call/{name}/{event}").text.splitlines()
     return lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: "))
 
 
-def refused(reply):
+def read_error(reply):
     """The status and the one sentence of a refusal."""
     sentence = reply.json()["detail"]
     assert "\n" not in sentence
@@ -34,29 +34,29 @@ def refused(reply):
 
 @pytest.mark.parametrize("path", ["call/nobody", "call/v2/nobody", "call/", "call/rate", "call/lambda"])
 def test_an_unknown_endpoint_is_a_404_that_names_the_endpoints(http, path):
-    status, sentence = refused(http.post(f"/{path}", json={"data": []}))
+    status, sentence = read_error(http.post(f"/{path}", json={"data": []}))
     assert status == 404
     assert sentence.startswith(f"There is no such endpoint; they are {NAMES}")
     assert "lambda" not in sentence
 
 
 @pytest.mark.parametrize("path", ["/api/predict", "/run/rating", "/call/rating"])
-def test_the_paths_of_older_gradios_say_where_the_endpoints_are(gallery_url, path):
-    status, sentence = refused(httpx2.post(gallery_url + path, json={"data": []}))
+def test_paths_of_older_gradio_versions_name_the_new_ones(gallery_url, path):
+    status, sentence = read_error(httpx2.post(gallery_url + path, json={"data": []}))
     assert status == 404
     assert sentence.startswith(f"Endpoints are asked at /gradio_api/call/NAME; the names are {NAMES}")
 
 
 @pytest.mark.parametrize(("data", "count"), [([], 0), ([15], 1), ([15, 260, 3], 3)])
-def test_a_wrong_number_of_arguments_is_said(http, data, count):
-    assert refused(http.post("/call/rating", json={"data": data})) == (
+def test_a_wrong_number_of_arguments_is_reported(http, data, count):
+    assert read_error(http.post("/call/rating", json={"data": data})) == (
         422,
         f"The endpoint takes 2 arguments, not {count}: user_id, movie_id.",
     )
 
 
-def test_what_gradio_itself_hands_to_a_function_is_no_argument(http):
-    assert refused(http.post("/call/salary_batch", json={"data": []})) == (
+def test_parameters_that_gradio_injects_are_not_arguments(http):
+    assert read_error(http.post("/call/salary_batch", json={"data": []})) == (
         422,
         "The endpoint takes 1 argument, not 0: file.",
     )
@@ -66,19 +66,19 @@ def test_an_answer_can_be_fetched_once(http):
     event = http.post("/call/rating", json={"data": [15, 260]}).json()["event_id"]
     assert http.get(f"/call/rating/{event}").text.startswith("event: complete")
     for name in (event, "nothing"):
-        status, sentence = refused(http.get(f"/call/rating/{name}"))
+        status, sentence = read_error(http.get(f"/call/rating/{name}"))
         assert (status, sentence) == (404, "There is no such event; an answer can be fetched once, within 5 minutes.")
 
 
-def test_what_an_endpoint_refuses_arrives_as_its_sentence(http):
-    kind, found = fetched(http, "rating", [0, 260])
+def test_the_error_message_of_an_endpoint_reaches_the_client(http):
+    kind, found = fetch(http, "rating", [0, 260])
     assert (kind, found["error"]) == ("error", "There is no user '0'; users are 1 to 671.")
 
 
 ODD = [None, "", "abc", "1" * 90_000 + "x", True, -1, 10**30, 1e308, [], [[1]], {}, {"a": [1]}, "data:,x"]
 
 
-def test_whatever_an_argument_is_it_is_answered_or_refused_in_a_sentence(http):
+def test_any_argument_gets_an_answer_or_an_error_message(http):
     for path, endpoint in http.get("/info").json()["named_endpoints"].items():
         name, usual = path[1:], [item["parameter_default"] for item in endpoint["parameters"]]
         for place in {0, len(usual) - 1}:
@@ -86,28 +86,28 @@ def test_whatever_an_argument_is_it_is_answered_or_refused_in_a_sentence(http):
                 data = [value if index == place else other for index, other in enumerate(usual)]
                 reply = http.post(f"/call/{name}", json={"data": data})
                 if reply.status_code != 200:
-                    assert refused(reply)[0] == 422
+                    assert read_error(reply)[0] == 422
                     continue
                 text = http.get(f"/call/{name}/{reply.json()['event_id']}").text
                 if not text.startswith("event: complete"):
                     assert json.loads(text.splitlines()[1].removeprefix("data: "))["error"], (name, place, value)
 
 
-def test_an_upload_needs_the_field_files_and_no_ending(http):
+def test_an_upload_needs_the_field_files_but_no_extension(http):
     reply = http.post("/upload", files={"file": ("cat.png", CAT.read_bytes())})
     assert (reply.status_code, reply.text) == (400, "Send every file in a form field called files.")
     path = http.post("/upload", files={"files": ("blob", CAT.read_bytes())}).json()[0]
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    kind, found = fetched(http, "cat_dog_batch", [[file]])
+    kind, found = fetch(http, "cat_dog_batch", [[file]])
     assert (kind, found[0]) == ("complete", {"files": 1, "answered": 1, "errors": 0})
-    kind, found = fetched(http, "sentiment_batch", [file])
+    kind, found = fetch(http, "sentiment_batch", [file])
     assert (kind, found["error"]) == (
         "error",
         "This is a picture, not a CSV or a text file; save the table as CSV first.",
     )
 
 
-def test_what_use_via_api_asks_for(gallery_url):
+def test_requests_of_use_via_api_are_answered(gallery_url):
     assert httpx2.get(f"{gallery_url}/monitoring/summary").json() == {"functions": {}}
     for path in ("schema", ""):  # the page takes anything but an error for a sign of MCP
         assert httpx2.get(f"{gallery_url}/gradio_api/mcp/{path}").status_code == 404

@@ -26,7 +26,7 @@ from hub.local.cards import problems
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
 from shared import load_model
-from tests.conftest import ROOT, install_packages, served, turn_to
+from tests.conftest import ROOT, install_packages, point_client_to, serve_app
 from tests.spaces.test_folders import MODELS
 from training import publish as publish_script
 
@@ -47,11 +47,11 @@ def copy(deploy, tmp_path, monkeypatch) -> Path:
     return root
 
 
-def staged(deploy, name: str, *more: str):
+def stage(deploy, name: str, *more: str):
     return staging.stage_space(*deploy.choose(deploy.make_parser().parse_args([name, "--owner", "me", *more])))
 
 
-def front(content: bytes) -> dict:
+def read_header(content: bytes) -> dict:
     return yaml.safe_load(content.decode().split("---\n")[1])
 
 
@@ -59,8 +59,8 @@ def front(content: bytes) -> dict:
 
 
 @pytest.mark.parametrize("name", [*MODELS, "gallery"])
-def test_all_that_a_space_needs_and_nothing_else(deploy, name):
-    files = staged(deploy, name).files
+def test_a_staged_space_has_what_it_needs_and_nothing_else(deploy, name):
+    files = stage(deploy, name).files
     inside = [f"{model}/" for model in MODELS] if name == "gallery" else [""]
     assert {"app.py", "requirements.txt", "README.md", "LICENSE", "shared/ui/page.py", "shared/__init__.py"} <= set(
         files
@@ -77,8 +77,8 @@ def test_all_that_a_space_needs_and_nothing_else(deploy, name):
     assert not any(path.startswith(("spaces/", "training/", "tests/")) for path in files)
 
 
-def test_what_lies_about_stays_here(deploy, copy):
-    expected = {name: set(staged(deploy, name).files) for name in ("salary", "gallery")}
+def test_unrelated_files_are_not_uploaded(deploy, copy):
+    expected = {name: set(stage(deploy, name).files) for name in ("salary", "gallery")}
     contract = copy / "spaces/salary/model/gallery.json"
     listed = json.loads(contract.read_text())
     weights = copy / "spaces/salary/model/model.safetensors"
@@ -106,33 +106,33 @@ def test_what_lies_about_stays_here(deploy, copy):
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         (copy / path).write_text("a secret")
     for name, paths in expected.items():
-        assert set(staged(deploy, name).files) == paths
+        assert set(stage(deploy, name).files) == paths
 
 
-def test_what_gallery_json_lists_goes_up(deploy, copy):
+def test_files_listed_in_gallery_json_are_uploaded(deploy, copy):
     contract = copy / "spaces/salary/model/gallery.json"
     listed = json.loads(contract.read_text())
     listed["files"]["examples/x.txt"] = {"sha256": hashlib.sha256(b"x").hexdigest(), "bytes": 1, "optional": True}
     contract.write_text(json.dumps(listed))
-    assert "model/examples/x.txt" not in staged(deploy, "salary").files
+    assert "model/examples/x.txt" not in stage(deploy, "salary").files
     (copy / "spaces/salary/model/examples").mkdir()
     (copy / "spaces/salary/model/examples/x.txt").write_bytes(b"x")
-    assert "model/examples/x.txt" in staged(deploy, "salary").files
+    assert "model/examples/x.txt" in stage(deploy, "salary").files
 
 
 @pytest.mark.parametrize("name", [*MODELS, "gallery"])
-def test_header_of_a_space_that_serves_what_it_carries(deploy, name):
-    written = staged(deploy, name)
+def test_header_of_a_space_with_an_embedded_model(deploy, name):
+    written = stage(deploy, name)
     content = written.files["README.md"]
     here = (ROOT / "spaces" / name / "README.md").read_bytes()
-    assert {key: value for key, value in front(content).items() if key != "datasets"} == front(here)
+    assert {key: value for key, value in read_header(content).items() if key != "datasets"} == read_header(here)
     assert content.decode().split("---\n", 2)[2] == here.decode().split("---\n", 2)[2]
     assert written.variables == {}
 
 
 def test_header_of_a_space_that_pulls_from_the_hub(deploy):
-    written = staged(deploy, "salary", "--models-owner", "you", "--revision", f"salary={SHA}")
-    fields = front(written.files["README.md"])
+    written = stage(deploy, "salary", "--models-owner", "you", "--revision", f"salary={SHA}")
+    fields = read_header(written.files["README.md"])
     assert fields["models"] == ["you/salary"]
     assert fields["preload_from_hub"] == [
         f"you/salary gallery.json,background.csv,config.json,metrics.json,onnx/model.onnx {SHA}"
@@ -141,8 +141,8 @@ def test_header_of_a_space_that_pulls_from_the_hub(deploy):
 
 
 def test_header_of_a_gallery_that_pulls_from_the_hub(deploy):
-    written = staged(deploy, "gallery", "--models-owner", "you", "--revision", f"cat_dog={SHA}")
-    fields = front(written.files["README.md"])
+    written = stage(deploy, "gallery", "--models-owner", "you", "--revision", f"cat_dog={SHA}")
+    fields = read_header(written.files["README.md"])
     assert fields["models"] == [f"you/{name}" for name in sorted(MODELS)]
     assert [line.split()[0] for line in fields["preload_from_hub"]] == ["you/cat_dog"]  # the others are not pinned
     assert written.variables["MODEL_REPO_RATING"] == "you/rating"
@@ -151,22 +151,22 @@ def test_header_of_a_gallery_that_pulls_from_the_hub(deploy):
 
 def test_the_thumbnail_is_found_on_the_hub_by_the_name_of_the_space(deploy):
     chosen = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
-    fields = front(staging.stage_space(*chosen, "me/wages").files["README.md"])
+    fields = read_header(staging.stage_space(*chosen, "me/wages").files["README.md"])
     assert fields["thumbnail"] == "https://huggingface.co/spaces/me/wages/resolve/main/thumbnail.png"
     assert "mcp-server" in fields["tags"]
-    assert "thumbnail" not in front(staged(deploy, "salary").files["README.md"])
+    assert "thumbnail" not in read_header(stage(deploy, "salary").files["README.md"])
 
 
 def test_data_sets_of_the_hub_are_named(deploy):
     adult, pets = "scikit-learn/adult-census-income", "timm/oxford-iiit-pet"
-    assert front(staged(deploy, "salary").files["README.md"])["datasets"] == [adult]
-    assert {adult, pets} <= set(front(staged(deploy, "gallery").files["README.md"])["datasets"])
+    assert read_header(stage(deploy, "salary").files["README.md"])["datasets"] == [adult]
+    assert {adult, pets} <= set(read_header(stage(deploy, "gallery").files["README.md"])["datasets"])
 
 
 def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
     with (copy / "spaces/rating/requirements.txt").open("a") as file:
         file.write("another-package==1.0  # for the new page\n")
-    lines = staged(deploy, "gallery").files["requirements.txt"].decode().splitlines()
+    lines = stage(deploy, "gallery").files["requirements.txt"].decode().splitlines()
     assert "another-package==1.0" in lines
     assert len(lines) == len({line.split("==")[0] for line in lines})
 
@@ -185,7 +185,7 @@ def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
         ("salary/model/gallery.json", '"tabular-classification"', '"wages"', "for the unknown task 'wages'"),
     ],
 )
-def test_what_is_wrong_here_is_said(deploy, copy, capsys, file, old, new, message):
+def test_local_errors_are_reported(deploy, copy, capsys, file, old, new, message):
     path = copy / "spaces" / file
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
@@ -196,7 +196,7 @@ def test_what_is_wrong_here_is_said(deploy, copy, capsys, file, old, new, messag
     assert error.count("\n") == 1
 
 
-def test_pins_that_do_not_agree_are_said(deploy, copy, capsys):
+def test_pins_that_do_not_agree_are_reported(deploy, copy, capsys):
     path = copy / "spaces/rating/requirements.txt"
     path.write_text(path.read_text().replace("numpy==2", "numpy==1"))
     assert deploy.main(["gallery", "--owner", "me", "--dry-run"]) == 2
@@ -212,12 +212,12 @@ def test_pins_that_do_not_agree_are_said(deploy, copy, capsys):
         (["--models-owner", "me/you"], "me/you"),
     ],
 )
-def test_arguments_that_make_no_sense_are_said(deploy, capsys, arguments, message):
+def test_invalid_arguments_are_reported(deploy, capsys, arguments, message):
     assert deploy.main(["salary", "--owner", "me", *arguments, "--dry-run"]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_space_without_a_model_is_said(deploy, copy, capsys):
+def test_a_space_without_a_model_is_reported(deploy, copy, capsys):
     shutil.rmtree(copy / "spaces/salary/model")
     assert deploy.main(["salary", "--owner", "me", "--dry-run"]) == 2
     assert "train it: python -m training.salary --embed" in capsys.readouterr().err
@@ -231,7 +231,7 @@ def test_two_models_for_one_task_have_variables_of_their_own(deploy, copy, capsy
     assert "MODEL_REPO_WAGES = me/wages" in output
 
 
-def own_model(folder: Path, demo: str, title: str, **changes) -> Path:
+def copy_model(folder: Path, demo: str, title: str, **changes) -> Path:
     """A copy of a demo's model that says it is about something else."""
     shutil.copytree(ROOT / "spaces" / demo / "model", folder)
     content = json.loads((folder / "gallery.json").read_text()) | changes
@@ -241,7 +241,7 @@ def own_model(folder: Path, demo: str, title: str, **changes) -> Path:
 
 
 def test_a_checkpoint_folder_gets_the_app_of_its_task(deploy, copy, capsys, tmp_path):
-    loans = own_model(tmp_path / "loans", "salary", "Loans: yes or no?")
+    loans = copy_model(tmp_path / "loans", "salary", "Loans: yes or no?")
     app, models = deploy.choose(deploy.make_parser().parse_args([str(loans), "--owner", "me"]))
     files = staging.stage_space(app, models, "me/loans").files
     assert files["model/gallery.json"] == loans / "gallery.json"
@@ -250,12 +250,12 @@ def test_a_checkpoint_folder_gets_the_app_of_its_task(deploy, copy, capsys, tmp_
     assert "Would deploy me/loans" in capsys.readouterr().out
 
 
-def test_a_space_of_somebodys_own_model_says_nothing_of_the_demo(deploy, copy, tmp_path):
-    loans = own_model(tmp_path / "loans", "salary", "Loans: yes or no?")
+def test_a_space_for_a_users_own_model_says_nothing_of_the_demo(deploy, copy, tmp_path):
+    loans = copy_model(tmp_path / "loans", "salary", "Loans: yes or no?")
     chosen = deploy.choose(deploy.make_parser().parse_args([str(loans), "--owner", "me"]))
     files = staging.stage_space(*chosen, "me/loans").files
     assert not {"picture.svg", "thumbnail.png"} & set(files)
-    fields = front(files["README.md"])
+    fields = read_header(files["README.md"])
     assert fields["title"] == "Loans: yes or no?"
     assert not {"emoji", "short_description", "thumbnail"} & set(fields)
     text = files["README.md"].decode().split("---\n", 2)[2]
@@ -263,8 +263,8 @@ def test_a_space_of_somebodys_own_model_says_nothing_of_the_demo(deploy, copy, t
     assert problems(files["README.md"].decode(), "space") == ([], [])
 
 
-def test_somebodys_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):
-    loans = own_model(tmp_path / "loans", "salary", "Loans")
+def test_a_users_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):
+    loans = copy_model(tmp_path / "loans", "salary", "Loans")
     words = [str(loans), "--owner", "me", "--models-owner", "you", "--name", "try", "--revision", f"loans={SHA}"]
     _, (model,) = deploy.choose(deploy.make_parser().parse_args(words))
     assert (model.repo, model.revision) == ("you/loans", SHA)
@@ -310,7 +310,7 @@ def test_staged_space_runs_alone(deploy, fresh_python, tmp_path, monkeypatch, na
     monkeypatch.chdir(tmp_path / "space")
     hidden = subprocess.run([python, "-c", "import training"], check=False, capture_output=True, text=True)
     assert "No module named 'training'" in hidden.stderr
-    with served(tmp_path / "space", tmp_path, python=python) as url:
+    with serve_app(tmp_path / "space", tmp_path, python=python) as url:
         assert live.probe(models, url, None) == []
 
 
@@ -386,7 +386,7 @@ def no_sleep(monkeypatch, deploy):
     monkeypatch.setattr(live.time, "sleep", lambda _: None)
 
 
-def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
+def test_wait_continues_through_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
     api = Stages(("RUNNING", "old", None), ConnectionError(), ("BUILDING", "old", None), ("RUNNING", "new", None))
     live.wait_until_running("me/x", "new", time.monotonic() + 60, api)
     stages = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()]
@@ -411,18 +411,18 @@ def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
         (ConnectionError(), "is still at 'the Hub does not answer'"),
     ],
 )
-def test_wait_says_what_went_wrong(deploy, no_sleep, stage, message):
+def test_wait_reports_the_failure(deploy, no_sleep, stage, message):
     with pytest.raises(staging.DeployError, match="me/x") as error:
         live.wait_until_running("me/x", "new", time.monotonic(), Stages(stage))
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("stage", ["SLEEPING", "STOPPED", "RUNNING"])
-def test_a_space_that_a_visit_wakes_is_no_failure(deploy, no_sleep, stage):
+def test_a_sleeping_space_that_wakes_up_is_not_a_failure(deploy, no_sleep, stage):
     assert live.wait_until_running("me/x", "new", time.monotonic() + 60, Stages((stage, "new", None))) == stage
 
 
-def test_a_space_has_its_time_after_it_has_woken_up(deploy, no_sleep, monkeypatch):
+def test_the_timeout_restarts_after_a_space_wakes_up(deploy, no_sleep, monkeypatch):
     now = iter(range(0, 10_000, 40))  # seconds, and each look at the clock takes 40 of them
     monkeypatch.setattr(live.time, "monotonic", lambda: next(now))
     answers = iter([["asleep"], ["starting"], []])
@@ -434,7 +434,7 @@ def test_a_space_has_its_time_after_it_has_woken_up(deploy, no_sleep, monkeypatc
     assert live.check_space("me/x", [], "new", 10_000, api) == "https://me-x.hf.space"
 
 
-def test_a_space_that_does_not_wake_up_is_said(deploy, no_sleep, monkeypatch):
+def test_a_space_that_does_not_wake_up_is_reported(deploy, no_sleep, monkeypatch):
     monkeypatch.setattr(live, "probe", lambda *_: ["it does not answer."])
     monkeypatch.setattr(live, "GRACE", 0)
     api = Stages(("STOPPED", "new", None))
@@ -487,12 +487,12 @@ def test_an_error_of_the_commit_before_is_waited_out(deploy, no_sleep):
         ({"rating": 3.0}, "words", 1),
     ],
 )
-def test_what_differs_is_said(deploy, expected, got, differences):
+def test_what_differs_is_reported(deploy, expected, got, differences):
     assert len(live.compare(expected, got)) == differences
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_probe_is_about_something(deploy, name, tmp_path):
+def test_a_probe_distinguishes_answers(deploy, name, tmp_path):
     """Two different answers must not look the same: the facts compared are those that matter."""
     model = load_model(ROOT / "spaces" / name / "model")
     uploaded = SimpleNamespace(raise_for_status=lambda: SimpleNamespace(json=lambda: ["uploaded.png"]))
@@ -534,14 +534,14 @@ def run(deploy, hub, tmp_path, monkeypatch, capsys):
     def run(*arguments: str, token: str | None = hub.token, owner: str = "me", wait: float = 0.1) -> SimpleNamespace:
         monkeypatch.setenv("HF_TOKEN", token or "")
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        turn_to(monkeypatch, hub.endpoint)
+        point_client_to(monkeypatch, hub.endpoint)
         status = deploy.main([*arguments, "--owner", owner, "--timeout", str(wait)])
         return SimpleNamespace(returncode=status, **capsys.readouterr()._asdict())
 
     return run
 
 
-def uploaded(done) -> bool:
+def is_uploaded(done) -> bool:
     """Whether the script came as far as waiting for a Space that this Hub does not run."""
     return done.returncode == 2 and "is still at 'BUILDING'" in done.err
 
@@ -561,7 +561,7 @@ def publish(hub: Hub, name: str, private: bool = False, change: tuple[bytes, byt
     return repo.add("main", {**repo.at("main").files, **files}, "Model", "", "me").sha
 
 
-def test_dry_run_asks_nobody(hub, run):
+def test_a_dry_run_makes_no_request(hub, run):
     done = run("gallery", "--models-owner", "me", "--dry-run", token=None)
     assert done.returncode == 0
     assert not hub.log
@@ -574,8 +574,8 @@ def test_dry_run_asks_nobody(hub, run):
         assert words in done.out
 
 
-def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, monkeypatch):
-    assert uploaded(run("salary"))
+def test_deploying_again_removes_stale_files_and_makes_no_empty_commit(hub, run, deploy, monkeypatch):
+    assert is_uploaded(run("salary"))
     monkeypatch.setattr(staging.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
     app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
     expected = {
@@ -587,7 +587,7 @@ def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, 
     assert len(hub.commits("me/salary", "space")) == 2
     api = HfApi(hub.endpoint, token=hub.token)
     api.upload_file(path_or_fileobj=b"x", path_in_repo="old/x.txt", repo_id="me/salary", repo_type="space")
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
     assert len(hub.commits("me/salary", "space")) == 4
     assert "as before" in run("salary").out
@@ -595,10 +595,10 @@ def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, 
 
 
 def test_another_space_of_ours_is_left_alone(hub, run):
-    assert uploaded(run("gallery"))
+    assert is_uploaded(run("gallery"))
     done = run("salary", "--name", "gallery")
     assert (done.returncode, "me/gallery is a Space with the gallery" in done.err) == (2, True)
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     done = run("rating", "--name", "salary")
     assert (done.returncode, "me/salary is a Space with a model for tabular-classification" in done.err) == (2, True)
     assert "model/movies.csv" not in hub.files("me/salary", kind="space")
@@ -610,14 +610,14 @@ def test_a_space_of_the_first_edition_is_brought_up_to_date(hub, run):
     old = {"app.py": b"", "shared/page.py": b"", "model/gallery.json": json.dumps(content).encode()}
     space.add("main", {path: Blob(data) for path, data in old.items()}, "Deploy salary", "", "me")
     assert "is a Space with a model for tabular-classification" in run("rating", "--name", "salary").err
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     files = hub.files("me/salary", kind="space")
     assert "shared/page.py" not in files
     assert json.loads(files["model/gallery.json"])["format"] == 2
 
 
-def test_a_commit_that_is_not_what_was_staged_is_noticed(hub, run, deploy, monkeypatch):
-    assert uploaded(run("salary"))
+def test_a_commit_that_is_not_what_was_staged_is_detected(hub, run, deploy, monkeypatch):
+    assert is_uploaded(run("salary"))
     monkeypatch.setattr(staging.constants, "ENDPOINT", hub.endpoint)  # of the thumbnail
     app, models = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
     api, commit = HfApi(hub.endpoint, token=hub.token), hub.commits("me/salary", "space")[0]
@@ -629,22 +629,22 @@ def test_a_commit_that_is_not_what_was_staged_is_noticed(hub, run, deploy, monke
         deploy.check_files(api, "me/salary", written, commit)
 
 
-def test_a_free_account_is_told_of_zero_gpu(hub, run):
+def test_a_free_account_is_told_about_zero_gpu(hub, run):
     hub.set_paid("me", False)
     done = run("salary")
     assert done.returncode == 2
     assert "Add --hardware zero-a10g" in done.err
     assert ("space", "me/salary") not in hub.store.repos
-    assert uploaded(run("salary", "--hardware", "zero-a10g"))
+    assert is_uploaded(run("salary", "--hardware", "zero-a10g"))
     assert hub.repo("me/salary", "space").hardware == "zero-a10g"
 
 
-def test_hardware_of_a_space_that_is_there(hub, run):
-    assert uploaded(run("salary"))
-    assert uploaded(run("salary", "--hardware", "zero-a10g"))
+def test_hardware_of_an_existing_space(hub, run):
+    assert is_uploaded(run("salary"))
+    assert is_uploaded(run("salary", "--hardware", "zero-a10g"))
     assert hub.repo("me/salary", "space").hardware == "zero-a10g"
     hub.set_paid("me", False)
-    assert uploaded(run("salary"))  # what is there may be updated
+    assert is_uploaded(run("salary"))  # what is there may be updated
     assert "Add --hardware zero-a10g" in run("salary", "--hardware", "cpu-upgrade").err
 
 
@@ -657,7 +657,7 @@ def test_hardware_of_a_space_that_is_there(hub, run):
         ("write", "you", "may not write to you/salary"),
     ],
 )
-def test_who_may_not_is_told(hub, run, token, owner, words):
+def test_missing_permissions_are_reported(hub, run, token, owner, words):
     hub.add_user("you", paid=True)
     done = run("salary", token={"read": hub.read_token, "write": hub.token}.get(token, token), owner=owner)
     assert done.returncode == 2
@@ -672,7 +672,7 @@ def test_somebodys_other_space_is_left_alone(hub, run):
     done = run("salary")
     assert "is a Space of something else; choose another name with --name" in done.err
     assert hub.commits("me/salary", "space")[0] == other.sha
-    assert uploaded(run("salary", "--name", "salary-2"))
+    assert is_uploaded(run("salary", "--name", "salary-2"))
     assert "app.py" in hub.files("me/salary-2", kind="space")
 
 
@@ -683,7 +683,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(hub, deploy, monkeypatch):
     api = HfApi(hub.endpoint, token=hub.token)
     began = time.monotonic()
     with pytest.raises(publish_script.PublishError, match="did not answer within 2 s"):
-        deploy.upload_space("me/salary", staged(deploy, "salary"), deploy.choose(options)[1], options, api)
+        deploy.upload_space("me/salary", stage(deploy, "salary"), deploy.choose(options)[1], options, api)
     assert time.monotonic() - began < 10
     assert len(hub.commits("me/salary", "space")) == 1
 
@@ -696,44 +696,44 @@ def test_no_network(hub, run):
     assert done.err.count("\n") == 1
 
 
-def test_too_many_requests_are_made_later(hub, run):
+def test_a_rate_limited_request_is_retried(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers={"Retry-After": "1"}, times=1))
     done = run("salary")
-    assert uploaded(done)
+    assert is_uploaded(done)
     assert "Asked too often: waiting 2 s for the Hub ..." in done.out
     assert len(hub.commits("me/salary", "space")) == 2
 
 
-def test_private(hub, run):
-    assert uploaded(run("salary"))
+def test_a_private_space_stays_private(hub, run):
+    assert is_uploaded(run("salary"))
     assert not hub.repo("me/salary", "space").private
-    assert uploaded(run("salary", "--private"))
+    assert is_uploaded(run("salary", "--private"))
     assert hub.repo("me/salary", "space").private
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     assert hub.repo("me/salary", "space").private  # what is private is not published by the way
-    assert uploaded(run("salary", "--private", "--name", "new"))
+    assert is_uploaded(run("salary", "--private", "--name", "new"))
     assert hub.repo("me/new", "space").private
 
 
 def test_variables_are_set_before_the_commit_and_removed_when_stale(hub, run):
     sha = publish(hub, "salary")
-    assert uploaded(run("salary", "--models-owner", "me"))
+    assert is_uploaded(run("salary", "--models-owner", "me"))
     space = hub.repo("me/salary", "space")
     assert space.variables == {"MODEL_REPO": "me/salary", "MODEL_REVISION": sha}
-    written = front(hub.files("me/salary", kind="space")["README.md"])
+    written = read_header(hub.files("me/salary", kind="space")["README.md"])
     assert written["preload_from_hub"][0].endswith(sha)
     asked = [f"{request.method} {request.path}" for request in hub.log]
     last = max(index for index, request in enumerate(asked) if request == "POST /api/spaces/me/salary/variables")
     assert last < asked.index("POST /api/spaces/me/salary/commit/main")
     space.variables.update(MODEL_REPO_RATING="me/rating", THEIRS="kept")
-    assert uploaded(run("salary"))
+    assert is_uploaded(run("salary"))
     assert space.variables == {"THEIRS": "kept"}
-    assert "preload_from_hub" not in front(hub.files("me/salary", kind="space")["README.md"])
+    assert "preload_from_hub" not in read_header(hub.files("me/salary", kind="space")["README.md"])
 
 
 def test_a_gallery_has_a_pair_of_variables_for_each_model(hub, run):
     shas = {name: publish(hub, name) for name in MODELS}
-    assert uploaded(run("gallery", "--models-owner", "me"))
+    assert is_uploaded(run("gallery", "--models-owner", "me"))
     expected = {}
     for name, sha in shas.items():
         expected |= {f"MODEL_REPO_{name.upper()}": f"me/{name}", f"MODEL_REVISION_{name.upper()}": sha}
@@ -744,7 +744,7 @@ def test_an_older_revision_can_be_named(hub, run):
     first = publish(hub, "salary")
     model = hub.repo("me/salary")
     model.add("main", model.at("main").files, "Again", "", "me")
-    assert uploaded(run("salary", "--models-owner", "me", "--revision", f"salary={first}"))
+    assert is_uploaded(run("salary", "--models-owner", "me", "--revision", f"salary={first}"))
     assert hub.repo("me/salary", "space").variables["MODEL_REVISION"] == first
     done = run("salary", "--models-owner", "me", "--revision", f"salary={SHA}")
     assert f"has no revision '{SHA}'" in done.err
@@ -753,12 +753,12 @@ def test_an_older_revision_can_be_named(hub, run):
 def test_a_private_model_is_not_preloaded(hub, run):
     publish(hub, "salary", private=True)
     done = run("salary", "--models-owner", "me")
-    assert uploaded(done)
+    assert is_uploaded(done)
     assert "as its secret HF_TOKEN" in done.out
-    assert "preload_from_hub" not in front(hub.files("me/salary", kind="space")["README.md"])
+    assert "preload_from_hub" not in read_header(hub.files("me/salary", kind="space")["README.md"])
 
 
-def test_a_model_that_is_not_there_or_not_whole_is_said(hub, run):
+def test_a_missing_or_incomplete_model_is_reported(hub, run):
     assert "Publish it first" in run("salary", "--models-owner", "me").err
     publish(hub, "salary")
     model = hub.repo("me/salary")
@@ -781,7 +781,7 @@ def break_soon(hub: Hub, stage: str, error: str, build_log: str = "") -> None:
     threading.Thread(target=fail, daemon=True).start()
 
 
-def test_an_app_that_fails_is_said(hub, run):
+def test_an_app_that_fails_is_reported(hub, run):
     break_soon(hub, "RUNTIME_ERROR", "Exit code: 1")
     done = run("salary", wait=60)
     assert done.returncode == 2
@@ -810,7 +810,7 @@ def test_a_build_that_fails_shows_the_end_of_its_log(hub, run):
 
 
 @pytest.mark.parametrize("fault", [Fault("hang", match="/logs/"), Fault("status", match="/logs/", status=403)])
-def test_a_log_that_does_not_come_is_left_out(hub, run, deploy, monkeypatch, fault):
+def test_an_unavailable_log_is_omitted(hub, run, deploy, monkeypatch, fault):
     monkeypatch.setattr(live, "LOG_SECONDS", 1.0)
     hub.faults.append(fault)
     break_soon(hub, "BUILD_ERROR", "Build failed", "Collecting")
@@ -821,7 +821,7 @@ def test_a_log_that_does_not_come_is_left_out(hub, run, deploy, monkeypatch, fau
     )
 
 
-def test_a_failure_says_that_a_new_space_stays(hub, run):
+def test_a_failure_mentions_the_new_space(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
     left = "me/salary has been made and stays; the same command uses it. To remove it: hf repos delete me/salary --type"
     assert run("salary").err.endswith(f"{left} space\n")
@@ -830,7 +830,7 @@ def test_a_failure_says_that_a_new_space_stays(hub, run):
     assert left not in again
 
 
-def test_a_header_that_the_hub_refuses_makes_no_space(hub, run, copy):
+def test_no_space_is_created_for_a_header_that_the_hub_refuses(hub, run, copy):
     path = copy / "spaces/salary/README.md"
     path.write_text(path.read_text().replace("colorFrom: ", "colorFrom: very"))
     done = run("salary")
@@ -852,7 +852,7 @@ def test_a_header_that_the_hub_refuses_makes_no_space(hub, run, copy):
         ),
     ],
 )
-def test_other_servers_answers(hub, run, match, fault, says):
+def test_answers_of_other_servers_are_reported(hub, run, match, fault, says):
     hub.faults.append(Fault("status", match=match, **fault))
     done = run("salary")
     assert done.returncode == 2
@@ -865,7 +865,7 @@ def test_a_trusted_job_deploys_without_a_token(hub, run, monkeypatch):
     monkeypatch.setattr(_auth, "_OIDC_TOKEN_CACHE", None)
     for name, value in hub.trust("me/salary", "space").items():
         monkeypatch.setenv(name, value)
-    assert uploaded(run("salary", token=None))
+    assert is_uploaded(run("salary", token=None))
     assert "app.py" in hub.files("me/salary", kind="space")
     assert not [request for request in hub.log if request.path in ("/api/whoami-v2", "/api/repos/create")]
     monkeypatch.setenv("HF_OIDC_RESOURCE", "me/salary")  # a model's
@@ -880,9 +880,9 @@ def test_a_token_for_something_else_is_refused(hub, run):
     ours = hub.add_fine_grained("me", ("org", "us", ["repo.write"]))
     assert "lacks the permission repo.write for me/salary" in run("salary", token=ours).err
     assert not hub.store.repos
-    assert uploaded(run("salary", token=ours, owner="us"))
+    assert is_uploaded(run("salary", token=ours, owner="us"))
     space = hub.add_fine_grained("me", ("space", "us/salary", ["repo.write"]))
-    assert uploaded(run("salary", token=space, owner="us"))
+    assert is_uploaded(run("salary", token=space, owner="us"))
 
 
 # --- all the way ---
@@ -902,7 +902,7 @@ def real(tmp_path) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(hub=hub, run=run)
 
 
-def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
+def test_a_space_serves_a_model_of_the_hub_and_later_its_own(real, deploy):
     publish(real.hub, "salary", change=(b'"temperature": 1', b'"temperature": 3'))
     done = real.run("salary", "--models-owner", "me")
     space = real.hub.repo("me/salary", "space")
@@ -923,7 +923,7 @@ def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
     assert len(real.hub.commits("me/salary", "space")) == 3
 
 
-def test_a_space_that_fell_back_to_its_own_model_is_noticed(real):
+def test_a_space_that_fell_back_to_its_own_model_is_detected(real):
     """The model it should pull is private, and it has no token; its own gives the same answers."""
     publish(real.hub, "salary", private=True)
     began = time.monotonic()
@@ -935,8 +935,8 @@ def test_a_space_that_fell_back_to_its_own_model_is_noticed(real):
     assert "is private: the Space needs a token" in done.stdout
 
 
-def test_somebodys_own_model_online(real, tmp_path):
-    flowers = own_model(tmp_path / "flowers", "cat_dog", "Flowers", labels=["rose", "tulip"], label_names={})
+def test_a_users_own_model_online(real, tmp_path):
+    flowers = copy_model(tmp_path / "flowers", "cat_dog", "Flowers", labels=["rose", "tulip"], label_names={})
     done = real.run(str(flowers))
     assert done.returncode == 0, done.stderr
     space = real.hub.repo("me/flowers", "space")

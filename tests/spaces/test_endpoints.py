@@ -25,7 +25,7 @@ def client(gallery_url):
 
 
 @pytest.fixture
-def arguments(person):
+def list_arguments(person):
     return [person[column] for column in person]
 
 
@@ -99,7 +99,7 @@ def test_salary_explain_and_what_if(client, arguments):
         (1, "Astronaut", "workclass must be one of"),
     ],
 )
-def test_salary_says_what_is_wrong(client, arguments, position, value, message):
+def test_salary_reports_errors(client, arguments, position, value, message):
     arguments[position] = value
     with pytest.raises(AppError, match=message):
         client.predict(*arguments, api_name="/salary")
@@ -141,7 +141,7 @@ def test_salary_batch(client, person, tmp_path, encoding):
     assert answers[1]["error"].startswith("Line 3: age must be")
 
 
-def test_a_batch_says_in_which_encoding_it_read_what_is_no_utf_8(client, person, tmp_path):
+def test_a_batch_names_the_encoding_that_it_guessed(client, person, tmp_path):
     path = tmp_path / "people.csv"
     path.write_text(f"who,{','.join(person)}\nJosé,{','.join(map(str, person.values()))}\n", encoding="cp1252")
     summary, _, _ = client.predict(handle_file(path), api_name="/salary_batch")
@@ -149,7 +149,7 @@ def test_a_batch_says_in_which_encoding_it_read_what_is_no_utf_8(client, person,
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"age,sex\n3,x\n", "lacks the columns")])
-def test_batch_says_what_is_wrong(client, tmp_path, content, message):
+def test_batch_reports_errors(client, tmp_path, content, message):
     path = tmp_path / "bad.csv"
     path.write_bytes(content)
     with pytest.raises(AppError, match=message):
@@ -165,7 +165,7 @@ def test_rating(client, rating):
         assert client.predict(user, movie, api_name="/rating")[0] == answer
 
 
-def test_a_movie_called_by_a_number(client, rating):
+def test_a_movie_whose_title_is_a_number(client, rating):
     for named, title in (("300", "300 (2007)"), (300, rating.movies[300].title), ("the matrix", "The Matrix (1999)")):
         assert client.predict(15, named, api_name="/rating")[0]["title"] == title
     near = client.predict("2012", 3, api_name="/rating_similar")[0]
@@ -183,7 +183,7 @@ def test_a_movie_called_by_a_number(client, rating):
         (15, "<img src=x>", "No movie is called '‹img src=x›'"),
     ],
 )
-def test_rating_says_what_is_wrong(client, user, movie, message):
+def test_rating_reports_errors(client, user, movie, message):
     with pytest.raises(AppError, match=message):
         client.predict(user, movie, api_name="/rating")
 
@@ -233,7 +233,7 @@ def test_cat_dog_with_a_local_file(client, cat_dog):
     assert drawn["label"] == "cat"
 
 
-def test_cat_dog_leads_with_neither_and_still_shows_the_numbers(client):
+def test_cat_dog_shows_neither_first_and_still_the_probabilities(client):
     answer, words, drawn = client.predict(handle_file(get_image("lion.jpg")), api_name="/cat_dog")
     assert answer["label"] is None
     assert words.startswith("<h2>Neither")
@@ -282,7 +282,7 @@ def test_cat_dog_over_plain_http_with_an_upload(gallery_url, cat_dog):
         ("cut.png", CAT.read_bytes()[:2000], "damaged or incomplete"),
     ],
 )
-def test_cat_dog_says_what_is_wrong(client, tmp_path, name, content, message):
+def test_cat_dog_reports_errors(client, tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(AppError, match=message):
@@ -306,7 +306,7 @@ def test_a_picture_as_base64_is_answered_like_the_file(client, name):
 
 @pytest.mark.parametrize("name", ["cat_dog", "cat_dog_explain", "segmentation", "segmentation_explain"])
 @pytest.mark.parametrize("value", [str(CAT), "https://example.org/cat.jpg", {}, 3, [], "iVBORw0KGgo="])
-def test_what_is_no_picture_gets_a_sentence(client, name, value):
+def test_a_file_that_is_not_a_picture_gets_an_error_message(client, name, value):
     with pytest.raises(AppError, match="Send a picture as"):
         client.predict(value, api_name=f"/{name}")
 
@@ -315,12 +315,12 @@ def test_what_is_no_picture_gets_a_sentence(client, name, value):
     "name", ["cat_dog_batch", "segmentation_batch", "sentiment_batch", "salary_batch", "rating_batch"]
 )
 @pytest.mark.parametrize("value", [str(CAT), {}, 3, [3], "text"])
-def test_what_is_no_file_gets_a_sentence(client, name, value):
+def test_a_value_that_is_not_a_file_gets_an_error_message(client, name, value):
     with pytest.raises(AppError, match="Send a file as"):
         client.predict(value, api_name=f"/{name}")
 
 
-def test_text_that_is_no_text(client):
+def test_a_text_that_is_not_a_string_is_refused(client):
     with pytest.raises(AppError, match="Send the text itself"):
         client.predict({"text": "I liked it."}, api_name="/sentiment")
 
@@ -352,7 +352,7 @@ def test_cat_dog_batch_without_files(client):
         client.predict([], api_name="/cat_dog_batch")
 
 
-def test_visitors_at_once_get_their_own_answers(client, arguments):
+def test_simultaneous_visitors_get_their_own_answers(client, arguments):
     from concurrent.futures import ThreadPoolExecutor
 
     ages = list(range(20, 80, 5)) * 2

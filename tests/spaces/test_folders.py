@@ -16,12 +16,12 @@ MODELS = [name for name in SPACES if (ROOT / "spaces" / name / "model").is_dir()
 BUDGET_MB = {"cat_dog": 3, "segmentation": 3, "sentiment": 19, "salary": 2.5, "rating": 2.5}
 
 
-def header(name: str) -> dict:
+def read_header(name: str) -> dict:
     text = (ROOT / "spaces" / name / "README.md").read_text()
     return yaml.safe_load(text.split("---")[1])
 
 
-def requirements(name: str) -> dict[str, str]:
+def read_requirements(name: str) -> dict[str, str]:
     lines = (ROOT / "spaces" / name / "requirements.txt").read_text().split()
     return dict(line.split("==") for line in lines)
 
@@ -33,7 +33,7 @@ def test_there_are_spaces():
 
 @pytest.mark.parametrize("name", SPACES)
 def test_header_is_complete(name):
-    fields = header(name)
+    fields = read_header(name)
     assert fields["sdk"] == "gradio"
     assert re.fullmatch(r"\d+\.\d+\.\d+", fields["sdk_version"])
     assert fields["python_version"] == "3.12"
@@ -45,8 +45,8 @@ def test_header_is_complete(name):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_header_says_what_the_space_is_of(name):
-    tags = header(name)["tags"]
+def test_header_describes_the_space(name):
+    tags = read_header(name)["tags"]
     assert "mcp-server" in tags
     for model in MODELS if name == "gallery" else [name]:
         task = json.loads((ROOT / "spaces" / model / "model/gallery.json").read_text())["task"]
@@ -57,25 +57,25 @@ def test_header_says_what_the_space_is_of(name):
 
 @pytest.mark.parametrize("name", SPACES)
 def test_gradio_is_pinned_to_the_sdk_version(name):
-    assert requirements(name)["gradio"] == header(name)["sdk_version"]
+    assert read_requirements(name)["gradio"] == read_header(name)["sdk_version"]
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_requirements_are_pinned_light_and_the_same_everywhere(name):
-    own, all_of_them = requirements(name), requirements("gallery")
+def test_requirements_are_pinned_without_torch_and_consistently(name):
+    own, all_of_them = read_requirements(name), read_requirements("gallery")
     assert not {"torch", "fastai", "transformers", "torchvision"} & set(own)
     assert all(all_of_them[package] == version for package, version in own.items())
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_what_is_installed_is_what_is_pinned(name):
+def test_installed_versions_are_the_pinned_ones(name):
     from importlib.metadata import version
 
-    assert {package: version(package) for package in requirements(name)} == requirements(name)
+    assert {package: version(package) for package in read_requirements(name)} == read_requirements(name)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_model_is_within_its_budget_and_has_its_papers(name):
+def test_model_is_within_its_size_budget_and_has_its_documents(name):
     folder = ROOT / "spaces" / name / "model"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size <= BUDGET_MB[name] * 1e6

@@ -17,7 +17,7 @@ def test_a_staged_gallery_finds_the_spaces_inside_it(tmp_path):
     }
 
 
-def test_one_damaged_model_does_not_take_the_others_down(tmp_path):
+def test_a_damaged_model_does_not_affect_the_others(tmp_path):
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
     shutil.copytree(ROOT / "spaces/salary", staged / "salary")
     shutil.copytree(ROOT / "spaces/salary", staged / "broken")
@@ -27,7 +27,7 @@ def test_one_damaged_model_does_not_take_the_others_down(tmp_path):
     assert "broken cannot be shown" in str(app.demo.get_config_file())
 
 
-def test_the_page_does_not_tell_where_a_damaged_model_lies(tmp_path, caplog):
+def test_the_page_does_not_reveal_the_path_of_a_damaged_model(tmp_path, caplog):
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
     shutil.copytree(ROOT / "spaces/salary", staged / "salary")
     (staged / "salary/model/onnx/model.onnx").write_bytes(b"damaged")
@@ -37,7 +37,7 @@ def test_the_page_does_not_tell_where_a_damaged_model_lies(tmp_path, caplog):
     assert str(tmp_path) in caplog.text
 
 
-def test_a_file_that_is_no_model_is_noticed_at_the_start(tmp_path):
+def test_a_file_that_is_not_a_model_is_detected_at_the_start(tmp_path):
     """Its SHA-256 is the one in gallery.json, so only opening it shows that it is none."""
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
     shutil.copytree(ROOT / "spaces/salary", staged / "salary")
@@ -58,7 +58,7 @@ def test_an_empty_gallery_says_so(tmp_path, caplog):
     assert "no model to show" in caplog.text
 
 
-def test_a_space_whose_model_is_still_to_be_trained_is_left_out(tmp_path):
+def test_a_space_without_a_model_is_left_out(tmp_path):
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
     for name in ("salary", "untrained"):
         shutil.copytree(ROOT / "spaces/salary", staged / name)
@@ -68,7 +68,7 @@ def test_a_space_whose_model_is_still_to_be_trained_is_left_out(tmp_path):
     assert "cannot be shown" not in str(app.demo.get_config_file())
 
 
-def test_a_space_without_a_picture_does_not_take_the_others_down(tmp_path):
+def test_a_space_without_a_picture_does_not_affect_the_others(tmp_path):
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
     shutil.copytree(ROOT / "spaces/salary", staged / "salary")
     shutil.copytree(ROOT / "spaces/salary", staged / "blind")

@@ -12,15 +12,15 @@ import pytest
 
 from benchmarks.clients import Client
 from shared.ui import memory, page
-from tests.conftest import launched, load_app
+from tests.conftest import launch_app, load_app
 
 
-def test_no_more_sessions_are_remembered_than_said(monkeypatch):
+def test_the_number_of_remembered_sessions_is_limited(monkeypatch):
     monkeypatch.setattr(page, "SESSIONS", 3)
     with gr.Blocks() as demo:
         text, same = gr.Textbox(), gr.Textbox()
         text.submit(lambda value: value, text, same, api_name="same")
-    with launched(demo) as url:
+    with launch_app(demo) as url:
         clients = [Client(url) for _ in range(5)]
         for number, client in enumerate([*clients, clients[0]]):  # the first one's session is forgotten, and made anew
             assert client.ask(("same", [str(number)], None)) == [str(number)]
@@ -80,7 +80,7 @@ print((resident() - before) / most)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told")
-def test_large_arrays_go_back_to_the_system_when_they_are_freed():
+def test_memory_of_large_arrays_returns_to_the_system():
     kept, left = (
         float(subprocess.run([sys.executable, "-c", MEMORY, how], check=True, capture_output=True).stdout)
         for how in ("kept", "returned")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from shared.ui import mcp_tools
-from tests.conftest import MCP, ROOT, load_app, mounted, served
+from tests.conftest import MCP, ROOT, load_app, mount_app, serve_app
 
 CAT = (ROOT / "spaces/cat_dog/examples/chelsea.png").read_bytes()
 PICTURE = f"data:image/png;base64,{base64.b64encode(CAT).decode()}"
@@ -60,13 +60,13 @@ def call(url, name, arguments, **options):
     return ask(url, lambda session: session.call_tool(name, arguments, **options))
 
 
-def answer(result):
+def read_answer(result):
     """The JSON that an answer begins with."""
     assert not result.isError, result.content[0].text
     return json.loads(result.content[0].text)
 
 
-def refusal(result):
+def read_error(result):
     """The one sentence of a refusal."""
     assert result.isError
     (content,) = result.content
@@ -74,10 +74,10 @@ def refusal(result):
     return content.text
 
 
-def samples(name, argument, schema):
+def make_samples(name, argument, schema):
     """Values that follow an argument's schema."""
     if "anyOf" in schema:
-        return [value for each in schema["anyOf"] for value in samples(name, argument, each)]
+        return [value for each in schema["anyOf"] for value in make_samples(name, argument, each)]
     if "enum" in schema:
         return [schema["enum"][0], schema["enum"][-1]]
     kind = schema["type"]
@@ -103,8 +103,8 @@ def test_every_tool_has_the_name_of_its_endpoint(mcp_url, tools):
 
 
 @needs_mcp
-def test_a_space_on_the_hub_puts_no_name_before_its_tools(tmp_path):
-    with served("salary", tmp_path, {"SPACE_ID": "me/salary"}) as url:
+def test_tools_of_a_space_on_the_hub_have_no_prefix(tmp_path):
+    with serve_app("salary", tmp_path, {"SPACE_ID": "me/salary"}) as url:
         schema = httpx2.get(f"{url}/gradio_api/mcp/schema").json()
     assert [tool["name"] for tool in schema] == ["predict", "explain", "what_if", "batch"]
 
@@ -134,7 +134,7 @@ def test_every_tool_accepts_what_its_schema_says(mcp_url, tools):
     async def every(session):
         count = 0
         for name, tool in tools.items():
-            values = {key: samples(name, key, each) for key, each in tool.inputSchema["properties"].items()}
+            values = {key: make_samples(name, key, each) for key, each in tool.inputSchema["properties"].items()}
             if name == "rating_recommend":
                 continue  # its arguments exclude one another: see below
             first = {key: found[0] for key, found in values.items()}
@@ -151,26 +151,26 @@ def test_every_tool_accepts_what_its_schema_says(mcp_url, tools):
 
 
 @needs_mcp
-def test_answers_are_the_predictors(mcp_url, rating, salary, cat_dog):
-    assert answer(call(mcp_url, "rating", {"user_id": 15, "movie_id": 260})) == {
+def test_answers_equal_those_of_the_predictors(mcp_url, rating, salary, cat_dog):
+    assert read_answer(call(mcp_url, "rating", {"user_id": 15, "movie_id": 260})) == {
         "rating": pytest.approx(rating.predict(15, 260).rating),
         "actual": 5.0,
         "title": "Star Wars: Episode IV - A New Hope (1977)",
     }
     for user_id, ratings in ((15, None), (None, {"260": 5})):
         given = {"user_id": user_id} if user_id else {"ratings": ratings}
-        best = answer(call(mcp_url, "rating_recommend", {**given, "k": 3}))["movies"]
+        best = read_answer(call(mcp_url, "rating_recommend", {**given, "k": 3}))["movies"]
         expected = rating.recommend(user_id or rating.fold_in(ratings), 3)
         assert [movie["title"] for movie in best] == [title for _, title, _ in expected]
     known = {"age": 39, "education": "Bachelors"}
-    found = answer(call(mcp_url, "salary", known))["probabilities"]
+    found = read_answer(call(mcp_url, "salary", known))["probabilities"]
     unknown = {column: known.get(column) for column in salary.config.columns}
     assert found == pytest.approx(salary.predict(unknown).probabilities)
-    assert answer(call(mcp_url, "cat_dog", {"image": PICTURE}))["label"] == cat_dog.predict(CAT).label
+    assert read_answer(call(mcp_url, "cat_dog", {"image": PICTURE}))["label"] == cat_dog.predict(CAT).label
 
 
 @needs_mcp
-def test_an_explained_picture_has_a_sentence_and_a_small_picture(mcp_url):
+def test_an_explanation_of_a_picture_is_a_sentence_and_a_small_picture(mcp_url):
     result = call(mcp_url, "cat_dog_explain", {"image": PICTURE})
     assert [content.type for content in result.content] == ["text", "image", "text"]
     assert base64.b64decode(result.content[1].data)[8:12] == b"WEBP"
@@ -179,14 +179,14 @@ def test_an_explained_picture_has_a_sentence_and_a_small_picture(mcp_url):
 
 
 @needs_mcp
-def test_a_batch_tells_how_far_it_is_and_answers_with_the_table(mcp_url):
+def test_a_batch_reports_progress_and_returns_the_table(mcp_url):
     seen = []
 
     async def told(done, total, _):
         seen.append(done / total)
 
     result = call(mcp_url, "cat_dog_batch", {"files": [SMALL] * 20}, progress_callback=told)
-    assert answer(result) == {"files": 20, "answered": 20, "errors": 0}
+    assert read_answer(result) == {"files": 20, "answered": 20, "errors": 0}
     assert result.content[1].text.splitlines()[0].startswith('"file","prediction"')
     assert result.content[2].text.startswith(f"The same as CSV: {mcp_url}/gradio_api/file=")
     assert seen == sorted(seen)
@@ -199,7 +199,7 @@ def test_an_upload_is_named_by_its_path_or_address(mcp_url, form):
     sent = httpx2.post(f"{mcp_url}/gradio_api/upload", files={"files": ("a cat.png", CAT)})
     given = form.format(url=mcp_url, path=sent.json()[0])
     for image in (given, {"path": given, "url": "http://127.0.0.1:1/"}):
-        assert answer(call(mcp_url, "cat_dog", {"image": image}))["label"] == "cat"
+        assert read_answer(call(mcp_url, "cat_dog", {"image": image}))["label"] == "cat"
 
 
 @needs_mcp
@@ -222,12 +222,12 @@ def test_an_upload_is_named_by_its_path_or_address(mcp_url, form):
         ([PICTURE], "cannot be read here"),
     ],
 )
-def test_what_is_no_picture_is_refused_in_a_sentence(mcp_url, image, sentence):
-    assert sentence in refusal(call(mcp_url, "cat_dog", {"image": image}))
+def test_a_file_that_is_not_a_picture_is_refused_with_a_message(mcp_url, image, sentence):
+    assert sentence in read_error(call(mcp_url, "cat_dog", {"image": image}))
 
 
 @needs_mcp
-def test_no_address_is_fetched(mcp_url):
+def test_no_url_is_fetched(mcp_url):
     asked = []
 
     class Inner(BaseHTTPRequestHandler):
@@ -240,9 +240,9 @@ def test_no_address_is_fetched(mcp_url):
         url = f"http://127.0.0.1:{server.server_port}/secret"
         file = {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}
         for given in (url, file, {"url": url}):
-            assert "cannot be read" in refusal(call(mcp_url, "cat_dog", {"image": given}))
-            assert "cannot be read" in refusal(call(mcp_url, "cat_dog_batch", {"files": [given]}))
-        assert "no such upload" in refusal(call(mcp_url, "rating_recommend", {"ratings": file}))
+            assert "cannot be read" in read_error(call(mcp_url, "cat_dog", {"image": given}))
+            assert "cannot be read" in read_error(call(mcp_url, "cat_dog_batch", {"files": [given]}))
+        assert "no such upload" in read_error(call(mcp_url, "rating_recommend", {"ratings": file}))
         server.shutdown()
     assert not asked
 
@@ -263,8 +263,8 @@ def test_no_address_is_fetched(mcp_url):
         ("sentiment", {"text": " "}, "Write a text first."),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(mcp_url, name, arguments, sentence):
-    assert sentence in refusal(call(mcp_url, name, arguments))
+def test_errors_are_reported_with_a_message(mcp_url, name, arguments, sentence):
+    assert sentence in read_error(call(mcp_url, name, arguments))
 
 
 @needs_mcp
@@ -273,7 +273,7 @@ def test_clients_at_once_get_their_own_answers(mcp_url, rating):
         results = await asyncio.gather(
             *(session.call_tool("rating", {"user_id": user, "movie_id": 1}) for user in range(1, 13))
         )
-        return [answer(result)["rating"] for result in results]
+        return [read_answer(result)["rating"] for result in results]
 
     found = {}
     clients = [threading.Thread(target=lambda name=name: found.update({name: ask(mcp_url, several)})) for name in "abc"]
@@ -302,7 +302,7 @@ def test_requests_are_bounded(mcp_url):
 
 
 @needs_mcp
-def test_no_stream_is_kept_open_on_which_nothing_is_sent(mcp_url):
+def test_idle_streams_are_closed(mcp_url):
     refused = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/event-stream"}, timeout=10)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
     page = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/html"})
@@ -311,7 +311,7 @@ def test_no_stream_is_kept_open_on_which_nothing_is_sent(mcp_url):
 
 @needs_mcp
 @pytest.mark.parametrize("path", ["sse", "messages/?session_id=0123456789abcdef0123456789abcdef"])
-def test_the_old_transport_which_keeps_whatever_is_sent_is_closed(mcp_url, path):
+def test_the_old_sse_transport_is_closed(mcp_url, path):
     method = "GET" if path == "sse" else "POST"
     refused = httpx2.request(method, f"{mcp_url}/gradio_api/mcp/{path}", timeout=10)
     assert refused.status_code == 404
@@ -331,7 +331,7 @@ def test_a_picture_and_a_table_are_described_as_such(tools):
 
 
 @needs_mcp
-def test_the_log_does_not_repeat_what_strangers_send(monkeypatch, caplog):
+def test_the_log_does_not_contain_untrusted_input(monkeypatch, caplog):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
     demo = load_app("salary").demo
     messages = [
@@ -340,13 +340,13 @@ def test_the_log_does_not_repeat_what_strangers_send(monkeypatch, caplog):
         {"method": "tools/call", "id": 2, "params": {"name": 5}},
         {"id": "x" * 1000, "result": {}},
     ]
-    with mounted(demo, "/app") as url:
+    with mount_app(demo, "/app") as url:
         for message in messages:
             assert post(url, json.dumps({"jsonrpc": "2.0", **message})).status_code in (200, 202)
     assert [record.getMessage()[:200] for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def posted(url, name, texts, seconds):
+def post_together(url, name, texts, seconds):
     """The results of calls at once; None for one that the client has given up after some seconds."""
 
     async def one(client, text):
@@ -370,19 +370,19 @@ def posted(url, name, texts, seconds):
 
 
 @needs_mcp
-def test_one_address_may_have_as_many_questions_waiting_as_on_the_page(mcp_url):
-    results = posted(mcp_url, "sentiment_explain", [f"Not bad. {number}" for number in range(80)], 120)
+def test_one_address_may_have_as_many_questions_waiting_over_mcp_as_over_http(mcp_url):
+    results = post_together(mcp_url, "sentiment_explain", [f"Not bad. {number}" for number in range(80)], 120)
     refused = {result["content"][0]["text"] for result in results if result["isError"]}
     assert refused <= {"You have many questions waiting here; ask again when they are answered."}
     assert sum(not result["isError"] for result in results) >= 48
 
 
 @needs_mcp
-def test_who_hangs_up_leaves_no_question_waiting(mcp_url):
+def test_a_client_that_disconnects_leaves_no_question_waiting(mcp_url):
     long = "I loved it, but the end was bad and nobody knew why. " * 30
-    assert None in posted(mcp_url, "sentiment_explain", [f"{long} {number}" for number in range(48)], 2)
+    assert None in post_together(mcp_url, "sentiment_explain", [f"{long} {number}" for number in range(48)], 2)
     time.sleep(2)
-    results = posted(mcp_url, "sentiment", [f"Not bad. {number}" for number in range(40)], 60)
+    results = post_together(mcp_url, "sentiment", [f"Not bad. {number}" for number in range(40)], 60)
     assert not [result["content"] for result in results if result["isError"]]
 
 

@@ -28,7 +28,7 @@ ENDPOINTS = {
 
 
 @pytest.mark.parametrize("name", sorted(ENDPOINTS))
-def test_an_app_keeps_its_looks_and_limits(name, monkeypatch):
+def test_a_mounted_app_keeps_its_theme_and_limits(name, monkeypatch):
     monkeypatch.setattr(page, "SESSIONS", 7)
     demo = load_app(name).demo
     service = FastAPI()
@@ -77,7 +77,7 @@ def test_a_session_has_its_share_of_the_queue():
         assert client.post("/here/gradio_api/call/twice", json=too_long).status_code == 422
 
 
-def test_a_service_may_have_several_and_add_looks_and_middleware_of_its_own():
+def test_a_service_may_mount_several_apps_and_add_its_own_theme_and_middleware():
     seen = []
 
     class Seen:
@@ -109,7 +109,7 @@ def test_a_service_may_have_several_and_add_looks_and_middleware_of_its_own():
 
 @pytest.mark.skipif(MCP is not None, reason=str(MCP))
 @pytest.mark.parametrize("way", ["option", "variable"])
-def test_agents_get_our_tools_and_may_be_the_first_to_ask(way, monkeypatch):
+def test_agents_get_our_tools_even_with_the_first_request(way, monkeypatch):
     monkeypatch.setattr(mcp, "GradioMCPServer", mcp.GradioMCPServer.__mro__[-2])  # as before anybody has offered tools
     monkeypatch.setenv("GRADIO_MCP_SERVER", str(way == "variable"))
     options = {"mcp_server": True} if way == "option" else {}
@@ -128,7 +128,7 @@ def test_agents_get_our_tools_and_may_be_the_first_to_ask(way, monkeypatch):
     assert (result["isError"], result["content"]) == (False, [{"type": "text", "text": '"aa"'}])
 
 
-def test_other_apps_of_gradio_are_left_as_they_are():
+def test_other_gradio_apps_are_unchanged():
     """In looks, routes and inputs; README says that some limits hold for all apps of a process."""
     with gr.Blocks() as other:
         picture, text = gr.Image(type="filepath"), gr.Textbox()

@@ -16,7 +16,7 @@ from PIL import Image
 from shared.images import load_image
 from shared.ui.explanations import evidence_over, share_bars
 from shared.ui.files import keep_picture
-from tests.conftest import ROOT, load_app, served
+from tests.conftest import ROOT, load_app, serve_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
@@ -28,7 +28,7 @@ def app():
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    with served("segmentation", tmp_path_factory.mktemp("segmentation")) as url:
+    with serve_app("segmentation", tmp_path_factory.mktemp("segmentation")) as url:
         yield url
 
 
@@ -44,7 +44,7 @@ def portrait(tmp_path):
     return path
 
 
-def opened(path):
+def open_picture(path):
     with Image.open(path) as image:
         image.load()
     return image
@@ -60,7 +60,7 @@ def test_predict(client, segmentation, portrait):
     assert answer["shares"] == pytest.approx(expected.share)
     assert (answer["width"], answer["height"]) == (1500, 2000)
     assert answer["mean_confidence"] == pytest.approx(expected.mean_confidence)
-    image = opened(mask)
+    image = open_picture(mask)
     assert mask.endswith(".png")
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), expected.mask)
@@ -69,18 +69,18 @@ def test_predict(client, segmentation, portrait):
     assert all(label in bars for label in expected.present)
 
 
-def test_what_is_drawn_is_small_and_adds_up(app, segmentation, portrait):
+def test_the_overlay_is_small_and_the_shares_add_up(app, segmentation, portrait):
     _, _, (picture, regions), _ = app.predict(str(portrait))
-    assert opened(picture).size == (960, 1280)
+    assert open_picture(picture).size == (960, 1280)
     assert [label for _, label in regions] == segmentation.predict(portrait).present
     colours = dict(zip(segmentation.config.labels, segmentation.config.colours, strict=True))
-    drawn = [np.asarray(opened(path).convert("RGBA")) for path, _ in regions]
+    drawn = [np.asarray(open_picture(path).convert("RGBA")) for path, _ in regions]
     assert (sum(pixels[..., 3] // 255 for pixels in drawn) == 1).all()
     for pixels, (_, label) in zip(drawn, regions, strict=True):
         assert (pixels[pixels[..., 3] > 0] == (*colours[label], 255)).all()
 
 
-def test_colours_are_those_of_the_contract(app, segmentation):
+def test_colours_are_those_of_the_config(app, segmentation):
     assert list(app.css_colours) == list(segmentation.classes)
     assert [tuple(bytes.fromhex(code[1:])) for code in app.css_colours.values()] == list(segmentation.config.colours)
 
@@ -91,23 +91,23 @@ def test_explain(client, segmentation):
     assert why["mean_confidence"] == pytest.approx(answer.mean_confidence, abs=0.01)
     assert 0 <= why["unsure"] <= 1
     assert set(why["confidence_by_class"]) <= set(segmentation.classes)
-    assert opened(doubt).size == (640, 480)
+    assert open_picture(doubt).size == (640, 480)
     assert "Least certain classes" in words
 
 
 @pytest.mark.parametrize("name", ["bus.png", "tower.jpg"])
-def test_other_pictures(client, name):
+def test_pictures_of_other_sizes_are_segmented(client, name):
     with Image.open(get_image(name)) as image:
         size = image.size
     answer, mask, _, _ = client.predict(handle_file(get_image(name)), api_name="/predict")
-    assert (answer["width"], answer["height"]) == opened(mask).size == size
+    assert (answer["width"], answer["height"]) == open_picture(mask).size == size
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "empty"), (b"hello", "not a picture"), (Image.new("L", (1000, 1)), "at most 50 times as long")],
 )
-def test_what_is_wrong_is_said(client, tmp_path, content, message):
+def test_errors_are_reported(client, tmp_path, content, message):
     path = tmp_path / "bad.png"
     content.save(path) if isinstance(content, Image.Image) else path.write_bytes(content)
     for endpoint in ("/predict", "/explain"):
@@ -137,7 +137,7 @@ def test_batch_of_files_and_a_zip(client, segmentation, portrait, tmp_path):
     assert [float(rows[2][f"share {label}"]) for label in share] == pytest.approx(list(share.values()), abs=1e-4)
     with zipfile.ZipFile(masks) as archive:
         assert archive.namelist() == ["portrait.png", "frames/portrait.png", "frames/x_y.png"]
-        images = [opened(io.BytesIO(archive.read(name))) for name in archive.namelist()]
+        images = [open_picture(io.BytesIO(archive.read(name))) for name in archive.namelist()]
     assert [image.size for image in images] == [(1500, 2000), (960, 720), (960, 720)]
     assert np.array_equal(np.asarray(images[1]), segmentation.predict(STREET).mask)
 
@@ -166,7 +166,7 @@ def test_the_example_is_what_the_script_draws():
     assert np.abs(drawn - kept).mean() < 6  # JPEG smooths the grain
 
 
-def test_share_bars_escape_and_say_little_of_little():
+def test_share_bars_escape_html_and_round_small_shares():
     bars = share_bars("Title & more", {"<b>": 0.75, "rest": 0.001}, {"<b>": "#ff0000", "rest": "#00ff00"})
     assert "&lt;b&gt;" in bars
     assert "<b>" not in bars
@@ -176,19 +176,19 @@ def test_share_bars_escape_and_say_little_of_little():
     assert share_bars("None", {}, {})
 
 
-def test_evidence_is_not_stretched_where_its_largest_is_given():
+def test_evidence_is_not_rescaled_if_its_maximum_is_given():
     image = Image.new("RGB", (40, 30), "white")
     weak = np.full((3, 4), 0.1, dtype=np.float32)
     assert evidence_over(image, weak, largest=1).getpixel((20, 15)) > evidence_over(image, weak).getpixel((20, 15))
     assert evidence_over(image, weak * 0, largest=1).getpixel((20, 15)) == (255, 255, 255)
 
 
-def test_a_picture_is_kept_where_it_will_be_deleted(app):
+def test_a_picture_is_saved_in_the_folder_that_is_cleaned(app):
     from gradio.utils import get_upload_folder
 
     path = keep_picture(Image.new("RGB", (4, 3), "red"), "red.png")
     assert path.startswith(str(get_upload_folder()))
-    assert opened(path).getpixel((0, 0)) == (255, 0, 0)
+    assert open_picture(path).getpixel((0, 0)) == (255, 0, 0)
     assert app.demo.delete_cache
 
 
@@ -221,7 +221,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
 
 
 @pytest.mark.browser
-def test_masks_lie_on_the_picture_when_it_fills_the_screen(page, url):
+def test_masks_cover_the_picture_in_full_screen(page, url):
     page.goto(url)
     page.get_by_text("The share of each class appears here").wait_for()
     page.locator("input[type=file]").first.set_input_files(STREET)
@@ -234,7 +234,7 @@ def test_masks_lie_on_the_picture_when_it_fills_the_screen(page, url):
 
 
 @pytest.mark.browser
-def test_a_visitor_is_told_what_is_wrong_with_a_file(page, url, tmp_path):
+def test_a_visitor_sees_the_error_message_for_a_bad_file(page, url, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     page.goto(url)

@@ -8,7 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from tests.conftest import load_app, served
+from tests.conftest import load_app, serve_app
 
 GOOD = "A wonderful film. I loved the acting and the music."
 BAD = "A terrible film. I hated the acting and the music."
@@ -21,7 +21,7 @@ def app():
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    with served("sentiment", tmp_path_factory.mktemp("sentiment")) as url:
+    with serve_app("sentiment", tmp_path_factory.mktemp("sentiment")) as url:
         yield url
 
 
@@ -57,32 +57,32 @@ def test_predict(client, sentiment, text, label, words):
         ("😀🎬", "This is unlike the texts the model was trained on"),
     ],
 )
-def test_what_is_no_english_review_is_said_and_the_numbers_are_there(client, text, words):
+def test_text_out_of_distribution_is_reported_with_its_probabilities(client, text, words):
     answer, headline, drawn = client.predict(text, api_name="/predict")
     assert words in headline
     assert not answer["is_clear"]
     assert len(drawn["confidences"]) == 2
 
 
-def test_a_doubtful_answer_is_called_so(app, sentiment, monkeypatch):
+def test_an_unclear_answer_is_marked_as_unclear(app, sentiment, monkeypatch):
     answer = sentiment.predict(GOOD)
     monkeypatch.setattr(type(app.model), "predict", lambda *_: replace(answer, is_clear=False))
     assert "<h2>Not sure" in app.predict(GOOD)[1]
 
 
 @pytest.mark.parametrize("endpoint", ["/predict", "/explain"])
-def test_a_text_without_end_is_refused(client, endpoint):
+def test_a_very_long_text_is_refused(client, endpoint):
     with pytest.raises(AppError, match="has 100,001 characters; at most 100,000 are read here"):
         client.predict("x" * 100_001, api_name=endpoint)
 
 
-def test_a_long_text_says_what_was_read(client):
+def test_an_answer_to_a_long_text_tells_which_part_was_read(client):
     answer, headline, _ = client.predict("It was a good film. " * 2000, api_name="/predict")
     assert answer["words"] == 10_000
     assert f"Of 10,000 words it read {answer['words_read']:,}: the beginning and the end." in headline
 
 
-def test_explain_adds_up_and_can_look_closer(client, sentiment):
+def test_explanations_add_up_and_can_be_refined(client, sentiment):
     text = f"{BAD} The first hour drags, the jokes are old, and nobody seems to care. But the end is wonderful!"
     why, coloured, words = client.predict(text, api_name="/explain")
     values = [part["contribution"] for part in why["parts"]]
@@ -95,7 +95,7 @@ def test_explain_adds_up_and_can_look_closer(client, sentiment):
     assert sum(part["contribution"] is not None for part in closer["parts"]) > 3
 
 
-def test_what_the_colours_mean_is_said_of_the_text_and_of_a_part(app, sentiment):
+def test_the_legend_explains_the_colours_of_a_text_and_of_a_part(app, sentiment):
     text = f"{BAD} The first hour drags, the jokes are old, and nobody seems to care. But the end is wonderful!"
     assert re.fullmatch(r"Without the coloured words .*; with them, .*", app.explain(text)[2])
     assert re.fullmatch(
@@ -104,7 +104,7 @@ def test_what_the_colours_mean_is_said_of_the_text_and_of_a_part(app, sentiment)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "\u200b \ufeff", None])
-def test_nothing_written(client, text):
+def test_an_empty_text_is_refused(client, text):
     for endpoint in ("/predict", "/explain"):
         with pytest.raises(AppError, match="Write a text first"):
             client.predict(text, api_name=endpoint)
@@ -138,7 +138,7 @@ def test_batch_of_a_text_file(client, tmp_path):
         assert [row["prediction"] for row in csv.DictReader(file)] == ["pos", "neg"]
 
 
-def test_batch_says_what_is_wrong(client, tmp_path):
+def test_batch_reports_errors(client, tmp_path):
     path = tmp_path / "reviews.csv"
     path.write_text("review\ngood\n")
     with pytest.raises(AppError, match="lacks the column text"):
@@ -174,7 +174,7 @@ def test_markup_in_a_review_is_shown_as_text(page, url):
 
 
 @pytest.mark.browser
-def test_an_example_is_judged_and_explained(page, url):
+def test_an_example_is_classified_and_explained(page, url):
     page.goto(url)
     page.get_by_text(re.compile("^Beautiful pictures")).click()
     page.get_by_role("heading", name="Negative.").wait_for()
@@ -187,7 +187,7 @@ def test_an_example_is_judged_and_explained(page, url):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("way", ["paste", "clear", "type", "example"])
-def test_an_explanation_goes_with_its_text(page, url, way):
+def test_an_explanation_is_cleared_with_its_text(page, url, way):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(url)
     box = page.get_by_label("The text")

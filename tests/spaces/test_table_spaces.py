@@ -12,7 +12,7 @@ from shared.ui.explanations import add_up
 from tests.conftest import load_app
 
 
-def test_the_salary_page_warns_of_amounts_learned_one_by_one(salary):
+def test_the_salary_page_warns_about_amounts_with_embeddings(salary):
     fields = [block for block in load_app("salary").demo.blocks.values() if isinstance(block, gr.Number)]
     warned = {str(field.label).split(",")[0]: str(field.info) for field in fields if field.info}
     names = {"Capital gain in the year": "capital-gain", "Capital loss in the year": "capital-loss"}
@@ -37,51 +37,51 @@ def test_rounded_parts_add_up(digits):
             assert max(abs(shown[label] - parts[label]) for label in parts) <= most + 1e-12
 
 
-def numbers(shown, pattern):
+def find_numbers(shown, pattern):
     return [float(found.replace("\u2212", "-")) for found in re.findall(pattern, shown)]
 
 
-def test_what_the_salary_page_adds_up_is_what_it_shows(salary):
+def test_the_contributions_on_the_salary_page_add_up(salary):
     """As it is printed: so many tenths of percentage points."""
     explain = load_app("salary").explain
     rng = np.random.default_rng(4)
     for _ in range(40):
         row = {name: str(rng.choice(values)) for name, values in salary.config.categories.items()}
-        row |= {name: rng.integers(int(span.minimum), int(span.maximum) + 1) for name, span in _spans(salary)}
+        row |= {name: rng.integers(int(span.minimum), int(span.maximum) + 1) for name, span in find_spans(salary)}
         person = [row[name] if isinstance(row[name], str) else int(row[name]) for name in salary.config.columns]
         _, bars = explain(*person)
-        base, total = numbers(bars.split("What makes")[0], r"([\d.]+)%")
-        parts = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        base, total = find_numbers(bars.split("What makes")[0], r"([\d.]+)%")
+        parts = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert len(parts) == len(salary.config.groups)
         assert base + sum(parts) == pytest.approx(total, abs=1e-6)
 
 
-def _spans(salary):
+def find_spans(salary):
     return salary.config.numbers.items()
 
 
-def test_what_the_rating_page_adds_up_is_what_it_shows(rating):
+def test_the_contributions_on_the_rating_page_add_up(rating):
     app = load_app("rating")
     pairs = [(user, movie) for user in rating.config.users[::60] for movie in list(rating.movies)[::400]]
     pairs += [(user, rating.recommend(user, 1)[0][0]) for user in rating.config.users[::20]]  # some above 5 stars
     cut = 0
     for user, movie in pairs:
         found, bars = app.explain(user, movie)
-        base, total, *left = numbers(bars.split("</p>")[0], r"([-\d.]+) ★")
-        parts = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        base, total, *left = find_numbers(bars.split("</p>")[0], r"([-\d.]+) ★")
+        parts = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert base + sum(parts) == pytest.approx(total, abs=1e-6)
         _, words = app.predict(user, movie)
-        assert numbers(words, r"<h2>([\d.]+) ★") == (left or [total])
+        assert find_numbers(words, r"<h2>([\d.]+) ★") == (left or [total])
         assert bool(left) == (found["rating"] in (0.5, 5))
         cut += bool(left)
     assert cut
 
 
-def test_what_counts_most_is_more_than_nothing(rating):
+def test_the_largest_contribution_is_not_zero(rating):
     visitor = rating.fold_in({6539: 4, 2571: 4, 260: 4, 51662: 4, 72378: 4})
     for best in (rating.recommend(visitor, 40)[start:] for start in range(40)):
         bars = movies.explain_first(rating, visitor, best)
-        values = numbers(bars, r'bars-value">([-+][\d.]+)<')
+        values = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert values
         assert all(values), bars
 
@@ -91,7 +91,7 @@ def test_the_axis_of_the_what_if_plot_is_named():
     assert plot.x_title == "age"
 
 
-def test_the_rating_page_shows_how_far_off_newcomers_are(rating):
+def test_the_rating_page_shows_the_error_for_newcomers(rating):
     group = rating.metrics.newcomers.groups[-1]
     blocks = load_app("rating").demo.blocks.values()
     tables = [block.value for block in blocks if isinstance(block, gr.Dataframe) and block.value]

@@ -17,7 +17,7 @@ from gradio.media import get_image
 from PIL import Image
 
 from hub.local import Hub
-from tests.conftest import BROWSER, DATA, ROOT, turn_to
+from tests.conftest import BROWSER, DATA, ROOT, point_client_to
 from training.publish import publish
 
 pytestmark = pytest.mark.browser
@@ -93,7 +93,7 @@ console.log(JSON.stringify(answers));
 """
 
 
-def node(code, folder):
+def run_node(code, folder):
     """What a script prints."""
     (folder / "script.mjs").write_text(code)
     done = subprocess.run(["node", "script.mjs"], cwd=folder, capture_output=True, text=True, check=False)
@@ -104,7 +104,7 @@ def node(code, folder):
 def test_pictures_in_node(packages, pictures, cat_dog, tmp_path):
     (tmp_path / "cat_dog").symlink_to(ROOT / "spaces/cat_dog/model")
     paths = [str(path) for path in sorted(pictures.iterdir())]
-    said = node(NODE.format(models=json.dumps(f"{tmp_path}/"), paths=json.dumps(paths)), packages)
+    said = run_node(NODE.format(models=json.dumps(f"{tmp_path}/"), paths=json.dumps(paths)), packages)
     check_pictures(json.loads(said), pictures, cat_dog)
 
 
@@ -112,13 +112,13 @@ def test_the_snippets_of_the_published_cards(packages, cat_dog, segmentation, se
     street = ROOT / "spaces/segmentation/examples/street.jpg"
     said = {}
     with Hub() as hub:
-        turn_to(monkeypatch, hub.endpoint)
+        point_client_to(monkeypatch, hub.endpoint)
         for name, picture in (("cat_dog", get_image("lion.jpg")), ("segmentation", street), ("sentiment", "")):
             publish(ROOT / "spaces" / name / "model", f"me/{name}", token=hub.token, onnx_only=True)
             (code,) = re.findall(r"```js\n(.*?)```", hub.files(f"me/{name}")["README.md"].decode(), re.DOTALL)
             code = code.replace("picture.jpg", str(picture)).replace("A wonderful film.", REVIEW)
             there = f'import {{ env }} from "@huggingface/transformers";\nenv.remoteHost = "{hub.endpoint}/";\n'
-            said[name] = node(f"{there}env.cacheDir = {json.dumps(str(tmp_path))};\n{code}", packages)
+            said[name] = run_node(f"{there}env.cacheDir = {json.dumps(str(tmp_path))};\n{code}", packages)
     scores = {
         name: {label: float(score) for label, score in re.findall(r"label: '(\w+)', score: ([\d.e-]+)", said[name])}
         for name in ("cat_dog", "sentiment")

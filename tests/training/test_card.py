@@ -18,7 +18,7 @@ from shared import load_model
 from shared.config import sha256
 from shared.markdown import as_markdown, format_figure
 from shared.metrics import Parity
-from tests.conftest import DEMOS, ROOT, turn_to
+from tests.conftest import DEMOS, ROOT, point_client_to
 from training.card import describe_parity, make_identifier, round_up, write_card
 from training.publish import publish
 
@@ -33,7 +33,7 @@ def card(name):
 
 @pytest.fixture
 def unsure(tmp_path):
-    """A photo that a phone stored on its side, half cat and half lion: no round numbers."""
+    """A sideways phone photo, half cat and half lion, for probabilities that are not round."""
     from gradio.media import get_image
 
     cat, lion = Image.open(CAT).convert("RGB"), Image.open(get_image("lion.jpg")).convert("RGB")
@@ -46,7 +46,7 @@ def unsure(tmp_path):
 
 
 def run_card(text, folder="", picture="", variables=None):
-    """What the last snippet on a card prints, run in an interpreter without this repository."""
+    """Run the last snippet of a card without this repository; return what it prints."""
     code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[-1]
     code = code.replace("path/to/this/folder", str(folder)).replace("picture.jpg", str(picture))
     hidden = f"import sys; sys.path[:] = [entry for entry in sys.path if entry not in ('', {str(ROOT)!r})]\n"
@@ -59,7 +59,7 @@ def run_card(text, folder="", picture="", variables=None):
 
 
 def check(name, said, picture):
-    """That a snippet said what the predictor of the embedded model says."""
+    """Check that a snippet gives the answer of the embedded model's predictor."""
     model = load_model(ROOT / "spaces" / name / "model")
     match name:
         case "cat_dog":
@@ -102,7 +102,7 @@ def test_the_snippet_of_the_embedded_card_with_onnxruntime_alone(name, unsure):
 def test_the_snippet_of_the_published_card_with_onnxruntime_alone(name, unsure, tmp_path, monkeypatch):
     picture = STREET if name == "segmentation" else unsure
     with Hub() as hub:
-        turn_to(monkeypatch, hub.endpoint)
+        point_client_to(monkeypatch, hub.endpoint)
         publish(ROOT / "spaces" / name / "model", f"me/{name}", token=hub.token, onnx_only=True)
         text = hub.files(f"me/{name}")["README.md"].decode()
         check(name, run_card(text, picture=picture, variables=hub.environment(tmp_path, token=None)), picture)
@@ -176,7 +176,7 @@ def test_the_widgets_have_inputs_and_the_answers_to_them(tmp_path, cat_dog, sent
     assert problems(text, "model") == ([], [])
 
 
-def test_a_card_of_somebodys_own_data_claims_no_language_and_has_no_film_reviews(tmp_path):
+def test_a_card_of_a_users_own_data_claims_no_language_and_has_no_film_reviews(tmp_path):
     folder = shutil.copytree(ROOT / "spaces/sentiment/model", tmp_path / "model")
     content = json.loads((folder / "gallery.json").read_text())
     del content["about"]["language"], content["examples"]
@@ -185,12 +185,12 @@ def test_a_card_of_somebodys_own_data_claims_no_language_and_has_no_film_reviews
     assert not {"language", "widget"} & set(metadata(write_card(folder).read_text()))
 
 
-def cells(line):
-    """The cells of a row of a Markdown table."""
+def split_cells(line):
+    """Return the cells of a row of a Markdown table."""
     return re.split(r"(?<!\\)\|", line.strip())[1:-1]
 
 
-def test_labels_and_names_as_people_have_them(tmp_path):
+def test_unusual_labels_and_names_are_shown_as_they_are(tmp_path):
     names = ["cat|dog 🐱", "<b>no</b> & “x”", "18 my [pics]: ü #1", "日本", "*__a__*\n`b`"]
     figures = [
         {"name": f"error_{name}", "label": f"error, where it is {name}", "value": 0.1, "interval": [0.0, 0.2],
@@ -211,7 +211,7 @@ def test_labels_and_names_as_people_have_them(tmp_path):
     assert results[0]["metrics"][0]["type"] == "error_cat_dog"
     rows = [line for line in text.splitlines() if line.startswith("| error, where")]
     assert len(rows) == len(names)
-    assert {len(cells(row)) for row in rows} == {4}
+    assert {len(split_cells(row)) for row in rows} == {4}
     assert "error, where it is cat\\|dog 🐱 | 0.1000 |" in rows[0]
     assert "&lt;b>no&lt;/b> & “x”" in rows[1]
     assert "<b>" not in text.split("---\n")[2]
@@ -259,7 +259,7 @@ MEASURED = {"date": "2026-12-01T00:00:00+00:00", "device": "2 cores", "versions"
 
 
 def with_metrics(folder, **changes):
-    """The card of a copy of the salary model with other metrics."""
+    """Return the card of a copy of the salary model with other metrics."""
     shutil.copytree(ROOT / "spaces/salary/model", folder)
     metrics = json.loads((folder / "metrics.json").read_text())
     kept = {name: value for name, value in metrics.items() if name not in (*OLD, "trained", "provenance")}
@@ -291,7 +291,7 @@ def test_without_a_record_of_the_training_the_card_says_so(tmp_path):
     assert "No script recorded the training of this model." in with_metrics(tmp_path / "model", measured=MEASURED)
 
 
-def test_what_people_add_is_shown_as_theirs(tmp_path):
+def test_hand_written_provenance_is_marked(tmp_path):
     text = with_metrics(tmp_path / "model", measured=MEASURED, provenance="The weights came by post.")
     assert "### Written by hand, because no script recorded it\n\nThe weights came by post." in text
 
@@ -364,7 +364,7 @@ WRITTEN_BY_CODE = {
 
 
 @pytest.mark.parametrize("name", ["segmentation", "sentiment"])
-def test_nothing_stands_in_the_metrics_of_an_embedded_model_that_no_code_writes(name):
+def test_the_metrics_of_an_embedded_model_are_written_by_code_alone(name):
     folder = ROOT / "spaces" / name / "model"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert set(metrics) <= WRITTEN_BY_CODE
@@ -375,6 +375,6 @@ def test_nothing_stands_in_the_metrics_of_an_embedded_model_that_no_code_writes(
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_embedded_card_is_what_its_files_make(name, tmp_path):
+def test_the_embedded_card_is_rendered_from_its_files(name, tmp_path):
     folder = shutil.copytree(ROOT / "spaces" / name / "model", tmp_path / "model")
     assert write_card(folder).read_text() == card(name)

@@ -1,4 +1,4 @@
-"""The first demo: how Oxford Pets is read and divided, and what else is measured."""
+"""The cat_dog demo: reading and splitting Oxford Pets, and additional measurements."""
 
 import csv
 import re
@@ -29,14 +29,14 @@ def train(*options):
 
 def load(*options):
     """Return the data and settings that the options ask for."""
-    options = command.parser_of(CatDog()).parse_args([str(option) for option in options])
-    settings = CatDog().settings_of(options)
+    options = command.make_parser(CatDog()).parse_args([str(option) for option in options])
+    settings = CatDog().read_settings(options)
     return CatDog().load(options.data, settings), settings
 
 
 @pytest.fixture
 def pets(tmp_path):
-    """A folder in the form of Oxford Pets, without its pictures."""
+    """A folder in the layout of Oxford Pets, without its pictures."""
     folder = tmp_path / "pets"
     (folder / "annotations").mkdir(parents=True)
     for part in ("trainval", "test"):
@@ -47,7 +47,7 @@ def pets(tmp_path):
 
 @pytest.fixture
 def other(tmp_path):
-    """A folder in the form of Dogs vs. Cats."""
+    """A folder in the layout of Dogs vs. Cats."""
     (tmp_path / "other/test").mkdir(parents=True)
     for kind in ("cat", "dog"):
         Image.new("RGB", (8, 8)).save(tmp_path / f"other/test/{kind}.1.jpg")
@@ -73,7 +73,7 @@ def test_oxford_pets_is_split_as_its_authors_did():
     assert int(train.kind.max()) + 1 == 37
 
 
-def test_what_was_measured_at_every_training_is_called_so(pets, other):
+def test_data_measured_at_every_training_is_called_a_development_set(pets, other):
     splits, settings = load("--data", pets, "--dogs-vs-cats", other)
     assert [(test.data, test.split) for test in splits.tests] == [
         ("Oxford Pets", "official test"),
@@ -103,15 +103,15 @@ def test_a_folder_to_measure_on_is_checked_before_the_training(pets, tmp_path, c
         for name in names:
             (tmp_path / "wrong" / folder / name).write_bytes(b"")
     assert train("--data", pets, option, tmp_path / "wrong", "--out", tmp_path / "out") == 2
-    assert re.search(f"{option}.* out", capsys.readouterr().err)
+    assert re.search(f"(omit {option}|{option}.*omitted)", capsys.readouterr().err)
 
 
 def test_what_is_measured_on_changes_no_training(pets, other, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     states = []
     for more in ([], ["--dogs-vs-cats", other], ["--seed", 1]):
-        options = command.parser_of(CatDog()).parse_args([str(option) for option in ("--data", pets, *more)])
-        states.append(start_run(CatDog(), options, CatDog().settings_of(options)).state)
+        options = command.make_parser(CatDog()).parse_args([str(option) for option in ("--data", pets, *more)])
+        states.append(start_run(CatDog(), options, CatDog().read_settings(options)).state)
     assert states[0] == states[1] != states[2]
 
 
@@ -121,13 +121,13 @@ def test_unrelated_pictures_are_those_of_the_options_and_of_the_recipe(tmp_path)
     (tmp_path / "stamps").mkdir()
     Image.new("RGBA", (8, 8)).save(tmp_path / "stamps/fox.png")
     settings = CatDogSettings(camvid=str(tmp_path / "camvid"), animals=str(tmp_path / "stamps"))
-    groups = CatDog().unrelated(settings)
+    groups = CatDog().find_unrelated(settings)
     assert list(groups)[:2] == ["street scenes (CamVid test)", "animals cut out on white (Tux Paint's stamps)"]
     assert [path.name for path in (*groups[next(iter(groups))], *list(groups.values())[1])] == ["street.png", "fox.png"]
-    assert list(groups)[2:] == list(CatDog().unrelated(CatDogSettings()))
+    assert list(groups)[2:] == list(CatDog().find_unrelated(CatDogSettings()))
 
 
-def test_a_folder_of_ones_own_pictures_is_sent_to_the_recipe(tmp_path, capsys):
+def test_a_folder_of_own_pictures_is_sent_to_the_recipe(tmp_path, capsys):
     assert train("--data", tmp_path, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert "There is no annotations/trainval.txt" in error
@@ -153,10 +153,10 @@ def test_the_last_layer_is_fitted_to_what_imagenet_says_unless_it_is_quick(pets,
     assert (len(features), len(unseen)) == (8, 4)
 
 
-def test_quick_is_not_the_books_recipe(tmp_path, capsys):
+def test_quick_cannot_be_combined_with_the_books_recipe(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         train("--smoke", "--quick", "--recipe", "book", "--out", tmp_path / "model")
-    assert "--quick go with the gallery's" in capsys.readouterr().err
+    assert "without --resume, --embed, --push-to-hub and --quick" in capsys.readouterr().err
 
 
 def test_the_embedded_figures_are_of_the_data_that_its_notes_name():
@@ -172,13 +172,13 @@ def test_the_embedded_figures_are_of_the_data_that_its_notes_name():
 
 def test_imagenets_classes_are_known_of_cats_and_dogs_in_a_pretrained_network_alone(pets):
     splits, settings = load("--data", pets)
-    assert CatDog().known_classes(splits, settings) == script.IMAGENET_CLASSES
-    assert CatDog().known_classes(splits, CatDogSettings.smoke()) is None  # --smoke --data: random weights
-    assert CatDog().known_classes(replace(splits, labels=("circle", "cross", "square")), settings) is None
+    assert CatDog().find_known_classes(splits, settings) == script.IMAGENET_CLASSES
+    assert CatDog().find_known_classes(splits, CatDogSettings.smoke()) is None  # --smoke --data: random weights
+    assert CatDog().find_known_classes(replace(splits, labels=("circle", "cross", "square")), settings) is None
 
 
 def test_cats_begin_with_a_capital_and_breeds_are_kinds(tmp_path):
-    found = script.pets(tmp_path, ["Maine_Coon_12", "Maine_Coon_3", "pug_1", "Bombay_7"])
+    found = script.select_pets(tmp_path, ["Maine_Coon_12", "Maine_Coon_3", "pug_1", "Bombay_7"])
     assert found.y.tolist() == [0, 0, 1, 0]
     assert found.kind.tolist() == [1, 1, 2, 0]
     assert found.paths[0] == tmp_path / "images/Maine_Coon_12.jpg"

@@ -1,4 +1,4 @@
-"""The command line of the training scripts: one sentence for what a person can mend, and the same in a notebook."""
+"""The command line of the training scripts: error messages, and its use in a notebook."""
 
 import asyncio
 import importlib
@@ -13,8 +13,8 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 
 from shared import load_model
 from tests.conftest import DEMOS, ROOT
-from tests.training.test_demos import recipe_of
-from tests.training.test_folder import disk_with
+from tests.training.test_demos import load_recipe
+from tests.training.test_folder import limit_disk
 from training import command, evaluate
 from training.command import OptionError
 from training.data import DataError
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.training
 
 @pytest.fixture
 def salary():
-    """A recipe whose data cannot be read, for the reason that is set."""
+    """A recipe whose data cannot be read, with a reason to set."""
 
     class Failing(Salary):
         reason = KeyboardInterrupt()
@@ -37,19 +37,19 @@ def salary():
     return Failing()
 
 
-def test_interruption_and_bad_data_end_in_one_sentence(salary, tmp_path, capsys):
+def test_interruptions_and_bad_data_end_with_one_message(salary, tmp_path, capsys):
     out = ["--out", str(tmp_path / "model")]
     assert command.main(salary, out) == 130
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume to continue" in capsys.readouterr().err
     salary.reason = DataError("No such file.")
     assert command.main(salary, out) == 2
     assert capsys.readouterr().err == "error: No such file.\n"
 
 
-def test_a_letter_that_the_console_lacks_is_escaped(tmp_path, monkeypatch):
+def test_a_character_that_the_console_cannot_encode_is_escaped(tmp_path, monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), "cp1252", "strict")
     monkeypatch.setattr(sys, "stdout", console)
-    figures = [evaluate.figure("error_猫", 0.25, None, "写真", "held-out fifth", 4)]
+    figures = [evaluate.make_figure("error_猫", 0.25, None, "写真", "held-out fifth", 4)]
 
     class Figures(Salary):
         def load(self, *_):
@@ -62,12 +62,12 @@ def test_a_letter_that_the_console_lacks_is_escaped(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_named_after_the_training(salary, tmp_path, monkeypatch):
     def full():
-        disk_with(monkeypatch, 0)
+        limit_disk(monkeypatch, 0)
         return RuntimeError("PytorchStreamWriter failed writing file")
 
-    disk_with(monkeypatch, 10**9)
+    limit_disk(monkeypatch, 10**9)
     monkeypatch.setattr(type(salary), "reason", property(lambda _: full()))
-    with pytest.raises(DataError, match=f"There is no room left for {tmp_path}"):
+    with pytest.raises(DataError, match=f"The disk is full: {tmp_path}"):
         command.run(salary, ["--out", str(tmp_path / "model")])
 
 
@@ -79,12 +79,12 @@ def test_an_error_that_has_nothing_to_do_with_the_disk_is_not_hidden(salary, tmp
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="a file system on which nothing can be written")
 def test_a_folder_to_measure_that_is_read_only_is_refused_before_the_measuring():
-    with pytest.raises(DataError, match="Nothing can be written into /proc"):
-        command.run(recipe_of("segmentation"), ["--measure", "/proc"])
+    with pytest.raises(DataError, match=r"/proc.* is not writable"):
+        command.run(load_recipe("segmentation"), ["--measure", "/proc"])
 
 
-def in_a_cell(function, *options):
-    """Call a function as a notebook does: within a running event loop."""
+def run_in_event_loop(function, *options):
+    """Call a function within a running event loop, as a notebook does."""
 
     async def cell():
         return function(list(options))
@@ -102,21 +102,21 @@ def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monk
     script = importlib.import_module(f"training.{name}")
     given = []
     monkeypatch.setattr(command, "make", lambda _, options, __: given.append(options) or Path(options.out))
-    assert in_a_cell(script.main, "--smoke", "--out", tmp_path / "model") == tmp_path / "model"
+    assert run_in_event_loop(script.main, "--smoke", "--out", tmp_path / "model") == tmp_path / "model"
     assert (given[0].smoke, given[0].data) == (True, None)
     with pytest.raises(OptionError, match="unrecognized arguments: -f kernel"):
-        in_a_cell(script.main, "-f", "kernel")
-    with pytest.raises(OptionError, match="go with the gallery's"):
-        in_a_cell(script.main, "--recipe", "book", "--embed")
+        run_in_event_loop(script.main, "-f", "kernel")
+    with pytest.raises(OptionError, match="without --resume"):
+        run_in_event_loop(script.main, "--recipe", "book", "--embed")
     monkeypatch.undo()
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").write_text("mine", encoding="utf-8")
-    with pytest.raises(DataError, match="no checkpoint folder; name another one"):
-        in_a_cell(script.main, "--smoke", "--out", tmp_path / "other")
+    with pytest.raises(DataError, match="not a checkpoint folder; choose another one"):
+        run_in_event_loop(script.main, "--smoke", "--out", tmp_path / "other")
 
 
 def test_training_in_a_notebook_returns_the_folder(tmp_path, kernel):
-    folder = in_a_cell(train_salary, "--smoke", "--out", str(tmp_path / "model"))
+    folder = run_in_event_loop(train_salary, "--smoke", "--out", str(tmp_path / "model"))
     assert load_model(folder).example()
 
 
@@ -124,12 +124,12 @@ def test_training_in_a_notebook_returns_the_folder(tmp_path, kernel):
 def test_publish_and_card_do_not_read_the_kernels_options_either(module, tmp_path, kernel, capsys):
     folder = str(ROOT / "spaces/salary/model")
     words = [folder, "me/salary", "--dry-run"] if module == "training.publish" else [str(tmp_path)]
-    assert in_a_cell(importlib.import_module(module).main, *words) == (0 if module == "training.publish" else 2)
+    assert run_in_event_loop(importlib.import_module(module).main, *words) == (0 if module == "training.publish" else 2)
     printed = capsys.readouterr()
-    assert "would go to me/salary" in printed.out or "has no gallery.json" in printed.err
+    assert "would be uploaded to me/salary" in printed.out or "has no gallery.json" in printed.err
 
 
-def test_a_stopped_cell_mentions_resume(salary, tmp_path, capsys, kernel):
+def test_interrupting_a_notebook_cell_mentions_resume(salary, tmp_path, capsys, kernel):
     with pytest.raises(KeyboardInterrupt):
         command.run(salary, ["--out", str(tmp_path / "model")])
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume to continue" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every demo: a training of seconds, what it writes, measuring again, and the book's cell."""
+"""Every demo: a smoke training, its folder, measuring again, and the book's cell."""
 
 import importlib
 import json
@@ -18,8 +18,8 @@ from training.recipe import Recipe
 MAJORITY = {"cat_dog": 0.34, "sentiment": 0.51, "salary": 0.6}  # a share of right answers that is no achievement
 
 
-def recipe_of(name: str) -> Recipe:
-    """The demo of that name."""
+def load_recipe(name: str) -> Recipe:
+    """Return the demo of this name."""
     module = importlib.import_module(f"training.{name}")
     kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Recipe)]
     (kind,) = [kind for kind in kinds if kind.__module__ == module.__name__]
@@ -27,12 +27,12 @@ def recipe_of(name: str) -> Recipe:
 
 
 def train(name, *options) -> int:
-    return command.main(recipe_of(name), [str(option) for option in options])
+    return command.main(load_recipe(name), [str(option) for option in options])
 
 
 @pytest.fixture(scope="module", params=DEMOS)
 def made(request, tmp_path_factory):
-    """The name of a demo, and the folder that its smallest training has written."""
+    """The name of a demo, and the folder written by its smoke training."""
     folder = tmp_path_factory.mktemp(request.param) / "model"
     assert train(request.param, "--smoke", "--out", folder) == 0
     return request.param, folder
@@ -55,7 +55,7 @@ def test_the_folder_answers_and_says_how_it_was_made(made):
 
 
 @pytest.mark.parametrize("made", sorted(MAJORITY), indirect=True)
-def test_it_has_learned_something(made):
+def test_the_model_is_better_than_chance(made):
     name, folder = made
     first = load_model(folder).metrics.figures[0].value
     assert (1 - first if name == "cat_dog" else first) > MAJORITY[name]
@@ -97,7 +97,7 @@ def test_the_books_cell_prints_its_figure_beside_the_books(capsys, tmp_path, mon
 @pytest.mark.parametrize("name", DEMOS)
 def test_the_recorded_commands_of_the_embedded_models_parse(name):
     metrics = json.loads((ROOT / "spaces" / name / "model/metrics.json").read_text())
-    parser = command.parser_of(recipe_of(name))
+    parser = command.make_parser(load_recipe(name))
     for record in (metrics["measured"], metrics.get("trained")):
         if record and record.get("command"):
             _, _, module, *options = record["command"].split()
@@ -106,7 +106,7 @@ def test_the_recorded_commands_of_the_embedded_models_parse(name):
 
 
 @pytest.mark.parametrize("name", DEMOS)
-def test_the_embedded_folder_says_of_itself_what_the_file_beside_the_space_says(name):
+def test_the_embedded_folder_has_the_description_of_the_space(name):
     from training.description import read_description
 
     used = ("dogs_vs_cats", "camvid", "animals") if name == "cat_dog" else ()
@@ -115,11 +115,11 @@ def test_the_embedded_folder_says_of_itself_what_the_file_beside_the_space_says(
 
 def test_settings_do_not_depend_on_the_hardware(monkeypatch):
     for name in DEMOS:
-        recipe = recipe_of(name)
-        options = command.parser_of(recipe).parse_args([])
-        here = recipe.settings_of(options)
+        recipe = load_recipe(name)
+        options = command.make_parser(recipe).parse_args([])
+        here = recipe.read_settings(options)
         monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-        assert recipe.settings_of(options) == here
+        assert recipe.read_settings(options) == here
         monkeypatch.undo()
 
 
@@ -127,5 +127,5 @@ def test_a_place_that_is_not_a_checkpoint_folder_is_left_alone(tmp_path, capsys)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     assert train("salary", "--smoke", "--out", tmp_path / "mine") == 2
-    assert "is no checkpoint folder" in capsys.readouterr().err
+    assert "is not a checkpoint folder" in capsys.readouterr().err
     assert Path(tmp_path / "mine/thesis.txt").read_text(encoding="utf-8") == "years of work"

@@ -19,10 +19,10 @@ from fastai.learner import Learner
 
 from hub.local import Hub
 from shared import load_model
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT, find_free_port
 from training import processes
 from training.data import DataError
-from training.distributed import Share, all_processes
+from training.distributed import Share, use_all_processes
 from training.learner import RowLoader, fit, set_seed
 from training.tokens import TokenLoader
 
@@ -47,9 +47,9 @@ runpy.run_module("training.salary", run_name="__main__", alter_sys=True)
 
 
 def run(*command, processes=1, cwd=ROOT, **variables):
-    """A command of Python's, in so many processes; whatever hangs is killed with all that it started."""
+    """Run a Python command in several processes; kill all of them if it hangs."""
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-    launch += ["--main_process_port", str(free_port())]
+    launch += ["--main_process_port", str(find_free_port())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **variables}
     started = subprocess.Popen(
         [sys.executable, *launch * (processes > 1), *command],
@@ -72,12 +72,12 @@ class Stop(Callback):
 
 
 def small_fit(state, how):
-    """Weights of a small network after four epochs, or after those that are left, and the figures of each epoch."""
+    """Train a small network for four epochs, or the remaining ones; return weights and figures."""
     set_seed(1)
     x = torch.randn(70, 3)
     y = x @ torch.tensor([[1.0], [2.0], [3.0]])
     rows = [RowLoader(x, y, bs=16, shuffle=True, drop_last=True), RowLoader(x, y, bs=16)]
-    set_seed(1 + processes.rank())  # whatever the others begin with, the first one's weights count
+    set_seed(1 + processes.get_rank())  # whatever the others begin with, the first one's weights count
     net = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
     cbs = [Stop()] * (how == "stop")
     learn = Learner(DataLoaders(*rows), net, loss_func=torch.nn.functional.mse_loss, cbs=cbs)
@@ -89,14 +89,14 @@ def small_fit(state, how):
         assert list(learn.dls.loaders) == rows
         found = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
         figures = [row for row in learn.recorder.values if row]
-        processes.only_first()
+        processes.end_other_processes()
         if how != "stop":
             learn.fit(1)  # as in one process: nothing waits for the others
     return found, torch.tensor(figures)
 
 
 def shared_fit(state, how):
-    """The same in two processes of their own."""
+    """Run small_fit in two processes."""
     done = run("-m", "tests.training.test_distributed", str(state), how, processes=2)
     assert done.returncode == 0, done.stderr
     return torch.load(f"{state}-result")
@@ -109,7 +109,7 @@ def test_two_processes_end_with_the_weights_and_the_figures_of_one(tmp_path):
 
 
 @pytest.mark.parametrize(("begin", "go_on"), [(small_fit, shared_fit), (shared_fit, small_fit)])
-def test_a_run_is_resumed_in_every_process_whoever_began_it(tmp_path, begin, go_on):
+def test_a_run_resumes_in_every_process_with_the_states_of_the_first(tmp_path, begin, go_on):
     begin(tmp_path / "cut", "stop")
     assert paths(tmp_path / "cut") == {"after-0002.pth", "seconds"}
     weights, figures = go_on(tmp_path / "cut", "resume")
@@ -128,7 +128,7 @@ def test_shares_of_a_batch_make_up_the_batch(rows, count):
         assert sorted(torch.cat([part[0] for part in parts]).tolist()) == batch[0].tolist()
 
 
-def test_texts_of_like_length_stay_together():
+def test_texts_of_similar_length_stay_in_one_batch():
     ids = [np.ones(length, np.int64) for length in np.random.default_rng(0).integers(5, 100, 320)]
     whole = TokenLoader(ids, np.zeros(320, np.int64), bs=16, shuffle=True, drop_last=True)
     lengths = []
@@ -154,7 +154,7 @@ def files_of(folder):
 
 @pytest.mark.parametrize("name", ["salary", "sentiment"])
 def test_figures_are_those_of_one_process_within_noise(name, tmp_path):
-    """Noise: the order of sums in floating point, dropout, and what is hidden at random. So the intervals overlap."""
+    """Noise comes from floating-point sums, dropout and random masking; the intervals overlap."""
     for count in (1, 2):
         command = ("-m", f"training.{name}", "--smoke", "--out", str(tmp_path / str(count)))
         done = run(*command, processes=count, cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache"))
@@ -198,7 +198,7 @@ def test_more_processes_than_rows_in_a_batch_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "5")
     rows = RowLoader(torch.zeros(8, 1), bs=4)
     learn = Learner(DataLoaders(rows, rows), torch.nn.Linear(1, 1), loss_func=torch.nn.functional.mse_loss)
-    with pytest.raises(DataError, match="5 processes cannot share batches of 4"), all_processes(learn):
+    with pytest.raises(DataError, match="5 processes cannot share batches of 4"), use_all_processes(learn):
         pass
 
 
@@ -214,5 +214,5 @@ def test_one_process_does_not_load_accelerate(tmp_path):
 
 
 if __name__ == "__main__":  # one of the processes of shared_fit
-    processes.meet()
+    processes.connect()
     torch.save(small_fit(Path(sys.argv[1]), sys.argv[2]), f"{sys.argv[1]}-result")

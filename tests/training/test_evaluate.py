@@ -17,18 +17,18 @@ def test_wilson_interval_against_its_published_example():
 
 def test_a_calibrated_model_has_an_error_on_few_rows_and_none_on_many():
     rng = np.random.default_rng(0)
-    few, many = (evaluate.two_classes(rng.uniform(0, 1, count)) for count in (100, 100_000))
-    assert evaluate.error_if_calibrated(few) > 0.03
-    assert evaluate.error_if_calibrated(many, draws=5) < 0.005
+    few, many = (evaluate.stack_two_classes(rng.uniform(0, 1, count)) for count in (100, 100_000))
+    assert evaluate.simulate_calibration_error(few) > 0.03
+    assert evaluate.simulate_calibration_error(many, draws=5) < 0.005
     labels = (rng.random(len(many)) < many[:, 1]).astype(int)
     assert evaluate.expected_calibration_error(many, labels) == pytest.approx(
-        evaluate.error_if_calibrated(many, draws=20), abs=0.003
+        evaluate.simulate_calibration_error(many, draws=20), abs=0.003
     )
 
 
-def test_the_interval_of_a_calibration_error_has_it_inside():
+def test_the_interval_of_a_calibration_error_contains_it():
     rng = np.random.default_rng(0)
-    p = evaluate.two_classes(rng.uniform(0, 1, 2000))
+    p = evaluate.stack_two_classes(rng.uniform(0, 1, 2000))
     labels = (rng.random(len(p)) < p[:, 1] ** 2).astype(int)  # far from calibrated
     low, high = evaluate.calibration_interval(p, labels, draws=100)
     assert low < evaluate.expected_calibration_error(p, labels) < high
@@ -36,7 +36,7 @@ def test_the_interval_of_a_calibration_error_has_it_inside():
 
 
 def test_a_peer_is_compared_row_by_row(capsys):
-    found = evaluate.peer_accuracy("coin", [1, 0, 1, 0], [1, 1, 1, 0])
+    found = evaluate.compare_accuracy("coin", [1, 0, 1, 0], [1, 1, 1, 0])
     assert (found.peer, found.value, found.difference) == ("coin", 0.5, 0.25)
     assert found.difference_interval[0] < 0.25 < found.difference_interval[1]
     assert "coin: 0.5000" in capsys.readouterr().out
@@ -52,7 +52,7 @@ def test_ece_of_known_cases():
     assert evaluate.expected_calibration_error(mixed, [0, 0, 0, 1, 1, 1, 1, 1]) == pytest.approx(0.01)
 
 
-def test_platt_recovers_what_was_done_to_the_logits():
+def test_platt_scaling_recovers_a_known_scale_and_bias():
     rng = np.random.default_rng(0)
     true = rng.normal(size=200_000) * 2
     outcomes = rng.random(200_000) < 1 / (1 + np.exp(-true))

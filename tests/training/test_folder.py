@@ -9,18 +9,18 @@ import pytest
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
 from training.data import DataError
-from training.folder import check_out, new_folder
+from training.folder import check_out, create_folder
 
 pytestmark = pytest.mark.training
 
 
 def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
     out = tmp_path / "model"
-    with new_folder(out) as made:
+    with create_folder(out) as made:
         (made / "gallery.json").write_text("old")
 
     def write():
-        with new_folder(out) as made:
+        with create_folder(out) as made:
             (made / "gallery.json").write_text("half")
             raise KeyboardInterrupt
 
@@ -28,7 +28,7 @@ def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
         write()
     assert (out / "gallery.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    with new_folder(out) as made:
+    with create_folder(out) as made:
         (made / "other").write_text("new")
     assert [path.name for path in out.iterdir()] == ["other"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -49,7 +49,7 @@ def test_the_new_model_is_kept_where_the_old_one_cannot_be_replaced(tmp_path, mo
     monkeypatch.setattr(Path, "rename", refusing)
 
     def write():
-        with new_folder(out) as made:
+        with create_folder(out) as made:
             (made / "gallery.json").write_text("new", encoding="utf-8")
 
     with pytest.raises(DataError, match=r"cannot be replaced \(Access is denied\).*The new model is in .*model-3\."):
@@ -58,15 +58,15 @@ def test_the_new_model_is_kept_where_the_old_one_cannot_be_replaced(tmp_path, mo
     assert found == {"model": "old", "model-2": "older", "model-3": "new"}
 
 
-def disk_with(monkeypatch, free):
-    """Let every disk have so many bytes left."""
+def limit_disk(monkeypatch, free):
+    """Make every disk appear to have this many bytes free."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12 - free, free))
 
 
 def test_a_full_disk_is_found_before_the_training(tmp_path, monkeypatch):
-    disk_with(monkeypatch, 5_000_000)
-    with pytest.raises(DataError, match="has less than 100 MB left; make room"):
+    limit_disk(monkeypatch, 5_000_000)
+    with pytest.raises(DataError, match="has less than 100 MB free; free some space"):
         check_out(tmp_path / "model")
-    disk_with(monkeypatch, 10**9)
+    limit_disk(monkeypatch, 10**9)
     check_out(tmp_path / "model")

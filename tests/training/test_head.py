@@ -11,7 +11,7 @@ pytestmark = pytest.mark.training
 
 
 @pytest.mark.parametrize("labels", [2, 3])
-def test_it_fits_the_features_every_label_weighing_the_same(labels):
+def test_it_fits_the_features_with_equal_weight_for_every_label(labels):
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(labels), [900, 90, 90][:labels])
     features = rng.normal(size=(len(y), 1280)).astype(np.float32)
@@ -25,7 +25,7 @@ def test_it_fits_the_features_every_label_weighing_the_same(labels):
     assert np.average(p[:, 0], weights=weights) == pytest.approx(1 / labels, abs=0.02)
 
 
-def test_it_learns_what_imagenet_says_where_it_knows_the_labels():
+def test_it_fits_imagenets_predictions_if_the_classes_are_known():
     rng = np.random.default_rng(0)
     y = np.arange(3000) % 2
     features = torch.from_numpy(rng.normal(size=(len(y), 1280)).astype(np.float32))
@@ -45,14 +45,14 @@ def test_it_learns_what_imagenet_says_where_it_knows_the_labels():
     assert agreement[range(0, 5), range(5, 123)] > 3 * agreement[None]
 
 
-def test_a_layer_fitted_to_labels_is_judged_on_pictures_it_was_not_fitted_to():
+def test_a_layer_fitted_to_labels_is_calibrated_out_of_fold():
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], 15)
     features = rng.normal(0, 1, (45, 400)).astype(np.float32)  # noise: nothing can be learned
-    fitted = head.label_head().fit(features, y)
+    fitted = head.make_label_head().fit(features, y)
     assert fitted.score(features, y) == 1
-    assert (head.out_of_fold(features, y).argmax(1) == y).mean() < 0.6
-    assert head.out_of_fold(features[:30], y[:30]).shape == (30, 2)
+    assert (head.predict_out_of_fold(features, y).argmax(1) == y).mean() < 0.6
+    assert head.predict_out_of_fold(features[:30], y[:30]).shape == (30, 2)
 
 
 def test_a_layer_fitted_to_labels_that_cannot_be_learned_is_made_less_confident():
@@ -85,13 +85,14 @@ def test_calibration_divides_the_layer_by_its_temperature():
         assert expected_calibration_error(layer(features).softmax(1).numpy(), y) < 0.03
 
 
-def test_classes_inside_are_those_of_the_labels_or_those_that_the_pictures_look_like():
+def test_the_training_classes_are_those_of_the_labels_or_those_predicted():
     imagenet = torch.nn.Linear(4, 1001)
     with torch.no_grad():
         imagenet.weight.zero_()
         imagenet.bias.zero_()
         imagenet.weight[7, 0] = imagenet.weight[9, 1] = 30
     features = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
-    assert head.classes_of(imagenet, features, None) == [7, 9]
-    assert head.classes_of(imagenet, features, [range(3, 5), [1]]) == [2, 4, 5]  # after the class for background
-    assert head.classes_of(torch.nn.Linear(4, 1000), features, [range(3, 5), [1]]) == [1, 3, 4]
+    assert head.find_training_classes(imagenet, features, None) == [7, 9]
+    # ImageNet's indices follow the background class.
+    assert head.find_training_classes(imagenet, features, [range(3, 5), [1]]) == [2, 4, 5]
+    assert head.find_training_classes(torch.nn.Linear(4, 1000), features, [range(3, 5), [1]]) == [1, 3, 4]

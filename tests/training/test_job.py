@@ -25,7 +25,7 @@ def test_packages_are_those_of_the_project():
     assert HEADER["dependencies"] == sorted([*extras["training"], *light])
 
 
-def test_folders_are_there():
+def test_the_jobs_folders_exist():
     folders = [volume.split(":")[0] for volume in HEADER["tool"]["hf-jobs"]["volumes"]]
     assert folders
     assert all((ROOT / folder).is_dir() for folder in folders)

@@ -11,16 +11,16 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
 from training import learner as module_learner
-from training.data import data_files
+from training.data import list_files
 from training.learner import (
     KeepState,
     NoValidation,
     RowLoader,
-    epochs_done,
+    count_epochs,
     fit,
-    seconds_trained,
+    prepare_state_folder,
+    read_seconds_trained,
     set_seed,
-    state_folder,
 )
 
 pytestmark = pytest.mark.training
@@ -53,7 +53,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     whole = trained(learner(), tmp_path / "whole", resume=False)
     with pytest.raises(KeyboardInterrupt):
         trained(learner(stop_in_epoch=3), tmp_path / "cut", resume=False)
-    assert epochs_done(tmp_path / "cut") == 3
+    assert count_epochs(tmp_path / "cut") == 3
     torch.rand(5)  # the new process has other random numbers behind it
     resumed = trained(learner(), tmp_path / "cut", resume=True)
     assert torch.equal(resumed, whole)
@@ -73,22 +73,22 @@ def test_a_state_is_never_half_written(tmp_path):
 def test_a_resumed_run_counts_the_time_of_the_one_before(tmp_path):
     trained(learner(), tmp_path / "body", resume=False)
     (tmp_path / "body/seconds").write_text("1000")
-    assert seconds_trained(tmp_path) == 1000
+    assert read_seconds_trained(tmp_path) == 1000
     with pytest.raises(KeyboardInterrupt):
         trained(learner(stop_in_epoch=3), tmp_path / "body", resume=False)
-    assert 0 < seconds_trained(tmp_path) < 1000  # begun anew
+    assert 0 < read_seconds_trained(tmp_path) < 1000  # begun anew
     (tmp_path / "body/seconds").write_text("1000")
     trained(learner(), tmp_path / "body", resume=True)
-    assert 1000 < seconds_trained(tmp_path) < 1100
+    assert 1000 < read_seconds_trained(tmp_path) < 1100
 
 
 @pytest.fixture
 def state(tmp_path, monkeypatch):
-    """The folder for the states of a run of salary, by its settings and its training files."""
+    """Return a function that gives the state folder of a run, by its settings and files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def state(described=None, files=(), resume=True):
-        return state_folder(described or {"seed": 1}, "salary", files, tmp_path / "model", resume)
+        return prepare_state_folder(described or {"seed": 1}, "salary", files, tmp_path / "model", resume)
 
     return state
 
@@ -100,7 +100,7 @@ def test_state_folder_depends_on_the_settings_but_not_on_resume(state, tmp_path,
     assert state() == folder
     assert folder.exists()
     assert state({"seed": 2}) != folder
-    assert "no interrupted run" in capsys.readouterr().out
+    assert "No interrupted run" in capsys.readouterr().out
     assert state(resume=False) == folder
     assert not folder.exists()
 
@@ -109,34 +109,32 @@ def test_state_folder_depends_on_the_files_but_not_on_how_they_are_named(state, 
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.csv").write_text("text,label\n")
     monkeypatch.chdir(tmp_path)
-    first = state(files=data_files("data"))
-    assert state(files=data_files(str(tmp_path / "data"))) == first
+    first = state(files=list_files("data"))
+    assert state(files=list_files(str(tmp_path / "data"))) == first
     (tmp_path / "data/a.csv").write_text("text,label\nmore,1\n")
-    assert state(files=data_files("data")) != first
+    assert state(files=list_files("data")) != first
 
 
 def test_state_folder_is_another_on_another_device_or_with_another_torch(state, monkeypatch):
     first = state()
     with monkeypatch.context() as patch:
-        patch.setattr(module_learner, "training_device", lambda: "another GPU")
+        patch.setattr(module_learner, "get_training_device", lambda: "another GPU")
         assert state() != first
     assert state() == first
-    monkeypatch.setattr(module_learner, "training_versions", lambda: {"torch": "3.0"})
+    monkeypatch.setattr(module_learner, "get_training_versions", lambda: {"torch": "3.0"})
     assert state() != first
 
 
-def test_states_go_beside_the_model_where_home_cannot_be_written(tmp_path, monkeypatch, capsys):
+def test_states_are_saved_beside_the_model_if_home_is_not_writable(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file/cache"))
     out = tmp_path / "runs/model"
-    folder = state_folder({}, "salary", [], out, resume=False)
+    folder = prepare_state_folder({}, "salary", [], out, resume=False)
     assert folder.parent == tmp_path / "runs/.model-gallery"
     printed = capsys.readouterr().out
-    assert (
-        f"cannot be written to (Not a directory): the states that --resume needs are kept in {folder.parent}" in printed
-    )
+    assert f"is not writable (Not a directory): the states for --resume are saved in {folder.parent}" in printed
     trained(learner(), folder / "net", resume=False)
-    assert epochs_done(state_folder({}, "salary", [], out, resume=True) / "net") == 5
+    assert count_epochs(prepare_state_folder({}, "salary", [], out, resume=True) / "net") == 5
 
 
 def test_a_user_without_a_home_is_told_where_the_states_go(tmp_path, monkeypatch, capsys):
@@ -145,8 +143,8 @@ def test_a_user_without_a_home_is_told_where_the_states_go(tmp_path, monkeypatch
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(module_learner.Path, "home", no_home)
-    assert module_learner.state_place(tmp_path / "model") == tmp_path / ".model-gallery"
-    assert "the home folder cannot be written to (Could not determine" in capsys.readouterr().out
+    assert module_learner.choose_state_place(tmp_path / "model") == tmp_path / ".model-gallery"
+    assert "the home folder is not writable (Could not determine" in capsys.readouterr().out
 
 
 def test_training_goes_on_if_a_state_cannot_be_saved(tmp_path, monkeypatch, capsys):
@@ -162,12 +160,12 @@ def test_training_goes_on_if_a_state_cannot_be_saved(tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(module_learner, "save_model", full_at_the_third)
     assert torch.equal(trained(learner(), tmp_path / "cut", resume=False), whole)
-    assert "The state after epoch 3 could not be kept" in (printed := capsys.readouterr().out)
-    assert "--resume would go on after epoch 2." in printed
+    assert "The state after epoch 3 could not be saved" in (printed := capsys.readouterr().out)
+    assert "--resume will continue after epoch 2." in printed
     assert {path.name for path in (tmp_path / "cut").iterdir()} == {"after-0002.pth", "seconds"}
 
 
 @pytest.mark.parametrize(("method", "workers"), [("fork", None), ("spawn", 0), ("forkserver", 0)])
-def test_data_is_loaded_in_this_process_where_others_would_be_spawned(monkeypatch, method, workers):
+def test_data_is_loaded_in_this_process_if_workers_would_be_spawned(monkeypatch, method, workers):
     monkeypatch.setattr(module_learner.multiprocessing, "get_start_method", lambda **_: method)
-    assert module_learner.loader_workers() == workers
+    assert module_learner.choose_loader_workers() == workers

@@ -16,8 +16,8 @@ from hub.local import Hub
 from hub.staging import SpaceModel
 from shared import load_model
 from shared.images import sample_image
-from tests.conftest import DEMOS, ROOT, served
-from tests.windows import as_on_windows
+from tests.conftest import DEMOS, ROOT, serve_app
+from tests.windows import imitate_windows
 
 pytestmark = pytest.mark.training
 
@@ -31,8 +31,8 @@ def hub():
 
 
 def run(hub, home, *command):
-    """What a command prints that meets what it would meet on Windows."""
-    environment = as_on_windows(hub.environment(home))
+    """Run a command under imitated Windows restrictions; return what it prints."""
+    environment = imitate_windows(hub.environment(home))
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, encoding="cp1252", check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -48,7 +48,7 @@ def test_train_push_pull_and_the_same_answer(hub, name, tmp_path):
     assert "model.safetensors" in hub.files(repo)
     if name == "cat_dog":  # one's own pictures stay at home
         assert not [path for path in hub.files(repo) if path.startswith("examples/")]
-    with served(name, tmp_path, hub.environment(tmp_path / "home", token=None) | {"MODEL_REPO": repo}) as url:
+    with serve_app(name, tmp_path, hub.environment(tmp_path / "home", token=None) | {"MODEL_REPO": repo}) as url:
         with urllib.request.urlopen(url) as page:
             assert f"This page runs {repo} from the Hub, commit {commit[:7]}." in page.read().decode()
         assert probe([SpaceModel(ROOT / "spaces" / name, tmp_path / "model", "/predict", "")], url, None) == []

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 from sklearn.metrics import roc_auc_score
 
 from training import evaluate, unrelated_pictures
-from training.out_of_distribution import group_figures, note_on_accepted
+from training.out_of_distribution import describe_accepted, measure_group
 
 pytestmark = pytest.mark.training
 
@@ -25,7 +25,7 @@ def answers(scores, threshold=0.0, label="dog"):
 def test_the_figures_are_the_auroc_and_the_share_rejected():
     rng = np.random.default_rng(0)
     inside, outside = rng.normal(1, 1, 60).round(1), rng.normal(0, 1, 20).round(1)  # with ties
-    auroc, rejected = group_figures(answers(inside), answers(outside), "noise")
+    auroc, rejected = measure_group(answers(inside), answers(outside), "noise")
     scores, is_inside = np.concatenate([inside, outside]), np.arange(80) < 60
     assert auroc.value == round(roc_auc_score(is_inside, scores), 6)
     interval = evaluate.bootstrap_interval(lambda rows: roc_auc_score(is_inside[rows], scores[rows]), 80, draws=500)
@@ -38,20 +38,20 @@ def test_the_note_names_pictures_that_were_accepted_and_few_of_a_kind():
     outside = [*answers([1.0]), *answers([3.0]), *answers([2.0], label="cat")]
     for answer in outside[:1]:
         answer.in_distribution = False
-    assert note_on_accepted("animals", ["a/fox.png", "b/hen.png", "c/yak.png"], outside) == (
+    assert describe_accepted("animals", ["a/fox.png", "b/hen.png", "c/yak.png"], outside) == (
         "Not rejected: 2 of the 3 animals: hen (dog), yak (cat). "
         "These are too few to say much: fox.png, hen.png, yak.png."
     )
-    assert note_on_accepted("animals", ["x.png"] * 12, answers([-1.0] * 12)) == "Not rejected: 0 of the 12 animals."
+    assert describe_accepted("animals", ["x.png"] * 12, answers([-1.0] * 12)) == "Not rejected: 0 of the 12 animals."
 
 
 def test_unrelated_pictures_are_many_and_the_same_each_time():
-    assert len(unrelated_pictures.photographs()) == 19
-    assert all(path.is_file() and "chelsea" not in path.name for path in unrelated_pictures.photographs())
-    names = [path.name for path in unrelated_pictures.animals()]
+    assert len(unrelated_pictures.find_photographs()) == 19
+    assert all(path.is_file() and "chelsea" not in path.name for path in unrelated_pictures.find_photographs())
+    names = [path.name for path in unrelated_pictures.find_animals()]
     assert names == ["cheetah.jpg", "cheetah1.jpg", "lion.jpg", "cheetah2.jpg"]
-    assert all(path.is_file() for path in unrelated_pictures.animals())
-    for draw in (unrelated_pictures.noise, unrelated_pictures.drawings, unrelated_pictures.texts):
+    assert all(path.is_file() for path in unrelated_pictures.find_animals())
+    for draw in (unrelated_pictures.draw_noise, unrelated_pictures.draw_shapes, unrelated_pictures.draw_texts):
         first, second, other = draw(6, seed=1), draw(6, seed=1), draw(6, seed=2)
         assert [image.tobytes() for image in first] == [image.tobytes() for image in second]
         assert [image.tobytes() for image in first] != [image.tobytes() for image in other]
@@ -63,4 +63,4 @@ def test_stamps_are_photographs_of_animals_that_are_neither_cat_nor_dog(tmp_path
     for name in ("birds/hen", "mammals/dogs/fox", *others.split()):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGBA", (8, 8)).save(tmp_path / f"{name}.png")
-    assert [path.stem for path in unrelated_pictures.stamps(tmp_path)] == ["hen", "fox"]
+    assert [path.stem for path in unrelated_pictures.find_stamps(tmp_path)] == ["hen", "fox"]

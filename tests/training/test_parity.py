@@ -15,13 +15,15 @@ def test_parity_refuses_a_model_that_differs(tmp_path):
     inputs = {"x": torch.randn(4, 3)}
     export.write_onnx(module, tmp_path / "model.onnx", inputs, ["y"])
     rows = [{"x": torch.randn(count, 3).numpy()} for count in (20, 30)]
-    assert parity.parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4).rows == 50
+    assert parity.check_parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4).rows == 50
     with pytest.raises(RuntimeError, match="differs from torch by nan"):
-        parity.parity(module, tmp_path / "model.onnx", [*rows, {"x": np.full((2, 3), np.nan, np.float32)}], ["y"], 1e-4)
+        parity.check_parity(
+            module, tmp_path / "model.onnx", [*rows, {"x": np.full((2, 3), np.nan, np.float32)}], ["y"], 1e-4
+        )
     with torch.no_grad():
         module.weight += 0.1
     with pytest.raises(RuntimeError, match="differs from torch by"):
-        parity.parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4)
+        parity.check_parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4)
 
 
 def probabilities(logits):
@@ -44,7 +46,7 @@ def test_parity_records_typical_differences_and_changed_labels(tmp_path):
 
     def found(wrong_rows, **allowed):
         shown = parity.Shown("probability", probabilities, "pictures", "pictures", **allowed)
-        return parity.parity(Logits(wrong_rows), tmp_path / "model.onnx", batches, ["logits"], 1.0, shown)
+        return parity.check_parity(Logits(wrong_rows), tmp_path / "model.onnx", batches, ["logits"], 1.0, shown)
 
     far = float(abs(probabilities(np.array([[1.0, 0.0]])) - probabilities(np.array([[1.0, 2.0]]))).max())
     few = found(3, typical=0.01, relabelled=0.001)  # fewer than one in a thousand: not typical
@@ -54,7 +56,7 @@ def test_parity_records_typical_differences_and_changed_labels(tmp_path):
     some = found(40, typical=0.7, relabelled=0.01)
     assert some.relabelled == 0.01
     assert some.typical_difference == pytest.approx(far, abs=1e-6)
-    with pytest.raises(RuntimeError, match=r"1\.00% of the pictures another label than torch \(allowed: 0\.90%\)"):
+    with pytest.raises(RuntimeError, match=r"1\.00% of the pictures different labels \(allowed: 0\.90%\)"):
         found(40, typical=0.7, relabelled=0.009)
     with pytest.raises(RuntimeError, match=r"may differ from torch's by at most 0\.1; it differs by up to 0\.46"):
         found(40, typical=0.1, relabelled=0.01)
@@ -63,6 +65,6 @@ def test_parity_records_typical_differences_and_changed_labels(tmp_path):
 def test_parity_of_few_rows_lets_one_change_its_label():
     shown = parity.Shown("probability", np.asarray, "texts", "texts", typical=1.0, relabelled=0.001)
     one = np.arange(20) == 0
-    assert parity.how_much_changes(shown, np.zeros(20), one)["relabelled"] == 0.05
-    with pytest.raises(RuntimeError, match="another label"):
-        parity.how_much_changes(shown, np.zeros(20), np.arange(20) < 2)
+    assert parity.check_changes(shown, np.zeros(20), one)["relabelled"] == 0.05
+    with pytest.raises(RuntimeError, match="different labels"):
+        parity.check_changes(shown, np.zeros(20), np.arange(20) < 2)

@@ -16,8 +16,8 @@ from PIL import Image
 from shared.session import Session
 from training import export, parity
 from training.evaluate import fit_temperature
-from training.learner import CpuBfloat16, with_smaller_batches
-from training.pictures import FrozenBatchNorm, PictureLoader, normalised, outputs, torch_outputs, write_examples
+from training.learner import CpuBfloat16, retry_with_smaller_batches
+from training.pictures import FrozenBatchNorm, PictureLoader, compute_outputs, normalise, run_torch, write_examples
 
 pytestmark = pytest.mark.training
 HALF = (0.5, 0.5, 0.5)
@@ -70,10 +70,10 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_step():
             raise torch.OutOfMemoryError("no")
         return "done"
 
-    assert with_smaller_batches(train, 64) == "done"
+    assert retry_with_smaller_batches(train, 64) == "done"
     assert seen == [(64, []), (32, [64]), (16, [64])]
     with pytest.raises(torch.OutOfMemoryError):
-        with_smaller_batches(lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()), 64)
+        retry_with_smaller_batches(lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()), 64)
 
 
 def test_out_of_memory_in_mid_batch_leaves_no_autocast_behind():
@@ -88,7 +88,7 @@ def test_out_of_memory_in_mid_batch_leaves_no_autocast_behind():
             raise torch.OutOfMemoryError("no")
         autocast.__exit__(None, None, None)
 
-    with_smaller_batches(train, 32)
+    retry_with_smaller_batches(train, 32)
     assert sizes == [(size, False, torch.float32) for size in (32, 16, 8)]
 
 
@@ -163,13 +163,13 @@ def test_outputs_are_those_of_evaluation():
 
     parts = pictures(70), pictures(3)
     net = Net().to(memory_format=torch.channels_last)
-    net(normalised(parts[0] / 255, HALF, HALF))  # statistics of its own for the norm
-    for part, found in zip(parts, outputs(net, *parts, mean=HALF, std=HALF), strict=True):
-        for ours, torchs in zip(found, torch_outputs(net, part, HALF, HALF), strict=True):
+    net(normalise(parts[0] / 255, HALF, HALF))  # statistics of its own for the norm
+    for part, found in zip(parts, compute_outputs(net, *parts, mean=HALF, std=HALF), strict=True):
+        for ours, torchs in zip(found, run_torch(net, part, HALF, HALF), strict=True):
             assert ours.shape == torchs.shape
             assert torch.allclose(ours, torchs, atol=1e-5)
     with torch.no_grad():
-        logits, features = net.eval()(normalised(part / 255, HALF, HALF))
+        logits, features = net.eval()(normalise(part / 255, HALF, HALF))
     assert torch.allclose(torchs, features, atol=1e-5)
     assert found[0].shape == logits.shape == (3, 2)
 
@@ -179,8 +179,8 @@ def test_a_module_that_cannot_be_traced_is_refused():
         def forward(self, pixels):
             return (pixels[: len(pixels)].mean((2, 3)),)
 
-    with pytest.raises(RuntimeError, match="Traced, Fixed has another number of rows"):
-        outputs(Fixed(2, 1), pictures(5), mean=HALF, std=HALF)
+    with pytest.raises(RuntimeError, match="traced Fixed returns another number of rows"):
+        compute_outputs(Fixed(2, 1), pictures(5), mean=HALF, std=HALF)
 
 
 def test_temperature_undoes_a_known_one():
@@ -216,7 +216,7 @@ def test_int8_weights_are_a_quarter_of_the_size_and_nearly_the_same(tmp_path):
     x = torch.randn(4, 3, 16, 16)
     path = tmp_path / "onnx/model.onnx"
     export.write_onnx(net, path, {"x": x}, ["y"])
-    parity.parity(net, path, [{"x": x.numpy()}], ["y"], tolerance=1e-5)
+    parity.check_parity(net, path, [{"x": x.numpy()}], ["y"], tolerance=1e-5)
     whole = path.stat().st_size
     export.store(path, export.store_int8)
     assert path.stat().st_size < 0.35 * whole

@@ -1,4 +1,4 @@
-"""Publishing: one commit, checked afterwards, old or new but nothing between, and a sentence for every refusal."""
+"""Publishing: a single, verified, atomic commit, and a message for every error."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from hub import client
 from hub.local import Fault, Hub
 from hub.local.faults import BARE, LIST, NULL, PAGE, WORDS
 from shared.load import load_folder
-from tests.conftest import ROOT, free_port, turn_to
+from tests.conftest import ROOT, find_free_port, point_client_to
 from training import publish as script
 from training.publish import PublishError, publish
 
@@ -30,14 +30,14 @@ REPO = "me/published"
 @pytest.fixture
 def hub(monkeypatch):
     with Hub() as server:
-        turn_to(monkeypatch, server.endpoint)
+        point_client_to(monkeypatch, server.endpoint)
         monkeypatch.setenv("HF_TOKEN", server.token)
         yield server
 
 
 @pytest.fixture
 def copied(tmp_path):
-    """A checkpoint folder to change."""
+    """A copy of a checkpoint folder, to change."""
     return shutil.copytree(SALARY, tmp_path / "model")
 
 
@@ -52,7 +52,7 @@ def names(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_published_is_the_folder_with_a_card_that_names_the_repository(hub, capsys):
+def test_the_published_model_is_the_folder_with_a_card_that_names_the_repository(hub, capsys):
     commit = publish(SALARY, REPO)
     files = hub.files(REPO)
     assert hub.commits(REPO)[0] == commit
@@ -70,10 +70,10 @@ def test_what_is_published_is_the_folder_with_a_card_that_names_the_repository(h
     assert "MB, to me/published" in capsys.readouterr().out
 
 
-def test_the_same_again_changes_nothing_and_something_else_takes_its_place_whole(hub):
+def test_publishing_again_changes_nothing_and_another_model_replaces_it_completely(hub):
     first = publish(SALARY, REPO)
     assert publish(SALARY, REPO) == first
-    assert "has a model for tabular-classification, and this is one for recommendation" in refused(folder=RATING)
+    assert "has a model for tabular-classification, but this one is for recommendation" in refused(folder=RATING)
     assert hub.commits(REPO)[0] == first
     second = publish(RATING, REPO, replace=True)
     assert set(hub.files(REPO)) - {".gitattributes"} == names(RATING)
@@ -82,12 +82,12 @@ def test_the_same_again_changes_nothing_and_something_else_takes_its_place_whole
     assert set(hub.files(REPO, revision=first)) - {".gitattributes"} == names(SALARY)
 
 
-def test_what_is_removed_is_named(hub, capsys):
+def test_removed_files_are_named(hub, capsys):
     publish(SALARY, REPO)
     assert "This removes" not in capsys.readouterr().out
     script.HfApi(token=hub.token).upload_file(path_or_fileobj=b"mine", path_in_repo="photo.png", repo_id=REPO)
     publish(SALARY, REPO)
-    assert "This removes photo.png there: the folder has no such file." in capsys.readouterr().out
+    assert "This removes photo.png from me/published, since the folder does not have it." in capsys.readouterr().out
     assert "photo.png" not in hub.files(REPO)
 
 
@@ -99,7 +99,7 @@ def test_the_card_links_to_the_spaces_that_show_the_model(hub):
     assert "'gallery' has no owner" in refused(spaces=["gallery"])
 
 
-def test_a_collection_of_what_was_published(hub, capsys):
+def test_a_published_model_is_added_to_a_collection(hub, capsys):
     for folder, repo in ((SALARY, REPO), (RATING, "me/rating"), (SALARY, REPO)):
         assert script.main([str(folder), repo, "--collection", "Model gallery"]) == 0
         assert "It is in the collection" in capsys.readouterr().out
@@ -129,7 +129,7 @@ def test_a_folder_from_before_is_published_with_what_it_lacks(hub, copied):
     assert not (copied / "config.json").exists()
 
 
-def test_nothing_secret_or_stray_goes_up(hub, copied):
+def test_no_secret_or_stray_file_is_uploaded(hub, copied):
     for name in (".env", "notes.txt", "onnx/other.onnx", "__pycache__/x.pyc", "learner.pkl"):
         (copied / name).parent.mkdir(exist_ok=True)
         (copied / name).write_text("secret")
@@ -137,7 +137,7 @@ def test_nothing_secret_or_stray_goes_up(hub, copied):
     assert set(hub.files(REPO)) - {".gitattributes"} == names(SALARY)
 
 
-def test_a_dry_run_says_what_would_go_up_and_asks_nobody(hub, capsys):
+def test_a_dry_run_lists_the_files_and_makes_no_request(hub, capsys):
     assert script.main([str(SALARY), REPO, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in names(SALARY))
@@ -146,7 +146,7 @@ def test_a_dry_run_says_what_would_go_up_and_asks_nobody(hub, capsys):
     assert script.main([str(SALARY), "me/salary/x", "--dry-run"]) == 2
 
 
-def test_a_folder_above_the_model(hub, capsys):
+def test_the_parent_folder_of_a_model_is_refused(hub, capsys):
     assert script.main([str(SALARY.parent), REPO]) == 2
     assert f"has no gallery.json; did you mean {SALARY}?" in capsys.readouterr().err
 
@@ -158,7 +158,7 @@ def test_a_damaged_folder_is_not_published(hub, copied, capsys):
     assert ("model", REPO) not in hub.store.repos
 
 
-def test_private(hub):
+def test_a_private_repository_stays_private(hub):
     publish(SALARY, REPO, private=True)
     assert hub.repo(REPO).private
     publish(SALARY, REPO, private=True)
@@ -170,14 +170,14 @@ def test_private(hub):
 # --- who may ---
 
 
-def test_nobody_is_logged_in(hub, monkeypatch, tmp_path):
+def test_publishing_without_a_login_is_refused(hub, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", "")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     assert "Nobody is logged in" in refused()
     assert not hub.log
 
 
-def test_wrong_read_only_and_another_ones(hub, capsys):
+def test_tokens_that_cannot_write_are_refused(hub, capsys):
     assert "does not accept the token" in refused(token="hf_wrong")
     assert "may only read" in refused(token=hub.read_token)
     hub.add_user("other")
@@ -195,7 +195,7 @@ def test_wrong_read_only_and_another_ones(hub, capsys):
         ("PUT ", 403, "The token may not write"),
     ],
 )
-def test_the_hub_refuses(hub, match, status, says):
+def test_errors_of_the_hub_are_reported(hub, match, status, says):
     first = publish(RATING, REPO)
     hub.faults.append(Fault("status", match=match, status=status))
     assert says in refused(replace=True)
@@ -257,7 +257,7 @@ TOO_LARGE = "<html><head><title>413 Request Entity Too Large</title></head></htm
         ("/commit/", {"status": 507, "body": BARE}, "has no room left for me/published (507); free some there."),
     ],
 )
-def test_other_servers_answers(hub, match, fault, says):
+def test_answers_of_other_servers_are_reported(hub, match, fault, says):
     hub.store.create("model", REPO, False, "", "")
     before = hub.commits(REPO)
     hub.faults.append(Fault("status", match=match, **fault))
@@ -268,7 +268,7 @@ def test_other_servers_answers(hub, match, fault, says):
 
 
 def test_a_hub_without_xet(hub, monkeypatch):
-    """The client uses Xet wherever it is installed, and asks nobody before."""
+    """The client uses Xet whenever it is installed, without asking the Hub."""
     pytest.importorskip("hf_xet")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
     assert "has no Xet, the storage that the client uses for large files (404); set HF_HUB_DISABLE_XET=1" in refused()
@@ -290,7 +290,9 @@ def test_a_tag_that_cannot_be_set_is_a_warning(hub, capsys, fault, says):
     said = capsys.readouterr()
     commit = hub.commits(REPO)[0]
     assert f"Published and checked: {hub.endpoint}/me/published at commit {commit}" in said.out
-    assert said.err.startswith(f"warning: me/published is published, but its tag v{script.__version__} is not set: ")
+    assert said.err.startswith(
+        f"warning: me/published is published, but its tag v{script.__version__} could not be set: "
+    )
     assert says in said.err
     assert said.err.count("\n") == 1
 
@@ -323,12 +325,12 @@ def test_a_server_that_does_not_make_it_private(hub):
     assert said.endswith("hf repos delete me/published")
 
 
-def test_a_plan_that_does_not_allow_it(hub):
+def test_a_plan_without_private_repositories_is_reported(hub):
     hub.faults.append(Fault("status", match="POST /api/repos/create", status=402))
     assert "asks for a paid plan" in refused(private=True)
 
 
-def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
+def test_a_short_rate_limit_is_waited_out(hub, monkeypatch):
     waits = []
     monkeypatch.setattr(client.time, "sleep", waits.append)
     hub.faults.append(Fault("status", match="whoami", status=429, headers={"Retry-After": "7"}, times=2))
@@ -368,8 +370,8 @@ def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
         ("Too many requests. Retry after 20 minutes.", "asks to wait 20 minutes (429: Too many requests. Retry"),
     ],
 )
-def test_a_cap_by_the_hour_is_not_waited_for(hub, monkeypatch, words, says):
-    """The header that comes with it is about another limit, which is not used up."""
+def test_an_hourly_rate_limit_is_not_waited_out(hub, monkeypatch, words, says):
+    """Its header is about another limit, which is not exhausted."""
     monkeypatch.setattr(client.time, "sleep", lambda _: pytest.fail("it waits"))
     headers = {"RateLimit": '"api";r=977;t=188', "X-Error-Message": words}
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers=headers))
@@ -377,11 +379,11 @@ def test_a_cap_by_the_hour_is_not_waited_for(hub, monkeypatch, words, says):
 
 
 def test_no_network(hub, monkeypatch):
-    turn_to(monkeypatch, f"http://127.0.0.1:{free_port()}")
+    point_client_to(monkeypatch, f"http://127.0.0.1:{find_free_port()}")
     assert "cannot be reached (ConnectError)" in refused()
 
 
-def test_a_hub_that_does_not_answer(hub, monkeypatch):
+def test_a_hub_that_does_not_answer_is_reported(hub, monkeypatch):
     monkeypatch.setattr(client, "ANSWER", 1.0)
     hub.faults.append(Fault("hang", match="whoami"))
     began = time.monotonic()
@@ -401,11 +403,13 @@ def test_metadata_the_hub_does_not_accept(hub, copied):
 # --- what can go wrong on the way ---
 
 
-def test_what_does_not_arrive_as_it_was_sent_is_said_with_the_way_back(hub, tmp_path):
+def test_a_changed_upload_is_reported_with_the_way_to_restore(hub, tmp_path):
     first = publish(RATING, REPO)
     hub.faults.append(Fault("corrupt", match="GET", server="cdn"))
     said = refused(replace=True)
-    assert said.startswith(f"me/published was published as commit {hub.commits(REPO)[0]}, but it is not what is here")
+    assert said.startswith(
+        f"me/published was published as commit {hub.commits(REPO)[0]}, but it differs from the local model"
+    )
     assert f"hf download {REPO} --revision {first} --local-dir before" in said
     hub.faults.clear()
     command = [sys.executable, "-m", "huggingface_hub.cli.hf", "download", REPO, "--revision", first, "--local-dir"]
@@ -415,12 +419,12 @@ def test_what_does_not_arrive_as_it_was_sent_is_said_with_the_way_back(hub, tmp_
     assert set(hub.files(REPO)) - {".gitattributes"} == names(RATING)
 
 
-def test_the_first_commit_has_no_way_back(hub):
+def test_there_is_nothing_to_restore_after_the_first_commit(hub):
     hub.faults.append(Fault("corrupt", match="GET", server="cdn"))
-    assert refused().endswith("it is not what is here: onnx/model.onnx differs.")
+    assert refused().endswith("it differs from the local model: onnx/model.onnx differs.")
 
 
-def test_what_cannot_be_downloaded_again_is_not_called_wrong(hub):
+def test_a_failed_download_is_not_reported_as_a_difference(hub):
     hub.faults.append(Fault("truncate", match="GET", server="cdn", after=1000))
     said = refused()
     assert "but could not be checked: The Hub at http" in said
@@ -433,11 +437,11 @@ def test_a_repository_that_holds_something_else_is_left_alone(hub):
     api = HfApi(token=hub.token)
     api.create_repo(REPO)
     api.upload_file(repo_id=REPO, path_in_repo="thesis.pdf", path_or_fileobj=b"%PDF")
-    assert "holds something else" in refused()
+    assert "has other files" in refused()
     assert "thesis.pdf" in hub.files(REPO)
 
 
-def test_an_answer_that_differs_is_noticed(hub, monkeypatch):
+def test_an_answer_that_differs_is_detected(hub, monkeypatch):
     monkeypatch.setattr(script, "are_equal", lambda *_: False)
     assert "It answers differently." in refused()
 
@@ -543,7 +547,7 @@ def test_an_account_of_an_unknown_shape_may_write(monkeypatch, account):
 
 @pytest.fixture
 def job(hub, monkeypatch, tmp_path):
-    """Lets this process be a CI job with these variables, logged in nowhere."""
+    """Return a function that makes this process a CI job with these variables and no login."""
 
     def be(**variables):
         for name in ("HF_TOKEN", "HF_OIDC_RESOURCE", "HF_OIDC_ID_TOKEN", "GITHUB_ACTIONS"):
@@ -573,7 +577,7 @@ def test_a_trusted_job_whose_token_was_exchanged_before(hub, job):
     assert publish(SALARY, REPO) == hub.commits(REPO)[0]
 
 
-def test_why_a_job_gets_no_token(hub, job, capsys):
+def test_a_job_without_a_token_gets_the_reason(hub, job, capsys):
     hub.store.create("model", REPO, False, "", "")
     trusted = hub.trust(REPO)
     job(HF_OIDC_RESOURCE=REPO)  # on no CI
@@ -607,7 +611,7 @@ def test_a_trusted_publisher_makes_no_repository(hub, job):
         (TimeoutError("timed out"), "cannot be reached (TimeoutError)"),
     ],
 )
-def test_errors_of_xets_storage(error, says):
+def test_errors_of_xet_storage_are_reported(error, says):
     def fail():
         raise error
 
@@ -626,7 +630,7 @@ def test_a_dropped_connection_leaves_what_was_there(hub):
 
 
 def test_an_upload_killed_twenty_times_leaves_the_old_or_the_new(hub, tmp_path):
-    """Each time another of the Hub's requests is the last that it sees of it."""
+    """Each time, the upload is killed after another request."""
     rng = random.Random(42)
     environment = {**os.environ, **hub.environment(tmp_path / "home")}
     expected = names(SALARY)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.training
 
 
 @pytest.mark.data
-def test_the_sample_is_fastais():
+def test_the_sample_equals_fastais_ml_sample():
     data = MovieRatings().load(str(DATA / "movielens"), RecommendationSettings()).train
     sample = data.table[data.table["in_sample"]]
     theirs = pd.read_csv(DATA / "movielens/ratings_sample.csv")

@@ -15,20 +15,20 @@ from onnx import numpy_helper
 from shared import load_model
 from shared.config import sha256
 from shared.metrics import Figure, Measured, Metrics
-from tests.training.test_demos import recipe_of
+from tests.training.test_demos import load_recipe
 from training import command
 from training.data import DataError
-from training.measure_again import NEED_NETWORK, remeasured
+from training.measure_again import NEED_NETWORK, merge_metrics
 from training.parity import Shown
 from training.recipe import TestSet, answer, load, start_run
-from training.recipes.tabular import Tabular, two_probabilities
+from training.recipes.tabular import Tabular, compute_probabilities
 from training.record import Record
 
 pytestmark = pytest.mark.training
 
 
 class Quick(Tabular):
-    """The tabular recipe, which trains once in this file; a test changes what is exported."""
+    """The tabular recipe, trained once in this file; tests change its export."""
 
     fitted = None
     change = staticmethod(lambda exported: exported)
@@ -52,7 +52,7 @@ def make(recipe, out, *options):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The recipe after a training, and the folder that it has written."""
+    """The trained recipe and its folder."""
     recipe = Quick()
     return recipe, make(recipe, tmp_path_factory.mktemp("made") / "model")
 
@@ -102,7 +102,7 @@ def test_what_was_trained_and_how_close_it_is_to_torch_is_recorded(made):
     [
         ({"tolerance_float": -1.0}, "differs from torch by"),
         ({"tolerance": -1.0}, "differs from torch by"),
-        ({"shown": Shown("probability", two_probabilities, "rows", "rows", typical=-1.0)}, "at most -1.0"),
+        ({"shown": Shown("probability", compute_probabilities, "rows", "rows", typical=-1.0)}, "at most -1.0"),
     ],
 )
 def test_nothing_is_written_if_the_model_differs_from_torch(folder, change, message):
@@ -117,7 +117,7 @@ def test_nothing_is_written_if_the_model_differs_from_torch(folder, change, mess
 
 
 class Checked(Quick):
-    """The same with validation data, on which the cost of storing the weights is measured."""
+    """The same with validation data, to measure the cost of storing the weights."""
 
     def load_own(self, data, settings):
         splits = super().load_own(data, settings)
@@ -125,7 +125,7 @@ class Checked(Quick):
 
 
 def damaging(exported):
-    """Lose the weights when the model is stored; no difference from torch is too large."""
+    """Return an export that loses its weights when stored, with no limit on differences."""
 
     def zeros(model):
         for tensor in model.graph.initializer:
@@ -140,7 +140,7 @@ def damaging(exported):
 def test_a_model_that_loses_accuracy_when_stored_is_refused(tmp_path):
     recipe = Checked()
     recipe.change = damaging
-    with pytest.raises(RuntimeError, match=r"takes the score on 300 validation inputs from 0\.\d+ to 0\.\d+;"):
+    with pytest.raises(RuntimeError, match=r"lowers the score on 300 validation inputs from 0\.\d+ to 0\.\d+;"):
         make(recipe, tmp_path / "model")
     assert not (tmp_path / "model").exists()
     recipe.max_accuracy_drop = 1.0
@@ -170,11 +170,11 @@ def test_a_resumed_run_counts_all_its_seconds_and_deletes_its_states(tmp_path, m
 
 def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    recipe = recipe_of("cat_dog")
+    recipe = load_recipe("cat_dog")
 
     def state(*words):
-        options = command.parser_of(recipe).parse_args([*words, "--resume"])
-        return start_run(recipe, options, recipe.settings_of(options)).state
+        options = command.make_parser(recipe).parse_args([*words, "--resume"])
+        return start_run(recipe, options, recipe.read_settings(options)).state
 
     assert state("--camvid", "x") == state()
     assert state("--quick") != state()
@@ -185,11 +185,11 @@ def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path,
 
 def test_options_set_the_fields_of_their_names(tmp_path):
     recipe = Tabular()
-    options = command.parser_of(recipe).parse_args(["--target", "churned", "--seed", "7"])
-    settings = recipe.settings_of(options)
+    options = command.make_parser(recipe).parse_args(["--target", "churned", "--seed", "7"])
+    settings = recipe.read_settings(options)
     assert settings == replace(recipe.settings(), target="churned", seed=7)
     options.smoke = True
-    assert recipe.settings_of(options) == replace(recipe.settings.smoke(), target="churned", seed=7)
+    assert recipe.read_settings(options) == replace(recipe.settings.smoke(), target="churned", seed=7)
 
 
 def test_smoke_makes_up_data_unless_some_is_named(tmp_path):
@@ -197,8 +197,8 @@ def test_smoke_makes_up_data_unless_some_is_named(tmp_path):
     own = recipe.make_up(tmp_path / "own", 1)
 
     def name(*words):
-        options = command.parser_of(recipe).parse_args([*words, "--out", str(tmp_path / "model")])
-        return load(recipe, options, recipe.settings_of(options)).description.about.title
+        options = command.make_parser(recipe).parse_args([*words, "--out", str(tmp_path / "model")])
+        return load(recipe, options, recipe.read_settings(options)).description.about.title
 
     made_up = tmp_path / "tabular-made-up/rows.csv"
     assert name("--smoke", "--data", own) == "Rows"
@@ -241,21 +241,21 @@ def test_what_needed_the_trained_network_is_kept_with_its_date(made):
         }
     )  # fmt: skip
     now = Metrics(headline="now", figures=(figure("accuracy", 0.9),), measured=Measured(date="2026-02-02"))
-    found = remeasured(before, now)
+    found = merge_metrics(before, now)
     assert [(item.name, item.value, item.measured) for item in found.figures] == [
         ("accuracy", 0.9, None), ("ece_before", 0.2, "2026-01-01"), ("accuracy_cv", 0.3, "2025-12-31"),
     ]  # fmt: skip
     assert (found.headline, found.measured.date) == ("now", "2026-02-02")
     assert (found.trained, found.provenance) == (before.trained, before.provenance)
     assert found.parity == before.parity.model_copy(update={"measured": "2026-01-01"})
-    assert remeasured(found, now) == found  # a second time the dates stay
-    assert remeasured(None, now) == now
+    assert merge_metrics(found, now) == found  # a second time the dates stay
+    assert merge_metrics(None, now) == now
 
 
 def test_a_figure_is_not_kept_that_was_measured_anew(made):
     before = Metrics.read(made[1])
     now = Metrics(headline="now", figures=(figure("ece_before", 0.9),), measured=Measured(date="2026-02-02"))
-    kept = {item.name: item.value for item in remeasured(before, now).figures}
+    kept = {item.name: item.value for item in merge_metrics(before, now).figures}
     assert kept == {"ece_before": 0.9, "accuracy_cv": next(i.value for i in before.figures if i.name == "accuracy_cv")}
     assert kept.keys() <= NEED_NETWORK
 
@@ -277,8 +277,8 @@ def test_measuring_again_keeps_the_model_and_what_its_author_wrote(folder):
 
 def test_a_folder_of_other_labels_or_none_at_all_cannot_be_measured(folder, tmp_path):
     before = (folder / "metrics.json").read_bytes()
-    people = recipe_of("salary")
-    with pytest.raises(DataError, match="has the labels no, yes, the data <50k, >=50k"):
+    people = load_recipe("salary")
+    with pytest.raises(DataError, match="has the labels no, yes, but the data has <50k, >=50k"):
         command.run(people, ["--smoke", "--out", str(tmp_path / "x/model"), "--measure", str(folder)])
     (folder / "onnx/model.onnx").write_bytes(b"half")
     with pytest.raises(DataError, match=r"model\.onnx"):
@@ -289,6 +289,6 @@ def test_a_folder_of_other_labels_or_none_at_all_cannot_be_measured(folder, tmp_
 
 
 def test_a_record_of_measuring_names_its_command_and_commit():
-    measured = Record("python -m training.salary --data adult", "abc123").measured()
+    measured = Record("python -m training.salary --data adult", "abc123").describe_measurement()
     assert measured.command == "python -m training.salary --data adult --measure DIR"
     assert measured.commit == "abc123"

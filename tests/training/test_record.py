@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
 from tests.conftest import ROOT
-from tests.training.test_demos import recipe_of
+from tests.training.test_demos import load_recipe
 from training import command, record
 from training.record import SOURCE
 
@@ -26,7 +26,7 @@ SCRIPTS = {
 
 
 def parser_of(name):
-    return command.parser_of(recipe_of(name))
+    return command.make_parser(load_recipe(name))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -91,10 +91,10 @@ def test_a_training_is_recorded_with_the_commit_and_the_versions_that_trained(mo
         pytest.skip("not in a git repository")
     parser = parser_of("salary")
     recorded = record.record(parser, parser.parse_args(["--smoke", "--seed", "3"]))
-    found = recorded.trained(started=0.0, seed=3, notes=["A note."])
+    found = recorded.describe_training(started=0.0, seed=3, notes=["A note."])
     assert found.command == "python -m training.salary --smoke --seed 3"
     assert found.commit.removesuffix(", with changes") == commit.stdout.strip()
     assert found.versions["torch"] == torch.__version__
     assert (found.seed, found.notes) == (3, ("A note.",))
     monkeypatch.setattr(record, "__file__", "/elsewhere/training/record.py")
-    assert record.commit() is None
+    assert record.get_commit() is None

@@ -51,5 +51,5 @@ def test_only_the_one_input_of_a_model_is_renamed(tmp_path):
     with pytest.raises(DataError, match="has 2 inputs"):
         rename_input(folder, "pixel_values")
     folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "cat_dog")
-    with pytest.raises(DataError, match="is called 'logits' already"):
+    with pytest.raises(DataError, match="already has a value named 'logits'"):
         rename_input(folder, "logits")

@@ -14,14 +14,14 @@ from shared.metrics import Metrics
 from tests.conftest import DATA
 from training import book, command
 from training.adult import COLUMNS, LABELS, TARGET, divide, read_people
-from training.groups import rates_by_group
+from training.groups import measure_groups
 from training.made_up import write_people
 from training.networks.tabular import TableNet
 from training.recipe import TestSet
-from training.recipes.tabular import arrays
+from training.recipes.tabular import encode_rows
 from training.salary import BOOK_COLUMNS, Salary, SalarySettings
 from training.tables import Rows
-from training.tabular_baselines import boosted_trees, compare
+from training.tabular_baselines import compare, score_boosted_trees
 
 pytestmark = pytest.mark.training
 SETTINGS = SalarySettings()
@@ -52,7 +52,7 @@ def people(table, tmp_path) -> Rows:
 
 
 def columns(people, settings=SETTINGS):
-    return Salary().columns(people.table, LABELS, settings)
+    return Salary().describe_columns(people.table, LABELS, settings)
 
 
 # --- the trained model ---
@@ -99,10 +99,10 @@ def test_a_peer_is_the_mean_of_its_seeds():
     assert (peer.name, peer.label) == ("accuracy", "accuracy")
 
 
-def test_trees_are_right_where_the_rule_is_plain():
+def test_trees_learn_a_simple_rule():
     table = pd.DataFrame({"hours": np.arange(200.0), "town": ["Ulm", "Bonn"] * 100})
     y = (table["hours"] > 99).to_numpy(np.int64)
-    hits = boosted_trees(Rows(table, y), TestSet("rows", "test", table.to_dict("records"), y), 2)
+    hits = score_boosted_trees(Rows(table, y), TestSet("rows", "test", table.to_dict("records"), y), 2)
     assert hits.shape == (2, 200)
     assert hits.mean() > 0.98
 
@@ -112,7 +112,7 @@ def test_a_network_with_the_books_columns_reads_nothing_else(people):
     config = columns(people, replace(SETTINGS, ignored=few))
     torch.manual_seed(0)
     net = TableNet(config, people.table, dict(SETTINGS.ordered), 16, 2).eval()
-    tables = arrays(config, people.table)
+    tables = encode_rows(config, people.table)
     before = net(*tables)
     for name in COLUMNS:
         changed = [table.clone() for table in tables]
@@ -127,7 +127,7 @@ def test_a_network_with_the_books_columns_reads_nothing_else(people):
 def test_rates_of_a_group_are_those_counted_by_hand():
     people = pd.DataFrame({"sex": ["Female"] * 4 + ["Male"] * 2, "age": [20.0, 30.0, 70.0, 24.0, 25.0, 64.0]})
     p, y = np.array([0.9, 0.8, 0.2, 0.1, 0.6, 0.4]), np.array([1, 0, 1, 0, 1, 0])
-    found = {group.group: group for group in rates_by_group(people, p, y, ("sex", "age"))}
+    found = {group.group: group for group in measure_groups(people, p, y, ("sex", "age"))}
     assert list(found) == [
         "sex: Female", "sex: Male", "age: under 25", "age: 25 to 34", "age: 55 to 64", "age: 65 and over",
     ]  # fmt: skip
@@ -149,10 +149,10 @@ def test_rates_of_a_group_are_those_counted_by_hand():
         (lambda table: table[:0], "no rows"),
         (lambda table: table[:20], "has 20 rows; at least 100"),
         (lambda table: table.assign(salary="a lot"), "salary must be <50k or >=50k, not 'a lot'"),
-        (lambda table: table.assign(age="old"), "the column age holds no numbers"),
+        (lambda table: table.assign(age="old"), "the column age contains no numbers"),
     ],
 )
-def test_bad_data_is_one_sentence(table, tmp_path, capsys, change, message):
+def test_bad_data_gets_an_error_message(table, tmp_path, capsys, change, message):
     change(table).to_csv(tmp_path / "adult.csv", index=False)
     assert train("--data", tmp_path, "--out", tmp_path / "model") == 2
     assert message in capsys.readouterr().err
@@ -190,7 +190,7 @@ def test_numbers_may_be_missing_as_in_fastais_file(people):
     people.table.loc[::7, ["education-num", "capital-gain"]] = np.nan
     config = columns(people)
     net = TableNet(config, people.table, dict(SETTINGS.ordered), 16, 2)
-    assert torch.isfinite(net.eval()(*arrays(config, people.table))).all()
+    assert torch.isfinite(net.eval()(*encode_rows(config, people.table))).all()
 
 
 def test_without_an_official_test_a_fifth_of_the_people_takes_its_place(table, people, tmp_path):

@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 
 from training.data import DataError
 from training.made_up import write_rows
-from training.tables import clean, divide, read_rows, within
+from training.tables import clean, clip_to_range, divide, read_rows
 
 pytestmark = pytest.mark.training
 
@@ -59,7 +59,7 @@ def test_the_target_may_be_any_column(table, tmp_path):
         (lambda table: table.assign(age=np.inf), "The column age has an infinite number; leave its cell empty"),
     ],
 )
-def test_tables_that_cannot_be_learned_are_refused_in_a_sentence(table, tmp_path, change, message):
+def test_tables_that_cannot_be_learned_are_refused_with_a_message(table, tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         read(change(table), tmp_path, "label")
 
@@ -83,6 +83,6 @@ def test_text_is_stripped_and_what_is_missing_is_marked():
 
 def test_test_rows_are_what_a_visitor_could_enter(table):
     table["colour"] = "red"
-    held_out = within(table, table.assign(colour="never seen", age=200.0))
+    held_out = clip_to_range(table, table.assign(colour="never seen", age=200.0))
     assert set(held_out["colour"]) == {"?"}
     assert set(held_out["age"]) == {table["age"].max()}

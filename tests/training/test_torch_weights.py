@@ -16,7 +16,7 @@ from safetensors.torch import load
 
 from hub.local import Hub
 from shared.config import sha256
-from tests.conftest import ROOT, turn_to
+from tests.conftest import ROOT, point_client_to
 from training import publish as script
 from training import torch_weights
 from training.card import WEIGHTS, read_source
@@ -30,7 +30,7 @@ PICTURE = ROOT / "spaces/cat_dog/examples/chelsea.png"
 def published(request, tmp_path, monkeypatch):
     """The Hub to which an embedded model was published, and the model's name."""
     with Hub() as hub:
-        turn_to(monkeypatch, hub.endpoint)
+        point_client_to(monkeypatch, hub.endpoint)
         monkeypatch.setenv("HF_TOKEN", hub.token)
         assert script.main([str(ROOT / "spaces" / request.param / "model"), f"me/{request.param}"]) == 0
         yield hub, request.param
@@ -65,7 +65,7 @@ def test_the_weights_of_pictures_are_those_of_the_onnx_file(cat_dog):
 
     folder = ROOT / "spaces/cat_dog/model"
     config = json.loads((folder / "config.json").read_text())
-    net = torch_weights.picture_net(onnx.load(folder / "onnx/model.onnx").graph, config).eval()
+    net = torch_weights.build_picture_net(onnx.load(folder / "onnx/model.onnx").graph, config).eval()
     pixels = cat_dog.pixels(PICTURE)[None]
     with torch.inference_mode():
         found = net(torch.from_numpy(pixels)).logits.numpy()
@@ -75,7 +75,7 @@ def test_the_weights_of_pictures_are_those_of_the_onnx_file(cat_dog):
 
 def test_the_same_weights_are_the_same_file():
     weights = {"second": torch.ones(2), "first": torch.zeros(3, 2)}
-    files = {torch_weights.as_file(weights) for _ in range(30)}
+    files = {torch_weights.serialise(weights) for _ in range(30)}
     assert len(files) == 1  # or publishing the same folder again would be a new commit
     assert torch.equal(load(files.pop())["first"], weights["first"])
 
@@ -86,7 +86,7 @@ def test_weights_that_do_not_answer_the_same_are_not_published(tmp_path, monkeyp
     folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "model")
     before = (folder / "gallery.json").read_bytes()
     script.make_weights(folder)
-    assert "goes up without model.safetensors" in capsys.readouterr().out
+    assert "is published without model.safetensors" in capsys.readouterr().out
     assert not (folder / WEIGHTS).exists()
     assert (folder / "gallery.json").read_bytes() == before
 

@@ -9,6 +9,6 @@ from training import torchvision_operators
 pytestmark = pytest.mark.training
 
 
-def test_nothing_is_done_where_it_has_run_or_is_not_needed():
-    assert torchvision_operators.ensure() is False
+def test_the_workaround_does_nothing_if_it_is_not_needed():
+    assert torchvision_operators.define_missing() is False
     import torchvision  # noqa: F401 - would raise "operator torchvision::nms does not exist"

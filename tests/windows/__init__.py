@@ -1,4 +1,4 @@
-"""What Windows refuses, refused here: see sitecustomize.py, which Python runs at its start in `as_on_windows`."""
+"""Imitate the restrictions of Windows: see sitecustomize.py, which Python runs at its start."""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 
-def as_on_windows(variables: Mapping[str, str] = {}) -> dict[str, str]:
-    """The environment of a Python process that meets what it would meet on Windows, with these variables, too."""
+def imitate_windows(variables: Mapping[str, str] = {}) -> dict[str, str]:
+    """Return the environment of a Python process with the restrictions of Windows, and these variables."""
     path = f"{Path(__file__).parent}{os.pathsep}{ROOT}"
     return {**os.environ, **variables, "PYTHONPATH": path, "PYTHONIOENCODING": "cp1252:strict"}

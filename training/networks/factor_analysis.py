@@ -1,4 +1,4 @@
-"""Factor analysis of ratings: the network that learns it, its batches of whole users, and what is served."""
+"""Factor analysis of ratings: the network, its batches of whole users, and the served tables."""
 
 import math
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from fastai.data.load import DataLoader
 from numpy.typing import NDArray
 from torch import nn
 
-User = tuple[torch.Tensor, torch.Tensor]  # the movies somebody rated, as rows, and the stars
+User = tuple[torch.Tensor, torch.Tensor]  # rows of the movies that a user rated, and the stars
 
 
 def group_by_user(users: NDArray[np.intp], movies: NDArray[np.intp], stars: NDArray[np.float64]) -> dict[int, User]:
-    """Return each user's movies and stars."""
+    """Return the movies and stars of each user."""
     order = np.argsort(users, kind="stable")
     names, starts = np.unique(users[order], return_index=True)
     parts = zip(
@@ -27,7 +27,7 @@ def group_by_user(users: NDArray[np.intp], movies: NDArray[np.intp], stars: NDAr
 
 
 class UserLoader(DataLoader):
-    """Batches of users with about equally many ratings, padded: movies, stars and mask, each (users, longest)."""
+    """Batches of users with similar numbers of ratings, padded: movies, stars and mask, each (users, longest)."""
 
     def __init__(self, users: list[User], size: int) -> None:
         self.users = users
@@ -46,14 +46,14 @@ class UserLoader(DataLoader):
         return len(self.groups)
 
     def create_batches(self, samples: Any) -> Iterator[tuple[torch.Tensor, ...]]:  # noqa: ARG002 - fastai's name
-        """Yield the groups in a new order, padded."""
+        """Yield the groups, padded, in random order."""
         for group in self.rng.sample(self.groups, len(self.groups)):
             movies, stars, mask = pad_users([self.users[index] for index in group])
             yield movies, stars, mask, stars
 
 
 def pad_users(users: list[User]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return movies, stars and mask of several users as rectangles."""
+    """Return movies, stars and mask of several users, padded to (users, longest)."""
     pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
     return (
         pad([movies for movies, _ in users]),
@@ -63,22 +63,22 @@ def pad_users(users: list[User]) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 
 
 class FactorAnalysis(nn.Module):
-    """Factor analysis of ratings with what is known of a movie built in.
+    """Factor analysis of ratings with features of the movies.
 
     User u rates movie i with r = m_i + A_i w_u + noise of variance n_i, where w_u ~ N(0, 1) is integrated out
-    exactly and the mean m_i includes what an average person's vector adds, so that somebody who rated nothing is
-    average, not blank. A_i holds, in this order: a constant (how generous somebody is), the movie's mean (how widely
-    they use the scale), its features, and latent factors whose prior mean is linear in the features.
-    Means and latent factors have Gaussian posteriors (mean and variance for each number), their precisions
-    are learned: variational Bayes with automatic relevance determination (Bishop, "Variational Principal
-    Components", ICANN 1999). The output is the negative evidence lower bound for each rating.
+    exactly. The mean m_i includes the contribution of an average user's vector, so that a user without ratings is
+    average. A_i has, in this order: a constant (how generous a user is), the movie's mean (how widely they use the
+    scale), its features, and latent factors whose prior mean is linear in the features. Means and latent factors have
+    factorised Gaussian posteriors, and their precisions are learned: variational Bayes with automatic relevance
+    determination (Bishop, "Variational Principal Components", ICANN 1999). The output is the negative evidence lower
+    bound per rating.
 
     Args:
-        features: of the movies, (movies, features).
-        counts: of each movie's ratings, (movies,).
-        mean: of all ratings.
-        factors: latent ones.
-        precisions: prior precisions of latent factors, of the movies' means, and of what features add.
+        features: features of the movies, (movies, features).
+        counts: number of ratings of each movie, (movies,).
+        mean: mean of all ratings.
+        factors: number of latent factors.
+        precisions: prior precisions of latent factors, of movies' means, and of the weights of features.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class FactorAnalysis(nn.Module):
         self.log_noise = nn.Parameter(torch.tensor(math.log(0.75)))
         self.log_noise_of_movie = nn.Parameter(torch.zeros(movies))
 
-    def tables(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return what serving needs of each movie: mean, factors, variances of the latent factors, noise."""
+    def compute_tables(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return each movie's mean, factors, variances of the latent factors, and noise, for serving."""
         means = self.overall + self.features @ self.mean_of_feature + self.mean_of_movie
         factors = torch.cat(
             [
@@ -129,16 +129,16 @@ class FactorAnalysis(nn.Module):
         return means + factors @ self.average_person, factors, (2 * self.log_latent_sd).exp(), noise
 
     def forward(self, movies: torch.Tensor, stars: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        means, factors, variances, noise = (table[movies] for table in self.tables())
+        means, factors, variances, noise = (table[movies] for table in self.compute_tables())
         surprise = (stars - means) * mask
-        vector, weighted, root = posterior(factors, variances, noise, surprise, mask)
+        vector, weighted, root = compute_posterior(factors, variances, noise, surprise, mask)
         expected = surprise**2 + (2 * self.log_mean_sd).exp()[movies] * mask
         loss = 0.5 * ((expected / noise + noise.log()) * mask).sum()
         loss = loss - 0.5 * (weighted * vector).sum() + root.diagonal(dim1=1, dim2=2).log().sum()
-        return loss / mask.sum() + self.divergence() / self.ratings
+        return loss / mask.sum() + self.compute_divergence() / self.ratings
 
-    def divergence(self) -> torch.Tensor:
-        """Return the Kullback-Leibler divergence of the posteriors, and the priors of what has a point estimate."""
+    def compute_divergence(self) -> torch.Tensor:
+        """Return the KL divergence of the posteriors plus the negative log priors of the point estimates."""
         points = self.feature_precision * (10 * (self.latent_of_feature**2).sum() + (self.mean_of_feature**2).sum())
         points = points + 20 * (self.log_noise_of_movie**2).sum() + (self.average_person**2).sum()
         points = points + 2 * ((self.log_feature_scale - math.log(0.12)) ** 2).sum()
@@ -150,25 +150,25 @@ class FactorAnalysis(nn.Module):
 
 
 def gaussian_divergence(mean: torch.Tensor, log_sd: torch.Tensor, log_precision: torch.Tensor) -> torch.Tensor:
-    """Return the KL of N(mean, sd^2) from N(0, 1/precision), summed, up to a constant."""
+    """Return the summed KL divergence of N(mean, sd^2) from N(0, 1/precision), up to a constant."""
     return 0.5 * (log_precision.exp() * (mean**2 + (2 * log_sd).exp()) - log_precision - 2 * log_sd).sum()
 
 
-def posterior(
+def compute_posterior(
     factors: torch.Tensor, variances: torch.Tensor, noise: torch.Tensor, surprise: torch.Tensor, mask: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the posterior means of users' vectors, in closed form, as Recommender.fold_in does for one visitor.
+    """Return the posterior means of users' vectors in closed form, as Recommender.fold_in does for one user.
 
     Args:
         factors: (users, ratings, factors).
-        variances: of the last of these factors, (users, ratings, latent).
+        variances: variances of the last, latent factors, (users, ratings, latent).
         noise: (users, ratings).
         surprise: stars minus the movies' means, 0 where padded, (users, ratings).
         mask: 1 where there is a rating, (users, ratings).
 
     Returns:
-        Vectors and weighted sums of surprises, both (users, factors), and the Cholesky factors of the
-        posterior precisions, (users, factors, factors).
+        Vectors and weighted sums of surprises, both (users, factors), and the Cholesky factors of the posterior
+        precisions, (users, factors, factors).
     """
     scaled = factors * (mask / noise)[..., None]
     extra = torch.ones(len(factors), factors.shape[-1], device=factors.device)
@@ -181,12 +181,12 @@ def posterior(
 
 
 def negative_bound(bound: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-    """Return the network's output, which is its loss."""
+    """Return the output of the network, which is its loss."""
     return bound
 
 
 class Tables(nn.Module):
-    """A trained model as it is served: stars of known users, and the tables that place new ones."""
+    """A trained model as served: it predicts stars for known users, and outputs the tables for new ones."""
 
     def __init__(self, tables: tuple[torch.Tensor, ...], users: torch.Tensor) -> None:
         super().__init__()
@@ -200,11 +200,13 @@ class Tables(nn.Module):
 
 @torch.inference_mode()
 def place_users(model: FactorAnalysis, users: dict[int, User]) -> Tables:
-    """Return the served tables: each user's vector is the posterior given all their ratings."""
-    means, factors, variances, noise = model.tables()
+    """Return the served tables; each user's vector is the posterior mean given all their ratings."""
+    means, factors, variances, noise = model.compute_tables()
     vectors = []
     for movies, stars in users.values():
         known, mask = movies[None], torch.ones(1, len(movies))
-        vector, _, _ = posterior(factors[known], variances[known], noise[known], (stars - means[movies])[None], mask)
+        vector, _, _ = compute_posterior(
+            factors[known], variances[known], noise[known], (stars - means[movies])[None], mask
+        )
         vectors.append(vector[0])
     return Tables((means, factors, variances, noise), torch.stack(vectors))

@@ -1,4 +1,4 @@
-"""The network of image classification: a MobileNetV2, what it knew before, and a score for what is in distribution."""
+"""The network of image classification: a MobileNetV2, its ImageNet classifier, and an in-distribution score."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,18 @@ from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 
 SCORE_RANK = 224
 SMOOTHING = 0.05
-KIND_WEIGHT = 0.5  # of telling breeds apart
-RETAIN_WEIGHT = 0.1  # of remembering ImageNet
+KIND_WEIGHT = 0.5  # weight of the loss for kinds, such as breeds
+RETAIN_WEIGHT = 0.1  # weight of the loss for forgetting ImageNet
 RETAIN_TEMPERATURE = 2.0
 
 Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class ClassifierNet(nn.Module):
-    """A classifier of transformers, and what its backbone knew before.
+    """A classifier of transformers, with the ImageNet classifier that its backbone was pretrained with.
 
-    In: pixels (n, 3, height, width). Out: logits (n, labels); logits (n, kinds) of a head that tells breeds apart
-    while training; and the logits of ImageNet's classes (n, classes) by the classifier the backbone was
-    pretrained with, which stays as it was.
+    In: pixels (n, 3, height, width). Out: logits of the labels (n, labels); logits of kinds, such as breeds, (n,
+    kinds), only for training; and logits of ImageNet's classes (n, classes) from the frozen classifier.
     """
 
     def __init__(self, labels: Sequence[str], kinds: int, pretrained: MobileNetV2ForImageClassification) -> None:
@@ -44,12 +43,14 @@ class ClassifierNet(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> Outputs:
         pooled = self.classifier.mobilenet_v2(pixels).pooler_output
-        dropped = F.dropout(pooled, self.classifier.config.classifier_dropout_prob, self.training)  # theirs is in place
+        dropped = F.dropout(
+            pooled, self.classifier.config.classifier_dropout_prob, self.training
+        )  # transformers' dropout works in place
         return self.classifier.classifier(dropped), self.kinds(dropped), self.imagenet(pooled)
 
 
 class Pooled(nn.Module):
-    """The backbone alone: pixels to pooled features, (n, features)."""
+    """The backbone alone: maps pixels to pooled features, (n, features)."""
 
     def __init__(self, net: ClassifierNet) -> None:
         super().__init__()
@@ -60,9 +61,9 @@ class Pooled(nn.Module):
 
 
 class ExportWrapper(nn.Module):
-    """What is exported: logits (n, labels), in-distribution scores (n,), and maps (n, labels, rows, columns).
+    """The exported module: logits (n, labels), in-distribution scores (n,), and maps (n, labels, rows, columns).
 
-    A map's mean is its label's logit: pooling and the last layer are both linear, so they can change places
+    The mean of a map is the logit of its label: pooling and the last layer are linear, so they commute
     (class activation maps; Zhou et al., CVPR 2016).
     """
 
@@ -80,18 +81,18 @@ class ExportWrapper(nn.Module):
 
 
 class DistributionScore(nn.Module):
-    """How much a picture is like the training pictures: the log odds that it shows something of their classes.
+    """The in-distribution score: the log odds that a picture shows an ImageNet class of the training pictures.
 
-    Their classes are some of those the backbone was pretrained on: for cats and dogs ImageNet's 5 cats and 118 dogs,
-    for other labels the classes that the training pictures look like. A wolf or a lion has classes of its own there,
-    so it may be told from a dog or a cat. The matrix of ImageNet's classifier is stored as a product
-    of two thin ones, exact where features of pictures vary most.
+    For cats and dogs these are ImageNet's 5 cats and 118 dogs; for other labels, the classes that the training pictures
+    are classified as. A wolf or a lion has its own class in ImageNet, so it can be told from a dog or a cat. The weight
+    matrix of ImageNet's classifier is stored as a low-rank product, most exact in the directions in which the features
+    of pictures vary most.
 
     Args:
-        imagenet: the classifier, of features to logits.
+        imagenet: ImageNet's classifier, from features to logits.
         inside: indices of the classes of the training pictures.
-        features: of training pictures, (n, features).
-        rank: of the product.
+        features: features of the training pictures, (n, features).
+        rank: rank of the product.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class DistributionScore(nn.Module):
         super().__init__()
         weight, mean = imagenet.weight.detach(), features.mean(0)
         covariance = torch.cov(features.T)
-        # Half of what the training pictures vary in, half of any direction at all: other pictures vary elsewhere.
+        # Half the covariance of the training pictures, half the identity: other pictures vary in other directions.
         scaled = covariance / covariance.diagonal().mean().clamp(min=1e-12) + torch.eye(len(mean))
         values, vectors = torch.linalg.eigh(scaled)
         left, sizes, right = torch.linalg.svd(weight @ (vectors * values.sqrt()), full_matrices=False)
@@ -119,8 +120,8 @@ class DistributionScore(nn.Module):
         return torch.logsumexp(logits[:, self.inside], 1) - torch.logsumexp(logits[:, self.outside], 1)
 
 
-def parameter_groups(net: ClassifierNet) -> list[list[nn.Parameter]]:
-    """Return the parameters of the first half, of the second half, and of the head, for rates that differ."""
+def group_parameters(net: ClassifierNet) -> list[list[nn.Parameter]]:
+    """Return the parameters of the first half, the second half and the heads, for different learning rates."""
     backbone = net.classifier.mobilenet_v2
     half = len(backbone.layer) // 2
     early = [backbone.conv_stem, *backbone.layer[:half]]
@@ -134,10 +135,10 @@ def parameter_groups(net: ClassifierNet) -> list[list[nn.Parameter]]:
 def classification_loss(
     prediction: Outputs, target: torch.Tensor, kind: torch.Tensor, before: torch.Tensor
 ) -> torch.Tensor:
-    """Return the cross-entropy of labels and of kinds, and the distance to what the pretrained network said.
+    """Return the cross-entropy of labels and of kinds plus the divergence from the pretrained network.
 
-    The last part (Li and Hoiem, "Learning without Forgetting", ECCV 2016) keeps the features such that
-    ImageNet's classifier still works on them, which the in-distribution score needs.
+    The last term (Li and Hoiem, "Learning without Forgetting", ECCV 2016) keeps ImageNet's classifier working on the
+    features, which the in-distribution score needs.
 
     Args:
         prediction: logits (n, labels), (n, kinds) and (n, classes of ImageNet).
@@ -162,8 +163,8 @@ def classification_loss(
 def interpolate_weights(net: ClassifierNet, pretrained: MobileNetV2ForImageClassification, alpha: float) -> None:
     """Interpolate between the pretrained (alpha 0) and the fine-tuned backbone (alpha 1).
 
-    Weights between the two keep much of what fine-tuning gained and forget less of what was known before (Wortsman
-    et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+    Interpolated weights keep most of the gain from fine-tuning and forget less of the pretraining (Wortsman et al.,
+    "Robust fine-tuning of zero-shot models", CVPR 2022).
     """
     before = pretrained.mobilenet_v2.state_dict()
     for name, tuned in net.classifier.mobilenet_v2.state_dict().items():

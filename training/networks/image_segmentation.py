@@ -5,22 +5,22 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2ForSemanticSegmentation
 
-HALF, QUARTER, EIGHTH = 0, 2, 5  # the last blocks of the backbone at these parts of the picture's size
-IGNORED = 255  # the class of pixels that count nowhere
+HALF, QUARTER, EIGHTH = 0, 2, 5  # the last blocks of the backbone at these fractions of the picture's size
+IGNORED = 255  # the label of pixels that are ignored
 
 
 class SkipFusion(nn.Module):
-    """Make coarse features finer: double their size, join them with earlier ones, two separable convolutions."""
+    """Upsample features twofold, concatenate earlier ones, and apply two separable convolutions."""
 
     def __init__(self, coarse: int, early: int, kept: int, out: int) -> None:
         super().__init__()
-        self.reduce = convolution(early, kept, 1)
+        self.reduce = make_convolution(early, kept, 1)
         joined = coarse + kept
         self.fuse = nn.Sequential(
-            convolution(joined, joined, 3, groups=joined),
-            convolution(joined, out, 1),
-            convolution(out, out, 3, groups=out),
-            convolution(out, out, 1),
+            make_convolution(joined, joined, 3, groups=joined),
+            make_convolution(joined, out, 1),
+            make_convolution(out, out, 3, groups=out),
+            make_convolution(out, out, 1),
         )
 
     def forward(self, coarse: torch.Tensor, early: torch.Tensor) -> torch.Tensor:
@@ -28,8 +28,8 @@ class SkipFusion(nn.Module):
         return self.fuse(torch.cat([finer, self.reduce(early)], 1))
 
 
-def convolution(inputs: int, outputs: int, size: int, groups: int = 1) -> nn.Sequential:
-    """Return convolution, batch normalisation, ReLU."""
+def make_convolution(inputs: int, outputs: int, size: int, groups: int = 1) -> nn.Sequential:
+    """Return a convolution with batch normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
@@ -38,11 +38,11 @@ def convolution(inputs: int, outputs: int, size: int, groups: int = 1) -> nn.Seq
 
 
 class SegmentationNet(nn.Module):
-    """DeepLabV3 of transformers, and a decoder that brings back what its stride lost.
+    """DeepLabV3 of transformers with a decoder that restores the resolution.
 
-    DeepLabV3+ (Chen et al., ECCV 2018) joins features of a quarter of the picture's size; this one those of an
-    eighth and of a half, too: poles and signs live there. In: pixels (n, 3, height, width). Out: logits (n, classes,
-    height / 2, width / 2).
+    DeepLabV3+ (Chen et al., ECCV 2018) concatenates features at a quarter of the picture's size; this network also
+    those at an eighth and a half, which show poles and signs. In: pixels (n, 3, height, width). Out: logits (n,
+    classes, height / 2, width / 2).
     """
 
     def __init__(self, classes: int, pretrained: MobileNetV2ForSemanticSegmentation) -> None:
@@ -71,20 +71,20 @@ class SegmentationNet(nn.Module):
         return tuple(blocks[index].reduce_1x1.convolution.out_channels for index in (HALF, QUARTER, EIGHTH))
 
 
-def parameter_groups(net: SegmentationNet) -> list[list[nn.Parameter]]:
-    """Return the parameters of the backbone, and of all the rest."""
+def group_parameters(net: SegmentationNet) -> list[list[nn.Parameter]]:
+    """Return the parameters of the backbone and of the rest."""
     rest = [p for name, p in net.named_parameters() if not name.startswith("backbone.")]
     return [list(net.backbone.parameters()), rest]
 
 
 def segmentation_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the cross-entropy and the Lovász extension of the mean IoU, ignored pixels left out.
+    """Return the cross-entropy plus the Lovász loss, without ignored pixels.
 
-    The second sorts pixels by class, and takes a fourth of them, others each time.
+    The Lovász loss sorts pixels, so it uses a random quarter of them.
 
     Args:
         logits: (n, classes, h, w).
-        target: class indices (n, height, width), of which as many are drawn as there are logits.
+        target: class indices (n, height, width), which are subsampled to the size of the logits.
     """
     labels = sample_labels(target.as_subclass(torch.Tensor).long(), logits)
     some = (..., *(slice(first, None, 2) for first in torch.randint(2, (2,)).tolist()))
@@ -93,9 +93,9 @@ def segmentation_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tenso
 
 
 def sample_labels(labels: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return as many labels as `like` has pixels, one out of the middle of each; thin things keep their share that way.
+    """Subsample labels to the size of `like`, one from the middle of each pixel, so that thin objects keep their share.
 
-    A pixel of 2 by 2 labels has no label in its middle: one of the four, drawn anew each time, so that nothing shifts.
+    2 by 2 labels have none in the middle: one of the four is drawn at random, so that nothing is shifted.
     """
     step = labels.shape[-2] // like.shape[-2]
     row, column = (step // 2 - torch.randint(2 - step % 2, (2,))).tolist()
@@ -124,7 +124,7 @@ def lovasz_softmax(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.T
 
 
 def pixel_error(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the share of wrong pixels, ignored ones left out."""
+    """Return the share of wrong pixels, without ignored ones."""
     labels = target.as_subclass(torch.Tensor)
     fine = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
     counted = labels != IGNORED

@@ -1,4 +1,4 @@
-"""Networks for tables: embeddings of columns, then a small ensemble that shares its weights (TabM)."""
+"""Networks for tables: embeddings of columns, then a small ensemble with shared weights (TabM)."""
 
 from collections.abc import Mapping
 
@@ -11,16 +11,16 @@ from torch.nn import functional as F
 
 from shared.tabular import TabularClassifierConfig
 
-HIDE_CATEGORY = 0.002  # share of values hidden in training, so that "unknown" means something in every column
+HIDE_CATEGORY = 0.002  # share of values hidden in training, so that every column learns "unknown"
 HIDE_AMOUNT = 0.03
 DROPOUT = 0.05
 LARGEST_LOGIT = 13.8  # a probability of one in a million
 
 
 class PiecewiseLinear(nn.Module):
-    """A number as how far it has passed through each of its bins, then a linear layer.
+    """Piecewise linear encoding of a number, then a linear layer.
 
-    Piecewise linear encoding of Gorishniy et al., "On Embeddings for Numerical Features", NeurIPS 2022.
+    See Gorishniy et al., "On Embeddings for Numerical Features", NeurIPS 2022.
     """
 
     def __init__(self, edges: NDArray[np.float64], size: int) -> None:
@@ -37,7 +37,7 @@ class PiecewiseLinear(nn.Module):
 class ExactValue(nn.Module):
     """An embedding for each amount seen in training; an amount between two of them gets their weighted mean.
 
-    In training some amounts are hidden behind one embedding for all, so that the network does not rely on these alone.
+    In training, some amounts are replaced by one shared embedding, so that the network does not rely on them alone.
     """
 
     def __init__(self, values: NDArray[np.float64], size: int) -> None:
@@ -49,14 +49,14 @@ class ExactValue(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         gaps = self.values[1:] - self.values[:-1]
         passed = ((x[:, None] - self.values[:-1]) / gaps).clamp(0, 1)  # how much of each gap lies below x
-        weight = F.pad(passed, (1, 0), value=1.0) - F.pad(passed, (0, 1))  # exactly 0 and 1 at an amount that was seen
+        weight = F.pad(passed, (1, 0), value=1.0) - F.pad(passed, (0, 1))  # exactly 0 or 1 at an amount that was seen
         if self.training:
             weight = weight * (torch.rand(len(x), 1, device=x.device) >= HIDE_AMOUNT)
         return weight @ self.embedding + (1 - weight.sum(1, keepdim=True)) * self.other
 
 
 class SharedLinear(nn.Module):
-    """One linear layer for all members of an ensemble, each with scales and a bias of its own.
+    """A linear layer shared by all members of an ensemble, each with its own scales and bias.
 
     BatchEnsemble (Wen et al., ICLR 2020), initialised as in TabM (Gorishniy et al., ICLR 2025): only the
     first layer's input scales differ between members at the start.
@@ -78,15 +78,15 @@ class SharedLinear(nn.Module):
 class TableNet(nn.Module):
     """Embeddings of the columns, then a small ensemble of two-layer networks that share weights (TabM).
 
-    In: categories (n, columns) int64 and numbers (n, columns) float32, as shared.tabular.encode gives them. Out: logits
-    of the second label, (n, members).
+    In: categories (n, columns) int64 and numbers (n, columns) float32, from shared.tabular.encode. Out: logits of
+    the second label, (n, members).
 
     Args:
-        config: the columns, of which those in `ignored` are not read, and the `amounts`, each with an embedding.
-        train: the training rows, from which the bins of numbers are taken.
-        ordered: categories that are read as a number: the mean, in the training rows, of the column they map to.
-        width: of the hidden layers.
-        members: of the ensemble.
+        config: the columns; those in `ignored` are not read, and those in `amounts` get exact embeddings.
+        train: the training rows, which determine the bins of numbers.
+        ordered: categories that are read as a number, the mean of another column in the training rows.
+        width: size of the hidden layers.
+        members: number of members of the ensemble.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class TableNet(nn.Module):
             nn.init.normal_(embedding.weight, 0, 0.3)
         read = [ordered[categories[position]] for position in self.ordered]
         read += [numbers[position] for position in self.measured]
-        self.numbers = nn.ModuleList(PiecewiseLinear(bin_edges(train[name].to_numpy()), 16) for name in read)
+        self.numbers = nn.ModuleList(PiecewiseLinear(find_bin_edges(train[name].to_numpy()), 16) for name in read)
         self.exact = nn.ModuleList(
             ExactValue(np.array(config.amounts[numbers[position]]), 8) for position in self.amounts
         )
@@ -142,7 +142,7 @@ class TableNet(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """The logit of the mean probability over several networks and their members, calibrated: (n,)."""
+    """The calibrated logit, (n,), of the mean probability over several networks and their members."""
 
     def __init__(self, nets: list[TableNet], temperature: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()
@@ -151,15 +151,15 @@ class Ensemble(nn.Module):
 
     def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         logits = torch.cat([net(categories, numbers) for net in self.nets], 1)
-        # Not by way of the probability, of which float32 keeps few digits near 1.
+        # Without computing the probability, which loses precision near 1 in float32.
         logit = torch.logsumexp(-F.softplus(-logits), 1) - torch.logsumexp(-F.softplus(logits), 1)
         return logit.clamp(-LARGEST_LOGIT, LARGEST_LOGIT) / self.temperature + self.bias
 
 
-def bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float64]:
-    """Return edges between quantiles, at least two; NaN is left out.
+def find_bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float64]:
+    """Return the edges of quantile bins, at least two, without NaN.
 
-    A column that is mostly 0 gets 0 and quantiles of the amounts above it.
+    For a column that is mostly 0, they are 0 and quantiles of the positive amounts.
     """
     values = values[np.isfinite(values)]
     amounts = np.unique(values[values > 0])
@@ -169,6 +169,6 @@ def bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float64
     return edges if len(edges) > 1 else np.append(edges, edges + 1)
 
 
-def loss_of_members(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the mean loss of the members, each of which is trained on its own."""
+def member_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the mean binary cross-entropy of the members, each against the target."""
     return F.binary_cross_entropy_with_logits(logits, target[:, None].expand_as(logits))

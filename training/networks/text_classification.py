@@ -1,4 +1,4 @@
-"""Networks of text classification: the BERT to begin with, the tokens that are kept, and what is exported."""
+"""Networks of text classification: the pretrained BERT, its reduced vocabulary, and the exported module."""
 
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from shared.text_classifier import TOKENIZER
 from shared.tokens import load_tokenizer
 from training.data import DataError
-from training.pictures import pretrained
+from training.pictures import load_pretrained
 
 
 class TextNet(nn.Module):
@@ -30,16 +30,15 @@ class TextNet(nn.Module):
 
 
 class ExportWrapper(nn.Module):
-    """What is exported: token indices (n, length), without padding, to logits (n, labels) and in-distribution
-    scores (n,).
+    """The exported module: maps token indices (n, length), without padding, to logits (n, labels) and scores (n,).
 
-    A score is the mean log frequency, in the training texts, of a text's tokens with letters in them. Prose
-    of one language has a narrow range of it; other languages, lists of names and code are made of rarer tokens.
+    The in-distribution score is the mean log frequency, in the training texts, of a text's tokens that contain letters.
+    Other languages, lists of names and code consist of rarer tokens than prose in the language of the training texts.
 
     Args:
         classifier: the network.
-        log_frequency: of each token, (tokens,).
-        counted: whether a token counts, (tokens,).
+        log_frequency: log frequency of each token, (tokens,).
+        counted: True for tokens that count, (tokens,).
     """
 
     def __init__(
@@ -58,14 +57,14 @@ class ExportWrapper(nn.Module):
 
 
 def load_encoder(init: str | None, texts: Sequence[str]) -> tuple[Tokenizer, BertForSequenceClassification]:
-    """Return a tokenizer and a network, from a folder or the Hub; small and random where `init` is None.
+    """Return a tokenizer and a network from a folder or the Hub; small and random if `init` is None.
 
     Args:
-        init: the folder, or the Hub's name.
-        texts: their words are the vocabulary of a small one.
+        init: a folder or a Hub name.
+        texts: source of the vocabulary of a small tokenizer.
 
     Raises:
-        DataError: they cannot be had.
+        DataError: they cannot be loaded.
     """
     if init is None:
         words = sorted({word for text in texts for word in text.lower().replace(".", "").split()})
@@ -76,7 +75,7 @@ def load_encoder(init: str | None, texts: Sequence[str]) -> tuple[Tokenizer, Ber
             intermediate_size=64, max_position_embeddings=64,
         )  # fmt: skip
         return small._tokenizer, BertForSequenceClassification(config)
-    network = pretrained(BertForSequenceClassification, init)
+    network = load_pretrained(BertForSequenceClassification, init)
     with tempfile.TemporaryDirectory() as folder:
         try:
             AutoTokenizer.from_pretrained(init).save_pretrained(folder)
@@ -88,7 +87,7 @@ def load_encoder(init: str | None, texts: Sequence[str]) -> tuple[Tokenizer, Ber
 def keep_tokens(
     network: BertForSequenceClassification, kept: NDArray[np.int64], labels: Sequence[str]
 ) -> BertForSequenceClassification:
-    """Return the same encoder with embeddings of the kept tokens alone, and a new last layer for these labels."""
+    """Return the encoder with embeddings of the kept tokens only, and a new last layer for these labels."""
     config = BertConfig.from_dict(
         network.config.to_dict()
         | {
@@ -107,8 +106,8 @@ def keep_tokens(
     return result
 
 
-def parameter_groups(net: TextNet) -> list[list[nn.Parameter]]:
-    """Return the parameters of embeddings and first half, of the second half, and of what is new."""
+def group_parameters(net: TextNet) -> list[list[nn.Parameter]]:
+    """Return the parameters of the embeddings and first half, of the second half, and of the last layers."""
     bert = net.classifier.bert
     half = len(bert.encoder.layer) // 2
     groups = [
@@ -120,7 +119,7 @@ def parameter_groups(net: TextNet) -> list[list[nn.Parameter]]:
 
 
 def average_weights(nets: Sequence[TextNet]) -> TextNet:
-    """Return the first network with the mean of all weights: a model soup (Wortsman et al., ICML 2022)."""
+    """Return the first network with the mean weights of all: a model soup (Wortsman et al., ICML 2022)."""
     weights = [net.state_dict() for net in nets]
     nets[0].load_state_dict({name: torch.stack([one[name] for one in weights]).mean(0) for name in weights[0]})
     return nets[0]

@@ -1,12 +1,12 @@
-"""Train a classifier of pictures that also says when a picture is unlike those it was trained on.
+"""Train a classifier of pictures that also rejects pictures that are out of distribution.
 
     python -m training.recipes.image_classification --data FOLDER           one subfolder of pictures for each label
-    python -m training.recipes.image_classification --data FOLDER --quick   the last layer alone: begin with it
-    python -m training.recipes.image_classification --smoke                 seconds, on drawings made on the spot
+    python -m training.recipes.image_classification --data FOLDER --quick   the last layer only: start with this
+    python -m training.recipes.image_classification --smoke                 seconds, on generated drawings
 
-A fifth of the pictures is set aside for the test and a tenth of the rest for validation. A MobileNetV2 is fine-tuned
-whole, its weights are interpolated with the pretrained ones, and its last layer is fitted anew at the size at which it
-serves, to weights as int8 stores them.
+A fifth of the pictures is held out for the test and a tenth of the rest for validation. A MobileNetV2 is fine-tuned,
+its weights are interpolated with the pretrained ones and rounded to int8, and its last layer is fitted again at the
+serving size.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from training.data import DataError
 from training.description import describe
 from training.export import round_to_int8, store_int8
 from training.labelled_pictures import Pictures, divide, read_folder
-from training.learner import Run, adamw, mixed_precision, set_seed, with_smaller_batches
+from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import draw_shapes
 from training.networks.image_classification import (
     ClassifierNet,
@@ -46,19 +46,19 @@ from training.networks.image_classification import (
     Outputs,
     Pooled,
     classification_loss,
+    group_parameters,
     interpolate_weights,
-    parameter_groups,
 )
-from training.out_of_distribution import group_figures, note_on_accepted
+from training.out_of_distribution import describe_accepted, measure_group
 from training.parity import Shown
 from training.pictures import (
     INPUT,
     FrozenBatchNorm,
     PictureLoader,
+    compute_outputs,
     decode,
-    outputs,
-    pixel_batches,
-    pretrained,
+    load_pretrained,
+    make_batches,
     write_examples,
 )
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet, answer
@@ -68,9 +68,9 @@ QUICK_SIZE = 320  # pixels, without fine-tuning
 MEAN = STD = (0.5, 0.5, 0.5)
 VALID_SHARE, TEST_SHARE = 0.1, 0.2
 EXAMPLES = 4
-REJECTED_SHARE = 0.01  # of training and validation pictures, below the threshold of the in-distribution score
+REJECTED_SHARE = 0.01  # of training and validation pictures, which determines the threshold
 PARITY_PICTURES = 500
-TOLERANCE = (0.2, 2.0, 4.0)  # in int8: of probabilities; of scores and of maps, which reach 20 and more
+TOLERANCE = (0.2, 2.0, 4.0)  # in int8, of probabilities, scores and maps; the latter two reach 20 and more
 QUICK_NOTE = "Only the last layer was trained; the network before it is as it was pretrained."
 TERMS = (
     "It began as MobileNetV2 trained on ImageNet, which its authors offer under Apache-2.0; its copy on the Hub,\n"
@@ -86,11 +86,11 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class ImageClassificationSettings(Settings):
-    """Hyper-parameters. `init` is a folder or the Hub's name of the network to begin with; a small random one if None.
+    """Hyper-parameters. `init` is the folder or Hub name of the pretrained network; None is a small random one.
 
-    A network serves best at a larger `size` than it was trained at (Touvron et al., NeurIPS 2019). `rates` are learning
-    rates from the first layers to the last; `alpha` says how far the weights go from the pretrained to the fine-tuned
-    ones.
+    A network works best at a larger `size` than it was trained at (Touvron et al., NeurIPS 2019). `rates` are learning
+    rates from the first layers to the last; `alpha` interpolates from the pretrained weights (0) to the fine-tuned
+    ones (1).
     """
 
     init: str | None = HUB_INIT
@@ -107,12 +107,12 @@ class ImageClassificationSettings(Settings):
 
     @classmethod
     def smoke(cls) -> "ImageClassificationSettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         return cls(init=None, size=64, train_size=64, epochs=30, rates=(1e-2, 1e-2))
 
     @property
     def stored_size(self) -> int:
-        """The sides of the pictures that the stored model gets, in pixels."""
+        """The side of the stored model's square input, in pixels."""
         return QUICK_SIZE if self.quick and self.init else self.size
 
 
@@ -138,10 +138,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --quick, --examples and --init."""
-        quick = "train the last layer alone, on the pretrained network"
+        quick = "train only the last layer, on the pretrained network"
         parser.add_argument("--quick", action="store_true", default=None, help=quick)
         parser.add_argument(
-            "--examples", action="store_true", default=None, help="a few of your own pictures go with the model, too"
+            "--examples", action="store_true", default=None, help="publish a few of your own pictures with the model"
         )
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
 
@@ -163,22 +163,22 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """Write drawings of circles, crosses and squares."""
         return str(draw_shapes(folder, seed))
 
-    def unrelated(self, settings: Chosen) -> dict[str, Sequence[Source]]:
+    def find_unrelated(self, settings: Chosen) -> dict[str, Sequence[Source]]:
         """Return pictures that show none of the labels, by group."""
         return {
-            "animals bundled with gradio": unrelated_pictures.animals(),
-            "photographs bundled with gradio, scikit-image and scikit-learn": unrelated_pictures.photographs(),
-            "noise": unrelated_pictures.noise(100, settings.seed),
-            "drawings": unrelated_pictures.drawings(100, settings.seed),
-            "text": unrelated_pictures.texts(100, settings.seed),
+            "animals bundled with gradio": unrelated_pictures.find_animals(),
+            "photographs bundled with gradio, scikit-image and scikit-learn": unrelated_pictures.find_photographs(),
+            "noise": unrelated_pictures.draw_noise(100, settings.seed),
+            "drawings": unrelated_pictures.draw_shapes(100, settings.seed),
+            "text": unrelated_pictures.draw_texts(100, settings.seed),
         }
 
-    def imagenet_classes(self, labels: Sequence[str]) -> head.Classes | None:  # noqa: ARG002 - for demos that know
-        """Return ImageNet's classes of each label, counted without a background class; None where not known."""
+    def find_imagenet_classes(self, labels: Sequence[str]) -> head.Classes | None:  # noqa: ARG002 - used by demos
+        """Return the ImageNet classes of each label, without a background class; None if unknown."""
         return None
 
-    def augmentation(self, settings: Chosen) -> list[Any]:
-        """Return fastai's transforms of whole batches: flip, zoom, tilt, warp, light, saturation, a piece erased."""
+    def make_augmentation(self, settings: Chosen) -> list[Any]:
+        """Return fastai's batch transforms: flip, zoom, rotate, warp, lighting, saturation, random erasing."""
         return [
             *aug_transforms(
                 size=settings.train_size, min_zoom=0.75, max_zoom=1.8, max_rotate=15, max_lighting=0.3, p_affine=0.9,
@@ -189,24 +189,24 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     # --- training ---
 
     def fit(self, splits: Splits[Pictures], settings: Chosen, run: Run) -> Fitted:
-        """Train the new layers, then the whole network; with `quick`, nothing but the last layer, in `export`."""
+        """Train the new layers, then the whole network; with `quick`, nothing: `export` fits the last layer."""
         if settings.quick:
-            processes.only_first()
+            processes.end_other_processes()
         # Fail before training if a picture to measure on is missing or cannot be read.
-        for sources in (*self.unrelated(settings).values(), *(test.inputs for test in splits.tests)):
+        for sources in (*self.find_unrelated(settings).values(), *(test.inputs for test in splits.tests)):
             decode(sources, (1, 1))
         size = (settings.stored_size,) * 2
         print(f"{len(splits.train):,} pictures to train on, {len(splits.valid):,} to validate on. Decoding:")
         train, valid = (decode(part.paths, size) for part in (splits.train, splits.valid))
-        net = self.new_network(splits, settings)
+        net = self.make_network(splits, settings)
         if not settings.quick:
             net = self.fit_network(net, splits, settings, run, train, valid)
         return Fitted(net, train, valid)
 
-    def new_network(self, splits: Splits[Pictures], settings: Chosen) -> ClassifierNet:
-        """Return the network as it is before training."""
+    def make_network(self, splits: Splits[Pictures], settings: Chosen) -> ClassifierNet:
+        """Return the network before training."""
         set_seed(settings.seed)
-        return ClassifierNet(splits.labels, int(splits.train.kind.max()) + 1, backbone(settings))
+        return ClassifierNet(splits.labels, int(splits.train.kind.max()) + 1, load_backbone(settings))
 
     def fit_network(
         self,
@@ -219,21 +219,22 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     ) -> ClassifierNet:
         """Fine-tune the network; return it on the CPU in evaluation mode."""
         net.to(default_device(), memory_format=torch.channels_last)
-        before = [found[2] for found in outputs(net, train, valid, mean=MEAN, std=STD)]
+        before = [found[2] for found in compute_outputs(net, train, valid, mean=MEAN, std=STD)]
         targets = [[torch.from_numpy(part.y), torch.from_numpy(part.kind)] for part in (splits.train, splits.valid)]
         load = partial(PictureLoader, mean=MEAN, std=STD)
 
         def train_with(batch: int, accumulate: list[Callback]) -> None:
             loaders = [
-                load(train, *targets[0], before[0], bs=batch, transforms=self.augmentation(settings),
+                load(train, *targets[0], before[0], bs=batch, transforms=self.make_augmentation(settings),
                      shuffle=True, drop_last=True),
                 load(valid, *targets[1], before[1], bs=batch),
             ]  # fmt: skip
             dls = DataLoaders(*loaders, device=loaders[0].device)
             dls.n_inp = 1
             learn = Learner(
-                dls, net, loss_func=classification_loss, metrics=[error], splitter=parameter_groups, train_bn=False,
-                opt_func=adamw, cbs=[FrozenBatchNorm()] * bool(settings.init) + mixed_precision() + accumulate,
+                dls, net, loss_func=classification_loss, metrics=[error], splitter=group_parameters, train_bn=False,
+                opt_func=make_adamw,
+                cbs=[FrozenBatchNorm()] * bool(settings.init) + choose_mixed_precision() + accumulate,
             )  # fmt: skip
             learn.freeze()
             schedule = partial(learn.fit_one_cycle, settings.head_epochs, settings.head_rate)
@@ -242,23 +243,23 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             schedule = partial(learn.fit_one_cycle, settings.epochs, slice(*settings.rates), pct_start=0.2)
             run.fit(learn, "body", schedule, again=bool(accumulate))
 
-        with_smaller_batches(train_with, min(settings.batch, len(train) // 2))
+        retry_with_smaller_batches(train_with, min(settings.batch, len(train) // 2))
         net.cpu().eval()
         if settings.init:
-            interpolate_weights(net, backbone(settings), settings.alpha)
+            interpolate_weights(net, load_backbone(settings), settings.alpha)
         return net
 
     # --- storing and measuring ---
 
     def export(self, network: Fitted, splits: Splits[Pictures], settings: Chosen) -> Export:
-        """Fit the last layer and the in-distribution score to weights as int8 stores them, and calibrate."""
+        """Round the backbone to int8, fit the last layer and the in-distribution score to it, and calibrate."""
         net, size = network.net, settings.stored_size
-        exact, _, _ = self.finish(copy.deepcopy(net), network, splits, settings)  # whose accuracy alone is measured
+        exact, _, _ = self.finish(copy.deepcopy(net), network, splits, settings)  # only to measure its accuracy
         round_to_int8(net.classifier.mobilenet_v2)
         module, features, unseen = self.finish(net, network, splits, settings)
         round_to_int8(module.score)
         y = np.concatenate([splits.train.y, splits.valid.y])
-        has_targets = not settings.quick and self.known_classes(splits, settings) is not None
+        has_targets = not settings.quick and self.find_known_classes(splits, settings) is not None
         temperature = head.calibrate(module.head, features, unseen, y, has_targets)
         with torch.no_grad():
             scores = module.score(torch.cat([features, unseen])).numpy()
@@ -283,7 +284,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             inputs={INPUT: torch.zeros(2, 3, size, size)},
             outputs=["logits", "in_distribution_score", "maps"],
             store=store_int8,
-            batches=list(pixel_batches(parity, MEAN, STD)),
+            batches=list(make_batches(parity, MEAN, STD)),
             shown=Shown("probability", softmax, "pictures", "pictures", typical=0.05, relabelled=0.002),
             tolerance=TOLERANCE,
             fields={
@@ -293,35 +294,35 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             },
             save=save,
             notes=(*[QUICK_NOTE] * settings.quick, note),
-            uncalibrated=partial(evaluate.with_temperature, temperature=1 / temperature),
+            uncalibrated=partial(evaluate.apply_temperature, temperature=1 / temperature),
         )  # fmt: skip
 
     def finish(
         self, net: ClassifierNet, fitted: Fitted, splits: Splits[Pictures], settings: Chosen
     ) -> tuple[ExportWrapper, torch.Tensor, torch.Tensor]:
-        """Give a backbone its last layer and its in-distribution score.
+        """Fit the last layer and the in-distribution score of a backbone.
 
-        A network that was not fine-tuned gets a last layer for the labels alone, whatever ImageNet says of them.
+        With `quick`, the last layer is fitted to the labels only, not to the predictions of ImageNet's classifier.
 
         Returns:
-            What is exported once it is calibrated, and the features of training and validation pictures.
+            The module to export, not yet calibrated, and the features of training and validation pictures.
         """
-        (features,), (unseen,) = outputs(Pooled(net), fitted.train, fitted.valid, mean=MEAN, std=STD)
-        known = self.known_classes(splits, settings)
+        (features,), (unseen,) = compute_outputs(Pooled(net), fitted.train, fitted.valid, mean=MEAN, std=STD)
+        known = self.find_known_classes(splits, settings)
         targets = None if settings.quick else known
         head.fit_head(net.classifier.classifier, net.imagenet, features, splits.train.y, targets)
-        score = DistributionScore(net.imagenet, head.classes_of(net.imagenet, features, known), features)
+        score = DistributionScore(net.imagenet, head.find_training_classes(net.imagenet, features, known), features)
         return ExportWrapper(net, score).eval(), features, unseen
 
-    def known_classes(self, splits: Splits[Pictures], settings: Chosen) -> head.Classes | None:
-        """Return ImageNet's classes of each label; None where they or the pretrained network are not known."""
-        return self.imagenet_classes(splits.labels) if settings.init else None
+    def find_known_classes(self, splits: Splits[Pictures], settings: Chosen) -> head.Classes | None:
+        """Return the ImageNet classes of each label; None if they are unknown or the network is not pretrained."""
+        return self.find_imagenet_classes(splits.labels) if settings.init else None
 
-    def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
-        """Return errors, of all and of each label, calibration, and how many were rejected."""
-        p, y = probabilities(answers), test.targets
+    def compute_figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
+        """Return the error rates of all pictures and of each label, calibration, and the share rejected."""
+        p, y = stack_probabilities(answers), test.targets
         wrong, rejected = p.argmax(1) != y, np.array([not answer.in_distribution for answer in answers])
-        share = partial(evaluate.share, data=test.data, split=test.split)
+        share = partial(evaluate.measure_share, data=test.data, split=test.split)
         labels = list(answers[0].probabilities)
         return [
             share("error", wrong, label="error, of the likeliest label"),
@@ -330,29 +331,29 @@ class ImageClassification(Recipe[Pictures, Chosen]):
                 share(f"error_{label}", wrong[y == index], label=f"error, where it is {label}")
                 for index, label in enumerate(labels)
             ),
-            evaluate.calibration_figure(p, y, test.where),
+            evaluate.measure_calibration(p, y, test.where),
             share("refused", rejected, label="rejected as out of distribution"),
         ]
 
     def score(self, answers: Sequence[Any], test: TestSet) -> float:
-        """Return the share of pictures whose likeliest label is right."""
-        return float((probabilities(answers).argmax(1) == test.targets).mean())
+        """Return the share of pictures whose top label is right."""
+        return float((stack_probabilities(answers).argmax(1) == test.targets).mean())
 
     def measure(self, found: Answered[Pictures, Chosen]) -> dict[str, Any]:
-        """Add figures of calibration before, and of pictures that show none of the labels."""
+        """Add the calibration error before calibration, and figures on pictures that show none of the labels."""
         measured = super().measure(found)
         figures, notes = measured["figures"], measured["notes"]
         if found.exported and found.exported.uncalibrated:
             for answers, test in zip(found.answers, found.splits.tests, strict=True):
-                before = found.exported.uncalibrated(probabilities(answers))
-                figures.append(evaluate.calibration_figure(before, test.targets, test.where, before=True))
-        for group, sources in self.unrelated(found.settings).items():
+                before = found.exported.uncalibrated(stack_probabilities(answers))
+                figures.append(evaluate.measure_calibration(before, test.targets, test.where, before=True))
+        for group, sources in self.find_unrelated(found.settings).items():
             others = list(answer(found.model, sources))
-            figures += group_figures(found.answers[0], others, group)
+            figures += measure_group(found.answers[0], others, group)
             if "animals" in group:
-                notes.append(note_on_accepted(group, sources, others))
+                notes.append(describe_accepted(group, sources, others))
         wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
-        calibrated = evaluate.error_if_calibrated(probabilities(found.answers[0]))
+        calibrated = evaluate.simulate_calibration_error(stack_probabilities(found.answers[0]))
         notes += [
             "AUROC: how often a test picture has a higher in-distribution score than one of none of the labels.",
             f"{REJECTED_SHARE:.1%} of the training and validation pictures are below the threshold of that score.",
@@ -363,16 +364,16 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         return measured | {"headline": f"{1 - wrong.value:.1%} of {wrong.count:,} test pictures classified correctly"}
 
 
-def backbone(settings: ImageClassificationSettings) -> MobileNetV2ForImageClassification:
-    """Return the network to begin with, from a folder or the Hub; a small random one where `init` is None.
+def load_backbone(settings: ImageClassificationSettings) -> MobileNetV2ForImageClassification:
+    """Load the pretrained network from a folder or the Hub; return a small random one if `init` is None.
 
     Raises:
-        DataError: it cannot be had, or was not trained on ImageNet.
+        DataError: it cannot be loaded, or was not trained on ImageNet.
     """
     if settings.init is None:
         config = MobileNetV2Config(depth_multiplier=0.35, image_size=settings.size, num_labels=20)
         return MobileNetV2ForImageClassification(config)
-    network = pretrained(MobileNetV2ForImageClassification, settings.init)
+    network = load_pretrained(MobileNetV2ForImageClassification, settings.init)
     if network.config.num_labels not in (1000, 1001):
         raise DataError(f"{settings.init} must be trained on ImageNet's 1,000 classes, with or without a background.")
     return network
@@ -383,8 +384,8 @@ def error(prediction: Outputs, target: torch.Tensor, _kind: torch.Tensor, _befor
     return (prediction[0].argmax(1) != target).float().mean()
 
 
-def probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
-    """Return the probabilities of some answers, (n, labels)."""
+def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the probabilities of the answers as an array, (n, labels)."""
     return np.array([list(answer.probabilities.values()) for answer in answers])
 
 

@@ -1,11 +1,10 @@
-"""Train a network that gives every pixel of a picture its class.
+"""Train a network that predicts the class of every pixel of a picture.
 
-    python -m training.recipes.image_segmentation --data FOLDER    images/ and labels/, and codes.txt with the classes
-    python -m training.recipes.image_segmentation --smoke          seconds, on drawings made on the spot
+    python -m training.recipes.image_segmentation --data FOLDER    images/, labels/ and codes.txt with the classes
+    python -m training.recipes.image_segmentation --smoke          seconds, on generated drawings
 
-A label is a PNG of the same name as its picture, whose pixels are class indices in the order of codes.txt; a pixel
-whose index is beyond the classes counts nowhere. A fifth of the pictures is set aside for the test, a tenth of the rest
-for validation.
+A label is a PNG with the name of its picture, whose pixels are class indices in the order of codes.txt; pixels with
+larger indices are ignored. A fifth of the pictures is held out for the test, a tenth of the rest for validation.
 """
 
 import argparse
@@ -40,28 +39,28 @@ from training.data import DataError
 from training.description import describe
 from training.export import store_int8
 from training.folder import EXAMPLES
-from training.learner import Run, adamw, mixed_precision, set_seed, with_smaller_batches
+from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import draw_streets
 from training.networks.image_segmentation import (
     IGNORED,
     SegmentationNet,
-    parameter_groups,
+    group_parameters,
     pixel_error,
     segmentation_loss,
 )
 from training.parity import Shown
-from training.pictures import INPUT, PictureLoader, decode, pretrained
+from training.pictures import INPUT, PictureLoader, decode, load_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 
 HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"
 MEAN = STD = (0.5, 0.5, 0.5)
-MULTIPLE = 16  # at least 8: every stride halves an even side, and TensorFlow's padding, frozen in the export, is right
+MULTIPLE = 16  # so that every stride halves an even side, as TensorFlow's padding in the export assumes
 OUTPUT_STRIDE = 8
-MIN_SAMPLES = 4  # pictures of a part
+MIN_SAMPLES = 4  # pictures in a split
 EXAMPLE_COUNT = 3
 PARITY_PICTURES = 50
-RELABELLED = 0.01  # of the pixels: storing the weights may give them another class
-# Okabe and Ito's colours, which colour-blind people can tell apart; then others.
+RELABELLED = 0.01  # share of pixels whose class may change when the weights are stored
+# Okabe and Ito's colour-blind-safe palette, then others.
 COLOURS = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
     (128, 128, 128), (128, 0, 0), (0, 128, 0), (0, 0, 128), (128, 64, 0), (64, 128, 128), (192, 64, 192),
@@ -78,9 +77,9 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class ImageSegmentationSettings(Settings):
-    """Hyper-parameters. `init` is a folder or the Hub's name of the network to begin with; a small random one if None.
+    """Hyper-parameters. `init` is the folder or Hub name of the pretrained network; None is a small random one.
 
-    `size` is the width and height of the pictures in memory, `crop` the height and width of what training sees, and
+    `size` is the width and height of the pictures in memory, `crop` the height and width of training crops, and
     `rates` are the learning rates of the backbone and of the rest.
     """
 
@@ -93,7 +92,7 @@ class ImageSegmentationSettings(Settings):
 
     @classmethod
     def smoke(cls) -> "ImageSegmentationSettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         return cls(init=None, size=(160, 128), crop=(64, 80), epochs=2)
 
 
@@ -109,12 +108,12 @@ class Frames:
         return len(self.names)
 
     def take(self, rows: slice | Sequence[int]) -> "Frames":
-        """Return some of the frames."""
+        """Return the frames with these indices."""
         names = self.names[rows] if isinstance(rows, slice) else [self.names[row] for row in rows]
         return Frames(names, self.pictures[rows], self.labels[rows])
 
     def join(self, other: "Frames") -> "Frames":
-        """Return these frames and others."""
+        """Return these frames followed by the others."""
         return Frames(
             self.names + other.names,
             torch.cat([self.pictures, other.pictures]),
@@ -166,7 +165,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         """Write drawings of streets."""
         return str(draw_streets(folder, seed))
 
-    def colours(self, classes: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
+    def choose_colours(self, classes: Sequence[str]) -> tuple[tuple[int, int, int], ...]:
         """Return a colour (red, green, blue) for each class."""
         rng = np.random.default_rng(0)
         more = [tuple(rng.integers(40, 256, 3).tolist()) for _ in classes[len(COLOURS) :]]
@@ -175,30 +174,30 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     # --- training ---
 
     def fit(self, splits: Splits[Frames], settings: ImageSegmentationSettings, run: Run) -> SegmentationNet:
-        """Train everything at once, the decoder and the context at ten times the rate of the backbone."""
+        """Train all layers together, the decoder and the context at ten times the backbone's learning rate."""
         train, valid = splits.train, splits.valid
         print(f"{len(train)} pictures to train on, {len(valid)} to validate on, {len(splits.tests[0])} to test on.")
         set_seed(settings.seed)
-        net = SegmentationNet(len(splits.labels), backbone(settings))
+        net = SegmentationNet(len(splits.labels), load_backbone(settings))
         net.to(default_device(), memory_format=torch.channels_last)
         masks = [TensorMask(part.labels.long()) for part in (train, valid)]
         load = partial(PictureLoader, mean=MEAN, std=STD)
 
         def train_with(batch: int, accumulate: list[Callback]) -> None:
             loaders = [
-                load(train.pictures, masks[0], bs=batch, transforms=augmentation(settings.crop), shuffle=True,
+                load(train.pictures, masks[0], bs=batch, transforms=make_augmentation(settings.crop), shuffle=True,
                      drop_last=True),
                 load(valid.pictures, masks[1], bs=batch),
             ]  # fmt: skip
             learn = Learner(
                 DataLoaders(*loaders, device=loaders[0].device), net, loss_func=segmentation_loss,
-                metrics=[pixel_error], splitter=parameter_groups, opt_func=adamw,
-                cbs=[*mixed_precision(), *accumulate],
+                metrics=[pixel_error], splitter=group_parameters, opt_func=make_adamw,
+                cbs=[*choose_mixed_precision(), *accumulate],
             )  # fmt: skip
             schedule = partial(learn.fit_one_cycle, settings.epochs, settings.rates, pct_start=0.15)
             run.fit(learn, "network", schedule, again=bool(accumulate))
 
-        with_smaller_batches(train_with, min(settings.batch, len(train) // 2))
+        retry_with_smaller_batches(train_with, min(settings.batch, len(train) // 2))
         return net.to("cpu", memory_format=torch.contiguous_format).eval()
 
     # --- storing and measuring ---
@@ -207,7 +206,8 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         """Calibrate the last layer on validation pictures."""
         temperature = calibrate(network, splits.valid)
         test, area = splits.tests[0].inputs, settings.size[0] * settings.size[1]
-        batches = [{INPUT: as_served(picture, area)} for picture in [*test[:PARITY_PICTURES], *other_shapes(test[0])]]
+        pictures = [*test[:PARITY_PICTURES], *crop_shapes(test[0])]
+        batches = [{INPUT: prepare_picture(picture, area)} for picture in pictures]
 
         def save(folder: Path) -> None:
             save_file(network.state_dict(), folder / "model.safetensors")
@@ -222,8 +222,8 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             shown=Shown("probability", softmax, "frames", "output pixels", typical=0.2, relabelled=RELABELLED),
             tolerance=0.9,
             fields={
-                "labels": splits.labels, "colours": self.colours(splits.labels), "area": area, "multiple": MULTIPLE,
-                "mean": MEAN, "std": STD,
+                "labels": splits.labels, "colours": self.choose_colours(splits.labels), "area": area,
+                "multiple": MULTIPLE, "mean": MEAN, "std": STD,
             },
             free_axes={name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in (INPUT, "logits")},
             tolerance_float=2e-3,
@@ -235,38 +235,38 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         )  # fmt: skip
 
     def keep(self, answer: Any, target: NDArray[np.uint8]) -> ConfusionMatrix:
-        """Return what of an answer the figures need: a mask has millions of pixels."""
-        return ConfusionMatrix.of(answer, target, IGNORED)
+        """Compare an answer with its target at once: a mask has millions of pixels."""
+        return ConfusionMatrix.from_prediction(answer, target, IGNORED)
 
-    def figures(self, answers: Sequence[ConfusionMatrix], test: TestSet) -> list[Figure]:
+    def compute_figures(self, answers: Sequence[ConfusionMatrix], test: TestSet) -> list[Figure]:
         """Return mean IoU, pixel accuracy, calibration, and the IoU of each class."""
         everything = ConfusionMatrix.stack(answers)
-        interval = evaluate.bootstrap_interval(everything.calibration_error, len(test), draws=500)
-        error = everything.calibration_error(np.arange(len(test)))
+        interval = evaluate.bootstrap_interval(everything.compute_calibration_error, len(test), draws=500)
+        error = everything.compute_calibration_error(np.arange(len(test)))
         label = "expected calibration error of a pixel's confidence"
         return [
-            *self.overall(everything, test.where),
-            evaluate.figure("ece", error, interval, **test.where, label=label),
+            *self.compute_overall(everything, test.where),
+            evaluate.make_figure("ece", error, interval, **test.where, label=label),
             *(
-                frame_figure(f"iou_{name}", partial(class_iou, index), everything.tables, test.where, f"IoU of {name}")
+                make_metric(f"iou_{name}", partial(class_iou, index), everything.tables, test.where, f"IoU of {name}")
                 for index, name in enumerate(answers[0].classes)
                 if everything.tables[:, index].any()
             ),
         ]
 
-    def overall(self, frames: ConfusionMatrix, where: dict[str, Any]) -> list[Figure]:
+    def compute_overall(self, frames: ConfusionMatrix, where: dict[str, Any]) -> list[Figure]:
         """Return mean IoU and pixel accuracy."""
         return [
-            frame_figure("mean_iou", mean_iou, frames.tables, where, "mean IoU"),
-            frame_figure("pixel_accuracy", pixel_accuracy, frames.tables, where, "pixel accuracy"),
+            make_metric("mean_iou", mean_iou, frames.tables, where, "mean IoU"),
+            make_metric("pixel_accuracy", pixel_accuracy, frames.tables, where, "pixel accuracy"),
         ]
 
-    def score(self, answers: Sequence[ConfusionMatrix], test: TestSet) -> float:  # noqa: ARG002 - answers have all
+    def score(self, answers: Sequence[ConfusionMatrix], test: TestSet) -> float:  # noqa: ARG002 - answers include targets
         """Return the mean IoU."""
         return mean_iou(ConfusionMatrix.stack(answers).tables.sum(0))
 
-    def headline(self, figure: Figure) -> str:
-        """Return the gallery's one line about the model."""
+    def format_headline(self, figure: Figure) -> str:
+        """Return the gallery's line about the model."""
         return f"mean IoU {figure.value:.1%} on {figure.count} test frames"
 
     def measure(self, found: Answered[Frames, ImageSegmentationSettings]) -> dict[str, Any]:
@@ -279,36 +279,36 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         return measured
 
 
-def backbone(settings: ImageSegmentationSettings) -> MobileNetV2ForSemanticSegmentation:
-    """Return the network to begin with, from a folder or the Hub; a small random one where `init` is None."""
+def load_backbone(settings: ImageSegmentationSettings) -> MobileNetV2ForSemanticSegmentation:
+    """Load the pretrained network from a folder or the Hub; return a small random one if `init` is None."""
     if settings.init is None:
         return MobileNetV2ForSemanticSegmentation(MobileNetV2Config(depth_multiplier=0.35, output_stride=OUTPUT_STRIDE))
-    return pretrained(MobileNetV2ForSemanticSegmentation, settings.init, output_stride=OUTPUT_STRIDE)
+    return load_pretrained(MobileNetV2ForSemanticSegmentation, settings.init, output_stride=OUTPUT_STRIDE)
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Return the names of the classes in a text file, one on each line.
+    """Read the names of the classes from a text file, one per line.
 
     Raises:
-        DataError: there is no such file, or it names fewer than two classes, too many, or one of them twice.
+        DataError: the file is missing, or has fewer than two classes, too many, or duplicates.
     """
     if not path.is_file():
-        raise DataError(f"There is no {path.name} in {path.parent}; it must name the classes, one on each line.")
+        raise DataError(f"There is no {path.name} in {path.parent}; it must list the classes, one per line.")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8; save it as that.") from error
+        raise DataError(f"{path} is not UTF-8 text; save it in that encoding.") from error
     classes = tuple(line.strip() for line in lines if line.strip())
     if not 2 <= len(set(classes)) == len(classes) <= IGNORED:
-        raise DataError(f"{path} must name 2 to {IGNORED} classes, each once, one on each line.")
+        raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
     return classes
 
 
 def read_frames(images: Path, labels: Path, size: tuple[int, int], classes: int) -> Frames:
-    """Read pictures and their labels at a size (width, height); what is beyond the classes is ignored.
+    """Read pictures and labels at a size (width, height); larger indices than those of the classes are ignored.
 
     Raises:
-        DataError: there are too few pictures, or a label is missing or no picture of class indices.
+        DataError: there are too few pictures, or a label is missing or is not a picture of class indices.
     """
     paths = sorted(path for path in images.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if len(paths) < MIN_SAMPLES or not labels.is_dir():
@@ -325,7 +325,7 @@ def read_label(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the class indices of one picture, (height, width).
 
     Raises:
-        DataError: it is no picture of class indices.
+        DataError: it is not a picture of class indices.
     """
     try:
         with Image.open(path) as image:
@@ -336,8 +336,8 @@ def read_label(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         raise DataError(f"{path} cannot be read as a picture ({error}); it must be a PNG of class indices.") from error
 
 
-def augmentation(size: tuple[int, int]) -> list[Any]:
-    """Return fastai's transforms of pictures and masks together: scale, tilt, warp, mirror, light, saturation."""
+def make_augmentation(size: tuple[int, int]) -> list[Any]:
+    """Return fastai's batch transforms of pictures and masks: zoom, rotate, warp, flip, lighting, saturation."""
     return [
         *aug_transforms(
             size=size, min_zoom=0.75, max_zoom=2.0, max_rotate=5, max_warp=0.1, max_lighting=0.3, p_affine=1.0,
@@ -348,11 +348,11 @@ def augmentation(size: tuple[int, int]) -> list[Any]:
 
 @torch.inference_mode()
 def calibrate(net: SegmentationNet, valid: Frames, pixels: int = 200) -> float:
-    """Divide the last layer by the temperature that suits some pixels of each validation picture best; return it."""
+    """Divide the last layer by a temperature fitted on some pixels of each validation picture; return it."""
     rng = np.random.default_rng(0)
     logits, labels = [], []
     for picture, label in zip(valid.as_test("", "").inputs, valid.labels, strict=True):
-        served = torch.from_numpy(as_served(picture, picture.width * picture.height))
+        served = torch.from_numpy(prepare_picture(picture, picture.width * picture.height))
         fine = F.interpolate(net(served), size=label.shape, mode="bilinear")
         rows = torch.from_numpy(rng.permutation(np.flatnonzero(label.flatten().numpy() != IGNORED))[:pixels])
         logits.append(fine[0].flatten(1)[:, rows].T)
@@ -363,33 +363,33 @@ def calibrate(net: SegmentationNet, valid: Frames, pixels: int = 200) -> float:
     return temperature
 
 
-def as_served(picture: Image.Image, area: int) -> NDArray[np.float32]:
-    """Return a picture as serving gives it to the model, (1, 3, rows, columns), of about `area` pixels."""
+def prepare_picture(picture: Image.Image, area: int) -> NDArray[np.float32]:
+    """Return a picture as the model's input in serving, (1, 3, rows, columns), with about `area` pixels."""
     size = working_size(picture.size, area, MULTIPLE)
     return to_array(load_image(picture).resize(size), MEAN, STD)[None]
 
 
-def other_shapes(picture: Image.Image) -> list[Image.Image]:
-    """Return parts of a picture that are upright, wide, very wide and very narrow, for which the export must hold."""
+def crop_shapes(picture: Image.Image) -> list[Image.Image]:
+    """Return upright, wide, very wide and very narrow crops, to check the export with other shapes."""
     width, height = picture.size
     sizes = ((width // 2, height), (width, height // 2), (width, height // 12), (width // 12, height))
     return [picture.crop((0, 0, *size)) for size in sizes]
 
 
-def frame_figure(
+def make_metric(
     name: str,
     statistic: Callable[[NDArray[np.int64]], float],
     tables: NDArray[np.int64],
     where: dict[str, Any],
     label: str,
 ) -> Figure:
-    """Return a figure of summed confusions, (n, classes, classes), with its bootstrap interval over frames."""
+    """Return a statistic of the summed matrices (n, classes, classes), with a bootstrap interval over frames."""
     interval = evaluate.bootstrap_interval(lambda rows: statistic(tables[rows].sum(0)), len(tables), draws=500)
-    return evaluate.figure(name, statistic(tables.sum(0)), interval, **where, label=label)
+    return evaluate.make_figure(name, statistic(tables.sum(0)), interval, **where, label=label)
 
 
 def write_examples(folder: Path, valid: Frames) -> None:
-    """Save a few frames that were not trained on, to be published with the model and shown by a Space that pulls it."""
+    """Save a few validation frames, which are published with the model and shown by Spaces."""
     (folder / EXAMPLES).mkdir()
     pictures = valid.as_test("", "").inputs
     for index in np.linspace(0, len(valid) - 1, EXAMPLE_COUNT).astype(int):

@@ -1,12 +1,12 @@
-"""Train a recommender on ratings: factor analysis with what is known of a movie built in.
+"""Train a recommender on ratings: factor analysis with features of the movies.
 
     python -m training.recipes.recommendation --data FOLDER    ratings.csv and movies.csv, in MovieLens' layout
     python -m training.recipes.recommendation --smoke          seconds, on made-up ratings
 
-The figures are of 5-fold cross-validation on "the sample": the ratings of the 100 busiest users for the 100 most rated
-movies. It is done twice, training on the rest of the sample alone and on all other ratings, too; never on a held-out
-one. The stored model is of the second kind, trained on everything. Newcomers are measured apart: every user is once
-kept out of training and placed by a few of their ratings.
+The figures come from 5-fold cross-validation on "the sample": the ratings of the 100 most active users for the 100 most
+rated movies. One model is trained on the other folds of the sample only, another on all ratings outside the fold. The
+stored model is like the second, but trained on all ratings. Newcomers are measured separately: every user is held out
+of training once, and their vector is inferred from a few of their ratings.
 """
 
 import shutil
@@ -33,12 +33,12 @@ from shared.recommender import PERSON, Recommender
 from training import newcomers, processes
 from training.command import main
 from training.cross_validation import KINDS, OURS, Predicted, compare
-from training.data import DataError, as_numbers, data_folder, read_table
+from training.data import DataError, find_data, parse_numbers, read_table
 from training.description import Description, describe
 from training.export import store_half
 from training.learner import NoValidation, Run, set_seed
 from training.made_up import write_ratings
-from training.movies import corating_features, movie_features, reading_order
+from training.movies import compute_corating_features, encode_movies, move_article_first
 from training.networks.factor_analysis import (
     FactorAnalysis,
     Tables,
@@ -48,7 +48,7 @@ from training.networks.factor_analysis import (
     place_users,
 )
 from training.parity import Shown
-from training.rating_baselines import bias_model, book_model, ridge_als
+from training.rating_baselines import predict_with_als, predict_with_biases, predict_with_book
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 
 SAMPLE = 100  # users and movies
@@ -62,8 +62,8 @@ LIMITS = ("For movies that few people rated it relies on genre, year and who rat
 class Factors:
     """Hyper-parameters of one model.
 
-    `corating` is the number of singular vectors of who rated what among the features of a movie; `precisions` are prior
-    ones (see FactorAnalysis); a batch has about `batch` ratings, padding included; `models` are averaged.
+    `corating` is the number of singular vectors of who rated what among the features of a movie; `precisions` are those
+    of the priors (see FactorAnalysis); a batch has about `batch` ratings with padding; `models` models are averaged.
     """
 
     factors: int
@@ -77,7 +77,7 @@ class Factors:
 
 @dataclass(frozen=True)
 class RecommendationSettings(Settings):
-    """Hyper-parameters for the sample alone and for all ratings, and those of the baselines."""
+    """Hyper-parameters of the models on the sample and on all ratings, and of the baselines."""
 
     on_sample: Factors = Factors(10, 6, 40, (60.0, 5.0, 20.0), batch=1200, models=4)
     on_all: Factors = Factors(20, 12, 30, (100.0, 8.0, 5.0), batch=6000, models=1)
@@ -89,19 +89,19 @@ class RecommendationSettings(Settings):
 
     @classmethod
     def smoke(cls) -> "RecommendationSettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         small = Factors(2, 2, 3, (60.0, 5.0, 20.0), batch=1200, models=1)
         return cls(on_sample=small, on_all=small, book_epochs=1)
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The lowest and the highest stars."""
+        """The lowest and highest number of stars."""
         return self.lowest, self.highest
 
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings (user, movie, rating, in_sample), movies by id (title, genres), and the data set's own README."""
+    """Ratings (user, movie, rating, in_sample), movies by id (title, genres), and the README of the data set."""
 
     table: pd.DataFrame
     movies: pd.DataFrame
@@ -114,14 +114,14 @@ class Ratings:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The served model, and what was measured on the way."""
+    """The served model, and the figures from training."""
 
     tables: Tables
     measured: dict[str, Any]
 
 
 class Recommendation(Recipe[Ratings, RecommendationSettings]):
-    """Recommend movies, or whatever is rated. Cross-validation trains models of its own, so nothing else is a test."""
+    """Recommend movies, or other rated items. Cross-validation takes the place of a test set."""
 
     module = "training.recipes.recommendation"
     predictor = Recommender
@@ -139,22 +139,22 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         self, folder: Path, name: str, settings: RecommendationSettings, description: Description
     ) -> Splits[Ratings]:
         """Read and check ratings and movies."""
-        path, movies_path = (data_folder(str(folder), "", name) / name for name in ("ratings.csv", "movies.csv"))
+        path, movies_path = (find_data(str(folder), "", name) / name for name in ("ratings.csv", "movies.csv"))
         ratings = read_table(path, ["userId", "movieId", "rating"])
         for column in ("userId", "movieId", "rating"):
-            ratings[column] = as_numbers(ratings, column, path, whole=column != "rating")
+            ratings[column] = parse_numbers(ratings, column, path, whole=column != "rating")
         movies = read_table(movies_path, ["movieId", "title", "genres"])
-        movies["movieId"] = as_numbers(movies, "movieId", movies_path, whole=True)
+        movies["movieId"] = parse_numbers(movies, "movieId", movies_path, whole=True)
         movies = movies.fillna({"title": "?", "genres": "(no genres listed)"}).set_index("movieId")
         ratings = ratings.rename(columns={"userId": "user", "movieId": "movie"})
         if not ratings["rating"].between(*settings.scale).all():
             raise DataError(f"ratings.csv: a rating lies outside {settings.lowest} to {settings.highest} stars.")
-        if ratings.duplicated(["user", "movie"]).any():  # one copy could be held out and the other known
+        if ratings.duplicated(["user", "movie"]).any():  # one copy could be held out and the other trained on
             raise DataError("ratings.csv: a user has rated the same movie twice.")
         if movies.index.has_duplicates:
             raise DataError("movies.csv has the same movieId twice.")
         if unknown := set(ratings["movie"]) - set(movies.index):
-            raise DataError(f"ratings.csv rates the movie {min(unknown)}, which movies.csv does not have.")
+            raise DataError(f"ratings.csv rates the movie {min(unknown)}, which is not in movies.csv.")
         newcomers.check_enough(ratings, settings.folds, settings.seed)
         busiest, best_known = (ratings[column].value_counts().index[:SAMPLE] for column in ("user", "movie"))
         ratings["in_sample"] = ratings["user"].isin(busiest) & ratings["movie"].isin(best_known)
@@ -169,8 +169,8 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
     # --- training ---
 
     def fit(self, splits: Splits[Ratings], settings: RecommendationSettings, run: Run) -> Fitted:
-        """Cross-validate in both ways, then train the model that is stored on every rating."""
-        processes.only_first()  # its batches are whole users, padded; its loss is a sum: nothing to share evenly
+        """Cross-validate both kinds of model, then train the stored model on all ratings."""
+        processes.end_other_processes()  # batches of whole users cannot be divided evenly
         data = splits.train
         users = data.table["user"].nunique()
         print(f"{len(data):,} ratings of {users:,} users for {len(data.movies):,} movies.")
@@ -181,7 +181,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
     # --- measuring ---
 
     def measure(self, found: Answered[Ratings, RecommendationSettings]) -> dict[str, Any]:
-        """Return what cross-validation found; without a training, cross-validate.
+        """Return the figures of cross-validation from training, or cross-validate if there was none.
 
         Raises:
             DataError: the model was trained on other ratings.
@@ -192,22 +192,22 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         data, movies = found.splits.train, found.model.movies.values()
         counts = data.table["movie"].value_counts().reindex(data.movies.index)
         if [(movie.movie_id, movie.ratings) for movie in movies] != list(counts.items()):
-            raise DataError(f"{found.model.folder} was trained on other ratings than those of --data.")
-        processes.only_first()
+            raise DataError(f"{found.model.folder} was not trained on the ratings in --data.")
+        processes.end_other_processes()
         return self.measure_all(data, found.settings, found.run) | {"notes": notes}
 
     def measure_all(self, data: Ratings, settings: RecommendationSettings, run: Run) -> dict[str, Any]:
-        """Cross-validate the sample, and measure newcomers; the run keeps the states of each model."""
+        """Cross-validate on the sample, and measure newcomers; the run saves the states of each model."""
         stars, predicted = cross_validate(data, settings, run)
         users = data.table.loc[data.table["in_sample"], "user"].to_numpy()
         figures, peers = compare(stars, predicted, users, data.data, settings.folds)
-        errors = newcomer_errors(data, settings, run)
-        measured = newcomers.summarise(errors, data.data, newcomers.popularity_below(errors), settings.folds)
+        errors = measure_newcomers(data, settings, run)
+        measured = newcomers.summarise(errors, data.data, newcomers.find_popularity_threshold(errors), settings.folds)
         newcomers.print_newcomers(measured)
-        return {"figures": figures, "peers": peers, "headline": self.headline(figures[0]), "newcomers": measured}
+        return {"figures": figures, "peers": peers, "headline": self.format_headline(figures[0]), "newcomers": measured}
 
-    def headline(self, figure: Figure) -> str:
-        """Return the gallery's one line about the model."""
+    def format_headline(self, figure: Figure) -> str:
+        """Return the gallery's line about the model."""
         return (
             f"off by {figure.root:.2f} stars (root mean square) on {figure.count:,} held-out ratings of its {SAMPLE} "
             "busiest users"
@@ -216,15 +216,15 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
     def update(
         self, folder: Path, found: Answered[Ratings, RecommendationSettings], measured: Mapping[str, Any]
     ) -> tuple[Sequence[str], Mapping[str, Any]]:
-        """Write what newcomers with hardly any rating are answered from, and who these are."""
+        """Update the average ratings, and the number of ratings below which they are used for newcomers."""
         table = pd.read_csv(folder / "movies.csv", dtype=str, keep_default_na=False)
         data = found.splits.train
-        averages = newcomers.movie_averages(data.table, data.movies).round(3)
+        averages = newcomers.average_movies(data.table, data.movies).round(3)
         table.assign(average=averages).to_csv(folder / "movies.csv", index=False, lineterminator="\n")
         return ["movies.csv"], {"popularity_below": measured["newcomers"].popularity_below}
 
-    def figures(self, answers: Any, test: TestSet) -> list[Figure]:  # noqa: ARG002 - there are no test sets
-        """Return nothing: see measure."""
+    def compute_figures(self, answers: Any, test: TestSet) -> list[Figure]:  # noqa: ARG002 - there are no test sets
+        """Return no figures; see `measure`."""
         return []
 
     # --- storing ---
@@ -240,7 +240,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         }
 
         def save(folder: Path) -> None:
-            movies = movie_table(tables, data, settings.seed)
+            movies = make_movie_table(tables, data, settings.seed)
             movies.to_csv(folder / "movies.csv", index=False, lineterminator="\n")
             sample = data.table.loc[data.table["in_sample"], ["user", "movie", "rating"]]
             sample.columns = pd.Index(["user_id", "movie_id", "rating"])
@@ -270,11 +270,13 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
 def train_model(
     ratings: pd.DataFrame, movies: pd.DataFrame, factors: Factors, run: Run, name: str, seed: int
 ) -> Tables:
-    """Train one model on known ratings, and place the users it knows."""
+    """Train one model; return its served tables."""
     set_seed(seed)
     rows = movies.index.get_indexer(ratings["movie"])
     people, stars = ratings["user"].to_numpy(), ratings["rating"].to_numpy()
-    features = torch.cat([movie_features(movies), corating_features(people, rows, len(movies), factors.corating)], 1)
+    features = torch.cat(
+        [encode_movies(movies), compute_corating_features(people, rows, len(movies), factors.corating)], 1
+    )
     users = group_by_user(people, rows, stars)
     counts = torch.from_numpy(np.bincount(rows, minlength=len(movies)))
     loader = UserLoader(list(users.values()), factors.batch)
@@ -293,16 +295,16 @@ def train_model(
 
 
 def predict(
-    known: pd.DataFrame, movies: pd.DataFrame, asked: pd.DataFrame, factors: Factors, run: Run, name: str, seed: int
+    train: pd.DataFrame, movies: pd.DataFrame, test: pd.DataFrame, factors: Factors, run: Run, name: str, seed: int
 ) -> NDArray[np.float64]:
-    """Train on what is known, and return the mean of the models' stars for what is asked, (asked,)."""
-    users = np.unique(known["user"])
-    if not np.isin(asked["user"], users).all():
+    """Train `factors.models` models; return the mean of their predicted stars for the test ratings, (ratings,)."""
+    users = np.unique(train["user"])
+    if not np.isin(test["user"], users).all():
         raise DataError("A user has no rating outside the held-out fold; there are too few ratings to cross-validate.")
-    places = np.searchsorted(users, asked["user"]), movies.index.get_indexer(asked["movie"])
+    places = np.searchsorted(users, test["user"]), movies.index.get_indexer(test["movie"])
     found = []
     for number in range(factors.models):
-        tables = train_model(known, movies, factors, run, f"{name}-{number}", seed + 1000 * number)
+        tables = train_model(train, movies, factors, run, f"{name}-{number}", seed + 1000 * number)
         with torch.inference_mode():
             stars, *_ = tables(*map(torch.from_numpy, places))
         found.append(stars.double().numpy())
@@ -313,7 +315,7 @@ def cross_validate(data: Ratings, settings: RecommendationSettings, run: Run) ->
     """Predict every rating of the sample with models that were not trained on it.
 
     Returns:
-        The true stars, and the predictions of each kind, all of the same order.
+        The true stars, (ratings,), and the predictions by kind and model, each (ratings,).
     """
     sample = data.table[data.table["in_sample"]].reset_index(drop=True)
     rest = data.table[~data.table["in_sample"]]
@@ -323,34 +325,34 @@ def cross_validate(data: Ratings, settings: RecommendationSettings, run: Run) ->
     found = {kind: {name: np.zeros(len(sample)) for name in names} for kind in KINDS}
     for kind, fold in progress_bar([(kind, fold) for kind in factors for fold in range(settings.folds)]):
         inside, outside = sample.iloc[folds[fold][0]], sample.iloc[folds[fold][1]]
-        known = inside if kind == "sample" else pd.concat([rest, inside])
-        catalogue = data.movies.loc[sorted({*known["movie"], *sample["movie"]})]
+        train = inside if kind == "sample" else pd.concat([rest, inside])
+        catalogue = data.movies.loc[sorted({*train["movie"], *sample["movie"]})]
         seed = settings.seed + fold
         stars = {
-            OURS: predict(known, catalogue, outside, factors[kind], run, f"{kind}-{fold}", seed),
-            "bias model": bias_model(known, outside),
-            "ridge ALS": ridge_als(known, outside, ridge=settings.als_ridge[kind]),
-            "the book's cell": book_model(known, outside, seed, settings.book_epochs),
+            OURS: predict(train, catalogue, outside, factors[kind], run, f"{kind}-{fold}", seed),
+            "bias model": predict_with_biases(train, outside),
+            "ridge ALS": predict_with_als(train, outside, ridge=settings.als_ridge[kind]),
+            "the book's cell": predict_with_book(train, outside, seed, settings.book_epochs),
         }
         for name, values in stars.items():
             found[kind][name][folds[fold][1]] = values.clip(*settings.scale)
     return sample["rating"].to_numpy(), found
 
 
-def newcomer_errors(data: Ratings, settings: RecommendationSettings, run: Run) -> pd.DataFrame:
-    """Return how far off predictions are for users who are kept out of training, each once; see newcomers.as_table."""
+def measure_newcomers(data: Ratings, settings: RecommendationSettings, run: Run) -> pd.DataFrame:
+    """Return the errors for users who are held out of training, each once; see newcomers.make_error_table."""
     rows = []
     parts = newcomers.split(data.table, settings.folds, settings.seed)
     for fold, (new, known) in enumerate(progress_bar(parts, total=settings.folds)):
         seed = settings.seed + fold
         catalogue = data.movies.loc[sorted(set(known["movie"]))]
         tables = train_model(known, catalogue, settings.on_all, run, f"newcomers-{fold}", seed)
-        rows += newcomers.errors_of(new, tables, known, catalogue, seed, settings.scale)
-    return newcomers.as_table(rows)
+        rows += newcomers.measure_errors(new, tables, known, catalogue, seed, settings.scale)
+    return newcomers.make_error_table(rows)
 
 
-def movie_table(tables: Tables, data: Ratings, seed: int) -> pd.DataFrame:
-    """Return movies.csv: what is shown of each movie, in the order of the model's rows."""
+def make_movie_table(tables: Tables, data: Ratings, seed: int) -> pd.DataFrame:
+    """Return movies.csv, in the order of the model's rows."""
     movies = data.movies
     counts = data.table["movie"].value_counts().reindex(movies.index)
     mapped = np.argsort(-counts.to_numpy(), kind="stable")[:MAPPED]
@@ -358,7 +360,7 @@ def movie_table(tables: Tables, data: Ratings, seed: int) -> pd.DataFrame:
     taste = taste / (np.linalg.norm(taste, axis=1, keepdims=True) + 1e-12)
     places = np.full((len(movies), 2), np.nan)
     places[mapped] = TSNE(metric="cosine", perplexity=min(20, len(mapped) // 4), random_state=seed).fit_transform(taste)
-    titles = pd.Series([reading_order(title) for title in movies["title"]])
+    titles = pd.Series([move_article_first(title) for title in movies["title"]])
     distinct = [f"{title} [{movie}]" for title, movie in zip(titles, movies.index, strict=True)]
     return pd.DataFrame(
         {
@@ -368,7 +370,7 @@ def movie_table(tables: Tables, data: Ratings, seed: int) -> pd.DataFrame:
             "ratings": counts.to_numpy(),
             "x": places[:, 0].round(1),
             "y": places[:, 1].round(1),
-            "average": newcomers.movie_averages(data.table, movies).round(3),
+            "average": newcomers.average_movies(data.table, movies).round(3),
         }
     )
 

@@ -1,11 +1,10 @@
-"""Train a classifier of the rows of a table, whose target has two values.
+"""Train a classifier of table rows with a target of two values.
 
     python -m training.recipes.tabular --data churn.csv --target churned
     python -m training.recipes.tabular --smoke                        seconds, on made-up rows
 
-Columns of numbers are read as numbers, all others as categories. A fifth of the rows is set aside for the test.
-Several networks are averaged (TabM ensembles; see training/networks/tabular.py) and calibrated on predictions for rows
-that a network was not trained on.
+Numeric columns are read as numbers, all others as categories. A fifth of the rows is held out for the test. Several
+networks are averaged (TabM ensembles; see training/networks/tabular.py) and calibrated on out-of-fold predictions.
 """
 
 import argparse
@@ -37,11 +36,11 @@ from training.description import Description, describe
 from training.export import store_half
 from training.learner import NoValidation, RowLoader, Run, set_seed
 from training.made_up import write_rows
-from training.networks.tabular import Ensemble, TableNet, loss_of_members
+from training.networks.tabular import Ensemble, TableNet, member_loss
 from training.parity import Shown
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.tables import Rows, divide, is_number, read_rows
-from training.tabular_baselines import boosted_trees, compare
+from training.tabular_baselines import compare, score_boosted_trees
 
 BACKGROUND_ROWS = 100  # stored with the model: explanations compare a row with them
 PARITY_ROWS = 5000
@@ -52,8 +51,8 @@ LIMITS = ("The probabilities hold for rows drawn like those it was trained on.",
 class TabularSettings(Settings):
     """Columns and hyper-parameters.
 
-    `ignored` columns are kept but not read. `exact` are numbers of which each value has an embedding of its own, as
-    suits amounts that are codes in disguise. `ordered` categories are read as the number in another column.
+    `ignored` columns are kept but not read. Each value of an `exact` column has its own embedding, for numbers that act
+    as codes. Each of the `ordered` categories is read as a number from another column.
     """
 
     target: str | None = None
@@ -71,13 +70,13 @@ class TabularSettings(Settings):
 
     @classmethod
     def smoke(cls) -> "TabularSettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         return cls(epochs=10, networks=2, folds=2, width=16, members=2)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Networks trained on all rows; and, for calibration, logits of others for rows they were not trained on."""
+    """Networks trained on all rows, and out-of-fold logits for calibration, (training rows,)."""
 
     networks: list[TableNet]
     held_out: NDArray[np.float64]
@@ -90,7 +89,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
     module = "training.recipes.tabular"
     predictor = TabularClassifier
     settings = TabularSettings
-    unit: ClassVar[str] = "rows"  # what a row is, on the card
+    unit: ClassVar[str] = "rows"  # what the card calls rows
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --target."""
@@ -104,12 +103,12 @@ class Tabular(Recipe[Rows, TabularSettings]):
         train, test = divide(rows, settings.seed)
         name = Path(data).stem
         description = describe(name, f"From one row of a table: is it {labels[0]} or {labels[1]}?", LIMITS)
-        return self.splits(train, test, (name, "held-out fifth"), labels, description)
+        return self.make_splits(train, test, (name, "held-out fifth"), labels, description)
 
-    def splits(
+    def make_splits(
         self, train: Rows, test: Rows, where: tuple[str, str], labels: tuple[str, ...], description: Description
     ) -> Splits[Rows]:
-        """Return the data of a training; `where` names the data set and the part of it that is the test."""
+        """Return the splits; `where` names the data set and the part of it that is the test."""
         return Splits(train, test, (test.as_test(*where, train.table),), description, labels)
 
     def make_up(self, folder: Path, seed: int) -> str:
@@ -119,9 +118,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
     # --- training ---
 
     def fit(self, splits: Splits[Rows], settings: TabularSettings, run: Run) -> Fitted:
-        """Train one network for each fold, to calibrate on, then the networks that are stored, on all rows."""
+        """Train one network per fold for calibration, then the stored networks on all rows."""
         train = splits.train
-        config = self.columns(train.table, splits.labels, settings, splits.description.columns)
+        config = self.describe_columns(train.table, splits.labels, settings, splits.description.columns)
         folds = list(
             StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed).split(train.table, train.y)
         )
@@ -129,13 +128,13 @@ class Tabular(Recipe[Rows, TabularSettings]):
         networks = []
         for index in progress_bar(range(settings.folds + settings.networks)):
             is_fold = index < settings.folds
-            # Bins, amounts and weights are from this fold's rows; only the lists of categories are shared.
+            # Bins, amounts and weights come from the rows of the fold; only the lists of categories are shared.
             rows = train.take(folds[index][0]) if is_fold else train
-            own = config.model_copy(update={"amounts": amounts(rows.table, settings.exact)})
+            own = config.model_copy(update={"amounts": list_amounts(rows.table, settings.exact)})
             network = self.fit_network(rows, own, settings, run, f"net-{index}", settings.seed + index)
             if is_fold:
                 outside = folds[index][1]
-                held_out[outside] = logits_of(Ensemble([network]), own, train.table.iloc[outside])
+                held_out[outside] = compute_logits(Ensemble([network]), own, train.table.iloc[outside])
             else:
                 networks.append(network)
         return Fitted(networks, held_out, config)
@@ -154,12 +153,12 @@ class Tabular(Recipe[Rows, TabularSettings]):
         set_seed(seed)
         network = TableNet(config, rows.table, dict(settings.ordered), settings.width, settings.members)
         batch = min(settings.batch, len(rows) // 10)
-        loader = RowLoader(*arrays(config, rows.table), target, bs=batch, shuffle=True, drop_last=True)
+        loader = RowLoader(*encode_rows(config, rows.table), target, bs=batch, shuffle=True, drop_last=True)
         learn = Learner(
             DataLoaders(loader, loader),
             network,
-            loss_func=loss_of_members,
-            splitter=decayed_and_not,
+            loss_func=member_loss,
+            splitter=group_by_decay,
             cbs=NoValidation(),
         )
         schedule = partial(
@@ -169,14 +168,14 @@ class Tabular(Recipe[Rows, TabularSettings]):
             run.fit(learn, name, schedule, seed)
         return network.cpu().eval()
 
-    def columns(
+    def describe_columns(
         self,
         table: pd.DataFrame,
         labels: tuple[str, ...],
         settings: TabularSettings,
         descriptions: Mapping[str, str] | None = None,
     ) -> TabularClassifierConfig:
-        """Return what serving must know of the columns, from the training rows alone.
+        """Return the columns' config for serving, from the training rows only.
 
         Raises:
             DataError: a column is empty.
@@ -197,11 +196,11 @@ class Tabular(Recipe[Rows, TabularSettings]):
             labels=labels,
             columns=tuple(table.columns),
             categories=categories,
-            numbers={name: number_column(table[name]) for name in numbers},
+            numbers={name: describe_numbers(table[name]) for name in numbers},
             ignored=settings.ignored,
             groups=tuple((name,) for name in table if name not in settings.ignored),
             typical=typical | {name: float(table[name].median()) for name in numbers},
-            amounts=amounts(table, settings.exact),
+            amounts=list_amounts(table, settings.exact),
             descriptions=dict(descriptions or {}),
         )
 
@@ -213,9 +212,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
         temperature, bias = evaluate.fit_platt(network.held_out, train.y)
         ensemble = Ensemble(network.networks, temperature, bias).eval()
         right = (evaluate.sigmoid(network.held_out / temperature + bias) >= 0.5) == train.y
-        categories, numbers = arrays(config, pd.DataFrame(splits.tests[0].inputs[:PARITY_ROWS]))
+        categories, numbers = encode_rows(config, pd.DataFrame(splits.tests[0].inputs[:PARITY_ROWS]))
         split = "cross-validated training part, one network"
-        cross_validated = evaluate.share("accuracy_cv", right, splits.tests[0].data, split, label="accuracy")
+        cross_validated = evaluate.measure_share("accuracy_cv", right, splits.tests[0].data, split, label="accuracy")
         fields = {name: getattr(config, name) for name in config.model_fields_set}
 
         def save(folder: Path) -> None:
@@ -229,7 +228,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
             outputs=["logit"],
             store=store_half,
             batches=[{"categories": categories.numpy(), "numbers": numbers.numpy()}],
-            shown=Shown("probability", two_probabilities, self.unit, self.unit, typical=0.0005, relabelled=0.001),
+            shown=Shown("probability", compute_probabilities, self.unit, self.unit, typical=0.0005, relabelled=0.001),
             tolerance=0.001,
             fields=fields,
             save=save,
@@ -242,51 +241,51 @@ class Tabular(Recipe[Rows, TabularSettings]):
             measured={"figures": [cross_validated]},
         )
 
-    def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
+    def compute_figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
         """Return accuracy, log loss and expected calibration error."""
-        p, y = second_probability(answers), test.targets
+        p, y = get_second_probability(answers), test.targets
         losses = evaluate.log_losses(p, y)
         return [
-            evaluate.share("accuracy", (p >= 0.5) == y, test.data, test.split, label="accuracy"),
-            evaluate.figure(
+            evaluate.measure_share("accuracy", (p >= 0.5) == y, test.data, test.split, label="accuracy"),
+            evaluate.make_figure(
                 "log_loss", losses.mean(), evaluate.mean_interval(losses), **test.where, label="log loss (nats)"
             ),
-            evaluate.calibration_figure(evaluate.two_classes(p), y, test.where),
+            evaluate.measure_calibration(evaluate.stack_two_classes(p), y, test.where),
         ]
 
-    def headline(self, figure: Figure) -> str:
-        """Return the gallery's one line about the model."""
+    def format_headline(self, figure: Figure) -> str:
+        """Return the gallery's line about the model."""
         return f"{figure.value:.1%} right on {figure.count:,} test {self.unit}"
 
     def measure(self, found: Answered[Rows, TabularSettings]) -> dict[str, Any]:
-        """Add gradient-boosted trees as a peer, and the calibration error from before calibration."""
+        """Add gradient-boosted trees as a peer, and the calibration error before calibration."""
         measured = super().measure(found)
-        test, p = found.splits.tests[0], second_probability(found.answers[0])
+        test, p = found.splits.tests[0], get_second_probability(found.answers[0])
         if found.exported and found.exported.uncalibrated:
-            before = evaluate.two_classes(found.exported.uncalibrated(p))
-            measured["figures"].append(evaluate.calibration_figure(before, test.targets, test.where, before=True))
+            before = evaluate.stack_two_classes(found.exported.uncalibrated(p))
+            measured["figures"].append(evaluate.measure_calibration(before, test.targets, test.where, before=True))
         right = (p >= 0.5) == test.targets
-        trees = boosted_trees(found.splits.train, test, found.settings.networks)
+        trees = score_boosted_trees(found.splits.train, test, found.settings.networks)
         columns = len(found.splits.train.table.columns)
         measured["peers"] = [compare(f"HistGradientBoosting on all {columns} columns", trees, right)]
         return measured
 
 
-def number_column(values: pd.Series) -> NumberColumn:
-    """Return the range and the median of a column."""
+def describe_numbers(values: pd.Series) -> NumberColumn:
+    """Return the range and median of a column."""
     return NumberColumn(minimum=values.min(), maximum=values.max(), median=values.median())
 
 
-def amounts(table: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return the different values of the columns of which each value is learned by itself, in ascending order."""
+def list_amounts(table: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return the distinct values of the columns with exact embeddings, in ascending order."""
     return {name: tuple(np.unique(table[name].dropna()).tolist()) for name in names}
 
 
-def arrays(config: TabularClassifierConfig, table: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows as the network takes them, by the very function that serves.
+def encode_rows(config: TabularClassifierConfig, table: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encode rows for the network as serving does; return categories and numbers, each (rows, columns).
 
     Raises:
-        DataError: a row would be refused when served.
+        DataError: serving would reject a row.
     """
     categories, numbers, errors = encode(config, table.to_dict("records"))
     if errors:
@@ -296,25 +295,25 @@ def arrays(config: TabularClassifierConfig, table: pd.DataFrame) -> tuple[torch.
 
 
 @torch.inference_mode()
-def logits_of(ensemble: Ensemble, config: TabularClassifierConfig, table: pd.DataFrame) -> NDArray[np.float64]:
+def compute_logits(ensemble: Ensemble, config: TabularClassifierConfig, table: pd.DataFrame) -> NDArray[np.float64]:
     """Return logits of the second label, (rows,)."""
-    categories, numbers = arrays(config, table)
+    categories, numbers = encode_rows(config, table)
     batches = zip(categories.split(4096), numbers.split(4096), strict=True)
     return torch.cat([ensemble(*batch) for batch in batches]).double().numpy()
 
 
-def decayed_and_not(network: nn.Module) -> list[list[nn.Parameter]]:
-    """Return two parameter groups: weights and embeddings, which decay, and scales and biases, which do not."""
+def group_by_decay(network: nn.Module) -> list[list[nn.Parameter]]:
+    """Return two parameter groups: weights and embeddings, with weight decay; scales and biases, without."""
     kept = ("scale", "bias")
     return [[p for name, p in network.named_parameters() if name.endswith(kept) is still] for still in (False, True)]
 
 
-def two_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def compute_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the probabilities of both labels, (n, 2), from logits of the second, (n,)."""
-    return evaluate.two_classes(evaluate.sigmoid(logits))
+    return evaluate.stack_two_classes(evaluate.sigmoid(logits))
 
 
-def second_probability(answers: Sequence[Any]) -> NDArray[np.float64]:
+def get_second_probability(answers: Sequence[Any]) -> NDArray[np.float64]:
     """Return the probability of the second label in each answer, (n,)."""
     return np.array([list(answer.probabilities.values())[1] for answer in answers])
 

@@ -2,12 +2,12 @@
 
     python -m training.recipes.text_classification --data FILE.csv    columns text and label, any labels
     python -m training.recipes.text_classification --data FOLDER      with train.csv and test.csv (or .csv.xz)
-    python -m training.recipes.text_classification --smoke            seconds, on texts made up on the spot
+    python -m training.recipes.text_classification --smoke            seconds, on generated texts
 
-A folder may also have a subfolder of text files for each label in train and in test, as IMDB has them, and unsup.csv
-or a folder of that name with texts without labels. Of a single file, a part is set aside for validation and a fifth for
-the test. --quick is for a CPU. --teachers lets three networks and TF-IDF label the texts without labels, and trains two
-more networks on these, too; it is meant for a GPU.
+A folder may instead have a subfolder of text files for each label in train and test, like IMDB. unsup.csv, or a folder
+unsup, may add texts without labels. A single file is split: a part for validation, a fifth for the test. --quick is for
+a CPU. --teachers, for a GPU, has three networks and TF-IDF label the texts without labels, and also trains two more
+networks on those.
 """
 
 import argparse
@@ -42,27 +42,27 @@ from training.data import DataError
 from training.description import describe
 from training.distillation import Targets, pool, smooth
 from training.export import store_int8_products
-from training.learner import Run, adamw, mixed_precision, set_seed, with_smaller_batches
+from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import write_reviews
 from training.masked_language import pretrain
 from training.networks.text_classification import (
     ExportWrapper,
     TextNet,
     average_weights,
+    group_parameters,
     keep_tokens,
     load_encoder,
-    parameter_groups,
 )
 from training.parity import Shown
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.texts import Texts
-from training.tfidf import tfidf_answers, tfidf_peer
-from training.token_statistics import PASSAGES, REJECTED_SHARE, score_range, token_frequencies
-from training.tokens import SPECIAL, TokenLoader, batches, pad, prune, token_ids
+from training.tfidf import compare_with_tfidf, predict_with_tfidf
+from training.token_statistics import PASSAGES, REJECTED_SHARE, compute_token_frequencies, fit_score_range
+from training.tokens import SPECIAL, TokenLoader, encode_texts, make_batches, pad, prune
 
 HUB_INIT = "sentence-transformers/all-MiniLM-L6-v2"
 VOCABULARY = 18_000  # the most frequent of the encoder's 30,522 tokens
-TEACHERS, STUDENTS = (1.0, 2.0, 1.5), (1.0, 1.5)  # times the learning rates, so that they differ
+TEACHERS, STUDENTS = (1.0, 2.0, 1.5), (1.0, 1.5)  # factors of the learning rates, for diversity
 MIN_CLEAR_PROBABILITY = 0.7
 LENGTHS = ((1, 100), (101, 200), (201, 400), (401, 10**6))  # words
 PARITY_TEXTS = 1000
@@ -72,10 +72,10 @@ LIMITS = ("The probabilities hold for texts like those it was trained on.",)
 
 @dataclass(frozen=True)
 class TextClassificationSettings(Settings):
-    """Hyper-parameters. `init` is a folder or the Hub's name of the encoder to begin with; a small random one if None.
+    """Hyper-parameters. `init` is the folder or Hub name of the pretrained encoder; None is a small random one.
 
-    Of a text `max_tokens` are read, `head` of them from its beginning (Sun et al., "How to Fine-Tune BERT for Text
-    Classification?", 2019). `rates` are learning rates from the embeddings to the last layer.
+    At most `max_tokens` of a text are read, `head` from its beginning and the rest from its end (Sun et al., "How to
+    Fine-Tune BERT for Text Classification?", 2019). `rates` are learning rates from the embeddings to the last layer.
     """
 
     init: str | None = HUB_INIT
@@ -90,7 +90,7 @@ class TextClassificationSettings(Settings):
 
     @classmethod
     def smoke(cls) -> "TextClassificationSettings":
-        """Return settings for a training of seconds."""
+        """Return settings for a training run of seconds."""
         return cls(init=None, max_tokens=32, head=8, epochs=12, rates=slice(3e-3, 3e-3))
 
 
@@ -118,15 +118,18 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         parser.add_argument("--quick", action="store_true", default=None, help="shorter texts, one epoch: for a CPU")
         parser.add_argument(
             "--teachers", action=argparse.BooleanOptionalAction, default=False,
-            help="learn from texts without labels, too, which other networks label: for a GPU",
+            help="also train on texts that other networks label: for a GPU",
         )  # fmt: skip
         parser.add_argument(
-            "--masked-epochs", type=int, metavar="N", help="epochs of predicting hidden words before any label (1)"
+            "--masked-epochs",
+            type=int,
+            metavar="N",
+            help="epochs of masked-language modelling before training on labels (1)",
         )
 
-    def settings_of(self, options: argparse.Namespace) -> TextClassificationSettings:
-        """Return the settings that the command line asks for; --quick shortens texts and training."""
-        settings = super().settings_of(options)
+    def read_settings(self, options: argparse.Namespace) -> TextClassificationSettings:
+        """Return the settings that the options ask for; --quick shortens texts and training."""
+        settings = super().read_settings(options)
         is_shortened = settings.quick and not options.smoke
         return replace(settings, max_tokens=256, head=96, epochs=1) if is_shortened else settings
 
@@ -150,28 +153,32 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         return Splits(train, valid, tests, description, labels, check)
 
     def make_up(self, folder: Path, seed: int) -> str:
-        """Write reviews out of a few words."""
+        """Write reviews made of a few words."""
         return str(write_reviews(folder, seed))
 
     # --- training ---
 
     def fit(self, splits: Splits[Texts], settings: TextClassificationSettings, run: Run) -> Fitted:
-        """Keep the tokens that the texts need, learn their language, then their labels.
+        """Reduce the vocabulary, adapt the encoder to the texts, then train on the labels.
 
         Raises:
-            DataError: there are no texts for the teachers to label, or the network to begin with cannot be had.
+            DataError: the teachers have no texts to label, or the pretrained network cannot be loaded.
         """
         if settings.teachers and (settings.quick or not splits.train.unlabelled):
             raise DataError(
-                "--teachers needs texts without labels (unsup.csv, or a folder of that name, beside train and test), "
-                "and goes without --quick."
+                "--teachers needs texts without labels (unsup.csv, or a folder unsup, beside train and test), "
+                "and cannot be combined with --quick."
             )
-        torch.backends.cuda.enable_cudnn_sdp(False)  # cuDNN's attention plans anew for each length of text
+        torch.backends.cuda.enable_cudnn_sdp(
+            False
+        )  # cuDNN's attention is slow: it makes a new plan for each text length
         train, valid = splits.train, splits.valid
         print(f"{len(train):,} texts to train on, {len(valid):,} to validate on, {len(splits.tests[0]):,} to test on.")
-        tokenizer, classifier = new_network(splits, settings)
+        tokenizer, classifier = make_network(splits, settings)
         texts_of = (train.texts, valid.texts, [] if settings.quick else train.unlabelled)
-        ids, checked, unlabelled = (token_ids(tokenizer, part, settings.max_tokens, settings.head) for part in texts_of)
+        ids, checked, unlabelled = (
+            encode_texts(tokenizer, part, settings.max_tokens, settings.head) for part in texts_of
+        )
         notes = []
         mask = tokenizer.token_to_id("[MASK]")
         epochs = 0 if settings.quick else settings.masked_epochs
@@ -189,9 +196,9 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         if settings.teachers:
             teachers = fit_several(labelled, "teacher", TEACHERS)
             answers = [
-                tuple(log_softmax(logits_of(net, rows), 1) for rows in (checked, unlabelled)) for net in teachers
+                tuple(log_softmax(compute_logits(net, rows), 1) for rows in (checked, unlabelled)) for net in teachers
             ]
-            pooled = pool([*answers, *tfidf_answers(splits)], valid.y)
+            pooled = pool([*answers, *predict_with_tfidf(splits)], valid.y)
             labelled, students = labelled.join(Targets(unlabelled, pooled)), STUDENTS
             notes.append(
                 f"{len(TEACHERS)} networks of its kind and TF-IDF then labelled {len(unlabelled):,} texts without "
@@ -211,7 +218,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         name: str,
         factors: Sequence[float],
     ) -> list[TextNet]:
-        """Train networks that begin alike, with seeds and learning rates (times a factor) of their own."""
+        """Train networks from the same start, each with its own seed and factor of the learning rates."""
         nets = []
         for number, factor in enumerate(factors, 1):
             print(f"Training {name} {number} of {len(factors)}.")
@@ -229,10 +236,10 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
     def export(self, network: Fitted, splits: Splits[Texts], settings: TextClassificationSettings) -> Export:
         """Calibrate the last layer on validation texts, and add the in-distribution score."""
         classifier, tokenizer = network.net.classifier, network.tokenizer
-        valid = token_ids(tokenizer, splits.valid.texts, settings.max_tokens, settings.head)
+        valid = encode_texts(tokenizer, splits.valid.texts, settings.max_tokens, settings.head)
         temperature = calibrate(network.net, valid, splits.valid.y)
-        log_frequency, counted = token_frequencies(tokenizer, network.ids)
-        mean, spread = score_range(log_frequency, counted, network.ids, settings.seed)
+        log_frequency, counted = compute_token_frequencies(tokenizer, network.ids)
+        mean, spread = fit_score_range(log_frequency, counted, network.ids, settings.seed)
         outputs = ["logits", "in_distribution_score"]
 
         def save(folder: Path) -> None:
@@ -263,15 +270,18 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
                 f"Its last layer was divided by the temperature {temperature:.3f}, fitted on {len(valid):,} texts that "
                 "were not trained on.",
             ),
-            uncalibrated=partial(evaluate.with_temperature, temperature=1 / temperature),
+            uncalibrated=partial(evaluate.apply_temperature, temperature=1 / temperature),
         )  # fmt: skip
 
-    def figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
-        """Return accuracy, calibration, accuracy by length, and how many texts are clear or rejected."""
-        p = probabilities(answers)
+    def compute_figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
+        """Return accuracy, calibration, accuracy by length, and the shares of clear and rejected texts."""
+        p = stack_probabilities(answers)
         right = p.argmax(1) == test.targets
-        share = partial(evaluate.share, data=test.data, split=test.split)
-        figures = [share("accuracy", right, label="accuracy"), evaluate.calibration_figure(p, test.targets, test.where)]
+        share = partial(evaluate.measure_share, data=test.data, split=test.split)
+        figures = [
+            share("accuracy", right, label="accuracy"),
+            evaluate.measure_calibration(p, test.targets, test.where),
+        ]
         words = np.array([answer.words for answer in answers])
         for low, high in LENGTHS:
             rows = (words >= low) & (words <= high)
@@ -285,18 +295,18 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         rejected = np.array([not answer.in_distribution for answer in answers])
         return [*figures, share("refused", rejected, label="rejected as out of distribution")]
 
-    def headline(self, figure: Figure) -> str:
-        """Return the gallery's one line about the model."""
+    def format_headline(self, figure: Figure) -> str:
+        """Return the gallery's line about the model."""
         return f"{figure.value:.1%} right on {figure.count:,} test texts"
 
     def measure(self, found: Answered[Texts, TextClassificationSettings]) -> dict[str, Any]:
-        """Add TF-IDF as a peer, and the calibration error from before calibration."""
+        """Add TF-IDF as a peer, and the calibration error before calibration."""
         measured = super().measure(found)
-        test, p, config = found.splits.tests[0], probabilities(found.answers[0]), found.model.config
+        test, p, config = found.splits.tests[0], stack_probabilities(found.answers[0]), found.model.config
         if found.exported and found.exported.uncalibrated:
-            before = evaluate.calibration_figure(found.exported.uncalibrated(p), test.targets, test.where, before=True)
+            before = evaluate.measure_calibration(found.exported.uncalibrated(p), test.targets, test.where, before=True)
             measured["figures"].insert(2, before)
-        measured["peers"] = tfidf_peer(found.splits, p.argmax(1) == test.targets)
+        measured["peers"] = compare_with_tfidf(found.splits, p.argmax(1) == test.targets)
         measured["notes"] += [
             f"An answer is clear where its label has a probability of {config.min_clear_probability} or more and the "
             f"text is in distribution. All but {REJECTED_SHARE:.1%} of passages of the training texts are, at each of "
@@ -307,10 +317,10 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         return measured
 
 
-def new_network(
+def make_network(
     splits: Splits[Texts], settings: TextClassificationSettings
 ) -> tuple[Tokenizer, BertForSequenceClassification]:
-    """Return the tokenizer and the classifier to begin with, of the tokens that the training texts need."""
+    """Return the tokenizer and the classifier before training, with the vocabulary of the training texts."""
     tokenizer, network = load_encoder(settings.init, splits.train.texts)
     ids = [tokens.ids for tokens in read_tokens(tokenizer, splits.train.texts, settings.max_tokens - 2, settings.head)]
     counts = np.bincount(np.concatenate(ids), minlength=tokenizer.get_vocab_size())
@@ -328,7 +338,7 @@ def fit_network(
     seed: int,
     rates: slice,
 ) -> TextNet:
-    """Train a network; it is left where it was trained, in evaluation mode."""
+    """Train a network; return it on the training device, in evaluation mode."""
     set_seed(seed)
     net = TextNet(classifier).to(default_device())
 
@@ -338,47 +348,47 @@ def fit_network(
             TokenLoader(valid.ids, valid.targets, bs=batch),
         ]
         learn = Learner(
-            DataLoaders(*loaders, device=loaders[0].device), net, metrics=[accuracy], splitter=parameter_groups,
-            loss_func=F.cross_entropy, opt_func=adamw, cbs=[*mixed_precision(), *accumulate],
+            DataLoaders(*loaders, device=loaders[0].device), net, metrics=[accuracy], splitter=group_parameters,
+            loss_func=F.cross_entropy, opt_func=make_adamw, cbs=[*choose_mixed_precision(), *accumulate],
         )  # fmt: skip
         schedule = partial(learn.fit_one_cycle, settings.epochs, rates, pct_start=0.1, div=25)
         run.fit(learn, name, schedule, seed, again=bool(accumulate))
 
-    with_smaller_batches(train_with, min(settings.batch, len(train.ids) // 2))
+    retry_with_smaller_batches(train_with, min(settings.batch, len(train.ids) // 2))
     return net.eval()
 
 
 def accuracy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the share of right labels, given their probabilities."""
+    """Return the accuracy; targets are probabilities (n, labels)."""
     return (logits.argmax(1) == target.argmax(1)).float().mean()
 
 
 @torch.inference_mode()
-def logits_of(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-    """Return logits (n, labels) of rows of token indices, in float32, wherever the network is."""
+def compute_logits(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    """Return logits (n, labels) of rows of token indices in float32, computed on the network's device."""
     net.eval()
     device = next(net.parameters()).device
     result: dict[int, NDArray[np.float32]] = {}
-    for rows in progress_bar(list(batches([len(row) for row in ids], 8192))):
+    for rows in progress_bar(list(make_batches([len(row) for row in ids], 8192))):
         found = net(pad([ids[row] for row in rows]).to(device)).float().cpu().numpy()
         result |= dict(zip(rows, found, strict=True))
     return np.stack([result[row] for row in range(len(ids))])
 
 
 def calibrate(net: TextNet, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64]) -> float:
-    """Divide the last layer by a temperature, so that its probabilities can be trusted; return the temperature.
+    """Divide the last layer by a temperature, so that its probabilities are calibrated; return the temperature.
 
-    So the logits are calibrated wherever the weights go, with transformers, too.
+    The calibration is part of the weights, so it also holds in transformers.
     """
-    temperature = evaluate.fit_temperature(logits_of(net, ids), y)
+    temperature = evaluate.fit_temperature(compute_logits(net, ids), y)
     with torch.no_grad():
         net.classifier.classifier.weight /= temperature
         net.classifier.classifier.bias /= temperature
     return temperature
 
 
-def probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
-    """Return the probabilities of some answers, (n, labels)."""
+def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the probabilities of the answers as an array, (n, labels)."""
     return np.array([list(answer.probabilities.values()) for answer in answers])
 
 

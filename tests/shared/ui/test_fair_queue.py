@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from shared.ui import fair_queue
 from shared.ui.fair_queue import FairQueue, check_data, client_address, is_uploaded
-from tests.conftest import launched
+from tests.conftest import launch_app
 
 FILE = {"_type": "gradio.FileData"}
 
@@ -57,7 +57,7 @@ class App:
 @pytest.fixture
 def app():
     app = App()
-    with launched(app.demo) as app.url:
+    with launch_app(app.demo) as app.url:
         yield app
         app.gate.set()
 
@@ -175,7 +175,7 @@ def test_one_session_keeps_few_answers(app, monkeypatch):
         app.post("quick", session="forgets")
 
 
-def test_a_session_that_fetches_may_ask_for_ever(app, monkeypatch):
+def test_a_session_that_fetches_its_answers_is_not_limited(app, monkeypatch):
     monkeypatch.setattr(fair_queue, "SESSION_WAITING", 3)
     monkeypatch.setattr(fair_queue, "UNFETCHED_ANSWERS", 2)
     for number in range(20):
@@ -215,7 +215,7 @@ def wait_until(holds):
 # --- shares ---
 
 
-def statuses(app, name, count, session=None, forwarded=None):
+def post_many(app, name, count, session=None, forwarded=None):
     """What posts are answered with: 200, or the error's status, Retry-After and sentence."""
     for number in range(count):
         try:
@@ -229,7 +229,7 @@ def test_one_caller_cannot_fill_a_page(app, monkeypatch):
     monkeypatch.setattr(fair_queue, "CALLER_WAITING", 4)
     app.post("slow", session="runs")
     wait_until(lambda: not len(app.demo._queue))
-    found = list(statuses(app, "slow", 6, session="many-"))
+    found = list(post_many(app, "slow", 6, session="many-"))
     assert found[:4] == [200] * 4
     assert found[4][:2] == (429, "5")
     assert "waiting here" in found[4][2]
@@ -255,7 +255,7 @@ def test_a_full_page_leaves_the_others_open(app, monkeypatch):
     for number in range(4):
         app.post("slow", forwarded=f"10.0.0.{number}")
     app.post("slow", forwarded="10.0.0.9")  # who has nothing there yet still gets a place
-    status, retry, sentence = next(statuses(app, "slow", 1, forwarded="10.0.0.9"))
+    status, retry, sentence = next(post_many(app, "slow", 1, forwarded="10.0.0.9"))
     assert (status, retry) == (503, "5")
     assert sentence.startswith("Queue is full")
     assert app.call("quick") == 'complete\ndata: ["x"]'
@@ -322,7 +322,7 @@ def test_a_file_that_was_not_uploaded_is_refused_wherever_it_is(uploads, tmp_pat
     check_data([{"path": None}, {"ratings": {"260": 5}}, [1, "two", None]])
 
 
-def test_data_without_end_is_refused():
+def test_very_large_data_is_refused():
     data = []
     for _ in range(500):
         data = [data]
@@ -353,7 +353,7 @@ class Reloader(BaseReloader):
         return self.running
 
 
-def test_another_app_in_its_place_answers(app):
+def test_an_app_that_replaces_another_answers(app):
     """`gradio app.py` puts a new app in the place of the old one when its file changes."""
     with gr.Blocks() as changed:
         text, out = gr.Textbox(), gr.Textbox()

@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 
 from shared.ui import fair_queue, health
-from tests.conftest import launched
+from tests.conftest import launch_app
 
 GATE = threading.Event()
 GATE.set()
@@ -44,11 +44,11 @@ def app(model, monkeypatch, tmp_path):
     with gr.Blocks() as demo:
         text = gr.Textbox()
         text.submit(lambda value: GATE.wait(20) and value, text, text, api_name="same")
-    with launched(demo, model) as url:
+    with launch_app(demo, model) as url:
         yield demo, url
 
 
-def checked(url):
+def check_health(url):
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=30) as response:
             return response.status, json.loads(response.read())
@@ -59,7 +59,7 @@ def checked(url):
 def test_an_app_that_answers_is_healthy_and_keeps_nothing_of_the_checks(app):
     demo, url = app
     for _ in range(3):
-        assert checked(url) == (200, {"status": "ok"})
+        assert check_health(url) == (200, {"status": "ok"})
     assert not demo._queue.pending_messages_per_session
     assert not demo._queue.pending_event_ids_session
 
@@ -76,35 +76,35 @@ def test_an_app_whose_queue_is_full_is_healthy(app, monkeypatch):
             time.sleep(0.3)
         with pytest.raises(urllib.error.HTTPError, match="503"):
             urllib.request.urlopen(request)
-        assert checked(url) == (200, {"status": "ok"})
+        assert check_health(url) == (200, {"status": "ok"})
     finally:
         GATE.set()
 
 
-def test_a_stopped_queue_is_noticed(app):
+def test_a_stopped_queue_is_detected(app):
     demo, url = app
     demo._queue.stopped = True
-    assert checked(url) == (503, {"status": "unhealthy", "detail": "The queue is stopped."})
+    assert check_health(url) == (503, {"status": "unhealthy", "detail": "The queue is stopped."})
 
 
-def test_a_model_that_fails_is_noticed_and_the_reason_stays_in_the_log(app, model, caplog):
+def test_a_model_that_fails_is_detected_and_the_reason_stays_in_the_log(app, model, caplog):
     model.fails = True
-    status, content = checked(app[1])
+    status, content = check_health(app[1])
     assert status == 503
     assert "secret" not in str(content)
     assert "/secret/model.onnx has gone" in caplog.text
 
 
-def test_a_folder_of_uploads_that_has_gone_is_noticed(app, tmp_path):
+def test_a_folder_of_uploads_that_has_gone_is_detected(app, tmp_path):
     shutil.rmtree(tmp_path / "uploads")
-    assert checked(app[1])[0] == 503
+    assert check_health(app[1])[0] == 503
 
 
-def test_a_queue_that_is_stuck_is_noticed(app, monkeypatch):
+def test_a_queue_that_is_stuck_is_detected(app, monkeypatch):
     monkeypatch.setattr(health, "PATIENCE", 0.5)
     demo, url = app
     monkeypatch.setattr(demo._queue, "get_events", lambda: None)
-    status, content = checked(url)
+    status, content = check_health(url)
     assert status == 503
     assert "did not answer within" in content["detail"]
 

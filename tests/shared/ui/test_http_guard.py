@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from shared.ui import Page, connections, http_body, http_guard
 from shared.ui.http_body import BoundedReceive
 from shared.ui.http_guard import OPEN_ROUTES
-from tests.conftest import ROOT, launched, mounted
+from tests.conftest import ROOT, launch_app, mount_app
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -51,7 +51,7 @@ def reader():
 def url(request, demo, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        with launched(demo) if request.param == "launched" else mounted(reader(), "/gallery") as url:
+        with launch_app(demo) if request.param == "launched" else mount_app(reader(), "/gallery") as url:
             yield url
 
 
@@ -67,7 +67,7 @@ def ask(url, method, path, body=None, headers=()):
         connection.close()
 
 
-def form(content, name="files", filename="a.txt"):
+def make_form(content, name="files", filename="a.txt"):
     """A form with one file, or with one field where there is no filename."""
     filename = f'; filename="{filename}"' if filename else ""
     return (
@@ -90,12 +90,12 @@ def wait_until(holds):
 
 
 @pytest.mark.parametrize("url", ["launched"], indirect=True)
-def test_every_route_of_gradio_in_distribution(demo, url):
-    found = {route.path.split("/")[2].partition("=")[0].partition("{")[0] for route in all_routes(demo)}
+def test_every_route_of_gradio_is_known(demo, url):
+    found = {route.path.split("/")[2].partition("=")[0].partition("{")[0] for route in list_routes(demo)}
     assert found == OPEN_ROUTES - {"mcp"} | CLOSED_ROUTES
 
 
-def all_routes(demo):
+def list_routes(demo):
     pending, found = [*demo.app.routes], []
     while pending:
         route = pending.pop()
@@ -115,7 +115,7 @@ def all_routes(demo):
         "/gradio_api/vibe-code", "/monitoring", "/monitoring/x",
     ],
 )  # fmt: skip
-def test_what_no_page_uses_is_closed(url, path):
+def test_unused_routes_are_closed(url, path):
     for method in ("GET", "POST"):
         status, _, content = ask(url, method, path, b"{}" if method == "POST" else None)
         assert status == 404
@@ -124,7 +124,7 @@ def test_what_no_page_uses_is_closed(url, path):
         assert sentence in json.loads(content)["detail"]
 
 
-def test_run_answers_nothing_that_belongs_into_the_queue(url):
+def test_run_does_not_answer_queued_endpoints(url):
     for body in ({"data": [None]}, {"data": [], "fn_index": 0}, {"data": [], "fn_index": 0, "session_hash": "x"}):
         status, _, content = ask(url, "POST", "/gradio_api/run/read", json.dumps(body), JSON)
         assert status == 404
@@ -149,8 +149,8 @@ def test_run_opens_no_file_and_no_web_address(url):
         ("upload", "field", "form"),
     ],
 )
-def test_a_request_that_is_not_right_is_told_so(url, path, body, headers):
-    body = form(b"text", filename=None) if body == "field" else body
+def test_an_invalid_request_gets_an_error_message(url, path, body, headers):
+    body = make_form(b"text", filename=None) if body == "field" else body
     status, _, content = ask(url, "POST", f"/gradio_api/{path}", body, JSON if headers == "json" else FORM)
     assert (status, "is not as it should be" in json.loads(content)["detail"]) == (422, True)
 
@@ -161,7 +161,7 @@ def test_what_is_closed_is_closed_below_a_prefix(demo):
         patch.setenv("GRADIO_ROOT_PATH", "/gallery")
         with gr.Blocks() as app:
             gr.Textbox()
-        with launched(app) as address:
+        with launch_app(app) as address:
             for prefix in ("", "/gallery"):
                 assert ask(address, "POST", f"{prefix}/gradio_api/component_server", b"{}", JSON)[0] == 404
                 assert ask(address, "GET", f"{prefix}/gradio_api/deep_link?session_hash=x")[0] == 404
@@ -176,7 +176,7 @@ def test_scripts_and_cards_are_found_below_a_prefix_that_a_proxy_takes_away(pref
         app = reader()
         with app.route("Other", "other"):
             gr.Markdown("Another page")
-        with launched(app) as address:
+        with launch_app(app) as address:
             whole = () if "://" in prefix else ("/gallery/", "/gallery/other")  # where a proxy takes nothing away
             for path in ("/", "/other", *whole):
                 assert b'<base href="/gallery/" />' in ask(address, "GET", path)[2]
@@ -191,14 +191,14 @@ def test_a_page_with_a_slash_at_its_end_leads_to_the_page_below_any_prefix():
     app = reader()
     with app.route("Other", "other"):
         gr.Markdown("Another page")
-    with launched(app) as address:
+    with launch_app(app) as address:
         status, headers, _ = ask(address, "GET", "/other/")
         assert (status, headers["location"]) == (301, "../other")
 
 
 def test_a_disk_that_is_nearly_full_takes_no_upload(url, monkeypatch):
     monkeypatch.setattr(http_guard, "FREE_BYTES", 10**18)
-    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
+    status, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello"), FORM)
     assert (status, json.loads(content)["detail"]) == (507, "The server's disk is full; try again later.")
 
 
@@ -229,14 +229,14 @@ def test_a_large_request_to_run_is_sent_elsewhere(url):
 def test_a_large_upload_is_refused_and_leaves_no_file(url, monkeypatch):
     monkeypatch.setattr(http_body, "UPLOAD_BYTES", 1_000_000)
     before = uploads()
-    body = form(b"a" * 1_100_000)
+    body = make_form(b"a" * 1_100_000)
     parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
     assert ask(url, "POST", "/gradio_api/upload", parts, FORM)[0] == 413
     assert uploads() == before
 
 
 def test_a_large_form_field_is_refused(url):
-    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"a" * 20_000, filename=None), FORM)
+    status, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"a" * 20_000, filename=None), FORM)
     assert (status, content) == (413, b"A form field exceeds the maximum allowed size of 10,000 bytes.")
 
 
@@ -245,13 +245,13 @@ def test_an_upload_that_breaks_off_leaves_no_file(url):
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port)) as client:
         head = f"POST {address.path}/gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n"
-        client.sendall(head.encode() + b"Content-Length: 4000000\r\n\r\n" + form(b"a" * 100_000)[:90_000])
+        client.sendall(head.encode() + b"Content-Length: 4000000\r\n\r\n" + make_form(b"a" * 100_000)[:90_000])
         wait_until(lambda: uploads() != before)
     wait_until(lambda: uploads() == before)
 
 
 def test_a_file_within_the_limits_is_read(url):
-    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
+    status, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello"), FORM)
     assert status == 200
     file = {"path": json.loads(content)[0], "meta": {"_type": "gradio.FileData"}}
     _, _, content = ask(url, "POST", "/gradio_api/call/read", json.dumps({"data": [file]}), JSON)
@@ -358,7 +358,7 @@ def test_connections_that_do_not_send_a_request_are_closed(url, monkeypatch):
 
 @pytest.mark.parametrize("value", ["bytes=0-3", "bytes=-3", "bytes=2-"])
 def test_a_range_of_a_file_tells_nothing_of_the_request(url, value):
-    _, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello world"), FORM)
+    _, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello world"), FORM)
     path = "/gradio_api/file=" + json.loads(content)[0]
     status, headers, content = ask(url, "GET", path, headers={"Range": value, "Cookie": "secret=1", "X-Mine": "secret"})
     assert status == 206
@@ -367,8 +367,8 @@ def test_a_range_of_a_file_tells_nothing_of_the_request(url, value):
 
 
 @pytest.mark.parametrize("value", ["bytes=1-2-3", "bytes=²-3", "bytes=9-1", "bytes=-", "lines=1-2", "bytes=0-1,3-4"])
-def test_a_range_that_is_none_is_ignored(url, value):
-    _, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello world"), FORM)
+def test_an_invalid_range_is_ignored(url, value):
+    _, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello world"), FORM)
     path = "/gradio_api/file=" + json.loads(content)[0]
     status, _, content = ask(url, "GET", path, headers={"Range": value.encode()})
     assert (status, content) == (200, b"hello world")
@@ -383,20 +383,20 @@ def test_other_origins_may_ask_but_without_cookies(url):
     assert "access-control-allow-credentials" not in headers
 
 
-def test_an_error_of_the_server_is_one_sentence(url, monkeypatch, caplog):
+def test_an_error_of_the_server_is_one_message(url, monkeypatch, caplog):
     def fail(*_, **__):
         raise RuntimeError(f"a secret in {ROOT}")
 
     monkeypatch.setattr("gradio.routes.upload_fn", fail)
-    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
+    status, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello"), FORM)
     assert (status, json.loads(content)["detail"]) == (500, "Something went wrong here; the server's log says what.")
     assert "a secret" in caplog.text
 
 
-def test_a_full_disk_is_said(url, monkeypatch):
+def test_a_full_disk_is_reported(url, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", str(ROOT))
 
     monkeypatch.setattr("gradio.route_utils.NamedTemporaryFile", full)
-    status, _, content = ask(url, "POST", "/gradio_api/upload", form(b"hello"), FORM)
+    status, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello"), FORM)
     assert (status, json.loads(content)["detail"]) == (507, "The server's disk is full; try again later.")

@@ -12,7 +12,7 @@ import pytest
 
 from shared.ui import Photo, requests
 from shared.ui.requests import BAD_BASE64, SEND_FILE, SEND_PICTURE, picture_file, prepared, uploaded_file
-from tests.conftest import ROOT, launched
+from tests.conftest import ROOT, launch_app
 
 CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
 META = {"_type": "gradio.FileData"}
@@ -67,7 +67,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("value", OTHERS)
-def test_what_is_neither_gets_a_sentence(uploads, value):
+def test_a_value_that_is_neither_gets_a_message(uploads, value):
     with pytest.raises(gr.Error) as caught:
         picture_file(value)
     assert caught.value.message == SEND_PICTURE
@@ -125,7 +125,7 @@ def url(tmp_path_factory):
             files.upload(len, files, size, api_name="files")
             file.upload(lambda path: Path(path).stat().st_size, file, size, api_name="file")
             number.submit(lambda number, _: number, [number, picture], size, api_name="number")
-        with launched(demo) as url:
+        with launch_app(demo) as url:
             yield url
 
 
@@ -150,7 +150,7 @@ def test_a_picture_as_base64_is_answered(url, value):
 
 @pytest.mark.parametrize("value", OTHERS)
 @pytest.mark.parametrize("name", ["picture", "files", "file"])
-def test_anything_else_gets_one_sentence(url, name, value, caplog, capfd):
+def test_anything_else_gets_one_message(url, name, value, caplog, capfd):
     if name == "files" and value == []:
         return
     with caplog.at_level(logging.INFO):
@@ -174,16 +174,16 @@ def test_too_few_inputs(url, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def nested(depth):
+def nest(depth):
     value = []
     for _ in range(depth):
         value = [value]
     return value
 
 
-def test_what_stands_beside_a_picture_is_bounded_as_everything_is(url):
+def test_data_beside_a_picture_is_bounded(url):
     for more, sentence in (
-        (nested(50), "Lists and mappings may be nested 32 deep at most."),
+        (nest(50), "Lists and mappings may be nested 32 deep at most."),
         ([0] * 20_001, "Lists and mappings may have 20,000 items in all."),
         ({"path": str(CHELSEA)}, "There is no such upload; send the file itself"),
     ):
@@ -191,7 +191,7 @@ def test_what_stands_beside_a_picture_is_bounded_as_everything_is(url):
 
 
 @pytest.mark.parametrize("body", ["{}", "text", '{"data": "text"}', '{"data": null}', "[1]"])
-def test_a_body_that_is_not_right_gets_one_sentence(url, body):
+def test_a_body_that_is_not_right_gets_one_message(url, body):
     for path in ("call/picture", "queue/join", "run/picture"):
         request = urllib.request.Request(
             f"{url}/gradio_api/{path}", body.encode(), {"Content-Type": "application/json"}

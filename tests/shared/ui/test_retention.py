@@ -16,7 +16,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def old(path, content="x"):
+def make_old(path, content="x"):
     """A file of two hours ago; so are the folders that are made for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
@@ -25,9 +25,9 @@ def old(path, content="x"):
     return path
 
 
-def test_what_visitors_left_is_deleted(folder):
-    upload, broken_off = old(folder / HASH / "photo.png"), old(folder / "tmpab12cd_e")
-    session = old(folder / "deep_links/abc/state.json")
+def test_old_files_of_visitors_are_deleted(folder):
+    upload, broken_off = make_old(folder / HASH / "photo.png"), make_old(folder / "tmpab12cd_e")
+    session = make_old(folder / "deep_links/abc/state.json")
     os.utime(folder / "deep_links", (0, 0))
     sweep(folder, set())
     assert not upload.parent.exists()
@@ -39,14 +39,14 @@ def test_what_is_new_or_shown_by_the_app_or_not_of_gradio_stays(folder):
     new = folder / ("b" * 64) / "photo.png"
     new.parent.mkdir()
     new.write_text("x")
-    example = old(folder / HASH / "example.png")
-    mine = [old(folder / name) for name in ("notes.txt", "photos/cat.png", "tmp")]
+    example = make_old(folder / HASH / "example.png")
+    mine = [make_old(folder / name) for name in ("notes.txt", "photos/cat.png", "tmp")]
     sweep(folder, {example})
     assert all(path.exists() for path in (new, example, *mine))
 
 
 def test_processes_that_share_a_folder_keep_each_others_examples(folder):
-    first, second = old(folder / HASH / "first.png"), old(folder / ("c" * 64) / "second.png")
+    first, second = make_old(folder / HASH / "first.png"), make_old(folder / ("c" * 64) / "second.png")
     sweep(folder, {first}, older_than=10_000)  # each renews its own
     sweep(folder, {second}, older_than=10_000)
     sweep(folder, {second}, older_than=3600)
@@ -55,7 +55,7 @@ def test_processes_that_share_a_folder_keep_each_others_examples(folder):
 
 
 def test_a_link_in_the_folder_is_deleted_and_not_followed(folder, tmp_path_factory):
-    elsewhere = old(tmp_path_factory.mktemp("elsewhere") / "photo.png")
+    elsewhere = make_old(tmp_path_factory.mktemp("elsewhere") / "photo.png")
     (folder / HASH).symlink_to(elsewhere.parent)
     os.utime(folder / HASH, (0, 0), follow_symlinks=False)
     sweep(folder, set())
@@ -76,7 +76,7 @@ def test_the_pictures_of_examples_are_kept(monkeypatch, folder):
 
 
 def test_what_the_app_shows_is_written_again_when_it_has_gone(folder):
-    gone, there = folder / HASH / "gone.png", old(folder / ("b" * 64) / "there.png")
+    gone, there = folder / HASH / "gone.png", make_old(folder / ("b" * 64) / "there.png")
     restore({gone: b"picture", there: b"another"})
     assert gone.read_bytes() == b"picture"
     assert there.read_text() == "x"

@@ -8,7 +8,7 @@ from gradio.state_holder import SessionState
 
 from benchmarks.clients import Client
 from shared.ui.sessions import Session
-from tests.conftest import launched
+from tests.conftest import launch_app
 
 SECRET = "what somebody wrote of Bob"
 
@@ -22,12 +22,12 @@ def demo():
 
 
 def test_it_has_the_fields_of_gradios(demo):
-    with launched(demo):
+    with launch_app(demo):
         assert vars(Session(demo)).keys() == vars(SessionState(demo)).keys()
 
 
 def test_nothing_that_was_entered_or_answered_is_kept(demo):
-    with launched(demo) as url:
+    with launch_app(demo) as url:
         client = Client(url)
         assert client.ask(("same", [SECRET], None))[0] == SECRET
         gc.collect()
@@ -38,7 +38,7 @@ def test_nothing_that_was_entered_or_answered_is_kept(demo):
 
 
 def test_what_an_app_keeps_in_a_state_is_kept(demo):
-    with launched(demo) as url:
+    with launch_app(demo) as url:
         client = Client(url)
         for _ in range(2):
             client.ask(("same", [SECRET], None))

@@ -8,17 +8,17 @@ from training.networks.image_classification import (
     DistributionScore,
     ExportWrapper,
     classification_loss,
+    group_parameters,
     interpolate_weights,
-    parameter_groups,
 )
-from training.recipes.image_classification import ImageClassificationSettings, backbone
+from training.recipes.image_classification import ImageClassificationSettings, load_backbone
 
 pytestmark = pytest.mark.training
 
 
 def small_net(labels):
     torch.manual_seed(0)
-    return ClassifierNet("abc"[:labels], labels, backbone(ImageClassificationSettings.smoke()))
+    return ClassifierNet("abc"[:labels], labels, load_backbone(ImageClassificationSettings.smoke()))
 
 
 def test_the_score_is_the_log_odds_of_the_classes_inside():
@@ -49,7 +49,7 @@ def test_a_map_averages_to_its_logit():
 
 
 def test_interpolated_weights_lie_between_the_pretrained_and_the_fine_tuned():
-    net, before = small_net(2), backbone(ImageClassificationSettings.smoke())
+    net, before = small_net(2), load_backbone(ImageClassificationSettings.smoke())
     name, tuned = next(iter(net.classifier.mobilenet_v2.named_parameters()))
     old, new = before.mobilenet_v2.get_parameter(name), tuned.detach().clone()
     assert not torch.equal(old, new)
@@ -59,7 +59,7 @@ def test_interpolated_weights_lie_between_the_pretrained_and_the_fine_tuned():
 
 def test_what_is_trained_is_in_one_group_each_but_for_imagenets_classifier():
     net = small_net(2)
-    groups = parameter_groups(net)
+    groups = group_parameters(net)
     grouped = [id(parameter) for group in groups for parameter in group]
     trained = {id(p) for name, p in net.named_parameters() if not name.startswith("imagenet.")}
     assert len(groups) == 3

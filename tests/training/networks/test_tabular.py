@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make test-all")
 
-from training.networks.tabular import LARGEST_LOGIT, Ensemble, ExactValue, PiecewiseLinear, bin_edges, loss_of_members
+from training.networks.tabular import LARGEST_LOGIT, Ensemble, ExactValue, PiecewiseLinear, find_bin_edges, member_loss
 
 pytestmark = pytest.mark.training
 
@@ -38,7 +38,7 @@ def test_a_number_is_encoded_by_how_far_it_has_passed_through_each_bin():
     ],
 )
 def test_bins_have_edges_whatever_the_column(values, edges):
-    found = bin_edges(np.array(values))
+    found = find_bin_edges(np.array(values))
     assert len(found) >= 2
     assert (np.diff(found) > 0).all()
     if edges is None:
@@ -70,4 +70,4 @@ def test_the_ensemble_averages_probabilities_and_then_calibrates():
 def test_each_member_has_a_loss_of_its_own():
     logits, target = torch.tensor([[0.0, 1.0], [2.0, -1.0]]), torch.tensor([1.0, 0.0])
     each = [torch.nn.functional.binary_cross_entropy_with_logits(logits[:, i], target) for i in range(2)]
-    torch.testing.assert_close(loss_of_members(logits, target), sum(each) / 2)
+    torch.testing.assert_close(member_loss(logits, target), sum(each) / 2)

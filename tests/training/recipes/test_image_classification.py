@@ -17,7 +17,7 @@ from shared.config import sha256
 from tests.conftest import ROOT, load_app
 from training import command, learner
 from training.learner import Run
-from training.pictures import decode, normalised
+from training.pictures import decode, normalise
 from training.recipes import image_classification as script
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 
@@ -30,7 +30,7 @@ def train(*options):
 
 
 def write_pictures(folder, **counts):
-    """Write black pictures, a subfolder for each label."""
+    """Write black pictures into a subfolder for each label."""
     for label, count in counts.items():
         (folder / label).mkdir(parents=True)
         for index in range(count):
@@ -96,7 +96,7 @@ def test_the_threshold_is_that_of_the_stored_scores_of_the_pictures_it_was_fitte
 
 
 def test_transformers_alone_loads_the_folder_and_agrees(folder, shapes):
-    """In a process that cannot import anything of this repository."""
+    """Run in a process that cannot import this repository."""
     path = next(shapes.glob("circle/*.png"))
     code = f"""
 import sys
@@ -139,7 +139,7 @@ def test_training_sees_what_serving_sees(folder, tmp_path):
     path = tmp_path / "large.jpg"
     Image.fromarray(rng.integers(0, 256, (900, 1300, 3), dtype=np.uint8)).save(path)
     size = model.config.size
-    trained = normalised(decode([path], (size, size)).float().div(255), script.MEAN, script.STD)
+    trained = normalise(decode([path], (size, size)).float().div(255), script.MEAN, script.STD)
     assert np.allclose(trained[0].numpy(), model.pixels(path), atol=1e-6)
 
 
@@ -170,7 +170,7 @@ def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
     own = write_pictures(tmp_path / "own", a=10, b=10)
     before = (folder / "metrics.json").read_bytes()
     assert train("--data", own, "--measure", folder) == 2
-    assert "has the labels circle, cross, square, the data a, b" in capsys.readouterr().err
+    assert "has the labels circle, cross, square, but the data has a, b" in capsys.readouterr().err
     assert train("--data", own, "--measure", own) == 2
     assert (folder / "metrics.json").read_bytes() == before
 
@@ -215,14 +215,14 @@ def test_an_interrupted_training_resumes_to_the_same_weights(shapes, tmp_path, m
     resumed = fit("cut", resume=True)
     assert saved == [*straight, ("cut", "head", 0), ("cut", "body", 0), ("cut", "body", 1)]
     assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
-    assert learner.seconds_trained(tmp_path / "cut") > 0
+    assert learner.read_seconds_trained(tmp_path / "cut") > 0
 
 
 @pytest.mark.parametrize(
     ("counts", "message"),
     [({}, "at least two"), ({"a": 20}, "at least two"), ({"a": 20, "b": 3}, "has 3 pictures; at least 10")],
 )
-def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path, capsys, counts, message):
+def test_a_folder_that_cannot_be_learned_from_is_refused_with_a_message(tmp_path, capsys, counts, message):
     own = write_pictures(tmp_path / "own", **counts)
     own.mkdir(exist_ok=True)
     assert train("--data", own, "--out", tmp_path / "out") == 2
@@ -230,13 +230,13 @@ def test_a_folder_that_cannot_be_learned_from_is_refused_in_a_sentence(tmp_path,
 
 
 @pytest.mark.parametrize("options", [[], ["--data", "no-such-folder"]])
-def test_without_data_it_says_what_to_name(tmp_path, capsys, options):
+def test_without_data_the_error_names_the_option(tmp_path, capsys, options):
     assert train(*options, "--out", tmp_path / "out") == 2
     assert "--data" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_picture_is_named_before_the_training(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(ImageClassification, "new_network", lambda *_: pytest.fail("the training began"))
+def test_a_file_that_is_not_a_picture_is_named_before_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ImageClassification, "make_network", lambda *_: pytest.fail("the training began"))
     own = write_pictures(tmp_path / "own", a=10, b=10)
     (own / "b/3.png").write_bytes(b"broken")
     assert train("--data", own, "--out", tmp_path / "out") == 2
@@ -244,7 +244,7 @@ def test_a_file_that_is_no_picture_is_named_before_the_training(tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_no_picture_is_named_when_a_model_is_measured(folder, shapes, tmp_path, capsys):
+def test_a_file_that_is_not_a_picture_is_named_when_measuring(folder, shapes, tmp_path, capsys):
     shutil.copytree(shapes, tmp_path / "own")
     for path in (tmp_path / "own/cross").iterdir():
         path.write_bytes(b"broken")
@@ -252,23 +252,23 @@ def test_a_file_that_is_no_picture_is_named_when_a_model_is_measured(folder, sha
     assert f"{tmp_path / 'own/cross'}" in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_to_is_refused_before_the_training(tmp_path, capsys, monkeypatch):
+def test_a_folder_that_is_not_writable_is_refused_before_training(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(script, "decode", lambda *_: pytest.fail("pictures were decoded"))
     (tmp_path / "file").write_text("")
     assert train("--smoke", "--out", tmp_path / "file/below/model") == 2
-    assert f"Nothing can be written into {tmp_path / 'file'}" in capsys.readouterr().err
+    assert f"{tmp_path / 'file'} is not writable" in capsys.readouterr().err
 
 
 def test_a_network_that_was_not_trained_on_imagenet_is_refused(tmp_path):
-    script.backbone(ImageClassificationSettings.smoke()).save_pretrained(tmp_path)
+    script.load_backbone(ImageClassificationSettings.smoke()).save_pretrained(tmp_path)
     with pytest.raises(script.DataError, match="must be trained on ImageNet's 1,000 classes"):
-        script.backbone(ImageClassificationSettings(init=str(tmp_path)))
+        script.load_backbone(ImageClassificationSettings(init=str(tmp_path)))
     with pytest.raises(script.DataError, match="could not be loaded as MobileNetV2ForImageClassification"):
-        script.backbone(ImageClassificationSettings(init=str(tmp_path / "nowhere")))
+        script.load_backbone(ImageClassificationSettings(init=str(tmp_path / "nowhere")))
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "resnet"}))
     with pytest.raises(script.DataError, match="it is a resnet"):
-        script.backbone(ImageClassificationSettings(init=str(tmp_path)))
+        script.load_backbone(ImageClassificationSettings(init=str(tmp_path)))
 
 
 def test_the_optimiser_is_the_same_on_every_device(shapes, tmp_path, monkeypatch):
@@ -278,4 +278,4 @@ def test_the_optimiser_is_the_same_on_every_device(shapes, tmp_path, monkeypatch
     optimisers, recipe, settings = [], ImageClassification(), ImageClassificationSettings.smoke()
     monkeypatch.setattr(Run, "fit", fit)
     recipe.fit(recipe.load_own(str(shapes), settings), settings, Run(tmp_path, settings.seed, False))
-    assert optimisers == [learner.adamw] * 2
+    assert optimisers == [learner.make_adamw] * 2

@@ -18,7 +18,7 @@ from training import segmentation as demo
 from training.confusion import ConfusionMatrix
 from training.data import DataError
 from training.description import describe, read_description
-from training.evaluate import figure
+from training.evaluate import make_figure
 from training.export import write_onnx
 from training.learner import Run, set_seed
 from training.made_up import draw_streets
@@ -29,7 +29,7 @@ from training.networks.image_segmentation import (
     pixel_error,
     segmentation_loss,
 )
-from training.parity import parity
+from training.parity import check_parity
 from training.recipe import Answered, Splits, TestSet, check_cost
 from training.recipes import image_segmentation as recipe
 
@@ -49,7 +49,7 @@ def streets(tmp_path_factory):
 
 @pytest.fixture
 def camvid(streets, tmp_path):
-    """The same drawings, divided as CamVid is."""
+    """The same drawings in the layout of CamVid."""
     splits = recipe.ImageSegmentation().load_own(streets, SMOKE)
     frames = {"train": splits.train, "val": splits.train.take([0, 1, 2, 3]), "test": splits.train.take([4, 5, 6, 7])}
     for part, some in frames.items():
@@ -64,26 +64,26 @@ def camvid(streets, tmp_path):
 @pytest.mark.parametrize("size", [(128, 160), (160, 128), (48, 400), (400, 32), (112, 176)])
 def test_the_export_is_the_network_at_every_size_that_serves(size, tmp_path):
     set_seed(0)
-    net = SegmentationNet(3, recipe.backbone(SMOKE)).eval()
+    net = SegmentationNet(3, recipe.load_backbone(SMOKE)).eval()
     axes = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in ("pixel_values", "logits")}
     write_onnx(net, tmp_path / "net.onnx", {"pixel_values": torch.zeros(1, 3, 128, 160)}, ["logits"], axes)
-    parity(net, tmp_path / "net.onnx", [{"pixel_values": torch.randn(1, 3, *size).numpy()}], ["logits"], 1e-3)
+    check_parity(net, tmp_path / "net.onnx", [{"pixel_values": torch.randn(1, 3, *size).numpy()}], ["logits"], 1e-3)
     assert size[0] % recipe.MULTIPLE == size[1] % recipe.MULTIPLE == 0
 
 
-def test_ones_own_classes_are_trained_and_served(streets, tmp_path):
+def test_own_classes_are_trained_and_served(streets, tmp_path):
     assert train(recipe.ImageSegmentation, "--smoke", "--data", streets, "--out", tmp_path / "model") == 0
     model = load_model(tmp_path / "model")
     picture = next(iter(sorted((tmp_path / streets / "images").iterdir())))
     found = model.predict(picture)
     assert tuple(found.share) == model.config.labels
     assert sum(found.share.values()) == pytest.approx(1)
-    table = ConfusionMatrix.of(found, np.zeros_like(found.mask), IGNORED).tables[0]
+    table = ConfusionMatrix.from_prediction(found, np.zeros_like(found.mask), IGNORED).tables[0]
     assert table[0].sum() == found.mask.size
     assert table[0].tolist() == [int((found.mask == index).sum()) for index in range(len(model.config.labels))]
 
 
-def test_to_choose_by_val_it_neither_trains_on_val_nor_measures_on_the_test(camvid):
+def test_official_val_neither_trains_on_val_nor_measures_on_the_test(camvid):
     chosen = demo.StreetSettings.smoke()
     final = demo.Streets().load(str(camvid), chosen)
     assert len(final.train) == len(data.read_part(camvid, "train", chosen.size)) + 2
@@ -98,10 +98,10 @@ def test_to_choose_by_val_it_neither_trains_on_val_nor_measures_on_the_test(camv
 def test_a_data_set_of_other_classes_is_refused(tmp_path, capsys):
     (tmp_path / "codes.txt").write_text("Animal\nArchway\nBicyclist\n")
     assert train(demo.Streets, "--data", tmp_path, "--out", tmp_path / "out") == 2
-    assert "must name Sky, Building, Pole" in capsys.readouterr().err
+    assert "must list Sky, Building, Pole" in capsys.readouterr().err
 
 
-def test_a_folder_without_frames_is_refused_in_a_sentence(tmp_path, capsys):
+def test_a_folder_without_frames_is_refused_with_a_message(tmp_path, capsys):
     assert train(demo.Streets, "--data", tmp_path, "--out", tmp_path / "out") == 2
     assert f"{tmp_path} must have train/images and train/labels" in capsys.readouterr().err
     assert train(recipe.ImageSegmentation, "--data", tmp_path, "--out", tmp_path / "out") == 2
@@ -112,7 +112,7 @@ def test_a_folder_without_frames_is_refused_in_a_sentence(tmp_path, capsys):
     ("content", "classes"),
     [(b"traffic light\nroad\n", ("traffic light", "road")), (b"\xef\xbb\xbf a \r\n\r\nb", ("a", "b"))],
 )
-def test_each_line_of_codes_names_a_class(content, classes, tmp_path):
+def test_each_line_of_codes_txt_is_a_class(content, classes, tmp_path):
     (tmp_path / "codes.txt").write_bytes(content)
     assert recipe.read_classes(tmp_path / "codes.txt") == classes
 
@@ -120,14 +120,14 @@ def test_each_line_of_codes_names_a_class(content, classes, tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "must name 2 to 255 classes"),
-        (b"leaf\n", "must name 2 to 255 classes"),
-        (b"leaf\nsoil\nleaf\n", "must name 2 to 255 classes"),
-        ("\n".join(map(str, range(256))).encode(), "must name 2 to 255 classes"),
-        (b"\xff\xfe\x00", "is not text in UTF-8"),
+        (b"", "must list 2 to 255 different classes"),
+        (b"leaf\n", "must list 2 to 255 different classes"),
+        (b"leaf\nsoil\nleaf\n", "must list 2 to 255 different classes"),
+        ("\n".join(map(str, range(256))).encode(), "must list 2 to 255 different classes"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
     ],
 )
-def test_codes_that_name_no_classes_are_refused(content, why, tmp_path):
+def test_a_codes_txt_without_classes_is_refused(content, why, tmp_path):
     (tmp_path / "codes.txt").write_bytes(content)
     with pytest.raises(DataError, match=why):
         recipe.read_classes(tmp_path / "codes.txt")
@@ -143,7 +143,7 @@ def test_an_index_beyond_the_classes_is_ignored(tmp_path):
 
 
 def test_masks_of_black_and_white_are_refused(tmp_path, capsys):
-    """255 is no class: all white pixels would be ignored, and the rest be of one class."""
+    """255 is not a class: white pixels would be ignored, and the others have one class."""
     folder = draw_streets(tmp_path / "mine", 0)
     for path in (folder / "labels").iterdir():
         Image.open(path).point(lambda index: 255 if index else 0).save(path)
@@ -184,7 +184,7 @@ def test_the_drive_that_was_not_trained_on_has_figures_of_its_own():
 
 
 def test_the_card_says_that_val_was_trained_on_only_where_it_was(camvid):
-    net = SegmentationNet(len(data.CLASSES), recipe.backbone(SMOKE)).eval()
+    net = SegmentationNet(len(data.CLASSES), recipe.load_backbone(SMOKE)).eval()
     splits = demo.Streets().load(str(camvid), SMOKE)
     assert demo.WITH_VALIDATION in demo.Streets().export(net, splits, SMOKE).notes
     own = replace(splits, description=describe("mine", "A leaf.", ("None.",)))
@@ -193,10 +193,10 @@ def test_the_card_says_that_val_was_trained_on_only_where_it_was(camvid):
 
 
 def test_storing_the_weights_may_cost_little_of_the_mean_iou():
-    """Also of few frames: that one answer may change says nothing of a mean over pixels."""
+    """Few frames, too: the allowance of one answer does not apply to a mean over pixels."""
     streets = demo.Streets
     before, just, more = (
-        figure("validation", value, None, data="CamVid", split="validation", count=20, label="mean IoU")
+        make_figure("validation", value, None, data="CamVid", split="validation", count=20, label="mean IoU")
         for value in (0.67, 0.6681, 0.6679)
     )
     check_cost((before, just), streets.max_accuracy_drop, streets.max_answers_lost)
@@ -207,8 +207,8 @@ def test_storing_the_weights_may_cost_little_of_the_mean_iou():
 def test_calibration_error_of_known_gaps():
     tables = np.array([[[6, 2], [0, 2]], [[5, 0], [5, 0]]])
     found = ConfusionMatrix(tables, np.array([[1.0, -0.5], [-1.0, 0.0]]), ("a", "b"))
-    assert found.calibration_error(np.array([0])) == pytest.approx(1.5 / 10)
-    assert found.calibration_error(np.array([0, 1])) == pytest.approx(0.5 / 20)
+    assert found.compute_calibration_error(np.array([0])) == pytest.approx(1.5 / 10)
+    assert found.compute_calibration_error(np.array([0, 1])) == pytest.approx(0.5 / 20)
 
 
 def test_iou_and_accuracy_of_a_known_table():

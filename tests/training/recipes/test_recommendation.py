@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from shared import load_model
 from shared.config import fingerprint
 from training import command, newcomers
-from training.cross_validation import compare, over_users
-from training.learner import KeepState, Run, epochs_done
+from training.cross_validation import bootstrap_over_users, compare
+from training.learner import KeepState, Run, count_epochs
 from training.made_up import write_ratings
-from training.movies import reading_order
-from training.networks.factor_analysis import Tables, posterior
-from training.rating_baselines import bias_model, ridge_als
+from training.movies import move_article_first
+from training.networks.factor_analysis import Tables, compute_posterior
+from training.rating_baselines import predict_with_als, predict_with_biases
 from training.recipes import recommendation as recipe
 
 pytestmark = pytest.mark.training
@@ -33,7 +33,7 @@ def train(kind, *options) -> int:
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
-    """A folder of made-up ratings, and what is read from it."""
+    """A folder of made-up ratings, and the ratings read from it."""
     data = write_ratings(tmp_path_factory.mktemp("made-up") / "ratings", 42)
     (data / "README.txt").write_text("Terms of use")
     return SimpleNamespace(path=data, ratings=recipe.Recommendation().load_own(str(data), SMOKE).train)
@@ -41,7 +41,7 @@ def made_up(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(made_up, tmp_path_factory):
-    """A model of them."""
+    """A model trained on the made-up ratings."""
     out = tmp_path_factory.mktemp("rating") / "model"
     assert train(recipe.Recommendation, "--smoke", "--data", made_up.path, "--out", out) == 0
     return out
@@ -80,28 +80,28 @@ def test_folding_in_a_known_user_gives_that_users_vector(folder, made_up):
         assert model.predict(visitor, movie_id).rating == pytest.approx(model.predict(5, movie_id).rating, abs=0.01)
 
 
-def test_held_out_ratings_are_never_known(made_up, run, monkeypatch):
+def test_no_model_trains_on_held_out_ratings(made_up, run, monkeypatch):
     seen = []
     monkeypatch.setattr(recipe, "progress_bar", list)
 
-    def spy(known, asked, **_):
-        seen.append((known, asked))
-        return np.full(len(asked), 3.0)
+    def spy(train, test, **_):
+        seen.append((train, test))
+        return np.full(len(test), 3.0)
 
-    for name in ("bias_model", "ridge_als"):
+    for name in ("predict_with_biases", "predict_with_als"):
         monkeypatch.setattr(recipe, name, spy)
-    monkeypatch.setattr(recipe, "book_model", lambda known, asked, *_: spy(known, asked))
-    monkeypatch.setattr(recipe, "predict", lambda known, _, asked, *__: spy(known, asked))
+    monkeypatch.setattr(recipe, "predict_with_book", lambda train, test, *_: spy(train, test))
+    monkeypatch.setattr(recipe, "predict", lambda train, _, test, *__: spy(train, test))
     stars, found = recipe.cross_validate(made_up.ratings, SMOKE, run)
     assert len(seen) == 2 * SMOKE.folds * 4
-    for known, asked in seen:
-        pairs = [set(zip(table["user"], table["movie"], strict=True)) for table in (known, asked)]
+    for train, test in seen:
+        pairs = [set(zip(table["user"], table["movie"], strict=True)) for table in (train, test)]
         assert not pairs[0] & pairs[1]
     assert len(stars) == made_up.ratings.table["in_sample"].sum()
-    assert (found["all"]["ours"] == 3).all()  # every rating of the sample was asked for
+    assert (found["all"]["ours"] == 3).all()  # every rating of the sample was predicted
 
 
-def test_newcomers_are_kept_out_and_predicted_on_the_same_ratings(made_up, run, monkeypatch):
+def test_newcomers_are_held_out_and_predicted_on_the_same_ratings(made_up, run, monkeypatch):
     known_users = []
 
     def fake(known, movies, *_):
@@ -112,7 +112,7 @@ def test_newcomers_are_kept_out_and_predicted_on_the_same_ratings(made_up, run, 
 
     monkeypatch.setattr(recipe, "train_model", fake)
     monkeypatch.setattr(recipe, "progress_bar", lambda parts, **_: parts)
-    errors = recipe.newcomer_errors(made_up.ratings, SMOKE, run)
+    errors = recipe.measure_newcomers(made_up.ratings, SMOKE, run)
     users = made_up.ratings.table["user"]
     assert len(known_users) == SMOKE.folds
     assert sorted(user for known in known_users for user in set(users) - known) == sorted(set(users))
@@ -123,15 +123,15 @@ def test_newcomers_are_kept_out_and_predicted_on_the_same_ratings(made_up, run, 
         assert (group.groupby("user")["taste"].nunique() == 1).all()  # always 3 stars
 
 
-def test_newcomers_get_popularity_until_taste_is_better():
+def test_newcomers_are_served_by_popularity_until_taste_is_better():
     rows = [
         (least, user, n, 20, taste + user / 10, popularity + user / 10)
         for least in (10, 50)
         for n, taste, popularity in ((0, 1.2, 1.0), (1, 1.1, 1.0), (2, 0.8, 0.9), (10, 0.5, 0.7))
         for user in range(3)
     ]
-    errors = newcomers.as_table(rows)
-    below = newcomers.popularity_below(errors)
+    errors = newcomers.make_error_table(rows)
+    below = newcomers.find_popularity_threshold(errors)
     found = newcomers.summarise(errors, "made-up ratings", below, 5)
     assert below == found.popularity_below == 2
     assert [group.users for group in found.groups] == [3, 3]
@@ -160,7 +160,7 @@ def test_a_peer_is_compared_on_the_same_ratings():
 def test_an_interval_over_users_draws_whole_users():
     users = np.repeat(np.arange(50), 20)
     of_user = np.random.default_rng(0).normal(size=50)
-    low, high = over_users(of_user[users], users)
+    low, high = bootstrap_over_users(of_user[users], users)
     assert high - low == pytest.approx(2 * 1.96 * of_user.std() / 50**0.5, rel=0.15)  # 50 values, not 1,000
 
 
@@ -180,9 +180,7 @@ def test_newcomers_are_placed_as_the_predictor_places_them(folder, made_up):
             assert served == pytest.approx(predicted[index, kind], abs=0.01)
 
 
-def test_measured_again_a_folder_gets_the_same_figures_and_what_newcomers_are_answered_from(
-    folder, made_up, tmp_path, capsys
-):
+def test_measuring_again_gives_the_same_figures_and_the_averages_for_newcomers(folder, made_up, tmp_path, capsys):
     again = shutil.copytree(folder, tmp_path / "model")
     options = ("--smoke", "--data", made_up.path, "--out", again, "--measure", again)
     whole = load_model(folder)
@@ -213,7 +211,7 @@ def test_a_folder_made_from_other_ratings_is_not_measured(folder, tmp_path, caps
     before = (folder / "metrics.json").read_bytes()
     options = ("--smoke", "--data", other, "--out", tmp_path / "model", "--measure", folder)
     assert train(recipe.Recommendation, *options) == 2
-    assert "was trained on other ratings" in capsys.readouterr().err
+    assert "was not trained on the ratings" in capsys.readouterr().err
     assert (folder / "metrics.json").read_bytes() == before
 
 
@@ -236,7 +234,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(made_up, tmp_pa
         patch.setattr(KeepState, "before_epoch", stop_in_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
             trained("cut", resume=False)
-    assert epochs_done(tmp_path / "cut/served") == 1
+    assert count_epochs(tmp_path / "cut/served") == 1
     resumed = trained("cut", resume=True)
     assert all(torch.equal(resumed[name], table) for name, table in whole.items())
 
@@ -246,20 +244,20 @@ def test_posterior_of_padded_users_is_that_of_each_alone():
     factors, variances = torch.randn(2, 6, 5), torch.rand(2, 6, 2)
     noise, surprise = torch.rand(2, 6) + 0.5, torch.randn(2, 6)
     mask = torch.tensor([[1.0] * 6, [1.0] * 4 + [0.0] * 2])
-    together, *_ = posterior(factors, variances, noise, surprise * mask, mask)
-    alone, *_ = posterior(factors[1:, :4], variances[1:, :4], noise[1:, :4], surprise[1:, :4], torch.ones(1, 4))
+    together, *_ = compute_posterior(factors, variances, noise, surprise * mask, mask)
+    alone, *_ = compute_posterior(factors[1:, :4], variances[1:, :4], noise[1:, :4], surprise[1:, :4], torch.ones(1, 4))
     torch.testing.assert_close(together[1], alone[0])
 
 
-def test_peers_on_ratings_they_can_explain():
+def test_peers_predict_ratings_that_follow_their_model():
     rng = np.random.default_rng(0)
     users, movies = (grid.ravel() for grid in np.meshgrid(np.arange(40), np.arange(30)))
     additive = 3 + 0.5 * np.sin(users) + 0.5 * np.cos(movies)
     bilinear = additive + np.cos(users * 1.3) * np.sin(movies * 0.7)
-    for stars, peer, limit in ((additive, bias_model, 0.02), (bilinear, ridge_als, 0.05)):
+    for stars, peer, limit in ((additive, predict_with_biases, 0.02), (bilinear, predict_with_als, 0.05)):
         table = pd.DataFrame({"user": users, "movie": movies, "rating": stars})
         held_out = rng.random(len(table)) < 0.2
-        options = {"ridge": 0.05, "factors": 3} if peer is ridge_als else {}
+        options = {"ridge": 0.05, "factors": 3} if peer is predict_with_als else {}
         predicted = peer(table[~held_out], table[held_out], **options)
         assert ((predicted - table["rating"][held_out]) ** 2).mean() < limit
 
@@ -277,8 +275,8 @@ def test_peers_on_ratings_they_can_explain():
         ("No Year", "No Year"),
     ],
 )
-def test_titles_in_reading_order(title, said):
-    assert reading_order(title) == said
+def test_articles_of_titles_move_to_the_front(title, said):
+    assert move_article_first(title) == said
 
 
 @pytest.mark.parametrize(
@@ -287,17 +285,17 @@ def test_titles_in_reading_order(title, said):
         (lambda ratings, movies: (ratings.drop(columns="rating"), movies), "lacks the column rating"),
         (lambda ratings, movies: (ratings[:0], movies), "no rows"),
         (lambda ratings, movies: (ratings.assign(rating=6), movies), "outside 0.5 to 5.0 stars"),
-        (lambda ratings, movies: (ratings.assign(rating="good"), movies), "row 2: rating is no number: 'good'"),
-        (lambda ratings, movies: (ratings.assign(userId="me"), movies), "row 2: userId is no whole number"),
+        (lambda ratings, movies: (ratings.assign(rating="good"), movies), "row 2: rating is not a number: 'good'"),
+        (lambda ratings, movies: (ratings.assign(userId="me"), movies), "row 2: userId is not a whole number"),
         (lambda ratings, movies: (pd.concat([ratings, ratings[:1]]), movies), "rated the same movie twice"),
         (lambda ratings, movies: (ratings, pd.concat([movies, movies[:1]])), "the same movieId twice"),
-        (lambda ratings, movies: (ratings, movies[1:]), "rates the movie 1, which movies.csv does not have"),
+        (lambda ratings, movies: (ratings, movies[1:]), "rates the movie 1, which is not in movies.csv"),
         (lambda ratings, movies: (ratings, movies.drop(columns="title")), "lacks the column title"),
-        (lambda ratings, movies: (ratings[ratings["userId"] < 5], movies), "at least 5 users are needed"),
+        (lambda ratings, movies: (ratings[ratings["userId"] < 5], movies), "at least 5 users"),
         (lambda ratings, movies: (ratings[ratings["movieId"] < 28], movies), "rated more than 10 movies that others"),
     ],
 )
-def test_bad_data_is_one_sentence(made_up, tmp_path, capsys, change, message):
+def test_bad_data_gets_an_error_message(made_up, tmp_path, capsys, change, message):
     ratings, movies = change(*(pd.read_csv(made_up.path / f"{name}.csv") for name in ("ratings", "movies")))
     ratings.to_csv(tmp_path / "ratings.csv", index=False)
     movies.to_csv(tmp_path / "movies.csv", index=False)
@@ -306,7 +304,7 @@ def test_bad_data_is_one_sentence(made_up, tmp_path, capsys, change, message):
     assert not (tmp_path / "model").exists()
 
 
-def test_data_that_is_no_folder_of_ratings_is_one_sentence(made_up, tmp_path, capsys):
+def test_a_folder_without_ratings_gets_an_error_message(made_up, tmp_path, capsys):
     shutil.copy(made_up.path / "ratings.csv", tmp_path)
     for data, message in (
         (made_up.path / "ratings.csv", "There is no ratings.csv in"),

@@ -16,7 +16,7 @@ from training.data import DataError
 from training.evaluate import sigmoid
 from training.learner import Run
 from training.networks.tabular import TableNet
-from training.recipes.tabular import Tabular, TabularSettings, arrays, decayed_and_not
+from training.recipes.tabular import Tabular, TabularSettings, encode_rows, group_by_decay
 
 pytestmark = pytest.mark.training
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     return out
 
 
-def test_the_folder_has_what_serves(folder):
+def test_the_folder_has_the_files_for_serving(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "background.csv",
@@ -41,7 +41,7 @@ def test_the_folder_has_what_serves(folder):
     }  # fmt: skip
 
 
-def test_ones_own_table_from_csv_to_answer(folder):
+def test_a_users_table_from_csv_to_answer(folder):
     model = load_model(folder)
     assert model.config.labels == ("no", "yes")
     assert model.config.categories["colour"] == ("?", "green", "red")
@@ -108,7 +108,7 @@ def test_a_resumed_run_writes_the_same_model(folder, tmp_path, monkeypatch):
     assert (tmp_path / "model/onnx/model.onnx").read_bytes() == (folder / "onnx/model.onnx").read_bytes()
 
 
-def test_columns_of_one_value_and_of_none_above_0_can_be_learned(tmp_path):
+def test_constant_and_non_positive_columns_can_be_trained_on(tmp_path):
     table = pd.read_csv(Tabular().make_up(tmp_path, 3))[:300]
     table = table.assign(five=5, zero=0, debt=np.where(np.arange(300) % 4, 0, -3))
     table[[*table.columns.drop("label"), "label"]].to_csv(tmp_path / "mine.csv", index=False)
@@ -120,7 +120,7 @@ def test_columns_of_one_value_and_of_none_above_0_can_be_learned(tmp_path):
 def test_a_column_that_is_empty_in_the_training_rows_is_refused():
     table = pd.DataFrame({"age": [1.0, 2.0], "empty": [np.nan, np.nan]})
     with pytest.raises(DataError, match="The column empty is empty in the rows to train on; leave it out"):
-        Tabular().columns(table, ("no", "yes"), TabularSettings())
+        Tabular().describe_columns(table, ("no", "yes"), TabularSettings())
 
 
 def test_columns_are_described_by_the_training_rows():
@@ -128,7 +128,7 @@ def test_columns_are_described_by_the_training_rows():
         {"years": [1.0, 9.0, 5.0, 9.0], "level": ["low", "high", "?", "high"], "code": [7.0, 0.0, 7.0, 3.0]}
     )
     settings = TabularSettings(exact=("code",), ordered=(("level", "years"),), ignored=("years",))
-    config = Tabular().columns(table, ("no", "yes"), settings)
+    config = Tabular().describe_columns(table, ("no", "yes"), settings)
     assert config.categories == {"level": ("?", "low", "high")}  # by years, not by name
     years = config.numbers["years"]
     assert (years.minimum, years.maximum, years.median) == (1.0, 9.0, 7.0)
@@ -137,14 +137,14 @@ def test_columns_are_described_by_the_training_rows():
     assert config.typical == {"years": 7.0, "level": "high", "code": 5.0}
     network = TableNet(config, table, dict(settings.ordered), 4, 2)
     assert network.ordered_0.tolist() == [5.0, 1.0, 9.0]  # the mean years of each level, and where it is missing
-    assert network.eval()(*arrays(config, table)).shape == (4, 2)
+    assert network.eval()(*encode_rows(config, table)).shape == (4, 2)
 
 
 def test_scales_and_biases_do_not_decay():
     table = pd.DataFrame({"age": [1.0, 2.0, 3.0], "town": ["Ulm", "Bonn", "Ulm"]})
-    network = TableNet(Tabular().columns(table, ("no", "yes"), TabularSettings()), table, {}, 4, 2)
+    network = TableNet(Tabular().describe_columns(table, ("no", "yes"), TabularSettings()), table, {}, 4, 2)
     named = {id(parameter): name for name, parameter in network.named_parameters()}
-    decayed, kept = ({named[id(parameter)] for parameter in group} for group in decayed_and_not(network))
+    decayed, kept = ({named[id(parameter)] for parameter in group} for group in group_by_decay(network))
     assert decayed == {
         "embeddings.0.weight", "numbers.0.linear.weight", "first.weight", "second.weight", "head",
     }  # fmt: skip

@@ -29,7 +29,7 @@ from training.networks.text_classification import TextNet, average_weights
 from training.recipe import Splits
 from training.recipes import text_classification as recipe
 from training.texts import Texts
-from training.token_statistics import score_range, token_frequencies
+from training.token_statistics import compute_token_frequencies, fit_score_range
 
 pytestmark = pytest.mark.training
 SMOKE = recipe.TextClassificationSettings.smoke()
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
     return out
 
 
-def test_texts_of_ones_own_with_three_labels_from_a_csv_to_a_page(tmp_path):
+def test_own_texts_with_three_labels_from_a_csv_to_a_page(tmp_path):
     rng = np.random.default_rng(0)
     kinds = {"sport": ("ball", "goal", "team"), "food": ("salt", "oven", "spoon"), "money": ("bank", "price", "tax")}
     rows = []
@@ -92,13 +92,13 @@ def test_teachers_label_texts_without_labels(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("more", [(), ("--quick",)])
-def test_teachers_without_texts_to_label_are_refused_in_a_sentence(tmp_path, capsys, more):
+def test_teachers_without_texts_to_label_are_refused_with_a_message(tmp_path, capsys, more):
     given = ["--smoke", "--teachers", *more, "--out", tmp_path / "out"]
     assert train(recipe.TextClassification, *given) == 2
     assert "--teachers needs texts without labels" in capsys.readouterr().err
 
 
-def test_hidden_words_are_predicted_for_as_many_epochs_as_asked(tmp_path, monkeypatch):
+def test_masked_language_modelling_runs_for_the_given_epochs(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(recipe, "pretrain", lambda *given: asked.append(given[-1]))
     monkeypatch.setattr(recipe, "fit_network", lambda classifier, *_: TextNet(classifier))
@@ -147,7 +147,7 @@ def test_hard_cases_are_measured_on_imdb_alone(folder, tmp_path, monkeypatch, is
     assert bool(model.config.about.datasets) == is_imdb
 
 
-def test_a_pool_of_answers_follows_those_who_know():
+def test_a_pool_of_answers_follows_the_better_teachers():
     rng = np.random.default_rng(0)
     y, truth = rng.integers(0, 2, 400), rng.integers(0, 2, 300)
 
@@ -245,10 +245,10 @@ def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
     rows = [{"text": f"{label} words {index}", "label": label} for label in ("a", "b") for index in range(40)]
     pd.DataFrame(rows).to_csv(path, index=False)
     assert train(recipe.TextClassification, "--data", path, "--measure", folder) == 2
-    assert "has the labels neg, pos, the data a, b" in capsys.readouterr().err
+    assert "has the labels neg, pos, but the data has a, b" in capsys.readouterr().err
 
 
-def test_transformers_loads_the_folder_alone(folder):
+def test_transformers_alone_loads_the_folder(folder):
     text = "a wonderful story, funny and moving."
     code = f"""
 import sys
@@ -293,7 +293,7 @@ def test_a_file_is_divided_so_that_nothing_is_in_two_parts(tmp_path):
         ("text,label\ngood,pos\nbad,\n", "row 3, has no label"),
     ],
 )
-def test_unusable_texts_are_refused_in_a_sentence(tmp_path, capsys, content, message):
+def test_unusable_texts_are_refused_with_a_message(tmp_path, capsys, content, message):
     path = tmp_path / "mine.csv"
     path.write_text(content)
     assert train(recipe.TextClassification, "--data", path, "--out", tmp_path / "out") == 2
@@ -324,11 +324,11 @@ def test_two_labels_called_neg_and_pos_are_not_yet_imdb(tmp_path):
 def test_a_peer_that_finds_no_words_is_left_out():
     some = Texts(["字", "詞"], np.array([0, 1]))
     splits = Splits(some, some, (some.as_test("x", "test"),), describe("x", "Which?", ()), ("a", "b"))
-    assert tfidf.tfidf_peer(splits, np.array([True, True])) == []
-    assert tfidf.tfidf_answers(splits) == []
+    assert tfidf.compare_with_tfidf(splits, np.array([True, True])) == []
+    assert tfidf.predict_with_tfidf(splits) == []
 
 
-def test_a_folder_without_reviews_is_refused_in_a_sentence(tmp_path, capsys):
+def test_a_folder_without_reviews_is_refused_with_a_message(tmp_path, capsys):
     assert train(demo.Sentiment, "--data", tmp_path, "--out", tmp_path / "out") == 2
     assert "neither train.csv nor train/*/*.txt" in capsys.readouterr().err
 
@@ -348,7 +348,7 @@ def test_imdbs_own_layout_is_read(tmp_path):
 
 def test_copies_of_test_texts_are_not_trained_on():
     some = Texts(["a", "b", "a", "c"], np.array([0, 1, 0, 1]))
-    assert texts.without_copies(some, ["c"]).texts == ["a", "b"]
+    assert texts.drop_copies(some, ["c"]).texts == ["a", "b"]
 
 
 def test_a_pruned_tokenizer_reads_what_it_keeps_as_before():
@@ -371,7 +371,7 @@ def test_a_pruned_tokenizer_reads_what_it_keeps_as_before():
         processors.BertProcessing(("[SEP]", 8), ("[CLS]", 9)),
     ],
 )
-def test_the_marks_of_a_pruned_tokenizer_have_their_new_numbers(processor):
+def test_the_special_tokens_of_a_pruned_tokenizer_have_their_new_ids(processor):
     names = ["[PAD]", "[UNK]", "rare", "word", "good", "film", "bad", "a", "[SEP]", "[CLS]", "[MASK]"]
     tokenizer = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer, tokenizer.post_processor = pre_tokenizers.BertPreTokenizer(), processor
@@ -381,7 +381,7 @@ def test_the_marks_of_a_pruned_tokenizer_have_their_new_numbers(processor):
     assert pruned.encode("good film").ids == [pruned.token_to_id(name) for name in ("[CLS]", "good", "film", "[SEP]")]
 
 
-def test_batches_have_texts_of_like_length_and_every_text_once():
+def test_batches_have_texts_of_similar_length_and_every_text_once():
     rng = np.random.default_rng(0)
     ids = [np.ones(rng.integers(3, 200), np.int64) for _ in range(1000)]
     loader = tokens.TokenLoader(ids, np.arange(1000), bs=8, shuffle=True)
@@ -396,11 +396,11 @@ def test_batches_have_texts_of_like_length_and_every_text_once():
 def test_scores_tell_frequent_words_from_rare_ones():
     tokenizer = small_tokenizer()
     ids = [np.array(tokenizer.encode("a good film a bad film").ids)] * 50
-    log_frequency, counted = token_frequencies(tokenizer, ids)
+    log_frequency, counted = compute_token_frequencies(tokenizer, ids)
     assert log_frequency[tokenizer.token_to_id("film")] > log_frequency[tokenizer.token_to_id("zebra")]
     assert not counted[tokenizer.token_to_id("[CLS]")]
     assert counted[tokenizer.token_to_id("[UNK]")]
-    mean, (everywhere, in_short) = score_range(log_frequency, counted, ids, seed=0)
+    mean, (everywhere, in_short) = fit_score_range(log_frequency, counted, ids, seed=0)
     assert mean - np.sqrt(everywhere + in_short / 6) > log_frequency[tokenizer.token_to_id("zebra")]
 
 
@@ -410,7 +410,7 @@ def test_all_but_a_few_passages_of_any_length_are_in_distribution():
     counts = np.bincount(np.concatenate(ids), minlength=1000) + 0.5
     log_frequency = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32)
     counted = torch.arange(1000) > 4
-    mean, (everywhere, in_short) = score_range(log_frequency, counted, ids, seed=0)
+    mean, (everywhere, in_short) = fit_score_range(log_frequency, counted, ids, seed=0)
     for size in (4, 12, 100):
         scores = np.array([log_frequency[row[1 : size + 1]].mean() for row in ids if len(row) > size + 1])
         below = (scores < mean - np.sqrt(everywhere + in_short / size)).mean()
@@ -418,7 +418,7 @@ def test_all_but_a_few_passages_of_any_length_are_in_distribution():
     assert in_short > everywhere
 
 
-def test_a_network_that_was_not_fetched_is_named(tmp_path, capsys, monkeypatch):
+def test_a_network_that_cannot_be_loaded_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     recipe.write_reviews(tmp_path, 0)
     data = next(tmp_path.glob("*.csv"))
@@ -427,9 +427,9 @@ def test_a_network_that_was_not_fetched_is_named(tmp_path, capsys, monkeypatch):
     assert str(tmp_path / "nothing") in capsys.readouterr().err
 
 
-def test_quick_is_for_a_cpu():
-    parser = command.parser_of(recipe.TextClassification())
-    quick = recipe.TextClassification().settings_of(parser.parse_args(["--quick"]))
+def test_quick_shortens_texts_and_training():
+    parser = command.make_parser(recipe.TextClassification())
+    quick = recipe.TextClassification().read_settings(parser.parse_args(["--quick"]))
     assert quick == replace(recipe.TextClassificationSettings(), quick=True, max_tokens=256, head=96, epochs=1)
 
 
