@@ -13,8 +13,8 @@ from shared import load_model
 from shared.config import CONFIG_FILE, DOC_FILES, About, GalleryConfig
 from shared.config import LICENCE as LICENCE_FILE
 from shared.hub import SHA
-from shared.load import predictor_type
-from shared.markdown import as_markdown
+from shared.load import find_predictor_type
+from shared.markdown import escape_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = "gallery"
@@ -123,7 +123,7 @@ def describe_own_model(card: SpaceCard, model: SpaceModel) -> None:
     terms = next(
         (f" Its licence and terms are in `model/{name}`." for name in TERMS if (model.folder / name).is_file()), ""
     )
-    card.text = f"\n{as_markdown(model.about.summary)}{terms}\n"
+    card.text = f"\n{escape_markdown(model.about.summary)}{terms}\n"
 
 
 def match_files(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
@@ -144,7 +144,7 @@ def find_model_files(folder: Path) -> dict[str, Path]:
     Raises:
         CheckpointError: the model is damaged.
     """
-    kind = predictor_type(folder)
+    kind = find_predictor_type(folder)
     listed = kind.config_type.read(folder, kind.required_files).files
     names = [*DOC_FILES, *(name for name in listed if not name.endswith(".safetensors"))]
     return {name: folder / name for name in names if (folder / name).is_file()}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
-from .errors import BadInput, quoted
+from .errors import BadInput, quote
 
 MAX_FILES = 200
 MAX_FILE_BYTES = 25_000_000
@@ -37,9 +37,9 @@ def read_zip(path: str | Path, seen: set[str] | None = None) -> Iterator[tuple[s
         BadInput: on the first step of the iteration: it is no zip, damaged, empty, or too large.
     """
     seen = set() if seen is None else seen
-    with _opened(Path(path)) as (archive, members):
+    with _open_zip(Path(path)) as (archive, members):
         for member in members:
-            yield _unique(_label(member.filename), seen), _content(archive, member)
+            yield _make_unique(_make_label(member.filename), seen), _read_content(archive, member)
 
 
 def count_files(paths: Sequence[str | Path] | None) -> int:
@@ -55,13 +55,13 @@ def count_files(paths: Sequence[str | Path] | None) -> int:
     count = total = 0
     for path in paths:
         if _is_zip(path):
-            with _opened(Path(path)) as (_, members):
+            with _open_zip(Path(path)) as (_, members):
                 count += len(members)
                 total += sum(member.file_size for member in members)
         else:
             count += 1
         if count > MAX_FILES:
-            raise _too_many("There are")
+            raise _make_count_error("There are")
     if total > MAX_TOTAL_BYTES:
         raise BadInput(f"The zips hold more than {MAX_TOTAL_BYTES // 1_000_000} MB; send fewer at a time.")
     return count
@@ -81,7 +81,7 @@ def read_files(paths: Sequence[str | Path] | None) -> Iterator[tuple[str, str | 
         if _is_zip(path):
             yield from read_zip(path, seen)
         else:
-            yield _unique(_label(Path(path).name), seen), path
+            yield _make_unique(_make_label(Path(path).name), seen), path
 
 
 def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
@@ -96,10 +96,10 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
     taken: set[str] = set()
     with zipfile.ZipFile(path, "w") as archive:
         for label, file in files:
-            *folders, name = _parts(label) or [""]
+            *folders, name = _split_name(label) or [""]
             # Without a full stop no folder has a file's name.
-            inside = "".join(f"{safe_filename(folder.replace('.', '_'))}/" for folder in folders)
-            stem, copy = inside + safe_filename(PurePosixPath(name).stem), 1
+            inside = "".join(f"{make_safe_filename(folder.replace('.', '_'))}/" for folder in folders)
+            stem, copy = inside + make_safe_filename(PurePosixPath(name).stem), 1
             name = stem
             while name.lower() in taken:  # Windows and macOS take A.png and a.png for the same file
                 copy += 1
@@ -109,7 +109,7 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, Path]]) -> Path:
     return Path(path)
 
 
-def safe_filename(text: str) -> str:
+def make_safe_filename(text: str) -> str:
     """Return a text as a file's name, without an ending, that every system allows; it is never empty.
 
     Letters of all alphabets stay, and are written in one way (NFC), as macOS takes the other (NFD) for the same. It has
@@ -133,10 +133,10 @@ def _is_zip(path: str | Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+def _open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """Open a zip, and list those of its files that are wanted; whatever goes wrong with it is a BadInput."""
     if not path.is_file():
-        raise BadInput(f"There is no file {quoted(path.name)}.")
+        raise BadInput(f"There is no file {quote(path.name)}.")
     size = path.stat().st_size
     if size > MAX_TOTAL_BYTES:
         raise BadInput(f"The zip file is larger than {MAX_TOTAL_BYTES // 1_000_000} MB; split it.")
@@ -153,7 +153,7 @@ def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]
             raise BadInput(f"The zip file cannot be read: {error.strerror or 'it is damaged'}.") from error
         except Exception as error:  # zipfile raises whatever a damaged list of contents makes it stumble over
             raise BadInput("The zip file is damaged; pack it anew.") from error
-        _check_amount(members)
+        _check_limits(members)
         file.most = size
         yield archive, members
 
@@ -169,44 +169,46 @@ class _File(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > self.most:
             left = self.seek(0, io.SEEK_END)
-            raise _too_many() if size <= left else zipfile.BadZipFile
+            raise _make_count_error() if size <= left else zipfile.BadZipFile
         return super().read(size)
 
 
-def _check_amount(members: list[zipfile.ZipInfo]) -> None:
+def _check_limits(members: list[zipfile.ZipInfo]) -> None:
     if not members:
         raise BadInput("The zip file has no files in it.")
     if len(members) > MAX_FILES:
-        raise _too_many()
+        raise _make_count_error()
     if sum(member.file_size for member in members) > MAX_TOTAL_BYTES:
         raise BadInput(f"The zip file's contents are larger than {MAX_TOTAL_BYTES // 1_000_000} MB; split it.")
 
 
-def _too_many(what: str = "The zip file has") -> BadInput:
+def _make_count_error(what: str = "The zip file has") -> BadInput:
     return BadInput(f"{what} more than {MAX_FILES} files; split them.")
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
     if member.filename.endswith(("/", "\\")):
         return False
-    *folders, name = _parts(member.filename) or [""]
+    *folders, name = _split_name(member.filename) or [""]
     clutter = name.startswith(".") or name in ("Thumbs.db", "desktop.ini") or "__MACOSX" in folders
     return bool(name) and not clutter
 
 
-def _parts(filename: str) -> list[str]:
+def _split_name(filename: str) -> list[str]:
     """Return the folders and name of a file, without those that lead out of the zip."""
     parts = filename.replace("\\", "/").split("/")
     return [part for part in parts if part not in ("", ".", "..") and not DRIVE.fullmatch(part)]
 
 
-def _label(filename: str) -> str:
-    parts = ["".join(letter if letter.isprintable() else "?" for letter in part)[:100] for part in _parts(filename)]
+def _make_label(filename: str) -> str:
+    parts = [
+        "".join(letter if letter.isprintable() else "?" for letter in part)[:100] for part in _split_name(filename)
+    ]
     label = "/".join(parts)
     return label if len(label) <= MAX_LABEL else f"…{label[1 - MAX_LABEL :]}"
 
 
-def _unique(name: str, seen: set[str]) -> str:
+def _make_unique(name: str, seen: set[str]) -> str:
     label, copy = name, 1
     while label in seen:
         copy += 1
@@ -215,7 +217,7 @@ def _unique(name: str, seen: set[str]) -> str:
     return label
 
 
-def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | BadInput:
+def _read_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | BadInput:
     kind = stat.S_IFMT(member.external_attr >> 16)
     content: bytes | BadInput
     if kind not in (0, stat.S_IFREG):

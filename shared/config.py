@@ -95,7 +95,7 @@ class GalleryConfig(StrictModel):
     versions: dict[str, str]
     files: dict[str, FileEntry]
 
-    def name_of(self, label: str) -> str:
+    def get_label_name(self, label: str) -> str:
         """Return what a label is called on a page."""
         return self.label_names.get(label, label)
 
@@ -112,7 +112,7 @@ class GalleryConfig(StrictModel):
                 text), or a file is missing or differs from its SHA-256.
         """
         folder = Path(folder)
-        config = cls._validated(folder, read_json(folder))
+        config = cls._validate(folder, read_json(folder))
         for name in needed:
             if name not in config.files or config.files[name].optional:
                 raise CheckpointError(f"{folder / CONFIG_FILE}: field 'files': {name} is not listed; export it again.")
@@ -128,10 +128,10 @@ class GalleryConfig(StrictModel):
         """
         content = read_json(Path(folder))
         common = {name: value for name, value in content.items() if name in GalleryConfig.model_fields}
-        return GalleryConfig._validated(Path(folder), common)
+        return GalleryConfig._validate(Path(folder), common)
 
     @classmethod
-    def _validated(cls, folder: Path, content: dict[str, Any]) -> Self:
+    def _validate(cls, folder: Path, content: dict[str, Any]) -> Self:
         path = folder / CONFIG_FILE
         try:
             config = cls.model_validate_json(json.dumps(content))

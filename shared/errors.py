@@ -5,7 +5,7 @@ class BadInput(ValueError):
     """What was given cannot be answered; one sentence says what was wrong and what is accepted."""
 
 
-def quoted(value: object) -> str:
+def quote(value: object) -> str:
     """Return what somebody gave in quotation marks: short, on one line, printable, and without the marks of HTML."""
     if isinstance(value, str):
         text = value[:1000]

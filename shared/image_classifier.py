@@ -10,8 +10,8 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from .config import GalleryConfig
-from .errors import BadInput, quoted
-from .images import MAX_REQUEST_COST, Encoded, Source, decoding_cost, load_image, sample_image, to_array
+from .errors import BadInput, quote
+from .images import MAX_REQUEST_COST, Encoded, Source, estimate_decoding_cost, load_image, sample_image, to_array
 from .predictor import Prediction, Predictor, answer_each
 from .session import THREADS, softmax
 
@@ -32,7 +32,7 @@ class ImageClassifierConfig(GalleryConfig):
     in_distribution_threshold: float
 
     @model_validator(mode="after")
-    def _labels_differ(self) -> Self:
+    def _check_fields(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels must differ")
         if min(self.std) <= 0:
@@ -114,7 +114,8 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         Raises:
             BadInput: it cannot be read as a picture.
         """
-        logits, scores = self.session.run(self.session.outputs[:2], {self.session.inputs[0]: self.pixels(image)[None]})
+        pixels = {self.session.inputs[0]: self.preprocess(image)[None]}
+        logits, scores = self.session.run(self.session.outputs[:2], pixels)
         probabilities = dict(zip(self.config.labels, softmax(logits)[0].tolist(), strict=True))
         likeliest, score = max(probabilities, key=probabilities.__getitem__), float(scores[0])
         in_distribution = score >= self.config.in_distribution_threshold
@@ -132,23 +133,23 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         """
         labels = self.config.labels
         if label is not None and not (isinstance(label, str) and label in labels):
-            raise BadInput(f"There is no label {quoted(label)}; choose one of {', '.join(labels)}.")
-        pixels = {self.session.inputs[0]: self.pixels(image)[None]}
+            raise BadInput(f"There is no label {quote(label)}; choose one of {', '.join(labels)}.")
+        pixels = {self.session.inputs[0]: self.preprocess(image)[None]}
         logits, scores, maps = self.session.run(self.session.outputs, pixels)
         index = int(logits[0].argmax()) if label is None else labels.index(label)
         others = np.delete(maps[0], index, axis=0).mean(axis=0)
         in_distribution = bool(scores[0] >= self.config.in_distribution_threshold)
         return ImageClassifierExplanation(labels[index], maps[0, index] - others, in_distribution)
 
-    def cost(self, image: Encoded) -> int:
-        """Return what decoding a picture costs, in pixels; see shared.images.decoding_cost.
+    def estimate_cost(self, image: Encoded) -> int:
+        """Return what decoding a picture costs, in pixels; see shared.images.estimate_decoding_cost.
 
         Raises:
             BadInput: its header shows that it cannot be read as a picture.
         """
-        return decoding_cost(image, self.config.size)
+        return estimate_decoding_cost(image, self.config.size)
 
-    def pixels(self, image: Source) -> NDArray[np.float32]:
+    def preprocess(self, image: Source) -> NDArray[np.float32]:
         """Return a picture as the model takes it: float32 (3, size, size).
 
         Raises:

@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 
 from .config import GalleryConfig
 from .errors import BadInput
-from .images import Source, fit_size, load_image, picture_size, sample_image, to_array
+from .images import Source, fit_size, load_image, read_picture_size, sample_image, to_array
 from .predictor import Prediction, Predictor, answer_each
-from .session import THREADS, in_threads
+from .session import THREADS, map_in_threads
 
 Channels = tuple[float, float, float]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -34,7 +34,7 @@ BLOCK = 1_000_000  # pixels that are summed at once: each takes 16 bytes while i
 class ImageSegmenterConfig(GalleryConfig):
     """gallery.json of a model that names every pixel.
 
-    A picture is resized to its working size (see `working_size`), scaled to 0 … 1, less `mean`, divided by
+    A picture is resized to its working size (see `find_working_size`), scaled to 0 … 1, less `mean`, divided by
     `std`. The logits, half of that size in each direction, are calibrated. `colours` has (red, green,
     blue) for each of `labels`.
     """
@@ -47,7 +47,7 @@ class ImageSegmenterConfig(GalleryConfig):
     std: Channels
 
     @model_validator(mode="after")
-    def _labels_differ_and_have_colours(self) -> Self:
+    def _check_fields(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels must differ")
         if len(self.colours) != len(self.labels):
@@ -105,7 +105,7 @@ class ImageSegmenterPrediction(Prediction):
             "mask scale": round(self.scale, 4),
         }
 
-    def reduced(self, longest: int) -> "ImageSegmenterPrediction":
+    def reduce(self, longest: int) -> "ImageSegmenterPrediction":
         """Return the same, its long side at most `longest` pixels: the nearest pixels, the shares of all."""
         height, width = self.mask.shape
         columns, rows = (
@@ -164,28 +164,28 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         Raises:
             BadInput: it cannot be read as a picture.
         """
-        size, pixels = self._pixels(image)
+        size, pixels = self._preprocess(image)
         (logits,) = self.session.run(["logits"], {self.session.inputs[0]: pixels[None]})
-        mask, confidence, counts = decide(logits[0], mask_size(size, longest))
+        mask, confidence, counts = choose_classes(logits[0], find_mask_size(size, longest))
         share = dict(zip(self.classes, (counts / counts.sum()).tolist(), strict=True))
         return ImageSegmenterPrediction(mask, confidence, share, size)
 
-    def mask_pixels(self, image: Source) -> int:
+    def count_mask_pixels(self, image: Source) -> int:
         """Return how many pixels the answer to a picture will have.
 
         Raises:
             BadInput: its header shows that it cannot be read as a picture.
         """
-        width, height = mask_size(picture_size(image, self._least))
+        width, height = find_mask_size(read_picture_size(image, self._least))
         return width * height
 
-    def cost(self, image: Source) -> int:
+    def estimate_cost(self, image: Source) -> int:
         """Return what the answer to a picture costs, in pixels of a mask: its own, and those of running the network.
 
         Raises:
             BadInput: its header shows that it cannot be read as a picture.
         """
-        return self.mask_pixels(image) + NETWORK_PIXELS
+        return self.count_mask_pixels(image) + NETWORK_PIXELS
 
     def predict_each(self, items: Sequence[Source]) -> list[ImageSegmenterPrediction | BadInput]:
         """Name every pixel of every picture, two at a time; a bad one gets its BadInput as the answer.
@@ -210,25 +210,25 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         unsure = float((answer.confidence < SURE).mean())
         return ImageSegmenterExplanation(answer.confidence, answer.mean_confidence, unsure, by_class)
 
-    def coloured(self, mask: NDArray[np.uint8]) -> Image.Image:
+    def colour_mask(self, mask: NDArray[np.uint8]) -> Image.Image:
         """Return a mask as a palette picture: its pixels are class indices, shown in the config's colours."""
         image = Image.fromarray(mask)
         image.putpalette([level for colour in self.config.colours for level in colour])
         return image
 
-    def _pixels(self, image: Source) -> tuple[Size, NDArray[np.float32]]:
+    def _preprocess(self, image: Source) -> tuple[Size, NDArray[np.float32]]:
         """Return a picture's own (width, height), and the picture as the model takes it: float32 (3, height, width)."""
         picture = load_image(image, self._least)
-        working = picture.resize(working_size(picture.size, self.config.area, self.config.multiple))
+        working = picture.resize(find_working_size(picture.size, self.config.area, self.config.multiple))
         return picture.size, to_array(working, self.config.mean, self.config.std)
 
     @property
     def _least(self) -> int:
         # No picture's short side gets longer than a square's.
-        return max(working_size((1, 1), self.config.area, self.config.multiple))
+        return max(find_working_size((1, 1), self.config.area, self.config.multiple))
 
 
-def working_size(size: Size, area: int, multiple: int) -> Size:
+def find_working_size(size: Size, area: int, multiple: int) -> Size:
     """Return the (width, height) at which the model looks at a picture of `size`.
 
     About `area` pixels in the picture's own shape: the long side is the nearest multiple of `multiple`, the
@@ -240,7 +240,7 @@ def working_size(size: Size, area: int, multiple: int) -> Size:
     return (long, short) if size[0] >= size[1] else (short, long)
 
 
-def mask_size(size: Size, longest: int | None = None) -> Size:
+def find_mask_size(size: Size, longest: int | None = None) -> Size:
     """Return the (width, height) of the mask of a picture of `size`: its own, or less.
 
     It has at most MAX_MASK_PIXELS, and its long side at most `longest` pixels; its shape is the picture's.
@@ -251,7 +251,9 @@ def mask_size(size: Size, longest: int | None = None) -> Size:
     return size if longest is None else fit_size(size, longest)
 
 
-def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
+def choose_classes(
+    logits: NDArray[np.float32], size: Size
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
     """Choose a class for each pixel of a picture of `size` (width, height) from coarse logits.
 
     The logits are interpolated bilinearly, pixels and logits each standing for the middle of their squares
@@ -267,8 +269,8 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
         the number of pixels of each class.
     """
     classes, (width, height) = len(logits), size
-    left, right, across = _neighbours(logits.shape[2], width)
-    above, below, down = _neighbours(logits.shape[1], height)
+    left, right, across = _find_neighbours(logits.shape[2], width)
+    above, below, down = _find_neighbours(logits.shape[1], height)
     mask = np.zeros((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
     columns = min(width, TILE_WIDTH)
@@ -298,10 +300,10 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
         np.divide(1, np.exp(strip, out=strip).sum(axis=0), out=confidence[tile])
         return np.bincount(mask[tile].ravel(), minlength=classes)
 
-    return mask, confidence, np.sum(in_threads(choose, tiles), axis=0)
+    return mask, confidence, np.sum(map_in_threads(choose, tiles), axis=0)
 
 
-def _neighbours(values: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+def _find_neighbours(values: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Return for each of `pixels` over a line of `values` those before and after it, and the weight of the latter."""
     place = np.clip((np.arange(pixels) + 0.5) * (values / pixels) - 0.5, 0, values - 1)
     before = place.astype(np.intp)

@@ -68,10 +68,10 @@ def load_folder(folder: str | Path) -> Any:
     Raises:
         CheckpointError: it is missing, damaged, or for a task that is unknown here.
     """
-    return predictor_type(folder)(folder)
+    return find_predictor_type(folder)(folder)
 
 
-def predictor_type(folder: str | Path) -> type[Predictor[Any, Any, Any]]:
+def find_predictor_type(folder: str | Path) -> type[Predictor[Any, Any, Any]]:
     """Return the class of a checkpoint folder's predictor.
 
     Raises:

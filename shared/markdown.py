@@ -11,7 +11,7 @@ def format_figure(value: float) -> str:
     return "> 0.9999" if text == "1.0000" and value < 1 else text
 
 
-def as_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Write text of others, such as a label, so that Markdown shows it as it is, also in a cell of a table."""
     text = " ".join(text.split())
     text = re.sub(r"([\\|`*~])|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(", r"\\\g<0>", text)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .errors import BadInput, quoted
-from .text import plain
+from .errors import BadInput, quote
+from .text import normalise_name
 
 MAX_TITLE = 200  # characters of what somebody looks for
 YEAR = re.compile(r" \(\d{4}[-\d]*\)( \[\d+\])?$")  # at the end of a title
@@ -68,7 +68,7 @@ class TitleIndex:
         Raises:
             BadInput: several movies have the title.
         """
-        wanted = _fold(title[:MAX_TITLE])
+        wanted = _fold_title(title[:MAX_TITLE])
         for titles in self._levels:
             if found := titles.get(wanted):
                 if len(found) == 1:
@@ -76,7 +76,7 @@ class TitleIndex:
                 several = ", ".join(self.movies[movie_id].title for movie_id in found[:5])
                 more = f" and {len(found) - 5} more" if len(found) > 5 else ""
                 raise BadInput(
-                    f"Several movies are called {quoted(title)}: {several}{more}. Give the title with its year."
+                    f"Several movies are called {quote(title)}: {several}{more}. Give the title with its year."
                 )
         return None
 
@@ -85,7 +85,7 @@ class TitleIndex:
         if near := self.search(title, 3):
             return [self.movies[movie_id].title for movie_id in near]
         whole = self._levels[0]
-        close = difflib.get_close_matches(_fold(title[:MAX_TITLE]), whole, n=3, cutoff=0.4)
+        close = difflib.get_close_matches(_fold_title(title[:MAX_TITLE]), whole, n=3, cutoff=0.4)
         return [self.movies[whole[one][0]].title for one in close]
 
     def search(self, words: str, k: int = 10) -> list[int]:
@@ -94,7 +94,7 @@ class TitleIndex:
         The title that consists of them comes first, then titles that start with them, then those in which a word
         starts so; of equals, the best known first.
         """
-        wanted = _fold(words[:MAX_TITLE])
+        wanted = _fold_title(words[:MAX_TITLE])
         whole = self._levels[1].get(wanted, [])
         found = []
         for title, ids in self._levels[0].items() if wanted else ():
@@ -104,7 +104,7 @@ class TitleIndex:
                 found += [(one not in whole, not starts, inside, -self.movies[one].ratings, one) for one in ids]
         return [movie_id for *_, movie_id in sorted(found)[:k]]
 
-    def choices(self, count: int) -> list[tuple[str, int]]:
+    def list_choices(self, count: int) -> list[tuple[str, int]]:
         """Return titles and ids of the `count` best known movies, and of those named by a number, for a list on a page.
 
         Such a list takes the first title that contains what is typed. So the shortest come first: "matrix" means The
@@ -128,7 +128,7 @@ class TitleIndex:
         """Ids by title: as it is; without year and other titles; and without article, or another title of the movie."""
         levels: tuple[dict[str, list[int]], ...] = ({}, {}, {})
         for movie_id, movie in self.movies.items():
-            title = _fold(movie.title)
+            title = _fold_title(movie.title)
             year = found[0] if (found := YEAR.search(title)) else ""
             parts = [part for part in re.split(r" *\((?:a\.k\.a\. )?|\) *", YEAR.sub("", title)) if part]
             first = YEAR.sub("", title) if title.startswith("(") else parts[0]
@@ -141,7 +141,7 @@ class TitleIndex:
         return levels
 
 
-def _fold(title: str) -> str:
+def _fold_title(title: str) -> str:
     """Return a title without case and accents, its English article in front: "matrix, the" becomes "the matrix"."""
-    letters = unicodedata.normalize("NFD", plain(title).replace("\u0131", "i"))  # whose capital is I
+    letters = unicodedata.normalize("NFD", normalise_name(title).replace("\u0131", "i"))  # whose capital is I
     return LAST_ARTICLE.sub(r"\2 \1\3", "".join(letter for letter in letters if unicodedata.category(letter) != "Mn"))

@@ -10,7 +10,7 @@ import numpy as np
 from .config import METRICS, MODEL, GalleryConfig
 from .errors import BadInput, CheckpointError
 from .metrics import Metrics
-from .session import Session, in_threads
+from .session import Session, map_in_threads
 
 Config = TypeVar("Config", bound=GalleryConfig)
 Item = TypeVar("Item")
@@ -122,4 +122,4 @@ def answer_each(predict: Callable[[Item], Answer], items: Sequence[Item]) -> lis
         except BadInput as error:
             return error
 
-    return in_threads(answer, items)
+    return map_in_threads(answer, items)

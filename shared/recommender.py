@@ -24,11 +24,11 @@ import numpy as np
 from pydantic import Field
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, CheckpointError, quoted
+from .errors import BadInput, CheckpointError, quote
 from .movies import TitleIndex, read_movies
 from .predictor import Prediction, Predictor
-from .text import as_number, number_hint
-from .visitors import GENEROSITY_RIDGE, Visitor, generosity, place
+from .text import parse_number, suggest_number
+from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
 Scored = list[tuple[int, str, float]]
 PERSON = 2  # the first factors say how somebody rates (generosity, width of the scale); the others, what
@@ -96,7 +96,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= MIN_RATINGS]
         self._movie_row = {movie_id: row for row, movie_id in enumerate(self.movies)}
         self._user_row = {user_id: row for row, user_id in enumerate(self.config.users)}
-        tables = self.session.constants(
+        tables = self.session.run_once(
             ["means", "factors", "variances", "noise", "users"],
             {"user": np.zeros(1, np.int64), "movie": np.zeros(1, np.int64)},
         )
@@ -140,14 +140,14 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             BadInput: there is no such movie, and similar titles are offered; or several have the title.
         """
         if not isinstance(movie, str):
-            return self._movie_id(movie)
+            return self._check_movie_id(movie)
         if (found := self.titles.find(movie)) is not None:
             return found
-        if not math.isnan(as_number(movie)) or number_hint(movie):
-            return self._movie_id(movie)
+        if not math.isnan(parse_number(movie)) or suggest_number(movie):
+            return self._check_movie_id(movie)
         near = self.titles.suggest(movie)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Give the title as in the list, with its year."
-        raise BadInput(f"No movie is called {quoted(movie)}. {hint}")
+        raise BadInput(f"No movie is called {quote(movie)}. {hint}")
 
     def predict(self, user_id: int | Visitor, movie_id: int) -> RecommenderPrediction:  # type: ignore[override]
         """Predict the stars that a user of the data set, or a visitor, gives a movie.
@@ -156,7 +156,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             BadInput: the user or the movie is unknown.
         """
         if isinstance(user_id, Visitor):
-            return RecommenderPrediction(self._clip(self._visitor_scores(user_id, self._movie(movie_id))))
+            return RecommenderPrediction(self._clip(self._score_for_visitor(user_id, self._find_movie_row(movie_id))))
         answer = self.predict_each([(user_id, movie_id)])[0]
         if isinstance(answer, BadInput):
             raise answer
@@ -170,8 +170,8 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             try:
                 is_list = isinstance(item, Sequence | np.ndarray) and getattr(item, "ndim", 1) > 0
                 if not is_list or len(item) != 2:
-                    raise BadInput(f"A user and a movie are needed, (user_id, movie_id), not {quoted(item)}.")
-                pairs.append((self._user(item[0]), self._movie(item[1])))
+                    raise BadInput(f"A user and a movie are needed, (user_id, movie_id), not {quote(item)}.")
+                pairs.append((self._find_user_row(item[0]), self._find_movie_row(item[1])))
                 answers.append(None)
             except BadInput as error:
                 answers.append(error)
@@ -182,13 +182,13 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         found = iter(ratings)
         return [RecommenderPrediction(self._clip(next(found))) if answer is None else answer for answer in answers]
 
-    def actual(self, user_id: Any, movie_id: Any) -> float | None:
+    def find_rating(self, user_id: Any, movie_id: Any) -> float | None:
         """Return what the user really gave, where the folder's sample of ratings has it; the model was trained on it.
 
         Raises:
             BadInput: the user or the movie is unknown.
         """
-        return self._actual.get((self.config.users[self._user(user_id)], self._movie_id(movie_id)))
+        return self._actual.get((self.config.users[self._find_user_row(user_id)], self._check_movie_id(movie_id)))
 
     def fold_in(self, ratings: Mapping[Any, Any]) -> Visitor:
         """Return a new visitor from {movie_id: stars}, in closed form; no rating at all is somebody average.
@@ -197,16 +197,18 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             BadInput: a movie is unknown, or stars lie outside the scale.
         """
         if not isinstance(ratings, Mapping):
-            raise BadInput(f"Ratings must be {{movie id: stars}}, not {quoted(ratings)}.")
+            raise BadInput(f"Ratings must be {{movie id: stars}}, not {quote(ratings)}.")
         given: dict[int, float] = {}
         for movie_id, value in ratings.items():
-            known = self._movie_id(movie_id)
+            known = self._check_movie_id(movie_id)
             if known in given:
-                raise BadInput(f"The movie {quoted(movie_id)} is rated twice.")
-            given[known] = self._stars(value)
+                raise BadInput(f"The movie {quote(movie_id)} is rated twice.")
+            given[known] = self._check_stars(value)
         rows = np.array([self._movie_row[movie_id] for movie_id in given], dtype=np.int64)
         stars = np.array(list(given.values()), dtype=np.float64)
-        vector, weights = place(self._means[rows], self._factors[rows], self._variances[rows], self._noise[rows], stars)
+        vector, weights = place_visitor(
+            self._means[rows], self._factors[rows], self._variances[rows], self._noise[rows], stars
+        )
         return Visitor(ratings=given, vector=vector, weights=weights)
 
     def recommend(self, user: int | Visitor, k: int = 10) -> Scored:
@@ -216,14 +218,14 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         with fewer than 20 ratings.
         """
         if isinstance(user, Visitor):
-            scores, seen = self._visitor_scores(user, slice(None)), set(user.ratings)
+            scores, seen = self._score_for_visitor(user, slice(None)), set(user.ratings)
         else:
-            row = self._user(user)
+            row = self._find_user_row(user)
             scores = self._means + self._factors @ self._users[row]
             seen = {movie_id for user_id, movie_id in self._actual if self._user_row[user_id] == row}
         ids = [movie_id for movie_id in self._suggested if movie_id not in seen]
         rows = [self._movie_row[movie_id] for movie_id in ids]
-        best = np.argsort(-scores[rows], kind="stable")[: _count(k)]
+        best = np.argsort(-scores[rows], kind="stable")[: _check_count(k)]
         return [(ids[i], self.movies[ids[i]].title, self._clip(scores[rows[i]])) for i in best]
 
     def similar(self, movie_id: int, k: int = 10) -> Scored:
@@ -233,13 +235,13 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         """
         taste = self._factors[:, PERSON:]
         lengths = np.linalg.norm(taste, axis=1) + 1e-12
-        row = self._movie(movie_id)
+        row = self._find_movie_row(movie_id)
         cosine = taste @ taste[row] / (lengths * lengths[row])
         ids = [other for other in self._suggested if self._movie_row[other] != row]
         scores = cosine[[self._movie_row[other] for other in ids]]
         return [
             (ids[i], self.movies[ids[i]].title, float(scores[i]))
-            for i in np.argsort(-scores, kind="stable")[: _count(k)]
+            for i in np.argsort(-scores, kind="stable")[: _check_count(k)]
         ]
 
     def explain(self, user: int | Visitor, movie_id: int) -> RecommenderExplanation:
@@ -248,8 +250,8 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         Raises:
             BadInput: the user or the movie is unknown.
         """
-        row = self._movie(movie_id)
-        by_popularity = isinstance(user, Visitor) and self._by_popularity(user)
+        row = self._find_movie_row(movie_id)
+        by_popularity = isinstance(user, Visitor) and self._is_by_popularity(user)
         means = self._averages if by_popularity else self._means
         base = float(means.mean())
         parts = {"the movie, for everybody": float(means[row]) - base}
@@ -260,61 +262,62 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             for rated_id, part in zip(user.ratings, surprises * share, strict=True):
                 parts[f"{self.movies[rated_id].title}: {user.ratings[rated_id]:g} stars"] = float(part)
         else:
-            vector = self._users[self._user(user)]
+            vector = self._users[self._find_user_row(user)]
             parts["how this user rates in general"] = float(self._factors[row, :PERSON] @ vector[:PERSON])
             parts["this user's taste"] = float(self._factors[row, PERSON:] @ vector[PERSON:])
         return RecommenderExplanation(self._clip(base + sum(parts.values())), base, parts)
 
-    def _by_popularity(self, visitor: Visitor) -> bool:
+    def _is_by_popularity(self, visitor: Visitor) -> bool:
         return len(visitor.ratings) < self.config.popularity_below
 
-    def _visitor_scores(self, visitor: Visitor, rows: Any) -> Any:
-        if self._by_popularity(visitor):
+    def _score_for_visitor(self, visitor: Visitor, rows: Any) -> Any:
+        if self._is_by_popularity(visitor):
             rated = [self._movie_row[movie_id] for movie_id in visitor.ratings]
-            return self._averages[rows] + generosity(self._averages[rated], np.array([*visitor.ratings.values()]))
+            stars = np.array([*visitor.ratings.values()])
+            return self._averages[rows] + estimate_generosity(self._averages[rated], stars)
         return self._means[rows] + self._factors[rows] @ visitor.vector
 
-    def _user(self, user_id: Any) -> int:
-        row = self._user_row.get(_whole(user_id, missing=-1))
+    def _find_user_row(self, user_id: Any) -> int:
+        row = self._user_row.get(_parse_whole(user_id, missing=-1))
         if row is None:
             users = self.config.users
             raise BadInput(
-                f"There is no user {quoted(user_id)}; users are {min(users)} to {max(users)}.{number_hint(user_id)}"
+                f"There is no user {quote(user_id)}; users are {min(users)} to {max(users)}.{suggest_number(user_id)}"
             )
         return row
 
-    def _movie_id(self, movie_id: Any) -> int:
-        known = _whole(movie_id, missing=-1)
+    def _check_movie_id(self, movie_id: Any) -> int:
+        known = _parse_whole(movie_id, missing=-1)
         if known not in self.movies:
             first = next(iter(self.movies.values()))
             raise BadInput(
-                f"There is no movie {quoted(movie_id)}; movie ids are those of MovieLens, such as "
-                f"{first.movie_id} for {first.title}.{number_hint(movie_id)}"
+                f"There is no movie {quote(movie_id)}; movie ids are those of MovieLens, such as "
+                f"{first.movie_id} for {first.title}.{suggest_number(movie_id)}"
             )
         return known
 
-    def _movie(self, movie_id: Any) -> int:
-        return self._movie_row[self._movie_id(movie_id)]
+    def _find_movie_row(self, movie_id: Any) -> int:
+        return self._movie_row[self._check_movie_id(movie_id)]
 
-    def _stars(self, value: Any) -> float:
+    def _check_stars(self, value: Any) -> float:
         low, high = self.config.lowest, self.config.highest
-        stars = as_number(value)
+        stars = parse_number(value)
         if not low <= stars <= high:
-            raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {quoted(value)}.")
+            raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {quote(value)}.")
         return stars
 
     def _clip(self, stars: Any) -> float:
         return float(min(max(stars, self.config.lowest), self.config.highest))
 
 
-def _whole(value: Any, missing: int) -> int:
+def _parse_whole(value: Any, missing: int) -> int:
     """Return a whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
-    number = as_number(value)
+    number = parse_number(value)
     return int(number) if number.is_integer() else missing
 
 
-def _count(k: Any) -> int:
-    count = _whole(k, missing=0)
+def _check_count(k: Any) -> int:
+    count = _parse_whole(k, missing=0)
     if not 1 <= count <= 100:
-        raise BadInput(f"The number of movies must be 1 to 100, not {quoted(k)}.")
+        raise BadInput(f"The number of movies must be 1 to 100, not {quote(k)}.")
     return count

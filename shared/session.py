@@ -71,7 +71,7 @@ class Session:
         ]
         return [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*batches, strict=True)]
 
-    def constants(self, outputs: Sequence[str], inputs: Mapping[str, Array] | None = None) -> list[Array]:
+    def run_once(self, outputs: Sequence[str], inputs: Mapping[str, Array] | None = None) -> list[Array]:
         """Run the model once, whole, for outputs that have no rows, such as embedding tables."""
         result: list[Array] = self.open().run(list(outputs), dict(inputs or {}))
         return result
@@ -117,7 +117,7 @@ def _share_memory() -> None:
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, where), None)
 
 
-def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def map_in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return a function's result for every item, several at once, as Pillow and numpy let other threads run."""
     if len(items) < 2:
         return [function(item) for item in items]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def shapley_values(
+def compute_shapley_values(
     value: Callable[[NDArray[np.bool_], NDArray[np.intp]], NDArray[np.float64]],
     players: int,
     backgrounds: int,

@@ -13,7 +13,7 @@ from typing import Any
 from .console import guarded_output
 from .errors import CheckpointError, HubError
 from .hub import download, run_in_background
-from .load import load_folder, load_model, predictor_type
+from .load import find_predictor_type, load_folder, load_model
 
 DEADLINE = 4.0  # seconds: a visitor waits for the page
 
@@ -36,7 +36,7 @@ def start_downloads() -> tuple[float, dict[str, "Future[Path]"]]:
     return time.monotonic(), futures
 
 
-def variable_suffix(name: str) -> str:
+def make_variable_suffix(name: str) -> str:
     """Return what the variables of a Space end with in the gallery: "_CAT_DOG" for "cat_dog"."""
     return "_" + re.sub("[^A-Z0-9]+", "_", name.upper())
 
@@ -57,7 +57,7 @@ def load_space_model(folder: str | Path) -> Any:
     folder = Path(folder)
     name = folder.resolve().parent.name
     began, futures = start_downloads()
-    suffix = variable_suffix(name) if variable_suffix(name) in futures else ""
+    suffix = make_variable_suffix(name) if make_variable_suffix(name) in futures else ""
     if suffix not in futures:
         model = load_model(folder)
         model.session.open()  # fails now, not at the first visitor, if the file is no model
@@ -65,7 +65,7 @@ def load_space_model(folder: str | Path) -> Any:
     repo = os.environ[f"MODEL_REPO{suffix}"]
     try:
         pulled = futures[suffix].result(max(0.0, began + DEADLINE - time.monotonic()))
-        model = predictor_type(folder)(pulled)  # a model for another task is refused: the page could not show it
+        model = find_predictor_type(folder)(pulled)  # a model for another task is refused: the page could not show it
         model.predict_batch([model.example()])  # whole files may hold nonsense, and the first visitor must not find out
         model.origin = f"This page runs {repo} from the Hub, commit {pulled.name[:7]}."
         return model

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, CheckpointError, quoted
+from .errors import BadInput, CheckpointError, quote
 from .predictor import Prediction, Predictor
-from .shapley import shapley_values
+from .shapley import compute_shapley_values
 from .tables import read_csv
-from .tabular_values import MISSING, NumberColumn, Row, category_codes, find_wrong_columns, read_category, read_number
+from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
 
 
 class TabularClassifierConfig(GalleryConfig):
@@ -41,7 +41,7 @@ class TabularClassifierConfig(GalleryConfig):
     bias: float = 0.0
 
     @model_validator(mode="after")
-    def _columns_agree(self) -> Self:
+    def _check_fields(self) -> Self:
         """Raise ValueError unless every column is described exactly once wherever the fields name columns."""
         columns = sorted(self.columns)
         described = {
@@ -152,7 +152,7 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
             errors[index]
             if index in errors
             else TabularClassifierPrediction(high if p >= 0.5 else low, {low: 1 - p, high: p})
-            for index, p in enumerate(self._probability(categories, numbers).tolist())
+            for index, p in enumerate(self._predict_probability(categories, numbers).tolist())
         ]
 
     def explain(self, row: Row) -> TabularClassifierExplanation:
@@ -171,14 +171,14 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         number_owner = [owner[column] for column in self.config.numbers]
 
         def value(present: NDArray[np.bool_], background: NDArray[np.intp]) -> NDArray[np.float64]:
-            return self._probability(
+            return self._predict_probability(
                 np.where(present[:, category_owner], categories, background_categories[background]),
                 np.where(present[:, number_owner], numbers, background_numbers[background]),
             )
 
-        base, contributions = shapley_values(value, len(names), len(background_categories))
+        base, contributions = compute_shapley_values(value, len(names), len(background_categories))
         return TabularClassifierExplanation(
-            probability=float(self._probability(categories, numbers)[0]),
+            probability=float(self._predict_probability(categories, numbers)[0]),
             base=base,
             contributions=dict(zip(names, contributions.tolist(), strict=True)),
         )
@@ -194,7 +194,7 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         """
         usable = [name for name in self.config.numbers if name not in self.config.ignored]
         if not isinstance(column, str) or column not in usable:
-            raise BadInput(f"{quoted(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
+            raise BadInput(f"{quote(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
         span = self.config.numbers[column]
         steps = np.linspace(span.minimum, span.maximum, points).round()
         values = np.union1d(steps, self.config.amounts.get(column, ()))
@@ -203,18 +203,18 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
             raise errors[0]
         numbers = np.repeat(numbers, len(values), axis=0)
         numbers[:, list(self.config.numbers).index(column)] = values
-        probability = self._probability(np.repeat(categories, len(values), axis=0), numbers)
+        probability = self._predict_probability(np.repeat(categories, len(values), axis=0), numbers)
         return list(zip(values.tolist(), probability.tolist(), strict=True))
 
-    def _probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _predict_probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
         inputs: dict[str, NDArray[Any]] = {"categories": categories, "numbers": numbers}
         # A table of numbers alone has no categories, and the exported graph then lacks that input; or the other way.
         read = {name: inputs[name] for name in self.session.inputs}
         (logit,) = self.session.run(["logit"], read)
-        return calibrated(logit, self.config.temperature, self.config.bias)
+        return calibrate_logit(logit, self.config.temperature, self.config.bias)
 
 
-def calibrated(logit: NDArray[Any], temperature: float, bias: float) -> NDArray[np.float64]:
+def calibrate_logit(logit: NDArray[Any], temperature: float, bias: float) -> NDArray[np.float64]:
     """Return the probability of a logit: sigmoid(logit / temperature + bias) (Platt scaling)."""
     return 1 / (1 + np.exp(-(logit.astype(np.float64) / temperature + bias)))
 
@@ -230,7 +230,7 @@ def encode(
         and the BadInput of each bad row by its index (the row's values are then as if missing).
     """
     errors = {
-        index: BadInput(f"A row must be given as {{column: value}}, not {quoted(row)}.")
+        index: BadInput(f"A row must be given as {{column: value}}, not {quote(row)}.")
         for index, row in enumerate(rows)
         if not isinstance(row, Mapping)
     }
@@ -238,7 +238,7 @@ def encode(
     errors = {**find_wrong_columns(config.columns, rows), **errors}
     categories = np.zeros((len(rows), len(config.categories)), dtype=np.int64)
     for position, (name, values) in enumerate(config.categories.items()):
-        codes = category_codes(values)
+        codes = index_categories(values)
         for index, row in enumerate(rows):
             try:
                 categories[index, position] = read_category(name, row.get(name), codes, values)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .config import StrictModel
-from .errors import BadInput, quoted
-from .text import as_number, number_hint, plain
+from .errors import BadInput, quote
+from .text import normalise_name, parse_number, suggest_number
 
 Row = Mapping[str, Any]
 MISSING = "?"  # how the data set writes a missing value; always category 0
@@ -40,12 +40,12 @@ def find_wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int,
             name = next(name for name in row if name not in known)
             close = difflib.get_close_matches(name[:40], columns, n=1) if isinstance(name, str) else []
             hint = f" Did you mean {close[0]!r}?" if close else f" The columns are {', '.join(columns)}."
-            errors[index] = BadInput(f"There is no column {quoted(name)}.{hint}")
+            errors[index] = BadInput(f"There is no column {quote(name)}.{hint}")
     return errors
 
 
 @functools.lru_cache(maxsize=256)  # of columns: a person's answer would spend a third of its time here
-def category_codes(values: tuple[str, ...]) -> Mapping[str, int]:
+def index_categories(values: tuple[str, ...]) -> Mapping[str, int]:
     """Return the index of each category, also by the loose form of its name unless another category has the same."""
     loose: dict[str, list[int]] = {}
     for code, value in enumerate(values):
@@ -60,7 +60,7 @@ def read_category(name: str, value: object, codes: Mapping[str, int], values: Se
     Args:
         name: of the column.
         value: as somebody gave it.
-        codes: from category_codes.
+        codes: from index_categories.
         values: the categories, the first of which stands for a missing value.
 
     Raises:
@@ -74,7 +74,7 @@ def read_category(name: str, value: object, codes: Mapping[str, int], values: Se
         code = 0
     if code is None:
         known = ", ".join(values[1:])
-        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quoted(value)}.")
+        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quote(value)}.")
     return code
 
 
@@ -93,16 +93,16 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
     if _is_missing(value):
         return span.median
     accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
-    number = as_number(value)
+    number = parse_number(value)
     if math.isnan(number):
-        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.{number_hint(value)}")
+        raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{suggest_number(value)}")
     if not (span.minimum <= number <= span.maximum or (any_range and math.isfinite(number))):
         raise BadInput(f"{name} must be {accepted}, not {number:g}.")
     return number
 
 
 def _loosen(name: str) -> str:
-    return re.sub("[-_ ]+", "-", plain(name))
+    return re.sub("[-_ ]+", "-", normalise_name(name))
 
 
 def _as_text(value: object) -> str:
@@ -116,7 +116,7 @@ def _as_text(value: object) -> str:
 
 def _is_missing(value: object) -> bool:
     if isinstance(value, str):
-        return plain(value) in UNKNOWN
+        return normalise_name(value) in UNKNOWN
     if isinstance(value, Decimal):
         return value.is_nan()
     if isinstance(value, Real):

@@ -29,25 +29,25 @@ THOUSANDS = re.compile(
 )
 
 
-def visible(text: str) -> str:
+def strip_invisible(text: str) -> str:
     """Return the text without the characters that nobody sees. Joiners stay where emoji or a script need them."""
     return text if text.isascii() else JOINERS.sub("", UNSEEN.sub("", text))
 
 
-def plain(text: str) -> str:
+def normalise_name(text: str) -> str:
     """Return what two ways to write a name have in common: no case, no characters of another width, single spaces.
 
     Only the beginning of a text longer than any name counts.
     """
-    short = visible(text)[:LONGEST_NAME]  # to put n accents in order, Python may take n * n steps
+    short = strip_invisible(text)[:LONGEST_NAME]  # to put n accents in order, Python may take n * n steps
     return " ".join(unicodedata.normalize("NFKC", short).casefold().split())
 
 
-def as_number(value: object) -> float:
+def parse_number(value: object) -> float:
     """Return a number, or the text of one, as float; NaN for anything else, True and False included.
 
     A text may have a decimal comma or separated thousands, where they cannot be mistaken for each other: 37,5 or 1 196
-    or 1,234.5, but not 2,174. See number_hint.
+    or 1,234.5, but not 2,174. See suggest_number.
     """
     if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
         return math.nan
@@ -59,7 +59,7 @@ def as_number(value: object) -> float:
 
 def _spell(text: str) -> str:
     """Return the text of a number as Python spells it; "" if it is none."""
-    text = " ".join(visible(text).split()).replace("\u2212", "-")
+    text = " ".join(strip_invisible(text).split()).replace("\u2212", "-")
     if NUMBER.fullmatch(text):
         return text
     if THOUSANDS.fullmatch(text):
@@ -70,9 +70,9 @@ def _spell(text: str) -> str:
     return text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) and not ONE_COMMA.fullmatch(text) else ""
 
 
-def number_hint(value: object) -> str:
-    """Return a sentence, after a space, on how to write a number that as_number refuses; "" if it is not like one."""
-    text = visible(value).strip() if isinstance(value, str) and len(value) < 40 else ""
+def suggest_number(value: object) -> str:
+    """Return a hint, after a space, on how to write a number that parse_number refuses; "" for anything else."""
+    text = strip_invisible(value).strip() if isinstance(value, str) and len(value) < 40 else ""
     bare = text.strip("$\u20ac\xa3\xa5 \t\xa0\u202f")
     if ONE_COMMA.fullmatch(bare):
         thousands, decimals = bare.replace(",", ""), bare.replace(",", ".")

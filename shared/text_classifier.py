@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, quoted
+from .errors import BadInput, quote
 from .predictor import Prediction, Predictor
 from .session import THREADS, softmax
-from .shapley import shapley_values
-from .text import as_number
+from .shapley import compute_shapley_values
+from .text import parse_number
 from .text_parts import WORD_ENDS, merge_spans, split_span, split_text
 from .tokens import Tokens, clean_text, load_tokenizer, read_tokens
 
@@ -45,7 +45,7 @@ class TextClassifierConfig(GalleryConfig):
     in_distribution_spread: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
     @model_validator(mode="after")
-    def _labels_differ_and_head_fits(self) -> Self:
+    def _check_fields(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels must differ")
         if self.head >= self.max_tokens - 2:
@@ -133,7 +133,7 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
                 texts[index] = clean_text(item)
             except BadInput as error:
                 answers[index] = error
-        tokens = self.tokens(list(texts.values()))
+        tokens = self.tokenize(list(texts.values()))
         probabilities, scores = self._run([piece.ids for piece in tokens])
         for row, (index, text) in enumerate(texts.items()):
             answers[index] = self._answer(text, tokens[row], probabilities[row], float(scores[row]))
@@ -154,15 +154,15 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         """
         text, labels = clean_text(text), self.config.labels
         if label is not None and not (isinstance(label, str) and label in labels):
-            raise BadInput(f"There is no label {quoted(label)}; choose one of {', '.join(labels)}.")
-        (tokens,) = self.tokens([text])
+            raise BadInput(f"There is no label {quote(label)}; choose one of {', '.join(labels)}.")
+        (tokens,) = self.tokenize([text])
         every = split_text(text, tokens.read)
         parts = [span for span, is_read in every if is_read]
         if part is not None:
             indices = [index for index, (_, is_read) in enumerate(every) if is_read]
-            if as_number(part) not in indices:
+            if parse_number(part) not in indices:
                 raise BadInput(
-                    f"There is no part {quoted(part)} to look into; they are counted from 0 to {len(every) - 1}."
+                    f"There is no part {quote(part)} to look into; they are counted from 0 to {len(every) - 1}."
                 )
             part = int(part)
             start, end = every[part][0]
@@ -181,7 +181,7 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
             probabilities: NDArray[np.float64] = self._run(kept)[0][back.reshape(-1), index]
             return probabilities
 
-        base, values = shapley_values(value, len(parts), ORDERS)
+        base, values = compute_shapley_values(value, len(parts), ORDERS)
         given = dict(zip(parts, values.tolist(), strict=True))
         return TextClassifierExplanation(
             labels[index],
@@ -195,7 +195,7 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         """The tokenizer of the checkpoint."""
         return load_tokenizer(self.folder / TOKENIZER)
 
-    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the tokens that are read of texts from clean_text."""
         return read_tokens(self.tokenizer, texts, self.config.max_tokens - 2, self.config.head)
 

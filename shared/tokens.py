@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BadInput
-from .text import visible
+from .text import strip_invisible
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -68,7 +68,7 @@ def clean_text(text: object) -> str:
     if len(text) > MAX_CHARACTERS:
         raise BadInput(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read.")
     whole = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no character
-    plain = visible(BLANKS.sub(" ", CONTROLS.sub("", BREAKS.sub("\n", whole))))
+    plain = strip_invisible(BLANKS.sub(" ", CONTROLS.sub("", BREAKS.sub("\n", whole))))
     plain = LETTERS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), plain).strip()
     if not plain:
         raise BadInput("There is no text; write a few words.")
@@ -94,10 +94,10 @@ def read_tokens(tokenizer: "Tokenizer", texts: Sequence[str], most: int, head: i
     ]
     cut = [text[start:end] for text, spans in zip(texts, ends, strict=True) for start, end in spans]
     encodings = iter(tokenizer.encode_batch(cut, add_special_tokens=False))
-    return [_read(ends_, [next(encodings) for _ in ends_], most, head) for ends_ in ends]
+    return [_cut_tokens(ends_, [next(encodings) for _ in ends_], most, head) for ends_ in ends]
 
 
-def _read(ends: list[Span], encodings: Sequence[Any], most: int, head: int) -> Tokens:
+def _cut_tokens(ends: list[Span], encodings: Sequence[Any], most: int, head: int) -> Tokens:
     """Return those tokens of a text, or of its two ends, that are read."""
     parts = []
     for (start, _), encoding in zip(ends, encodings, strict=True):

@@ -19,7 +19,9 @@ class Visitor:
     weights: Vector = field(repr=False)  # (ratings, factors): w = sum of weight * (stars - mean)
 
 
-def place(means: Vector, factors: Vector, variances: Vector, noise: Vector, stars: Vector) -> tuple[Vector, Vector]:
+def place_visitor(
+    means: Vector, factors: Vector, variances: Vector, noise: Vector, stars: Vector
+) -> tuple[Vector, Vector]:
     """Place somebody new by what they rated, in closed form.
 
     Args:
@@ -41,6 +43,6 @@ def place(means: Vector, factors: Vector, variances: Vector, noise: Vector, star
     return (stars - means) @ weights, weights
 
 
-def generosity(averages: Vector, stars: Vector) -> float:
+def estimate_generosity(averages: Vector, stars: Vector) -> float:
     """Return how many more stars than others somebody gives: the mean of what they gave above the averages, shrunk."""
     return float((stars - averages).sum() / (len(stars) + GENEROSITY_RIDGE))

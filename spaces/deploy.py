@@ -30,7 +30,7 @@ from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files
 from hub.staging import GALLERY, DeployError, SpaceModel, Staged, print_staged, stage_space, write_staged
 from shared.config import CONFIG_FILE, GalleryConfig
 from shared.hub_errors import find_refusal
-from shared.space import variable_suffix
+from shared.space import make_variable_suffix
 
 SPACES = Path(__file__).resolve().parent
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z0-9_]+)?")  # the variables that this script may set and remove
@@ -63,7 +63,7 @@ def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
         name = folder.name
         if not (folder / "model").is_dir():
             raise DeployError(f"spaces/{name} has no model yet; train it: python -m training.{name} --embed")
-        api_name, suffix = (f"/{name}", variable_suffix(name)) if app.name == GALLERY else ("/predict", "")
+        api_name, suffix = (f"/{name}", make_variable_suffix(name)) if app.name == GALLERY else ("/predict", "")
         repo = f"{options.models_owner}/{name}" if options.models_owner else None
         models.append(SpaceModel(folder, folder / "model", api_name, suffix, repo, chosen.get(name)))
     return app, models

@@ -12,7 +12,7 @@ SPACES = Path(__file__).resolve().parent
 WIDTH, HEIGHT = 1200, 675
 
 
-def draw() -> None:
+def draw_thumbnails() -> None:
     """Write thumbnail.png into every Space's folder."""
     pictures = {path.parent: path.read_text(encoding="utf-8") for path in sorted(SPACES.glob("*/picture.svg"))}
     pages = {**pictures, SPACES / "gallery": "".join(pictures.values())}
@@ -30,4 +30,4 @@ def draw() -> None:
 
 
 if __name__ == "__main__":
-    draw()
+    draw_thumbnails()

@@ -18,7 +18,7 @@ These variables hold in that terminal alone; close it when the rehearsal is over
 Your name there is {hub.user!r}. A Space's app starts by itself; its page is {hub.endpoint}/spaces/{hub.user}/NAME."""
 
 
-def shell_lines(variables: dict[str, str], for_windows: bool = os.name == "nt") -> str:
+def format_shell_lines(variables: dict[str, str], for_windows: bool = os.name == "nt") -> str:
     """Return what to paste into another terminal: lines for bash, or for PowerShell."""
     if for_windows:
         lines = [".venv\\Scripts\\Activate.ps1", *(f'$env:{name} = "{value}"' for name, value in variables.items())]
@@ -38,7 +38,7 @@ def main() -> None:
     try:
         with temporary as home, Hub(options.port, run_spaces=True) as hub:
             hub.set_paid(hub.user, not options.free)
-            print(TEXT.format(hub=hub, lines=shell_lines(hub.environment(Path(home)))), flush=True)
+            print(TEXT.format(hub=hub, lines=format_shell_lines(hub.environment(Path(home)))), flush=True)
             while True:  # Ctrl-C ends a sleep on Windows, too, which has no signal.pause
                 time.sleep(3600)
     except OSError as error:

@@ -13,7 +13,7 @@ class Handlers:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def caller(self, request: Request) -> Token | None:
+    def find_caller(self, request: Request) -> Token | None:
         """Return the token that came with a request, or None."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
@@ -22,9 +22,9 @@ class Handlers:
             raise ApiError(401, "Invalid credentials in Authorization header")
         return self.store.tokens[token]
 
-    def account(self, request: Request) -> Token:
+    def require_account(self, request: Request) -> Token:
         """Return the token if it belongs to an account; refuse a trusted publisher's where no repository is named."""
-        token = self.caller(request)
+        token = self.find_caller(request)
         if token is None or token.role == "publisher":
             raise ApiError(401, "Invalid username or password.")
         return token
@@ -39,39 +39,42 @@ class Handlers:
         if token.role != "publisher" and not self.store.may_write(token.user, owner):
             raise ApiError(403, f"You have no right to write under the namespace {owner}", "Forbidden")
 
-    def readable(self, request: Request) -> Repository:
+    def find_readable(self, request: Request) -> Repository:
         """Return the repository that the path names, if the caller may know of it."""
-        kind, name = request.path_params.get("kind", "model"), f"{param(request, 'owner')}/{param(request, 'name')}"
-        token = self.caller(request)
+        kind, name = (
+            request.path_params.get("kind", "model"),
+            f"{get_param(request, 'owner')}/{get_param(request, 'name')}",
+        )
+        token = self.find_caller(request)
         repo = self.store.repos.get((kind, name)) if kind in KINDS else None
         if repo is None or (repo.private and (token is None or not self.store.may_read(token, repo))):
             raise ApiError(404 if token else 401, "Repository not found", "RepoNotFound")
         return repo
 
-    def downloadable(self, request: Request) -> Repository:
+    def find_downloadable(self, request: Request) -> Repository:
         """Return the same if the caller may read its files; a gated repository shows others only their names."""
-        repo = self.readable(request)
-        token = self.caller(request)
+        repo = self.find_readable(request)
+        token = self.find_caller(request)
         if repo.gated and (token is None or not self.store.may_read(token, repo)):
             raise ApiError(403 if token else 401, f"Access to {repo.kind} {repo.id} is restricted", "GatedRepo")
         return repo
 
-    def writable(self, request: Request) -> tuple[Repository, User]:
+    def find_writable(self, request: Request) -> tuple[Repository, User]:
         """Return the same, with the user, if the caller may change it."""
-        repo, token = self.readable(request), self.caller(request)
+        repo, token = self.find_readable(request), self.find_caller(request)
         if token is None:
             raise ApiError(401, "Invalid username or password.", "RepoNotFound")
         self.check_writer(token, repo.kind, repo.id)
         return repo, token.user
 
-    def space(self, request: Request, write: bool = True) -> Space:
+    def find_space(self, request: Request, write: bool = True) -> Space:
         """Return the Space that the path names."""
         request.path_params["kind"] = "space"
-        repo = self.writable(request)[0] if write else self.readable(request)
+        repo = self.find_writable(request)[0] if write else self.find_readable(request)
         assert isinstance(repo, Space)
         return repo
 
 
-def param(request: Request, name: str, default: str = "") -> str:
+def get_param(request: Request, name: str, default: str = "") -> str:
     """Return a part of the path, decoded."""
     return unquote(request.path_params.get(name, default))

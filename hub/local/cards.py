@@ -17,7 +17,7 @@ LICENCES = """
 """
 
 
-def front_matter(content: str) -> Any:
+def read_front_matter(content: str) -> Any:
     """Return the YAML at the head of a card: a dict if it is valid; None where there is none.
 
     Raises:
@@ -27,16 +27,16 @@ def front_matter(content: str) -> Any:
     return yaml.safe_load(found[1]) if found else None
 
 
-def card_data(content: bytes) -> dict[str, Any]:
+def read_card_data(content: bytes) -> dict[str, Any]:
     """Return the YAML at the head of a card; {} where there is none or it is invalid."""
     try:
-        data = front_matter(content.decode())
+        data = read_front_matter(content.decode())
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     return data if isinstance(data, dict) else {}
 
 
-def problems(content: str, kind: str) -> tuple[list[str], list[str]]:
+def find_problems(content: str, kind: str) -> tuple[list[str], list[str]]:
     """Return the errors and warnings of a card; the Hub refuses one with errors.
 
     Args:
@@ -44,18 +44,18 @@ def problems(content: str, kind: str) -> tuple[list[str], list[str]]:
         kind: "model", "dataset" or "space".
     """
     try:
-        data = front_matter(content)
+        data = read_front_matter(content)
     except yaml.YAMLError as error:
         return [f"Invalid YAML: {error}"], []
     if data is None:
         return (['"sdk" is required'] if kind == "space" else []), ["empty or missing yaml metadata in repo card"]
     if not isinstance(data, dict):
         return ["The metadata must be a mapping"], []
-    errors = _space(data) if kind == "space" else _model(data) if kind == "model" else []
+    errors = _check_space(data) if kind == "space" else _check_model(data) if kind == "model" else []
     errors += [
         f'"{key}" must be a list of ids'
         for key in ("models", "datasets", "spaces", "base_model")
-        if any(not re.fullmatch(IDENTIFIER, str(item)) for item in _listed(data.get(key)))
+        if any(not re.fullmatch(IDENTIFIER, str(item)) for item in _as_list(data.get(key)))
     ]
     if "thumbnail" in data and not str(data["thumbnail"]).startswith(("https://", "http://")):
         errors.append('"thumbnail" must be a URL')
@@ -67,11 +67,11 @@ def problems(content: str, kind: str) -> tuple[list[str], list[str]]:
     return errors, []
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _model(data: dict[str, Any]) -> list[str]:
+def _check_model(data: dict[str, Any]) -> list[str]:
     """Return the errors of a model's card. This is stricter than the Hub, which ignores some unknown values."""
     errors = []
     if data.get("license") == "other":
@@ -95,7 +95,7 @@ def _model(data: dict[str, Any]) -> list[str]:
     return errors
 
 
-def _space(data: dict[str, Any]) -> list[str]:
+def _check_space(data: dict[str, Any]) -> list[str]:
     def text(key: str) -> str:
         return str(data.get(key, ""))
 

@@ -97,12 +97,12 @@ class Door:
             await send(message)
 
         answer: Send = noted
-        for fault in self._matching(request):
+        for fault in self._find_matching(request):
             match fault.kind:
                 case "delay":
                     await asyncio.sleep(fault.seconds)
                 case "truncate" | "corrupt" if request.method != "HEAD":
-                    answer = _damaged(fault, answer)
+                    answer = _damage(fault, answer)
                 case "status":
                     await _read(receive)
                     body = json.dumps({"error": f"Told to answer {fault.status}"}) if fault.body is None else fault.body
@@ -125,7 +125,7 @@ class Door:
             if client in (None, getattr(connection, "client", None)):
                 connection.transport.abort()
 
-    def _matching(self, request: Request) -> list[Fault]:
+    def _find_matching(self, request: Request) -> list[Fault]:
         found = [
             fault
             for fault in self.faults
@@ -149,7 +149,7 @@ async def _read(receive: Receive, limit: float = float("inf")) -> None:
             return
 
 
-def _damaged(fault: Fault, send: Send) -> Send:
+def _damage(fault: Fault, send: Send) -> Send:
     """Pass a response on, cut short or with one byte changed; uvicorn closes an incomplete response's connection."""
     left = fault.after
     is_whole = True

@@ -50,7 +50,7 @@ class Hub:
         self.store = Store()
         self.token = self.add_user(self.user)
         self.read_token = self.add_token(self.user, role="read")
-        self._sockets = [_listening(port), _listening(0)]
+        self._sockets = [_listen(port), _listen(0)]
         self.endpoint, cdn = (f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self._sockets)
         self.builder = Runner(lambda home: self.environment(home, token=None)) if run_spaces else Builder()
         files = Files(self.store, self.endpoint, cdn, multipart_from)
@@ -59,12 +59,12 @@ class Hub:
         self.collections = Collections(self.store)
         self._doors = [
             Door(
-                _app([*self.collections.routes(), *repositories.routes(), *spaces.routes(), *files.routes()]),
+                _make_app([*self.collections.routes(), *repositories.routes(), *spaces.routes(), *files.routes()]),
                 "hub",
                 self.faults,
                 self.log,
             ),
-            Door(_app(files.cdn_routes()), "cdn", self.faults, self.log),
+            Door(_make_app(files.cdn_routes()), "cdn", self.faults, self.log),
         ]
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
@@ -171,7 +171,7 @@ class Hub:
         await asyncio.gather(*map(serve, self._doors, self._sockets))
 
 
-def _listening(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     """Return a socket that listens already, so that nobody has to wait until the server is up."""
     listener = socket.socket()
     if os.name != "nt":  # where it would let two servers have the same port
@@ -181,7 +181,7 @@ def _listening(port: int) -> socket.socket:
     return listener
 
 
-def _app(routes: list[Route]) -> Starlette:
+def _make_app(routes: list[Route]) -> Starlette:
     async def refuse(request: Asked, error: Exception) -> Response:
         assert isinstance(error, ApiError)
         return JSONResponse(error.body, error.status, error.headers)

@@ -118,7 +118,7 @@ class Runner(Builder):
         for path, blob in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(blob.data)
-        card = cards.card_data(files["README.md"].data) if "README.md" in files else {}
+        card = cards.read_card_data(files["README.md"].data) if "README.md" in files else {}
         return folder / str(card.get("app_file", "app.py"))
 
     def _variables(self, space: Space, home: Path, port: int) -> dict[str, str]:

@@ -150,7 +150,7 @@ class Repository:
     def add(self, branch: str, files: Mapping[str, Blob], title: str, message: str, author: str) -> Commit:
         """Make a commit on a branch, which need not exist before, and return it."""
         parent = self.commits.get(self.branches.get(branch, ""))
-        commit = Commit(secrets.token_hex(20), parent, title, message, author, now(), dict(files))
+        commit = Commit(secrets.token_hex(20), parent, title, message, author, format_now(), dict(files))
         self.commits[commit.sha] = commit
         self.branches[branch] = commit.sha
         return commit
@@ -180,7 +180,9 @@ class Repository:
         names = (path, PurePosixPath(path).name)
         return size > LFS_FROM or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
-    def changed(self, files: Mapping[str, Blob], operations: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Blob]:
+    def apply_operations(
+        self, files: Mapping[str, Blob], operations: Iterable[tuple[str, dict[str, Any]]]
+    ) -> dict[str, Blob]:
         """Return the files after a commit's operations, given as the client sends them: (key, value)."""
         result = dict(files)
         for key, value in operations:
@@ -267,7 +269,7 @@ class Store:
         own = roles.get(token.user.name, "no_access") != "no_access"
         return token.repo == (repo.kind, repo.id) if token.role == "publisher" else own
 
-    def payer(self, owner: str) -> User | Organisation:
+    def find_payer(self, owner: str) -> User | Organisation:
         """Return the account that an owner's Spaces belong to."""
         return self.organisations.get(owner) or self.users[owner]
 
@@ -283,6 +285,6 @@ class Store:
         return repo
 
 
-def now() -> str:
+def format_now() -> str:
     """Return a time as the client reads it: UTC, with a Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

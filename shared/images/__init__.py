@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from ..errors import BadInput, quoted
+from ..errors import BadInput, quote
 from .files import Encoded, explain_errors, read_header
 from .limits import MAX_BYTES, MAX_PIXELS, MAX_REQUEST_COST, MAX_SCANS, check_size
 from .pixels import decode, has_16_bit_colours, is_deep, to_rgb
@@ -26,10 +26,10 @@ __all__ = [
     "Encoded",
     "Picture",
     "Source",
-    "decoding_cost",
+    "estimate_decoding_cost",
     "fit_size",
     "load_image",
-    "picture_size",
+    "read_picture_size",
     "sample_image",
     "to_array",
 ]
@@ -125,7 +125,7 @@ def load_image(source: Source, at_least: int | None = None) -> Picture:
         return _turn_upright(image, orientation, header.size, header.covered)
 
 
-def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]:
+def read_picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]:
     """Return the (width, height) of a picture in pixels, before EXIF turns it; nothing is decoded.
 
     The arguments are those of load_image.
@@ -141,7 +141,7 @@ def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]
     return read_header(source, at_least).size
 
 
-def decoding_cost(source: Encoded, at_least: int | None = None) -> int:
+def estimate_decoding_cost(source: Encoded, at_least: int | None = None) -> int:
     """Return what load_image costs for a file, in pixels that are decoded whole; nothing is decoded.
 
     A JPEG that is decoded at a reduced size counts an eighth of its own; one of several scans counts more, up to all
@@ -178,7 +178,7 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     if array.dtype != np.uint8 or not (array.ndim == 2 or is_colour):
         raise BadInput(
             "An array must be uint8 of (height, width, 3), in the order red, green, blue, or of (height, width), "
-            f"not {array.dtype} of {quoted(array.shape)[1:-1]}."
+            f"not {array.dtype} of {quote(array.shape)[1:-1]}."
         )
     check_size((array.shape[1], array.shape[0]), MAX_PIXELS)
     return Image.fromarray(array)

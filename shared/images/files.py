@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..errors import BadInput, quoted
+from ..errors import BadInput, quote
 from .formats import ACCEPTED, READERS, LimitedFile, find_format
 from .limits import (
     MAX_BYTES,
@@ -106,7 +106,7 @@ def read_bytes(source: Encoded) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         data = source
     elif isinstance(source, str | Path):
-        data = _read_file(_path(source))
+        data = _read_file(_resolve_path(source))
     elif hasattr(source, "read"):
         data = _read_open(source)
     else:
@@ -143,7 +143,7 @@ def _read_open(file: IO[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _path(source: str | Path) -> Path:
+def _resolve_path(source: str | Path) -> Path:
     """Return the path of a file on this machine, also as a file:// URL or from the home folder (~).
 
     Raises:
@@ -161,7 +161,7 @@ def _path(source: str | Path) -> Path:
     elif text[:7].lower() == "file://":
         url = urlsplit(text)
         if url.netloc not in ("", "localhost"):
-            raise BadInput(f"{quoted(text)} is on another machine; give the path of a file on this one.")
+            raise BadInput(f"{quote(text)} is on another machine; give the path of a file on this one.")
         return Path(url2pathname(url.path))
     with suppress(RuntimeError):  # there is no home folder
         return Path(text).expanduser()
@@ -171,9 +171,9 @@ def _path(source: str | Path) -> Path:
 def _read_file(path: Path) -> bytes:
     try:
         if not path.exists():
-            raise BadInput(f"There is no file {quoted(path.name)}.")
+            raise BadInput(f"There is no file {quote(path.name)}.")
         if not path.is_file():  # a folder; or a pipe, which might never end
-            raise BadInput(f"{quoted(path.name)} is not a file; a picture must be one of {ACCEPTED}.")
+            raise BadInput(f"{quote(path.name)} is not a file; a picture must be one of {ACCEPTED}.")
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:

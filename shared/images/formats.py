@@ -103,7 +103,7 @@ class _Tiff(TiffImageFile):
 
     def _setup(self) -> None:
         if _is_raw(self.tag_v2):
-            raise unreadable("A camera's raw file")
+            raise make_format_error("A camera's raw file")
         if self.tag_v2.get(COMPRESSION, 1) not in COMPRESSION_INFO:
             raise OSError("unsupported compression")
         super()._setup()
@@ -152,10 +152,10 @@ def find_format(data: bytes, ending: str = "") -> str:
     if kind == "TIFF" and ending.lower() in RAW_ENDINGS:  # most of them are TIFFs around what only their makers read
         kind = "A camera's raw file"
     if kind not in READERS:
-        raise unreadable(kind)
+        raise make_format_error(kind)
     return kind
 
 
-def unreadable(kind: str) -> BadInput:
+def make_format_error(kind: str) -> BadInput:
     """Return the error for a format that is known by name alone."""
     return BadInput(f"{kind} cannot be read here; save the picture as one of {ACCEPTED}.")

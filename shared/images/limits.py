@@ -6,7 +6,7 @@ MAX_BYTES = 25_000_000
 MAX_PIXELS = 24_000_000  # of a picture that is decoded whole: bounds the memory it takes
 MAX_PIXELS_OF = {"WebP": 13_000_000, "AVIF": 20_000_000}  # whose decoders hold several copies
 MAX_REDUCED_PIXELS = 120_000_000  # of a JPEG that is decoded at a reduced size
-# Of all pictures of one request, as decoding_cost counts them. It bounds the work of one request
+# Of all pictures of one request, as estimate_decoding_cost counts them. It bounds the work of one request
 # (tests/spaces/test_batches.py), and leaves room for 200 JPEGs of 12 megapixels that are reduced.
 MAX_REQUEST_COST = 300_000_000
 MAX_ASPECT = 50  # long side to short side

@@ -26,11 +26,11 @@ def decode(header: Header) -> Image.Image:
     header.file.reads_left = MAX_DECODING_READS
     image.load()
     # Pillow takes the high bytes of 16 bits for a colour. They are nearly black where the numbers have fewer bits.
-    if is_16_bit and max(high for _, high in _extrema(image)[:3]) < 2**14 >> 8:
+    if is_16_bit and max(high for _, high in _find_extrema(image)[:3]) < 2**14 >> 8:
         file = LimitedFile(data)
         low = READERS[header.kind](file)
         file.reads_left = MAX_DECODING_READS
-        low.tile = [tile._replace(args=_low_byte_args(tile.args)) for tile in low.tile]
+        low.tile = [tile._replace(args=_make_low_byte_args(tile.args)) for tile in low.tile]
         is_grey = header.kind == "PNG" and low.tile[0].args == "RGBA"
         low.load()
         _scale_colours(image, low, is_grey)
@@ -40,7 +40,7 @@ def decode(header: Header) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return a copy in RGB, over white where there is transparency."""
     if is_deep(image):
-        numbers, declared_max, is_inverted = _numbers(image)
+        numbers, declared_max, is_inverted = _read_numbers(image)
         eight_bit = _to_eight_bit(numbers, declared_max)
         return Image.fromarray(255 - eight_bit if is_inverted else eight_bit).convert("RGB")
     if not image.has_transparency_data:
@@ -61,27 +61,27 @@ def is_deep(image: Image.Image) -> bool:
 
 def has_16_bit_colours(image: ImageFile.ImageFile) -> bool:
     """Return True if each colour of a picture that is not decoded yet has 16 bits, of which Pillow will keep 8."""
-    return not is_deep(image) and any(WIDE.fullmatch(_raw_mode(tile.args)) for tile in image.tile)
+    return not is_deep(image) and any(WIDE.fullmatch(_get_raw_mode(tile.args)) for tile in image.tile)
 
 
-def _raw_mode(args: object) -> str:
+def _get_raw_mode(args: object) -> str:
     return str(args[0] if isinstance(args, tuple) and args else args)
 
 
-def _low_byte_args(args: Any) -> Any:
+def _make_low_byte_args(args: Any) -> Any:
     """Return arguments that have Pillow's decoder keep the low bytes of 16 bits, in place of the high ones.
 
     Of PNG's grey with transparency it keeps both: the high bytes as red and blue, the low ones as green and alpha.
     """
     if args == "LA;16B":
         return "RGBA"
-    mode = _raw_mode(args)
+    mode = _get_raw_mode(args)
     order = mode[-1] if mode[-1] != "N" else ("L" if sys.byteorder == "little" else "B")
     swapped = mode[:-1] + ("B" if order == "L" else "L")
     return (swapped, *args[1:]) if isinstance(args, tuple) else swapped
 
 
-def _extrema(image: Image.Image) -> list[tuple[float, float]]:
+def _find_extrema(image: Image.Image) -> list[tuple[float, float]]:
     """Return the least and the greatest number of each band."""
     found: Any = image.getextrema()
     return [found] if isinstance(found[0], int | float) else list(found)
@@ -113,22 +113,22 @@ def _scale_colours(high: Image.Image, low: Image.Image, is_grey: bool) -> None:
             break
     if factors:
         return
-    largest = [int(high_byte) << 8 | 255 for _, high_byte in _extrema(high)]
-    white = _full_scale(max(largest[:colours]))
-    tables = [_table(white if band < colours else _full_scale(largest[band])) for band in range(len(largest))]
+    largest = [int(high_byte) << 8 | 255 for _, high_byte in _find_extrema(high)]
+    white = _find_full_scale(max(largest[:colours]))
+    tables = [_make_table(white if band < colours else _find_full_scale(largest[band])) for band in range(len(largest))]
     for top, first, second in strips():
         numbers = first.astype(np.uint16) << 8 | second
         scaled = np.stack([np.take(table, numbers[..., band]) for band, table in enumerate(tables)], axis=-1)
         high.paste(Image.fromarray(scaled, high.mode), (0, top))
 
 
-def _table(white: int) -> NDArray[np.uint8]:
+def _make_table(white: int) -> NDArray[np.uint8]:
     """Return the 8 bits of each number of 16 bits."""
     table: NDArray[np.uint8] = np.clip(np.arange(65_536) * (255 / white) + 0.5, 0, 255).astype(np.uint8)
     return table
 
 
-def _numbers(image: Image.Image) -> tuple[NDArray[np.generic], int, bool]:
+def _read_numbers(image: Image.Image) -> tuple[NDArray[np.generic], int, bool]:
     """Return a deep picture's pixels, the largest number its file declares (0 if none), and True if 0 is white."""
     numbers = np.asarray(image)
     if not isinstance(image, TiffImageFile):
@@ -172,7 +172,7 @@ def _find_range(values: NDArray[np.generic], declared_max: int) -> tuple[float, 
     if values.dtype.kind != "f":
         return 0.0, float(_find_white(values, declared_max))
     # A picture of 8 bits whose brightest is 16 would be black; one of 0 … 1 has brighter spots now and then.
-    return 0.0, max(1.0, high) if high <= 16 else _full_scale(high)
+    return 0.0, max(1.0, high) if high <= 16 else _find_full_scale(high)
 
 
 def _find_white(rows: NDArray[Any], declared_max: int) -> int:
@@ -185,9 +185,9 @@ def _find_white(rows: NDArray[Any], declared_max: int) -> int:
     for row in rows:
         largest = max(largest, int(row.max(initial=0)))
         factors = [factor for factor in factors if not (row % factor).any()]
-    return 65_535 if factors and largest > 255 else _full_scale(largest)
+    return 65_535 if factors and largest > 255 else _find_full_scale(largest)
 
 
-def _full_scale(number: float) -> int:
+def _find_full_scale(number: float) -> int:
     """Return the largest number of the fewest usual bits that hold this one."""
     return next(full for full in (255, 1023, 4095, 16_383, 65_535) if number <= full)

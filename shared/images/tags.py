@@ -52,21 +52,21 @@ def check_tags(data: bytes, kind: str) -> None:
         struct.error: the TIFF is damaged.
     """
     if kind == "TIFF":
-        _check_values(data, 0, _tags(data, 0), len(data))
+        _check_values(data, 0, _read_tags(data, 0), len(data))
         return
     starts = [found.start() for found in islice(EXIF.finditer(data), MAX_DIRECTORIES + 1)]
     if len(starts) > MAX_DIRECTORIES:
         raise BadInput(TOO_MANY_TAGS)
     for start in starts:
         with suppress(struct.error):
-            _check_values(data, start, _exif_tags(data, start), min(MAX_EXIF_BYTES, len(data)))
+            _check_values(data, start, _read_exif_tags(data, start), min(MAX_EXIF_BYTES, len(data)))
 
 
 def find_orientation(exif: object) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where there is none that can be read."""
     if isinstance(exif, bytes):
         with suppress(struct.error):
-            tags = _tags(exif.removeprefix(b"Exif\0\0"), 0)
+            tags = _read_tags(exif.removeprefix(b"Exif\0\0"), 0)
             return next((tag.value for tag in tags if tag.number == ORIENTATION), 1)
     return 1
 
@@ -95,7 +95,7 @@ def _check_values(data: bytes, start: int, tags: Iterator[Tag], max_bytes: int) 
         raise BadInput(TOO_MANY_TAGS)
 
 
-def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
+def _read_exif_tags(data: bytes, start: int) -> Iterator[Tag]:
     """Yield the tags of the first directory of an EXIF, and of those it names: Pillow reads all to turn an AVIF.
 
     Raises:
@@ -108,7 +108,7 @@ def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
         if not pending:
             break
         try:
-            for tag in _tags(data, start, pending.pop()):
+            for tag in _read_tags(data, start, pending.pop()):
                 if tag.place is not None and tag.place + tag.length * tag.width > len(data):
                     raise struct.error("A value lies outside of the file.")  # here Pillow leaves the directory
                 if tag.number in NAMED_DIRECTORIES and tag.length == 1 and tag.width > 1:
@@ -122,7 +122,7 @@ def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
         raise damage
 
 
-def _tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
+def _read_tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
     """Yield the tags of a directory of the TIFF or BigTIFF that begins at `start`.
 
     Args:

@@ -118,12 +118,12 @@ def answer_table(
 
     added: list[str] | None = None
     done = 0
-    for rows in _chunks(table, chunk):
+    for rows in _split_into_chunks(table, chunk):
         replies = ask(rows)
         if added is None:
             added = columns(replies)
         if added is None:  # nothing but bad rows so far: look ahead, since a CSV begins with its columns
-            added = next((found for later in _chunks(table, chunk) if (found := columns(ask(later)))), [])
+            added = next((found for later in _split_into_chunks(table, chunk) if (found := columns(ask(later)))), [])
         renamed = {name: f"{name} (yours)" for name in (*added, "error")}
         for row, reply in zip(rows, replies, strict=True):
             yours = {
@@ -140,7 +140,7 @@ def answer_table(
         progress(done / len(table))
 
 
-def _chunks(table: Table, most: int) -> Iterator[list[Row]]:
+def _split_into_chunks(table: Table, most: int) -> Iterator[list[Row]]:
     rows: list[Row] = []
     characters = 0
     for row in table:

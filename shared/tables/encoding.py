@@ -76,28 +76,28 @@ def _detect(file: BinaryIO) -> str:
         wide = {0: "utf-16-be", 1: "utf-16-le"}.get(start[:2].find(b"\0")) if len(start) > 1 else None
         names = ["utf-8-sig"] if wide is None else [wide, "utf-8-sig"]
     for name in names:
-        line = _undecodable(file, name)
+        line = _find_undecodable_line(file, name)
         if not line:
             return name
     if names[-1] != "utf-8-sig":
         raise BadInput(f"The characters of line {line} cannot be read; save the file as UTF-8.")
-    if not _looks_western(file) or _undecodable(file, "cp1252"):
+    if not _looks_western(file) or _find_undecodable_line(file, "cp1252"):
         raise BadInput(
             f"Line {line} has characters in another encoding than UTF-8; save the file as UTF-8 (in Excel: CSV UTF-8)."
         )
     return "cp1252"
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def _read_blocks(file: BinaryIO) -> Iterator[bytes]:
     file.seek(0)
     return iter(lambda: file.read(BLOCK), b"")
 
 
-def _undecodable(file: BinaryIO, encoding: str) -> int:
+def _find_undecodable_line(file: BinaryIO, encoding: str) -> int:
     """Return the line on which a file proves not to be in an encoding; 0 if it is in that encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
-    for block in chain(_blocks(file), [b""]):
+    for block in chain(_read_blocks(file), [b""]):
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
@@ -114,7 +114,7 @@ def _looks_western(file: BinaryIO) -> bool:
     In other scripts they make whole words; and damaged UTF-8 has sequences of bytes that no such words have.
     """
     high = foreign = 0
-    for block in _blocks(file):
+    for block in _read_blocks(file):
         high += sum(map(len, HIGH.findall(block)))
         foreign += sum(map(len, UTF_8_SEQUENCE.findall(block)))
         foreign += sum(len(word) for word in WORD_OF_NO_LATIN.findall(block) if len(set(word)) > 2)

@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from ..errors import BadInput, quoted
-from ..text import plain, visible
+from ..errors import BadInput, quote
+from ..text import normalise_name, strip_invisible
 
 MAX_COLUMNS = 200
 NAMES_SHOWN = 12  # columns of a header, in a sentence
@@ -28,7 +28,7 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
         for start, kind in OTHER_TEXTS.items():
             if re.match(start, names[0], re.IGNORECASE):
                 raise BadInput(f"This is {kind}, whatever its name says; save the table as CSV first.")
-        shown = ", ".join(quoted(name)[1:-1] for name in names[:NAMES_SHOWN])
+        shown = ", ".join(quote(name)[1:-1] for name in names[:NAMES_SHOWN])
         more = f", and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
         rule = " The first line must name the columns." if len(missing) == len(required) else ""
         raise BadInput(
@@ -37,7 +37,7 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
         )
     repeated = [name for name, times in Counter(names).items() if name and times > 1]
     if repeated:
-        raise BadInput(f"The CSV names the column {quoted(repeated[0])} twice.")
+        raise BadInput(f"The CSV names the column {quote(repeated[0])} twice.")
     columns = list(names)
     for name, place in zip(required, places, strict=True):
         columns[place] = name  # type: ignore[index]  # none is missing
@@ -54,12 +54,12 @@ def match_columns(names: Sequence[str], required: Sequence[str]) -> list[int | N
     """
     loose: dict[str, list[int]] = {}
     for index, name in enumerate(names):
-        loose.setdefault(SEPARATORS.sub("", plain(name)), []).append(index)
+        loose.setdefault(SEPARATORS.sub("", normalise_name(name)), []).append(index)
     places: list[int | None] = []
     for name in required:
-        found = [names.index(name)] if name in names else loose.get(SEPARATORS.sub("", plain(name)), [])
+        found = [names.index(name)] if name in names else loose.get(SEPARATORS.sub("", normalise_name(name)), [])
         if len(found) > 1:
-            both = " and ".join(quoted(names[index]) for index in found)
+            both = " and ".join(quote(names[index]) for index in found)
             raise BadInput(f"The CSV has the column {name} more than once: {both}; rename all but one.")
         places.append(found[0] if found else None)
     return places
@@ -67,7 +67,7 @@ def match_columns(names: Sequence[str], required: Sequence[str]) -> list[int | N
 
 def clean_names(values: Sequence[str]) -> list[str]:
     """Return the names in a header without invisible characters; those missing at its end are left out."""
-    names = [" ".join(visible(value).split()) for value in values]
+    names = [" ".join(strip_invisible(value).split()) for value in values]
     while names and not names[-1]:
         names.pop()
     return [name or f"column {number}" for number, name in enumerate(names, 1)] if names.count("") > 1 else names

@@ -14,7 +14,7 @@ from ..errors import BadInput
 from ..images import MAX_BYTES, MAX_PIXELS
 from ..predictor import Prediction, Predictor
 from ..tables import CHUNK, Table, answer_table, write_csv
-from .files import keep_file, upload_folder
+from .files import ensure_upload_folder, keep_file
 
 FILES_AT_ONCE = 8
 PIXELS_AT_ONCE = MAX_PIXELS  # of files that are answered together: two decoded at once take no more than one may
@@ -48,7 +48,7 @@ def answer_rows(
         for row in rows:
             bad += bool(row["error"])
             if len(shown) < ROWS_SHOWN:
-                shown.append({name: _shortened(cell) for name, cell in row.items()})
+                shown.append({name: _shorten(cell) for name, cell in row.items()})
             yield row
 
     def answer(cells: list[dict[str, str]]) -> Sequence[Any]:
@@ -61,16 +61,18 @@ def answer_rows(
 
     rows = count(answer_table(table, answer, cells, progress, chunk))
     first = next(rows)
-    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=ensure_upload_folder()) as folder:
         path = write_csv(Path(folder) / "predictions.csv", chain([first], rows), table.delimiter, list(first))
         kept = keep_file(path)
     summary: dict[str, Any] = {"rows": len(table), "answered": len(table) - bad, "errors": bad}
     if table.guessed:
         summary["encoding"] = f"{table.guessed}, a guess; save the file as UTF-8 if letters look wrong"
-    return summary, _preview(shown, list(added)), kept
+    return summary, _make_preview(shown, list(added)), kept
 
 
-def _preview(rows: Sequence[Mapping[str, object]], answer: Sequence[str], label: Sequence[str] = ()) -> pd.DataFrame:
+def _make_preview(
+    rows: Sequence[Mapping[str, object]], answer: Sequence[str], label: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return rows as a table for a page, with what a visitor looks for in front, where a narrow screen shows it.
 
     Args:
@@ -83,7 +85,7 @@ def _preview(rows: Sequence[Mapping[str, object]], answer: Sequence[str], label:
     return pd.DataFrame([[row.get(name, "") for name in columns] for row in rows], columns=list(columns))
 
 
-def _shortened(cell: object) -> object:
+def _shorten(cell: object) -> object:
     if isinstance(cell, str) and len(cell) > CHARACTERS_SHOWN:
         return f"{cell[:CHARACTERS_SHOWN]} …"
     return cell
@@ -109,7 +111,7 @@ def answer_files(
     rows: list[dict[str, object]] = []
     added: dict[str, None] = {}
     count = count_files(files)
-    for batch in _batches(_within_budget(read_files(files), model.cost, model.max_request_cost), at_once):
+    for batch in _group_files(_limit_cost(read_files(files), model.estimate_cost, model.max_request_cost), at_once):
         replies = iter(model.predict_each([content for _, content in batch if not isinstance(content, BadInput)]))
         for label, content in batch:
             reply = content if isinstance(content, BadInput) else next(replies)
@@ -122,13 +124,13 @@ def answer_files(
                 rows.append({"file": label, **answer, "error": ""})
         progress((len(rows), count), unit="files")
     bad = sum(bool(row["error"]) for row in rows)
-    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=ensure_upload_folder()) as folder:
         kept = keep_file(write_csv(Path(folder) / "predictions.csv", rows))
     summary = {"files": len(rows), "answered": len(rows) - bad, "errors": bad}
-    return summary, _preview(rows, list(added), label=["file"]), kept
+    return summary, _make_preview(rows, list(added), label=["file"]), kept
 
 
-def _within_budget(
+def _limit_cost(
     files: Iterable[tuple[str, Any]], cost: Callable[[Any], int], most: int
 ) -> Iterator[tuple[str, Any, int]]:
     """Yield files with what each costs in pixels; one that is bad, or that is beyond the budget, becomes a BadInput."""
@@ -147,7 +149,7 @@ def _within_budget(
             yield label, content, pixels
 
 
-def _batches(files: Iterable[tuple[str, Any, int]], at_once: int) -> Iterator[list[tuple[str, Any]]]:
+def _group_files(files: Iterable[tuple[str, Any, int]], at_once: int) -> Iterator[list[tuple[str, Any]]]:
     """Yield files to be answered together, so few that their contents and their pixels take bounded memory."""
     batch: list[tuple[str, Any]] = []
     pixels = size = 0

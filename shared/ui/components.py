@@ -8,12 +8,12 @@ from typing import Any
 import gradio as gr
 
 from .fair_queue import is_uploaded
-from .requests import SEND_FILE, SEND_PICTURE, sentence
+from .requests import SEND_FILE, SEND_PICTURE, make_error
 
 Examples = Sequence[tuple[str, str]]  # names and paths
 
 
-def subclass(name: str, base: type, **methods: Any) -> Any:
+def make_subclass(name: str, base: type, **methods: Any) -> Any:
     """Return a subclass of a component, which Gradio treats as its base.
 
     A class statement would make Gradio write a .pyi file into this folder.
@@ -21,33 +21,33 @@ def subclass(name: str, base: type, **methods: Any) -> Any:
     return ABCMeta.__new__(type(base), name, (base,), {**methods, "is_template": True, "__module__": __name__})
 
 
-def _uploaded_path(_: gr.Image, payload: Any) -> Any:
+def _get_uploaded_path(_: gr.Image, payload: Any) -> Any:
     if payload is None:
         return None
     if not is_uploaded(payload.path):
-        raise sentence(SEND_PICTURE)
+        raise make_error(SEND_PICTURE)
     return payload.path
 
 
 # gr.Image with type="filepath" opens the file nevertheless, and a visitor whose file is no picture is told nothing.
-Photo = subclass("Photo", gr.Image, preprocess=_uploaded_path)
+Photo = make_subclass("Photo", gr.Image, preprocess=_get_uploaded_path)
 
 
-def _uploaded_paths(self: gr.File, payload: Any) -> Any:
+def _get_uploaded_paths(self: gr.File, payload: Any) -> Any:
     if payload is None:
         return None
     paths = [file.path for file in (payload if self.file_count == "multiple" else [payload])]
     if not all(is_uploaded(path) for path in paths):
-        raise sentence(SEND_FILE)
+        raise make_error(SEND_FILE)
     return paths if self.file_count == "multiple" else paths[0]
 
 
 # gr.File refuses what is not called as file_types= has it, such as a Blob, which has no name. file_types= is for the
 # window in which a visitor chooses.
-Upload = subclass("Upload", gr.File, preprocess=_uploaded_paths)
+Upload = make_subclass("Upload", gr.File, preprocess=_get_uploaded_paths)
 
 
-def picture_input(published: Path, otherwise: Examples, more: Examples = ()) -> gr.Image:
+def add_picture_input(published: Path, otherwise: Examples, more: Examples = ()) -> gr.Image:
     """Add where a visitor gives a picture: a file, the webcam or the clipboard; and examples to try.
 
     Args:

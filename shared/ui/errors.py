@@ -8,7 +8,7 @@ import gradio as gr
 
 from ..errors import BadInput
 from .http_guard import DISK_FULL, is_disk_full
-from .requests import sentence
+from .requests import make_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,7 +22,7 @@ def show_errors(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except BadInput as error:
-            raise sentence(str(error)) from None
+            raise make_error(str(error)) from None
         except OSError as error:
             if is_disk_full(error):
                 raise gr.Error(DISK_FULL, title="That did not work") from error

@@ -13,7 +13,7 @@ from ..images import Source, load_image
 FOR, AGAINST = (249, 115, 22), (37, 99, 235)  # orange and blue: apart for the colour-blind, too
 
 
-def evidence_over(
+def draw_evidence(
     image: Source, evidence: NDArray[np.float32], side: int = 640, largest: float | None = None
 ) -> Image.Image:
     """Return a picture, `side` pixels long at most, under a map of evidence: orange speaks for it, blue against it.
@@ -55,7 +55,7 @@ def add_up(parts: Mapping[str, float], base: float, total: float, digits: int) -
     return {label: step / unit for label, step in steps.items()}
 
 
-def signed_bars(title: str, values: dict[str, float], format_value: Callable[[float], str]) -> str:
+def draw_signed_bars(title: str, values: dict[str, float], format_value: Callable[[float], str]) -> str:
     """Return a bar for each value around a common zero line, as HTML that suits narrow and dark screens.
 
     Args:
@@ -73,7 +73,7 @@ def signed_bars(title: str, values: dict[str, float], format_value: Callable[[fl
     return f'<p>{html.escape(title)}</p><div class="bars">{"".join(rows)}</div>'
 
 
-def share_bars(title: str, shares: Mapping[str, float], colours: Mapping[str, str]) -> str:
+def draw_share_bars(title: str, shares: Mapping[str, float], colours: Mapping[str, str]) -> str:
     """Return a bar for each part of a whole, as HTML that suits narrow and dark screens.
 
     Args:
@@ -85,17 +85,17 @@ def share_bars(title: str, shares: Mapping[str, float], colours: Mapping[str, st
     rows = [
         f'<div class="bars-label">{html.escape(label)}</div><div class="bars-whole">'
         f'<div class="bars-bar" style="width:{100 * share / largest:.1f}%; background:{colours[label]}"></div></div>'
-        f'<div class="bars-value">{percent(share)}</div>'
+        f'<div class="bars-value">{format_percent(share)}</div>'
         for label, share in shares.items()
     ]
     return f'<p>{html.escape(title)}</p><div class="bars">{"".join(rows)}</div>'
 
 
-def percent(probability: float) -> str:
+def format_percent(probability: float) -> str:
     """Return a probability in words: 0.123 is "12%", and what rounds to 0 or 100 is not claimed to be."""
     return "< 1%" if 0 < probability < 0.005 else "> 99%" if 0.995 < probability < 1 else f"{probability:.0%}"
 
 
-def points(difference: float) -> str:
+def format_points(difference: float) -> str:
     """Return a difference of probabilities in percentage points: 0.123 is "+12.3"."""
     return f"{100 * difference:+.1f}"

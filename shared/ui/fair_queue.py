@@ -41,7 +41,7 @@ MAX_DEPTH = 32  # of lists and mappings in what an event is given
 MAX_ITEMS = 20_000  # in them: more than ratings of every movie
 
 
-def trusted_proxies() -> int:
+def count_trusted_proxies() -> int:
     """Return how many proxies in front of the app append an address to X-Forwarded-For.
 
     It is GALLERY_TRUSTED_PROXIES, by default 0, and 1 on a Space.
@@ -55,13 +55,13 @@ def trusted_proxies() -> int:
     return int(value)
 
 
-def client_address(scope: Scope) -> str:
+def find_client_address(scope: Scope) -> str:
     """Return the address of the client behind a request; of an IPv6 address its network of 64 bits.
 
     Each trusted proxy appends the address it was asked from to X-Forwarded-For. Where none is trusted the header says
     nothing, since any client may send it; uvicorn alone believes it of requests from this machine.
     """
-    proxies = trusted_proxies()
+    proxies = count_trusted_proxies()
     address = scope["client"][0] if scope.get("client") else ""
     headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
     hops = [hop.strip() for hop in ",".join(headers).split(",") if hop.strip()]
@@ -104,7 +104,7 @@ class FairQueue(Queue):
         self.unfetched: dict[str, int] = {}  # answers of a session that are not known to be fetched, the oldest first
         self.active_at: dict[str, float] = {}  # when a session last asked or was sent something
         self.addresses: dict[str, str] = {}
-        trusted_proxies()
+        count_trusted_proxies()
 
     # --- what keeps the queue going ---
 
@@ -212,10 +212,10 @@ class FairQueue(Queue):
             fn = get_fn(self.blocks, None, body)
         except (KeyError, FnIndexInferError):
             raise HTTPException(404, NO_ENDPOINT) from None
-        self.check_room(fn.page, body.session_hash, client_address(request.scope))
+        self.check_room(fn.page, body.session_hash, find_client_address(request.scope))
         # A picture that is a data URL is saved when its turn comes: see shared/ui/requests.py.
         pairs = zip_longest(fn.inputs, body.data)
-        check_data([without_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
+        check_data([remove_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
         if len(body.data) != len(fn.inputs):
             names = [name for name, *_ in get_function_params(fn.fn)] if fn.fn else []  # gr.Progress comes last
             count = f"{len(fn.inputs)} argument{'' if len(fn.inputs) == 1 else 's'}"
@@ -244,7 +244,7 @@ class FairQueue(Queue):
         answer = await super().push(body, request, username)
         event = self.event_ids_to_events.get(answer[1]) if answer[0] else None
         if event is not None:
-            event.address = self.addresses[event.session_hash] = client_address(request.scope)
+            event.address = self.addresses[event.session_hash] = find_client_address(request.scope)
             self.take_turns(event)
         return answer
 
@@ -290,7 +290,7 @@ def is_data_url(text: object) -> bool:
     return isinstance(text, str) and text[:5].lower() == "data:"
 
 
-def without_content(value: object) -> object:
+def remove_content(value: object) -> object:
     """Return a picture without its `path` where that is not a path but the content, as a data URL."""
     return {**value, "path": None} if isinstance(value, dict) and is_data_url(value.get("path")) else value
 

@@ -29,7 +29,7 @@ def keep_file(path: Path) -> str:
     return kept
 
 
-def upload_folder() -> str:
+def ensure_upload_folder() -> str:
     """Return the folder of uploads, which exists: what a killed process leaves in it is deleted in time."""
     folder = Path(get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ AMOUNTS = (
 )
 
 
-def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def expand_row(config: TabularClassifierConfig) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator for an endpoint that takes a row, {column: value}, and perhaps more arguments.
 
     What it returns takes an argument for each column, in the columns' order, and then the others: that is what users
@@ -38,7 +38,7 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
             for name, column in zip(names, config.columns, strict=True)
         ]
         described = "".join(
-            f"\n    {name}: {label_of(config, c)}" for name, c in zip(names, config.columns, strict=True)
+            f"\n    {name}: {get_label(config, c)}" for name, c in zip(names, config.columns, strict=True)
         )
         text, _, arguments = (inspect.getdoc(function) or "").partition("\nArgs:")
         wrapped: Any = show_errors(endpoint)
@@ -50,7 +50,7 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
     return decorate
 
 
-def label_of(config: TabularClassifierConfig, column: str) -> str:
+def get_label(config: TabularClassifierConfig, column: str) -> str:
     """Return what a column is called on the page."""
     return config.descriptions.get(column) or re.sub("[-_]+", " ", column).capitalize()
 
@@ -70,7 +70,7 @@ def add_form(config: TabularClassifierConfig) -> list[gr.components.Component]:
 
 def add_field(config: TabularClassifierConfig, column: str) -> gr.components.Component:
     """Add a drop-down of a category's values, or a number, whose range the model checks."""
-    label, typical = label_of(config, column), config.typical[column]
+    label, typical = get_label(config, column), config.typical[column]
     if column in config.categories:
         choices = [(format_value(value), value) for value in config.categories[column]]
         return gr.Dropdown(choices, value=typical, label=label, min_width=220)
@@ -86,7 +86,7 @@ def format_value(value: Any) -> str:
     return "unknown" if value in (None, "?", "") else f"{value:,g}" if isinstance(value, int | float) else str(value)
 
 
-def form_events(fields: list[gr.components.Component]) -> list[Callable[..., Any]]:
+def list_form_events(fields: list[gr.components.Component]) -> list[Callable[..., Any]]:
     """Return the events that say that somebody has entered something."""
     numbers = [field for field in fields if isinstance(field, gr.Number)]
     entered = [event for field in numbers for event in (field.submit, field.blur)]

@@ -35,7 +35,7 @@ class Health:
         self.demo = demo
         self.models = itertools.cycle(models) if models else None
         with demo:
-            gr.api(ready, api_visibility="private", concurrency_id="health")
+            gr.api(answer_ready, api_visibility="private", concurrency_id="health")
         self.lock = asyncio.Lock()
         self.checked, self.problem = -FRESH_SECONDS, ""
 
@@ -53,7 +53,7 @@ class Health:
         """Say what is wrong, or nothing."""
         try:
             async with asyncio.timeout(PATIENCE):
-                if not await self.queue_answers(scope):
+                if not await self.check_queue(scope):
                     return "The queue is stopped."
                 if self.models:
                     model = next(self.models)
@@ -66,12 +66,12 @@ class Health:
             return "A model or the folder of uploads cannot be used; the log says why."
         return ""
 
-    async def queue_answers(self, scope: Scope) -> bool:
+    async def check_queue(self, scope: Scope) -> bool:
         """Put an event of no effect through the queue; return False if the queue is stopped or the event fails."""
         queue = self.demo._queue
         if queue.stopped:
             return False
-        fn = next((fn for fn in queue.server_app.get_blocks().fns.values() if fn.name == ready.__name__), None)
+        fn = next((fn for fn in queue.server_app.get_blocks().fns.values() if fn.name == answer_ready.__name__), None)
         if fn is None:  # `gradio app.py` has put another app in place of this one
             return True
         session = f"health-{uuid.uuid4().hex}"
@@ -87,7 +87,7 @@ class Health:
             queue.forget(session)
 
 
-def ready() -> str:
+def answer_ready() -> str:
     """Return a word: what the check's event does."""
     return "ready"
 

@@ -42,7 +42,7 @@ class BoundedReceive:
         """
         length = next((value for name, value in headers if name == b"content-length"), b"0")
         if length.isdigit() and int(length) > self.most:
-            raise self.too_large()
+            raise self.make_size_error()
 
     async def __call__(self) -> Message:
         """Receive the next part.
@@ -59,10 +59,10 @@ class BoundedReceive:
         self.seen += len(message.get("body", b""))
         self.is_complete = not message.get("more_body", False)
         if self.seen > self.most:
-            raise self.too_large()
+            raise self.make_size_error()
         return message
 
-    def too_large(self) -> HTTPException:
+    def make_size_error(self) -> HTTPException:
         """Return the error for a request that is too large."""
         sentence = f"The request is larger than {self.most / 1e6:g} MB; {self.instead}."
         return HTTPException(413, sentence, {"Connection": "close"})

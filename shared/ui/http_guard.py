@@ -67,13 +67,13 @@ class Guard:
             if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
                 message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
             if message["type"] == "http.response.start" and path.endswith("/"):
-                message["headers"] = [(name, below_prefix(name, value, path)) for name, value in message["headers"]]
+                message["headers"] = [(name, fix_location(name, value, path)) for name, value in message["headers"]]
             await send(message)
 
         path = get_route_path(scope)
         bounded = BoundedReceive(path, receive)
         try:
-            response = await self.own_answer(scope, path)
+            response = await self.answer_directly(scope, path)
             if response is not None:
                 await response(scope, receive, send)
                 return
@@ -86,12 +86,12 @@ class Guard:
             if started:
                 raise
             # No variable may keep the error: it knows this frame, and the two would keep each other, with the request.
-            response = as_response(as_http(error, scope["method"], path))
+            response = to_response(to_http_error(error, scope["method"], path))
             if response.status_code == 413:
                 await bounded.discard()
             await response(scope, receive, send)
 
-    async def own_answer(self, scope: Scope, path: str) -> Response | None:
+    async def answer_directly(self, scope: Scope, path: str) -> Response | None:
         """Answer /health, and the counts that "Use via API" on a page asks for: there are none here."""
         if path.rstrip("/") == "/health":
             answer: Response = await self.health(scope)
@@ -113,7 +113,7 @@ class Guard:
             raise HTTPException(404, "This is switched off here.")
         blocks = scope["app"].get_blocks()
         if OLD_ROUTES.match(path):
-            raise HTTPException(404, f"Endpoints are asked at {API}/call/NAME; the names are {names_of(blocks)}.")
+            raise HTTPException(404, f"Endpoints are asked at {API}/call/NAME; the names are {list_names(blocks)}.")
         if not path.startswith(API + "/"):
             return
         first, *rest = path.removeprefix(API + "/").split("/")
@@ -121,12 +121,12 @@ class Guard:
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
         check_mcp(scope, path)
-        if first == "upload" and free_bytes() < FREE_BYTES:
+        if first == "upload" and count_free_bytes() < FREE_BYTES:
             raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
             if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
-                raise HTTPException(404, f"There is no such endpoint; they are {names_of(blocks)}.")
+                raise HTTPException(404, f"There is no such endpoint; they are {list_names(blocks)}.")
         elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
             raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
 
@@ -147,12 +147,12 @@ def check_mcp(scope: Scope, path: str) -> None:
         raise HTTPException(405, "There is no stream to listen to; send requests with POST.", {"Allow": "POST"})
 
 
-def names_of(blocks: Any) -> str:
+def list_names(blocks: Any) -> str:
     """Return the names of an app's public endpoints."""
     return ", ".join(sorted(fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"))
 
 
-def as_http(error: Exception, method: str, path: str) -> HTTPException:
+def to_http_error(error: Exception, method: str, path: str) -> HTTPException:
     """Return what a client is told of an error; what it must not be told goes to the log."""
     if isinstance(error, HTTPException):
         return error
@@ -166,7 +166,7 @@ def as_http(error: Exception, method: str, path: str) -> HTTPException:
     return HTTPException(500, "Something went wrong here; the server's log says what.")
 
 
-def as_response(error: HTTPException) -> Response:
+def to_response(error: HTTPException) -> Response:
     """Return the answer that tells a client of an error."""
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
@@ -181,7 +181,7 @@ def is_disk_full(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def below_prefix(name: bytes, value: bytes, path: str) -> bytes:
+def fix_location(name: bytes, value: bytes, path: str) -> bytes:
     """Return a header's value, where Gradio leads from /page/ to /page with an address that holds below a prefix, too.
 
     The prefix may be one that a proxy takes away, and that is not known here.
@@ -191,7 +191,7 @@ def below_prefix(name: bytes, value: bytes, path: str) -> bytes:
     return value
 
 
-def page_base(request: Request) -> dict[str, str]:
+def find_page_base(request: Request) -> dict[str, str]:
     """Return what the addresses of a page's scripts and cards are relative to, for the template of Gradio's pages.
 
     Gradio says "./". Below a path such as /gallery that is right for /gallery/ and wrong for /gallery, and a proxy that
@@ -216,7 +216,7 @@ def is_range(value: bytes) -> bool:
     return not (first and last) or int(first) <= int(last)
 
 
-def free_bytes() -> int:
+def count_free_bytes() -> int:
     """Return how much can still be written to the disk of the uploads."""
     folder = Path(get_upload_folder())
     return shutil.disk_usage(folder if folder.exists() else folder.parent).free
@@ -237,7 +237,7 @@ def patch_gradio() -> None:
     # /cancel ends the task of that name and frees its place, while its thread runs on: places would have no end.
     queueing.set_task_name = lambda *_: None
     routes.CustomCORSMiddleware = CorsWithoutCredentials
-    routes.templates.context_processors = [page_base]
+    routes.templates.context_processors = [find_page_base]
 
 
 def raise_file_limit() -> None:

@@ -29,10 +29,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from ..archives import MAX_FILES
-from ..errors import BadInput, quoted
+from ..errors import BadInput, quote
 from .fair_queue import is_data_url, is_uploaded
 from .http_body import API
-from .http_guard import as_http
+from .http_guard import to_http_error
 from .requests import META, save_data_url
 
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
@@ -88,7 +88,7 @@ class ToolServer(mcp.GradioMCPServer):
         self, tool_name: str, _: Mapping[str, str] | None = None
     ) -> tuple[dict[str, Any], list[list[str | int]]]:
         """Return a tool's JSON Schema, and which of its arguments are files."""
-        found = parameters(self.get_block_fn_from_endpoint_name(self.tool_to_endpoint[tool_name]))
+        found = list_parameters(self.get_block_fn_from_endpoint_name(self.tool_to_endpoint[tool_name]))
         schema = {
             "type": "object",
             "properties": {item.name: item.schema for item in found},
@@ -100,13 +100,13 @@ class ToolServer(mcp.GradioMCPServer):
         """Return a server with tools alone; see Gradio's method."""
         logging.getLogger("mcp").setLevel(logging.ERROR)
         for name in ("", "mcp.server.lowlevel.server"):
-            logging.getLogger(name).addFilter(is_for_the_log)
+            logging.getLogger(name).addFilter(should_log)
         server = self.Server(str(self.blocks.title))
         server.list_tools()(self.list_tools)
         server.call_tool(validate_input=False)(self.call)  # the models' own sentences say more than a schema's
         return server
 
-    def offered(self) -> list[str]:
+    def list_offered(self) -> list[str]:
         """Return the tools that the address of the request chooses with ?tools=, by default all."""
         chosen = self.get_selected_tools_from_request()
         return [name for name in self.tool_to_endpoint if chosen is None or name in chosen]
@@ -120,7 +120,7 @@ class ToolServer(mcp.GradioMCPServer):
                 inputSchema=self.get_input_schema(name)[0],
                 annotations=self.types.ToolAnnotations(readOnlyHint=True, openWorldHint=False),
             )
-            for name in self.offered()
+            for name in self.list_offered()
         ]
 
     # --- a call ---
@@ -132,18 +132,19 @@ class ToolServer(mcp.GradioMCPServer):
             BadInput: it cannot be answered; the sentence is what the agent is told.
         """
         try:
-            if name not in self.offered():
-                raise BadInput(f"There is no tool {quoted(name)}; there are {', '.join(self.offered())}.")
+            if name not in self.list_offered():
+                raise BadInput(f"There is no tool {quote(name)}; there are {', '.join(self.list_offered())}.")
             fn = self.get_block_fn_from_endpoint_name(name)
-            data = await run_in_threadpool(given, parameters(fn), arguments)  # both may take long to read files
+            # Reading files may take long, here and below.
+            data = await run_in_threadpool(order_arguments, list_parameters(fn), arguments)
             outputs = await self.ask(fn, data)
-            return await run_in_threadpool(lambda: list(self.content(fn, outputs)))
+            return await run_in_threadpool(lambda: list(self.make_content(fn, outputs)))
         except BadInput:
             raise
         except gr.Error as error:
             raise BadInput(error.message) from None
         except Exception as error:
-            raise BadInput(as_http(error, "MCP", name).detail) from None
+            raise BadInput(to_http_error(error, "MCP", name).detail) from None
 
     async def ask(self, fn: Any, data: list[Any]) -> list[Any]:
         """Put a question into the queue, in a session of its own and for the agent's address; return the outputs.
@@ -173,7 +174,7 @@ class ToolServer(mcp.GradioMCPServer):
             raise BadInput(message.output.get("error") or f"{API}/info says what this endpoint takes.")
         return [item.model_dump() if isinstance(item, BaseModel) else item for item in message.output["data"]]
 
-    def content(self, fn: Any, outputs: list[Any]) -> Iterator[Any]:
+    def make_content(self, fn: Any, outputs: list[Any]) -> Iterator[Any]:
         """Return what the agent gets: the answer as JSON, sentences, pictures, and addresses of files."""
         for index, (component, value) in enumerate(zip(fn.outputs, outputs, strict=True)):
             if index == 0:
@@ -191,7 +192,7 @@ class ToolServer(mcp.GradioMCPServer):
                 yield self.types.TextContent(type="text", text=f"{component.label}: {value['url']}")
 
 
-def is_for_the_log(record: logging.LogRecord) -> bool:
+def should_log(record: logging.LogRecord) -> bool:
     """Return False for what MCP writes of a message that it cannot use, and repeats at any length."""
     is_mcp = Path(record.pathname).parts[-3:-1] in (("mcp", "shared"), ("server", "lowlevel"))
     return not is_mcp or record.exc_info is not None
@@ -200,19 +201,21 @@ def is_for_the_log(record: logging.LogRecord) -> bool:
 # --- arguments ---
 
 
-def parameters(fn: Any) -> list[Parameter]:
+def list_parameters(fn: Any) -> list[Parameter]:
     """Return the arguments of an endpoint, from its function's type hints and docstring, and its components."""
     _, described, _ = get_function_description(fn.fn)
     return [
-        parameter(name, has_default, default, hint, described.get(name) or component.label or "", component)
+        make_parameter(name, has_default, default, hint, described.get(name) or component.label or "", component)
         for (name, has_default, default, hint), component in zip(get_function_params(fn.fn), fn.inputs, strict=False)
     ]
 
 
-def parameter(name: str, has_default: bool, default: Any, hint: Any, description: str, component: Any) -> Parameter:
+def make_parameter(
+    name: str, has_default: bool, default: Any, hint: Any, description: str, component: Any
+) -> Parameter:
     """Return an argument; one that may be None may be left out."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    schemas = [schema_of(kind) for kind in kinds]
+    schemas = [make_schema(kind) for kind in kinds]
     if isinstance(component, gr.Dropdown) and not component.allow_custom_value:
         schemas[0]["enum"] = [value for _, value in component.choices]
     if isinstance(component, gr.Number):
@@ -228,16 +231,16 @@ def parameter(name: str, has_default: bool, default: Any, hint: Any, description
     return Parameter(name, schema, accepted, not has_default and NoneType not in kinds, default)
 
 
-def schema_of(hint: Any) -> dict[str, Any]:
+def make_schema(hint: Any) -> dict[str, Any]:
     """Return the JSON Schema of a type hint that is no union."""
     if get_origin(hint) is dict:
-        return {"type": "object", "additionalProperties": schema_of(get_args(hint)[1])}
+        return {"type": "object", "additionalProperties": make_schema(get_args(hint)[1])}
     if get_origin(hint) is list:
-        return {"type": "array", "items": schema_of(get_args(hint)[0])}
+        return {"type": "array", "items": make_schema(get_args(hint)[0])}
     return {"type": TYPES[hint]} if hint in TYPES else {}  # a Space of one's own may have an argument without a type
 
 
-def given(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
+def order_arguments(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
     """Return the arguments in the endpoint's order, with files as uploads.
 
     Raises:
@@ -246,24 +249,24 @@ def given(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
     """
     names = [item.name for item in wanted]
     if unknown := [name for name in arguments if name not in names]:
-        raise BadInput(f"There is no argument {quoted(unknown[0])}; there are {', '.join(names)}.")
+        raise BadInput(f"There is no argument {quote(unknown[0])}; there are {', '.join(names)}.")
     if missing := [item.name for item in wanted if item.is_required and item.name not in arguments]:
         raise BadInput(f"Give {', '.join(missing)}, too.")
-    return [_as_wanted(item, arguments.get(item.name, item.default)) for item in wanted]
+    return [_convert_argument(item, arguments.get(item.name, item.default)) for item in wanted]
 
 
-def _as_wanted(wanted: Parameter, value: Any) -> Any:
+def _convert_argument(wanted: Parameter, value: Any) -> Any:
     if not wanted.accepted:
         return value
     if "items" in wanted.schema:
         items = value if isinstance(value, list) else [value]
         if len(items) > MAX_FILES:
             raise BadInput(f"There are more than {MAX_FILES} files; split them.")
-        return [as_upload(item, wanted.accepted) for item in items]
-    return as_upload(value, wanted.accepted)
+        return [to_upload(item, wanted.accepted) for item in items]
+    return to_upload(value, wanted.accepted)
 
 
-def as_upload(value: Any, accepted: str) -> dict[str, Any]:
+def to_upload(value: Any, accepted: str) -> dict[str, Any]:
     """Return a file as Gradio's endpoints take it; what arrives as base64 is stored among the uploads.
 
     No address is fetched: one of an upload names its path.
@@ -281,5 +284,5 @@ def as_upload(value: Any, accepted: str) -> dict[str, Any]:
         path = unquote(value.split(f"{API}/file=", 1)[1].split("?")[0]) if f"{API}/file=" in value else value
         path = path if is_uploaded(path) else None
     if path is None:
-        raise BadInput(f"{quoted(value)} cannot be read here; send {accepted}.")
+        raise BadInput(f"{quote(value)} cannot be read here; send {accepted}.")
     return {"path": path, "meta": META}

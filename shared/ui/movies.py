@@ -11,7 +11,7 @@ from ..movies import Movie
 from ..recommender import Recommender, RecommenderExplanation, Scored
 from ..visitors import Visitor
 from .errors import show_errors
-from .explanations import add_up, signed_bars
+from .explanations import add_up, draw_signed_bars
 
 OFFERED = 1500  # of the best known movies: in a list to choose from, and on the map
 Ratings = dict[str, float] | None  # {movie id: stars}, as JSON has it
@@ -22,12 +22,12 @@ def format_stars(value: float) -> str:
     return f"{value:.2f} ★"
 
 
-def scores_table(scored: Scored, column: str) -> pd.DataFrame:
+def make_scores_table(scored: Scored, column: str) -> pd.DataFrame:
     """Return movies and their scores as a table to be drawn."""
     return pd.DataFrame({"movie": [title for _, title, _ in scored], column: [round(s, 2) for *_, s in scored]})
 
 
-def scores_json(scored: Scored, name: str) -> dict[str, Any]:
+def make_scores_json(scored: Scored, name: str) -> dict[str, Any]:
     """Return movies and their scores as JSON has them."""
     return {"movies": [{"movie_id": movie_id, "title": title, name: score} for movie_id, title, score in scored]}
 
@@ -38,15 +38,15 @@ def add_list(column: str, label: str) -> gr.Dataframe:
     return gr.Dataframe(headers=["movie", column], label=label, interactive=False, wrap=True, column_widths=widths)
 
 
-def best_known(model: Recommender) -> list[Movie]:
+def find_best_known(model: Recommender) -> list[Movie]:
     """Return the movies with the most ratings, the best known first."""
     return sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:OFFERED]
 
 
 def add_picker(model: Recommender, label: str) -> gr.Dropdown:
     """Add a list of the best known movies in which any title can be typed."""
-    first = best_known(model)[0].movie_id
-    found = gr.Dropdown(model.titles.choices(OFFERED), value=first, label=label, allow_custom_value=True)
+    first = find_best_known(model)[0].movie_id
+    found = gr.Dropdown(model.titles.list_choices(OFFERED), value=first, label=label, allow_custom_value=True)
     found.api_info = lambda: {"anyOf": [{"type": "integer"}, {"type": "string"}]}  # Gradio lists the choices alone
     return found
 
@@ -113,12 +113,12 @@ def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.
     visitor = model.fold_in({} if given is None else given)
     rated = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
     best = model.recommend(visitor, 10)
-    return scores_table(rated, "stars"), scores_table(best, "stars"), explain_first(model, visitor, best)
+    return make_scores_table(rated, "stars"), make_scores_table(best, "stars"), explain_first(model, visitor, best)
 
 
 def add_map(model: Recommender) -> gr.ScatterPlot:
     """Add a map of the best known movies, coloured by their first genre; those without a place are left out."""
-    mapped = [movie for movie in best_known(model) if not math.isnan(movie.x)]
+    mapped = [movie for movie in find_best_known(model) if not math.isnan(movie.x)]
     common = {genre for genre, _ in Counter(movie.genres[0] for movie in mapped).most_common(6)}
     table = pd.DataFrame(
         {
@@ -167,7 +167,7 @@ def explain_first(model: Recommender, visitor: Visitor, best: Scored) -> str:
     parts = model.explain(visitor, movie_id).contributions
     ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))[:8]
     largest = {label: value for label, value in ordered if round(value, 2)}
-    return signed_bars(f"What counts most for {title}, in stars, rounded:", largest, "{:+.2f}".format)
+    return draw_signed_bars(f"What counts most for {title}, in stars, rounded:", largest, "{:+.2f}".format)
 
 
 def explain_rating(model: Recommender, why: RecommenderExplanation) -> str:
@@ -177,4 +177,4 @@ def explain_rating(model: Recommender, why: RecommenderExplanation) -> str:
     cut = f", of which {format_stars(why.rating)} is left, the end of the scale" if is_cut else ""
     total = total if is_cut else why.rating
     title = f"An average movie gets {format_stars(why.base)}. With the parts below it is {format_stars(total)}{cut}:"
-    return signed_bars(title, add_up(why.contributions, why.base, total, 2), "{:+.2f}".format)
+    return draw_signed_bars(title, add_up(why.contributions, why.base, total, 2), "{:+.2f}".format)

@@ -15,8 +15,8 @@ from ..archives import write_zip
 from ..image_segmenter import ImageSegmenter, ImageSegmenterPrediction
 from ..images import Source, load_image
 from .batch import answer_files
-from .components import subclass
-from .files import keep_file, keep_picture, upload_folder
+from .components import make_subclass
+from .files import ensure_upload_folder, keep_file, keep_picture
 
 LONGEST = 1280  # pixels on the long side of what a page draws; each class costs a picture of that size
 
@@ -30,7 +30,7 @@ def _already_files(_: gr.AnnotatedImage, value: tuple[str, Sequence[tuple[str, s
 
 
 # gr.AnnotatedImage for a picture and masks that are files already, and need not be encoded from arrays.
-Regions = subclass("Regions", gr.AnnotatedImage, postprocess=_already_files)
+Regions = make_subclass("Regions", gr.AnnotatedImage, postprocess=_already_files)
 
 
 def draw_picture(image: Source) -> str:
@@ -40,7 +40,7 @@ def draw_picture(image: Source) -> str:
 
 def draw_regions(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> list[tuple[str, str]]:
     """Return (path, label) for each class in a picture: a PNG in the class's colour, transparent elsewhere."""
-    small = answer.reduced(LONGEST).mask
+    small = answer.reduce(LONGEST).mask
     regions = []
     for label in answer.present:
         index = model.classes.index(label)
@@ -52,7 +52,7 @@ def draw_regions(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> lis
 
 def keep_mask(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> str:
     """Return the path of an answer's mask: a PNG with a palette, whose pixels are class indices."""
-    return keep_picture(model.coloured(answer.mask), "mask.png", compress_level=3)
+    return keep_picture(model.colour_mask(answer.mask), "mask.png", compress_level=3)
 
 
 def answer_with_masks(
@@ -60,11 +60,11 @@ def answer_with_masks(
 ) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:
     """Answer uploaded pictures as answer_files does, and pack their masks into a zip."""
     masks: list[Path] = []
-    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=ensure_upload_folder()) as folder:
 
         def save_mask(answer: ImageSegmenterPrediction) -> None:
             masks.append(Path(folder) / f"{len(masks)}.png")
-            model.coloured(answer.mask).save(masks[-1], compress_level=3)
+            model.colour_mask(answer.mask).save(masks[-1], compress_level=3)
 
         summary, table, csv = answer_files(files, model, progress, save_mask, at_once=1)
         names = table.loc[table["error"] == "", "file"]

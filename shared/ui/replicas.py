@@ -38,25 +38,25 @@ class Replica:
 
     async def accept(self, body: Any, request: Any, username: Any) -> Any:
         """Take a new event, unless another replica can: events of one session share a stream and stay together."""
-        if self.stopping and marked(request.scope) and not self.waiting(body.session_hash):
+        if self.stopping and is_marked(request.scope) and not self.is_waiting(body.session_hash):
             raise HTTPException(404, "This replica is being stopped.")
         return await self.push(body, request, username)
 
-    def waiting(self, session: str | None) -> bool:
+    def is_waiting(self, session: str | None) -> bool:
         """Whether a session has events here whose answers it has not fetched."""
         return bool(self.demo._queue.pending_event_ids_session.get(session))
 
-    def elsewhere(self, scope: Scope) -> bool:
+    def belongs_elsewhere(self, scope: Scope) -> bool:
         """Whether another replica should be asked for this."""
         route = get_route_path(scope).removeprefix(API).strip("/").split("/")
         if route[:2] == ["queue", "data"]:
-            return not self.waiting(parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0])
+            return not self.is_waiting(parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0])
         if route[0] == "call" and scope["method"] == "GET":
             return not any(route[-1] in events for events in self.demo._queue.pending_event_ids_session.values())
         here = route[0] in ("call", "cancel") or route[:2] == ["queue", "join"] or route[0].startswith("file=")
         return self.stopping and not here  # new events are looked at in `accept`, and files are where they were written
 
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether something is being answered."""
         return bool(self.requests or self.demo._queue.event_ids_to_events)
 
@@ -66,7 +66,7 @@ class Replica:
         self.stopping = True
         end, last = time.monotonic() + GRACE, time.monotonic()
         while (now := time.monotonic()) < end and now < last + IDLE:
-            last = now if self.busy() else last
+            last = now if self.is_busy() else last
             time.sleep(0.05)
         sys.exit(0)
 
@@ -92,7 +92,7 @@ class Counter:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        if marked(scope) and self.replica.elsewhere(scope):
+        if is_marked(scope) and self.replica.belongs_elsewhere(scope):
             return await PlainTextResponse("Not at this replica.", 404)(scope, receive, send)
         counted = "/heartbeat/" not in scope["path"]
         self.replica.requests += counted
@@ -102,6 +102,6 @@ class Counter:
             self.replica.requests -= counted
 
 
-def marked(scope: Scope) -> bool:
+def is_marked(scope: Scope) -> bool:
     """Whether a request comes from a balancer that will ask another replica after a 404."""
     return MARK in scope["headers"]

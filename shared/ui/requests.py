@@ -13,7 +13,7 @@ import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
 from .fair_queue import FairQueue, is_data_url, is_uploaded
-from .http_guard import DISK_FULL, FREE_BYTES, MISTAKES, NOT_RIGHT, free_bytes, is_disk_full
+from .http_guard import DISK_FULL, FREE_BYTES, MISTAKES, NOT_RIGHT, count_free_bytes, is_disk_full
 from .retention import keep_bytes
 
 UPLOAD = "the path that /gradio_api/upload returned"
@@ -32,7 +32,7 @@ META = {"_type": "gradio.FileData"}
 PREPROCESS = gr.Blocks.preprocess_data
 
 
-def picture_file(value: object) -> dict[str, Any] | None:
+def accept_picture(value: object) -> dict[str, Any] | None:
     """Return what a caller sent as a picture, as Gradio describes a file that was uploaded; None for null.
 
     It may be the path of an upload, or a base64 data URL, which is saved as an upload: as text, or as the `path` or
@@ -49,11 +49,11 @@ def picture_file(value: object) -> dict[str, Any] | None:
     if is_data_url(text):
         return {"path": save_data_url(str(text)), "meta": META}
     if not is_uploaded(text):
-        raise sentence(SEND_PICTURE)
+        raise make_error(SEND_PICTURE)
     return {"path": text, "meta": META}
 
 
-def uploaded_file(value: object) -> dict[str, Any]:
+def accept_file(value: object) -> dict[str, Any]:
     """Return what a caller sent as a file, as Gradio describes a file that was uploaded.
 
     Raises:
@@ -61,7 +61,7 @@ def uploaded_file(value: object) -> dict[str, Any]:
     """
     path = value.get("path") if isinstance(value, Mapping) else value
     if not is_uploaded(path):
-        raise sentence(SEND_FILE)
+        raise make_error(SEND_FILE)
     return {"path": path, "meta": META}
 
 
@@ -75,36 +75,36 @@ def save_data_url(text: str) -> str:
     """
     head = DATA_URL.match(text[:1000])
     if head is None:
-        raise sentence(BAD_BASE64)
+        raise make_error(BAD_BASE64)
     letters = "".join(text[head.end() :].split()).rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         content = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, ValueError):  # a letter that is not ASCII is a ValueError
-        raise sentence(BAD_BASE64) from None
-    if free_bytes() < FREE_BYTES:
-        raise sentence(DISK_FULL)
+        raise make_error(BAD_BASE64) from None
+    if count_free_bytes() < FREE_BYTES:
+        raise make_error(DISK_FULL)
     kind = head[0][len("data:") :].split(";")[0]
     return keep_bytes(content, f"file{guess_extension(kind) or ''}")
 
 
-def prepared(block: object, value: Any) -> Any:
+def prepare_input(block: object, value: Any) -> Any:
     """Return a component's input as the component takes it.
 
     Raises:
         gr.Error: a picture or file is not one that is read here, or a text is a list or mapping.
     """
     if isinstance(block, gr.Image):
-        return picture_file(value)
+        return accept_picture(value)
     if isinstance(block, gr.Textbox) and isinstance(value, list | dict):
-        raise sentence("Send the text itself, not a list or mapping.")
+        raise make_error("Send the text itself, not a list or mapping.")
     if not isinstance(block, gr.File) or value is None:
         return value
     if block.file_count != "single":
-        return [uploaded_file(item) for item in (value if isinstance(value, list) else [value])]
-    return uploaded_file(value[0] if isinstance(value, list) and len(value) == 1 else value)
+        return [accept_file(item) for item in (value if isinstance(value, list) else [value])]
+    return accept_file(value[0] if isinstance(value, list) and len(value) == 1 else value)
 
 
-def sentence(text: str) -> gr.Error:
+def make_error(text: str) -> gr.Error:
     """Return an error that tells a visitor, or an API user, one sentence, and leaves no trace in the log."""
     return gr.Error(text, title="That did not work", print_exception=False)
 
@@ -123,19 +123,19 @@ def check_inputs() -> None:
         try:
             pairs = zip(wanted, inputs, strict=False)  # Gradio sees to their number
             if any(isinstance(block, gr.Image | gr.File) for block in wanted):  # which may be written or looked up
-                inputs = await run_in_threadpool(lambda: [prepared(*pair) for pair in pairs])
+                inputs = await run_in_threadpool(lambda: [prepare_input(*pair) for pair in pairs])
             else:
-                inputs = [prepared(*pair) for pair in pairs]
+                inputs = [prepare_input(*pair) for pair in pairs]
             return await PREPROCESS(self, block_fn, inputs, *rest, **options)
         except gr.Error as error:
             error.print_exception = False
             raise
         except MISTAKES as error:
             logging.debug("/%s was sent something that it does not take.", block_fn.api_name, exc_info=error)
-            raise sentence(NOT_RIGHT) from None
+            raise make_error(NOT_RIGHT) from None
         except OSError as error:
             if is_disk_full(error):
-                raise sentence(DISK_FULL) from error
+                raise make_error(DISK_FULL) from error
             raise
 
     gr.Blocks.preprocess_data = prepare

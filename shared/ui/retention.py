@@ -38,7 +38,7 @@ def start_sweeping(demo: gr.Blocks) -> None:
     if Path(tempfile.gettempdir()).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
         logging.warning("Old files are not deleted: GRADIO_TEMP_DIR is a folder that other programs use, too.")
         return
-    shown = {path: path.read_bytes() for path in kept_files(demo)}
+    shown = {path: path.read_bytes() for path in find_kept_files(demo)}
 
     never = threading.Event()
 
@@ -64,7 +64,7 @@ def keep_bytes(content: bytes, name: str) -> str:
     return path
 
 
-def kept_files(demo: gr.Blocks) -> set[Path]:
+def find_kept_files(demo: gr.Blocks) -> set[Path]:
     """Return the files that the app itself shows, such as the pictures of its examples."""
     return {Path(file) for block in list(demo.blocks.values()) for file in getattr(block, "keep_in_cache", ())}
 
@@ -89,11 +89,11 @@ def sweep(folder: Path, kept: set[Path], older_than: float = KEPT_SECONDS) -> No
     limit = time.time() - older_than
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(OSError):  # another process was faster
-            if WRITTEN_BY_GRADIO.fullmatch(path.name) and newest_change(path) < limit:
+            if WRITTEN_BY_GRADIO.fullmatch(path.name) and find_newest_change(path) < limit:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def newest_change(path: Path) -> float:
+def find_newest_change(path: Path) -> float:
     """Return when a file, or the newest file in a folder, was changed: seconds since 1970."""
     changes = [path.lstat().st_mtime]
     if path.is_dir() and not path.is_symlink():

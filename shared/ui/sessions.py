@@ -43,7 +43,7 @@ class Session(SessionState):
         """Keep nothing."""
 
 
-def session_of(holder: StateHolder, name: str) -> SessionState:
+def get_or_make_session(holder: StateHolder, name: str) -> SessionState:
     """Return the session of that name, which is made if there is none: what every request with a session_hash does.
 
     Raises:
@@ -57,4 +57,4 @@ def session_of(holder: StateHolder, name: str) -> SessionState:
 def use_lean_sessions() -> None:
     """Have Gradio make a Session for each visitor, and none of a long name; `launch` has no argument for that."""
     state_holder.SessionState = Session
-    StateHolder.__getitem__ = session_of
+    StateHolder.__getitem__ = get_or_make_session

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ..config import CARD
-from ..markdown import as_markdown
+from ..markdown import escape_markdown
 from ..predictor import Predictor
 from .components import Upload
 
@@ -23,7 +23,7 @@ LONGEST_CARD = 200_000  # characters
 def introduce(model: Predictor[Any, Any, Any], more: str) -> None:
     """Add the heading and the introduction: the model's title and summary, and more sentences, as Markdown."""
     about = model.config.about
-    gr.Markdown(f"# {as_markdown(about.title)}\n{as_markdown(about.summary)} {more}")
+    gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)} {more}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class BatchTab:
         self.upload.upload(function, self.upload, self.outputs, api_name="batch", show_progress_on=self.outputs[0])
 
 
-def batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> BatchTab:
+def add_batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> BatchTab:
     """Add a tab in which a visitor uploads files that are answered together.
 
     Args:
@@ -61,13 +61,13 @@ def batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> B
     return BatchTab(upload, [summary, table, *files])
 
 
-def json_tab(*names: str) -> list[gr.JSON]:
+def add_json_tab(*names: str) -> list[gr.JSON]:
     """Add a tab with the JSON that each of some endpoints gave; return its components."""
     with gr.Tab("As JSON"):
         return [gr.JSON(label=name, open=not index) for index, name in enumerate(names)]
 
 
-def about(model: Predictor[Any, Any, Any]) -> None:
+def add_card(model: Predictor[Any, Any, Any]) -> None:
     """Add the fold-out that every page ends with: the model's card, README.md in its folder."""
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")

@@ -3,12 +3,12 @@
 import gradio as gr
 
 from ..errors import BadInput
-from ..markdown import as_markdown
+from ..markdown import escape_markdown
 from ..tables import Table, read_csv, read_lines
-from ..text import visible
+from ..text import strip_invisible
 from ..text_classifier import TextClassifierExplanation
 from ..tokens import clean_text
-from .explanations import percent
+from .explanations import format_percent
 
 LONGEST = 100_000  # characters of a text on a page, which is answered as it is typed
 MOST_TEXTS = 5000  # in a file: bounds the work of one request
@@ -25,7 +25,7 @@ def require_text(text: str | None, is_asked_for: bool = False) -> str:
         gr.Error: there is no text.
         BadInput: there is too much.
     """
-    if text is None or (isinstance(text, str) and not visible(text).strip()):
+    if text is None or (isinstance(text, str) and not strip_invisible(text).strip()):
         raise gr.Error("Write a text first.", visible=is_asked_for, print_exception=False)
     if isinstance(text, str) and len(text) > LONGEST:
         raise BadInput(f"The text has {len(text):,} characters; at most {LONGEST:,} are read here.")
@@ -51,13 +51,14 @@ def colour_parts(why: TextClassifierExplanation) -> list[tuple[str, float | None
 def describe_parts(why: TextClassifierExplanation, label: str, part: int | None) -> str:
     """Say what the coloured parts add, and that a part of several words can be explained, too."""
     without, those = ("the coloured words", "them") if part is None else ("this part", "it")
-    named = as_markdown(label.lower())
-    words = f"Without {without} it would be {percent(why.base)} {named}; with {those}, {percent(why.probability)}."
+    named = escape_markdown(label.lower())
+    before, after = format_percent(why.base), format_percent(why.probability)
+    words = f"Without {without} it would be {before} {named}; with {those}, {after}."
     has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
     return words + " Tap a part to explain its words." * (part is None and has_clauses)
 
 
-def tapped_part(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
+def find_tapped_part(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
     """Return the number of the part that was tapped, if it has several words that were read; else None."""
     index = tap.index
     if not isinstance(index, int) or index >= len(why.parts) or why.parts[index][0] != tap.value[0]:

@@ -12,17 +12,17 @@ import pandas as pd
 from gradio.media import get_image
 from PIL import Image
 
-from shared.markdown import as_markdown
+from shared.markdown import escape_markdown
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
+from shared.ui import Page, add_batch_tab, add_card, add_json_tab, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_files
-from shared.ui.components import picture_input, require_image
-from shared.ui.explanations import evidence_over
+from shared.ui.components import add_picture_input, require_image
+from shared.ui.explanations import draw_evidence
 
 HERE = Path(__file__).parent
 model = load_space_model(HERE / "model")
 config = model.config
-names = [config.name_of(label) for label in config.labels]
+names = [config.get_label_name(label) for label in config.labels]
 choice = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) <= 5 else f"any of the {len(names)} labels"
 none = "Neither" if len(names) == 2 else "None of them"
 
@@ -35,7 +35,7 @@ def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float]]:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     answer = model.predict(require_image(image))
-    headline = f"<h2>It is {escape(config.name_of(answer.likeliest))}.</h2>"
+    headline = f"<h2>It is {escape(config.get_label_name(answer.likeliest))}.</h2>"
     if not answer.in_distribution:
         headline = f"<h2>{none}: this does not look like {escape(choice)}.</h2><p>If it is one after all:</p>"
     return answer.as_dict(), headline, answer.probabilities
@@ -49,11 +49,11 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     why = model.explain(require_image(image))
-    label, (rows, columns) = as_markdown(why.label), why.evidence.shape
+    label, (rows, columns) = escape_markdown(why.label), why.evidence.shape
     words = f"Orange is evidence for {label}, blue against it. The map is coarse: {rows} by {columns} places."
     if not why.in_distribution:
         words = f"The picture was rejected; the map shows the evidence for {label} all the same. {words}"
-    return why.as_dict(), evidence_over(image, why.evidence), words
+    return why.as_dict(), draw_evidence(image, why.evidence), words
 
 
 @show_errors
@@ -77,7 +77,7 @@ with Page(model, title=config.about.title) as demo:
     )
     with gr.Row():
         with gr.Column():
-            image = picture_input(HERE / "model/examples", a_cat, unlike)
+            image = add_picture_input(HERE / "model/examples", a_cat, unlike)
         with gr.Column():
             headline = gr.HTML("<h2>Choose a picture</h2>", label="The answer in words")
             answer = gr.Label(label=f"If it is {choice}", show_heading=False)
@@ -86,9 +86,9 @@ with Page(model, title=config.about.title) as demo:
             words = gr.Markdown("The map appears here.", label="What the colours mean")
             overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
         hint = "Up to 200 pictures, or zip files of them."
-        many = batch_tab("Many pictures", hint, file_count="multiple", file_types=["image", ".zip"])
-        answer_json, why_json = json_tab("predict", "explain")
-    about(model)
+        many = add_batch_tab("Many pictures", hint, file_count="multiple", file_types=["image", ".zip"])
+        answer_json, why_json = add_json_tab("predict", "explain")
+    add_card(model)
 
     shown, why = [answer_json, headline, answer], [why_json, overlay, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}

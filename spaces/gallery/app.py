@@ -31,7 +31,7 @@ CARDS = """<div class="cards">${
 ADDRESS = {"path": "", "url": "", "meta": {"_type": "gradio.FileData"}}
 
 
-def space_folders() -> list[Path]:
+def find_space_folders() -> list[Path]:
     """Return the other Spaces' folders that have a model: inside this one when deployed, else beside it."""
     inside, beside = (sorted(path.parent for path in place.glob("*/app.py")) for place in (HERE, HERE.parent))
     return [folder for folder in inside or beside if folder != HERE and (folder / "model").is_dir()]
@@ -58,7 +58,7 @@ def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
             event.api_name = name if event.api_name == "predict" else f"{name}_{event.api_name}"
 
 
-def card(folder: Path, app: ModuleType) -> str:
+def make_card(folder: Path, app: ModuleType) -> str:
     """Return a model's card on the home page, as HTML: picture, purpose, measured figure, link."""
     about = app.model.config.about
     headline = app.model.metrics.headline if app.model.metrics else ""
@@ -73,10 +73,10 @@ def card(folder: Path, app: ModuleType) -> str:
 apps: dict[Path, ModuleType] = {}
 cards: list[str] = []
 broken: list[str] = []
-for folder in space_folders():
+for folder in find_space_folders():
     try:
         app = load_app(folder)
-        cards.append(card(folder, app))
+        cards.append(make_card(folder, app))
         apps[folder] = app
     except Exception as error:  # one broken Space must not take the others down
         logging.exception("The Space %s cannot be shown.", folder.name)

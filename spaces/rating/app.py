@@ -13,8 +13,18 @@ import pandas as pd
 from shared import BadInput
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.text import as_number
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, movies, show_errors
+from shared.text import parse_number
+from shared.ui import (
+    Page,
+    add_batch_tab,
+    add_card,
+    add_json_tab,
+    clear,
+    clear_after_error,
+    introduce,
+    movies,
+    show_errors,
+)
 from shared.ui.batch import answer_rows
 
 model = load_space_model(Path(__file__).parent / "model")
@@ -30,11 +40,11 @@ def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
         movie_id: an id of the data set, as a number; or a title, as text. "300" is the film, and 300 is an id.
     """
     movie_id = model.find(movie_id)
-    answer, actual = model.predict(user_id, movie_id), model.actual(user_id, movie_id)
+    answer, actual = model.predict(user_id, movie_id), model.find_rating(user_id, movie_id)
     title = model.movies[movie_id].title
     truth = "" if actual is None else f" They gave it {actual:g} ★, which the model has seen in training."
     stars = movies.format_stars(answer.rating)
-    words = f"<h2>{stars}</h2><p>User {int(as_number(user_id))} on {escape(title)}.{truth}</p>"
+    words = f"<h2>{stars}</h2><p>User {int(parse_number(user_id))} on {escape(title)}.{truth}</p>"
     return answer.as_dict() | {"actual": actual, "title": title}, words
 
 
@@ -62,7 +72,7 @@ def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) 
     if (user_id is None) != isinstance(ratings, dict):
         raise BadInput('Give a user_id, or ratings such as {"260": 5, "1": 3.5} and null for the user_id.')
     best = model.recommend(model.fold_in(ratings) if user_id is None else user_id, k)
-    return movies.scores_json(best, "rating"), movies.scores_table(best, "stars")
+    return movies.make_scores_json(best, "rating"), movies.make_scores_table(best, "stars")
 
 
 @show_errors
@@ -74,7 +84,7 @@ def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFr
         k: how many, 1 to 100.
     """
     near = model.similar(model.find(movie_id), k)
-    return movies.scores_json(near, "similarity"), movies.scores_table(near, "similarity")
+    return movies.make_scores_json(near, "similarity"), movies.make_scores_table(near, "similarity")
 
 
 @show_errors
@@ -105,21 +115,22 @@ with Page(model, title=config.about.title) as demo:
         with gr.Tab("Map"):
             gr.Markdown("The best known movies. Movies with similar factors in the model are mostly near each other.")
             movies.add_map(model)
-        many = batch_tab("Many pairs", "A CSV with the columns `user_id` and `movie_id`.", file_types=[".csv", ".tsv"])
-        answer_json, why_json, recommended_json, similar_json = json_tab("predict", "explain", "recommend", "similar")
-    about(model)
+        hint = "A CSV with the columns `user_id` and `movie_id`."
+        many = add_batch_tab("Many pairs", hint, file_types=[".csv", ".tsv"])
+        answer_json, why_json, best_json, similar_json = add_json_tab("predict", "explain", "recommend", "similar")
+    add_card(model)
 
     # The model checks every value and says what it accepts. Gradio's own checks would take a thread for each.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
     asked = [demo.load, user.submit, user.blur, movie.change]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
-    why = [why_json, bars, recommended_json, for_user]
+    why = [why_json, bars, best_json, for_user]
     clear(predicted.success, why)
     clear_after_error(predicted.failure, [answer_json, answer, *why])  # what was shown is of another pair
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
     nobody = gr.JSON(visible=False, label="Ratings of somebody new: {movie id: stars}")
     ten = gr.Number(10, visible=False, label="How many movies, 1 to 100", minimum=1, maximum=100)
-    predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **live)
+    predicted.success(recommend, [user, nobody, ten], [best_json, for_user], api_name="recommend", **live)
     found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     clear_after_error(found.failure, [similar_json, near])
     many.answer_with(batch)

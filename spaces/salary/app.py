@@ -9,13 +9,13 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from shared.markdown import as_markdown
+from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
+from shared.ui import Page, add_batch_tab, add_card, add_json_tab, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
-from shared.ui.explanations import add_up, points, signed_bars
-from shared.ui.forms import add_form, argument_per_column, form_events, format_value, label_of
+from shared.ui.explanations import add_up, draw_signed_bars, format_points
+from shared.ui.forms import add_form, expand_row, format_value, get_label, list_form_events
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
@@ -25,14 +25,14 @@ first = next(iter(numbers), None)
 Row = dict[str, Any]
 
 
-@argument_per_column(config)
+@expand_row(config)
 def predict(row: Row) -> tuple[dict[str, Any], dict[str, float]]:
     """Estimate the probability of each label. "?" or null is an unknown value."""
     answer = model.predict(row)
     return answer.as_dict(), answer.probabilities
 
 
-@argument_per_column(config)
+@expand_row(config)
 def explain(row: Row) -> tuple[dict[str, Any], str]:
     """Say how much each value moved the probability of the second label, against other rows of the data set.
 
@@ -41,16 +41,16 @@ def explain(row: Row) -> tuple[dict[str, Any], str]:
     why = model.explain(row)
     parts = add_up(why.contributions, why.base, why.probability, 3)
     largest_first = sorted(parts.items(), key=lambda item: -abs(why.contributions[item[0]]))
-    bars = signed_bars(
+    bars = draw_signed_bars(
         f"The probability of {SECOND} averages {round(why.base, 3):.1%} over a sample of the data; here it is "
         f"{round(why.probability, 3):.1%}. What makes the difference, in percentage points, rounded:",
-        {f"{label_of(config, name)}: {format_value(row[name])}": value for name, value in largest_first},
-        points,
+        {f"{get_label(config, name)}: {format_value(row[name])}": value for name, value in largest_first},
+        format_points,
     )
     return why.as_dict(), bars
 
 
-@argument_per_column(config)
+@expand_row(config)
 def what_if(row: Row, column: str) -> tuple[dict[str, Any], pd.DataFrame]:
     """Vary one number, all else as it is, and follow the probability of the second label.
 
@@ -73,7 +73,7 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
 
 
 with Page(model, title=config.about.title) as demo:
-    introduce(model, as_markdown(" ".join(config.about.limits[:1])))
+    introduce(model, escape_markdown(" ".join(config.about.limits[:1])))
     answer = gr.Label(label="Answer", elem_classes="answer")
     with gr.Row():
         with gr.Column():
@@ -88,13 +88,13 @@ with Page(model, title=config.about.title) as demo:
                     height=260, label="What if", show_label=False,
                 )  # fmt: skip
             columns = ", ".join(f"`{name}`" for name in config.columns)
-            many = batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
-            answer_json, why_json, curve_json = json_tab("predict", "explain", "what_if")
-    about(model)
+            many = add_batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
+            answer_json, why_json, curve_json = add_json_tab("predict", "explain", "what_if")
+    add_card(model)
 
     # The model checks every value and says what it accepts. Gradio's own checks would take a thread for each field.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
-    asked = [demo.load, *form_events(form)]
+    asked = [demo.load, *list_form_events(form)]
     predicted = gr.on(asked, predict, form, [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, curve_json, curve]
     clear(predicted.success, why)  # only after an answer, so that what is wrong is said once

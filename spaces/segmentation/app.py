@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from shared.markdown import as_markdown
+from shared.markdown import escape_markdown
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
-from shared.ui.components import picture_input, require_image
-from shared.ui.explanations import evidence_over, percent, share_bars
+from shared.ui import Page, add_batch_tab, add_card, add_json_tab, clear, clear_after_error, introduce, show_errors
+from shared.ui.components import add_picture_input, require_image
+from shared.ui.explanations import draw_evidence, draw_share_bars, format_percent
 from shared.ui.regions import Regions, answer_with_masks, draw_picture, draw_regions, keep_mask
 
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     picture = draw_picture(require_image(image))  # before the answer to a large photo takes its memory
     answer = model.predict(image)
     shares = {label: answer.share[label] for label in answer.present}
-    bars = share_bars("How much of the picture each class has, rounded:", shares, css_colours)
+    bars = draw_share_bars("How much of the picture each class has, rounded:", shares, css_colours)
     return answer.as_dict(), keep_mask(model, answer), (picture, draw_regions(model, answer)), bars
 
 
@@ -52,12 +52,12 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     """
     why = model.explain(require_image(image), longest=640)
     # Full orange where the class chosen is no likelier than all others together.
-    doubt = evidence_over(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
+    doubt = draw_evidence(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
     least = sorted(why.by_class, key=lambda label: why.by_class[label])[:3]
-    named = ", ".join(f"{as_markdown(label)} ({percent(why.by_class[label])})" for label in least)
+    named = ", ".join(f"{escape_markdown(label)} ({format_percent(why.by_class[label])})" for label in least)
     words = (
-        f"The model expects {percent(why.mean)} of the pixels to be right. Orange: uncertain; full orange, on "
-        f"{percent(why.unsure)} of the picture: less than 50% certain. Least certain classes: {named}."
+        f"The model expects {format_percent(why.mean)} of the pixels to be right. Orange: uncertain; full orange, on "
+        f"{format_percent(why.unsure)} of the picture: less than 50% certain. Least certain classes: {named}."
     )
     return why.as_dict(), doubt, words
 
@@ -82,7 +82,7 @@ with Page(model, title=config.about.title) as demo:
     introduce(model, "Take a photo or upload one. Pictures are deleted after about an hour.")
     with gr.Row():
         with gr.Column():
-            image = picture_input(HERE / "model/examples", drawing)
+            image = add_picture_input(HERE / "model/examples", drawing)
         with gr.Column():
             seen = Regions(label="Classes", show_label=False, color_map=css_colours, elem_classes="regions")
             cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info="Tap a name to see it alone.", buttons=[])
@@ -92,14 +92,14 @@ with Page(model, title=config.about.title) as demo:
         with gr.Tab("Uncertainty"):
             words = gr.Markdown("The map of what is uncertain appears here.", label="How certain it is")
             doubt = gr.Image(label="Uncertain", interactive=False, buttons=["download", "fullscreen"], height=360)
-        many = batch_tab(
+        many = add_batch_tab(
             "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.",
             ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],
         )  # fmt: skip
-        answer_json, why_json = json_tab("predict", "explain")
+        answer_json, why_json = add_json_tab("predict", "explain")
         with gr.Tab("Mask"):
             mask = gr.File(label="Mask, PNG")
-    about(model)
+    add_card(model)
 
     shown, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
     # "change" comes once for an upload, a webcam's photo, a paste, an example, and for clearing all of them.

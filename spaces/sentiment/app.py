@@ -11,9 +11,9 @@ import gradio as gr
 import pandas as pd
 
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
+from shared.ui import Page, add_batch_tab, add_card, add_json_tab, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
-from shared.ui.texts import colour_parts, describe_parts, is_about, read_texts, require_text, tapped_part
+from shared.ui.texts import colour_parts, describe_parts, find_tapped_part, is_about, read_texts, require_text
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
@@ -32,13 +32,13 @@ def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
         text: the text, up to 100,000 characters. Of a long one the beginning and the end are read.
     """
     answer = model.predict(require_text(text))
-    headline = f"{config.name_of(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
+    headline = f"{config.get_label_name(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
     if not answer.in_distribution:
         headline = "This is unlike the texts the model was trained on."
     note = ""
     if answer.words_read < answer.words:
         note = f"<p>Of {answer.words:,} words it read {answer.words_read:,}: the beginning and the end.</p>"
-    shown = {config.name_of(label): p for label, p in answer.probabilities.items()}
+    shown = {config.get_label_name(label): p for label, p in answer.probabilities.items()}
     return answer.as_dict(), f"<h2>{escape(headline)}</h2>{note}", shown
 
 
@@ -54,13 +54,13 @@ def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], Parts, 
         part: explain the words of one of the parts, counted from 0, instead, all else as it is.
     """
     why = model.explain(require_text(text, is_asked_for=True), part=part)
-    return why.as_dict(), colour_parts(why), describe_parts(why, config.name_of(why.label), part)
+    return why.as_dict(), colour_parts(why), describe_parts(why, config.get_label_name(why.label), part)
 
 
 @show_errors
 def explain_part(text: str, tap: gr.SelectData) -> tuple[dict[str, Any], Parts, str]:
     """Explain the words of the part that was tapped; a single word leads back to the whole text."""
-    return explain(text, tapped_part(model.explain(require_text(text)), tap))
+    return explain(text, find_tapped_part(model.explain(require_text(text)), tap))
 
 
 @show_errors
@@ -101,9 +101,9 @@ with Page(model, title=config.about.title) as demo:
             meaning = "Purple raises the probability, red lowers it"
             parts = gr.HighlightedText(label=meaning, combine_adjacent=False, elem_classes="parts")
         hint = "A CSV with a column `text`, or a text file with a text on each line; up to 5,000 texts."
-        many = batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
-        answer_json, why_json = json_tab("predict", "explain")
-    about(model)
+        many = add_batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
+        answer_json, why_json = add_json_tab("predict", "explain")
+    add_card(model)
 
     shown, why = [answer_json, headline, answer], [why_json, parts, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from shared import BadInput
-from shared.errors import quoted
-from shared.text import as_number
+from shared.errors import quote
+from shared.text import parse_number
 from shared.ui.movies import add_rating, recommend_for
 from tests.conftest import DEMOS, ROOT, load_app
 
@@ -141,7 +141,7 @@ def test_predictors(models, name):
             outcome(ask, ask, value)
         for items in (value, [value]):
             outcome(model.predict_batch, model.predict_batch, items)
-    outcome("mask_pixels", models["segmentation"].mask_pixels, value)
+    outcome("count_mask_pixels", models["segmentation"].count_mask_pixels, value)
     outcome("label", models["cat_dog"].explain, PICTURES["cat_dog"], value)
     outcome("label", models["sentiment"].explain, REVIEW, value)
     outcome("part", models["sentiment"].explain, REVIEW, None, value)
@@ -226,7 +226,7 @@ def test_pages(apps, name):
     ids=range(8),
 )
 def test_what_was_given_is_quoted_on_one_printable_line(value, expected):
-    assert quoted(value) == expected
+    assert quote(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -236,4 +236,4 @@ def test_what_was_given_is_quoted_on_one_printable_line(value, expected):
     ids=range(16),
 )
 def test_what_is_a_number(value, expected):
-    assert as_number(value) == pytest.approx(expected, nan_ok=True)
+    assert parse_number(value) == pytest.approx(expected, nan_ok=True)

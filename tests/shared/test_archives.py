@@ -276,8 +276,8 @@ def test_no_two_labels_of_a_request_are_the_same(tmp_path):
 
 def test_files_are_counted_without_being_read_and_read_one_by_one(tmp_path, pack, monkeypatch):
     read = []
-    content = archives._content
-    monkeypatch.setattr(archives, "_content", lambda *member: read.append(1) or content(*member))
+    content = archives._read_content
+    monkeypatch.setattr(archives, "_read_content", lambda *member: read.append(1) or content(*member))
     paths = [tmp_path / "a.jpg", pack(("b.jpg", b"1"), ("c.jpg", b"2"), ("folder/", b""))]
     assert count_files(paths) == 3
     assert not read

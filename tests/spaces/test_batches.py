@@ -56,7 +56,7 @@ def test_many_tiny_pictures_cost_what_running_the_network_costs(side, answered):
     content = io.BytesIO()
     Image.new("RGB", side).save(content, "PNG")
     files = [(str(number), content.getvalue()) for number in range(40)]
-    found = list(page._within_budget(files, app.model.cost, app.model.max_request_cost))
+    found = list(page._limit_cost(files, app.model.estimate_cost, app.model.max_request_cost))
     assert sum(not isinstance(picture, BadInput) for _, picture, _ in found) == answered
 
 
@@ -83,7 +83,7 @@ def answered_together(monkeypatch, files, cost=lambda _: 1):
     class Model:
         max_request_cost = 1_000_000
 
-        def cost(self, content):
+        def estimate_cost(self, content):
             return cost(content)
 
         def predict_each(self, contents):

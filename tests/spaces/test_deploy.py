@@ -22,7 +22,7 @@ from PIL import Image
 
 from hub import live, staging
 from hub.local import Fault, Hub
-from hub.local.cards import problems
+from hub.local.cards import find_problems
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
 from shared import load_model
@@ -260,7 +260,7 @@ def test_a_space_of_somebodys_own_model_says_nothing_of_the_demo(deploy, copy, t
     assert not {"emoji", "short_description", "thumbnail"} & set(fields)
     text = files["README.md"].decode().split("---\n", 2)[2]
     assert text == "\nIt &lt;b>is&lt;/b> mine. Its licence and terms are in `model/LICENSE.md`.\n"
-    assert problems(files["README.md"].decode(), "space") == ([], [])
+    assert find_problems(files["README.md"].decode(), "space") == ([], [])
 
 
 def test_somebodys_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):

@@ -416,4 +416,4 @@ def test_every_argument_of_a_space_has_a_schema(name):
     """Without the package, too: what the schemas are made of is the Space's own."""
     for fn in load_app(name).demo.fns.values():
         if fn.api_visibility == "public":
-            assert len(mcp_tools.parameters(fn)) == len(fn.inputs)
+            assert len(mcp_tools.list_parameters(fn)) == len(fn.inputs)

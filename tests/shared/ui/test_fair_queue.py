@@ -15,7 +15,7 @@ from gradio.utils import BaseReloader
 from starlette.exceptions import HTTPException
 
 from shared.ui import fair_queue
-from shared.ui.fair_queue import FairQueue, check_data, client_address, is_uploaded
+from shared.ui.fair_queue import FairQueue, check_data, find_client_address, is_uploaded
 from tests.conftest import launched
 
 FILE = {"_type": "gradio.FileData"}
@@ -288,7 +288,7 @@ def test_callers_take_turns(app, monkeypatch):
 def test_the_address_of_a_client_behind_proxies(monkeypatch, proxies, forwarded, expected):
     monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", proxies)
     scope = {"client": ("9.9.9.9", 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
-    assert client_address(scope) == expected
+    assert find_client_address(scope) == expected
 
 
 # --- what an event may be given ---

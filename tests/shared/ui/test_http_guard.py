@@ -308,7 +308,7 @@ def test_a_request_that_is_refused_is_forgotten_at_once(monkeypatch):
     async def send(_):
         pass
 
-    monkeypatch.setattr(http_guard, "as_http", noted)
+    monkeypatch.setattr(http_guard, "to_http_error", noted)
     gc.disable()
     try:
         scope = {"type": "http", "method": "GET", "path": "/x", "query_string": b"", "headers": []}

@@ -6,14 +6,14 @@ import re
 import gradio as gr
 import pytest
 
-from shared.ui import about, clear
+from shared.ui import add_card, clear
 from shared.ui.tabs import read_card
 
 
 def card_on_page(model) -> str:
     """The Markdown of the fold-out."""
     with gr.Blocks() as demo:
-        about(model)
+        add_card(model)
     return next(block.value for block in demo.blocks.values() if isinstance(block, gr.Markdown))
 
 
