@@ -1,6 +1,6 @@
-"""Draw segmentation/examples/street.jpg, since no photograph of CamVid may be passed on: python spaces/draw_street.py
+"""Draw segmentation/examples/street.jpg, since CamVid photos may not be redistributed: python spaces/draw_street.py
 
-The model was trained on photographs alone, so leaves and grain make flat areas look more like them.
+The model was trained only on photos, so leaves and grain make the drawing look more like one.
 """
 
 import math
@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 OUT = Path(__file__).resolve().parent / "segmentation/examples/street.jpg"
-WIDTH, HEIGHT, SCALE = 960, 720, 2  # drawn twice as large and shrunk, for smooth edges
+WIDTH, HEIGHT, SCALE = 960, 720, 2  # drawn at twice the size and reduced, for smooth edges
 VANISHING = (500, 330)  # where the edges of the road meet
 
 
 def draw_street() -> Image.Image:
-    """A street in an overcast city, 960 by 720 pixels, the same on every call."""
+    """Return a drawing of a street in an overcast city, 960 by 720 pixels, the same on every call."""
     image = Image.new("RGB", (WIDTH * SCALE, HEIGHT * SCALE), "#c3cdd6")
     sky = Image.linear_gradient("L").resize((image.width, 420 * SCALE)).point(lambda level: 190 + level // 6)
     image.paste(Image.merge("RGB", (sky, ImageChops.add(sky, sky, 2, 6), ImageChops.add(sky, sky, 2, 16))), (0, 0))
@@ -39,7 +39,7 @@ def draw_street() -> Image.Image:
 
 
 def add_grain(image: Image.Image) -> Image.Image:
-    """The picture a little darker and with grain of three sizes, but hardly any in the sky."""
+    """Return the picture slightly darker and with grain of three sizes, except for the sky, which has little grain."""
     rng = np.random.default_rng(0)
     pixels = np.asarray(image, np.float32)
     grain = np.zeros((HEIGHT, WIDTH), np.float32)
@@ -52,17 +52,17 @@ def add_grain(image: Image.Image) -> Image.Image:
 
 
 def scale(*points: tuple[float, float]) -> list[tuple[float, float]]:
-    """Points of the finished picture, where they are drawn."""
+    """Convert points of the finished picture to drawing coordinates."""
     return [(x * SCALE, y * SCALE) for x, y in points]
 
 
 def move_towards(x: float, y: float, at: float) -> tuple[float, float]:
-    """The point at `at` (0 … 1) of the way from (x, y) to the vanishing point."""
+    """Return the point at the fraction `at` (0 … 1) of the line from (x, y) to the vanishing point."""
     return x + (VANISHING[0] - x) * at, y + (VANISHING[1] - y) * at
 
 
 def draw_ground(pen: ImageDraw.ImageDraw) -> None:
-    """Road, kerbs, pavements and the dashes in the middle."""
+    """Draw the road, kerbs, pavements and centre line."""
     pen.polygon(scale((0, 500), VANISHING, (960, 490), (960, 720), (0, 720)), "#9b958d")
     pen.polygon(scale((20, 720), move_towards(20, 720, 0.97), move_towards(1010, 720, 0.97), (1010, 720)), "#c4bfb6")
     pen.polygon(scale((50, 720), move_towards(50, 720, 0.97), move_towards(980, 720, 0.97), (980, 720)), "#5d5f63")
@@ -78,9 +78,9 @@ def draw_ground(pen: ImageDraw.ImageDraw) -> None:
 
 
 def draw_building(pen: ImageDraw.ImageDraw, near: float, far: float, top: float, colour: str) -> None:
-    """A front along the street between two x, `top` high at the near end, with four rows of windows."""
+    """Draw a front along the street from x = `near` to `far`, with its top at y = `top` and four rows of windows."""
 
-    def along(x: float, y: float) -> tuple[float, float]:  # the level y at `near`, followed to x
+    def along(x: float, y: float) -> tuple[float, float]:  # the height y at `near`, in perspective at x
         return x, y + (VANISHING[1] - y) * (x - near) / (VANISHING[0] - near)
 
     foot = VANISHING[1] + 0.36 * abs(near - VANISHING[0])
@@ -95,7 +95,7 @@ def draw_building(pen: ImageDraw.ImageDraw, near: float, far: float, top: float,
 
 
 def draw_tree(pen: ImageDraw.ImageDraw, x: float, y: float, size: float) -> None:
-    """A tree whose trunk stands at (x, y)."""
+    """Draw a tree with its trunk at (x, y)."""
     pen.polygon(scale((x - 7 * size, y), (x - 4 * size, y - 120 * size), (x + 4 * size, y - 120 * size),
                        (x + 7 * size, y)), "#3a2f26")  # fmt: skip
     blobs = [(-50, -150, 48), (45, -155, 50), (0, -200, 62), (-30, -240, 44), (35, -235, 42), (0, -140, 48)]
@@ -110,7 +110,7 @@ def draw_tree(pen: ImageDraw.ImageDraw, x: float, y: float, size: float) -> None
 
 
 def draw_lamp(pen: ImageDraw.ImageDraw, x: float, y: float, height: float) -> None:
-    """A lamp post that stands at (x, y), `height` pixels high."""
+    """Draw a lamp post at (x, y), `height` pixels high."""
     width = height / 45
     pen.rectangle(scale((x - width / 2, y - height), (x + width / 2, y)), "#4b4f52")
     pen.rectangle(scale((x, y - height), (x + height / 5, y - height + width)), "#4b4f52")
@@ -118,14 +118,14 @@ def draw_lamp(pen: ImageDraw.ImageDraw, x: float, y: float, height: float) -> No
 
 
 def draw_sign(pen: ImageDraw.ImageDraw, x: float, y: float) -> None:
-    """A round traffic sign on a post that stands at (x, y)."""
+    """Draw a round traffic sign on a post at (x, y)."""
     pen.rectangle(scale((x - 3, y - 150), (x + 3, y)), "#777b7e")
     for radius, colour in [(26, "#b3262b"), (19, "#eeeeea")]:
         pen.circle((x * SCALE, (y - 160) * SCALE), radius * SCALE, colour)
 
 
 def draw_car(pen: ImageDraw.ImageDraw, x: float, y: float, size: float, colour: str) -> None:
-    """A car seen from behind, (x, y) between its rear wheels."""
+    """Draw a car from behind, with (x, y) between its rear wheels."""
 
     def box(left: float, top: float, right: float, bottom: float, fill: str, radius: float = 0) -> None:
         corners = scale((x + left * size, y + top * size), (x + right * size, y + bottom * size))
@@ -143,7 +143,7 @@ def draw_car(pen: ImageDraw.ImageDraw, x: float, y: float, size: float, colour: 
 
 
 def draw_pedestrian(pen: ImageDraw.ImageDraw, x: float, y: float, size: float, coat: str) -> None:
-    """Somebody walking, feet at (x, y)."""
+    """Draw a walking person with their feet at (x, y)."""
     for step in (-10, 10):
         legs = [(x, y - 56 * size), (x + step * size, y)]
         pen.line(scale(*legs), "#23252b", round(10 * size * SCALE))

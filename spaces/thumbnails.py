@@ -1,6 +1,6 @@
-"""Draw each Space's thumbnail.png, which links to it show, from its picture.svg: python spaces/thumbnails.py
+"""Draw each Space's thumbnail.png (the preview image of links) from its picture.svg: python spaces/thumbnails.py
 
-It needs Playwright and Chromium. The gallery's has the pictures of all.
+It needs Playwright and Chromium. The gallery's thumbnail combines the pictures of all Spaces.
 """
 
 import shutil
@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 1200, 675
 
 
 def draw_thumbnails() -> None:
-    """Write thumbnail.png into every Space's folder."""
+    """Write a thumbnail.png to the folder of every Space."""
     pictures = {path.parent: path.read_text(encoding="utf-8") for path in sorted(SPACES.glob("*/picture.svg"))}
     pages = {**pictures, SPACES / "gallery": "".join(pictures.values())}
     with sync_playwright() as playwright:

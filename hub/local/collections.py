@@ -1,4 +1,4 @@
-"""The routes of collections: lists of repositories that somebody keeps."""
+"""The routes of collections, which are lists of repositories."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from hub.local.store import ApiError, Store, format_now
 
 
 class Collections(Handlers):
-    """The routes that make a collection, show it, and add to it.
+    """The routes to create a collection, show it, and add to it.
 
     Args:
-        store: what there is.
+        store: the content of the Hub.
     """
 
     def __init__(self, store: Store) -> None:
@@ -35,7 +35,7 @@ class Collections(Handlers):
         self.check_writer(token, "collection", f"{owner}/{asked['title']}")
         slug = f"{owner}/{asked['title'].lower().replace(' ', '-')}-0123456789ab"
         if slug in self.there:
-            raise ApiError(409, "There is a collection of this title already", slug=slug)
+            raise ApiError(409, "A collection with this title already exists", slug=slug)
         self.there[slug] = {
             "slug": slug, "title": asked["title"], "owner": {"name": owner}, "items": [], "lastUpdated": format_now(),
             "position": 0, "private": asked["private"], "theme": "blue", "upvotes": 0,
@@ -51,7 +51,7 @@ class Collections(Handlers):
         if (item["type"], item["id"]) not in self.store.repos:
             raise ApiError(404, "Repository not found", "RepoNotFound")
         if item["id"] in [other["id"] for other in found["items"]]:
-            raise ApiError(409, "It is in the collection already")
+            raise ApiError(409, "The repository is already in the collection")
         found["items"].append({**item, "_id": str(len(found["items"])), "position": len(found["items"])})
         return JSONResponse(found)
 

@@ -1,4 +1,4 @@
-"""The routes of files: downloads, uploads of large ones by LFS, and the "CDN" that both lead to."""
+"""The routes of files: downloads, LFS uploads of large files, and the "CDN" for both."""
 
 import hashlib
 import math
@@ -17,7 +17,7 @@ from hub.local.store import ApiError, Repository, Store
 
 @dataclass
 class Upload:
-    """An upload that was announced: whoever has its address may send it, without a token."""
+    """An announced upload; its address allows it without a token."""
 
     repo: Repository
     sha256: str
@@ -29,9 +29,10 @@ class Files(Handlers):
     """The routes of downloads and LFS.
 
     Args:
-        store: what there is.
-        endpoint, cdn: addresses of the two servers.
-        multipart_from: bytes; larger files are uploaded in parts of half as much.
+        store: the content of the Hub.
+        endpoint: the address of the Hub.
+        cdn: the address of the CDN.
+        multipart_from: size in bytes; larger files are uploaded in parts of half this size.
     """
 
     def __init__(self, store: Store, endpoint: str, cdn: str, multipart_from: int) -> None:
@@ -96,7 +97,7 @@ class Files(Handlers):
     async def verify(self, request: Request) -> Response:
         (repo, _), asked = self.find_writable(request), await request.json()
         if len(repo.lfs.get(asked["oid"], b"")) != asked["size"]:
-            raise ApiError(404, f"There is no upload {asked['oid']} of {asked['size']} bytes", "EntryNotFound")
+            raise ApiError(404, f"There is no upload {asked['oid']} with {asked['size']} bytes", "EntryNotFound")
         return JSONResponse({})
 
     async def complete(self, request: Request) -> Response:
@@ -104,11 +105,11 @@ class Files(Handlers):
         upload = self._find_upload(request)
         named = [(part["partNumber"], part["etag"]) for part in (await request.json())["parts"]]
         if named != [(number, _make_etag(data)) for number, data in sorted(upload.parts.items())]:
-            raise ApiError(400, "The parts are not those that were uploaded")
+            raise ApiError(400, "The parts differ from the uploaded ones")
         return self._keep(upload, b"".join(upload.parts[number] for number, _ in named))
 
     async def upload(self, request: Request) -> Response:
-        """Return a file, or a part of one."""
+        """Receive a file, or a part of one."""
         _check_anonymous(request)
         upload, data = self._find_upload(request), await request.body()
         if "part" not in request.path_params:
@@ -136,7 +137,7 @@ class Files(Handlers):
 
 
 def answer_range(request: Request, data: bytes, headers: Mapping[str, str]) -> Response:
-    """Return bytes, or those of them that the header Range asks for."""
+    """Return bytes, or the part requested by the Range header."""
     headers = {**headers, "Accept-Ranges": "bytes"}
     found = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
     if not found:
@@ -154,4 +155,4 @@ def _make_etag(data: bytes) -> str:
 
 def _check_anonymous(request: Request) -> None:
     if "authorization" in request.headers:
-        raise ApiError(400, "Only one way to show one's rights is allowed: the address has them already")
+        raise ApiError(400, "The address already includes authorization; send no Authorization header")

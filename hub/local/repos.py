@@ -1,4 +1,4 @@
-"""The routes of repositories: making them, listing their files, and commits."""
+"""The routes of repositories: creation, listings and commits."""
 
 import hashlib
 import json
@@ -15,17 +15,17 @@ from hub.local.access import Handlers, get_param
 from hub.local.runner import Builder
 from hub.local.store import ApiError, Blob, Commit, Repository, Space, Store, format_now
 
-FREE_ZERO_SPACES = 2  # that a free user may have, on "zero-a10g"
+FREE_ZERO_SPACES = 2  # Spaces on "zero-a10g" that a free account may have
 
 
 class Repositories(Handlers):
-    """The Hub's /api, without the routes of Spaces.
+    """The Hub's /api routes, except those of Spaces.
 
     Args:
-        store: what there is.
-        endpoint: the Hub's own address.
-        page_size: entries in a page of a listing.
-        builder: what starts the apps of Spaces.
+        store: the content of the Hub.
+        endpoint: the Hub's address.
+        page_size: number of entries per page of a listing.
+        builder: starts the apps of Spaces.
     """
 
     def __init__(self, store: Store, endpoint: str, page_size: int, builder: Builder) -> None:
@@ -70,13 +70,13 @@ class Repositories(Handlers):
         return JSONResponse({**known, "auth": {"type": "access_token", "accessToken": shown}})
 
     async def identity(self, request: Request) -> Response:
-        """Return a job's signed identity; in reality this route is the CI provider's, not the Hub's."""
+        """Return the identity of a CI job; in reality this route belongs to the CI provider, not to the Hub."""
         if not request.headers.get("authorization", "").startswith("Bearer "):
             return JSONResponse({"message": "no token"}, 401)
         return JSONResponse({"value": f"job for {request.query_params['audience']}"})
 
     async def exchange(self, request: Request) -> Response:
-        """Give a CI job a token for the repository that trusts it."""
+        """Return a token for a CI job, for the repository that trusts it."""
         asked = await request.json()
         kind, _, name = asked["resource"].partition("s/")
         repo = (kind, name) if asked["resource"].count("/") == 2 else ("model", asked["resource"])
@@ -99,7 +99,7 @@ class Repositories(Handlers):
         self.check_writer(token, kind, name)
         hardware, sdk = asked.get("hardware", "cpu-basic"), asked.get("sdk", "")
         if kind == "space" and sdk != "static":
-            check_payment(self.store, owner, hardware)  # before the name is looked at, as the client knows
+            check_payment(self.store, owner, hardware)  # before the name is checked, as on the Hub
         url = f"{self.endpoint}/{Repository(kind, name).path}"
         if (kind, name) in self.store.repos:
             raise ApiError(409, f"You already created this {kind} repo", url=url)
@@ -225,7 +225,7 @@ class Repositories(Handlers):
         return _add_name(repo.tags, (await request.json())["tag"], repo.at(name))
 
     def make_page(self, request: Request, items: list[Any]) -> Response:
-        """Return a page of a listing; the address of the next page is in the header Link."""
+        """Return a page of a listing; the Link header has the address of the next page."""
         start = int(request.query_params.get("cursor", 0))
         end = start + self.page_size
         headers = {}
@@ -236,7 +236,7 @@ class Repositories(Handlers):
 
 
 def check_payment(store: Store, owner: str, hardware: str) -> None:
-    """Refuse a free account an app on plain CPUs, and more than a few on the shared GPUs."""
+    """Raise ApiError if a free account uses CPU hardware or has too many Spaces on ZeroGPU."""
     if store.find_payer(owner).paid:
         return
     spaces = [repo for repo in store.repos.values() if isinstance(repo, Space) and repo.owner == owner]
@@ -247,7 +247,7 @@ def check_payment(store: Store, owner: str, hardware: str) -> None:
 
 
 def describe_repository(repo: Repository, commit: Commit, with_blobs: bool = False) -> dict[str, Any]:
-    """Return what the client calls ModelInfo, DatasetInfo or SpaceInfo."""
+    """Return the JSON of the client's ModelInfo, DatasetInfo or SpaceInfo."""
     siblings: list[dict[str, Any]] = [{"rfilename": path} for path in sorted(commit.files)]
     for sibling in siblings if with_blobs else []:
         blob = commit.files[sibling["rfilename"]]
@@ -278,7 +278,7 @@ def describe_repository(repo: Repository, commit: Commit, with_blobs: bool = Fal
 
 
 def describe_runtime(space: Space) -> dict[str, Any]:
-    """Return what the client calls SpaceRuntime."""
+    """Return the JSON of the client's SpaceRuntime."""
     return {
         "stage": space.stage,
         "hardware": {
@@ -293,7 +293,7 @@ def describe_runtime(space: Space) -> dict[str, Any]:
 
 
 def list_entries(files: Mapping[str, Blob]) -> dict[str, dict[str, Any]]:
-    """Return files and folders as the client reads them in a tree, sorted by path."""
+    """Return the tree entries of files and folders, by path and sorted."""
     found: dict[str, dict[str, Any]] = {}
     for path, blob in files.items():
         found[path] = {"type": "file", "path": path, "size": len(blob.data), "oid": blob.oid}

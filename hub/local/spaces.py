@@ -1,4 +1,4 @@
-"""The routes that only Spaces have."""
+"""The routes of Spaces."""
 
 import json
 
@@ -13,11 +13,11 @@ from hub.local.store import Space, Store, format_now
 
 
 class Spaces(Handlers):
-    """The routes of variables, secrets, hardware, and starting and stopping.
+    """The routes for variables, secrets, hardware, logs, and for starting and stopping.
 
     Args:
-        store: what there is.
-        builder: what starts and stops the apps.
+        store: the content of the Hub.
+        builder: starts and stops the apps.
     """
 
     def __init__(self, store: Store, builder: Builder) -> None:
@@ -41,7 +41,7 @@ class Spaces(Handlers):
         ]
 
     async def page(self, request: Request) -> Response:
-        """Send a person with a browser to the app, or say why it does not run."""
+        """Redirect a browser to the app, or show why it does not run."""
         space = self.find_space(request, write=False)
         if space.host:
             return RedirectResponse(space.host)
@@ -51,7 +51,7 @@ class Spaces(Handlers):
         return JSONResponse(describe_runtime(self.find_space(request, write=False)))
 
     async def visit(self, request: Request) -> Response:
-        """Answer at the address of an app that sleeps: the visit wakes it."""
+        """Wake a sleeping Space; the response at the address of its app."""
         space = self.find_space(request, write=False)
         if space.stage == "SLEEPING":
             space.stage = "BUILDING"
@@ -59,7 +59,7 @@ class Spaces(Handlers):
         return PlainTextResponse("This Space is waking up", 503)
 
     async def logs(self, request: Request) -> Response:
-        """Send what the build or the app has printed, as server-sent events; empty ones keep the connection open."""
+        """Send the log of the build or the app as server-sent events; empty events keep the connection open."""
         space = self.find_space(request)
         text = space.build_log
         if get_param(request, "log") == "run":

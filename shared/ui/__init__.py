@@ -1,13 +1,13 @@
-"""What the apps share that needs Gradio: looks, limits, inputs, batches and explanations."""
+"""Code that the apps share and that needs Gradio: theme, limits, inputs, batches and explanations."""
 
 import gc
 
-gc.set_threshold(50_000)  # what is imported now stays, and need not be searched for garbage
+gc.set_threshold(50_000)  # imported modules stay, so frequent garbage collection is useless
 
 from .components import Photo, Upload, add_picture_input, require_image
 from .errors import show_errors
 from .page import Page, launch
-from .tabs import add_batch_tab, add_card, add_json_tab, clear, clear_after_error, introduce
+from .tabs import add_batch_tab, add_card, add_json, clear, clear_after_error, introduce
 
 __all__ = [
     "Page",
@@ -15,7 +15,7 @@ __all__ = [
     "Upload",
     "add_batch_tab",
     "add_card",
-    "add_json_tab",
+    "add_json",
     "add_picture_input",
     "clear",
     "clear_after_error",

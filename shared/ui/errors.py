@@ -1,4 +1,4 @@
-"""Tell a visitor, or an API user, what went wrong in one sentence."""
+"""Show errors to visitors and API users in one sentence."""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def show_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap an endpoint: show a visitor, and tell an API user, the sentence of a BadInput instead of a stack trace."""
+    """Wrap an endpoint so that visitors and API users get the message of a BadInput instead of a stack trace."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -116,7 +116,7 @@ def test_a_model_of_another_kind_says_so(hub, tmp_path):
 
 
 def test_missing_repository_revision_and_file(hub, tmp_path):
-    assert "no me/nothing on the Hub, or it is private" in fails(tmp_path, 3, "me/nothing")
+    assert "me/nothing does not exist on the Hub, or is private" in fails(tmp_path, 3, "me/nothing")
     assert "has no revision 'v9'" in fails(tmp_path, 3, revision="v9")
     assert "has no revision" in fails(tmp_path, 3, revision="0" * 40)
     HfApi(hub.endpoint, token=hub.token).create_repo("me/empty", exist_ok=True)
@@ -143,7 +143,7 @@ def test_private_gated_and_wrong_token(hub, tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "headers", "says"),
-    [(503, {}, "error of its own (503)"), (500, {}, "error of its own"), (429, {"Retry-After": "2"}, "too often")],
+    [(503, {}, "internal error (503)"), (500, {}, "internal error"), (429, {"Retry-After": "2"}, "too often")],
 )
 def test_a_hub_in_trouble(hub, tmp_path, status, headers, says):
     hub.faults.append(Fault("status", status=status, headers=headers))
@@ -227,7 +227,7 @@ def test_a_cache_damaged_on_disk_is_mended(hub, tmp_path, name):
     assert pull.find_cached(NAME, commit(hub), tmp_path)
     path.resolve().write_bytes(content)
     hub.faults.append(Fault("status"))
-    assert "error of its own" in fails(tmp_path, 5, revision=commit(hub))  # rather nothing than the damaged file
+    assert "internal error" in fails(tmp_path, 5, revision=commit(hub))  # rather nothing than the damaged file
 
 
 def test_a_file_missing_in_the_cache_is_fetched(hub, tmp_path):
@@ -249,7 +249,7 @@ def test_the_cause_is_looked_for_in_the_whole_chain():
     error.__cause__ = httpx2.ConnectError("refused")
     assert "cannot be reached (ConnectError)" in hub_errors.explain_error(error, NAME)
     error.__cause__.__cause__ = PermissionError(errno.EACCES, "Permission denied")
-    assert "cannot be written to; set HF_HOME" in hub_errors.explain_error(error, NAME)
+    assert "is not writable; set HF_HOME" in hub_errors.explain_error(error, NAME)
 
 
 @pytest.mark.parametrize(
@@ -258,19 +258,23 @@ def test_the_cause_is_looked_for_in_the_whole_chain():
         (
             "HEAD",
             {"status": 404},
-            "does not have what it was asked for (404): HEAD /me/salary/resolve/main/gallery.json.",
+            "cannot find what was requested (404): HEAD /me/salary/resolve/main/gallery.json.",
         ),
-        ("HEAD", {"status": 400, "headers": {"X-Error-Message": "Odd."}}, "refuses this for me/salary (400: Odd)."),
-        ("HEAD", {"status": 451}, "refuses this for me/salary (451)."),
-        ("HEAD", {"status": 402}, "asks for a paid plan to do this with me/salary (402)."),
+        (
+            "HEAD",
+            {"status": 400, "headers": {"X-Error-Message": "Odd."}},
+            "refused the request for me/salary (400: Odd).",
+        ),
+        ("HEAD", {"status": 451}, "refused the request for me/salary (451)."),
+        ("HEAD", {"status": 402}, "requires a paid plan for this request to me/salary (402)."),
         ("HEAD", {"status": 403, "headers": {"X-Error-Message": "Blocked"}}, "may not read me/salary (403: Blocked)."),
-        ("HEAD", {"status": 501}, "cannot do what it was asked for (501): HEAD /me/salary/"),
-        ("HEAD", {"status": 502}, "an error of its own (502); try again later."),
-        ("HEAD", {"status": 200, "body": PAGE}, "that its client cannot read (FileMetadataError"),
+        ("HEAD", {"status": 501}, "does not support this request (501): HEAD /me/salary/"),
+        ("HEAD", {"status": 502}, "an internal error (502); try again later."),
+        ("HEAD", {"status": 200, "body": PAGE}, "that the client cannot read (FileMetadataError"),
         ("GET", {"status": 404, "body": '{"error": "No such blob"}'}, "asked for (404: No such blob): GET /me/salary/"),
         ("GET", {"status": 404, "body": LIST}, "asked for (404: not here): GET /me/salary/"),
-        ("GET", {"status": 410, "body": NULL}, "refuses this for me/salary (410)."),
-        ("GET", {"status": 409, "body": WORDS}, "sees a conflict with something else that happens to me/salary (409: "),
+        ("GET", {"status": 410, "body": NULL}, "refused the request for me/salary (410)."),
+        ("GET", {"status": 409, "body": WORDS}, "reports a conflict with another change to me/salary (409: "),
     ],
 )
 def test_a_server_that_answers_as_it_likes(hub, tmp_path, match, fault, says):
@@ -294,8 +298,8 @@ def test_a_servers_words_are_made_one_short_line():
         (httpx2.RemoteProtocolError("cut"), "cannot be reached (RemoteProtocolError)"),
         (ssl.SSLCertVerificationError(1, "self-signed"), "cannot be reached (SSLCertVerificationError)"),
         (FileNotFoundError(errno.ENOENT, "No such file", "C:/long"), "set HF_HOME to a folder with a short path"),
-        (TypeError("'NoneType' object is not iterable"), "its client cannot read (TypeError: 'NoneType' object is"),
-        (KeyError("commitOid"), "its client cannot read (KeyError: 'commitOid')"),
+        (TypeError("'NoneType' object is not iterable"), "the client cannot read (TypeError: 'NoneType' object is"),
+        (KeyError("commitOid"), "the client cannot read (KeyError: 'commitOid')"),
     ],
 )
 def test_whatever_the_client_raises_is_a_sentence(hub, tmp_path, monkeypatch, error, says):
@@ -319,7 +323,7 @@ def test_a_full_disk(hub, tmp_path, monkeypatch):
 
 def test_a_cache_that_cannot_be_written(hub, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    assert "cannot be written to; set HF_HOME" in fails(tmp_path / "file", 3)
+    assert "is not writable; set HF_HOME" in fails(tmp_path / "file", 3)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only for root")
@@ -374,7 +378,7 @@ def test_in_the_gallery_each_model_has_a_variable_of_its_own(hub, space):
         (Fault("hang"), "cannot be reached"),
         (Fault("delay"), "cannot be reached"),
         (Fault("hang", server="cdn"), "did not arrive from the Hub within 4 s"),
-        (Fault("status"), "error of its own (503)"),
+        (Fault("status"), "internal error (503)"),
         (Fault("status", status=429), "too often"),
         (Fault("status", status=401, headers={"X-Error-Code": "RepoNotFound"}), "it is private"),
         (Fault("truncate", server="cdn", after=1000), "did not arrive"),
@@ -388,7 +392,7 @@ def test_a_space_is_up_within_five_seconds_whatever_the_hub_does(hub, space, fau
     model, seconds = space(MODEL_REPO=NAME)
     assert seconds < 5
     assert model.folder == MODEL
-    assert model.origin.startswith("This page runs the model that came with it. ")
+    assert model.origin.startswith("This page runs its built-in model. ")
     assert says in model.origin
 
 
@@ -400,7 +404,7 @@ def test_a_space_does_not_serve_a_model_of_another_kind(hub, space):
     api.upload_folder(repo_id="me/rating", folder_path=folder)
     model, _ = space(MODEL_REPO="me/rating")
     assert model.folder == MODEL
-    assert "me/rating is no model that this page can use" in model.origin
+    assert "me/rating is not a model that this page can use" in model.origin
 
 
 @pytest.mark.parametrize(
@@ -417,7 +421,7 @@ def test_a_space_does_not_serve_nonsense_although_it_arrives_whole(hub, space, t
     api.upload_folder(repo_id="me/nonsense", folder_path=folder)
     model, _ = space(MODEL_REPO="me/nonsense")
     assert model.folder == MODEL
-    assert model.origin.endswith("me/nonsense is no model that this page can use; its log says why.")
+    assert model.origin.endswith("me/nonsense is not a model that this page can use; the log says why.")
 
 
 @pytest.mark.parametrize("name", ["salary", "gallery"])
@@ -433,7 +437,7 @@ def test_the_page_says_which_model_it_runs(hub, tmp_path, name):
         assert time.monotonic() - began < 1.5 * usual + 5
         page = "" if name == "salary" else "/salary"
         with urllib.request.urlopen(f"{url}{page}", timeout=10) as answer:
-            assert "This page runs the model that came with it" in answer.read().decode()
+            assert "This page runs its built-in model" in answer.read().decode()
     assert "serving the embedded model" in (tmp_path / "log").read_text()
 
 

@@ -89,7 +89,7 @@ def jpeg(width, height, **options):
 
 PHOTO = encode(photo(160, 120), "JPEG")
 SCAN = PHOTO[PHOTO.index(b"\xff\xda") : -2]
-DAMAGED, TAGS, TINY = "damaged or incomplete; save it anew", "tags are larger", "too many tiny parts"
+DAMAGED, TAGS, TINY = "damaged or incomplete; save it again", "tags are larger", "too many tiny parts"
 PIXELS, UNKNOWN = r"pixels; a [\w ]+ may have at most 24 megapixels", "not a picture that can be read"
 OTHER_KIND = "This kind of TIFF cannot be read here; save it as one of"
 MANY = "too many pixels"
@@ -372,9 +372,9 @@ def test_paths_as_people_write_them(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("https://example.org/cat.jpg", "A web address is not fetched; download the picture"),
-        ("HTTP://127.0.0.1/cat.jpg", "A web address is not fetched"),
-        ("data:image/png;base64,iVBORw0KGgo=", "A data URL is not read here; give the picture's bytes"),
+        ("https://example.org/cat.jpg", "Web addresses are not fetched; download the picture"),
+        ("HTTP://127.0.0.1/cat.jpg", "Web addresses are not fetched"),
+        ("data:image/png;base64,iVBORw0KGgo=", "Data URLs are not read here; decode the base64"),
     ],
 )
 def test_text_that_is_no_path(source, sentence):

@@ -35,8 +35,8 @@ def test_one_at_a_time_and_many_at_once_are_the_same(sentiment):
         ("\x00\x07\x1b\u200b\ufeff", "There is no text"),
         ("<br /><br>", "There is no text"),
         ("a" * 5_000_001, "at most 5,000,000"),
-        (None, "A text is needed, not NoneType"),
-        (b"good", "A text is needed, not bytes"),
+        (None, "The input must be text, not NoneType"),
+        (b"good", "The input must be text, not bytes"),
     ],
 )
 def test_what_is_no_text_is_refused_in_a_sentence(sentiment, text, message):

@@ -16,7 +16,7 @@ from shared.ui import batch as page
 from tests.conftest import ROOT, load_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
-LIMIT = "The pictures before this one have used up the pixels that one request may have"
+LIMIT = "The pictures before this one use all pixels that one request may have"
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def refused(reply):
 def test_an_unknown_endpoint_is_a_404_that_names_the_endpoints(http, path):
     status, sentence = refused(http.post(f"/{path}", json={"data": []}))
     assert status == 404
-    assert sentence.startswith(f"There is no such endpoint; they are {NAMES}")
+    assert sentence.startswith(f"There is no such endpoint; the endpoints are {NAMES}")
     assert "lambda" not in sentence
 
 
@@ -44,7 +44,7 @@ def test_an_unknown_endpoint_is_a_404_that_names_the_endpoints(http, path):
 def test_the_paths_of_older_gradios_say_where_the_endpoints_are(gallery_url, path):
     status, sentence = refused(httpx2.post(gallery_url + path, json={"data": []}))
     assert status == 404
-    assert sentence.startswith(f"Endpoints are asked at /gradio_api/call/NAME; the names are {NAMES}")
+    assert sentence.startswith(f"Send requests to /gradio_api/call/NAME; the endpoints are {NAMES}")
 
 
 @pytest.mark.parametrize(("data", "count"), [([], 0), ([15], 1), ([15, 260, 3], 3)])

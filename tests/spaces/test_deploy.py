@@ -403,10 +403,10 @@ def test_wait_outlives_an_outage_and_the_old_commit(deploy, no_sleep, capsys):
         (("BUILD_ERROR", "new", None), "ended in BUILD_ERROR. See the log: hf spaces logs me/x --build"),
         (
             ("CONFIG_ERROR", "new", "Bad header"),
-            "CONFIG_ERROR: Bad header. Its page says more: https://hub/spaces/me/x",
+            "CONFIG_ERROR: Bad header. See its page: https://hub/spaces/me/x",
         ),
-        (("PAUSED", "new", None), "up to date, but paused; start it: hf spaces restart me/x"),
-        (("BUILDING", "new", None), "is still at 'BUILDING' after 0 s; look at it with: hf spaces logs me/x --build"),
+        (("PAUSED", "new", None), "up to date, but paused; restart it: hf spaces restart me/x"),
+        (("BUILDING", "new", None), "is still at 'BUILDING' after 0 s; see the log: hf spaces logs me/x --build"),
         (("RUNNING", "old", None), "still has its old files after 0 s"),
         (ConnectionError(), "is still at 'the Hub does not answer'"),
     ],
@@ -440,7 +440,7 @@ def test_a_space_that_does_not_wake_up_is_said(deploy, no_sleep, monkeypatch):
     api = Stages(("STOPPED", "new", None))
     api.space_info = lambda _: SimpleNamespace(private=False, host="https://me-x.hf.space")
     with pytest.raises(
-        staging.DeployError, match="stopped, and a visit does not wake it; start it: hf spaces restart me/x"
+        staging.DeployError, match="stopped, and a visit does not wake it; restart it: hf spaces restart me/x"
     ):
         live.check_space("me/x", [], "new", 60, api)
 
@@ -629,8 +629,8 @@ def test_hardware_of_a_space_that_is_there(hub, run):
     [
         (None, "me", "hf auth login"),
         ("hf_unknown", "me", "the token in HF_TOKEN"),
-        ("read", "me", "may only read"),
-        ("write", "you", "may not write to you/salary"),
+        ("read", "me", "can only read"),
+        ("write", "you", "cannot write to you/salary"),
     ],
 )
 def test_who_may_not_is_told(hub, run, token, owner, words):
@@ -646,7 +646,7 @@ def test_somebodys_other_space_is_left_alone(hub, run):
     space = hub.store.create("space", "me/salary", False, "gradio", "cpu-basic")
     other = space.add("main", {"app.py": Blob(b"print()")}, "Mine", "", "me")
     done = run("salary")
-    assert "is a Space of something else; choose another name with --name" in done.err
+    assert "is another Space; choose another name with --name" in done.err
     assert hub.commits("me/salary", "space")[0] == other.sha
     assert uploaded(run("salary", "--name", "salary-2"))
     assert "app.py" in hub.files("me/salary-2", kind="space")
@@ -676,7 +676,7 @@ def test_too_many_requests_are_made_later(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers={"Retry-After": "1"}, times=1))
     done = run("salary")
     assert uploaded(done)
-    assert "Asked too often: waiting 2 s for the Hub ..." in done.out
+    assert "Too many requests: waiting 2 s for the Hub ..." in done.out
     assert len(hub.commits("me/salary", "space")) == 2
 
 
@@ -799,10 +799,12 @@ def test_a_log_that_does_not_come_is_left_out(hub, run, deploy, monkeypatch, fau
 
 def test_a_failure_says_that_a_new_space_stays(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
-    left = "me/salary has been made and stays; the same command uses it. To remove it: hf repos delete me/salary --type"
+    left = (
+        "me/salary has been created; run the same command to continue. To delete it: hf repos delete me/salary --type"
+    )
     assert run("salary").err.endswith(f"{left} space\n")
     again = run("salary").err
-    assert "an error of its own (500: Told to answer 500)" in again
+    assert "an internal error (500: Injected status 500)" in again
     assert left not in again
 
 
@@ -817,14 +819,18 @@ def test_a_header_that_the_hub_refuses_makes_no_space(hub, run, copy):
 @pytest.mark.parametrize(
     ("match", "fault", "says"),
     [
-        ("/runtime", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
+        ("/runtime", {"status": 200, "body": NULL}, "that the client cannot read (TypeError: "),
         ("/variables", {"status": 404, "body": BARE}, "(404): GET /api/spaces/me/salary/variables."),
-        ("/variables", {"status": 501, "body": PAGE}, "cannot do what it was asked for (501): GET /api/spaces/me/sal"),
-        ("POST .*/commit/", {"status": 413, "body": PAGE}, "does not take as much at once (413): POST /api/spaces/me/"),
+        ("/variables", {"status": 501, "body": PAGE}, "does not support this request (501): GET /api/spaces/me/sal"),
+        (
+            "POST .*/commit/",
+            {"status": 413, "body": PAGE},
+            "rejects a request of this size (413): POST /api/spaces/me/",
+        ),
         (
             "POST /api/repos/create",
             {"status": 422, "body": '{"error": "sdk?"}'},
-            "refuses this for me/salary (422: sdk?).",
+            "refused the request for me/salary (422: sdk?).",
         ),
     ],
 )
@@ -883,7 +889,7 @@ def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
     done = real.run("salary", "--models-owner", "me")
     space = real.hub.repo("me/salary", "space")
     assert done.returncode == 0, done.stderr
-    assert f"It answers as here, at {space.host}" in done.stdout
+    assert f"Its predictions at {space.host} match the local ones." in done.stdout
     _, embedded = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
     assert "/predict: " in " ".join(live.probe(embedded, space.host, None))  # it really is the other model
     done = real.run("salary")
@@ -895,7 +901,7 @@ def test_a_space_serves_the_hubs_model_and_later_its_own(real, deploy):
     assert done.returncode == 0, done.stderr
     stages = [line.split()[-1] for line in done.stdout.splitlines() if re.match(r" *\d+ s  ", line)]
     assert (stages[0], stages[-1]) == ("sleeping", "running")
-    assert f"It answers as here, at {space.host}" in done.stdout
+    assert f"Its predictions at {space.host} match the local ones." in done.stdout
     assert len(real.hub.commits("me/salary", "space")) == 3
 
 
@@ -907,7 +913,7 @@ def test_a_space_that_fell_back_to_its_own_model_is_noticed(real):
     assert time.monotonic() - began < 40  # it does not wait for what will not come
     assert done.returncode == 2
     assert "hf spaces secrets add me/salary -s HF_TOKEN" in done.stderr
-    assert "/predict: This page runs the model that came with it. There is no me/salary on the Hub" in done.stderr
+    assert "/predict: This page runs its built-in model. me/salary does not exist on the Hub" in done.stderr
     assert "is private: the Space needs a token" in done.stdout
 
 
@@ -916,7 +922,7 @@ def test_somebodys_own_model_online(real, tmp_path):
     done = real.run(str(flowers))
     assert done.returncode == 0, done.stderr
     space = real.hub.repo("me/flowers", "space")
-    assert f"It answers as here, at {space.host}" in done.stdout
+    assert f"Its predictions at {space.host} match the local ones." in done.stdout
     page = httpx2.get(space.host, timeout=30).text
     assert "Is it a rose or a tulip?" in page
     assert "chelsea" not in page
@@ -926,7 +932,7 @@ def test_the_gallery_online(real, deploy):
     done = real.run("gallery")
     assert done.returncode == 0, done.stderr
     host = real.hub.repo("me/gallery", "space").host
-    assert f"It answers as here, at {host}" in done.stdout
+    assert f"Its predictions at {host} match the local ones." in done.stdout
     _, models = deploy.choose(deploy.make_parser().parse_args(["gallery", "--owner", "me"]))
     assert [model.api_name for model in models] == [f"/{name}" for name in sorted(MODELS)]
     assert live.probe(models, host, None) == []

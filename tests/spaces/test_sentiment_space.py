@@ -79,7 +79,7 @@ def test_a_text_without_end_is_refused(client, endpoint):
 def test_a_long_text_says_what_was_read(client):
     answer, headline, _ = client.predict("It was a good film. " * 2000, api_name="/predict")
     assert answer["words"] == 10_000
-    assert f"Of 10,000 words it read {answer['words_read']:,}: the beginning and the end." in headline
+    assert f"The model read {answer['words_read']:,} of 10,000 words: the beginning and the end." in headline
 
 
 def test_explain_adds_up_and_can_look_closer(client, sentiment):

@@ -112,7 +112,7 @@ def test_a_collection_that_is_refused_leaves_the_model_published(hub, capsys):
     assert script.main([str(SALARY), REPO, "--collection", "Model gallery"]) == 0
     said = capsys.readouterr().out
     assert "Published and checked" in said
-    assert f"{REPO} is there, but not in the collection 'Model gallery'" in said
+    assert f"{REPO} is published, but not in the collection 'Model gallery'" in said
 
 
 def test_a_folder_from_before_is_published_with_what_it_lacks(hub, copied):
@@ -163,7 +163,7 @@ def test_private(hub):
     assert hub.repo(REPO).private
     publish(SALARY, REPO, private=True)
     public = publish(SALARY, "me/public")
-    assert "is there already, and public" in refused("me/public", folder=RATING, private=True)
+    assert "already exists and is public" in refused("me/public", folder=RATING, private=True)
     assert hub.commits("me/public")[0] == public
 
 
@@ -179,9 +179,9 @@ def test_nobody_is_logged_in(hub, monkeypatch, tmp_path):
 
 def test_wrong_read_only_and_another_ones(hub, capsys):
     assert "does not accept the token" in refused(token="hf_wrong")
-    assert "may only read" in refused(token=hub.read_token)
+    assert "can only read" in refused(token=hub.read_token)
     hub.add_user("other")
-    assert "You are me on the Hub and may not write to other/x; use me/" in refused("other/x")
+    assert "You are me on the Hub and cannot write to other/x; use me/" in refused("other/x")
     assert "'published' has no owner" in refused("published")
     assert not hub.store.repos
 
@@ -189,10 +189,10 @@ def test_wrong_read_only_and_another_ones(hub, capsys):
 @pytest.mark.parametrize(
     ("match", "status", "says"),
     [
-        ("POST .*/preupload/", 403, "The token may not write to me/published (403: Told to answer 403); use one"),
-        ("POST .*/commit/", 412, "Somebody else changed"),
-        ("POST .*/commit/", 500, "error of its own (500: Told to answer 500); try again later."),
-        ("PUT ", 403, "The token may not write"),
+        ("POST .*/preupload/", 403, "The token cannot write to me/published (403: Injected status 403); use one"),
+        ("POST .*/commit/", 412, "was changed by somebody else"),
+        ("POST .*/commit/", 500, "internal error (500: Injected status 500); try again later."),
+        ("PUT ", 403, "The token cannot write"),
     ],
 )
 def test_the_hub_refuses(hub, match, status, says):
@@ -208,52 +208,52 @@ TOO_LARGE = "<html><head><title>413 Request Entity Too Large</title></head></htm
 @pytest.mark.parametrize(
     ("match", "fault", "says"),
     [
-        ("whoami", {"status": 200, "body": PAGE}, "that its client cannot read (JSONDecodeError: "),
-        ("whoami", {"status": 404, "body": BARE}, "does not have what it was asked for (404): GET /api/whoami-v2."),
+        ("whoami", {"status": 200, "body": PAGE}, "that the client cannot read (JSONDecodeError: "),
+        ("whoami", {"status": 404, "body": BARE}, "cannot find what was requested (404): GET /api/whoami-v2."),
         ("whoami", {"status": 404, "body": LIST}, "(404: not here): GET /api/whoami-v2."),
         ("whoami", {"status": 403, "body": '{"error": "IP not allowed"}'}, "(403: IP not allowed)"),
         ("validate-yaml", {"status": 404, "body": PAGE}, "(404): POST /api/validate-yaml."),
-        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
-        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": "{}"}, "that its client cannot read (KeyError: "),
+        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": NULL}, "that the client cannot read (TypeError: "),
+        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": "{}"}, "that the client cannot read (KeyError: "),
         ("preupload", {"status": 404, "body": BARE}, "asked for (404): POST /api/models/me/published/preupload/main."),
         ("preupload", {"status": 200, "body": '{"files": null}'}, "failed (ValueError: preupload_info is improperly"),
         (
             "batch",
             {"status": 501, "body": '{"message": "No LFS"}'},
-            "cannot do what it was asked for (501: No LFS): POST",
+            "does not support this request (501: No LFS): POST",
         ),
-        ("/commit/", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
+        ("/commit/", {"status": 200, "body": NULL}, "that the client cannot read (TypeError: "),
         (
             "/commit/",
             {"status": 400, "headers": {"X-Error-Message": "Odd path."}},
-            "refuses this for me/published (400: Odd",
+            "refused the request for me/published (400: Odd",
         ),
         (
             "/commit/",
             {"status": 402, "body": '{"error": "Storage is full"}'},
-            "paid plan to do this with me/published (402: ",
+            "paid plan for this request to me/published (402: ",
         ),
         (
             "/commit/",
             {"status": 404, "body": '{"detail": "Not found"}'},
-            "does not have what it was asked for (404: Not f",
+            "cannot find what was requested (404: Not f",
         ),
-        ("/commit/", {"status": 405, "body": BARE}, "cannot do what it was asked for (405): POST /api/models"),
+        ("/commit/", {"status": 405, "body": BARE}, "does not support this request (405): POST /api/models"),
         (
             "/commit/",
             {"status": 409, "body": '{"error": ["busy"]}'},
-            "sees a conflict with something else that happens to",
+            "reports a conflict with another change to",
         ),
         (
             "/commit/",
             {"status": 413, "body": TOO_LARGE},
-            "or a proxy on the way to it, does not take as much at once (413): P",
+            "or a proxy on the way to it, rejects a request of this size (413): P",
         ),
-        ("/commit/", {"status": 416, "body": BARE}, "refuses this for me/published (416)."),
+        ("/commit/", {"status": 416, "body": BARE}, "refused the request for me/published (416)."),
         ("/commit/", {"status": 422, "body": '{"errors": [{"message": "a"}, {"message": "b"}]}'}, "(422: a; b)."),
         ("/commit/", {"status": 423, "body": BARE}, "me/published is locked on the Hub (423); try again later."),
-        ("/commit/", {"status": 502, "body": PAGE}, "an error of its own (502); try again later."),
-        ("/commit/", {"status": 504, "body": WORDS}, "an error of its own (504: upstream is gone); try again later."),
+        ("/commit/", {"status": 502, "body": PAGE}, "an internal error (502); try again later."),
+        ("/commit/", {"status": 504, "body": WORDS}, "an internal error (504: upstream is gone); try again later."),
         ("/commit/", {"status": 507, "body": BARE}, "has no room left for me/published (507); free some there."),
     ],
 )
@@ -277,9 +277,9 @@ def test_a_hub_without_xet(hub, monkeypatch):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Fault("status", match="POST .*/tag/", status=403), "(403: Told to answer 403)"),
-        (Fault("status", match="/refs", status=404, body=BARE), "does not have what it was asked for (404)"),
-        (Fault("status", match="POST .*/tag/", status=503), "(503: Told to answer 503)"),
+        (Fault("status", match="POST .*/tag/", status=403), "(403: Injected status 403)"),
+        (Fault("status", match="/refs", status=404, body=BARE), "cannot find what was requested (404)"),
+        (Fault("status", match="POST .*/tag/", status=503), "(503: Injected status 503)"),
         (Fault("drop", match="POST .*/tag/"), "cannot be reached (RemoteProtocolError)"),
     ],
     ids=["403", "404", "503", "network"],
@@ -306,7 +306,7 @@ def test_the_commit_is_named_before_anything_else_can_fail(hub, capsys, monkeypa
 
 def test_a_failure_says_that_a_new_repository_stays(hub):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
-    left = "me/published has been made and stays; the same command uses it. To remove it: hf repos delete me/published"
+    left = "me/published has been created; run the same command to continue. To delete it: hf repos delete me/published"
     assert refused().endswith(left)
     assert len(hub.commits(REPO)) == 1
     assert left not in refused()  # the second time, it was there
@@ -342,10 +342,10 @@ def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
     hub.faults.append(
         Fault("status", match="whoami", status=429, headers={"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}, times=1)
     )
-    assert "hours (429: Told to answer 429); try again then." in refused()
+    assert "hours (429: Injected status 429); try again then." in refused()
     waits.clear()
     hub.faults.append(Fault("status", match="whoami", status=429))
-    assert "has been asked too often from here (429: Told to answer 429); wait some minutes." in refused()
+    assert "has been asked too often from here (429: Injected status 429); wait some minutes." in refused()
     assert waits == [30] * 5
 
 
@@ -496,9 +496,9 @@ def test_what_is_missing_is_named(hub):
     assert "for that repository if it is there already or for all of me, or use a token with the role write" in said
     assert "for all of us" in refused("us/x", token=other)
     assert refused("them/x").startswith(
-        "Your role in them is read, which may not write to them/x; ask its administrators"
+        "Your role in them is read, which cannot write to them/x; ask its administrators"
     )
-    assert refused("you/x") == "You are me on the Hub and may not write to you/x; use me/…."
+    assert refused("you/x") == "You are me on the Hub and cannot write to you/x; use me/…."
     assert not hub.store.repos
 
 

@@ -257,7 +257,7 @@ def test_a_full_page_leaves_the_others_open(app, monkeypatch):
     app.post("slow", forwarded="10.0.0.9")  # who has nothing there yet still gets a place
     status, retry, sentence = next(statuses(app, "slow", 1, forwarded="10.0.0.9"))
     assert (status, retry) == (503, "5")
-    assert sentence.startswith("Queue is full")
+    assert sentence.startswith("The queue is full")
     assert app.call("quick") == 'complete\ndata: ["x"]'
 
 

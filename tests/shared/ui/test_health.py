@@ -84,7 +84,7 @@ def test_an_app_whose_queue_is_full_is_healthy(app, monkeypatch):
 def test_a_stopped_queue_is_noticed(app):
     demo, url = app
     demo._queue.stopped = True
-    assert checked(url) == (503, {"status": "unhealthy", "detail": "The queue is stopped."})
+    assert checked(url) == (503, {"status": "unhealthy", "detail": "The queue has stopped."})
 
 
 def test_a_model_that_fails_is_noticed_and_the_reason_stays_in_the_log(app, model, caplog):

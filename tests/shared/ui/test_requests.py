@@ -156,7 +156,7 @@ def test_anything_else_gets_one_sentence(url, name, value, caplog, capfd):
     with caplog.at_level(logging.INFO):
         answer = ask(url, name, [value])
     path = value.get("path") if isinstance(value, dict) else None
-    expected = "There is no such upload; send the file itself" if path else "Send a "
+    expected = "There is no such upload; send the file" if path else "Send a "
     assert answer.startswith(expected)
     assert str(CHELSEA) not in answer
     assert "Traceback" not in caplog.text + capfd.readouterr().err
@@ -165,7 +165,7 @@ def test_anything_else_gets_one_sentence(url, name, value, caplog, capfd):
 @pytest.mark.parametrize("value", ["text", {}, [1], {"path": DATA_URL, "meta": META}])
 def test_a_component_that_cannot_take_its_input_says_so(url, value, capfd):
     answer = ask(url, "number", [value, None])
-    assert answer.startswith(("The request is not as it should be; ", "There is no such upload; "))
+    assert answer.startswith(("The request is invalid; ", "There is no such upload; "))
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -183,9 +183,9 @@ def nested(depth):
 
 def test_what_stands_beside_a_picture_is_bounded_as_everything_is(url):
     for more, sentence in (
-        (nested(50), "Lists and mappings may be nested 32 deep at most."),
-        ([0] * 20_001, "Lists and mappings may have 20,000 items in all."),
-        ({"path": str(CHELSEA)}, "There is no such upload; send the file itself"),
+        (nested(50), "Lists and mappings may be nested at most 32 levels deep."),
+        ([0] * 20_001, "Lists and mappings may have at most 20,000 items in total."),
+        ({"path": str(CHELSEA)}, "There is no such upload; send the file"),
     ):
         assert ask(url, "picture", [{"path": DATA_URL, "more": more}]).startswith(sentence)
 
@@ -199,4 +199,4 @@ def test_a_body_that_is_not_right_gets_one_sentence(url, body):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(request)
         assert caught.value.code == 422
-        assert json.load(caught.value)["detail"].startswith("The request is not as it should be; ")
+        assert json.load(caught.value)["detail"].startswith("The request is invalid; ")
