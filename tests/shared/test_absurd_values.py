@@ -157,9 +157,9 @@ def test_predictors(models, name):
     outcome("column", salary.what_if, person, value)
 
     rating = models["rating"]
-    for ask in (rating.predict, rating.explain, rating.actual, rating.recommend):
+    for ask in (rating.predict, rating.explain, rating.find_rating, rating.recommend):
         outcome(("user", ask), ask, value, 5 if ask == rating.recommend else 260)
-    for ask in (rating.predict, rating.explain, rating.actual, rating.recommend):
+    for ask in (rating.predict, rating.explain, rating.find_rating, rating.recommend):
         outcome(("movie or number", ask), ask, 15, value)
     outcome("similar", rating.similar, value)
     outcome("stars", rating.fold_in, {260: value})

@@ -403,7 +403,7 @@ def test_arrays():
 )
 def test_arrays_that_are_no_picture(shape, dtype):
     with pytest.raises(
-        BadInput, match=r"An array must be uint8 of \(height, width, 3\), in the order red, green, blue"
+        BadInput, match=r"An array must be uint8 of shape \(height, width, 3\), in the order red, green, blue"
     ):
         load_image(np.zeros(shape, dtype))
 

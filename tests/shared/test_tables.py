@@ -183,7 +183,7 @@ def test_quoted_cells_may_have_several_lines(tmp_path, text):
 @pytest.mark.parametrize("cell", ["Alien\n\n", *(f"Alien{sign}\nis\ngood" for sign in "\u2028\x85\x0b\x0c\x1e")])
 def test_only_ends_of_lines_count_in_a_quoted_cell(file, cell):
     """str.splitlines counts other characters, too, but not an end of a line at the end."""
-    with pytest.raises(BadInput, match="opens on line 4 of the CSV is never closed"):
+    with pytest.raises(BadInput, match="on line 4 of the CSV is never closed"):
         read_csv(file(f'text,id\n"{cell}","never closed\n'), ["text"])
 
 

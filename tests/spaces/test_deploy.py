@@ -175,7 +175,7 @@ def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
     ("file", "old", "new", "message"),
     [
         ("salary/requirements.txt", "numpy==2", "numpy>=2", "does not pin 'numpy>=2"),
-        ("salary/requirements.txt", "numpy==", "torch==", "asks for torch, which only training needs"),
+        ("salary/requirements.txt", "numpy==", "torch==", "has torch, which only training needs"),
         ("salary/requirements.txt", "gradio==", "gradioo==", "does not pin gradio"),
         ("salary/README.md", "sdk_version: 6", "sdk_version: 5", "README.md says sdk_version 5"),
         ("salary/README.md", "---\ntitle", "title", "has no header"),
@@ -206,7 +206,7 @@ def test_pins_that_do_not_agree_are_said(deploy, copy, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--revision", f"salary={SHA}"], "--revision goes with --models-owner"),
+        (["--revision", f"salary={SHA}"], "--revision needs --models-owner"),
         (["--models-owner", "me", "--revision", f"cat={SHA}"], "--revision cat is none of salary"),
         (["--name", "a name"], "a name"),
         (["--models-owner", "me/you"], "me/you"),
@@ -566,7 +566,7 @@ def test_again_removes_what_is_gone_and_makes_no_empty_commit(hub, run, deploy, 
     assert uploaded(run("salary"))
     assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
     assert len(hub.commits("me/salary", "space")) == 4
-    assert "as before" in run("salary").out
+    assert "unchanged" in run("salary").out
     assert len(hub.commits("me/salary", "space")) == 4
 
 
@@ -730,7 +730,7 @@ def test_a_private_model_is_not_preloaded(hub, run):
     publish(hub, "salary", private=True)
     done = run("salary", "--models-owner", "me")
     assert uploaded(done)
-    assert "as its secret HF_TOKEN" in done.out
+    assert "in its secret HF_TOKEN" in done.out
     assert "preload_from_hub" not in front(hub.files("me/salary", kind="space")["README.md"])
 
 

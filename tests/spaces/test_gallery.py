@@ -55,7 +55,7 @@ def test_a_file_that_is_no_model_is_noticed_at_the_start(tmp_path):
 def test_an_empty_gallery_says_so(tmp_path, caplog):
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
     assert "There are no models here yet." in str(load_app(staged).demo.get_config_file())
-    assert "no model to show" in caplog.text
+    assert "no models to show" in caplog.text
 
 
 def test_a_space_whose_model_is_still_to_be_trained_is_left_out(tmp_path):

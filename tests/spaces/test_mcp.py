@@ -252,7 +252,7 @@ def test_no_address_is_fetched(mcp_url):
     ("name", "arguments", "sentence"),
     [
         ("nobody", {}, "There is no tool 'nobody'; the tools are cat_dog, "),
-        ("rating", {"user_id": 15}, "Give movie_id, too."),
+        ("rating", {"user_id": 15}, "Missing arguments: movie_id."),
         (
             "rating",
             {"user_id": 15, "movie_id": 1, "x": 1},
@@ -267,7 +267,7 @@ def test_no_address_is_fetched(mcp_url):
         ),
         ("cat_dog_batch", {"files": ["data:;base64,"] * 201}, "There are more than 200 files; send fewer at a time."),
         ("salary", {"age": 5}, "age must be a number from 17 to 90"),
-        ("salary", {"age": json.loads("[" * 200 + "]" * 200)}, "nested 32 deep at most"),
+        ("salary", {"age": json.loads("[" * 200 + "]" * 200)}, "nested at most 32 levels deep"),
         ("sentiment", {"text": " "}, "Write a text first."),
     ],
 )

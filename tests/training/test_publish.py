@@ -215,7 +215,7 @@ TOO_LARGE = "<html><head><title>413 Request Entity Too Large</title></head></htm
         ("validate-yaml", {"status": 404, "body": PAGE}, "(404): POST /api/validate-yaml."),
         ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": NULL}, "that the client cannot read (TypeError: "),
         ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": "{}"}, "that the client cannot read (KeyError: "),
-        ("preupload", {"status": 404, "body": BARE}, "asked for (404): POST /api/models/me/published/preupload/main."),
+        ("preupload", {"status": 404, "body": BARE}, "requested (404): POST /api/models/me/published/preupload/main."),
         ("preupload", {"status": 200, "body": '{"files": null}'}, "failed (ValueError: preupload_info is improperly"),
         (
             "batch",
@@ -247,14 +247,14 @@ TOO_LARGE = "<html><head><title>413 Request Entity Too Large</title></head></htm
         (
             "/commit/",
             {"status": 413, "body": TOO_LARGE},
-            "or a proxy on the way to it, rejects a request of this size (413): P",
+            "or a proxy in front of it, rejects a request of this size (413): P",
         ),
         ("/commit/", {"status": 416, "body": BARE}, "refused the request for me/published (416)."),
         ("/commit/", {"status": 422, "body": '{"errors": [{"message": "a"}, {"message": "b"}]}'}, "(422: a; b)."),
         ("/commit/", {"status": 423, "body": BARE}, "me/published is locked on the Hub (423); try again later."),
         ("/commit/", {"status": 502, "body": PAGE}, "an internal error (502); try again later."),
         ("/commit/", {"status": 504, "body": WORDS}, "an internal error (504: upstream is gone); try again later."),
-        ("/commit/", {"status": 507, "body": BARE}, "has no room left for me/published (507); free some there."),
+        ("/commit/", {"status": 507, "body": BARE}, "has no storage left for me/published (507); free some there."),
     ],
 )
 def test_other_servers_answers(hub, match, fault, says):
@@ -271,7 +271,7 @@ def test_a_hub_without_xet(hub, monkeypatch):
     """The client uses Xet wherever it is installed, and asks nobody before."""
     pytest.importorskip("hf_xet")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
-    assert "has no Xet, the storage that the client uses for large files (404); set HF_HUB_DISABLE_XET=1" in refused()
+    assert "does not support Xet, the client's storage for large files (404); set HF_HUB_DISABLE_XET=1" in refused()
 
 
 @pytest.mark.parametrize(
@@ -319,13 +319,13 @@ def test_a_server_that_does_not_make_it_private(hub):
     hub.faults.append(Fault("status", match="GET /api/models/me/published$", status=404, body=BARE, times=1))
     hub.store.create("model", REPO, False, "", "")
     said = refused(private=True)
-    assert said.startswith("The Hub has made me/published public although it was to be private. me/published has been")
+    assert said.startswith("The Hub has created me/published as public although it should be private. ")
     assert said.endswith("hf repos delete me/published")
 
 
 def test_a_plan_that_does_not_allow_it(hub):
     hub.faults.append(Fault("status", match="POST /api/repos/create", status=402))
-    assert "asks for a paid plan" in refused(private=True)
+    assert "requires a paid plan" in refused(private=True)
 
 
 def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
@@ -338,14 +338,14 @@ def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
     publish(SALARY, REPO)
     assert waits[2:] == [21]
     hub.faults.append(Fault("status", match="whoami", status=429, headers={"Retry-After": "900"}, times=1))
-    assert "asks to wait 15 minutes" in refused()
+    assert "requires a wait of 15 minutes" in refused()
     hub.faults.append(
         Fault("status", match="whoami", status=429, headers={"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}, times=1)
     )
     assert "hours (429: Injected status 429); try again then." in refused()
     waits.clear()
     hub.faults.append(Fault("status", match="whoami", status=429))
-    assert "has been asked too often from here (429: Injected status 429); wait some minutes." in refused()
+    assert "has received too many requests from here (429: Injected status 429); wait a few minutes." in refused()
     assert waits == [30] * 5
 
 
@@ -355,17 +355,17 @@ def test_a_hub_that_was_asked_too_often_is_waited_for(hub, monkeypatch):
         (
             "You have exceeded the rate limit for repository commits (128 per hour). You can retry this action in "
             "about 1 hour.",
-            "asks to wait 60 minutes (429: You have exceeded the rate limit for repository commits (128 per hour). ",
+            "requires a wait of 60 minutes (429: You have exceeded the rate limit for repository commits (128 per ",
         ),
         (
             "You have been rate-limited; you can retry this action in about 43 minutes.",
-            "asks to wait 43 minutes (429: You",
+            "requires a wait of 43 minutes (429: You",
         ),
         (
             "Rate limit for space creation (20 per day). You can retry this action in 1 day.",
-            "asks to wait 24 hours (429: ",
+            "requires a wait of 24 hours (429: ",
         ),
-        ("Too many requests. Retry after 20 minutes.", "asks to wait 20 minutes (429: Too many requests. Retry"),
+        ("Too many requests. Retry after 20 minutes.", "requires a wait of 20 minutes (429: Too many requests. Retry"),
     ],
 )
 def test_a_cap_by_the_hour_is_not_waited_for(hub, monkeypatch, words, says):
@@ -493,7 +493,7 @@ def test_what_is_missing_is_named(hub):
     assert said.startswith(
         "The token lacks the permission repo.write for me/published; add it at https://huggingface.co/"
     )
-    assert "for that repository if it is there already or for all of me, or use a token with the role write" in said
+    assert "for that repository (if it exists) or for all of me, or use a token with the role write" in said
     assert "for all of us" in refused("us/x", token=other)
     assert refused("them/x").startswith(
         "Your role in them is read, which cannot write to them/x; ask its administrators"
@@ -581,29 +581,30 @@ def test_why_a_job_gets_no_token(hub, job, capsys):
     job(HF_OIDC_RESOURCE=REPO, GITHUB_ACTIONS="true")
     assert "`permissions: id-token: write`" in refused()
     job(**{**trusted, "HF_OIDC_RESOURCE": "me/other"})
-    assert refused() == "HF_OIDC_RESOURCE is me/other, whose token may write to that alone; set it to me/published"
+    token = "HF_OIDC_RESOURCE is me/other, whose token can write only to that repository"
+    assert refused() == f"{token}; set it to me/published"
     job(**{**trusted, "HF_OIDC_RESOURCE": "me"})
-    assert refused() == "HF_OIDC_RESOURCE is me, whose token may only read; set it to me/published"
+    assert refused() == "HF_OIDC_RESOURCE is me, whose token can only read; set it to me/published"
     job(**{**trusted, "HF_OIDC_RESOURCE": "spaces/me/published"})
-    assert "whose token may write to that alone" in refused()
+    assert "whose token can write only to that repository" in refused()
     job(HF_OIDC_RESOURCE=REPO, HF_OIDC_ID_TOKEN="somebody else")
     said = refused()
     assert "(400: invalid_grant; No trusted publisher matches)" in said
-    assert said.endswith("that repository must exist and name this job in its settings, under Trusted Publishers.")
+    assert said.endswith("that repository must exist and list this job in its settings, under Trusted Publishers.")
     assert script.main([str(SALARY), REPO]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_trusted_publisher_makes_no_repository(hub, job):
     job(HF_TOKEN=hub.store.add_publisher_token(("model", REPO)))
-    assert refused().startswith("There is no me/published on the Hub yet, and a trusted publisher cannot make it")
+    assert refused().startswith("There is no me/published on the Hub yet, and a trusted publisher cannot create it")
 
 
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (ConnectionError("Upload failed: 402 Payment Required"), "asks for a paid plan"),
-        (RuntimeError("CAS client error: 403 Forbidden"), "may not write"),
+        (ConnectionError("Upload failed: 402 Payment Required"), "requires a paid plan"),
+        (RuntimeError("CAS client error: 403 Forbidden"), "cannot write"),
         (TimeoutError("timed out"), "cannot be reached (TimeoutError)"),
     ],
 )

@@ -326,9 +326,9 @@ def test_data_without_end_is_refused():
     data = []
     for _ in range(500):
         data = [data]
-    with pytest.raises(HTTPException, match="32 deep"):
+    with pytest.raises(HTTPException, match="32 levels deep"):
         check_data(data)
-    with pytest.raises(HTTPException, match="20,000 items in all"):
+    with pytest.raises(HTTPException, match="20,000 items in total"):
         check_data([{}] * 30_000)
     check_data([{str(movie): 5 for movie in range(9_066)}])
 

@@ -67,7 +67,7 @@ def test_a_card_without_front_matter_is_whole_and_a_very_long_one_is_cut(tmp_pat
     assert shown.endswith("word\n\nThe rest is in README.md.")
     assert len(shown) < 201_000
     card.unlink()
-    assert "without a card" in read_card(tmp_path)
+    assert "has no card" in read_card(tmp_path)
 
 
 def test_clearing_brings_back_what_a_page_began_with():
