@@ -1,1 +1,1 @@
-"""What talks to the Hugging Face Hub to change something there; loading models is in shared/hub.py."""
+"""Create and change repositories on the Hugging Face Hub; shared/hub.py loads models."""

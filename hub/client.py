@@ -1,4 +1,4 @@
-"""Ask the Hub: deadlines, waits after too many requests, and one sentence for whatever goes wrong."""
+"""Send requests to the Hub, with time limits, waits after too many requests, and errors in one sentence."""
 
 import contextlib
 import re
@@ -21,20 +21,25 @@ from shared.hub_errors import explain_error, find_causes, find_refusal, find_res
 
 T = TypeVar("T")
 
-ANSWER, UPLOAD = 30.0, 1800.0  # seconds that the Hub may take for an answer, and for an upload
-MAX_WAITS, LONGEST_WAIT = 5, 300  # after "too many requests"
-DEFAULT_WAIT = 30.0  # seconds, where the Hub does not say how long to wait
+ANSWER, UPLOAD = 30.0, 1800.0  # time limits in seconds for a response and for an upload
+MAX_WAITS, LONGEST_WAIT = 5, 300  # number, and seconds, of waits after "too many requests"
+DEFAULT_WAIT = 30.0  # seconds, if the Hub does not give a time
 
 
 class PublishError(RuntimeError):
-    """Something was not published, or not as it should be; the text says what to do."""
+    """Publishing failed or is incomplete; the message says what to do."""
 
 
 def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
-    """Return what the Hub answers, within some seconds; waits and asks again where it says that it was asked too often.
+    """Send a request to the Hub and return the result; after "too many requests", wait and try again.
+
+    Args:
+        request: sends the request and returns its result.
+        repo: the repository, for error messages.
+        seconds: time limit, by default ANSWER.
 
     Raises:
-        PublishError: it does not answer, or refuses.
+        PublishError: the Hub does not answer in time, or refuses.
     """
     seconds = ANSWER if seconds is None else seconds
     for attempt in range(MAX_WAITS + 1):
@@ -42,27 +47,27 @@ def ask(request: Callable[[], T], repo: str, seconds: float | None = None) -> T:
         try:
             return future.result(seconds)
         except HFValidationError as error:
-            raise PublishError(f"{repo!r} is no name the Hub accepts: {error}") from None
-        except Exception as error:  # the client's errors are of many kinds
+            raise PublishError(f"The Hub does not accept the name {repo!r}: {error}") from None
+        except Exception as error:  # the client raises many types of errors
             if isinstance(error, Late) and not future.done():
                 raise PublishError(f"The Hub did not answer within {seconds:.0f} s; try again.") from error
             wait = get_wait(error)
             if wait is not None and wait > LONGEST_WAIT:
                 raise PublishError(
-                    f"The Hub asks to wait {format_duration(wait)} ({format_refusal(error)}); try again then."
+                    f"The Hub requires a wait of {format_duration(wait)} ({format_refusal(error)}); try again then."
                 ) from error
             if wait is None or attempt == MAX_WAITS:
                 raise PublishError(explain_error(error, repo, writing=True)) from error
-            print(f"Asked too often: waiting {wait:.0f} s for the Hub ...", flush=True)
+            print(f"Too many requests: waiting {wait:.0f} s for the Hub ...", flush=True)
             time.sleep(wait)
     raise AssertionError
 
 
 def ask_if_there(request: Callable[[], T], repo: str) -> T | None:
-    """Return what the Hub answers about a repository; None if there is none of that name.
+    """Send a request about a repository and return the result; None if the repository does not exist.
 
     Raises:
-        PublishError: it does not answer, or refuses.
+        PublishError: the Hub does not answer in time, or refuses.
     """
     try:
         return ask(request, repo)
@@ -75,10 +80,10 @@ def ask_if_there(request: Callable[[], T], repo: str) -> T | None:
 
 
 def get_wait(error: Exception) -> float | None:
-    """Return how long to wait after a refusal because of too many requests; None if waiting does not help.
+    """Return the seconds to wait after "too many requests"; None for any other error.
 
-    The Hub says it in its words for what it counts by the hour or day, such as commits; there the headers, which
-    every answer has, are about something else. Where it says nothing, DEFAULT_WAIT.
+    For limits per hour or day, such as commits, the Hub gives the time in its message, and the rate limit headers are
+    about another limit. If there is no time at all, return DEFAULT_WAIT.
     """
     response = next((found for one in find_causes(error) if (found := find_response(one)) is not None), None)
     if response is None or response.status_code != 429:
@@ -99,34 +104,34 @@ def get_wait(error: Exception) -> float | None:
 
 
 def format_refusal(error: Exception) -> str:
-    """Return why the Hub wants a pause: the status with the Hub's own reason."""
+    """Return the HTTP status of a refusal with the Hub's reason."""
     status, why = find_refusal(error)
     return f"{status}: {why}" if why else str(status)
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time of some minutes or more, in words."""
+    """Format a time in seconds as minutes or hours."""
     minutes = round(seconds / 60)
     return f"{minutes} minutes" if minutes < 120 else f"{round(minutes / 60)} hours"
 
 
 @contextlib.contextmanager
 def mention_leftover(repo: str, is_new: bool, kind: str = "model") -> Iterator[None]:
-    """Add to the text of a PublishError that a repository which was made just now stays.
+    """Add a hint to a PublishError if a new repository has been created.
 
-    It is not removed: the same command goes on with it, and an account may make only so many a day.
+    The repository is kept: the same command can continue with it, and the number of new ones per day is limited.
     """
     try:
         yield
     except PublishError as error:
         if is_new:
             remove = f"hf repos delete {repo}{'' if kind == 'model' else f' --type {kind}'}"
-            error.args = (f"{error} {repo} has been made and stays; the same command uses it. To remove it: {remove}",)
+            error.args = (f"{error} {repo} has been created; run the same command to continue. To delete it: {remove}",)
         raise
 
 
 def run_command(run: Callable[[], None], if_interrupted: str) -> int:
-    """Run a command that asks the Hub; return the process's exit code, after one sentence if it is not 0."""
+    """Run a command that uses the Hub; print errors as one sentence; return the exit code."""
     with guarded_output():
         hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         if not sys.stderr.isatty():

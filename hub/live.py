@@ -1,4 +1,4 @@
-"""Check that a Space on the Hub is up, and answers as its models do here."""
+"""Check that a Space on the Hub runs, and that its predictions match the local models."""
 
 import contextlib
 import json
@@ -20,39 +20,39 @@ from shared.hub import run_in_background
 from shared.hub_errors import find_refusal, make_one_line
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours in a log
-SETTLE = 5.0  # seconds until a new commit is heeded
-GRACE = 60.0  # seconds in which a Space that says it runs may still be the old one, or not be reachable yet
-FALLBACK = "This page runs the model that came with it"  # what shared.space.load_space_model has a page say
-TOLERANCE = 1e-3  # probabilities and stars may differ by that much between machines
+SETTLE = 5.0  # seconds until the Hub reacts to a new commit
+GRACE = 60.0  # seconds in which a running Space may still be the old one, or be unreachable
+FALLBACK = "This page runs its built-in model"  # from shared.space.load_space_model
+TOLERANCE = 1e-3  # the largest difference of probabilities and stars between machines
 BROKEN = {"BUILD_ERROR", "RUNTIME_ERROR", "CONFIG_ERROR", "NO_APP_FILE", "DELETING"}
-LOGS = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "run"}  # the log that says why
+LOGS = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "run"}  # the log with the reason
 LOG_SECONDS, LOG_LINES, LOG_WIDTH = 15.0, 30, 200
-# Nobody came for a while, and a visit wakes it; one that is PAUSED only its owner can start.
+# A visit wakes a sleeping Space; only the owner can restart a PAUSED one.
 ASLEEP = {"SLEEPING", "STOPPED"}
 
 
 def check_space(
     space: str, models: list[SpaceModel], commit: str, timeout: float, api: HfApi, restarts: bool = False
 ) -> str:
-    """Wait for the Space and compare its answers; return its address.
+    """Wait for the Space and compare its predictions with those of the local models; return its address.
 
     Args:
         space: its name, "user/name".
-        models: those that it must answer as.
-        commit: that it must run.
+        models: the local models.
+        commit: the commit that it must run.
         timeout: seconds to wait.
         api: the Hub's client.
-        restarts: whether it is about to restart, so that what runs now may still be what ran before.
+        restarts: True if it is about to restart, so that the old process may still be running.
 
     Raises:
-        DeployError: it does not come up, or does not answer as the models here do.
+        DeployError: the Space does not start, or its predictions differ.
     """
     deadline = time.monotonic() + timeout
     stage = wait_until_running(space, commit, deadline, api, restarts=restarts)
     until = min(deadline, time.monotonic() + GRACE)
     while True:
         try:
-            info = ask(partial(api.space_info, space), space)  # anew: one that wakes up may have moved
+            info = ask(partial(api.space_info, space), space)  # again, because the address may change on waking
         except PublishError as error:
             if is_final(error) or time.monotonic() > until:
                 raise
@@ -61,23 +61,23 @@ def check_space(
         token = str(api.token) if info.private else None
         try:
             wrong = probe(models, str(info.host), token)
-        except (DeployError, httpx2.HTTPError, ValueError, LookupError) as error:  # still building: a page of the Hub's
+        except (DeployError, httpx2.HTTPError, ValueError, LookupError) as error:  # still building: a page of the Hub
             wrong = [f"it does not answer ({type(error).__name__}: {error})."]
         if not wrong:
             return str(info.host)
         if any(model.private for model in models) and FALLBACK in " ".join(wrong):
             raise DeployError(
-                f"{space} is deployed, but may not read the private model: {' '.join(wrong)} Give it a token that may, "
-                f"then the same command again: hf spaces secrets add {space} -s HF_TOKEN"
+                f"{space} is deployed, but cannot read the private model: {' '.join(wrong)} Add a token that can, "
+                f"then run the same command again: hf spaces secrets add {space} -s HF_TOKEN"
             )
         if time.monotonic() > until:
             if stage in ASLEEP:
                 raise DeployError(
-                    f"{space} is up to date, but {stage.lower()}, and a visit does not wake it; start it: "
+                    f"{space} is up to date, but {stage.lower()}, and a visit does not wake it; restart it: "
                     f"hf spaces restart {space}"
                 )
             raise DeployError(
-                f"{space} is deployed at {info.host}, but does not answer as the models here: {' '.join(wrong)} "
+                f"{space} is deployed at {info.host}, but its predictions differ from ours: {' '.join(wrong)} "
                 f"See the log: hf spaces logs {space}"
             )
         time.sleep(3)
@@ -89,16 +89,16 @@ def check_space(
 def wait_until_running(
     space: str, commit: str, deadline: float, api: HfApi, shown: str = "", restarts: bool = False
 ) -> str:
-    """Wait until the Space runs a commit, showing each stage after the one that has been `shown`.
+    """Wait until the Space runs a commit, and print each new stage; `shown` is the last one printed.
 
-    If it `restarts`, or the Hub does not say which commit it runs, a final stage counts only once SETTLE seconds have
-    passed or another stage has been seen.
+    If the Space `restarts`, or the Hub does not report its commit, a final stage counts only after SETTLE seconds or
+    after another stage.
 
     Returns:
-        "RUNNING", or one of ASLEEP: then a visit starts it.
+        "RUNNING", or one of ASLEEP, from which a visit wakes the Space.
 
     Raises:
-        DeployError: it cannot be built or started, or is not there at `deadline` (of time.monotonic).
+        DeployError: the Space cannot be built or started, or does not run at `deadline` (time.monotonic).
     """
     began = time.monotonic()
     is_settled = False
@@ -107,7 +107,7 @@ def wait_until_running(
             runtime = ask(partial(api.get_space_runtime, space), space)
             stage, sha = str(runtime.stage), runtime.raw.get("sha")
             message = str(runtime.raw.get("errorMessage") or "").strip()
-        except PublishError as error:  # an outage of seconds must not end a wait of minutes
+        except PublishError as error:  # continue after a short outage
             if is_final(error):
                 raise
             stage, sha, message = "the Hub does not answer", None, ""
@@ -117,7 +117,7 @@ def wait_until_running(
             shown = stage
         elif sys.stdout.isatty():
             print(f"{elapsed:4.0f} s", end="\r", flush=True)
-        # RUNNING, or an error, may be said of the commit before this one.
+        # The stage may belong to the previous commit.
         is_settled |= elapsed > SETTLE or stage not in ("RUNNING", *BROKEN)
         old = sha not in (None, commit) or ((sha is None or restarts) and not is_settled)
         if not old and stage in ("RUNNING", "PAUSED", *ASLEEP, *BROKEN):
@@ -125,14 +125,14 @@ def wait_until_running(
         if time.monotonic() > deadline:
             what = "still has its old files" if old else f"is still at {stage!r}"
             logs = f"hf spaces logs {space}{' --build' if 'BUILDING' in stage else ''}"
-            raise DeployError(f"{space} {what} after {elapsed:.0f} s; look at it with: {logs}")
+            raise DeployError(f"{space} {what} after {elapsed:.0f} s; see the log: {logs}")
         time.sleep(min(5.0, 0.5 + elapsed / 10))
     if stage in BROKEN:
         raise DeployError(
             f"{space} ended in {stage}{f': {make_one_line(message)}' if message else ''}.{print_log(space, stage, api)}"
         )
     if stage == "PAUSED":
-        raise DeployError(f"{space} is up to date, but paused; start it: hf spaces restart {space}")
+        raise DeployError(f"{space} is up to date, but paused; restart it: hf spaces restart {space}")
     return stage
 
 
@@ -142,12 +142,12 @@ def is_final(error: PublishError) -> bool:
 
 
 def print_log(space: str, stage: str, api: HfApi) -> str:
-    """Print the end of the log that says why a Space is broken; return the sentence that says where to read all of it.
+    """Print the end of the log of a broken Space; return a sentence that says where to read the whole log.
 
-    What does not come within LOG_SECONDS is left out: the Hub keeps the connection to a log open.
+    Reading stops after LOG_SECONDS, because the Hub keeps the connection to a log open.
     """
     if stage not in LOGS:
-        return f" Its page says more: {api.endpoint}/spaces/{space}"
+        return f" See its page: {api.endpoint}/spaces/{space}"
     lines: list[str] = []
 
     def read() -> None:
@@ -155,7 +155,7 @@ def print_log(space: str, stage: str, api: HfApi) -> str:
             lines.extend(make_one_line(ESCAPES.sub("", line), LOG_WIDTH) for line in text.splitlines())
             del lines[:-LOG_LINES]
 
-    with contextlib.suppress(Exception):  # the log is an extra
+    with contextlib.suppress(Exception):  # the log is optional
         run_in_background(read).result(LOG_SECONDS)
     if found := [line for line in list(lines) if line]:
         print(f"The end of its {LOGS[stage]} log:", *found, sep="\n  ", file=sys.stderr, flush=True)
@@ -163,9 +163,9 @@ def print_log(space: str, stage: str, api: HfApi) -> str:
 
 
 def probe(models: list[SpaceModel], url: str, token: str | None) -> list[str]:
-    """Ask the live Space and the same models here; return what differs, in sentences.
+    """Compare the predictions of the live Space and the local models; return sentences about the differences.
 
-    By plain HTTP, as curl would: each request ends in time, whatever the Space does.
+    This uses plain HTTP like curl, so that each request has a time limit.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     differences = []
@@ -185,7 +185,7 @@ def probe(models: list[SpaceModel], url: str, token: str | None) -> list[str]:
 
 
 def make_argument(value: Any, folder: Path, space: httpx2.Client) -> Any:
-    """Return an argument as the endpoint takes it; a picture is uploaded."""
+    """Convert an argument to the endpoint's format; upload a picture."""
     if not hasattr(value, "save"):
         return value
     path = folder / "example.png"
@@ -199,7 +199,7 @@ def ask_endpoint(space: httpx2.Client, api_name: str, data: list[Any]) -> Any:
     """Return the first output of an endpoint.
 
     Raises:
-        DeployError: the app fails, or takes too long.
+        DeployError: the app fails or takes too long.
     """
     call, deadline = f"/gradio_api/call{api_name}", time.monotonic() + ANSWER
     event = space.post(call, json={"data": data}).raise_for_status().json()["event_id"]
@@ -216,13 +216,13 @@ def ask_endpoint(space: httpx2.Client, api_name: str, data: list[Any]) -> Any:
 
 
 def compare(expected: Any, got: Any, where: str = "the answer") -> list[str]:
-    """Return what differs, in words; numbers may by TOLERANCE, and `got` may have more than is expected."""
+    """Return sentences about differences beyond TOLERANCE; additional fields in `got` are ignored."""
     if isinstance(expected, Mapping):
         if not isinstance(got, Mapping):
-            return [f"{where} is {json.dumps(got)[:80]}, here it is {json.dumps(expected)[:80]}."]
+            return [f"{where} is {json.dumps(got)[:80]}, but locally {json.dumps(expected)[:80]}."]
         return [line for name in expected for line in compare(expected[name], got.get(name), str(name))]
     if isinstance(expected, float) and isinstance(got, int | float):
         same = abs(expected - got) <= TOLERANCE
     else:
         same = expected == got
-    return [] if same else [f"{where} is {got!r}, here it is {expected!r}."]
+    return [] if same else [f"{where} is {got!r}, but locally {expected!r}."]

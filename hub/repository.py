@@ -1,4 +1,4 @@
-"""Repositories on the Hub: make one, see what is there, check its card, put it into a collection."""
+"""Create repositories on the Hub, commit files, check cards, and add to collections."""
 
 import tempfile
 from collections.abc import Collection, Mapping
@@ -20,14 +20,14 @@ from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover
 from shared.config import CONFIG_FILE, GalleryConfig
 from shared.hub_errors import find_refusal
 
-HUBS_OWN = ".gitattributes"  # the Hub makes it itself
+HUBS_OWN = ".gitattributes"  # created by the Hub
 
 
 def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bool]:
-    """Return what the Hub has of a repository, and whether it was made just now because it was not there.
+    """Return the Hub's information about a repository, created if necessary, and True if it is new.
 
     Raises:
-        PublishError: it cannot be made, or is public although it should be private.
+        PublishError: the repository cannot be created, or is public although it should be private.
     """
     info: ModelInfo | None = ask_if_there(lambda: api.model_info(repo), repo)
     is_new = info is None
@@ -35,25 +35,25 @@ def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bo
         ask(lambda: api.create_repo(repo, private=private or None, exist_ok=True), repo)
         with mention_leftover(repo, is_new):
             info = ask(lambda: api.model_info(repo), repo)
-            if private and not info.private:  # a server that does not know how the client asks for it
-                raise PublishError(f"The Hub has made {repo} public although it was to be private.")
+            if private and not info.private:  # another server may ignore the option
+                raise PublishError(f"The Hub has created {repo} as public although it should be private.")
         print(f"{repo} is new on the Hub, and {'private' if info.private else 'public'}.")
     if private and not info.private:
-        raise PublishError(f"{repo} is there already, and public; make it private on its page, or name another.")
+        raise PublishError(f"{repo} already exists and is public; make it private on its page, or use another name.")
     return info, is_new
 
 
 def check_card(api: HfApi, card: str, repo: str, kind: str = "model") -> None:
-    """Check that the Hub accepts a README.md, before anything is made there.
+    """Check that the Hub accepts a README.md, before anything is created there.
 
     Args:
         api: the Hub's client.
         card: the whole README.md.
-        repo: the repository that it is for.
+        repo: the repository of the card.
         kind: "model" or "space".
 
     Raises:
-        PublishError: it does not, or cannot be asked.
+        PublishError: the Hub does not accept it, or does not answer.
     """
 
     def request() -> None:
@@ -73,7 +73,7 @@ def check_card(api: HfApi, card: str, repo: str, kind: str = "model") -> None:
 
 
 def find_stale(info: ModelInfo | SpaceInfo, files: Collection[str]) -> list[str]:
-    """Return the files of a repository that are not among these, but for the Hub's own."""
+    """Return the files of a repository that are not in `files`, except the Hub's own."""
     return sorted({entry.rfilename for entry in info.siblings or []} - {*files, HUBS_OWN})
 
 
@@ -85,16 +85,16 @@ def commit_files(
     message: str,
     kind: str = "model",
 ) -> str:
-    """Let a repository have these files and no others, in one commit; return it, or the old one if nothing changed.
+    """Replace the files of a repository in one commit; return the commit, or the old one if nothing changed.
 
-    The library's upload_folder may make several commits of many files.
+    The client's upload_folder may split many files into several commits.
 
     Args:
         api: the Hub's client.
         repo: the repository's name.
-        files: by their paths there.
-        info: what the Hub has now; if somebody changes it meanwhile, nothing is committed.
-        message: of the commit.
+        files: the files by path in the repository.
+        info: the current state; if the repository has changed since, nothing is committed.
+        message: the commit message.
         kind: "model" or "space".
 
     Raises:
@@ -111,11 +111,11 @@ def read_task(repo: str, commit: str, token: str | None = None, kind: str = "mod
     """Return the task of the model in a repository.
 
     Args:
-        repo: its name.
-        commit: in it.
-        token: by default the one that this machine is logged in with.
+        repo: the repository's name.
+        commit: a commit in it.
+        token: by default the token of this machine's login.
         kind: "model" or "space".
-        folder: that the model lies in, such as "model/"; "" for the repository itself.
+        folder: the folder of the model, such as "model/"; "" for the root.
     """
     name = f"{folder}{CONFIG_FILE}"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
@@ -124,12 +124,12 @@ def read_task(repo: str, commit: str, token: str | None = None, kind: str = "mod
 
 
 def add_to_collection(title: str, repo: str, kind: str) -> None:
-    """Put a repository into its owner's collection of that title, which is made if it is not there.
+    """Add a repository to its owner's collection with this title, which is created if necessary.
 
-    A refusal is printed: what was to be collected is published all the same.
+    An error is only printed, because the repository itself is already published.
 
     Args:
-        title: of the collection.
+        title: the title of the collection.
         repo: the repository's name.
         kind: "model" or "space".
     """
@@ -139,6 +139,6 @@ def add_to_collection(title: str, repo: str, kind: str) -> None:
         collection = ask(made, repo)
         ask(lambda: api.add_collection_item(collection.slug, repo, kind, exists_ok=True), repo)  # type: ignore[arg-type]
     except PublishError as error:
-        print(f"{repo} is there, but not in the collection {title!r}: {error}")
+        print(f"{repo} is published, but not in the collection {title!r}: {error}")
     else:
         print(f"It is in the collection {collection.url}")

@@ -1,4 +1,4 @@
-"""Gather what goes up with a Space: its app, its models and shared/, with the header that the Hub reads."""
+"""Collect the files of a Space: its app, its models and shared/, with the README header for the Hub."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,34 +13,33 @@ from shared import load_model
 from shared.config import CONFIG_FILE, DOC_FILES, About, GalleryConfig
 from shared.config import LICENCE as LICENCE_FILE
 from shared.hub import SHA
-from shared.load import predictor_type
-from shared.markdown import as_markdown
+from shared.load import find_predictor_type
+from shared.markdown import escape_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = "gallery"
 
-# What goes up, and nothing else. Of a model it is what gallery.json lists, and its documents.
+# The files to upload. Of a model, these are the files in gallery.json and its documents.
 OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
-PICTURES = {"picture.svg", "thumbnail.png"}  # of a demo
+PICTURES = {"picture.svg", "thumbnail.png"}  # pictures of a demo
 SHARED_FILES = ("**/*.py", "**/*.css", "py.typed")
 
-PYTHON = "3.12"  # the one version that plain CPUs, ZeroGPU and our packages have in common
+PYTHON = "3.12"  # supported by CPU Spaces, ZeroGPU and our packages
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
 TERMS = (LICENCE_FILE, "NOTICE.md")  # in a checkpoint folder
 TRAINING_ONLY = {"torch", "torchvision", "fastai", "transformers"}
 
 
 class DeployError(PublishError):
-    """A Space is not deployed, or not as it should be; the text says what to do."""
+    """Deployment failed or is incomplete; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class SpaceModel:
-    """A model that a Space serves.
+    """A model of a Space.
 
-    `app` is the folder of the app that shows it, `folder` its checkpoint folder, `api_name` the endpoint of its
-    predict, `suffix` what its variables' names end with; `repo` is "OWNER/NAME" if the Space serves the Hub's model, at
-    `revision`, not the folder's.
+    `app` is the folder of its app, `folder` its checkpoint folder, `api_name` its predict endpoint, and `suffix` the
+    suffix of its variables. If the Space loads the model from the Hub, `repo` is "OWNER/NAME", at `revision`.
     """
 
     app: Path
@@ -53,27 +52,27 @@ class SpaceModel:
 
     @property
     def config(self) -> GalleryConfig:
-        """What every gallery.json has."""
+        """The common fields of gallery.json."""
         return GalleryConfig.read_common(self.folder)
 
     @property
     def about(self) -> About:
-        """What its gallery.json says of it."""
+        """The description of the model in gallery.json."""
         return self.config.about
 
     @property
     def required_files(self) -> list[str]:
-        """The files without which it cannot serve."""
+        """The files that serving needs."""
         return [CONFIG_FILE, *(name for name, entry in self.config.files.items() if not entry.optional)]
 
     def load(self) -> Any:
-        """Load the same model here: the Hub's, or the folder's."""
+        """Load the same model locally, from the Hub or from the folder."""
         return load_model(self.repo or self.folder, self.revision)
 
 
 @dataclass
 class Staged:
-    """A Space ready to go up: `files` maps a path in its repository to a file here, or to what to write there."""
+    """A Space ready for upload: `files` maps paths in the repository to local files or to content."""
 
     header: dict[str, Any]
     files: dict[str, Path | bytes]
@@ -81,12 +80,12 @@ class Staged:
 
 
 def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
-    """Return a Space's folder with `shared/` beside its app.py, and the other Spaces' folders inside the gallery.
+    """Return the files of a Space, with `shared/` next to app.py; for the gallery, with the other Spaces' folders.
 
     Args:
         app: the folder of the app.
-        models: that it serves.
-        space: "OWNER/NAME", by which its thumbnail is found on the Hub; without it the header names none.
+        models: the models of the app.
+        space: "OWNER/NAME", for the address of the thumbnail; without it, the header has no thumbnail.
 
     Raises:
         DeployError: requirements are not pinned or do not agree, or the README's header cannot be read.
@@ -99,7 +98,7 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
         inside = f"{model.app.name}/" if is_gallery else ""
         if is_gallery:
             files |= {f"{inside}{path}": file for path, file in match_files(model.app, OWN_FILES).items()}
-            del files[f"{inside}requirements.txt"]  # pip reads the one at the top
+            del files[f"{inside}requirements.txt"]  # pip reads the one in the root
             files.pop(f"{inside}thumbnail.png", None)
             pins = merge_requirements(pins, read_requirements(model.app), model.app.name)
         files |= {f"{inside}model/{path}": file for path, file in find_model_files(model.folder).items()}
@@ -117,17 +116,17 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
 
 
 def describe_own_model(card: SpaceCard, model: SpaceModel) -> None:
-    """Have a Space's card say what somebody's own model is, in place of the demo whose app shows it."""
+    """Replace the demo's description in a Space's card by that of the user's own model."""
     for name, value in {"title": model.about.title, "emoji": None, "short_description": None}.items():
         setattr(card.data, name, value)
     terms = next(
         (f" Its licence and terms are in `model/{name}`." for name in TERMS if (model.folder / name).is_file()), ""
     )
-    card.text = f"\n{as_markdown(model.about.summary)}{terms}\n"
+    card.text = f"\n{escape_markdown(model.about.summary)}{terms}\n"
 
 
 def match_files(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
-    """Return the files of a folder that match, hidden ones left out, by their paths in it."""
+    """Return the matching files of a folder by relative path, without hidden files."""
     found = [path for pattern in patterns for path in folder.glob(pattern)]
     return {
         path.relative_to(folder).as_posix(): path
@@ -139,12 +138,12 @@ def match_files(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
 
 
 def find_model_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a checkpoint folder that go up with a Space: all but weights for torch.
+    """Return the files of a checkpoint folder to upload with a Space: all except weights for torch.
 
     Raises:
         CheckpointError: the model is damaged.
     """
-    kind = predictor_type(folder)
+    kind = find_predictor_type(folder)
     listed = kind.config_type.read(folder, kind.required_files).files
     names = [*DOC_FILES, *(name for name in listed if not name.endswith(".safetensors"))]
     return {name: folder / name for name in names if (folder / name).is_file()}
@@ -169,14 +168,14 @@ def read_card(folder: Path) -> SpaceCard:
             return card
     except (ValueError, yaml.YAMLError):
         pass
-    raise DeployError(f"spaces/{folder.name}/README.md has no header between two lines of ---; copy another's.")
+    raise DeployError(f"spaces/{folder.name}/README.md has no header between lines of ---; copy that of another Space.")
 
 
 def read_requirements(folder: Path) -> dict[str, str]:
-    """Return the versions that a Space pins.
+    """Return the pinned versions of a Space's packages.
 
     Raises:
-        DeployError: something is not pinned, or belongs to training.
+        DeployError: a package is not pinned, or is needed only for training.
     """
     pins = {}
     for line in (folder / "requirements.txt").read_text(encoding="utf-8").splitlines():
@@ -186,7 +185,7 @@ def read_requirements(folder: Path) -> dict[str, str]:
         if not (match := re.fullmatch(r"([\w.-]+(?:\[[\w,-]+\])?)==(\d[\w.+!-]*)", wanted)):
             raise DeployError(f"spaces/{folder.name}/requirements.txt does not pin {wanted!r}; write package==version.")
         if match[1].lower() in TRAINING_ONLY:
-            raise DeployError(f"spaces/{folder.name}/requirements.txt asks for {match[1]}, which only training needs.")
+            raise DeployError(f"spaces/{folder.name}/requirements.txt has {match[1]}, which only training needs.")
         pins[match[1]] = match[2]
     if "gradio" not in pins:
         raise DeployError(f"spaces/{folder.name}/requirements.txt does not pin gradio; write gradio==version.")
@@ -194,10 +193,10 @@ def read_requirements(folder: Path) -> dict[str, str]:
 
 
 def merge_requirements(pins: dict[str, str], more: dict[str, str], name: str) -> dict[str, str]:
-    """Return both, where they agree.
+    """Merge the pinned versions of two Spaces.
 
     Raises:
-        DeployError: they do not.
+        DeployError: the versions differ.
     """
     for package, version in more.items():
         if pins.setdefault(package, version) != version:
@@ -208,7 +207,7 @@ def merge_requirements(pins: dict[str, str], more: dict[str, str], name: str) ->
 
 
 def make_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: list[SpaceModel]) -> dict[str, Any]:
-    """Return the header that the Hub reads: what only the Space knows, and what follows from the rest.
+    """Return the README header for the Hub: the Space's own fields and the computed ones.
 
     Raises:
         DeployError: the README names another version of Gradio than requirements.txt.
@@ -226,7 +225,7 @@ def make_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: 
         "license": front.get("license", LICENCE),
         "models": [model.repo for model in models if model.repo],
         "datasets": sorted({data.hub for model in models for data in model.about.datasets if data.hub}),
-        "preload_from_hub": [  # a build can fetch only what is public, and must not fetch what will change
+        "preload_from_hub": [  # a build can only fetch public models, at a fixed commit
             f"{model.repo} {','.join(model.required_files)} {model.revision}"
             for model in models
             if model.repo and not model.private and SHA.fullmatch(model.revision or "")
@@ -236,13 +235,13 @@ def make_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: 
 
 
 def dump_header(front: dict[str, Any]) -> str:
-    """Return a README's header as YAML, in its own order."""
+    """Format a README header as YAML, with the fields in their order."""
     text: str = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
     return text
 
 
 def make_variables(models: list[SpaceModel]) -> dict[str, str]:
-    """Return the Space's variables that say which models of the Hub it serves; none for those it carries."""
+    """Return the variables for the models that the Space loads from the Hub."""
     result = {}
     for model in models:
         if model.repo:
@@ -252,13 +251,13 @@ def make_variables(models: list[SpaceModel]) -> dict[str, str]:
 
 
 def print_staged(staged: Staged) -> None:
-    """Print what would go up."""
+    """Print the files, header and variables of a staged Space."""
     sizes = {path: len(file) if isinstance(file, bytes) else file.stat().st_size for path, file in staged.files.items()}
     for path, size in sizes.items():
         print(f"{size:>12,}  {path}")
     print(f"{sum(sizes.values()):>12,}  bytes in {len(sizes)} files\n\nREADME.md begins with\n---")
     print(f"{dump_header(staged.header)}---\n")
-    print("Variables: none, the Space serves what it carries" if not staged.variables else "Variables:")
+    print("Variables:" if staged.variables else "Variables: none, the models are in the Space itself")
     for name, value in staged.variables.items():
         print(f"  {name} = {value}")
 

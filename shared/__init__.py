@@ -1,4 +1,4 @@
-"""Models of the gallery, ready to answer: numpy and ONNX Runtime, nothing of torch.
+"""Run the gallery's models with numpy and ONNX Runtime; torch is not needed.
 
 >>> from shared import load_model
 >>> load_model("spaces/cat_dog/model").predict("photo.jpg").probabilities
@@ -6,8 +6,8 @@
 
 import os
 
-# Since 1.29 ONNX Runtime sends usage data to its makers, and keeps an identifier in the home folder, unless told not to
-# before its first import.
+# ONNX Runtime 1.29 and later sends usage data to Microsoft and stores an identifier in the home folder. It must be
+# switched off before the first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from .errors import BadInput, CheckpointError, HubError

@@ -1,4 +1,4 @@
-"""gallery.json: what serving must know about a model besides its weights, and the SHA-256 of every file it reads.
+"""gallery.json: everything that serving needs besides the weights, and the SHA-256 of every file that it reads.
 
 Training writes it into the checkpoint folder (training/folder.py); a predictor reads and validates it.
 """
@@ -17,32 +17,32 @@ CONFIG_FILE = "gallery.json"
 MODEL = "onnx/model.onnx"
 METRICS = "metrics.json"
 CARD = "README.md"
-HUB_CONFIG = "config.json"  # the file whose requests the Hub counts as downloads
-RENAMED = {  # fields of format 1 that have another name in format 2
+HUB_CONFIG = "config.json"  # the Hub counts requests of this file as downloads
+RENAMED = {  # fields of format 1 and their names in format 2
     "known_threshold": "in_distribution_threshold",
     "prose_mean": "in_distribution_mean",
     "prose_spread": "in_distribution_spread",
     "clear_from": "min_clear_probability",
 }
-LICENCE = "LICENSE.md"  # the name that the Hub links to as a licence
+LICENCE = "LICENSE.md"  # the Hub links to a file of this name as the licence
 
 
-# With the files that gallery.json lists, all that ever goes up. Older folders have the last two.
+# Only these files and those listed in gallery.json are uploaded. The last two occur in older folders.
 DOC_FILES = (CONFIG_FILE, CARD, LICENCE, "NOTICE.md", "PROVENANCE.md")
 
 
 class StrictModel(BaseModel):
-    """Base of all in gallery.json and metrics.json: no unknown fields, no NaN, and fields cannot be assigned."""
+    """Base class of everything in gallery.json and metrics.json: no unknown fields, no NaN, and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FileEntry(StrictModel):
-    """What one file of the folder must be."""
+    """The expected size and SHA-256 of one file in the folder."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0)]
-    optional: bool = False  # weights for torch, say: may be left out where only ONNX is served
+    optional: bool = False  # such as weights for torch, which serving does not need
 
     def matches(self, path: Path) -> bool:
         """Return True if the file exists and its size and SHA-256 match."""
@@ -50,7 +50,7 @@ class FileEntry(StrictModel):
 
 
 class Dataset(StrictModel):
-    """A data set the model was trained or measured on, with its terms in one sentence; `hub` is its name there."""
+    """A data set used for training or measuring, with its licence in one sentence; `hub` is its name on the Hub."""
 
     name: str
     url: str
@@ -60,11 +60,10 @@ class Dataset(StrictModel):
 
 
 class About(StrictModel):
-    """What a person should know of a model; shown by the Space and written into the model card.
+    """The description of a model, shown by the Space and in the model card.
 
-    `licence` is a Hub licence identifier ("cc-by-4.0", "other"), `licence_name` its name in words; `base_model` is
-    the Hub's name of the network that the training began with, and `language` the code of the language ("en") that
-    labels and texts are in.
+    `licence` is a Hub licence identifier ("cc-by-4.0", "other"), `licence_name` its name in words. `base_model` is
+    the Hub name of the pretrained network, and `language` is the language code of labels and texts, such as "en".
     """
 
     title: str
@@ -81,9 +80,9 @@ class About(StrictModel):
 class GalleryConfig(StrictModel):
     """The fields of gallery.json that every model has; each predictor adds its own in a subclass.
 
-    `task` decides the predictor's class (see shared/load.py), `label_names` has what labels are called on a page,
-    `created` is a time in UTC (ISO 8601), and `versions` maps a package to the version it was exported with. Files of
-    format 1 are read as well.
+    `task` selects the predictor class (see shared/load.py), `label_names` maps labels to display names, `created` is a
+    time in UTC (ISO 8601), and `versions` maps each package to the version used for the export. Files of format 1 are
+    also accepted.
     """
 
     format: Literal[2]
@@ -96,13 +95,13 @@ class GalleryConfig(StrictModel):
     files: dict[str, FileEntry]
 
     @model_validator(mode="after")
-    def _labels_differ(self) -> Self:
+    def _check_labels(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels must differ")
         return self
 
-    def name_of(self, label: str) -> str:
-        """Return what a label is called on a page."""
+    def get_label_name(self, label: str) -> str:
+        """Return the display name of a label."""
         return self.label_names.get(label, label)
 
     @classmethod
@@ -111,14 +110,14 @@ class GalleryConfig(StrictModel):
 
         Args:
             folder: the checkpoint folder.
-            needed: files that must be there and listed with their hashes.
+            needed: files that must exist and be listed with their hashes.
 
         Raises:
-            CheckpointError: the folder or gallery.json is missing, a field is wrong (its name is in the
-                text), or a file is missing or differs from its SHA-256.
+            CheckpointError: the folder or gallery.json is missing, a field is invalid (the message names it), or a
+                file is missing or differs from its SHA-256.
         """
         folder = Path(folder)
-        config = cls._validated(folder, read_json(folder))
+        config = cls._validate(folder, read_json(folder))
         for name in needed:
             if name not in config.files or config.files[name].optional:
                 raise CheckpointError(f"{folder / CONFIG_FILE}: field 'files': {name} is not listed; export it again.")
@@ -127,17 +126,17 @@ class GalleryConfig(StrictModel):
 
     @staticmethod
     def read_common(folder: str | Path) -> "GalleryConfig":
-        """Read the fields that every model has, of a model for any task; no other file is looked at.
+        """Read the fields that models of all tasks have in common; no other file is checked.
 
         Raises:
-            CheckpointError: the folder or gallery.json is missing, or a field is wrong.
+            CheckpointError: the folder or gallery.json is missing, or a field is invalid.
         """
         content = read_json(Path(folder))
         common = {name: value for name, value in content.items() if name in GalleryConfig.model_fields}
-        return GalleryConfig._validated(Path(folder), common)
+        return GalleryConfig._validate(Path(folder), common)
 
     @classmethod
-    def _validated(cls, folder: Path, content: dict[str, Any]) -> Self:
+    def _validate(cls, folder: Path, content: dict[str, Any]) -> Self:
         path = folder / CONFIG_FILE
         try:
             config = cls.model_validate_json(json.dumps(content))
@@ -146,7 +145,7 @@ class GalleryConfig(StrictModel):
             field = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise CheckpointError(f"{path}: field {field!r}: {first['msg']}; export the model again.") from error
         for name in config.files:
-            # Read as on Windows, a name has all the ways out that it has anywhere: "..", "/", "C:" and "\\\\server".
+            # Windows rules cover every way to leave the folder: "..", "/", "C:" and "\\\\server".
             if PureWindowsPath(name).anchor or ".." in PureWindowsPath(name).parts or "\\" in name:
                 raise CheckpointError(f"{path}: field 'files': {name!r} lies outside the folder.")
         return config
@@ -168,27 +167,27 @@ def read_json(folder: Path) -> dict[str, Any]:
     """Return the content of a folder's gallery.json.
 
     Raises:
-        CheckpointError: it cannot be read, or is no JSON object.
+        CheckpointError: the file cannot be read, or is not a JSON object.
     """
     path = folder / CONFIG_FILE
     if folder.is_file():
-        raise CheckpointError(f"{folder} is a file; give the checkpoint folder that it lies in.")
+        raise CheckpointError(f"{folder} is a file; give the checkpoint folder that contains it.")
     if not folder.is_dir():
         raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         nearby = f"; did you mean {folder / 'model'}?" if (folder / "model" / CONFIG_FILE).is_file() else "."
-        raise CheckpointError(f"{folder} is no checkpoint folder: it has no {CONFIG_FILE}{nearby}") from None
+        raise CheckpointError(f"{folder} is not a checkpoint folder: it has no {CONFIG_FILE}{nearby}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is no JSON object; export the model again.")
+        raise CheckpointError(f"{path} is not a JSON object; export the model again.")
     return upgrade(content)
 
 
 def upgrade(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a gallery.json of format 1 as format 2 has it; any other content as it is."""
+    """Convert the content of a gallery.json from format 1 to format 2; return any other content unchanged."""
     if content.get("format") != 1:
         return content
     renamed = {RENAMED.get(name, name): value for name, value in content.items() if name != "model"}

@@ -1,4 +1,4 @@
-"""Standard output that cannot end a program: whatever the console lacks is escaped, and nobody has to read it."""
+"""Make standard output safe: unsupported characters are escaped, and a closed pipe does not end the program."""
 
 import contextlib
 import os
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class SafeOutput:
-    """A text stream on which `write` and `flush` raise nothing.
+    """A text stream whose `write` and `flush` never raise.
 
-    Characters that its encoding lacks are written as Python escapes them ("\\u732b"): on Windows a redirected output
-    is in cp1252. If nobody reads the output any more (`| head`), or its disk is full, the rest of it is dropped.
+    Characters that the encoding lacks are written as Python escapes ("\\u732b"); redirected output on Windows uses
+    cp1252. If the reader has closed the pipe (`| head`) or the disk is full, the remaining output is dropped.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -21,7 +21,7 @@ class SafeOutput:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write text; returns its length."""
+        """Write text and return its length in characters."""
         try:
             try:
                 self._stream.write(text)
@@ -33,31 +33,31 @@ class SafeOutput:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Write the buffered text."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
             self._drop()
 
     def _drop(self) -> None:
-        """Send what is still buffered, and all that follows, to nowhere: else Python would try again at its exit."""
+        """Redirect buffered and later output to the null device; otherwise Python would retry at exit."""
         with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 def guard_output() -> None:
-    """Make sys.stdout and sys.stderr safe to print to, for good; both may be None, as under pythonw.exe."""
+    """Make sys.stdout and sys.stderr safe until the process ends; either may be None, as under pythonw.exe."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
         if not isinstance(stream, SafeOutput):
             setattr(sys, name, SafeOutput(stream))
 
 
 @contextlib.contextmanager
 def guarded_output() -> Iterator[None]:
-    """Make sys.stdout and sys.stderr safe to print to within a block."""
+    """Make sys.stdout and sys.stderr safe within a `with` block."""
     before = sys.stdout, sys.stderr
     guard_output()
     try:

@@ -1,18 +1,18 @@
-"""What can go wrong, as exceptions whose text is made to be shown to a person."""
+"""Exceptions whose messages are written for the user."""
 
 
 class BadInput(ValueError):
-    """What was given cannot be answered; one sentence says what was wrong and what is accepted."""
+    """The input cannot be processed; the message says in one sentence what is wrong and what is accepted."""
 
 
-def quoted(value: object) -> str:
-    """Return what somebody gave in quotation marks: short, on one line, printable, and without the marks of HTML."""
+def quote(value: object) -> str:
+    """Return a value in quotation marks: shortened, printable, on one line, and without HTML tags."""
     if isinstance(value, str):
         text = value[:1000]
     else:
         try:
             text = str(value)[:1000]
-        except Exception:  # Python writes no integer of thousands of digits and no list in thousands of lists
+        except Exception:  # str() fails for huge integers and deeply nested lists
             is_integer = isinstance(value, int)
             text = "a number of thousands of digits" if is_integer else f"something of type {type(value).__name__}"
     text = " ".join(text.split()).translate(str.maketrans("<>", "‹›"))
@@ -21,8 +21,8 @@ def quoted(value: object) -> str:
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint folder is missing, damaged or of an unknown format; the text names the file or field."""
+    """A checkpoint folder is missing, damaged or of an unknown format; the message names the file or field."""
 
 
 class HubError(CheckpointError):
-    """A model cannot be had from the Hub; one sentence says why, and what to do."""
+    """A model cannot be loaded from the Hub; the message says why and what to do."""

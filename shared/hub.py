@@ -1,8 +1,8 @@
-"""Models from the Hugging Face Hub: the cache first, bounded in time, and every byte checked before it is used.
+"""Download models from the Hugging Face Hub: cache first, with a deadline, and with every file verified.
 
-The client of the Hub waits up to a minute and a half for a server that does not answer, and does not notice a
-damaged byte. So everything here runs in a thread that nobody has to wait for, and files are compared with the
-SHA-256 that gallery.json has of them, and gallery.json with the name that the Hub gave its content.
+The Hub client waits up to 90 seconds for a server that does not answer, and does not detect damaged files. So
+downloads run in a background thread with a deadline. Files are compared with the SHA-256 listed in gallery.json, and
+gallery.json itself with the hash by which the Hub names its content.
 """
 
 import contextlib
@@ -24,22 +24,22 @@ from .config import CARD, CONFIG_FILE, GalleryConfig, sha256
 from .errors import CheckpointError, HubError
 from .hub_errors import explain_error
 
-# The client asks this once, at the first request, and waits three seconds for an answer that nobody needs. An
-# environment variable would come too late: Gradio has imported the client before.
+# Telemetry would delay the first request by up to three seconds. An environment variable would come too late, because
+# Gradio has already imported the client.
 constants.HF_HUB_DISABLE_TELEMETRY = True
 
 T = TypeVar("T")
 
-DEADLINE = 120.0  # seconds for a whole model, unless one asks for less
-PROBE = 2.0  # seconds until the Hub must have said anything
-CARD_SECONDS = 5.0  # for the card, which is for people: a model answers without it
+DEADLINE = 120.0  # seconds for a whole model, by default
+PROBE = 2.0  # seconds that the Hub may take for its first answer
+CARD_SECONDS = 5.0  # for the card: the model works without it
 SHA = re.compile("[0-9a-f]{40}")
 HUB_PAGE = re.compile(
     r"(?:https?://)?(?:www\.)?([^/]+)/([^/@]+)/([^/@]+)(?:/(?:tree|blob|resolve|commit)/([^/]+).*)?", re.IGNORECASE
 )
 HUB_PATH = re.compile(r"hf://(?:models/)?([^/@]+)/([^/@]+)(?:@(.+))?", re.IGNORECASE)
 NO_USERS = ("spaces", "datasets", "buckets", "collections", "papers", "docs")
-FAILURES = (OSError, httpx2.HTTPError)  # what the client raises; httpx2's own errors are no OSErrors
+FAILURES = (OSError, httpx2.HTTPError)  # raised by the client; httpx2's own errors are not OSErrors
 
 
 def download(
@@ -49,20 +49,20 @@ def download(
     cache: str | Path | None = None,
     deadline: float = DEADLINE,
 ) -> Path:
-    """Return the folder of a published model, downloading it if it must be.
+    """Return the folder of a published model; download it if necessary.
 
-    A commit that is in the cache, complete and undamaged, is used without asking the Hub. For a branch or tag the
-    Hub is asked; if it cannot be reached, the version in the cache is used.
+    A commit that is complete and undamaged in the cache is used without a request to the Hub. A branch or tag is
+    looked up on the Hub; if the Hub cannot be reached, the cached version is used.
 
     Args:
         repo: "user/name" on the Hub, or the model's address; see `split_address`.
-        revision: commit (40 hexadecimal digits), branch or tag; by default the address's, else the newest.
-        token: for a private model; by default the one that this machine is logged in with.
-        cache: folder of the cache, by default the client's own.
-        deadline: seconds after which to give up; what has arrived by then is kept, so that a second try is faster.
+        revision: commit (40 hexadecimal digits), branch or tag; by default the one in the address, else "main".
+        token: for a private model; by default the token of this machine's login.
+        cache: cache folder; by default the client's own.
+        deadline: time limit in seconds; files downloaded by then stay in the cache, so a retry is faster.
 
-    Raises:
-        HubError: there is no such model, it may not be seen, or it does not arrive whole in time.
+        Raises:
+        HubError: the model does not exist, access is denied, or it does not arrive undamaged in time.
     """
     future: Future[Path] | None = None
     repo, named = split_address(repo)
@@ -76,10 +76,10 @@ def download(
         raise HubError(f"{repo!r} is neither a folder nor the name of a model on the Hub, as in 'user/name'.") from None
     except CheckpointError:
         raise
-    except Exception as error:  # the client's errors are of many kinds
+    except Exception as error:  # the client raises many types of errors
         if isinstance(error, Late) and future and not future.done():
             raise HubError(
-                f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, files that arrived are kept."
+                f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, finished files are kept."
             ) from None
         known = isinstance(error, FAILURES)
         raise HubError(explain_error(error, repo, revision)) from (None if known else error)
@@ -91,14 +91,14 @@ def download(
 
 
 def split_address(source: str) -> tuple[str, str | None]:
-    """Split the address of a model on the Hub into the model's name and the revision, if the address has one.
+    """Split the Hub address of a model into its name and its revision (None if the address has none).
 
     Args:
-        source: "user/name", "https://huggingface.co/user/name", also with "/tree/REVISION" or "/blob/REVISION/FILE"
-            appended, or "hf://user/name", also with "@REVISION" appended. A "/" at the end does not matter.
+        source: "user/name"; "https://huggingface.co/user/name", optionally with "/tree/REVISION" or
+            "/blob/REVISION/FILE"; or "hf://user/name", optionally with "@REVISION". A trailing "/" is ignored.
 
-    Raises:
-        HubError: it is the address of something else.
+        Raises:
+        HubError: the address is not that of a model.
     """
     address = re.split("[?#]", source)[0].rstrip("/")
     hosts = ("huggingface.co", "hf.co", urlsplit(constants.ENDPOINT).netloc)
@@ -116,7 +116,7 @@ def split_address(source: str) -> tuple[str, str | None]:
 
 
 def find_cached(repo: str, revision: str, cache: str | Path | None = None) -> Path | None:
-    """Return the folder of a revision in the cache if all that serving needs is there and undamaged, else None."""
+    """Return the cached folder of a revision if all files that serving needs are undamaged, else None."""
     found = try_to_load_from_cache(repo, CONFIG_FILE, cache, revision)
     if not isinstance(found, str) or not is_intact(Path(found)):
         return None
@@ -130,13 +130,13 @@ def find_cached(repo: str, revision: str, cache: str | Path | None = None) -> Pa
 
 
 def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path | None) -> Path:
-    """Download a model's files, each of them anew where it is damaged; see `download`, which bounds the time."""
+    """Download a model's files, a damaged file a second time; `download` adds the deadline."""
     where: dict[str, Any] = {"repo_id": repo, "token": token, "cache_dir": cache}
     try:
-        # The client would try six times to reach a server that refuses; this asks once.
+        # The client would try six times to reach an unreachable server; this request is made once.
         get_hf_file_metadata(hf_hub_url(repo, CONFIG_FILE, revision=revision), token=token, timeout=PROBE)
     except FAILURES as error:
-        # If the Hub says there is no such model, that is the answer; if it has trouble, the cache is used.
+        # If the Hub says that the model does not exist, report that. If the Hub has a problem, use the cache.
         in_trouble = not isinstance(error, HfHubHTTPError) or error.response.status_code in (429, *range(500, 600))
         found = find_cached(repo, revision or "main", cache) if in_trouble else None
         if found is None:
@@ -151,33 +151,33 @@ def fetch(repo: str, revision: str | None, token: str | None, cache: str | Path 
 
 
 def fetch_card(repo: str, revision: str, token: str | None, cache: str | Path | None) -> None:
-    """Download a model's card, if it has one and it arrives whole."""
+    """Download a model's card, if there is one; a failure does not matter."""
     with contextlib.suppress(*FAILURES, HubError):
         fetch_intact(CARD, is_intact, repo_id=repo, revision=revision, token=token, cache_dir=cache)
 
 
 def fetch_intact(name: str, is_right: Callable[[Path], bool], **where: Any) -> Path:
-    """Download a file, a second time if it is damaged; return its path.
+    """Download a file, a second time if it was damaged; return its path.
 
     Args:
-        name: of the file in the repository.
-        is_right: whether the file at a path is undamaged.
-        where: of hf_hub_download: which repository, revision, token and cache.
+        name: the file's path in the repository.
+        is_right: returns True if the file at a path is undamaged.
+        where: arguments of hf_hub_download: the repository, revision, token and cache.
 
     Raises:
-        HubError: it is damaged both times.
+        HubError: the file was damaged both times.
     """
     for force in (False, True):
         path = Path(hf_hub_download(filename=name, force_download=force, **where))
         if is_right(path):
             return path
-    raise HubError(f"{name} of {where['repo_id']} arrives damaged from the Hub; try again later.")
+    raise HubError(f"{name} of {where['repo_id']} was damaged in the download; try again later.")
 
 
 def is_intact(path: Path) -> bool:
-    """Return True if a file in the cache matches the git SHA-1 or SHA-256 that names the file it links to.
+    """Return True if a cached file matches the git SHA-1 or SHA-256 in the name of the file it links to.
 
-    Also where a cache has no links, as on some Windows machines, and it cannot be checked.
+    Return True as well if the cache has no links, as on some Windows machines: then the file cannot be checked.
     """
     name = path.resolve().name
     if re.fullmatch("[0-9a-f]{64}", name):
@@ -189,7 +189,7 @@ def is_intact(path: Path) -> bool:
 
 
 def run_in_background(work: Callable[[], T]) -> "Future[T]":
-    """Run a function in a thread that does not keep the process from exiting."""
+    """Run a function in a daemon thread and return its future."""
     future: Future[T] = Future()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""One sentence for a person out of whatever the client of the Hugging Face Hub raises."""
+"""Explain any error of the Hugging Face Hub client in one sentence."""
 
 import errno
 import json
@@ -25,32 +25,32 @@ NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 def explain_error(error: BaseException, repo: str, revision: str | None = None, writing: bool = False) -> str:
-    """Turn any error of the Hub's client into one sentence for a person.
+    """Return one sentence that explains an error of the Hub client and says what to do.
 
-    The client wraps errors in others, and fails in ways of its own when a server does not answer as the Hub does. So
-    the whole chain of causes is searched, and the first specific error in it decides.
+    The client wraps errors in other errors, and fails in other ways if a server does not behave like the Hub. So the
+    whole chain of causes is searched, and the first specific error determines the sentence.
 
     Args:
-        error: whatever the client raised.
-        repo: the repository it was about.
-        revision: the commit, branch or tag that was asked for, if any.
-        writing: whether something was to be changed there, where the error itself does not say it.
+        error: the error raised by the client.
+        repo: the repository in question.
+        revision: the requested commit, branch or tag, if any.
+        writing: True if the request was a write; used if the error does not show it.
     """
     causes = find_causes(error)
     for one in causes:
         if sentence := _explain_refusal(one, repo, revision, writing) or _explain_local_error(one, repo):
             return sentence
     if constants.is_offline_mode():
-        return f"{repo} is not complete in the cache, and HF_HUB_OFFLINE forbids asking the Hub."
-    # The innermost error of a connection says the most.
+        return f"{repo} is not complete in the cache, and HF_HUB_OFFLINE does not allow requests to the Hub."
+    # The innermost connection error is the most informative.
     if network := [one for one in causes if isinstance(one, NETWORK)]:
         return f"{_name_hub()} cannot be reached ({type(network[-1]).__name__}); check the network, or try again later."
     unreadable = (json.JSONDecodeError, UnicodeError, TypeError, LookupError, AttributeError, FileMetadataError)
-    if broken := [one for one in causes if isinstance(one, unreadable)]:  # a page, a null, or a field that is missing
+    if broken := [one for one in causes if isinstance(one, unreadable)]:  # HTML, null, or a missing field
         cause = f"{type(broken[0]).__name__}: {make_one_line(broken[0])}"
         return (
-            f"{_name_hub()} gives an answer that its client cannot read ({cause}); "
-            "see that HF_ENDPOINT is the address of a Hub, or try again later."
+            f"{_name_hub()} sent a response that the client cannot read ({cause}); "
+            "check that HF_ENDPOINT is the address of a Hub, or try again later."
         )
     text, kind = make_one_line(error), type(error).__name__
     return f"The Hub's client failed ({f'{kind}: {text}' if text else kind}); check the network, or try again later."
@@ -67,36 +67,36 @@ def find_causes(error: BaseException) -> list[BaseException]:
 
 
 def find_refusal(error: BaseException) -> tuple[int | None, str]:
-    """Return the HTTP status and the server's reason in an error or its causes; (None, "") if no server refused."""
+    """Return the HTTP status and the server's reason from an error or its causes; (None, "") if there is none."""
     return next((found for one in find_causes(error) if (found := _read_refusal(one))[0]), (None, ""))
 
 
 def _read_refusal(error: BaseException) -> tuple[int | None, str]:
-    """Return the same for one error, its causes left out."""
+    """Return the HTTP status and the reason from one error, without its causes."""
     if (response := find_response(error)) is not None:
         return response.status_code, read_reason(response)
-    # Xet's storage has it in the text alone: "HTTP status client error (404 Not Found), domain: http://...".
+    # Xet errors have the status only in their text: "HTTP status client error (404 Not Found), domain: http://...".
     if type(error).__module__ in ("builtins", "hf_xet") and (match := STATUS.search(str(error))):
         return int(match[1]), ""
     return None, ""
 
 
 def find_response(error: BaseException) -> httpx2.Response | None:
-    """Return the response with which a server refused, if the error has one."""
+    """Return the HTTP response attached to an error, if there is one."""
     return error.response if isinstance(error, HfHubHTTPError | httpx2.HTTPStatusError) else None
 
 
 def read_reason(response: httpx2.Response) -> str:
-    """Return the reason that a server gives in X-Error-Message, as JSON or as plain text; "" if there is none."""
+    """Return the server's reason from X-Error-Message, JSON or plain text; "" if there is none."""
     if header := make_one_line(response.headers.get("X-Error-Message", "")):
         return header
     try:
-        text = response.content.decode(errors="replace")  # whatever charset the server names: some are not for text
+        text = response.content.decode(errors="replace")  # ignore the server's charset: some are not text encodings
         body = json.loads(text)
     except (httpx2.ResponseNotRead, httpx2.StreamError):
         return ""
     except (ValueError, RecursionError):
-        return "" if "<" in text[:200] else make_one_line(text)  # a page is for browsers
+        return "" if "<" in text[:200] else make_one_line(text)  # an HTML page
     body = body if isinstance(body, dict) else {"error": body}
     parts = []
     for value in map(body.get, ("error", "error_description", "message", "detail", "errors")):
@@ -106,41 +106,44 @@ def read_reason(response: httpx2.Response) -> str:
 
 
 def make_one_line(text: object, most: int = 300) -> str:
-    """Return a server's or a library's text as part of a sentence: one line of at most `most` printable characters."""
+    """Return a text as one line of at most `most` printable characters, without a final full stop."""
     words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     words = words if len(words) <= most else f"{words[: most - 1]}…"
     return words.rstrip(".")
 
 
 def _name_hub() -> str:
-    """Return what to call the Hub in a sentence: with its address if that is not the usual one."""
+    """Return the Hub's name for a sentence, with its address if it is not the default one."""
     usual = constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT
     return "The Hub" if usual else f"The Hub at {constants.ENDPOINT}"
 
 
 def _explain_refusal(error: BaseException, repo: str, revision: str | None, writing: bool) -> str | None:
-    """Return a sentence for a server's refusal; None if the error is something else."""
+    """Return a sentence for a refused request; None for any other error."""
     (status, why), response = _read_refusal(error), find_response(error)
     writing = response.request.method not in ("GET", "HEAD") if response is not None else writing
     is_missing_file = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
     known: list[tuple[bool, str]] = [
-        (isinstance(error, OIDCError), f"There is no token for keyless publishing: {make_one_line(error, 600)}."),
-        (isinstance(error, GatedRepoError), f"{repo} is gated: ask for access on its page on the Hub, and log in."),
+        (
+            isinstance(error, OIDCError),
+            f"There is no token for keyless publishing: {make_one_line(error, 600)}.",
+        ),
+        (isinstance(error, GatedRepoError), f"{repo} is gated: request access on its Hub page, and log in."),
         (
             isinstance(error, RepositoryNotFoundError),
-            f"There is no {repo} on the Hub, or it is private: check the name, or give a token that may read it.",
+            f"{repo} does not exist on the Hub, or is private: check the name, or give a token that can read it.",
         ),
         (
             isinstance(error, RevisionNotFoundError),
-            f"{repo} has no revision {revision or 'main'!r}; give a commit, a branch or a tag of it.",
+            f"{repo} has no revision {revision or 'main'!r}; give one of its commits, branches or tags.",
         ),
         (
             is_missing_file and not writing,
-            f"{repo} is not a model of this gallery: a file it needs is not there; publish it again.",
+            f"{repo} is not a model of this gallery: a required file is missing; publish it again.",
         ),
         (
             status in (404, 405, 501) and "/xet-" in str(error),
-            f"{_name_hub()} has no Xet, the storage that the client uses for large files ({status}); set "
+            f"{_name_hub()} does not support Xet, the client's storage for large files ({status}); set "
             "HF_HUB_DISABLE_XET=1, and try again.",
         ),
     ]
@@ -156,39 +159,39 @@ def _explain_refusal(error: BaseException, repo: str, revision: str | None, writ
 
 
 def _explain_status(status: int, reason: str, asked: str, repo: str, writing: bool) -> str:
-    """Return what an HTTP status means for a repository; `reason` begins with the status."""
+    """Return a sentence for an HTTP status; `reason` begins with the status."""
     hub = _name_hub()
-    unable = f"{hub} cannot do what it was asked for ({reason}): {asked}."
+    unable = f"{hub} does not support this request ({reason}): {asked}."
     sentences = {
         401: f"{hub} does not accept the token in HF_TOKEN ({reason}); correct or unset it."
         if os.environ.get("HF_TOKEN")
         else f"{hub} does not accept the token ({reason}); log in: hf auth login",
-        402: f"{hub} asks for a paid plan to do this with {repo} ({reason}).",
-        403: f"The token may not write to {repo} ({reason}); use one that may: hf auth login"
+        402: f"{hub} requires a paid plan for this request to {repo} ({reason}).",
+        403: f"The token cannot write to {repo} ({reason}); use one that can: hf auth login"
         if writing
-        else f"This token may not read {repo} ({reason}).",
-        404: f"{hub} does not have what it was asked for ({reason}): {asked}.",
+        else f"The token cannot read {repo} ({reason}).",
+        404: f"{hub} cannot find what was requested ({reason}): {asked}.",
         405: unable,
-        409: f"{hub} sees a conflict with something else that happens to {repo} ({reason}); look at it, and try again.",
-        412: f"Somebody else changed {repo} meanwhile ({reason}); look at it, and try again.",
-        413: f"{hub}, or a proxy on the way to it, does not take as much at once ({reason}): {asked}.",
+        409: f"{hub} reports a conflict with another change to {repo} ({reason}); check its page, and try again.",
+        412: f"{repo} was changed by somebody else in the meantime ({reason}); check its page, and try again.",
+        413: f"{hub}, or a proxy in front of it, rejects a request of this size ({reason}): {asked}.",
         423: f"{repo} is locked on the Hub ({reason}); try again later.",
-        429: f"{hub} has been asked too often from here ({reason}); wait some minutes.",
+        429: f"{hub} has received too many requests from here ({reason}); wait a few minutes.",
         501: unable,
-        507: f"{hub} has no room left for {repo} ({reason}); free some there.",
+        507: f"{hub} has no storage left for {repo} ({reason}); free some there.",
     }
-    own = f"{hub} answers with an error of its own ({reason}); try again later."
-    return sentences.get(status, own if status >= 500 else f"{hub} refuses this for {repo} ({reason}).")
+    own = f"{hub} has an internal error ({reason}); try again later."
+    return sentences.get(status, own if status >= 500 else f"{hub} refused the request for {repo} ({reason}).")
 
 
 def _explain_local_error(error: BaseException, repo: str) -> str | None:
-    """Return a sentence for trouble with files on this machine; None if the error is about something else."""
+    """Return a sentence for an error with local files; None for any other error."""
     if not isinstance(error, OSError) or isinstance(error, NETWORK):
         return None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"There is no room for {repo} in the cache {constants.HF_HUB_CACHE}; free some, or set HF_HOME."
+        return f"There is no space for {repo} in the cache {constants.HF_HUB_CACHE}; free some, or set HF_HOME."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        return f"The cache {constants.HF_HUB_CACHE} cannot be written to; set HF_HOME to a folder that can."
+        return f"The cache {constants.HF_HUB_CACHE} is not writable; set HF_HOME to a writable folder."
     if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # on Windows also a path of more than 260 characters
-        return f"{make_one_line(error)}; set HF_HOME to a folder with a short path if it lies in the Hub's cache."
+        return f"{make_one_line(error)}; set HF_HOME to a folder with a short path if the file is in the Hub's cache."
     return None

@@ -12,34 +12,34 @@ from pydantic import Field, model_validator
 
 from .config import GalleryConfig
 from .errors import BadInput
-from .images import Source, fit_size, load_image, picture_size, sample_image, to_array
+from .images import Source, fit_size, load_image, read_picture_size, sample_image, to_array
 from .predictor import Prediction, Predictor, answer_each
-from .session import THREADS, in_threads
+from .session import THREADS, map_in_threads
 
 Channels = tuple[float, float, float]
 Level = Annotated[int, Field(ge=0, le=255)]
 Size = tuple[int, int]  # width, height
 
-SURE = 0.5  # from this confidence on a pixel counts as sure
-TILE = 250_000  # numbers in a tile of upsampled logits: 1 MB, meant to stay in a processor's cache
-TILE_WIDTH = 1024  # pixels; a tile as wide as a wide picture would be only a few rows high
-MIN_TILE_ROWS = 16  # of many classes a tile is narrower instead
-# Bounds on the time and memory of one mask, and of all masks of one request; see tests/spaces/test_batches.py.
-# A mask that would be larger is made smaller, since a JPEG may have many more pixels. A pixel costs as much time as
-# there are classes: of more than CLASSES, masks are smaller in proportion.
+SURE = 0.5  # a pixel below this confidence counts as unsure
+TILE = 250_000  # numbers in a tile of upsampled logits: 1 MB, so that it fits in a CPU cache
+TILE_WIDTH = 1024  # pixels; wider tiles would have only a few rows
+MIN_TILE_ROWS = 16  # with many classes, tiles are narrower instead
+# Limits for the time and memory of one mask, and of all masks of one request; see tests/spaces/test_batches.py.
+# The mask of a larger picture, such as a large JPEG, is scaled down. The cost of a pixel grows with the number of
+# classes, so masks with more than CLASSES of them have proportionally fewer pixels.
 MAX_MASK_PIXELS = 24_000_000
 CLASSES = 11
 MAX_REQUEST_PIXELS = 100_000_000
-NETWORK_PIXELS = 4_000_000  # what running the network counts for each picture, however small, in pixels of a mask
-BLOCK = 1_000_000  # pixels that are summed at once: each takes 16 bytes while it is
+NETWORK_PIXELS = 4_000_000  # cost of running the network on one picture, in mask pixels
+BLOCK = 1_000_000  # pixels summed at once, at 16 bytes each
 
 
 class ImageSegmenterConfig(GalleryConfig):
-    """gallery.json of a model that names every pixel.
+    """gallery.json of a segmentation model.
 
-    A picture is resized to its working size (see `working_size`), scaled to 0 … 1, less `mean`, divided by
-    `std`. The logits, half of that size in each direction, are calibrated. `colours` has (red, green,
-    blue) for each of `labels`.
+    A picture is resized to its working size (see `find_working_size`), scaled to 0 … 1, and normalised with `mean` and
+    `std`. The logits have half that width and height and are calibrated. `colours` has one (red, green, blue) for each
+    of `labels`.
     """
 
     labels: Annotated[tuple[str, ...], Field(min_length=2, max_length=256)]
@@ -50,7 +50,7 @@ class ImageSegmenterConfig(GalleryConfig):
     std: Channels
 
     @model_validator(mode="after")
-    def _labels_have_colours(self) -> Self:
+    def _check_fields(self) -> Self:
         if len(self.colours) != len(self.labels):
             raise ValueError("colours must have one colour for each label")
         if min(self.std) <= 0:
@@ -60,11 +60,11 @@ class ImageSegmenterConfig(GalleryConfig):
 
 @dataclass(frozen=True)
 class ImageSegmenterPrediction(Prediction):
-    """What every pixel of a picture is.
+    """The class of every pixel of a picture.
 
-    `mask`, (height, width) uint8, has the index of each pixel's class; `confidence`, (height, width) float32,
-    the calibrated probability of that class. `share` says which part of all pixels each class has; they sum
-    to 1. `size` is the upright picture's own (width, height) in pixels.
+    `mask`, (height, width) uint8, holds the class index of each pixel; `confidence`, (height, width) float32, the
+    calibrated probability of that class. `share` is the fraction of all pixels that each class covers; the fractions
+    sum to 1. `size` is the (width, height) of the upright picture in pixels.
     """
 
     mask: NDArray[np.uint8]
@@ -74,21 +74,21 @@ class ImageSegmenterPrediction(Prediction):
 
     @property
     def scale(self) -> float:
-        """The mask's long side as a fraction of the picture's: 1 unless the mask was bounded."""
+        """The long side of the mask divided by that of the picture: 1 unless the mask was scaled down."""
         return float(max(self.mask.shape) / max(self.size))
 
     @property
     def present(self) -> list[str]:
-        """The classes that are in the picture, the largest first."""
+        """The classes present in the picture, largest share first."""
         return sorted((label for label, part in self.share.items() if part), key=lambda label: -self.share[label])
 
     @property
     def mean_confidence(self) -> float:
-        """The mean of `confidence`: which part of all pixels the model expects to be right."""
+        """The mean of `confidence`: the fraction of pixels that the model expects to be correct."""
         return float(self.confidence.mean(dtype=np.float64))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the answer as JSON has it, without the pixels."""
+        """Return the prediction as a JSON object, without the pixels."""
         height, width = self.mask.shape
         return {
             "shares": self.share,
@@ -99,15 +99,15 @@ class ImageSegmenterPrediction(Prediction):
         }
 
     def as_row(self) -> dict[str, object]:
-        """Return the answer as cells of a CSV."""
+        """Return the prediction as cells of a CSV row."""
         return {
             **{f"share {label}": round(share, 4) for label, share in self.share.items()},
             "mean_confidence": round(self.mean_confidence, 4),
             "mask scale": round(self.scale, 4),
         }
 
-    def reduced(self, longest: int) -> "ImageSegmenterPrediction":
-        """Return the same, its long side at most `longest` pixels: the nearest pixels, the shares of all."""
+    def reduce(self, longest: int) -> "ImageSegmenterPrediction":
+        """Return a copy with a long side of at most `longest` pixels (nearest neighbour); the shares do not change."""
         height, width = self.mask.shape
         columns, rows = (
             (np.arange(few) * 2 + 1) * many // (2 * few)
@@ -119,11 +119,11 @@ class ImageSegmenterPrediction(Prediction):
 
 @dataclass(frozen=True)
 class ImageSegmenterExplanation:
-    """How sure the model is, and where.
+    """The confidence of the model for each pixel.
 
-    `confidence`, (height, width) float32, is that of the prediction; `mean` its mean; `unsure` the share of
-    pixels where it is below 0.5, that is, where the other classes together are likelier; `by_class` the mean
-    for each class that is in the picture.
+    `confidence`, (height, width) float32, is that of the prediction and `mean` its mean. `unsure` is the fraction of
+    pixels below 0.5, where the other classes together are more probable. `by_class` is the mean for each class
+    present in the picture.
     """
 
     confidence: NDArray[np.float32]
@@ -132,12 +132,12 @@ class ImageSegmenterExplanation:
     by_class: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON has it, without the pixels."""
+        """Return the explanation as a JSON object, without the pixels."""
         return {"mean_confidence": self.mean, "unsure": self.unsure, "confidence_by_class": self.by_class}
 
 
 class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPrediction]):
-    """A model that names every pixel; a picture is anything that load_image takes."""
+    """A segmentation model; pictures are anything that load_image accepts."""
 
     task = "image-segmentation"
     max_request_cost = MAX_REQUEST_PIXELS  # of all pictures of one request
@@ -150,55 +150,54 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels, in the order of the indices in a mask."""
+        """The labels, in the order of the mask's indices."""
         return self.config.labels
 
     def predict(self, image: Source, longest: int | None = None) -> ImageSegmenterPrediction:
-        """Name every pixel of one picture.
+        """Predict the class of every pixel of one picture.
 
         Args:
             image: the picture.
-            longest: the long side, in pixels, that the answer may have; by default it has the upright picture's
-                own size. Whatever it is, the answer has at most `max_mask_pixels` (see `scale`). The picture is seen in
-                the same detail either way.
+            longest: maximum long side of the mask in pixels; by default the mask has the size of the upright picture.
+                It never has more than `max_mask_pixels` (see `scale`). The model's own resolution does not change.
 
         Raises:
-            BadInput: it cannot be read as a picture.
+            BadInput: the input cannot be read as a picture.
         """
-        size, pixels = self._pixels(image)
+        size, pixels = self._preprocess(image)
         (logits,) = self.session.run(["logits"], {self.session.inputs[0]: pixels[None]})
-        mask, confidence, counts = decide(logits[0], mask_size(size, longest, self.max_mask_pixels))
+        mask, confidence, counts = choose_classes(logits[0], find_mask_size(size, longest, self.max_mask_pixels))
         share = dict(zip(self.classes, (counts / counts.sum()).tolist(), strict=True))
         return ImageSegmenterPrediction(mask, confidence, share, size)
 
-    def mask_pixels(self, image: Source) -> int:
-        """Return how many pixels the answer to a picture will have.
+    def count_mask_pixels(self, image: Source) -> int:
+        """Return the number of pixels in the mask of a picture.
 
         Raises:
-            BadInput: its header shows that it cannot be read as a picture.
+            BadInput: the header shows that the input cannot be read as a picture.
         """
-        width, height = mask_size(picture_size(image, self._least), most=self.max_mask_pixels)
+        width, height = find_mask_size(read_picture_size(image, self._least), most=self.max_mask_pixels)
         return width * height
 
-    def cost(self, image: Source) -> int:
-        """Return what the answer to a picture costs, in pixels of a mask of few classes: drawing it, and the network.
+    def estimate_cost(self, image: Source) -> int:
+        """Return the cost of segmenting a picture, in pixels of a mask of few classes: its mask, and the network.
 
         Raises:
-            BadInput: its header shows that it cannot be read as a picture.
+            BadInput: the header shows that the input cannot be read as a picture.
         """
-        return round(self.mask_pixels(image) * self._cost_of_a_pixel) + NETWORK_PIXELS
+        return round(self.count_mask_pixels(image) * self._pixel_cost) + NETWORK_PIXELS
 
     def predict_each(self, items: Sequence[Source]) -> list[ImageSegmenterPrediction | BadInput]:
-        """Name every pixel of every picture, two at a time; a bad one gets its BadInput as the answer.
+        """Segment pictures, two at a time; the result for an unreadable picture is a BadInput.
 
-        An answer takes 5 bytes a pixel.
+        A prediction takes 5 bytes of memory per pixel.
         """
         return answer_each(self.predict, items)
 
     def explain(self, image: Source, longest: int | None = None) -> ImageSegmenterExplanation:
-        """Say how sure the model is of each pixel and each class.
+        """Return the model's confidence for each pixel and each class.
 
-        The arguments and errors are those of predict.
+        Arguments and errors are those of `predict`.
         """
         answer = self.predict(image, longest)
         sums, counts = np.zeros((2, len(self.classes)))
@@ -211,38 +210,38 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
         unsure = float((answer.confidence < SURE).mean())
         return ImageSegmenterExplanation(answer.confidence, answer.mean_confidence, unsure, by_class)
 
-    def coloured(self, mask: NDArray[np.uint8]) -> Image.Image:
-        """Return a mask as a palette picture: its pixels are class indices, shown in the config's colours."""
+    def colour_mask(self, mask: NDArray[np.uint8]) -> Image.Image:
+        """Return a mask as a palette image: pixel values are class indices, shown in the config's colours."""
         image = Image.fromarray(mask)
         image.putpalette([level for colour in self.config.colours for level in colour])
         return image
 
-    def _pixels(self, image: Source) -> tuple[Size, NDArray[np.float32]]:
-        """Return a picture's own (width, height), and the picture as the model takes it: float32 (3, height, width)."""
+    def _preprocess(self, image: Source) -> tuple[Size, NDArray[np.float32]]:
+        """Return a picture's (width, height) and the model's input: float32 (3, height, width), normalised."""
         picture = load_image(image, self._least)
-        working = picture.resize(working_size(picture.size, self.config.area, self.config.multiple))
+        working = picture.resize(find_working_size(picture.size, self.config.area, self.config.multiple))
         return picture.size, to_array(working, self.config.mean, self.config.std)
 
     @property
     def max_mask_pixels(self) -> int:
-        """How many pixels a mask has at the most: 24 million of up to 11 classes, fewer of more."""
-        return int(MAX_MASK_PIXELS / self._cost_of_a_pixel)
+        """The maximum number of pixels in a mask: 24 million with up to 11 classes, fewer with more."""
+        return int(MAX_MASK_PIXELS / self._pixel_cost)
 
     @property
-    def _cost_of_a_pixel(self) -> float:
+    def _pixel_cost(self) -> float:
         return max(1.0, len(self.classes) / CLASSES)
 
     @property
     def _least(self) -> int:
-        # No picture's short side gets longer than a square's.
-        return max(working_size((1, 1), self.config.area, self.config.multiple))
+        # A square picture has the longest short side.
+        return max(find_working_size((1, 1), self.config.area, self.config.multiple))
 
 
-def working_size(size: Size, area: int, multiple: int) -> Size:
-    """Return the (width, height) at which the model looks at a picture of `size`.
+def find_working_size(size: Size, area: int, multiple: int) -> Size:
+    """Return the (width, height) to which a picture of `size` is resized for the model.
 
-    About `area` pixels in the picture's own shape: the long side is the nearest multiple of `multiple`, the
-    short side the one that then comes nearest to the shape, and both are at least twice `multiple`.
+    It has about `area` pixels and nearly the picture's aspect ratio. Both sides are rounded to multiples of
+    `multiple`, the long side first, and are at least twice `multiple`.
     """
     aspect = max(size) / min(size)
     long = max(2, round(math.sqrt(area * aspect) / multiple)) * multiple
@@ -250,11 +249,11 @@ def working_size(size: Size, area: int, multiple: int) -> Size:
     return (long, short) if size[0] >= size[1] else (short, long)
 
 
-def mask_size(size: Size, longest: int | None = None, most: int | None = None) -> Size:
-    """Return the (width, height) of the mask of a picture of `size`: its own, or less.
+def find_mask_size(size: Size, longest: int | None = None, most: int | None = None) -> Size:
+    """Return the (width, height) of the mask of a picture of `size`: the same size, or scaled down.
 
-    It has at most `most` pixels, by default MAX_MASK_PIXELS, and its long side at most `longest` pixels; its shape is
-    the picture's.
+    It has at most `most` pixels (default MAX_MASK_PIXELS), a long side of at most `longest` pixels, and the picture's
+    aspect ratio.
     """
     scale = math.sqrt((most or MAX_MASK_PIXELS) / (size[0] * size[1]))
     if scale < 1:
@@ -262,12 +261,14 @@ def mask_size(size: Size, longest: int | None = None, most: int | None = None) -
     return size if longest is None else fit_size(size, longest)
 
 
-def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
+def choose_classes(
+    logits: NDArray[np.float32], size: Size
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
     """Choose a class for each pixel of a picture of `size` (width, height) from coarse logits.
 
-    The logits are interpolated bilinearly, pixels and logits each standing for the middle of their squares
-    (torch's align_corners=False), and only then compared, so that edges are smooth. This is done in tiles, two at a
-    time: all classes of 12 million pixels at once would take half a gigabyte.
+    The logits are interpolated bilinearly (as with torch's align_corners=False) before they are compared, so that
+    edges are smooth. This is done in tiles, two at a time: all classes of 12 million pixels at once would take half a
+    gigabyte.
 
     Args:
         logits: (classes, rows, columns) float32 over the whole picture.
@@ -278,8 +279,8 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
         the number of pixels of each class.
     """
     classes, (width, height) = len(logits), size
-    left, right, across = _neighbours(logits.shape[2], width)
-    above, below, down = _neighbours(logits.shape[1], height)
+    left, right, across = _find_neighbours(logits.shape[2], width)
+    above, below, down = _find_neighbours(logits.shape[1], height)
     mask = np.zeros((height, width), np.uint8)
     confidence = np.empty((height, width), np.float32)
     columns = min(width, TILE_WIDTH, max(1, TILE // (classes * MIN_TILE_ROWS)))
@@ -296,24 +297,24 @@ def decide(logits: NDArray[np.float32], size: Size) -> tuple[NDArray[np.uint8], 
         near = logits[:, first : last + 1]
         wide = np.take(near, left[places], axis=2)
         wide += (np.take(near, right[places], axis=2) - wide) * across[places]
-        # Between rows of logits by a matrix product, so that the two rows of each need not be gathered.
+        # A matrix product interpolates between rows, so that the two rows for each pixel need not be gathered.
         weights = np.zeros((len(above[lines]), near.shape[1]), np.float32)
         line = np.arange(len(weights))
         weights[line, above[lines] - first] = 1 - down[lines]
         weights[line, below[lines] - first] += down[lines]
         strip = weights @ wide
         best = strip.max(axis=0)
-        for index in reversed(range(classes)):  # so that of equals the first is chosen, as argmax does
+        for index in reversed(range(classes)):  # ties go to the first class, as with argmax
             np.copyto(mask[tile], np.uint8(index), where=strip[index] == best)
         strip -= best
         np.divide(1, np.exp(strip, out=strip).sum(axis=0), out=confidence[tile])
         return np.bincount(mask[tile].ravel(), minlength=classes)
 
-    return mask, confidence, np.sum(in_threads(choose, tiles), axis=0)
+    return mask, confidence, np.sum(map_in_threads(choose, tiles), axis=0)
 
 
-def _neighbours(values: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return for each of `pixels` over a line of `values` those before and after it, and the weight of the latter."""
+def _find_neighbours(values: int, pixels: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return the indices of the values before and after each of `pixels` on a line, and the weight of the second."""
     place = np.clip((np.arange(pixels) + 0.5) * (values / pixels) - 0.5, 0, values - 1)
     before = place.astype(np.intp)
     after = np.minimum(before + 1, values - 1)

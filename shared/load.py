@@ -1,4 +1,4 @@
-"""Load a model: its class follows from the task in its gallery.json."""
+"""Load a model; the task in its gallery.json selects the class."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ from .text_classifier import TextClassifier
 PREDICTORS: dict[str, type[Predictor[Any, Any, Any]]] = {
     kind.task: kind for kind in (ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier, Recommender)
 }
-URL = re.compile(r"[a-z][a-z0-9+.-]+://|(www\.)?(huggingface|hf)\.co/", re.IGNORECASE)  # C:\ is not one
+URL = re.compile(r"[a-z][a-z0-9+.-]+://|(www\.)?(huggingface|hf)\.co/", re.IGNORECASE)  # does not match C:\
 
 
 def load_model(
@@ -25,28 +25,28 @@ def load_model(
     token: str | None = None,
     deadline: float | None = None,
 ) -> Any:
-    """Load a checkpoint folder, such as "spaces/salary/model", or a model on the Hub, such as "user/salary".
+    """Load a model from a checkpoint folder ("spaces/salary/model") or from the Hub ("user/salary").
 
     Args:
-        source: the folder; or the model's name on the Hub, or its address there, such as
-            "https://huggingface.co/user/salary". A Path is always a folder.
-        revision: commit, branch or tag on the Hub. A commit that has been loaded before needs no network.
-        token: for a private model; by default the one that this machine is logged in with.
-        deadline: seconds after which to stop waiting for the Hub; two minutes by default.
+        source: the folder; or the model's Hub name or address, such as "https://huggingface.co/user/salary". A Path is
+            always a folder.
+        revision: commit, branch or tag on the Hub. A commit that is in the cache needs no network.
+        token: for a private model; by default the token of this machine's login.
+        deadline: time limit for the download in seconds; by default 120.
 
     Returns:
         An ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier or Recommender.
 
     Raises:
         CheckpointError: the folder is missing, damaged or of another format.
-        HubError (a CheckpointError): the Hub's model cannot be had; see shared.hub.download.
+        HubError: (a CheckpointError) the model cannot be loaded from the Hub; see shared.hub.download.
     """
     text = str(source)
     is_url = not isinstance(source, Path) and URL.match(text)
     if not is_url and (isinstance(source, Path) or not is_name(text)):
         if not Path(text).exists():
             raise CheckpointError(
-                f"There is no checkpoint folder {text!r}. Give a folder, or a model on the Hub as in 'user/name'."
+                f"There is no checkpoint folder {text!r}. Give a folder, or a model on the Hub, as in 'user/name'."
             )
         return load_folder(source)
     from . import hub  # noqa: PLC0415 - only models on the Hub need it
@@ -58,32 +58,32 @@ def load_model(
             raise
         raise HubError(f"{error} (There is no folder {text!r} here.)") from error.__cause__
     model = load_folder(folder)
-    model.source = text, folder.name  # the commit, also where a branch was asked for
+    model.source = text, folder.name  # the commit, even if a branch was requested
     return model
 
 
 def load_folder(folder: str | Path) -> Any:
-    """Load the predictor of a checkpoint folder.
+    """Load a predictor from a checkpoint folder.
 
     Raises:
-        CheckpointError: it is missing, damaged, or for a task that is unknown here.
+        CheckpointError: the folder is missing or damaged, or its task is unknown.
     """
-    return predictor_type(folder)(folder)
+    return find_predictor_type(folder)(folder)
 
 
-def predictor_type(folder: str | Path) -> type[Predictor[Any, Any, Any]]:
-    """Return the class of a checkpoint folder's predictor.
+def find_predictor_type(folder: str | Path) -> type[Predictor[Any, Any, Any]]:
+    """Return the predictor class for a checkpoint folder.
 
     Raises:
-        CheckpointError: there is no gallery.json, or its task is unknown here.
+        CheckpointError: gallery.json is missing or invalid, or its task is unknown.
     """
     task = GalleryConfig.read_common(folder).task
     if task not in PREDICTORS:
-        raise CheckpointError(f"{folder} has a model for the unknown task {task!r}; there are {', '.join(PREDICTORS)}.")
+        raise CheckpointError(f"{folder} has a model for the unknown task {task!r}, not for {', '.join(PREDICTORS)}.")
     return PREDICTORS[task]
 
 
 def is_name(source: str) -> bool:
-    """Return True for "user/name", a name on the Hub, unless there is a folder "user" here."""
+    """Return True for a Hub name such as "user/name", unless a local folder "user" exists."""
     first, *rest = source.rstrip("/").split("/")
     return len(rest) == 1 and first not in ("", ".", "..", "~") and ":" not in first and not Path(first).is_dir()

@@ -1,4 +1,4 @@
-"""metrics.json: what was measured of a model, and how it was trained. Scripts alone write it."""
+"""metrics.json: measured figures of a model, and how it was trained. It is written only by scripts."""
 
 import json
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ Interval = tuple[float, float]  # of 95 % confidence: lower and upper bound
 class Figure(StrictModel):
     """A measured figure.
 
-    `count` inputs of the part `split` of the data set `data` were answered; `label` names the figure on the card.
-    `interval_over_users` draws whole users, whose ratings are alike, and `root` is the value's square root.
-    `measured` is the date (ISO 8601) where that was earlier than the rest.
+    It was measured on `count` inputs of the `split` of the data set `data`; `label` is its name on the card.
+    `interval_over_users` is a bootstrap interval that resamples whole users; `root` is the square root of the value.
+    `measured` is the date (ISO 8601) if it differs from that of the other figures.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Figure(StrictModel):
 
 
 class Peer(StrictModel):
-    """What another model reached on the same rows; `difference` is ours minus it, paired.
+    """The result of another model on the same rows; `difference` is ours minus the peer's, paired.
 
-    `name` is that of the figure it is compared with.
+    `name` is the name of the corresponding figure.
     """
 
     peer: str
@@ -51,14 +51,14 @@ class Peer(StrictModel):
 
 
 class Rate(StrictModel):
-    """A share with its interval; None where there is nobody."""
+    """A rate with its interval; None if there are no people to count."""
 
     value: float | None
     interval: Interval | None
 
 
 class Group(StrictModel):
-    """How a binary classifier treats a group of people; `base_rate` is the share with the second label."""
+    """Rates of a binary classifier for a group of people; `base_rate` is the share with the second label."""
 
     group: str
     count: int
@@ -70,7 +70,7 @@ class Group(StrictModel):
 
 
 class HardCase(StrictModel):
-    """A text written for this project, its label, and the probability that the model gives to that label."""
+    """A test text written for this project, its label, and the model's probability for that label."""
 
     kind: str
     text: str
@@ -81,7 +81,7 @@ class HardCase(StrictModel):
 
 
 class Point(StrictModel):
-    """Mean squared errors (stars²) for newcomers who have given `given` ratings; every user counts the same."""
+    """Mean squared errors (stars²) for new users with `given` ratings; every user has the same weight."""
 
     given: int
     served_by: str
@@ -97,7 +97,7 @@ class Point(StrictModel):
 
 
 class NewcomerGroup(StrictModel):
-    """Users with more than `most` ratings, and their errors by how many of these were given."""
+    """Users with more than `most` ratings, and their errors by the number of ratings given to the model."""
 
     users: int
     ratings: int
@@ -106,11 +106,11 @@ class NewcomerGroup(StrictModel):
 
 
 class Parity(StrictModel):
-    """How far the stored model is from torch on real inputs.
+    """The difference between the stored model and the torch model on real inputs.
 
-    `largest_difference` is that of any one number of `output`, and may not exceed `tolerance`. The rest is about what
-    people see: 99.9 % of the `compared` rows (`of` says what a row is) differ by at most `typical_difference`, and the
-    share `relabelled` gets another label.
+    `largest_difference` is the maximum over all numbers of `output` and may not exceed `tolerance`. The other fields
+    are about visible results: 99.9 % of the `compared` rows (`of` says what a row is) differ by at most
+    `typical_difference`, and the fraction `relabelled` gets another label.
     """
 
     rows: int
@@ -130,7 +130,7 @@ class Parity(StrictModel):
 
 
 class Input(StrictModel):
-    """A file or folder that an option of the command named; see training.learner.content for its hash."""
+    """A file or folder given by an option of the command; see training.learner.content for its hash."""
 
     option: str
     name: str
@@ -140,7 +140,7 @@ class Input(StrictModel):
 
 
 class Measured(StrictModel):
-    """When and where the figures were measured; the command only where it was not the training's."""
+    """When and where the figures were measured; `command` is set only if it differs from the training command."""
 
     date: str
     device: str | None = None
@@ -151,7 +151,7 @@ class Measured(StrictModel):
 
 
 class Trained(StrictModel):
-    """How the model was trained; `device` is None where the record is from before devices were recorded."""
+    """How the model was trained; `device` is None in records from before devices were recorded."""
 
     command: str | None
     seed: int
@@ -164,9 +164,9 @@ class Trained(StrictModel):
 
 
 class Newcomers(StrictModel):
-    """How far off a recommender is for users who are kept out of training and give a few ratings.
+    """The errors of a recommender for users held out of training who give a few ratings.
 
-    Those with fewer than `popularity_below` ratings are served by popularity, the others by taste.
+    Users with fewer than `popularity_below` ratings get predictions from popularity, the others from their taste.
     """
 
     data: str
@@ -179,8 +179,8 @@ class Newcomers(StrictModel):
 class Metrics(StrictModel):
     """The content of metrics.json.
 
-    `headline` is the gallery's one line about the model. `provenance` says how the model was made where no script
-    recorded it (`trained` is then None or says less).
+    `headline` is the line on the gallery's card. `provenance` describes how the model was made if no script recorded
+    it (then `trained` is None or incomplete).
     """
 
     headline: str
@@ -202,7 +202,7 @@ class Metrics(StrictModel):
         """Read the metrics.json of a checkpoint folder.
 
         Raises:
-            CheckpointError: it is missing, or a field is wrong; the text names the field.
+            CheckpointError: the file is missing, or a field is invalid; the message names it.
         """
         path = Path(folder) / METRICS
         try:
@@ -223,10 +223,10 @@ class Metrics(StrictModel):
 
 
 def upgrade(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the content of a metrics.json of the first edition as it is now.
+    """Convert the content of a metrics.json of the first edition.
 
-    Then `model` named the script, and in the oldest files one time, one device and one list of versions stood for
-    training and measuring; they are those of the measuring. Sections that are not as they were later are left out.
+    There `model` named the script. In the oldest files, one date, one device and one list of versions described both
+    training and measuring; they are read as those of the measuring. Sections in an even older form are left out.
     """
     dropped = ("model", "seed", "seconds", "options", "device", "versions")
     result = {name: value for name, value in content.items() if name not in dropped}
@@ -238,7 +238,7 @@ def upgrade(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         result["trained"] = {"command": command, "seed": content.get("seed"), "seconds": content.get("seconds")}
     elif isinstance(content.get("trained"), dict):
         result["trained"] = {name: value for name, value in content["trained"].items() if name != "is_partial"}
-    provenance = folder / "PROVENANCE.md"  # where people wrote what no script had recorded
+    provenance = folder / "PROVENANCE.md"  # written by hand, where no script recorded it
     if provenance.is_file():
         result["provenance"] = provenance.read_text(encoding="utf-8").strip()
     try:

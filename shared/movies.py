@@ -1,4 +1,4 @@
-"""The movies of a recommender, and how people name them."""
+"""The movies of a recommender, and a search for their titles."""
 
 import csv
 import difflib
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .errors import BadInput, quoted
-from .text import plain
+from .errors import BadInput, quote
+from .text import normalise_name
 
-MAX_TITLE = 200  # characters of what somebody looks for
+MAX_TITLE = 200  # characters of a search text that are used
 YEAR = re.compile(r" \(\d{4}[-\d]*\)( \[\d+\])?$")  # at the end of a title
 ARTICLE = re.compile(r"^(the|an?) ")
 LAST_ARTICLE = re.compile(r"^([^(]*), (the|an?)( \(.*)?$")
@@ -22,9 +22,9 @@ LAST_ARTICLE = re.compile(r"^([^(]*), (the|an?)( \(.*)?$")
 class Movie:
     """A row of movies.csv.
 
-    `ratings` counts those it was learned from; `x`, `y` are its place on the map, or NaN. `average` is the stars it
-    gets from a person of average generosity, drawn towards the mean of all movies where few people rated it; NaN in
-    folders without it.
+    `ratings` is the number of training ratings; `x`, `y` is the position on the map, or NaN. `average` is the mean
+    rating in stars, adjusted for how generous the raters are and shrunk towards the mean of all movies; NaN if the
+    folder does not have it.
     """
 
     movie_id: int
@@ -37,7 +37,7 @@ class Movie:
 
 
 def read_movies(path: Path) -> dict[int, Movie]:
-    """Return the movies of a movies.csv by their ids, in the order of its rows."""
+    """Read a movies.csv; return the movies by id, in the order of the rows."""
     with path.open(encoding="utf-8", newline="") as file:
         return {
             int(row["movie_id"]): Movie(
@@ -54,21 +54,21 @@ def read_movies(path: Path) -> dict[int, Movie]:
 
 
 class TitleIndex:
-    """Finds movies by their titles, in any case and with or without accents."""
+    """An index of movie titles that ignores case and accents."""
 
     def __init__(self, movies: Mapping[int, Movie]) -> None:
         self.movies = movies
 
     def find(self, title: str) -> int | None:
-        """Return the id of the movie with a title; None if there is none.
+        """Return the id of the movie with this title; None if there is none.
 
-        The whole title counts first, then the title without its year, then without its article or one of its other
+        The full title is tried first, then the title without its year, then titles without article and alternative
         titles.
 
         Raises:
-            BadInput: several movies have the title.
+            BadInput: several movies have this title.
         """
-        wanted = _fold(title[:MAX_TITLE])
+        wanted = _fold_title(title[:MAX_TITLE])
         for titles in self._levels:
             if found := titles.get(wanted):
                 if len(found) == 1:
@@ -76,25 +76,25 @@ class TitleIndex:
                 several = ", ".join(self.movies[movie_id].title for movie_id in found[:5])
                 more = f" and {len(found) - 5} more" if len(found) > 5 else ""
                 raise BadInput(
-                    f"Several movies are called {quoted(title)}: {several}{more}. Give the title with its year."
+                    f"Several movies are called {quote(title)}: {several}{more}. Give the title with its year."
                 )
         return None
 
     def suggest(self, title: str) -> list[str]:
-        """Return at most three titles that are similar to one that no movie has."""
+        """Return up to three existing titles that are similar to an unknown title."""
         if near := self.search(title, 3):
             return [self.movies[movie_id].title for movie_id in near]
         whole = self._levels[0]
-        close = difflib.get_close_matches(_fold(title[:MAX_TITLE]), whole, n=3, cutoff=0.4)
+        close = difflib.get_close_matches(_fold_title(title[:MAX_TITLE]), whole, n=3, cutoff=0.4)
         return [self.movies[whole[one][0]].title for one in close]
 
     def search(self, words: str, k: int = 10) -> list[int]:
-        """Return the ids of at most k movies whose titles contain some words.
+        """Return the ids of up to k movies whose titles contain a text.
 
-        The title that consists of them comes first, then titles that start with them, then those in which a word
-        starts so; of equals, the best known first.
+        An exact match comes first, then titles that start with the text, then titles with a word that starts with it;
+        among equals, the movies with the most ratings.
         """
-        wanted = _fold(words[:MAX_TITLE])
+        wanted = _fold_title(words[:MAX_TITLE])
         whole = self._levels[1].get(wanted, [])
         found = []
         for title, ids in self._levels[0].items() if wanted else ():
@@ -104,16 +104,16 @@ class TitleIndex:
                 found += [(one not in whole, not starts, inside, -self.movies[one].ratings, one) for one in ids]
         return [movie_id for *_, movie_id in sorted(found)[:k]]
 
-    def choices(self, count: int) -> list[tuple[str, int]]:
-        """Return titles and ids of the `count` best known movies, and of those named by a number, for a list on a page.
+    def list_choices(self, count: int) -> list[tuple[str, int]]:
+        """Return (title, id) of the `count` best known movies and of movies named by a number, for a drop-down.
 
-        Such a list takes the first title that contains what is typed. So the shortest come first: "matrix" means The
-        Matrix, not The Animatrix; and numbers before all, since years hold them, too.
+        A drop-down selects the first title that contains the typed text. So shorter titles come first: "matrix" selects
+        The Matrix, not The Animatrix. Numbers come before all others, because years contain digits, too.
         """
 
         def name(movie: Movie) -> str:
             title = YEAR.sub("", movie.title.lower())
-            return ARTICLE.sub("", title.split(" (")[0])  # 1984 (Nineteen Eighty-Four) is called by a number, too
+            return ARTICLE.sub("", title.split(" (")[0])  # 1984 (Nineteen Eighty-Four) is also named by a number
 
         def is_number(movie: Movie) -> bool:
             return any(map(str.isdigit, name(movie))) and not any(map(str.isalpha, name(movie)))
@@ -125,10 +125,10 @@ class TitleIndex:
 
     @cached_property
     def _levels(self) -> tuple[dict[str, list[int]], ...]:
-        """Ids by title: as it is; without year and other titles; and without article, or another title of the movie."""
+        """Ids by title, in three levels: full titles; titles without year; titles without article and other titles."""
         levels: tuple[dict[str, list[int]], ...] = ({}, {}, {})
         for movie_id, movie in self.movies.items():
-            title = _fold(movie.title)
+            title = _fold_title(movie.title)
             year = found[0] if (found := YEAR.search(title)) else ""
             parts = [part for part in re.split(r" *\((?:a\.k\.a\. )?|\) *", YEAR.sub("", title)) if part]
             first = YEAR.sub("", title) if title.startswith("(") else parts[0]
@@ -141,7 +141,7 @@ class TitleIndex:
         return levels
 
 
-def _fold(title: str) -> str:
-    """Return a title without case and accents, its English article in front: "matrix, the" becomes "the matrix"."""
-    letters = unicodedata.normalize("NFD", plain(title).replace("\u0131", "i"))  # whose capital is I
+def _fold_title(title: str) -> str:
+    """Return a title without case and accents, with its article first: "Matrix, The" becomes "the matrix"."""
+    letters = unicodedata.normalize("NFD", normalise_name(title).replace("\u0131", "i"))  # dotless i
     return LAST_ARTICLE.sub(r"\2 \1\3", "".join(letter for letter in letters if unicodedata.category(letter) != "Mn"))

@@ -1,4 +1,4 @@
-"""What all models have in common when they serve: load a folder, answer one input or many."""
+"""The base class of all predictors: load a checkpoint folder, predict one input or many."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from .config import METRICS, MODEL, GalleryConfig
 from .errors import BadInput, CheckpointError
 from .metrics import Metrics
-from .session import Session, in_threads
+from .session import Session, map_in_threads
 
 Config = TypeVar("Config", bound=GalleryConfig)
 Item = TypeVar("Item")
@@ -19,32 +19,30 @@ Answer = TypeVar("Answer", bound="Prediction")
 
 @dataclass(frozen=True)
 class Prediction:
-    """Base of every predictor's answer."""
+    """Base class of all predictions."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the answer as JSON has it: what the app's endpoint returns first."""
+        """Return the prediction as a JSON object: the first output of the app's endpoint."""
         raise NotImplementedError
 
     def as_row(self) -> dict[str, object]:
-        """Return the answer as the cells that a CSV gets for it, by column, rounded."""
+        """Return the prediction as cells of a CSV row, by column, rounded."""
         raise NotImplementedError
 
 
 class Predictor(Generic[Config, Item, Answer]):
     """A model loaded from a checkpoint folder; see load_model.
 
-    `config` is the validated content of gallery.json, `session` the model in ONNX Runtime, `folder` where both came
-    from, and `metrics` what was measured, or None where nothing was yet. A predictor never changes after it is loaded,
-    so threads may share it. `origin` tells visitors of a Space where its model came from, if there is anything to
-    tell.
+    `config` is the validated gallery.json, `session` the model in ONNX Runtime, `folder` the checkpoint folder, and
+    `metrics` the content of metrics.json, or None. A predictor does not change after loading, so threads may share it.
+    `origin` is a sentence for visitors of a Space about the source of its model; "" if there is nothing to say.
 
-    Processes share it by pickle, which holds the folder, or the model's name and commit on the Hub, and nothing of
-    the model: it is loaded again where the pickle is opened. A token is left out, so a private model is read with the
-    login of the machine that opens it.
+    A pickle contains only the folder, or the Hub name and commit; unpickling loads the model again. It contains no
+    token, so a private model is loaded with the login of the machine that unpickles it.
     """
 
     task: ClassVar[str]  # in gallery.json
-    threads: ClassVar[int] = 1  # of the processor, for one answer
+    threads: ClassVar[int] = 1  # CPU threads for one prediction
     config_type: ClassVar[type[GalleryConfig]]
     required_files: ClassVar[tuple[str, ...]] = (MODEL,)
     origin: str = ""
@@ -60,32 +58,32 @@ class Predictor(Generic[Config, Item, Answer]):
         self.session = Session(self.folder / MODEL, self.threads)
 
     def __reduce__(self) -> tuple[Callable[..., "Predictor[Any, Any, Any]"], tuple[str | Path, str | None]]:
-        from .load import load_model  # noqa: PLC0415 - which imports every predictor
+        from .load import load_model  # noqa: PLC0415 - load.py imports every predictor
 
         return load_model, self.source
 
     def example(self) -> Item:
-        """Return an input to try the model with, always the same, so that answers of two machines can be compared."""
+        """Return a fixed example input, so that the predictions of two machines can be compared."""
         raise NotImplementedError
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that a table of inputs must have; empty where inputs are files."""
+        """The required columns of a table of inputs; empty if inputs are files."""
         return ()
 
     def from_row(self, row: Mapping[str, str]) -> Item:
-        """Return the input that a row of a table describes, given as {column: cell}."""
+        """Convert a table row, {column: cell}, to an input."""
         raise NotImplementedError
 
     def arguments(self, item: Item) -> list[Any]:
-        """Return an input as the arguments of the app's endpoint, in their order."""
+        """Return an input as the list of arguments of the app's endpoint."""
         return [item]
 
     def predict(self, item: Item) -> Answer:
-        """Answer one input.
+        """Predict one input.
 
         Raises:
-            BadInput: it cannot be answered; the text says why, and what is accepted.
+            BadInput: the input is invalid; the message says why, and what is accepted.
         """
         answer = self.predict_each([item])[0]
         if isinstance(answer, BadInput):
@@ -93,18 +91,18 @@ class Predictor(Generic[Config, Item, Answer]):
         return answer
 
     def predict_each(self, items: Sequence[Item]) -> list[Answer | BadInput]:
-        """Answer every item; a bad one gets its BadInput as the answer and does not disturb the others."""
+        """Predict every item; the result for an invalid item is a BadInput, and the others are not affected."""
         raise NotImplementedError
 
     def predict_batch(self, items: Any) -> list[Answer]:
-        """Answer many items at once.
+        """Predict many items at once.
 
         Raises:
-            BadInput: an item is bad; the text begins with its index. Or `items` is not a list.
+            BadInput: `items` is not a list, or an item is invalid; then the message begins with its index.
         """
         is_many = isinstance(items, Collection) and not isinstance(items, str | bytes | Mapping)
         if not is_many or (isinstance(items, np.ndarray) and not items.ndim):
-            raise BadInput(f"Many are given as a list, not as {type(items).__name__}.")
+            raise BadInput(f"Items must be given as a list, not as {type(items).__name__}.")
         answers: list[Answer] = []
         for index, answer in enumerate(self.predict_each(list(items))):
             if isinstance(answer, BadInput):
@@ -114,7 +112,7 @@ class Predictor(Generic[Config, Item, Answer]):
 
 
 def answer_each(predict: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer | BadInput]:
-    """Answer every item by itself, several at once, for models that take one at a time: see predict_each."""
+    """Implement predict_each for models that take one item at a time: call `predict` in several threads."""
 
     def answer(item: Item) -> Answer | BadInput:
         try:
@@ -122,4 +120,4 @@ def answer_each(predict: Callable[[Item], Answer], items: Sequence[Item]) -> lis
         except BadInput as error:
             return error
 
-    return in_threads(answer, items)
+    return map_in_threads(answer, items)

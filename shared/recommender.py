@@ -1,17 +1,17 @@
-"""How would somebody rate a movie? A linear Gaussian factor model of MovieLens ratings.
+"""Recommendation: a linear Gaussian factor model of MovieLens ratings.
 
-A movie i has a mean m_i, a row of factors A_i and a noise variance n_i; a person is a vector w with prior
-N(0, 1), and rates N(m_i + A_i w, n_i). (Probabilistic factor analysis: Tipping and Bishop, "Probabilistic
+A movie i has a mean m_i, a row of factors A_i and a noise variance n_i. A person is a vector w with prior N(0, 1),
+whose rating is distributed as N(m_i + A_i w, n_i). (Probabilistic factor analysis: Tipping and Bishop, "Probabilistic
 Principal Component Analysis", JRSS B 61, 1999.) The last factors of a movie are uncertain, with variances S_i.
-A new visitor needs no training: the posterior mean of w is a ridge regression on what they rated,
+A new visitor needs no training: the posterior mean of w is a ridge regression on their ratings,
 
     w = (1 + sum_i (A_i A_i' + S_i) / n_i)^-1  sum_i A_i (r_i - m_i) / n_i,
 
-and every prediction is a sum over those ratings. training/rating.py says how the tables are learned.
+and every prediction is a sum over those ratings. See training/rating.py for how the tables are learned.
 
-A visitor with hardly any rating is predicted by what everybody gave a movie; metrics.json compares the two ways. Below
-`popularity_below` ratings they get the movie's average, plus how much more generous than others they were (a bias
-model: Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE Computer 42(8), 2009).
+For visitors with fewer than `popularity_below` ratings, the prediction is the movie's average plus the visitor's
+generosity (a bias model: Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender Systems", IEEE
+Computer 42(8), 2009). metrics.json compares the two methods.
 """
 
 import csv
@@ -24,21 +24,21 @@ import numpy as np
 from pydantic import Field
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, CheckpointError, quoted
+from .errors import BadInput, CheckpointError, quote
 from .movies import TitleIndex, read_movies
 from .predictor import Prediction, Predictor
-from .text import as_number, number_hint
-from .visitors import GENEROSITY_RIDGE, Visitor, generosity, place
+from .text import parse_number, suggest_number
+from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
 Scored = list[tuple[int, str, float]]
-PERSON = 2  # the first factors say how somebody rates (generosity, width of the scale); the others, what
-MIN_RATINGS = 20  # of movies that fewer people rated too little is known to suggest them
+PERSON_FACTORS = 2  # the first factors describe how a person rates (generosity, spread); the others, their taste
+MIN_RATINGS = 20  # movies with fewer ratings are not recommended
 
 
 class RecommenderConfig(GalleryConfig):
-    """gallery.json of a rating model; movies are in movies.csv, in the order of the model's rows.
+    """gallery.json of a rating model; movies.csv lists the movies in the order of the model's rows.
 
-    Visitors with fewer than `popularity_below` ratings are answered from the averages in movies.csv.
+    Predictions for visitors with fewer than `popularity_below` ratings use the averages in movies.csv.
     """
 
     users: Annotated[tuple[int, ...], Field(min_length=1)]
@@ -49,25 +49,25 @@ class RecommenderConfig(GalleryConfig):
 
 @dataclass(frozen=True)
 class RecommenderPrediction(Prediction):
-    """Stars, between the lowest and highest rating of the scale (0.5 to 5)."""
+    """A predicted rating in stars, within the scale (0.5 to 5)."""
 
     rating: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the answer as JSON has it."""
+        """Return the prediction as a JSON object."""
         return {"rating": self.rating}
 
     def as_row(self) -> dict[str, object]:
-        """Return the answer as cells of a CSV."""
+        """Return the prediction as cells of a CSV row."""
         return {"predicted stars": round(self.rating, 3)}
 
 
 @dataclass(frozen=True)
 class RecommenderExplanation:
-    """Why: base + sum(contributions.values()) is the rating, before it is cut to the scale.
+    """The parts of a rating: base + sum(contributions.values()) is the rating before it is clipped to the scale.
 
-    For a user of the data set the parts are the movie, the person's generosity and their taste; for a
-    visitor they are the movie and each rating they gave.
+    For a user of the data set, the parts are the movie, the user's generosity and their taste; for a visitor, the
+    movie and each of their ratings.
     """
 
     rating: float
@@ -75,14 +75,14 @@ class RecommenderExplanation:
     contributions: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON has it."""
+        """Return the explanation as a JSON object."""
         return asdict(self)
 
 
 class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPrediction]):
-    """Predicted stars of a user for a movie; recommendations, similar movies, and new visitors.
+    """A recommender: predicted ratings, recommendations and similar movies, for users and for new visitors.
 
-    `movies` maps a movie id to its Movie; `titles` finds movies by what people call them.
+    `movies` maps movie ids to movies; `titles` finds movies by title.
     """
 
     task = "recommendation"
@@ -96,7 +96,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= MIN_RATINGS]
         self._movie_row = {movie_id: row for row, movie_id in enumerate(self.movies)}
         self._user_row = {user_id: row for row, user_id in enumerate(self.config.users)}
-        tables = self.session.constants(
+        tables = self.session.run_once(
             ["means", "factors", "variances", "noise", "users"],
             {"user": np.zeros(1, np.int64), "movie": np.zeros(1, np.int64)},
         )
@@ -104,7 +104,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         self._means, self._factors, self._variances, self._noise, self._users = tables
         shapes = (len(self._means), len(self._factors), len(self._noise), len(self._variances), len(self._users))
         if shapes != (len(self.movies),) * 4 + (len(self.config.users),):
-            raise CheckpointError(f"{self.folder}: the model, movies.csv and 'users' do not belong together.")
+            raise CheckpointError(f"{self.folder}: the model, movies.csv and 'users' have different sizes.")
         self._averages = np.array([movie.average for movie in self.movies.values()])
         if self.config.popularity_below and not np.isfinite(self._averages).all():
             raise CheckpointError(f"{self.folder}: movies.csv has no 'average', which 'popularity_below' needs.")
@@ -119,59 +119,59 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that a table of pairs must have."""
+        """The required columns of a table of pairs."""
         return ("user_id", "movie_id")
 
     def from_row(self, row: Mapping[str, str]) -> tuple[Any, Any]:
-        """Return the pair of a row."""
+        """Return the (user, movie) pair of a table row."""
         return row["user_id"], row["movie_id"]
 
     def arguments(self, item: tuple[Any, Any]) -> list[Any]:
-        """Return the user and the movie."""
+        """Return the user and the movie as a list."""
         return list(item)
 
     def find(self, movie: Any) -> int:
-        """Return the id of a movie that somebody names.
+        """Return the id of a movie given by id or title.
 
-        A number is an id. A text is a title where a movie has it (see TitleIndex.find): "300" is the film of that name,
-        and 300 is a movie id. A text that is no title may still be an id: "260".
+        A number is an id. A text is a title if a movie has it (see TitleIndex.find), else an id: "300" is the film of
+        that name, 300 is a movie id, and "260" is an id as well.
 
         Raises:
-            BadInput: there is no such movie, and similar titles are offered; or several have the title.
+            BadInput: there is no such movie (the message suggests similar titles), or several have the title.
         """
         if not isinstance(movie, str):
-            return self._movie_id(movie)
+            return self._check_movie_id(movie)
         if (found := self.titles.find(movie)) is not None:
             return found
-        if not math.isnan(as_number(movie)) or number_hint(movie):
-            return self._movie_id(movie)
+        if not math.isnan(parse_number(movie)) or suggest_number(movie):
+            return self._check_movie_id(movie)
         near = self.titles.suggest(movie)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Give the title as in the list, with its year."
-        raise BadInput(f"No movie is called {quoted(movie)}. {hint}")
+        raise BadInput(f"No movie is called {quote(movie)}. {hint}")
 
     def predict(self, user_id: int | Visitor, movie_id: int) -> RecommenderPrediction:  # type: ignore[override]
-        """Predict the stars that a user of the data set, or a visitor, gives a movie.
+        """Predict the rating in stars that a user of the data set, or a visitor, gives a movie.
 
         Raises:
             BadInput: the user or the movie is unknown.
         """
         if isinstance(user_id, Visitor):
-            return RecommenderPrediction(self._clip(self._visitor_scores(user_id, self._movie(movie_id))))
+            return RecommenderPrediction(self._clip(self._score_for_visitor(user_id, self._find_movie_row(movie_id))))
         answer = self.predict_each([(user_id, movie_id)])[0]
         if isinstance(answer, BadInput):
             raise answer
         return answer
 
     def predict_each(self, items: Sequence[tuple[Any, Any]]) -> list[RecommenderPrediction | BadInput]:
-        """Predict (user_id, movie_id) pairs; an unknown one gets its BadInput as the answer."""
+        """Predict ratings for (user_id, movie_id) pairs; the result for an unknown pair is a BadInput."""
         answers: list[RecommenderPrediction | BadInput | None] = []
         pairs = []
         for item in items:
             try:
                 is_list = isinstance(item, Sequence | np.ndarray) and getattr(item, "ndim", 1) > 0
                 if not is_list or len(item) != 2:
-                    raise BadInput(f"A user and a movie are needed, (user_id, movie_id), not {quoted(item)}.")
-                pairs.append((self._user(item[0]), self._movie(item[1])))
+                    raise BadInput(f"Give a user and a movie as (user_id, movie_id), not {quote(item)}.")
+                pairs.append((self._find_user_row(item[0]), self._find_movie_row(item[1])))
                 answers.append(None)
             except BadInput as error:
                 answers.append(error)
@@ -182,74 +182,76 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         found = iter(ratings)
         return [RecommenderPrediction(self._clip(next(found))) if answer is None else answer for answer in answers]
 
-    def actual(self, user_id: Any, movie_id: Any) -> float | None:
-        """Return what the user really gave, where the folder's sample of ratings has it; the model was trained on it.
+    def find_rating(self, user_id: Any, movie_id: Any) -> float | None:
+        """Return the user's actual rating if the folder's sample of training ratings has it, else None.
 
         Raises:
             BadInput: the user or the movie is unknown.
         """
-        return self._actual.get((self.config.users[self._user(user_id)], self._movie_id(movie_id)))
+        return self._actual.get((self.config.users[self._find_user_row(user_id)], self._check_movie_id(movie_id)))
 
     def fold_in(self, ratings: Mapping[Any, Any]) -> Visitor:
-        """Return a new visitor from {movie_id: stars}, in closed form; no rating at all is somebody average.
+        """Compute a visitor from {movie_id: stars}, in closed form; without ratings it is the average person.
 
         Raises:
-            BadInput: a movie is unknown, or stars lie outside the scale.
+            BadInput: a movie is unknown or rated twice, or stars are outside the scale.
         """
         if not isinstance(ratings, Mapping):
-            raise BadInput(f"Ratings must be {{movie id: stars}}, not {quoted(ratings)}.")
+            raise BadInput(f"Ratings must be {{movie id: stars}}, not {quote(ratings)}.")
         given: dict[int, float] = {}
         for movie_id, value in ratings.items():
-            known = self._movie_id(movie_id)
+            known = self._check_movie_id(movie_id)
             if known in given:
-                raise BadInput(f"The movie {quoted(movie_id)} is rated twice.")
-            given[known] = self._stars(value)
+                raise BadInput(f"The movie {quote(movie_id)} is rated twice.")
+            given[known] = self._check_stars(value)
         rows = np.array([self._movie_row[movie_id] for movie_id in given], dtype=np.int64)
         stars = np.array(list(given.values()), dtype=np.float64)
-        vector, weights = place(self._means[rows], self._factors[rows], self._variances[rows], self._noise[rows], stars)
+        vector, weights = place_visitor(
+            self._means[rows], self._factors[rows], self._variances[rows], self._noise[rows], stars
+        )
         return Visitor(ratings=given, vector=vector, weights=weights)
 
     def recommend(self, user: int | Visitor, k: int = 10) -> Scored:
         """Return the k movies with the highest predicted stars: [(movie_id, title, stars), ...].
 
-        Left out: what a visitor rated, or what the folder's sample of ratings says a user rated, and movies
-        with fewer than 20 ratings.
+        Movies that the visitor has rated, that the user has rated in the folder's sample, or that have fewer than 20
+        ratings are left out.
         """
         if isinstance(user, Visitor):
-            scores, seen = self._visitor_scores(user, slice(None)), set(user.ratings)
+            scores, seen = self._score_for_visitor(user, slice(None)), set(user.ratings)
         else:
-            row = self._user(user)
+            row = self._find_user_row(user)
             scores = self._means + self._factors @ self._users[row]
             seen = {movie_id for user_id, movie_id in self._actual if self._user_row[user_id] == row}
         ids = [movie_id for movie_id in self._suggested if movie_id not in seen]
         rows = [self._movie_row[movie_id] for movie_id in ids]
-        best = np.argsort(-scores[rows], kind="stable")[: _count(k)]
+        best = np.argsort(-scores[rows], kind="stable")[: _check_count(k)]
         return [(ids[i], self.movies[ids[i]].title, self._clip(scores[rows[i]])) for i in best]
 
     def similar(self, movie_id: int, k: int = 10) -> Scored:
-        """Return the k movies whose factors point most nearly the same way: [(movie_id, title, cosine), ...].
+        """Return the k movies with the most similar factors: [(movie_id, title, cosine similarity), ...].
 
-        Movies with fewer than 20 ratings are not suggested.
+        Movies with fewer than 20 ratings are left out.
         """
-        taste = self._factors[:, PERSON:]
+        taste = self._factors[:, PERSON_FACTORS:]
         lengths = np.linalg.norm(taste, axis=1) + 1e-12
-        row = self._movie(movie_id)
+        row = self._find_movie_row(movie_id)
         cosine = taste @ taste[row] / (lengths * lengths[row])
         ids = [other for other in self._suggested if self._movie_row[other] != row]
         scores = cosine[[self._movie_row[other] for other in ids]]
         return [
             (ids[i], self.movies[ids[i]].title, float(scores[i]))
-            for i in np.argsort(-scores, kind="stable")[: _count(k)]
+            for i in np.argsort(-scores, kind="stable")[: _check_count(k)]
         ]
 
     def explain(self, user: int | Visitor, movie_id: int) -> RecommenderExplanation:
-        """Return the parts that a predicted rating is the sum of.
+        """Return the parts that add up to a predicted rating.
 
         Raises:
             BadInput: the user or the movie is unknown.
         """
-        row = self._movie(movie_id)
-        by_popularity = isinstance(user, Visitor) and self._by_popularity(user)
+        row = self._find_movie_row(movie_id)
+        by_popularity = isinstance(user, Visitor) and self._is_by_popularity(user)
         means = self._averages if by_popularity else self._means
         base = float(means.mean())
         parts = {"the movie, for everybody": float(means[row]) - base}
@@ -260,61 +262,64 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             for rated_id, part in zip(user.ratings, surprises * share, strict=True):
                 parts[f"{self.movies[rated_id].title}: {user.ratings[rated_id]:g} stars"] = float(part)
         else:
-            vector = self._users[self._user(user)]
-            parts["how this user rates in general"] = float(self._factors[row, :PERSON] @ vector[:PERSON])
-            parts["this user's taste"] = float(self._factors[row, PERSON:] @ vector[PERSON:])
+            vector = self._users[self._find_user_row(user)]
+            parts["how this user rates in general"] = float(
+                self._factors[row, :PERSON_FACTORS] @ vector[:PERSON_FACTORS]
+            )
+            parts["this user's taste"] = float(self._factors[row, PERSON_FACTORS:] @ vector[PERSON_FACTORS:])
         return RecommenderExplanation(self._clip(base + sum(parts.values())), base, parts)
 
-    def _by_popularity(self, visitor: Visitor) -> bool:
+    def _is_by_popularity(self, visitor: Visitor) -> bool:
         return len(visitor.ratings) < self.config.popularity_below
 
-    def _visitor_scores(self, visitor: Visitor, rows: Any) -> Any:
-        if self._by_popularity(visitor):
+    def _score_for_visitor(self, visitor: Visitor, rows: Any) -> Any:
+        if self._is_by_popularity(visitor):
             rated = [self._movie_row[movie_id] for movie_id in visitor.ratings]
-            return self._averages[rows] + generosity(self._averages[rated], np.array([*visitor.ratings.values()]))
+            stars = np.array([*visitor.ratings.values()])
+            return self._averages[rows] + estimate_generosity(self._averages[rated], stars)
         return self._means[rows] + self._factors[rows] @ visitor.vector
 
-    def _user(self, user_id: Any) -> int:
-        row = self._user_row.get(_whole(user_id, missing=-1))
+    def _find_user_row(self, user_id: Any) -> int:
+        row = self._user_row.get(_parse_whole(user_id, missing=-1))
         if row is None:
             users = self.config.users
             raise BadInput(
-                f"There is no user {quoted(user_id)}; users are {min(users)} to {max(users)}.{number_hint(user_id)}"
+                f"There is no user {quote(user_id)}; users are {min(users)} to {max(users)}.{suggest_number(user_id)}"
             )
         return row
 
-    def _movie_id(self, movie_id: Any) -> int:
-        known = _whole(movie_id, missing=-1)
+    def _check_movie_id(self, movie_id: Any) -> int:
+        known = _parse_whole(movie_id, missing=-1)
         if known not in self.movies:
             first = next(iter(self.movies.values()))
             raise BadInput(
-                f"There is no movie {quoted(movie_id)}; movie ids are those of MovieLens, such as "
-                f"{first.movie_id} for {first.title}.{number_hint(movie_id)}"
+                f"There is no movie {quote(movie_id)}; movie ids are those of MovieLens, such as "
+                f"{first.movie_id} for {first.title}.{suggest_number(movie_id)}"
             )
         return known
 
-    def _movie(self, movie_id: Any) -> int:
-        return self._movie_row[self._movie_id(movie_id)]
+    def _find_movie_row(self, movie_id: Any) -> int:
+        return self._movie_row[self._check_movie_id(movie_id)]
 
-    def _stars(self, value: Any) -> float:
+    def _check_stars(self, value: Any) -> float:
         low, high = self.config.lowest, self.config.highest
-        stars = as_number(value)
+        stars = parse_number(value)
         if not low <= stars <= high:
-            raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {quoted(value)}.")
+            raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {quote(value)}.")
         return stars
 
     def _clip(self, stars: Any) -> float:
         return float(min(max(stars, self.config.lowest), self.config.highest))
 
 
-def _whole(value: Any, missing: int) -> int:
+def _parse_whole(value: Any, missing: int) -> int:
     """Return a whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
-    number = as_number(value)
+    number = parse_number(value)
     return int(number) if number.is_integer() else missing
 
 
-def _count(k: Any) -> int:
-    count = _whole(k, missing=0)
+def _check_count(k: Any) -> int:
+    count = _parse_whole(k, missing=0)
     if not 1 <= count <= 100:
-        raise BadInput(f"The number of movies must be 1 to 100, not {quoted(k)}.")
+        raise BadInput(f"The number of movies must be 1 to 100, not {quote(k)}.")
     return count

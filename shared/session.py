@@ -1,4 +1,4 @@
-"""Running an exported model with ONNX Runtime."""
+"""Run an exported model with ONNX Runtime."""
 
 import functools
 import threading
@@ -19,18 +19,18 @@ Array = NDArray[Any]
 T = TypeVar("T")
 R = TypeVar("R")
 
-THREADS = 2  # as many as a small server has cores
-SHARING = threading.Lock()
+THREADS = 2  # the number of cores of a small server
+ARENA_LOCK = threading.Lock()
 
 
 class Session:
-    """An ONNX model, opened on its first use and safe to share between threads.
+    """An ONNX model that is opened on first use and can be shared between threads.
 
     Args:
         path: the .onnx file.
-        threads: CPU threads for one call; 0 is one for each core. One is best for small models behind a web
-            server, where requests already run side by side.
-        batch_size: the most rows given to the model at once by `run`.
+        threads: CPU threads for one call; 0 means one per core. One is best for small models behind a web server,
+            where requests already run in parallel.
+        batch_size: maximum number of rows per call of the model in `run`.
     """
 
     def __init__(self, path: str | Path, threads: int = 1, batch_size: int = 1024) -> None:
@@ -42,7 +42,7 @@ class Session:
 
     @property
     def inputs(self) -> list[str]:
-        """The names of the model's inputs, in its own order; older models may name the same one differently.
+        """The names of the model's inputs, in the model's order; they may differ in older models.
 
         Raises:
             CheckpointError: ONNX Runtime cannot open the file.
@@ -51,7 +51,7 @@ class Session:
 
     @property
     def outputs(self) -> list[str]:
-        """The names of the model's outputs, in its own order.
+        """The names of the model's outputs, in the model's order.
 
         Raises:
             CheckpointError: ONNX Runtime cannot open the file.
@@ -59,7 +59,7 @@ class Session:
         return [item.name for item in self.open().get_outputs()]
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
-        """Run the model over rows of inputs (first axis), in batches, and return the named outputs."""
+        """Run the model on rows of inputs (first axis), in batches; return the named outputs."""
         rows = len(next(iter(inputs.values())))
         session = self.open()
         batches = [
@@ -71,45 +71,45 @@ class Session:
         ]
         return [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*batches, strict=True)]
 
-    def constants(self, outputs: Sequence[str], inputs: Mapping[str, Array] | None = None) -> list[Array]:
-        """Run the model once, whole, for outputs that have no rows, such as embedding tables."""
+    def run_once(self, outputs: Sequence[str], inputs: Mapping[str, Array] | None = None) -> list[Array]:
+        """Run the model once, without batches, for outputs that have no rows, such as embedding tables."""
         result: list[Array] = self.open().run(list(outputs), dict(inputs or {}))
         return result
 
     def open(self) -> "InferenceSession":
-        """Return ONNX Runtime's session, which the first call makes.
+        """Return ONNX Runtime's session; the first call creates it.
 
         Raises:
             CheckpointError: ONNX Runtime cannot open the file.
         """
         with self._lock:
             if self._session is None:
-                import onnxruntime  # noqa: PLC0415 - an app that only shows a page does not need it
+                import onnxruntime  # noqa: PLC0415 - not needed to show a page
 
-                with SHARING:
+                with ARENA_LOCK:
                     _share_memory()
                 options = onnxruntime.SessionOptions()
                 options.intra_op_num_threads = self.threads
                 options.inter_op_num_threads = 1
                 options.log_severity_level = 3
                 options.add_session_config_entry("session.use_env_allocators", "1")
-                options.enable_mem_pattern = False  # keeps one block for each shape of input there has been
-                # Threads that wait for their next part without sleeping take the cores from the web server.
+                options.enable_mem_pattern = False  # would keep one memory block per input shape
+                # Spinning threads would take CPU time from the web server.
                 options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-                # int8 weights are computed in float32; by default ONNX Runtime would re-quantise.
+                # Compute with int8 weights in float32; by default ONNX Runtime would quantise again.
                 options.add_session_config_entry("session.disable_quant_qdq", "1")
                 try:
                     self._session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
-                except Exception as error:  # onnxruntime raises its own types, one for each cause
-                    raise CheckpointError(f"{self.path} is not a model ONNX Runtime can open: {error}") from error
+                except Exception as error:  # onnxruntime has its own exception types
+                    raise CheckpointError(f"ONNX Runtime cannot open the model {self.path}: {error}") from error
             return self._session
 
 
 @functools.cache
 def _share_memory() -> None:
-    """Let all sessions of the process work in the same memory, instead of each keeping what it needed at most.
+    """Let all sessions of the process share one memory arena, instead of each keeping its own peak.
 
-    It replaces whatever another library in the process has registered for ONNX Runtime; sessions that are open stay.
+    This replaces an allocator that another library has registered with ONNX Runtime; open sessions are not affected.
     """
     import onnxruntime  # noqa: PLC0415
 
@@ -117,8 +117,8 @@ def _share_memory() -> None:
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, where), None)
 
 
-def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Return a function's result for every item, several at once, as Pillow and numpy let other threads run."""
+def map_in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Apply a function to all items in THREADS threads; useful because Pillow and numpy release the GIL."""
     if len(items) < 2:
         return [function(item) for item in items]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -126,6 +126,6 @@ def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 def softmax(logits: NDArray[np.float32 | np.float64]) -> NDArray[np.float64]:
-    """Return probabilities (n, labels) of logits (n, labels); n may be 0."""
+    """Return the probabilities (n, labels) for logits (n, labels); n may be 0."""
     odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))

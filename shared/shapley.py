@@ -1,4 +1,4 @@
-"""Shapley values by permutation sampling: how much each part of an input moved the answer.
+"""Shapley values by permutation sampling: how much each part of an input changed the output.
 
 Strumbelj and Kononenko, "Explaining prediction models and individual predictions with feature
 contributions", Knowledge and Information Systems 41, 2014; antithetic pairs of permutations as in
@@ -11,28 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def shapley_values(
+def compute_shapley_values(
     value: Callable[[NDArray[np.bool_], NDArray[np.intp]], NDArray[np.float64]],
     players: int,
     backgrounds: int,
     seed: int = 0,
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return the contributions of the parts of an input, which with the base add up to the prediction exactly.
+    """Return a base and a contribution for each part of an input; together they add up exactly to the prediction.
 
-    For each background example a random order of the players and its reverse are walked from "all parts
-    taken from the background" to "all parts taken from the input"; a player's contribution is the mean
-    change when its part is switched over.
+    For each background example, the parts (players) are switched from the background to the input in a random order,
+    and in the reverse of this order. A player's contribution is the mean change when it is switched.
 
     Args:
-        value: takes present (n, players), True where the part comes from the input, and background (n,),
-            the number of the background example for each row; returns the model's n outputs.
+        value: function of present, bool (n, players), True for parts taken from the input, and background (n,), the
+            index of the background example of each row; returns the model's n outputs.
         players: number of parts, at least 1.
         backgrounds: number of background examples, at least 1. The model is evaluated
             2 * backgrounds * (players + 1) times.
-        seed: of the random orders; the same seed gives the same values.
+        seed: seed of the random orders; the same seed gives the same values.
 
     Returns:
-        The base (the mean output over the background examples) and the contributions, shape (players,).
+        The base (the mean output over the background examples), and the contributions, (players,) float64.
     """
     if players < 1 or backgrounds < 1:
         raise ValueError("An explanation needs at least one part to explain and one example to compare with.")

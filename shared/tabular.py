@@ -1,4 +1,4 @@
-"""Tabular classification: which of two labels a row of a table has, and why."""
+"""Tabular classification: predict one of two labels for a row of a table, and explain the prediction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,22 +10,21 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, CheckpointError, quoted
+from .errors import BadInput, CheckpointError, quote
 from .predictor import Prediction, Predictor
-from .shapley import shapley_values
+from .shapley import compute_shapley_values
 from .tables import read_csv
-from .tabular_values import MISSING, NumberColumn, Row, category_codes, find_wrong_columns, read_category, read_number
+from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
 
 
 class TabularClassifierConfig(GalleryConfig):
-    """gallery.json of a classifier of rows of a table.
+    """gallery.json of a tabular classifier.
 
-    `columns` in the order of the data set; each is in `categories` (its known values, "?" first) or in
-    `numbers`. `ignored` columns do not reach the model; their numbers may lie outside the range. `groups` are the
-    columns that are explained as one, because they say the same thing. `typical` is a row to begin a form with.
-    `amounts` lists, in ascending order, the amounts seen in training of each column in which the model learned every
-    amount by itself; an amount between two of them is answered as in between. `descriptions` says in a few words what
-    a column is.
+    `columns` lists the columns in the order of the data set; each is in `categories` (with its values, "?" first) or in
+    `numbers`. The model does not read `ignored` columns, and their numbers may be outside the range. `groups` are
+    columns that are explained together because they have the same meaning. `typical` is the initial row of a form.
+    `amounts` lists, in ascending order, the training amounts of each column in which the model learned every amount
+    separately; other amounts are interpolated. `descriptions` maps columns to display names.
     """
 
     labels: tuple[str, str]
@@ -41,8 +40,8 @@ class TabularClassifierConfig(GalleryConfig):
     bias: float = 0.0
 
     @model_validator(mode="after")
-    def _columns_agree(self) -> Self:
-        """Raise ValueError unless every column is described exactly once wherever the fields name columns."""
+    def _check_fields(self) -> Self:
+        """Raise ValueError if the fields do not describe every column exactly once, or have invalid values."""
         columns = sorted(self.columns)
         described = {
             "categories and numbers": [*self.categories, *self.numbers],
@@ -57,30 +56,30 @@ class TabularClassifierConfig(GalleryConfig):
         if any(not span.minimum <= span.median <= span.maximum for span in self.numbers.values()):
             raise ValueError("numbers must have minimum <= median <= maximum")
         if any(name not in self.numbers or list(seen) != sorted(set(seen)) for name, seen in self.amounts.items()):
-            raise ValueError("amounts must be of columns in numbers, in ascending order")
+            raise ValueError("amounts must belong to columns in numbers, and be in ascending order")
         return self
 
 
 @dataclass(frozen=True)
 class TabularClassifierPrediction(Prediction):
-    """`label` is the likelier of the two; `probabilities` are calibrated and sum to 1."""
+    """The prediction for a row: `label` is the more probable one; `probabilities` are calibrated and sum to 1."""
 
     label: str
     probabilities: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the answer as JSON has it."""
+        """Return the prediction as a JSON object."""
         return asdict(self)
 
     def as_row(self) -> dict[str, object]:
-        """Return the answer as cells of a CSV."""
+        """Return the prediction as cells of a CSV row."""
         second = list(self.probabilities)[-1]
         return {"prediction": self.label, f"probability {second}": round(self.probabilities[second], 4)}
 
 
 @dataclass(frozen=True)
 class TabularClassifierExplanation:
-    """Why: base + sum(contributions.values()) == probability, all as probabilities of the second label.
+    """Shapley values of the second label's probability: base + sum(contributions.values()) == probability.
 
     `base` is the mean probability over the background rows.
     """
@@ -90,16 +89,16 @@ class TabularClassifierExplanation:
     contributions: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON has it."""
+        """Return the explanation as a JSON object."""
         return asdict(self)
 
 
 class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifierPrediction]):
-    """A classifier of rows of a table with two labels; a row is a mapping of columns to values.
+    """A tabular classifier with two labels; a row maps columns to values.
 
-    A value that is "?", None or NaN is missing, and so is an empty text, "NA", "N/A", "NaN", "null" or "None".
-    Categories may be written in another case, and with a space or _ for -. Unknown columns, missing columns, unknown
-    categories and numbers outside the range of the training data are BadInput.
+    Missing values are "?", None, NaN, an empty text, "NA", "N/A", "NaN", "null" and "None". Categories match in any
+    case, and with a space or _ instead of -. Unknown or missing columns, unknown categories and numbers outside the
+    range of the training data raise BadInput.
     """
 
     task = "tabular-classification"
@@ -121,29 +120,29 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that a table must have."""
+        """The required columns of a table."""
         return self.config.columns
 
     def from_row(self, row: Mapping[str, str]) -> Row:
-        """Return a row of a table as it is."""
+        """Return a table row unchanged."""
         return row
 
     def arguments(self, item: Row) -> list[Any]:
-        """Return a row's values in the order of the columns."""
+        """Return the values of a row in the order of the columns."""
         return [item[column] for column in self.config.columns]
 
     def predict_batch(self, items: Any) -> list[TabularClassifierPrediction]:
-        """Predict many people: a list of mappings or a pandas DataFrame with a row for each person.
+        """Predict many rows: a list of mappings, or a pandas DataFrame.
 
         Raises:
-            BadInput: a row is not accepted; the text begins with its index.
+            BadInput: a row is invalid; the message begins with its index.
         """
         if type(items).__name__ == "DataFrame":
             items = items.astype(object).where(items.notna(), None).to_dict("records")
         return super().predict_batch(items)
 
     def predict_each(self, items: Sequence[Row]) -> list[TabularClassifierPrediction | BadInput]:
-        """Predict every row; a bad row gets its BadInput as the answer."""
+        """Predict every row; the result for an invalid row is a BadInput."""
         if not items:
             return []
         categories, numbers, errors = encode(self.config, items)
@@ -152,49 +151,52 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
             errors[index]
             if index in errors
             else TabularClassifierPrediction(high if p >= 0.5 else low, {low: 1 - p, high: p})
-            for index, p in enumerate(self._probability(categories, numbers).tolist())
+            for index, p in enumerate(self._predict_probability(categories, numbers).tolist())
         ]
 
     def explain(self, row: Row) -> TabularClassifierExplanation:
-        """Return Shapley values of a prediction against the background people in the config.
+        """Return Shapley values of a prediction against the rows of background.csv.
 
-        Columns of one group are switched together and named after the group's first column.
+        The columns of a group are switched together; the result names the group after its first column.
+
+        Raises:
+            BadInput: the row is invalid.
         """
         categories, numbers, errors = encode(self.config, [row])
         if errors:
             raise errors[0]
         background_categories, background_numbers = self._background
         names = [group[0] for group in self.config.groups]
-        owner = dict.fromkeys(self.config.ignored, 0)  # whichever: they change nothing
+        owner = dict.fromkeys(self.config.ignored, 0)  # any player will do: they change nothing
         owner |= {column: player for player, group in enumerate(self.config.groups) for column in group}
         category_owner = [owner[column] for column in self.config.categories]
         number_owner = [owner[column] for column in self.config.numbers]
 
         def value(present: NDArray[np.bool_], background: NDArray[np.intp]) -> NDArray[np.float64]:
-            return self._probability(
+            return self._predict_probability(
                 np.where(present[:, category_owner], categories, background_categories[background]),
                 np.where(present[:, number_owner], numbers, background_numbers[background]),
             )
 
-        base, contributions = shapley_values(value, len(names), len(background_categories))
+        base, contributions = compute_shapley_values(value, len(names), len(background_categories))
         return TabularClassifierExplanation(
-            probability=float(self._probability(categories, numbers)[0]),
+            probability=float(self._predict_probability(categories, numbers)[0]),
             base=base,
             contributions=dict(zip(names, contributions.tolist(), strict=True)),
         )
 
     def what_if(self, row: Row, column: str, points: int = 50) -> list[tuple[float, float]]:
-        """Return the second label's probability along one number, all else as in `row`: [(number, probability), ...].
+        """Return the second label's probability as one number of `row` varies: [(number, probability), ...].
 
-        The numbers are `points` equal steps over the range of the training data, rounded if the column seems to hold
-        whole numbers, and the amounts that the model learned one by one, because the curve bends at each of these.
+        The numbers are `points` equal steps over the training range, rounded if the column seems to hold whole
+        numbers, and the amounts that the model learned separately, where the curve bends.
 
         Raises:
-            BadInput: the column is not a number the model uses, or the row is not accepted.
+            BadInput: the column is not a number that the model uses, or the row is invalid.
         """
         usable = [name for name in self.config.numbers if name not in self.config.ignored]
         if not isinstance(column, str) or column not in usable:
-            raise BadInput(f"{quoted(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
+            raise BadInput(f"{quote(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
         span = self.config.numbers[column]
         steps = np.linspace(span.minimum, span.maximum, points)
         if all(value.is_integer() for value in (span.minimum, span.median, span.maximum)):
@@ -205,34 +207,34 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
             raise errors[0]
         numbers = np.repeat(numbers, len(values), axis=0)
         numbers[:, list(self.config.numbers).index(column)] = values
-        probability = self._probability(np.repeat(categories, len(values), axis=0), numbers)
+        probability = self._predict_probability(np.repeat(categories, len(values), axis=0), numbers)
         return list(zip(values.tolist(), probability.tolist(), strict=True))
 
-    def _probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _predict_probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
         inputs: dict[str, NDArray[Any]] = {"categories": categories, "numbers": numbers}
-        # A table of numbers alone has no categories, and the exported graph then lacks that input; or the other way.
+        # The exported graph lacks an input if the table has no categories or no numbers.
         read = {name: inputs[name] for name in self.session.inputs}
         (logit,) = self.session.run(["logit"], read)
-        return calibrated(logit, self.config.temperature, self.config.bias)
+        return calibrate_logit(logit, self.config.temperature, self.config.bias)
 
 
-def calibrated(logit: NDArray[Any], temperature: float, bias: float) -> NDArray[np.float64]:
-    """Return the probability of a logit: sigmoid(logit / temperature + bias) (Platt scaling)."""
+def calibrate_logit(logit: NDArray[Any], temperature: float, bias: float) -> NDArray[np.float64]:
+    """Return calibrated probabilities, sigmoid(logit / temperature + bias) (Platt scaling), as float64."""
     return 1 / (1 + np.exp(-(logit.astype(np.float64) / temperature + bias)))
 
 
 def encode(
     config: TabularClassifierConfig, rows: Sequence[Row]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, BadInput]]:
-    """Return rows as the arrays that the model takes, in training and in service.
+    """Encode rows as the model's input arrays, for training and serving.
 
     Returns:
-        categories (rows, len(config.categories)) int64, the index of each value, 0 where it is missing;
-        numbers (rows, len(config.numbers)) float32, the median where it is missing;
-        and the BadInput of each bad row by its index (the row's values are then as if missing).
+        categories: (rows, len(config.categories)) int64, the index of each value, 0 for a missing one.
+        numbers: (rows, len(config.numbers)) float32, the median for a missing value.
+        errors: the BadInput of each invalid row, by its index; invalid values are encoded as missing.
     """
     errors = {
-        index: BadInput(f"A row must be given as {{column: value}}, not {quoted(row)}.")
+        index: BadInput(f"A row must be given as {{column: value}}, not {quote(row)}.")
         for index, row in enumerate(rows)
         if not isinstance(row, Mapping)
     }
@@ -240,7 +242,7 @@ def encode(
     errors = {**find_wrong_columns(config.columns, rows), **errors}
     categories = np.zeros((len(rows), len(config.categories)), dtype=np.int64)
     for position, (name, values) in enumerate(config.categories.items()):
-        codes = category_codes(values)
+        codes = index_categories(values)
         for index, row in enumerate(rows):
             try:
                 categories[index, position] = read_category(name, row.get(name), codes, values)

@@ -1,4 +1,4 @@
-"""The values of a row of a table as people write them: categories, numbers, and what is missing."""
+"""Parse the values of a table row: categories, numbers and missing values."""
 
 import difflib
 import functools
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from .config import StrictModel
-from .errors import BadInput, quoted
-from .text import as_number, number_hint, plain
+from .errors import BadInput, quote
+from .text import normalise_name, parse_number, suggest_number
 
 Row = Mapping[str, Any]
-MISSING = "?"  # how the data set writes a missing value; always category 0
-UNKNOWN = {"", MISSING, "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # how others write one, in any case
+MISSING = "?"  # a missing value in the data set; always category 0
+UNKNOWN = {"", MISSING, "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # other spellings, in any case
 
 
 class NumberColumn(StrictModel):
-    """A numeric column: the range seen in training, and what stands in for a missing value."""
+    """A numeric column: the range in the training data, and the median that replaces a missing value."""
 
     minimum: float
     maximum: float
@@ -29,7 +29,7 @@ class NumberColumn(StrictModel):
 
 
 def find_wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int, BadInput]:
-    """Return an error for each row, by its index, that has not exactly these columns."""
+    """Return an error, by index, for each row that does not have exactly these columns."""
     errors = {}
     known = set(columns)
     for index, row in enumerate(rows):
@@ -40,13 +40,13 @@ def find_wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int,
             name = next(name for name in row if name not in known)
             close = difflib.get_close_matches(name[:40], columns, n=1) if isinstance(name, str) else []
             hint = f" Did you mean {close[0]!r}?" if close else f" The columns are {', '.join(columns)}."
-            errors[index] = BadInput(f"There is no column {quoted(name)}.{hint}")
+            errors[index] = BadInput(f"There is no column {quote(name)}.{hint}")
     return errors
 
 
-@functools.lru_cache(maxsize=256)  # of columns: a person's answer would spend a third of its time here
-def category_codes(values: tuple[str, ...]) -> Mapping[str, int]:
-    """Return the index of each category, also by the loose form of its name unless another category has the same."""
+@functools.lru_cache(maxsize=256)  # columns; computed each time, it would take a third of a prediction's time
+def index_categories(values: tuple[str, ...]) -> Mapping[str, int]:
+    """Return the index of each category, by its name and by its normalised name if that is unambiguous."""
     loose: dict[str, list[int]] = {}
     for code, value in enumerate(values):
         loose.setdefault(_loosen(value), []).append(code)
@@ -55,16 +55,16 @@ def category_codes(values: tuple[str, ...]) -> Mapping[str, int]:
 
 
 def read_category(name: str, value: object, codes: Mapping[str, int], values: Sequence[str]) -> int:
-    """Return the index of a value among a column's categories; 0 where it is missing.
+    """Return the index of a value among the categories of a column; 0 for a missing value.
 
     Args:
-        name: of the column.
-        value: as somebody gave it.
-        codes: from category_codes.
-        values: the categories, the first of which stands for a missing value.
+        name: name of the column.
+        value: the value as given by the user.
+        codes: the result of index_categories.
+        values: the categories; the first one stands for a missing value.
 
     Raises:
-        BadInput: there is no such category.
+        BadInput: the category does not exist.
     """
     code = codes.get(value) if isinstance(value, str) else None
     if code is None:
@@ -74,51 +74,51 @@ def read_category(name: str, value: object, codes: Mapping[str, int], values: Se
         code = 0
     if code is None:
         known = ", ".join(values[1:])
-        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quoted(value)}.")
+        raise BadInput(f"{name} must be one of {known}, or ? where it is unknown; not {quote(value)}.")
     return code
 
 
 def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -> float:
-    """Return a value of a numeric column; the median where it is missing.
+    """Return the number in a numeric column; the median for a missing value.
 
     Args:
-        name: of the column.
-        value: as somebody gave it.
-        span: the column's range.
-        any_range: True if a number outside of the range is accepted, too.
+        name: name of the column.
+        value: the value as given by the user.
+        span: the range and median of the column.
+        any_range: True to accept finite numbers outside the range.
 
     Raises:
-        BadInput: it is no number, or not in the range.
+        BadInput: the value is not a number, or is outside the range.
     """
     if _is_missing(value):
         return span.median
     accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
-    number = as_number(value)
+    number = parse_number(value)
     if math.isnan(number):
-        raise BadInput(f"{name} must be {accepted}, not {quoted(value)}.{number_hint(value)}")
+        raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{suggest_number(value)}")
     if not (span.minimum <= number <= span.maximum or (any_range and math.isfinite(number))):
         raise BadInput(f"{name} must be {accepted}, not {number:g}.")
     return number
 
 
 def _loosen(name: str) -> str:
-    return re.sub("[-_ ]+", "-", plain(name))
+    return re.sub("[-_ ]+", "-", normalise_name(name))
 
 
 def _as_text(value: object) -> str:
-    """Return a text, or a number as a category may be written; "" for anything else."""
+    """Return a text, or a number as text, without surrounding spaces; "" for anything else."""
     is_number = isinstance(value, Real | Decimal | np.bool_)
     try:
         return str(value).strip() if isinstance(value, str) or is_number else ""
-    except ValueError:  # Python writes no integer of thousands of digits
+    except ValueError:  # str() refuses integers of thousands of digits
         return ""
 
 
 def _is_missing(value: object) -> bool:
     if isinstance(value, str):
-        return plain(value) in UNKNOWN
+        return normalise_name(value) in UNKNOWN
     if isinstance(value, Decimal):
         return value.is_nan()
     if isinstance(value, Real):
-        return bool(value != value)  # noqa: PLR0124 - NaN, of whichever library
-    return value is None or type(value).__name__ in ("NAType", "NaTType")  # of pandas
+        return bool(value != value)  # noqa: PLR0124 - NaN of any library
+    return value is None or type(value).__name__ in ("NAType", "NaTType")  # from pandas

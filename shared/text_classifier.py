@@ -1,4 +1,4 @@
-"""Text classification: which of some labels a text has, and which of its words say so."""
+"""Text classification: predict a label for a text, and explain which words the prediction comes from."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, quoted
+from .errors import BadInput, quote
 from .predictor import Prediction, Predictor
 from .session import THREADS, softmax
-from .shapley import shapley_values
-from .text import as_number
+from .shapley import compute_shapley_values
+from .text import parse_number
 from .text_parts import WORD_ENDS, merge_spans, split_span, split_text
 from .tokens import Tokens, clean_text, load_tokenizer, read_tokens
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TOKENIZER = "tokenizer.json"
-ORDERS = 2  # random orders, and as many reversed, in which an explanation takes the parts
+ORDERS = 2  # random orders of the parts in an explanation; each is also used in reverse
 
 
 class TextClassifierConfig(GalleryConfig):
     """gallery.json of a text classifier.
 
-    A text longer than `max_tokens`, the first and last of which mark its ends, is read in two pieces: `head` tokens
-    from its beginning and the rest from its end. The logits are calibrated. A text of which n tokens are read is in
-    distribution where its score is no more than sqrt(a + b / n) below `in_distribution_mean`;
-    `in_distribution_spread` is (a, b), since short texts vary more. An answer is clear where the text is in
-    distribution and the likeliest label has a probability of `min_clear_probability` or more.
+    A text longer than `max_tokens` (including the two special tokens at its ends) is read in two pieces: `head` tokens
+    from the beginning and the rest from the end. The logits are calibrated. A text with n tokens read is in
+    distribution if its score is at most sqrt(a + b / n) below `in_distribution_mean`; `in_distribution_spread` is
+    (a, b), because short texts vary more. A prediction is clear if the text is in distribution and the most probable
+    label has a probability of at least `min_clear_probability`.
     """
 
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     max_tokens: Annotated[int, Field(ge=8, le=8192)]
     head: Annotated[int, Field(ge=1)]
     min_clear_probability: Annotated[float, Field(ge=0, le=1)]
-    examples: tuple[str, ...] = ()  # texts to try the model with
+    examples: tuple[str, ...] = ()  # example texts for the page
     in_distribution_mean: float
     in_distribution_spread: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
     @model_validator(mode="after")
-    def _labels_differ_and_head_fits(self) -> Self:
+    def _check_fields(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels must differ")
         if self.head >= self.max_tokens - 2:
@@ -55,12 +55,12 @@ class TextClassifierConfig(GalleryConfig):
 
 @dataclass(frozen=True)
 class TextClassifierPrediction(Prediction):
-    """What a text says.
+    """The prediction for a text.
 
-    `label` is the likeliest label; `probabilities` are calibrated and sum to 1. `in_distribution` says whether the
-    words are like those of the training texts; `in_distribution_score` is their mean log frequency there (natural
-    logarithm, so below 0). `is_clear` is False where they are not, or where no label is likely enough, as for a mixed
-    review. Of `words` words the model read `words_read`.
+    `label` is the most probable label; `probabilities` are calibrated and sum to 1. `in_distribution` is True if the
+    words resemble those of the training texts; `in_distribution_score` is their mean log frequency there (natural
+    logarithm, so below 0). `is_clear` is False if the text is out of distribution or no label is probable enough, as
+    for a mixed review. The text has `words` words, of which the model read `words_read`.
     """
 
     label: str
@@ -72,11 +72,11 @@ class TextClassifierPrediction(Prediction):
     words_read: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the answer as JSON has it."""
+        """Return the prediction as a JSON object."""
         return asdict(self)
 
     def as_row(self) -> dict[str, object]:
-        """Return the answer as cells of a CSV."""
+        """Return the prediction as cells of a CSV row."""
         return {
             "prediction": self.label,
             "clear": "yes" if self.is_clear else "no",
@@ -86,10 +86,10 @@ class TextClassifierPrediction(Prediction):
 
 @dataclass(frozen=True)
 class TextClassifierExplanation:
-    """Why: base + the sum of the contributions == probability, all as probabilities of `label`.
+    """Shapley values of the probability of `label`: base + the sum of the contributions == probability.
 
-    `parts` are the text in order, each with its Shapley value; None for what was not read or not looked into. `base`
-    is the probability without the parts that have one.
+    `parts` is the text in order, each part with its Shapley value, or None if it was not read or not explained. `base`
+    is the probability without the explained parts.
     """
 
     label: str
@@ -98,18 +98,18 @@ class TextClassifierExplanation:
     parts: tuple[tuple[str, float | None], ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON has it."""
+        """Return the explanation as a JSON object."""
         parts = [{"text": text, "contribution": value} for text, value in self.parts]
         return {"label": self.label, "probability": self.probability, "base": self.base, "parts": parts}
 
 
 class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPrediction]):
-    """A text classifier that shows its reasons."""
+    """A text classifier with Shapley explanations."""
 
     task = "text-classification"
     config_type = TextClassifierConfig
     required_files = (MODEL, TOKENIZER)
-    threads = THREADS  # so that the cores share the work of one long text
+    threads = THREADS  # a long text needs several cores
 
     def example(self) -> str:
         """Return a mixed review."""
@@ -117,15 +117,15 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The column that a table of texts must have."""
+        """The required column of a table of texts."""
         return ("text",)
 
     def from_row(self, row: Mapping[str, str]) -> str:
-        """Return the text of a row."""
+        """Return the text of a table row."""
         return row["text"]
 
     def predict_each(self, items: Sequence[str]) -> list[TextClassifierPrediction | BadInput]:
-        """Classify every text; one without characters, or with more than 5 million, gets its BadInput as the answer."""
+        """Classify every text; the result for one that is empty or has more than 5 million characters is a BadInput."""
         answers: dict[int, TextClassifierPrediction | BadInput] = {}
         texts: dict[int, str] = {}
         for index, item in enumerate(items):
@@ -133,36 +133,37 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
                 texts[index] = clean_text(item)
             except BadInput as error:
                 answers[index] = error
-        tokens = self.tokens(list(texts.values()))
+        tokens = self.tokenize(list(texts.values()))
         probabilities, scores = self._run([piece.ids for piece in tokens])
         for row, (index, text) in enumerate(texts.items()):
             answers[index] = self._answer(text, tokens[row], probabilities[row], float(scores[row]))
         return [answers[index] for index in range(len(items))]
 
     def explain(self, text: str, label: str | None = None, part: int | None = None) -> TextClassifierExplanation:
-        """Return Shapley values of at most 16 parts of a text: its words, or its clauses if there are more words.
+        """Return Shapley values of at most 16 parts of a text: its words, or its clauses if it has more words.
 
-        A part is absent when its tokens are left out. The number of evaluations is fixed, see shared/shapley.py.
+        A part is removed by leaving out its tokens. The number of evaluations is fixed; see shared/shapley.py.
 
         Args:
             text: the text.
-            label: whose probability is explained; by default the second of two labels, or the likeliest of more.
-            part: look into this part of an explanation without it (counted from 0): its words, all else as it is.
+            label: the label to explain; by default the second of two labels, or the most probable of more.
+            part: index of a part in the explanation of the whole text; its words are explained instead, with the rest
+                of the text unchanged.
 
         Raises:
-            BadInput: there is no text or too much of it, no such label, or no such part.
+            BadInput: the text is empty or too long, or the label or part does not exist.
         """
         text, labels = clean_text(text), self.config.labels
         if label is not None and not (isinstance(label, str) and label in labels):
-            raise BadInput(f"There is no label {quoted(label)}; choose one of {', '.join(labels)}.")
-        (tokens,) = self.tokens([text])
+            raise BadInput(f"There is no label {quote(label)}; choose one of {', '.join(labels)}.")
+        (tokens,) = self.tokenize([text])
         every = split_text(text, tokens.read)
         parts = [span for span, is_read in every if is_read]
         if part is not None:
             indices = [index for index, (_, is_read) in enumerate(every) if is_read]
-            if as_number(part) not in indices:
+            if parse_number(part) not in indices:
                 raise BadInput(
-                    f"There is no part {quoted(part)} to look into; they are counted from 0 to {len(every) - 1}."
+                    f"There is no part {quote(part)} to explain; the parts are numbered from 0 to {len(every) - 1}."
                 )
             part = int(part)
             start, end = every[part][0]
@@ -181,7 +182,7 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
             probabilities: NDArray[np.float64] = self._run(kept)[0][back.reshape(-1), index]
             return probabilities
 
-        base, values = shapley_values(value, len(parts), ORDERS)
+        base, values = compute_shapley_values(value, len(parts), ORDERS)
         given = dict(zip(parts, values.tolist(), strict=True))
         return TextClassifierExplanation(
             labels[index],
@@ -195,8 +196,8 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         """The tokenizer of the checkpoint."""
         return load_tokenizer(self.folder / TOKENIZER)
 
-    def tokens(self, texts: Sequence[str]) -> list[Tokens]:
-        """Return the tokens that are read of texts from clean_text."""
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Return the tokens that the model reads of texts from clean_text."""
         return read_tokens(self.tokenizer, texts, self.config.max_tokens - 2, self.config.head)
 
     def _answer(
@@ -219,10 +220,10 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         )
 
     def _run(self, ids: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return probabilities (n, labels) and in-distribution scores (n,) of n lists of tokens.
+        """Return probabilities (n, labels) and in-distribution scores (n,) for n lists of tokens.
 
-        One at a time: activations are rounded to int8 by the largest in the batch, and no text's answer may depend
-        on its neighbours.
+        Texts run one at a time: int8 rounding of activations depends on the largest value in the batch, and a
+        prediction must not depend on other texts.
         """
         first, last = (self.tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
         logits = np.zeros((len(ids), len(self.config.labels)))

@@ -1,4 +1,4 @@
-"""A text in at most 16 parts, to explain which of them speak for an answer: its words, or its clauses."""
+"""Split a text into at most 16 parts for an explanation: its words, or its clauses."""
 
 import re
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ import numpy as np
 
 from .tokens import Span
 
-MAX_PARTS = 16  # that an explanation tells apart
-MAX_SPANS = 400  # words or clauses that are told apart before they are joined to MAX_PARTS
+MAX_PARTS = 16  # parts in an explanation
+MAX_SPANS = 400  # words or clauses, before they are merged into MAX_PARTS
 WORD_ENDS = re.compile(r"(?<!\s)\s+")
-# A clause ends with a sign and a space, with a line, or before a word that turns the sense.
+# A clause ends after a punctuation mark and a space, at a line break, or before "but" and similar words.
 CLAUSE_ENDS = re.compile(
     r"""(?xi) (?<=[.!?;:,\u2013\u2014)]) ["'\u201d\u2019]? \s+ | (?<!\s) [^\S\n]* \n \s*
     | (?<!\s) \s+ (?= (?: but | although | though | however ) \b )"""
@@ -19,7 +19,7 @@ CLAUSE_ENDS = re.compile(
 
 
 def split_text(text: str, read: Sequence[Span]) -> list[tuple[Span, bool]]:
-    """Return a text in parts that join to the whole, each with True if it was read; at most 16 were."""
+    """Split a text into consecutive parts, each with True if it was read; at most 16 parts were read."""
     parts = [span for start, end in read for span in split_span(WORD_ENDS, text, start, end)]
     if len(parts) > MAX_PARTS:
         clauses = [span for start, end in read for span in split_span(CLAUSE_ENDS, text, start, end)]
@@ -35,18 +35,18 @@ def split_text(text: str, read: Sequence[Span]) -> list[tuple[Span, bool]]:
 
 
 def split_span(ends: re.Pattern[str], text: str, start: int, end: int) -> list[Span]:
-    """Return a span of a text in spans that join to it: cut after each match of `ends`, 400 at most."""
+    """Split a span of a text after each match of `ends`, into at most 400 consecutive spans."""
     cuts = [match.end() for match in islice(ends.finditer(text, start, end), MAX_SPANS - 1)]
     inner = [cut for cut in cuts if start < cut < end]
     return list(pairwise([start, *inner, end]))
 
 
 def merge_spans(parts: list[Span]) -> list[Span]:
-    """Return at most 16 parts: the two neighbours that are shortest together are joined until it is so."""
+    """Merge the shortest pair of adjacent parts until at most 16 parts are left."""
     parts = list(parts)
     while len(parts) > MAX_PARTS:
         starts, ends = np.array(parts).T
-        together = ends[:-1] == starts[1:]  # what was not read lies between the others
+        together = ends[:-1] == starts[1:]  # not if unread text lies between them
         lengths = np.where(together, ends[1:] - starts[:-1], np.iinfo(np.int64).max)
         index = int(np.argmin(lengths))
         parts[index : index + 2] = [(parts[index][0], parts[index + 1][1])]

@@ -1,4 +1,4 @@
-"""From a text to the tokens that a model reads: the one way, in training and in service."""
+"""Convert a text to the tokens that a model reads, in training and in serving."""
 
 import re
 import unicodedata
@@ -11,28 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BadInput
-from .text import visible
+from .text import strip_invisible
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_CHARACTERS = 5_000_000
-CHARACTERS_A_TOKEN = 32  # so many characters at either end are cut into tokens for each token that may be read
+CHARACTERS_PER_TOKEN = 32  # characters to tokenize at each end, for each token that may be read
 
-BREAKS = re.compile(r"<br\s*/?>", re.IGNORECASE)  # all there is of HTML in IMDB's reviews
+BREAKS = re.compile(r"<br\s*/?>", re.IGNORECASE)  # the only HTML in the IMDB reviews
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
-# From \x80 on mostly dashes, misread.
+# From \x80 on, mostly wrongly decoded dashes.
 BLANKS = re.compile(r"[\x0b\x0c\x1c-\x1f\x80-\x9f\u2028\u2029\u202f\u2800\ufffd]")
 LETTERS = re.compile("[\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]+")
 
-Span = tuple[int, int]  # characters of a text, from and up to
+Span = tuple[int, int]  # start and end of some characters in a text
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of a text that are read: their indices, without those that mark the ends, and where each begins.
+    """The tokens of a text that are read: their ids without special tokens, and their start positions.
 
-    `read` are the characters they stand for: the whole text, or a piece at each end.
+    `read` has the spans of the text that they cover: the whole text, or a piece at each end.
     """
 
     ids: NDArray[np.int64]
@@ -41,8 +41,8 @@ class Tokens:
 
 
 def load_tokenizer(path: Path) -> "Tokenizer":
-    """Return the tokenizer of a tokenizer.json, set neither to cut nor to pad."""
-    from tokenizers import Tokenizer  # noqa: PLC0415 - only who reads text needs it
+    """Load a tokenizer.json, without truncation and padding."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - needed only for text
 
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
@@ -51,24 +51,24 @@ def load_tokenizer(path: Path) -> "Tokenizer":
 
 
 def clean_text(text: object) -> str:
-    """Return a text as the model reads it.
+    """Return a text in the form that the model reads.
 
-    - Line breaks of HTML become line breaks.
-    - Invisible characters are deleted, so that they cut no word in two: soft hyphens, zero-width spaces, byte
-      order marks, marks of direction, control characters. Joiners stay in emoji and in scripts that need them.
-    - Separators of lines and the controls of Latin-1 become spaces: most of these are misread dashes.
-    - Ligatures ("fi" as one character), letters and digits of full width and those of formulas become ordinary ones.
-    - Letters of other alphabets that look like Latin ones stay: a word with one of them is read as another word.
+    - HTML line breaks become line breaks.
+    - Invisible characters are deleted, so that they do not split words: soft hyphens, zero-width spaces, byte order
+      marks, direction marks, control characters. Joiners are kept in emoji and in scripts that need them.
+    - Line separators and Latin-1 control characters (mostly wrongly decoded dashes) become spaces.
+    - Ligatures ("fi" as one character), full-width letters and digits, and mathematical letters become ordinary ones.
+    - Letters of other alphabets that look like Latin letters are kept: they make a different word.
 
     Raises:
-        BadInput: it is no text, an empty one, or one of more than 5 million characters.
+        BadInput: the input is not text, is empty, or has more than 5 million characters.
     """
     if not isinstance(text, str):
-        raise BadInput(f"A text is needed, not {type(text).__name__}.")
+        raise BadInput(f"The input must be text, not {type(text).__name__}.")
     if len(text) > MAX_CHARACTERS:
         raise BadInput(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read.")
-    whole = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no character
-    plain = visible(BLANKS.sub(" ", CONTROLS.sub("", BREAKS.sub("\n", whole))))
+    whole = text.encode("utf-8", "replace").decode()  # replace lone surrogates
+    plain = strip_invisible(BLANKS.sub(" ", CONTROLS.sub("", BREAKS.sub("\n", whole))))
     plain = LETTERS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), plain).strip()
     if not plain:
         raise BadInput("There is no text; write a few words.")
@@ -76,35 +76,35 @@ def clean_text(text: object) -> str:
 
 
 def read_tokens(tokenizer: "Tokenizer", texts: Sequence[str], most: int, head: int) -> list[Tokens]:
-    """Return the tokens that are read of each text: all, or `head` from its beginning and the rest from its end.
+    """Return the tokens of each text that the model reads: all, or `head` from its beginning and the rest from its end.
 
-    However long a text is, only its first and last 32 characters for each token that may be read are cut into tokens;
-    prose has four to a token.
+    Of a long text, only the first and last 32 * `most` characters are tokenized; prose has about four characters per
+    token.
 
     Args:
-        tokenizer: from load_tokenizer.
-        texts: from clean_text.
-        most: tokens of a text that are read.
-        head: those of them from its beginning, if it has more.
+        tokenizer: the result of load_tokenizer.
+        texts: results of clean_text.
+        most: maximum number of tokens read per text.
+        head: number of tokens read from the beginning of a longer text.
     """
-    enough = CHARACTERS_A_TOKEN * most
+    enough = CHARACTERS_PER_TOKEN * most
     ends = [
         [(0, len(text))] if len(text) <= 2 * enough else [(0, enough), (len(text) - enough, len(text))]
         for text in texts
     ]
     cut = [text[start:end] for text, spans in zip(texts, ends, strict=True) for start, end in spans]
     encodings = iter(tokenizer.encode_batch(cut, add_special_tokens=False))
-    return [_read(ends_, [next(encodings) for _ in ends_], most, head) for ends_ in ends]
+    return [_cut_tokens(ends_, [next(encodings) for _ in ends_], most, head) for ends_ in ends]
 
 
-def _read(ends: list[Span], encodings: Sequence[Any], most: int, head: int) -> Tokens:
-    """Return those tokens of a text, or of its two ends, that are read."""
+def _cut_tokens(ends: list[Span], encodings: Sequence[Any], most: int, head: int) -> Tokens:
+    """Return the tokens that are read of a text, given the encodings of the whole text or of its two ends."""
     parts = []
     for (start, _), encoding in zip(ends, encodings, strict=True):
         places = np.array(encoding.offsets, np.int64).reshape(-1, 2) + start
         parts.append((np.array(encoding.ids, np.int64), places))
     (ids, places), *rest = parts
-    if rest:  # a long text: as if each end were one of its own
+    if rest:  # a long text: its two ends are encoded separately
         (tail_ids, tail_places) = rest[0]
         first, last = min(head, len(ids)), min(most - head, len(tail_ids))
     elif len(ids) > most:

@@ -1,4 +1,4 @@
-"""Somebody new to a recommender, placed among its users by what they rated; recommender.py has the formulas."""
+"""Compute the factors of a new visitor from their ratings; recommender.py has the formulas."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,30 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
-GENEROSITY_RIDGE = 5  # so many ratings with no surprise are added to a visitor's, when their generosity is estimated
+GENEROSITY_RIDGE = 5  # number of average ratings added to the visitor's own, to shrink the estimate
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody new, described by what they rated: the posterior mean of their vector w, shape (factors,)."""
+    """A new visitor: their ratings, and the posterior mean of their vector w, shape (factors,)."""
 
     ratings: Mapping[int, float]
     vector: Vector = field(repr=False)
     weights: Vector = field(repr=False)  # (ratings, factors): w = sum of weight * (stars - mean)
 
 
-def place(means: Vector, factors: Vector, variances: Vector, noise: Vector, stars: Vector) -> tuple[Vector, Vector]:
-    """Place somebody new by what they rated, in closed form.
+def place_visitor(
+    means: Vector, factors: Vector, variances: Vector, noise: Vector, stars: Vector
+) -> tuple[Vector, Vector]:
+    """Compute a visitor's vector from their ratings, in closed form.
 
     Args:
-        means: of the movies they rated, (ratings,).
-        factors: (ratings, factors).
-        variances: of the last of these factors, (ratings, uncertain factors).
-        noise: (ratings,).
-        stars: what they gave, (ratings,).
+        means: means of the rated movies, (ratings,).
+        factors: factors of these movies, (ratings, factors).
+        variances: variances of the last of these factors, (ratings, uncertain factors).
+        noise: noise variances of these movies, (ratings,).
+        stars: the visitor's ratings, (ratings,).
 
     Returns:
-        The posterior mean of their vector, (factors,), and its weights, (ratings, factors): it is the sum of
+        The posterior mean of the vector, (factors,), and the weights, (ratings, factors): the mean is the sum of
         weight * (stars - mean).
     """
     scaled = factors / noise[:, None]
@@ -41,6 +43,6 @@ def place(means: Vector, factors: Vector, variances: Vector, noise: Vector, star
     return (stars - means) @ weights, weights
 
 
-def generosity(averages: Vector, stars: Vector) -> float:
-    """Return how many more stars than others somebody gives: the mean of what they gave above the averages, shrunk."""
+def estimate_generosity(averages: Vector, stars: Vector) -> float:
+    """Return how many stars a visitor gives above the movies' averages: the mean difference, shrunk towards 0."""
     return float((stars - averages).sum() / (len(stars) + GENEROSITY_RIDGE))

@@ -1,13 +1,13 @@
-"""Put a Space online: upload what it needs in one commit, wait for the build, and see that it answers as here.
+"""Deploy a Space: upload its files in one commit, wait for the build, and compare its predictions with local ones.
 
-    python spaces/deploy.py gallery --owner ME --dry-run                    # what would go up; asks nobody
+    python spaces/deploy.py gallery --owner ME --dry-run                    # list the files, without network
     python spaces/deploy.py gallery --owner ME --hardware zero-a10g         # all models on one site, free of charge
-    python spaces/deploy.py salary --owner ME --models-owner ME             # one model, pulled from the Hub
-    python spaces/deploy.py runs/mine --owner ME --hardware zero-a10g       # your own, in the app of its task
+    python spaces/deploy.py salary --owner ME --models-owner ME             # one model, loaded from the Hub
+    python spaces/deploy.py runs/mine --owner ME --hardware zero-a10g       # your own model, in the app for its task
 
-The same command again updates the Space. Log in before: hf auth login; or, in a CI job that an existing Space trusts
-(its settings, Trusted Publishers), set HF_OIDC_RESOURCE=spaces/ME/NAME. With --models-owner the Space NAME serves the
-model OWNER/NAME as it is now, or at --revision NAME=SHA; without it the model that lies in its own folder.
+Run the same command again to update the Space. Log in first: hf auth login; or, in a CI job that an existing Space
+trusts (its settings, Trusted Publishers), set HF_OIDC_RESOURCE=spaces/ME/NAME. With --models-owner, the Space NAME
+serves the newest commit of the model OWNER/NAME, or --revision NAME=SHA; otherwise it serves the model in its folder.
 """
 
 import argparse
@@ -30,14 +30,14 @@ from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files
 from hub.staging import GALLERY, DeployError, SpaceModel, Staged, print_staged, stage_space, write_staged
 from shared.config import CONFIG_FILE, GalleryConfig
 from shared.hub_errors import find_refusal
-from shared.space import variable_suffix
+from shared.space import make_variable_suffix
 
 SPACES = Path(__file__).resolve().parent
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z0-9_]+)?")  # the variables that this script may set and remove
-OUR_FILES = {"shared/ui/page.py", "shared/page.py"}  # of a Space of any edition
+OUR_FILES = {"shared/ui/page.py", "shared/page.py"}  # one of these is in every Space of ours
 PAYMENT = (
-    "A free account may host static Spaces and two Gradio Spaces on ZeroGPU; Gradio on plain CPUs (cpu-basic) takes a "
-    "PRO account. Add --hardware zero-a10g, or subscribe at https://huggingface.co/pro."
+    "A free account can have static Spaces and two Gradio Spaces on ZeroGPU; Gradio on CPUs (cpu-basic) needs a PRO "
+    "account. Add --hardware zero-a10g, or subscribe at https://huggingface.co/pro."
 )
 
 
@@ -45,7 +45,7 @@ def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
     """Return the folder of the app, and the models that the Space will serve.
 
     Raises:
-        DeployError: there is no model, or --revision names something else.
+        DeployError: a model is missing, or --revision names an unknown one.
     """
     folder = Path(options.space).resolve()
     if (folder / CONFIG_FILE).is_file():
@@ -63,17 +63,17 @@ def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
         name = folder.name
         if not (folder / "model").is_dir():
             raise DeployError(f"spaces/{name} has no model yet; train it: python -m training.{name} --embed")
-        api_name, suffix = (f"/{name}", variable_suffix(name)) if app.name == GALLERY else ("/predict", "")
+        api_name, suffix = (f"/{name}", make_variable_suffix(name)) if app.name == GALLERY else ("/predict", "")
         repo = f"{options.models_owner}/{name}" if options.models_owner else None
         models.append(SpaceModel(folder, folder / "model", api_name, suffix, repo, chosen.get(name)))
     return app, models
 
 
 def find_app(folder: Path) -> Path:
-    """Return the folder of the app that shows models for the task of a checkpoint folder.
+    """Return the folder of the app for the task of a checkpoint folder.
 
     Raises:
-        DeployError: there is none.
+        DeployError: there is no app for the task.
     """
     task = GalleryConfig.read_common(folder).task
     for path in sorted(SPACES.glob(f"*/model/{CONFIG_FILE}")):
@@ -83,29 +83,29 @@ def find_app(folder: Path) -> Path:
 
 
 def parse_revisions(options: argparse.Namespace, folders: Sequence[Path]) -> dict[str, str]:
-    """Return the revisions that the command line names, by the model's name.
+    """Return the revisions given on the command line, by model name.
 
     Raises:
-        DeployError: they are of other models.
+        DeployError: a revision belongs to no model of the Space, or --models-owner is missing.
     """
     found = dict(item.split("=", 1) for item in options.revision)
     if found and not options.models_owner:
-        raise DeployError("--revision goes with --models-owner: it is the commit of a model on the Hub.")
+        raise DeployError("--revision needs --models-owner: it is the commit of a model on the Hub.")
     if unknown := set(found) - {folder.name for folder in folders}:
         raise DeployError(f"--revision {', '.join(sorted(unknown))} is none of {', '.join(f.name for f in folders)}.")
     return found
 
 
 def get_name(options: argparse.Namespace) -> str:
-    """Return what the Space is called on the Hub: --name, or the name of the folder here."""
+    """Return the name of the Space on the Hub: --name, or the name of the local folder."""
     return options.name or Path(options.space).resolve().name
 
 
 def resolve_revision(model: SpaceModel, api: HfApi) -> SpaceModel:
-    """Return a model of the Hub at the commit that its revision is now.
+    """Return a Hub model with its revision resolved to a commit.
 
     Raises:
-        DeployError: there is no such model, or it is not whole.
+        DeployError: the model does not exist or is incomplete.
     """
     try:
         info: ModelInfo = ask(lambda: api.model_info(str(model.repo), revision=model.revision), str(model.repo))
@@ -115,23 +115,23 @@ def resolve_revision(model: SpaceModel, api: HfApi) -> SpaceModel:
                 f"{model.repo} has no revision {model.revision!r}; see its commits on the Hub."
             ) from error
         if isinstance(error.__cause__, RepositoryNotFoundError):
-            raise DeployError(f"{error} Publish it first, or leave --models-owner out.") from error
+            raise DeployError(f"{error} Publish it first, or omit --models-owner.") from error
         raise
     there = {sibling.rfilename for sibling in info.siblings or []}
     if missing := [name for name in model.required_files if name not in there]:
         raise DeployError(f"{model.repo} lacks {', '.join(missing)}; publish it again.")
     if info.private:
-        print(f"{model.repo} is private: the Space needs a token that may read it, as its secret HF_TOKEN.")
+        print(f"{model.repo} is private: the Space needs a token that can read it, in its secret HF_TOKEN.")
     return replace(model, revision=info.sha, private=bool(info.private))
 
 
 def upload_space(
     space: str, staged: Staged, models: list[SpaceModel], options: argparse.Namespace, api: HfApi
 ) -> tuple[str, bool]:
-    """Make the Space, set its variables, and commit; return the commit it is at, and whether anything changed.
+    """Create the Space, set its variables, and commit; return its commit, and True if anything changed.
 
     Raises:
-        DeployError: there is something else of that name, or it takes a paid account.
+        DeployError: another Space has this name, or a paid account is needed.
     """
     card = staged.files["README.md"]
     check_card(api, (card if isinstance(card, bytes) else card.read_bytes()).decode(), space, "space")
@@ -146,16 +146,16 @@ def upload_space(
         info = info or ask(partial(api.space_info, space), space)
         there = {sibling.rfilename for sibling in info.siblings or []} - {HUBS_OWN}
         if there - {"README.md"} and not there.intersection(OUR_FILES):
-            raise DeployError(f"{space} is a Space of something else; choose another name with --name.")
+            raise DeployError(f"{space} is another Space; choose another name with --name.")
         if there and (content := find_content(space, str(info.sha), there)) not in (None, describe_content(models)):
             raise DeployError(f"{space} is a Space with {content}; choose another name with --name.")
         if options.private and not info.private:
-            print(f"{space} becomes private.")
+            print(f"{space} is now private.")
             ask(partial(api.update_repo_settings, space, private=True, repo_type="space"), space)
         runtime = ask(partial(api.get_space_runtime, space), space)
         if options.hardware and options.hardware not in (runtime.requested_hardware, runtime.hardware):
             ask(partial(api.request_space_hardware, space, options.hardware), space)
-        # Before the commit: a changed variable restarts a Space.
+        # Before the commit, because a changed variable restarts the Space.
         changed = set_variables(space, staged.variables, api)
         commit = commit_files(api, space, staged.files, info, f"Deploy {get_name(options)}", "space")
         check_files(api, space, staged, commit)
@@ -164,10 +164,10 @@ def upload_space(
 
 @contextlib.contextmanager
 def explain_payment() -> Iterator[None]:
-    """Replace a refusal for want of a paid account by a sentence on what is free.
+    """Explain which Spaces are free if the Hub requires a paid account.
 
     Raises:
-        DeployError: the account must pay for this.
+        DeployError: a paid account is needed.
     """
     try:
         yield
@@ -178,12 +178,12 @@ def explain_payment() -> Iterator[None]:
 
 
 def describe_content(models: list[SpaceModel]) -> str:
-    """Return what a Space here shows, in words."""
+    """Return a description of the Space to deploy."""
     return "the gallery" if models[0].suffix else f"a model for {models[0].config.task}"
 
 
 def find_content(space: str, commit: str, files: set[str]) -> str | None:
-    """Return what a Space that is deployed shows, in words; None if it cannot be told."""
+    """Return the same description for a deployed Space; None if it is unknown."""
     if any(re.fullmatch("[^/]+/app.py", path) for path in files):
         return "the gallery"
     if f"model/{CONFIG_FILE}" not in files:
@@ -192,10 +192,10 @@ def find_content(space: str, commit: str, files: set[str]) -> str | None:
 
 
 def check_files(api: HfApi, space: str, staged: Staged, commit: str) -> None:
-    """Check that a commit has the files that were staged, and no others.
+    """Check that a commit has exactly the staged files.
 
     Raises:
-        DeployError: it has not.
+        DeployError: files are missing, different or additional.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         write_staged(staged, Path(folder))
@@ -207,12 +207,12 @@ def check_files(api: HfApi, space: str, staged: Staged, commit: str) -> None:
 
 
 def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
-    """Make the Space's MODEL_… variables these and no others; return whether that changed any."""
+    """Set exactly these MODEL_… variables of the Space; return True if anything changed."""
     there = {name: item.value for name, item in ask(partial(api.get_space_variables, space), space).items()}
     stale = [name for name in there if OURS.fullmatch(name) and name not in wanted]
     new = {name: value for name, value in wanted.items() if there.get(name) != value}
     for name in stale:
-        print(f"{name} is unset; it was {there[name]}")
+        print(f"{name} is deleted; it was {there[name]}")
         ask(partial(api.delete_space_variable, space, name), space)
     for name, value in new.items():
         print(f"{name} is set to {value}")
@@ -221,7 +221,7 @@ def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do what the command line says."""
+    """Deploy, stage or list a Space with parsed options."""
     space = f"{options.owner}/{get_name(options)}"
     check_name(space)
     app, models = choose(options)
@@ -239,44 +239,44 @@ def run(options: argparse.Namespace) -> None:
     api = HfApi(token=get_own_token(space, "space"))
     if options.models_owner:
         models = [resolve_revision(model, api) for model in models]
-    for model in models:  # what cannot be loaded here cannot be compared, and must not be deployed
+    for model in models:  # a model must load here, for the comparison
         model.load()
     staged = stage_space(app, models, space)
     commit, changed = upload_space(space, staged, models, options, api)
-    print(f"{space} is at commit {commit}{'' if changed else ', as before'}.", flush=True)
+    print(f"{space} is at commit {commit}{'' if changed else ', unchanged'}.", flush=True)
     url = check_space(space, models, commit, options.timeout, api, changed)
-    print(f"It answers as here, at {url}\nIts page is {api.endpoint}/spaces/{space}")
+    print(f"Its predictions at {url} match the local ones.\nIts page is {api.endpoint}/spaces/{space}")
     if options.collection:
         add_to_collection(options.collection, space, "space")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+    """Return the parser of the command line."""
     result = argparse.ArgumentParser(
         prog="python spaces/deploy.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = sorted(path.parent.name for path in SPACES.glob("*/app.py"))
     result.add_argument("space", type=check_space_argument, help=f"{', '.join(names)}, or a checkpoint folder")
     result.add_argument("--owner", required=True, help="your user name on the Hub, or an organisation's")
-    result.add_argument("--name", help="of the Space there (default: as here)")
+    result.add_argument("--name", help="name of the Space (default: the folder's)")
     result.add_argument("--models-owner", metavar="OWNER", help="serve OWNER's models on the Hub")
     result.add_argument(
-        "--revision", action="append", default=[], metavar="NAME=SHA", help="of a model (default: its newest commit)"
+        "--revision", action="append", default=[], metavar="NAME=SHA", help="commit of a model (default: the newest)"
     )
-    result.add_argument("--private", action="store_true", help="for your eyes only")
+    result.add_argument("--private", action="store_true", help="make the Space private")
     result.add_argument("--hardware", metavar="FLAVOUR", help="zero-a10g (free accounts), cpu-basic (PRO), …")
-    result.add_argument("--collection", metavar="TITLE", help="put it into your collection of this title")
-    result.add_argument("--timeout", type=float, default=1200, metavar="SECONDS", help="for build and start")
-    result.add_argument("--dry-run", action="store_true", help="print what would go up; asks nobody")
-    result.add_argument("--stage", metavar="DIR", help="write what would go up into a new folder; asks nobody")
+    result.add_argument("--collection", metavar="TITLE", help="add it to your collection with this title")
+    result.add_argument("--timeout", type=float, default=1200, metavar="SECONDS", help="time limit for build and start")
+    result.add_argument("--dry-run", action="store_true", help="list the files and variables, without network")
+    result.add_argument("--stage", metavar="DIR", help="write the files to a new folder, without network")
     return result
 
 
 def check_space_argument(text: str) -> str:
-    """Check that a Space of that name is here, or a checkpoint folder.
+    """Check that a text is the name of a Space or a checkpoint folder; return it.
 
     Raises:
-        argparse.ArgumentTypeError: there is neither.
+        argparse.ArgumentTypeError: the text is neither.
     """
     if (Path(text) / CONFIG_FILE).is_file() or (SPACES / Path(text).name / "app.py").is_file():
         return text
@@ -285,15 +285,15 @@ def check_space_argument(text: str) -> str:
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Deploy with the options of the command line, given as a list; return the exit code.
+    """Deploy a Space with the options in `argv`; return the exit code.
 
-    What a person can mend ends in one sentence instead of a stack trace.
+    Errors that the user can fix are shown as one sentence instead of a stack trace.
     """
     commands = make_parser()
     options = commands.parse_args(argv)
     if wrong := [item for item in options.revision if not re.fullmatch(r"[\w.-]+=[\w./-]+", item)]:
         commands.error(f"--revision {wrong[0]}: write NAME=SHA, such as salary=1a2b3c….")
-    return run_command(partial(run, options), "the same command goes on where it stopped.")
+    return run_command(partial(run, options), "run the same command again to continue.")
 
 
 if __name__ == "__main__":

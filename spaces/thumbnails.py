@@ -1,6 +1,6 @@
-"""Draw each Space's thumbnail.png, which links to it show, from its picture.svg: python spaces/thumbnails.py
+"""Draw each Space's thumbnail.png (the preview image of links) from its picture.svg: python spaces/thumbnails.py
 
-It needs Playwright and Chromium. The gallery's has the pictures of all.
+It needs Playwright and Chromium. The gallery's thumbnail combines the pictures of all Spaces.
 """
 
 import shutil
@@ -12,8 +12,8 @@ SPACES = Path(__file__).resolve().parent
 WIDTH, HEIGHT = 1200, 675
 
 
-def draw() -> None:
-    """Write thumbnail.png into every Space's folder."""
+def draw_thumbnails() -> None:
+    """Write a thumbnail.png to the folder of every Space."""
     pictures = {path.parent: path.read_text(encoding="utf-8") for path in sorted(SPACES.glob("*/picture.svg"))}
     pages = {**pictures, SPACES / "gallery": "".join(pictures.values())}
     with sync_playwright() as playwright:
@@ -30,4 +30,4 @@ def draw() -> None:
 
 
 if __name__ == "__main__":
-    draw()
+    draw_thumbnails()

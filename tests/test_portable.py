@@ -10,9 +10,9 @@ import urllib.request
 import pytest
 
 from hub.local import Hub
-from hub.local.__main__ import shell_lines
+from hub.local.__main__ import format_shell_lines
 from shared import Recommender
-from shared.archives import safe_filename
+from shared.archives import make_safe_filename
 from tests.conftest import ROOT, copy_repository, install_packages, serve_app
 from tests.windows import imitate_windows
 
@@ -109,8 +109,8 @@ print(refused, Path("a").read_bytes(), multiprocessing.get_start_method(), sys.s
     ],
 )  # fmt: skip
 def test_a_file_name_made_of_any_text_is_portable(text, name):
-    assert safe_filename(text) == name
-    assert safe_filename(name) == name
+    assert make_safe_filename(text) == name
+    assert make_safe_filename(name) == name
 
 
 @pytest.mark.parametrize("name", ["rating", "gallery"])
@@ -140,8 +140,10 @@ def test_a_model_of_the_hub_is_kept_without_links(tmp_path):
 
 
 def test_the_lines_of_the_local_hub_are_for_the_systems_shell():
-    assert shell_lines({"HF_TOKEN": "x"}, for_windows=False) == "source .venv/bin/activate\nexport HF_TOKEN=x"
-    assert shell_lines({"HF_TOKEN": "x"}, for_windows=True) == '.venv\\Scripts\\Activate.ps1\n$env:HF_TOKEN = "x"'
+    assert format_shell_lines({"HF_TOKEN": "x"}, for_windows=False) == "source .venv/bin/activate\nexport HF_TOKEN=x"
+    assert (
+        format_shell_lines({"HF_TOKEN": "x"}, for_windows=True) == '.venv\\Scripts\\Activate.ps1\n$env:HF_TOKEN = "x"'
+    )
 
 
 # --- docs/windows.md ---

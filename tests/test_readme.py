@@ -191,7 +191,7 @@ def test_your_own_model_online_as_the_readme_says(tmp_path):
     with Hub(run_spaces=True) as hub:
         environment = make_environment(hub, tmp_path) | {"PYTHONPATH": str(clone)}
         outputs = [run_shell(line.replace("--data ~/my-pictures", "--smoke"), clone, environment) for line in lines]
-        assert "It answers as here, at http" in outputs[-1]
+        assert "Its predictions at http" in outputs[-1]
         assert hub.files("me/mine")["onnx/model.onnx"] == hub.files("me/mine", kind="space")["model/onnx/model.onnx"]
 
 

@@ -18,9 +18,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from shared.config import CARD, CONFIG_FILE, HUB_CONFIG, LICENCE, GalleryConfig, fingerprint, read_json
 from shared.console import guarded_output
 from shared.errors import CheckpointError
-from shared.image_segmenter import working_size
+from shared.image_segmenter import find_working_size
 from shared.load import load_folder
-from shared.markdown import as_markdown, format_figure
+from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Figure, Metrics, Parity
 
 PIPELINE_TAGS = {"recommendation": "tabular-regression"}  # where the Hub names the task differently
@@ -95,7 +95,7 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         metrics=metrics,
         exported=checkpoint,
         figure=format_figure,
-        md=as_markdown,
+        md=escape_markdown,
         prose=escape_html,
         agreement=describe_parity(metrics.parity) if metrics.parity else None,
     )
@@ -173,7 +173,7 @@ def add_hub_files(folder: Path, content: Mapping[str, Any]) -> list[str]:
         config |= {"id2label": labels, "label2id": {label: index for index, label in labels.items()}}
     wanted: dict[str, Mapping[str, Any]] = {HUB_CONFIG: config}
     if content["task"] == "image-segmentation":
-        width, height = working_size((4, 3), content["area"], content["multiple"])
+        width, height = find_working_size((4, 3), content["area"], content["multiple"])
         wanted[PREPROCESSOR] = {
             "image_processor_type": "SegformerImageProcessor",  # also has the postprocessing that is needed
             "do_resize": True, "size": {"height": height, "width": width}, "resample": 2,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from shared.metrics import NewcomerGroup, Newcomers, Point
-from shared.visitors import generosity, place
+from shared.visitors import estimate_generosity, place_visitor
 from training import evaluate
 from training.data import DataError
 from training.networks.factor_analysis import Tables
@@ -72,8 +72,8 @@ def predict_newcomer(
     )
     found = []
     for n in GIVEN:
-        vector, _ = place(means[:n], factors[:n], variances[:n], noise[:n], stars[:n])
-        popular = averages[rows] + generosity(averages[rows[:n]], stars[:n])
+        vector, _ = place_visitor(means[:n], factors[:n], variances[:n], noise[:n], stars[:n])
+        popular = averages[rows] + estimate_generosity(averages[rows[:n]], stars[:n])
         found.append([(means + factors @ vector).clip(*scale), popular.clip(*scale)])
     return np.array(found)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from shared.archives import safe_filename
+from shared.archives import make_safe_filename
 from shared.config import MODEL
 from shared.errors import BadInput
 from shared.images import Source, load_image
@@ -208,11 +208,9 @@ def write_examples(
     taken: set[str] = set()
     for index, label in enumerate(labels):
         for row in np.flatnonzero(y == index)[: max(1, count // len(labels))]:
-            small = load_image(paths[row], EXAMPLE_SIDE).thumbnail(
-                EXAMPLE_SIDE
-            )  # drops EXIF, which may tell where and when
-            stem = safe_filename(f"{label}-{paths[row].stem}")
-            if stem.lower() in taken:  # also on file systems that ignore case
+            small = load_image(paths[row], EXAMPLE_SIDE).thumbnail(EXAMPLE_SIDE)  # leaves out EXIF: where and when
+            stem = make_safe_filename(f"{label}-{paths[row].stem}")
+            if stem.lower() in taken:  # in two folders, or where a system does not tell upper case from lower
                 stem = f"{stem}-{row}"
             taken.add(stem.lower())
             small.save(folder / EXAMPLES / f"{stem}.jpg", quality=90)

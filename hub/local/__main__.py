@@ -1,4 +1,4 @@
-"""A Hub to rehearse with, until Ctrl-C: `python -m hub.local`, or `make hub`."""
+"""Run a local Hub for rehearsals until Ctrl-C: `python -m hub.local`, or `make hub`."""
 
 import argparse
 import os
@@ -10,16 +10,16 @@ from pathlib import Path
 from hub.local.hub import Hub
 from shared.console import guard_output
 
-TEXT = """A Hub in memory at {hub.endpoint}, until Ctrl-C. In another terminal:
+TEXT = """A local Hub in memory runs at {hub.endpoint} until Ctrl-C. In another terminal, run:
 
 {lines}
 
-These variables hold in that terminal alone; close it when the rehearsal is over. {hub.read_token} may only read.
-Your name there is {hub.user!r}. A Space's app starts by itself; its page is {hub.endpoint}/spaces/{hub.user}/NAME."""
+The variables apply only to that terminal; close it after the rehearsal. The token {hub.read_token} can only read.
+Your user name is {hub.user!r}. Spaces start automatically; their pages are at {hub.endpoint}/spaces/{hub.user}/NAME."""
 
 
-def shell_lines(variables: dict[str, str], for_windows: bool = os.name == "nt") -> str:
-    """Return what to paste into another terminal: lines for bash, or for PowerShell."""
+def format_shell_lines(variables: dict[str, str], for_windows: bool = os.name == "nt") -> str:
+    """Return the lines to run in another terminal, for bash or PowerShell."""
     if for_windows:
         lines = [".venv\\Scripts\\Activate.ps1", *(f'$env:{name} = "{value}"' for name, value in variables.items())]
     else:
@@ -29,8 +29,8 @@ def shell_lines(variables: dict[str, str], for_windows: bool = os.name == "nt") 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m hub.local", description=__doc__)
-    parser.add_argument("--port", type=int, default=7900, help="default: 7900; 0 is any free one")
-    parser.add_argument("--free", action="store_true", help="with a free account, which may not run every Space")
+    parser.add_argument("--port", type=int, default=7900, help="default: 7900; 0 selects a free one")
+    parser.add_argument("--free", action="store_true", help="use a free account, which cannot run every Space")
     options = parser.parse_args()
     guard_output()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -38,15 +38,15 @@ def main() -> None:
     try:
         with temporary as home, Hub(options.port, run_spaces=True) as hub:
             hub.set_paid(hub.user, not options.free)
-            print(TEXT.format(hub=hub, lines=shell_lines(hub.environment(Path(home)))), flush=True)
-            while True:  # Ctrl-C ends a sleep on Windows, too, which has no signal.pause
+            print(TEXT.format(hub=hub, lines=format_shell_lines(hub.environment(Path(home)))), flush=True)
+            while True:  # Windows has no signal.pause, but Ctrl-C ends a sleep
                 time.sleep(3600)
     except OSError as error:
         raise SystemExit(
-            f"Port {options.port}: {error.strerror}; name another one with --port (make hub PORT=7901)."
+            f"Port {options.port}: {error.strerror}; use another one with --port (make hub PORT=7901)."
         ) from None
     except KeyboardInterrupt:
-        print("\nStopped; nothing of it is kept.")
+        print("\nStopped; all data of the Hub is deleted.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Check the YAML at the head of a README.md as the Hub does."""
+"""Validate the YAML header of a README.md like the Hub."""
 
 import re
 from typing import Any
 
 import yaml
 
-IDENTIFIER = r"[\w.-]+(/[\w.-]+)?"  # of a model, a data set or a Space
+IDENTIFIER = r"[\w.-]+(/[\w.-]+)?"  # name of a model, data set or Space
 WIDGET = {"text", "src", "structured_data", "table", "example_title", "group", "output"}
 FRONT_MATTER = re.compile(r"^\s*---[\r\n]+(.*?)[\r\n]+---(?:[\r\n]|$)", re.DOTALL)
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
@@ -17,45 +17,45 @@ LICENCES = """
 """
 
 
-def front_matter(content: str) -> Any:
-    """Return the YAML at the head of a card: a dict if it is valid; None where there is none.
+def read_front_matter(content: str) -> Any:
+    """Return the parsed YAML header of a card (a dict if it is valid), or None if there is none.
 
     Raises:
-        yaml.YAMLError: it is no YAML.
+        yaml.YAMLError: the header is not valid YAML.
     """
     found = FRONT_MATTER.match(content)
     return yaml.safe_load(found[1]) if found else None
 
 
-def card_data(content: bytes) -> dict[str, Any]:
-    """Return the YAML at the head of a card; {} where there is none or it is invalid."""
+def read_card_data(content: bytes) -> dict[str, Any]:
+    """Return the YAML header of a card as a dict; {} if it is missing or invalid."""
     try:
-        data = front_matter(content.decode())
+        data = read_front_matter(content.decode())
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     return data if isinstance(data, dict) else {}
 
 
-def problems(content: str, kind: str) -> tuple[list[str], list[str]]:
-    """Return the errors and warnings of a card; the Hub refuses one with errors.
+def find_problems(content: str, kind: str) -> tuple[list[str], list[str]]:
+    """Return the errors and warnings of a card; the Hub rejects cards with errors.
 
     Args:
         content: the whole README.md.
         kind: "model", "dataset" or "space".
     """
     try:
-        data = front_matter(content)
+        data = read_front_matter(content)
     except yaml.YAMLError as error:
         return [f"Invalid YAML: {error}"], []
     if data is None:
         return (['"sdk" is required'] if kind == "space" else []), ["empty or missing yaml metadata in repo card"]
     if not isinstance(data, dict):
         return ["The metadata must be a mapping"], []
-    errors = _space(data) if kind == "space" else _model(data) if kind == "model" else []
+    errors = _check_space(data) if kind == "space" else _check_model(data) if kind == "model" else []
     errors += [
         f'"{key}" must be a list of ids'
         for key in ("models", "datasets", "spaces", "base_model")
-        if any(not re.fullmatch(IDENTIFIER, str(item)) for item in _listed(data.get(key)))
+        if any(not re.fullmatch(IDENTIFIER, str(item)) for item in _as_list(data.get(key)))
     ]
     if "thumbnail" in data and not str(data["thumbnail"]).startswith(("https://", "http://")):
         errors.append('"thumbnail" must be a URL')
@@ -67,12 +67,12 @@ def problems(content: str, kind: str) -> tuple[list[str], list[str]]:
     return errors, []
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _model(data: dict[str, Any]) -> list[str]:
-    """Return the errors of a model's card. This is stricter than the Hub, which ignores some unknown values."""
+def _check_model(data: dict[str, Any]) -> list[str]:
+    """Return the errors of a model card; this is stricter than the Hub, which ignores some unknown values."""
     errors = []
     if data.get("license") == "other":
         if not re.fullmatch(r"[a-z0-9.-]+", str(data.get("license_name", ""))):
@@ -81,9 +81,9 @@ def _model(data: dict[str, Any]) -> list[str]:
             errors.append('"license_link" must be LICENSE, LICENSE.md or a URL')
     for result in [result for model in data.get("model-index", []) for result in model["results"]]:
         if not re.fullmatch(IDENTIFIER, str(result["dataset"]["type"])):
-            errors.append(f'"model-index": {result["dataset"]["type"]!r} is no id of a dataset')
+            errors.append(f'"model-index": {result["dataset"]["type"]!r} is not the id of a dataset')
         errors += [
-            f'"model-index": {metric["type"]!r} is no id of a metric'
+            f'"model-index": {metric["type"]!r} is not the id of a metric'
             for metric in result["metrics"]
             if not re.fullmatch(r"[\w.-]+", str(metric["type"]), re.ASCII)
         ]
@@ -91,11 +91,11 @@ def _model(data: dict[str, Any]) -> list[str]:
         if not set(example) <= WIDGET:
             errors.append(f'"widget": unknown fields in {sorted(example)}')
         if "://" in str(example.get("src", "")):
-            errors.append('"widget": "src" must be relative, so that it holds on every Hub')
+            errors.append('"widget": "src" must be relative, so that it works on every Hub')
     return errors
 
 
-def _space(data: dict[str, Any]) -> list[str]:
+def _check_space(data: dict[str, Any]) -> list[str]:
     def text(key: str) -> str:
         return str(data.get(key, ""))
 

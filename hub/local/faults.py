@@ -1,4 +1,4 @@
-"""The entrance of both servers: every request is logged, and fails if a test asked for that."""
+"""Middleware of both servers: log every request, and inject the faults that a test requests."""
 
 import asyncio
 import json
@@ -11,23 +11,23 @@ import uvicorn
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Bodies that other servers than the Hub answer with.
+# Response bodies of servers that are not a Hub.
 BARE, NULL, LIST, WORDS = "", "null", '["not here"]', "upstream is gone"
 PAGE = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
 
 
 @dataclass
 class Fault:
-    """A fault that a test asks for.
+    """A fault to inject.
 
     Args:
-        kind: "delay": the answer comes after `seconds`. "hang": none comes. "status": `status`, `headers` and `body`
-            instead; BARE, PAGE, NULL and WORDS are bodies that other servers give.
-            "truncate": the body ends after `after` bytes and the connection with it. "corrupt": one byte of the body
-            is another. "drop": the connection ends once `after` bytes of the request's body, or all, have been read.
+        kind: "delay": the response comes after `seconds`. "hang": there is no response. "status": the response has
+            `status`, `headers` and `body`; BARE, PAGE, NULL, LIST and WORDS are bodies of other servers. "truncate":
+            the response ends after `after` bytes, and the connection is closed. "corrupt": one byte of the response is
+            changed. "drop": the connection is closed after `after` bytes of the request's body, or all of it.
         match: a regular expression, searched in "METHOD /path".
-        server: "hub" or "cdn"; None is both.
-        times: how often it happens; None is always.
+        server: "hub" or "cdn"; None for both.
+        times: how often the fault occurs; None for always.
     """
 
     kind: str
@@ -42,17 +42,17 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in ("delay", "hang", "status", "truncate", "corrupt", "drop"):
-            raise ValueError(f"There is no fault {self.kind!r}")
+            raise ValueError(f"Unknown fault {self.kind!r}")
 
 
 @dataclass
 class Request:
-    """A request that came in.
+    """A received request.
 
     Attributes:
-        path: as it was sent, without the query.
-        headers: by their names in small letters.
-        status: None until, or unless, it is answered.
+        path: the path as sent, without the query.
+        headers: the headers by lower-case name.
+        status: the status of the response; None if there is none yet.
     """
 
     server: str
@@ -63,12 +63,13 @@ class Request:
 
 
 class Door:
-    """The layer in front of a server's app. Routes are matched against the path as it was sent, with %2F.
+    """ASGI middleware of a server; routes match the path as sent, with %2F.
 
     Args:
         app: the server's app.
         server: "hub" or "cdn".
-        faults, log: the Hub's.
+        faults: the faults to inject.
+        log: the list to which requests are added.
     """
 
     def __init__(self, app: ASGIApp, server: str, faults: list[Fault], log: list[Request]) -> None:
@@ -97,15 +98,17 @@ class Door:
             await send(message)
 
         answer: Send = noted
-        for fault in self._matching(request):
+        for fault in self._find_matching(request):
             match fault.kind:
                 case "delay":
                     await asyncio.sleep(fault.seconds)
                 case "truncate" | "corrupt" if request.method != "HEAD":
-                    answer = _damaged(fault, answer)
+                    answer = _damage(fault, answer)
                 case "status":
                     await _read(receive)
-                    body = json.dumps({"error": f"Told to answer {fault.status}"}) if fault.body is None else fault.body
+                    body = (
+                        json.dumps({"error": f"Injected status {fault.status}"}) if fault.body is None else fault.body
+                    )
                     is_json = not body or body[0] in '[{"n'
                     kind = "application/json" if is_json else "text/html" if body[0] == "<" else "text/plain"
                     await Response(body, fault.status, dict(fault.headers), kind)(scope, receive, noted)
@@ -120,12 +123,12 @@ class Door:
         await self.app({**scope, "path": request.path}, receive, answer)
 
     def cut(self, client: Any = None) -> None:
-        """Close the connection with a client, or all connections, without an answer; in the server's own thread."""
+        """Close the connection of a client, or all connections, without a response; call it in the server thread."""
         for connection in list(self.listener.server_state.connections):
             if client in (None, getattr(connection, "client", None)):
                 connection.transport.abort()
 
-    def _matching(self, request: Request) -> list[Fault]:
+    def _find_matching(self, request: Request) -> list[Fault]:
         found = [
             fault
             for fault in self.faults
@@ -149,8 +152,8 @@ async def _read(receive: Receive, limit: float = float("inf")) -> None:
             return
 
 
-def _damaged(fault: Fault, send: Send) -> Send:
-    """Pass a response on, cut short or with one byte changed; uvicorn closes an incomplete response's connection."""
+def _damage(fault: Fault, send: Send) -> Send:
+    """Send a response truncated or with one byte changed; uvicorn closes the connection of an incomplete one."""
     left = fault.after
     is_whole = True
 

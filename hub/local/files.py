@@ -1,4 +1,4 @@
-"""The routes of files: downloads, uploads of large ones by LFS, and the "CDN" that both lead to."""
+"""The routes of files: downloads, LFS uploads of large files, and the "CDN" for both."""
 
 import hashlib
 import math
@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hub.local.access import Handlers, param
+from hub.local.access import Handlers, get_param
 from hub.local.store import ApiError, Repository, Store
 
 
 @dataclass
 class Upload:
-    """An upload that was announced: whoever has its address may send it, without a token."""
+    """An announced upload; its address allows it without a token."""
 
     repo: Repository
     sha256: str
@@ -29,9 +29,10 @@ class Files(Handlers):
     """The routes of downloads and LFS.
 
     Args:
-        store: what there is.
-        endpoint, cdn: addresses of the two servers.
-        multipart_from: bytes; larger files are uploaded in parts of half as much.
+        store: the content of the Hub.
+        endpoint: the address of the Hub.
+        cdn: the address of the CDN.
+        multipart_from: size in bytes; larger files are uploaded in parts of half this size.
     """
 
     def __init__(self, store: Store, endpoint: str, cdn: str, multipart_from: int) -> None:
@@ -59,15 +60,15 @@ class Files(Handlers):
         ]
 
     async def resolve(self, request: Request) -> Response:
-        repo, path = self.downloadable(request), param(request, "path")
-        commit = repo.at(param(request, "revision"))
+        repo, path = self.find_downloadable(request), get_param(request, "path")
+        commit = repo.at(get_param(request, "revision"))
         headers = {"X-Repo-Commit": commit.sha}
         if path not in commit.files:
             raise ApiError(404, "Entry not found", "EntryNotFound", headers)
         blob = commit.files[path]
         headers["ETag"] = f'"{blob.oid}"'
         if not blob.is_lfs:
-            return ranged(request, blob.data, headers)
+            return answer_range(request, blob.data, headers)
         ticket = secrets.token_hex(16)
         self.downloads[ticket] = blob.data
         headers["Location"] = f"{self.cdn}/download/{ticket}"
@@ -75,7 +76,7 @@ class Files(Handlers):
         return Response(status_code=302, headers=headers)
 
     async def batch(self, request: Request) -> Response:
-        repo, _ = self.writable(request)
+        repo, _ = self.find_writable(request)
         answers = []
         for item in (await request.json())["objects"]:
             answer = {"oid": item["oid"], "size": item["size"]}
@@ -94,36 +95,36 @@ class Files(Handlers):
         return JSONResponse({"transfer": "basic", "objects": answers}, media_type="application/vnd.git-lfs+json")
 
     async def verify(self, request: Request) -> Response:
-        (repo, _), asked = self.writable(request), await request.json()
+        (repo, _), asked = self.find_writable(request), await request.json()
         if len(repo.lfs.get(asked["oid"], b"")) != asked["size"]:
-            raise ApiError(404, f"There is no upload {asked['oid']} of {asked['size']} bytes", "EntryNotFound")
+            raise ApiError(404, f"There is no upload {asked['oid']} with {asked['size']} bytes", "EntryNotFound")
         return JSONResponse({})
 
     async def complete(self, request: Request) -> Response:
         """Finish an upload in parts."""
-        upload = self._promised(request)
+        upload = self._find_upload(request)
         named = [(part["partNumber"], part["etag"]) for part in (await request.json())["parts"]]
-        if named != [(number, _etag(data)) for number, data in sorted(upload.parts.items())]:
-            raise ApiError(400, "The parts are not those that were uploaded")
+        if named != [(number, _make_etag(data)) for number, data in sorted(upload.parts.items())]:
+            raise ApiError(400, "The parts differ from the uploaded ones")
         return self._keep(upload, b"".join(upload.parts[number] for number, _ in named))
 
     async def upload(self, request: Request) -> Response:
-        """Return a file, or a part of one."""
+        """Receive a file, or a part of one."""
         _check_anonymous(request)
-        upload, data = self._promised(request), await request.body()
+        upload, data = self._find_upload(request), await request.body()
         if "part" not in request.path_params:
             return self._keep(upload, data)
         upload.parts[request.path_params["part"]] = data
-        return Response(headers={"ETag": _etag(data)})
+        return Response(headers={"ETag": _make_etag(data)})
 
     async def download(self, request: Request) -> Response:
         _check_anonymous(request)
         ticket = request.path_params["ticket"]
         if ticket not in self.downloads:
             raise ApiError(403, "The address has expired", "Forbidden")
-        return ranged(request, self.downloads[ticket], {})
+        return answer_range(request, self.downloads[ticket], {})
 
-    def _promised(self, request: Request) -> Upload:
+    def _find_upload(self, request: Request) -> Upload:
         if request.path_params["ticket"] not in self.uploads:
             raise ApiError(403, "The address has expired", "Forbidden")
         return self.uploads[request.path_params["ticket"]]
@@ -132,11 +133,11 @@ class Files(Handlers):
         if len(data) != upload.size or hashlib.sha256(data).hexdigest() != upload.sha256:
             raise ApiError(400, "The content does not match its sha256 and size")
         upload.repo.lfs[upload.sha256] = data
-        return Response(headers={"ETag": _etag(data)})
+        return Response(headers={"ETag": _make_etag(data)})
 
 
-def ranged(request: Request, data: bytes, headers: Mapping[str, str]) -> Response:
-    """Return bytes, or those of them that the header Range asks for."""
+def answer_range(request: Request, data: bytes, headers: Mapping[str, str]) -> Response:
+    """Return bytes, or the part requested by the Range header."""
     headers = {**headers, "Accept-Ranges": "bytes"}
     found = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
     if not found:
@@ -148,10 +149,10 @@ def ranged(request: Request, data: bytes, headers: Mapping[str, str]) -> Respons
     return Response(data[start : end + 1], 206, headers, media_type="application/octet-stream")
 
 
-def _etag(data: bytes) -> str:
+def _make_etag(data: bytes) -> str:
     return f'"{hashlib.md5(data).hexdigest()}"'
 
 
 def _check_anonymous(request: Request) -> None:
     if "authorization" in request.headers:
-        raise ApiError(400, "Only one way to show one's rights is allowed: the address has them already")
+        raise ApiError(400, "The address already includes authorization; send no Authorization header")

@@ -1,4 +1,4 @@
-"""The Hub: both servers, and the methods by which tests control them."""
+"""The local Hub: both servers, and the methods with which tests control it."""
 
 import asyncio
 import os
@@ -23,20 +23,21 @@ OWN = "the Hub's own token"
 
 
 class Hub:
-    """A Hub on two free ports of this machine, for as long as the `with` lasts.
+    """A local Hub on two ports of this machine; a context manager.
 
     Args:
-        port: of the Hub; 0 is any free one.
-        run_spaces: run the apps of Spaces. Otherwise they stay "BUILDING" until the test sets `stage` and `host`.
-        multipart_from: bytes; a larger LFS file is uploaded in parts.
-        page_size: entries in a page of a listing.
+        port: port of the Hub; 0 selects a free one.
+        run_spaces: True to run the apps of Spaces; otherwise they stay "BUILDING" until a test sets `stage` and `host`.
+        multipart_from: size in bytes; larger LFS files are uploaded in parts.
+        page_size: number of entries per page of a listing.
 
     Attributes:
         endpoint: the Hub's address.
         user: the name of the first user, "me", who has a free account.
-        token, read_token: that user's.
-        faults: what goes wrong, a list of `Fault`; in order, each request meets all that match it.
-        log: every `Request` so far.
+        token: a write token of this user.
+        read_token: a read token of this user.
+        faults: the list of `Fault` to inject; all that match a request apply, in order.
+        log: all requests so far.
         collections: the collections of all users.
     """
 
@@ -50,7 +51,7 @@ class Hub:
         self.store = Store()
         self.token = self.add_user(self.user)
         self.read_token = self.add_token(self.user, role="read")
-        self._sockets = [_listening(port), _listening(0)]
+        self._sockets = [_listen(port), _listen(0)]
         self.endpoint, cdn = (f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self._sockets)
         self.builder = Runner(lambda home: self.environment(home, token=None)) if run_spaces else Builder()
         files = Files(self.store, self.endpoint, cdn, multipart_from)
@@ -59,12 +60,12 @@ class Hub:
         self.collections = Collections(self.store)
         self._doors = [
             Door(
-                _app([*self.collections.routes(), *repositories.routes(), *spaces.routes(), *files.routes()]),
+                _make_app([*self.collections.routes(), *repositories.routes(), *spaces.routes(), *files.routes()]),
                 "hub",
                 self.faults,
                 self.log,
             ),
-            Door(_app(files.cdn_routes()), "cdn", self.faults, self.log),
+            Door(_make_app(files.cdn_routes()), "cdn", self.faults, self.log),
         ]
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
@@ -76,23 +77,23 @@ class Hub:
         self.stop()
 
     def stop(self) -> None:
-        """Stop both servers and all Spaces, even while requests are open."""
+        """Stop both servers and all Spaces, even if requests are open."""
         for door in self._doors:
             door.listener.should_exit = door.listener.force_exit = True
         self._thread.join(5)
         self.builder.close()
 
     def add_user(self, name: str, paid: bool = False) -> str:
-        """Add a user; return a token that may write."""
+        """Add a user; return a write token."""
         self.store.users[name] = User(name, paid)
         return self.add_token(name, role="write")
 
     def add_token(self, user: str, role: str = "write") -> str:
-        """Add a token of a user; `role` is "read" or "write"."""
+        """Add a token for a user and return it; `role` is "read" or "write"."""
         return self.store.add_token(user, role)
 
     def add_fine_grained(self, user: str, *scopes: tuple[str, str, list[str]]) -> str:
-        """Add a fine-grained token of a user; a scope is (type of the entity, its name, permissions)."""
+        """Add a fine-grained token for a user and return it; a scope is (entity type, entity name, permissions)."""
         entities = [
             {"entity": {"_id": "0" * 24, "type": kind, "name": name}, "permissions": permissions}
             for kind, name, permissions in scopes
@@ -100,16 +101,16 @@ class Hub:
         return self.store.add_token(user, "fineGrained", entities)
 
     def add_organisation(self, name: str, roles: dict[str, str], paid: bool = False) -> None:
-        """Add an organisation, with the roles of its members by their names."""
+        """Add an organisation; `roles` maps the names of its members to their roles."""
         self.store.organisations[name] = Organisation(name, roles, paid)
 
     def trust(self, name: str, kind: str = "model", job: str | None = None) -> dict[str, str]:
-        """Let a repository trust a CI job; return the variables that the job has.
+        """Let a repository trust a CI job; return the environment variables of the job.
 
         Args:
             name: the repository, as "owner/name".
             kind: "model" or "space".
-            job: what the job says of itself where it is not on GitHub, but hands its identity over in a variable.
+            job: the identity of a job that passes it in a variable; by default the job is on GitHub.
         """
         self.store.trusted[job or f"job for {self.endpoint}"] = kind, name
         resource = {"HF_OIDC_RESOURCE": name if kind == "model" else f"{kind}s/{name}"}
@@ -122,22 +123,22 @@ class Hub:
         return {**resource, **identity, "GITHUB_ACTIONS": "true"}
 
     def put_to_sleep(self, name: str) -> None:
-        """Put a Space to sleep until somebody visits it, as happens after two days without a visit."""
+        """Put a Space to sleep until the next visit, as happens after two days without visits."""
         space = self.repo(name, "space")
         assert isinstance(space, Space)
         self.builder.stop(space)
         space.stage, space.host = "SLEEPING", f"{self.endpoint}/asleep/{name}"
 
     def set_paid(self, user: str, paid: bool) -> None:
-        """Set whether this user's account is a paid one."""
+        """Make a user's account paid or free."""
         self.store.users[user].paid = paid
 
     def environment(self, home: Path, token: str | None = OWN) -> dict[str, str]:
-        """Return the environment variables with which a process uses this Hub.
+        """Return the environment variables for a process that uses this Hub.
 
         Args:
-            home: the folder for its cache and settings, its HF_HOME.
-            token: the first user's own one unless another, or None, is given.
+            home: the folder for cache and settings (HF_HOME).
+            token: the token, or None; by default that of the first user.
         """
         return {
             "HF_ENDPOINT": self.endpoint,
@@ -149,15 +150,15 @@ class Hub:
         }
 
     def repo(self, name: str, kind: str = "model") -> Repository:
-        """Return a repository as the Hub holds it, to read or to change; KeyError if there is none."""
+        """Return a repository object, which tests may change; raise KeyError if it does not exist."""
         return self.store.repos[kind, name]
 
     def files(self, name: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
-        """Return the files of a revision, by path."""
+        """Return the contents of the files of a revision, by path."""
         return {path: blob.data for path, blob in self.repo(name, kind).at(revision).files.items()}
 
     def commits(self, name: str, kind: str = "model") -> list[str]:
-        """Return the commits of the main branch, newest first."""
+        """Return the commit hashes of the main branch, newest first."""
         return [commit.sha for commit in self.repo(name, kind).history("main")]
 
     async def _serve(self) -> None:
@@ -171,17 +172,17 @@ class Hub:
         await asyncio.gather(*map(serve, self._doors, self._sockets))
 
 
-def _listening(port: int) -> socket.socket:
-    """Return a socket that listens already, so that nobody has to wait until the server is up."""
+def _listen(port: int) -> socket.socket:
+    """Return a listening socket, so that clients can connect before the server is ready."""
     listener = socket.socket()
-    if os.name != "nt":  # where it would let two servers have the same port
+    if os.name != "nt":  # on Windows, two servers could then use the same port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
     return listener
 
 
-def _app(routes: list[Route]) -> Starlette:
+def _make_app(routes: list[Route]) -> Starlette:
     async def refuse(request: Asked, error: Exception) -> Response:
         assert isinstance(error, ApiError)
         return JSONResponse(error.body, error.status, error.headers)

@@ -1,4 +1,4 @@
-"""The routes of repositories: making them, listing their files, and commits."""
+"""The routes of repositories: creation, listings and commits."""
 
 import hashlib
 import json
@@ -11,21 +11,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hub.local import cards
-from hub.local.access import Handlers, param
+from hub.local.access import Handlers, get_param
 from hub.local.runner import Builder
-from hub.local.store import ApiError, Blob, Commit, Repository, Space, Store, now
+from hub.local.store import ApiError, Blob, Commit, Repository, Space, Store, format_now
 
-FREE_ZERO_SPACES = 2  # that a free user may have, on "zero-a10g"
+FREE_ZERO_SPACES = 2  # Spaces on "zero-a10g" that a free account may have
 
 
 class Repositories(Handlers):
-    """The Hub's /api, without the routes of Spaces.
+    """The Hub's /api routes, except those of Spaces.
 
     Args:
-        store: what there is.
-        endpoint: the Hub's own address.
-        page_size: entries in a page of a listing.
-        builder: what starts the apps of Spaces.
+        store: the content of the Hub.
+        endpoint: the Hub's address.
+        page_size: number of entries per page of a listing.
+        builder: starts the apps of Spaces.
     """
 
     def __init__(self, store: Store, endpoint: str, page_size: int, builder: Builder) -> None:
@@ -56,9 +56,9 @@ class Repositories(Handlers):
         ]
 
     async def whoami(self, request: Request) -> Response:
-        token = self.account(request)
+        token = self.require_account(request)
         user = token.user
-        shown: dict[str, Any] = {"displayName": f"a {token.role} token", "role": token.role, "createdAt": now()}
+        shown: dict[str, Any] = {"displayName": f"a {token.role} token", "role": token.role, "createdAt": format_now()}
         if token.role == "fineGrained":
             shown["fineGrained"] = {"canReadGatedRepos": True, "global": ["discussion.write"], "scoped": token.scopes}
         groups = [
@@ -70,13 +70,13 @@ class Repositories(Handlers):
         return JSONResponse({**known, "auth": {"type": "access_token", "accessToken": shown}})
 
     async def identity(self, request: Request) -> Response:
-        """Return a job's signed identity; in reality this route is the CI provider's, not the Hub's."""
+        """Return the identity of a CI job; in reality this route belongs to the CI provider, not to the Hub."""
         if not request.headers.get("authorization", "").startswith("Bearer "):
             return JSONResponse({"message": "no token"}, 401)
         return JSONResponse({"value": f"job for {request.query_params['audience']}"})
 
     async def exchange(self, request: Request) -> Response:
-        """Give a CI job a token for the repository that trusts it."""
+        """Return a token for a CI job, for the repository that trusts it."""
         asked = await request.json()
         kind, _, name = asked["resource"].partition("s/")
         repo = (kind, name) if asked["resource"].count("/") == 2 else ("model", asked["resource"])
@@ -88,18 +88,18 @@ class Repositories(Handlers):
 
     async def validate(self, request: Request) -> Response:
         asked = await request.json()
-        errors, warnings = cards.problems(asked["content"], asked["repoType"])
+        errors, warnings = cards.find_problems(asked["content"], asked["repoType"])
         body = {"errors": [{"message": text} for text in errors], "warnings": [{"message": text} for text in warnings]}
         return JSONResponse(body, 400 if errors else 200)
 
     async def create(self, request: Request) -> Response:
-        token, asked = self.account(request), await request.json()
+        token, asked = self.require_account(request), await request.json()
         kind, owner = asked.get("type", "model"), asked.get("organization") or token.user.name
         name = f"{owner}/{asked['name']}"
         self.check_writer(token, kind, name)
         hardware, sdk = asked.get("hardware", "cpu-basic"), asked.get("sdk", "")
         if kind == "space" and sdk != "static":
-            check_payment(self.store, owner, hardware)  # before the name is looked at, as the client knows
+            check_payment(self.store, owner, hardware)  # before the name is checked, as on the Hub
         url = f"{self.endpoint}/{Repository(kind, name).path}"
         if (kind, name) in self.store.repos:
             raise ApiError(409, f"You already created this {kind} repo", url=url)
@@ -110,27 +110,29 @@ class Repositories(Handlers):
         return JSONResponse({"url": url, "name": name, "private": repo.private})
 
     async def delete(self, request: Request) -> Response:
-        token, asked = self.account(request), await request.json()
+        token, asked = self.require_account(request), await request.json()
         request.path_params.update(owner=asked.get("organization") or token.user.name, name=asked["name"])
         request.path_params["kind"] = asked.get("type", "model")
-        repo, _ = self.writable(request)
+        repo, _ = self.find_writable(request)
         del self.store.repos[repo.kind, repo.id]
         if isinstance(repo, Space):
             self.builder.stop(repo)
         return JSONResponse({})
 
     async def info(self, request: Request) -> Response:
-        repo = self.readable(request)
-        return JSONResponse(info(repo, repo.at(param(request, "revision", "main")), "blobs" in request.query_params))
+        repo = self.find_readable(request)
+        return JSONResponse(
+            describe_repository(repo, repo.at(get_param(request, "revision", "main")), "blobs" in request.query_params)
+        )
 
     async def settings(self, request: Request) -> Response:
-        (repo, _), asked = self.writable(request), await request.json()
+        (repo, _), asked = self.find_writable(request), await request.json()
         repo.private = asked.get("visibility", "private" if repo.private else "public") == "private"
         repo.gated = asked.get("gated", repo.gated)
         return JSONResponse({"private": repo.private, "gated": repo.gated})
 
     async def preupload(self, request: Request) -> Response:
-        (repo, _), revision = self.writable(request), param(request, "revision")
+        (repo, _), revision = self.find_writable(request), get_param(request, "revision")
         present = repo.at(revision).files
         answers = []
         for file in (await request.json())["files"]:
@@ -143,7 +145,7 @@ class Repositories(Handlers):
 
     async def commit(self, request: Request) -> Response:
         lines = [json.loads(line) for line in (await request.body()).splitlines() if line.strip()]
-        (repo, user), branch = self.writable(request), param(request, "revision")
+        (repo, user), branch = self.find_writable(request), get_param(request, "revision")
         if "create_pr" in request.query_params:
             raise ApiError(400, "This Hub has no pull requests")
         if branch not in repo.branches:
@@ -152,10 +154,10 @@ class Repositories(Handlers):
         head = repo.at(branch)
         if not head.sha.startswith(header[1].get("parentCommit") or ""):
             raise ApiError(412, "A commit has happened since. Please refresh and try again.")
-        files = repo.changed(head.files, operations)
+        files = repo.apply_operations(head.files, operations)
         card = files.get("README.md")
         if card and card is not head.files.get("README.md"):
-            errors, _ = cards.problems(card.data.decode(errors="replace"), repo.kind)
+            errors, _ = cards.find_problems(card.data.decode(errors="replace"), repo.kind)
             if errors:
                 raise ApiError(400, "; ".join(errors))
         made = repo.add(branch, files, header[1]["summary"], header[1].get("description", ""), user.name)
@@ -165,7 +167,7 @@ class Repositories(Handlers):
         return JSONResponse({"success": True, "commitUrl": url, "commitOid": made.sha})
 
     async def commits(self, request: Request) -> Response:
-        history = self.readable(request).history(param(request, "revision"))
+        history = self.find_readable(request).history(get_param(request, "revision"))
         listed = [
             {
                 "id": commit.sha,
@@ -176,13 +178,13 @@ class Repositories(Handlers):
             }
             for commit in history
         ]
-        return self.page(request, listed)
+        return self.make_page(request, listed)
 
     async def tree(self, request: Request) -> Response:
-        files, folder = self.readable(request).at(param(request, "revision")).files, param(request, "path")
-        found = entries(files)
+        files, folder = self.find_readable(request).at(get_param(request, "revision")).files, get_param(request, "path")
+        found = list_entries(files)
         if folder and found.get(folder, {}).get("type") != "directory":
-            raise ApiError(404, f"{folder} does not exist on {param(request, 'revision')}", "EntryNotFound")
+            raise ApiError(404, f"{folder} does not exist on {get_param(request, 'revision')}", "EntryNotFound")
         prefix = f"{folder}/" if folder else ""
         is_recursive = request.query_params.get("recursive", "").lower() in ("true", "1")
         inside = [
@@ -190,16 +192,16 @@ class Repositories(Handlers):
             for path, entry in found.items()
             if path.startswith(prefix) and (is_recursive or "/" not in path.removeprefix(prefix))
         ]
-        return self.page(request, inside)
+        return self.make_page(request, inside)
 
     async def paths_info(self, request: Request) -> Response:
-        commit = self.readable(request).at(param(request, "revision"))
+        commit = self.find_readable(request).at(get_param(request, "revision"))
         paths = parse_qs((await request.body()).decode()).get("paths", [])
-        found = entries(commit.files)
+        found = list_entries(commit.files)
         return JSONResponse([found[path] for path in paths if path in found])
 
     async def refs(self, request: Request) -> Response:
-        repo = self.readable(request)
+        repo = self.find_readable(request)
 
         def listed(names: dict[str, str], where: str) -> list[dict[str, str]]:
             return [{"name": name, "ref": f"refs/{where}/{name}", "targetCommit": sha} for name, sha in names.items()]
@@ -208,22 +210,22 @@ class Repositories(Handlers):
         return JSONResponse({"branches": branches, "tags": tags, "converts": [], "pullRequests": []})
 
     async def branch(self, request: Request) -> Response:
-        (repo, _), name = self.writable(request), param(request, "branch")
+        (repo, _), name = self.find_writable(request), get_param(request, "branch")
         if request.method == "DELETE":
             if name == "main":
                 raise ApiError(403, "The main branch cannot be deleted", "Forbidden")
-            return _removed(repo.branches, name)
+            return _remove_name(repo.branches, name)
         start = json.loads(await request.body() or "{}").get("startingPoint", "main")
-        return _named(repo.branches, name, repo.at(start))
+        return _add_name(repo.branches, name, repo.at(start))
 
     async def tag(self, request: Request) -> Response:
-        (repo, _), name = self.writable(request), param(request, "tag")
+        (repo, _), name = self.find_writable(request), get_param(request, "tag")
         if request.method == "DELETE":
-            return _removed(repo.tags, name)
-        return _named(repo.tags, (await request.json())["tag"], repo.at(name))
+            return _remove_name(repo.tags, name)
+        return _add_name(repo.tags, (await request.json())["tag"], repo.at(name))
 
-    def page(self, request: Request, items: list[Any]) -> Response:
-        """Return a page of a listing; the address of the next page is in the header Link."""
+    def make_page(self, request: Request, items: list[Any]) -> Response:
+        """Return a page of a listing; the Link header has the address of the next page."""
         start = int(request.query_params.get("cursor", 0))
         end = start + self.page_size
         headers = {}
@@ -234,8 +236,8 @@ class Repositories(Handlers):
 
 
 def check_payment(store: Store, owner: str, hardware: str) -> None:
-    """Refuse a free account an app on plain CPUs, and more than a few on the shared GPUs."""
-    if store.payer(owner).paid:
+    """Raise ApiError if a free account uses CPU hardware or has too many Spaces on ZeroGPU."""
+    if store.find_payer(owner).paid:
         return
     spaces = [repo for repo in store.repos.values() if isinstance(repo, Space) and repo.owner == owner]
     if hardware != "zero-a10g":
@@ -244,15 +246,15 @@ def check_payment(store: Store, owner: str, hardware: str) -> None:
         raise ApiError(402, f"More than {FREE_ZERO_SPACES} ZeroGPU Spaces need a PRO subscription")
 
 
-def info(repo: Repository, commit: Commit, with_blobs: bool = False) -> dict[str, Any]:
-    """Return what the client calls ModelInfo, DatasetInfo or SpaceInfo."""
+def describe_repository(repo: Repository, commit: Commit, with_blobs: bool = False) -> dict[str, Any]:
+    """Return the JSON of the client's ModelInfo, DatasetInfo or SpaceInfo."""
     siblings: list[dict[str, Any]] = [{"rfilename": path} for path in sorted(commit.files)]
     for sibling in siblings if with_blobs else []:
         blob = commit.files[sibling["rfilename"]]
         sibling.update(size=len(blob.data), blobId=blob.oid)
         if blob.is_lfs:
             sibling["lfs"] = {"sha256": blob.sha256, "size": len(blob.data), "pointerSize": len(blob.pointer)}
-    card = cards.card_data(commit.files["README.md"].data) if "README.md" in commit.files else {}
+    card = cards.read_card_data(commit.files["README.md"].data) if "README.md" in commit.files else {}
     known = {
         "id": repo.id,
         "author": repo.owner,
@@ -269,12 +271,14 @@ def info(repo: Repository, commit: Commit, with_blobs: bool = False) -> dict[str
         "cardData": json.loads(json.dumps(card, default=str)),
     }
     if isinstance(repo, Space):
-        known.update(sdk=repo.sdk, runtime=runtime(repo), host=repo.host, subdomain=repo.id.replace("/", "-").lower())
+        known.update(
+            sdk=repo.sdk, runtime=describe_runtime(repo), host=repo.host, subdomain=repo.id.replace("/", "-").lower()
+        )
     return known
 
 
-def runtime(space: Space) -> dict[str, Any]:
-    """Return what the client calls SpaceRuntime."""
+def describe_runtime(space: Space) -> dict[str, Any]:
+    """Return the JSON of the client's SpaceRuntime."""
     return {
         "stage": space.stage,
         "hardware": {
@@ -288,8 +292,8 @@ def runtime(space: Space) -> dict[str, Any]:
     }
 
 
-def entries(files: Mapping[str, Blob]) -> dict[str, dict[str, Any]]:
-    """Return files and folders as the client reads them in a tree, sorted by path."""
+def list_entries(files: Mapping[str, Blob]) -> dict[str, dict[str, Any]]:
+    """Return the tree entries of files and folders, by path and sorted."""
     found: dict[str, dict[str, Any]] = {}
     for path, blob in files.items():
         found[path] = {"type": "file", "path": path, "size": len(blob.data), "oid": blob.oid}
@@ -303,14 +307,14 @@ def entries(files: Mapping[str, Blob]) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def _named(names: dict[str, str], name: str, commit: Commit) -> Response:
+def _add_name(names: dict[str, str], name: str, commit: Commit) -> Response:
     if name in names:
         raise ApiError(409, f"Reference {name} exists already")
     names[name] = commit.sha
     return JSONResponse({})
 
 
-def _removed(names: dict[str, str], name: str) -> Response:
+def _remove_name(names: dict[str, str], name: str) -> Response:
     if names.pop(name, None) is None:
         raise ApiError(404, f"Invalid rev id: {name}", "RevisionNotFound")
     return JSONResponse({})

@@ -1,4 +1,4 @@
-"""Run Spaces: each is a process of its own, in a folder that has its files and nothing else."""
+"""Run Spaces: each is a separate process in a folder with only its files."""
 
 import contextlib
 import http.client
@@ -17,37 +17,37 @@ from pathlib import Path
 from hub.local import cards
 from hub.local.store import Space
 
-SETTLE = 0.2  # seconds; a change within them replaces the build before it
-TAIL = 2_000  # characters of a log that tell why an app ended
+SETTLE = 0.2  # seconds; a change within this time replaces the previous build
+TAIL = 2_000  # characters of the log shown as the error of an app
 
 
 class Builder:
-    """A runner that builds nothing: a test sets the stage itself."""
+    """A runner that builds nothing; tests set the stage."""
 
     def start(self, space: Space) -> None:
-        """Build and start again, as after a commit; a paused Space stays paused."""
+        """Build and start the app, as after a commit; a paused Space stays paused."""
         if space.stage != "PAUSED" and len(space.commits) > 1:
             space.stage, space.error = "BUILDING", None
 
     def stop(self, space: Space) -> None:
-        """Stop the app, if it runs."""
+        """Stop the app if it is running."""
 
     def close(self) -> None:
         """Stop all apps."""
 
 
 class Runner(Builder):
-    """A runner that really runs the apps.
+    """A runner that runs the apps.
 
     Args:
-        environment: the variables for an app, given a HF_HOME of its own.
+        environment: returns the environment variables of an app for its HF_HOME.
     """
 
     def __init__(self, environment: Callable[[Path], dict[str, str]]) -> None:
         self.environment = environment
         self.folder = Path(tempfile.mkdtemp(prefix="hub-spaces-"))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.builds: dict[str, int] = {}  # how many there were: a thread whose build is not the last one gives up
+        self.builds: dict[str, int] = {}  # number of builds; the thread of an older build stops
         self.lock = threading.Lock()
         self.is_closed = False
 
@@ -74,7 +74,7 @@ class Runner(Builder):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, space: Space, build: int) -> None:
-        """Build and run the app until it ends; in a thread of its own."""
+        """Build and run the app until it ends; runs in a separate thread."""
         time.sleep(SETTLE)
         stage = self.folder / f"{space.id.replace('/', '-')}-{build}"
         port = _free_port()
@@ -113,16 +113,16 @@ class Runner(Builder):
                     space.error = space.log.read_text(encoding="utf-8", errors="replace")[-TAIL:]
 
     def _write(self, space: Space, folder: Path) -> Path:
-        """Write the Space's files; return the app's path."""
+        """Write the Space's files; return the path of the app."""
         files = space.at("main").files
         for path, blob in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(blob.data)
-        card = cards.card_data(files["README.md"].data) if "README.md" in files else {}
+        card = cards.read_card_data(files["README.md"].data) if "README.md" in files else {}
         return folder / str(card.get("app_file", "app.py"))
 
     def _variables(self, space: Space, home: Path, port: int) -> dict[str, str]:
-        """Return the app's environment, without this process's own settings of Python, Gradio and the Hub."""
+        """Return the app's environment, without this process's settings for Python, Gradio and the Hub."""
         own = ("PYTHON", "GRADIO_", "HF_")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         given = {

@@ -1,4 +1,4 @@
-"""The routes that only Spaces have."""
+"""The routes of Spaces."""
 
 import json
 
@@ -6,18 +6,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hub.local.access import Handlers, param
-from hub.local.repos import check_payment, runtime
+from hub.local.access import Handlers, get_param
+from hub.local.repos import check_payment, describe_runtime
 from hub.local.runner import Builder
-from hub.local.store import Space, Store, now
+from hub.local.store import Space, Store, format_now
 
 
 class Spaces(Handlers):
-    """The routes of variables, secrets, hardware, and starting and stopping.
+    """The routes for variables, secrets, hardware, logs, and for starting and stopping.
 
     Args:
-        store: what there is.
-        builder: what starts and stops the apps.
+        store: the content of the Hub.
+        builder: starts and stops the apps.
     """
 
     def __init__(self, store: Store, builder: Builder) -> None:
@@ -41,28 +41,28 @@ class Spaces(Handlers):
         ]
 
     async def page(self, request: Request) -> Response:
-        """Send a person with a browser to the app, or say why it does not run."""
-        space = self.space(request, write=False)
+        """Redirect a browser to the app, or show why it does not run."""
+        space = self.find_space(request, write=False)
         if space.host:
             return RedirectResponse(space.host)
         return PlainTextResponse(f"{space.id} is {space.stage}.\n\n{space.error or ''}")
 
     async def runtime(self, request: Request) -> Response:
-        return JSONResponse(runtime(self.space(request, write=False)))
+        return JSONResponse(describe_runtime(self.find_space(request, write=False)))
 
     async def visit(self, request: Request) -> Response:
-        """Answer at the address of an app that sleeps: the visit wakes it."""
-        space = self.space(request, write=False)
+        """Wake a sleeping Space; the response at the address of its app."""
+        space = self.find_space(request, write=False)
         if space.stage == "SLEEPING":
             space.stage = "BUILDING"
             self.builder.start(space)
         return PlainTextResponse("This Space is waking up", 503)
 
     async def logs(self, request: Request) -> Response:
-        """Send what the build or the app has printed, as server-sent events; empty ones keep the connection open."""
-        space = self.space(request)
+        """Send the log of the build or the app as server-sent events; empty events keep the connection open."""
+        space = self.find_space(request)
         text = space.build_log
-        if param(request, "log") == "run":
+        if get_param(request, "log") == "run":
             text = space.log.read_text("utf-8", errors="replace") if space.log else space.error or ""
         events = [json.dumps({"data": f"{line}\n", "timestamp": space.log_time}) for line in text.splitlines()]
         return PlainTextResponse(
@@ -70,41 +70,43 @@ class Spaces(Handlers):
         )
 
     async def variables(self, request: Request) -> Response:
-        space = self.space(request)
+        space = self.find_space(request)
         await self._change(request, space, space.variables)
-        listed = {key: {"key": key, "value": value, "updatedAt": now()} for key, value in space.variables.items()}
+        listed = {
+            key: {"key": key, "value": value, "updatedAt": format_now()} for key, value in space.variables.items()
+        }
         return JSONResponse(listed)
 
     async def secrets(self, request: Request) -> Response:
-        space = self.space(request)
+        space = self.find_space(request)
         await self._change(request, space, space.secrets)
-        return JSONResponse({key: {"key": key, "updatedAt": now()} for key in space.secrets})
+        return JSONResponse({key: {"key": key, "updatedAt": format_now()} for key in space.secrets})
 
     async def hardware(self, request: Request) -> Response:
-        space, asked = self.space(request), await request.json()
+        space, asked = self.find_space(request), await request.json()
         if asked["flavor"] != space.hardware:
             check_payment(self.store, space.owner, asked["flavor"])
         space.hardware = asked["flavor"]
         space.sleep_time = asked.get("sleepTimeSeconds", space.sleep_time)
         self.builder.start(space)
-        return JSONResponse(runtime(space))
+        return JSONResponse(describe_runtime(space))
 
     async def sleep_time(self, request: Request) -> Response:
-        space = self.space(request)
+        space = self.find_space(request)
         space.sleep_time = (await request.json())["seconds"]
-        return JSONResponse(runtime(space))
+        return JSONResponse(describe_runtime(space))
 
     async def restart(self, request: Request) -> Response:
-        space = self.space(request)
+        space = self.find_space(request)
         space.stage = "BUILDING"
         self.builder.start(space)
-        return JSONResponse(runtime(space))
+        return JSONResponse(describe_runtime(space))
 
     async def pause(self, request: Request) -> Response:
-        space = self.space(request)
+        space = self.find_space(request)
         self.builder.stop(space)
         space.stage = "PAUSED"
-        return JSONResponse(runtime(space))
+        return JSONResponse(describe_runtime(space))
 
     async def _change(self, request: Request, space: Space, values: dict[str, str]) -> None:
         if request.method == "POST":

@@ -1,4 +1,4 @@
-"""Hold the Hub's content: users and their tokens, repositories, their commits and files."""
+"""The content of the local Hub: users and their tokens, repositories, commits and files."""
 
 import fnmatch
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 KINDS = ("model", "dataset", "space")
-LFS_FROM = 10_000_000  # bytes; a larger file cannot be a regular one
+LFS_FROM = 10_000_000  # bytes; larger files need LFS
 LFS_PATTERNS = "7z arrow bin ckpt gz h5 joblib model msgpack npy npz onnx parquet pb pickle pkl pt pth safetensors "
 LFS_PATTERNS += "tar tflite tgz wasm xz zip zst"
 ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in LFS_PATTERNS.split())
@@ -24,11 +24,11 @@ class ApiError(Exception):
     """A response other than success.
 
     Args:
-        status: of HTTP.
-        message: for a person; the client shows it.
-        code: what the client tells errors apart by, such as RepoNotFound; sent as X-Error-Code.
-        headers: further headers.
-        body: further keys of the JSON body.
+        status: the HTTP status.
+        message: the message that the client shows.
+        code: the error code for the client, such as RepoNotFound; sent as X-Error-Code.
+        headers: additional headers.
+        body: additional keys of the JSON body.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Blob:
-    """A file's content; of an LFS file, git itself has only a pointer."""
+    """The content of a file; git stores only a pointer to an LFS file."""
 
     data: bytes
     is_lfs: bool = False
@@ -59,7 +59,7 @@ class Blob:
 
     @cached_property
     def oid(self) -> str:
-        """Return the SHA-1 by which git names the content."""
+        """The git SHA-1 of the content."""
         stored = self.pointer if self.is_lfs else self.data
         return hashlib.sha1(b"blob %d\0" % len(stored) + stored).hexdigest()
 
@@ -92,13 +92,13 @@ class Organisation:
 
 @dataclass
 class Token:
-    """What a token may do.
+    """A token and its rights.
 
     Attributes:
-        user: whose it is; a trusted publisher's belongs to nobody.
+        user: the owner; a trusted publisher's token has a placeholder.
         role: "read", "write", "fineGrained", or "publisher".
-        scopes: of a fine-grained one, what whoami shows: {"entity": {"type", "name"}, "permissions": [...]}.
-        repo: the one repository of a trusted publisher's, as (kind, name).
+        scopes: the scopes of a fine-grained token: {"entity": {"type", "name"}, "permissions": [...]}.
+        repo: the repository of a trusted publisher's token, as (kind, name).
     """
 
     user: User
@@ -107,7 +107,7 @@ class Token:
     repo: tuple[str, str] | None = None
 
     def may_write(self, kind: str, name: str) -> bool:
-        """Return True if its permissions are enough for a repository, whatever its user may do."""
+        """Return True if the token allows writing to a repository; the user's rights are not checked."""
         owner = name.split("/", maxsplit=1)[0]
         if self.role == "publisher":
             return self.repo == (kind, name)
@@ -126,7 +126,7 @@ class Repository:
         kind: "model", "dataset" or "space".
         id: "owner/name".
         gated: False, "auto" or "manual".
-        lfs: contents of large files that have been uploaded, by sha256, committed or not.
+        lfs: contents of uploaded LFS files by SHA-256, committed or not.
     """
 
     kind: str
@@ -144,19 +144,19 @@ class Repository:
 
     @property
     def path(self) -> str:
-        """Return the path of its pages and files: models have no prefix."""
+        """The path of its pages and files; models have no prefix."""
         return self.id if self.kind == "model" else f"{self.kind}s/{self.id}"
 
     def add(self, branch: str, files: Mapping[str, Blob], title: str, message: str, author: str) -> Commit:
-        """Make a commit on a branch, which need not exist before, and return it."""
+        """Add a commit to a branch, which is created if necessary, and return the commit."""
         parent = self.commits.get(self.branches.get(branch, ""))
-        commit = Commit(secrets.token_hex(20), parent, title, message, author, now(), dict(files))
+        commit = Commit(secrets.token_hex(20), parent, title, message, author, format_now(), dict(files))
         self.commits[commit.sha] = commit
         self.branches[branch] = commit.sha
         return commit
 
     def at(self, revision: str) -> Commit:
-        """Return the commit that a branch, a tag or a hash (also a short one) names."""
+        """Return the commit of a branch, a tag or a hash (full or abbreviated)."""
         named = self.branches.get(revision) or self.tags.get(revision)
         if named is None and re.fullmatch("[0-9a-f]{7,40}", revision):
             named = next((sha for sha in self.commits if sha.startswith(revision)), None)
@@ -180,8 +180,10 @@ class Repository:
         names = (path, PurePosixPath(path).name)
         return size > LFS_FROM or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
-    def changed(self, files: Mapping[str, Blob], operations: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Blob]:
-        """Return the files after a commit's operations, given as the client sends them: (key, value)."""
+    def apply_operations(
+        self, files: Mapping[str, Blob], operations: Iterable[tuple[str, dict[str, Any]]]
+    ) -> dict[str, Blob]:
+        """Return the files after the operations of a commit, given as (key, value) as in the client's request."""
         result = dict(files)
         for key, value in operations:
             path = value["path"].rstrip("/")
@@ -213,10 +215,11 @@ class Space(Repository):
 
     Attributes:
         stage: "NO_APP_FILE", "BUILDING", "RUNNING", "PAUSED", "RUNTIME_ERROR", …
-        host: where the app answers, as a URL.
+        host: the URL of the app.
         error: the end of the app's log, if it failed.
-        log: the file with all that the app has printed.
-        build_log: what the build has printed, in the second `log_time`.
+        log: the file with the app's output.
+        build_log: the output of the build.
+        log_time: the timestamp of all lines of the log.
     """
 
     sdk: str = "gradio"
@@ -240,9 +243,7 @@ class Store:
         self.organisations: dict[str, Organisation] = {}
         self.tokens: dict[str, Token] = {}
         self.repos: dict[tuple[str, str], Repository] = {}
-        self.trusted: dict[
-            str, tuple[str, str]
-        ] = {}  # what a CI job says of itself, and the repository it may write to
+        self.trusted: dict[str, tuple[str, str]] = {}  # identity of a CI job -> repository (kind, name)
 
     def add_token(self, user: str, role: str, scopes: Iterable[dict[str, Any]] = ()) -> str:
         token = f"hf_{secrets.token_hex(17)}"
@@ -250,29 +251,29 @@ class Store:
         return token
 
     def add_publisher_token(self, repo: tuple[str, str]) -> str:
-        """Return a new token for one repository, in exchange for a CI job's identity."""
+        """Add a trusted publisher's token for one repository, and return it."""
         token = f"hf_jwt_{secrets.token_hex(17)}"
         self.tokens[token] = Token(User("[OIDC]"), "publisher", repo=repo)
         return token
 
     def may_write(self, user: User, owner: str) -> bool:
-        """Return True if a user may write to what another user or an organisation owns."""
+        """Return True if a user can write to the repositories of an owner."""
         if owner in self.organisations:
             return self.organisations[owner].roles.get(user.name) in ("contributor", "write", "admin")
         return owner == user.name
 
     def may_read(self, token: Token, repo: Repository) -> bool:
-        """Return True if a token may see a private repository."""
+        """Return True if a token can read a private repository."""
         roles = self.organisations[repo.owner].roles if repo.owner in self.organisations else {repo.owner: "admin"}
         own = roles.get(token.user.name, "no_access") != "no_access"
         return token.repo == (repo.kind, repo.id) if token.role == "publisher" else own
 
-    def payer(self, owner: str) -> User | Organisation:
-        """Return the account that an owner's Spaces belong to."""
+    def find_payer(self, owner: str) -> User | Organisation:
+        """Return the account that pays for an owner's Spaces."""
         return self.organisations.get(owner) or self.users[owner]
 
     def create(self, kind: str, name: str, private: bool, sdk: str, hardware: str) -> Repository:
-        """Make a repository with the Hub's first commit in it."""
+        """Create a repository with the Hub's initial commit."""
         files = {".gitattributes": Blob(ATTRIBUTES.encode())}
         repo = Repository(kind, name, private)
         if kind == "space":
@@ -283,6 +284,6 @@ class Store:
         return repo
 
 
-def now() -> str:
-    """Return a time as the client reads it: UTC, with a Z."""
+def format_now() -> str:
+    """Return the current time in the client's format: ISO 8601 in UTC, with a Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

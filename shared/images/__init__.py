@@ -1,7 +1,7 @@
-"""Pictures in, pixels out: the one way from a file, bytes, an array or a PIL image to what a model takes.
+"""Load pictures: convert a file, bytes, an array or a PIL image to the pixels that a model takes.
 
-Whatever comes is untrusted. files.py and formats.py find out what it is, limits.py and tags.py refuse what would take
-too much time or memory before anything is decoded, and pixels.py decodes it.
+Input is untrusted. files.py and formats.py detect the format, limits.py and tags.py reject files that would take too
+much time or memory before anything is decoded, and pixels.py decodes the pixels.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from ..errors import BadInput, quoted
+from ..errors import BadInput, quote
 from .files import Encoded, explain_errors, read_header
 from .limits import MAX_BYTES, MAX_PIXELS, MAX_REQUEST_COST, MAX_SCANS, check_size
 from .pixels import decode, has_16_bit_colours, is_deep, to_rgb
@@ -26,19 +26,19 @@ __all__ = [
     "Encoded",
     "Picture",
     "Source",
-    "decoding_cost",
+    "estimate_decoding_cost",
     "fit_size",
     "load_image",
-    "picture_size",
+    "read_picture_size",
     "sample_image",
     "to_array",
 ]
 
 Source = Encoded | Image.Image | NDArray[np.uint8]
 
-# Training and serving resize alike; Pillow's filters antialias when they shrink.
+# Used for training and serving; Pillow's filters antialias when they reduce a picture.
 RESAMPLING = Image.Resampling.BILINEAR
-REDUCED_COST = 8  # so many pixels of a JPEG that is reduced count as one that is decoded whole
+REDUCED_COST = 8  # pixels of a JPEG decoded at reduced size that cost as much as one pixel decoded in full
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,9 +54,9 @@ UPRIGHT = {
 class Picture:
     """A picture ready for a model.
 
-    `image` is RGB and upright; `size` is the upright (width, height) of the picture as it was given, of
-    which `image` may be a copy reduced 2, 4 or 8 times. A reduced copy has whole pixels only: `box` is where
-    in it the picture lies (left, top, right, bottom), less than a pixel from its edges.
+    `image` is RGB and upright; `size` is the upright (width, height) of the original, of which `image` may be a copy
+    reduced 2, 4 or 8 times. Because a reduced copy has whole pixels, `box` gives the exact place of the picture in it
+    (left, top, right, bottom), less than a pixel from its edges.
     """
 
     image: Image.Image
@@ -64,16 +64,16 @@ class Picture:
     box: tuple[float, float, float, float]
 
     def resize(self, size: tuple[int, int]) -> Image.Image:
-        """Return the picture at exactly `size` (width, height) pixels; its shape is not kept."""
+        """Return the picture at exactly `size` (width, height) in pixels; the aspect ratio is not kept."""
         return self.image.resize(size, RESAMPLING, box=self.box)
 
     def thumbnail(self, longest: int) -> Image.Image:
-        """Return the picture in its own shape, its long side at most `longest` pixels."""
+        """Return the picture with a long side of at most `longest` pixels; the aspect ratio is kept."""
         return self.resize(fit_size(self.size, longest))
 
 
 def fit_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Return a (width, height) of the same shape with a long side of at most `longest`; no side gets below 1."""
+    """Scale a (width, height) down to a long side of at most `longest`; no side becomes less than 1."""
     if longest < 1:
         raise ValueError("longest must be 1 or more.")
     scale = min(1, longest / max(size))
@@ -81,7 +81,7 @@ def fit_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 
 def to_array(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """Return an RGB image as float32 (3, height, width): scaled to 0 … 1, less `mean`, divided by `std`, by channel."""
+    """Return an RGB image as float32 (3, height, width): scaled to 0 … 1, minus `mean`, divided by `std`."""
     if image.mode != "RGB":
         raise ValueError(f"The image must be RGB, not {image.mode}: use load_image.")
     offset, scale = (255 * np.asarray(levels, dtype=np.float32)[:, None, None] for levels in (mean, std))
@@ -91,27 +91,26 @@ def to_array(image: Image.Image, mean: Sequence[float], std: Sequence[float]) ->
 
 
 def load_image(source: Source, at_least: int | None = None) -> Picture:
-    """Open a picture as upright RGB.
+    """Load a picture as upright RGB.
 
-    EXIF orientation is applied; what is transparent becomes white; of an animation the first frame is
-    taken. Colour profiles (ICC) are ignored: pixels are taken to be sRGB, CMYK is converted by formula.
+    EXIF orientation is applied. Transparent areas become white. Only the first frame of an animation is read. Colour
+    profiles (ICC) are ignored: pixels are assumed to be sRGB, and CMYK is converted by formula.
 
-    Numbers of more than 8 bits are scaled to 8. White is the largest number of 8, 10, 12, 14 or 16 bits, the fewest
-    that hold all numbers of the picture; a TIFF may say that it has more (BitsPerSample, MaxSampleValue). So a 12-bit
-    picture in a 16-bit file is as bright as it should be. 16 bits made from 8 stay as they are. Floats up to 16 are
-    taken to be 0 … 1, or 0 … their largest; those of wider ranges count as whole numbers. Numbers below 0 or above
-    65,535 are stretched from the least to the greatest. A PIL image in RGB has 8 bits, whatever its file had.
+    Samples of more than 8 bits are scaled to 8. White is the largest value of 8, 10, 12, 14 or 16 bits, the fewest
+    that hold all samples of the picture; a TIFF may declare more (BitsPerSample, MaxSampleValue). So a 12-bit picture
+    in a 16-bit file has its normal brightness. 8-bit samples stored in 16 bits are restored. Floats up to 16 are scaled
+    from 0 to 1, or to the largest value; other floats are treated like integers. Values below 0 or above 65,535 are
+    stretched from minimum to maximum. A PIL image in RGB always has 8 bits.
 
     Args:
-        source: a path or file:// URL; the bytes of a file; a file open for reading in binary mode, which is read from
-            its start; a PIL image (which is left as it is); or an array, uint8 of (height, width, 3) with the colours
-            in the order red, green, blue, or (height, width) in grey. OpenCV's arrays are blue, green, red: give
-            array[..., ::-1].
-        at_least: the short side in pixels that will do. A large JPEG is then decoded at 1/2, 1/4 or 1/8 of
-            its size, which is fast and takes little memory. A PIL image is never reduced.
+        source: a path or file:// URL; the bytes of a file; a file open in binary mode, which is read from its start; a
+            PIL image (which is not modified); or a uint8 array, (height, width, 3) in the order red, green, blue, or
+            (height, width) in grey. OpenCV's order is blue, green, red: pass array[..., ::-1].
+        at_least: a sufficient short side in pixels. A large JPEG is then decoded at 1/2, 1/4 or 1/8 of its size, which
+            is faster and takes less memory. A PIL image is never reduced.
 
     Raises:
-        BadInput: it is no picture, damaged, in another format, too large, or too narrow.
+        BadInput: the input is not a picture, is damaged, in an unsupported format, too large, or too narrow.
     """
     if isinstance(source, np.ndarray):
         source = _from_array(source)
@@ -120,13 +119,13 @@ def load_image(source: Source, at_least: int | None = None) -> Picture:
     header = read_header(source, at_least)
     with explain_errors(header.kind):
         image = decode(header)
-        # A TIFF loads upright.
+        # Pillow applies the orientation of a TIFF itself.
         orientation = 1 if isinstance(image, TiffImageFile) else find_orientation(image.info.get("exif"))
         return _turn_upright(image, orientation, header.size, header.covered)
 
 
-def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]:
-    """Return the (width, height) of a picture in pixels, before EXIF turns it; nothing is decoded.
+def read_picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]:
+    """Return the (width, height) of a picture in pixels, before EXIF orientation; nothing is decoded.
 
     The arguments are those of load_image.
 
@@ -141,12 +140,12 @@ def picture_size(source: Source, at_least: int | None = None) -> tuple[int, int]
     return read_header(source, at_least).size
 
 
-def decoding_cost(source: Encoded, at_least: int | None = None) -> int:
-    """Return what load_image costs for a file, in pixels that are decoded whole; nothing is decoded.
+def estimate_decoding_cost(source: Encoded, at_least: int | None = None) -> int:
+    """Return the cost of load_image for a file, in pixels decoded in full; nothing is decoded.
 
-    A JPEG that is decoded at a reduced size counts an eighth of its own; one of several scans counts more, up to all
-    of its pixels, at whatever size it is decoded. Grey of more than 8 bits counts twice, and colours of 16 bits count
-    four times: they may be decoded twice.
+    A JPEG decoded at reduced size costs an eighth of its pixels; one with several scans costs more, up to all of its
+    pixels, at any size. Grey of more than 8 bits costs twice as much, and 16-bit colour four times, because it may be
+    decoded twice.
     The arguments are those of load_image.
 
     Raises:
@@ -162,44 +161,44 @@ def decoding_cost(source: Encoded, at_least: int | None = None) -> int:
 
 
 def sample_image(width: int = 320, height: int = 240) -> Image.Image:
-    """Return a picture that is the same on every machine: soft stripes in three colours."""
+    """Return a synthetic picture that is the same on every machine: soft stripes in three colours."""
     y, x = np.mgrid[:height, :width]
     channels = [128 + 100 * np.sin(x / 17 + phase) * np.cos(y / 13 - phase) for phase in (0, 1, 2)]
     return Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8))
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
-    """Return a PIL image of an array.
+    """Convert an array to a PIL image.
 
     Raises:
-        BadInput: the array is not uint8 of (height, width, 3) or (height, width), or it is too large.
+        BadInput: the array is not uint8 of shape (height, width, 3) or (height, width), or is too large.
     """
     is_colour = array.ndim == 3 and array.shape[2] == 3
     if array.dtype != np.uint8 or not (array.ndim == 2 or is_colour):
         raise BadInput(
-            "An array must be uint8 of (height, width, 3), in the order red, green, blue, or of (height, width), "
-            f"not {array.dtype} of {quoted(array.shape)[1:-1]}."
+            "An array must be uint8 of shape (height, width, 3), in the order red, green, blue, or (height, width), "
+            f"not {array.dtype} of {quote(array.shape)[1:-1]}."
         )
     check_size((array.shape[1], array.shape[0]), MAX_PIXELS)
     return Image.fromarray(array)
 
 
 def _from_pil(image: Image.Image) -> Picture:
-    """Return a PIL image as a picture."""
+    """Convert a PIL image to a Picture."""
     check_size(image.size, MAX_PIXELS)
     with explain_errors("picture"):
         image.load()
         try:
             orientation = image.getexif().get(ORIENTATION, 1)
-        except Exception:  # damaged EXIF, for which Pillow raises whatever it stumbles over
+        except Exception:  # Pillow raises many kinds of errors for damaged EXIF
             orientation = 1
         return _turn_upright(image, orientation, image.size, image.size)
 
 
 def _turn_upright(image: Image.Image, orientation: int, size: tuple[int, int], covered: tuple[float, float]) -> Picture:
-    """Return the picture of `size` that covers so much of `image` from the top left, before either is turned."""
+    """Return an upright Picture; before turning, it has `size` and covers `covered` of `image` from the top left."""
     rgb = to_rgb(image)
-    rgb.info.clear()  # with EXIF in it, somebody would turn the picture once more
+    rgb.info.clear()  # otherwise EXIF orientation could be applied again
     spare = (rgb.width - covered[0], rgb.height - covered[1])
     if orientation in UPRIGHT:
         rgb = rgb.transpose(UPRIGHT[orientation])

@@ -1,4 +1,4 @@
-"""From a path, bytes or an open file to the header of a picture, of which nothing has been decoded yet."""
+"""Read the header of a picture from a path, bytes or an open file, without decoding pixels."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..errors import BadInput, quoted
+from ..errors import BadInput, quote
 from .formats import ACCEPTED, READERS, LimitedFile, find_format
 from .limits import (
     MAX_BYTES,
@@ -29,14 +29,14 @@ from .tags import check_tags
 Encoded = str | Path | bytes | bytearray | memoryview | IO[bytes]
 
 UNSUPPORTED = re.compile("cannot handle|unsupported|not supported|not yet supported|unknown pixel mode", re.IGNORECASE)
-NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")  # those with a length; FF 00 is a stuffed FF
+NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")  # markers with a length; FF 00 is an escaped FF
 
 
 @dataclass(frozen=True)
 class Header:
-    """A picture whose pixels have not been decoded.
+    """A picture whose pixels are not decoded yet.
 
-    `size` is its own (width, height), `image.size` the one it will be decoded at, of which it covers `covered`.
+    `size` is its (width, height); `image.size` is the size it will be decoded at, and `covered` the part it covers.
     """
 
     file: LimitedFile
@@ -48,7 +48,7 @@ class Header:
 
 
 def read_header(source: Encoded, at_least: int | None) -> Header:
-    """Read and check a file up to its first pixel; the arguments and errors are those of load_image."""
+    """Read and check a file without decoding pixels; arguments and errors are those of load_image."""
     if at_least is not None and at_least < 1:
         raise ValueError("at_least must be 1 or more.")
     data = read_bytes(source)
@@ -64,8 +64,8 @@ def read_header(source: Encoded, at_least: int | None) -> Header:
         if isinstance(image, JpegImageFile):
             scans = count_scans(data)
             if scans > MAX_SCANS:
-                raise BadInput(f"The JPEG is made of more than {MAX_SCANS} scans; save it anew.")
-            # Several scans need every coefficient in memory before there are pixels, whatever the size.
+                raise BadInput(f"The JPEG has more than {MAX_SCANS} scans; save it again.")
+            # With several scans, all coefficients must be in memory, at any decoded size.
             if scans > 1 or "progressive" in image.info:
                 shown_kind = "progressive JPEG"
             elif at_least:
@@ -73,40 +73,40 @@ def read_header(source: Encoded, at_least: int | None) -> Header:
         check_size(size, max_pixels, shown_kind)
         if at_least and (draft := image.draft(None, (at_least, at_least))):
             covered = draft[1][2:]
-            if image.width * image.height > MAX_PIXELS:  # reduced as it is
-                check_size(size, MAX_PIXELS, "JPEG that is needed in such detail")
+            if image.width * image.height > MAX_PIXELS:  # even at reduced size
+                check_size(size, MAX_PIXELS, "JPEG decoded in this detail")
         return Header(file, kind, image, size, covered, scans)
 
 
 @contextmanager
 def explain_errors(kind: str) -> Iterator[None]:
-    """Turn whatever Pillow raises for a picture of this kind into a BadInput of one sentence."""
+    """Convert any error of Pillow for a picture of this kind to a BadInput with one sentence."""
     try:
         yield
     except BadInput:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # GIF checks by itself
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # raised by the GIF reader
         most = MAX_PIXELS_OF.get(kind, MAX_PIXELS)
         raise BadInput(f"The picture has too many pixels; {describe_limit(most, kind)}.") from error
-    except Exception as error:  # every reader has exceptions of its own, and hostile files find new ones
+    except Exception as error:  # each reader has its own exceptions
         if UNSUPPORTED.search(str(error)):
             raise BadInput(
                 f"This kind of {kind} cannot be read here; save it as one of {ACCEPTED}, with 8 bits for each colour."
             ) from error
-        raise BadInput(f"The picture is damaged or incomplete; save it anew as one of {ACCEPTED}.") from error
+        raise BadInput(f"The picture is damaged or incomplete; save it again as one of {ACCEPTED}.") from error
 
 
 def read_bytes(source: Encoded) -> bytes:
     """Return the content of a picture's file.
 
     Raises:
-        BadInput: there is no such file, it cannot be read, is empty, or is too large.
+        BadInput: the file does not exist, cannot be read, is empty, or is too large.
     """
     data: bytes | bytearray | memoryview
     if isinstance(source, bytes | bytearray | memoryview):
         data = source
     elif isinstance(source, str | Path):
-        data = _read_file(_path(source))
+        data = _read_file(_resolve_path(source))
     elif hasattr(source, "read"):
         data = _read_open(source)
     else:
@@ -123,7 +123,7 @@ def read_bytes(source: Encoded) -> bytes:
 
 
 def _read_open(file: IO[bytes]) -> bytes:
-    """Return the content of an open file, from its start if it can go back there: at most MAX_BYTES and one more."""
+    """Return at most MAX_BYTES + 1 bytes of an open file, from its start if it is seekable."""
     parts: list[bytes] = []
     left = MAX_BYTES + 1
     try:
@@ -143,25 +143,23 @@ def _read_open(file: IO[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _path(source: str | Path) -> Path:
-    """Return the path of a file on this machine, also as a file:// URL or from the home folder (~).
+def _resolve_path(source: str | Path) -> Path:
+    """Return the path of a local file given as a path, a file:// URL or relative to the home folder (~).
 
     Raises:
-        BadInput: it is a web address, or a picture as a data URL.
+        BadInput: the input is a web address or a data URL.
     """
     text = str(source)
     if isinstance(source, Path):
         pass
     elif re.match("https?://", text, re.IGNORECASE):
-        raise BadInput("A web address is not fetched; download the picture, and give its path or its bytes.")
+        raise BadInput("Web addresses are not fetched; download the picture, and give its path or its bytes.")
     elif text[:5].lower() == "data:":
-        raise BadInput(
-            "A data URL is not read here; give the picture's bytes: decode what follows the comma with base64."
-        )
+        raise BadInput("Data URLs are not read here; decode the base64 after the comma, and give the picture's bytes.")
     elif text[:7].lower() == "file://":
         url = urlsplit(text)
         if url.netloc not in ("", "localhost"):
-            raise BadInput(f"{quoted(text)} is on another machine; give the path of a file on this one.")
+            raise BadInput(f"{quote(text)} is on another machine; give the path of a file on this one.")
         return Path(url2pathname(url.path))
     with suppress(RuntimeError):  # there is no home folder
         return Path(text).expanduser()
@@ -171,9 +169,9 @@ def _path(source: str | Path) -> Path:
 def _read_file(path: Path) -> bytes:
     try:
         if not path.exists():
-            raise BadInput(f"There is no file {quoted(path.name)}.")
-        if not path.is_file():  # a folder; or a pipe, which might never end
-            raise BadInput(f"{quoted(path.name)} is not a file; a picture must be one of {ACCEPTED}.")
+            raise BadInput(f"There is no file {quote(path.name)}.")
+        if not path.is_file():  # a folder, or a pipe, which may never end
+            raise BadInput(f"{quote(path.name)} is not a file; a picture must be one of {ACCEPTED}.")
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -181,7 +179,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def count_scans(data: bytes) -> int:
-    """Return the number of scans in a JPEG, up to its end: what a phone appends, such as a film, is not read."""
+    """Return the number of scans in a JPEG; data after its end, such as a phone's video, is ignored."""
     scans, position = 0, 2
     for _ in range(MAX_MARKERS):
         marker = NEXT_MARKER.search(data, position)

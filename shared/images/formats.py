@@ -1,6 +1,6 @@
-"""Formats of pictures: how each is told from its first bytes, and Pillow's readers for those that are accepted.
+"""Picture formats: signatures to detect them, and Pillow's readers for those that are accepted.
 
-Pillow's readers are called directly: Image.open would warn or fail at limits that any module can move.
+Pillow's readers are called directly, because Image.open has limits that any module can change.
 """
 
 import io
@@ -28,7 +28,7 @@ from ..errors import BadInput
 from .limits import MAX_HEADER_READS
 from .tags import ORIENTATION
 
-SIGNATURE_BYTES = 10_000  # in which a signature is looked for: before some of them there may be any number of blanks
+SIGNATURE_BYTES = 10_000  # searched for a signature; spaces may precede some of them
 SIGNATURES = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
     "PNG for iPhone apps": re.compile(rb"\x89PNG\r\n\x1a\n....CgBI", re.DOTALL),
@@ -71,18 +71,18 @@ RAW_ENDINGS = {
     ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 }  # fmt: skip
 SUBFILE_TYPE, SUBIFDS, DNG_VERSION = 254, 330, 50706
-CFA, LINEAR_RAW = 32803, 34892  # kinds of pixels, before they are colours
+CFA, LINEAR_RAW = 32803, 34892  # kinds of sensor data that are not colours yet
 
 
 class LimitedFile(io.BytesIO):
-    """Bytes that cannot be read in more than `reads_left` pieces."""
+    """Bytes in memory that allow only `reads_left` reads."""
 
     reads_left = MAX_HEADER_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads_left -= 1
         if self.reads_left < 0:
-            raise BadInput("The picture's file is made of too many tiny parts; save it anew.")
+            raise BadInput("The picture's file consists of too many tiny parts; save it again.")
         return super().read(size)
 
 
@@ -103,11 +103,11 @@ class _Tiff(TiffImageFile):
 
     def _setup(self) -> None:
         if _is_raw(self.tag_v2):
-            raise unreadable("A camera's raw file")
+            raise make_format_error("A camera's raw file")
         if self.tag_v2.get(COMPRESSION, 1) not in COMPRESSION_INFO:
             raise OSError("unsupported compression")
         super()._setup()
-        # Pillow reads the planes of a colour for themselves, as if they had 8 bits.
+        # Pillow reads separate colour planes as if they had 8 bits.
         if self.tag_v2.get(PLANAR_CONFIGURATION) == 2 and not self.use_load_libtiff and self._bits() != 8:
             raise OSError("unsupported planes")
 
@@ -116,7 +116,7 @@ class _Tiff(TiffImageFile):
 
 
 def _is_raw(tags: ImageFileDirectory_v2) -> bool:
-    """Return True if a TIFF is a camera's: its first picture is a small preview, or what the sensor saw."""
+    """Return True for a camera's raw file: the first picture of the TIFF is a small preview or sensor data."""
     is_preview = tags.get(SUBFILE_TYPE) == 1 and SUBIFDS in tags
     return is_preview or DNG_VERSION in tags or tags.get(PHOTOMETRIC_INTERPRETATION) in (CFA, LINEAR_RAW)
 
@@ -141,21 +141,21 @@ def find_format(data: bytes, ending: str = "") -> str:
 
     Args:
         data: the whole file.
-        ending: of its name, such as ".jpg", if it has one.
+        ending: the extension of its name, such as ".jpg", if it has one.
 
     Raises:
-        BadInput: it is no picture, or one in a format that is not accepted.
+        BadInput: the file is not a picture, or its format is not accepted.
     """
     kind = next((name for name, signature in SIGNATURES.items() if signature.match(data, 0, SIGNATURE_BYTES)), None)
     if kind is None:
         raise BadInput(f"This is not a picture that can be read; it must be one of {ACCEPTED}.")
-    if kind == "TIFF" and ending.lower() in RAW_ENDINGS:  # most of them are TIFFs around what only their makers read
+    if kind == "TIFF" and ending.lower() in RAW_ENDINGS:  # most raw files are TIFFs with proprietary content
         kind = "A camera's raw file"
     if kind not in READERS:
-        raise unreadable(kind)
+        raise make_format_error(kind)
     return kind
 
 
-def unreadable(kind: str) -> BadInput:
-    """Return the error for a format that is known by name alone."""
+def make_format_error(kind: str) -> BadInput:
+    """Return the error for a format that is recognised but not accepted."""
     return BadInput(f"{kind} cannot be read here; save the picture as one of {ACCEPTED}.")

@@ -1,4 +1,4 @@
-"""From the pixels of any file to 8-bit RGB; load_image says what is black and what is white."""
+"""Convert the pixels of any file to 8-bit RGB; load_image documents which values are black and white."""
 
 import re
 import sys
@@ -14,23 +14,23 @@ from .files import Header
 from .formats import READERS, LimitedFile
 from .limits import MAX_DECODING_READS
 
-STRIP = 64  # rows of 16-bit colours that are scaled at once
-WIDE = re.compile("(?:LA|RGB|RGBA|RGBX|CMYK);16[BLN]")  # RGBa is left out: it is divided by its alpha as it is read
+STRIP = 64  # rows of 16-bit colour scaled at once
+WIDE = re.compile("(?:LA|RGB|RGBA|RGBX|CMYK);16[BLN]")  # not RGBa, which Pillow divides by its alpha on reading
 MAX_SAMPLE_VALUE, WHITE_IS_ZERO = 281, 0  # a tag of TIFF, and a value of its PhotometricInterpretation
 
 
 def decode(header: Header) -> Image.Image:
-    """Return the picture of a header; colours of 16 bits are scaled to 8."""
+    """Decode the picture of a header; 16-bit colour is scaled to 8 bits."""
     image, data = header.image, header.file.getvalue()
     is_16_bit = has_16_bit_colours(image)
     header.file.reads_left = MAX_DECODING_READS
     image.load()
-    # Pillow takes the high bytes of 16 bits for a colour. They are nearly black where the numbers have fewer bits.
-    if is_16_bit and max(high for _, high in _extrema(image)[:3]) < 2**14 >> 8:
+    # Pillow keeps only the high bytes of 16-bit colour, which are nearly black if the samples have fewer bits.
+    if is_16_bit and max(high for _, high in _find_extrema(image)[:3]) < 2**14 >> 8:
         file = LimitedFile(data)
         low = READERS[header.kind](file)
         file.reads_left = MAX_DECODING_READS
-        low.tile = [tile._replace(args=_low_byte_args(tile.args)) for tile in low.tile]
+        low.tile = [tile._replace(args=_make_low_byte_args(tile.args)) for tile in low.tile]
         is_grey = header.kind == "PNG" and low.tile[0].args == "RGBA"
         low.load()
         _scale_colours(image, low, is_grey)
@@ -38,15 +38,15 @@ def decode(header: Header) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a copy in RGB, over white where there is transparency."""
+    """Return a copy in RGB, with transparent areas over white."""
     if is_deep(image):
-        numbers, declared_max, is_inverted = _numbers(image)
+        numbers, declared_max, is_inverted = _read_numbers(image)
         eight_bit = _to_eight_bit(numbers, declared_max)
         return Image.fromarray(255 - eight_bit if is_inverted else eight_bit).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     if image.mode == "La":
-        image = image.convert("LA")  # there is no way from La to RGBA
+        image = image.convert("LA")  # Pillow cannot convert La to RGBA
     if image.mode != "RGBA":
         image = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
@@ -55,34 +55,34 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Return True if the pixels are numbers of more than 8 bits."""
+    """Return True if the pixels are single samples of more than 8 bits."""
     return image.mode == "F" or image.mode.startswith("I")
 
 
 def has_16_bit_colours(image: ImageFile.ImageFile) -> bool:
-    """Return True if each colour of a picture that is not decoded yet has 16 bits, of which Pillow will keep 8."""
-    return not is_deep(image) and any(WIDE.fullmatch(_raw_mode(tile.args)) for tile in image.tile)
+    """Return True if an undecoded picture has 16 bits per colour, of which Pillow would keep 8."""
+    return not is_deep(image) and any(WIDE.fullmatch(_get_raw_mode(tile.args)) for tile in image.tile)
 
 
-def _raw_mode(args: object) -> str:
+def _get_raw_mode(args: object) -> str:
     return str(args[0] if isinstance(args, tuple) and args else args)
 
 
-def _low_byte_args(args: Any) -> Any:
-    """Return arguments that have Pillow's decoder keep the low bytes of 16 bits, in place of the high ones.
+def _make_low_byte_args(args: Any) -> Any:
+    """Return decoder arguments that make Pillow keep the low bytes of 16 bits instead of the high ones.
 
-    Of PNG's grey with transparency it keeps both: the high bytes as red and blue, the low ones as green and alpha.
+    Of a PNG in grey with transparency it keeps both: the high bytes as red and blue, the low bytes as green and alpha.
     """
     if args == "LA;16B":
         return "RGBA"
-    mode = _raw_mode(args)
+    mode = _get_raw_mode(args)
     order = mode[-1] if mode[-1] != "N" else ("L" if sys.byteorder == "little" else "B")
     swapped = mode[:-1] + ("B" if order == "L" else "L")
     return (swapped, *args[1:]) if isinstance(args, tuple) else swapped
 
 
-def _extrema(image: Image.Image) -> list[tuple[float, float]]:
-    """Return the least and the greatest number of each band."""
+def _find_extrema(image: Image.Image) -> list[tuple[float, float]]:
+    """Return the minimum and maximum of each band."""
     found: Any = image.getextrema()
     return [found] if isinstance(found[0], int | float) else list(found)
 
@@ -90,12 +90,12 @@ def _extrema(image: Image.Image) -> list[tuple[float, float]]:
 def _scale_colours(high: Image.Image, low: Image.Image, is_grey: bool) -> None:
     """Scale 16-bit colours to 8 bits, in place.
 
-    A fourth band (transparency) is scaled by its own largest number.
+    A fourth band (transparency) is scaled by its own maximum.
 
     Args:
-        high: their high bytes; becomes the result.
-        low: their low bytes.
-        is_grey: True if `low` has the bytes of grey with transparency, as _low_byte_args says.
+        high: the high bytes; replaced by the result.
+        low: the low bytes.
+        is_grey: True if `low` holds grey with transparency; see _make_low_byte_args.
     """
 
     def strips() -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
@@ -105,7 +105,7 @@ def _scale_colours(high: Image.Image, low: Image.Image, is_grey: bool) -> None:
             yield top, first, second[..., [1, 1, 1, 3]] if is_grey else second
 
     colours = len(high.getbands()) if high.mode != "RGBA" else 3
-    # 8 bits that were spread over 16 have low bytes like the high ones, or none.
+    # If 8 bits were stored in 16, the low bytes equal the high bytes or are 0.
     factors = {0, 1}
     for _, first, second in strips():
         factors = {factor for factor in factors if np.array_equal(second[..., :colours], factor * first[..., :colours])}
@@ -113,51 +113,51 @@ def _scale_colours(high: Image.Image, low: Image.Image, is_grey: bool) -> None:
             break
     if factors:
         return
-    largest = [int(high_byte) << 8 | 255 for _, high_byte in _extrema(high)]
-    white = _full_scale(max(largest[:colours]))
-    tables = [_table(white if band < colours else _full_scale(largest[band])) for band in range(len(largest))]
+    largest = [int(high_byte) << 8 | 255 for _, high_byte in _find_extrema(high)]
+    white = _find_full_scale(max(largest[:colours]))
+    tables = [_make_table(white if band < colours else _find_full_scale(largest[band])) for band in range(len(largest))]
     for top, first, second in strips():
         numbers = first.astype(np.uint16) << 8 | second
         scaled = np.stack([np.take(table, numbers[..., band]) for band, table in enumerate(tables)], axis=-1)
         high.paste(Image.fromarray(scaled, high.mode), (0, top))
 
 
-def _table(white: int) -> NDArray[np.uint8]:
-    """Return the 8 bits of each number of 16 bits."""
+def _make_table(white: int) -> NDArray[np.uint8]:
+    """Return a table of the 8-bit value of each 16-bit value, uint8 (65536,)."""
     table: NDArray[np.uint8] = np.clip(np.arange(65_536) * (255 / white) + 0.5, 0, 255).astype(np.uint8)
     return table
 
 
-def _numbers(image: Image.Image) -> tuple[NDArray[np.generic], int, bool]:
-    """Return a deep picture's pixels, the largest number its file declares (0 if none), and True if 0 is white."""
+def _read_numbers(image: Image.Image) -> tuple[NDArray[np.generic], int, bool]:
+    """Return a deep picture's samples, the maximum that its file declares (0 if none), and True if 0 is white."""
     numbers = np.asarray(image)
     if not isinstance(image, TiffImageFile):
         return numbers, 0, False
     tags = image.tag_v2
     bits, largest = tags.get(BITSPERSAMPLE, (16,)), tags.get(MAX_SAMPLE_VALUE, 0)
     if bits == (32,) and image.mode == "I" and tags.get(SAMPLEFORMAT, (1,)) == (1,):
-        numbers = numbers.view(np.uint32)  # Pillow has no mode for it
+        numbers = numbers.view(np.uint32)  # Pillow has no unsigned 32-bit mode
     if len(bits) == 1 and bits[0] < 16:
         declared_max = 2 ** bits[0] - 1
     else:
         declared_max = largest[0] if isinstance(largest, tuple) else largest
-    # Any TIFF of 16 bits is taken to declare 65535.
+    # For any 16-bit TIFF this would be 65535, which says nothing.
     is_white_zero = tags.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
     return numbers, declared_max if declared_max < 65_535 else 0, is_white_zero
 
 
 def _to_eight_bit(values: NDArray[np.generic], declared_max: int) -> NDArray[np.uint8]:
-    """Return numbers as 0 … 255; see load_image for what is white."""
+    """Scale samples to 0 … 255; load_image documents which value is white."""
     low, span = _find_range(values, declared_max)
     result = np.empty(values.shape, dtype=np.uint8)
-    for row, numbers in zip(result, values, strict=True):  # row by row, as 64 bits take eight times the memory
+    for row, numbers in zip(result, values, strict=True):  # row by row, because float64 takes eight times the memory
         scaled = np.nan_to_num((numbers.astype(np.float64) - low) * (255 / span))
         row[:] = np.clip(scaled + 0.5, 0, 255)
     return result
 
 
 def _find_range(values: NDArray[np.generic], declared_max: int) -> tuple[float, float]:
-    """Return the number that is black, and how much more is white."""
+    """Return the value of black, and the difference between white and black."""
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return 0.0, float(_find_white(values, declared_max))
     low, high = np.inf, -np.inf
@@ -171,23 +171,23 @@ def _find_range(values: NDArray[np.generic], declared_max: int) -> tuple[float, 
         return low, high - low or 1.0
     if values.dtype.kind != "f":
         return 0.0, float(_find_white(values, declared_max))
-    # A picture of 8 bits whose brightest is 16 would be black; one of 0 … 1 has brighter spots now and then.
-    return 0.0, max(1.0, high) if high <= 16 else _full_scale(high)
+    # Pictures with a range of 0 … 1 may have a few brighter spots; an 8-bit picture up to 16 would be black.
+    return 0.0, max(1.0, high) if high <= 16 else _find_full_scale(high)
 
 
 def _find_white(rows: NDArray[Any], declared_max: int) -> int:
-    """Return the number that is white among whole ones from 0 to 65,535.
+    """Return the value of white for integers from 0 to 65,535.
 
-    It is the largest of the fewest usual bits that hold them all, and `declared_max`. Where all are multiples of 256 or
-    of 257, they are 8 bits that were spread over 16, however dark they are.
+    It is the maximum of the smallest usual bit depth that holds all of them and `declared_max`. If all are multiples of
+    256 or 257, they are 8-bit samples stored in 16 bits, even if the picture is dark.
     """
     largest, factors = declared_max, [256, 257]
     for row in rows:
         largest = max(largest, int(row.max(initial=0)))
         factors = [factor for factor in factors if not (row % factor).any()]
-    return 65_535 if factors and largest > 255 else _full_scale(largest)
+    return 65_535 if factors and largest > 255 else _find_full_scale(largest)
 
 
-def _full_scale(number: float) -> int:
-    """Return the largest number of the fewest usual bits that hold this one."""
+def _find_full_scale(number: float) -> int:
+    """Return the maximum of the smallest usual bit depth that holds a number."""
     return next(full for full in (255, 1023, 4095, 16_383, 65_535) if number <= full)

@@ -1,6 +1,6 @@
-"""TIFF tags (in AVIF and JPEG: EXIF), read without Pillow, and refused where they would fill the memory.
+"""Read TIFF tags (EXIF in AVIF and JPEG) without Pillow, and reject those that would take too much memory.
 
-Pillow reads all tags at once, and a thousand of them may each name the whole file as their value.
+Pillow reads all tags at once, and each of a thousand tags may refer to the whole file as its value.
 """
 
 import re
@@ -17,22 +17,22 @@ from .limits import MAX_DIRECTORIES, MAX_EXIF_BYTES, MAX_PIXELS, MAX_TAG_VALUES,
 
 ORIENTATION = ExifTags.Base.Orientation.value
 TILE_WIDTH, TILE_LENGTH = 322, 323
-NAMED_DIRECTORIES = (34_665, 34_853, 40_965)  # of EXIF, GPS, and how cameras work together
-BIG = b"+"  # the third byte of a BigTIFF; Pillow looks at no other place
-# Bytes, by type.
+NAMED_DIRECTORIES = (34_665, 34_853, 40_965)  # EXIF, GPS, interoperability
+BIG = b"+"  # the third byte of a BigTIFF; Pillow checks only this byte
+# Bytes per value, by type.
 TAG_WIDTHS = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8,
 }  # fmt: skip
-# As Pillow looks for them in an AVIF: of these five it reads each as a TIFF, whatever the third byte.
+# The signatures that Pillow accepts for EXIF in an AVIF.
 EXIF = re.compile(rb"II\*\0|MM\0[*+]|II\0\*|MM\*\0")
-TOO_MANY_TAGS = "The picture's tags are larger than its file can hold; save it anew."
+TOO_MANY_TAGS = "The picture's tags are larger than its file can hold; save it again."
 
 
 class Tag(NamedTuple):
     """One entry of a directory: `length` values of `width` bytes each.
 
-    `value` is the value as a whole number, or the place of the first one; `place` is where the values are if that is
-    outside of the directory.
+    `value` is the value as an integer, or the position of the first value; `place` is the position of the values if
+    they are outside the directory, else None.
     """
 
     number: int
@@ -43,46 +43,46 @@ class Tag(NamedTuple):
 
 
 def check_tags(data: bytes, kind: str) -> None:
-    """Refuse a TIFF or AVIF with tags that would fill the memory.
+    """Reject a TIFF or AVIF with tags that would take too much memory.
 
-    A tile gets its memory whole, however small the picture that it is part of.
+    Tiles are checked too: memory is allocated for a whole tile, even if the picture is smaller.
 
     Raises:
         BadInput: the tags or a tile are too large.
         struct.error: the TIFF is damaged.
     """
     if kind == "TIFF":
-        _check_values(data, 0, _tags(data, 0), len(data))
+        _check_values(data, 0, _read_tags(data, 0), len(data))
         return
     starts = [found.start() for found in islice(EXIF.finditer(data), MAX_DIRECTORIES + 1)]
     if len(starts) > MAX_DIRECTORIES:
         raise BadInput(TOO_MANY_TAGS)
     for start in starts:
         with suppress(struct.error):
-            _check_values(data, start, _exif_tags(data, start), min(MAX_EXIF_BYTES, len(data)))
+            _check_values(data, start, _read_exif_tags(data, start), min(MAX_EXIF_BYTES, len(data)))
 
 
 def find_orientation(exif: object) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+    """Return the EXIF orientation, 1 to 8; 1 if there is none, or it cannot be read."""
     if isinstance(exif, bytes):
         with suppress(struct.error):
-            tags = _tags(exif.removeprefix(b"Exif\0\0"), 0)
+            tags = _read_tags(exif.removeprefix(b"Exif\0\0"), 0)
             return next((tag.value for tag in tags if tag.number == ORIENTATION), 1)
     return 1
 
 
 def _check_values(data: bytes, start: int, tags: Iterator[Tag], max_bytes: int) -> None:
-    """Refuse tags whose values have more than `max_bytes` together, and tiles that are too large.
+    """Reject tags whose values have more than `max_bytes` in total, and tiles that are too large.
 
     Raises:
-        BadInput: there is too much.
-        struct.error: a directory or a value is cut off; what Pillow reads before that has been counted.
+        BadInput: the values or a tile are too large.
+        struct.error: a directory or a value is truncated; the values before it have been checked.
     """
     total, tile = 0, {TILE_WIDTH: 1, TILE_LENGTH: 1}
     widths = (1, 2, 4, 8) if data[start + 2 : start + 3] == BIG else (1, 2, 4)
     for number, length, width, value, place in tags:
         size = length * width
-        if number in tile and (length != 1 or width not in widths):  # libtiff reads it, this does not
+        if number in tile and (length != 1 or width not in widths):  # libtiff would read it, but this module does not
             raise BadInput(TOO_MANY_TAGS)
         if place is not None and place + size > len(data):
             raise struct.error("A value lies outside of the file.")
@@ -95,12 +95,12 @@ def _check_values(data: bytes, start: int, tags: Iterator[Tag], max_bytes: int) 
         raise BadInput(TOO_MANY_TAGS)
 
 
-def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
-    """Yield the tags of the first directory of an EXIF, and of those it names: Pillow reads all to turn an AVIF.
+def _read_exif_tags(data: bytes, start: int) -> Iterator[Tag]:
+    """Yield the tags of the first EXIF directory and of its subdirectories, all of which Pillow reads for an AVIF.
 
     Raises:
         BadInput: there are too many directories.
-        struct.error: one of them is cut off; the others come before this is raised.
+        struct.error: a directory is truncated; the tags of the others are yielded first.
     """
     pending: list[int | None] = [None]
     damage: struct.error | None = None
@@ -108,9 +108,9 @@ def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
         if not pending:
             break
         try:
-            for tag in _tags(data, start, pending.pop()):
+            for tag in _read_tags(data, start, pending.pop()):
                 if tag.place is not None and tag.place + tag.length * tag.width > len(data):
-                    raise struct.error("A value lies outside of the file.")  # here Pillow leaves the directory
+                    raise struct.error("A value lies outside of the file.")  # Pillow stops reading the directory here
                 if tag.number in NAMED_DIRECTORIES and tag.length == 1 and tag.width > 1:
                     pending.append(start + tag.value)
                 yield tag
@@ -122,22 +122,22 @@ def _exif_tags(data: bytes, start: int) -> Iterator[Tag]:
         raise damage
 
 
-def _tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
-    """Yield the tags of a directory of the TIFF or BigTIFF that begins at `start`.
+def _read_tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
+    """Yield the tags of one directory of a TIFF or BigTIFF.
 
     Args:
         data: the whole file.
-        start: where the TIFF begins in it.
-        first: where the directory is; by default it is the first one.
+        start: position of the TIFF in the file.
+        first: position of the directory; by default that of the first one.
 
     Raises:
-        struct.error: the directory is cut off.
+        struct.error: the directory is truncated.
     """
     order = "<" if data[start : start + 2] == b"II" else ">"
     whole, number, room, size = ("Q", "Q", 8, 20) if data[start + 2 : start + 3] == BIG else ("I", "H", 4, 12)
     if first is None:
         first = start + struct.unpack_from(order + whole, data, start + room)[0]
-    if first >= len(data):  # struct takes no place beyond 2**63
+    if first >= len(data):  # struct fails for positions beyond 2**63
         raise struct.error("The directory lies outside of the file.")
     (entries,) = struct.unpack_from(order + number, data, first)
     if entries > MAX_TAGS:
@@ -154,5 +154,5 @@ def _tags(data: bytes, start: int, first: int | None = None) -> Iterator[Tag]:
         is_one = length == 1 and (place is None or place + width <= len(data))
         letter = {2: "H", 4: "I", 8: "Q"}.get(width, whole)
         yield Tag(tag, length, width, struct.unpack_from(order + letter, data, at)[0] if is_one else at, place)
-    # The place of the next directory is not needed, but must be there.
+    # The position of the next directory is not needed, but must exist.
     struct.unpack_from(order + whole, data, end)

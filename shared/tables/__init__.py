@@ -1,7 +1,6 @@
-"""CSV in, CSV out: read what people really have, answer row by row, write what a spreadsheet may open.
+"""Read CSV files of many dialects, predict their rows, and write CSV that is safe to open in a spreadsheet.
 
-A file is never held in memory: it is read to find its encoding, read to find what is wrong with it, and read again to
-be answered.
+A file is never held in memory. It is read three times: to detect its encoding, to check it, and to predict its rows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,18 +16,18 @@ from .writing import write_csv
 __all__ = ["CHUNK", "Row", "Table", "answer_table", "read_csv", "read_lines", "write_csv"]
 
 MAX_ROWS = 100_000
-MAX_SENTENCE = 500  # characters that say what is wrong with a row: there may be 100,000 of them
+MAX_SENTENCE = 500  # characters of a row's error message; there may be 100,000 of them
 CHUNK = 4096
-CHUNK_CHARACTERS = 500_000  # in a chunk of fewer rows, if they are long
+CHUNK_CHARACTERS = 500_000  # a chunk ends at this size even if it has fewer rows
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file that has been checked to its end. Its length is the number of rows; iterating reads them once more.
+    """A file that has been checked completely. Its length is the number of rows; iterating reads the file again.
 
-    `guessed` is the encoding it was read in, if that is a guess: "" for UTF-8, UTF-16 and UTF-32.
+    `guessed` is the encoding if it had to be guessed; "" for UTF-8, UTF-16 and UTF-32.
     """
 
     required: tuple[str, ...]
@@ -45,15 +44,15 @@ class Table:
 
 
 def read_csv(path: str | Path, required: Sequence[str], max_rows: int = MAX_ROWS) -> Table:
-    """Check a CSV with a header; comma, semicolon, tab or vertical bar; UTF-8, UTF-16 or, as a guess, Windows-1252.
+    """Check a CSV file with a header.
 
-    Names of required columns may differ in case and in the separators between words: user_id is found as userId, too.
-    Columns beyond the required ones are kept. A row with too few or too many cells is kept too, with an error, and so
-    is a row whose quotation marks seem to have swallowed other rows. Empty rows are skipped, and empty cells at the
-    end of a row that the header has no name for.
+    The delimiter may be a comma, semicolon, tab or vertical bar, and the encoding UTF-8, UTF-16 or (guessed)
+    Windows-1252. Required columns match in any case and with any separator: userId matches user_id. Other columns are
+    kept. A row with a wrong number of cells, or with an unclosed quotation mark that seems to include other rows, is
+    kept with an error. Empty rows, and empty cells beyond the header, are skipped.
 
     Raises:
-        BadInput: the file is no CSV, is empty, is too large, lacks a required column, has a row that cannot be read,
+        BadInput: the file is not a CSV, is empty or too large, lacks a required column, has a row that cannot be read,
             or ends within a quoted cell.
     """
     encoding = find_encoding(path)
@@ -71,10 +70,10 @@ def read_csv(path: str | Path, required: Sequence[str], max_rows: int = MAX_ROWS
 
 
 def read_lines(path: str | Path, column: str, max_rows: int = MAX_ROWS) -> Table:
-    """Check a text file: a table of one column, a row for each line that is not empty; encodings as in read_csv.
+    """Check a text file and return it as a table of one column, with a row for each line that is not empty.
 
     Raises:
-        BadInput: the file is empty, binary, too large, or has too long a line.
+        BadInput: the file is empty, binary or too large, or a line is too long.
     """
     encoding = find_encoding(path)
 
@@ -95,17 +94,17 @@ def answer_table(
     progress: Callable[[float], object] = lambda _: None,
     chunk: int = CHUNK,
 ) -> Iterator[dict[str, object]]:
-    """Yield the table's rows with the cells of each answer added, or an "error" that names the line.
+    """Yield the table's rows, each with the cells of its prediction, or with an "error" that names the line.
 
-    All rows have the same columns: those of the table, those of an answer, and "error". A column of the table that has
-    the name of one of ours gets " (yours)" behind it.
+    All rows have the same columns: those of the table, those of a prediction, and "error". If a column of the table has
+    the same name as one of ours, " (yours)" is appended to its name.
 
     Args:
-        table: from read_csv.
-        answer: answers a list of rows, each with the required columns alone; a bad row's answer is a BadInput.
-        cells: turns an answer into columns to add, the same for every answer.
-        progress: told the share done, 0 to 1, after every chunk.
-        chunk: rows that are answered at once; fewer if they are long.
+        table: the result of read_csv or read_lines.
+        answer: predicts a list of rows, each with only the required columns; returns a BadInput for an invalid row.
+        cells: converts a prediction to the columns to add, the same ones for every prediction.
+        progress: called with the fraction done, 0 to 1, after every chunk.
+        chunk: number of rows predicted at once; fewer if they are long.
     """
 
     def ask(rows: Sequence[Row]) -> list[Answer | BadInput]:
@@ -118,12 +117,12 @@ def answer_table(
 
     added: list[str] | None = None
     done = 0
-    for rows in _chunks(table, chunk):
+    for rows in _split_into_chunks(table, chunk):
         replies = ask(rows)
         if added is None:
             added = columns(replies)
-        if added is None:  # nothing but bad rows so far: look ahead, since a CSV begins with its columns
-            added = next((found for later in _chunks(table, chunk) if (found := columns(ask(later)))), [])
+        if added is None:  # only invalid rows so far: look ahead to find the columns
+            added = next((found for later in _split_into_chunks(table, chunk) if (found := columns(ask(later)))), [])
         renamed = {name: f"{name} (yours)" for name in (*added, "error")}
         for row, reply in zip(rows, replies, strict=True):
             yours = {
@@ -140,7 +139,7 @@ def answer_table(
         progress(done / len(table))
 
 
-def _chunks(table: Table, most: int) -> Iterator[list[Row]]:
+def _split_into_chunks(table: Table, most: int) -> Iterator[list[Row]]:
     rows: list[Row] = []
     characters = 0
     for row in table:

@@ -1,4 +1,4 @@
-"""Find the encoding of a text file, or say what kind of file it is instead."""
+"""Detect the encoding of a text file, or identify a file that is not text."""
 
 import codecs
 import re
@@ -11,7 +11,7 @@ from ..errors import BadInput
 
 MAX_BYTES = 50_000_000
 BLOCK = 1_000_000  # bytes
-FORMATS = (  # how files begin that are often taken for a CSV
+FORMATS = (  # signatures of files that people upload instead of a CSV
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel file (.xls)"),
     (b"%PDF-", "a PDF"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -27,7 +27,7 @@ WORD_OF_NO_LATIN = re.compile(rb"[\x80-\xff]{4,}")
 
 
 def open_text(path: str | Path, encoding: str, newline: str | None = "") -> TextIO:
-    """Open a text file; what `newline` means is what it means to open().
+    """Open a text file; `newline` has the same meaning as in open().
 
     Raises:
         BadInput: the file cannot be read.
@@ -39,7 +39,7 @@ def open_text(path: str | Path, encoding: str, newline: str | None = "") -> Text
 
 
 def find_encoding(path: str | Path) -> str:
-    """Return the encoding of a text file, for which all of it is read, block by block.
+    """Return the encoding of a text file; the whole file is read, block by block.
 
     Raises:
         BadInput: the file cannot be read, is too large, or is not text.
@@ -56,7 +56,7 @@ def find_encoding(path: str | Path) -> str:
     except ValueError as error:
         if isinstance(error, BadInput):
             raise
-        raise BadInput("There is no such file.") from error  # its name has characters that no name may have
+        raise BadInput("There is no such file.") from error  # its name has invalid characters
 
 
 def _detect(file: BinaryIO) -> str:
@@ -72,49 +72,47 @@ def _detect(file: BinaryIO) -> str:
         names = ["utf-32"]
     elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         names = ["utf-16"]
-    else:  # a first character of one byte and a zero is UTF-16 without a mark, if the rest is, too
+    else:  # a zero byte in the first two suggests UTF-16 without a byte order mark
         wide = {0: "utf-16-be", 1: "utf-16-le"}.get(start[:2].find(b"\0")) if len(start) > 1 else None
         names = ["utf-8-sig"] if wide is None else [wide, "utf-8-sig"]
     for name in names:
-        line = _undecodable(file, name)
+        line = _find_undecodable_line(file, name)
         if not line:
             return name
     if names[-1] != "utf-8-sig":
-        raise BadInput(f"The characters of line {line} cannot be read; save the file as UTF-8.")
-    if not _looks_western(file) or _undecodable(file, "cp1252"):
-        raise BadInput(
-            f"Line {line} has characters in another encoding than UTF-8; save the file as UTF-8 (in Excel: CSV UTF-8)."
-        )
+        raise BadInput(f"Line {line} cannot be read as text; save the file as UTF-8.")
+    if not _looks_western(file) or _find_undecodable_line(file, "cp1252"):
+        raise BadInput(f"Line {line} is not in the encoding UTF-8; save the file as UTF-8 (in Excel: CSV UTF-8).")
     return "cp1252"
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def _read_blocks(file: BinaryIO) -> Iterator[bytes]:
     file.seek(0)
     return iter(lambda: file.read(BLOCK), b"")
 
 
-def _undecodable(file: BinaryIO, encoding: str) -> int:
-    """Return the line on which a file proves not to be in an encoding; 0 if it is in that encoding."""
+def _find_undecodable_line(file: BinaryIO, encoding: str) -> int:
+    """Return the first line that cannot be decoded in an encoding; 0 if there is none."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
-    for block in chain(_blocks(file), [b""]):
+    for block in chain(_read_blocks(file), [b""]):
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             return line + error.object[: error.start].count(b"\n")
-        if encoding.startswith("utf-16-") and "\0" in text:  # it was only a guess
+        if encoding.startswith("utf-16-") and "\0" in text:  # the guess was wrong
             return line
         line += text.count("\n")
     return 0
 
 
 def _looks_western(file: BinaryIO) -> bool:
-    """Return True if bytes that are no UTF-8 may be letters of Western Europe, most of which stand alone among others.
+    """Return True if the non-ASCII bytes look like Western European letters, which are mostly surrounded by ASCII.
 
-    In other scripts they make whole words; and damaged UTF-8 has sequences of bytes that no such words have.
+    In other scripts such bytes form whole words, and damaged UTF-8 contains valid UTF-8 sequences.
     """
     high = foreign = 0
-    for block in _blocks(file):
+    for block in _read_blocks(file):
         high += sum(map(len, HIGH.findall(block)))
         foreign += sum(map(len, UTF_8_SEQUENCE.findall(block)))
         foreign += sum(len(word) for word in WORD_OF_NO_LATIN.findall(block) if len(set(word)) > 2)

@@ -1,23 +1,23 @@
-"""The header of a CSV: its columns, and which of them are the required ones."""
+"""Read the header of a CSV and match the required columns."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
 
-from ..errors import BadInput, quoted
-from ..text import plain, visible
+from ..errors import BadInput, quote
+from ..text import normalise_name, strip_invisible
 
 MAX_COLUMNS = 200
-NAMES_SHOWN = 12  # columns of a header, in a sentence
-SEPARATORS = re.compile(r"[-_. ]")  # in the name of a column, which may be written with or without them
+NAMES_SHOWN = 12  # column names in an error message
+SEPARATORS = re.compile(r"[-_. ]")  # optional in the name of a column
 OTHER_TEXTS = {r"<(!|html|head|body|table|\?xml)": "an HTML or XML file", r"\[\s*\{|\{\s*$|\{\"": "JSON"}
 
 
 def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the columns as the file names them, and the same with the required ones under their required names.
+    """Return the column names of the file, and the same list with the required columns under their required names.
 
     Raises:
-        BadInput: a required column is missing, a column is there twice, or there are too many.
+        BadInput: a required column is missing, a column occurs twice, or there are too many.
     """
     names = clean_names(values)
     if len(names) > MAX_COLUMNS:
@@ -27,8 +27,8 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
     if missing:
         for start, kind in OTHER_TEXTS.items():
             if re.match(start, names[0], re.IGNORECASE):
-                raise BadInput(f"This is {kind}, whatever its name says; save the table as CSV first.")
-        shown = ", ".join(quoted(name)[1:-1] for name in names[:NAMES_SHOWN])
+                raise BadInput(f"This is {kind}, not a CSV; save the table as CSV first.")
+        shown = ", ".join(quote(name)[1:-1] for name in names[:NAMES_SHOWN])
         more = f", and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
         rule = " The first line must name the columns." if len(missing) == len(required) else ""
         raise BadInput(
@@ -37,7 +37,7 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
         )
     repeated = [name for name, times in Counter(names).items() if name and times > 1]
     if repeated:
-        raise BadInput(f"The CSV names the column {quoted(repeated[0])} twice.")
+        raise BadInput(f"The CSV names the column {quote(repeated[0])} twice.")
     columns = list(names)
     for name, place in zip(required, places, strict=True):
         columns[place] = name  # type: ignore[index]  # none is missing
@@ -45,29 +45,29 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
 
 
 def match_columns(names: Sequence[str], required: Sequence[str]) -> list[int | None]:
-    """Return where each required column is among some names, or None.
+    """Return the index of each required column among the names, or None if it is missing.
 
-    A name in another case or with other separators counts only where the exact one is missing.
+    A name in another case or with other separators matches only if there is no exact match.
 
     Raises:
-        BadInput: several names match a column, none of them exactly.
+        BadInput: several names match a column, but none exactly.
     """
     loose: dict[str, list[int]] = {}
     for index, name in enumerate(names):
-        loose.setdefault(SEPARATORS.sub("", plain(name)), []).append(index)
+        loose.setdefault(SEPARATORS.sub("", normalise_name(name)), []).append(index)
     places: list[int | None] = []
     for name in required:
-        found = [names.index(name)] if name in names else loose.get(SEPARATORS.sub("", plain(name)), [])
+        found = [names.index(name)] if name in names else loose.get(SEPARATORS.sub("", normalise_name(name)), [])
         if len(found) > 1:
-            both = " and ".join(quoted(names[index]) for index in found)
+            both = " and ".join(quote(names[index]) for index in found)
             raise BadInput(f"The CSV has the column {name} more than once: {both}; rename all but one.")
         places.append(found[0] if found else None)
     return places
 
 
 def clean_names(values: Sequence[str]) -> list[str]:
-    """Return the names in a header without invisible characters; those missing at its end are left out."""
-    names = [" ".join(visible(value).split()) for value in values]
+    """Return the names in a header without invisible characters and without empty names at the end."""
+    names = [" ".join(strip_invisible(value).split()) for value in values]
     while names and not names[-1]:
         names.pop()
     return [name or f"column {number}" for number, name in enumerate(names, 1)] if names.count("") > 1 else names

@@ -1,4 +1,4 @@
-"""Quoted cells of a CSV: where they open and close, and whether one of them has swallowed other rows."""
+"""Find quoted cells of a CSV, and unclosed quotation marks that include other rows."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from ..errors import BadInput
 
-A_NUMBER = re.compile(r"[-+]?[\d.]+")
+NUMBER = re.compile(r"[-+]?[\d.]+")
 LINE_END = re.compile(r"\r\n?|\n")
 
 
 @dataclass(frozen=True)
 class QuotedCell:
-    """A quoted cell: its number in the row, and the lines of the file on which it opens and closes.
+    """A quoted cell: its index in the row, and the lines of the file on which it opens and closes.
 
-    `is_closed` is False if the file ends within it; `is_clean` is True if a delimiter or the end of the line follows
-    its closing mark.
+    `is_closed` is False if the file ends inside the cell; `is_clean` is True if a delimiter or a line end follows the
+    closing quotation mark.
     """
 
     cell: int
@@ -26,12 +26,12 @@ class QuotedCell:
 
 
 def find_quoted_cells(raw: Sequence[str], line: int, delimiter: str) -> Iterator[QuotedCell]:
-    """Yield the quoted cells of a row as csv reads them.
+    """Yield the quoted cells of a row, as the csv module parses them.
 
     Args:
-        raw: the lines of the file that the row has.
-        line: the number of the first of them.
-        delimiter: what separates cells.
+        raw: the lines of the file that make up the row.
+        line: the number of the first of these lines.
+        delimiter: the separator of cells.
     """
     text = "".join(raw)
     mark = re.escape(delimiter)
@@ -49,34 +49,33 @@ def find_quoted_cells(raw: Sequence[str], line: int, delimiter: str) -> Iterator
 
 
 def check_closed(raw: Sequence[str], line: int, delimiter: str) -> None:
-    """Raise BadInput if a file's last row ends within a quoted cell; the arguments are those of find_quoted_cells."""
+    """Raise BadInput if the last row ends inside a quoted cell; the arguments are those of find_quoted_cells."""
     if not any('"' in part for part in raw):
         return
     for cell in find_quoted_cells(raw, line, delimiter):
         if not cell.is_closed:
             raise BadInput(
-                f"The quotation mark that opens on line {cell.opens} of the CSV is never closed, so the rows after it "
+                f"The quotation mark on line {cell.opens} of the CSV is never closed, so the rows after it "
                 "cannot be told apart; close it, or delete it."
             )
 
 
 def find_swallowed_rows(raw: Sequence[str], line: int, values: Sequence[str], delimiter: str) -> str:
-    """Return what is wrong with a row if a quotation mark seems to have made one row of several; else "".
+    """Return an error message if an unclosed quotation mark seems to have merged several rows into one; else "".
 
-    Quoted cells may have several lines. Two things show that one is not meant to: a quotation mark in the
-    middle of a later line closes it, or all its other lines have as many cells as the row, with numbers where it has
-    some.
+    Quoted cells may have several lines. Two signs show that a cell is not meant to: it is closed by a quotation mark in
+    the middle of a later line, or all its other lines have as many cells as the row, with numbers in the same places.
     """
-    numbers = [index for index, value in enumerate(values) if A_NUMBER.fullmatch(value.strip())]
+    numbers = [index for index, value in enumerate(values) if NUMBER.fullmatch(value.strip())]
     for cell in find_quoted_cells(raw, line, delimiter):
         if cell.opens == cell.closes:
             continue
-        is_last = cell.cell == len(values) - 1  # then the mark may have been meant to protect delimiters
+        is_last = cell.cell == len(values) - 1  # then the quotation mark may be meant to protect delimiters
         whole = raw[cell.opens - line + is_last : cell.closes - line + 1]
         others = (part.strip().split(delimiter) for part in whole)
         looks_like_rows = any(index != cell.cell for index in numbers[:2]) and all(
             len(other) == len(values)
-            and all(A_NUMBER.fullmatch(other[index].strip()) for index in numbers if index != cell.cell)
+            and all(NUMBER.fullmatch(other[index].strip()) for index in numbers if index != cell.cell)
             for other in others
         )
         if looks_like_rows or not cell.is_clean:

@@ -1,4 +1,4 @@
-"""Rows of a CSV or of a text file, read one at a time."""
+"""Read the rows of a CSV or text file one at a time."""
 
 import csv
 import re
@@ -11,36 +11,36 @@ from ..errors import BadInput
 from .header import clean_names, match_columns, read_header
 from .quotes import check_closed, find_swallowed_rows
 
-MAX_EMPTY_ROWS = 1_048_576  # as many as a sheet of Excel has, which may write them all
-MAX_CELL = 6_000_000  # characters: a long review is one, Python's own limit is 131,072
-MAX_ROW = 6_500_000  # characters: bounds the memory of a row of very many short cells
-MAX_FIRST_LINE = 500_000  # characters of the first line in which the delimiter is looked for
+MAX_EMPTY_ROWS = 1_048_576  # the rows of an Excel sheet, all of which it may write
+MAX_CELL = 6_000_000  # characters, enough for a long text; Python's default is 131,072
+MAX_ROW = 6_500_000  # characters: limits the memory of a row with very many short cells
+MAX_FIRST_LINE = 500_000  # characters of the first line that are searched for the delimiter
 csv.field_size_limit(MAX_CELL)
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-# A first line by which Excel is told the delimiter.
+# A first line that tells Excel the delimiter.
 EXCEL_SEPARATOR = re.compile(r'"?sep=([,;|:~^\t])"?[\r\n]*', re.IGNORECASE)
 BLANK = "\ufeff\u200b\u2060\xa0 \t\r\n\x0b\x0c"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: the line of the file that it begins on, its values by column, and what is wrong with it, if anything."""
+    """A row: its first line in the file, its values in the order of the columns, and an error message or ""."""
 
     line: int
     columns: Sequence[str]
     values: Sequence[str]
     error: str = ""
-    header: Sequence[str] = ()  # the columns as the file spells them, where it has a header
+    header: Sequence[str] = ()  # the column names in the file, if it has a header
 
     @cached_property
     def cells(self) -> dict[str, str]:
-        """The values by column, without the spaces around them. A row with an error may lack some."""
+        """The values by column, without surrounding spaces; a row with an error may lack some."""
         return dict(zip(self.columns, (value.strip() for value in self.values), strict=False))
 
 
 def find_delimiter(file: TextIO, required: Sequence[str]) -> str:
-    """Return the delimiter by which the first line names most of the required columns; of equals, the most frequent."""
+    """Return the delimiter that gives most of the required columns in the first line; of equals, the most frequent."""
     line = next((line for line in LineReader(file, "CSV") if line.strip(BLANK)), "")[:MAX_FIRST_LINE]
     if found := EXCEL_SEPARATOR.fullmatch(line):
         return found[1]
@@ -53,7 +53,7 @@ def find_delimiter(file: TextIO, required: Sequence[str]) -> str:
 
 
 def read_csv_rows(file: TextIO, delimiter: str, required: Sequence[str], max_rows: int) -> Iterator[Row]:
-    """Yield the rows below the header; see read_csv for what is accepted, and for the errors."""
+    """Yield the rows below the header; see read_csv for the accepted formats and the errors."""
     lines = LineReader(file, "CSV")
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     count = empty = 0
@@ -107,7 +107,7 @@ def read_text_rows(file: TextIO, column: str, max_rows: int) -> Iterator[Row]:
 
 
 def describe_wrong_count(values: Sequence[str], columns: Sequence[str], delimiter: str) -> str:
-    """Return what is wrong with the number of a row's cells, or ""."""
+    """Return an error message if a row has a wrong number of cells, else ""."""
     if len(values) == len(columns) or (len(values) > len(columns) and not any(map(str.strip, values[len(columns) :]))):
         return ""
     cells = f"{len(values):,} cell{'s' if len(values) > 1 else ''}"
@@ -118,9 +118,9 @@ def describe_wrong_count(values: Sequence[str], columns: Sequence[str], delimite
 
 
 class LineReader:
-    """The lines of a file; those of a row, taken one after the other, may have MAX_ROW characters together.
+    """An iterator over the lines of a file that limits the lines of one row to MAX_ROW characters in total.
 
-    `number` is that of the last line read, `begin` that of the first one since take().
+    `number` is the number of the last line read, `begin` that of the first line since the last take().
     """
 
     def __init__(self, file: TextIO, name: str) -> None:
@@ -153,7 +153,7 @@ class LineReader:
             yield line
 
     def take(self) -> list[str]:
-        """Return the lines since the last call."""
+        """Return the lines read since the last call."""
         row, self.row = self.row, []
         self.characters, self.begin = 0, self.number + 1
         return row

@@ -1,4 +1,4 @@
-"""CSV that is safe to open in a spreadsheet: no cell can become a formula."""
+"""Write CSV that is safe to open in a spreadsheet: no cell can become a formula."""
 
 import csv
 import re
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-HARMLESS = frozenset(["", *string.ascii_letters, *string.digits])  # nearly all cells begin so
-# Digits and what separates them: no spreadsheet finds anything but a number in it.
+SAFE_STARTS = frozenset(["", *string.ascii_letters, *string.digits])  # first characters of most cells
+# Digits and separators, which every spreadsheet reads as a number.
 NUMBER = re.compile(r"\s*[-+\u2212]?[\d.,]*\d[\d.,]*(?:[eE][-+]?\d+)?\s*%?", re.ASCII)
 LONGEST_NUMBER = 64
 FORMULA = set("=+-@\u2212")
-UNSEEN = {"Cc", "Cf", "Mn", "Zl", "Zp", "Zs"}  # categories of what has no width or is blank
-BLANK_LETTERS = set("\u115f\u1160\u2800\u3164\uffa0")  # of other categories
-MOST_UNSEEN = 100
+INVISIBLE = {"Cc", "Cf", "Mn", "Zl", "Zp", "Zs"}  # Unicode categories of invisible and blank characters
+BLANKS = set("\u115f\u1160\u2800\u3164\uffa0")  # blank, but in other categories
+MAX_INVISIBLE = 100
 
 
 def write_csv(
@@ -26,13 +26,13 @@ def write_csv(
 ) -> Path:
     """Write rows as CSV that is safe to open in a spreadsheet: no cell can become a formula.
 
-    UTF-8 with a byte order mark, without which Excel reads another encoding; text is quoted. Half a surrogate pair,
-    which is no character, becomes a question mark.
+    The encoding is UTF-8 with a byte order mark, which Excel needs; text is quoted. Lone surrogates become question
+    marks.
 
     Args:
         path: the file to write; it is returned.
-        rows: values by column, one row at a time.
-        delimiter: what separates cells.
+        rows: rows as {column: value}.
+        delimiter: the separator of cells.
         columns: the columns to write; by default those of all rows, which are then held in memory.
     """
     if columns is None:
@@ -46,20 +46,20 @@ def write_csv(
 
 
 def escape_formulas(cells: Iterable[object]) -> list[object]:
-    """Return the cells, with an apostrophe before each text that a spreadsheet may take for a formula."""
+    """Return the cells, with an apostrophe before each text that a spreadsheet may read as a formula."""
     return [
-        f"'{cell}" if isinstance(cell, str) and cell[:1] not in HARMLESS and _is_formula(cell) else cell
+        f"'{cell}" if isinstance(cell, str) and cell[:1] not in SAFE_STARTS and _is_formula(cell) else cell
         for cell in cells
     ]
 
 
 def _is_formula(text: str) -> bool:
-    """Return True if a spreadsheet may take a cell for a formula: it may ignore invisible characters and full width."""
+    """Return True if a spreadsheet may read a cell as a formula, ignoring invisible characters and full width."""
     if len(text) <= LONGEST_NUMBER and NUMBER.fullmatch(text):
         return False
     if text[0] in "\t\r\n":
         return True
-    for letter in islice(text, MOST_UNSEEN):
-        if letter not in BLANK_LETTERS and unicodedata.category(letter) not in UNSEEN:
+    for letter in islice(text, MAX_INVISIBLE):
+        if letter not in BLANKS and unicodedata.category(letter) not in INVISIBLE:
             return unicodedata.normalize("NFKC", letter)[0] in FORMULA
-    return len(text) > MOST_UNSEEN
+    return len(text) > MAX_INVISIBLE

@@ -1,26 +1,26 @@
-"""What the apps share that needs Gradio: looks, limits, inputs, batches and explanations."""
+"""Code that the apps share and that needs Gradio: theme, limits, inputs, batches and explanations."""
 
 import gc
 
-gc.set_threshold(50_000)  # what is imported now stays, and need not be searched for garbage
+gc.set_threshold(50_000)  # imported modules stay, so frequent garbage collection is useless
 
-from .components import Photo, Upload, picture_input, require_image
+from .components import Photo, Upload, add_picture_input, require_image
 from .errors import show_errors
 from .page import Page, launch
-from .tabs import about, batch_tab, clear, clear_after_error, introduce, json_tab
+from .tabs import add_batch_tab, add_card, add_json, clear, clear_after_error, introduce
 
 __all__ = [
     "Page",
     "Photo",
     "Upload",
-    "about",
-    "batch_tab",
+    "add_batch_tab",
+    "add_card",
+    "add_json",
+    "add_picture_input",
     "clear",
     "clear_after_error",
     "introduce",
-    "json_tab",
     "launch",
-    "picture_input",
     "require_image",
     "show_errors",
 ]

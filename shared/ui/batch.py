@@ -1,4 +1,4 @@
-"""Answer many inputs at once: a table or uploaded files in, a summary, a table and a CSV out."""
+"""Predict many inputs at once: from a table or uploaded files to a summary, a table and a CSV."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ from ..errors import BadInput
 from ..images import MAX_BYTES, MAX_PIXELS
 from ..predictor import Prediction, Predictor
 from ..tables import CHUNK, Table, answer_table, write_csv
-from .files import keep_file, upload_folder
+from .files import ensure_upload_folder, keep_file
 
 FILES_AT_ONCE = 8
-PIXELS_AT_ONCE = MAX_PIXELS  # of files that are answered together: two decoded at once take no more than one may
+PIXELS_AT_ONCE = MAX_PIXELS  # of files predicted together: they take no more memory than one large file
 BYTES_AT_ONCE = MAX_BYTES
-BEYOND = "The pictures before this one have used up the pixels that one request may have; send it in another one."
-ROWS_SHOWN, CHARACTERS_SHOWN = 20, 1000  # of a table, and of a cell: the rest is in the file
+OVER_BUDGET = "The pictures before this one use all pixels that one request may have; send this one separately."
+ROWS_SHOWN, CHARACTERS_SHOWN = 20, 1000  # rows of a table, characters of a cell; the file has all
 
 
 def answer_rows(
@@ -29,15 +29,15 @@ def answer_rows(
     progress: gr.Progress,
     chunk: int = CHUNK,
 ) -> tuple[dict[str, Any], pd.DataFrame, str]:
-    """Answer a table row by row: a summary, the first 20 rows with the answers first, and a CSV to download.
+    """Predict the rows of a table; return a summary, the first 20 rows for display, and the path of a CSV.
 
-    The summary names the file's encoding where that had to be guessed.
+    The summary names the file's encoding if it had to be guessed.
 
     Args:
         table: the rows; see shared.tables.read_csv.
-        model: answers them.
-        progress: shows how far it is.
-        chunk: rows that are answered at once.
+        model: the predictor.
+        progress: the progress bar.
+        chunk: number of rows predicted at once.
     """
     shown: list[dict[str, object]] = []
     added: dict[str, None] = {}
@@ -48,7 +48,7 @@ def answer_rows(
         for row in rows:
             bad += bool(row["error"])
             if len(shown) < ROWS_SHOWN:
-                shown.append({name: _shortened(cell) for name, cell in row.items()})
+                shown.append({name: _shorten(cell) for name, cell in row.items()})
             yield row
 
     def answer(cells: list[dict[str, str]]) -> Sequence[Any]:
@@ -61,29 +61,31 @@ def answer_rows(
 
     rows = count(answer_table(table, answer, cells, progress, chunk))
     first = next(rows)
-    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=ensure_upload_folder()) as folder:
         path = write_csv(Path(folder) / "predictions.csv", chain([first], rows), table.delimiter, list(first))
         kept = keep_file(path)
     summary: dict[str, Any] = {"rows": len(table), "answered": len(table) - bad, "errors": bad}
     if table.guessed:
         summary["encoding"] = f"{table.guessed}, a guess; save the file as UTF-8 if letters look wrong"
-    return summary, _preview(shown, list(added)), kept
+    return summary, _make_preview(shown, list(added)), kept
 
 
-def _preview(rows: Sequence[Mapping[str, object]], answer: Sequence[str], label: Sequence[str] = ()) -> pd.DataFrame:
-    """Return rows as a table for a page, with what a visitor looks for in front, where a narrow screen shows it.
+def _make_preview(
+    rows: Sequence[Mapping[str, object]], answer: Sequence[str], label: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return rows as a table for a page, with the most important columns first, where a narrow screen shows them.
 
     Args:
-        rows: cells by column, "error" among them; some may lack columns.
-        answer: the columns of an answer, the most important first. Errors follow that one, if there are any.
-        label: columns that say which row it is.
+        rows: rows as {column: cell} including "error"; some may lack columns.
+        answer: the columns of a prediction, the most important first. Errors, if any, follow that column.
+        label: columns that identify the row.
     """
     errors = ["error"] if any(row["error"] for row in rows) else []
     columns = dict.fromkeys([*label, *answer[:1], *errors, *answer, "error", *(name for row in rows for name in row)])
     return pd.DataFrame([[row.get(name, "") for name in columns] for row in rows], columns=list(columns))
 
 
-def _shortened(cell: object) -> object:
+def _shorten(cell: object) -> object:
     if isinstance(cell, str) and len(cell) > CHARACTERS_SHOWN:
         return f"{cell[:CHARACTERS_SHOWN]} …"
     return cell
@@ -96,20 +98,20 @@ def answer_files(
     keep: Callable[[Any], None] = lambda _: None,
     at_once: int = FILES_AT_ONCE,
 ) -> tuple[dict[str, int], pd.DataFrame, str]:
-    """Answer uploaded files, and those in uploaded zips: a summary, a table, and the table as CSV to download.
+    """Predict uploaded files, and the files in uploaded zips; return a summary, a table, and the path of a CSV.
 
     Args:
         files: paths of the uploads.
-        model: answers paths or contents; its `cost` says what one costs in pixels, and `max_request_cost` what all may
-            cost together. The files beyond that get a sentence.
-        progress: shows how far it is.
+        model: the predictor. `estimate_cost` gives the cost of a file in pixels, and `max_request_cost` limits the
+            total; files beyond the limit get an error.
+        progress: the progress bar.
         keep: called with each prediction, in order, to keep more of it than its row.
-        at_once: files that are answered together, whose answers are in memory at the same time.
+        at_once: number of files predicted together, whose predictions are in memory at the same time.
     """
     rows: list[dict[str, object]] = []
     added: dict[str, None] = {}
     count = count_files(files)
-    for batch in _batches(_within_budget(read_files(files), model.cost, model.max_request_cost), at_once):
+    for batch in _group_files(_limit_cost(read_files(files), model.estimate_cost, model.max_request_cost), at_once):
         replies = iter(model.predict_each([content for _, content in batch if not isinstance(content, BadInput)]))
         for label, content in batch:
             reply = content if isinstance(content, BadInput) else next(replies)
@@ -122,16 +124,16 @@ def answer_files(
                 rows.append({"file": label, **answer, "error": ""})
         progress((len(rows), count), unit="files")
     bad = sum(bool(row["error"]) for row in rows)
-    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=ensure_upload_folder()) as folder:
         kept = keep_file(write_csv(Path(folder) / "predictions.csv", rows))
     summary = {"files": len(rows), "answered": len(rows) - bad, "errors": bad}
-    return summary, _preview(rows, list(added), label=["file"]), kept
+    return summary, _make_preview(rows, list(added), label=["file"]), kept
 
 
-def _within_budget(
+def _limit_cost(
     files: Iterable[tuple[str, Any]], cost: Callable[[Any], int], most: int
 ) -> Iterator[tuple[str, Any, int]]:
-    """Yield files with what each costs in pixels; one that is bad, or that is beyond the budget, becomes a BadInput."""
+    """Yield files with their cost in pixels; a file that is invalid or beyond the budget becomes a BadInput."""
     left = most
     for label, content in files:
         try:
@@ -139,7 +141,7 @@ def _within_budget(
                 raise content
             pixels = cost(content)
             if pixels > left:
-                raise BadInput(BEYOND)
+                raise BadInput(OVER_BUDGET)
         except BadInput as error:
             yield label, error, 0
         else:
@@ -147,8 +149,8 @@ def _within_budget(
             yield label, content, pixels
 
 
-def _batches(files: Iterable[tuple[str, Any, int]], at_once: int) -> Iterator[list[tuple[str, Any]]]:
-    """Yield files to be answered together, so few that their contents and their pixels take bounded memory."""
+def _group_files(files: Iterable[tuple[str, Any, int]], at_once: int) -> Iterator[list[tuple[str, Any]]]:
+    """Yield groups of files to predict together, small enough to limit the memory of their contents and pixels."""
     batch: list[tuple[str, Any]] = []
     pixels = size = 0
     for label, content, own in files:

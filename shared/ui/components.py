@@ -1,4 +1,4 @@
-"""Components that hand over files as they are: what a file is, its content says, and shared/images checks it."""
+"""Components that pass uploaded files on unchanged; shared/images detects the format from the content."""
 
 from abc import ABCMeta
 from collections.abc import Sequence
@@ -8,52 +8,52 @@ from typing import Any
 import gradio as gr
 
 from .fair_queue import is_uploaded
-from .requests import SEND_FILE, SEND_PICTURE, sentence
+from .requests import SEND_FILE, SEND_PICTURE, make_error
 
-Examples = Sequence[tuple[str, str]]  # names and paths
+Examples = Sequence[tuple[str, str]]  # (name, path)
 
 
-def subclass(name: str, base: type, **methods: Any) -> Any:
-    """Return a subclass of a component, which Gradio treats as its base.
+def make_subclass(name: str, base: type, **methods: Any) -> Any:
+    """Return a subclass of a component that Gradio treats like its base class.
 
-    A class statement would make Gradio write a .pyi file into this folder.
+    With a class statement, Gradio would write a .pyi file into this folder.
     """
     return ABCMeta.__new__(type(base), name, (base,), {**methods, "is_template": True, "__module__": __name__})
 
 
-def _uploaded_path(_: gr.Image, payload: Any) -> Any:
+def _get_uploaded_path(_: gr.Image, payload: Any) -> Any:
     if payload is None:
         return None
     if not is_uploaded(payload.path):
-        raise sentence(SEND_PICTURE)
+        raise make_error(SEND_PICTURE)
     return payload.path
 
 
-# gr.Image with type="filepath" opens the file nevertheless, and a visitor whose file is no picture is told nothing.
-Photo = subclass("Photo", gr.Image, preprocess=_uploaded_path)
+# gr.Image opens the file even with type="filepath", and shows no error if it is not a picture.
+Photo = make_subclass("Photo", gr.Image, preprocess=_get_uploaded_path)
 
 
-def _uploaded_paths(self: gr.File, payload: Any) -> Any:
+def _get_uploaded_paths(self: gr.File, payload: Any) -> Any:
     if payload is None:
         return None
     paths = [file.path for file in (payload if self.file_count == "multiple" else [payload])]
     if not all(is_uploaded(path) for path in paths):
-        raise sentence(SEND_FILE)
+        raise make_error(SEND_FILE)
     return paths if self.file_count == "multiple" else paths[0]
 
 
-# gr.File refuses what is not called as file_types= has it, such as a Blob, which has no name. file_types= is for the
-# window in which a visitor chooses.
-Upload = subclass("Upload", gr.File, preprocess=_uploaded_paths)
+# gr.File refuses files whose names do not match file_types=, such as a Blob, which has no name. Here file_types= only
+# filters the browser's file dialog.
+Upload = make_subclass("Upload", gr.File, preprocess=_get_uploaded_paths)
 
 
-def picture_input(published: Path, otherwise: Examples, more: Examples = ()) -> gr.Image:
-    """Add where a visitor gives a picture: a file, the webcam or the clipboard; and examples to try.
+def add_picture_input(published: Path, otherwise: Examples, more: Examples = ()) -> gr.Image:
+    """Add an input for a picture (file, webcam or clipboard) with examples to try.
 
     Args:
-        published: the folder of examples that were published with the model; they are called as their files are.
-        otherwise: examples in place of those, where there are none.
-        more: further examples.
+        published: folder of examples published with the model, labelled by their file names.
+        otherwise: examples to show if that folder has none.
+        more: additional examples.
     """
     image: gr.Image = Photo(
         type="filepath",
@@ -70,7 +70,7 @@ def picture_input(published: Path, otherwise: Examples, more: Examples = ()) -> 
 
 
 def require_image(image: str | None) -> str:
-    """Return the picture; raise an error without one, which a page that has just been cleared does not show."""
+    """Return the picture; raise gr.Error if there is none (not shown, since a page may just have been cleared)."""
     if image is None:
         raise gr.Error("Choose a picture first.", visible=False, print_exception=False)
     return image

@@ -1,4 +1,4 @@
-"""Close connections that send no complete request; uvicorn keeps them open."""
+"""Close connections that do not send a complete request header; uvicorn would keep them open."""
 
 import asyncio
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import uvicorn.config
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-HEADER_SECONDS = 15.0  # in which the head of a request must have arrived, from the connection's or its own first byte
+HEADER_SECONDS = 15.0  # time limit for a request header, from the connection or its first byte
 
 
 class TimedProtocol(AutoHTTPProtocol):
-    """uvicorn's HTTP, which hangs up on a client that does not send the head of a request in HEADER_SECONDS."""
+    """uvicorn's HTTP protocol, with a limit of HEADER_SECONDS for each request header."""
 
     _late: asyncio.TimerHandle | None = None
 
@@ -22,9 +22,9 @@ class TimedProtocol(AutoHTTPProtocol):
         before = self.cycle
         super().data_received(data)
         is_upgraded = self.transport.get_protocol() is not self  # to a WebSocket
-        if self.cycle is not before or is_upgraded:  # a head has arrived; http_body watches its body
+        if self.cycle is not before or is_upgraded:  # the header has arrived; http_body limits the body
             self._stop_waiting()
-        elif self._late is None and (before is None or before.response_complete):  # the next request has begun
+        elif self._late is None and (before is None or before.response_complete):  # the next request starts
             self._late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -38,5 +38,5 @@ class TimedProtocol(AutoHTTPProtocol):
 
 
 def use_timed_protocol() -> None:
-    """Have uvicorn use TimedProtocol where none is named, as in Gradio."""
+    """Make TimedProtocol uvicorn's default HTTP protocol, which Gradio uses."""
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:TimedProtocol"

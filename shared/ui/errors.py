@@ -1,4 +1,4 @@
-"""Tell a visitor, or an API user, what went wrong in one sentence."""
+"""Show errors to visitors and API users in one sentence."""
 
 import functools
 from collections.abc import Callable
@@ -8,21 +8,21 @@ import gradio as gr
 
 from ..errors import BadInput
 from .http_guard import DISK_FULL, is_disk_full
-from .requests import sentence
+from .requests import make_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def show_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap an endpoint: show a visitor, and tell an API user, the sentence of a BadInput instead of a stack trace."""
+    """Wrap an endpoint so that visitors and API users get the message of a BadInput instead of a stack trace."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except BadInput as error:
-            raise sentence(str(error)) from None
+            raise make_error(str(error)) from None
         except OSError as error:
             if is_disk_full(error):
                 raise gr.Error(DISK_FULL, title="That did not work") from error

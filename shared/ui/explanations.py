@@ -1,4 +1,4 @@
-"""Draw explanations: bars, maps over a picture, and numbers as a page writes them."""
+"""Draw explanations: bars and maps over a picture; format numbers for a page."""
 
 import html
 import math
@@ -10,39 +10,39 @@ from PIL import Image
 
 from ..images import Source, load_image
 
-FOR, AGAINST = (249, 115, 22), (37, 99, 235)  # orange and blue: apart for the colour-blind, too
+FOR, AGAINST = (249, 115, 22), (37, 99, 235)  # orange and blue, distinct for colour-blind people
 
 
-def evidence_over(
+def draw_evidence(
     image: Source, evidence: NDArray[np.float32], side: int = 640, largest: float | None = None
 ) -> Image.Image:
-    """Return a picture, `side` pixels long at most, under a map of evidence: orange speaks for it, blue against it.
+    """Draw a map of evidence over a picture: orange is evidence for, blue is evidence against.
 
     Args:
         image: the picture.
         evidence: (rows, columns) float32 over the whole picture.
-        side: the long side of the result in pixels.
-        largest: the absolute value that gets the full colour; by default the largest there is.
+        side: maximum long side of the result in pixels.
+        largest: absolute value drawn in full colour; by default the maximum of the map.
     """
     shown = load_image(image, side).thumbnail(side)
     strength = evidence / (largest or np.abs(evidence).max() or 1)
     smooth = np.asarray(Image.fromarray(strength.astype(np.float32)).resize(shown.size, Image.Resampling.BICUBIC))
     colour = np.where(smooth[..., None] > 0, np.array(FOR, np.float32), np.array(AGAINST, np.float32))
     cover = np.clip(np.abs(smooth), 0, 1)[..., None] * 0.65
-    pixels = np.asarray(shown.convert("L"), dtype=np.float32)[..., None]  # grey, so that the colours are the map's
+    pixels = np.asarray(shown.convert("L"), dtype=np.float32)[..., None]  # grey, so that only the map has colours
     return Image.fromarray((pixels * (1 - cover) + colour * cover).round().astype(np.uint8))
 
 
 def add_up(parts: Mapping[str, float], base: float, total: float, digits: int) -> dict[str, float]:
     """Round the parts of a sum so that they still add up: rounded base + rounded parts == rounded total.
 
-    Each part is rounded down or up; those with the largest remainders are rounded up.
+    Each part is rounded down or up; the parts with the largest remainders are rounded up.
 
     Args:
-        parts: label to value; base + the sum of the values is the total.
-        base: what the parts are added to.
+        parts: values by label; base + the sum of the values is the total.
+        base: the value to which the parts are added.
         total: the sum.
-        digits: after the decimal point.
+        digits: number of decimals.
     """
     unit = 10**digits
     due = round(round(total, digits) * unit) - round(round(base, digits) * unit)
@@ -55,13 +55,13 @@ def add_up(parts: Mapping[str, float], base: float, total: float, digits: int) -
     return {label: step / unit for label, step in steps.items()}
 
 
-def signed_bars(title: str, values: dict[str, float], format_value: Callable[[float], str]) -> str:
-    """Return a bar for each value around a common zero line, as HTML that suits narrow and dark screens.
+def draw_signed_bars(title: str, values: dict[str, float], format_value: Callable[[float], str]) -> str:
+    """Return HTML with a bar for each value, left or right of a zero line.
 
     Args:
         title: the sentence above the bars.
-        values: label to signed value, drawn in this order; labels are escaped.
-        format_value: turns a value into words, such as `points`.
+        values: signed values by label, drawn in this order; labels are escaped.
+        format_value: formats a value, such as `format_points`.
     """
     largest = max((abs(value) for value in values.values()), default=0) or 1
     rows = [
@@ -73,29 +73,29 @@ def signed_bars(title: str, values: dict[str, float], format_value: Callable[[fl
     return f'<p>{html.escape(title)}</p><div class="bars">{"".join(rows)}</div>'
 
 
-def share_bars(title: str, shares: Mapping[str, float], colours: Mapping[str, str]) -> str:
-    """Return a bar for each part of a whole, as HTML that suits narrow and dark screens.
+def draw_share_bars(title: str, shares: Mapping[str, float], colours: Mapping[str, str]) -> str:
+    """Return HTML with a bar for each part of a whole.
 
     Args:
         title: the sentence above the bars.
-        shares: label to share (0 … 1), drawn in this order; labels are escaped. The largest has the longest bar.
-        colours: label to CSS colour.
+        shares: shares (0 … 1) by label, drawn in this order; labels are escaped. The largest share has the full width.
+        colours: CSS colours by label.
     """
     largest = max(shares.values(), default=0) or 1
     rows = [
         f'<div class="bars-label">{html.escape(label)}</div><div class="bars-whole">'
         f'<div class="bars-bar" style="width:{100 * share / largest:.1f}%; background:{colours[label]}"></div></div>'
-        f'<div class="bars-value">{percent(share)}</div>'
+        f'<div class="bars-value">{format_percent(share)}</div>'
         for label, share in shares.items()
     ]
     return f'<p>{html.escape(title)}</p><div class="bars">{"".join(rows)}</div>'
 
 
-def percent(probability: float) -> str:
-    """Return a probability in words: 0.123 is "12%", and what rounds to 0 or 100 is not claimed to be."""
+def format_percent(probability: float) -> str:
+    """Format a probability: 0.123 is "12%"; "< 1%" and "> 99%" instead of rounding to 0% or 100%."""
     return "< 1%" if 0 < probability < 0.005 else "> 99%" if 0.995 < probability < 1 else f"{probability:.0%}"
 
 
-def points(difference: float) -> str:
-    """Return a difference of probabilities in percentage points: 0.123 is "+12.3"."""
+def format_points(difference: float) -> str:
+    """Format a difference of probabilities in percentage points: 0.123 is "+12.3"."""
     return f"{100 * difference:+.1f}"

@@ -1,8 +1,8 @@
-"""Gradio's queue, with a share for each page and each caller, and without the ways in which it stops for good.
+"""Gradio's queue with limits for each page and each caller, and with a fix for a bug that stops it.
 
-Gradio 6.31 keeps the messages of its 2,000 newest sessions. When a session is dropped while its event waits, the next
-message to it is a KeyError, which ends the loop that starts all events: every endpoint answers 503 until a restart.
-docs/gradio_reports.md describes the fault; tests/shared/test_fair_queue.py says when this guard can go.
+Gradio 6.31 keeps the messages of the 2,000 newest sessions. If a session is dropped while its event waits, the next
+message to it raises KeyError. This ends the loop that starts all events: every endpoint answers 503 until a restart.
+docs/gradio_reports.md describes the bug; tests/shared/ui/test_fair_queue.py says when this fix can be removed.
 """
 
 import asyncio
@@ -23,31 +23,31 @@ from gradio.utils import get_function_params, get_upload_folder, run_coro_in_bac
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-SESSIONS = 2000  # whose messages are kept, as in Gradio
-PAGE_WAITING = 64  # events that may wait on one page; half as many more for callers who have none there
-CALLER_WAITING = 48  # of these, from one address: a class behind one router still fits
-SESSION_WAITING = 40  # events of one session that wait, run, or have unfetched answers; gradio_client submits 40
+SESSIONS = 2000  # sessions whose messages are kept, as in Gradio
+PAGE_WAITING = 64  # events that may wait on one page; 96 for callers who have none waiting there
+CALLER_WAITING = 48  # events from one address; enough for a class behind one router
+SESSION_WAITING = 40  # events of one session that wait, run, or have unfetched answers; gradio_client sends 40
 UNFETCHED_SECONDS = 300.0  # how long an answer that nobody fetches is kept
-UNFETCHED_ANSWERS = 200  # how many of them are kept
-QUIET_SECONDS = 5.0  # without a message after which a session is not in use
+UNFETCHED_ANSWERS = 200  # how many unfetched answers are kept
+QUIET_SECONDS = 5.0  # a session without messages for this long is not in use
 RETRY_AFTER = "5"  # seconds
-LOST = "The queue failed, and this question with it; ask it again."
+LOST = "The queue failed, and this request was lost; send it again."
 NOT_UPLOADED = (
-    "There is no such upload; send the file itself to /gradio_api/upload first, and then the path it returns. "
+    "There is no such upload; send the file to /gradio_api/upload first, then use the path that it returns. "
     "Web addresses are not fetched."
 )
 NO_ENDPOINT = "There is no such endpoint; /gradio_api/info lists them."
-MAX_DEPTH = 32  # of lists and mappings in what an event is given
-MAX_ITEMS = 20_000  # in them: more than ratings of every movie
+MAX_DEPTH = 32  # nesting of lists and mappings in the data of an event
+MAX_ITEMS = 20_000  # items in these lists and mappings; enough to rate every movie
 
 
-def trusted_proxies() -> int:
-    """Return how many proxies in front of the app append an address to X-Forwarded-For.
+def count_trusted_proxies() -> int:
+    """Return the number of proxies in front of the app that append an address to X-Forwarded-For.
 
-    It is GALLERY_TRUSTED_PROXIES, by default 0, and 1 on a Space.
+    This is GALLERY_TRUSTED_PROXIES; the default is 1 on a Space and 0 elsewhere.
 
     Raises:
-        ValueError: the variable is no whole number.
+        ValueError: the variable is not a whole number.
     """
     value = os.environ.get("GALLERY_TRUSTED_PROXIES") or ("1" if os.environ.get("SPACE_ID") else "0")
     if not value.isdecimal():
@@ -55,13 +55,13 @@ def trusted_proxies() -> int:
     return int(value)
 
 
-def client_address(scope: Scope) -> str:
-    """Return the address of the client behind a request; of an IPv6 address its network of 64 bits.
+def find_client_address(scope: Scope) -> str:
+    """Return the address of the client that sent a request; for IPv6, its 64-bit network.
 
-    Each trusted proxy appends the address it was asked from to X-Forwarded-For. Where none is trusted the header says
-    nothing, since any client may send it; uvicorn alone believes it of requests from this machine.
+    Each trusted proxy appends the address of its caller to X-Forwarded-For. Without trusted proxies the header is
+    ignored, because any client can send it (but uvicorn trusts it in requests from this machine).
     """
-    proxies = trusted_proxies()
+    proxies = count_trusted_proxies()
     address = scope["client"][0] if scope.get("client") else ""
     headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
     hops = [hop.strip() for hop in ",".join(headers).split(",") if hop.strip()]
@@ -74,7 +74,7 @@ def client_address(scope: Scope) -> str:
 
 
 class PendingMessages(OrderedDict[str, Any]):
-    """The messages of the newest sessions; one that is in use is never dropped, however many there are."""
+    """The messages of the newest sessions; a session in use is never dropped."""
 
     def __init__(self, queue: "FairQueue") -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class PendingMessages(OrderedDict[str, Any]):
 
 
 class FairQueue(Queue):
-    """A queue for the events of `demo`, to be set in place of the one that `demo.queue()` makes."""
+    """A queue for the events of `demo`; it replaces the one made by `demo.queue()`."""
 
     def __init__(self, demo: gr.Blocks) -> None:
         before = demo._queue
@@ -101,34 +101,34 @@ class FairQueue(Queue):
         )
         self.stopped = False
         self.pending_messages_per_session = PendingMessages(self)
-        self.unfetched: dict[str, int] = {}  # answers of a session that are not known to be fetched, the oldest first
-        self.active_at: dict[str, float] = {}  # when a session last asked or was sent something
+        self.unfetched: dict[str, int] = {}  # number of unfetched answers by session, the oldest first
+        self.active_at: dict[str, float] = {}  # time of a session's last request or message
         self.addresses: dict[str, str] = {}
-        trusted_proxies()
+        count_trusted_proxies()
 
-    # --- what keeps the queue going ---
+    # --- sessions and their messages ---
 
     def is_waiting(self, session: str) -> bool:
-        """Return True if an event of the session waits or runs."""
+        """Return True if an event of the session is waiting or running."""
         return any(event in self.event_ids_to_events for event in self.pending_event_ids_session.get(session, ()))
 
     def is_in_use(self, session: str, seconds: float = QUIET_SECONDS) -> bool:
-        """Return True if an event of the session waits or runs, or something was sent to it in the last seconds.
+        """Return True if an event of the session waits or runs, or a message was sent to it in the last `seconds`.
 
-        What was sent may be on its way: to drop the session then would break off the stream with its answer.
+        The message may not have arrived yet; dropping the session would break the stream with its answer.
         """
         return self.is_waiting(session) or time.monotonic() - self.active_at.get(session, 0.0) < seconds
 
     def has_event(self, event: str) -> bool:
         """Return True if an event waits or runs, or its answer has not been fetched.
 
-        Gradio removes an event from these when its answer is delivered; `event_ids_to_events` has it a moment longer.
-        Whoever then asked for the answer once more would get heartbeats without end.
+        This does not use `event_ids_to_events`, which keeps an event a moment longer than its answer: a second request
+        for the answer would then get endless heartbeats.
         """
         return any(event in events for events in self.pending_event_ids_session.values())
 
     def forget(self, session: str | None) -> None:
-        """Drop what is kept for a session whose events are over."""
+        """Delete the data of a session whose events have ended."""
         if session is not None:
             self.pending_messages_per_session.pop(session, None)
             self.pending_event_ids_session.pop(session, None)
@@ -136,21 +136,21 @@ class FairQueue(Queue):
                 kept.pop(session, None)
 
     async def leave(self, session: str) -> None:
-        """Drop a session that nobody waits for any more, and its events that have not begun."""
+        """Delete a session whose client has left, and its events that have not started."""
         await self.clean_events(session_hash=session)
         self.forget(session)
 
     def forget_unfetched(self) -> None:
-        """Drop the answers that nobody has fetched for UNFETCHED_SECONDS, and those beyond UNFETCHED_ANSWERS.
+        """Delete answers that have not been fetched for UNFETCHED_SECONDS, and those beyond UNFETCHED_ANSWERS.
 
-        The latter go from the address that has most of them, the oldest first.
+        The latter are deleted from the address that has most of them, the oldest first.
         """
         for session, events in list(self.pending_event_ids_session.items()):
             messages = self.pending_messages_per_session.get(session)
-            if messages is not None and messages.empty():  # all that was sent is fetched
+            if messages is not None and messages.empty():  # everything has been fetched
                 self.unfetched.pop(session, None)
                 if not self.is_waiting(session):
-                    events.clear()  # Gradio leaves an event's id behind when its client hangs up
+                    events.clear()  # Gradio keeps the id of an event whose client has left
             elif not self.is_in_use(session, QUIET_SECONDS if messages is None else UNFETCHED_SECONDS):
                 self.forget(session)
         while sum(self.unfetched.values()) > UNFETCHED_ANSWERS:
@@ -173,17 +173,17 @@ class FairQueue(Queue):
                 self.unfetched[event.session_hash] = self.unfetched.get(event.session_hash, 0) + 1
 
     async def start_processing(self) -> None:
-        """Start events until the app is closed; an error in one event does not end this."""
+        """Start events until the app is closed; continue after an error in one event."""
         while not self.stopped:
             try:
                 await super().start_processing()
                 return
             except Exception:
-                logging.exception("The queue failed; it goes on.")
+                logging.exception("The queue failed; it continues.")
                 for event in [event for events in self.active_jobs if events for event in events]:
                     self.send_message(event, ProcessCompletedMessage(output={"error": LOST}, success=False))
-                self.stopped = False  # before anything else looks: the other loops and open streams end where it is set
-                await asyncio.sleep(1)  # an error that stays must not keep everything else from running
+                self.stopped = False  # set at once: other loops and open streams end if it is True
+                await asyncio.sleep(1)  # do not block everything else if the error persists
 
     def start(self) -> None:
         """Start the queue's loops."""
@@ -196,26 +196,26 @@ class FairQueue(Queue):
             self.forget_unfetched()
             await asyncio.sleep(1)
 
-    # --- who may add an event ---
+    # --- limits for new events ---
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
-        """Add an event, if it is well formed and its page, its session and its caller have room for it.
+        """Add an event if it is valid and within the limits for its page, session and caller.
 
         Raises:
             HTTPException: 404 for an unknown endpoint, 403 for a file that was not uploaded, 422 for a wrong number of
-                arguments and for data that is too large or nested too deeply, 429 where a caller has too many events,
-                and 503 where the page is full.
+                arguments or for data that is too large or too deeply nested, 429 if the caller has too many events,
+                503 if the page has too many.
         """
         if self.server_app is not None:
-            self.blocks = self.server_app.get_blocks()  # which `gradio app.py` replaces when a file changes
+            self.blocks = self.server_app.get_blocks()  # `gradio app.py` replaces it when a file changes
         try:
             fn = get_fn(self.blocks, None, body)
         except (KeyError, FnIndexInferError):
             raise HTTPException(404, NO_ENDPOINT) from None
-        self.check_room(fn.page, body.session_hash, client_address(request.scope))
-        # A picture that is a data URL is saved when its turn comes: see shared/ui/requests.py.
+        self.check_room(fn.page, body.session_hash, find_client_address(request.scope))
+        # A picture in a data URL is saved when the event starts; see shared/ui/requests.py.
         pairs = zip_longest(fn.inputs, body.data)
-        check_data([without_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
+        check_data([remove_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
         if len(body.data) != len(fn.inputs):
             names = [name for name, *_ in get_function_params(fn.fn)] if fn.fn else []  # gr.Progress comes last
             count = f"{len(fn.inputs)} argument{'' if len(fn.inputs) == 1 else 's'}"
@@ -224,10 +224,10 @@ class FairQueue(Queue):
         return await self.add(body, request, username)
 
     def check_room(self, page: str, session: str | None, address: str) -> None:
-        """Refuse an event for which there is no room.
+        """Check the limits for a new event.
 
         Raises:
-            HTTPException: 429 where the session or the address has too many events, 503 where the page is full.
+            HTTPException: 429 if the session or the address has too many events, 503 if the page has too many.
         """
         here = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
         here = [event for event in here if event.fn.page == page]
@@ -235,24 +235,24 @@ class FairQueue(Queue):
         in_session = len(self.pending_event_ids_session.get(session or "", ()))
         wait = {"Retry-After": RETRY_AFTER}
         if in_session >= SESSION_WAITING or ours >= CALLER_WAITING:
-            raise HTTPException(429, "You have many questions waiting here; ask again when they are answered.", wait)
+            raise HTTPException(429, "You have too many requests waiting here; try again when they are answered.", wait)
         if len(here) >= (PAGE_WAITING if ours else 3 * PAGE_WAITING // 2):
-            raise HTTPException(503, "Queue is full: this page has many visitors. Try again in a moment.", wait)
+            raise HTTPException(503, "The queue is full: this page has many visitors. Try again in a moment.", wait)
 
     async def add(self, body: Any, request: Any, username: str | None) -> Any:
-        """Add an event, whoever asks."""
+        """Add an event without checking limits."""
         answer = await super().push(body, request, username)
         event = self.event_ids_to_events.get(answer[1]) if answer[0] else None
         if event is not None:
-            event.address = self.addresses[event.session_hash] = client_address(request.scope)
+            event.address = self.addresses[event.session_hash] = find_client_address(request.scope)
             self.take_turns(event)
         return answer
 
     def take_turns(self, newest: Event) -> None:
-        """Move the newest event forward, so that callers take turns: nobody waits behind all events of another."""
+        """Move the newest event forward so that callers take turns."""
         waiting = self.event_queue_per_concurrency_id[newest.concurrency_id].queue
         if not waiting or waiting[-1] is not newest:
-            return  # it has been started already
+            return  # it has already started
         waiting.pop()
         now = waiting[0].turn if waiting else 0
         newest.turn = max([now, *(event.turn + 1 for event in waiting if event.address == newest.address)])
@@ -261,18 +261,18 @@ class FairQueue(Queue):
 
 
 def check_data(data: Any) -> None:
-    """Refuse what no page sends: files that were not uploaded, and data nested without end.
+    """Check the data of an event: files must be uploads, and nesting and size are limited.
 
-    Every mapping with a `path` counts as a file, whatever component it is for, and with or without Gradio's `meta`.
+    Every mapping with a `path` counts as a file, for any component, with or without Gradio's `meta`.
 
     Raises:
-        HTTPException: 403 for such a file, 422 for data that is nested too deeply or has too many items.
+        HTTPException: 403 for a file that was not uploaded, 422 for data that is too deeply nested or too large.
     """
     pending, items = [(data, 0)], 0
     while pending:
         value, depth = pending.pop()
         if depth > MAX_DEPTH:
-            raise HTTPException(422, f"Lists and mappings may be nested {MAX_DEPTH} deep at most.")
+            raise HTTPException(422, f"Lists and mappings may be nested at most {MAX_DEPTH} levels deep.")
         if isinstance(value, dict):
             path = value.get("path")
             if path is not None and not is_uploaded(path):
@@ -281,24 +281,24 @@ def check_data(data: Any) -> None:
         if isinstance(value, list | tuple):
             items += len(value)
             if items > MAX_ITEMS:
-                raise HTTPException(422, f"Lists and mappings may have {MAX_ITEMS:,} items in all.")
+                raise HTTPException(422, f"Lists and mappings may have at most {MAX_ITEMS:,} items in total.")
             pending += [(item, depth + 1) for item in value if isinstance(item, dict | list | tuple)]
 
 
 def is_data_url(text: object) -> bool:
-    """Return True for text that begins as a data URL does."""
+    """Return True for text that begins with "data:"."""
     return isinstance(text, str) and text[:5].lower() == "data:"
 
 
-def without_content(value: object) -> object:
-    """Return a picture without its `path` where that is not a path but the content, as a data URL."""
+def remove_content(value: object) -> object:
+    """Return a picture without its `path` if that is a data URL instead of a path."""
     return {**value, "path": None} if isinstance(value, dict) and is_data_url(value.get("path")) else value
 
 
 def is_uploaded(path: object) -> bool:
-    """Return True if `path` is a file in Gradio's folder of uploads, whatever links lead there.
+    """Return True if `path`, with links resolved, is a file in Gradio's upload folder.
 
-    A web address is none: Gradio would fetch it whole into memory, whatever its size.
+    This excludes web addresses, which Gradio would fetch into memory at any size.
     """
     if not isinstance(path, str):
         return False

@@ -1,4 +1,4 @@
-"""Files that a page offers, kept where delete_cache= will find them."""
+"""Save files for download in the folder that delete_cache= cleans up."""
 
 import io
 import os
@@ -13,9 +13,9 @@ from .retention import keep_bytes
 
 
 def keep_picture(image: Image.Image, name: str, **options: Any) -> str:
-    """Save a picture under a name whose ending is its format, where delete_cache= will find it; returns its path.
+    """Save a picture in the format of the name's extension, and return its path.
 
-    Gradio shows and offers a file as it is, while a PIL image it would encode as WebP.
+    Gradio serves a file unchanged, but would encode a PIL image as WebP.
     """
     content = io.BytesIO()
     image.save(content, Image.registered_extensions()[Path(name).suffix], **options)
@@ -23,14 +23,14 @@ def keep_picture(image: Image.Image, name: str, **options: Any) -> str:
 
 
 def keep_file(path: Path) -> str:
-    """Copy a file to where delete_cache= will find it; return the copy's path."""
+    """Copy a file to the upload folder, and return the path of the copy."""
     kept: str = save_file_to_cache(path, get_upload_folder())
     os.utime(kept)
     return kept
 
 
-def upload_folder() -> str:
-    """Return the folder of uploads, which exists: what a killed process leaves in it is deleted in time."""
+def ensure_upload_folder() -> str:
+    """Return the upload folder, and create it if necessary; files that a killed process leaves are deleted later."""
     folder = Path(get_upload_folder())
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)

@@ -1,4 +1,4 @@
-"""A form with a field for each column of a table, and endpoints with an argument for each."""
+"""Make a form with a field for each column of a table, and endpoints with an argument for each column."""
 
 import functools
 import inspect
@@ -13,16 +13,16 @@ from ..tabular import TabularClassifierConfig
 from .errors import show_errors
 
 AMOUNTS = (
-    "The model learned each of the {} amounts in the data, such as {:,.10g}, and can jump from one to the next. Any "
-    "other amount is read as lying between the two nearest."
+    "The model learned each of the {} amounts in the data by itself, such as {:,.10g}, so its answer can jump from one "
+    "to the next. Other amounts are interpolated."
 )
 
 
-def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator for an endpoint that takes a row, {column: value}, and perhaps more arguments.
+def expand_row(config: TabularClassifierConfig) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator for an endpoint whose first argument is a row, {column: value}.
 
-    What it returns takes an argument for each column, in the columns' order, and then the others: that is what users
-    of the API and MCP clients see. Their descriptions join the endpoint's docstring.
+    The decorated function takes one argument per column instead, in the order of the columns, and then the others.
+    API users and MCP clients see this signature. The column descriptions are added to the docstring.
     """
     names = name_arguments(config.columns)
 
@@ -39,7 +39,7 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
             for name, column in zip(names, config.columns, strict=True)
         ]
         described = "".join(
-            f"\n    {name}: {label_of(config, c)}" for name, c in zip(names, config.columns, strict=True)
+            f"\n    {name}: {get_label(config, c)}" for name, c in zip(names, config.columns, strict=True)
         )
         text, _, arguments = (inspect.getdoc(function) or "").partition("\nArgs:")
         wrapped: Any = show_errors(endpoint)
@@ -52,24 +52,24 @@ def argument_per_column(config: TabularClassifierConfig) -> Callable[[Callable[.
 
 
 def name_arguments(columns: Sequence[str]) -> list[str]:
-    """Return a Python name for each column, such as hours_per_week for "hours-per-week"; all of them differ."""
+    """Return a different Python name for each column, such as hours_per_week for "hours-per-week"."""
     names: list[str] = []
     for column in columns:
         name = re.sub(r"\W+", "_", column)
         name = name if name.isidentifier() and not name.startswith("_") else f"column_{name.strip('_')}"
-        while keyword.iskeyword(name) or name in names or name == "column":  # which what_if has besides
+        while keyword.iskeyword(name) or name in names or name == "column":  # what_if has an argument "column"
             name += "_"
         names.append(name)
     return names
 
 
-def label_of(config: TabularClassifierConfig, column: str) -> str:
-    """Return what a column is called on the page."""
+def get_label(config: TabularClassifierConfig, column: str) -> str:
+    """Return the display name of a column."""
     return config.descriptions.get(column) or re.sub("[-_]+", " ", column).capitalize()
 
 
 def add_form(config: TabularClassifierConfig) -> list[gr.components.Component]:
-    """Add a field for each column, two in a row; return them in the columns' order."""
+    """Add a field for each column, two per row; return the fields in the order of the columns."""
     fields: dict[str, gr.components.Component] = {}
     read = [column for column in config.columns if column not in config.ignored]
     for start in range(0, len(read), 2):
@@ -82,8 +82,8 @@ def add_form(config: TabularClassifierConfig) -> list[gr.components.Component]:
 
 
 def add_field(config: TabularClassifierConfig, column: str) -> gr.components.Component:
-    """Add a drop-down of a category's values, or a number, whose range the model checks."""
-    label, typical = label_of(config, column), config.typical[column]
+    """Add a drop-down for a category, or a field for a number; the model checks its range."""
+    label, typical = get_label(config, column), config.typical[column]
     if column in config.categories:
         choices = [(format_value(value), value) for value in config.categories[column]]
         return gr.Dropdown(choices, value=typical, label=label, min_width=220)
@@ -95,12 +95,12 @@ def add_field(config: TabularClassifierConfig, column: str) -> gr.components.Com
 
 
 def format_value(value: Any) -> str:
-    """Return a value as the page writes it."""
+    """Format a value for the page."""
     return "unknown" if value in (None, "?", "") else f"{value:,g}" if isinstance(value, int | float) else str(value)
 
 
-def form_events(fields: list[gr.components.Component]) -> list[Callable[..., Any]]:
-    """Return the events that say that somebody has entered something."""
+def list_form_events(fields: list[gr.components.Component]) -> list[Callable[..., Any]]:
+    """Return the events that fire when a visitor has changed a field."""
     numbers = [field for field in fields if isinstance(field, gr.Number)]
     entered = [event for field in numbers for event in (field.submit, field.blur)]
     return entered + [field.change for field in fields if field not in numbers]

@@ -1,4 +1,4 @@
-"""GET /health: whether an app can answer questions. Containers and load balancers ask it, and act on a 503."""
+"""GET /health: report whether an app can answer requests, for containers and load balancers."""
 
 import asyncio
 import itertools
@@ -19,28 +19,28 @@ from starlette.types import Scope
 
 from ..predictor import Predictor
 
-FRESH_SECONDS = 2.0  # for which a result is used again, so that nobody can keep the app busy with checks
-PATIENCE = 20.0  # seconds that the queue and a model may take beside everything else
+FRESH_SECONDS = 2.0  # a result is reused for this long, so that checks cannot overload the app
+PATIENCE = 20.0  # seconds that the queue and a model may take under load
 
 
 class Health:
-    """Checks the queue with an event of its own, a model in turn with its example, and the folder of uploads.
+    """A health check of the queue (with its own event), one of the models in turn, and the upload folder.
 
     Args:
-        demo: the app; an event that no page shows is added to it.
-        models: those that the app serves.
+        demo: the app; a private event is added to it.
+        models: the models that the app serves.
     """
 
     def __init__(self, demo: gr.Blocks, models: Sequence[Predictor[Any, Any, Any]]) -> None:
         self.demo = demo
         self.models = itertools.cycle(models) if models else None
         with demo:
-            gr.api(ready, api_visibility="private", concurrency_id="health")
+            gr.api(answer_ready, api_visibility="private", concurrency_id="health")
         self.lock = asyncio.Lock()
         self.checked, self.problem = -FRESH_SECONDS, ""
 
     async def __call__(self, scope: Scope) -> Response:
-        """Answer a request: 200 or 503, and JSON that says why."""
+        """Answer a request with 200 or 503, and the reason as JSON."""
         async with self.lock:
             if time.monotonic() > self.checked + FRESH_SECONDS:
                 self.problem = await self.check(scope)
@@ -50,11 +50,11 @@ class Health:
         return JSONResponse({"status": "ok"})
 
     async def check(self, scope: Scope) -> str:
-        """Say what is wrong, or nothing."""
+        """Return a sentence about the problem; "" if there is none."""
         try:
             async with asyncio.timeout(PATIENCE):
-                if not await self.queue_answers(scope):
-                    return "The queue is stopped."
+                if not await self.check_queue(scope):
+                    return "The queue has stopped."
                 if self.models:
                     model = next(self.models)
                     await asyncio.to_thread(lambda: model.predict_batch([model.example()]))
@@ -63,21 +63,21 @@ class Health:
             return f"The queue or a model did not answer within {PATIENCE:.0f} seconds."
         except Exception:
             logging.exception("The health check failed.")
-            return "A model or the folder of uploads cannot be used; the log says why."
+            return "A model or the upload folder cannot be used; the log says why."
         return ""
 
-    async def queue_answers(self, scope: Scope) -> bool:
-        """Put an event of no effect through the queue; return False if the queue is stopped or the event fails."""
+    async def check_queue(self, scope: Scope) -> bool:
+        """Send an event without effect through the queue; return False if the queue has stopped or the event fails."""
         queue = self.demo._queue
         if queue.stopped:
             return False
-        fn = next((fn for fn in queue.server_app.get_blocks().fns.values() if fn.name == ready.__name__), None)
-        if fn is None:  # `gradio app.py` has put another app in place of this one
+        fn = next((fn for fn in queue.server_app.get_blocks().fns.values() if fn.name == answer_ready.__name__), None)
+        if fn is None:  # `gradio app.py` has replaced the app
             return True
         session = f"health-{uuid.uuid4().hex}"
         request = Request({**scope, "path": "/gradio_api/queue/join"})
         body = PredictBodyInternal(fn_index=fn._id, data=[], session_hash=session, request=request)
-        await queue.add(body, request, None)  # past the shares: a full queue is no illness
+        await queue.add(body, request, None)  # without limits: a full queue is healthy
         messages = queue.pending_messages_per_session[session]
         try:
             while not isinstance(message := await messages.get(), ProcessCompletedMessage):
@@ -87,16 +87,16 @@ class Health:
             queue.forget(session)
 
 
-def ready() -> str:
-    """Return a word: what the check's event does."""
+def answer_ready() -> str:
+    """Return a fixed word; the event of the health check."""
     return "ready"
 
 
 def check_folder() -> None:
-    """Write a file to the folder of uploads, and remove it.
+    """Write a file to the upload folder, and delete it.
 
     Raises:
-        OSError: the folder is gone, or the disk is full.
+        OSError: the folder does not exist, or the disk is full.
     """
     with tempfile.TemporaryFile(dir=get_upload_folder()) as file:
         file.write(bytes(4096))

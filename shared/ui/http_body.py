@@ -1,4 +1,4 @@
-"""The bodies of HTTP requests: bounded in size and time, checked, and leaving no file behind when they break off."""
+"""Limit HTTP request bodies in size and time, check them, and delete the files of incomplete uploads."""
 
 import asyncio
 import contextlib
@@ -14,43 +14,43 @@ from starlette.types import Message, Receive
 from .fair_queue import check_data
 
 API = "/gradio_api"
-UPLOAD_BYTES = 210_000_000  # of one upload request: the contents of the largest zip, and the form around it
-FIELD_BYTES = 10_000  # of a form field beside the files
-REQUEST_BYTES = 1_300_000  # of any other request: a text of 100,000 characters, each escaped, has 1.2 MB
-RUN_BYTES = 100_000  # of a request to choose an example
-DISCARDED_BYTES = 20_000_000  # of a request that is too large
-SILENCE_SECONDS = 15.0  # that a client may pause while it sends a request
+UPLOAD_BYTES = 210_000_000  # of one upload request: the largest zip, and the form around it
+FIELD_BYTES = 10_000  # of a form field that is not a file
+REQUEST_BYTES = 1_300_000  # of any other request: 100,000 escaped characters have 1.2 MB
+RUN_BYTES = 100_000  # of a request that selects an example
+DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is too large
+SILENCE_SECONDS = 15.0  # the longest pause of a client while it sends a request
 
 
 class BoundedReceive:
-    """Receives a request, bounded in bytes and in the seconds that a client may pause within it."""
+    """A receive function with limits for the size of a request and for the pauses within it."""
 
     def __init__(self, path: str, receive: Receive) -> None:
         self.receive = receive
         self.most, self.instead = REQUEST_BYTES, f"send less at a time, and files to {API}/upload"
         if path.startswith(f"{API}/run/"):
-            self.most, self.instead = RUN_BYTES, f"{API}/run only chooses examples, so ask {API}/call"
+            self.most, self.instead = RUN_BYTES, f"{API}/run only selects examples; use {API}/call"
         if path.rstrip("/") == f"{API}/upload":
             self.most, self.instead = UPLOAD_BYTES, "send less at a time"
         self.seen, self.is_complete = 0, False
 
     def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Refuse a request that says at once that it is too large.
+        """Reject a request whose Content-Length is too large.
 
         Raises:
             HTTPException: 413.
         """
         length = next((value for name, value in headers if name == b"content-length"), b"0")
         if length.isdigit() and int(length) > self.most:
-            raise self.too_large()
+            raise self.make_size_error()
 
     async def __call__(self) -> Message:
-        """Receive the next part.
+        """Receive the next message.
 
         Raises:
-            HTTPException: 413 or 408; Starlette and FastAPI pass on these of a body's reader.
+            HTTPException: 413 or 408; Starlette and FastAPI pass these on from the reader of a body.
         """
-        if self.is_complete:  # from now on it only says when the client hangs up
+        if self.is_complete:  # later messages only report a disconnect
             return await self.receive()
         try:
             message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
@@ -59,16 +59,16 @@ class BoundedReceive:
         self.seen += len(message.get("body", b""))
         self.is_complete = not message.get("more_body", False)
         if self.seen > self.most:
-            raise self.too_large()
+            raise self.make_size_error()
         return message
 
-    def too_large(self) -> HTTPException:
+    def make_size_error(self) -> HTTPException:
         """Return the error for a request that is too large."""
         sentence = f"The request is larger than {self.most / 1e6:g} MB; {self.instead}."
         return HTTPException(413, sentence, {"Connection": "close"})
 
     async def discard(self) -> None:
-        """Read what a client still sends, to a bound: one that is not read from is reset before it sees the answer."""
+        """Read the rest of a request, up to a limit; otherwise the client gets a reset instead of the answer."""
         left = DISCARDED_BYTES
         with contextlib.suppress(TimeoutError):
             while left > 0 and not self.is_complete:
@@ -78,25 +78,24 @@ class BoundedReceive:
 
 
 async def check_body(receive: Receive, path: str) -> Receive:
-    """Read a whole request to /run or /mcp, check its data, and return a function that gives it once more.
+    """Read a whole request to /run or /mcp, check it, and return a receive function that returns it again.
 
-    Of a request to /mcp only this is checked: that its JSON can be read. shared/ui/mcp_tools.py and the queue check the
-    rest.
+    For /mcp, only the JSON syntax is checked here; shared/ui/mcp_tools.py and the queue check the data.
 
     Raises:
-        HTTPException: 400 if the client hangs up before its end; 403 or 422, see check_data.
+        HTTPException: 400 if the client disconnects before the end; 403 or 422, see check_data.
     """
     body, more = b"", True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise HTTPException(400, "The request broke off; send it again.")
+            raise HTTPException(400, "The request is incomplete; send it again.")
         body += message.get("body", b"")
         more = message.get("more_body", False)
     try:
         data = json.loads(body)
     except json.JSONDecodeError:
-        data = None  # FastAPI and MCP say what is wrong with it
+        data = None  # FastAPI and MCP report the error
     except (RecursionError, ValueError):
         raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is not UTF-8.") from None
     if path.startswith(f"{API}/run/"):
@@ -111,13 +110,13 @@ async def check_body(receive: Receive, path: str) -> Receive:
 
 
 class UploadParser(GradioMultiPartParser):
-    """Gradio's reader of forms, which bounds form fields and leaves no file behind when an upload breaks off."""
+    """Gradio's form parser with a limit for form fields; it deletes the files of incomplete uploads."""
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        """Take a piece of a form field or file.
+        """Process a piece of a form field or file.
 
         Raises:
-            MultiPartException: the form field has more than FIELD_BYTES.
+            MultiPartException: the form field is larger than FIELD_BYTES.
         """
         part = self._current_part
         if part.file is None and len(part.data) + end - start > FIELD_BYTES:
@@ -125,7 +124,7 @@ class UploadParser(GradioMultiPartParser):
         super().on_part_data(data, start, end)
 
     async def parse(self) -> Any:
-        """Read the form; whatever goes wrong, no temporary file stays."""
+        """Parse the form; delete all temporary files after an error."""
         try:
             form = await super().parse()
             if "files" not in form:

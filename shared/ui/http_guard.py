@@ -1,4 +1,4 @@
-"""What a public app accepts over HTTP: bounded requests, the routes its pages use, and answers that tell no secrets."""
+"""Protect a public app: limit requests, open only the routes that pages use, and keep secrets out of responses."""
 
 import contextlib
 import errno
@@ -22,31 +22,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .fair_queue import NO_ENDPOINT
 from .http_body import API, BoundedReceive, UploadParser, check_body
 
-QUERY_BYTES = 2_000  # after the question mark of an address
-FREE_BYTES = 500_000_000  # that must be left on the disk
+QUERY_BYTES = 2_000  # maximum length of a query string
+FREE_BYTES = 500_000_000  # free disk space required for uploads
 MAX_OPEN_FILES = 65_536
 
-# The routes that pages, gradio_client, curl and MCP clients use. The others of Gradio 6.31 are for components and
-# options that no page has: /component_server, /process_recording and /stream read uploads of their own; /deep_link
-# stores a session with its inputs; /api is an old name of /run, by which browsers choose an example.
+# The routes that pages, gradio_client, curl and MCP clients use. The other routes of Gradio 6.31 are for components and
+# options that no page has: /component_server, /process_recording and /stream read uploads; /deep_link stores a session
+# with its inputs; /api is an old name of /run, with which browsers select an example.
 OPEN_ROUTES = {
     "app_id", "call", "cancel", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
     "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
 }  # fmt: skip
-OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # where Gradio 3 and 4 answered
-IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # by `gradio app.py`, which reloads pages when a file changes
+OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # routes of Gradio 3 and 4
+IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # `gradio app.py` reloads pages when a file changes
 FILE_HEADERS = {
     b"accept-ranges", b"cache-control", b"content-disposition", b"content-length", b"content-range", b"content-type",
     b"etag", b"last-modified",
 }  # fmt: skip
-NOT_RIGHT = f"The request is not as it should be; {API}/info says what an endpoint takes."
+INVALID_REQUEST = f"The request is invalid; {API}/info describes the arguments of each endpoint."
 DISK_FULL = "The server's disk is full; try again later."
-MISTAKES = (TypeError, ValueError, AttributeError, LookupError)  # what Gradio raises for a request that is not right
+REQUEST_ERRORS = (TypeError, ValueError, AttributeError, LookupError)  # raised by Gradio for an invalid request
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
 
 class Guard:
-    """ASGI middleware for a Gradio app; it also answers /health, which says whether the app can answer questions."""
+    """ASGI middleware for a Gradio app; it also answers /health."""
 
     def __init__(self, app: ASGIApp, health: Any) -> None:
         self.app, self.health = app, health
@@ -56,7 +56,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         started = False
-        # Gradio answers a Range with the headers of the request, cookies included.
+        # Gradio answers a Range request with the request's own headers, including cookies.
         echoes = {name for name, _ in scope["headers"]} - FILE_HEADERS
 
         async def send_guarded(message: Message) -> None:
@@ -67,13 +67,13 @@ class Guard:
             if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
                 message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
             if message["type"] == "http.response.start" and path.endswith("/"):
-                message["headers"] = [(name, below_prefix(name, value, path)) for name, value in message["headers"]]
+                message["headers"] = [(name, fix_location(name, value, path)) for name, value in message["headers"]]
             await send(message)
 
         path = get_route_path(scope)
         bounded = BoundedReceive(path, receive)
         try:
-            response = await self.own_answer(scope, path)
+            response = await self.answer_directly(scope, path)
             if response is not None:
                 await response(scope, receive, send)
                 return
@@ -85,14 +85,14 @@ class Guard:
         except Exception as error:
             if started:
                 raise
-            # No variable may keep the error: it knows this frame, and the two would keep each other, with the request.
-            response = as_response(as_http(error, scope["method"], path))
+            # Do not store the error in a variable: its traceback refers to this frame, so both would stay in memory.
+            response = to_response(to_http_error(error, scope["method"], path))
             if response.status_code == 413:
                 await bounded.discard()
             await response(scope, receive, send)
 
-    async def own_answer(self, scope: Scope, path: str) -> Response | None:
-        """Answer /health, and the counts that "Use via API" on a page asks for: there are none here."""
+    async def answer_directly(self, scope: Scope, path: str) -> Response | None:
+        """Answer /health and, without counts, the statistics route that "Use via API" requests; else return None."""
         if path.rstrip("/") == "/health":
             answer: Response = await self.health(scope)
             return answer
@@ -101,101 +101,101 @@ class Guard:
         return None
 
     def check_route(self, scope: Scope, path: str) -> None:
-        """Refuse what no page uses, endpoints that do not exist, and uploads to a full disk.
+        """Reject routes that no page uses, unknown endpoints, and uploads to a full disk.
 
         Raises:
             HTTPException: 404, 405, 414 or 507.
         """
         path = path.rstrip("/")
         if len(scope["query_string"]) > QUERY_BYTES:
-            raise HTTPException(414, f"An address may have {QUERY_BYTES:,} characters after its question mark.")
+            raise HTTPException(414, f"The query string of an address may have {QUERY_BYTES:,} characters.")
         if path == "/monitoring" or path.startswith("/monitoring/"):
-            raise HTTPException(404, "This is switched off here.")
+            raise HTTPException(404, "Monitoring is switched off here.")
         blocks = scope["app"].get_blocks()
         if OLD_ROUTES.match(path):
-            raise HTTPException(404, f"Endpoints are asked at {API}/call/NAME; the names are {names_of(blocks)}.")
+            raise HTTPException(404, f"Send requests to {API}/call/NAME; the endpoints are {list_names(blocks)}.")
         if not path.startswith(API + "/"):
             return
         first, *rest = path.removeprefix(API + "/").split("/")
-        is_file = first.startswith("file=") and not first.startswith("file=http")  # Gradio would fetch an address
+        is_file = first.startswith("file=") and not first.startswith("file=http")  # Gradio would fetch a web address
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
         check_mcp(scope, path)
-        if first == "upload" and free_bytes() < FREE_BYTES:
+        if first == "upload" and count_free_bytes() < FREE_BYTES:
             raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
             if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
-                raise HTTPException(404, f"There is no such endpoint; they are {names_of(blocks)}.")
+                raise HTTPException(404, f"There is no such endpoint; the endpoints are {list_names(blocks)}.")
         elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
             raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
 
 
 def check_mcp(scope: Scope, path: str) -> None:
-    """Refuse MCP's old transport, and a stream on which nothing would ever be sent.
+    """Reject MCP's old transport, and requests for a stream on which nothing would be sent.
 
-    The old one keeps whatever is sent to a session that nobody reads. Clients expect a 405 where there is no stream.
+    The old transport keeps all messages to a session that nobody reads. Clients expect 405 if there is no stream.
 
     Raises:
         HTTPException: 404 or 405.
     """
     if path.startswith((f"{API}/mcp/sse", f"{API}/mcp/messages")):
-        raise HTTPException(404, f"Here MCP is asked at {API}/mcp/ (streamable HTTP).")
+        raise HTTPException(404, f"Use MCP at {API}/mcp/ (streamable HTTP).")
     accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
     is_mcp = path in (f"{API}/mcp", f"{API}/mcp/http")
     if is_mcp and scope["method"] == "GET" and b"text/event-stream" in accepted:
         raise HTTPException(405, "There is no stream to listen to; send requests with POST.", {"Allow": "POST"})
 
 
-def names_of(blocks: Any) -> str:
+def list_names(blocks: Any) -> str:
     """Return the names of an app's public endpoints."""
     return ", ".join(sorted(fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"))
 
 
-def as_http(error: Exception, method: str, path: str) -> HTTPException:
-    """Return what a client is told of an error; what it must not be told goes to the log."""
+def to_http_error(error: Exception, method: str, path: str) -> HTTPException:
+    """Convert an error to an HTTPException without internal details; log unexpected errors."""
     if isinstance(error, HTTPException):
         return error
     if isinstance(error, KeyError | FnIndexInferError) and path.startswith(f"{API}/run/"):
         return HTTPException(404, NO_ENDPOINT)
-    if isinstance(error, MISTAKES) and path.startswith((f"{API}/run/", f"{API}/call/v2/", f"{API}/upload")):
-        return HTTPException(422, NOT_RIGHT)
+    if isinstance(error, REQUEST_ERRORS) and path.startswith((f"{API}/run/", f"{API}/call/v2/", f"{API}/upload")):
+        return HTTPException(422, INVALID_REQUEST)
     logging.error("%s %r failed", method, path, exc_info=error)
     if is_disk_full(error):
         return HTTPException(507, DISK_FULL)
-    return HTTPException(500, "Something went wrong here; the server's log says what.")
+    return HTTPException(500, "Internal error; the server's log has the details.")
 
 
-def as_response(error: HTTPException) -> Response:
-    """Return the answer that tells a client of an error."""
+def to_response(error: HTTPException) -> Response:
+    """Convert an HTTPException to a JSON response."""
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
 async def refuse_form(_: Request, __: Exception) -> JSONResponse:
-    """Answer a request whose JSON FastAPI cannot use with one sentence, in place of a list of its parts."""
-    return JSONResponse({"detail": NOT_RIGHT}, 422)
+    """Answer a request that FastAPI cannot validate with one sentence instead of a list of errors."""
+    return JSONResponse({"detail": INVALID_REQUEST}, 422)
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Return True if an error means that nothing more can be written."""
+    """Return True if an error means that the disk or the quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def below_prefix(name: bytes, value: bytes, path: str) -> bytes:
-    """Return a header's value, where Gradio leads from /page/ to /page with an address that holds below a prefix, too.
+def fix_location(name: bytes, value: bytes, path: str) -> bytes:
+    """Return a header's value; make Gradio's redirect from /page/ to /page relative.
 
-    The prefix may be one that a proxy takes away, and that is not known here.
+    A relative redirect also works if a proxy removes a path prefix that is not known here.
     """
     if name.lower() == b"location" and value.decode("latin-1") == path.rstrip("/") != "":
         return b"../" + value.rpartition(b"/")[2]
     return value
 
 
-def page_base(request: Request) -> dict[str, str]:
-    """Return what the addresses of a page's scripts and cards are relative to, for the template of Gradio's pages.
+def find_page_base(request: Request) -> dict[str, str]:
+    """Return the base URL of a page's scripts and cards, for the template of Gradio's pages.
 
-    Gradio says "./". Below a path such as /gallery that is right for /gallery/ and wrong for /gallery, and a proxy that
-    takes the path away does not say which it was. Only the path is named: the browser knows by which host it came.
+    Gradio's "./" works for /gallery/ but not for /gallery, and a proxy that removes the prefix does not say which was
+    requested. Only the path is set, because the browser knows the host.
     """
     root = request.app.root_path or request.scope.get("root_path") or ""
     path = urlsplit(root).path.strip("/")
@@ -203,12 +203,12 @@ def page_base(request: Request) -> dict[str, str]:
 
 
 def drop_bad_range(scope: Scope) -> None:
-    """Ignore a Range header that Gradio cannot read, as RFC 9110 asks: the whole file is sent."""
+    """Remove a Range header that Gradio cannot parse, as RFC 9110 requires; the whole file is sent."""
     scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range" or is_range(value)]
 
 
 def is_range(value: bytes) -> bool:
-    """Return True for one range of bytes that ends where it begins or later."""
+    """Return True for a single byte range whose end is not before its start."""
     found = RANGE.fullmatch(value.strip())
     if found is None:
         return False
@@ -216,14 +216,14 @@ def is_range(value: bytes) -> bool:
     return not (first and last) or int(first) <= int(last)
 
 
-def free_bytes() -> int:
-    """Return how much can still be written to the disk of the uploads."""
+def count_free_bytes() -> int:
+    """Return the free space on the disk of the uploads, in bytes."""
     folder = Path(get_upload_folder())
     return shutil.disk_usage(folder if folder.exists() else folder.parent).free
 
 
 class CorsWithoutCredentials(CustomCORSMiddleware):
-    """Gradio's rules for other origins, without cookies: no page has a login, and its JavaScript sends none."""
+    """Gradio's CORS rules without credentials: no page has a login, and its JavaScript sends no cookies."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -232,17 +232,17 @@ class CorsWithoutCredentials(CustomCORSMiddleware):
 
 
 def patch_gradio() -> None:
-    """Have Gradio use what is above, for which `launch` has no argument, and let /cancel end only what waits."""
+    """Replace parts of Gradio for which `launch` has no argument; let /cancel end only waiting events."""
     route_utils.GradioMultiPartParser = UploadParser
-    # /cancel ends the task of that name and frees its place, while its thread runs on: places would have no end.
+    # /cancel would end the task and free its slot while its thread keeps running, so slots would be unlimited.
     queueing.set_task_name = lambda *_: None
     routes.CustomCORSMiddleware = CorsWithoutCredentials
-    routes.templates.context_processors = [page_base]
+    routes.templates.context_processors = [find_page_base]
 
 
 def raise_file_limit() -> None:
-    """Let the process have as many open connections as the system allows it: often 1,024 at first."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such module
+    """Raise the process's limit of open files, often 1,024 by default, as far as the system allows."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows does not have the module
         import resource  # noqa: PLC0415
 
         now, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,8 +1,8 @@
-"""What an app offers to agents over MCP: a tool for each public endpoint, under the endpoint's name.
+"""Serve an MCP tool for each public endpoint of an app, with the endpoint's name.
 
 Gradio 6.31 names tools after Python functions and takes their schemas from components: predict_1 with 1,500 movies, or
-{"type": {}}. It asks its own app over HTTP, as one caller for all agents, and answers with all that a page draws.
-docs/gradio_reports.md describes these faults.
+{"type": {}}. It calls its own app over HTTP, as one caller for all agents, and returns everything that a page draws.
+docs/gradio_reports.md describes these bugs.
 """
 
 import base64
@@ -29,10 +29,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from ..archives import MAX_FILES
-from ..errors import BadInput, quoted
+from ..errors import BadInput, quote
 from .fair_queue import is_data_url, is_uploaded
 from .http_body import API
-from .http_guard import as_http
+from .http_guard import to_http_error
 from .requests import META, save_data_url
 
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
@@ -40,55 +40,55 @@ ACCEPTED = (
     'a data: URL with base64 of up to 1 MB, such as "data:{};base64,...", '
     f"or the path or address of an upload to {API}/upload"
 )
-CSV_BYTES = 10_000  # of a table that an agent gets as text; of a larger one it gets the address
+CSV_BYTES = 10_000  # agents get a CSV up to this size as text, a larger one only as an address
 NOT_INSTALLED = 'MCP is off, because a package is missing. Install it: pip install "gradio[mcp]=={}"'
 
 
 def offer_tools() -> bool:
-    """Say whether to serve MCP, and have Gradio use what is below: on a Space, and where GRADIO_MCP_SERVER is True.
+    """Return True if MCP is to be served, and make Gradio use ToolServer.
 
-    GRADIO_MCP_SERVER=False switches it off on a Space. Where the package is missing, a sentence is printed if the
-    variable asks for MCP.
+    MCP is served on a Space, unless GRADIO_MCP_SERVER=False, and elsewhere if GRADIO_MCP_SERVER=True. If the variable
+    asks for MCP but the package is missing, a hint is printed.
     """
     asked = os.environ.get("GRADIO_MCP_SERVER")
     wanted = asked.lower() in ("true", "1") if asked else "SPACE_ID" in os.environ
     is_installed = importlib.util.find_spec("mcp") is not None
     if wanted and asked and not is_installed:
         print(NOT_INSTALLED.format(gr.__version__))
-    mcp.GradioMCPServer = ToolServer  # which launch has no argument for
+    mcp.GradioMCPServer = ToolServer  # launch has no argument for this
     return wanted and is_installed
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """An argument of a tool: its JSON Schema, and the value it has when it is left out."""
+    """An argument of a tool, with its JSON Schema and default value."""
 
     name: str
     schema: dict[str, Any]
-    accepted: str  # of a file: how to send it; "" for anything else
+    accepted: str  # for a file: how to send it; else ""
     is_required: bool
     default: Any
 
 
 class ToolServer(mcp.GradioMCPServer):
-    """Gradio's MCP server with tools of its own."""
+    """Gradio's MCP server with the tools of this module."""
 
-    # --- what the tools are ---
+    # --- tools ---
 
     def get_tool_to_endpoint(self) -> dict[str, str]:
-        """Return the endpoint of each tool: the names are the same, on a Space, too."""
+        """Return the endpoint of each tool; both have the same name, even on a Space."""
         self.tool_prefix = ""
         return {name.lstrip("/"): name for name in self.api_info["named_endpoints"]}
 
     def get_fn_description(self, block_fn: Any, _: str) -> tuple[str, dict[str, str]]:
-        """Return the first part of the docstring; the schema has what it says of the arguments."""
+        """Return the first part of the docstring; the argument descriptions are in the schema."""
         return get_function_description(block_fn.fn)[0], {}
 
     def get_input_schema(
         self, tool_name: str, _: Mapping[str, str] | None = None
     ) -> tuple[dict[str, Any], list[list[str | int]]]:
-        """Return a tool's JSON Schema, and which of its arguments are files."""
-        found = parameters(self.get_block_fn_from_endpoint_name(self.tool_to_endpoint[tool_name]))
+        """Return a tool's JSON Schema, and the paths of its file arguments."""
+        found = list_parameters(self.get_block_fn_from_endpoint_name(self.tool_to_endpoint[tool_name]))
         schema = {
             "type": "object",
             "properties": {item.name: item.schema for item in found},
@@ -97,22 +97,22 @@ class ToolServer(mcp.GradioMCPServer):
         return schema, [[item.name] for item in found if item.accepted]
 
     def create_mcp_server(self) -> Any:
-        """Return a server with tools alone; see Gradio's method."""
+        """Return an MCP server with tools only; see Gradio's method."""
         logging.getLogger("mcp").setLevel(logging.ERROR)
         for name in ("", "mcp.server.lowlevel.server"):
-            logging.getLogger(name).addFilter(is_for_the_log)
+            logging.getLogger(name).addFilter(should_log)
         server = self.Server(str(self.blocks.title))
         server.list_tools()(self.list_tools)
-        server.call_tool(validate_input=False)(self.call)  # the models' own sentences say more than a schema's
+        server.call_tool(validate_input=False)(self.call)  # the models' own errors are clearer
         return server
 
-    def offered(self) -> list[str]:
-        """Return the tools that the address of the request chooses with ?tools=, by default all."""
+    def list_offered(self) -> list[str]:
+        """Return the names of the tools selected with ?tools= in the address, by default all."""
         chosen = self.get_selected_tools_from_request()
         return [name for name in self.tool_to_endpoint if chosen is None or name in chosen]
 
     async def list_tools(self) -> list[Any]:
-        """Return the tools that are offered."""
+        """Return the offered tools."""
         return [
             self.types.Tool(
                 name=name,
@@ -120,37 +120,38 @@ class ToolServer(mcp.GradioMCPServer):
                 inputSchema=self.get_input_schema(name)[0],
                 annotations=self.types.ToolAnnotations(readOnlyHint=True, openWorldHint=False),
             )
-            for name in self.offered()
+            for name in self.list_offered()
         ]
 
-    # --- a call ---
+    # --- calls ---
 
     async def call(self, name: str, arguments: dict[str, Any]) -> list[Any]:
-        """Answer a call.
+        """Call a tool.
 
         Raises:
-            BadInput: it cannot be answered; the sentence is what the agent is told.
+            BadInput: the call fails; the message is for the agent.
         """
         try:
-            if name not in self.offered():
-                raise BadInput(f"There is no tool {quoted(name)}; there are {', '.join(self.offered())}.")
+            if name not in self.list_offered():
+                raise BadInput(f"There is no tool {quote(name)}; the tools are {', '.join(self.list_offered())}.")
             fn = self.get_block_fn_from_endpoint_name(name)
-            data = await run_in_threadpool(given, parameters(fn), arguments)  # both may take long to read files
+            # Reading files may take long, here and below.
+            data = await run_in_threadpool(order_arguments, list_parameters(fn), arguments)
             outputs = await self.ask(fn, data)
-            return await run_in_threadpool(lambda: list(self.content(fn, outputs)))
+            return await run_in_threadpool(lambda: list(self.make_content(fn, outputs)))
         except BadInput:
             raise
         except gr.Error as error:
             raise BadInput(error.message) from None
         except Exception as error:
-            raise BadInput(as_http(error, "MCP", name).detail) from None
+            raise BadInput(to_http_error(error, "MCP", name).detail) from None
 
     async def ask(self, fn: Any, data: list[Any]) -> list[Any]:
-        """Put a question into the queue, in a session of its own and for the agent's address; return the outputs.
+        """Add an event to the queue, in its own session and with the agent's address; return the outputs.
 
         Raises:
-            BadInput: the endpoint refuses it.
-            HTTPException: the queue does.
+            BadInput: the endpoint rejects the input.
+            HTTPException: the queue rejects the event.
         """
         context = self.mcp_server.request_context
         scope = context.request.scope
@@ -162,19 +163,19 @@ class ToolServer(mcp.GradioMCPServer):
         try:
             while not isinstance(message := await messages.get(), ProcessCompletedMessage):
                 if isinstance(message, ProgressMessage) and context.meta and context.meta.progressToken is not None:
-                    unit = message.progress_data[0]  # which says how many are done, or what share
+                    unit = message.progress_data[0]  # has a count or a fraction
                     done = (unit.index, unit.length) if unit.length else (unit.progress or 0.0, 1.0)
                     await context.session.send_progress_notification(
                         context.meta.progressToken, *done, related_request_id=context.request_id
                     )
-        finally:  # in a task of its own, since this one is cancelled when the agent hangs up
+        finally:  # in a separate task, because this one is cancelled when the agent disconnects
             run_coro_in_background(queue.leave, session)
         if not message.success:
-            raise BadInput(message.output.get("error") or f"{API}/info says what this endpoint takes.")
+            raise BadInput(message.output.get("error") or f"{API}/info describes the arguments of this endpoint.")
         return [item.model_dump() if isinstance(item, BaseModel) else item for item in message.output["data"]]
 
-    def content(self, fn: Any, outputs: list[Any]) -> Iterator[Any]:
-        """Return what the agent gets: the answer as JSON, sentences, pictures, and addresses of files."""
+    def make_content(self, fn: Any, outputs: list[Any]) -> Iterator[Any]:
+        """Yield the content for the agent: the first output as JSON, texts, pictures, and addresses of files."""
         for index, (component, value) in enumerate(zip(fn.outputs, outputs, strict=True)):
             if index == 0:
                 yield self.types.TextContent(type="text", text=json.dumps(value, ensure_ascii=False))
@@ -191,8 +192,8 @@ class ToolServer(mcp.GradioMCPServer):
                 yield self.types.TextContent(type="text", text=f"{component.label}: {value['url']}")
 
 
-def is_for_the_log(record: logging.LogRecord) -> bool:
-    """Return False for what MCP writes of a message that it cannot use, and repeats at any length."""
+def should_log(record: logging.LogRecord) -> bool:
+    """Return False for MCP's log records of invalid messages, which may be of any length."""
     is_mcp = Path(record.pathname).parts[-3:-1] in (("mcp", "shared"), ("server", "lowlevel"))
     return not is_mcp or record.exc_info is not None
 
@@ -200,19 +201,21 @@ def is_for_the_log(record: logging.LogRecord) -> bool:
 # --- arguments ---
 
 
-def parameters(fn: Any) -> list[Parameter]:
-    """Return the arguments of an endpoint, from its function's type hints and docstring, and its components."""
+def list_parameters(fn: Any) -> list[Parameter]:
+    """Return the arguments of an endpoint, from its type hints, its docstring and its components."""
     _, described, _ = get_function_description(fn.fn)
     return [
-        parameter(name, has_default, default, hint, described.get(name) or component.label or "", component)
+        make_parameter(name, has_default, default, hint, described.get(name) or component.label or "", component)
         for (name, has_default, default, hint), component in zip(get_function_params(fn.fn), fn.inputs, strict=False)
     ]
 
 
-def parameter(name: str, has_default: bool, default: Any, hint: Any, description: str, component: Any) -> Parameter:
-    """Return an argument; one that may be None may be left out."""
+def make_parameter(
+    name: str, has_default: bool, default: Any, hint: Any, description: str, component: Any
+) -> Parameter:
+    """Return the description of an argument; if it may be None, it is optional."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    schemas = [schema_of(kind) for kind in kinds]
+    schemas = [make_schema(kind) for kind in kinds]
     if isinstance(component, gr.Dropdown) and not component.allow_custom_value:
         schemas[0]["enum"] = [value for _, value in component.choices]
     if isinstance(component, gr.Number):
@@ -228,51 +231,51 @@ def parameter(name: str, has_default: bool, default: Any, hint: Any, description
     return Parameter(name, schema, accepted, not has_default and NoneType not in kinds, default)
 
 
-def schema_of(hint: Any) -> dict[str, Any]:
-    """Return the JSON Schema of a type hint that is no union."""
+def make_schema(hint: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a type hint that is not a union."""
     if get_origin(hint) is dict:
-        return {"type": "object", "additionalProperties": schema_of(get_args(hint)[1])}
+        return {"type": "object", "additionalProperties": make_schema(get_args(hint)[1])}
     if get_origin(hint) is list:
-        return {"type": "array", "items": schema_of(get_args(hint)[0])}
-    return {"type": TYPES[hint]} if hint in TYPES else {}  # a Space of one's own may have an argument without a type
+        return {"type": "array", "items": make_schema(get_args(hint)[0])}
+    return {"type": TYPES[hint]} if hint in TYPES else {}  # another Space may have untyped arguments
 
 
-def given(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
-    """Return the arguments in the endpoint's order, with files as uploads.
+def order_arguments(wanted: list[Parameter], arguments: Mapping[str, Any]) -> list[Any]:
+    """Return the arguments in the order of the endpoint, with files as uploads.
 
     Raises:
-        BadInput: one is missing, unknown, no file that can be read, or a list of more than MAX_FILES files.
-        gr.Error: one is not valid base64, or the disk is full.
+        BadInput: an argument is missing or unknown, is not a readable file, or has more than MAX_FILES files.
+        gr.Error: an argument is not valid base64, or the disk is full.
     """
     names = [item.name for item in wanted]
     if unknown := [name for name in arguments if name not in names]:
-        raise BadInput(f"There is no argument {quoted(unknown[0])}; there are {', '.join(names)}.")
+        raise BadInput(f"There is no argument {quote(unknown[0])}; the arguments are {', '.join(names)}.")
     if missing := [item.name for item in wanted if item.is_required and item.name not in arguments]:
-        raise BadInput(f"Give {', '.join(missing)}, too.")
-    return [_as_wanted(item, arguments.get(item.name, item.default)) for item in wanted]
+        raise BadInput(f"Missing arguments: {', '.join(missing)}.")
+    return [_convert_argument(item, arguments.get(item.name, item.default)) for item in wanted]
 
 
-def _as_wanted(wanted: Parameter, value: Any) -> Any:
+def _convert_argument(wanted: Parameter, value: Any) -> Any:
     if not wanted.accepted:
         return value
     if "items" in wanted.schema:
         items = value if isinstance(value, list) else [value]
         if len(items) > MAX_FILES:
-            raise BadInput(f"There are more than {MAX_FILES} files; split them.")
-        return [as_upload(item, wanted.accepted) for item in items]
-    return as_upload(value, wanted.accepted)
+            raise BadInput(f"There are more than {MAX_FILES} files; send fewer at a time.")
+        return [to_upload(item, wanted.accepted) for item in items]
+    return to_upload(value, wanted.accepted)
 
 
-def as_upload(value: Any, accepted: str) -> dict[str, Any]:
-    """Return a file as Gradio's endpoints take it; what arrives as base64 is stored among the uploads.
+def to_upload(value: Any, accepted: str) -> dict[str, Any]:
+    """Return a file in Gradio's format; base64 data is saved as an upload.
 
-    No address is fetched: one of an upload names its path.
+    No address is fetched; the address of an upload is converted to its path.
 
     Raises:
-        BadInput: it is none of what is accepted.
-        gr.Error: it is not valid base64, or the disk is full.
+        BadInput: the value is not in an accepted form.
+        gr.Error: the value is not valid base64, or the disk is full.
     """
-    if isinstance(value, dict):  # as other clients send it
+    if isinstance(value, dict):  # the format of other clients
         value = value.get("path") or value.get("url")
     path = None
     if is_data_url(value):
@@ -281,5 +284,5 @@ def as_upload(value: Any, accepted: str) -> dict[str, Any]:
         path = unquote(value.split(f"{API}/file=", 1)[1].split("?")[0]) if f"{API}/file=" in value else value
         path = path if is_uploaded(path) else None
     if path is None:
-        raise BadInput(f"{quoted(value)} cannot be read here; send {accepted}.")
+        raise BadInput(f"{quote(value)} cannot be read here; send {accepted}.")
     return {"path": path, "meta": META}

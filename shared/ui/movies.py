@@ -1,4 +1,4 @@
-"""Movies on a page: lists with their scores, a visitor's own ratings, a map, and how far off predictions are."""
+"""Show movies on a page: lists with scores, a visitor's ratings, a map, and the error of predictions."""
 
 import math
 from collections import Counter
@@ -11,48 +11,49 @@ from ..movies import Movie
 from ..recommender import Recommender, RecommenderExplanation, Scored
 from ..visitors import Visitor
 from .errors import show_errors
-from .explanations import add_up, signed_bars
+from .explanations import add_up, draw_signed_bars
 
-OFFERED = 1500  # of the best known movies: in a list to choose from, and on the map
-Ratings = dict[str, float] | None  # {movie id: stars}, as JSON has it
+OFFERED = 1500  # number of best known movies in a drop-down and on the map
+Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
 
 
 def format_stars(value: float) -> str:
-    """Return a rating as the page writes it."""
+    """Format a rating for the page."""
     return f"{value:.2f} ★"
 
 
-def scores_table(scored: Scored, column: str) -> pd.DataFrame:
-    """Return movies and their scores as a table to be drawn."""
+def make_scores_table(scored: Scored, column: str) -> pd.DataFrame:
+    """Return movies and their scores as a table for display."""
     return pd.DataFrame({"movie": [title for _, title, _ in scored], column: [round(s, 2) for *_, s in scored]})
 
 
-def scores_json(scored: Scored, name: str) -> dict[str, Any]:
-    """Return movies and their scores as JSON has them."""
+def make_scores_json(scored: Scored, name: str) -> dict[str, Any]:
+    """Return movies and their scores as a JSON object."""
     return {"movies": [{"movie_id": movie_id, "title": title, name: score} for movie_id, title, score in scored]}
 
 
 def add_list(column: str, label: str) -> gr.Dataframe:
-    """Add a table of movies and their scores; long titles are wrapped, so that the score stays in sight on a phone."""
-    widths = ["70%", "30%"] if len(column) < 6 else ["60%", "40%"]  # so that a phone breaks no heading
+    """Add a table of movies and scores; long titles are wrapped, so that the scores stay visible on a phone."""
+    widths = ["70%", "30%"] if len(column) < 6 else ["60%", "40%"]  # headings must fit on a phone
     return gr.Dataframe(headers=["movie", column], label=label, interactive=False, wrap=True, column_widths=widths)
 
 
-def best_known(model: Recommender) -> list[Movie]:
-    """Return the movies with the most ratings, the best known first."""
+def find_best_known(model: Recommender) -> list[Movie]:
+    """Return the OFFERED movies with the most ratings, in descending order."""
     return sorted(model.movies.values(), key=lambda movie: -movie.ratings)[:OFFERED]
 
 
 def add_picker(model: Recommender, label: str) -> gr.Dropdown:
-    """Add a list of the best known movies in which any title can be typed."""
-    first = best_known(model)[0].movie_id
-    found = gr.Dropdown(model.titles.choices(OFFERED), value=first, label=label, allow_custom_value=True)
-    found.api_info = lambda: {"anyOf": [{"type": "integer"}, {"type": "string"}]}  # Gradio lists the choices alone
+    """Add a drop-down of the best known movies that accepts any title."""
+    first = find_best_known(model)[0].movie_id
+    found = gr.Dropdown(model.titles.list_choices(OFFERED), value=first, label=label, allow_custom_value=True)
+    # Gradio's schema allows only the choices.
+    found.api_info = lambda: {"anyOf": [{"type": "integer"}, {"type": "string"}]}
     return found
 
 
 def add_user(model: Recommender) -> gr.Number:
-    """Add a field for a user of the data set."""
+    """Add a number field for a user of the data set."""
     users = model.config.users
     low, high = min(users), max(users)
     value = users[min(14, len(users) - 1)]
@@ -60,11 +61,11 @@ def add_user(model: Recommender) -> gr.Number:
 
 
 def add_visitor(model: Recommender, demo: gr.Blocks) -> None:
-    """Add what somebody new does: rate movies, and see what they may like and why.
+    """Add the tab for a new visitor: rate movies, and see recommendations with a reason.
 
     Args:
-        model: recommends.
-        demo: the page, which begins with what an average person may like.
+        model: the recommender.
+        demo: the page; when it loads, it shows recommendations for an average person.
     """
     with gr.Row():
         with gr.Column():
@@ -94,7 +95,7 @@ def add_visitor(model: Recommender, demo: gr.Blocks) -> None:
 
 
 def add_rating(model: Recommender, given: Ratings, movie: int | str | None, stars: float) -> dict[str, float]:
-    """Return a visitor's ratings with one more, the newest first; it replaces an older one of the same movie.
+    """Return a visitor's ratings with a new one first; it replaces an earlier rating of the same movie.
 
     Raises:
         BadInput: the movie is unknown, or stars lie outside the scale.
@@ -105,7 +106,7 @@ def add_rating(model: Recommender, given: Ratings, movie: int | str | None, star
 
 
 def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """Return a visitor's ratings and recommendations as tables, and why the first is recommended as HTML.
+    """Return a visitor's ratings and recommendations as tables, and an explanation of the first one as HTML.
 
     Raises:
         BadInput: a movie is unknown, or stars lie outside the scale.
@@ -113,12 +114,12 @@ def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.
     visitor = model.fold_in({} if given is None else given)
     rated = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
     best = model.recommend(visitor, 10)
-    return scores_table(rated, "stars"), scores_table(best, "stars"), explain_first(model, visitor, best)
+    return make_scores_table(rated, "stars"), make_scores_table(best, "stars"), explain_first(model, visitor, best)
 
 
 def add_map(model: Recommender) -> gr.ScatterPlot:
-    """Add a map of the best known movies, coloured by their first genre; those without a place are left out."""
-    mapped = [movie for movie in best_known(model) if not math.isnan(movie.x)]
+    """Add a map of the best known movies, coloured by first genre; movies without a position are left out."""
+    mapped = [movie for movie in find_best_known(model) if not math.isnan(movie.x)]
     common = {genre for genre, _ in Counter(movie.genres[0] for movie in mapped).most_common(6)}
     table = pd.DataFrame(
         {
@@ -135,7 +136,7 @@ def add_map(model: Recommender) -> gr.ScatterPlot:
 
 
 def add_newcomers(model: Recommender) -> None:
-    """Add a fold-out on how far off predictions are, by how many movies somebody has rated, if that was measured."""
+    """Add a fold-out with the prediction error by number of rated movies, if it was measured."""
     newcomers = model.metrics and model.metrics.newcomers
     if not newcomers:
         return
@@ -149,32 +150,34 @@ def add_newcomers(model: Recommender) -> None:
     )
     start = "Until you have rated anything" if below == 1 else f"Until you have rated {below} movies"
     first = f" {start}, you get predictions from averages." if below else ""
-    with gr.Accordion("How far off is it, by how many movies you have rated?", open=False):
+    with gr.Accordion("How accurate are the predictions?", open=False):
         gr.Markdown(
-            f"Measured on {group.users} people of MovieLens, each kept out of training and placed by a few of their "
-            f'ratings; {group.ratings:,} of their other ratings were predicted. "Off by" is the root of the mean '
-            "squared error, every person counting the same. Averages are what everybody gave a movie, and how "
-            f"generous the person is.{first}"
+            f"Measured on {group.users} MovieLens users who were held out of training. The model got a few ratings of "
+            f'each user and predicted {group.ratings:,} of their other ratings. "Off by" is the root mean squared '
+            "error, with the same weight for every user. Predictions from averages use the movie's average rating and "
+            f"the user's generosity.{first}"
         )
         gr.Dataframe(table, interactive=False, wrap=True)
 
 
 def explain_first(model: Recommender, visitor: Visitor, best: Scored) -> str:
-    """Return what moved the first recommendation, the largest parts first, as HTML."""
+    """Return the parts of the first recommendation's rating as HTML, the largest first."""
     if not best:
         return ""
     movie_id, title, _ = best[0]
     parts = model.explain(visitor, movie_id).contributions
     ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))[:8]
     largest = {label: value for label, value in ordered if round(value, 2)}
-    return signed_bars(f"What counts most for {title}, in stars, rounded:", largest, "{:+.2f}".format)
+    return draw_signed_bars(
+        f"The largest effects on the rating of {title}, in stars, rounded:", largest, "{:+.2f}".format
+    )
 
 
 def explain_rating(model: Recommender, why: RecommenderExplanation) -> str:
-    """Return what a predicted rating is the sum of, as HTML: base + parts, before it is cut to the scale."""
+    """Return the parts of a predicted rating as HTML: base + parts, before it is clipped to the scale."""
     total = why.base + sum(why.contributions.values())
     is_cut = not model.config.lowest < total < model.config.highest
-    cut = f", of which {format_stars(why.rating)} is left, the end of the scale" if is_cut else ""
+    cut = f", limited by the scale to {format_stars(why.rating)}" if is_cut else ""
     total = total if is_cut else why.rating
     title = f"An average movie gets {format_stars(why.base)}. With the parts below it is {format_stars(total)}{cut}:"
-    return signed_bars(title, add_up(why.contributions, why.base, total, 2), "{:+.2f}".format)
+    return draw_signed_bars(title, add_up(why.contributions, why.base, total, 2), "{:+.2f}".format)

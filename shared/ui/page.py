@@ -1,4 +1,4 @@
-"""Serve a page with the gallery's looks and limits: by demo.launch(), and by gr.mount_gradio_app as well."""
+"""Serve a page with the gallery's theme and limits, with demo.launch() or gr.mount_gradio_app."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 
 from ..console import guard_output
 from ..predictor import Predictor
-from . import memory, zero_gpu  # noqa: F401 - ZeroGPU looks for a function when the app starts
+from . import memory, zero_gpu  # noqa: F401 - ZeroGPU needs a function when the app starts
 from .connections import use_timed_protocol
 from .fair_queue import FairQueue
 from .health import Health
@@ -24,20 +24,20 @@ from .retention import start_sweeping, use_own_folder
 from .sessions import use_lean_sessions
 from .theme import CSS, THEME
 
-use_own_folder()  # before a component is made: each notes the folder
+use_own_folder()  # before any component is made, because each stores the folder
 
 MAX_FILE = "50mb"
 FOOTER = ["api", "gradio", "settings"]
-SESSIONS = 200  # of visitors that Gradio remembers: each takes memory, and the default is 10,000
+SESSIONS = 200  # sessions that Gradio keeps in memory; the default is 10,000
 
 
 class Page(gr.Blocks):
-    """Gradio's Blocks with the gallery's looks and limits: by demo.launch(), and by gr.mount_gradio_app as well.
+    """Gradio's Blocks with the gallery's theme and limits, for demo.launch() and gr.mount_gradio_app.
 
     Args:
-        models: those that answer on the page; GET /health asks them.
-        title: what the browser's tab says.
-        options: what gr.Blocks takes besides.
+        models: the models on the page; GET /health checks them.
+        title: the title of the browser tab.
+        options: other arguments of gr.Blocks.
     """
 
     def __init__(self, *models: Predictor[Any, Any, Any], title: str, **options: Any) -> None:
@@ -45,23 +45,24 @@ class Page(gr.Blocks):
         self.models = models
 
     def launch(self, **options: Any) -> Any:
-        """Serve the page, with gr.Blocks.launch's options; see `launch` below."""
+        """Serve the page, with the options of gr.Blocks.launch; see `launch` below."""
         return launch(self, *self.models, **options)
 
 
 def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -> Any:
-    """Serve an app with the gallery's looks and limits; Gradio's own environment variables hold.
+    """Serve an app with the gallery's theme and limits; Gradio's environment variables apply.
 
-    GET /health says whether the queue and the models answer. With GALLERY_REPLICA=1 the app may be one of several
-    behind a load balancer: see shared/ui/replicas.py.
+    GET /health reports whether the queue and the models work. With GALLERY_REPLICA=1, the app may be one of several
+    behind a load balancer; see shared/ui/replicas.py.
 
     Args:
         demo: the app.
-        models: those that answer in it.
-        options: of gr.Blocks.launch, such as server_port=8000; they replace what is set here, but css is added.
+        models: the models of the app.
+        options: options of gr.Blocks.launch, such as server_port=8000; they replace the defaults here, but css is
+            added.
 
     Returns:
-        What gr.Blocks.launch returns: the FastAPI app, its address on this machine, and the shared one if there is one.
+        The result of gr.Blocks.launch: the FastAPI app, its local address, and its public address, if any.
     """
     guard_output()
     memory.return_freed()
@@ -72,7 +73,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
         app_kwargs["middleware"] = [*replica_middleware(demo), *app_kwargs["middleware"]]
     root_path = options.pop("root_path", None) or os.environ.get("GRADIO_ROOT_PATH", "")
     if root_path and "://" not in root_path:
-        root_path = f"/{root_path.strip('/')}"  # as Gradio needs it
+        root_path = f"/{root_path.strip('/')}"  # the form that Gradio needs
     defaults = {
         "theme": THEME,
         "root_path": root_path,
@@ -90,16 +91,16 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
 def limit(
     demo: gr.Blocks, models: Sequence[Predictor[Any, Any, Any]], given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Give an app its queue and /health, have old files deleted, and return what to make its FastAPI app with.
+    """Add the queue, /health and the deletion of old files to an app; return keyword arguments for its FastAPI app.
 
-    Called again for the same app, as by a notebook's cell that is run twice, it keeps the queue there is.
+    If it is called again for the same app, as in a notebook, the existing queue is kept.
 
     Args:
         demo: the app.
-        models: those that answer in it.
-        given: the caller's own keyword arguments for FastAPI; the guard comes before their middleware.
+        models: the models of the app.
+        given: the caller's keyword arguments for FastAPI; the guard runs before their middleware.
     """
-    # By default Gradio sums up all calls so far after each call, for its monitoring page.
+    # By default Gradio summarises all earlier calls after each call, for its monitoring page.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1000")
     patch_gradio()
@@ -108,7 +109,7 @@ def limit(
     if not isinstance(demo._queue, FairQueue):
         start_sweeping(demo)
         demo.health = Health(demo, models)
-        demo.queue(api_open=False)  # /run answers only what needs no queue, such as choosing an example
+        demo.queue(api_open=False)  # /run only serves events without queue, such as examples
         demo._queue = FairQueue(demo)
     app_kwargs = dict(given or {})
     app_kwargs["middleware"] = [Middleware(Guard, health=demo.health), *app_kwargs.get("middleware", ())]
@@ -117,28 +118,28 @@ def limit(
 
 
 def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
-    """Make Gradio's app of some Blocks; one of a Page that is mounted gets the looks and limits that launch() gives."""
+    """Make the FastAPI app of some Blocks; a mounted Page gets the same theme and limits as with launch()."""
     is_mounted = isinstance(blocks, Page) and options.get("parent_app") is not None
     if is_mounted:
         options["app_kwargs"] = limit(blocks, blocks.models, options.get("app_kwargs"))
-        is_offered = offer_tools()  # also puts our tools in place of Gradio's, whoever asks for them
+        is_offered = offer_tools()  # also replaces Gradio's tools
         if options.get("mcp_server") is None:
             options["mcp_server"] = is_offered
         blocks.state_session_capacity = SESSIONS
         blocks.max_file_size = blocks.max_file_size or _parse_file_size(MAX_FILE)
-        blocks.run_history, blocks.enable_monitoring = False, False  # the guard closes both
+        blocks.run_history, blocks.enable_monitoring = False, False  # the guard blocks both
         blocks.footer_links = [link for link in blocks.footer_links if link != "runs"]
         blocks.css = f"{CSS}\n{blocks.css or ''}"
         if blocks.theme.to_dict() == gr.themes.Default().to_dict():
             blocks.theme = THEME
-        blocks.css_paths, blocks.head_paths = [], []  # have been read
+        blocks.css_paths, blocks.head_paths = [], []  # already read
         blocks._set_html_css_theme_variables()
     app = create_app(blocks, *args, **options)
     if is_mounted:
-        blocks._queue.set_server_app(app)  # as launch() does; Gradio's route does it at the first question over HTTP
+        blocks._queue.set_server_app(app)  # as launch() does; otherwise set at the first request
     return app
 
 
-# gr.mount_gradio_app asks nothing of the Blocks themselves, and takes no middleware from them.
+# gr.mount_gradio_app calls no method of the Blocks and takes no middleware from them.
 create_app = App.create_app
 App.create_app = staticmethod(_create_app)

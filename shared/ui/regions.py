@@ -1,4 +1,4 @@
-"""A picture and its regions: masks of a segmentation, drawn over it or packed into a zip."""
+"""Draw the masks of a segmentation over a picture, or pack them into a zip."""
 
 import tempfile
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from ..archives import write_zip
 from ..image_segmenter import ImageSegmenter, ImageSegmenterPrediction
 from ..images import Source, load_image
 from .batch import answer_files
-from .components import subclass
-from .files import keep_file, keep_picture, upload_folder
+from .components import make_subclass
+from .files import ensure_upload_folder, keep_file, keep_picture
 
-LONGEST = 1280  # pixels on the long side of what a page draws; each class costs a picture of that size
+LONGEST = 1280  # long side in pixels of the pictures on a page; there is one per class
 
 
 def _already_files(_: gr.AnnotatedImage, value: tuple[str, Sequence[tuple[str, str]]] | None) -> Any:
@@ -29,18 +29,18 @@ def _already_files(_: gr.AnnotatedImage, value: tuple[str, Sequence[tuple[str, s
     return AnnotatedImageData(image=FileData(path=picture), annotations=annotations)
 
 
-# gr.AnnotatedImage for a picture and masks that are files already, and need not be encoded from arrays.
-Regions = subclass("Regions", gr.AnnotatedImage, postprocess=_already_files)
+# gr.AnnotatedImage for a picture and masks that are already files, so arrays need not be encoded.
+Regions = make_subclass("Regions", gr.AnnotatedImage, postprocess=_already_files)
 
 
 def draw_picture(image: Source) -> str:
-    """Return the path of a copy of a picture that is small enough to be drawn."""
+    """Save a copy of a picture that is small enough for the page, and return its path."""
     return keep_picture(load_image(image, LONGEST).thumbnail(LONGEST), "picture.jpg", quality=88)
 
 
 def draw_regions(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> list[tuple[str, str]]:
-    """Return (path, label) for each class in a picture: a PNG in the class's colour, transparent elsewhere."""
-    small = answer.reduced(LONGEST).mask
+    """Save a PNG for each class in a picture, transparent elsewhere; return a list of (path, label)."""
+    small = answer.reduce(LONGEST).mask
     regions = []
     for label in answer.present:
         index = model.classes.index(label)
@@ -51,20 +51,20 @@ def draw_regions(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> lis
 
 
 def keep_mask(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> str:
-    """Return the path of an answer's mask: a PNG with a palette, whose pixels are class indices."""
-    return keep_picture(model.coloured(answer.mask), "mask.png", compress_level=3)
+    """Save the mask of a prediction as a palette PNG of class indices, and return its path."""
+    return keep_picture(model.colour_mask(answer.mask), "mask.png", compress_level=3)
 
 
 def answer_with_masks(
     files: Sequence[str] | None, model: ImageSegmenter, progress: gr.Progress
 ) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:
-    """Answer uploaded pictures as answer_files does, and pack their masks into a zip."""
+    """Predict uploaded pictures like answer_files, and pack the masks into a zip; return its path as well."""
     masks: list[Path] = []
-    with tempfile.TemporaryDirectory(dir=upload_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=ensure_upload_folder()) as folder:
 
         def save_mask(answer: ImageSegmenterPrediction) -> None:
             masks.append(Path(folder) / f"{len(masks)}.png")
-            model.coloured(answer.mask).save(masks[-1], compress_level=3)
+            model.colour_mask(answer.mask).save(masks[-1], compress_level=3)
 
         summary, table, csv = answer_files(files, model, progress, save_mask, at_once=1)
         names = table.loc[table["error"] == "", "file"]

@@ -1,4 +1,4 @@
-"""Pictures and files as callers send them: an upload, or base64, which becomes one; all else is refused."""
+"""Accept pictures and files as uploads or as base64, which is saved as an upload; reject everything else."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
 from .fair_queue import FairQueue, is_data_url, is_uploaded
-from .http_guard import DISK_FULL, FREE_BYTES, MISTAKES, NOT_RIGHT, free_bytes, is_disk_full
+from .http_guard import DISK_FULL, FREE_BYTES, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, is_disk_full
 from .retention import keep_bytes
 
 UPLOAD = "the path that /gradio_api/upload returned"
@@ -32,14 +32,14 @@ META = {"_type": "gradio.FileData"}
 PREPROCESS = gr.Blocks.preprocess_data
 
 
-def picture_file(value: object) -> dict[str, Any] | None:
-    """Return what a caller sent as a picture, as Gradio describes a file that was uploaded; None for null.
+def accept_picture(value: object) -> dict[str, Any] | None:
+    """Convert a caller's picture to Gradio's description of an upload; return None for None.
 
-    It may be the path of an upload, or a base64 data URL, which is saved as an upload: as text, or as the `path` or
-    `url` of a mapping. No other path is read, and no web address is fetched.
+    Accepted are the path of an upload and a base64 data URL, which is saved as an upload; either as text, or as the
+    `path` or `url` of a mapping. No other path is read, and no web address is fetched.
 
     Raises:
-        gr.Error: it is anything else.
+        gr.Error: the value is anything else.
     """
     if value is None:
         return None
@@ -49,70 +49,70 @@ def picture_file(value: object) -> dict[str, Any] | None:
     if is_data_url(text):
         return {"path": save_data_url(str(text)), "meta": META}
     if not is_uploaded(text):
-        raise sentence(SEND_PICTURE)
+        raise make_error(SEND_PICTURE)
     return {"path": text, "meta": META}
 
 
-def uploaded_file(value: object) -> dict[str, Any]:
-    """Return what a caller sent as a file, as Gradio describes a file that was uploaded.
+def accept_file(value: object) -> dict[str, Any]:
+    """Convert a caller's file to Gradio's description of an upload.
 
     Raises:
-        gr.Error: it is neither the path of an upload nor a mapping with one.
+        gr.Error: the value is neither the path of an upload nor a mapping with one.
     """
     path = value.get("path") if isinstance(value, Mapping) else value
     if not is_uploaded(path):
-        raise sentence(SEND_FILE)
+        raise make_error(SEND_FILE)
     return {"path": path, "meta": META}
 
 
 def save_data_url(text: str) -> str:
-    """Save a file that is a base64 data URL as an upload; return its path.
+    """Save the content of a base64 data URL as an upload; return its path.
 
-    Its size is bounded by that of a request (see shared/ui/http_body.py).
+    Its size is limited by that of a request (see shared/ui/http_body.py).
 
     Raises:
-        gr.Error: it is not valid base64, or the disk is full.
+        gr.Error: the text is not valid base64, or the disk is full.
     """
     head = DATA_URL.match(text[:1000])
     if head is None:
-        raise sentence(BAD_BASE64)
+        raise make_error(BAD_BASE64)
     letters = "".join(text[head.end() :].split()).rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         content = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
-    except (binascii.Error, ValueError):  # a letter that is not ASCII is a ValueError
-        raise sentence(BAD_BASE64) from None
-    if free_bytes() < FREE_BYTES:
-        raise sentence(DISK_FULL)
+    except (binascii.Error, ValueError):  # ValueError for non-ASCII characters
+        raise make_error(BAD_BASE64) from None
+    if count_free_bytes() < FREE_BYTES:
+        raise make_error(DISK_FULL)
     kind = head[0][len("data:") :].split(";")[0]
     return keep_bytes(content, f"file{guess_extension(kind) or ''}")
 
 
-def prepared(block: object, value: Any) -> Any:
-    """Return a component's input as the component takes it.
+def prepare_input(block: object, value: Any) -> Any:
+    """Convert an input to the form that its component takes.
 
     Raises:
-        gr.Error: a picture or file is not one that is read here, or a text is a list or mapping.
+        gr.Error: a picture or file is not in an accepted form, or a text is a list or mapping.
     """
     if isinstance(block, gr.Image):
-        return picture_file(value)
+        return accept_picture(value)
     if isinstance(block, gr.Textbox) and isinstance(value, list | dict):
-        raise sentence("Send the text itself, not a list or mapping.")
+        raise make_error("Send the text itself, not a list or mapping.")
     if not isinstance(block, gr.File) or value is None:
         return value
     if block.file_count != "single":
-        return [uploaded_file(item) for item in (value if isinstance(value, list) else [value])]
-    return uploaded_file(value[0] if isinstance(value, list) and len(value) == 1 else value)
+        return [accept_file(item) for item in (value if isinstance(value, list) else [value])]
+    return accept_file(value[0] if isinstance(value, list) and len(value) == 1 else value)
 
 
-def sentence(text: str) -> gr.Error:
-    """Return an error that tells a visitor, or an API user, one sentence, and leaves no trace in the log."""
+def make_error(text: str) -> gr.Error:
+    """Return an error with one sentence for visitors and API users, without a stack trace in the log."""
     return gr.Error(text, title="That did not work", print_exception=False)
 
 
 def check_inputs() -> None:
-    """Have Gradio prepare the inputs of the gallery's endpoints as above, and answer what is not right with a sentence.
+    """Make Gradio check the inputs of the gallery's endpoints with prepare_input, and report errors in one sentence.
 
-    Other Gradio apps of the process, which have no FairQueue, are left as they are.
+    Other Gradio apps in the process, which have no FairQueue, are not affected.
     """
 
     @functools.wraps(PREPROCESS)
@@ -121,21 +121,21 @@ def check_inputs() -> None:
             return await PREPROCESS(self, block_fn, inputs, *rest, **options)
         wanted = block_fn.inputs
         try:
-            pairs = zip(wanted, inputs, strict=False)  # Gradio sees to their number
-            if any(isinstance(block, gr.Image | gr.File) for block in wanted):  # which may be written or looked up
-                inputs = await run_in_threadpool(lambda: [prepared(*pair) for pair in pairs])
+            pairs = zip(wanted, inputs, strict=False)  # Gradio checks the number
+            if any(isinstance(block, gr.Image | gr.File) for block in wanted):  # these may read or write files
+                inputs = await run_in_threadpool(lambda: [prepare_input(*pair) for pair in pairs])
             else:
-                inputs = [prepared(*pair) for pair in pairs]
+                inputs = [prepare_input(*pair) for pair in pairs]
             return await PREPROCESS(self, block_fn, inputs, *rest, **options)
         except gr.Error as error:
             error.print_exception = False
             raise
-        except MISTAKES as error:
-            logging.debug("/%s was sent something that it does not take.", block_fn.api_name, exc_info=error)
-            raise sentence(NOT_RIGHT) from None
+        except REQUEST_ERRORS as error:
+            logging.debug("/%s got invalid input.", block_fn.api_name, exc_info=error)
+            raise make_error(INVALID_REQUEST) from None
         except OSError as error:
             if is_disk_full(error):
-                raise sentence(DISK_FULL) from error
+                raise make_error(DISK_FULL) from error
             raise
 
     gr.Blocks.preprocess_data = prepare

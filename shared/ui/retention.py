@@ -1,7 +1,7 @@
-"""Visitors' files are deleted in time, whoever wrote them and whatever became of the process that did.
+"""Delete visitors' files after an hour, including those that Gradio would leave behind.
 
-Gradio's own delete_cache knows what its components have written since the app started. It does not know of broken-off
-uploads, of the empty files that gr.File leaves, or of what a process that was killed has left behind.
+Gradio's delete_cache only handles files that components have written since the app started. It misses incomplete
+uploads, the empty files of gr.File, and the files of a process that was killed.
 """
 
 import contextlib
@@ -20,25 +20,25 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 KEPT_SECONDS = 3600.0
-SWEEP_SECONDS = 300.0  # between two sweeps: so everything is gone after 65 minutes
-# What Gradio writes into its folder: a subfolder for each file, named by its hash; temporary files; stored sessions.
+SWEEP_SECONDS = 300.0  # between two sweeps, so files are deleted after at most 65 minutes
+# Gradio's entries in its folder: a subfolder for each file, named by hash; temporary files; stored sessions.
 WRITTEN_BY_GRADIO = re.compile(r"[0-9a-f]{40,128}|tmp\w{6,}(\.\w+)?|deep_links")
 
 
 def use_own_folder() -> None:
-    """Keep visitors' files apart from those of other Gradio apps, unless GRADIO_TEMP_DIR names a folder for them."""
+    """Keep visitors' files in a separate folder, unless GRADIO_TEMP_DIR is set."""
     os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()).resolve() / "model-gallery"))
 
 
 def start_sweeping(demo: gr.Blocks) -> None:
-    """Sweep the folder of uploads now, and every SWEEP_SECONDS from a thread that ends with the process.
+    """Delete old files in the upload folder now and every SWEEP_SECONDS, in a daemon thread.
 
-    If the folder is deleted while the app runs, a sweep writes the files that the app itself shows again.
+    If the folder is deleted while the app runs, a sweep restores the files that the app itself shows.
     """
     if Path(tempfile.gettempdir()).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-        logging.warning("Old files are not deleted: GRADIO_TEMP_DIR is a folder that other programs use, too.")
+        logging.warning("Old files are not deleted, because other programs use the folder GRADIO_TEMP_DIR, too.")
         return
-    shown = {path: path.read_bytes() for path in kept_files(demo)}
+    shown = {path: path.read_bytes() for path in find_kept_files(demo)}
 
     never = threading.Event()
 
@@ -55,22 +55,22 @@ def start_sweeping(demo: gr.Blocks) -> None:
 
 
 def keep_bytes(content: bytes, name: str) -> str:
-    """Write bytes to where they are served and deleted in time, under a name whose ending tells the format; the path.
+    """Save bytes in the upload folder, under a name whose extension gives the format; return the path.
 
-    The same bytes may have been written before: they stay as long as if they were new.
+    If the same bytes have been saved before, their age is reset.
     """
     path: str = save_bytes_to_cache(content, name, get_upload_folder())
     os.utime(path)
     return path
 
 
-def kept_files(demo: gr.Blocks) -> set[Path]:
-    """Return the files that the app itself shows, such as the pictures of its examples."""
+def find_kept_files(demo: gr.Blocks) -> set[Path]:
+    """Return the files that the app itself shows, such as example pictures."""
     return {Path(file) for block in list(demo.blocks.values()) for file in getattr(block, "keep_in_cache", ())}
 
 
 def restore(shown: Mapping[Path, bytes]) -> None:
-    """Write the files that are missing."""
+    """Write missing files again."""
     for path, content in shown.items():
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,23 +78,23 @@ def restore(shown: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, kept: set[Path], older_than: float = KEPT_SECONDS) -> None:
-    """Delete what Gradio wrote into a folder and nobody has changed for `older_than` seconds.
+    """Delete Gradio's files in a folder that have not changed for `older_than` seconds.
 
-    Several processes may share the folder: each renews the time of its own `kept` files at every sweep, so that
-    none deletes another's.
+    Several processes may share the folder: each renews the times of its own `kept` files in every sweep, so that no
+    other process deletes them.
     """
     for path in kept:
         with contextlib.suppress(OSError):
             os.utime(path)
     limit = time.time() - older_than
     for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(OSError):  # another process was faster
-            if WRITTEN_BY_GRADIO.fullmatch(path.name) and newest_change(path) < limit:
+        with contextlib.suppress(OSError):  # another process deleted it first
+            if WRITTEN_BY_GRADIO.fullmatch(path.name) and find_newest_change(path) < limit:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def newest_change(path: Path) -> float:
-    """Return when a file, or the newest file in a folder, was changed: seconds since 1970."""
+def find_newest_change(path: Path) -> float:
+    """Return the modification time of a file, or of the newest file in a folder, in seconds since 1970."""
     changes = [path.lstat().st_mtime]
     if path.is_dir() and not path.is_symlink():
         changes += [inner.lstat().st_mtime for inner in path.rglob("*")]

@@ -1,7 +1,7 @@
-"""What the app remembers of a visitor: nothing of what they entered.
+"""Keep visitors' inputs out of Gradio's sessions.
 
-Gradio 6.31 keeps, for each session, a description of every component and the last value that it was given, so that a
-deep link can show the page again. No page has deep links, and shared/ui/http_guard.py closes their route.
+For deep links, Gradio 6.31 stores a description and the last value of every component in each session. No page has deep
+links, and shared/ui/http_guard.py blocks their route.
 """
 
 from copy import copy
@@ -18,10 +18,10 @@ get_session = StateHolder.__getitem__
 
 
 class Session(SessionState):
-    """Gradio's session without descriptions and values of components; what gr.State holds is kept."""
+    """Gradio's session without descriptions and values of components, except for gr.State."""
 
     def __init__(self, blocks: gr.Blocks) -> None:
-        # As in SessionState, less `config_values`: a test compares the fields.
+        # As in SessionState, but `config_values` stays empty; a test compares the fields.
         self.blocks_config = copy(blocks.default_config)
         self.config_values: dict[int, Any] = {}
         self.state_data: dict[int, Any] = {}
@@ -43,18 +43,18 @@ class Session(SessionState):
         """Keep nothing."""
 
 
-def session_of(holder: StateHolder, name: str) -> SessionState:
-    """Return the session of that name, which is made if there is none: what every request with a session_hash does.
+def get_or_make_session(holder: StateHolder, name: str) -> SessionState:
+    """Return the session with a name, and create it if necessary; every request with a session_hash does this.
 
     Raises:
-        HTTPException: 422 for a longer name than any client gives; Gradio keeps it in many places.
+        HTTPException: 422 if the name is too long; Gradio stores it in many places.
     """
     if len(name) > NAME_CHARACTERS:
-        raise HTTPException(422, f"A session_hash may have {NAME_CHARACTERS} characters.")
+        raise HTTPException(422, f"A session_hash may have at most {NAME_CHARACTERS} characters.")
     return get_session(holder, name)
 
 
 def use_lean_sessions() -> None:
-    """Have Gradio make a Session for each visitor, and none of a long name; `launch` has no argument for that."""
+    """Make Gradio use Session and limit the length of session names; `launch` has no argument for this."""
     state_holder.SessionState = Session
-    StateHolder.__getitem__ = session_of
+    StateHolder.__getitem__ = get_or_make_session

@@ -1,4 +1,4 @@
-"""What every page has in the same shape: introduction, tabs for many inputs and JSON, the model's card, clearing."""
+"""Parts that all pages have: introduction, tabs for many inputs and for JSON, model card, and clearing."""
 
 import json
 import re
@@ -10,47 +10,47 @@ from typing import Any
 import gradio as gr
 
 from ..config import CARD
-from ..markdown import as_markdown
+from ..markdown import escape_markdown
 from ..predictor import Predictor
 from .components import Upload
 
-FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # of a card: what the Hub reads
+FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # the YAML header of a card, for the Hub
 CODE = re.compile(r"(^(`{3,}).*?^\2|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
-FOLDER_LINK = re.compile(r"!?\[([^\]\n]{0,500})\]\((?!https?:|mailto:)[^)\n]*\)")  # leads to a file beside the card
+FOLDER_LINK = re.compile(r"!?\[([^\]\n]{0,500})\]\((?!https?:|mailto:)[^)\n]*\)")  # a link to a file next to the card
 LONGEST_CARD = 200_000  # characters
 
 
 def introduce(model: Predictor[Any, Any, Any], more: str) -> None:
-    """Add the heading and the introduction: the model's title and summary, and more sentences, as Markdown."""
+    """Add the heading and introduction: the model's title and summary, and more sentences as Markdown."""
     about = model.config.about
-    gr.Markdown(f"# {as_markdown(about.title)}\n{as_markdown(about.summary)} {more}")
+    gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)} {more}")
 
 
 @dataclass(frozen=True)
 class BatchTab:
-    """A tab in which files are uploaded, and what shows their answers."""
+    """A tab for uploading files, and the components for the results."""
 
     upload: gr.File
     outputs: list[gr.components.Component]
 
     def answer_with(self, function: Callable[..., Any]) -> None:
-        """Have a function answer what is uploaded, at the endpoint "batch".
+        """Call a function for each upload, at the endpoint "batch".
 
-        It returns a summary, a table, a CSV, and whatever other files the tab has.
+        The function returns a summary, a table, a CSV, and any other files of the tab.
         """
         for event in (self.upload.upload, self.upload.clear):
-            clear(event, self.outputs)  # what was shown is of an earlier file
+            clear(event, self.outputs)  # results of an earlier file
         self.upload.upload(function, self.upload, self.outputs, api_name="batch", show_progress_on=self.outputs[0])
 
 
-def batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> BatchTab:
-    """Add a tab in which a visitor uploads files that are answered together.
+def add_batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> BatchTab:
+    """Add a tab for uploading many inputs.
 
     Args:
-        title: of the tab.
-        hint: what may be uploaded, in one or two sentences.
-        more: labels of files that are offered beside the CSV.
-        file: options of the component for the upload, such as file_types and file_count.
+        title: title of the tab.
+        hint: one or two sentences about the accepted files.
+        more: labels of files for download besides the CSV.
+        file: options of the upload component, such as file_types and file_count.
     """
     with gr.Tab(title):
         gr.Markdown(hint)
@@ -61,14 +61,14 @@ def batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> B
     return BatchTab(upload, [summary, table, *files])
 
 
-def json_tab(*names: str) -> list[gr.JSON]:
-    """Add a tab with the JSON that each of some endpoints gave; return its components."""
+def add_json(*names: str) -> list[gr.JSON]:
+    """Add a tab that shows the JSON of each named endpoint; return its components."""
     with gr.Tab("As JSON"):
         return [gr.JSON(label=name, open=not index) for index, name in enumerate(names)]
 
 
-def about(model: Predictor[Any, Any, Any]) -> None:
-    """Add the fold-out that every page ends with: the model's card, README.md in its folder."""
+def add_card(model: Predictor[Any, Any, Any]) -> None:
+    """Add the fold-out at the end of a page: the model card, README.md in the model's folder."""
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")
     with gr.Accordion("About this model: figures, limits, licence", open=False):
@@ -76,13 +76,14 @@ def about(model: Predictor[Any, Any, Any]) -> None:
 
 
 def read_card(folder: Path) -> str:
-    """Return the card in a checkpoint folder as a page shows it.
+    """Return the model card of a checkpoint folder as Markdown for a page.
 
-    Its front matter is left out. Links to other files of the folder, which a page does not serve, become plain text.
+    The YAML header is removed. Links to other files in the folder become plain text, because a page does not serve
+    these files.
     """
     path = folder / CARD
     if not path.is_file():
-        return f"This model came without a card: its folder has no {CARD}."
+        return f"This model has no card: {CARD} is missing in its folder."
     card = FRONT_MATTER.sub("", path.read_text(encoding="utf-8", errors="replace"))
     if len(card) > LONGEST_CARD:
         card = card[:LONGEST_CARD].rpartition("\n")[0] + f"\n\nThe rest is in {CARD}."
@@ -95,12 +96,12 @@ def read_card(folder: Path) -> str:
 
 
 def clear(event: Callable[..., Any], outputs: Sequence[gr.components.Component]) -> None:
-    """Set components to what they showed when the page began, so that nothing old stands beside a new answer.
+    """Reset components to their initial values, so that no old result is shown next to a new one.
 
-    The browser does it, without asking the server, before anything that the same event asks the server for.
+    This happens in the browser, before the same event sends a request to the server.
 
     Args:
-        event: such as text.change.
+        event: an event, such as text.change.
         outputs: two or more components.
     """
     begin = json.dumps([each.value for each in outputs])
@@ -108,10 +109,10 @@ def clear(event: Callable[..., Any], outputs: Sequence[gr.components.Component])
 
 
 def clear_after_error(event: Callable[..., Any], outputs: Sequence[gr.components.Component]) -> None:
-    """Do as `clear` by way of the server, for only so does Gradio take its mark of an error off the components.
+    """Reset components like `clear`, but on the server, which also removes Gradio's error marks.
 
     Args:
-        event: such as predicted.failure.
+        event: an event, such as predicted.failure.
         outputs: two or more components.
     """
     begin = tuple(each.value if isinstance(each.value, str) else None for each in outputs)

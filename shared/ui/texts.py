@@ -1,31 +1,31 @@
-"""Texts on a page: what a visitor wrote, and the parts of an explanation in colours and in words."""
+"""Check the texts of a page, and show the parts of an explanation in colours and in words."""
 
 import gradio as gr
 
 from ..errors import BadInput
-from ..markdown import as_markdown
+from ..markdown import escape_markdown
 from ..tables import Table, read_csv, read_lines
-from ..text import visible
+from ..text import strip_invisible
 from ..text_classifier import TextClassifierExplanation
 from ..tokens import clean_text
-from .explanations import percent
+from .explanations import format_percent
 
-LONGEST = 100_000  # characters of a text on a page, which is answered as it is typed
-MOST_TEXTS = 5000  # in a file: bounds the work of one request
+LONGEST = 100_000  # characters of a text on a page, which is classified while it is typed
+MAX_TEXTS = 5000  # texts in a file: limits the work of one request
 
 
 def require_text(text: str | None, is_asked_for: bool = False) -> str:
     """Return the text.
 
     Args:
-        text: what is in the box.
-        is_asked_for: whether a page should show the error of an empty box; it does not while somebody types.
+        text: the content of the text box.
+        is_asked_for: True to show the error of an empty box; False while a visitor types.
 
     Raises:
-        gr.Error: there is no text.
-        BadInput: there is too much.
+        gr.Error: the text is empty.
+        BadInput: the text is too long.
     """
-    if text is None or (isinstance(text, str) and not visible(text).strip()):
+    if text is None or (isinstance(text, str) and not strip_invisible(text).strip()):
         raise gr.Error("Write a text first.", visible=is_asked_for, print_exception=False)
     if isinstance(text, str) and len(text) > LONGEST:
         raise BadInput(f"The text has {len(text):,} characters; at most {LONGEST:,} are read here.")
@@ -33,32 +33,33 @@ def require_text(text: str | None, is_asked_for: bool = False) -> str:
 
 
 def read_texts(file: str) -> Table:
-    """Read an uploaded file of texts: a CSV with the column "text", or a text file (.txt) with a text on each line."""
+    """Read an uploaded file: a CSV with the column "text", or a text file (.txt) with one text per line."""
     if isinstance(file, str) and file.lower().endswith(".txt"):
-        return read_lines(file, "text", MOST_TEXTS)
-    return read_csv(file, ["text"], MOST_TEXTS)
+        return read_lines(file, "text", MAX_TEXTS)
+    return read_csv(file, ["text"], MAX_TEXTS)
 
 
 def colour_parts(why: TextClassifierExplanation) -> list[tuple[str, float | None]]:
-    """Return the parts with values from -1 to 1: the one that counts most has the full colour.
+    """Return the parts with values scaled to -1 … 1, so that the largest has the full colour.
 
-    Gradio shows what is below 0 in purple and what is above in red, so what speaks against the label is above.
+    Gradio shows negative values in purple and positive ones in red, so the signs are reversed.
     """
     largest = max((abs(value) for _, value in why.parts if value is not None), default=0) or 1
     return [(piece, None if value is None else -value / largest) for piece, value in why.parts]
 
 
 def describe_parts(why: TextClassifierExplanation, label: str, part: int | None) -> str:
-    """Say what the coloured parts add, and that a part of several words can be explained, too."""
+    """Return a sentence about the effect of the coloured parts, and a hint if a part has several words."""
     without, those = ("the coloured words", "them") if part is None else ("this part", "it")
-    named = as_markdown(label.lower())
-    words = f"Without {without} it would be {percent(why.base)} {named}; with {those}, {percent(why.probability)}."
+    named = escape_markdown(label.lower())
+    before, after = format_percent(why.base), format_percent(why.probability)
+    words = f"Without {without} it would be {before} {named}; with {those}, {after}."
     has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
     return words + " Tap a part to explain its words." * (part is None and has_clauses)
 
 
-def tapped_part(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
-    """Return the number of the part that was tapped, if it has several words that were read; else None."""
+def find_tapped_part(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
+    """Return the index of the tapped part if it has several words and was read; else None."""
     index = tap.index
     if not isinstance(index, int) or index >= len(why.parts) or why.parts[index][0] != tap.value[0]:
         return None
@@ -67,7 +68,7 @@ def tapped_part(why: TextClassifierExplanation, tap: gr.SelectData) -> int | Non
 
 
 def is_about(found: dict[str, list[dict[str, str]]] | None, text: str) -> bool:
-    """Return True if an explanation, as JSON has it, is of this text, or if there is none."""
+    """Return True if a JSON explanation belongs to this text, or if there is no explanation."""
     try:
         return found is None or "".join(piece["text"] for piece in found["parts"]) == clean_text(text)
     except BadInput:

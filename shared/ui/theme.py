@@ -1,4 +1,4 @@
-"""How every page looks: Gradio's theme and the gallery's own CSS."""
+"""The look of every page: Gradio's theme and the gallery's CSS."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ THEME = gr.themes.Default(
     font=["system-ui", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
     text_size="lg",
-).set(block_info_text_color="*neutral_500")  # its grey is too pale on white
+).set(block_info_text_color="*neutral_500")  # the default grey is too pale on white
 CSS = Path(__file__).with_name("style.css").read_text(encoding="utf-8")

@@ -1,13 +1,14 @@
-"""ZeroGPU starts no app without a function for its GPU. These models need none, and no visitor's quota."""
+"""Register an unused GPU function, without which ZeroGPU does not start an app; the models run on the CPU."""
 
 import contextlib
 import importlib
 
 
 def never_called() -> None:
-    """Stand for the function that ZeroGPU looks for."""
+    """Serve as the function that ZeroGPU looks for."""
 
 
 with contextlib.suppress(ImportError):
-    if gpu := getattr(importlib.import_module("spaces"), "GPU", None):  # off the Hub a folder may have that name
+    # Elsewhere, `spaces` may be this repository's folder.
+    if gpu := getattr(importlib.import_module("spaces"), "GPU", None):
         gpu(duration=1)(never_called)

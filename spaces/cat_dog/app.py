@@ -1,4 +1,4 @@
-"""Image classification: upload a picture, see which label it has and where in the picture the evidence is.
+"""Image classification: upload a picture, see its label and the evidence in the picture.
 
 Run it: python spaces/cat_dog/app.py, or with hot reload: gradio spaces/cat_dog/app.py
 """
@@ -12,56 +12,56 @@ import pandas as pd
 from gradio.media import get_image
 from PIL import Image
 
-from shared.markdown import as_markdown
+from shared.markdown import escape_markdown
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
+from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_files
-from shared.ui.components import picture_input, require_image
-from shared.ui.explanations import evidence_over
+from shared.ui.components import add_picture_input, require_image
+from shared.ui.explanations import draw_evidence
 
 HERE = Path(__file__).parent
 model = load_space_model(HERE / "model")
 config = model.config
-names = [config.name_of(label) for label in config.labels]
+names = [config.get_label_name(label) for label in config.labels]
 choice = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) <= 5 else f"any of the {len(names)} labels"
 none = "Neither" if len(names) == 2 else "None of them"
 
 
 @show_errors
 def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float]]:
-    """Say what a picture shows: one of the labels, or null if it does not look like any of them.
+    """Classify a picture: return one of the labels, or null if the picture is out of distribution.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     answer = model.predict(require_image(image))
-    headline = f"<h2>It is {escape(config.name_of(answer.likeliest))}.</h2>"
+    headline = f"<h2>It is {escape(config.get_label_name(answer.likeliest))}.</h2>"
     if not answer.in_distribution:
-        headline = f"<h2>{none}: this does not look like {escape(choice)}.</h2><p>If it is one after all:</p>"
+        headline = f"<h2>{none}: this does not look like {escape(choice)}.</h2><p>If it does show one:</p>"
     return answer.as_dict(), headline, answer.probabilities
 
 
 @show_errors
 def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
-    """Show where in a picture the evidence for the likeliest label is: a class activation map.
+    """Explain a prediction: show the evidence for the most probable label as a class activation map.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     why = model.explain(require_image(image))
-    label, (rows, columns) = as_markdown(why.label), why.evidence.shape
-    words = f"Orange is evidence for {label}, blue against it. The map is coarse: {rows} by {columns} places."
+    label, (rows, columns) = escape_markdown(why.label), why.evidence.shape
+    words = f"Orange is evidence for {label}, blue is against it. The map is coarse: {rows} by {columns} cells."
     if not why.in_distribution:
-        words = f"The picture was rejected; the map shows the evidence for {label} all the same. {words}"
-    return why.as_dict(), evidence_over(image, why.evidence), words
+        words = f"The picture was rejected, but the map still shows the evidence for {label}. {words}"
+    return why.as_dict(), draw_evidence(image, why.evidence), words
 
 
 @show_errors
 def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Answer up to 200 pictures, of 300 megapixels in all; a JPEG counts an eighth unless it is progressive.
+    """Classify up to 200 pictures with 300 megapixels in total; a JPEG counts an eighth unless progressive.
 
     Args:
-        files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
+        files: pictures, or zips of pictures. A picture that cannot be read gets a message in the column "error".
     """
     return answer_files(files, model, progress)
 
@@ -77,23 +77,23 @@ with Page(model, title=config.about.title) as demo:
     )
     with gr.Row():
         with gr.Column():
-            image = picture_input(HERE / "model/examples", a_cat, unlike)
+            image = add_picture_input(HERE / "model/examples", a_cat, unlike)
         with gr.Column():
-            headline = gr.HTML("<h2>Choose a picture</h2>", label="The answer in words")
-            answer = gr.Label(label=f"If it is {choice}", show_heading=False)
+            headline = gr.HTML("<h2>Choose a picture</h2>", label="Result")
+            answer = gr.Label(label=f"Probabilities, if it is {choice}", show_heading=False)
     with gr.Tabs():
-        with gr.Tab("Where?"):
+        with gr.Tab("Explanation"):
             words = gr.Markdown("The map appears here.", label="What the colours mean")
             overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
-        hint = "Up to 200 pictures, or zip files of them."
-        many = batch_tab("Many pictures", hint, file_count="multiple", file_types=["image", ".zip"])
-        answer_json, why_json = json_tab("predict", "explain")
-    about(model)
+        hint = "Up to 200 pictures, or zip files of pictures."
+        many = add_batch_tab("Many pictures", hint, file_count="multiple", file_types=["image", ".zip"])
+        answer_json, why_json = add_json("predict", "explain")
+    add_card(model)
 
     shown, why = [answer_json, headline, answer], [why_json, overlay, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
-    # "change" comes once for an upload, a webcam's photo, a paste, an example, and for clearing all of them. While one
-    # answer is on its way, the next has the cores.
+    # "change" fires once for an upload, a webcam photo, a paste, an example, and when the picture is cleared. Several
+    # requests may run, because one does not use all cores all the time.
     predicted = image.change(predict, image, shown, api_name="predict", concurrency_limit=4, **live)
     clear(predicted.success, why)
     predicted.success(explain, image, why, api_name="explain", **live)

@@ -1,7 +1,7 @@
-"""All models on one site: a home page with a card for each, and every Space's own page.
+"""All models on one site: a home page with a card for each model, and a page for each Space.
 
-It shows every Space in a folder beside this one (or inside it, when deployed) whose app.py has `demo` and `model`, and
-that has a picture.svg. Nothing here names them.
+It shows every Space in a folder next to this one (or inside it, when deployed) that has a picture.svg and an app.py
+with `demo` and `model`.
 
 Run it: python spaces/gallery/app.py, or with hot reload: gradio spaces/gallery/app.py
 """
@@ -22,23 +22,23 @@ HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
 Small models for the tasks of fast.ai's first lesson, trained on public data. Each page says how it was measured.
 They need no graphics card. Pick one and try it."""
-# Where the gallery is embedded in another site's page as <gradio-app>, a relative link would lead to that site, so it
-# gets the gallery's address: Gradio puts it before the url of whatever looks like a file. Only the template is code; a
-# text put into it by {{...}} would be run as JavaScript.
+# If the gallery is embedded in another site as <gradio-app>, a relative link would lead to that site, so links need the
+# gallery's address: Gradio prepends it to the url of anything that looks like a file. Only the template is code; text
+# inserted with {{...}} would run as JavaScript.
 CARDS = """<div class="cards">${
     value.replaceAll('href="./', 'href="' + (window.gradio_config ? './' : encodeURI(gallery.url) + '/'))
 }</div>"""
 ADDRESS = {"path": "", "url": "", "meta": {"_type": "gradio.FileData"}}
 
 
-def space_folders() -> list[Path]:
-    """Return the other Spaces' folders that have a model: inside this one when deployed, else beside it."""
+def find_space_folders() -> list[Path]:
+    """Return the folders of the other Spaces with a model: inside this folder when deployed, else next to it."""
     inside, beside = (sorted(path.parent for path in place.glob("*/app.py")) for place in (HERE, HERE.parent))
     return [folder for folder in inside or beside if folder != HERE and (folder / "model").is_dir()]
 
 
 def load_app(folder: Path) -> ModuleType:
-    """Run a Space's app.py under a name of its own; return it as a module."""
+    """Run a Space's app.py under a unique module name, and return the module."""
     loader = SourceFileLoader(f"space_{folder.name}", str(folder / "app.py"))
     module = ModuleType(loader.name)
     module.__file__ = loader.path
@@ -47,7 +47,7 @@ def load_app(folder: Path) -> ModuleType:
 
 
 def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
-    """Show a Space's own blocks as a page; its endpoints become /name, /name_explain, ..."""
+    """Add a Space's blocks as a page; its endpoints become /name, /name_explain, ..."""
     before = set(gallery.fns)
     with gallery.route(app.model.config.about.title, name):
         gr.Navbar(main_page_name="All models")
@@ -58,8 +58,8 @@ def add_page(gallery: gr.Blocks, name: str, app: ModuleType) -> None:
             event.api_name = name if event.api_name == "predict" else f"{name}_{event.api_name}"
 
 
-def card(folder: Path, app: ModuleType) -> str:
-    """Return a model's card on the home page, as HTML: picture, purpose, measured figure, link."""
+def make_card(folder: Path, app: ModuleType) -> str:
+    """Return the HTML of a model's card on the home page: picture, summary, headline figure, link."""
     about = app.model.config.about
     headline = app.model.metrics.headline if app.model.metrics else ""
     picture = base64.b64encode((folder / "picture.svg").read_bytes()).decode()
@@ -73,18 +73,18 @@ def card(folder: Path, app: ModuleType) -> str:
 apps: dict[Path, ModuleType] = {}
 cards: list[str] = []
 broken: list[str] = []
-for folder in space_folders():
+for folder in find_space_folders():
     try:
         app = load_app(folder)
-        cards.append(card(folder, app))
+        cards.append(make_card(folder, app))
         apps[folder] = app
-    except Exception as error:  # one broken Space must not take the others down
+    except Exception as error:  # one broken Space must not affect the others
         logging.exception("The Space %s cannot be shown.", folder.name)
-        what = "Its model is damaged" if isinstance(error, CheckpointError) else "Its app.py fails"
+        what = "Its model is damaged" if isinstance(error, CheckpointError) else "Its app.py failed"
         broken.append(f"**{folder.name} cannot be shown.** {what}; the log says why.")
 if not apps:
-    logging.error("The gallery has no model to show: each is a folder with app.py, model/ and picture.svg.")
-    broken.append("There is no model here yet.")
+    logging.error("The gallery has no models to show; each needs a folder with app.py, model/ and picture.svg.")
+    broken.append("There are no models here yet.")
 
 with Page(*(app.model for app in apps.values()), title="Model gallery") as demo:
     gr.Navbar(main_page_name="All models")

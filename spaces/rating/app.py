@@ -1,4 +1,4 @@
-"""Recommendation: rate movies or choose a user, see predicted ratings and recommendations; find similar movies.
+"""Recommendation: rate movies or choose a user, see predictions and recommendations, find similar movies.
 
 Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/app.py
 """
@@ -13,8 +13,8 @@ import pandas as pd
 from shared import BadInput
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.text import as_number
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, movies, show_errors
+from shared.text import parse_number
+from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, movies, show_errors
 from shared.ui.batch import answer_rows
 
 model = load_space_model(Path(__file__).parent / "model")
@@ -23,24 +23,24 @@ config = model.config
 
 @show_errors
 def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
-    """Predict how many stars, 0.5 to 5, a user of the data set gives a movie.
+    """Predict a rating, 0.5 to 5 stars, of a movie by a user of the data set.
 
     Args:
         user_id: a user of the data set; they are numbered from 1.
         movie_id: an id of the data set, as a number; or a title, as text. "300" is the film, and 300 is an id.
     """
     movie_id = model.find(movie_id)
-    answer, actual = model.predict(user_id, movie_id), model.actual(user_id, movie_id)
+    answer, actual = model.predict(user_id, movie_id), model.find_rating(user_id, movie_id)
     title = model.movies[movie_id].title
-    truth = "" if actual is None else f" They gave it {actual:g} ★, which the model has seen in training."
+    truth = "" if actual is None else f" The actual rating is {actual:g} ★; the model was trained on it."
     stars = movies.format_stars(answer.rating)
-    words = f"<h2>{stars}</h2><p>User {int(as_number(user_id))} on {escape(title)}.{truth}</p>"
+    words = f"<h2>{stars}</h2><p>User {int(parse_number(user_id))} on {escape(title)}.{truth}</p>"
     return answer.as_dict() | {"actual": actual, "title": title}, words
 
 
 @show_errors
 def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
-    """Say which parts a predicted rating is the sum of: base + contributions, in stars, before it is cut to 0.5 to 5.
+    """Explain a predicted rating: base + contributions, in stars, before it is clipped to the scale of 0.5 to 5.
 
     Args:
         user_id: a user of the data set; they are numbered from 1.
@@ -52,43 +52,43 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 
 @show_errors
 def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Recommend movies, with their predicted stars, to a user of the data set or to somebody new.
+    """Recommend movies, with predicted ratings in stars, to a user of the data set or to a new user.
 
     Args:
-        user_id: a user of the data set, or null for somebody new.
-        ratings: for somebody new, what they rated: {"movie id": stars from 0.5 to 5, ...}.
+        user_id: a user of the data set, or null for a new user.
+        ratings: the ratings of a new user: {"movie id": stars from 0.5 to 5, ...}.
         k: how many, 1 to 100.
     """
     if (user_id is None) != isinstance(ratings, dict):
-        raise BadInput('Give a user_id, or ratings such as {"260": 5, "1": 3.5} and null for the user_id.')
+        raise BadInput('Give either a user_id, or null and ratings such as {"260": 5, "1": 3.5}.')
     best = model.recommend(model.fold_in(ratings) if user_id is None else user_id, k)
-    return movies.scores_json(best, "rating"), movies.scores_table(best, "stars")
+    return movies.make_scores_json(best, "rating"), movies.make_scores_table(best, "stars")
 
 
 @show_errors
 def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Find the movies that the same people like, by the model's factors; of rarely rated ones, by genre and year, too.
+    """Find movies with similar factors, that is, liked by the same people; rare ones also by genre and year.
 
     Args:
         movie_id: an id of the data set, as a number; or a title, as text. "300" is the film, and 300 is an id.
         k: how many, 1 to 100.
     """
     near = model.similar(model.find(movie_id), k)
-    return movies.scores_json(near, "similarity"), movies.scores_table(near, "similarity")
+    return movies.make_scores_json(near, "similarity"), movies.make_scores_table(near, "similarity")
 
 
 @show_errors
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Answer a CSV of up to 100,000 pairs with the columns user_id and movie_id; other columns are kept.
+    """Predict the ratings for a CSV of up to 100,000 pairs of user_id and movie_id; other columns are kept.
 
     Args:
-        file: the CSV. A row that cannot be answered gets a sentence in the column "error".
+        file: the CSV. An invalid row gets a message in the column "error".
     """
     return answer_rows(read_csv(file, model.columns), model, progress)
 
 
 with Page(model, title=config.about.title) as demo:
-    introduce(model, f"Any of {len(model.movies):,} movies can be typed in; the lists offer the best known.")
+    introduce(model, f"Type the title of any of {len(model.movies):,} movies; the lists show the best known.")
     with gr.Tabs():
         with gr.Tab("You"):
             movies.add_visitor(model, demo)
@@ -98,28 +98,29 @@ with Page(model, title=config.about.title) as demo:
                 user, movie = movies.add_user(model), movies.add_picker(model, "Movie")
                 answer, bars = gr.HTML(label="Predicted stars"), gr.HTML(label="Why")
             with gr.Column():
-                for_user = movies.add_list("stars", "They may like (only rated movies in the sample are left out)")
+                for_user = movies.add_list("stars", "They may like (without movies that they rated in the sample)")
         with gr.Tab("Similar movies"):
             like = movies.add_picker(model, "Movies similar to")
             near = movies.add_list("similarity", "Similar movies")
         with gr.Tab("Map"):
-            gr.Markdown("The best known movies. Movies with similar factors in the model are mostly near each other.")
+            gr.Markdown("The best known movies. Movies with similar factors are mostly close to each other.")
             movies.add_map(model)
-        many = batch_tab("Many pairs", "A CSV with the columns `user_id` and `movie_id`.", file_types=[".csv", ".tsv"])
-        answer_json, why_json, recommended_json, similar_json = json_tab("predict", "explain", "recommend", "similar")
-    about(model)
+        hint = "A CSV with the columns `user_id` and `movie_id`."
+        many = add_batch_tab("Many pairs", hint, file_types=[".csv", ".tsv"])
+        answer_json, why_json, best_json, similar_json = add_json("predict", "explain", "recommend", "similar")
+    add_card(model)
 
-    # The model checks every value and says what it accepts. Gradio's own checks would take a thread for each.
+    # The model checks all values with clear errors. Gradio's own checks would take a thread for each.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
     asked = [demo.load, user.submit, user.blur, movie.change]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
-    why = [why_json, bars, recommended_json, for_user]
+    why = [why_json, bars, best_json, for_user]
     clear(predicted.success, why)
-    clear_after_error(predicted.failure, [answer_json, answer, *why])  # what was shown is of another pair
+    clear_after_error(predicted.failure, [answer_json, answer, *why])  # results of another pair
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
-    nobody = gr.JSON(visible=False, label="Ratings of somebody new: {movie id: stars}")
+    nobody = gr.JSON(visible=False, label="Ratings of a new user: {movie id: stars}")
     ten = gr.Number(10, visible=False, label="How many movies, 1 to 100", minimum=1, maximum=100)
-    predicted.success(recommend, [user, nobody, ten], [recommended_json, for_user], api_name="recommend", **live)
+    predicted.success(recommend, [user, nobody, ten], [best_json, for_user], api_name="recommend", **live)
     found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     clear_after_error(found.failure, [similar_json, near])
     many.answer_with(batch)

@@ -1,4 +1,4 @@
-"""Tabular classification: fill in a form, see the probability of each label and what it comes from.
+"""Tabular classification: fill in a form, see the probability of each label and an explanation.
 
 Run it: python spaces/salary/app.py, or with hot reload: gradio spaces/salary/app.py
 """
@@ -9,13 +9,13 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from shared.markdown import as_markdown
+from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
+from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
-from shared.ui.explanations import add_up, points, signed_bars
-from shared.ui.forms import add_form, argument_per_column, form_events, format_value, label_of
+from shared.ui.explanations import add_up, draw_signed_bars, format_points
+from shared.ui.forms import add_form, expand_row, format_value, get_label, list_form_events
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
@@ -25,34 +25,34 @@ first = next(iter(numbers), None)
 Row = dict[str, Any]
 
 
-@argument_per_column(config)
+@expand_row(config)
 def predict(row: Row) -> tuple[dict[str, Any], dict[str, float]]:
-    """Estimate the probability of each label. "?" or null is an unknown value."""
+    """Predict the probability of each label. Use "?" or null for an unknown value."""
     answer = model.predict(row)
     return answer.as_dict(), answer.probabilities
 
 
-@argument_per_column(config)
+@expand_row(config)
 def explain(row: Row) -> tuple[dict[str, Any], str]:
-    """Say how much each value moved the probability of the second label, against other rows of the data set.
+    """Explain how much each value changed the probability of the second label, compared with a sample of the data.
 
     The Shapley values add up: base + the sum of contributions = probability.
     """
     why = model.explain(row)
     parts = add_up(why.contributions, why.base, why.probability, 3)
     largest_first = sorted(parts.items(), key=lambda item: -abs(why.contributions[item[0]]))
-    bars = signed_bars(
-        f"The probability of {SECOND} averages {round(why.base, 3):.1%} over a sample of the data; here it is "
-        f"{round(why.probability, 3):.1%}. What makes the difference, in percentage points, rounded:",
-        {f"{label_of(config, name)}: {format_value(row[name])}": value for name, value in largest_first},
-        points,
+    bars = draw_signed_bars(
+        f"The average probability of {SECOND} over a sample of the data is {round(why.base, 3):.1%}; here it is "
+        f"{round(why.probability, 3):.1%}. Effect of each value in percentage points, rounded:",
+        {f"{get_label(config, name)}: {format_value(row[name])}": value for name, value in largest_first},
+        format_points,
     )
     return why.as_dict(), bars
 
 
-@argument_per_column(config)
+@expand_row(config)
 def what_if(row: Row, column: str) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Vary one number, all else as it is, and follow the probability of the second label.
+    """Compute the probability of the second label as one number varies and all other values stay the same.
 
     Args:
         column: the name of the number to vary.
@@ -64,40 +64,40 @@ def what_if(row: Row, column: str) -> tuple[dict[str, Any], pd.DataFrame]:
 
 @show_errors
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Answer a CSV of up to 100,000 rows with the columns of the data set; other columns are kept.
+    """Classify a CSV of up to 100,000 rows with the columns of the data set; other columns are kept.
 
     Args:
-        file: the CSV. A row that cannot be answered gets a sentence in the column "error".
+        file: the CSV. An invalid row gets a message in the column "error".
     """
     return answer_rows(read_csv(file, model.columns), model, progress)
 
 
 with Page(model, title=config.about.title) as demo:
-    introduce(model, as_markdown(" ".join(config.about.limits[:1])))
+    introduce(model, escape_markdown(" ".join(config.about.limits[:1])))
     answer = gr.Label(label="Answer", elem_classes="answer")
     with gr.Row():
         with gr.Column():
             form = add_form(config)
         with gr.Column(), gr.Tabs():
-            with gr.Tab("Why?"):
+            with gr.Tab("Explanation"):
                 bars = gr.HTML(label="Why")
             with gr.Tab("What if?", visible=bool(numbers)):
                 column = gr.Dropdown(numbers, value=first, label="Vary")
-                curve = gr.LinePlot(  # its label would push the name of the axis out of sight
+                curve = gr.LinePlot(  # without label, which would hide the name of the axis
                     x="value", y="probability", x_title=first, y_title=f"probability of {SECOND}", y_lim=[0, 1],
                     height=260, label="What if", show_label=False,
                 )  # fmt: skip
             columns = ", ".join(f"`{name}`" for name in config.columns)
-            many = batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
-            answer_json, why_json, curve_json = json_tab("predict", "explain", "what_if")
-    about(model)
+            many = add_batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
+            answer_json, why_json, curve_json = add_json("predict", "explain", "what_if")
+    add_card(model)
 
-    # The model checks every value and says what it accepts. Gradio's own checks would take a thread for each field.
+    # The model checks all values with clear errors. Gradio's own checks would take a thread for each field.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
-    asked = [demo.load, *form_events(form)]
+    asked = [demo.load, *list_form_events(form)]
     predicted = gr.on(asked, predict, form, [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, curve_json, curve]
-    clear(predicted.success, why)  # only after an answer, so that what is wrong is said once
+    clear(predicted.success, why)  # only after success, so that an error is shown once
     clear_after_error(predicted.failure, [answer_json, answer, *why])
     predicted.success(explain, form, [why_json, bars], api_name="explain", **live)
     varied = [(predicted.success, {"api_name": "what_if"}), (column.change, {"api_visibility": "private"})]

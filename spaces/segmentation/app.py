@@ -1,4 +1,4 @@
-"""Image segmentation: upload a picture, see the class of every pixel, and where the model is uncertain.
+"""Image segmentation: upload a picture, see the class of every pixel and the model's uncertainty.
 
 Run it: python spaces/segmentation/app.py, or with hot reload: gradio spaces/segmentation/app.py
 """
@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from shared.markdown import as_markdown
+from shared.markdown import escape_markdown
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
-from shared.ui.components import picture_input, require_image
-from shared.ui.explanations import evidence_over, percent, share_bars
+from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui.components import add_picture_input, require_image
+from shared.ui.explanations import draw_evidence, draw_share_bars, format_percent
 from shared.ui.regions import Regions, answer_with_masks, draw_picture, draw_regions, keep_mask
 
 HERE = Path(__file__).parent
@@ -28,37 +28,37 @@ css_colours = {
 
 @show_errors
 def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str, str]]], str]:
-    """Say what every pixel is: the share of each class, and a mask of the picture's own size.
+    """Segment a picture: return the share of each class, and a mask of the picture's size.
 
-    The mask is a PNG with a palette: its pixels are class indices, in the order of the shares. It has "width" and
-    "height", and "scale" times the picture's own size: 1 unless the picture has more than 24 megapixels (of more than
-    11 classes, fewer).
+    The mask is a palette PNG of class indices, in the order of the shares. Its size is "width" and "height", which is
+    "scale" times the picture's size; "scale" is 1 unless the picture has more than 24 megapixels (with more
+    than 11 classes, fewer).
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
-    picture = draw_picture(require_image(image))  # before the answer to a large photo takes its memory
+    picture = draw_picture(require_image(image))  # before a large prediction takes memory
     answer = model.predict(image)
     shares = {label: answer.share[label] for label in answer.present}
-    bars = share_bars("How much of the picture each class has, rounded:", shares, css_colours)
+    bars = draw_share_bars("Share of the picture for each class, rounded:", shares, css_colours)
     return answer.as_dict(), keep_mask(model, answer), (picture, draw_regions(model, answer)), bars
 
 
 @show_errors
 def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
-    """Show where in a picture the model is uncertain, and say how certain it is of each class.
+    """Explain a segmentation: show where the model is uncertain, and its certainty for each class.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     why = model.explain(require_image(image), longest=640)
-    # Full orange where the class chosen is no likelier than all others together.
-    doubt = evidence_over(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
+    # Full orange if the predicted class is no more probable than all others together.
+    doubt = draw_evidence(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
     least = sorted(why.by_class, key=lambda label: why.by_class[label])[:3]
-    named = ", ".join(f"{as_markdown(label)} ({percent(why.by_class[label])})" for label in least)
+    named = ", ".join(f"{escape_markdown(label)} ({format_percent(why.by_class[label])})" for label in least)
     words = (
-        f"The model expects {percent(why.mean)} of the pixels to be right. Orange: uncertain; full orange, on "
-        f"{percent(why.unsure)} of the picture: less than 50% certain. Least certain classes: {named}."
+        f"The model expects {format_percent(why.mean)} of the pixels to be correct. Orange is uncertain; full orange "
+        f"({format_percent(why.unsure)} of the picture) is less than 50% certain. Least certain classes: {named}."
     )
     return why.as_dict(), doubt, words
 
@@ -67,50 +67,51 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
 def batch(
     files: list[str], progress: gr.Progress = gr.Progress()  # noqa: B008
 ) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:  # fmt: skip
-    """Answer up to 24 small pictures, or 6 of 12 megapixels: a table of shares, the same as CSV, and a zip of masks.
+    """Segment up to 24 small pictures, or 6 of 12 megapixels: return a table of shares, a CSV and a zip of masks.
 
-    "mask scale" is that of predict.
+    "mask scale" is the "scale" of predict.
 
     Args:
-        files: pictures, or zips of pictures. One that cannot be answered gets a sentence in the column "error".
+        files: pictures, or zips of pictures. A picture that cannot be read gets a message in the column "error".
     """
     return answer_with_masks(files, model, progress)
 
 
-drawing = [("a drawing of a street; it was trained on photos", str(HERE / "examples/street.jpg"))]
+drawing = [("a drawing of a street (the model was trained on photos)", str(HERE / "examples/street.jpg"))]
 
 with Page(model, title=config.about.title) as demo:
     introduce(model, "Take a photo or upload one. Pictures are deleted after about an hour.")
     with gr.Row():
         with gr.Column():
-            image = picture_input(HERE / "model/examples", drawing)
+            image = add_picture_input(HERE / "model/examples", drawing)
         with gr.Column():
             seen = Regions(label="Classes", show_label=False, color_map=css_colours, elem_classes="regions")
-            cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info="Tap a name to see it alone.", buttons=[])
+            hint = "Tap a name to see only that class."
+            cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info=hint, buttons=[])
     with gr.Tabs():
         with gr.Tab("Shares"):
             bars = gr.HTML("<p>The share of each class appears here.</p>", label="Share of each class")
         with gr.Tab("Uncertainty"):
-            words = gr.Markdown("The map of what is uncertain appears here.", label="How certain it is")
+            words = gr.Markdown("The map of uncertainty appears here.", label="How certain it is")
             doubt = gr.Image(label="Uncertain", interactive=False, buttons=["download", "fullscreen"], height=360)
-        many = batch_tab(
-            "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of them.",
+        many = add_batch_tab(
+            "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of pictures.",
             ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],
         )  # fmt: skip
-        answer_json, why_json = json_tab("predict", "explain")
+        answer_json, why_json = add_json("predict", "explain")
         with gr.Tab("Mask"):
             mask = gr.File(label="Mask, PNG")
-    about(model)
+    add_card(model)
 
     shown, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
-    # "change" comes once for an upload, a webcam's photo, a paste, an example, and for clearing all of them.
+    # "change" fires once for an upload, a webcam photo, a paste, an example, and when the picture is cleared.
     live = {"trigger_mode": "always_last"}
     predicted = image.change(predict, image, shown, api_name="predict", show_progress="minimal", **live)
     clear(predicted.success, why)
     predicted.success(explain, image, why, api_name="explain", show_progress="hidden", **live)
     for event in (image.clear, predicted.failure):
         clear_after_error(event, [*shown, *why])
-    # In the browser alone: see .regions in shared/ui/style.css.
+    # Only in the browser; see .regions in shared/ui/style.css.
     set_cover = "value => { document.documentElement.style.setProperty('--cover', value / 100) }"
     cover.input(None, cover, js=set_cover, api_visibility="private")
     many.answer_with(batch)

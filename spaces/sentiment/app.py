@@ -1,4 +1,4 @@
-"""Text classification: write or paste a text, see the answer and which words it comes from.
+"""Text classification: write or paste a text, see its label and the words that it comes from.
 
 Run it: python spaces/sentiment/app.py, or with hot reload: gradio spaces/sentiment/app.py
 """
@@ -11,13 +11,13 @@ import gradio as gr
 import pandas as pd
 
 from shared.space import load_space_model
-from shared.ui import Page, about, batch_tab, clear, clear_after_error, introduce, json_tab, show_errors
+from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
-from shared.ui.texts import colour_parts, describe_parts, is_about, read_texts, require_text, tapped_part
+from shared.ui.texts import colour_parts, describe_parts, find_tapped_part, is_about, read_texts, require_text
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
-NO_PARTS = "Press Explain to see how much each part of the text moved the answer."
+NO_PARTS = "Press Explain to see how much each part of the text changed the prediction."
 Parts = list[tuple[str, float | None]]
 
 
@@ -25,64 +25,64 @@ Parts = list[tuple[str, float | None]]
 def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
     """Classify a text.
 
-    "is_clear" is false where no label is likely enough, or where "in_distribution" is: the text is unlike those the
-    model was trained on.
+    "is_clear" is false if no label is probable enough, or if "in_distribution" is false: then the text is unlike the
+    training texts.
 
     Args:
-        text: the text, up to 100,000 characters. Of a long one the beginning and the end are read.
+        text: the text, up to 100,000 characters. Of a long text, only the beginning and the end are read.
     """
     answer = model.predict(require_text(text))
-    headline = f"{config.name_of(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
+    headline = f"{config.get_label_name(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
     if not answer.in_distribution:
         headline = "This is unlike the texts the model was trained on."
     note = ""
     if answer.words_read < answer.words:
-        note = f"<p>Of {answer.words:,} words it read {answer.words_read:,}: the beginning and the end.</p>"
-    shown = {config.name_of(label): p for label, p in answer.probabilities.items()}
+        note = f"<p>The model read {answer.words_read:,} of {answer.words:,} words: the beginning and the end.</p>"
+    shown = {config.get_label_name(label): p for label, p in answer.probabilities.items()}
     return answer.as_dict(), f"<h2>{escape(headline)}</h2>{note}", shown
 
 
 @show_errors
 def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], Parts, str]:
-    """Say how much each part of a text moved the answer: Shapley values of its words, or of its clauses.
+    """Explain how much each part of a text changed the prediction: Shapley values of its words or clauses.
 
-    They add up: base + the sum of contributions = probability, that of "label": the second of two labels, or the
-    likeliest of more.
+    The Shapley values add up: base + the sum of contributions = probability of "label", which is the second of two
+    labels, or the most probable of more.
 
     Args:
         text: the text.
-        part: explain the words of one of the parts, counted from 0, instead, all else as it is.
+        part: the index of a part, from 0, whose words are explained instead; the rest of the text does not change.
     """
     why = model.explain(require_text(text, is_asked_for=True), part=part)
-    return why.as_dict(), colour_parts(why), describe_parts(why, config.name_of(why.label), part)
+    return why.as_dict(), colour_parts(why), describe_parts(why, config.get_label_name(why.label), part)
 
 
 @show_errors
 def explain_part(text: str, tap: gr.SelectData) -> tuple[dict[str, Any], Parts, str]:
-    """Explain the words of the part that was tapped; a single word leads back to the whole text."""
-    return explain(text, tapped_part(model.explain(require_text(text)), tap))
+    """Explain the words of the tapped part; for a single word, explain the whole text again."""
+    return explain(text, find_tapped_part(model.explain(require_text(text)), tap))
 
 
 @show_errors
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Answer up to 5,000 texts.
+    """Classify up to 5,000 texts.
 
     Args:
-        file: a CSV with a column "text", of which other columns are kept; or a text file with a text on each line.
+        file: a CSV with a column "text" (other columns are kept), or a text file with one text per line.
     """
     return answer_rows(read_texts(file), model, progress, chunk=64)
 
 
 def drop_if_old(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
-    """Drop an explanation that came when the text had changed."""
+    """Remove an explanation that arrived after the text had changed."""
     return (gr.skip(),) * 3 if is_about(found, text) else (None, None, NO_PARTS)
 
 
 with Page(model, title=config.about.title) as demo:
     introduce(
         model,
-        "It answers as you type. It says so when it is not sure, and when a text is *out of distribution*: unlike "
-        "those it was trained on. Files you upload are deleted after about an hour.",
+        "The prediction is updated as you type. The page says if the model is not sure, or if a text is *out of "
+        "distribution*: unlike the training texts. Files you upload are deleted after about an hour.",
     )
     with gr.Row():
         with gr.Column():
@@ -93,25 +93,25 @@ with Page(model, title=config.about.title) as demo:
                 samples = [[example] for example in config.examples or ("",)]
                 examples = gr.Examples(samples, text, label="Or try", cache_examples=False)
         with gr.Column():
-            headline = gr.HTML("<h2>Write a text</h2>", label="The answer in words")
+            headline = gr.HTML("<h2>Write a text</h2>", label="Result")
             answer = gr.Label(label="Probabilities", show_heading=False)
     with gr.Tabs():
-        with gr.Tab("Which words?"):
+        with gr.Tab("Explanation"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")
             meaning = "Purple raises the probability, red lowers it"
             parts = gr.HighlightedText(label=meaning, combine_adjacent=False, elem_classes="parts")
-        hint = "A CSV with a column `text`, or a text file with a text on each line; up to 5,000 texts."
-        many = batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
-        answer_json, why_json = json_tab("predict", "explain")
-    about(model)
+        hint = "A CSV with a column `text`, or a text file with one text per line; up to 5,000 texts."
+        many = add_batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
+        answer_json, why_json = add_json("predict", "explain")
+    add_card(model)
 
     shown, why = [answer_json, headline, answer], [why_json, parts, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
     predicted = text.change(predict, text, shown, api_name="predict", **live)
-    clear(text.change, why)  # what was shown is of another text
+    clear(text.change, why)  # explanations of another text
     clear_after_error(predicted.failure, [*shown, *why])
     asked = button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
-    # On a phone the words are below the fold. (scroll_to_output= would scroll to the JSON, in a tab that is hidden.)
+    # On a phone, the words are below the visible area. (scroll_to_output= would scroll to the JSON in a hidden tab.)
     scroll = "() => document.querySelector('.parts').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
     asked.success(None, js=scroll, api_visibility="private")
     clear_after_error(asked.failure, why)

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from shared import BadInput
-from shared.errors import quoted
-from shared.text import as_number
+from shared.errors import quote
+from shared.text import parse_number
 from shared.ui.movies import add_rating, recommend_for
 from tests.conftest import DEMOS, ROOT, load_app
 
@@ -141,7 +141,7 @@ def test_predictors(models, name):
             check_outcome(ask, ask, value)
         for items in (value, [value]):
             check_outcome(model.predict_batch, model.predict_batch, items)
-    check_outcome("mask_pixels", models["segmentation"].mask_pixels, value)
+    check_outcome("count_mask_pixels", models["segmentation"].count_mask_pixels, value)
     check_outcome("label", models["cat_dog"].explain, PICTURES["cat_dog"], value)
     check_outcome("label", models["sentiment"].explain, REVIEW, value)
     check_outcome("part", models["sentiment"].explain, REVIEW, None, value)
@@ -157,9 +157,9 @@ def test_predictors(models, name):
     check_outcome("column", salary.what_if, person, value)
 
     rating = models["rating"]
-    for ask in (rating.predict, rating.explain, rating.actual, rating.recommend):
+    for ask in (rating.predict, rating.explain, rating.find_rating, rating.recommend):
         check_outcome(("user", ask), ask, value, 5 if ask == rating.recommend else 260)
-    for ask in (rating.predict, rating.explain, rating.actual, rating.recommend):
+    for ask in (rating.predict, rating.explain, rating.find_rating, rating.recommend):
         check_outcome(("movie or number", ask), ask, 15, value)
     check_outcome("similar", rating.similar, value)
     check_outcome("stars", rating.fold_in, {260: value})
@@ -226,7 +226,7 @@ def test_pages(apps, name):
     ids=range(8),
 )
 def test_what_was_given_is_quoted_on_one_printable_line(value, expected):
-    assert quoted(value) == expected
+    assert quote(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -236,4 +236,4 @@ def test_what_was_given_is_quoted_on_one_printable_line(value, expected):
     ids=range(16),
 )
 def test_what_is_a_number(value, expected):
-    assert as_number(value) == pytest.approx(expected, nan_ok=True)
+    assert parse_number(value) == pytest.approx(expected, nan_ok=True)

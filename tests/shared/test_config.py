@@ -88,7 +88,7 @@ def test_no_folder(tmp_path):
 
 
 def test_no_config(tmp_path):
-    with pytest.raises(CheckpointError, match="is no checkpoint folder"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint folder"):
         load_model(tmp_path)
 
 

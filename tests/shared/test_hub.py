@@ -120,7 +120,7 @@ def test_from_pretrained_takes_a_name_as_well_as_a_folder(hub, tmp_path, monkeyp
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert load_model(NAME, revision=commit(hub)).folder.is_relative_to(tmp_path)
     assert load_model(str(MODEL)).folder == MODEL
-    with pytest.raises(HubError, match="no me/nothing on the Hub"):
+    with pytest.raises(HubError, match="me/nothing does not exist on the Hub"):
         load_model("me/nothing")
     with pytest.raises(CheckpointError, match="no checkpoint folder 'spaces/nothing/model'"):
         load_model("spaces/nothing/model")
@@ -136,7 +136,7 @@ def test_a_model_of_another_kind_says_so(hub, tmp_path):
 
 
 def test_missing_repository_revision_and_file(hub, tmp_path):
-    assert "no me/nothing on the Hub, or it is private" in expect_failure(tmp_path, 3, "me/nothing")
+    assert "me/nothing does not exist on the Hub, or is private" in expect_failure(tmp_path, 3, "me/nothing")
     assert "has no revision 'v9'" in expect_failure(tmp_path, 3, revision="v9")
     assert "has no revision" in expect_failure(tmp_path, 3, revision="0" * 40)
     HfApi(hub.endpoint, token=hub.token).create_repo("me/empty", exist_ok=True)
@@ -148,7 +148,7 @@ def test_private_gated_and_wrong_token(hub, tmp_path):
     repository = hub.repo(NAME)
     repository.private = True
     try:
-        assert "or it is private" in expect_failure(tmp_path, 3)
+        assert "or is private" in expect_failure(tmp_path, 3)
         assert load(tmp_path / "allowed", token=hub.read_token).folder.is_dir()
     finally:
         repository.private = False
@@ -163,7 +163,7 @@ def test_private_gated_and_wrong_token(hub, tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "headers", "says"),
-    [(503, {}, "error of its own (503)"), (500, {}, "error of its own"), (429, {"Retry-After": "2"}, "too often")],
+    [(503, {}, "internal error (503)"), (500, {}, "internal error"), (429, {"Retry-After": "2"}, "too many requests")],
 )
 def test_a_hub_in_trouble(hub, tmp_path, status, headers, says):
     hub.faults.append(Fault("status", status=status, headers=headers))
@@ -217,7 +217,7 @@ def test_offline(hub, tmp_path, monkeypatch, offline):
         load(tmp_path / "cold")
         assert hub.log
         return
-    assert "HF_HUB_OFFLINE forbids" in expect_failure(tmp_path / "cold", 1)
+    assert "HF_HUB_OFFLINE does not allow" in expect_failure(tmp_path / "cold", 1)
     assert load(tmp_path / "warm").folder.name == load(tmp_path / "warm", revision=commit(hub)).folder.name
     assert not hub.log
 
@@ -233,7 +233,7 @@ def test_a_flipped_byte_is_detected_and_the_file_fetched_again(hub, tmp_path, ma
     load(tmp_path)
     assert hub.faults[0].times == 0
     hub.faults[0].times = None
-    assert "arrives damaged" in expect_failure(tmp_path / "again", 10)
+    assert "was damaged in the download" in expect_failure(tmp_path / "again", 10)
 
 
 @pytest.mark.parametrize("name", ["onnx/model.onnx", "gallery.json", "background.csv"])
@@ -247,7 +247,7 @@ def test_a_cache_damaged_on_disk_is_mended(hub, tmp_path, name):
     assert pull.find_cached(NAME, commit(hub), tmp_path)
     path.resolve().write_bytes(content)
     hub.faults.append(Fault("status"))
-    assert "error of its own" in expect_failure(tmp_path, 5, revision=commit(hub))  # not the damaged file
+    assert "internal error" in expect_failure(tmp_path, 5, revision=commit(hub))  # rather nothing than the damaged file
 
 
 def test_a_file_missing_in_the_cache_is_fetched(hub, tmp_path):
@@ -269,7 +269,7 @@ def test_the_cause_is_looked_for_in_the_whole_chain():
     error.__cause__ = httpx2.ConnectError("refused")
     assert "cannot be reached (ConnectError)" in hub_errors.explain_error(error, NAME)
     error.__cause__.__cause__ = PermissionError(errno.EACCES, "Permission denied")
-    assert "cannot be written to; set HF_HOME" in hub_errors.explain_error(error, NAME)
+    assert "is not writable; set HF_HOME" in hub_errors.explain_error(error, NAME)
 
 
 @pytest.mark.parametrize(
@@ -278,19 +278,23 @@ def test_the_cause_is_looked_for_in_the_whole_chain():
         (
             "HEAD",
             {"status": 404},
-            "does not have what it was asked for (404): HEAD /me/salary/resolve/main/gallery.json.",
+            "cannot find what was requested (404): HEAD /me/salary/resolve/main/gallery.json.",
         ),
-        ("HEAD", {"status": 400, "headers": {"X-Error-Message": "Odd."}}, "refuses this for me/salary (400: Odd)."),
-        ("HEAD", {"status": 451}, "refuses this for me/salary (451)."),
-        ("HEAD", {"status": 402}, "asks for a paid plan to do this with me/salary (402)."),
-        ("HEAD", {"status": 403, "headers": {"X-Error-Message": "Blocked"}}, "may not read me/salary (403: Blocked)."),
-        ("HEAD", {"status": 501}, "cannot do what it was asked for (501): HEAD /me/salary/"),
-        ("HEAD", {"status": 502}, "an error of its own (502); try again later."),
-        ("HEAD", {"status": 200, "body": PAGE}, "that its client cannot read (FileMetadataError"),
-        ("GET", {"status": 404, "body": '{"error": "No such blob"}'}, "asked for (404: No such blob): GET /me/salary/"),
-        ("GET", {"status": 404, "body": LIST}, "asked for (404: not here): GET /me/salary/"),
-        ("GET", {"status": 410, "body": NULL}, "refuses this for me/salary (410)."),
-        ("GET", {"status": 409, "body": WORDS}, "sees a conflict with something else that happens to me/salary (409: "),
+        (
+            "HEAD",
+            {"status": 400, "headers": {"X-Error-Message": "Odd."}},
+            "refused the request for me/salary (400: Odd).",
+        ),
+        ("HEAD", {"status": 451}, "refused the request for me/salary (451)."),
+        ("HEAD", {"status": 402}, "requires a paid plan for this request to me/salary (402)."),
+        ("HEAD", {"status": 403, "headers": {"X-Error-Message": "Blocked"}}, "cannot read me/salary (403: Blocked)."),
+        ("HEAD", {"status": 501}, "does not support this request (501): HEAD /me/salary/"),
+        ("HEAD", {"status": 502}, "an internal error (502); try again later."),
+        ("HEAD", {"status": 200, "body": PAGE}, "that the client cannot read (FileMetadataError"),
+        ("GET", {"status": 404, "body": '{"error": "No such blob"}'}, "requested (404: No such blob): GET /me/salary/"),
+        ("GET", {"status": 404, "body": LIST}, "requested (404: not here): GET /me/salary/"),
+        ("GET", {"status": 410, "body": NULL}, "refused the request for me/salary (410)."),
+        ("GET", {"status": 409, "body": WORDS}, "reports a conflict with another change to me/salary (409: "),
     ],
 )
 def test_a_server_that_answers_as_it_likes(hub, tmp_path, match, fault, says):
@@ -306,7 +310,7 @@ def test_a_servers_words_are_made_one_short_line():
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (RuntimeError("CAS client error: 403 Forbidden"), "may not read"),
+        (RuntimeError("CAS client error: 403 Forbidden"), "cannot read"),
         (RuntimeError("Unknown"), "client failed (RuntimeError: Unknown); check the network"),
         (ValueError("Force download failed"), "client failed (ValueError: Force download failed)"),
         (TimeoutError("timed out"), "cannot be reached (TimeoutError)"),
@@ -314,8 +318,8 @@ def test_a_servers_words_are_made_one_short_line():
         (httpx2.RemoteProtocolError("cut"), "cannot be reached (RemoteProtocolError)"),
         (ssl.SSLCertVerificationError(1, "self-signed"), "cannot be reached (SSLCertVerificationError)"),
         (FileNotFoundError(errno.ENOENT, "No such file", "C:/long"), "set HF_HOME to a folder with a short path"),
-        (TypeError("'NoneType' object is not iterable"), "its client cannot read (TypeError: 'NoneType' object is"),
-        (KeyError("commitOid"), "its client cannot read (KeyError: 'commitOid')"),
+        (TypeError("'NoneType' object is not iterable"), "the client cannot read (TypeError: 'NoneType' object is"),
+        (KeyError("commitOid"), "the client cannot read (KeyError: 'commitOid')"),
     ],
 )
 def test_whatever_the_client_raises_is_a_message(hub, tmp_path, monkeypatch, error, says):
@@ -334,12 +338,12 @@ def test_a_full_disk(hub, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    assert "no room for me/salary in the cache" in expect_failure(tmp_path, 3)
+    assert "no space for me/salary in the cache" in expect_failure(tmp_path, 3)
 
 
 def test_a_cache_that_cannot_be_written(hub, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    assert "cannot be written to; set HF_HOME" in expect_failure(tmp_path / "file", 3)
+    assert "is not writable; set HF_HOME" in expect_failure(tmp_path / "file", 3)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only for root")
@@ -348,7 +352,7 @@ def test_a_read_only_cache_serves_what_it_has(hub, tmp_path):
     tmp_path.chmod(0o500)
     try:
         assert load(tmp_path, revision=commit(hub)).folder == folder
-        assert "cannot be written to" in expect_failure(tmp_path / "new", 3)
+        assert "is not writable" in expect_failure(tmp_path / "new", 3)
     finally:
         tmp_path.chmod(0o700)
 
@@ -394,12 +398,12 @@ def test_in_the_gallery_each_model_has_a_variable_of_its_own(hub, space):
         (Fault("hang"), "cannot be reached"),
         (Fault("delay"), "cannot be reached"),
         (Fault("hang", server="cdn"), "did not arrive from the Hub within 4 s"),
-        (Fault("status"), "error of its own (503)"),
-        (Fault("status", status=429), "too often"),
-        (Fault("status", status=401, headers={"X-Error-Code": "RepoNotFound"}), "it is private"),
+        (Fault("status"), "internal error (503)"),
+        (Fault("status", status=429), "too many requests"),
+        (Fault("status", status=401, headers={"X-Error-Code": "RepoNotFound"}), "is private"),
         (Fault("truncate", server="cdn", after=1000), "did not arrive"),
-        (Fault("corrupt", match="GET", server="cdn"), "arrives damaged"),
-        (Fault("corrupt", match="GET .*json"), "arrives damaged"),
+        (Fault("corrupt", match="GET", server="cdn"), "was damaged in the download"),
+        (Fault("corrupt", match="GET .*json"), "was damaged in the download"),
     ],
     ids=lambda value: value.kind + (value.server or "") if isinstance(value, Fault) else "",
 )
@@ -408,7 +412,7 @@ def test_a_space_is_up_within_five_seconds_whatever_the_hub_does(hub, space, fau
     model, seconds = space(MODEL_REPO=NAME)
     assert seconds < 5
     assert model.folder == MODEL
-    assert model.origin.startswith("This page runs the model that came with it. ")
+    assert model.origin.startswith("This page runs its built-in model. ")
     assert says in model.origin
 
 
@@ -420,7 +424,7 @@ def test_a_space_does_not_serve_a_model_of_another_kind(hub, space):
     api.upload_folder(repo_id="me/rating", folder_path=folder)
     model, _ = space(MODEL_REPO="me/rating")
     assert model.folder == MODEL
-    assert "me/rating is no model that this page can use" in model.origin
+    assert "me/rating is not a model that this page can use" in model.origin
 
 
 @pytest.mark.parametrize(
@@ -437,7 +441,7 @@ def test_a_space_does_not_serve_nonsense_although_it_arrives_whole(hub, space, t
     api.upload_folder(repo_id="me/nonsense", folder_path=folder)
     model, _ = space(MODEL_REPO="me/nonsense")
     assert model.folder == MODEL
-    assert model.origin.endswith("me/nonsense is no model that this page can use; its log says why.")
+    assert model.origin.endswith("me/nonsense is not a model that this page can use; the log says why.")
 
 
 @pytest.mark.parametrize("name", ["salary", "gallery"])
@@ -453,8 +457,8 @@ def test_the_page_says_which_model_it_runs(hub, tmp_path, name):
         assert time.monotonic() - began < 1.5 * usual + 5
         page = "" if name == "salary" else "/salary"
         with urllib.request.urlopen(f"{url}{page}", timeout=10) as answer:
-            assert "This page runs the model that came with it" in answer.read().decode()
-    assert "serving the embedded model" in (tmp_path / "log").read_text()
+            assert "This page runs its built-in model" in answer.read().decode()
+    assert "serving the model in its folder" in (tmp_path / "log").read_text()
 
 
 def test_a_process_ends_although_a_download_hangs(hub, tmp_path):

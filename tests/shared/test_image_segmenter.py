@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from shared import BadInput, CheckpointError
 from shared import image_segmenter as module
-from shared.image_segmenter import ImageSegmenterConfig, decide, mask_size, working_size
+from shared.image_segmenter import ImageSegmenterConfig, choose_classes, find_mask_size, find_working_size
 from tests.conftest import ROOT
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
@@ -113,7 +113,7 @@ def test_a_batch_is_the_same_as_one_by_one_and_names_a_bad_item(segmentation):
 def test_a_smaller_answer(segmentation, longest, size):
     whole = segmentation.predict(STREET)
     check(segmentation, segmentation.predict(STREET, longest), size)
-    reduced = whole.reduced(longest)
+    reduced = whole.reduce(longest)
     assert reduced.mask.shape == reduced.confidence.shape == size[::-1]
     assert reduced.share == whole.share
     if longest >= 480:
@@ -137,20 +137,20 @@ def test_a_smaller_answer_has_pixels(segmentation):
     ],
 )
 def test_a_mask_has_a_bounded_number_of_pixels(size, longest, expected):
-    assert mask_size(size, longest) == expected
+    assert find_mask_size(size, longest) == expected
 
 
 def test_the_answer_to_a_larger_picture_is_smaller_and_says_so(segmentation, monkeypatch):
     whole = segmentation.predict(STREET)
     assert (whole.size, whole.scale) == ((960, 720), 1)
-    assert segmentation.mask_pixels(STREET) == 960 * 720
+    assert segmentation.count_mask_pixels(STREET) == 960 * 720
     monkeypatch.setattr(module, "MAX_MASK_PIXELS", 480 * 360)
     answer = segmentation.predict(STREET)
     check(segmentation, answer, (480, 360))
     assert (answer.size, answer.scale) == ((960, 720), 0.5)
-    assert segmentation.mask_pixels(STREET) == 480 * 360
+    assert segmentation.count_mask_pixels(STREET) == 480 * 360
     assert segmentation.explain(STREET).confidence.shape == (360, 480)
-    assert answer.reduced(96).scale == 0.1
+    assert answer.reduce(96).scale == 0.1
     assert (answer.mask == segmentation.predict(STREET, longest=480).mask).all()
 
 
@@ -168,13 +168,15 @@ def test_of_many_classes_a_mask_is_smaller_and_its_pixels_cost_more(segmentation
 
 def test_what_a_bad_picture_costs(segmentation):
     with pytest.raises(BadInput, match="not a picture"):
-        segmentation.mask_pixels(b"no picture")
+        segmentation.count_mask_pixels(b"no picture")
 
 
 def test_a_wide_picture_is_not_decided_row_by_row(monkeypatch):
     tiles = []
-    monkeypatch.setattr(module, "in_threads", lambda function, items: tiles.extend(items) or list(map(function, items)))
-    mask, confidence, counts = decide(np.ones((2, 2, 100), np.float32), (30_000, 40))
+    monkeypatch.setattr(
+        module, "map_in_threads", lambda function, items: tiles.extend(items) or list(map(function, items))
+    )
+    mask, confidence, counts = choose_classes(np.ones((2, 2, 100), np.float32), (30_000, 40))
     assert all(rows.stop - rows.start > 40 and across.stop - across.start <= 1024 for rows, across in tiles)
     assert counts.sum() == mask.size == confidence.size
 
@@ -204,7 +206,7 @@ def test_explain(segmentation):
 
 def test_a_coloured_mask_keeps_its_indices_and_has_the_colours(segmentation):
     mask = np.arange(len(segmentation.classes), dtype=np.uint8).repeat(6).reshape(-1, 6)
-    with Image.open(io.BytesIO(encoded(segmentation.coloured(mask), "PNG"))) as image:
+    with Image.open(io.BytesIO(encoded(segmentation.colour_mask(mask), "PNG"))) as image:
         assert np.array_equal(np.asarray(image), mask)
         shown = np.asarray(image.convert("RGB"))[:, 0]
     assert [tuple(row) for row in shown.tolist()] == list(segmentation.config.colours)
@@ -218,7 +220,7 @@ def test_decide_interpolates_before_it_compares(monkeypatch, size, tile, tile_wi
     monkeypatch.setattr(module, "TILE", tile)
     monkeypatch.setattr(module, "TILE_WIDTH", tile_width)
     logits = np.random.default_rng(1).normal(scale=3, size=(5, 9, 12)).astype(np.float32)
-    mask, confidence, counts = decide(logits, size)
+    mask, confidence, counts = choose_classes(logits, size)
     # Pillow's bilinear filter is the same as ours where it enlarges.
     fine = np.stack([Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in logits]).astype(float)
     odds = np.exp(fine - fine.max(axis=0))
@@ -229,11 +231,11 @@ def test_decide_interpolates_before_it_compares(monkeypatch, size, tile, tile_wi
 
 
 def test_decide_takes_the_first_of_equals_and_large_logits():
-    mask, confidence, _ = decide(np.zeros((3, 2, 2), np.float32), (4, 4))
+    mask, confidence, _ = choose_classes(np.zeros((3, 2, 2), np.float32), (4, 4))
     assert not mask.any()
     assert np.allclose(confidence, 1 / 3)
     logits = np.array([0.0, 1000.0], np.float32).reshape(2, 1, 1)
-    mask, confidence, counts = decide(logits, (3, 2))
+    mask, confidence, counts = choose_classes(logits, (3, 2))
     assert (mask == 1).all()
     assert (confidence == 1).all()
     assert counts.tolist() == [0, 6]
@@ -251,17 +253,17 @@ def test_decide_takes_the_first_of_equals_and_large_logits():
     ],
 )
 def test_working_size(size, expected):
-    assert working_size(size, area=172_800, multiple=16) == expected
+    assert find_working_size(size, area=172_800, multiple=16) == expected
 
 
 def test_working_size_is_bounded():
     for width, height in [(1, 1), (50, 1), (1, 50), (4000, 3000), (4096, 83), (123, 457)]:
         for multiple in (4, 16, 64):
-            work = working_size((width, height), 172_800, multiple)
+            work = find_working_size((width, height), 172_800, multiple)
             assert all(side % multiple == 0 and side >= 2 * multiple for side in work)
             assert (work[0] >= work[1]) == (width >= height)
             assert work[0] * work[1] < 3 * 172_800
-    assert working_size((1, 50), 4_096, 64) == (128, 448)
+    assert find_working_size((1, 50), 4_096, 64) == (128, 448)
 
 
 def contract(segmentation, **change):

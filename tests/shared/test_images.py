@@ -11,7 +11,15 @@ import pytest
 from PIL import ExifTags, Image, features
 
 from shared import BadInput
-from shared.images import MAX_BYTES, MAX_REQUEST_COST, decoding_cost, fit_size, load_image, picture_size, to_array
+from shared.images import (
+    MAX_BYTES,
+    MAX_REQUEST_COST,
+    estimate_decoding_cost,
+    fit_size,
+    load_image,
+    read_picture_size,
+    to_array,
+)
 from shared.images.files import count_scans
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -81,7 +89,7 @@ def jpeg(width, height, **options):
 
 PHOTO = encode(photo(160, 120), "JPEG")
 SCAN = PHOTO[PHOTO.index(b"\xff\xda") : -2]
-DAMAGED, TAGS, TINY = "damaged or incomplete; save it anew", "tags are larger", "too many tiny parts"
+DAMAGED, TAGS, TINY = "damaged or incomplete; save it again", "tags are larger", "too many tiny parts"
 PIXELS, UNKNOWN = r"pixels; a [\w ]+ may have at most 24 megapixels", "not a picture that can be read"
 OTHER_KIND = "This kind of TIFF cannot be read here; save it as one of"
 MANY = "too many pixels"
@@ -314,8 +322,8 @@ def test_bytes_and_open_files(tmp_path):
     written.write(PHOTO)  # and left at its end
     with path.open("rb") as file, path.open("rb", buffering=0) as unbuffered:
         for source in (bytearray(PHOTO), memoryview(PHOTO), io.BytesIO(PHOTO), written, file, unbuffered):
-            assert picture_size(source) == (160, 120)
-            assert decoding_cost(source) == 160 * 120
+            assert read_picture_size(source) == (160, 120)
+            assert estimate_decoding_cost(source) == 160 * 120
             assert load_image(source).image.tobytes() == expected
 
 
@@ -364,9 +372,9 @@ def test_paths_as_people_write_them(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("https://example.org/cat.jpg", "A web address is not fetched; download the picture"),
-        ("HTTP://127.0.0.1/cat.jpg", "A web address is not fetched"),
-        ("data:image/png;base64,iVBORw0KGgo=", "A data URL is not read here; give the picture's bytes"),
+        ("https://example.org/cat.jpg", "Web addresses are not fetched; download the picture"),
+        ("HTTP://127.0.0.1/cat.jpg", "Web addresses are not fetched"),
+        ("data:image/png;base64,iVBORw0KGgo=", "Data URLs are not read here; decode the base64"),
     ],
 )
 def test_text_that_is_not_a_path_is_refused(source, sentence):
@@ -379,7 +387,7 @@ def test_arrays():
     assert np.array_equal(np.asarray(load_image(colours).image), colours)
     assert np.array_equal(np.asarray(load_image(colours[..., ::-1]).image), colours[..., ::-1])
     assert np.array_equal(np.asarray(load_image(colours[..., 0]).image)[..., 2], colours[..., 0])
-    assert picture_size(colours) == (48, 32)
+    assert read_picture_size(colours) == (48, 32)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +403,7 @@ def test_arrays():
 )
 def test_arrays_that_are_no_picture(shape, dtype):
     with pytest.raises(
-        BadInput, match=r"An array must be uint8 of \(height, width, 3\), in the order red, green, blue"
+        BadInput, match=r"An array must be uint8 of shape \(height, width, 3\), in the order red, green, blue"
     ):
         load_image(np.zeros(shape, dtype))
 
@@ -645,7 +653,7 @@ def test_transparency_of_fewer_bits():
 
 
 def test_colours_of_16_bits_cost_four_times():
-    assert decoding_cost(png16(DEEP)) == decoding_cost(tiff16(DEEP)) == 4 * 70 * 90
+    assert estimate_decoding_cost(png16(DEEP)) == estimate_decoding_cost(tiff16(DEEP)) == 4 * 70 * 90
 
 
 # --- BigTIFF ---
@@ -686,7 +694,7 @@ def test_a_big_tiff():
     (b"II+\0\x08\0\0\0", DAMAGED),
 ])  # fmt: skip
 def test_a_big_tiff_is_bounded_like_any(data, sentence):
-    for ask in (load_image, picture_size, decoding_cost):
+    for ask in (load_image, read_picture_size, estimate_decoding_cost):
         with pytest.raises(BadInput, match=sentence):
             ask(data)
 
@@ -889,7 +897,7 @@ def test_to_array():
 
 @pytest.mark.parametrize("at_least", [0, -1])
 def test_at_least_one_pixel(at_least):
-    for ask in (load_image, picture_size, decoding_cost):
+    for ask in (load_image, read_picture_size, estimate_decoding_cost):
         with pytest.raises(ValueError, match="at_least must be 1 or more"):
             ask(PHOTO, at_least)
 
@@ -911,25 +919,25 @@ SCANS = count_scans(jpeg(400, 300, progressive=True))
 )
 def test_size_and_cost_are_known_before_anything_is_decoded(monkeypatch, source, at_least, cost):
     monkeypatch.setattr(Image.core, "new", None)
-    assert decoding_cost(source, at_least) == cost
-    assert picture_size(source, at_least) == (4_000, 3_000)
+    assert estimate_decoding_cost(source, at_least) == cost
+    assert read_picture_size(source, at_least) == (4_000, 3_000)
 
 
 def test_the_size_of_a_pil_image():
-    assert picture_size(Image.new("L", (400, 300))) == (400, 300)
+    assert read_picture_size(Image.new("L", (400, 300))) == (400, 300)
     with pytest.raises(BadInput, match="1 × 51 pixels; the long side may be at most 50 times"):
-        picture_size(Image.new("L", (1, 51)))
+        read_picture_size(Image.new("L", (1, 51)))
 
 
 @pytest.mark.parametrize("name", ["text", "png bomb", "jpeg too large", "jpeg of many scans", "tiff of huge tiles"])
 def test_a_picture_that_is_refused_has_no_cost(name):
-    for ask in (picture_size, decoding_cost):
+    for ask in (read_picture_size, estimate_decoding_cost):
         with pytest.raises(BadInput, match=HOSTILE[name][1]):
             ask(HOSTILE[name][0])
 
 
 def test_two_hundred_photos_of_twelve_megapixels_are_one_request():
-    assert 200 * decoding_cost(jpeg(4_000, 3_000), 224) <= MAX_REQUEST_COST
+    assert 200 * estimate_decoding_cost(jpeg(4_000, 3_000), 224) <= MAX_REQUEST_COST
 
 
 def test_threads_do_not_disturb_each_other():

@@ -130,7 +130,7 @@ def test_another_address_is_refused_and_the_sentence_says_what_to_give(source):
 
 @pytest.mark.parametrize("source", ["salary", "./nowhere", "runs/mine/model", r"C:\models\salary", "C:/models"])
 def test_a_folder_that_is_not_there_is_said_to_be_none(source):
-    with pytest.raises(CheckpointError, match=r"no checkpoint folder .* Give a folder, or a model on the Hub as in"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint folder .* Give a folder, or a model on the Hub, as in"):
         load_model(source)
 
 
@@ -141,7 +141,7 @@ def test_a_name_that_may_be_a_mistyped_folder_is_said_to_be_neither(monkeypatch)
 
 
 def test_a_file_is_refused_and_its_folder_asked_for():
-    with pytest.raises(CheckpointError, match=r"gallery\.json is a file; give the checkpoint folder that it lies in"):
+    with pytest.raises(CheckpointError, match=r"gallery\.json is a file; give the checkpoint folder that contains it"):
         load_model(str(FOLDERS["salary"] / "gallery.json"))
 
 

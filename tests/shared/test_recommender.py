@@ -133,8 +133,8 @@ def test_titles_that_start_with_the_words_come_first(rating):
     assert titles("", 5) == []
 
 
-def test_the_first_choice_for_a_title_is_that_movie(rating):
-    choices = [title for title, _ in rating.titles.choices(1500)]
+def test_the_first_choice_that_holds_a_movies_name_is_that_movie(rating):
+    choices = [title for title, _ in rating.titles.list_choices(1500)]
     names = {title: title.casefold().split(" (")[0].removeprefix("the ") for title in choices}
 
     def first(typed):
@@ -218,7 +218,7 @@ def test_recommendations_are_sorted_new_and_personal(rating):
 
 
 def test_a_known_users_rated_movies_are_left_out(rating):
-    known = {movie for movie in rating.movies if rating.actual(15, movie) is not None}
+    known = {movie for movie in rating.movies if rating.find_rating(15, movie) is not None}
     assert known
     assert not known & {movie_id for movie_id, *_ in rating.recommend(15, 100)}
 
@@ -245,8 +245,8 @@ def test_the_true_rating_where_there_is_one(rating):
     with (ROOT / "spaces/rating/model/ratings.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6031
-    assert rating.actual(int(rows[0]["user_id"]), int(rows[0]["movie_id"])) == float(rows[0]["rating"])
-    assert rating.actual(1, 1) is None
+    assert rating.find_rating(int(rows[0]["user_id"]), int(rows[0]["movie_id"])) == float(rows[0]["rating"])
+    assert rating.find_rating(1, 1) is None
 
 
 def test_the_folder_keeps_to_grouplens_terms():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shared.shapley import shapley_values
+from shared.shapley import compute_shapley_values
 
 
 def test_linear_model_has_a_known_answer():
@@ -13,7 +13,7 @@ def test_linear_model_has_a_known_answer():
     def value(present, which):
         return np.where(present, x, background[which]) @ weights
 
-    base, contributions = shapley_values(value, players=5, backgrounds=40)
+    base, contributions = compute_shapley_values(value, players=5, backgrounds=40)
     assert base == pytest.approx((background @ weights).mean())
     np.testing.assert_allclose(contributions, weights * (x - background.mean(axis=0)), atol=1e-12)
 
@@ -25,12 +25,12 @@ def test_adds_up_for_any_model():
     def model(rows):
         return np.sin(rows).prod(axis=1) + np.exp(rows[:, 0] * rows[:, 1])
 
-    base, contributions = shapley_values(lambda p, b: model(np.where(p, x, background[b])), 4, 7)
+    base, contributions = compute_shapley_values(lambda p, b: model(np.where(p, x, background[b])), 4, 7)
     assert base + contributions.sum() == pytest.approx(model(x[None])[0], abs=1e-12)
 
 
 def test_interaction_is_shared_equally_and_a_dummy_gets_nothing():
-    base, contributions = shapley_values(lambda present, _: (present[:, 0] & present[:, 1]) * 1.0, 3, 200)
+    base, contributions = compute_shapley_values(lambda present, _: (present[:, 0] & present[:, 1]) * 1.0, 3, 200)
     assert base == 0
     assert contributions[2] == 0
     assert contributions[0] == pytest.approx(contributions[1], abs=1e-12)  # antithetic pairs make it exact
@@ -44,12 +44,12 @@ def test_same_seed_same_values_and_number_of_evaluations():
         rows.append(len(present))
         return present @ np.array([1.0, 2.0, 3.0]) ** 2
 
-    first = shapley_values(value, 3, 10, seed=5)[1]
-    np.testing.assert_array_equal(first, shapley_values(value, 3, 10, seed=5)[1])
+    first = compute_shapley_values(value, 3, 10, seed=5)[1]
+    np.testing.assert_array_equal(first, compute_shapley_values(value, 3, 10, seed=5)[1])
     assert rows == [2 * 10 * 4] * 2
 
 
 @pytest.mark.parametrize(("players", "backgrounds"), [(0, 3), (3, 0)])
 def test_nothing_to_explain(players, backgrounds):
     with pytest.raises(ValueError, match="at least one"):
-        shapley_values(lambda present, _: present.sum(axis=1), players, backgrounds)
+        compute_shapley_values(lambda present, _: present.sum(axis=1), players, backgrounds)

@@ -146,7 +146,7 @@ def test_what_the_first_line_has_is_reported(file, content, sentence):
     ],
 )
 def test_a_quotation_mark_that_is_never_closed_is_named(file, content, line):
-    with pytest.raises(BadInput, match=f"The quotation mark that opens on line {line} of the CSV is never closed"):
+    with pytest.raises(BadInput, match=f"The quotation mark on line {line} of the CSV is never closed"):
         read_csv(file(content), ["text"])
 
 
@@ -183,7 +183,7 @@ def test_quoted_cells_may_have_several_lines(tmp_path, text):
 @pytest.mark.parametrize("cell", ["Alien\n\n", *(f"Alien{sign}\nis\ngood" for sign in "\u2028\x85\x0b\x0c\x1e")])
 def test_only_ends_of_lines_count_in_a_quoted_cell(file, cell):
     """str.splitlines counts other characters, too, but not an end of a line at the end."""
-    with pytest.raises(BadInput, match="opens on line 4 of the CSV is never closed"):
+    with pytest.raises(BadInput, match="on line 4 of the CSV is never closed"):
         read_csv(file(f'text,id\n"{cell}","never closed\n'), ["text"])
 
 
@@ -223,7 +223,7 @@ def test_an_encoding_that_was_guessed_is_named(file, content, guessed):
 )
 def test_other_encodings_are_not_taken_for_western_letters(file, content, line):
     for read in (lambda path: read_csv(path, ["text"]), lambda path: read_lines(path, "text")):
-        with pytest.raises(BadInput, match=f"Line {line} has characters in another encoding than UTF-8; save"):
+        with pytest.raises(BadInput, match=f"Line {line} is not in the encoding UTF-8; save"):
             read(file(content))
 
 
@@ -282,7 +282,7 @@ def test_the_encoding_is_that_of_the_whole_file(file, monkeypatch, end, encoding
 
 
 def test_utf_16_that_is_damaged(file):
-    with pytest.raises(BadInput, match="line 3 cannot be read; save the file as UTF-8"):
+    with pytest.raises(BadInput, match="Line 3 cannot be read as text; save the file as UTF-8"):
         read_csv(file("a\nb\n".encode("utf-16") + b"\x00\xd8"), ["a"])
 
 

@@ -60,9 +60,9 @@ def test_categories_may_be_written_otherwise(salary, person):
 
 
 def test_a_loose_name_that_fits_two_categories_is_none():
-    from shared.tabular_values import category_codes
+    from shared.tabular_values import index_categories
 
-    codes = category_codes(("?", "a-b", "A B", "c d", "None"))
+    codes = index_categories(("?", "a-b", "A B", "c d", "None"))
     assert codes["a-b"] == 1
     assert codes["A B"] == 2
     assert codes["c-d"] == 3

@@ -35,8 +35,8 @@ def test_one_at_a_time_and_many_at_once_are_the_same(sentiment):
         ("\x00\x07\x1b\u200b\ufeff", "There is no text"),
         ("<br /><br>", "There is no text"),
         ("a" * 5_000_001, "at most 5,000,000"),
-        (None, "A text is needed, not NoneType"),
-        (b"good", "A text is needed, not bytes"),
+        (None, "The input must be text, not NoneType"),
+        (b"good", "The input must be text, not bytes"),
     ],
 )
 def test_a_value_that_is_no_text_is_refused_with_a_message(sentiment, text, message):
@@ -124,7 +124,7 @@ def test_real_reviews_are_read_as_when_the_model_was_measured(sentiment):
     changed = [(old, clean_text(text)) for old, text in zip(then, texts, strict=True) if old != clean_text(text)]
     assert len(changed) == 1
     for old, new in changed:
-        assert [*sentiment.tokens([old])[0].ids] == [*sentiment.tokens([new])[0].ids]
+        assert [*sentiment.tokenize([old])[0].ids] == [*sentiment.tokenize([new])[0].ids]
 
 
 def test_breaks_of_html_are_line_breaks(sentiment):
@@ -138,12 +138,12 @@ def test_a_hundred_thousand_words_are_read_at_both_ends(sentiment):
     assert answer.words > 100_000
     most = sentiment.config.max_tokens - 2
     assert most / 2 < answer.words_read <= most
-    (tokens,) = sentiment.tokens([text])
+    (tokens,) = sentiment.tokenize([text])
     assert len(tokens.ids) == most
     assert tokens.read[0][0] == 0
     assert tokens.read[1][1] == len(text)
     middle = f"{BAD} " + "Another word here. " * 25_000 + GOOD
-    assert sentiment.tokens([middle])[0].read[0][1] < 5000
+    assert sentiment.tokenize([middle])[0].read[0][1] < 5000
     why = sentiment.explain(text)
     assert "".join(piece for piece, _ in why.parts) == text
     assert sum(value is None for _, value in why.parts) == 1

@@ -16,7 +16,7 @@ from shared.ui import batch as page
 from tests.conftest import ROOT, load_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
-LIMIT = "The pictures before this one have used up the pixels that one request may have"
+LIMIT = "The pictures before this one use all pixels that one request may have"
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_tiny_pictures_count_as_much_as_the_network_costs(side, answered):
     content = io.BytesIO()
     Image.new("RGB", side).save(content, "PNG")
     files = [(str(number), content.getvalue()) for number in range(40)]
-    found = list(page._within_budget(files, app.model.cost, app.model.max_request_cost))
+    found = list(page._limit_cost(files, app.model.estimate_cost, app.model.max_request_cost))
     assert sum(not isinstance(picture, BadInput) for _, picture, _ in found) == answered
 
 
@@ -83,7 +83,7 @@ def answer_together(monkeypatch, files, cost=lambda _: 1):
     class Model:
         max_request_cost = 1_000_000
 
-        def cost(self, content):
+        def estimate_cost(self, content):
             return cost(content)
 
         def predict_each(self, contents):

@@ -127,7 +127,7 @@ def test_salary_answers_a_csv(page, gallery_url, person, tmp_path):
     page.get_by_label("Clear").locator("visible=true").first.click()
     page.wait_for_function("() => !document.body.innerText.includes('answered\"')")
     page.locator("input[type=file]").first.set_input_files(path)
-    page.get_by_text("The quotation mark that opens on line 2 of the CSV is never closed").wait_for()
+    page.get_by_text("The quotation mark on line 2 of the CSV is never closed").wait_for()
     page.wait_for_timeout(500)
     errors = page.get_by_text("Error", exact=True).locator("visible=true")
     assert errors.count() == 2  # the title of the message, and one place below the file
@@ -281,7 +281,7 @@ def test_use_via_api_lists_endpoints_and_arguments_without_an_error(page, galler
     page.on("response", lambda reply: problems.append(reply.url) if reply.status >= 400 else None)
     there = {f"{gallery_url}/gradio_api/mcp/schema"}  # by its 404 the page knows that MCP is off
     page.goto(f"{gallery_url}/rating")
-    page.get_by_text("What counts most for").wait_for()
+    page.get_by_text("The largest effects on the rating of").wait_for()
     button = page.get_by_role("button", name=re.compile("Use via API"))
     if not button.is_visible():
         pytest.skip("Gradio hides it on a phone")

@@ -36,7 +36,7 @@ def read_error(reply):
 def test_an_unknown_endpoint_is_a_404_that_names_the_endpoints(http, path):
     status, sentence = read_error(http.post(f"/{path}", json={"data": []}))
     assert status == 404
-    assert sentence.startswith(f"There is no such endpoint; they are {NAMES}")
+    assert sentence.startswith(f"There is no such endpoint; the endpoints are {NAMES}")
     assert "lambda" not in sentence
 
 
@@ -44,7 +44,7 @@ def test_an_unknown_endpoint_is_a_404_that_names_the_endpoints(http, path):
 def test_paths_of_older_gradio_versions_name_the_new_ones(gallery_url, path):
     status, sentence = read_error(httpx2.post(gallery_url + path, json={"data": []}))
     assert status == 404
-    assert sentence.startswith(f"Endpoints are asked at /gradio_api/call/NAME; the names are {NAMES}")
+    assert sentence.startswith(f"Send requests to /gradio_api/call/NAME; the endpoints are {NAMES}")
 
 
 @pytest.mark.parametrize(("data", "count"), [([], 0), ([15], 1), ([15, 260, 3], 3)])

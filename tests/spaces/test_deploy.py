@@ -22,7 +22,7 @@ from PIL import Image
 
 from hub import live, staging
 from hub.local import Fault, Hub
-from hub.local.cards import problems
+from hub.local.cards import find_problems
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
 from shared import load_model
@@ -175,7 +175,7 @@ def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
     ("file", "old", "new", "message"),
     [
         ("salary/requirements.txt", "numpy==2", "numpy>=2", "does not pin 'numpy>=2"),
-        ("salary/requirements.txt", "numpy==", "torch==", "asks for torch, which only training needs"),
+        ("salary/requirements.txt", "numpy==", "torch==", "has torch, which only training needs"),
         ("salary/requirements.txt", "gradio==", "gradioo==", "does not pin gradio"),
         ("salary/README.md", "sdk_version: 6", "sdk_version: 5", "README.md says sdk_version 5"),
         ("salary/README.md", "---\ntitle", "title", "has no header"),
@@ -206,7 +206,7 @@ def test_pins_that_do_not_agree_are_reported(deploy, copy, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--revision", f"salary={SHA}"], "--revision goes with --models-owner"),
+        (["--revision", f"salary={SHA}"], "--revision needs --models-owner"),
         (["--models-owner", "me", "--revision", f"cat={SHA}"], "--revision cat is none of salary"),
         (["--name", "a name"], "a name"),
         (["--models-owner", "me/you"], "me/you"),
@@ -260,7 +260,7 @@ def test_a_space_for_a_users_own_model_says_nothing_of_the_demo(deploy, copy, tm
     assert not {"emoji", "short_description", "thumbnail"} & set(fields)
     text = files["README.md"].decode().split("---\n", 2)[2]
     assert text == "\nIt &lt;b>is&lt;/b> mine. Its licence and terms are in `model/LICENSE.md`.\n"
-    assert problems(files["README.md"].decode(), "space") == ([], [])
+    assert find_problems(files["README.md"].decode(), "space") == ([], [])
 
 
 def test_a_users_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):
@@ -403,10 +403,10 @@ def test_wait_continues_through_an_outage_and_the_old_commit(deploy, no_sleep, c
         (("BUILD_ERROR", "new", None), "ended in BUILD_ERROR. See the log: hf spaces logs me/x --build"),
         (
             ("CONFIG_ERROR", "new", "Bad header"),
-            "CONFIG_ERROR: Bad header. Its page says more: https://hub/spaces/me/x",
+            "CONFIG_ERROR: Bad header. See its page: https://hub/spaces/me/x",
         ),
-        (("PAUSED", "new", None), "up to date, but paused; start it: hf spaces restart me/x"),
-        (("BUILDING", "new", None), "is still at 'BUILDING' after 0 s; look at it with: hf spaces logs me/x --build"),
+        (("PAUSED", "new", None), "up to date, but paused; restart it: hf spaces restart me/x"),
+        (("BUILDING", "new", None), "is still at 'BUILDING' after 0 s; see the log: hf spaces logs me/x --build"),
         (("RUNNING", "old", None), "still has its old files after 0 s"),
         (ConnectionError(), "is still at 'the Hub does not answer'"),
     ],
@@ -440,7 +440,7 @@ def test_a_space_that_does_not_wake_up_is_reported(deploy, no_sleep, monkeypatch
     api = Stages(("STOPPED", "new", None))
     api.space_info = lambda _: SimpleNamespace(private=False, host="https://me-x.hf.space")
     with pytest.raises(
-        staging.DeployError, match="stopped, and a visit does not wake it; start it: hf spaces restart me/x"
+        staging.DeployError, match="stopped, and a visit does not wake it; restart it: hf spaces restart me/x"
     ):
         live.check_space("me/x", [], "new", 60, api)
 
@@ -590,7 +590,7 @@ def test_deploying_again_removes_stale_files_and_makes_no_empty_commit(hub, run,
     assert is_uploaded(run("salary"))
     assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
     assert len(hub.commits("me/salary", "space")) == 4
-    assert "as before" in run("salary").out
+    assert "unchanged" in run("salary").out
     assert len(hub.commits("me/salary", "space")) == 4
 
 
@@ -653,8 +653,8 @@ def test_hardware_of_an_existing_space(hub, run):
     [
         (None, "me", "hf auth login"),
         ("hf_unknown", "me", "the token in HF_TOKEN"),
-        ("read", "me", "may only read"),
-        ("write", "you", "may not write to you/salary"),
+        ("read", "me", "can only read"),
+        ("write", "you", "cannot write to you/salary"),
     ],
 )
 def test_missing_permissions_are_reported(hub, run, token, owner, words):
@@ -670,7 +670,7 @@ def test_somebodys_other_space_is_left_alone(hub, run):
     space = hub.store.create("space", "me/salary", False, "gradio", "cpu-basic")
     other = space.add("main", {"app.py": Blob(b"print()")}, "Mine", "", "me")
     done = run("salary")
-    assert "is a Space of something else; choose another name with --name" in done.err
+    assert "is another Space; choose another name with --name" in done.err
     assert hub.commits("me/salary", "space")[0] == other.sha
     assert is_uploaded(run("salary", "--name", "salary-2"))
     assert "app.py" in hub.files("me/salary-2", kind="space")
@@ -700,7 +700,7 @@ def test_a_rate_limited_request_is_retried(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=429, headers={"Retry-After": "1"}, times=1))
     done = run("salary")
     assert is_uploaded(done)
-    assert "Asked too often: waiting 2 s for the Hub ..." in done.out
+    assert "Too many requests: waiting 2 s for the Hub ..." in done.out
     assert len(hub.commits("me/salary", "space")) == 2
 
 
@@ -754,7 +754,7 @@ def test_a_private_model_is_not_preloaded(hub, run):
     publish(hub, "salary", private=True)
     done = run("salary", "--models-owner", "me")
     assert is_uploaded(done)
-    assert "as its secret HF_TOKEN" in done.out
+    assert "in its secret HF_TOKEN" in done.out
     assert "preload_from_hub" not in read_header(hub.files("me/salary", kind="space")["README.md"])
 
 
@@ -823,10 +823,12 @@ def test_an_unavailable_log_is_omitted(hub, run, deploy, monkeypatch, fault):
 
 def test_a_failure_mentions_the_new_space(hub, run):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
-    left = "me/salary has been made and stays; the same command uses it. To remove it: hf repos delete me/salary --type"
+    left = (
+        "me/salary has been created; run the same command to continue. To delete it: hf repos delete me/salary --type"
+    )
     assert run("salary").err.endswith(f"{left} space\n")
     again = run("salary").err
-    assert "an error of its own (500: Told to answer 500)" in again
+    assert "an internal error (500: Injected status 500)" in again
     assert left not in again
 
 
@@ -841,14 +843,18 @@ def test_no_space_is_created_for_a_header_that_the_hub_refuses(hub, run, copy):
 @pytest.mark.parametrize(
     ("match", "fault", "says"),
     [
-        ("/runtime", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
+        ("/runtime", {"status": 200, "body": NULL}, "that the client cannot read (TypeError: "),
         ("/variables", {"status": 404, "body": BARE}, "(404): GET /api/spaces/me/salary/variables."),
-        ("/variables", {"status": 501, "body": PAGE}, "cannot do what it was asked for (501): GET /api/spaces/me/sal"),
-        ("POST .*/commit/", {"status": 413, "body": PAGE}, "does not take as much at once (413): POST /api/spaces/me/"),
+        ("/variables", {"status": 501, "body": PAGE}, "does not support this request (501): GET /api/spaces/me/sal"),
+        (
+            "POST .*/commit/",
+            {"status": 413, "body": PAGE},
+            "rejects a request of this size (413): POST /api/spaces/me/",
+        ),
         (
             "POST /api/repos/create",
             {"status": 422, "body": '{"error": "sdk?"}'},
-            "refuses this for me/salary (422: sdk?).",
+            "refused the request for me/salary (422: sdk?).",
         ),
     ],
 )
@@ -907,7 +913,7 @@ def test_a_space_serves_a_model_of_the_hub_and_later_its_own(real, deploy):
     done = real.run("salary", "--models-owner", "me")
     space = real.hub.repo("me/salary", "space")
     assert done.returncode == 0, done.stderr
-    assert f"It answers as here, at {space.host}" in done.stdout
+    assert f"Its predictions at {space.host} match the local ones." in done.stdout
     _, embedded = deploy.choose(deploy.make_parser().parse_args(["salary", "--owner", "me"]))
     assert "/predict: " in " ".join(live.probe(embedded, space.host, None))  # it really is the other model
     done = real.run("salary")
@@ -919,7 +925,7 @@ def test_a_space_serves_a_model_of_the_hub_and_later_its_own(real, deploy):
     assert done.returncode == 0, done.stderr
     stages = [line.split()[-1] for line in done.stdout.splitlines() if re.match(r" *\d+ s  ", line)]
     assert (stages[0], stages[-1]) == ("sleeping", "running")
-    assert f"It answers as here, at {space.host}" in done.stdout
+    assert f"Its predictions at {space.host} match the local ones." in done.stdout
     assert len(real.hub.commits("me/salary", "space")) == 3
 
 
@@ -931,7 +937,7 @@ def test_a_space_that_fell_back_to_its_own_model_is_detected(real):
     assert time.monotonic() - began < 40  # it does not wait for what will not come
     assert done.returncode == 2
     assert "hf spaces secrets add me/salary -s HF_TOKEN" in done.stderr
-    assert "/predict: This page runs the model that came with it. There is no me/salary on the Hub" in done.stderr
+    assert "/predict: This page runs its built-in model. me/salary does not exist on the Hub" in done.stderr
     assert "is private: the Space needs a token" in done.stdout
 
 
@@ -940,7 +946,7 @@ def test_a_users_own_model_online(real, tmp_path):
     done = real.run(str(flowers))
     assert done.returncode == 0, done.stderr
     space = real.hub.repo("me/flowers", "space")
-    assert f"It answers as here, at {space.host}" in done.stdout
+    assert f"Its predictions at {space.host} match the local ones." in done.stdout
     page = httpx2.get(space.host, timeout=30).text
     assert "If it is rose or tulip" in page
     assert "chelsea" not in page
@@ -950,7 +956,7 @@ def test_the_gallery_online(real, deploy):
     done = real.run("gallery")
     assert done.returncode == 0, done.stderr
     host = real.hub.repo("me/gallery", "space").host
-    assert f"It answers as here, at {host}" in done.stdout
+    assert f"Its predictions at {host} match the local ones." in done.stdout
     _, models = deploy.choose(deploy.make_parser().parse_args(["gallery", "--owner", "me"]))
     assert [model.api_name for model in models] == [f"/{name}" for name in sorted(MODELS)]
     assert live.probe(models, host, None) == []

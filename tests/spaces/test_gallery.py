@@ -54,8 +54,8 @@ def test_a_file_that_is_not_a_model_is_detected_at_the_start(tmp_path):
 
 def test_an_empty_gallery_says_so(tmp_path, caplog):
     staged = shutil.copytree(ROOT / "spaces/gallery", tmp_path / "gallery")
-    assert "There is no model here yet." in str(load_app(staged).demo.get_config_file())
-    assert "no model to show" in caplog.text
+    assert "There are no models here yet." in str(load_app(staged).demo.get_config_file())
+    assert "no models to show" in caplog.text
 
 
 def test_a_space_without_a_model_is_left_out(tmp_path):

@@ -251,15 +251,23 @@ def test_no_url_is_fetched(mcp_url):
 @pytest.mark.parametrize(
     ("name", "arguments", "sentence"),
     [
-        ("nobody", {}, "There is no tool 'nobody'; there are cat_dog, "),
-        ("rating", {"user_id": 15}, "Give movie_id, too."),
-        ("rating", {"user_id": 15, "movie_id": 1, "x": 1}, "There is no argument 'x'; there are user_id, movie_id."),
+        ("nobody", {}, "There is no tool 'nobody'; the tools are cat_dog, "),
+        ("rating", {"user_id": 15}, "Missing arguments: movie_id."),
+        (
+            "rating",
+            {"user_id": 15, "movie_id": 1, "x": 1},
+            "There is no argument 'x'; the arguments are user_id, movie_id.",
+        ),
         ("rating", {"user_id": 0, "movie_id": 1}, "There is no user '0'; users are 1 to 671."),
-        ("rating_recommend", {}, "Give a user_id, or ratings such as"),
-        ("rating_recommend", {"user_id": 15, "ratings": {"260": 5}}, "Give a user_id, or ratings such as"),
-        ("cat_dog_batch", {"files": ["data:;base64,"] * 201}, "There are more than 200 files; split them."),
+        ("rating_recommend", {}, "Give either a user_id, or null and ratings such as"),
+        (
+            "rating_recommend",
+            {"user_id": 15, "ratings": {"260": 5}},
+            "Give either a user_id, or null and ratings such as",
+        ),
+        ("cat_dog_batch", {"files": ["data:;base64,"] * 201}, "There are more than 200 files; send fewer at a time."),
         ("salary", {"age": 5}, "age must be a number from 17 to 90"),
-        ("salary", {"age": json.loads("[" * 200 + "]" * 200)}, "nested 32 deep at most"),
+        ("salary", {"age": json.loads("[" * 200 + "]" * 200)}, "nested at most 32 levels deep"),
         ("sentiment", {"text": " "}, "Write a text first."),
     ],
 )
@@ -315,7 +323,7 @@ def test_the_old_sse_transport_is_closed(mcp_url, path):
     method = "GET" if path == "sse" else "POST"
     refused = httpx2.request(method, f"{mcp_url}/gradio_api/mcp/{path}", timeout=10)
     assert refused.status_code == 404
-    assert refused.json()["detail"] == "Here MCP is asked at /gradio_api/mcp/ (streamable HTTP)."
+    assert refused.json()["detail"] == "Use MCP at /gradio_api/mcp/ (streamable HTTP)."
 
 
 @needs_mcp
@@ -373,7 +381,7 @@ def post_together(url, name, texts, seconds):
 def test_one_address_may_have_as_many_questions_waiting_over_mcp_as_over_http(mcp_url):
     results = post_together(mcp_url, "sentiment_explain", [f"Not bad. {number}" for number in range(80)], 120)
     refused = {result["content"][0]["text"] for result in results if result["isError"]}
-    assert refused <= {"You have many questions waiting here; ask again when they are answered."}
+    assert refused <= {"You have too many requests waiting here; try again when they are answered."}
     assert sum(not result["isError"] for result in results) >= 48
 
 
@@ -416,4 +424,4 @@ def test_every_argument_of_a_space_has_a_schema(name):
     """Without the package, too: what the schemas are made of is the Space's own."""
     for fn in load_app(name).demo.fns.values():
         if fn.api_visibility == "public":
-            assert len(mcp_tools.parameters(fn)) == len(fn.inputs)
+            assert len(mcp_tools.list_parameters(fn)) == len(fn.inputs)

@@ -14,7 +14,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from shared.images import load_image
-from shared.ui.explanations import evidence_over, share_bars
+from shared.ui.explanations import draw_evidence, draw_share_bars
 from shared.ui.files import keep_picture
 from tests.conftest import ROOT, load_app, serve_app
 
@@ -167,20 +167,20 @@ def test_the_example_is_what_the_script_draws():
 
 
 def test_share_bars_escape_html_and_round_small_shares():
-    bars = share_bars("Title & more", {"<b>": 0.75, "rest": 0.001}, {"<b>": "#ff0000", "rest": "#00ff00"})
+    bars = draw_share_bars("Title & more", {"<b>": 0.75, "rest": 0.001}, {"<b>": "#ff0000", "rest": "#00ff00"})
     assert "&lt;b&gt;" in bars
     assert "<b>" not in bars
     assert "Title &amp; more" in bars
     assert "width:100.0%; background:#ff0000" in bars
     assert "< 1%" in bars
-    assert share_bars("None", {}, {})
+    assert draw_share_bars("None", {}, {})
 
 
 def test_evidence_is_not_rescaled_if_its_maximum_is_given():
     image = Image.new("RGB", (40, 30), "white")
     weak = np.full((3, 4), 0.1, dtype=np.float32)
-    assert evidence_over(image, weak, largest=1).getpixel((20, 15)) > evidence_over(image, weak).getpixel((20, 15))
-    assert evidence_over(image, weak * 0, largest=1).getpixel((20, 15)) == (255, 255, 255)
+    assert draw_evidence(image, weak, largest=1).getpixel((20, 15)) > draw_evidence(image, weak).getpixel((20, 15))
+    assert draw_evidence(image, weak * 0, largest=1).getpixel((20, 15)) == (255, 255, 255)
 
 
 def test_a_picture_is_saved_in_the_folder_that_is_cleaned(app):

@@ -79,7 +79,7 @@ def test_a_very_long_text_is_refused(client, endpoint):
 def test_an_answer_to_a_long_text_tells_which_part_was_read(client):
     answer, headline, _ = client.predict("It was a good film. " * 2000, api_name="/predict")
     assert answer["words"] == 10_000
-    assert f"Of 10,000 words it read {answer['words_read']:,}: the beginning and the end." in headline
+    assert f"The model read {answer['words_read']:,} of 10,000 words: the beginning and the end." in headline
 
 
 def test_explanations_add_up_and_can_be_refined(client, sentiment):

@@ -50,7 +50,7 @@ def test_the_contributions_on_the_salary_page_add_up(salary):
         row |= {name: rng.integers(int(span.minimum), int(span.maximum) + 1) for name, span in find_spans(salary)}
         person = [row[name] if isinstance(row[name], str) else int(row[name]) for name in salary.config.columns]
         _, bars = explain(*person)
-        base, total = find_numbers(bars.split("What makes")[0], r"([\d.]+)%")
+        base, total = find_numbers(bars.split("Effect of each")[0], r"([\d.]+)%")
         parts = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert len(parts) == len(salary.config.groups)
         assert base + sum(parts) == pytest.approx(total, abs=1e-6)
@@ -99,7 +99,7 @@ def test_the_rating_page_shows_the_error_for_newcomers(rating):
     assert [row[0] for row in shown["data"]] == [0, 1, 2, 3, 5, 10, 20, 50]
     assert [row[1] for row in shown["data"]] == [f"{point.root:.2f}" for point in group.curve]
     texts = [str(block.value) for block in blocks if isinstance(block, gr.Markdown)]
-    assert any(f"Measured on {group.users} people" in text for text in texts)
+    assert any(f"Measured on {group.users} MovieLens users" in text for text in texts)
 
 
 def test_a_new_rating_comes_first_and_replaces_an_older_one_of_the_movie(rating):

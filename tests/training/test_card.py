@@ -13,10 +13,10 @@ import yaml
 from PIL import Image
 
 from hub.local import Hub
-from hub.local.cards import problems
+from hub.local.cards import find_problems
 from shared import load_model
 from shared.config import sha256
-from shared.markdown import as_markdown, format_figure
+from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Parity
 from tests.conftest import DEMOS, ROOT, point_client_to
 from training.card import describe_parity, make_identifier, round_up, write_card
@@ -114,7 +114,7 @@ def metadata(text):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_metadata_are_what_the_hub_understands(name):
-    assert problems(card(name), "model") == ([], [])
+    assert find_problems(card(name), "model") == ([], [])
     data = metadata(card(name))
     assert "fastai" not in data["tags"]  # there is no Learner to load
     terms = {
@@ -173,7 +173,7 @@ def test_the_widgets_have_inputs_and_the_answers_to_them(tmp_path, cat_dog, sent
     assert example["output"][0] == {"label": "cat", "score": pytest.approx(1, abs=0.01)}
     assert metadata(text)["spaces"] == ["me/gallery"]
     assert "Try it: [me/gallery](https://huggingface.co/spaces/me/gallery)." in text
-    assert problems(text, "model") == ([], [])
+    assert find_problems(text, "model") == ([], [])
 
 
 def test_a_card_of_a_users_own_data_claims_no_language_and_has_no_film_reviews(tmp_path):
@@ -198,7 +198,7 @@ def test_unusual_labels_and_names_are_shown_as_they_are(tmp_path):
         for name in names
     ]  # fmt: skip
     text = with_metrics(tmp_path / "model", measured=MEASURED, figures=figures)
-    assert problems(text, "model") == ([], [])
+    assert find_problems(text, "model") == ([], [])
     results = metadata(text)["model-index"][0]["results"]
     assert [result["dataset"]["type"] for result in results] == [
         "cat-dog",
@@ -233,7 +233,7 @@ def test_unusual_labels_and_names_are_shown_as_they_are(tmp_path):
     ],
 )
 def test_text_in_markdown_is_shown_as_it_is(text, written):
-    assert as_markdown(text) == written
+    assert escape_markdown(text) == written
 
 
 @pytest.mark.parametrize(

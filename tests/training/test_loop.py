@@ -127,5 +127,5 @@ def test_who_may_not_push_is_told_before_the_training(hub, tmp_path):
     command = [sys.executable, "-m", "training.salary", "--smoke", "--out", tmp_path / "out", "--push-to-hub", "me/x"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "may only read" in done.stderr
+    assert "can only read" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -112,7 +112,7 @@ def test_a_collection_that_is_refused_leaves_the_model_published(hub, capsys):
     assert script.main([str(SALARY), REPO, "--collection", "Model gallery"]) == 0
     said = capsys.readouterr().out
     assert "Published and checked" in said
-    assert f"{REPO} is there, but not in the collection 'Model gallery'" in said
+    assert f"{REPO} is published, but not in the collection 'Model gallery'" in said
 
 
 def test_a_folder_from_before_is_published_with_what_it_lacks(hub, copied):
@@ -163,7 +163,7 @@ def test_a_private_repository_stays_private(hub):
     assert hub.repo(REPO).private
     publish(SALARY, REPO, private=True)
     public = publish(SALARY, "me/public")
-    assert "is there already, and public" in refused("me/public", folder=RATING, private=True)
+    assert "already exists and is public" in refused("me/public", folder=RATING, private=True)
     assert hub.commits("me/public")[0] == public
 
 
@@ -179,9 +179,9 @@ def test_publishing_without_a_login_is_refused(hub, monkeypatch, tmp_path):
 
 def test_tokens_that_cannot_write_are_refused(hub, capsys):
     assert "does not accept the token" in refused(token="hf_wrong")
-    assert "may only read" in refused(token=hub.read_token)
+    assert "can only read" in refused(token=hub.read_token)
     hub.add_user("other")
-    assert "You are me on the Hub and may not write to other/x; use me/" in refused("other/x")
+    assert "You are me on the Hub and cannot write to other/x; use me/" in refused("other/x")
     assert "'published' has no owner" in refused("published")
     assert not hub.store.repos
 
@@ -189,10 +189,10 @@ def test_tokens_that_cannot_write_are_refused(hub, capsys):
 @pytest.mark.parametrize(
     ("match", "status", "says"),
     [
-        ("POST .*/preupload/", 403, "The token may not write to me/published (403: Told to answer 403); use one"),
-        ("POST .*/commit/", 412, "Somebody else changed"),
-        ("POST .*/commit/", 500, "error of its own (500: Told to answer 500); try again later."),
-        ("PUT ", 403, "The token may not write"),
+        ("POST .*/preupload/", 403, "The token cannot write to me/published (403: Injected status 403); use one"),
+        ("POST .*/commit/", 412, "was changed by somebody else"),
+        ("POST .*/commit/", 500, "internal error (500: Injected status 500); try again later."),
+        ("PUT ", 403, "The token cannot write"),
     ],
 )
 def test_errors_of_the_hub_are_reported(hub, match, status, says):
@@ -208,53 +208,53 @@ TOO_LARGE = "<html><head><title>413 Request Entity Too Large</title></head></htm
 @pytest.mark.parametrize(
     ("match", "fault", "says"),
     [
-        ("whoami", {"status": 200, "body": PAGE}, "that its client cannot read (JSONDecodeError: "),
-        ("whoami", {"status": 404, "body": BARE}, "does not have what it was asked for (404): GET /api/whoami-v2."),
+        ("whoami", {"status": 200, "body": PAGE}, "that the client cannot read (JSONDecodeError: "),
+        ("whoami", {"status": 404, "body": BARE}, "cannot find what was requested (404): GET /api/whoami-v2."),
         ("whoami", {"status": 404, "body": LIST}, "(404: not here): GET /api/whoami-v2."),
         ("whoami", {"status": 403, "body": '{"error": "IP not allowed"}'}, "(403: IP not allowed)"),
         ("validate-yaml", {"status": 404, "body": PAGE}, "(404): POST /api/validate-yaml."),
-        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
-        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": "{}"}, "that its client cannot read (KeyError: "),
-        ("preupload", {"status": 404, "body": BARE}, "asked for (404): POST /api/models/me/published/preupload/main."),
+        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": NULL}, "that the client cannot read (TypeError: "),
+        ("GET /api/models/[^/]*/[^/]*$", {"status": 200, "body": "{}"}, "that the client cannot read (KeyError: "),
+        ("preupload", {"status": 404, "body": BARE}, "requested (404): POST /api/models/me/published/preupload/main."),
         ("preupload", {"status": 200, "body": '{"files": null}'}, "failed (ValueError: preupload_info is improperly"),
         (
             "batch",
             {"status": 501, "body": '{"message": "No LFS"}'},
-            "cannot do what it was asked for (501: No LFS): POST",
+            "does not support this request (501: No LFS): POST",
         ),
-        ("/commit/", {"status": 200, "body": NULL}, "that its client cannot read (TypeError: "),
+        ("/commit/", {"status": 200, "body": NULL}, "that the client cannot read (TypeError: "),
         (
             "/commit/",
             {"status": 400, "headers": {"X-Error-Message": "Odd path."}},
-            "refuses this for me/published (400: Odd",
+            "refused the request for me/published (400: Odd",
         ),
         (
             "/commit/",
             {"status": 402, "body": '{"error": "Storage is full"}'},
-            "paid plan to do this with me/published (402: ",
+            "paid plan for this request to me/published (402: ",
         ),
         (
             "/commit/",
             {"status": 404, "body": '{"detail": "Not found"}'},
-            "does not have what it was asked for (404: Not f",
+            "cannot find what was requested (404: Not f",
         ),
-        ("/commit/", {"status": 405, "body": BARE}, "cannot do what it was asked for (405): POST /api/models"),
+        ("/commit/", {"status": 405, "body": BARE}, "does not support this request (405): POST /api/models"),
         (
             "/commit/",
             {"status": 409, "body": '{"error": ["busy"]}'},
-            "sees a conflict with something else that happens to",
+            "reports a conflict with another change to",
         ),
         (
             "/commit/",
             {"status": 413, "body": TOO_LARGE},
-            "or a proxy on the way to it, does not take as much at once (413): P",
+            "or a proxy in front of it, rejects a request of this size (413): P",
         ),
-        ("/commit/", {"status": 416, "body": BARE}, "refuses this for me/published (416)."),
+        ("/commit/", {"status": 416, "body": BARE}, "refused the request for me/published (416)."),
         ("/commit/", {"status": 422, "body": '{"errors": [{"message": "a"}, {"message": "b"}]}'}, "(422: a; b)."),
         ("/commit/", {"status": 423, "body": BARE}, "me/published is locked on the Hub (423); try again later."),
-        ("/commit/", {"status": 502, "body": PAGE}, "an error of its own (502); try again later."),
-        ("/commit/", {"status": 504, "body": WORDS}, "an error of its own (504: upstream is gone); try again later."),
-        ("/commit/", {"status": 507, "body": BARE}, "has no room left for me/published (507); free some there."),
+        ("/commit/", {"status": 502, "body": PAGE}, "an internal error (502); try again later."),
+        ("/commit/", {"status": 504, "body": WORDS}, "an internal error (504: upstream is gone); try again later."),
+        ("/commit/", {"status": 507, "body": BARE}, "has no storage left for me/published (507); free some there."),
     ],
 )
 def test_answers_of_other_servers_are_reported(hub, match, fault, says):
@@ -271,15 +271,15 @@ def test_a_hub_without_xet(hub, monkeypatch):
     """The client uses Xet whenever it is installed, without asking the Hub."""
     pytest.importorskip("hf_xet")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
-    assert "has no Xet, the storage that the client uses for large files (404); set HF_HUB_DISABLE_XET=1" in refused()
+    assert "does not support Xet, the client's storage for large files (404); set HF_HUB_DISABLE_XET=1" in refused()
 
 
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (Fault("status", match="POST .*/tag/", status=403), "(403: Told to answer 403)"),
-        (Fault("status", match="/refs", status=404, body=BARE), "does not have what it was asked for (404)"),
-        (Fault("status", match="POST .*/tag/", status=503), "(503: Told to answer 503)"),
+        (Fault("status", match="POST .*/tag/", status=403), "(403: Injected status 403)"),
+        (Fault("status", match="/refs", status=404, body=BARE), "cannot find what was requested (404)"),
+        (Fault("status", match="POST .*/tag/", status=503), "(503: Injected status 503)"),
         (Fault("drop", match="POST .*/tag/"), "cannot be reached (RemoteProtocolError)"),
     ],
     ids=["403", "404", "503", "network"],
@@ -308,7 +308,7 @@ def test_the_commit_is_named_before_anything_else_can_fail(hub, capsys, monkeypa
 
 def test_a_failure_says_that_a_new_repository_stays(hub):
     hub.faults.append(Fault("status", match="POST .*/commit/", status=500))
-    left = "me/published has been made and stays; the same command uses it. To remove it: hf repos delete me/published"
+    left = "me/published has been created; run the same command to continue. To delete it: hf repos delete me/published"
     assert refused().endswith(left)
     assert len(hub.commits(REPO)) == 1
     assert left not in refused()  # the second time, it was there
@@ -321,13 +321,13 @@ def test_a_server_that_does_not_make_it_private(hub):
     hub.faults.append(Fault("status", match="GET /api/models/me/published$", status=404, body=BARE, times=1))
     hub.store.create("model", REPO, False, "", "")
     said = refused(private=True)
-    assert said.startswith("The Hub has made me/published public although it was to be private. me/published has been")
+    assert said.startswith("The Hub has created me/published as public although it should be private. ")
     assert said.endswith("hf repos delete me/published")
 
 
 def test_a_plan_without_private_repositories_is_reported(hub):
     hub.faults.append(Fault("status", match="POST /api/repos/create", status=402))
-    assert "asks for a paid plan" in refused(private=True)
+    assert "requires a paid plan" in refused(private=True)
 
 
 def test_a_short_rate_limit_is_waited_out(hub, monkeypatch):
@@ -340,14 +340,14 @@ def test_a_short_rate_limit_is_waited_out(hub, monkeypatch):
     publish(SALARY, REPO)
     assert waits[2:] == [21]
     hub.faults.append(Fault("status", match="whoami", status=429, headers={"Retry-After": "900"}, times=1))
-    assert "asks to wait 15 minutes" in refused()
+    assert "requires a wait of 15 minutes" in refused()
     hub.faults.append(
         Fault("status", match="whoami", status=429, headers={"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}, times=1)
     )
-    assert "hours (429: Told to answer 429); try again then." in refused()
+    assert "hours (429: Injected status 429); try again then." in refused()
     waits.clear()
     hub.faults.append(Fault("status", match="whoami", status=429))
-    assert "has been asked too often from here (429: Told to answer 429); wait some minutes." in refused()
+    assert "has received too many requests from here (429: Injected status 429); wait a few minutes." in refused()
     assert waits == [30] * 5
 
 
@@ -357,17 +357,17 @@ def test_a_short_rate_limit_is_waited_out(hub, monkeypatch):
         (
             "You have exceeded the rate limit for repository commits (128 per hour). You can retry this action in "
             "about 1 hour.",
-            "asks to wait 60 minutes (429: You have exceeded the rate limit for repository commits (128 per hour). ",
+            "requires a wait of 60 minutes (429: You have exceeded the rate limit for repository commits (128 per ",
         ),
         (
             "You have been rate-limited; you can retry this action in about 43 minutes.",
-            "asks to wait 43 minutes (429: You",
+            "requires a wait of 43 minutes (429: You",
         ),
         (
             "Rate limit for space creation (20 per day). You can retry this action in 1 day.",
-            "asks to wait 24 hours (429: ",
+            "requires a wait of 24 hours (429: ",
         ),
-        ("Too many requests. Retry after 20 minutes.", "asks to wait 20 minutes (429: Too many requests. Retry"),
+        ("Too many requests. Retry after 20 minutes.", "requires a wait of 20 minutes (429: Too many requests. Retry"),
     ],
 )
 def test_an_hourly_rate_limit_is_not_waited_out(hub, monkeypatch, words, says):
@@ -497,12 +497,12 @@ def test_what_is_missing_is_named(hub):
     assert said.startswith(
         "The token lacks the permission repo.write for me/published; add it at https://huggingface.co/"
     )
-    assert "for that repository if it is there already or for all of me, or use a token with the role write" in said
+    assert "for that repository (if it exists) or for all of me, or use a token with the role write" in said
     assert "for all of us" in refused("us/x", token=other)
     assert refused("them/x").startswith(
-        "Your role in them is read, which may not write to them/x; ask its administrators"
+        "Your role in them is read, which cannot write to them/x; ask its administrators"
     )
-    assert refused("you/x") == "You are me on the Hub and may not write to you/x; use me/…."
+    assert refused("you/x") == "You are me on the Hub and cannot write to you/x; use me/…."
     assert not hub.store.repos
 
 
@@ -585,29 +585,30 @@ def test_a_job_without_a_token_gets_the_reason(hub, job, capsys):
     job(HF_OIDC_RESOURCE=REPO, GITHUB_ACTIONS="true")
     assert "`permissions: id-token: write`" in refused()
     job(**{**trusted, "HF_OIDC_RESOURCE": "me/other"})
-    assert refused() == "HF_OIDC_RESOURCE is me/other, whose token may write to that alone; set it to me/published"
+    token = "HF_OIDC_RESOURCE is me/other, whose token can write only to that repository"
+    assert refused() == f"{token}; set it to me/published"
     job(**{**trusted, "HF_OIDC_RESOURCE": "me"})
-    assert refused() == "HF_OIDC_RESOURCE is me, whose token may only read; set it to me/published"
+    assert refused() == "HF_OIDC_RESOURCE is me, whose token can only read; set it to me/published"
     job(**{**trusted, "HF_OIDC_RESOURCE": "spaces/me/published"})
-    assert "whose token may write to that alone" in refused()
+    assert "whose token can write only to that repository" in refused()
     job(HF_OIDC_RESOURCE=REPO, HF_OIDC_ID_TOKEN="somebody else")
     said = refused()
     assert "(400: invalid_grant; No trusted publisher matches)" in said
-    assert said.endswith("that repository must exist and name this job in its settings, under Trusted Publishers.")
+    assert said.endswith("that repository must exist and list this job in its settings, under Trusted Publishers.")
     assert script.main([str(SALARY), REPO]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_trusted_publisher_makes_no_repository(hub, job):
     job(HF_TOKEN=hub.store.add_publisher_token(("model", REPO)))
-    assert refused().startswith("There is no me/published on the Hub yet, and a trusted publisher cannot make it")
+    assert refused().startswith("There is no me/published on the Hub yet, and a trusted publisher cannot create it")
 
 
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (ConnectionError("Upload failed: 402 Payment Required"), "asks for a paid plan"),
-        (RuntimeError("CAS client error: 403 Forbidden"), "may not write"),
+        (ConnectionError("Upload failed: 402 Payment Required"), "requires a paid plan"),
+        (RuntimeError("CAS client error: 403 Forbidden"), "cannot write"),
         (TimeoutError("timed out"), "cannot be reached (TimeoutError)"),
     ],
 )

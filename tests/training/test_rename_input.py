@@ -26,7 +26,7 @@ def test_a_renamed_input_changes_no_bit_of_the_answers_and_the_folder_still_load
     old, new = load_folder(folder), load_folder(here)
     assert old.session.inputs == ["pixels"]
     picture = ROOT / "spaces" / name / "examples" / PICTURES[name]
-    pixels = new.pixels(picture) if name == "cat_dog" else new._pixels(picture)[1]
+    pixels = new.preprocess(picture) if name == "cat_dog" else new._preprocess(picture)[1]
     before, after = (
         model.session.run(model.session.outputs, {model.session.inputs[0]: pixels[None]}) for model in (old, new)
     )

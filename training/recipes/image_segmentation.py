@@ -27,8 +27,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
-from shared.archives import safe_filename
-from shared.image_segmenter import ImageSegmenter, working_size
+from shared.archives import make_safe_filename
+from shared.image_segmenter import ImageSegmenter, find_working_size
 from shared.images import load_image, to_array
 from shared.metrics import Figure
 from shared.session import softmax
@@ -364,8 +364,8 @@ def calibrate(net: SegmentationNet, valid: Frames, pixels: int = 200) -> float:
 
 
 def prepare_picture(picture: Image.Image, area: int) -> NDArray[np.float32]:
-    """Return a picture as the model's input in serving, (1, 3, rows, columns), with about `area` pixels."""
-    size = working_size(picture.size, area, MULTIPLE)
+    """Return a picture as serving gives it to the model, (1, 3, rows, columns), of about `area` pixels."""
+    size = find_working_size(picture.size, area, MULTIPLE)
     return to_array(load_image(picture).resize(size), MEAN, STD)[None]
 
 
@@ -393,7 +393,7 @@ def write_examples(folder: Path, valid: Frames) -> None:
     (folder / EXAMPLES).mkdir()
     pictures = valid.as_test("", "").inputs
     for index in np.linspace(0, len(valid) - 1, EXAMPLE_COUNT).astype(int):
-        pictures[index].save(folder / EXAMPLES / f"{safe_filename(valid.names[index])}.jpg", quality=90)
+        pictures[index].save(folder / EXAMPLES / f"{make_safe_filename(valid.names[index])}.jpg", quality=90)
 
 
 if __name__ == "__main__":

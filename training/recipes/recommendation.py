@@ -29,7 +29,7 @@ from sklearn.manifold import TSNE
 from sklearn.model_selection import KFold
 
 from shared.metrics import Figure
-from shared.recommender import PERSON, Recommender
+from shared.recommender import PERSON_FACTORS, Recommender
 from training import newcomers, processes
 from training.command import main
 from training.cross_validation import KINDS, OURS, Predicted, compare
@@ -356,7 +356,7 @@ def make_movie_table(tables: Tables, data: Ratings, seed: int) -> pd.DataFrame:
     movies = data.movies
     counts = data.table["movie"].value_counts().reindex(movies.index)
     mapped = np.argsort(-counts.to_numpy(), kind="stable")[:MAPPED]
-    taste = tables.factors[mapped, PERSON:].numpy()
+    taste = tables.factors[mapped, PERSON_FACTORS:].numpy()
     taste = taste / (np.linalg.norm(taste, axis=1, keepdims=True) + 1e-12)
     places = np.full((len(movies), 2), np.nan)
     places[mapped] = TSNE(metric="cosine", perplexity=min(20, len(mapped) // 4), random_state=seed).fit_transform(taste)

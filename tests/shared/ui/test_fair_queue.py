@@ -15,7 +15,7 @@ from gradio.utils import BaseReloader
 from starlette.exceptions import HTTPException
 
 from shared.ui import fair_queue
-from shared.ui.fair_queue import FairQueue, check_data, client_address, is_uploaded
+from shared.ui.fair_queue import FairQueue, check_data, find_client_address, is_uploaded
 from tests.conftest import launch_app
 
 FILE = {"_type": "gradio.FileData"}
@@ -257,7 +257,7 @@ def test_a_full_page_leaves_the_others_open(app, monkeypatch):
     app.post("slow", forwarded="10.0.0.9")  # who has nothing there yet still gets a place
     status, retry, sentence = next(post_many(app, "slow", 1, forwarded="10.0.0.9"))
     assert (status, retry) == (503, "5")
-    assert sentence.startswith("Queue is full")
+    assert sentence.startswith("The queue is full")
     assert app.call("quick") == 'complete\ndata: ["x"]'
 
 
@@ -288,7 +288,7 @@ def test_callers_take_turns(app, monkeypatch):
 def test_the_address_of_a_client_behind_proxies(monkeypatch, proxies, forwarded, expected):
     monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", proxies)
     scope = {"client": ("9.9.9.9", 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
-    assert client_address(scope) == expected
+    assert find_client_address(scope) == expected
 
 
 # --- what an event may be given ---
@@ -326,9 +326,9 @@ def test_very_large_data_is_refused():
     data = []
     for _ in range(500):
         data = [data]
-    with pytest.raises(HTTPException, match="32 deep"):
+    with pytest.raises(HTTPException, match="32 levels deep"):
         check_data(data)
-    with pytest.raises(HTTPException, match="20,000 items in all"):
+    with pytest.raises(HTTPException, match="20,000 items in total"):
         check_data([{}] * 30_000)
     check_data([{str(movie): 5 for movie in range(9_066)}])
 

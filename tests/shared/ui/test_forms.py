@@ -6,7 +6,7 @@ import keyword
 import gradio as gr
 
 from shared.tabular_values import NumberColumn
-from shared.ui.forms import add_field, argument_per_column, name_arguments
+from shared.ui.forms import add_field, expand_row, name_arguments
 
 
 def test_arguments_have_names_of_their_own_whatever_the_columns_are_called():
@@ -25,7 +25,7 @@ def test_an_endpoint_takes_an_argument_for_each_column(salary):
         update={"columns": columns, "numbers": {}, "descriptions": {"class": "Its class"}}
     )
 
-    @argument_per_column(config)
+    @expand_row(config)
     def what_if(row, column):
         """Say what is varied.
 

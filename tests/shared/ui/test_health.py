@@ -84,7 +84,7 @@ def test_an_app_whose_queue_is_full_is_healthy(app, monkeypatch):
 def test_a_stopped_queue_is_detected(app):
     demo, url = app
     demo._queue.stopped = True
-    assert check_health(url) == (503, {"status": "unhealthy", "detail": "The queue is stopped."})
+    assert check_health(url) == (503, {"status": "unhealthy", "detail": "The queue has stopped."})
 
 
 def test_a_model_that_fails_is_detected_and_the_reason_stays_in_the_log(app, model, caplog):

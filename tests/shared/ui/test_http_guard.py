@@ -120,7 +120,7 @@ def test_unused_routes_are_closed(url, path):
         status, _, content = ask(url, method, path, b"{}" if method == "POST" else None)
         assert status == 404
         is_old = path.count("/") < 3 and not path.startswith(("/monitoring", "/gradio_api"))
-        sentence = "Endpoints are asked at /gradio_api/call/NAME; the names are " if is_old else "here"
+        sentence = "Send requests to /gradio_api/call/NAME; the endpoints are " if is_old else "here"
         assert sentence in json.loads(content)["detail"]
 
 
@@ -152,7 +152,7 @@ def test_run_opens_no_file_and_no_web_address(url):
 def test_an_invalid_request_gets_an_error_message(url, path, body, headers):
     body = make_form(b"text", filename=None) if body == "field" else body
     status, _, content = ask(url, "POST", f"/gradio_api/{path}", body, JSON if headers == "json" else FORM)
-    assert (status, "is not as it should be" in json.loads(content)["detail"]) == (422, True)
+    assert (status, "is invalid" in json.loads(content)["detail"]) == (422, True)
 
 
 def test_what_is_closed_is_closed_below_a_prefix(demo):
@@ -222,7 +222,7 @@ def test_a_large_body_is_refused(url, monkeypatch, path, is_chunked):
 
 def test_a_large_request_to_run_is_sent_elsewhere(url):
     status, _, content = ask(url, "POST", "/gradio_api/run/read", b"a" * 100_001, JSON)
-    sentence = "The request is larger than 0.1 MB; /gradio_api/run only chooses examples, so ask /gradio_api/call."
+    sentence = "The request is larger than 0.1 MB; /gradio_api/run only selects examples; use /gradio_api/call."
     assert (status, json.loads(content)["detail"]) == (413, sentence)
 
 
@@ -290,7 +290,7 @@ def test_a_request_whose_client_hangs_up_is_not_answered():
     async def receive():
         return next(messages)
 
-    with pytest.raises(HTTPException, match="broke off"):
+    with pytest.raises(HTTPException, match="incomplete"):
         asyncio.run(http_body.check_body(receive, "/gradio_api/mcp/"))
 
 
@@ -308,7 +308,7 @@ def test_a_request_that_is_refused_is_forgotten_at_once(monkeypatch):
     async def send(_):
         pass
 
-    monkeypatch.setattr(http_guard, "as_http", noted)
+    monkeypatch.setattr(http_guard, "to_http_error", noted)
     gc.disable()
     try:
         scope = {"type": "http", "method": "GET", "path": "/x", "query_string": b"", "headers": []}
@@ -389,7 +389,7 @@ def test_an_error_of_the_server_is_one_message(url, monkeypatch, caplog):
 
     monkeypatch.setattr("gradio.routes.upload_fn", fail)
     status, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello"), FORM)
-    assert (status, json.loads(content)["detail"]) == (500, "Something went wrong here; the server's log says what.")
+    assert (status, json.loads(content)["detail"]) == (500, "Internal error; the server's log has the details.")
     assert "a secret" in caplog.text
 
 

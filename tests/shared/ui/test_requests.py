@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 
 from shared.ui import Photo, requests
-from shared.ui.requests import BAD_BASE64, SEND_FILE, SEND_PICTURE, picture_file, prepared, uploaded_file
+from shared.ui.requests import BAD_BASE64, SEND_FILE, SEND_PICTURE, accept_file, accept_picture, prepare_input
 from tests.conftest import ROOT, launch_app
 
 CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
@@ -47,7 +47,7 @@ def upload(uploads):
     ],
 )
 def test_a_data_url_is_saved_as_an_upload(uploads, value):
-    file = picture_file(value)
+    file = accept_picture(value)
     assert Path(file["path"]).read_bytes() == PNG
     assert Path(file["path"]).is_relative_to(uploads)
     assert file["meta"] == META
@@ -55,8 +55,8 @@ def test_a_data_url_is_saved_as_an_upload(uploads, value):
 
 def test_an_upload_is_taken_in_every_form(upload):
     for value in (upload, {"path": upload}, {"path": upload, "url": "http://127.0.0.1:9/cat.png", "meta": META}):
-        assert picture_file(value) == uploaded_file(value) == {"path": upload, "meta": META}
-    assert picture_file(None) is None
+        assert accept_picture(value) == accept_file(value) == {"path": upload, "meta": META}
+    assert accept_picture(None) is None
 
 
 OTHERS = [
@@ -69,11 +69,11 @@ OTHERS = [
 @pytest.mark.parametrize("value", OTHERS)
 def test_a_value_that_is_neither_gets_a_message(uploads, value):
     with pytest.raises(gr.Error) as caught:
-        picture_file(value)
+        accept_picture(value)
     assert caught.value.message == SEND_PICTURE
     assert not caught.value.print_exception
     with pytest.raises(gr.Error) as caught:
-        uploaded_file(value)
+        accept_file(value)
     assert caught.value.message == SEND_FILE
 
 
@@ -82,33 +82,33 @@ def test_a_value_that_is_neither_gets_a_message(uploads, value):
 )
 def test_a_data_url_that_is_damaged(uploads, text):
     with pytest.raises(gr.Error) as caught:
-        picture_file(text)
+        accept_picture(text)
     assert caught.value.message == BAD_BASE64
     with pytest.raises(gr.Error, match="Send a file as"):
-        uploaded_file(text)
+        accept_file(text)
 
 
 def test_a_disk_that_is_nearly_full_takes_no_data_url(uploads, monkeypatch):
     monkeypatch.setattr(requests, "FREE_BYTES", 10**18)
     with pytest.raises(gr.Error, match="disk is full"):
-        picture_file(DATA_URL)
+        accept_picture(DATA_URL)
     assert not list(uploads.iterdir())
 
 
 def test_files_are_prepared_by_their_component(upload):
     file = {"path": upload, "meta": META}
     one, many = gr.File(), gr.File(file_count="multiple")
-    assert prepared(one, upload) == prepared(one, [upload]) == file
-    assert prepared(many, upload) == prepared(many, [{"path": upload}]) == [file]
-    assert prepared(one, None) is prepared(many, None) is None
-    assert prepared(many, []) == []
+    assert prepare_input(one, upload) == prepare_input(one, [upload]) == file
+    assert prepare_input(many, upload) == prepare_input(many, [{"path": upload}]) == [file]
+    assert prepare_input(one, None) is prepare_input(many, None) is None
+    assert prepare_input(many, []) == []
     for block, value in ((one, []), (one, [upload, upload]), (many, [None]), (many, [upload, "text"]), (many, {})):
         with pytest.raises(gr.Error, match="Send a file as"):
-            prepared(block, value)
-    assert prepared(gr.JSON(), {"path": "x"}) == {"path": "x"}
-    assert prepared(gr.Textbox(), "text") == "text"
+            prepare_input(block, value)
+    assert prepare_input(gr.JSON(), {"path": "x"}) == {"path": "x"}
+    assert prepare_input(gr.Textbox(), "text") == "text"
     with pytest.raises(gr.Error, match="Send the text itself"):
-        prepared(gr.Textbox(), {"text": "x"})
+        prepare_input(gr.Textbox(), {"text": "x"})
 
 
 # --- over HTTP ---
@@ -156,7 +156,7 @@ def test_anything_else_gets_one_message(url, name, value, caplog, capfd):
     with caplog.at_level(logging.INFO):
         answer = ask(url, name, [value])
     path = value.get("path") if isinstance(value, dict) else None
-    expected = "There is no such upload; send the file itself" if path else "Send a "
+    expected = "There is no such upload; send the file" if path else "Send a "
     assert answer.startswith(expected)
     assert str(CHELSEA) not in answer
     assert "Traceback" not in caplog.text + capfd.readouterr().err
@@ -165,7 +165,7 @@ def test_anything_else_gets_one_message(url, name, value, caplog, capfd):
 @pytest.mark.parametrize("value", ["text", {}, [1], {"path": DATA_URL, "meta": META}])
 def test_a_component_that_cannot_take_its_input_says_so(url, value, capfd):
     answer = ask(url, "number", [value, None])
-    assert answer.startswith(("The request is not as it should be; ", "There is no such upload; "))
+    assert answer.startswith(("The request is invalid; ", "There is no such upload; "))
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -183,9 +183,9 @@ def nest(depth):
 
 def test_data_beside_a_picture_is_bounded(url):
     for more, sentence in (
-        (nest(50), "Lists and mappings may be nested 32 deep at most."),
-        ([0] * 20_001, "Lists and mappings may have 20,000 items in all."),
-        ({"path": str(CHELSEA)}, "There is no such upload; send the file itself"),
+        (nest(50), "Lists and mappings may be nested at most 32 levels deep."),
+        ([0] * 20_001, "Lists and mappings may have at most 20,000 items in total."),
+        ({"path": str(CHELSEA)}, "There is no such upload; send the file"),
     ):
         assert ask(url, "picture", [{"path": DATA_URL, "more": more}]).startswith(sentence)
 
@@ -199,4 +199,4 @@ def test_a_body_that_is_not_right_gets_one_message(url, body):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(request)
         assert caught.value.code == 422
-        assert json.load(caught.value)["detail"].startswith("The request is not as it should be; ")
+        assert json.load(caught.value)["detail"].startswith("The request is invalid; ")

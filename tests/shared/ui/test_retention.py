@@ -6,7 +6,7 @@ import time
 import gradio as gr
 import pytest
 
-from shared.ui.retention import kept_files, restore, sweep
+from shared.ui.retention import find_kept_files, restore, sweep
 
 HASH = "a" * 64
 
@@ -72,7 +72,7 @@ def test_the_pictures_of_examples_are_kept(monkeypatch, folder):
     picture = gr.media.get_image("lion.jpg")
     with gr.Blocks() as demo:
         gr.Examples([[picture]], gr.Image(type="filepath"), cache_examples=False)
-    assert [path.name for path in kept_files(demo)] == ["lion.jpg"]
+    assert [path.name for path in find_kept_files(demo)] == ["lion.jpg"]
 
 
 def test_what_the_app_shows_is_written_again_when_it_has_gone(folder):

@@ -6,14 +6,14 @@ import re
 import gradio as gr
 import pytest
 
-from shared.ui import about, clear
+from shared.ui import add_card, clear
 from shared.ui.tabs import read_card
 
 
 def find_card(model) -> str:
     """The Markdown of the fold-out."""
     with gr.Blocks() as demo:
-        about(model)
+        add_card(model)
     return next(block.value for block in demo.blocks.values() if isinstance(block, gr.Markdown))
 
 
@@ -67,7 +67,7 @@ def test_a_card_without_front_matter_is_whole_and_a_very_long_one_is_cut(tmp_pat
     assert shown.endswith("word\n\nThe rest is in README.md.")
     assert len(shown) < 201_000
     card.unlink()
-    assert "without a card" in read_card(tmp_path)
+    assert "has no card" in read_card(tmp_path)
 
 
 def test_a_card_of_brackets_is_read(tmp_path):

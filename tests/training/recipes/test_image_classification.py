@@ -140,7 +140,7 @@ def test_training_sees_what_serving_sees(folder, tmp_path):
     Image.fromarray(rng.integers(0, 256, (900, 1300, 3), dtype=np.uint8)).save(path)
     size = model.config.size
     trained = normalise(decode([path], (size, size)).float().div(255), script.MEAN, script.STD)
-    assert np.allclose(trained[0].numpy(), model.pixels(path), atol=1e-6)
+    assert np.allclose(trained[0].numpy(), model.preprocess(path), atol=1e-6)
 
 
 def test_a_stored_model_measured_again_has_the_same_figures(folder, tmp_path):
