@@ -58,7 +58,7 @@ def test_parity_records_typical_differences_and_changed_labels(tmp_path):
     assert some.typical_difference == pytest.approx(far, abs=1e-6)
     with pytest.raises(RuntimeError, match=r"1\.00% of the pictures different labels \(allowed: 0\.90%\)"):
         found(40, typical=0.7, relabelled=0.009)
-    with pytest.raises(RuntimeError, match=r"may differ from torch's by at most 0\.1; it differs by up to 0\.46"):
+    with pytest.raises(RuntimeError, match=r"may differ from torch by at most 0\.1; it differs by up to 0\.46"):
         found(40, typical=0.1, relabelled=0.01)
 
 
