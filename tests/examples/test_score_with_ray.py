@@ -68,7 +68,7 @@ def test_an_interrupted_run_continues(salary, tmp_path):
     assert answers[8]["error"] == ""
     assert answers[8]["prediction"] == salary.predict({**salary.example(), "age": 25}).label
     stranger = subprocess.run([*SCRIPT, *asked[:4], "60"], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert "name an empty folder" in stranger.stderr
+    assert "choose an empty folder" in stranger.stderr
 
 
 def test_a_folder_of_pictures(cat_dog, tmp_path):
