@@ -110,7 +110,7 @@ class Parity(StrictModel):
 
     `largest_difference` is the maximum over all numbers of `output` and may not exceed `tolerance`. The other fields
     are about visible results: 99.9 % of the `compared` rows (`of` says what a row is) differ by at most
-    `typical_difference`, and the fraction `relabelled` gets another label.
+    `typical_difference`, and the fraction `relabelled` gets a different label.
     """
 
     rows: int

@@ -109,7 +109,7 @@ def describe_parity(parity: Parity) -> str:
     largest = round_up(parity.largest_difference)
     if parity.typical_difference is None:  # written before it was measured
         return (
-            f"Compared with torch on {parity.rows:,} inputs, the largest difference of any one number "
+            f"Compared with torch on {parity.rows:,} inputs, the largest difference of a single number "
             f"({parity.output}) was at most {largest}; how many answers change was not measured for this model."
         )
     rows, typical = parity.of, round_up(parity.typical_difference)
@@ -117,10 +117,10 @@ def describe_parity(parity: Parity) -> str:
     if parity.relabelled is not None and parity.compared:
         count = round(parity.relabelled * parity.compared)
         share = f"{count:,} ({parity.relabelled:.2%})" if count else "none"
-        changes.append(f"{share} of {parity.compared:,} {rows} get another label than from torch")
+        changes.append(f"{share} of {parity.compared:,} {rows} get a different label than with torch")
     if (parity.compared or 0) >= MIN_COMPARED:
         changes.append(f"for 99.9 % of the {rows} the {parity.output} differs by at most {typical}")
-    changes.append(f"the largest difference of any one {parity.output} was at most {largest}")
+    changes.append(f"the largest difference of a single {parity.output} was at most {largest}")
     return f"Compared with torch on {parity.rows:,} {parity.inputs}: {'; '.join(changes)}."
 
 

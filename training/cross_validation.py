@@ -12,7 +12,7 @@ from training import evaluate
 OURS = "ours"
 KINDS = {  # what a model is trained on, besides the other folds of the sample
     "all": ("mse", "all other ratings known", "all other ratings"),
-    "sample": ("mse_sample_only", "nothing else known", "sample only"),
+    "sample": ("mse_sample_only", "no other ratings known", "sample only"),
 }
 Predicted = Mapping[str, Mapping[str, NDArray[np.float64]]]  # by kind, then "ours" or a baseline: stars, (ratings,)
 

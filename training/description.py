@@ -63,14 +63,12 @@ def describe(
     about = About(
         title=name.replace("_", " ").replace("-", " ").capitalize(),
         summary=summary,
-        intended_use="Whatever its author's data is about.",
+        intended_use="To be described by its author.",
         limits=tuple(limits),
         licence="other",
-        licence_name="as its author's data",
+        licence_name="the terms of its training data",
         datasets=(),
         base_model=base_model,
     )
-    text = (
-        f"# Notice\n\nThis model was trained on its author's own data, whose terms hold for it, too.\n{notice}".rstrip()
-    )
-    return Description(about, f"{text}\n", is_own=True)
+    text = f"# Notice\n\nThis model was trained on its author's data, and is under the terms of that data.\n{notice}"
+    return Description(about, f"{text.rstrip()}\n", is_own=True)

@@ -34,7 +34,7 @@ def measure_group(
         below = np.searchsorted(others, higher) + np.searchsorted(others, higher, side="right")  # a tie counts half
         return float(below.mean() / 2 / len(others))
 
-    where = {"data": group, "split": "none trained on"}
+    where = {"data": group, "split": "not used for training"}
     rejected = np.array([not answer.in_distribution for answer in outside])
     interval = evaluate.bootstrap_interval(auroc, len(scores), draws=500)
     return [

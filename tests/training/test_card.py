@@ -323,21 +323,21 @@ def test_agreement_with_torch_in_plain_words():
         "of": "pixels", "compared": 2_280_960, "typical_difference": 0.0201, "relabelled": 0.0005,
     }  # fmt: skip
     assert describe_parity(Parity(**parity)) == (
-        "Compared with torch on 54 frames: 1,140 (0.05%) of 2,280,960 pixels get another label than from torch; for "
-        "99.9 % of the pixels the probability differs by at most 0.021; the largest difference of any one probability "
-        "was at most 0.35."
+        "Compared with torch on 54 frames: 1,140 (0.05%) of 2,280,960 pixels get a different label than with torch; "
+        "for 99.9 % of the pixels the probability differs by at most 0.021; the largest difference of a single "
+        "probability was at most 0.35."
     )
-    assert ": none of 2,280,960 pixels get another label" in describe_parity(Parity(**parity | {"relabelled": 0.0}))
+    assert ": none of 2,280,960 pixels get a different label" in describe_parity(Parity(**parity | {"relabelled": 0.0}))
     few = Parity(**parity | {"compared": 40, "relabelled": 0.025})
     assert describe_parity(few) == (
-        "Compared with torch on 54 frames: 1 (2.50%) of 40 pixels get another label than from torch; the largest "
-        "difference of any one probability was at most 0.35."
+        "Compared with torch on 54 frames: 1 (2.50%) of 40 pixels get a different label than with torch; the largest "
+        "difference of a single probability was at most 0.35."
     )
     without = {name: value for name, value in parity.items() if name != "relabelled"}
     assert "label" not in describe_parity(Parity(**without))
     before = {"rows": 54, "output": "probability", "largest_difference": 0.34256, "tolerance": 0.5}
     assert describe_parity(Parity(**before)) == (
-        "Compared with torch on 54 inputs, the largest difference of any one number (probability) was at most 0.35; "
+        "Compared with torch on 54 inputs, the largest difference of a single number (probability) was at most 0.35; "
         "how many answers change was not measured for this model."
     )
 

@@ -30,7 +30,7 @@ def test_the_figures_are_the_auroc_and_the_share_rejected():
     assert auroc.value == round(roc_auc_score(is_inside, scores), 6)
     interval = evaluate.bootstrap_interval(lambda rows: roc_auc_score(is_inside[rows], scores[rows]), 80, draws=500)
     assert auroc.interval == tuple(round(end, 6) for end in interval)
-    assert (auroc.name, auroc.data, auroc.split, auroc.count) == ("auroc", "noise", "none trained on", 20)
+    assert (auroc.name, auroc.data, auroc.split, auroc.count) == ("auroc", "noise", "not used for training", 20)
     assert (rejected.name, rejected.value, rejected.count) == ("noticed", round((outside < 0).mean(), 6), 20)
 
 

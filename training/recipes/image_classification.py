@@ -355,10 +355,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
         calibrated = evaluate.simulate_calibration_error(stack_probabilities(found.answers[0]))
         notes += [
-            "AUROC: how often a test picture has a higher in-distribution score than one of none of the labels.",
+            "AUROC: the probability that a test picture has a higher in-distribution score than an unrelated picture.",
             f"{REJECTED_SHARE:.1%} of the training and validation pictures are below the threshold of that score.",
-            "On so many pictures a perfectly calibrated model would have an expected calibration error of "
-            f"{calibrated:.4f}, too.",
+            "With this number of pictures, even a perfectly calibrated model would have an expected calibration error "
+            f"of about {calibrated:.4f}.",
             "A rejected picture counts as wrong only in the figure that says so.",
         ]
         return measured | {"headline": f"{1 - wrong.value:.1%} of {wrong.count:,} test pictures classified correctly"}

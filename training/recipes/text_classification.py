@@ -308,11 +308,11 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
             measured["figures"].insert(2, before)
         measured["peers"] = compare_with_tfidf(found.splits, p.argmax(1) == test.targets)
         measured["notes"] += [
-            f"An answer is clear where its label has a probability of {config.min_clear_probability} or more and the "
-            f"text is in distribution. All but {REJECTED_SHARE:.1%} of passages of the training texts are, at each of "
-            f"the lengths from {PASSAGES[0]} to {PASSAGES[-1]} tokens by which the bound was set.",
-            f"Of a text of more than {config.max_tokens - 2} tokens it reads the first {config.head} and the last "
-            f"{config.max_tokens - 2 - config.head}.",
+            f"An answer is clear if its label has a probability of at least {config.min_clear_probability} and the "
+            f"text is in distribution. The threshold rejects {REJECTED_SHARE:.1%} of passages of the training texts, "
+            f"at each length from {PASSAGES[0]} to {PASSAGES[-1]} tokens.",
+            f"Of a text of more than {config.max_tokens - 2} tokens, only the first {config.head} and the last "
+            f"{config.max_tokens - 2 - config.head} are read.",
         ]
         return measured
 
