@@ -358,7 +358,7 @@ def run_rating(stock: bool, ours: Ours, clock: Clock) -> Pairs:
         learn.fine_tune(10)
         with clock.pause():
             stars, _ = learn.get_preds(dl=dls.test_dl(test[columns[:2]]))
-    final = float(((stars.flatten().numpy() - test["rating"]) ** 2).mean())
+    final = float(((stars.flatten().numpy().clip(*settings.scale) - test["rating"]) ** 2).mean())
     return {"final": final, "network": "collab_learner"}
 
 

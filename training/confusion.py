@@ -67,5 +67,5 @@ def pixel_accuracy(table: NDArray[np.int64]) -> float:
 
 
 def class_iou(index: int, table: NDArray[np.int64]) -> float:
-    """Return the IoU of one class; 0 for an absent class."""
-    return float(np.nan_to_num(ious(table)[index]))
+    """Return the IoU of one class; NaN for an absent class."""
+    return float(ious(table)[index])

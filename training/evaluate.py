@@ -56,10 +56,13 @@ def wilson_interval(successes: int, count: int) -> tuple[float, float]:
 def bootstrap_interval(
     statistic: Callable[[NDArray[np.intp]], float], count: int, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of statistic(indices) over samples with replacement of range(count)."""
+    """Return the 95 % percentile interval of statistic(indices) over samples with replacement of range(count).
+
+    Samples in which the statistic is NaN, because they have nothing to compute it from, are left out.
+    """
     rng = np.random.default_rng(seed)
     values = [statistic(rng.integers(count, size=count)) for _ in range(draws)]
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -222,11 +222,12 @@ def prepare_state_folder(
         out: the checkpoint folder to write.
         resume: keep the states in the folder.
     """
-    code = sorted(Path(__file__).parent.rglob("*.py"))
+    root = Path(__file__).parents[1]
+    code = sorted(path for name in ("training", "shared") for path in (root / name).rglob("*.py"))
     everything = {
         "settings": dict(described),
         "machine": (get_training_device(), get_training_versions()),  # so that the record holds for all epochs
-        "files": [(str(path.resolve()), path.stat().st_size) for path in files],
+        "files": [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files],
         "code": [sha256(path) for path in code],
     }
     key = hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()[:12]

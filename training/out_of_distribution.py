@@ -1,5 +1,6 @@
 """Measure how well a classifier rejects out-of-distribution inputs."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def measure_group(
     def auroc(rows: NDArray[np.intp]) -> float:
         higher, others = scores[rows][is_inside[rows]], np.sort(scores[rows][~is_inside[rows]])
         if not (len(higher) and len(others)):
-            return 1.0
+            return math.nan
         below = np.searchsorted(others, higher) + np.searchsorted(others, higher, side="right")  # a tie counts half
         return float(below.mean() / 2 / len(others))
 

@@ -319,6 +319,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
 def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
     """Return the run with these settings, which may resume an earlier one."""
     trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
+    trains["measures"] = bool(options.measure)  # so that measuring keeps the states of an interrupted training
     state = prepare_state_folder(trains, recipe.name, list_files(options.data), Path(options.out), options.resume)
     return Run(state, settings.seed, options.resume)
 

@@ -71,7 +71,7 @@ def clean(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with numbers as floats, NaN if missing, and all else as text, "?" if missing.
 
     Raises:
-        DataError: a number is infinite.
+        DataError: a number is infinite, or too large for float32.
     """
     table = table.copy()
     for name in table:
@@ -79,8 +79,8 @@ def clean(table: pd.DataFrame) -> pd.DataFrame:
             table[name] = table[name].fillna(MISSING).astype(str).str.strip()
             continue
         table[name] = table[name].astype(np.float64)
-        if np.isinf(table[name]).any():
-            raise DataError(f"The column {name} has an infinite number; leave its cell empty.")
+        if (table[name].abs() > np.finfo(np.float32).max).any():
+            raise DataError(f"The column {name} has an infinite number, or one above 3e38; leave its cell empty.")
     return table
 
 

@@ -156,14 +156,14 @@ def test_the_answer_to_a_larger_picture_is_smaller_and_says_so(segmentation, mon
 
 def test_of_many_classes_a_mask_is_smaller_and_its_pixels_cost_more(segmentation, monkeypatch):
     assert segmentation.max_mask_pixels == 24_000_000
-    assert segmentation.cost(STREET) == 960 * 720 + 4_000_000
+    assert segmentation.estimate_cost(STREET) == 960 * 720 + 4_000_000
     many = segmentation.config.model_copy(update={"labels": tuple(f"class {index}" for index in range(176))})
     monkeypatch.setattr(segmentation, "config", many)
     assert segmentation.max_mask_pixels == 1_500_000
-    assert segmentation.cost(STREET) == 16 * 960 * 720 + 4_000_000
+    assert segmentation.estimate_cost(STREET) == 16 * 960 * 720 + 4_000_000
     large = encoded(Image.new("RGB", (3000, 2000)), "PNG")
-    assert segmentation.mask_pixels(large) == 1500 * 1000
-    assert segmentation.cost(large) == 24_000_000 + 4_000_000
+    assert segmentation.count_mask_pixels(large) == 1500 * 1000
+    assert segmentation.estimate_cost(large) == 24_000_000 + 4_000_000
 
 
 def test_what_a_bad_picture_costs(segmentation):

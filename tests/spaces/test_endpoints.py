@@ -25,7 +25,7 @@ def client(gallery_url):
 
 
 @pytest.fixture
-def list_arguments(person):
+def arguments(person):
     return [person[column] for column in person]
 
 

@@ -61,7 +61,7 @@ MEMORY = """
 import sys
 import numpy as np
 from shared.ui import memory, page
-from tests.conftest import launched, load_app
+from tests.conftest import launch_app, load_app
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6

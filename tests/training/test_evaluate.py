@@ -69,6 +69,10 @@ def test_intervals_cover_the_mean():
     assert drawn == pytest.approx((low, high), abs=0.01)
 
 
+def test_samples_without_a_value_do_not_count():
+    assert evaluate.bootstrap_interval(lambda rows: 0.9 if 3 in rows else np.nan, 4) == (0.9, 0.9)
+
+
 def test_log_loss():
     assert evaluate.log_losses([0.5, 0.2], [0, 1]) == pytest.approx([np.log(2), np.log(5)])
     assert evaluate.log_losses([1.0, 0.0], [1, 0]) == pytest.approx([0, 0], abs=1e-9)

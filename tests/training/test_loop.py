@@ -90,7 +90,7 @@ assert not any(module.split(".")[0] in ("shared", "training") for module in sys.
 def test_the_books_learner_is_published_only_when_asked_to_and_loads_elsewhere(hub, name, tmp_path):
     command = [sys.executable, "-m", f"training.{name}", "--smoke", "--recipe", "book", "--out", "out"]
     said = run(hub, tmp_path, *command, "--push-learner", f"me/learner-{name}")
-    assert "runs whatever code is in it" in said
+    assert "runs the code in it" in said
     (tmp_path / "model.pkl").write_bytes(hub.files(f"me/learner-{name}")["model.pkl"])
     code = f"""
 import sys
@@ -119,7 +119,7 @@ def test_the_two_ways_to_push_go_with_a_recipe_each(hub, tmp_path):
         command = [sys.executable, "-m", "training.salary", "--smoke", *options]
         wrong = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert wrong.returncode == 2
-        assert "with" in wrong.stderr.splitlines()[-1]
+        assert "needs --recipe book" in wrong.stderr or "--push-learner" in wrong.stderr
 
 
 def test_who_may_not_push_is_told_before_the_training(hub, tmp_path):

@@ -65,7 +65,7 @@ def test_the_weights_of_pictures_are_those_of_the_onnx_file(cat_dog):
 
     folder = ROOT / "spaces/cat_dog/model"
     config = json.loads((folder / "config.json").read_text())
-    net = torch_weights.picture_net(onnx.load(folder / "onnx/model.onnx").graph, config).eval()
+    net = torch_weights.build_picture_net(onnx.load(folder / "onnx/model.onnx").graph, config).eval()
     pixels = cat_dog.preprocess(PICTURE)[None]
     with torch.inference_mode():
         found = net(torch.from_numpy(pixels)).logits.numpy()

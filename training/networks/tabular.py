@@ -23,7 +23,7 @@ class PiecewiseLinear(nn.Module):
     See Gorishniy et al., "On Embeddings for Numerical Features", NeurIPS 2022.
     """
 
-    def __init__(self, edges: NDArray[np.float64], size: int) -> None:
+    def __init__(self, edges: NDArray[np.float32], size: int) -> None:
         super().__init__()
         low = torch.tensor(edges[:-1], dtype=torch.float32)
         self.register_buffer("low", low)
@@ -156,17 +156,22 @@ class Ensemble(nn.Module):
         return logit.clamp(-LARGEST_LOGIT, LARGEST_LOGIT) / self.temperature + self.bias
 
 
-def find_bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float64]:
-    """Return the edges of quantile bins, at least two, without NaN.
+def find_bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.float32]:
+    """Return the edges of quantile bins, at least two, all different in float32, without NaN.
 
     For a column that is mostly 0, they are 0 and quantiles of the positive amounts.
     """
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(values)].astype(np.float32)
     amounts = np.unique(values[values > 0])
     if np.mean(values == 0) > 0.5 and len(amounts):
-        return np.unique(np.concatenate([[0.0], np.quantile(amounts, np.linspace(0, 1, 100))]))
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1))) if len(values) else np.zeros(1)
-    return edges if len(edges) > 1 else np.append(edges, edges + 1)
+        quantiles = np.quantile(amounts, np.linspace(0, 1, 100))
+        return np.unique(np.concatenate([[0.0], quantiles]).astype(np.float32))
+    edges = (
+        np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)).astype(np.float32))
+        if len(values)
+        else np.zeros(1, np.float32)
+    )
+    return edges if len(edges) > 1 else np.append(edges, edges + max(1, np.spacing(np.abs(edges[0]))))
 
 
 def member_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

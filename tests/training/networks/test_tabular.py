@@ -35,6 +35,8 @@ def test_a_number_is_encoded_by_how_far_it_has_passed_through_each_bin():
         ([5.0, 5.0, 5.0], [5.0, 6.0]),
         ([0.0, 0.0, 0.0], [0.0, 1.0]),
         ([0.0, 0.0, 0.0, -3.0], None),  # mostly 0, with nothing above it
+        (1e9 + np.arange(129.0), [1e9, 1e9 + 64, 1e9 + 128]),  # that differ in float32
+        ([1e9] * 3, [1e9, 1e9 + 64]),
     ],
 )
 def test_bins_have_edges_whatever_the_column(values, edges):

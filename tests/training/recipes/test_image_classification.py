@@ -121,7 +121,7 @@ def test_the_app_shows_whatever_labels_the_model_has(folder, shapes, tmp_path):
     shutil.copytree(folder, tmp_path / "shapes/model")
     app = load_app(tmp_path / "shapes")
     assert app.demo.title == app.config.about.title
-    assert app.answer.label == "If it is circle, cross or square"
+    assert app.answer.label == "Probabilities, if it is circle, cross or square"
     path = str(next(shapes.glob("cross/*.png")))
     answer, words, _ = app.predict(path)
     assert set(answer["probabilities"]) == set(SHAPES)

@@ -16,7 +16,10 @@ from training.data import DataError
 from training.evaluate import sigmoid
 from training.learner import Run
 from training.networks.tabular import TableNet
+from training.recipe import TestSet
 from training.recipes.tabular import Tabular, TabularSettings, encode_rows, group_by_decay
+from training.tables import Rows
+from training.tabular_baselines import score_boosted_trees
 
 pytestmark = pytest.mark.training
 
@@ -115,6 +118,21 @@ def test_constant_and_non_positive_columns_can_be_trained_on(tmp_path):
     assert train(Tabular, "--smoke", "--data", tmp_path / "mine.csv", "--out", tmp_path / "model") == 0
     model = load_model(tmp_path / "model")
     assert model.predict(model.config.typical).probabilities.keys() == {"no", "yes"}
+
+
+def test_boosted_trees_read_columns_of_any_number_of_categories():
+    names = [f"C{index:05}" for index in range(600)]
+    train = Rows(pd.DataFrame({"customer": names, "age": np.arange(600.0)}), np.arange(600) % 2)
+    test = TestSet("made up", "test", [{"customer": name, "age": 5.0} for name in names[:9]], np.zeros(9))
+    assert score_boosted_trees(train, test, seeds=2).shape == (2, 9)
+
+
+def test_numbers_beyond_float32_are_refused(tmp_path, capsys):
+    table = pd.read_csv(Tabular().make_up(tmp_path, 3))
+    table.loc[3, "age"] = 1e39
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    assert train(Tabular, "--data", tmp_path / "mine.csv", "--target", "label", "--out", tmp_path / "model") == 2
+    assert "The column age has an infinite number, or one above 3e38" in capsys.readouterr().err
 
 
 def test_a_column_that_is_empty_in_the_training_rows_is_refused():
