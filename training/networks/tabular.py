@@ -166,11 +166,8 @@ def find_bin_edges(values: NDArray[np.float64], bins: int = 24) -> NDArray[np.fl
     if np.mean(values == 0) > 0.5 and len(amounts):
         quantiles = np.quantile(amounts, np.linspace(0, 1, 100))
         return np.unique(np.concatenate([[0.0], quantiles]).astype(np.float32))
-    edges = (
-        np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)).astype(np.float32))
-        if len(values)
-        else np.zeros(1, np.float32)
-    )
+    quantiles = np.quantile(values, np.linspace(0, 1, bins + 1)) if len(values) else np.zeros(1)
+    edges = np.unique(quantiles.astype(np.float32))
     return edges if len(edges) > 1 else np.append(edges, edges + max(1, np.spacing(np.abs(edges[0]))))
 
 
