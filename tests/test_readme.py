@@ -213,7 +213,7 @@ def test_the_table_repeats_the_measured_figures(name, figure):
     assert f"{item['value']:.4f} [{low:.4f}, {high:.4f}]" in row
     size = sum(path.stat().st_size for path in (ROOT / f"spaces/{name}/model").rglob("*") if path.is_file())
     assert f"{size / 1e6:.1f} MB" in row
-    seconds = metrics.get("trained", {}).get("seconds")
+    seconds = (metrics.get("trained") or {}).get("seconds")
     assert ("not recorded" if seconds is None else f"{seconds / 60:.0f} min") in row.split("|")[-2]
 
 

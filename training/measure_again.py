@@ -74,11 +74,6 @@ def merge_metrics(before: Metrics | None, now: Metrics) -> Metrics:
         for name in ("parity", "parity_float", "parity_of_all_outputs")
         for value in (getattr(before, name),)
     }
-    return now.model_copy(
-        update={
-            "figures": (*now.figures, *kept),
-            "trained": before.trained,
-            "provenance": before.provenance,
-            **parities,
-        }
-    )
+    inherited = {"trained": before.trained, "provenance": before.provenance, **parities}
+    update = {name: value for name, value in inherited.items() if value is not None}
+    return now.model_copy(update=update | {"figures": (*now.figures, *kept)})
