@@ -45,7 +45,8 @@ class ImageClassifierPrediction(Prediction):
     """The prediction for a picture.
 
     `label` is the most probable label, or None if the picture is out of distribution (OOD): unlike the training
-    pictures. `probabilities` are calibrated and sum to 1, *given that the picture shows one of the labels*.
+    pictures. `probabilities` sum to 1, *given that the picture shows one of the labels*. They are calibrated: training
+    divided the last layer's weights by a temperature.
     `in_distribution_score` is higher for pictures that resemble the training pictures; `in_distribution` is True if it
     reaches the config's threshold.
     """

@@ -63,7 +63,7 @@ def fit_head(
 def calibrate(
     layer: nn.Linear, seen: torch.Tensor, unseen: torch.Tensor, y: NDArray[np.int64], has_targets: bool
 ) -> float:
-    """Divide the last layer by a temperature (Guo et al., ICML 2017); return the temperature.
+    """Divide the last layer by a temperature (see evaluate.fit_temperature); return the temperature.
 
     The calibration is part of the weights, so it also holds in transformers. The temperature is fitted on training and
     validation pictures together: the former make it slightly too low, but the latter alone have too few errors. A last

@@ -19,8 +19,9 @@ Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class ClassifierNet(nn.Module):
     """A classifier of transformers, with the ImageNet classifier that its backbone was pretrained with.
 
-    In: pixels (n, 3, height, width). Out: logits of the labels (n, labels); logits of kinds, such as breeds, (n,
-    kinds), only for training; and logits of ImageNet's classes (n, classes) from the frozen classifier.
+    In: pixels (n, 3, height, width). Out: logits of the labels (n, labels); logits of kinds (n, kinds), only for
+    training: breeds, or the labels again if no finer kinds are known; and logits of ImageNet's classes (n, classes)
+    from the frozen classifier.
     """
 
     def __init__(self, labels: Sequence[str], kinds: int, pretrained: MobileNetV2ForImageClassification) -> None:

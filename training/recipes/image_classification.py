@@ -189,7 +189,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     # --- training ---
 
     def fit(self, splits: Splits[Pictures], settings: Chosen, run: Run) -> Fitted:
-        """Train the new layers, then the whole network; with `quick`, nothing: `export` fits the last layer."""
+        """Train the new layers, then the whole network; with `quick`, nothing.
+
+        The last layer trained here only guides the backbone: `export` fits the one that is stored.
+        """
         if settings.quick:
             processes.end_other_processes()
         # Fail before training if a picture to measure on is missing or cannot be read.
@@ -219,7 +222,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     ) -> ClassifierNet:
         """Fine-tune the network; return it on the CPU in evaluation mode."""
         net.to(default_device(), memory_format=torch.channels_last)
-        before = [found[2] for found in compute_outputs(net, train, valid, mean=MEAN, std=STD)]
+        before = [imagenet for _, _, imagenet in compute_outputs(net, train, valid, mean=MEAN, std=STD)]
         targets = [[torch.from_numpy(part.y), torch.from_numpy(part.kind)] for part in (splits.train, splits.valid)]
         load = partial(PictureLoader, mean=MEAN, std=STD)
 
