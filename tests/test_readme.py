@@ -232,9 +232,16 @@ def test_the_second_table_compares_the_same_inputs(name, same_inputs, more_input
     peers = {item["name"]: item for item in metrics["peers"] if "the book's cell" in item["peer"]}
     low, high = same.get("interval_over_users") or same["interval"]
     assert f"{same['value']:.4f} [{low:.4f}, {high:.4f}]" in ours
-    assert f"{peers[same_inputs]['value']:.4f}" in book
+    assert describe_peer(peers[same_inputs]) in book
     assert more.strip().startswith(f"{better['value']:.4f} ")
-    assert more.strip().endswith(f" {peers[more_inputs]['value']:.4f}")
+    assert more.strip().endswith(f" {describe_peer(peers[more_inputs])}")
+
+
+def describe_peer(peer):
+    """Return a peer's figure as README has it, with the range of its seeds if they are recorded."""
+    seeds = peer.get("accuracy_per_seed")
+    spread = f"{min(seeds):.4f} to {max(seeds):.4f}" if seeds else ""
+    return f"{peer['value']:.4f}{f' ({spread})' if seeds else ''}"
 
 
 def test_links_have_targets():

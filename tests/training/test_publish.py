@@ -124,7 +124,7 @@ def test_a_folder_from_before_is_published_with_what_it_lacks(hub, copied):
     publish(copied, REPO)
     files = hub.files(REPO)
     assert {"NOTICE.md", "config.json"} <= set(files)
-    assert "See NOTICE.md for" in files["README.md"].decode()
+    assert "NOTICE.md says what" in files["README.md"].decode()
     assert json.loads(files["config.json"])["model_type"] == "tabular-classification"
     assert not (copied / "config.json").exists()
 
