@@ -11,7 +11,7 @@ from shared.tabular_values import NumberColumn
 from tests.conftest import DATA, ROOT
 
 
-def test_prediction_is_calibrated_and_sums_to_one(salary, person):
+def test_probabilities_sum_to_one_and_the_label_is_the_more_probable(salary, person):
     prediction = salary.predict(person)
     assert set(prediction.probabilities) == {"<50k", ">=50k"}
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
@@ -215,13 +215,17 @@ def test_a_hundred_thousand_rows(salary, person, tmp_path):
 
 
 @pytest.mark.data
-def test_measured_accuracy_can_be_measured_again(salary):
+def test_accuracy_and_calibration_can_be_measured_again(salary):
     import json
 
     rows = [row.cells for row in read_csv(DATA / "adult/adult_test.csv", salary.config.columns)]
     answers = salary.predict_batch([{k: row[k] for k in salary.config.columns} for row in rows])
-    right = np.mean([answer.label == row["salary"] for answer, row in zip(answers, rows, strict=True)])
+    right = np.array([answer.label == row["salary"] for answer, row in zip(answers, rows, strict=True)])
+    confidence = np.array([answer.probabilities[answer.label] for answer in answers])
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    calibration_error = np.abs(np.bincount(bins, right - confidence)).sum() / len(answers)
     figures = json.loads((ROOT / "spaces/salary/model/metrics.json").read_text())["figures"]
-    written = next(item for item in figures if item["name"] == "accuracy")
-    assert written["split"] == "official test"
-    assert right == pytest.approx(written["value"], abs=2 / len(answers))
+    accuracy, ece = (next(item for item in figures if item["name"] == name) for name in ("accuracy", "ece"))
+    assert accuracy["split"] == ece["split"] == "official test"
+    assert right.mean() == pytest.approx(accuracy["value"], abs=2 / len(answers))
+    assert calibration_error == pytest.approx(ece["value"], abs=1e-4)
