@@ -203,7 +203,7 @@ def test_measuring_again_gives_the_same_figures_and_the_averages_for_newcomers(f
         assert (again / name).read_bytes() == (folder / name).read_bytes()
     assert after.config.popularity_below == whole.config.popularity_below
     assert after.config.files["model.safetensors"] == whole.config.files["model.safetensors"]
-    assert "served by taste" in (again / "README.md").read_text()
+    assert "get predictions by taste" in (again / "README.md").read_text()
 
 
 def test_a_folder_made_from_other_ratings_is_not_measured(folder, tmp_path, capsys):
