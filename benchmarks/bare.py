@@ -23,7 +23,7 @@ def make_bare_call(model: Predictor[Any, Any, Any], ask: Callable[[], object], o
     """
     runs: list[Run] = []
     served = model.session
-    model.session = _Recorder(runs, served)  # type: ignore[assignment]
+    model.session = _Recorder(runs, served)
     try:
         ask()
     finally:
@@ -46,12 +46,13 @@ def split_rows(inputs: Mapping[str, Array]) -> list[Mapping[str, Array]]:
     return [{name: array[row : row + 1] for name, array in inputs.items()} for row in range(count)]
 
 
-class _Recorder:
+class _Recorder(Session):
     """A session that records its inputs."""
 
     def __init__(self, runs: list[Run], session: Session) -> None:
-        self.runs, self.session = runs, session
+        super().__init__(session.path, session.threads, session.batch_size)
+        self.runs = runs
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
         self.runs.append((outputs, inputs))
-        return self.session.run(outputs, inputs)
+        return super().run(outputs, inputs)

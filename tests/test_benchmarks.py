@@ -8,10 +8,12 @@ import pytest
 
 from benchmarks import serving
 from benchmarks.apps import serve_echo
+from benchmarks.bare import make_bare_call
 from benchmarks.clients import Client, ask_in_parallel
 from benchmarks.inputs import draw_picture, encode_jpeg
 from benchmarks.table import REASONS, Row, Target, explain_missed, format_report, format_table, format_trainings
-from tests.conftest import ROOT
+from shared import load_model
+from tests.conftest import DEMOS, ROOT
 
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
 
@@ -74,6 +76,16 @@ def test_one_part_from_command_to_file(tmp_path: Path, capsys):
     ]
     assert all(row["ratio"] > 0 for row in rows)
     assert capsys.readouterr().out.count("rating, 2000 ratings") == 2
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_the_bare_model_of_every_predictor_runs(name):
+    model = load_model(ROOT / "spaces" / name / "model")
+    session, answers = model.session, []
+    call = make_bare_call(model, lambda: answers.append(model.predict_batch([model.example()])[0]))
+    assert model.session is session
+    assert len(answers) == 1
+    call()
 
 
 def test_clients_ask_with_and_without_an_upload(tmp_path: Path):
