@@ -61,7 +61,7 @@ def download(
         cache: cache folder; by default the client's own.
         deadline: time limit in seconds; files downloaded by then stay in the cache, so a retry is faster.
 
-        Raises:
+    Raises:
         HubError: the model does not exist, access is denied, or it does not arrive undamaged in time.
     """
     future: Future[Path] | None = None
@@ -97,7 +97,7 @@ def split_address(source: str) -> tuple[str, str | None]:
         source: "user/name"; "https://huggingface.co/user/name", optionally with "/tree/REVISION" or
             "/blob/REVISION/FILE"; or "hf://user/name", optionally with "@REVISION". A trailing "/" is ignored.
 
-        Raises:
+    Raises:
         HubError: the address is not that of a model.
     """
     address = re.split("[?#]", source)[0].rstrip("/")
