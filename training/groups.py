@@ -55,14 +55,16 @@ def name_band(index: int) -> str:
 
 def measure_mean(values: NDArray[np.float64]) -> Rate:
     """Return a mean with its 95 % interval; that of a single value has none."""
-    interval = evaluate.mean_interval(values) if len(values) > 1 else None
-    rounded = interval and (round(interval[0], 4), round(interval[1], 4))
-    return Rate(value=round(float(values.mean()), 4), interval=rounded)
+    return make_rate(float(values.mean()), evaluate.mean_interval(values) if len(values) > 1 else None)
 
 
 def measure_rate(hits: NDArray[np.bool_]) -> Rate:
     """Return a share with its 95 % interval; both are None for an empty group."""
     if not len(hits):
         return Rate(value=None, interval=None)
-    low, high = evaluate.wilson_interval(int(hits.sum()), len(hits))
-    return Rate(value=round(float(hits.mean()), 4), interval=(round(low, 4), round(high, 4)))
+    return make_rate(float(hits.mean()), evaluate.wilson_interval(int(hits.sum()), len(hits)))
+
+
+def make_rate(value: float, interval: tuple[float, float] | None) -> Rate:
+    """Return a value and its interval, rounded."""
+    return Rate(value=round(value, 4), interval=interval and (round(interval[0], 4), round(interval[1], 4)))
