@@ -53,6 +53,12 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="DIR", default=f"runs/{recipe.name}", help="checkpoint folder to write")
     parser.add_argument("--smoke", action="store_true", help="train for seconds on made-up data")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    parser.add_argument(
+        "--states", metavar="DIR", help="folder for the states of the run, to carry it to another machine"
+    )
+    parser.add_argument(
+        "--train-only", action="store_true", help="stop after training; --resume with the same --states goes on"
+    )
     parser.add_argument("--measure", metavar="DIR", help="measure the model in this folder again, without training")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
@@ -148,6 +154,10 @@ def check_options(options: argparse.Namespace) -> None:
         raise OptionError("--recipe book only prints its figure, without --resume, --embed, --push-to-hub and --quick.")
     if options.push_learner and options.recipe != "book":
         raise OptionError("--push-learner needs --recipe book; use --push-to-hub for the gallery's recipe.")
+    if options.train_only and (not options.states or options.recipe == "book" or options.embed or options.push_to_hub):
+        raise OptionError("--train-only needs --states DIR, and goes without --recipe book, --embed and --push-to-hub.")
+    if options.measure and (options.states or options.train_only):
+        raise OptionError("--measure does not train; leave out --states and --train-only.")
     if options.measure and (options.recipe == "book" or options.embed or options.push_to_hub):
         raise OptionError("--measure only updates figures, without --recipe book, --embed and --push-to-hub.")
 

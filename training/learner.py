@@ -1,16 +1,13 @@
-"""Extend fastai's Learner for the recipes: data in memory, resumable runs, mixed precision."""
+"""Extend fastai's Learner for the recipes: data in memory, resumable runs, averaged weights, mixed precision."""
 
 import contextlib
 import gc
-import hashlib
 import io
-import json
 import multiprocessing
-import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -23,22 +20,31 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelValidException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
+from fastai.callback.progress import ProgressCallback
 from fastai.callback.training import GradientAccumulation
 from fastai.data.load import DataLoader
-from fastai.learner import Learner, load_model, save_model
+from fastai.learner import AvgSmoothLoss, Learner
 from fastai.optimizer import OptimWrapper
-from fastai.torch_core import to_float
+from fastai.torch_core import get_model, to_float
 from fastcore.basics import noops
 from torch import nn
 
-from shared.config import sha256
 from training import processes
-from training.folder import check_writable
-from training.record import get_training_device, get_training_versions
+from training.states import (
+    SECONDS,
+    count_epochs,
+    keep_finished,
+    locate_state,
+    note_device,
+    read_finished,
+    read_seconds_trained,
+    write_whole,
+)
 
-SECONDS = "seconds"  # file with the training time, in a folder of states
 PROCESS = 1_000_000  # added to the seed for each process
 SMALLEST_BATCH = 2
+BETWEEN_SAVES = 20.0  # seconds between two states of short epochs
+BETWEEN_READINGS = 0.5  # seconds between two readings of the loss for the progress bar
 
 
 class RowLoader(DataLoader):
@@ -90,18 +96,130 @@ def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+class AverageWeights(Callback):
+    """Keep an exponential moving average of all weights and buffers; validate with it, and end with it.
+
+    The average of a network's weights over its last steps is better than the last ones (Polyak and Juditsky, 1992).
+    It begins with a short memory, which grows to 1 / (1 - decay) steps.
+    """
+
+    order = 55  # its average is ready before KeepState saves it
+
+    def __init__(self, decay: float) -> None:
+        self.decay, self.steps, self.is_swapped = decay, 0, False
+        self.average: dict[str, torch.Tensor] = {}
+
+    def before_fit(self) -> None:
+        """Begin with the network's weights, or continue with the average of a saved state."""
+        weights = self.get_weights()
+        kept = self.average or weights
+        self.average = {name: kept[name].detach().to(weight.device).clone() for name, weight in weights.items()}
+
+    def after_step(self) -> None:
+        """Move the average towards the weights."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        averages, weights = list(self.average.values()), list(self.get_weights().values())
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+
+    def before_validate(self) -> None:
+        """Put the average into the network."""
+        self.swap()
+
+    def after_validate(self) -> None:
+        """Put the weights back, also if validation was cancelled."""
+        if self.is_swapped:
+            self.swap()
+
+    def after_fit(self) -> None:
+        """Leave the average in the network."""
+        self.swap()
+
+    def swap(self) -> None:
+        """Exchange the average and the weights."""
+        with torch.no_grad():
+            for name, weight in self.get_weights().items():
+                self.average[name], before = weight.clone(), self.average[name]
+                weight.copy_(before)
+        self.is_swapped = not self.is_swapped
+
+    def get_weights(self) -> dict[str, torch.Tensor]:
+        """Return the floating-point weights and buffers by name."""
+        state = get_model(self.model).state_dict()
+        return {name: value.detach() for name, value in state.items() if value.is_floating_point()}
+
+
+class CompileForTraining(Callback):
+    """Compile the network on a GPU for its training batches, all of one shape; validate without compiling."""
+
+    def before_fit(self) -> None:
+        """Forget what was compiled for other networks."""
+        torch._dynamo.reset()
+        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+        self.compiled: Any = None
+
+    def before_train(self) -> None:
+        """Run the compiled network."""
+        if self.compiled is None:
+            self.model.compile()
+            self.compiled = self.model._compiled_call_impl
+        self.model._compiled_call_impl = self.compiled
+
+    def after_train(self) -> None:
+        """Run the network as it is."""
+        self.model._compiled_call_impl = None
+
+    def after_fit(self) -> None:
+        """Drop the compiled network, also after an error in mid-epoch."""
+        self.model._compiled_call_impl = self.compiled = None
+
+
+class SmoothLoss(AvgSmoothLoss):
+    """fastai's smoothed loss, kept on the device: to read it at every step would make the CPU wait for a GPU."""
+
+    def accumulate(self, learn: Learner) -> None:
+        """Add the loss of a batch."""
+        self.count += 1
+        loss = learn.loss.detach().mean().float()
+        self.val = torch.lerp(loss, self.val.to(loss.device), self.beta)  # type: ignore[has-type]
+
+
+class PatientProgress(ProgressCallback):
+    """fastai's progress bar, which reads the loss only twice a second."""
+
+    def before_fit(self) -> None:
+        """Show the bar."""
+        self.read = 0.0
+        super().before_fit()
+
+    def after_batch(self) -> None:
+        """Move the bar on."""
+        if time.monotonic() - self.read > BETWEEN_READINGS:
+            super().after_batch()
+            self.read = time.monotonic()
+
+
+def avoid_waiting(learn: Learner) -> None:
+    """Replace the parts of a Learner that read the loss from the GPU at every step."""
+    learn.recorder.smooth_loss = SmoothLoss()
+    for bar in [callback for callback in learn.cbs if type(callback) is ProgressCallback]:
+        learn.remove_cb(bar)
+        learn.add_cb(PatientProgress())
+
+
 class KeepState(Callback):
     """Save model and optimiser after each epoch, and draw each epoch's random numbers from its own seed.
 
     An epoch then does not depend on how many ran before it in the same process, so a resumed run ends with the same
-    weights as an uninterrupted one.
+    weights as an uninterrupted one. Of short epochs, one in BETWEEN_SAVES seconds and the last one are saved.
     """
 
     order = 65  # after the progress bar, before fastai skips the epochs already done
 
-    def __init__(self, folder: Path, seed: int, start_epoch: int) -> None:
-        self.folder, self.seed, self.start_epoch = folder, seed, start_epoch
+    def __init__(self, folder: Path, seed: int, start_epoch: int, average: AverageWeights | None = None) -> None:
+        self.folder, self.seed, self.start_epoch, self.average = folder, seed, start_epoch, average
         self.began = time.monotonic() - read_seconds_trained(folder)
+        self.saved = -BETWEEN_SAVES
 
     def before_epoch(self) -> None:
         """Seed this epoch."""
@@ -112,47 +230,50 @@ class KeepState(Callback):
 
     def after_epoch(self) -> None:
         """Save the state; if that fails, print a message and go on training."""
-        if self.epoch < self.start_epoch or processes.get_rank():
+        is_due = time.monotonic() - self.saved >= BETWEEN_SAVES or self.epoch + 1 == self.n_epoch
+        if self.epoch < self.start_epoch or processes.get_rank() or not is_due:
             return
-        temporary = self.folder / "unfinished"
         try:
-            self.save(temporary)
+            self.save()
         except (OSError, RuntimeError) as error:  # torch raises a RuntimeError if the disk is full
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             print(
                 f"The state after epoch {self.epoch + 1} could not be saved in {self.folder} ({error}); --resume will "
                 f"continue after epoch {count_epochs(self.folder)}."
             )
+        self.saved = time.monotonic()
 
-    def save(self, temporary: Path) -> None:
-        """Save under a temporary name, then rename, so that an interruption leaves no partial file."""
+    def save(self) -> None:
+        """Save the state, and delete the one before."""
         self.folder.mkdir(parents=True, exist_ok=True)
         before = count_epochs(self.folder)
-        temporary.write_text(str(time.monotonic() - self.began), encoding="utf-8", newline="\n")
-        temporary.replace(self.folder / SECONDS)
-        save_model(temporary, self.model, self.opt)
-        temporary.replace(locate_state(self.folder, self.epoch + 1))
+        seconds = str(time.monotonic() - self.began)
+        write_whole(self.folder / SECONDS, lambda path: path.write_text(seconds, encoding="utf-8", newline="\n"))
+        content = {"model": get_model(self.model).state_dict(), "opt": make_plain(self.opt.state_dict())}
+        if self.average:
+            content |= {"average": self.average.average, "steps": self.average.steps}
+        write_whole(locate_state(self.folder, self.epoch + 1), partial(torch.save, content))
         if before:
             locate_state(self.folder, before).unlink(missing_ok=True)
 
 
-def locate_state(folder: Path, epochs: int) -> Path:
-    """Return the path of the state after this many epochs."""
-    return folder / f"after-{epochs:04d}.pth"
+def make_plain(state: Any) -> Any:
+    """Return the state of an optimiser without fastai's lists and numpy's numbers, which torch would not load."""
+    if isinstance(state, dict):
+        return {name: make_plain(value) for name, value in state.items()}
+    if isinstance(state, Sequence) and not isinstance(state, str):
+        return [make_plain(value) for value in state]
+    return state.item() if isinstance(state, np.generic) else state
 
 
-def read_seconds_trained(folder: Path) -> float:
-    """Return the seconds of training behind the states in a folder tree, without interrupted epochs."""
-    return sum(float(path.read_text(encoding="utf-8")) for path in folder.rglob(SECONDS))
-
-
-def count_epochs(folder: Path) -> int:
-    """Return the number of epochs that the newest state in a folder was trained for; 0 without a state."""
-    return max((int(path.stem.removeprefix("after-")) for path in folder.glob("after-*.pth")), default=0)
-
-
-def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, resume: bool) -> None:
+def fit(
+    learn: Learner,
+    schedule: Callable[..., None],
+    state: Path,
+    seed: int,
+    resume: bool,
+    average: float | None = None,
+    compiled: bool = False,
+) -> None:
     """Train, saving the state after each epoch; with `resume`, continue from the newest state.
 
     Several processes use the states of the first, and each trains on its share of every batch.
@@ -163,16 +284,29 @@ def fit(learn: Learner, schedule: Callable[..., None], state: Path, seed: int, r
         state: folder for the states of this fit; emptied unless resuming.
         seed: the run's seed; epoch n uses seed * 1000 + n.
         resume: continue from the newest state, if there is one.
+        average: decay of the moving average of the weights, such as 0.999; None for the last weights.
+        compiled: compile the network on a GPU, which takes a minute and makes long training faster.
     """
     done = count_epochs(state) if resume else 0
     done, kept = processes.broadcast((done, locate_state(state, done).read_bytes() if done else b""))
+    averaged = AverageWeights(average) if average is not None else None
     if done:
         learn.create_opt()
-        load_model(io.BytesIO(kept), learn.model, learn.opt)
+        saved = torch.load(io.BytesIO(kept), map_location=learn.dls.device, weights_only=True)
+        get_model(learn.model).load_state_dict(saved["model"])
+        learn.opt.load_state_dict(saved["opt"])
+        if averaged:
+            averaged.average, averaged.steps = saved["average"], saved["steps"]
     else:
         processes.run_once_per_host(partial(shutil.rmtree, state, ignore_errors=True))
+    avoid_waiting(learn)
+    callbacks: list[Callback] = [KeepState(state, seed, done, averaged)]
+    if averaged:
+        callbacks.append(averaged)
+    if compiled and torch.cuda.is_available() and processes.get_world_size() == 1:
+        callbacks.append(CompileForTraining())
     with use_all_processes(learn):
-        schedule(start_epoch=done, cbs=[KeepState(state, seed, done)])
+        schedule(start_epoch=done, cbs=callbacks)
 
 
 def use_all_processes(learn: Learner) -> AbstractContextManager[None]:
@@ -186,14 +320,22 @@ def use_all_processes(learn: Learner) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Run:
-    """One training run: the folder of its states, its seed, and whether it resumes."""
+    """One training run: the folder of its states, its seed, whether it resumes, and whether it measures at the end."""
 
     state: Path
     seed: int
     resume: bool
+    measures: bool = True
 
     def fit(
-        self, learn: Learner, name: str, schedule: Callable[..., None], seed: int | None = None, again: bool = False
+        self,
+        learn: Learner,
+        name: str,
+        schedule: Callable[..., None],
+        seed: int | None = None,
+        again: bool = False,
+        average: float | None = None,
+        compiled: bool = False,
     ) -> None:
         """Train, saving the state after each epoch; see the function `fit`.
 
@@ -203,54 +345,27 @@ class Run:
             schedule: called with start_epoch= and cbs=, such as partial(learn.fit_one_cycle, 8, 3e-3).
             seed: the run's by default.
             again: continue from the last complete epoch even if not resuming, as after running out of memory.
+            average: decay of the moving average of the weights; None for the last weights.
+            compiled: compile the network on a GPU.
         """
-        fit(learn, schedule, self.state / name, self.seed if seed is None else seed, self.resume or again)
+        if not processes.get_rank():
+            note_device(self.state)
+        chosen = self.seed if seed is None else seed
+        fit(learn, schedule, self.state / name, chosen, self.resume or again, average, compiled)
 
+    def restore(self, network: nn.Module) -> tuple[str, ...] | None:
+        """Load the finished weights if this run resumes and has them; return their notes, or None if it has none."""
+        finished = read_finished(self.state) if self.resume else None
+        if finished is None:
+            return None
+        weights, notes = finished
+        network.load_state_dict(weights)
+        return notes
 
-def prepare_state_folder(
-    described: Mapping[str, Any], name: str, files: Sequence[Path], out: Path, resume: bool
-) -> Path:
-    """Return the folder for the states of a run; delete old states unless resuming.
-
-    It is the same for the same settings, code, training files, device and versions. It is in the user's cache, or
-    beside --out if the cache is not writable.
-
-    Args:
-        described: the settings that affect training.
-        name: name of the demo or recipe.
-        files: the training files; none for made-up data.
-        out: the checkpoint folder to write.
-        resume: keep the states in the folder.
-    """
-    root = Path(__file__).parents[1]
-    code = sorted(path for name in ("training", "shared") for path in (root / name).rglob("*.py"))
-    everything = {
-        "settings": dict(described),
-        "machine": (get_training_device(), get_training_versions()),  # so that the record holds for all epochs
-        "files": [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files],
-        "code": [sha256(path) for path in code],
-    }
-    key = hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    folder = choose_state_place(out) / f"{name}-{key}"
-    if resume and not folder.exists():
-        print("No interrupted run has these options on this device; starting from the beginning.")
-    elif not resume:
-        processes.run_once_per_host(partial(shutil.rmtree, folder, ignore_errors=True))
-    return folder
-
-
-def choose_state_place(out: Path) -> Path:
-    """Return the folder for the states of all runs; print it if it is not the user's cache."""
-    usual, place = "the home folder", out.resolve().parent / ".model-gallery"
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-gallery"
-        usual = str(cache)
-        check_writable(cache)
-    except (OSError, RuntimeError) as error:  # a RuntimeError where there is no home at all
-        reason = getattr(error, "strerror", None) or error
-        print(f"{usual} is not writable ({reason}): the states for --resume are saved in {place}.")
-        return place
-    return cache
+    def keep(self, network: nn.Module, notes: tuple[str, ...] = ()) -> None:
+        """Save the finished weights, with notes on the training, so that --resume skips the training."""
+        if not processes.get_rank():
+            keep_finished(self.state, network.state_dict(), notes)
 
 
 class CpuBfloat16(Callback):

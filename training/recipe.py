@@ -32,9 +32,10 @@ from training.data import DataError, list_files
 from training.description import Description
 from training.export import store, write_onnx
 from training.folder import check_out, create_folder, embed, write_config, write_metrics
-from training.learner import Run, prepare_state_folder, read_seconds_trained
+from training.learner import Run
 from training.parity import Shown, check_parity
 from training.record import Record, record_measurement
+from training.states import prepare_states, read_devices, read_seconds_trained
 
 Part = TypeVar("Part")  # of the data, such as pictures with their labels
 Options = TypeVar("Options", bound="Settings")
@@ -254,7 +255,7 @@ class Recipe(ABC, Generic[Part, Options]):
 
 
 def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
-    """Train a model and write its checkpoint folder; return the folder.
+    """Train a model and write its checkpoint folder; return the folder, or that of the states with --train-only.
 
     Args:
         recipe: the recipe or demo.
@@ -274,6 +275,9 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     started -= read_seconds_trained(run.state)  # earlier seconds of a resumed run
     network = recipe.fit(splits, settings, run)
     processes.end_other_processes()
+    if options.train_only:
+        print(f"The trained weights are in {run.state}; with --resume instead of --train-only, they are stored.")
+        return run.state
     exported = recipe.export(network, splits, settings)
     with create_folder(out) as folder:
         write = partial(
@@ -300,7 +304,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         measured = recipe.measure(Answered(model, splits, answers, settings, run, exported))
         measured["figures"] += [*exported.measured.get("figures", ()), *validated]
         evaluate.print_figures(measured["figures"])
-        trained = source.describe_training(started, settings.seed, exported.notes)
+        trained = source.describe_training(started, settings.seed, exported.notes, read_devices(run.state))
         write_metrics(
             folder,
             Metrics(
@@ -312,7 +316,8 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     if options.embed:
         embed(out, recipe.name)
     print(f"Wrote {out}. {describe_parity(stored)}")
-    shutil.rmtree(run.state, ignore_errors=True)
+    if not options.states:
+        shutil.rmtree(run.state, ignore_errors=True)
     return out
 
 
@@ -320,8 +325,10 @@ def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: S
     """Return the run with these settings, which may resume an earlier one."""
     trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
     trains["measures"] = bool(options.measure)  # so that measuring keeps the states of an interrupted training
-    state = prepare_state_folder(trains, recipe.name, list_files(options.data), Path(options.out), options.resume)
-    return Run(state, settings.seed, options.resume)
+    state = prepare_states(
+        trains, recipe.name, list_files(options.data), Path(options.out), options.resume, options.states
+    )
+    return Run(state, settings.seed, options.resume, measures=not options.train_only)
 
 
 def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Splits[Any]:

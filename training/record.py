@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,6 +28,8 @@ TRAINING = ("torch", "fastai", "transformers", "numpy")  # packages used in trai
 MEASURING = ("onnxruntime", "numpy", "pillow", "tokenizers")  # packages used in measuring
 UNRECORDED = (
     "resume",
+    "states",
+    "train_only",
     "out",
     "embed",
     "push_to_hub",
@@ -49,21 +51,25 @@ class Record:
     commit: str | None = None
     inputs: tuple[Input, ...] = ()
 
-    def describe_training(self, started: float, seed: int, notes: Sequence[str] = ()) -> Trained:
+    def describe_training(
+        self, started: float, seed: int, notes: Sequence[str] = (), devices: Sequence[Mapping[str, Any]] = ()
+    ) -> Trained:
         """Return the record of a finished training run; call it in the process that trained.
 
         Args:
             started: time.monotonic() at its start.
             seed: its seed.
             notes: sentences for the card on how the model was trained.
+            devices: `device` and `versions` of each part of the training; by default those of this process.
         """
+        parts = devices or [{"device": get_training_device(), "versions": get_training_versions()}]
         return Trained(
             command=self.command,
             seed=seed,
             seconds=round(time.monotonic() - started),
             commit=self.commit,
-            device=get_training_device(),
-            versions=get_training_versions(),
+            device=", then ".join(dict.fromkeys(part["device"] for part in parts)),
+            versions=parts[-1]["versions"],
             inputs=self.inputs,
             notes=tuple(notes),
         )

@@ -7,21 +7,15 @@ from functools import partial
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
 from training import learner as module_learner
-from training.data import list_files
-from training.learner import (
-    KeepState,
-    NoValidation,
-    RowLoader,
-    count_epochs,
-    fit,
-    prepare_state_folder,
-    read_seconds_trained,
-    set_seed,
-)
+from training import states as module_states
+from training.data import DataError, list_files
+from training.learner import KeepState, NoValidation, RowLoader, Run, fit, set_seed
+from training.states import count_epochs, prepare_states, read_seconds_trained
 
 pytestmark = pytest.mark.training
 
@@ -43,9 +37,14 @@ def learner(stop_in_epoch=None):
     return learn
 
 
-def trained(learn, state, resume):
+@pytest.fixture(autouse=True)
+def save_every_epoch(monkeypatch):
+    monkeypatch.setattr(module_learner, "BETWEEN_SAVES", 0.0)
+
+
+def trained(learn, state, resume, average=None):
     with learn.no_logging():
-        fit(learn, partial(learn.fit_one_cycle, 5, 1e-2), state, seed=7, resume=resume)
+        fit(learn, partial(learn.fit_one_cycle, 5, 1e-2), state, seed=7, resume=resume, average=average)
     return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
 
 
@@ -88,7 +87,7 @@ def state(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def state(described=None, files=(), resume=True):
-        return prepare_state_folder(described or {"seed": 1}, "salary", files, tmp_path / "model", resume)
+        return prepare_states(described or {"seed": 1}, "salary", files, tmp_path / "model", resume)
 
     return state
 
@@ -118,10 +117,10 @@ def test_state_folder_depends_on_the_files_but_not_on_how_they_are_named(state, 
 def test_state_folder_is_another_on_another_device_or_with_another_torch(state, monkeypatch):
     first = state()
     with monkeypatch.context() as patch:
-        patch.setattr(module_learner, "get_training_device", lambda: "another GPU")
+        patch.setattr(module_states, "get_training_device", lambda: "another GPU")
         assert state() != first
     assert state() == first
-    monkeypatch.setattr(module_learner, "get_training_versions", lambda: {"torch": "3.0"})
+    monkeypatch.setattr(module_states, "get_training_versions", lambda: {"torch": "3.0"})
     assert state() != first
 
 
@@ -129,12 +128,12 @@ def test_states_are_saved_beside_the_model_if_home_is_not_writable(tmp_path, mon
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file/cache"))
     out = tmp_path / "runs/model"
-    folder = prepare_state_folder({}, "salary", [], out, resume=False)
+    folder = prepare_states({}, "salary", [], out, resume=False)
     assert folder.parent == tmp_path / "runs/.model-gallery"
     printed = capsys.readouterr().out
     assert f"is not writable (Not a directory): the states for --resume are saved in {folder.parent}" in printed
     trained(learner(), folder / "net", resume=False)
-    assert count_epochs(prepare_state_folder({}, "salary", [], out, resume=True) / "net") == 5
+    assert count_epochs(prepare_states({}, "salary", [], out, resume=True) / "net") == 5
 
 
 def test_a_user_without_a_home_is_told_where_the_states_go(tmp_path, monkeypatch, capsys):
@@ -142,27 +141,112 @@ def test_a_user_without_a_home_is_told_where_the_states_go(tmp_path, monkeypatch
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(module_learner.Path, "home", no_home)
-    assert module_learner.choose_state_place(tmp_path / "model") == tmp_path / ".model-gallery"
+    monkeypatch.setattr(module_states.Path, "home", no_home)
+    assert module_states.choose_place(tmp_path / "model") == tmp_path / ".model-gallery"
     assert "the home folder is not writable (Could not determine" in capsys.readouterr().out
 
 
 def test_training_goes_on_if_a_state_cannot_be_saved(tmp_path, monkeypatch, capsys):
     whole = trained(learner(), tmp_path / "whole", resume=False)
-    save, calls = module_learner.save_model, []
+    save, calls = torch.save, []
 
-    def full_at_the_third(file, *arguments):
+    def full_at_the_third(content, file):
         calls.append(file)
-        if len(calls) > 2:
+        if len(calls) >= 3:
             file.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-        save(file, *arguments)
+        save(content, file)
 
-    monkeypatch.setattr(module_learner, "save_model", full_at_the_third)
+    monkeypatch.setattr(torch, "save", full_at_the_third)
     assert torch.equal(trained(learner(), tmp_path / "cut", resume=False), whole)
     assert "The state after epoch 3 could not be saved" in (printed := capsys.readouterr().out)
     assert "--resume will continue after epoch 2." in printed
     assert {path.name for path in (tmp_path / "cut").iterdir()} == {"after-0002.pth", "seconds"}
+
+
+def test_of_short_epochs_only_some_are_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(module_learner, "BETWEEN_SAVES", 1000.0)
+    saved = []
+    monkeypatch.setattr(KeepState, "save", lambda callback: saved.append(callback.epoch))
+    trained(learner(), tmp_path, resume=False)
+    assert saved == [0, 4]
+
+
+def test_the_average_of_the_weights_is_that_of_its_steps(tmp_path):
+    learn, steps = learner(), []
+
+    class Watch(Callback):
+        def after_step(self):
+            steps.append(torch.cat([p.detach().flatten().clone() for p in self.model.parameters()]))
+
+    learn.add_cb(Watch())
+    start = torch.cat([p.detach().flatten().clone() for p in learn.model.parameters()])
+    found = trained(learn, tmp_path, resume=False, average=0.9)
+    expected = start
+    for number, weights in enumerate(steps, 1):
+        decay = min(0.9, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * weights
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert not torch.allclose(found, steps[-1], atol=1e-4)
+
+
+def test_a_resumed_run_continues_the_average(tmp_path):
+    whole = trained(learner(), tmp_path / "whole", resume=False, average=0.95)
+    with pytest.raises(KeyboardInterrupt):
+        trained(learner(stop_in_epoch=3), tmp_path / "cut", resume=False, average=0.95)
+    assert torch.equal(trained(learner(), tmp_path / "cut", resume=True, average=0.95), whole)
+    assert torch.equal(trained(learner(), tmp_path / "cut", resume=True, average=0.95), whole)  # nothing left to do
+
+
+def test_validation_uses_the_average_and_training_goes_on_with_the_weights(tmp_path):
+    learn, seen = learner(), []
+    learn.remove_cbs([cb for cb in learn.cbs if isinstance(cb, NoValidation)])
+
+    class Watch(Callback):
+        order = 100
+
+        def before_validate(self):
+            seen.append(next(self.model.parameters()).detach().clone())
+
+        def before_train(self):
+            seen.append(next(self.model.parameters()).detach().clone())
+
+        def after_train(self):
+            seen.append(next(self.model.parameters()).detach().clone())
+
+    learn.add_cb(Watch())
+    trained(learn, tmp_path, resume=False, average=0.95)
+    start, trained_once, averaged, again = seen[:4]
+    assert torch.equal(trained_once, again)
+    assert not torch.equal(averaged, trained_once)
+    assert not torch.equal(averaged, start)
+
+
+def test_finished_weights_are_restored_only_if_resuming(tmp_path):
+    net, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    Run(tmp_path, 1, resume=False).keep(net, ("Trained for a test.",))
+    assert Run(tmp_path, 1, resume=False).restore(other) is None
+    assert Run(tmp_path / "none", 1, resume=True).restore(other) is None
+    assert Run(tmp_path, 1, resume=True).restore(other) == ("Trained for a test.",)
+    assert torch.equal(other.weight, net.weight)
+
+
+def test_a_chosen_folder_of_states_is_for_one_run(tmp_path, capsys):
+    choose = partial(prepare_states, name="salary", files=[], out=tmp_path / "model", chosen=str(tmp_path / "states"))
+    folder = choose({"seed": 1, "init": "/here/weights"}, resume=False)
+    assert folder == tmp_path / "states"
+    assert choose({"seed": 1, "init": "/there/weights"}, resume=True) == folder
+    with pytest.raises(DataError, match=r"of another run of salary \(other: seed\); give the options of that run"):
+        choose({"seed": 2, "init": "/here/weights"}, resume=True)
+    assert choose({"seed": 2, "init": "/here/weights"}, resume=False) == folder  # begun anew
+    assert "code has changed" not in capsys.readouterr().out
+
+
+def test_the_devices_of_a_run_are_listed_once_each(tmp_path, monkeypatch):
+    for device in ("a GPU", "a GPU", "2 cores"):
+        monkeypatch.setattr(module_states, "get_training_device", lambda device=device: device)
+        module_states.note_device(tmp_path)
+    assert [part["device"] for part in module_states.read_devices(tmp_path)] == ["a GPU", "2 cores"]
 
 
 @pytest.mark.parametrize(("method", "workers"), [("fork", None), ("spawn", 0), ("forkserver", 0)])

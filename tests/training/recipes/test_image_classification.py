@@ -20,6 +20,7 @@ from training.learner import Run
 from training.pictures import decode, normalise
 from training.recipes import image_classification as script
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
+from training.states import read_seconds_trained
 
 pytestmark = pytest.mark.training
 SHAPES = ("circle", "cross", "square")
@@ -200,8 +201,8 @@ def test_an_interrupted_training_resumes_to_the_same_weights(shapes, tmp_path, m
     def fit(state, resume=False):
         return recipe.fit(splits, settings, Run(tmp_path / state, settings.seed, resume)).net.state_dict()
 
-    def save(callback, temporary):
-        save_state(callback, temporary)
+    def save(callback):
+        save_state(callback)
         saved.append((callback.folder.parent.name, callback.folder.name, callback.epoch))
         if saved == [*straight, ("cut", "head", 0), ("cut", "body", 0)]:
             raise KeyboardInterrupt
@@ -209,13 +210,14 @@ def test_an_interrupted_training_resumes_to_the_same_weights(shapes, tmp_path, m
     saved, save_state = [], learner.KeepState.save
     straight = [("whole", "head", 0), ("whole", "body", 0), ("whole", "body", 1)]
     monkeypatch.setattr(learner.KeepState, "save", save)
+    monkeypatch.setattr(learner, "BETWEEN_SAVES", 0.0)
     whole = fit("whole")
     with pytest.raises(KeyboardInterrupt):
         fit("cut")
     resumed = fit("cut", resume=True)
     assert saved == [*straight, ("cut", "head", 0), ("cut", "body", 0), ("cut", "body", 1)]
     assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
-    assert learner.read_seconds_trained(tmp_path / "cut") > 0
+    assert read_seconds_trained(tmp_path / "cut") > 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""The states of a training run on disk: where they are, what they belong to, and the finished weights.
+
+A folder of states has run.json, which describes the run; devices.json; a folder for each fit, with the state after its
+last saved epoch; and, once all training has ended, finished.pth with the weights. It can be copied to another machine
+and continued there, with --states and --resume.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shared.config import sha256
+from training import processes
+from training.data import DataError
+from training.folder import check_writable
+from training.record import get_training_device, get_training_versions
+
+SECONDS = "seconds"  # file with the training time, in a folder of states
+RUN, DEVICES, FINISHED = "run.json", "devices.json", "finished.pth"
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file under a temporary name, then rename it, so that an interruption leaves no partial file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name("unfinished")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with `write_whole`."""
+    text = json.dumps(content, indent=1) + "\n"
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def locate_state(folder: Path, epochs: int) -> Path:
+    """Return the path of the state after this many epochs."""
+    return folder / f"after-{epochs:04d}.pth"
+
+
+def read_seconds_trained(folder: Path) -> float:
+    """Return the seconds of training behind the states in a folder tree, without interrupted epochs."""
+    return sum(float(path.read_text(encoding="utf-8")) for path in folder.rglob(SECONDS))
+
+
+def count_epochs(folder: Path) -> int:
+    """Return the number of epochs that the newest state in a folder was trained for; 0 without a state."""
+    return max((int(path.stem.removeprefix("after-")) for path in folder.glob("after-*.pth")), default=0)
+
+
+def note_device(folder: Path) -> None:
+    """Add this device and these versions to the list of those that the run was trained on."""
+    known = read_devices(folder)
+    here = {"device": get_training_device(), "versions": get_training_versions()}
+    if here not in known:
+        write_json(folder / DEVICES, [*known, here])
+
+
+def read_devices(folder: Path) -> list[dict[str, Any]]:
+    """Return the device and the versions of each part of the training; an empty list if none has begun."""
+    path = folder / DEVICES
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def keep_finished(folder: Path, weights: Mapping[str, torch.Tensor], notes: Sequence[str]) -> None:
+    """Save the weights of a finished training, and notes on it."""
+    content = {"weights": {name: value.cpu() for name, value in weights.items()}, "notes": list(notes)}
+    write_whole(folder / FINISHED, partial(torch.save, content))
+
+
+def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]] | None:
+    """Return the weights of a finished training, in float32, and the notes on it; None if it has not finished."""
+    path = folder / FINISHED
+    if not path.is_file():
+        return None
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    weights = {
+        name: value.float() if value.is_floating_point() else value for name, value in content["weights"].items()
+    }
+    return weights, tuple(content["notes"])
+
+
+def prepare_states(
+    described: Mapping[str, Any],
+    name: str,
+    files: Sequence[Path],
+    out: Path,
+    resume: bool,
+    chosen: str | None = None,
+) -> Path:
+    """Return the folder for the states of a run; delete old states unless resuming.
+
+    Without a chosen folder it is the same for the same settings, code, training files, device and versions. It is in
+    the user's cache, or beside --out if the cache is not writable.
+
+    Args:
+        described: the settings that affect training.
+        name: name of the demo or recipe.
+        files: the training files; none for made-up data.
+        out: the checkpoint folder to write.
+        resume: keep the states in the folder.
+        chosen: a folder that the user chose, to carry the states to another machine.
+
+    Raises:
+        DataError: the states in the chosen folder are of a run with other settings.
+    """
+    folder = Path(chosen).resolve() if chosen else choose_folder(described, name, files, out)
+    if resume and not folder.exists():
+        print("No interrupted run has these options on this device; starting from the beginning.")
+    elif not resume:
+        processes.run_once_per_host(partial(shutil.rmtree, folder, ignore_errors=True))
+    if chosen:
+        settings = {key: Path(value).name if isinstance(value, str) else value for key, value in described.items()}
+        check_run(folder, {"name": name, "settings": settings, "code": hash_code()})
+    return folder
+
+
+def check_run(folder: Path, run: Mapping[str, Any]) -> None:
+    """Describe a run in its folder of states; check that the states there are of the same run.
+
+    Raises:
+        DataError: they are of a run with other settings.
+    """
+    path, now = folder / RUN, json.loads(json.dumps(run, default=str))
+    if not path.is_file():
+        return processes.run_once_per_host(partial(write_json, path, now))
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if (before["name"], before["settings"]) != (now["name"], now["settings"]):
+        changed = [key for key, value in now["settings"].items() if before["settings"].get(key) != value]
+        raise DataError(
+            f"The states in {folder} are of another run of {before['name']} (other: {', '.join(changed) or 'name'}); "
+            "give the options of that run, or another folder with --states."
+        )
+    if before["code"] != now["code"]:
+        print(f"The code has changed since the training in {folder} began.")
+    return None
+
+
+def choose_folder(described: Mapping[str, Any], name: str, files: Sequence[Path], out: Path) -> Path:
+    """Return the folder of the states of a run, named after all that determines its result."""
+    everything = {
+        "settings": dict(described),
+        "machine": (get_training_device(), get_training_versions()),  # so that the record holds for all epochs
+        "files": [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files],
+        "code": hash_code(),
+    }
+    key = hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return choose_place(out) / f"{name}-{key}"
+
+
+def hash_code() -> str:
+    """Return a hash of the code that training runs."""
+    root = Path(__file__).parents[1]
+    code = sorted(path for name in ("training", "shared") for path in (root / name).rglob("*.py"))
+    return hashlib.sha256("".join(map(sha256, code)).encode()).hexdigest()
+
+
+def choose_place(out: Path) -> Path:
+    """Return the folder for the states of all runs; print it if it is not the user's cache."""
+    usual, place = "the home folder", out.resolve().parent / ".model-gallery"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "model-gallery"
+        usual = str(cache)
+        check_writable(cache)
+    except (OSError, RuntimeError) as error:  # a RuntimeError where there is no home at all
+        reason = getattr(error, "strerror", None) or error
+        print(f"{usual} is not writable ({reason}): the states for --resume are saved in {place}.")
+        return place
+    return cache
