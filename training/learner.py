@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelValidException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
-from fastai.callback.progress import ProgressCallback
 from fastai.callback.training import GradientAccumulation
 from fastai.data.load import DataLoader
-from fastai.learner import AvgSmoothLoss, Learner
+from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import get_model, to_float
 from fastcore.basics import noops
 from torch import nn
 
 from training import processes
+from training.acceleration import CaptureGraph, avoid_waiting
 from training.states import (
     SECONDS,
     count_epochs,
@@ -44,7 +44,6 @@ from training.states import (
 PROCESS = 1_000_000  # added to the seed for each process
 SMALLEST_BATCH = 2
 BETWEEN_SAVES = 20.0  # seconds between two states of short epochs
-BETWEEN_READINGS = 0.5  # seconds between two readings of the loss for the progress bar
 
 
 class RowLoader(DataLoader):
@@ -111,16 +110,16 @@ class AverageWeights(Callback):
 
     def before_fit(self) -> None:
         """Begin with the network's weights, or continue with the average of a saved state."""
-        weights = self.get_weights()
-        kept = self.average or weights
-        self.average = {name: kept[name].detach().to(weight.device).clone() for name, weight in weights.items()}
+        state = get_model(self.model).state_dict()
+        self.weights = {name: value.detach() for name, value in state.items() if value.is_floating_point()}
+        kept = self.average or self.weights
+        self.average = {name: kept[name].to(weight.device).clone() for name, weight in self.weights.items()}
 
     def after_step(self) -> None:
         """Move the average towards the weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        averages, weights = list(self.average.values()), list(self.get_weights().values())
-        torch._foreach_lerp_(averages, weights, 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
 
     def before_validate(self) -> None:
         """Put the average into the network."""
@@ -136,75 +135,13 @@ class AverageWeights(Callback):
         self.swap()
 
     def swap(self) -> None:
-        """Exchange the average and the weights."""
+        """Exchange the average and the weights, both in place."""
         with torch.no_grad():
-            for name, weight in self.get_weights().items():
-                self.average[name], before = weight.clone(), self.average[name]
-                weight.copy_(before)
+            for name, weight in self.weights.items():
+                before = weight.clone()
+                weight.copy_(self.average[name])
+                self.average[name].copy_(before)
         self.is_swapped = not self.is_swapped
-
-    def get_weights(self) -> dict[str, torch.Tensor]:
-        """Return the floating-point weights and buffers by name."""
-        state = get_model(self.model).state_dict()
-        return {name: value.detach() for name, value in state.items() if value.is_floating_point()}
-
-
-class CompileForTraining(Callback):
-    """Compile the network on a GPU for its training batches, all of one shape; validate without compiling."""
-
-    def before_fit(self) -> None:
-        """Forget what was compiled for other networks."""
-        torch._dynamo.reset()
-        torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
-        self.compiled: Any = None
-
-    def before_train(self) -> None:
-        """Run the compiled network."""
-        if self.compiled is None:
-            self.model.compile()
-            self.compiled = self.model._compiled_call_impl
-        self.model._compiled_call_impl = self.compiled
-
-    def after_train(self) -> None:
-        """Run the network as it is."""
-        self.model._compiled_call_impl = None
-
-    def after_fit(self) -> None:
-        """Drop the compiled network, also after an error in mid-epoch."""
-        self.model._compiled_call_impl = self.compiled = None
-
-
-class SmoothLoss(AvgSmoothLoss):
-    """fastai's smoothed loss, kept on the device: to read it at every step would make the CPU wait for a GPU."""
-
-    def accumulate(self, learn: Learner) -> None:
-        """Add the loss of a batch."""
-        self.count += 1
-        loss = learn.loss.detach().mean().float()
-        self.val = torch.lerp(loss, self.val.to(loss.device), self.beta)  # type: ignore[has-type]
-
-
-class PatientProgress(ProgressCallback):
-    """fastai's progress bar, which reads the loss only twice a second."""
-
-    def before_fit(self) -> None:
-        """Show the bar."""
-        self.read = 0.0
-        super().before_fit()
-
-    def after_batch(self) -> None:
-        """Move the bar on."""
-        if time.monotonic() - self.read > BETWEEN_READINGS:
-            super().after_batch()
-            self.read = time.monotonic()
-
-
-def avoid_waiting(learn: Learner) -> None:
-    """Replace the parts of a Learner that read the loss from the GPU at every step."""
-    learn.recorder.smooth_loss = SmoothLoss()
-    for bar in [callback for callback in learn.cbs if type(callback) is ProgressCallback]:
-        learn.remove_cb(bar)
-        learn.add_cb(PatientProgress())
 
 
 class KeepState(Callback):
@@ -272,7 +209,7 @@ def fit(
     seed: int,
     resume: bool,
     average: float | None = None,
-    compiled: bool = False,
+    captured: bool = False,
 ) -> None:
     """Train, saving the state after each epoch; with `resume`, continue from the newest state.
 
@@ -285,7 +222,7 @@ def fit(
         seed: the run's seed; epoch n uses seed * 1000 + n.
         resume: continue from the newest state, if there is one.
         average: decay of the moving average of the weights, such as 0.999; None for the last weights.
-        compiled: compile the network on a GPU, which takes a minute and makes long training faster.
+        captured: capture the network as CUDA graphs on a GPU; all training batches must have one shape.
     """
     done = count_epochs(state) if resume else 0
     done, kept = processes.broadcast((done, locate_state(state, done).read_bytes() if done else b""))
@@ -303,8 +240,8 @@ def fit(
     callbacks: list[Callback] = [KeepState(state, seed, done, averaged)]
     if averaged:
         callbacks.append(averaged)
-    if compiled and torch.cuda.is_available() and processes.get_world_size() == 1:
-        callbacks.append(CompileForTraining())
+    if captured and torch.cuda.is_available() and processes.get_world_size() == 1:
+        callbacks.append(CaptureGraph())
     with use_all_processes(learn):
         schedule(start_epoch=done, cbs=callbacks)
 
@@ -335,7 +272,7 @@ class Run:
         seed: int | None = None,
         again: bool = False,
         average: float | None = None,
-        compiled: bool = False,
+        captured: bool = False,
     ) -> None:
         """Train, saving the state after each epoch; see the function `fit`.
 
@@ -346,12 +283,12 @@ class Run:
             seed: the run's by default.
             again: continue from the last complete epoch even if not resuming, as after running out of memory.
             average: decay of the moving average of the weights; None for the last weights.
-            compiled: compile the network on a GPU.
+            captured: capture the network as CUDA graphs on a GPU, for batches of one shape.
         """
         if not processes.get_rank():
             note_device(self.state)
         chosen = self.seed if seed is None else seed
-        fit(learn, schedule, self.state / name, chosen, self.resume or again, average, compiled)
+        fit(learn, schedule, self.state / name, chosen, self.resume or again, average, captured)
 
     def restore(self, network: nn.Module) -> tuple[str, ...] | None:
         """Load the finished weights if this run resumes and has them; return their notes, or None if it has none."""

@@ -1,0 +1,73 @@
+"""Inputs and finished weights that are carried to another machine and back."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from training.data import DataError
+from training.learner import Run
+from training.transfer import LISTED, main, pack, unpack
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture
+def pets(tmp_path):
+    folder = tmp_path / "data/pets"
+    folder.mkdir(parents=True)
+    (folder / "cat.jpg").write_bytes(bytes(range(256)) * 400)
+    (folder / "list.txt").write_text("cat\n", encoding="utf-8")
+    return folder
+
+
+def test_parts_are_small_and_come_back_as_they_were(pets, tmp_path, capsys):
+    assert main(["pack", str(pets), "--out", str(tmp_path / "parts"), "--part-mb", "0.03"]) == 0
+    parts = sorted(path for path in (tmp_path / "parts").iterdir() if path.name != LISTED)
+    assert len(parts) == 4
+    assert max(path.stat().st_size for path in parts) <= 0.03 * 2**20
+    assert main(["unpack", str(tmp_path / "parts"), "--out", str(tmp_path / "inputs")]) == 0
+    assert (tmp_path / "inputs/pets/cat.jpg").read_bytes() == (pets / "cat.jpg").read_bytes()
+    assert (tmp_path / "inputs/pets/list.txt").read_text(encoding="utf-8") == "cat\n"
+    assert "Wrote 4 parts and parts.json" in capsys.readouterr().out
+
+
+def test_a_part_that_is_missing_or_damaged_is_named(pets, tmp_path, capsys):
+    parts = pack([pets], tmp_path / "parts", part_mb=0.03)
+    content = parts[1].read_bytes()
+    parts[1].write_bytes(b"x" + content[1:])
+    with pytest.raises(DataError, match=r"part-001 is not the part that was packed; send it again\."):
+        unpack(tmp_path / "parts", tmp_path / "inputs")
+    parts[1].unlink()
+    with pytest.raises(DataError, match=r"part-001 is missing\."):
+        unpack(tmp_path / "parts", tmp_path / "inputs")
+    assert main(["unpack", str(pets), "--out", str(tmp_path / "inputs")]) == 2
+    assert "There is no parts.json" in capsys.readouterr().err
+    assert not (tmp_path / "inputs").exists()
+
+
+@pytest.mark.parametrize("name", ["absent", "other/pets"])
+def test_paths_that_cannot_be_packed_are_refused(pets, tmp_path, name):
+    (tmp_path / "other/pets").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"does not exist|have the same name"):
+        pack([pets, tmp_path / name], tmp_path / "parts")
+
+
+def test_of_a_run_only_the_finished_weights_come_back(tmp_path):
+    states = tmp_path / "states/net"
+    net, other = torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), net)
+    net(torch.rand(4, 3))
+    with pytest.raises(DataError, match="has not finished"):
+        pack([tmp_path], tmp_path / "parts", finished=True)
+    Run(states, 1, resume=False).keep(net, ("Trained for a test.",))
+    (states / "body").mkdir()
+    (states / "body/after-0003.pth").write_bytes(b"large")
+    (states / "body/seconds").write_text("12.5", encoding="utf-8")
+    pack([states], tmp_path / "parts", finished=True)
+    unpack(tmp_path / "parts", tmp_path / "back")
+    assert sorted(path.name for path in (tmp_path / "back/net").rglob("*")) == ["body", "finished.pth", "seconds"]
+    other = torch.nn.Sequential(torch.nn.Linear(3, 3), other)
+    assert Run(tmp_path / "back/net", 1, resume=True).restore(other) == ("Trained for a test.",)
+    assert torch.equal(other[0].weight, net[0].weight.half().float())
+    assert torch.equal(other[1].running_mean, net[1].running_mean)
+    assert other[1].num_batches_tracked == 1
