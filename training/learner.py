@@ -204,7 +204,7 @@ def make_plain(state: Any) -> Any:
 
 def fit(
     learn: Learner,
-    schedule: Callable[..., None],
+    schedule: partial[None],
     state: Path,
     seed: int,
     resume: bool,
@@ -268,7 +268,7 @@ class Run:
         self,
         learn: Learner,
         name: str,
-        schedule: Callable[..., None],
+        schedule: partial[None],
         seed: int | None = None,
         again: bool = False,
         average: float | None = None,
