@@ -1,7 +1,7 @@
 """Shared by the recipes for pictures: decoding into memory, batches with augmentation, and outputs of networks."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,6 +75,7 @@ class PictureLoader(RowLoader):
 
     On a GPU all tensors stay in its memory, so that training does not wait for decoding or copying. `transforms` are
     fastai's batch transforms; they get pictures as floats from 0 to 1, and targets of fastai types such as TensorMask.
+    `augment` takes their place: it is called with the pictures and the other tensors of a batch, and returns them.
     Then mean and std are applied.
     """
 
@@ -85,18 +86,30 @@ class PictureLoader(RowLoader):
         mean: Sequence[float],
         std: Sequence[float],
         transforms: Sequence[Any] = (),
+        augment: Callable[..., tuple[torch.Tensor, ...]] | None = None,
         **kwargs: Any,
     ) -> None:
         device = default_device()
         super().__init__(*(tensor.to(device) for tensor in tensors), bs=bs, device=device, **kwargs)
         self.mean, self.std = mean, std
-        self.transforms = Pipeline(transforms, split_idx=0)
+        self.transforms, self.augment = Pipeline(transforms, split_idx=0), augment
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
         """Return the rows with these indices, augmented."""
-        pictures, *rest = super().create_batch(indices)
-        floats, *rest = self.transforms((TensorImage(pictures.float().div_(255)), *rest))
+        rows = send_rows(indices, self.tensors[0].device)
+        pictures, *rest = (tensor[rows] for tensor in self.tensors)
+        floats = pictures.float().div_(255)
+        if self.augment:
+            floats, *rest = self.augment(floats, *rest)
+        else:
+            floats, *rest = self.transforms((TensorImage(floats), *rest))
         return (normalise(floats.as_subclass(torch.Tensor), self.mean, self.std), *rest)
+
+
+def send_rows(indices: Sequence[int], device: torch.device) -> torch.Tensor:
+    """Return indices as a tensor on a device; from pinned memory, so that the CPU does not wait for a GPU."""
+    rows = torch.tensor(indices)
+    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows.to(device)
 
 
 class FrozenBatchNorm(Callback):

@@ -45,6 +45,16 @@ def test_augmentation_moves_pictures_and_masks_alike():
     assert agree > 0.95
 
 
+def test_a_function_may_augment_pictures_and_targets():
+    def mirror(floats, targets):
+        assert 0 <= floats.min() <= floats.max() <= 1
+        return floats.flip(3), targets + 1
+
+    x, y = next(iter(PictureLoader(pictures(), torch.arange(8), bs=8, mean=HALF, std=HALF, augment=mirror)))
+    assert torch.allclose(x, pictures().flip(3).float() / 127.5 - 1, atol=1e-6)
+    assert y.tolist() == list(range(1, 9))
+
+
 def test_frozen_batchnorm_keeps_its_statistics_and_moves_its_weights():
     net = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.LazyLinear(2)
