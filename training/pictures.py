@@ -1,5 +1,6 @@
 """Shared by the recipes for pictures: decoding into memory, batches with augmentation, and outputs of networks."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +33,10 @@ INPUT = "pixel_values"  # the input name that transformers.js expects
 Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
 
 
-def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -> torch.Tensor:
+def decode(sources: Sequence[Source], size: tuple[int, int], threads: int | None = None) -> torch.Tensor:
     """Decode pictures at `size` (width, height) as serving does; return uint8 (n, 3, height, width).
+
+    There is a thread for every core, or `threads`.
 
     Raises:
         DataError: a file cannot be read as a picture.
@@ -46,7 +49,7 @@ def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -
         except BadInput as error:
             raise DataError(f"{str(sources[index])[:200]}: {error}") from error
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for _ in progress_bar(pool.map(read, range(len(sources))), total=len(sources)):
             pass
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
@@ -91,7 +94,7 @@ class PictureLoader(RowLoader):
     ) -> None:
         device = default_device()
         super().__init__(*(tensor.to(device) for tensor in tensors), bs=bs, device=device, **kwargs)
-        self.mean, self.std = mean, std
+        self.mean, self.std = (torch.tensor(values, device=device) for values in (mean, std))
         self.transforms, self.augment = Pipeline(transforms, split_idx=0), augment
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
@@ -127,9 +130,14 @@ class FrozenBatchNorm(Callback):
                 module.eval()
 
 
-def normalise(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Normalise pictures from 0 to 1 by channel; return them in the channels-last memory format."""
-    centre, spread = (torch.tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (mean, std))
+def normalise(
+    pictures: torch.Tensor, mean: Sequence[float] | torch.Tensor, std: Sequence[float] | torch.Tensor
+) -> torch.Tensor:
+    """Normalise pictures from 0 to 1 by channel; return them in the channels-last memory format.
+
+    On a GPU, give mean and std as tensors there, so that it need not wait for them.
+    """
+    centre, spread = (torch.as_tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (mean, std))
     return ((pictures - centre) / spread).contiguous(memory_format=torch.channels_last)
 
 

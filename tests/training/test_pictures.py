@@ -45,14 +45,17 @@ def test_augmentation_moves_pictures_and_masks_alike():
     assert agree > 0.95
 
 
-def test_a_function_may_augment_pictures_and_targets():
-    def mirror(floats, targets):
-        assert 0 <= floats.min() <= floats.max() <= 1
-        return floats.flip(3), targets + 1
+def test_an_augmentation_gets_the_whole_batch_and_may_change_all_of_it():
+    def augment(floats, y):
+        seen.append((floats.shape, float(floats.min()) >= 0, float(floats.max()) <= 1))
+        return torch.zeros(len(floats), 3, 16, 16), y + 1
 
-    x, y = next(iter(PictureLoader(pictures(), torch.arange(8), bs=8, mean=HALF, std=HALF, augment=mirror)))
-    assert torch.allclose(x, pictures().flip(3).float() / 127.5 - 1, atol=1e-6)
-    assert y.tolist() == list(range(1, 9))
+    seen = []
+    loader = PictureLoader(pictures(), torch.arange(8), bs=4, mean=HALF, std=HALF, augment=augment)
+    (x, y), (_, more) = loader
+    assert seen == [(torch.Size([4, 3, 32, 32]), True, True)] * 2
+    assert torch.equal(x, torch.full((4, 3, 16, 16), -1.0))  # normalised afterwards
+    assert [*y.tolist(), *more.tolist()] == list(range(1, 9))
 
 
 def test_frozen_batchnorm_keeps_its_statistics_and_moves_its_weights():
