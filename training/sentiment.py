@@ -1,7 +1,7 @@
 """Train a sentiment model of film reviews on IMDB: the text model of the book.
 
     python -m training.sentiment --smoke                            seconds, on generated reviews
-    python -m training.sentiment --teachers --masked-epochs 6       downloads IMDB; meant for a GPU
+    python -m training.sentiment --teachers --masked-epochs 12      downloads IMDB; meant for a GPU
     python -m training.sentiment --quick                            for a CPU: shorter texts, one epoch
     python -m training.sentiment --recipe book                      the book's own cell, beside the book's figure
 
