@@ -84,7 +84,9 @@ class FlatRows:
     def move(self, indices: Sequence[int]) -> torch.Tensor:
         """Return indices of rows as a tensor on the device, without waiting for the device."""
         rows = torch.tensor(indices, dtype=torch.long)
-        return rows.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else rows
+        if self.device.type == "cuda":
+            rows = rows.pin_memory()
+        return rows.to(self.device, non_blocking=self.device.type == "cuda")
 
     def take(self, rows: torch.Tensor, length: int, starts: torch.Tensor | None = None) -> torch.Tensor:
         """Return token indices, (n, length), padded with 0.
@@ -104,7 +106,7 @@ class FlatRows:
 class TokenLoader(RowLoader):
     """Batches of texts of similar length, padded to the longest: token indices (n, length), and targets.
 
-    On a GPU, the length of a batch is a multiple of MULTIPLE where no row is shorter than that.
+    On a GPU, the length of a batch is a multiple of MULTIPLE, or that of the longest of all texts.
     """
 
     def __init__(self, ids: Rows, y: NDArray[Any], bs: int, **kwargs: Any) -> None:

@@ -26,7 +26,7 @@ from training.description import describe
 from training.distillation import fit_weights, pool
 from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import Run
-from training.masked_language import HIDDEN, NOT_HIDDEN, PIECE, MaskedLoader, hidden_loss, pretrain
+from training.masked_language import HIDDEN, NOT_HIDDEN, PIECE, MaskedLoader, MaskedNet, hidden_loss, pretrain
 from training.networks.text_classification import TextNet, average_weights
 from training.recipe import Splits
 from training.recipes import text_classification as recipe
@@ -441,6 +441,15 @@ def test_padding_does_not_change_the_answer():
     net = TextNet(BertForSequenceClassification(config)).eval()
     ids = torch.tensor([[1, 7, 9, 2]])
     torch.testing.assert_close(net(torch.nn.functional.pad(ids, (0, 28))), net(ids))
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_padding_does_not_change_the_logits_of_hidden_tokens(implementation):
+    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    bert = BertModel(config, add_pooling_layer=False)
+    bert.set_attn_implementation(implementation)
+    net, ids, places = MaskedNet(bert).eval(), torch.tensor([[1, 4, 9, 2]]), torch.tensor([[1]])
+    torch.testing.assert_close(net(torch.nn.functional.pad(ids, (0, 28)), places), net(ids, places))
 
 
 def test_logits_come_in_the_order_of_the_rows():
