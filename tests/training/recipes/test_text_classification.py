@@ -77,18 +77,18 @@ def test_own_texts_with_three_labels_from_a_csv_to_a_page(tmp_path):
 
 
 def test_teachers_label_texts_without_labels(tmp_path, capsys):
-    reviews = pd.read_csv(recipe.write_reviews(tmp_path / "made-up", 1, 800))
+    reviews = pd.read_csv(recipe.write_reviews(tmp_path / "made-up", 1, 460))
     reviews["text"] += " " + reviews["text"].shift(2).fillna("")  # two sentences with the same label
-    reviews[:500].to_csv(tmp_path / "train.csv", index=False)
-    reviews[500:600].to_csv(tmp_path / "test.csv", index=False)
-    reviews[600:][["text"]].to_csv(tmp_path / "unsup.csv", index=False)
+    reviews[:300].to_csv(tmp_path / "train.csv", index=False)
+    reviews[300:360].to_csv(tmp_path / "test.csv", index=False)
+    reviews[360:][["text"]].to_csv(tmp_path / "unsup.csv", index=False)
     shutil.rmtree(tmp_path / "made-up")
     given = ["--smoke", "--teachers", "--data", tmp_path, "--out", tmp_path / "out"]
     assert train(recipe.TextClassification, *given) == 0
     said = capsys.readouterr().out
     assert "Training teacher 4 of 4" in said
     assert "Training student 2 of 2" in said
-    assert len(re.findall(r"the teachers are right on .* of 40 (texts|crops)", said)) == 2
+    assert len(re.findall(r"the teachers are right on .* of 24 (texts|crops)", said)) == 2
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert next(item["value"] for item in metrics["figures"] if item["name"] == "accuracy") > 0.8
     assert "--teachers" in metrics["trained"]["command"]
