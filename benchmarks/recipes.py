@@ -34,7 +34,7 @@ from transformers import MobileNetV2ForImageClassification
 
 from benchmarks.apps import read_memory
 from shared.console import guard_output
-from training import book
+from training import book, text_fitting
 from training import cat_dog as cat_dog_demo
 from training import rating as rating_demo
 from training import salary as salary_demo
@@ -301,9 +301,7 @@ def run_sentiment(stock: bool, ours: Ours, clock: Clock) -> Pairs:
             Targets(encode_texts(tokenizer, part.texts, settings.max_tokens, settings.head), smooth(part.y, 2))
             for part, _ in parts
         )
-        text_classification.fit_network(
-            classifier, train, valid, settings, ours.run, "network", settings.seed, settings.rates
-        )
+        text_fitting.fit_network(classifier, train, valid, settings, ours.run, "network", settings.seed, settings.rates)
         return {}
     from fastai.text.all import AWD_LSTM, TextDataLoaders, accuracy, text_classifier_learner
 

@@ -26,7 +26,15 @@ class TextNet(nn.Module):
         self.classifier = classifier
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.classifier(input_ids=ids, attention_mask=(ids > 0).long()).logits
+        return self.classifier(input_ids=ids, attention_mask=mask_padding(ids)).logits
+
+
+def mask_padding(ids: torch.Tensor) -> torch.Tensor:
+    """Return True for the tokens that are not padding, (n, 1, 1, length).
+
+    transformers uses a mask of this shape as it is; of an (n, length) mask, it first asks the GPU if it is all True.
+    """
+    return (ids > 0)[:, None, None]
 
 
 class ExportWrapper(nn.Module):
