@@ -77,9 +77,7 @@ class MaskedNet(nn.Module):
         self.bias = nn.Parameter(torch.zeros(bert.config.vocab_size))
 
     def forward(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        is_eager = self.bert.config._attn_implementation == "eager"  # it would add a mask of True and False
-        mask = (ids > 0).long() if is_eager else mask_padding(ids)
-        states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        states = self.bert(input_ids=ids, attention_mask=mask_padding(ids)).last_hidden_state
         hidden = states.gather(1, places[..., None].expand(-1, -1, states.shape[2]))
         return F.linear(self.head(hidden), self.bert.embeddings.word_embeddings.weight, self.bias)
 

@@ -30,11 +30,11 @@ class TextNet(nn.Module):
 
 
 def mask_padding(ids: torch.Tensor) -> torch.Tensor:
-    """Return True for the tokens that are not padding, (n, 1, 1, length).
+    """Return the attention mask, which leaves out padding: on a GPU (n, 1, 1, length), elsewhere (n, length).
 
-    transformers uses a mask of this shape as it is; of an (n, length) mask, it first asks the GPU if it is all True.
+    transformers uses the larger shape as it is. Of the smaller, it first asks the GPU if it is all True, and waits.
     """
-    return (ids > 0)[:, None, None]
+    return (ids > 0)[:, None, None] if ids.is_cuda else (ids > 0).long()
 
 
 class ExportWrapper(nn.Module):
