@@ -185,8 +185,9 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         if settings.quick:
             processes.end_other_processes()
         # Fail before training if a picture to measure on is missing or cannot be read.
-        for sources in (*self.find_unrelated(settings).values(), *(test.inputs for test in splits.tests)):
-            decode(sources, (1, 1))
+        if run.measures:
+            for sources in (*self.find_unrelated(settings).values(), *(test.inputs for test in splits.tests)):
+                decode(sources, (1, 1))
         size = (settings.stored_size,) * 2
         print(f"{len(splits.train):,} pictures to train on, {len(splits.valid):,} to validate on. Decoding:")
         train, valid = (decode(part.paths, size) for part in (splits.train, splits.valid))
