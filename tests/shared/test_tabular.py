@@ -150,7 +150,7 @@ def test_an_explanation_evaluates_different_rows_once(salary, person, monkeypatc
 
     monkeypatch.setattr(salary, "_predict_probability", count)
     assert salary.explain({**person, "fnlwgt": 1}) == why
-    assert len(rows) == len(set(rows)) < 1300  # of 2,600
+    assert len(rows) == len(set(rows)) < 1300  # of 2,601
 
 
 def test_the_sharing_of_rows_changes_no_contribution(salary, person, monkeypatch):
