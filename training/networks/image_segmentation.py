@@ -98,7 +98,7 @@ class SegmentationNet(nn.Module):
         blocks = self.backbone.layer[EIGHTH:]
         largest = blocks[-1].conv_3x3.convolution.dilation[0]
         can_split = all(side % largest == 0 for side in features.shape[-2:])
-        is_split = can_split and (self.training or features.is_cuda)  # the export is plain
+        is_split = can_split and not torch.jit.is_tracing()  # the export is plain
         now = 1
         for block in blocks:
             dilation = block.conv_3x3.convolution.dilation[0]
