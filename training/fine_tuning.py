@@ -33,8 +33,6 @@ TURNED = 0.12  # share of pictures that are turned by up to 180°, the others by
 TILT = 15.0  # degrees
 AVERAGE = 0.999  # decay of the moving average of the weights
 CPU_BATCH = 32  # pictures at once on a CPU, where a batch of 128 takes 10 GB
-HARDER_SHARES = 2.5  # of the shares in training, so that nearly every copy is made harder once
-MIXED_COPIES = 0.25
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class FineTuning(Settings):
     head_rate: float = 4e-3
     epochs: int = 10
     rates: tuple[float, float] = (6e-5, 6e-4)
-    alpha: float = 0.8
+    alpha: float = 0.5
 
 
 def augment(
@@ -92,15 +90,6 @@ def augment(
     warped = change_light(sample(pictures, make_grids(warps, (size, size))), 0.3, 0.3)
     mixed, targets, kinds, classes = mix(warped, targets, kinds, imagenet.softmax(1))
     return erase(obstruct(mixed), share=0.2), targets, kinds, classes.clamp(min=1e-9).log()
-
-
-def make_harder(pictures: torch.Tensor, targets: NDArray[np.float64]) -> tuple[torch.Tensor, NDArray[np.float64]]:
-    """Return harder copies of uint8 pictures (n, 3, size, size), some of two in one, and their targets (n, labels)."""
-    copies, mixed = torch.empty_like(pictures), torch.from_numpy(targets).clone()
-    for rows in torch.arange(len(pictures)).split(64):
-        floats, mixed[rows] = mix(pictures[rows].float() / 255, mixed[rows], share=MIXED_COPIES)
-        copies[rows] = (obstruct(floats, HARDER_SHARES) * 255).round().to(torch.uint8)
-    return copies, mixed.numpy()
 
 
 def encode(indices: NDArray[np.int64], count: int) -> torch.Tensor:

@@ -14,7 +14,6 @@ from training import evaluate
 
 TEMPERATURE = 2.0  # softens the targets from ImageNet's classifier
 TARGETS_C, LABELS_C = 0.1, 0.001  # inverse regularisation of the last layer: for ImageNet's targets, for labels
-HARDER_WEIGHT = 0.5  # weight of a harder version of a picture beside the picture itself
 COVERED = 0.95  # share of the probability of training pictures that their ImageNet classes must cover
 
 Classes = Sequence[Sequence[int]]  # ImageNet classes of each label, without a background class
@@ -54,7 +53,6 @@ def fit_head(
     features: torch.Tensor,
     y: NDArray[np.int64],
     targets: NDArray[np.float64] | None,
-    harder: tuple[torch.Tensor, NDArray[np.float64]] | None = None,
 ) -> None:
     """Fit the last layer to features at the serving size, with equal weight for every label.
 
@@ -66,7 +64,6 @@ def fit_head(
         features: features of the training pictures, (n, features).
         y: their labels, (n,).
         targets: soft targets (n, labels), see make_targets; None to fit to the labels alone.
-        harder: features of harder versions of the pictures, and their soft targets; only if there are `targets`.
     """
     centre, spread = features.mean(0).numpy(), features.std(0).numpy() + 1e-6
     count = len(layer.bias)
@@ -75,10 +72,6 @@ def fit_head(
     else:
         balance = len(y) / count / np.bincount(y, minlength=count)
         weights = targets * balance[y, None]
-        if harder is not None:
-            more = harder[1] * (harder[1] @ balance)[:, None] * HARDER_WEIGHT
-            features, weights = torch.cat([features, harder[0]]), np.concatenate([weights, more])
-            weights *= len(y) / weights.sum()  # so that the regularisation is the same
         x = (features.numpy() - centre) / spread
         fitted = LogisticRegression(C=TARGETS_C, max_iter=1000).fit(
             np.tile(x, (count, 1)), np.repeat(np.arange(count), len(x)), sample_weight=weights.T.flatten()

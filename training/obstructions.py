@@ -132,12 +132,10 @@ def draw_rows(pictures: torch.Tensor, share: float) -> torch.Tensor:
     return torch.randperm(len(pictures), device=pictures.device)[:count]
 
 
-def obstruct(pictures: torch.Tensor, more: float = 1.0) -> torch.Tensor:
+def obstruct(pictures: torch.Tensor) -> torch.Tensor:
     """Make a part of the pictures grey, poor in pixels or colours, or draw wires or bars on them, each independently.
 
-    Args:
-        pictures: changed in place.
-        more: a factor on all shares.
+    The pictures are changed in place, and returned.
     """
     for share, draw in (
         (GREY, turn_grey),
@@ -146,7 +144,7 @@ def obstruct(pictures: torch.Tensor, more: float = 1.0) -> torch.Tensor:
         (BARS, draw_bars),
         (FEW_COLOURS, reduce_colours),
     ):
-        change_share(pictures, min(1.0, share * more), draw)
+        change_share(pictures, share, draw)
     return pictures
 
 

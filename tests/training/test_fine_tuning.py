@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 from fastai.callback.training import GradientAccumulation
 
 from training import fine_tuning
-from training.fine_tuning import Examples, augment, encode, fine_tune, make_harder
+from training.fine_tuning import Examples, augment, encode, fine_tune
 from training.learner import Run
 from training.networks.image_classification import ClassifierNet
 from training.recipes.image_classification import ImageClassificationSettings, load_backbone
@@ -38,19 +38,6 @@ def test_a_batch_is_augmented_to_the_training_size_and_keeps_its_rows():
     assert torch.equal(soft, soft_kinds)
     assert torch.allclose(classes[~mixed], logs[~mixed], atol=1e-4)
     assert torch.allclose(classes.logsumexp(1), torch.zeros(32), atol=1e-4)
-
-
-def test_harder_copies_leave_the_pictures_alone():
-    random.seed(0)
-    torch.manual_seed(0)
-    pictures, targets = make_examples(80).pictures, np.eye(2)[np.arange(80) % 2]
-    before, hard = pictures.clone(), targets.copy()
-    copies, soft = make_harder(pictures, targets)
-    assert torch.equal(pictures, before)
-    assert np.array_equal(targets, hard)
-    assert copies.dtype == torch.uint8
-    assert 0.5 < float((copies != pictures).flatten(1).any(1).float().mean()) < 1
-    assert (soft == 0.5).all(1).mean() == pytest.approx(0.25, abs=0.02)
 
 
 def test_a_cpu_takes_large_batches_in_parts(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ from training.command import main
 from training.data import DataError
 from training.description import describe
 from training.export import round_to_int8, store_int8
-from training.fine_tuning import Examples, FineTuning, encode, fine_tune, make_harder
+from training.fine_tuning import Examples, FineTuning, encode, fine_tune
 from training.hard_pictures import stack_probabilities
 from training.labelled_pictures import Pictures, divide, read_folder
 from training.learner import Run, set_seed
@@ -285,16 +285,12 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """
         (features,), (unseen,) = compute_outputs(Pooled(net), fitted.train, fitted.valid, mean=MEAN, std=STD)
         known = self.find_known_classes(splits, settings)
-        targets, harder = None, None
+        targets = None
         if not settings.quick:
             with torch.no_grad():
                 logits = net.imagenet(features)
             targets = head.make_targets(net.imagenet, logits, splits.train.y, known, fitted.taught)
-        if targets is not None:
-            set_seed(settings.seed)
-            copies, soft = make_harder(fitted.train, targets)
-            harder = compute_outputs(Pooled(net), copies, mean=MEAN, std=STD)[0][0], soft
-        head.fit_head(net.classifier.classifier, features, splits.train.y, targets, harder)
+        head.fit_head(net.classifier.classifier, features, splits.train.y, targets)
         score = DistributionScore(net.imagenet, head.find_training_classes(net.imagenet, features, known), features)
         return ExportWrapper(net, score).eval(), features, unseen
 
