@@ -1,20 +1,16 @@
 """Fine-tune a picture classifier on pictures that stay on the device, where they are augmented and made harder."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.training import GradientAccumulation
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from training import processes
 from training.augmentation import change_light, draw_warps, erase, make_grids, sample
 from training.learner import SMALLEST_BATCH, Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches
 from training.networks.image_classification import (
@@ -32,7 +28,7 @@ from training.recipe import Settings
 TURNED = 0.12  # share of pictures that are turned by up to 180°, the others by up to TILT
 TILT = 15.0  # degrees
 AVERAGE = 0.999  # decay of the moving average of the weights
-CPU_BATCH = 32  # pictures at once on a CPU, where a batch of 128 takes 10 GB
+AT_ONCE = 32  # pictures on a CPU, where a batch of 128 takes 10 GB
 
 
 @dataclass(frozen=True)
@@ -100,12 +96,8 @@ def encode(indices: NDArray[np.int64], count: int) -> torch.Tensor:
 def fine_tune(net: ClassifierNet, train: Examples, valid: Examples, settings: FineTuning, run: Run) -> None:
     """Train the new layers, then the whole network, which is on its device; end with the average of its weights."""
     batch = max(SMALLEST_BATCH, min(settings.batch, len(train.pictures) // 4))
-    is_cpu = next(net.parameters()).device.type == "cpu"
 
-    def train_with(size: int, accumulate: Sequence[Callback]) -> None:
-        is_again = size < batch
-        if is_cpu and size > CPU_BATCH and processes.get_world_size() == 1:
-            size, accumulate = batch // math.ceil(batch / CPU_BATCH), [GradientAccumulation(batch)]
+    def train_with(size: int, accumulate: list[Callback], is_again: bool) -> None:
         load = partial(PictureLoader, mean=MEAN, std=STD, bs=size)
         loaders = [
             load(*train.as_tensors(), augment=partial(augment, size=settings.train_size), shuffle=True, drop_last=True),
@@ -116,7 +108,7 @@ def fine_tune(net: ClassifierNet, train: Examples, valid: Examples, settings: Fi
         learn = Learner(
             dls, net, loss_func=classification_loss, metrics=[error], splitter=group_parameters, train_bn=False,
             opt_func=make_adamw,
-            cbs=[FrozenBatchNorm()] * bool(settings.init) + choose_mixed_precision() + list(accumulate),
+            cbs=[FrozenBatchNorm()] * bool(settings.init) + choose_mixed_precision() + accumulate,
         )  # fmt: skip
         learn.freeze()
         fit = partial(learn.fit_one_cycle, settings.head_epochs, settings.head_rate)
@@ -126,7 +118,7 @@ def fine_tune(net: ClassifierNet, train: Examples, valid: Examples, settings: Fi
         fit = partial(learn.fit_one_cycle, settings.epochs, slice(*settings.rates), pct_start=0.2)
         run.fit(learn, "body", fit, again=is_again, average=AVERAGE, captured=not accumulate)
 
-    retry_with_smaller_batches(train_with, batch)
+    retry_with_smaller_batches(train_with, batch, AT_ONCE)
 
 
 def error(prediction: Outputs, targets: torch.Tensor, _kinds: torch.Tensor, _before: torch.Tensor) -> torch.Tensor:

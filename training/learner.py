@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import io
+import math
 import multiprocessing
 import random
 import shutil
@@ -24,7 +25,7 @@ from fastai.callback.training import GradientAccumulation
 from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
-from fastai.torch_core import get_model, to_float
+from fastai.torch_core import default_device, get_model, to_float
 from fastcore.basics import noops
 from torch import nn
 
@@ -357,23 +358,33 @@ def choose_mixed_precision() -> list[Callback]:
     return []
 
 
-def retry_with_smaller_batches(train: Callable[[int, list[Callback]], Any], batch: int) -> Any:
-    """Call train(batch size, callbacks); if the GPU runs out of memory, try again with half the batch size.
+def retry_with_smaller_batches(
+    train: Callable[[int, list[Callback], bool], Any], batch: int, at_once: int | None = None
+) -> Any:
+    """Call train(batch size, callbacks, False); if the GPU runs out of memory, try again with half the batch size.
 
-    The callbacks accumulate gradients, so that the optimiser still steps once for every `batch` items.
+    The callbacks accumulate gradients, so that the optimiser still steps once for every `batch` items. The last
+    argument is true in a later call, which then continues from the last saved state.
+
+    Args:
+        train: trains with batches of a size.
+        batch: number of items for each step.
+        at_once: on a CPU, a batch is divided into parts of at most so many items, which take less memory.
 
     Raises:
         torch.OutOfMemoryError: the smallest batch does not fit, or there are several processes.
     """
-    size = batch
+    size, is_again = batch, False
+    if at_once and default_device().type == "cpu" and processes.get_world_size() == 1:
+        size = batch // math.ceil(batch / at_once)
     while True:
         try:
-            return train(size, [GradientAccumulation(batch)] if size < batch else [])
+            return train(size, [GradientAccumulation(batch)] if size < batch else [], is_again)
         except torch.OutOfMemoryError:
             if size // 2 < SMALLEST_BATCH or processes.get_world_size() > 1:
                 raise
             leave_autocast()
-        size //= 2
+        size, is_again = size // 2, True
         print(f"Out of GPU memory: continuing with batches of {size}, {batch // size} per step.")
         gc.collect()
         torch.cuda.empty_cache()

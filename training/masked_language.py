@@ -23,6 +23,7 @@ from training.networks.text_classification import mask_padding
 from training.tokens import Rows, TokenLoader
 
 BATCH = 256
+AT_ONCE = 64  # texts on a CPU, where a batch of 256 long ones takes 25 GB
 PIECE = 512  # tokens; each epoch draws another piece of a longer text
 HIDDEN = 0.2  # share of tokens that are hidden
 RATES = slice(4e-4, 1.4e-3)  # learning rates of the encoder and of the new layers
@@ -121,15 +122,15 @@ def pretrain(
     without_dropout.load_state_dict(bert.state_dict(), strict=False)
     net = MaskedNet(without_dropout).to(default_device())
 
-    def train_with(batch: int, accumulate: list[Callback]) -> None:
+    def train_with(batch: int, accumulate: list[Callback], is_again: bool) -> None:
         loader = MaskedLoader(ids, mask, special, batch, shuffle=True, drop_last=True)
         learn = Learner(
             DataLoaders(loader, loader, device=loader.device), net, splitter=group_parameters, loss_func=hidden_loss,
             opt_func=make_adamw, cbs=[NoValidation(), *choose_mixed_precision(), *accumulate],
         )  # fmt: skip
         schedule = partial(learn.fit_one_cycle, epochs, rates, pct_start=0.1)
-        run.fit(learn, "masked", schedule, again=bool(accumulate))
+        run.fit(learn, "masked", schedule, again=is_again)
 
-    retry_with_smaller_batches(train_with, min(BATCH, len(ids) // 2))
+    retry_with_smaller_batches(train_with, min(BATCH, len(ids) // 2), AT_ONCE)
     bert.load_state_dict(net.cpu().eval().bert.state_dict(), strict=False)
     return net

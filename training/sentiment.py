@@ -92,7 +92,7 @@ class Sentiment(TextClassification):
             for part, is_valid in parts
         )
 
-        def train(batch: int, callbacks: list[Callback]) -> Learner:
+        def train(batch: int, callbacks: list[Callback], _is_again: bool) -> Learner:
             return book.train_sentiment(table, settings.book_epochs, batch, callbacks)
 
         learn = retry_with_smaller_batches(train, settings.book_batch)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from training.recipes.text_classification import TextClassificationSettings
 
 TOKENS, GPU_TOKENS = 8192, 65_536  # in a batch without training
+AT_ONCE = 32  # texts on a CPU, where a batch of 128 long ones takes 12 GB
 MIN_CROPS = 20  # of validation texts, to weigh the teachers on crops
 
 Encoded = list[NDArray[np.int64]]
@@ -49,7 +50,7 @@ def fit_network(
     set_seed(seed)
     net = TextNet(classifier).to(default_device())
 
-    def train_with(batch: int, accumulate: list[Callback]) -> None:
+    def train_with(batch: int, accumulate: list[Callback], is_again: bool) -> None:
         loaders = [
             TokenLoader(train.ids, train.targets, bs=batch, shuffle=True, drop_last=True),
             TokenLoader(valid.ids, valid.targets, bs=batch),
@@ -59,9 +60,9 @@ def fit_network(
             loss_func=F.cross_entropy, opt_func=make_adamw, cbs=[*choose_mixed_precision(), *accumulate],
         )  # fmt: skip
         schedule = partial(learn.fit_one_cycle, settings.epochs, rates, pct_start=0.1, div=25)
-        run.fit(learn, name, schedule, seed, again=bool(accumulate))
+        run.fit(learn, name, schedule, seed, again=is_again)
 
-    retry_with_smaller_batches(train_with, min(settings.batch, len(train.ids) // 2))
+    retry_with_smaller_batches(train_with, min(settings.batch, len(train.ids) // 2), AT_ONCE)
     return net.eval()
 
 

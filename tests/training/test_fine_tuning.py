@@ -47,7 +47,7 @@ def test_a_cpu_takes_large_batches_in_parts(tmp_path, monkeypatch):
 
     seen = []
     monkeypatch.setattr(Run, "fit", fit)
-    monkeypatch.setattr(fine_tuning, "CPU_BATCH", 8)
+    monkeypatch.setattr(fine_tuning, "AT_ONCE", 8)
     smoke = replace(ImageClassificationSettings.smoke(), batch=20)
     net = ClassifierNet("ab", 2, load_backbone(smoke))
     for count in (200, 24):

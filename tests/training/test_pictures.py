@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from shared.session import Session
-from training import export, parity
+from training import export, learner, parity
 from training.evaluate import fit_temperature
 from training.learner import CpuBfloat16, retry_with_smaller_batches
 from training.pictures import FrozenBatchNorm, PictureLoader, compute_outputs, normalise, run_torch, write_examples
@@ -77,22 +77,32 @@ def test_frozen_batchnorm_keeps_its_statistics_and_moves_its_weights():
 def test_out_of_memory_halves_the_batch_and_keeps_the_step():
     seen = []
 
-    def train(size, callbacks):
-        seen.append((size, [callback.n_acc for callback in callbacks]))
+    def train(size, callbacks, is_again):
+        seen.append((size, [callback.n_acc for callback in callbacks], is_again))
         if size > 16:
             raise torch.OutOfMemoryError("no")
         return "done"
 
     assert retry_with_smaller_batches(train, 64) == "done"
-    assert seen == [(64, []), (32, [64]), (16, [64])]
+    assert seen == [(64, [], False), (32, [64], True), (16, [64], True)]
     with pytest.raises(torch.OutOfMemoryError):
         retry_with_smaller_batches(lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()), 64)
+
+
+@pytest.mark.parametrize(("at_once", "size"), [(None, 100), (100, 100), (32, 25), (3, 2)])
+def test_a_cpu_takes_a_large_batch_in_parts(monkeypatch, at_once, size):
+    def train(size, callbacks, is_again):
+        return size, [callback.n_acc for callback in callbacks], is_again
+
+    assert retry_with_smaller_batches(train, 100, at_once) == (size, [100] * (size < 100), False)
+    monkeypatch.setattr(learner, "default_device", lambda: torch.device("cuda"))
+    assert retry_with_smaller_batches(train, 100, at_once) == (100, [], False)
 
 
 def test_out_of_memory_in_mid_batch_leaves_no_autocast_behind():
     sizes, layer = [], torch.nn.Linear(4, 2)
 
-    def train(size, callbacks):
+    def train(size, _callbacks, _is_again):
         sizes.append((size, torch.is_autocast_enabled("cpu"), layer(torch.ones(1, 4)).dtype))
         autocast = torch.autocast("cpu", torch.bfloat16)
         autocast.__enter__()

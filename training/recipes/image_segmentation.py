@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.training import GradientAccumulation
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import default_device
@@ -300,7 +299,7 @@ def fit_network(
     decay = 1 - 1 / max(1.0, settings.average * epochs * len(train) / whole)
     load = partial(PictureLoader, mean=MEAN, std=STD)
 
-    def train_with(batch: int, accumulate: list[Callback], again: bool = True) -> None:
+    def train_with(batch: int, accumulate: list[Callback], is_again: bool) -> None:
         loaders = [
             RepeatedLoader(
                 train.pictures, train.labels, *soft, passes=passes, bs=batch, mean=MEAN, std=STD,
@@ -315,12 +314,10 @@ def fit_network(
             opt_func=make_adamw, cbs=[*choose_mixed_precision(), *accumulate],
         )  # fmt: skip
         schedule = partial(learn.fit_one_cycle, epochs // passes, settings.rates, pct_start=0.15)
-        run.fit(learn, name, schedule, seed, again=again and bool(accumulate), average=decay, captured=True)
+        # A captured graph writes its gradients to the same memory every time, so they cannot be accumulated.
+        run.fit(learn, name, schedule, seed, again=is_again, average=decay, captured=not accumulate)
 
-    if default_device().type == "cpu" and whole > AT_ONCE:
-        train_with(AT_ONCE, [GradientAccumulation(whole)], again=False)
-    else:
-        retry_with_smaller_batches(train_with, whole)
+    retry_with_smaller_batches(train_with, whole, AT_ONCE)
 
 
 @torch.no_grad()
