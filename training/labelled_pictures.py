@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import DataError
-from training.own_data import DataOptions, Problems, check_memory, count_labels, list_names
+from training.own_data import DataOptions, Problems, check_memory, count_labels, describe_alike, list_names
 from training.picture_files import Checked, check_pictures, describe_others, find_pictures
 from training.picture_labels import Labelled, group_by_pattern, label_by_csv, label_by_folder, label_by_pattern
 from training.recipe import TestSet
@@ -86,6 +86,8 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     for line in (*lines, *describe_others(others), *more):
         print(line)
     print(f"{len(found):,} pictures with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
+    for line in describe_alike(labels):
+        print(line)
     return divide_parts(found, labels, y, own, shares, seed)
 
 

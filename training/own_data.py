@@ -63,7 +63,9 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
             "--labels-from", choices=("folder", "csv", "pattern"), help="where labels are (default: names of folders)"
         )
         grouped += "; without a CSV, a REGEX for paths"
-    parser.add_argument("--group", metavar="COLUMN", help=grouped)
+    if "void" in names:
+        grouped = "keep pictures in one part of the split for whose names this finds the same"
+    parser.add_argument("--group", metavar="REGEX" if "void" in names else "COLUMN", help=grouped)
     for name in names:
         if name in helps:
             metavar, text = helps[name]
@@ -153,6 +155,21 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
 def count_labels(labels: Sequence[str], counts: Sequence[int]) -> str:
     """Return labels with their counts, such as "cat 12, dog 15"."""
     return list_names(f"{label} {count:,}" for label, count in zip(labels, counts, strict=True))
+
+
+def describe_alike(labels: Sequence[str]) -> list[str]:
+    """Return a line on labels that differ only in case or spaces; none if there are none."""
+    seen: dict[str, str] = {}
+    pairs = [
+        (seen[key], label)
+        for label in labels
+        if (key := "".join(label.casefold().split())) in seen or seen.setdefault(key, label) != label
+    ]
+    return (
+        [f"Different labels, but perhaps meant as one: {list_names(f'{a} and {b}' for a, b in pairs)}."]
+        if pairs
+        else []
+    )
 
 
 def is_clutter(path: Path) -> bool:

@@ -1,10 +1,11 @@
 """Train a network that predicts the class of every pixel of a picture.
 
-    python -m training.recipes.image_segmentation --data FOLDER    images/, labels/ and codes.txt with the classes
+    python -m training.recipes.image_segmentation --data FOLDER    images/, and masks/ of the same names
     python -m training.recipes.image_segmentation --smoke          seconds, on generated drawings
 
-A label is a PNG with the name of its picture, whose pixels are class indices in the order of codes.txt; pixels with
-larger indices are ignored. A fifth of the pictures is held out for the test, a tenth of the rest for validation.
+A mask is a PNG of class indices, or of colours. classes.txt (or codes.txt) lists the classes, one per line, with "name
+red green blue" for colours; without it, the classes are found in the masks. A fifth of the pictures is held out for the
+test, a tenth for validation.
 """
 
 import argparse
@@ -41,6 +42,7 @@ from training.export import store_int8
 from training.folder import EXAMPLES
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import draw_streets
+from training.masks import OwnMasks, Pair, read_own_masks
 from training.networks.image_segmentation import (
     IGNORED,
     SegmentationNet,
@@ -51,11 +53,13 @@ from training.networks.image_segmentation import (
 from training.parity import Shown
 from training.pictures import INPUT, PictureLoader, decode, load_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.splitting import TEST, TRAIN, VALID
 
 HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"
 MEAN = STD = (0.5, 0.5, 0.5)
 MULTIPLE = 16  # so that every stride halves an even side, as TensorFlow's padding in the export assumes
 OUTPUT_STRIDE = 8
+VALID_SHARE, TEST_SHARE = 0.1, 0.2
 MIN_SAMPLES = 4  # pictures in a split
 EXAMPLE_COUNT = 3
 PARITY_PICTURES = 50
@@ -132,6 +136,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     module = "training.recipes.image_segmentation"
     predictor = ImageSegmenter
     settings = ImageSegmentationSettings
+    data_options = ("void",)
     score_label = "mean IoU"
     max_accuracy_drop = 0.002
     max_answers_lost = RELABELLED  # of one picture
@@ -143,23 +148,15 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     # --- data ---
 
     def load_own(self, data: str, settings: ImageSegmentationSettings) -> Splits[Frames]:
-        """Read a folder with images/, labels/ and codes.txt."""
-        folder = Path(data)
-        classes = read_classes(folder / "codes.txt")
-        frames = read_frames(folder / "images", folder / "labels", settings.size, len(classes))
-        if len(set(frames.labels.unique().tolist()) - {IGNORED}) < 2:
-            raise DataError(
-                f"The labels in {folder / 'labels'} have fewer than two classes; their pixels must be indices of the "
-                "lines of codes.txt, from 0 on."
-            )
-        order = np.random.default_rng(settings.seed).permutation(len(frames)).tolist()
-        test, valid = max(1, len(frames) // 5), max(1, len(frames) // 10)
-        name = folder.resolve().name
+        """Read a folder of pictures and masks."""
+        shares = {TEST: TEST_SHARE, VALID: VALID_SHARE}
+        found = read_own_masks(Path(data), settings.own, shares, settings.size, settings.seed)
+        parts = {part: read_pairs(found, pairs, settings.size) for part, pairs in found.parts.items()}
+        name, classes = Path(data).resolve().name, found.classes.names
         summary = f"A picture: where is {', '.join(classes[:-1])} or {classes[-1]}, pixel by pixel?"
         description = describe(name, summary, LIMITS, HUB_INIT, TERMS)
-        parts = frames.take(order[test + valid :]), frames.take(order[test : test + valid])
-        tests = (frames.take(order[:test]).as_test(name, "held-out fifth"),)
-        return Splits(*parts, tests, description, classes, parts[1].as_test(name, "validation"))
+        tests = (parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
+        return Splits(parts[TRAIN], parts[VALID], tests, description, classes, parts[VALID].as_test(name, "validation"))
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write drawings of streets."""
@@ -286,22 +283,12 @@ def load_backbone(settings: ImageSegmentationSettings) -> MobileNetV2ForSemantic
     return load_pretrained(MobileNetV2ForSemanticSegmentation, settings.init, output_stride=OUTPUT_STRIDE)
 
 
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Read the names of the classes from a text file, one per line.
-
-    Raises:
-        DataError: the file is missing, or has fewer than two classes, too many, or duplicates.
-    """
-    if not path.is_file():
-        raise DataError(f"There is no {path.name} in {path.parent}; it must list the classes, one per line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text; save it in that encoding.") from error
-    classes = tuple(line.strip() for line in lines if line.strip())
-    if not 2 <= len(set(classes)) == len(classes) <= IGNORED:
-        raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
-    return classes
+def read_pairs(found: OwnMasks, pairs: Sequence[Pair], size: tuple[int, int]) -> Frames:
+    """Read pictures and masks of a user's own at a size (width, height)."""
+    masks = np.stack([found.read(pair, size) for pair in pairs])
+    return Frames(
+        [pair.name for pair in pairs], decode([pair.picture for pair in pairs], size), torch.from_numpy(masks)
+    )
 
 
 def read_frames(images: Path, labels: Path, size: tuple[int, int], classes: int) -> Frames:

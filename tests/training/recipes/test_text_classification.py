@@ -288,9 +288,9 @@ def test_a_file_is_divided_so_that_nothing_is_in_two_parts(tmp_path):
     ("content", "message"),
     [
         ("text,label\ngood,pos\n", "at least two are needed"),
-        ("text,label\ngood,pos\nbad,neg\n", "at least 20 are needed"),
-        ("text\ngood\n", "lacks the column label"),
-        ("text,label\ngood,pos\nbad,\n", "row 3, has no label"),
+        ("text,label\ngood,pos\nbad,neg\n", "At least 20 different texts are needed of each label"),
+        ("text\ngood\n", "no column called label or labels"),
+        ("text,label\ngood,pos\nbad,\n", "line 3: The row has no label"),
     ],
 )
 def test_unusable_texts_are_refused_with_a_message(tmp_path, capsys, content, message):
