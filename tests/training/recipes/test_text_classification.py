@@ -418,6 +418,23 @@ def test_all_but_a_few_passages_of_any_length_are_in_distribution():
     assert in_short > everywhere
 
 
+@pytest.mark.parametrize(("count", "low", "high"), [(60, 5, 30), (180, 5, 12), (180, 20, 60)])
+def test_new_texts_like_a_few_of_ones_own_are_in_distribution(count, low, high):
+    rng = np.random.default_rng(0)
+
+    def draw(texts):
+        return [np.r_[2, rng.zipf(1.3, int(rng.integers(low, high))).clip(max=900) + 4, 3] for _ in range(texts)]
+
+    ids, new = draw(count), draw(3000)
+    counts = np.bincount(np.concatenate(ids), minlength=1000) + 0.5
+    log_frequency = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32)
+    mean, (everywhere, in_short) = fit_score_range(log_frequency, torch.arange(1000) > 4, ids, seed=0)
+    for size in (3, 100):  # whole, and one short sentence
+        read = [row[1 : size + 1] if size < len(row) - 1 else row[1:-1] for row in new]
+        bound = np.array([mean - np.sqrt(everywhere + in_short / len(row)) for row in read])
+        assert (np.array([log_frequency[row].mean() for row in read]) < bound).mean() <= 0.01
+
+
 def test_a_network_that_cannot_be_loaded_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     recipe.write_reviews(tmp_path, 0)
