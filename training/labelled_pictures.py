@@ -118,7 +118,7 @@ def drop_copies(
         kept.append(best)
         copies += len(items) - 1
         across += len({item.part for item in items}) > 1
-    lines = [f"Left out: {copies:,} copies of other pictures."] if copies else []
+    lines = [f"Equal pictures count once: {copies:,} left out."] if copies else []
     if across:
         lines.append(f"{across:,} of them were in several parts; the test or validation keeps them.")
     return kept, lines

@@ -87,6 +87,9 @@ def read_own_masks(
     checked = check_pictures([pair.picture for pair in found], problems)
     void, listed = parse_void(own.void), find_list(folder)
     pairs, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), problems)
+    if not pairs:
+        problems.settle()
+        raise DataError(f"No mask in {folder} can be used.")
     classes = listed or find_classes(values, in_colour, void, folder)
     if listed and in_colour and not listed.in_colour:
         raise DataError(
@@ -275,7 +278,7 @@ def drop_copies(pairs: Sequence[Pair]) -> list[Pair]:
     for pair in sorted(pairs, key=lambda pair: -PARTS.index(pair.part or TRAIN)):
         best.setdefault(pair.digest, pair)
     if len(best) < len(pairs):
-        print(f"Left out: {len(pairs) - len(best):,} copies of other pictures.")
+        print(f"Equal pictures count once: {len(pairs) - len(best):,} left out.")
     return [pair for pair in pairs if best[pair.digest] is pair]
 
 

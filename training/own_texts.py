@@ -99,7 +99,10 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
 
 
 def find_tables(data: Path) -> dict[Path, str | None]:
-    """Return the tables of a data set and the part that each is: a file, train.csv and the like, or the only table."""
+    """Return the tables of a data set and the part that each is: a file, train.csv and the like, or the only table.
+
+    A folder of text files has none, though there may be a table beside them.
+    """
     if data.is_file():
         return {data: None}
     if not data.is_dir():
@@ -110,7 +113,8 @@ def find_tables(data: Path) -> dict[Path, str | None]:
     }
     if TRAIN in parts.values():
         return parts
-    return dict.fromkeys(tables) if len(tables) == 1 else {}
+    has_files = next(data.glob("*/**/*.txt"), None) is not None
+    return dict.fromkeys(tables) if len(tables) == 1 and not has_files else {}
 
 
 def _strip_suffix(path: Path) -> str:
@@ -211,7 +215,7 @@ def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tup
         else:
             kept.append(max(copies, key=lambda row: PARTS.index(row.part or TRAIN)))
     left_out = sum(len(copies) - 1 for copies in by_text.values() if len({row.label for row in copies}) == 1)
-    return kept, [f"Left out: {left_out:,} copies of other texts."] if left_out else []
+    return kept, [f"Equal texts count once: {left_out:,} left out."] if left_out else []
 
 
 def index_labels(rows: Sequence[Row], data: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:

@@ -128,7 +128,7 @@ def label_by_csv(
         else:
             part = find_part(matches[0].relative_to(folder))
             found.append(Labelled(matches[0], label, part, row[group_column] if group_column else None))
-    if missing == len(rows.rows):
+    if missing and missing == len(rows.rows):
         raise DataError(
             f"None of the names in the column {name_column} of {rows.path} is a picture in {folder}; the first is "
             f"{rows.rows[0][name_column]}."

@@ -184,7 +184,7 @@ class Recipe(ABC, Generic[Part, Options]):
         """Return the settings that the options ask for."""
         chosen = self.settings.smoke() if options.smoke else self.settings()
         given = {item.name: getattr(options, item.name, None) for item in fields(chosen)}
-        given["own"] = DataOptions.read(options)
+        given |= {"own": DataOptions.read(options)}
         return replace(chosen, **{name: value for name, value in given.items() if value is not None})  # type: ignore[return-value]
 
     def load(self, data: str | None, settings: Options) -> Splits[Part]:

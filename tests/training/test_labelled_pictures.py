@@ -187,7 +187,7 @@ def test_equal_pictures_count_once_and_two_labels_of_one_are_a_problem(flowers, 
     for index in range(5):
         (flowers / f"rose/copy{index}.png").write_bytes((flowers / "rose/0.png").read_bytes())
     assert sum(sizes(read(flowers)).values()) == 24
-    assert "Left out: 5 copies of other pictures." in capsys.readouterr().out
+    assert "Equal pictures count once: 5 left out." in capsys.readouterr().out
     (flowers / "tulip/odd.png").write_bytes((flowers / "rose/1.png").read_bytes())
     draw(flowers / "rose", 2, 40)
     with pytest.raises(DataError, match=r"rose/1.png: It is the same picture as odd.png of tulip, but labelled rose"):

@@ -194,7 +194,7 @@ def test_pictures_of_a_group_stay_together_and_equal_ones_count_once(streets, ca
     groups = [{pair.name.removeprefix("street-")[0] for pair in pairs} for pairs in found.parts.values()]
     assert sum(map(len, groups)) == len(set.union(*groups))
     assert sum(sizes(found)) == 12
-    assert "Left out: 1 copies" in capsys.readouterr().out
+    assert "Equal pictures count once: 1 left out." in capsys.readouterr().out
 
 
 def test_too_few_pictures_and_one_class_are_refused(streets, tmp_path):

@@ -115,7 +115,7 @@ def test_all_bad_rows_are_named_at_once(tmp_path, capsys):
     assert sum(sizes(read(path, skip_bad=True))) == 80
     said = capsys.readouterr().out
     assert "Left out: 4 problems" in said
-    assert "Left out: 3 copies of other texts." in said
+    assert "Equal texts count once: 3 left out." in said
 
 
 def test_texts_that_differ_only_in_case_and_spaces_are_in_one_part(tmp_path):

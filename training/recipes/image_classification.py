@@ -33,8 +33,7 @@ from shared.image_classifier import ImageClassifier
 from shared.images import Source
 from shared.metrics import Figure
 from shared.session import softmax
-from training import evaluate, head, processes, unrelated_pictures
-from training.command import main
+from training import command, evaluate, head, processes, unrelated_pictures
 from training.data import DataError
 from training.description import describe
 from training.export import round_to_int8, store_int8
@@ -395,5 +394,7 @@ def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
     return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
+main = partial(command.run, ImageClassification())
+
 if __name__ == "__main__":
-    raise SystemExit(main(ImageClassification()))
+    raise SystemExit(command.main(ImageClassification()))

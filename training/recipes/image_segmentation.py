@@ -33,8 +33,7 @@ from shared.image_segmenter import ImageSegmenter, find_working_size
 from shared.images import load_image, to_array
 from shared.metrics import Figure
 from shared.session import softmax
-from training import evaluate
-from training.command import main
+from training import command, evaluate
 from training.confusion import ConfusionMatrix, class_iou, mean_iou, pixel_accuracy
 from training.data import DataError
 from training.description import describe
@@ -383,5 +382,7 @@ def write_examples(folder: Path, valid: Frames) -> None:
         pictures[index].save(folder / EXAMPLES / f"{make_safe_filename(valid.names[index])}.jpg", quality=90)
 
 
+main = partial(command.run, ImageSegmentation())
+
 if __name__ == "__main__":
-    raise SystemExit(main(ImageSegmentation()))
+    raise SystemExit(command.main(ImageSegmentation()))

@@ -36,8 +36,7 @@ from shared.metrics import Figure
 from shared.session import softmax
 from shared.text_classifier import TextClassifier
 from shared.tokens import read_tokens
-from training import evaluate
-from training.command import main
+from training import command, evaluate
 from training.data import DataError
 from training.description import describe
 from training.distillation import Targets, pool, smooth
@@ -389,5 +388,7 @@ def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
     return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
+main = partial(command.run, TextClassification())
+
 if __name__ == "__main__":
-    raise SystemExit(main(TextClassification()))
+    raise SystemExit(command.main(TextClassification()))

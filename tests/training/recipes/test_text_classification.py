@@ -1,6 +1,7 @@
 """Text classification: texts of one's own, what is learned before and beside the labels, and the tokens."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from training.recipe import Splits
 from training.recipes import text_classification as recipe
 from training.texts import Texts
 from training.token_statistics import compute_token_frequencies, fit_score_range
+from training.words import keep_words
 
 pytestmark = pytest.mark.training
 SMOKE = recipe.TextClassificationSettings.smoke()
@@ -72,6 +74,34 @@ def test_own_texts_with_three_labels_from_a_csv_to_a_page(tmp_path):
     page = str(load_app(space).demo.get_config_file())
     assert "is it food, money or sport?" in page
     assert "this review" not in page
+
+
+def test_german_texts_of_excel_make_a_card_that_speaks_of_them(tmp_path):
+    """Labels have characters that mean something in Markdown; training again keeps the words."""
+    rng = np.random.default_rng(0)
+    kinds = {"Rechnung|Geld": "Mahnung Konto Betrag Frist überfällig", "Urlaub <b>": "Strand Sonne Meer Hotel schön"}
+    lines = ["sep=;", "Brief;Art"]
+    for index in range(60):
+        label = list(kinds)[index % 2]
+        lines.append(f"{' '.join(rng.choice([*kinds[label].split(), 'der', 'und', 'wir'], 8))} {index}.;{label}")
+    (tmp_path / "post.csv").write_text("\n".join(lines), encoding="cp1252")
+    given = ["--smoke", "--masked-epochs", 0, "--data", tmp_path / "post.csv", "--out", tmp_path / "out"]
+    columns = ["--text-column", "brief", "--label-column", "art"]
+    words = ["--title", "Post | Eingang", "--language", "de", "--licence", "cc-by-4.0"]
+    assert train(recipe.TextClassification, *given, *columns, *words) == 0
+    card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlanguage: de\nlicense: cc-by-4.0\n")
+    assert "# Post \\| Eingang" in card
+    assert "is it Rechnung|Geld or Urlaub &lt;b>?" in card
+    assert not re.search("english|film|wonderful|review", card, re.IGNORECASE)
+    rows = [line for line in card.split("## Evaluation")[1].split("##")[0].splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    assert "is under this licence: CC BY 4.0." in (tmp_path / "out/LICENSE.md").read_text(encoding="utf-8")
+    model = load_model(tmp_path / "out")
+    assert model.config.labels == tuple(kinds)
+    assert keep_words(tmp_path / "out") == {
+        "title": "Post | Eingang", "language": "de", "licence": "cc-by-4.0", "licence_name": "CC BY 4.0",
+    }  # fmt: skip
 
 
 def test_teachers_label_texts_without_labels(tmp_path, capsys):
