@@ -36,7 +36,7 @@ def split_rows(
     order = rng.permutation(len(clusters)).tolist()
     order.sort(key=lambda index: -len(clusters[index]))  # stable: equal sizes stay in random order
     counts = [Counter(label for row in rows for label in labels[row]) for rows in clusters]
-    totals: Counter[Hashable] = sum(counts, Counter())
+    totals = Counter(label for row in labels for label in row)
     wanted = {label: share_out(total, shares) for label, total in totals.items()}
     have = {part: Counter[Hashable]() for part in (*shares, TRAIN)}
     chosen = [TRAIN] * len(clusters)
