@@ -38,7 +38,7 @@ check: .venv/.check
 train: .venv/.all
 	$(BIN)/python -m training.cat_dog $(if $(DATA),--data $(DATA)/pets --dogs-vs-cats $(DATA)/dogs_vs_cats --camvid $(DATA)/camvid) $(if $(ANIMALS),--animals $(ANIMALS)) $(if $(INIT),--init $(INIT)/mobilenetv2_imagenet) --embed
 	$(BIN)/python -m training.segmentation $(if $(DATA),--data $(DATA)/camvid) $(if $(INIT),--init $(INIT)/deeplabv3_mobilenetv2_voc) --embed
-	$(BIN)/python -m training.sentiment $(if $(DATA),--data $(DATA)/imdb) $(if $(INIT),--init $(INIT)/all-MiniLM-L6-v2) --teachers --masked-epochs 6 --embed
+	$(BIN)/python -m training.sentiment $(if $(DATA),--data $(DATA)/imdb) $(if $(INIT),--init $(INIT)/all-MiniLM-L6-v2) --teachers --masked-epochs 12 --embed
 	$(BIN)/python -m training.salary $(if $(DATA),--data $(DATA)/adult) --embed
 	$(BIN)/python -m training.rating $(if $(DATA),--data $(DATA)/movielens) --embed
 

@@ -34,7 +34,7 @@ from transformers import MobileNetV2ForImageClassification
 
 from benchmarks.apps import read_memory
 from shared.console import guard_output
-from training import book
+from training import book, text_fitting
 from training import cat_dog as cat_dog_demo
 from training import rating as rating_demo
 from training import salary as salary_demo
@@ -42,13 +42,13 @@ from training import segmentation as segmentation_demo
 from training import sentiment as sentiment_demo
 from training.command import make_parser
 from training.distillation import Targets, smooth
+from training.frames import Frames
 from training.learner import Run, set_seed
 from training.networks.tabular import Ensemble
 from training.pictures import compute_outputs
 from training.recipe import load
 from training.recipes import image_classification, recommendation, tabular, text_classification
 from training.recipes.image_classification import MEAN, STD, Pictures
-from training.recipes.image_segmentation import Frames
 from training.texts import Texts
 from training.tokens import encode_texts
 
@@ -255,12 +255,12 @@ class FeatureMaps(torch.nn.Module):
 
 
 def run_segmentation(stock: bool, ours: Ours, clock: Clock) -> Pairs:
-    """Train segmentation; score the share of wrong pixels in the test frames."""
+    """Train segmentation, ours without teachers; score the share of wrong pixels in the test frames."""
     splits, test = ours.splits, ours.splits.tests[0]
     pictures = torch.stack([torch.from_numpy(np.array(picture)).permute(2, 0, 1) for picture in test.inputs])
     held_out = Frames(list(test.names), pictures, torch.from_numpy(test.targets))
     if not stock:
-        ours.recipe.fit(replace(splits, valid=held_out), ours.settings, ours.run)
+        ours.recipe.fit(replace(splits, valid=held_out), replace(ours.settings, teachers=0), ours.run)
         return {}
     from fastai.vision.all import PILImage, PILMask, SegmentationDataLoaders, resnet34, unet_learner
 
@@ -301,9 +301,7 @@ def run_sentiment(stock: bool, ours: Ours, clock: Clock) -> Pairs:
             Targets(encode_texts(tokenizer, part.texts, settings.max_tokens, settings.head), smooth(part.y, 2))
             for part, _ in parts
         )
-        text_classification.fit_network(
-            classifier, train, valid, settings, ours.run, "network", settings.seed, settings.rates
-        )
+        text_fitting.fit_network(classifier, train, valid, settings, ours.run, "network", settings.seed, settings.rates)
         return {}
     from fastai.text.all import AWD_LSTM, TextDataLoaders, accuracy, text_classifier_learner
 

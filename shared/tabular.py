@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -12,9 +13,12 @@ from pydantic import Field, model_validator
 from .config import MODEL, GalleryConfig
 from .errors import BadInput, CheckpointError, quote
 from .predictor import Prediction, Predictor
+from .session import map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
 from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
+
+CACHED_ROWS = 64  # rows in a batch of an explanation; what the network computes for them fits in the cache of a core
 
 
 class TabularClassifierConfig(GalleryConfig):
@@ -167,20 +171,28 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
             raise errors[0]
         background_categories, background_numbers = self._background
         names = [group[0] for group in self.config.groups]
-        owner = dict.fromkeys(self.config.ignored, 0)  # any player will do: they change nothing
-        owner |= {column: player for player, group in enumerate(self.config.groups) for column in group}
+        owner = {column: player for player, group in enumerate(self.config.groups) for column in group}
+        owner |= dict.fromkeys(self.config.ignored, len(names))
         category_owner = [owner[column] for column in self.config.categories]
         number_owner = [owner[column] for column in self.config.numbers]
+        probability = self._predict_probability(categories, numbers)
+        ends = np.repeat([[True], [False]], [1, len(background_categories)], axis=0).repeat(len(names), axis=1)
 
         def value(present: NDArray[np.bool_], background: NDArray[np.intp]) -> NDArray[np.float64]:
-            return self._predict_probability(
+            present = np.concatenate([ends, present])
+            background = np.concatenate([[0], np.arange(len(background_categories)), background])
+            # Ignored columns never change, so that rows that differ only there are equal.
+            present = np.pad(present, ((0, 0), (0, 1)), constant_values=True)
+            outputs = self._predict_different(
                 np.where(present[:, category_owner], categories, background_categories[background]),
                 np.where(present[:, number_owner], numbers, background_numbers[background]),
+                known=np.concatenate([probability, self._background_probability]),
             )
+            return outputs[len(ends) :]
 
         base, contributions = compute_shapley_values(value, len(names), len(background_categories))
         return TabularClassifierExplanation(
-            probability=float(self._predict_probability(categories, numbers)[0]),
+            probability=float(probability[0]),
             base=base,
             contributions=dict(zip(names, contributions.tolist(), strict=True)),
         )
@@ -209,6 +221,28 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         numbers[:, list(self.config.numbers).index(column)] = values
         probability = self._predict_probability(np.repeat(categories, len(values), axis=0), numbers)
         return list(zip(values.tolist(), probability.tolist(), strict=True))
+
+    @cached_property
+    def _background_probability(self) -> NDArray[np.float64]:
+        """The second label's probability for each row of background.csv."""
+        return self._predict_probability(*self._background)
+
+    def _predict_different(
+        self, categories: NDArray[np.int64], numbers: NDArray[np.float32], known: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return probabilities (n,) of n rows; those of the first rows are known, and equal rows are evaluated once."""
+        rows = np.ascontiguousarray(np.concatenate([categories, numbers], axis=1))
+        keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]  # much faster than with axis=0
+        _, first, back = np.unique(keys, return_index=True, return_inverse=True)
+        is_new = first >= len(known)
+        found = np.concatenate([known, np.empty(len(rows) - len(known))])[first]
+        new = first[is_new]
+        batches = [new[start : start + CACHED_ROWS] for start in range(0, len(new), CACHED_ROWS)]
+        if batches:
+            found[is_new] = np.concatenate(
+                map_in_threads(lambda batch: self._predict_probability(categories[batch], numbers[batch]), batches)
+            )
+        return found[back]
 
     def _predict_probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
         inputs: dict[str, NDArray[Any]] = {"categories": categories, "numbers": numbers}

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from .config import MODEL, GalleryConfig
 from .errors import BadInput, quote
 from .predictor import Prediction, Predictor
-from .session import THREADS, softmax
-from .shapley import compute_shapley_values
+from .session import THREADS, map_in_threads, softmax
+from .shapley import fit_shapley_values
 from .text import parse_number
 from .text_parts import WORD_ENDS, merge_spans, split_span, split_text
 from .tokens import Tokens, clean_text, load_tokenizer, read_tokens
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TOKENIZER = "tokenizer.json"
-ORDERS = 2  # random orders of the parts in an explanation; each is also used in reverse
 
 
 class TextClassifierConfig(GalleryConfig):
@@ -142,7 +141,7 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
     def explain(self, text: str, label: str | None = None, part: int | None = None) -> TextClassifierExplanation:
         """Return Shapley values of at most 16 parts of a text: its words, or its clauses if it has more words.
 
-        A part is removed by leaving out its tokens. The number of evaluations is fixed; see shared/shapley.py.
+        A part is removed by leaving out its tokens. The model is evaluated at most 32 times; see shared/shapley.py.
 
         Args:
             text: the text.
@@ -176,13 +175,11 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         likeliest = 1 if len(labels) == 2 else int(whole.argmax())
         index = likeliest if label is None else labels.index(label)
 
-        def value(present: NDArray[np.bool_], _: NDArray[np.intp]) -> NDArray[np.float64]:
-            different, back = np.unique(present, axis=0, return_inverse=True)
-            kept = [tokens.ids[(owner < 0) | row[owner]] for row in different]
-            probabilities: NDArray[np.float64] = self._run(kept)[0][back.reshape(-1), index]
-            return probabilities
+        def value(present: NDArray[np.bool_]) -> NDArray[np.float64]:
+            kept = [tokens.ids[(owner < 0) | row[owner]] for row in present]
+            return np.concatenate(map_in_threads(lambda ids: self._run([ids])[0][:, index], kept))
 
-        base, values = compute_shapley_values(value, len(parts), ORDERS)
+        base, values = fit_shapley_values(value, len(parts), float(whole[index]))
         given = dict(zip(parts, values.tolist(), strict=True))
         return TextClassifierExplanation(
             labels[index],

@@ -1,12 +1,13 @@
 """The benchmarks run and compute ratios correctly; their results are not tested."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import serving
+from benchmarks import explanations, serving
 from benchmarks.apps import serve_echo
 from benchmarks.bare import make_bare_call
 from benchmarks.clients import Client, ask_in_parallel
@@ -64,6 +65,16 @@ def test_unknown_part_is_refused(capsys):
     with pytest.raises(SystemExit):
         serving.main(["--only", "latency,speed"])
     assert "unknown: speed; choose from latency, bulk" in capsys.readouterr().err
+
+
+def test_explanations_are_close_to_exact_ones(capsys):
+    explanations.main(["--calls", "1", "--people", "1", "--sentences", "1"])
+    form, review, person, sentence = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"salary, one form: median \d+ ms, quartiles \d+ and \d+ ms, 1 calls", form)
+    assert review.startswith("sentiment, 200 words: median")
+    errors = [float(re.search(r"error ([\d.]+) points", line)[1]) for line in (person, sentence)]
+    assert 0 < errors[0] < 0.5
+    assert 0 < errors[1] < 10
 
 
 def test_one_part_from_command_to_file(tmp_path: Path, capsys):
@@ -257,7 +268,7 @@ def test_quick_is_scored_at_its_end(monkeypatch, capsys):
     from benchmarks import recipes
     from training import head
 
-    def always_the_last(layer, imagenet, features, y, classes):
+    def always_the_last(layer, features, y, targets, harder):
         assert features.shape[0] == len(y)
         torch.nn.init.zeros_(layer.weight)
         layer.bias.data = torch.tensor([0.0, 0.0, 1.0])

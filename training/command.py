@@ -2,9 +2,11 @@
 
 import argparse
 import errno
+import math
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -61,6 +63,14 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--train-only", action="store_true", help="stop after training; --resume with the same --states goes on"
     )
+    if "epochs" in {item.name for item in fields(recipe.settings)}:
+        length = parser.add_mutually_exclusive_group()
+        length.add_argument("--epochs", type=parse_count, metavar="N", help="passes over the training data")
+        length.add_argument(
+            "--minutes", type=parse_minutes, metavar="N", help="choose the epochs so that it takes about N minutes"
+        )
+    else:
+        parser.set_defaults(minutes=None)
     parser.add_argument("--measure", metavar="DIR", help="measure the model in this folder again, without training")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
@@ -81,6 +91,24 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
         )
     recipe.add_options(parser)
     return parser
+
+
+def parse_count(text: str) -> int:
+    """Parse a number of 1 or more, for argparse."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def parse_minutes(text: str) -> float:
+    """Parse a number of minutes above 0, for argparse."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
+    return minutes
 
 
 def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:

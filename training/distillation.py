@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 from shared.session import softmax
 
-SMOOTHING = 0.05
+SMOOTHING = 0.01  # more would keep the logits of certain texts as low as those of doubtful ones
 Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # log probabilities of validation and of unlabelled texts
 
 
@@ -31,20 +31,33 @@ def smooth(y: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
     return (np.eye(labels) * (1 - SMOOTHING) + SMOOTHING / labels).astype(np.float32)[y]
 
 
-def pool(answers: Sequence[Answers], y: NDArray[np.int64]) -> NDArray[np.float32]:
+def fit_weights(answers: Sequence[NDArray[np.float64]], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the weights, 0 or more, of log probabilities, each (texts, labels), with the most likelihood on y.
+
+    The labels are smoothed as by one text of each label (Laplace), so that texts without errors do not give certainty.
+    """
+    stacked = np.stack(answers)
+    labels = stacked.shape[2]
+    targets = (np.eye(labels)[y] * len(y) + 1) / (len(y) + labels)
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        return float(-(targets * log_softmax(np.tensordot(weights, stacked, 1), 1)).sum(1).mean())
+
+    start = np.full(len(stacked), 1 / len(stacked))
+    return np.asarray(minimize(loss, start, bounds=[(0, None)] * len(stacked)).x)
+
+
+def pool(answers: Sequence[Answers], y: NDArray[np.int64], what: str = "texts") -> NDArray[np.float32]:
     """Return the logarithmic opinion pool (Genest and Zidek, 1986) of answers, (unlabelled texts, labels).
 
     Args:
         answers: those of each teacher.
         y: labels of the validation texts; the weights, 0 or more, maximise their likelihood.
+        what: a word for the validation texts.
     """
-    valid, unlabelled = (np.stack(part) for part in zip(*answers, strict=True))
-
-    def loss(weights: NDArray[np.float64]) -> float:
-        return float(-log_softmax(np.tensordot(weights, valid, 1), 1)[np.arange(len(y)), y].mean())
-
-    start = np.full(len(answers), 1 / len(answers))
-    weights = minimize(loss, start, bounds=[(0, None)] * len(answers)).x
-    right = np.tensordot(weights, valid, 1).argmax(1) == y
-    print(f"Together, with weights {np.round(weights, 2).tolist()}, the teachers are right on {right.mean():.2%}.")
-    return softmax(np.tensordot(weights, unlabelled, 1)).astype(np.float32)
+    valid, unlabelled = zip(*answers, strict=True)
+    weights = fit_weights(valid, y)
+    right = np.tensordot(weights, np.stack(valid), 1).argmax(1) == y
+    shown = np.round(weights, 2).tolist()
+    print(f"Together, with weights {shown}, the teachers are right on {right.mean():.2%} of {len(y):,} {what}.")
+    return softmax(np.tensordot(weights, np.stack(unlabelled), 1)).astype(np.float32)

@@ -14,43 +14,74 @@ from training import evaluate
 
 TEMPERATURE = 2.0  # softens the targets from ImageNet's classifier
 TARGETS_C, LABELS_C = 0.1, 0.001  # inverse regularisation of the last layer: for ImageNet's targets, for labels
+HARDER_WEIGHT = 0.5  # weight of a harder version of a picture beside the picture itself
 COVERED = 0.95  # share of the probability of training pictures that their ImageNet classes must cover
 
 Classes = Sequence[Sequence[int]]  # ImageNet classes of each label, without a background class
 
 
+def make_targets(
+    imagenet: nn.Linear,
+    logits: torch.Tensor,
+    y: NDArray[np.int64],
+    classes: Classes | None,
+    taught: torch.Tensor | None = None,
+) -> NDArray[np.float64] | None:
+    """Return soft targets (n, labels) for training pictures; None if nothing but their labels is known.
+
+    If the ImageNet classes of each label are known, they are the predictions of ImageNet's classifier, calibrated on
+    the labels: it has also seen breeds that are not in the training pictures. A teacher's answers are averaged with
+    them.
+
+    Args:
+        imagenet: the classifier that the backbone was pretrained with.
+        logits: its logits for the pictures, (n, classes).
+        y: the labels of the pictures, (n,).
+        classes: ImageNet classes of each label; None if unknown.
+        taught: a teacher's calibrated logits, (n, labels).
+    """
+    answers = [] if taught is None else [taught.numpy().astype(np.float64)]
+    if classes is not None:
+        grouped = torch.stack([logits[:, group].logsumexp(1) for group in index_classes(imagenet, classes)], 1).numpy()
+        platt = LogisticRegression(C=100, max_iter=1000, class_weight="balanced").fit(grouped, y)
+        answers.append(expand_binary_logits(platt.decision_function(grouped)))
+    return softmax(np.mean(answers, axis=0) / TEMPERATURE) if answers else None
+
+
 @torch.no_grad()
 def fit_head(
-    layer: nn.Linear, imagenet: nn.Linear, features: torch.Tensor, y: NDArray[np.int64], classes: Classes | None
+    layer: nn.Linear,
+    features: torch.Tensor,
+    y: NDArray[np.int64],
+    targets: NDArray[np.float64] | None,
+    harder: tuple[torch.Tensor, NDArray[np.float64]] | None = None,
 ) -> None:
     """Fit the last layer to features at the serving size, with equal weight for every label.
 
     The distribution of a network's features depends on the picture size (Touvron et al., "Fixing the train-test
-    resolution discrepancy", NeurIPS 2019). If the ImageNet classes of each label are known, the targets are the
-    predictions of ImageNet's classifier, calibrated on the labels: it has also seen breeds that are not in the
-    training pictures.
+    resolution discrepancy", NeurIPS 2019).
 
     Args:
         layer: the last layer, which is overwritten.
-        imagenet: the classifier that the backbone was pretrained with.
         features: features of the training pictures, (n, features).
         y: their labels, (n,).
-        classes: ImageNet classes of each label; None to fit to the labels alone.
+        targets: soft targets (n, labels), see make_targets; None to fit to the labels alone.
+        harder: features of harder versions of the pictures, and their soft targets; only if there are `targets`.
     """
     centre, spread = features.mean(0).numpy(), features.std(0).numpy() + 1e-6
-    x, count = (features.numpy() - centre) / spread, len(layer.bias)
-    if classes is None:
-        fitted = make_label_head().fit(x, y)
+    count = len(layer.bias)
+    if targets is None:
+        fitted = make_label_head().fit((features.numpy() - centre) / spread, y)
     else:
-        groups = index_classes(imagenet, classes)
-        answers = torch.stack([imagenet(features)[:, group].logsumexp(1) for group in groups], 1).numpy()
-        platt = LogisticRegression(C=100, max_iter=1000, class_weight="balanced").fit(answers, y)
-        targets = softmax(expand_binary_logits(platt.decision_function(answers) / TEMPERATURE))
-        balance = len(x) / count / np.bincount(y, minlength=count)[y]
+        balance = len(y) / count / np.bincount(y, minlength=count)
+        weights = targets * balance[y, None]
+        if harder is not None:
+            more = harder[1] * (harder[1] @ balance)[:, None] * HARDER_WEIGHT
+            features, weights = torch.cat([features, harder[0]]), np.concatenate([weights, more])
+            weights *= len(y) / weights.sum()  # so that the regularisation is the same
+        x = (features.numpy() - centre) / spread
         fitted = LogisticRegression(C=TARGETS_C, max_iter=1000).fit(
-            np.tile(x, (count, 1)),
-            np.repeat(np.arange(count), len(x)),
-            sample_weight=(targets * balance[:, None]).T.flatten(),
+            np.tile(x, (count, 1)), np.repeat(np.arange(count), len(x)), sample_weight=weights.T.flatten()
         )
     weight, bias = fitted.coef_ / spread, fitted.intercept_ - (fitted.coef_ / spread) @ centre
     if count == 2:  # scikit-learn then has one row, for the second label
@@ -74,7 +105,7 @@ def calibrate(
         seen: features of the training pictures, (n, features).
         unseen: features of the validation pictures, (m, features).
         y: the labels of both, (n + m,).
-        has_targets: true if the layer was fitted to the predictions of ImageNet's classifier.
+        has_targets: true if the layer was fitted to soft targets.
     """
     features = torch.cat([seen, unseen])
     logits = layer(features).numpy() if has_targets else predict_out_of_fold(features.numpy(), y)

@@ -204,7 +204,7 @@ def make_plain(state: Any) -> Any:
 
 def fit(
     learn: Learner,
-    schedule: Callable[..., None],
+    schedule: partial[None],
     state: Path,
     seed: int,
     resume: bool,
@@ -236,12 +236,10 @@ def fit(
             averaged.average, averaged.steps = saved["average"], saved["steps"]
     else:
         processes.run_once_per_host(partial(shutil.rmtree, state, ignore_errors=True))
-    avoid_waiting(learn)
-    callbacks: list[Callback] = [KeepState(state, seed, done, averaged)]
-    if averaged:
-        callbacks.append(averaged)
-    if captured and torch.cuda.is_available() and processes.get_world_size() == 1:
-        callbacks.append(CaptureGraph())
+    callbacks: list[Callback] = [KeepState(state, seed, done, averaged), *([averaged] if averaged else [])]
+    if processes.get_world_size() == 1:  # several processes must gather their losses at each step
+        avoid_waiting(learn)
+        callbacks += [CaptureGraph()] * (captured and torch.cuda.is_available())
     with use_all_processes(learn):
         schedule(start_epoch=done, cbs=callbacks)
 
@@ -268,7 +266,7 @@ class Run:
         self,
         learn: Learner,
         name: str,
-        schedule: Callable[..., None],
+        schedule: partial[None],
         seed: int | None = None,
         again: bool = False,
         average: float | None = None,

@@ -1,7 +1,8 @@
 """Shared by the recipes for pictures: decoding into memory, batches with augmentation, and outputs of networks."""
 
+import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +34,10 @@ INPUT = "pixel_values"  # the input name that transformers.js expects
 Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
 
 
-def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -> torch.Tensor:
+def decode(sources: Sequence[Source], size: tuple[int, int], threads: int | None = None) -> torch.Tensor:
     """Decode pictures at `size` (width, height) as serving does; return uint8 (n, 3, height, width).
+
+    There is a thread for every core, or `threads`.
 
     Raises:
         DataError: a file cannot be read as a picture.
@@ -47,7 +50,7 @@ def decode(sources: Sequence[Source], size: tuple[int, int], threads: int = 4) -
         except BadInput as error:
             raise DataError(f"{str(sources[index])[:200]}: {error}") from error
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for _ in progress_bar(pool.map(read, range(len(sources))), total=len(sources)):
             pass
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
@@ -76,6 +79,7 @@ class PictureLoader(RowLoader):
 
     On a GPU all tensors stay in its memory, so that training does not wait for decoding or copying. `transforms` are
     fastai's batch transforms; they get pictures as floats from 0 to 1, and targets of fastai types such as TensorMask.
+    `augment` takes their place: it is called with the pictures and the other tensors of a batch, and returns them.
     Then mean and std are applied.
     """
 
@@ -86,18 +90,30 @@ class PictureLoader(RowLoader):
         mean: Sequence[float],
         std: Sequence[float],
         transforms: Sequence[Any] = (),
+        augment: Callable[..., tuple[torch.Tensor, ...]] | None = None,
         **kwargs: Any,
     ) -> None:
         device = default_device()
         super().__init__(*(tensor.to(device) for tensor in tensors), bs=bs, device=device, **kwargs)
-        self.mean, self.std = mean, std
-        self.transforms = Pipeline(transforms, split_idx=0)
+        self.mean, self.std = (torch.tensor(values, device=device) for values in (mean, std))
+        self.transforms, self.augment = Pipeline(transforms, split_idx=0), augment
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
         """Return the rows with these indices, augmented."""
-        pictures, *rest = super().create_batch(indices)
-        floats, *rest = self.transforms((TensorImage(pictures.float().div_(255)), *rest))
+        rows = send_rows(indices, self.tensors[0].device)
+        pictures, *rest = (tensor[rows] for tensor in self.tensors)
+        floats = pictures.float().div_(255)
+        if self.augment:
+            floats, *rest = self.augment(floats, *rest)
+        else:
+            floats, *rest = self.transforms((TensorImage(floats), *rest))
         return (normalise(floats.as_subclass(torch.Tensor), self.mean, self.std), *rest)
+
+
+def send_rows(indices: Sequence[int], device: torch.device) -> torch.Tensor:
+    """Return indices as a tensor on a device; from pinned memory, so that the CPU does not wait for a GPU."""
+    rows = torch.tensor(indices)
+    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows.to(device)
 
 
 class FrozenBatchNorm(Callback):
@@ -115,9 +131,14 @@ class FrozenBatchNorm(Callback):
                 module.eval()
 
 
-def normalise(pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Normalise pictures from 0 to 1 by channel; return them in the channels-last memory format."""
-    centre, spread = (torch.tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (mean, std))
+def normalise(
+    pictures: torch.Tensor, mean: Sequence[float] | torch.Tensor, std: Sequence[float] | torch.Tensor
+) -> torch.Tensor:
+    """Normalise pictures from 0 to 1 by channel; return them in the channels-last memory format.
+
+    On a GPU, give mean and std as tensors there, so that it need not wait for them.
+    """
+    centre, spread = (torch.as_tensor(values, device=pictures.device).view(1, 3, 1, 1) for values in (mean, std))
     return ((pictures - centre) / spread).contiguous(memory_format=torch.channels_last)
 
 

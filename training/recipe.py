@@ -27,6 +27,7 @@ from shared.config import LICENCE, MODEL
 from shared.metrics import Figure, Metrics
 from shared.predictor import Predictor
 from training import evaluate, processes
+from training.budget import choose_epochs
 from training.card import describe_parity, write_card
 from training.data import DataError, list_files
 from training.description import Description
@@ -260,7 +261,7 @@ class Recipe(ABC, Generic[Part, Options]):
 
 
 def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) -> Path:
-    """Train a model and write its checkpoint folder; return the folder, or that of the states with --train-only.
+    """Train a model and write its checkpoint folder; return it, or the folder of states with --train-only.
 
     Args:
         recipe: the recipe or demo.
@@ -278,6 +279,9 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     splits = load(recipe, options, settings)
     run = start_run(recipe, options, settings)
     started -= read_seconds_trained(run.state)  # earlier seconds of a resumed run
+    if options.minutes:
+        settings = choose_epochs(options.minutes, settings, run, partial(recipe.fit, splits))
+        source = source.add(f"--epochs {settings.epochs}")
     network = recipe.fit(splits, settings, run)
     processes.end_other_processes()
     if options.train_only:
@@ -329,6 +333,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
 def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
     """Return the run with these settings, which may resume an earlier one."""
     trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
+    trains["minutes"] = options.minutes
     trains["measures"] = bool(options.measure)  # so that measuring keeps the states of an interrupted training
     state = prepare_states(
         trains, recipe.name, list_files(options.data), Path(options.out), options.resume, options.states

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +30,7 @@ UNRECORDED = (
     "resume",
     "states",
     "train_only",
+    "minutes",  # the epochs that it led to are recorded
     "out",
     "embed",
     "push_to_hub",
@@ -74,6 +75,10 @@ class Record:
             inputs=self.inputs,
             notes=tuple(notes),
         )
+
+    def add(self, words: str) -> "Record":
+        """Return the record with more words of the command."""
+        return replace(self, command=f"{self.command} {words}") if self.command else self
 
     def describe_measurement(self) -> Measured:
         """Return the record of a --measure command."""

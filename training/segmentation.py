@@ -2,6 +2,7 @@
 
     python -m training.segmentation --smoke            seconds, on generated drawings
     python -m training.segmentation                    downloads CamVid; meant for a GPU
+    python -m training.segmentation --teachers 0 --epochs 36   without teachers: hours on a CPU
     python -m training.segmentation --data DIR         a local copy
     python -m training.segmentation --recipe book      the book's own cell, beside the book's figure
 
@@ -26,9 +27,10 @@ from training.camvid import CLASSES, COLOURS, find_camvid, read_part, write_smal
 from training.confusion import ConfusionMatrix
 from training.data import find_data
 from training.description import read_description
+from training.frames import Frames
 from training.networks.image_segmentation import SegmentationNet
 from training.recipe import Answered, Export, Splits
-from training.recipes.image_segmentation import Frames, ImageSegmentation, ImageSegmentationSettings
+from training.recipes.image_segmentation import ImageSegmentation, ImageSegmentationSettings
 
 BOOK_LOSS = 0.818  # resnet34 U-Net, 8 epochs on CAMVID_TINY, 32 classes; it varies a little from run to run
 HELD_OUT = 20  # validation frames that are not trained on, for calibration
@@ -43,13 +45,19 @@ WITH_VALIDATION = (
 class StreetSettings(ImageSegmentationSettings):
     """With `official_val`, train only on train and measure on val, to compare settings without the test."""
 
+    size: tuple[int, int] = (480, 360)  # that of the files, so that figures are measured on them as they are
+    epochs: int = 230
+    teachers: int = 3
     official_val: bool = False
     book_epochs: int = 8
 
     @classmethod
     def smoke(cls) -> "StreetSettings":
         """Return settings for a training run of seconds."""
-        return cls(init=None, size=(160, 128), crop=(64, 80), epochs=2, book_epochs=1)
+        return cls(
+            init=None, size=(160, 128), area=200 * 160, crop=(64, 96), batch=8, epochs=2, teachers=0,
+            book_epochs=1,
+        )  # fmt: skip
 
 
 class Streets(ImageSegmentation):

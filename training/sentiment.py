@@ -1,7 +1,7 @@
 """Train a sentiment model of film reviews on IMDB: the text model of the book.
 
     python -m training.sentiment --smoke                            seconds, on generated reviews
-    python -m training.sentiment --teachers --masked-epochs 6       downloads IMDB; meant for a GPU
+    python -m training.sentiment --teachers --masked-epochs 12      downloads IMDB; meant for a GPU
     python -m training.sentiment --quick                            for a CPU: shorter texts, one epoch
     python -m training.sentiment --recipe book                      the book's own cell, beside the book's figure
 
@@ -52,7 +52,8 @@ class SentimentSettings(TextClassificationSettings):
     @classmethod
     def smoke(cls) -> "SentimentSettings":
         """Return settings for a training run of seconds."""
-        return cls(init=None, max_tokens=32, head=8, epochs=12, rates=slice(3e-3, 3e-3), book_epochs=1, book_batch=8)
+        given = vars(TextClassificationSettings.smoke())
+        return cls(**given | {"book_epochs": 1, "book_batch": 8})
 
 
 class Sentiment(TextClassification):

@@ -1,5 +1,6 @@
-"""Read texts and their labels from files, and split them."""
+"""Read texts and their labels from files, split them, and crop them."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from training.recipe import TestSet
 
 VALID_SHARE, TEST_SHARE = 0.08, 0.2
 MIN_SAMPLES = 20  # texts per label
+CROP_SENTENCES, CROP_WORDS = 3, 4
+SENTENCE_END = r"""(?:(?<=[.!?])|(?<=[.!?]["')]))(?<!\bMr\.)(?<!\bDr\.)(?<!\bMrs\.)"""
+SENTENCE_BREAK = re.compile(SENTENCE_END + r"[^\S\n]+(?=\S)|\s*\n\s*")
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,35 @@ def drop_copies(texts: Texts, others: Collection[str]) -> Texts:
             rows.append(row)
             seen.add(text)
     return texts.take(rows)
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Return the start and end of each sentence: it ends with ., ! or ?, or at the end of a line."""
+    starts, ends = [0], []
+    for found in SENTENCE_BREAK.finditer(text):
+        ends.append(found.start())
+        starts.append(found.end())
+    spans = zip(starts, [*ends, len(text)], strict=True)
+    return [(start, end) for start, end in spans if start < end]
+
+
+def draw_crops(texts: Sequence[str], seed: int) -> tuple[list[str], NDArray[np.int64]]:
+    """Return a crop of each longer text, one to CROP_SENTENCES sentences in a row, and the index of its text.
+
+    There is none of a text of one sentence, nor one of the whole text, nor of less than CROP_WORDS words.
+    """
+    rng, crops, rows = np.random.default_rng(seed), [], []
+    for row, text in enumerate(texts):
+        spans = split_sentences(text)
+        if len(spans) < 2:
+            continue
+        count = min(int(rng.integers(1, CROP_SENTENCES + 1)), len(spans) - 1)
+        first = int(rng.integers(len(spans) - count + 1))
+        crop = text[spans[first][0] : spans[first + count - 1][1]]
+        if len(crop.split()) >= CROP_WORDS:
+            crops.append(crop)
+            rows.append(row)
+    return crops, np.array(rows, np.int64)
 
 
 def divide(texts: Texts, share: float, seed: int) -> tuple[Texts, Texts]:

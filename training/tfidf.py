@@ -10,7 +10,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from shared.metrics import Peer
 from training import evaluate
-from training.distillation import Answers
 from training.recipe import Splits
 from training.texts import Texts
 
@@ -27,13 +26,15 @@ def fit_tfidf(texts: Sequence[str], y: NDArray[np.int64]) -> Pipeline | None:
         return None
 
 
-def predict_with_tfidf(splits: Splits[Texts]) -> list[Answers]:
-    """Return the log probabilities for validation and unlabelled texts; an empty list if TF-IDF cannot be fitted."""
+def predict_with_tfidf(splits: Splits[Texts], parts: Sequence[Sequence[str]]) -> list[list[NDArray[np.float64]]]:
+    """Return the log probabilities for each part, (texts, labels), in a list of one; empty if TF-IDF cannot be fitted.
+
+    It is fitted on the training texts.
+    """
     fitted = fit_tfidf(splits.train.texts, splits.train.y)
     if fitted is None or len(fitted.classes_) < len(splits.labels):
         return []
-    valid, unlabelled = map(fitted.predict_log_proba, (splits.valid.texts, splits.train.unlabelled))
-    return [(valid, unlabelled)]
+    return [[fitted.predict_log_proba(part) for part in parts]]
 
 
 def compare_with_tfidf(splits: Splits[Texts], right: NDArray[np.bool_]) -> list[Peer]:

@@ -14,6 +14,7 @@ from shared.tokens import read_tokens
 from training.learner import RowLoader
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MULTIPLE = 32  # of the lengths of batches on a GPU, so that there are few, and aligned for its attention kernels
 SPECIAL = len(SPECIAL_TOKENS)  # their number; they have the first indices of a pruned tokenizer
 Rows = Sequence[NDArray[np.int64]]
 
@@ -59,19 +60,66 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], most: int, head: in
     return [np.r_[first, tokens.ids, last] for tokens in read_tokens(tokenizer, texts, most - 2, head)]
 
 
+class FlatRows:
+    """Rows of token indices in one flat tensor on a device, from which a batch is made without a loop over its rows.
+
+    Args:
+        ids: the rows.
+        device: where they are kept.
+    """
+
+    def __init__(self, ids: Rows, device: torch.device) -> None:
+        self.lengths = np.array([len(row) for row in ids])
+        self.device, self.multiple = device, MULTIPLE if device.type == "cuda" else 1
+        self.flat = torch.from_numpy(np.concatenate(ids).astype(np.int32)).to(device)
+        self.counts = torch.from_numpy(self.lengths).to(device)
+        self.firsts = self.counts.cumsum(0) - self.counts
+
+    def choose_length(self, indices: Sequence[int], most: int | None = None) -> int:
+        """Return the padded length of a batch of these rows, cut to `most` tokens: on a GPU one of few lengths."""
+        most = int(self.lengths.max()) if most is None else min(most, int(self.lengths.max()))
+        longest = min(int(self.lengths[list(indices)].max()), most)
+        return min(-(-longest // self.multiple) * self.multiple, most)
+
+    def move(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return indices of rows as a tensor on the device, without waiting for the device."""
+        rows = torch.tensor(indices, dtype=torch.long)
+        if self.device.type == "cuda":
+            rows = rows.pin_memory()
+        return rows.to(self.device, non_blocking=self.device.type == "cuda")
+
+    def take(self, rows: torch.Tensor, length: int, starts: torch.Tensor | None = None) -> torch.Tensor:
+        """Return token indices, (n, length), padded with 0.
+
+        Args:
+            rows: indices of the rows, (n,), on the device.
+            length: tokens of each row that are returned.
+            starts: tokens of each row that are left out after the first token, (n,); none by default.
+        """
+        columns = torch.arange(length, device=self.device)
+        places = columns.expand(len(rows), -1) if starts is None else columns + (columns > 0) * starts[:, None]
+        is_text = places < self.counts[rows][:, None]
+        places = (self.firsts[rows][:, None] + places).clamp(max=len(self.flat) - 1)
+        return self.flat[places].long() * is_text
+
+
 class TokenLoader(RowLoader):
-    """Batches of texts of similar length, padded to the longest: token indices (n, length), and targets."""
+    """Batches of texts of similar length, padded to the longest: token indices (n, length), and targets.
+
+    On a GPU, the length of a batch is a multiple of MULTIPLE, or that of the longest of all texts.
+    """
 
     def __init__(self, ids: Rows, y: NDArray[Any], bs: int, **kwargs: Any) -> None:
-        self.ids, self.lengths = ids, np.array([len(row) for row in ids])
-        super().__init__(torch.from_numpy(y), bs=bs, device=default_device(), **kwargs)
+        self.rows = FlatRows(ids, default_device())
+        self.lengths = self.rows.lengths
+        super().__init__(torch.from_numpy(y).to(self.rows.device), bs=bs, device=self.rows.device, **kwargs)
 
     def get_idxs(self) -> list[int]:
         """Return indices sorted by length; when shuffling, within pools of fifty batches, in random order."""
         if not self.shuffle:
             return np.argsort(-self.lengths, kind="stable").tolist()
         rng = np.random.default_rng(self.rng.randrange(2**32))
-        order = rng.permutation(len(self.ids))
+        order = rng.permutation(len(self.lengths))
         pools = [order[start : start + 50 * self.bs] for start in range(0, len(order), 50 * self.bs)]
         order = np.concatenate([pool[np.argsort(-self.lengths[pool], kind="stable")] for pool in pools])
         whole = len(order) // self.bs * self.bs
@@ -79,16 +127,9 @@ class TokenLoader(RowLoader):
         return [*batched[rng.permutation(len(batched))].flatten().tolist(), *order[whole:].tolist()]
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
-        """Return the texts with these indices."""
-        return (pad([self.ids[index] for index in indices]), *super().create_batch(indices))
-
-
-def pad(rows: Sequence[NDArray[np.int64]]) -> torch.Tensor:
-    """Return token indices, (n, longest), padded with 0."""
-    result = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
-    for place, row in enumerate(rows):
-        result[place, : len(row)] = torch.from_numpy(row)
-    return result
+        """Return the texts with these indices, and their targets."""
+        rows = self.rows.move(indices)
+        return self.rows.take(rows, self.rows.choose_length(indices)), *(tensor[rows] for tensor in self.tensors)
 
 
 def make_batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:

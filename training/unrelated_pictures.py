@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from training.data import DataError
+from training.pictures import list_pictures
 
 # Photographs in the packages gradio, scikit-image and scikit-learn. Left out: chelsea.png, which is a cat,
 # and what is not a photograph (logos, phantoms, printed pages, a drawn bus).
@@ -42,6 +43,19 @@ def find_photographs() -> list[Path]:
 def find_animals() -> list[Path]:
     """Return the photographs of animals bundled with gradio: lions and cheetahs."""
     return [find_package("gradio") / name for name in ANIMALS]
+
+
+def find_street_scenes(folder: Path) -> list[Path]:
+    """Return the test pictures of CamVid.
+
+    Raises:
+        DataError: the folder has none.
+    """
+    found = folder / "test/images"
+    paths = list_pictures(found)
+    if not paths:
+        raise DataError(f"There are no pictures in {found}; add some, or omit --camvid.")
+    return paths
 
 
 def find_stamps(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shared.shapley import compute_shapley_values
+from shared.shapley import average_changes, balance_sets, compute_shapley_values, fit_shapley_values, list_sets
 
 
 def test_linear_model_has_a_known_answer():
@@ -53,3 +53,61 @@ def test_same_seed_same_values_and_number_of_evaluations():
 def test_nothing_to_explain(players, backgrounds):
     with pytest.raises(ValueError, match="at least one"):
         compute_shapley_values(lambda present, _: present.sum(axis=1), players, backgrounds)
+
+
+def to_probability(logits):
+    return 1 / (1 + np.exp(-logits))
+
+
+def test_few_parts_have_exact_values():
+    gains = np.random.default_rng(0).uniform(size=32)
+    base, contributions = fit_shapley_values(lambda sets: gains[sets @ (1 << np.arange(5))], 5, gains[-1])
+    assert base == gains[0]
+    np.testing.assert_allclose(contributions, average_changes(gains), atol=1e-12)
+
+
+def test_exact_values_share_an_interaction():
+    together = list_sets(3)[:, :2].all(axis=1) * 1.0
+    np.testing.assert_allclose(average_changes(together), [0.5, 0.5, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("players", [6, 11, 16])
+def test_effects_on_the_logit_are_found_exactly(players):
+    effects = np.random.default_rng(players).normal(size=players)
+    base, contributions = fit_shapley_values(
+        lambda sets: to_probability(sets @ effects - 1), players, to_probability(effects.sum() - 1)
+    )
+    assert base == to_probability(-1)
+    np.testing.assert_allclose(
+        contributions, average_changes(to_probability(list_sets(players) @ effects - 1)), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("players", range(1, 17))
+def test_fitted_values_add_up_for_any_function(players):
+    rng = np.random.default_rng(players)
+    given = []
+
+    def value(sets):
+        given.extend(sets.tolist())
+        return np.where(rng.uniform(size=len(sets)) < 0.2, 1.0, rng.uniform(size=len(sets)))  # 1.0 has no logit
+
+    base, contributions = fit_shapley_values(value, players, 0.25)
+    assert base + contributions.sum() == pytest.approx(0.25, abs=1e-12)
+    assert len(given) <= 31
+    assert [True] * players not in given
+
+
+@pytest.mark.parametrize("players", range(6, 17))
+def test_sets_are_balanced(players):
+    signs = np.where(balance_sets(players), 1, -1)
+    assert 16 < len(signs) <= 32
+    assert len(signs) == len(np.unique(signs, axis=0))
+    np.testing.assert_array_equal(signs.T @ signs, len(signs) * np.eye(players))
+    assert (np.einsum("si,sj,sk->ijk", signs, signs, signs) == 0).all()  # with all complements
+
+
+@pytest.mark.parametrize("players", [0, 17])
+def test_too_few_or_too_many_parts(players):
+    with pytest.raises(ValueError, match="1 to 16 parts"):
+        fit_shapley_values(lambda sets: np.zeros(len(sets)), players, 0.5)

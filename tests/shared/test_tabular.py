@@ -133,11 +133,35 @@ def test_batch_of_a_dataframe(salary, person):
 
 def test_explanation_adds_up(salary, person):
     why = salary.explain(person)
-    assert why.base + sum(why.contributions.values()) == pytest.approx(why.probability, abs=1e-6)
-    assert why.probability == pytest.approx(salary.predict(person).probabilities[">=50k"])
+    assert why.base + sum(why.contributions.values()) == pytest.approx(why.probability, abs=1e-12)
+    assert why.probability == salary.predict(person).probabilities[">=50k"]
     assert set(why.contributions) == set(person) - set(salary.config.ignored)
     assert why.contributions["education"] > 0  # a bachelor, against people of all levels
     assert why == salary.explain(person)
+
+
+def test_an_explanation_evaluates_different_rows_once(salary, person, monkeypatch):
+    why, rows = salary.explain(person), []
+    ask = salary._predict_probability
+
+    def count(categories, numbers):
+        rows.extend(map(tuple, np.hstack([categories, numbers]).tolist()))
+        return ask(categories, numbers)
+
+    monkeypatch.setattr(salary, "_predict_probability", count)
+    assert salary.explain({**person, "fnlwgt": 1}) == why
+    assert len(rows) == len(set(rows)) < 1300  # of 2,601
+
+
+def test_the_sharing_of_rows_changes_no_contribution(salary, person, monkeypatch):
+    why = salary.explain(person)
+
+    def ask_for_every_row(categories, numbers, known):
+        assert len(known) == 101
+        return salary._predict_probability(categories, numbers)
+
+    monkeypatch.setattr(salary, "_predict_different", ask_for_every_row)
+    assert salary.explain(person).contributions == pytest.approx(why.contributions, abs=1e-6)
 
 
 def test_what_if_passes_through_the_prediction(salary, person):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from shared import BadInput, load_model
+from shared.shapley import average_changes, list_sets
 from shared.text_parts import MAX_PARTS, merge_spans, split_text
 from shared.tokens import clean_text, read_tokens
 from tests.conftest import DATA, ROOT
@@ -169,6 +170,28 @@ def test_contributions_add_up_and_point_the_right_way(sentiment):
     assert values["loved"] > 0 > values["dreadful"]
     assert sentiment.explain("I loved it", label="neg").label == "neg"
     assert why == sentiment.explain("I loved the music but the story is dreadful and dull.")
+
+
+def test_few_words_have_exact_contributions(sentiment):
+    words = ["Not", "a", "bad", "film!"]
+    why = sentiment.explain(" ".join(words))
+    texts = [" ".join(word for word, kept in zip(words, some, strict=True) if kept) for some in list_sets(4)[1:]]
+    found = [why.base, *(answer.probabilities["pos"] for answer in sentiment.predict_batch(texts))]
+    assert [value for _, value in why.parts] == pytest.approx(average_changes(np.array(found)).tolist(), abs=1e-9)
+
+
+@pytest.mark.parametrize("text", [GOOD, LONG])
+def test_an_explanation_takes_at_most_32_evaluations(sentiment, text, monkeypatch):
+    lengths, run = [], sentiment._run
+
+    def count(ids):
+        lengths.extend(map(len, ids))
+        return run(ids)
+
+    monkeypatch.setattr(sentiment, "_run", count)
+    sentiment.explain(text)
+    assert len(lengths) <= 32
+    assert lengths.count(max(lengths)) == 1  # the whole text only once
 
 
 def test_a_long_review_is_explained_by_clauses_and_they_by_words(sentiment):

@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 from shared import load_model
 from tests.conftest import DATA, ROOT
 from training import cat_dog as script
-from training import command, head
+from training import command, hard_pictures, head
 from training.cat_dog import CatDog, CatDogSettings
 from training.networks.image_classification import ClassifierNet
-from training.recipe import start_run
-from training.recipes.image_classification import Fitted
+from training.recipe import Answered, start_run
+from training.recipes.image_classification import Fitted, ImageClassification
 
 pytestmark = pytest.mark.training
 
@@ -109,7 +110,7 @@ def test_a_folder_to_measure_on_is_checked_before_the_training(pets, tmp_path, c
 def test_what_is_measured_on_changes_no_training(pets, other, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     states = []
-    for more in ([], ["--dogs-vs-cats", other], ["--seed", 1]):
+    for more in ([], ["--dogs-vs-cats", other, "--alpha", "0.9"], ["--seed", 1]):
         options = command.make_parser(CatDog()).parse_args([str(option) for option in ("--data", pets, *more)])
         states.append(start_run(CatDog(), options, CatDog().read_settings(options)).state)
     assert states[0] == states[1] != states[2]
@@ -136,8 +137,8 @@ def test_a_folder_of_own_pictures_is_sent_to_the_recipe(tmp_path, capsys):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_the_last_layer_is_fitted_to_what_imagenet_says_unless_it_is_quick(pets, monkeypatch, quick):
-    def fit_head(layer, imagenet, features, y, classes):
-        fitted.append(classes)
+    def fit_head(layer, features, y, targets, harder):
+        fitted.append((targets is None, harder is None))
 
     fitted = []
     monkeypatch.setattr(head, "fit_head", fit_head)
@@ -146,9 +147,10 @@ def test_the_last_layer_is_fitted_to_what_imagenet_says_unless_it_is_quick(pets,
     config = MobileNetV2Config(depth_multiplier=0.35, image_size=32, num_labels=1001)
     net = ClassifierNet(splits.labels, 2, MobileNetV2ForImageClassification(config))
     pictures = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8)
+    splits = replace(splits, train=splits.train.take(np.arange(0, 32, 4)))
     settings = replace(CatDogSettings(), quick=quick)
     module, features, unseen = CatDog().finish(net, Fitted(net, pictures[:8], pictures[8:]), splits, settings)
-    assert fitted == [None if quick else script.IMAGENET_CLASSES]
+    assert fitted == [(quick, quick)]
     assert module.score.inside == [*range(152, 270), *range(282, 287)]  # ImageNet's 118 dogs and 5 cats
     assert (len(features), len(unseen)) == (8, 4)
 
@@ -175,6 +177,15 @@ def test_imagenets_classes_are_known_of_cats_and_dogs_in_a_pretrained_network_al
     assert CatDog().find_known_classes(splits, settings) == script.IMAGENET_CLASSES
     assert CatDog().find_known_classes(splits, CatDogSettings.smoke()) is None  # --smoke --data: random weights
     assert CatDog().find_known_classes(replace(splits, labels=("circle", "cross", "square")), settings) is None
+
+
+def test_it_measures_harder_pictures_too(monkeypatch):
+    plain = {"figures": ["error"], "notes": ["plain"]}
+    monkeypatch.setattr(ImageClassification, "measure", lambda *_: plain)
+    monkeypatch.setattr(hard_pictures, "measure_robustness", lambda model, tests: [model, *tests])
+    splits = SimpleNamespace(tests=("test",))
+    measured = CatDog().measure(Answered("model", splits, [], CatDogSettings(), None))
+    assert measured == {"figures": ["error", "model", "test"], "notes": ["plain", hard_pictures.NOTE]}
 
 
 def test_cats_begin_with_a_capital_and_breeds_are_kinds(tmp_path):

@@ -17,7 +17,7 @@ def test_it_fits_the_features_with_equal_weight_for_every_label(labels):
     features = rng.normal(size=(len(y), 1280)).astype(np.float32)
     features[:, 0] += 2 * (y == 0)  # overlapping, so that weighing by frequency would favour the first
     layer = torch.nn.Linear(1280, labels)
-    head.fit_head(layer, torch.nn.Linear(1280, 20), torch.from_numpy(features), y, None)
+    head.fit_head(layer, torch.from_numpy(features), y, None)
     with torch.inference_mode():
         p = layer(torch.from_numpy(features)).softmax(1).numpy()
     assert (p.argmax(1) == y).mean() > 0.8
@@ -39,10 +39,43 @@ def test_it_fits_imagenets_predictions_if_the_classes_are_known():
     agreement = {}
     for classes in (None, (range(0, 5), range(5, 123))):
         layer = torch.nn.Linear(1280, 2)
-        head.fit_head(layer, imagenet, features, y, classes)
+        with torch.no_grad():
+            targets = head.make_targets(imagenet, imagenet(features), y, classes)
+        head.fit_head(layer, features, y, targets)
         weight = layer.weight.detach()
         agreement[classes] = float((weight[1, 0] / weight[1, 1]).abs())
     assert agreement[range(0, 5), range(5, 123)] > 3 * agreement[None]
+
+
+def test_a_teachers_answers_are_averaged_with_imagenets():
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    logits = torch.from_numpy(rng.normal(size=(400, 1000)).astype(np.float32))
+    logits[:, 0] += torch.from_numpy(3.0 * (1 - y))
+    imagenet, classes = torch.nn.Linear(4, 1000), (range(1), range(1, 2))
+    taught = torch.from_numpy(np.eye(2)[1 - y] * 40).float()  # wrong, and sure of it
+    alone, both = (head.make_targets(imagenet, logits, y, classes, more) for more in (None, taught))
+    only = head.make_targets(imagenet, logits, y, None, taught)
+    assert (alone.argmax(1) == y).mean() > 0.8
+    assert (both.argmax(1) == y).mean() < 0.1
+    assert (only.argmax(1) == y).mean() == 0
+    assert head.make_targets(imagenet, logits, y, None) is None
+    assert np.allclose(both.sum(1), 1)
+
+
+def test_harder_pictures_make_the_layer_unsure_where_their_targets_are():
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 2
+    features = torch.from_numpy(rng.normal(size=(300, 8)).astype(np.float32))
+    features[:, 0] += torch.from_numpy(4.0 * y - 2).float()
+    both = torch.cat([torch.zeros(100, 1), torch.ones(100, 7)], 1) + torch.randn(100, 8) * 0.1
+    targets, layer, p = np.eye(2)[y], torch.nn.Linear(8, 2), []
+    for harder in (None, (both, np.full((100, 2), 0.5))):
+        head.fit_head(layer, features, y, targets, harder)
+        with torch.no_grad():
+            p.append(float((layer(both).softmax(1)[:, 1] - 0.5).abs().mean()))
+            assert (layer(features).argmax(1).numpy() == y).mean() > 0.95
+    assert p[1] < p[0]
 
 
 def test_a_layer_fitted_to_labels_is_calibrated_out_of_fold():
@@ -60,7 +93,7 @@ def test_a_layer_fitted_to_labels_that_cannot_be_learned_is_made_less_confident(
     y = np.arange(400) % 2
     features = torch.from_numpy(rng.normal(size=(400, 1280)).astype(np.float32))
     layer = torch.nn.Linear(1280, 2)
-    head.fit_head(layer, torch.nn.Linear(1280, 20), features[:300], y[:300], None)
+    head.fit_head(layer, features[:300], y[:300], None)
     temperature = head.calibrate(layer, features[:300], features[300:], y, has_targets=False)
     with torch.inference_mode():
         p = layer(features[:300]).softmax(1).max(1).values.mean()

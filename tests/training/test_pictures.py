@@ -45,6 +45,19 @@ def test_augmentation_moves_pictures_and_masks_alike():
     assert agree > 0.95
 
 
+def test_an_augmentation_gets_the_whole_batch_and_may_change_all_of_it():
+    def augment(floats, y):
+        seen.append((floats.shape, float(floats.min()) >= 0, float(floats.max()) <= 1))
+        return torch.zeros(len(floats), 3, 16, 16), y + 1
+
+    seen = []
+    loader = PictureLoader(pictures(), torch.arange(8), bs=4, mean=HALF, std=HALF, augment=augment)
+    (x, y), (_, more) = loader
+    assert seen == [(torch.Size([4, 3, 32, 32]), True, True)] * 2
+    assert torch.equal(x, torch.full((4, 3, 16, 16), -1.0))  # normalised afterwards
+    assert [*y.tolist(), *more.tolist()] == list(range(1, 9))
+
+
 def test_frozen_batchnorm_keeps_its_statistics_and_moves_its_weights():
     net = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.LazyLinear(2)

@@ -7,10 +7,11 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 
+MEAN = STD = (0.5, 0.5, 0.5)  # of the pixels that it takes
 SCORE_RANK = 224
 SMOOTHING = 0.05
 KIND_WEIGHT = 0.5  # weight of the loss for kinds, such as breeds
-RETAIN_WEIGHT = 0.1  # weight of the loss for forgetting ImageNet
+RETAIN_WEIGHT = 0.25  # weight of the loss for forgetting ImageNet
 RETAIN_TEMPERATURE = 2.0
 
 Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -143,9 +144,10 @@ def classification_loss(
 
     Args:
         prediction: logits (n, labels), (n, kinds) and (n, classes of ImageNet).
-        target: label indices (n,).
-        kind: indices of kinds (n,).
-        before: ImageNet's logits (n, classes) of the pretrained network on the same pictures.
+        target: probabilities of the labels, (n, labels).
+        kind: probabilities of kinds, (n, kinds).
+        before: log probabilities of ImageNet's classes (n, classes) by the pretrained network on the clean pictures, or
+            the mean of its and a teacher's.
     """
     logits, kinds, imagenet = prediction
     t = RETAIN_TEMPERATURE

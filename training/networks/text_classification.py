@@ -26,7 +26,15 @@ class TextNet(nn.Module):
         self.classifier = classifier
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.classifier(input_ids=ids, attention_mask=(ids > 0).long()).logits
+        return self.classifier(input_ids=ids, attention_mask=mask_padding(ids)).logits
+
+
+def mask_padding(ids: torch.Tensor) -> torch.Tensor:
+    """Return the attention mask, which leaves out padding: on a GPU (n, 1, 1, length), elsewhere (n, length).
+
+    transformers uses the larger shape as it is. Of the smaller, it first asks the GPU if it is all True, and waits.
+    """
+    return (ids > 0)[:, None, None] if ids.is_cuda else (ids > 0).long()
 
 
 class ExportWrapper(nn.Module):

@@ -14,60 +14,47 @@ serving size.
 import argparse
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback
-from fastai.data.core import DataLoaders
-from fastai.learner import Learner
 from fastai.torch_core import default_device
-from fastai.vision.augment import RandomErasing, Saturation, aug_transforms
-from numpy.typing import NDArray
+from torch import nn
 from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2ImageProcessor
 
 from shared.image_classifier import ImageClassifier
 from shared.images import Source
 from shared.metrics import Figure
 from shared.session import softmax
-from training import command, evaluate, head, processes, unrelated_pictures
+from training import command, evaluate, head, processes, teacher, unrelated_pictures
 from training.data import DataError
 from training.description import describe
 from training.export import round_to_int8, store_int8
+from training.fine_tuning import Examples, FineTuning, encode, fine_tune, make_harder
+from training.hard_pictures import stack_probabilities
 from training.labelled_pictures import Pictures, read_own_pictures
-from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
+from training.learner import Run, set_seed
 from training.made_up import draw_shapes
 from training.networks.image_classification import (
+    MEAN,
+    STD,
     ClassifierNet,
     DistributionScore,
     ExportWrapper,
-    Outputs,
     Pooled,
-    classification_loss,
-    group_parameters,
     interpolate_weights,
 )
 from training.out_of_distribution import describe_accepted, measure_group
 from training.parity import Shown
-from training.pictures import (
-    INPUT,
-    FrozenBatchNorm,
-    PictureLoader,
-    compute_outputs,
-    decode,
-    load_pretrained,
-    make_batches,
-    write_examples,
-)
-from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet, answer
+from training.pictures import INPUT, compute_outputs, decode, load_pretrained, make_batches, write_examples
+from training.recipe import Answered, Export, Recipe, Splits, TestSet, answer
 from training.splitting import TEST, TRAIN, VALID
 
 HUB_INIT = "google/mobilenet_v2_1.0_224"
 QUICK_SIZE = 320  # pixels, without fine-tuning
-MEAN = STD = (0.5, 0.5, 0.5)
 VALID_SHARE, TEST_SHARE = 0.1, 0.2
 EXAMPLES = 4
 REJECTED_SHARE = 0.01  # of training and validation pictures, which determines the threshold
@@ -87,30 +74,23 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class ImageClassificationSettings(Settings):
+class ImageClassificationSettings(FineTuning):
     """Hyper-parameters. `init` is the folder or Hub name of the pretrained network; None is a small random one.
 
-    A network works best at a larger `size` than it was trained at (Touvron et al., NeurIPS 2019). `rates` are learning
-    rates from the first layers to the last; `alpha` interpolates from the pretrained weights (0) to the fine-tuned
-    ones (1).
+    A network works best at a larger `size` than it was trained at (Touvron et al., NeurIPS 2019). `teacher` is the name
+    of a larger network whose answers are learned, too.
     """
 
     init: str | None = HUB_INIT
     quick: bool = False
     examples: bool = False
+    teacher: str | None = None
     size: int = 288
-    train_size: int = 192
-    batch: int = 32
-    head_epochs: int = 1
-    head_rate: float = 2e-3
-    epochs: int = 10
-    rates: tuple[float, float] = (3e-5, 3e-4)
-    alpha: float = 0.5
 
     @classmethod
     def smoke(cls) -> "ImageClassificationSettings":
         """Return settings for a training run of seconds."""
-        return cls(init=None, size=64, train_size=64, epochs=30, rates=(1e-2, 1e-2))
+        return cls(init=None, size=64, train_size=64, head_epochs=1, epochs=30, rates=(1e-2, 1e-2))
 
     @property
     def stored_size(self) -> int:
@@ -123,11 +103,24 @@ Chosen = TypeVar("Chosen", bound=ImageClassificationSettings)
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network, and the pictures for its last layer, uint8 (n, 3, size, size)."""
+    """A trained network, and the pictures for its last layer, uint8 (n, 3, size, size).
+
+    `taught` are a teacher's calibrated logits for the training pictures, (n, labels), or None.
+    """
 
     net: ClassifierNet
     train: torch.Tensor
     valid: torch.Tensor
+    taught: torch.Tensor | None = None
+
+
+class Finished(nn.Module):
+    """What a finished training leaves: the network before its weights are interpolated, and the teacher's logits."""
+
+    def __init__(self, net: ClassifierNet, taught: torch.Tensor) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("taught", taught)
 
 
 class ImageClassification(Recipe[Pictures, Chosen]):
@@ -137,16 +130,21 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     predictor = ImageClassifier
     settings = ImageClassificationSettings
     data_options = ("labels_from", "labels", "pattern", "label_column")
+    measuring: ClassVar[tuple[str, ...]] = ("alpha",)  # it interpolates the weights after the training
     max_accuracy_drop = 0.001
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add --quick, --examples and --init."""
+        """Add --quick, --examples, --init, --teacher and --alpha."""
         quick = "train only the last layer, on the pretrained network"
         parser.add_argument("--quick", action="store_true", default=None, help=quick)
         parser.add_argument(
             "--examples", action="store_true", default=None, help="publish a few of your own pictures with the model"
         )
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
+        parser.add_argument("--teacher", metavar="NAME", help=f"learn its answers, too; {teacher.NAME} is the only one")
+        parser.add_argument(
+            "--alpha", type=float, metavar="X", help="from the pretrained weights (0) to the fine-tuned ones (1)"
+        )
 
     # --- data ---
 
@@ -179,15 +177,6 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """Return the ImageNet classes of each label, without a background class; None if unknown."""
         return None
 
-    def make_augmentation(self, settings: Chosen) -> list[Any]:
-        """Return fastai's batch transforms: flip, zoom, rotate, warp, lighting, saturation, random erasing."""
-        return [
-            *aug_transforms(
-                size=settings.train_size, min_zoom=0.75, max_zoom=1.8, max_rotate=15, max_lighting=0.3, p_affine=0.9,
-                p_lighting=0.8, xtra_tfms=[Saturation(0.3, p=0.5), RandomErasing(p=0.3, max_count=1)],
-            )
-        ]  # fmt: skip
-
     # --- training ---
 
     def fit(self, splits: Splits[Pictures], settings: Chosen, run: Run) -> Fitted:
@@ -198,61 +187,45 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         if settings.quick:
             processes.end_other_processes()
         # Fail before training if a picture to measure on is missing or cannot be read.
-        for sources in (*self.find_unrelated(settings).values(), *(test.inputs for test in splits.tests)):
-            decode(sources, (1, 1))
+        if run.measures:
+            for sources in (*self.find_unrelated(settings).values(), *(test.inputs for test in splits.tests)):
+                decode(sources, (1, 1))
         size = (settings.stored_size,) * 2
         print(f"{len(splits.train):,} pictures to train on, {len(splits.valid):,} to validate on. Decoding:")
         train, valid = (decode(part.paths, size) for part in (splits.train, splits.valid))
-        net = self.make_network(splits, settings)
-        if not settings.quick:
-            net = self.fit_network(net, splits, settings, run, train, valid)
-        return Fitted(net, train, valid)
+        fitted = Fitted(self.make_network(splits, settings), train, valid)
+        return fitted if settings.quick else self.fit_network(fitted, splits, settings, run)
 
     def make_network(self, splits: Splits[Pictures], settings: Chosen) -> ClassifierNet:
         """Return the network before training."""
         set_seed(settings.seed)
         return ClassifierNet(splits.labels, int(splits.train.kind.max()) + 1, load_backbone(settings))
 
-    def fit_network(
-        self,
-        net: ClassifierNet,
-        splits: Splits[Pictures],
-        settings: Chosen,
-        run: Run,
-        train: torch.Tensor,
-        valid: torch.Tensor,
-    ) -> ClassifierNet:
-        """Fine-tune the network; return it on the CPU in evaluation mode."""
-        net.to(default_device(), memory_format=torch.channels_last)
-        before = [imagenet for _, _, imagenet in compute_outputs(net, train, valid, mean=MEAN, std=STD)]
-        targets = [[torch.from_numpy(part.y), torch.from_numpy(part.kind)] for part in (splits.train, splits.valid)]
-        load = partial(PictureLoader, mean=MEAN, std=STD)
-
-        def train_with(batch: int, accumulate: list[Callback]) -> None:
-            loaders = [
-                load(train, *targets[0], before[0], bs=batch, transforms=self.make_augmentation(settings),
-                     shuffle=True, drop_last=True),
-                load(valid, *targets[1], before[1], bs=batch),
-            ]  # fmt: skip
-            dls = DataLoaders(*loaders, device=loaders[0].device)
-            dls.n_inp = 1
-            learn = Learner(
-                dls, net, loss_func=classification_loss, metrics=[error], splitter=group_parameters, train_bn=False,
-                opt_func=make_adamw,
-                cbs=[FrozenBatchNorm()] * bool(settings.init) + choose_mixed_precision() + accumulate,
-            )  # fmt: skip
-            learn.freeze()
-            schedule = partial(learn.fit_one_cycle, settings.head_epochs, settings.head_rate)
-            run.fit(learn, "head", schedule, again=bool(accumulate))
-            learn.unfreeze()
-            schedule = partial(learn.fit_one_cycle, settings.epochs, slice(*settings.rates), pct_start=0.2)
-            run.fit(learn, "body", schedule, again=bool(accumulate))
-
-        retry_with_smaller_batches(train_with, min(settings.batch, len(train) // 2))
-        net.cpu().eval()
+    def fit_network(self, fitted: Fitted, splits: Splits[Pictures], settings: Chosen, run: Run) -> Fitted:
+        """Fine-tune the network, or load it from a finished run; return it on the CPU in evaluation mode."""
+        net, labels = fitted.net, len(splits.labels)
+        finished = Finished(net, torch.zeros(len(fitted.train), labels * bool(settings.teacher)))
+        if run.restore(finished) is None:
+            net.to(default_device(), memory_format=torch.channels_last)
+            parts = (fitted.train, fitted.valid)
+            before = [found.log_softmax(1) for _, _, found in compute_outputs(net, *parts, mean=MEAN, std=STD)]
+            targets = [encode(part.y, labels) for part in (splits.train, splits.valid)]
+            kinds = [encode(part.kind, net.kinds.out_features) for part in (splits.train, splits.valid)]
+            if settings.teacher:
+                taught = teacher.ask(settings.teacher, *parts)
+                before = [found.join(logs) for found, logs in zip(taught, before, strict=True)]
+                finished.taught = taught[0].predict_labels(splits.train.y)
+                classes = self.find_known_classes(splits, settings)
+                soft = head.make_targets(net.imagenet, before[0], splits.train.y, classes, finished.taught)
+                targets[0] = (targets[0] + torch.as_tensor(soft, dtype=torch.float32)) / 2
+            examples = [Examples(*tensors) for tensors in zip(parts, targets, kinds, before, strict=True)]
+            fine_tune(net, examples[0], examples[1], settings, run)
+            net.cpu()
+            run.keep(finished)
+        net.eval()
         if settings.init:
             interpolate_weights(net, load_backbone(settings), settings.alpha)
-        return net
+        return replace(fitted, taught=finished.taught if settings.teacher else None)
 
     # --- storing and measuring ---
 
@@ -264,8 +237,8 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         module, features, unseen = self.finish(net, network, splits, settings)
         round_to_int8(module.score)
         y = np.concatenate([splits.train.y, splits.valid.y])
-        has_targets = not settings.quick and self.find_known_classes(splits, settings) is not None
-        temperature = head.calibrate(module.head, features, unseen, y, has_targets)
+        knows_more = network.taught is not None or self.find_known_classes(splits, settings) is not None
+        temperature = head.calibrate(module.head, features, unseen, y, knows_more and not settings.quick)
         with torch.no_grad():
             scores = module.score(torch.cat([features, unseen])).numpy()
         parity = decode(splits.tests[0].inputs[:PARITY_PICTURES], (size, size))
@@ -314,8 +287,16 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """
         (features,), (unseen,) = compute_outputs(Pooled(net), fitted.train, fitted.valid, mean=MEAN, std=STD)
         known = self.find_known_classes(splits, settings)
-        targets = None if settings.quick else known
-        head.fit_head(net.classifier.classifier, net.imagenet, features, splits.train.y, targets)
+        targets, harder = None, None
+        if not settings.quick:
+            with torch.no_grad():
+                logits = net.imagenet(features)
+            targets = head.make_targets(net.imagenet, logits, splits.train.y, known, fitted.taught)
+        if targets is not None:
+            set_seed(settings.seed)
+            copies, soft = make_harder(fitted.train, targets)
+            harder = compute_outputs(Pooled(net), copies, mean=MEAN, std=STD)[0][0], soft
+        head.fit_head(net.classifier.classifier, features, splits.train.y, targets, harder)
         score = DistributionScore(net.imagenet, head.find_training_classes(net.imagenet, features, known), features)
         return ExportWrapper(net, score).eval(), features, unseen
 
@@ -382,16 +363,6 @@ def load_backbone(settings: ImageClassificationSettings) -> MobileNetV2ForImageC
     if network.config.num_labels not in (1000, 1001):
         raise DataError(f"{settings.init} must be trained on ImageNet's 1,000 classes, with or without a background.")
     return network
-
-
-def error(prediction: Outputs, target: torch.Tensor, _kind: torch.Tensor, _before: torch.Tensor) -> torch.Tensor:
-    """Return the share of wrong labels."""
-    return (prediction[0].argmax(1) != target).float().mean()
-
-
-def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
-    """Return the probabilities of the answers as an array, (n, labels)."""
-    return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
 main = partial(command.run, ImageClassification())

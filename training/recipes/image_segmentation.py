@@ -9,6 +9,7 @@ test, a tenth for validation.
 """
 
 import argparse
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,39 +19,38 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.callback.core import Callback
+from fastai.callback.training import GradientAccumulation
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
-from fastai.torch_core import TensorMask, default_device
-from fastai.vision.augment import Saturation, aug_transforms
+from fastai.torch_core import default_device
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
 
-from shared.archives import make_safe_filename
 from shared.image_segmenter import ImageSegmenter, find_working_size
 from shared.images import load_image, to_array
 from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate
 from training.confusion import ConfusionMatrix, class_iou, mean_iou, pixel_accuracy
-from training.data import DataError
 from training.description import describe
 from training.export import store_int8
-from training.folder import EXAMPLES
+from training.frames import Frames, RepeatedLoader, make_augmentation, read_pairs, write_examples
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import draw_streets
-from training.masks import OwnMasks, Pair, read_own_masks
+from training.masks import read_own_masks
 from training.networks.image_segmentation import (
     IGNORED,
     SegmentationNet,
     group_parameters,
     pixel_error,
     segmentation_loss,
+    soften,
 )
 from training.parity import Shown
-from training.pictures import INPUT, PictureLoader, decode, load_pretrained
+from training.pictures import INPUT, PictureLoader, load_pretrained, normalise
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.splitting import TEST, TRAIN, VALID
 
@@ -59,9 +59,11 @@ MEAN = STD = (0.5, 0.5, 0.5)
 MULTIPLE = 16  # so that every stride halves an even side, as TensorFlow's padding in the export assumes
 OUTPUT_STRIDE = 8
 VALID_SHARE, TEST_SHARE = 0.1, 0.2
-MIN_SAMPLES = 4  # pictures in a split
-EXAMPLE_COUNT = 3
 PARITY_PICTURES = 50
+SCALES = (1.0, 1.25, 1.5)  # of the pictures that teachers answer
+LONG = 2500  # pictures: passes over fewer are joined to longer epochs
+MAX_PASSES = 5
+AT_ONCE = 8  # pictures at once on a CPU, so that 8 GB are enough, and of those that teachers answer
 RELABELLED = 0.01  # share of pixels whose class may change when the weights are stored
 # Okabe and Ito's colour-blind-safe palette, then others.
 COLOURS = (
@@ -82,51 +84,27 @@ LIMITS = (
 class ImageSegmentationSettings(Settings):
     """Hyper-parameters. `init` is the folder or Hub name of the pretrained network; None is a small random one.
 
-    `size` is the width and height of the pictures in memory, `crop` the height and width of training crops, and
-    `rates` are the learning rates of the backbone and of the rest.
+    `size` is the width and height of the pictures in memory, `area` the number of pixels to which serving resizes a
+    picture, and `crop` the height and width of training crops. `rates` are the learning rates of the backbone and of
+    the rest, and `average` is the memory of the moving average of the weights, as a share of all steps. The network
+    learns also from the answers of `teachers` networks of its kind, each trained for `teacher_share` of its epochs.
     """
 
     init: str | None = HUB_INIT
-    size: tuple[int, int] = (480, 360)
+    size: tuple[int, int] = (600, 450)
+    area: int = 600 * 450
     crop: tuple[int, int] = (352, 480)
-    batch: int = 8
-    epochs: int = 36
-    rates: slice = field(default_factory=lambda: slice(2e-4, 2e-3))
+    batch: int = 16
+    epochs: int = 60
+    rates: slice = field(default_factory=lambda: slice(2.5e-4, 2.5e-3))
+    average: float = 0.05
+    teachers: int = 0
+    teacher_share: float = 0.24
 
     @classmethod
     def smoke(cls) -> "ImageSegmentationSettings":
         """Return settings for a training run of seconds."""
-        return cls(init=None, size=(160, 128), crop=(64, 80), epochs=2)
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Pictures and the class of each pixel: (n, 3, height, width) and (n, height, width), both uint8."""
-
-    names: list[str]
-    pictures: torch.Tensor
-    labels: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, rows: slice | Sequence[int]) -> "Frames":
-        """Return the frames with these indices."""
-        names = self.names[rows] if isinstance(rows, slice) else [self.names[row] for row in rows]
-        return Frames(names, self.pictures[rows], self.labels[rows])
-
-    def join(self, other: "Frames") -> "Frames":
-        """Return these frames followed by the others."""
-        return Frames(
-            self.names + other.names,
-            torch.cat([self.pictures, other.pictures]),
-            torch.cat([self.labels, other.labels]),
-        )
-
-    def as_test(self, data: str, split: str) -> TestSet:
-        """Return the frames as a test set: PIL pictures, and their labels."""
-        pictures = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in self.pictures]
-        return TestSet(data, split, pictures, self.labels.numpy(), self.names)
+        return cls(init=None, size=(160, 128), area=160 * 128, crop=(64, 96), batch=8, epochs=2)
 
 
 class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
@@ -141,8 +119,12 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     max_answers_lost = RELABELLED  # of one picture
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add --init."""
+        """Add --init and --teachers."""
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
+        parser.add_argument(
+            "--teachers", type=int, metavar="N",
+            help=f"networks of its kind that are trained first, to learn from ({self.settings.teachers})",
+        )  # fmt: skip
 
     # --- data ---
 
@@ -170,40 +152,39 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     # --- training ---
 
     def fit(self, splits: Splits[Frames], settings: ImageSegmentationSettings, run: Run) -> SegmentationNet:
-        """Train all layers together, the decoder and the context at ten times the backbone's learning rate."""
+        """Train the teachers, if any, and then the network, with the labels and with the teachers' answers."""
         train, valid = splits.train, splits.valid
         print(f"{len(train)} pictures to train on, {len(valid)} to validate on, {len(splits.tests[0])} to test on.")
-        set_seed(settings.seed)
-        net = SegmentationNet(len(splits.labels), load_backbone(settings))
-        net.to(default_device(), memory_format=torch.channels_last)
-        masks = [TensorMask(part.labels.long()) for part in (train, valid)]
-        load = partial(PictureLoader, mean=MEAN, std=STD)
-
-        def train_with(batch: int, accumulate: list[Callback]) -> None:
-            loaders = [
-                load(train.pictures, masks[0], bs=batch, transforms=make_augmentation(settings.crop), shuffle=True,
-                     drop_last=True),
-                load(valid.pictures, masks[1], bs=batch),
-            ]  # fmt: skip
-            learn = Learner(
-                DataLoaders(*loaders, device=loaders[0].device), net, loss_func=segmentation_loss,
-                metrics=[pixel_error], splitter=group_parameters, opt_func=make_adamw,
-                cbs=[*choose_mixed_precision(), *accumulate],
-            )  # fmt: skip
-            schedule = partial(learn.fit_one_cycle, settings.epochs, settings.rates, pct_start=0.15)
-            run.fit(learn, "network", schedule, again=bool(accumulate))
-
-        retry_with_smaller_batches(train_with, min(settings.batch, len(train) // 2))
-        return net.to("cpu", memory_format=torch.contiguous_format).eval()
+        net = make_network(splits, settings, settings.seed)
+        if run.restore(net) is not None:
+            return net.eval()
+        torch.backends.cudnn.benchmark = True  # all training batches have one shape
+        teachers, epochs = [], max(1, round(settings.teacher_share * settings.epochs))
+        for number in range(1, settings.teachers + 1):
+            print(f"Training teacher {number} of {settings.teachers}.")
+            seed = settings.seed + 10 * number
+            teachers.append(make_network(splits, settings, seed))
+            fit_network(teachers[-1], splits, settings, run, f"teacher-{number}", epochs, seed)
+            gc.collect()  # frees what training it kept on the GPU
+        soft = [ask_teachers(teachers, train.pictures)] if teachers else []
+        fit_network(net, splits, settings, run, "network", settings.epochs, settings.seed, soft)
+        net.to("cpu", memory_format=torch.contiguous_format).eval()
+        run.keep(net)
+        return net
 
     # --- storing and measuring ---
 
     def export(self, network: SegmentationNet, splits: Splits[Frames], settings: ImageSegmentationSettings) -> Export:
         """Calibrate the last layer on validation pictures."""
-        temperature = calibrate(network, splits.valid)
-        test, area = splits.tests[0].inputs, settings.size[0] * settings.size[1]
+        test, area = splits.tests[0].inputs, settings.area
+        temperature = calibrate(network, splits.valid, area)
         pictures = [*test[:PARITY_PICTURES], *crop_shapes(test[0])]
         batches = [{INPUT: prepare_picture(picture, area)} for picture in pictures]
+
+        divided = (
+            f"The last layer was divided by the temperature {temperature:.3f}, fitted on {len(splits.valid)} "
+            "validation frames that were not trained on."
+        )
 
         def save(folder: Path) -> None:
             save_file(network.state_dict(), folder / "model.safetensors")
@@ -224,10 +205,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             free_axes={name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in (INPUT, "logits")},
             tolerance_float=2e-3,
             save=save,
-            notes=(
-                f"The last layer was divided by the temperature {temperature:.3f}, fitted on {len(splits.valid)} "
-                "validation frames that were not trained on.",
-            ),
+            notes=(*describe_teachers(settings), divided),
         )  # fmt: skip
 
     def keep(self, answer: Any, target: NDArray[np.uint8]) -> ConfusionMatrix:
@@ -282,63 +260,97 @@ def load_backbone(settings: ImageSegmentationSettings) -> MobileNetV2ForSemantic
     return load_pretrained(MobileNetV2ForSemanticSegmentation, settings.init, output_stride=OUTPUT_STRIDE)
 
 
-def read_pairs(found: OwnMasks, pairs: Sequence[Pair], size: tuple[int, int]) -> Frames:
-    """Read pictures and masks of a user's own at a size (width, height)."""
-    masks = np.stack([found.read(pair, size) for pair in pairs])
-    return Frames(
-        [pair.name for pair in pairs], decode([pair.picture for pair in pairs], size), torch.from_numpy(masks)
+def make_network(splits: Splits[Frames], settings: ImageSegmentationSettings, seed: int) -> SegmentationNet:
+    """Return the untrained network; its new layers are drawn with this seed."""
+    set_seed(seed)
+    return SegmentationNet(len(splits.labels), load_backbone(settings))
+
+
+def fit_network(
+    net: SegmentationNet,
+    splits: Splits[Frames],
+    settings: ImageSegmentationSettings,
+    run: Run,
+    name: str,
+    epochs: int,
+    seed: int,
+    soft: Sequence[torch.Tensor] = (),
+) -> None:
+    """Train all layers together, the decoder and the context at ten times the backbone's learning rate.
+
+    Args:
+        net: the network, which is left on the device.
+        splits: the data.
+        settings: the hyper-parameters.
+        run: the training run.
+        name: name of the folder of states.
+        epochs: passes over the pictures.
+        seed: of the random numbers.
+        soft: the teachers' probabilities, (n, classes, h, w) uint8, or nothing.
+    """
+    train, valid = splits.train, splits.valid
+    net.to(default_device(), memory_format=torch.channels_last)
+    whole = min(settings.batch, len(train) // 2)
+    passes = max(n for n in range(1, MAX_PASSES + 1) if n == 1 or (epochs % n == 0 and n * len(train) <= LONG))
+    decay = 1 - 1 / max(1.0, settings.average * epochs * len(train) / whole)
+    load = partial(PictureLoader, mean=MEAN, std=STD)
+
+    def train_with(batch: int, accumulate: list[Callback], again: bool = True) -> None:
+        loaders = [
+            RepeatedLoader(
+                train.pictures, train.labels, *soft, passes=passes, bs=batch, mean=MEAN, std=STD,
+                augment=make_augmentation(settings.crop), shuffle=True, drop_last=True,
+            ),
+            load(valid.pictures, valid.labels, bs=batch),
+        ]  # fmt: skip
+        dls = DataLoaders(*loaders, device=loaders[0].device)
+        dls.n_inp = 1
+        learn = Learner(
+            dls, net, loss_func=segmentation_loss, metrics=[pixel_error], splitter=group_parameters,
+            opt_func=make_adamw, cbs=[*choose_mixed_precision(), *accumulate],
+        )  # fmt: skip
+        schedule = partial(learn.fit_one_cycle, epochs // passes, settings.rates, pct_start=0.15)
+        run.fit(learn, name, schedule, seed, again=again and bool(accumulate), average=decay, captured=True)
+
+    if default_device().type == "cpu" and whole > AT_ONCE:
+        train_with(AT_ONCE, [GradientAccumulation(whole)], again=False)
+    else:
+        retry_with_smaller_batches(train_with, whole)
+
+
+@torch.no_grad()
+def ask_teachers(teachers: Sequence[SegmentationNet], pictures: torch.Tensor) -> torch.Tensor:
+    """Return the teachers' mean probabilities (n, classes, h, w), uint8, for pictures (n, 3, 2h, 2w), uint8."""
+    device, (height, width) = default_device(), pictures.shape[-2:]
+    # With multiples of 32, the dilated layers can be split.
+    sizes = [
+        find_working_size((width, height), round(width * height * scale**2), 2 * MULTIPLE)[::-1] for scale in SCALES
+    ]
+    parts = []
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" and bool(choose_mixed_precision())):
+        for part in pictures.split(AT_ONCE):
+            floats = normalise(part.to(device).float().div(255), MEAN, STD)
+            parts.append(soften([net.eval() for net in teachers], floats, sizes, (height // 2, width // 2)))
+    return torch.cat(parts)
+
+
+def describe_teachers(settings: ImageSegmentationSettings) -> tuple[str, ...]:
+    """Return a note on the teachers, if there were any."""
+    if not settings.teachers:
+        return ()
+    return (
+        f"It learnt from the labels and from the mean answers of {settings.teachers} networks of its kind to the same "
+        "pictures, which had been trained before it.",
     )
 
 
-def read_frames(images: Path, labels: Path, size: tuple[int, int], classes: int) -> Frames:
-    """Read pictures and labels at a size (width, height); larger indices than those of the classes are ignored.
-
-    Raises:
-        DataError: there are too few pictures, or a label is missing or is not a picture of class indices.
-    """
-    paths = sorted(path for path in images.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    if len(paths) < MIN_SAMPLES or not labels.is_dir():
-        raise DataError(f"There must be at least {MIN_SAMPLES} pictures in {images}, and their labels in {labels}.")
-    named = [labels / f"{path.stem}.png" for path in paths]
-    if missing := [path for path in named if not path.is_file()]:
-        raise DataError(f"There is no label {missing[0]}.")
-    pixels = np.stack([read_label(path, size) for path in named])
-    pixels[pixels >= classes] = IGNORED
-    return Frames([path.stem for path in paths], decode(paths, size), torch.from_numpy(pixels))
-
-
-def read_label(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the class indices of one picture, (height, width).
-
-    Raises:
-        DataError: it is not a picture of class indices.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise DataError(f"{path} must be a PNG of class indices, not of colours ({image.mode}).")
-            return np.array(image.resize(size, Image.Resampling.NEAREST), dtype=np.uint8)
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as a picture ({error}); it must be a PNG of class indices.") from error
-
-
-def make_augmentation(size: tuple[int, int]) -> list[Any]:
-    """Return fastai's batch transforms of pictures and masks: zoom, rotate, warp, flip, lighting, saturation."""
-    return [
-        *aug_transforms(
-            size=size, min_zoom=0.75, max_zoom=2.0, max_rotate=5, max_warp=0.1, max_lighting=0.3, p_affine=1.0,
-            p_lighting=0.8, xtra_tfms=[Saturation(0.3, p=0.5)],
-        )
-    ]  # fmt: skip
-
-
 @torch.inference_mode()
-def calibrate(net: SegmentationNet, valid: Frames, pixels: int = 200) -> float:
+def calibrate(net: SegmentationNet, valid: Frames, area: int, pixels: int = 200) -> float:
     """Divide the last layer by a temperature fitted on some pixels of each validation picture; return it."""
     rng = np.random.default_rng(0)
     logits, labels = [], []
     for picture, label in zip(valid.as_test("", "").inputs, valid.labels, strict=True):
-        served = torch.from_numpy(prepare_picture(picture, picture.width * picture.height))
+        served = torch.from_numpy(prepare_picture(picture, area))
         fine = F.interpolate(net(served), size=label.shape, mode="bilinear")
         rows = torch.from_numpy(rng.permutation(np.flatnonzero(label.flatten().numpy() != IGNORED))[:pixels])
         logits.append(fine[0].flatten(1)[:, rows].T)
@@ -372,14 +384,6 @@ def make_metric(
     """Return a statistic of the summed matrices (n, classes, classes), with a bootstrap interval over frames."""
     interval = evaluate.bootstrap_interval(lambda rows: statistic(tables[rows].sum(0)), len(tables), draws=500)
     return evaluate.make_figure(name, statistic(tables.sum(0)), interval, **where, label=label)
-
-
-def write_examples(folder: Path, valid: Frames) -> None:
-    """Save a few validation frames, which are published with the model and shown by Spaces."""
-    (folder / EXAMPLES).mkdir()
-    pictures = valid.as_test("", "").inputs
-    for index in np.linspace(0, len(valid) - 1, EXAMPLE_COUNT).astype(int):
-        pictures[index].save(folder / EXAMPLES / f"{make_safe_filename(valid.names[index])}.jpg", quality=90)
 
 
 main = partial(command.run, ImageSegmentation())

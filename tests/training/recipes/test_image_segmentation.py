@@ -20,6 +20,7 @@ from training.data import DataError
 from training.description import describe, read_description
 from training.evaluate import make_figure
 from training.export import write_onnx
+from training.frames import RepeatedLoader, make_augmentation, read_frames
 from training.learner import Run, set_seed
 from training.made_up import draw_streets
 from training.mask_classes import read_classes
@@ -139,7 +140,7 @@ def test_an_index_beyond_the_classes_is_ignored(tmp_path):
     label = Image.fromarray(np.array([[0, 1], [4, 255]], dtype=np.uint8))
     for path in (folder / "labels").iterdir():
         label.save(path)
-    frames = recipe.read_frames(folder / "images", folder / "labels", (2, 2), 4)
+    frames = read_frames(folder / "images", folder / "labels", (2, 2), 4)
     assert frames.labels[0].tolist() == [[0, 1], [IGNORED, IGNORED]]
 
 
@@ -237,6 +238,72 @@ def test_ignored_pixels_change_neither_loss_nor_error():
         losses.append(float(segmentation_loss(answer, labels)))
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert float(pixel_error(logits, labels)) == float(pixel_error(other, labels))
+
+
+def test_pictures_masks_and_the_teachers_answers_are_warped_alike():
+    bright = torch.zeros(8, 3, 64, 96)
+    bright[:, :, 16:48, 24:72] = 1
+    masks = bright[:, 0].to(torch.uint8)
+    masks[:, :4] = IGNORED
+    half = masks[:, ::2, ::2] == 1
+    soft = torch.stack([~half, half], 1).to(torch.uint8) * 255
+    torch.manual_seed(0)
+    pictures, labels, answers = make_augmentation((48, 80))(bright, masks, soft)
+    assert (pictures.shape, labels.shape, answers.shape) == ((8, 3, 48, 80), (8, 48, 80), (8, 2, 24, 40))
+    assert labels.dtype == torch.uint8
+    assert set(labels.unique().tolist()) <= {0, 1, IGNORED}
+    assert not torch.equal(labels[0], labels[1])
+    counted = labels != IGNORED
+    assert (((pictures[:, 0] > 0.5) == (labels == 1))[counted]).float().mean() > 0.95
+    assert ((answers[:, 1] > 0.5) == (labels[:, ::2, ::2] == 1))[counted[:, ::2, ::2]].float().mean() > 0.95
+    assert torch.allclose(answers.sum(1), torch.ones(8, 24, 40), atol=1e-5)
+
+
+def test_an_epoch_of_several_passes_shows_each_picture_as_often():
+    pictures = torch.zeros(6, 3, 8, 8, dtype=torch.uint8)
+    half = (0.5, 0.5, 0.5)
+    loader = RepeatedLoader(pictures, torch.arange(6), passes=3, bs=4, mean=half, std=half, shuffle=True)
+    shown = torch.cat([rows for _, rows in loader])
+    assert len(loader) == 5
+    assert torch.bincount(shown).tolist() == [3] * 6
+
+
+def test_serving_enlarges_frames_that_are_measured_as_they_are(camvid):
+    settings = replace(SMOKE, area=4 * 160 * 128)
+    splits = demo.Streets().load(str(camvid), settings)
+    net = SegmentationNet(len(data.CLASSES), recipe.load_backbone(SMOKE)).eval()
+    exported = demo.Streets().export(net, splits, settings)
+    assert exported.fields["area"] == 4 * 160 * 128
+    assert exported.batches[0]["pixel_values"].shape == (1, 3, 256, 320)
+    assert splits.tests[0].inputs[0].size == (160, 128)
+
+
+def test_teachers_are_trained_before_the_network_and_named_on_the_card(streets, tmp_path, monkeypatch, capsys):
+    """With half of each batch at a time, as for larger batches on a CPU."""
+    monkeypatch.setattr(recipe, "AT_ONCE", 4)
+    out = tmp_path / "model"
+    assert train(recipe.ImageSegmentation, "--smoke", "--data", streets, "--teachers", 2, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("Training teacher 1 of 2.") < printed.index("Training teacher 2 of 2.")
+    assert "the mean answers of 2 networks of its kind" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_teachers_answer_has_half_the_size_of_the_pictures():
+    nets = [SegmentationNet(3, recipe.load_backbone(SMOKE)) for _ in range(2)]
+    pictures = torch.randint(0, 256, (9, 3, 96, 128), dtype=torch.uint8)
+    found = recipe.ask_teachers(nets, pictures)
+    assert (found.dtype, found.shape) == (torch.uint8, (9, 3, 48, 64))
+    assert (found.sum(1, dtype=torch.long) - 255).abs().max() <= 2
+
+
+def test_finished_weights_are_not_trained_again(streets, tmp_path):
+    settings = recipe.ImageSegmentationSettings.smoke()
+    splits = recipe.ImageSegmentation().load_own(streets, settings)
+    trained = recipe.make_network(splits, settings, 1)
+    Run(tmp_path, 0, resume=False).keep(trained)
+    found = recipe.ImageSegmentation().fit(splits, settings, Run(tmp_path, 0, resume=True))
+    assert not found.training
+    assert torch.equal(found.classify.weight, trained.classify.weight)
 
 
 @pytest.mark.data

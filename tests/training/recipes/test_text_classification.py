@@ -1,6 +1,7 @@
 """Text classification: texts of one's own, what is learned before and beside the labels, and the tokens."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -19,13 +20,13 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from shared import load_model
 from tests.conftest import DATA, ROOT, load_app
-from training import command, texts, tfidf, tokens
+from training import command, text_fitting, texts, tfidf, tokens
 from training import sentiment as demo
 from training.description import describe
-from training.distillation import pool
+from training.distillation import fit_weights, pool
 from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import Run
-from training.masked_language import NOT_HIDDEN, PIECE, MaskedLoader, pretrain
+from training.masked_language import HIDDEN, NOT_HIDDEN, PIECE, MaskedLoader, MaskedNet, hidden_loss, pretrain
 from training.networks.text_classification import TextNet, average_weights
 from training.recipe import Splits
 from training.recipes import text_classification as recipe
@@ -105,17 +106,18 @@ def test_german_texts_of_excel_make_a_card_that_speaks_of_them(tmp_path):
 
 
 def test_teachers_label_texts_without_labels(tmp_path, capsys):
-    reviews = pd.read_csv(recipe.write_reviews(tmp_path / "made-up", 1, 500))
-    reviews[:200].to_csv(tmp_path / "train.csv", index=False)
-    reviews[200:300].to_csv(tmp_path / "test.csv", index=False)
-    reviews[300:][["text"]].to_csv(tmp_path / "unsup.csv", index=False)
+    reviews = pd.read_csv(recipe.write_reviews(tmp_path / "made-up", 1, 460))
+    reviews["text"] += " " + reviews["text"].shift(2).fillna("")  # two sentences with the same label
+    reviews[:300].to_csv(tmp_path / "train.csv", index=False)
+    reviews[300:360].to_csv(tmp_path / "test.csv", index=False)
+    reviews[360:][["text"]].to_csv(tmp_path / "unsup.csv", index=False)
     shutil.rmtree(tmp_path / "made-up")
     given = ["--smoke", "--teachers", "--data", tmp_path, "--out", tmp_path / "out"]
     assert train(recipe.TextClassification, *given) == 0
     said = capsys.readouterr().out
-    assert "Training teacher 3 of 3" in said
+    assert "Training teacher 4 of 4" in said
     assert "Training student 2 of 2" in said
-    assert "the teachers are right on" in said
+    assert len(re.findall(r"the teachers are right on .* of 24 (texts|crops)", said)) == 2
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert next(item["value"] for item in metrics["figures"] if item["name"] == "accuracy") > 0.8
     assert "--teachers" in metrics["trained"]["command"]
@@ -131,7 +133,7 @@ def test_teachers_without_texts_to_label_are_refused_with_a_message(tmp_path, ca
 def test_masked_language_modelling_runs_for_the_given_epochs(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(recipe, "pretrain", lambda *given: asked.append(given[-1]))
-    monkeypatch.setattr(recipe, "fit_network", lambda classifier, *_: TextNet(classifier))
+    monkeypatch.setattr(text_fitting, "fit_network", lambda classifier, *_: TextNet(classifier))
     splits = load(recipe.write_reviews(tmp_path / "data", 0, 100))
     for change in ({}, {"masked_epochs": 6}, {"masked_epochs": 0}, {"quick": True, "masked_epochs": 6}):
         fitted = recipe.TextClassification().fit(splits, replace(SMOKE, **change), Run(tmp_path, 0, resume=False))
@@ -141,17 +143,17 @@ def test_masked_language_modelling_runs_for_the_given_epochs(tmp_path, monkeypat
 
 def test_a_resumed_run_writes_the_same_model(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    honest, epochs = recipe.accuracy, numbers_from(1)
+    honest, epochs = text_fitting.accuracy, numbers_from(1)
 
     def interrupted(*arguments):
         if next(epochs) == 5:
             raise KeyboardInterrupt
         return honest(*arguments)
 
-    monkeypatch.setattr(recipe, "accuracy", interrupted)
+    monkeypatch.setattr(text_fitting, "accuracy", interrupted)
     assert train(demo.Sentiment, "--smoke", "--out", tmp_path / "model") == 130
     assert not (tmp_path / "model").exists()
-    monkeypatch.setattr(recipe, "accuracy", honest)
+    monkeypatch.setattr(text_fitting, "accuracy", honest)
     assert train(demo.Sentiment, "--smoke", "--out", tmp_path / "model", "--resume") == 0
     assert (tmp_path / "model/onnx/model.onnx").read_bytes() == (folder / "onnx/model.onnx").read_bytes()
 
@@ -205,20 +207,44 @@ def test_averaged_networks_have_the_mean_of_their_weights():
 
 
 def test_masked_batches_hide_some_tokens_and_say_which():
-    rows = [np.r_[1, np.arange(10, 10 + n), 2] for n in (5, 40, 600)]
-    loader = MaskedLoader(rows, mask=4, special=5, bs=3)
-    loader.rng.seed(0)
-    ids, hidden = loader.create_batch([0, 1, 2])
-    assert ids.shape == hidden.shape == (3, PIECE)
-    assert ((ids == 4) == (hidden != NOT_HIDDEN)).all()
-    whole = torch.where(ids == 4, hidden, ids)
-    for row, original in zip(whole, rows, strict=True):
-        found = row[row > 0].numpy()
-        start = int(np.flatnonzero(original == found[1])[0])
-        assert found[0] == 1
-        np.testing.assert_array_equal(found[1:], original[start : start + len(found) - 1])
-    assert 0.1 < (hidden != NOT_HIDDEN).sum() / (whole >= 5).sum() < 0.3
-    assert not set(hidden.flatten().tolist()) & {0, 1, 2, 3, 4}
+    rows = [np.r_[1, np.arange(10, 10 + n), 2] for n in (5, 40, 600)] + [np.array([1, 3, 2])]
+    loader = MaskedLoader(rows, mask=4, special=5, bs=4)
+    torch.manual_seed(0)
+    ids, places, hidden = loader.create_batch([0, 1, 2, 3])
+    assert ids.shape == (4, PIECE)
+    assert places.shape == hidden.shape
+    for row, where, which, original in zip(ids, places, hidden, rows, strict=True):
+        is_hidden = which != NOT_HIDDEN
+        piece = min(len(original), PIECE)
+        ordinary = piece - 1 - (piece == len(original)) - (len(original) == 3)  # the last is cut off a longer row
+        assert int(is_hidden.sum()) == int((row == 4).sum()) == math.ceil(round(HIDDEN * ordinary, 6))
+        assert (row[where[is_hidden]] == 4).all()
+        assert not set(which.tolist()) & {0, 1, 2, 3, 4}
+        whole = row.clone()
+        whole[where[is_hidden]] = which[is_hidden]
+        assert whole[0] == 1
+        start = int(np.flatnonzero(original == int(whole[1]))[0])
+        np.testing.assert_array_equal(whole[1:piece].numpy(), original[start : start + piece - 1])
+        assert not whole[piece:].any()
+
+
+def test_hidden_tokens_depend_on_nothing_but_torchs_seed():
+    loader = MaskedLoader([np.r_[1, np.arange(10, 700), 2]] * 4, mask=4, special=5, bs=4)
+    batches = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        np.random.default_rng().random()
+        batches.append(loader.create_batch([0, 1, 2, 3]))
+    assert all(map(torch.equal, batches[0], batches[1]))
+    assert not torch.equal(batches[0][1], batches[2][1])
+
+
+def test_the_loss_counts_hidden_tokens_alone():
+    logits, target = torch.randn(2, 3, 9), torch.tensor([[5, NOT_HIDDEN, NOT_HIDDEN], [6, 7, NOT_HIDDEN]])
+    expected = torch.stack([logits[0, 0], logits[1, 0], logits[1, 1]])
+    expected = torch.nn.functional.cross_entropy(expected, torch.tensor([5, 6, 7]))
+    torch.testing.assert_close(hidden_loss(logits, target), expected)
+    assert hidden_loss(logits, torch.full((2, 3), NOT_HIDDEN)) == 0
 
 
 def test_masked_language_is_learned(tmp_path):
@@ -234,7 +260,7 @@ def test_masked_language_is_learned(tmp_path):
     ids = torch.from_numpy(np.stack(rows[:20]))
     truth = ids[:, 3].clone()
     ids[:, 3] = 4
-    assert (net(ids).argmax(1) == truth).float().mean() > 0.9
+    assert (net(ids, torch.full((20, 1), 3))[:, 0].argmax(1) == truth).float().mean() > 0.9
     after = bert.state_dict()
     assert set(after) == set(before)
     assert not torch.equal(before["embeddings.word_embeddings.weight"], after["embeddings.word_embeddings.weight"])
@@ -355,7 +381,7 @@ def test_a_peer_that_finds_no_words_is_left_out():
     some = Texts(["字", "詞"], np.array([0, 1]))
     splits = Splits(some, some, (some.as_test("x", "test"),), describe("x", "Which?", ()), ("a", "b"))
     assert tfidf.compare_with_tfidf(splits, np.array([True, True])) == []
-    assert tfidf.predict_with_tfidf(splits) == []
+    assert tfidf.predict_with_tfidf(splits, [["字"]]) == []
 
 
 def test_a_folder_without_reviews_is_refused_with_a_message(tmp_path, capsys):
@@ -423,6 +449,76 @@ def test_batches_have_texts_of_similar_length_and_every_text_once():
     assert np.corrcoef(lengths[:-1], lengths[1:])[0, 1] < 0.5  # not from the longest to the shortest
 
 
+@pytest.mark.parametrize("multiple", [1, 32])
+def test_batches_hold_their_rows_and_padding(multiple):
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(1, 18_000, n) for n in (3, 70, 33, 1, 100)]
+    loader = tokens.TokenLoader(ids, np.arange(5), bs=2)
+    loader.rows.multiple = multiple
+    for chosen, length in (([2, 0], (33, 64)), ([4, 3, 1], (100, 100)), ([3], (1, 32))):
+        x, y = loader.create_batch(chosen)
+        assert x.shape == (len(chosen), length[multiple == 32])
+        assert x.dtype == torch.long
+        assert y.tolist() == chosen
+        for row, index in zip(x, chosen, strict=True):
+            assert row[: len(ids[index])].tolist() == ids[index].tolist()
+            assert not row[len(ids[index]) :].any()
+
+
+def test_padding_does_not_change_the_answer():
+    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    net = TextNet(BertForSequenceClassification(config)).eval()
+    ids = torch.tensor([[1, 7, 9, 2]])
+    torch.testing.assert_close(net(torch.nn.functional.pad(ids, (0, 28))), net(ids))
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_padding_does_not_change_the_logits_of_hidden_tokens(implementation):
+    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    bert = BertModel(config, add_pooling_layer=False)
+    bert.set_attn_implementation(implementation)
+    net, ids, places = MaskedNet(bert).eval(), torch.tensor([[1, 4, 9, 2]]), torch.tensor([[1]])
+    torch.testing.assert_close(net(torch.nn.functional.pad(ids, (0, 28)), places), net(ids, places))
+
+
+def test_logits_come_in_the_order_of_the_rows():
+    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    net = TextNet(BertForSequenceClassification(config)).eval()
+    ids = [np.r_[1, np.full(n, 5 + n % 9), 2] for n in (30, 2, 17, 400)]
+    expected = [net(torch.from_numpy(row)[None])[0] for row in ids]
+    found = torch.from_numpy(text_fitting.compute_logits(net, ids))
+    torch.testing.assert_close(found, torch.stack(expected).detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_sentences_end_at_marks_and_lines():
+    text = 'Mr. Smith is good! "Very good." So? Yes... no 3.5 stars\n\nThe end'
+    found = [text[start:end] for start, end in texts.split_sentences(text)]
+    assert found == ["Mr. Smith is good!", '"Very good."', "So?", "Yes...", "no 3.5 stars", "The end"]
+    assert texts.split_sentences("one sentence") == [(0, 12)]
+
+
+def test_crops_are_pieces_of_their_texts():
+    several = [" ".join(f"Sentence {n} of text {row} is here." for n in range(row)) for row in range(1, 9)]
+    crops, rows = texts.draw_crops(several, 0)
+    assert rows.tolist() == list(range(1, 8))  # the first has one sentence
+    for crop, row in zip(crops, rows, strict=True):
+        assert crop in several[row]
+        assert crop != several[row]
+        assert 1 <= len(texts.split_sentences(crop)) <= texts.CROP_SENTENCES
+    assert texts.draw_crops(several, 0)[0] == crops
+    assert texts.draw_crops(several, 1)[0] != crops
+    assert texts.draw_crops(["Bad. Very bad."], 0)[0] == []
+
+
+def test_weights_make_answers_as_certain_as_they_are_right():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 4000)
+    y = (rng.random(4000) < 1 / (1 + np.exp(-logits))).astype(int)
+    answers = np.stack([np.zeros(4000), logits * 3], 1)
+    assert fit_weights([answers], y)[0] == pytest.approx(1 / 3, rel=0.1)
+    assert np.isfinite(fit_weights([np.array([[0.0, 9.0], [9.0, 0.0]])], np.array([1, 0]))).all()
+
+
 def test_scores_tell_frequent_words_from_rare_ones():
     tokenizer = small_tokenizer()
     ids = [np.array(tokenizer.encode("a good film a bad film").ids)] * 50
@@ -477,7 +573,15 @@ def test_a_network_that_cannot_be_loaded_is_named(tmp_path, capsys, monkeypatch)
 def test_quick_shortens_texts_and_training():
     parser = command.make_parser(recipe.TextClassification())
     quick = recipe.TextClassification().read_settings(parser.parse_args(["--quick"]))
-    assert quick == replace(recipe.TextClassificationSettings(), quick=True, max_tokens=256, head=96, epochs=1)
+    assert quick == replace(
+        recipe.TextClassificationSettings(),
+        quick=True,
+        max_tokens=256,
+        head=96,
+        batch=32,
+        epochs=1,
+        rates=slice(3e-5, 2e-4),
+    )
 
 
 @pytest.mark.data

@@ -1,0 +1,109 @@
+"""Time of explanations, and their error beside exact Shapley values.
+
+    python -m benchmarks.explanations [--calls 15] [--people 20] [--sentences 10]
+
+Exact values need every set of the parts: thousands of predictions for a person, and hundreds for a sentence of at most
+ten words. The people are made up from the columns of background.csv, the sentences are parts of the page's examples.
+Other programs on the machine change the times, not the errors.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import inputs
+from benchmarks.apps import ROOT
+from benchmarks.timing import Call, time_call
+from shared import load_model
+from shared.console import guard_output
+from shared.shapley import average_changes, list_sets
+from shared.tables import read_csv
+from shared.tabular import TabularClassifier
+from shared.tabular_values import Row
+from shared.text_classifier import TextClassifier
+
+WORDS = 6, 10  # in a sentence: fewer are explained exactly, and more need too many predictions
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=15, help="timed calls (default: 15)")
+    parser.add_argument("--people", type=int, default=20, help="people with exact values (default: 20)")
+    parser.add_argument("--sentences", type=int, default=10, help="sentences with exact values (default: 10)")
+    options = parser.parse_args(arguments)
+    salary, sentiment = (load_model(ROOT / "spaces" / name / "model") for name in ("salary", "sentiment"))
+    review = inputs.make_review()
+    print(f"salary, one form: {time_calls(partial(salary.explain, salary.example()), options.calls)}")
+    print(f"sentiment, 200 words: {time_calls(partial(sentiment.explain, review), options.calls)}")
+    people = [compare_person(salary, row) for row in make_people(salary, options.people)]
+    print(f"salary, {len(people)} people: {describe_errors(people)}")
+    sentences = [compare_sentence(sentiment, text) for text in list_sentences(sentiment)[: options.sentences]]
+    print(f"sentiment, {len(sentences)} sentences: {describe_errors(sentences)}")
+
+
+def time_calls(call: Call, calls: int) -> str:
+    """Return the median and the quartiles of the milliseconds of some calls, after a warm-up call."""
+    call()
+    low, median, high = np.percentile([time_call(call) for _ in range(calls)], [25, 50, 75])
+    return f"median {median:.0f} ms, quartiles {low:.0f} and {high:.0f} ms, {calls} calls"
+
+
+def describe_errors(found: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> str:
+    """Return the errors of contributions, given as pairs of computed and exact ones, in percentage points."""
+    ours, exact = (100 * np.concatenate(side) for side in zip(*found, strict=True))
+    error = ours - exact
+    return (
+        f"root mean square error {np.sqrt(np.mean(error**2)):.2f} points, largest {np.abs(error).max():.2f}; "
+        f"root mean square contribution {np.sqrt(np.mean(exact**2)):.2f}"
+    )
+
+
+def make_people(model: TabularClassifier, count: int) -> Iterator[Row]:
+    """Make up rows: each column from another row of background.csv."""
+    rows = [row.cells for row in read_csv(model.folder / "background.csv", model.columns)]
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        yield {column: rows[rng.integers(len(rows))][column] for column in model.columns}
+
+
+def compare_person(model: TabularClassifier, person: Row) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a person's contributions and the exact ones, (columns,) each."""
+    why = model.explain(person)
+    names = list(why.contributions)
+    groups = {group[0]: group for group in model.config.groups}
+    background = [row.cells for row in read_csv(model.folder / "background.csv", model.columns)]
+    exact = np.zeros(len(names))
+    for other in background:
+        different = [name for name in names if any(person[column] != other[column] for column in groups[name])]
+        rows = [
+            dict(other) | {column: person[column] for name in np.array(different)[kept] for column in groups[name]}
+            for kept in list_sets(len(different))
+        ]
+        probabilities = np.array([list(answer.probabilities.values())[1] for answer in model.predict_batch(rows)])
+        exact[[names.index(name) for name in different]] += average_changes(probabilities) / len(background)
+    return np.array(list(why.contributions.values())), exact
+
+
+def list_sentences(model: TextClassifier) -> list[str]:
+    """Return the parts of the page's English examples with 6 to 10 words."""
+    texts = " ".join([*model.config.examples[:3], model.example()])
+    return [part for part in re.split(r"(?<=[.,:!?]) ", texts) if WORDS[0] <= len(part.split()) <= WORDS[1]]
+
+
+def compare_sentence(model: TextClassifier, text: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the contributions of a sentence's words and the exact ones, (words,) each."""
+    why = model.explain(text)
+    words = np.array(text.split())
+    kept = [" ".join(words[some]) for some in list_sets(len(words))[1:]]
+    found = [answer.probabilities[why.label] for answer in model.predict_batch(kept)]
+    return np.array([value for _, value in why.parts]), average_changes(np.array([why.base, *found]))
+
+
+if __name__ == "__main__":
+    guard_output()
+    main()
