@@ -25,8 +25,8 @@ from training.mask_classes import (
 from training.networks.image_segmentation import IGNORED
 from training.own_data import DataOptions, Problems, check_memory, is_clutter, list_names
 from training.picture_files import Checked, check_pictures, find_pictures
-from training.picture_labels import PART_NAMES, compile_pattern
-from training.splitting import PARTS, TEST, TRAIN, VALID, split_rows
+from training.picture_labels import compile_pattern
+from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, split_rows
 
 MIN_PICTURES = 6
 PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures")

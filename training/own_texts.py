@@ -17,8 +17,7 @@ from shared.tokens import MAX_CHARACTERS, clean_text
 from training.data import DataError
 from training.own_data import DataOptions, Problems, count_labels, describe_alike, is_clutter, list_names
 from training.own_tables import LABELS, read_own_table
-from training.picture_labels import PART_NAMES
-from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, split_by_time, split_rows
+from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, check_parts, split_by_time, split_rows
 from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_unlabelled
 
 COLUMNS = (

@@ -9,12 +9,8 @@ from training.data import DataError
 from training.own_data import DataOptions, Problems, is_clutter, list_names
 from training.own_tables import LABELS, OwnTable, read_own_table
 from training.picture_files import find_pictures
-from training.splitting import TEST, TRAIN, VALID
+from training.splitting import PART_NAMES, TRAIN
 
-PART_NAMES = {
-    "train": TRAIN, "training": TRAIN, "valid": VALID, "val": VALID, "validation": VALID, "dev": VALID, "test": TEST,
-    "testing": TEST,
-}  # fmt: skip
 NAMES = (
     "name",
     "file",

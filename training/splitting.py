@@ -12,6 +12,10 @@ from training.own_data import list_names
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 PARTS = (TRAIN, VALID, TEST)
+PART_NAMES = {
+    "train": TRAIN, "training": TRAIN, "valid": VALID, "val": VALID, "validation": VALID, "dev": VALID, "test": TEST,
+    "testing": TEST,
+}  # fmt: skip
 
 
 def split_rows(
