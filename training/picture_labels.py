@@ -12,18 +12,8 @@ from training.picture_files import find_pictures
 from training.splitting import PART_NAMES, TRAIN
 
 NAMES = (
-    "name",
-    "file",
-    "filename",
-    "file_name",
-    "image",
-    "picture",
-    "path",
-    "image_path",
-    "filepath",
-    "image_id",
-    "id",
-)
+    "name", "file", "filename", "file_name", "image", "picture", "path", "image_path", "filepath", "image_id", "id",
+)  # fmt: skip
 CSV_NAMES = ("labels.csv", "train.csv")
 
 
