@@ -37,7 +37,7 @@ HUB_DATASETS = {  # name of a data set in the figures: its id on the Hub
     "IMDB": "stanfordnlp/imdb",
     "UCI Adult": "scikit-learn/adult-census-income",
 }
-REVIEWS = ("A slow start, but the ending is wonderful!", "Two hours that I shall not get back.")
+REVIEW, LONGER_REVIEW = "A wonderful film.", "A slow start, but the ending is wonderful!"  # in snippets
 MIN_COMPARED = 1000  # with fewer answers, a 99.9 % quantile says nothing
 
 
@@ -79,7 +79,11 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         spaces=list(spaces) or None,
         eval_results=[_make_result(item, checkpoint) for item in metrics.figures],
     )
+    is_of_films = HUB_DATASETS["IMDB"] in [dataset.hub for dataset in about.datasets]
+    sample, javascript = REVIEW if is_of_films else "Your text.", read_javascript(checkpoint.task, repo)
     snippet = (SNIPPETS / f"{checkpoint.task}.py").read_text(encoding="utf-8").strip()
+    if not is_of_films:
+        snippet = snippet.replace(LONGER_REVIEW, sample)
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -89,7 +93,8 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         where=repo or HERE,
         spaces=spaces,
         licence_file=licence_file,
-        javascript=read_javascript(checkpoint.task, repo),
+        javascript=javascript and javascript.replace(REVIEW, sample),
+        sample=sample,
         snippet=load_from_hub(snippet, repo) if repo else snippet,
         about=about,
         metrics=metrics,

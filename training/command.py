@@ -23,8 +23,10 @@ from training.data import DataError
 from training.folder import check_room, find_existing
 from training.learner import set_seed
 from training.measure_again import measure_again
+from training.own_data import add_data_options
 from training.recipe import Recipe, make, make_up_data
 from training.record import SOURCE, Record, record
+from training.words import add_word_options
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 FULL = 1_000_000  # a disk with fewer free bytes counts as full
@@ -76,6 +78,10 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
     if type(recipe).load is not Recipe.load:  # a demo, which has its own data and Space
         parser.add_argument("--embed", action="store_true", help="also copy it into the Space's folder")
+    else:
+        add_word_options(parser)
+        if recipe.data_options is not None:
+            add_data_options(parser, *recipe.data_options)
     if type(recipe).run_book is not Recipe.run_book:
         parser.add_argument("--recipe", choices=["gallery", "book"], default="gallery", help="which recipe to train")
         parser.add_argument(

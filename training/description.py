@@ -1,13 +1,19 @@
 """The description of a model: read from the file in a demo's Space, or written for a user's own data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from shared.config import About
+from training.data import DataError
 
+AUTHOR = "To be described by its author."
+TERMS_OF_DATA = "the terms of its training data"
+UNDER_TERMS = "under the terms of that data."
 SPACES = Path(__file__).resolve().parent.parent / "spaces"
 
 
@@ -26,6 +32,28 @@ class Description:
     columns: Mapping[str, str] = field(default_factory=dict)
     label_names: Mapping[str, str] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
+
+    def reword(self, words: Mapping[str, Any]) -> "Description":
+        """Return the description with other words: any fields of about.yaml.
+
+        Raises:
+            DataError: a field is invalid.
+        """
+        if not words:
+            return self
+        about = {**self.about.model_dump(mode="json"), **{n: v for n, v in words.items() if n in About.model_fields}}
+        others: dict[str, Any] = {name: words[name] for name in ("columns", "label_names") if name in words}
+        others |= {name: tuple(words[name]) for name in ("examples", "notes") if name in words}
+        try:
+            reworded = replace(self, about=About.model_validate(about), **others)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise DataError(f"The field {name} of the model's description is invalid: {first['msg']}.") from error
+        notice = str(words.get("notice") or self.notice)
+        if "notice" not in words and "licence" in words:
+            notice = notice.replace(UNDER_TERMS, f"under this licence: {reworded.about.licence_name}.", 1)
+        return replace(reworded, notice=notice)
 
 
 def read_description(space: str, used: Sequence[str] = ()) -> Description:
@@ -61,14 +89,19 @@ def describe(
         notice: a sentence on the terms of that network.
     """
     about = About(
-        title=name.replace("_", " ").replace("-", " ").capitalize(),
+        title=make_title(name),
         summary=summary,
-        intended_use="To be described by its author.",
+        intended_use=AUTHOR,
         limits=tuple(limits),
         licence="other",
-        licence_name="the terms of its training data",
+        licence_name=TERMS_OF_DATA,
         datasets=(),
         base_model=base_model,
     )
-    text = f"# Notice\n\nThis model was trained on its author's data, and is under the terms of that data.\n{notice}"
+    text = f"# Notice\n\nThis model was trained on its author's data, and is {UNDER_TERMS}\n{notice}"
     return Description(about, f"{text.rstrip()}\n", is_own=True)
+
+
+def make_title(name: str) -> str:
+    """Return the title of a model whose data has this name."""
+    return name.replace("_", " ").replace("-", " ").capitalize()

@@ -14,6 +14,7 @@ from shared.archives import make_safe_filename
 from training.augmentation import change_light, draw_warps, make_grids, sample
 from training.data import DataError
 from training.folder import EXAMPLES
+from training.masks import OwnMasks, Pair
 from training.networks.image_segmentation import IGNORED
 from training.pictures import PictureLoader, decode
 from training.recipe import TestSet
@@ -66,22 +67,11 @@ class RepeatedLoader(PictureLoader):
         return super().create_batch([index % len(self.tensors[0]) for index in indices])
 
 
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Read the names of the classes from a text file, one per line.
-
-    Raises:
-        DataError: the file is missing, or has fewer than two classes, too many, or duplicates.
-    """
-    if not path.is_file():
-        raise DataError(f"There is no {path.name} in {path.parent}; it must list the classes, one per line.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text; save it in that encoding.") from error
-    classes = tuple(line.strip() for line in lines if line.strip())
-    if not 2 <= len(set(classes)) == len(classes) <= IGNORED:
-        raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
-    return classes
+def read_pairs(found: OwnMasks, pairs: Sequence[Pair], size: tuple[int, int]) -> Frames:
+    """Read pictures and masks of a user's own at a size (width, height)."""
+    masks = np.stack([found.read(pair, size) for pair in pairs])
+    paths = [pair.picture for pair in pairs]
+    return Frames([pair.name for pair in pairs], decode(paths, size), torch.from_numpy(masks))
 
 
 def read_frames(images: Path, labels: Path, size: tuple[int, int], classes: int) -> Frames:

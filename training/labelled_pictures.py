@@ -1,16 +1,20 @@
-"""Read labelled pictures from a folder with a subfolder for each label, and split them."""
+"""Read labelled pictures from folders, a CSV or file names, and split them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data import DataError
-from training.pictures import list_pictures
+from training.own_data import DataOptions, Problems, check_memory, count_labels, describe_alike, list_names
+from training.picture_files import Checked, check_pictures, describe_others, find_pictures
+from training.picture_labels import Labelled, group_by_pattern, label_by_csv, label_by_folder, label_by_pattern
 from training.recipe import TestSet
+from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, split_rows
 
-MIN_SAMPLES = 10  # pictures of each label
+MIN_SAMPLES = 10  # different pictures of each label
 
 
 @dataclass(frozen=True)
@@ -33,23 +37,152 @@ class Pictures:
         return TestSet(data, split, self.paths, self.y)
 
 
-def read_folder(folder: Path) -> tuple[tuple[str, ...], Pictures]:
-    """Read a folder; return the labels, which are the names of its subfolders, and all pictures.
+@dataclass(frozen=True)
+class OwnPictures:
+    """The labels and the parts of a user's own pictures; `given` are the parts that the data itself names."""
+
+    labels: tuple[str, ...]
+    parts: Mapping[str, Pictures]
+    given: frozenset[str]
+
+
+def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float], side: int, seed: int) -> OwnPictures:
+    """Read, check, count and split a user's own pictures, and print what was understood.
+
+    Args:
+        data: a folder, or a CSV of names and labels beside the pictures.
+        own: the options that say how to read it.
+        shares: the share of the test and of the validation pictures, where the data has no such parts.
+        side: the side of the square pictures that training holds in memory, in pixels.
+        seed: determines the split.
 
     Raises:
-        DataError: there are fewer than two labels, or too few pictures of a label.
+        DataError: the data cannot be used.
     """
+    folder = data.parent if data.is_file() else data
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; --data must name one with a subfolder for each label.")
-    subfolders = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")]
-    by_label = {sub.name: list_pictures(sub) for sub in subfolders}
-    if len(by_label) < 2:
-        raise DataError(f"{folder} must have a subfolder of pictures for each label, at least two.")
-    for label, paths in by_label.items():
-        if len(paths) < MIN_SAMPLES:
-            raise DataError(f"{folder / label} has {len(paths)} pictures; at least {MIN_SAMPLES} are needed.")
-    y = np.repeat(np.arange(len(by_label)), [len(paths) for paths in by_label.values()])
-    return tuple(by_label), Pictures([path for paths in by_label.values() for path in paths], y, y)
+        raise DataError(
+            f"There is no folder {folder}; --data must name one with a subfolder of pictures for each label."
+        )
+    problems = Problems(folder, own.skip_bad, "pictures")
+    paths, others = find_pictures(folder)
+    if not paths:
+        raise DataError(f"There are no pictures in {folder}; it must have a subfolder for each label, at least two.")
+    table = data if data.is_file() else Path(own.labels) if own.labels else None
+    if table or own.labels_from == "csv":
+        found, lines = label_by_csv(folder, paths, table, own, problems)
+    elif own.labels_from == "pattern":
+        found, lines = label_by_pattern(folder, paths, own.pattern, problems)
+    else:
+        found, lines = label_by_folder(folder, paths)
+    if own.group and not (table or own.labels_from == "csv"):
+        found = group_by_pattern(folder, found, own.group, problems)
+    check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
+    print(f"Checking {len(found):,} pictures of {folder}:")
+    checked = check_pictures([item.path for item in found], problems)
+    found, more = drop_copies(found, checked, problems)
+    problems.settle()
+    labels, y = index_labels(found, folder)
+    for line in (*lines, *describe_others(others), *more):
+        print(line)
+    print(f"{len(found):,} pictures with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
+    for line in describe_alike(labels):
+        print(line)
+    return divide_parts(found, labels, y, own, shares, seed)
+
+
+def drop_copies(
+    found: Sequence[Labelled], checked: Mapping[Path, Checked], problems: Problems
+) -> tuple[list[Labelled], list[str]]:
+    """Return each readable picture once, and a line on copies; the same picture under two labels is a problem.
+
+    Of copies in several parts, the one in the test is kept, or else that in the validation part.
+    """
+    by_digest: dict[str, list[Labelled]] = {}
+    for item in found:
+        if item.path in checked:
+            file = checked[item.path]
+            by_digest.setdefault(file.digest, []).append(replace(item, path=file.path, digest=file.digest))
+    original = {file.path: path for path, file in checked.items()}
+    kept, copies, across = [], 0, 0
+    for items in by_digest.values():
+        if len({item.label for item in items}) > 1:
+            first = items[0]
+            other = next(item for item in items if item.label != first.label)
+            sentence = (
+                f"It is the same picture as {original[other.path].name} of {other.label}, but labelled {first.label}."
+            )
+            problems.add(original[first.path], sentence)
+            continue
+        best = max(items, key=lambda item: PARTS.index(item.part or TRAIN))
+        kept.append(best)
+        copies += len(items) - 1
+        across += len({item.part for item in items}) > 1
+    lines = [f"Equal pictures count once: {copies:,} left out."] if copies else []
+    if across:
+        lines.append(f"{across:,} of them were in several parts; the test or validation keeps them.")
+    return kept, lines
+
+
+def index_labels(found: Sequence[Labelled], folder: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the labels, sorted, and the index of each picture's.
+
+    Raises:
+        DataError: there are fewer than two labels, or too few pictures of one.
+    """
+    labels = tuple(sorted({item.label for item in found}))
+    if not labels:
+        raise DataError(f"No picture of {folder} is left; add some that can be read.")
+    if len(labels) < 2:
+        raise DataError(f"All pictures of {folder} have the label {labels[0]}; at least two labels are needed.")
+    codes = {label: index for index, label in enumerate(labels)}
+    y = np.array([codes[item.label] for item in found], np.int64)
+    counts = np.bincount(y).tolist()
+    few = [(label, count) for label, count in zip(labels, counts, strict=True) if count < MIN_SAMPLES]
+    if few:
+        listed = list_names(f"{label} has {count}" for label, count in few)
+        raise DataError(
+            f"At least {MIN_SAMPLES} different pictures are needed of each label, but in {folder}, {listed}; add more, "
+            "or move these labels elsewhere."
+        )
+    return labels, y
+
+
+def divide_parts(
+    found: Sequence[Labelled],
+    labels: tuple[str, ...],
+    y: NDArray[np.int64],
+    own: DataOptions,
+    shares: Mapping[str, float],
+    seed: int,
+) -> OwnPictures:
+    """Split pictures into the parts that the data has not given itself, and print their sizes.
+
+    Raises:
+        DataError: a part lacks a label.
+    """
+    given = frozenset(item.part for item in found if item.part)
+    rest = [row for row, item in enumerate(found) if item.part in (None, TRAIN)]
+    keys = [
+        [("content", found[row].digest), *([("group", found[row].group)] if found[row].group else [])] for row in rest
+    ]
+    wanted = {part: share for part, share in shares.items() if part not in given}
+    chosen = [item.part or TRAIN for item in found]
+    for row, part in zip(rest, split_rows([[int(y[row])] for row in rest], keys, wanted, seed), strict=True):
+        chosen[row] = part
+    rows = {part: np.flatnonzero([name == part for name in chosen]) for part in PARTS}
+    advice = "add pictures of it there, or leave the folder out, so that the part is split off from the others."
+    if own.group:
+        advice = f"--group {own.group} leaves too few groups of a label; each needs at least three."
+    check_parts({part: y[part_rows] for part, part_rows in rows.items()}, labels, advice)
+    everything = Pictures([item.path for item in found], y, y)
+    parts = {part: everything.take(part_rows) for part, part_rows in rows.items()}
+    how = f" ({list_names(sorted(given))} as given)" if given else ""
+    print(
+        f"Split{how}: {len(parts[TRAIN]):,} to train on, {len(parts[VALID]):,} to validate on, "
+        f"{len(parts[TEST]):,} to test on."
+    )
+    return OwnPictures(labels, parts, given)
 
 
 def divide(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:

@@ -15,6 +15,7 @@ from training.data import DataError
 from training.folder import create_folder, update_config, write_metrics
 from training.recipe import Answered, Recipe, answer_test, load, start_run
 from training.record import Record
+from training.words import read_words
 
 NEED_NETWORK = {  # figures that need the trained network; the last four are from the first edition
     "ece_before", "validation_float32", "validation", "accuracy_cv",
@@ -46,12 +47,16 @@ def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source:
     found = Answered(model, splits, answers, settings, run)
     measured = recipe.measure(found)
     evaluate.print_figures(measured["figures"])
-    about = {} if splits.description.is_own else {"about": splits.description.about.model_dump(mode="json")}
+    about = splits.description.about.model_dump(mode="json")
+    if splits.description.is_own:  # its author may have edited the words in gallery.json
+        words = read_words(options, splits.description)
+        changed = {name: value for name, value in about.items() if name in words}
+        about = model.config.about.model_dump(mode="json") | changed
     with create_folder(folder) as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)
         write_metrics(copy, merge_metrics(model.metrics, Metrics(measured=source.describe_measurement(), **measured)))
         written, fields = recipe.update(copy, found, measured)
-        update_config(copy, (METRICS, *written), {**about, **fields})
+        update_config(copy, (METRICS, *written), {"about": about, **fields})
         write_card(copy)
     shutil.rmtree(run.state, ignore_errors=True)
     print(f"Wrote {folder}.")

@@ -26,8 +26,9 @@ from training import export
 from training.data import DataError
 from training.folder import EXAMPLES
 from training.learner import RowLoader, choose_mixed_precision
+from training.own_data import is_clutter
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 EXAMPLE_SIDE = 640  # pixels
 INPUT = "pixel_values"  # the input name that transformers.js expects
 Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
@@ -205,11 +206,11 @@ def run_exported(
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Return the picture files in a folder tree, without hidden ones."""
+    """Return the picture files in a folder tree, without hidden ones and those of macOS's archives."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not is_clutter(path.relative_to(folder))
     )
 
 

@@ -34,9 +34,11 @@ from training.description import Description
 from training.export import store, write_onnx
 from training.folder import check_out, create_folder, embed, write_config, write_metrics
 from training.learner import Run
+from training.own_data import DataOptions
 from training.parity import Shown, check_parity
 from training.record import Record, record_measurement
 from training.states import prepare_states, read_devices, read_seconds_trained
+from training.words import read_words
 
 Part = TypeVar("Part")  # of the data, such as pictures with their labels
 Options = TypeVar("Options", bound="Settings")
@@ -48,10 +50,11 @@ class Settings:
     """All that determines a training run besides its data. Settings never depend on the hardware.
 
     Each recipe has a subclass, whose `smoke()` trains for seconds on made-up data. A command-line option sets the field
-    of the same name.
+    of the same name. `own` says how to read a user's own data.
     """
 
     seed: int = 42
+    own: DataOptions = dataclasses.field(default_factory=DataOptions)
 
     @classmethod
     def smoke(cls: type[Options]) -> Options:
@@ -168,6 +171,7 @@ class Recipe(ABC, Generic[Part, Options]):
     max_accuracy_drop: ClassVar[float] = 0.0
     max_answers_lost: ClassVar[float] = 1.5
     measuring: ClassVar[tuple[str, ...]] = ()  # fields of the settings that do not affect training
+    data_options: ClassVar[tuple[str, ...] | None] = None  # fields of DataOptions that the command line sets
 
     @property
     def name(self) -> str:
@@ -181,6 +185,7 @@ class Recipe(ABC, Generic[Part, Options]):
         """Return the settings that the options ask for."""
         chosen = self.settings.smoke() if options.smoke else self.settings()
         given = {item.name: getattr(options, item.name, None) for item in fields(chosen)}
+        given |= {"own": DataOptions.read(options)}
         return replace(chosen, **{name: value for name, value in given.items() if value is not None})  # type: ignore[return-value]
 
     def load(self, data: str | None, settings: Options) -> Splits[Part]:
@@ -339,7 +344,8 @@ def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: S
 def load(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Splits[Any]:
     """Load the data that the options name, or made-up data for --smoke without --data."""
     data = make_up_data(recipe, options, settings)
-    return recipe.load_own(data, settings) if data else recipe.load(options.data, settings)
+    splits = recipe.load_own(data, settings) if data else recipe.load(options.data, settings)
+    return replace(splits, description=splits.description.reword(read_words(options, splits.description)))
 
 
 def make_up_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> str | None:

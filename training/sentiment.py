@@ -11,8 +11,9 @@ python -m training.recipes.text_classification --data FILE.csv
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,20 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 
 from shared.metrics import Figure, HardCase
-from training import book, command, evaluate
+from training import book, command, evaluate, texts
 from training.data import find_data
-from training.description import read_description
+from training.description import describe, read_description
 from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import retry_with_smaller_batches
 from training.out_of_distribution import measure_group
 from training.recipe import Answered, Splits, answer
-from training.recipes.text_classification import TextClassification, TextClassificationSettings
+from training.recipes.text_classification import (
+    HUB_INIT,
+    LIMITS,
+    TERMS,
+    TextClassification,
+    TextClassificationSettings,
+)
 from training.texts import Texts
 
 BOOK_ACCURACY = 0.9314  # AWD-LSTM, 1 + 4 epochs
@@ -45,7 +52,7 @@ class SentimentSettings(TextClassificationSettings):
     @classmethod
     def smoke(cls) -> "SentimentSettings":
         """Return settings for a training run of seconds."""
-        given = asdict(TextClassificationSettings.smoke())
+        given = vars(TextClassificationSettings.smoke())
         return cls(**given | {"book_epochs": 1, "book_batch": 8})
 
 
@@ -56,8 +63,11 @@ class Sentiment(TextClassification):
     settings = SentimentSettings
 
     def load(self, data: str | None, settings: SentimentSettings) -> Splits[Texts]:
-        """Read IMDB."""
-        splits = self.load_own(str(find_data(None, "IMDB", "") if data is None else data), settings)
+        """Read IMDB, or other texts in its layout or in a table."""
+        path = find_data(None, "IMDB", "") if data is None else Path(data)
+        if not path.is_dir():
+            return self.load_own(str(path), settings)
+        splits = read_imdb(path, settings)
         is_imdb = splits.labels == ("neg", "pos") and len(splits.tests[0]) == IMDB_SIZE
         if not is_imdb:
             return splits
@@ -77,8 +87,8 @@ class Sentiment(TextClassification):
             measured["figures"].append(
                 evaluate.measure_share(name, right, "hard cases", kind, label=f"accuracy: {kind}")
             )
-        for group, texts in NOT_PROSE.items():
-            measured["figures"] += measure_not_prose(found, group, texts)
+        for group, others in NOT_PROSE.items():
+            measured["figures"] += measure_not_prose(found, group, others)
         return measured
 
     def run_book(self, data: str | None, settings: SentimentSettings) -> Learner:
@@ -112,6 +122,17 @@ def answer_hard_cases(model: Any) -> list[HardCase]:
         )
         for (kind, text, label), given in zip(cases, answers, strict=True)
     ]  # fmt: skip
+
+
+def read_imdb(folder: Path, settings: SentimentSettings) -> Splits[Texts]:
+    """Read train, test and unsup of a folder; a random part of train is for validation."""
+    train, test, labels = texts.read_folder(folder)
+    train, valid = texts.divide(train, texts.VALID_SHARE, settings.seed)
+    unlabelled = texts.read_unlabelled(folder, {*train.texts, *valid.texts, *test.texts})
+    name = folder.resolve().name
+    description = describe(name, f"A text: is it {', '.join(labels[:-1])} or {labels[-1]}?", LIMITS, HUB_INIT, TERMS)
+    tests, check = (test.as_test(name, "official test"),), valid.as_test(name, "validation")
+    return Splits(replace(train, unlabelled=tuple(unlabelled)), valid, tests, description, labels, check)
 
 
 def measure_not_prose(found: Answered[Texts, SentimentSettings], group: str, texts: Sequence[str]) -> list[Figure]:

@@ -55,27 +55,6 @@ def read_folder(folder: Path) -> tuple[Texts, Texts, tuple[str, ...]]:
     return drop_copies(train, test.texts), test, labels
 
 
-def divide_file(path: Path, seed: int) -> tuple[Texts, Texts, Texts, tuple[str, ...]]:
-    """Read a CSV; return training, validation and test texts, split at random, and the labels.
-
-    Raises:
-        DataError: there are fewer than two labels, or too few texts of a label.
-    """
-    table = read_texts(path)
-    labels = tuple(sorted(set(table["label"])))
-    if len(labels) < 2:
-        raise DataError(f"{path.stem} has only the label {labels[0]!r}; at least two are needed.")
-    everything = drop_copies(index_labels(table, labels), [])
-    counts = np.bincount(everything.y, minlength=len(labels))
-    if counts.min() < MIN_SAMPLES:
-        few = labels[int(counts.argmin())]
-        raise DataError(
-            f"{path.stem} has {counts.min()} different texts labelled {few!r}; at least {MIN_SAMPLES} are needed."
-        )
-    rest, test = divide(everything, TEST_SHARE, seed)
-    return *divide(rest, min(max(VALID_SHARE, 20 / len(rest)), 0.3), seed), test, labels
-
-
 def read_part(folder: Path, part: str) -> pd.DataFrame:
     """Read one part of a folder: a CSV, or a subfolder of text files for each label.
 

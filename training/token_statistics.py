@@ -9,8 +9,9 @@ from scipy.optimize import nnls
 from tokenizers import Tokenizer
 
 REJECTED_SHARE = 0.005  # share of passages of the training texts below the bound
-PASSAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # lengths in tokens
+PASSAGES = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256)  # lengths in tokens
 MIN_PASSAGES = 20
+DRAWN = 2000  # passages of each length, at least
 
 
 def compute_token_frequencies(
@@ -33,27 +34,54 @@ def fit_score_range(
 ) -> tuple[float, tuple[float, float]]:
     """Return the mean in-distribution score of the texts, and the spread (a, b).
 
-    All but REJECTED_SHARE of their passages of n tokens have a score of at least mean - sqrt(a + b / n).
+    All but REJECTED_SHARE of their passages of n tokens, and of the whole texts, have a score of at least
+    mean - sqrt(a + b / n). These scores are by frequencies in the other texts, so that the bound also holds for new
+    texts, some of whose words a small data set does not have.
     """
     rng = np.random.default_rng(seed)
-    flat = np.concatenate(ids)
+    flat, lengths = np.concatenate(ids), np.array([len(row) - 2 for row in ids])
     is_counted = counted.numpy()[flat]
-    worths = np.r_[0, np.cumsum(log_frequency.double().numpy()[flat] * is_counted)]
+    mean = float((log_frequency.double().numpy()[flat] * is_counted).sum() / is_counted.sum())
+    worths = np.r_[0, np.cumsum(compute_held_out(log_frequency, flat, lengths + 2) * is_counted)]
     counts = np.r_[0, np.cumsum(is_counted)]
-    lengths = np.array([len(row) - 2 for row in ids])
     firsts = np.cumsum(lengths + 2) - lengths - 1
-    mean, sizes, depths = worths[-1] / counts[-1], [], []
+
+    def score(starts: NDArray[np.int64], sizes: NDArray[np.int64] | int) -> NDArray[np.float64]:
+        found = counts[starts + sizes] - counts[starts]
+        scores = (worths[starts + sizes] - worths[starts]) / np.maximum(found, 1)
+        return np.where(found > 0, scores, mean)
+
+    sizes, depths = [], []
     for size in PASSAGES:
-        long = lengths >= size
-        starts = firsts[long] + rng.integers(np.maximum(lengths[long] - size, 0) + 1)
-        found = counts[starts + size] - counts[starts]
-        scores = (worths[starts + size] - worths[starts])[found > 0] / found[found > 0]
-        if len(scores) >= MIN_PASSAGES:
-            sizes.append(size)
-            depths.append(max(mean - np.quantile(scores, REJECTED_SHARE), 1e-3))
+        long = np.flatnonzero(lengths >= size)
+        if len(long) < MIN_PASSAGES:
+            continue
+        long = np.tile(long, -(-DRAWN // len(long)))
+        scores = score(firsts[long] + rng.integers(lengths[long] - size + 1), size)
+        sizes.append(size)
+        depths.append(max(mean - np.quantile(scores, REJECTED_SHARE, method="lower"), 1e-3))
     if not sizes:  # too few texts to fit: every text counts as in distribution
-        return float(mean), (float(mean - log_frequency.min()) ** 2, 0.0)
+        return mean, ((mean - float(log_frequency.min())) ** 2, 0.0)
     squares = np.square(depths)
     a, b = nnls(np.stack([1 / squares, 1 / squares / sizes], 1), np.ones(len(sizes)))[0]
     wider = max(1.0, float(np.max(squares / (a + b / np.array(sizes)))))  # the bound holds for each size
-    return float(mean), (float(a * wider), float(b * wider))
+    below = np.maximum(mean - score(firsts, lengths), 0) ** 2 / (a + b / np.maximum(lengths, 1))
+    wider = max(wider, float(np.quantile(below, 1 - REJECTED_SHARE, method="higher")))  # and for whole texts
+    return mean, (float(a * wider), float(b * wider))
+
+
+def compute_held_out(
+    log_frequency: torch.Tensor, flat: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the log frequency of each token of the joined texts in all texts but its own.
+
+    Args:
+        log_frequency: that in all texts, smoothed by 0.5, (tokens,).
+        flat: token indices of the joined texts.
+        lengths: the number of tokens of each text.
+    """
+    texts = np.repeat(np.arange(len(lengths)), lengths)
+    _, inverse, counts = np.unique(texts * len(log_frequency) + flat, return_inverse=True, return_counts=True)
+    total = len(flat) + 0.5 * len(log_frequency)
+    elsewhere = np.exp(log_frequency.double().numpy()[flat]) * total - counts[inverse]
+    return np.log(np.maximum(elsewhere, 0.5) / (total - lengths[texts]))

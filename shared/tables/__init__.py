@@ -43,19 +43,21 @@ class Table:
         return self.read()
 
 
-def read_csv(path: str | Path, required: Sequence[str], max_rows: int = MAX_ROWS) -> Table:
+def read_csv(
+    path: str | Path, required: Sequence[str], max_rows: int = MAX_ROWS, max_bytes: int | None = None
+) -> Table:
     """Check a CSV file with a header.
 
     The delimiter may be a comma, semicolon, tab or vertical bar, and the encoding UTF-8, UTF-16 or (guessed)
     Windows-1252. Required columns match in any case and with any separator: userId matches user_id. Other columns are
     kept. A row with a wrong number of cells, or with an unclosed quotation mark that seems to include other rows, is
-    kept with an error. Empty rows, and empty cells beyond the header, are skipped.
+    kept with an error. Empty rows, and empty cells beyond the header, are skipped. `max_bytes` limits the file's size.
 
     Raises:
         BadInput: the file is not a CSV, is empty or too large, lacks a required column, has a row that cannot be read,
             or ends within a quoted cell.
     """
-    encoding = find_encoding(path)
+    encoding = find_encoding(path, max_bytes)
     with open_text(path, encoding) as file:
         delimiter = find_delimiter(file, required)
 

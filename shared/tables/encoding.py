@@ -38,8 +38,8 @@ def open_text(path: str | Path, encoding: str, newline: str | None = "") -> Text
         raise BadInput(f"The file cannot be read: {error.strerror}.") from error
 
 
-def find_encoding(path: str | Path) -> str:
-    """Return the encoding of a text file; the whole file is read, block by block.
+def find_encoding(path: str | Path, max_bytes: int | None = None) -> str:
+    """Return the encoding of a text file of up to MAX_BYTES or `max_bytes`; the whole file is read, block by block.
 
     Raises:
         BadInput: the file cannot be read, is too large, or is not text.
@@ -47,8 +47,9 @@ def find_encoding(path: str | Path) -> str:
     if not isinstance(path, str | Path):
         raise BadInput("Choose a file first.")
     try:
-        if Path(path).stat().st_size > MAX_BYTES:
-            raise BadInput(f"The file is larger than {MAX_BYTES // 1_000_000} MB; split it into smaller files.")
+        most = max_bytes or MAX_BYTES
+        if Path(path).stat().st_size > most:
+            raise BadInput(f"The file is larger than {most // 1_000_000:,} MB; split it into smaller files.")
         with Path(path).open("rb") as file:
             return _detect(file)
     except OSError as error:

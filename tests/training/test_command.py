@@ -115,6 +115,15 @@ def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monk
         run_in_event_loop(script.main, "--smoke", "--out", tmp_path / "other")
 
 
+@pytest.mark.parametrize("name", ["image_classification", "image_segmentation", "text_classification", "tabular"])
+def test_a_recipe_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, kernel):
+    script = importlib.import_module(f"training.recipes.{name}")
+    with pytest.raises(DataError, match="--data"):
+        run_in_event_loop(script.main, "--out", tmp_path / "model")
+    with pytest.raises(OptionError, match="unrecognized arguments: -f kernel"):
+        run_in_event_loop(script.main, "-f", "kernel")
+
+
 def test_training_in_a_notebook_returns_the_folder(tmp_path, kernel):
     folder = run_in_event_loop(train_salary, "--smoke", "--out", str(tmp_path / "model"))
     assert load_model(folder).example()

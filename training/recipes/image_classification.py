@@ -4,7 +4,9 @@
     python -m training.recipes.image_classification --data FOLDER --quick   the last layer only: start with this
     python -m training.recipes.image_classification --smoke                 seconds, on generated drawings
 
-A fifth of the pictures is held out for the test and a tenth of the rest for validation. A MobileNetV2 is fine-tuned,
+FOLDER may have train/, valid/ and test/ with such subfolders. With --labels-from csv, names and labels are in a CSV;
+with --labels-from pattern, labels are in the files' names. Of pictures that are not in parts, a fifth is held out for
+the test and a tenth of the rest for validation; equal pictures count once. A MobileNetV2 is fine-tuned,
 its weights are interpolated with the pretrained ones and rounded to int8, and its last layer is fitted again at the
 serving size.
 """
@@ -27,14 +29,13 @@ from shared.image_classifier import ImageClassifier
 from shared.images import Source
 from shared.metrics import Figure
 from shared.session import softmax
-from training import evaluate, head, processes, teacher, unrelated_pictures
-from training.command import main
+from training import command, evaluate, head, processes, teacher, unrelated_pictures
 from training.data import DataError
 from training.description import describe
 from training.export import round_to_int8, store_int8
 from training.fine_tuning import Examples, FineTuning, encode, fine_tune
 from training.hard_pictures import stack_probabilities
-from training.labelled_pictures import Pictures, divide, read_folder
+from training.labelled_pictures import Pictures, read_own_pictures
 from training.learner import Run, set_seed
 from training.made_up import draw_shapes
 from training.networks.image_classification import (
@@ -50,6 +51,7 @@ from training.out_of_distribution import describe_accepted, measure_group
 from training.parity import Shown
 from training.pictures import INPUT, compute_outputs, decode, load_pretrained, make_batches, write_examples
 from training.recipe import Answered, Export, Recipe, Splits, TestSet, answer
+from training.splitting import TEST, TRAIN, VALID
 
 HUB_INIT = "google/mobilenet_v2_1.0_224"
 QUICK_SIZE = 320  # pixels, without fine-tuning
@@ -127,6 +129,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     module = "training.recipes.image_classification"
     predictor = ImageClassifier
     settings = ImageClassificationSettings
+    data_options = ("labels_from", "labels", "pattern", "label_column")
     measuring: ClassVar[tuple[str, ...]] = ("alpha",)  # it interpolates the weights after the training
     max_accuracy_drop = 0.001
 
@@ -146,16 +149,15 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     # --- data ---
 
     def load_own(self, data: str, settings: Chosen) -> Splits[Pictures]:
-        """Read a folder with a subfolder of pictures for each label."""
-        folder = Path(data)
-        labels, pictures = read_folder(folder)
-        rest, test = divide(pictures, TEST_SHARE, settings.seed)
-        train, valid = divide(rest, VALID_SHARE, settings.seed)
-        name = folder.resolve().name
-        summary = f"A picture: is it {', '.join(labels[:-1])} or {labels[-1]}?"
+        """Read a folder of pictures, labelled by subfolders, a CSV or a pattern."""
+        shares = {TEST: TEST_SHARE, VALID: VALID_SHARE * (1 - TEST_SHARE)}
+        found = read_own_pictures(Path(data), settings.own, shares, settings.stored_size, settings.seed)
+        name = (Path(data) if Path(data).is_dir() else Path(data).parent).resolve().name
+        summary = f"A picture: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
         description = describe(name, summary, LIMITS, HUB_INIT, TERMS)
-        tests = (test.as_test(name, "held-out fifth"),)
-        return Splits(train, valid, tests, description, labels, valid.as_test(name, "validation"))
+        tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
+        check = found.parts[VALID].as_test(name, "validation")
+        return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write drawings of circles, crosses and squares."""
@@ -359,5 +361,7 @@ def load_backbone(settings: ImageClassificationSettings) -> MobileNetV2ForImageC
     return network
 
 
+main = partial(command.run, ImageClassification())
+
 if __name__ == "__main__":
-    raise SystemExit(main(ImageClassification()))
+    raise SystemExit(command.main(ImageClassification()))

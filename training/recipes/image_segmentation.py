@@ -1,10 +1,11 @@
 """Train a network that predicts the class of every pixel of a picture.
 
-    python -m training.recipes.image_segmentation --data FOLDER    images/, labels/ and codes.txt with the classes
+    python -m training.recipes.image_segmentation --data FOLDER    images/, and masks/ of the same names
     python -m training.recipes.image_segmentation --smoke          seconds, on generated drawings
 
-A label is a PNG with the name of its picture, whose pixels are class indices in the order of codes.txt; pixels with
-larger indices are ignored. A fifth of the pictures is held out for the test, a tenth of the rest for validation.
+A mask is a PNG of class indices, or of colours. classes.txt (or codes.txt) lists the classes, one per line, with "name
+red green blue" for colours; without it, the classes are found in the masks. A fifth of the pictures is held out for the
+test, a tenth for validation.
 """
 
 import argparse
@@ -31,15 +32,14 @@ from shared.image_segmenter import ImageSegmenter, find_working_size
 from shared.images import load_image, to_array
 from shared.metrics import Figure
 from shared.session import softmax
-from training import evaluate
-from training.command import main
+from training import command, evaluate
 from training.confusion import ConfusionMatrix, class_iou, mean_iou, pixel_accuracy
-from training.data import DataError
 from training.description import describe
 from training.export import store_int8
-from training.frames import Frames, RepeatedLoader, make_augmentation, read_classes, read_frames, write_examples
+from training.frames import Frames, RepeatedLoader, make_augmentation, read_pairs, write_examples
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import draw_streets
+from training.masks import read_own_masks
 from training.networks.image_segmentation import (
     IGNORED,
     SegmentationNet,
@@ -51,11 +51,13 @@ from training.networks.image_segmentation import (
 from training.parity import Shown
 from training.pictures import INPUT, PictureLoader, load_pretrained, normalise
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.splitting import TEST, TRAIN, VALID
 
 HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"
 MEAN = STD = (0.5, 0.5, 0.5)
 MULTIPLE = 16  # so that every stride halves an even side, as TensorFlow's padding in the export assumes
 OUTPUT_STRIDE = 8
+VALID_SHARE, TEST_SHARE = 0.1, 0.2
 PARITY_PICTURES = 50
 SCALES = (1.0, 1.25, 1.5)  # of the pictures that teachers answer
 LONG = 2500  # pictures: passes over fewer are joined to longer epochs
@@ -110,6 +112,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     module = "training.recipes.image_segmentation"
     predictor = ImageSegmenter
     settings = ImageSegmentationSettings
+    data_options = ("void",)
     score_label = "mean IoU"
     max_accuracy_drop = 0.002
     max_answers_lost = RELABELLED  # of one picture
@@ -125,23 +128,15 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     # --- data ---
 
     def load_own(self, data: str, settings: ImageSegmentationSettings) -> Splits[Frames]:
-        """Read a folder with images/, labels/ and codes.txt."""
-        folder = Path(data)
-        classes = read_classes(folder / "codes.txt")
-        frames = read_frames(folder / "images", folder / "labels", settings.size, len(classes))
-        if len(set(frames.labels.unique().tolist()) - {IGNORED}) < 2:
-            raise DataError(
-                f"The labels in {folder / 'labels'} have fewer than two classes; their pixels must be indices of the "
-                "lines of codes.txt, from 0 on."
-            )
-        order = np.random.default_rng(settings.seed).permutation(len(frames)).tolist()
-        test, valid = max(1, len(frames) // 5), max(1, len(frames) // 10)
-        name = folder.resolve().name
+        """Read a folder of pictures and masks."""
+        shares = {TEST: TEST_SHARE, VALID: VALID_SHARE}
+        found = read_own_masks(Path(data), settings.own, shares, settings.size, settings.seed)
+        parts = {part: read_pairs(found, pairs, settings.size) for part, pairs in found.parts.items()}
+        name, classes = Path(data).resolve().name, found.classes.names
         summary = f"A picture: where is {', '.join(classes[:-1])} or {classes[-1]}, pixel by pixel?"
         description = describe(name, summary, LIMITS, HUB_INIT, TERMS)
-        parts = frames.take(order[test + valid :]), frames.take(order[test : test + valid])
-        tests = (frames.take(order[:test]).as_test(name, "held-out fifth"),)
-        return Splits(*parts, tests, description, classes, parts[1].as_test(name, "validation"))
+        tests = (parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
+        return Splits(parts[TRAIN], parts[VALID], tests, description, classes, parts[VALID].as_test(name, "validation"))
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write drawings of streets."""
@@ -388,5 +383,7 @@ def make_metric(
     return evaluate.make_figure(name, statistic(tables.sum(0)), interval, **where, label=label)
 
 
+main = partial(command.run, ImageSegmentation())
+
 if __name__ == "__main__":
-    raise SystemExit(main(ImageSegmentation()))
+    raise SystemExit(command.main(ImageSegmentation()))

@@ -30,8 +30,7 @@ from sklearn.model_selection import KFold
 
 from shared.metrics import Figure
 from shared.recommender import PERSON_FACTORS, Recommender
-from training import newcomers, processes
-from training.command import main
+from training import command, newcomers, processes
 from training.cross_validation import KINDS, OURS, Predicted, compare
 from training.data import DataError, find_data, parse_numbers, read_table
 from training.description import Description, describe
@@ -375,5 +374,7 @@ def make_movie_table(tables: Tables, data: Ratings, seed: int) -> pd.DataFrame:
     )
 
 
+main = partial(command.run, Recommendation())
+
 if __name__ == "__main__":
-    raise SystemExit(main(Recommendation()))
+    raise SystemExit(command.main(Recommendation()))

@@ -29,8 +29,7 @@ from shared.metrics import Figure
 from shared.tables import write_csv
 from shared.tabular import TabularClassifier, TabularClassifierConfig, encode
 from shared.tabular_values import MISSING, NumberColumn
-from training import evaluate
-from training.command import main
+from training import command, evaluate
 from training.data import DataError
 from training.description import Description, describe
 from training.export import store_half
@@ -318,5 +317,7 @@ def get_second_probability(answers: Sequence[Any]) -> NDArray[np.float64]:
     return np.array([list(answer.probabilities.values())[1] for answer in answers])
 
 
+main = partial(command.run, Tabular())
+
 if __name__ == "__main__":
-    raise SystemExit(main(Tabular()))
+    raise SystemExit(command.main(Tabular()))

@@ -1,13 +1,13 @@
 """Train a classifier of texts.
 
-    python -m training.recipes.text_classification --data FILE.csv    columns text and label, any labels
-    python -m training.recipes.text_classification --data FOLDER      with train.csv and test.csv (or .csv.xz)
-    python -m training.recipes.text_classification --smoke            seconds, on generated texts
+    python -m training.recipes.text_classification --data FILE      CSV, TSV or Parquet with texts and labels
+    python -m training.recipes.text_classification --data FOLDER    a subfolder of .txt files for each label
+    python -m training.recipes.text_classification --smoke          seconds, on generated texts
 
-A folder may instead have a subfolder of text files for each label in train and test, like IMDB. unsup.csv, or a folder
-unsup, may add texts without labels. A single file is split: a part for validation, a fifth for the test. --quick is for
-a CPU. --teachers, for a GPU, has four networks and TF-IDF label the texts without labels and passages of them, and also
-trains two more networks on those.
+A folder may have train/ and test/ with such subfolders, or train.csv and test.csv; unsup.csv, or a folder unsup, may
+add texts without labels. Otherwise a part is held out for validation and a fifth for the test; equal texts count once.
+--quick is for a CPU. --teachers, for a GPU, has four networks and TF-IDF label the texts without labels and passages of
+them, and also trains two more networks on those.
 """
 
 import argparse
@@ -28,8 +28,7 @@ from shared.metrics import Figure
 from shared.session import softmax
 from shared.text_classifier import TextClassifier
 from shared.tokens import read_tokens
-from training import evaluate, texts
-from training.command import main
+from training import command, evaluate
 from training.data import DataError
 from training.description import describe
 from training.distillation import Targets, fit_weights, smooth
@@ -44,10 +43,12 @@ from training.networks.text_classification import (
     keep_tokens,
     load_encoder,
 )
+from training.own_texts import read_own_texts
 from training.parity import Shown
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.splitting import TEST, TRAIN, VALID
 from training.text_fitting import ask_teachers, compute_logits, fit_networks
-from training.texts import Texts
+from training.texts import CROP_SENTENCES, Texts
 from training.tfidf import compare_with_tfidf
 from training.token_statistics import PASSAGES, REJECTED_SHARE, compute_token_frequencies, fit_score_range
 from training.tokens import SPECIAL, encode_texts, prune
@@ -102,6 +103,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
     module = "training.recipes.text_classification"
     predictor = TextClassifier
     settings = TextClassificationSettings
+    data_options = ("time", "text_column", "label_column")
     max_accuracy_drop = 0.003
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -129,21 +131,15 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
     # --- data ---
 
     def load_own(self, data: str, settings: TextClassificationSettings) -> Splits[Texts]:
-        """Read a CSV, or a folder with train and test."""
+        """Read a table, or a folder of texts or tables."""
         path = Path(data)
-        if path.is_dir():
-            train, test, labels = texts.read_folder(path)
-            train, valid = texts.divide(train, texts.VALID_SHARE, settings.seed)
-            unlabelled = texts.read_unlabelled(path, {*train.texts, *valid.texts, *test.texts})
-            where = (path.resolve().name, "official test")
-        else:
-            train, valid, test, labels = texts.divide_file(path, settings.seed)
-            unlabelled, where = [], (path.stem, "held-out fifth")
-        summary = f"A text: is it {', '.join(labels[:-1])} or {labels[-1]}?"
-        description = describe(where[0], summary, LIMITS, HUB_INIT, TERMS)
-        train = replace(train, unlabelled=tuple(unlabelled))
-        tests, check = (test.as_test(*where),), valid.as_test(where[0], "validation")
-        return Splits(train, valid, tests, description, labels, check)
+        found = read_own_texts(path, settings.own, settings.seed)
+        name = path.resolve().name if path.is_dir() else path.stem
+        summary = f"A text: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
+        description = describe(name, summary, LIMITS, HUB_INIT, TERMS)
+        tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
+        check = found.parts[VALID].as_test(name, "validation")
+        return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write reviews made of a few words."""
@@ -195,7 +191,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
             students, settings = STUDENTS, replace(settings, epochs=settings.epochs + 1)
             notes.append(
                 f"{len(TEACHERS)} networks of its kind and TF-IDF then labelled {len(unlabelled):,} texts without "
-                f"labels and {crops:,} passages of them, of 1 to {texts.CROP_SENTENCES} sentences, and it was trained "
+                f"labels and {crops:,} passages of them, of 1 to {CROP_SENTENCES} sentences, and it was trained "
                 f"on those, too. Its weights are the mean of {len(students)} networks'."
             )
         nets = fit_several(settings, run, labelled, name="student", factors=students)
@@ -319,5 +315,7 @@ def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
     return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
+main = partial(command.run, TextClassification())
+
 if __name__ == "__main__":
-    raise SystemExit(main(TextClassification()))
+    raise SystemExit(command.main(TextClassification()))

@@ -31,11 +31,11 @@ def train(*options):
 
 
 def write_pictures(folder, **counts):
-    """Write black pictures into a subfolder for each label."""
-    for label, count in counts.items():
+    """Write pictures of one colour each into a subfolder for each label."""
+    for number, (label, count) in enumerate(counts.items()):
         (folder / label).mkdir(parents=True)
         for index in range(count):
-            Image.new("RGB", (8, 8)).save(folder / label / f"{index}.png")
+            Image.new("RGB", (8, 8), (number, index, 0)).save(folder / label / f"{index}.png")
     return folder
 
 
@@ -222,7 +222,11 @@ def test_an_interrupted_training_resumes_to_the_same_weights(shapes, tmp_path, m
 
 @pytest.mark.parametrize(
     ("counts", "message"),
-    [({}, "at least two"), ({"a": 20}, "at least two"), ({"a": 20, "b": 3}, "has 3 pictures; at least 10")],
+    [
+        ({}, "at least two"),
+        ({"a": 20}, "at least two"),
+        ({"a": 20, "b": 3}, "At least 10 different pictures are needed of each label"),
+    ],
 )
 def test_a_folder_that_cannot_be_learned_from_is_refused_with_a_message(tmp_path, capsys, counts, message):
     own = write_pictures(tmp_path / "own", **counts)
@@ -251,7 +255,7 @@ def test_a_file_that_is_not_a_picture_is_named_when_measuring(folder, shapes, tm
     for path in (tmp_path / "own/cross").iterdir():
         path.write_bytes(b"broken")
     assert train("--data", tmp_path / "own", "--measure", folder) == 2
-    assert f"{tmp_path / 'own/cross'}" in capsys.readouterr().err
+    assert "24 problems with the pictures" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_writable_is_refused_before_training(tmp_path, capsys, monkeypatch):

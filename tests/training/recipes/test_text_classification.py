@@ -32,6 +32,7 @@ from training.recipe import Splits
 from training.recipes import text_classification as recipe
 from training.texts import Texts
 from training.token_statistics import compute_token_frequencies, fit_score_range
+from training.words import keep_words
 
 pytestmark = pytest.mark.training
 SMOKE = recipe.TextClassificationSettings.smoke()
@@ -74,6 +75,35 @@ def test_own_texts_with_three_labels_from_a_csv_to_a_page(tmp_path):
     page = str(load_app(space).demo.get_config_file())
     assert "is it food, money or sport?" in page
     assert "this review" not in page
+
+
+def test_german_texts_of_excel_make_a_card_that_speaks_of_them(tmp_path):
+    """Labels have characters that mean something in Markdown; training again keeps the words."""
+    rng = np.random.default_rng(0)
+    kinds = {"Rechnung|Geld": "Mahnung Konto Betrag Frist überfällig", "Urlaub <b>": "Strand Sonne Meer Hotel schön"}
+    lines = ["sep=;", "Brief;Art"]
+    for index in range(60):
+        label = list(kinds)[index % 2]
+        lines.append(f"{' '.join(rng.choice([*kinds[label].split(), 'der', 'und', 'wir'], 8))} {index}.;{label}")
+    (tmp_path / "post.csv").write_text("\n".join(lines), encoding="cp1252")
+    given = ["--smoke", "--masked-epochs", 0, "--data", tmp_path / "post.csv", "--out", tmp_path / "out"]
+    columns = ["--text-column", "brief", "--label-column", "art"]
+    words = ["--title", "Post | Eingang", "--language", "de", "--licence", "cc-by-4.0"]
+    assert train(recipe.TextClassification, *given, *columns, *words) == 0
+    card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert "\nlanguage: de\n" in card
+    assert "\nlicense: cc-by-4.0\n" in card
+    assert "# Post \\| Eingang" in card
+    assert "is it Rechnung|Geld or Urlaub &lt;b>?" in card
+    assert not re.search("english|film|wonderful|review", card, re.IGNORECASE)
+    rows = [line for line in card.split("## Evaluation")[1].split("##")[0].splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    assert "is under this licence: CC BY 4.0." in (tmp_path / "out/LICENSE.md").read_text(encoding="utf-8")
+    model = load_model(tmp_path / "out")
+    assert model.config.labels == tuple(kinds)
+    assert keep_words(tmp_path / "out") == {
+        "title": "Post | Eingang", "language": "de", "licence": "cc-by-4.0", "licence_name": "CC BY 4.0",
+    }  # fmt: skip
 
 
 def test_teachers_label_texts_without_labels(tmp_path, capsys):
@@ -315,9 +345,9 @@ def test_a_file_is_divided_so_that_nothing_is_in_two_parts(tmp_path):
     ("content", "message"),
     [
         ("text,label\ngood,pos\n", "at least two are needed"),
-        ("text,label\ngood,pos\nbad,neg\n", "at least 20 are needed"),
-        ("text\ngood\n", "lacks the column label"),
-        ("text,label\ngood,pos\nbad,\n", "row 3, has no label"),
+        ("text,label\ngood,pos\nbad,neg\n", "At least 20 different texts are needed of each label"),
+        ("text\ngood\n", "no column called label or labels"),
+        ("text,label\ngood,pos\nbad,\n", "line 3: The row has no label"),
     ],
 )
 def test_unusable_texts_are_refused_with_a_message(tmp_path, capsys, content, message):
@@ -513,6 +543,23 @@ def test_all_but_a_few_passages_of_any_length_are_in_distribution():
         below = (scores < mean - np.sqrt(everywhere + in_short / size)).mean()
         assert 0 <= below < 0.02
     assert in_short > everywhere
+
+
+@pytest.mark.parametrize(("count", "low", "high"), [(60, 5, 30), (180, 5, 12), (180, 20, 60)])
+def test_new_texts_like_a_few_of_ones_own_are_in_distribution(count, low, high):
+    rng = np.random.default_rng(0)
+
+    def draw(texts):
+        return [np.r_[2, rng.zipf(1.3, int(rng.integers(low, high))).clip(max=900) + 4, 3] for _ in range(texts)]
+
+    ids, new = draw(count), draw(3000)
+    counts = np.bincount(np.concatenate(ids), minlength=1000) + 0.5
+    log_frequency = torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32)
+    mean, (everywhere, in_short) = fit_score_range(log_frequency, torch.arange(1000) > 4, ids, seed=0)
+    for size in (3, 100):  # whole, and one short sentence
+        read = [row[1 : size + 1] if size < len(row) - 1 else row[1:-1] for row in new]
+        bound = np.array([mean - np.sqrt(everywhere + in_short / len(row)) for row in read])
+        assert (np.array([log_frequency[row].mean() for row in read]) < bound).mean() <= 0.01
 
 
 def test_a_network_that_cannot_be_loaded_is_named(tmp_path, capsys, monkeypatch):

@@ -1,0 +1,344 @@
+"""A user's own pictures: where their labels are, what is wrong with them, and their split."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from training import command, own_data
+from training.data import DataError
+from training.labelled_pictures import read_own_pictures
+from training.own_data import DataOptions
+from training.recipes.image_classification import ImageClassification
+from training.splitting import TEST, TRAIN, VALID
+
+pytestmark = pytest.mark.training
+SHARES = {TEST: 0.2, VALID: 0.08}
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 2000
+
+
+def draw(folder, count, start=0, name="{}.png", **saving):
+    """Write pictures that differ into a folder; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name.format(index) for index in range(start, start + count)]
+    for index, path in enumerate(paths, start):
+        image = Image.new("RGB", (24, 18), ((index * 37) % 256, index % 256, (index // 256) % 256))
+        ImageDraw.Draw(image).line((0, index % 18, 23, 3), (255, 255, 255))
+        image.save(path, **saving)
+    return paths
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """Two labels of 12 pictures."""
+    folder = tmp_path / "flowers"
+    draw(folder / "rose", 12)
+    draw(folder / "tulip", 12, 100)
+    return folder
+
+
+def read(data, **own):
+    return read_own_pictures(Path(data), DataOptions(**own), SHARES, 64, 42)
+
+
+def sizes(found):
+    return {part: len(pictures) for part, pictures in found.parts.items()}
+
+
+def test_a_subfolder_for_each_label(flowers, capsys):
+    found = read(flowers)
+    assert found.labels == ("rose", "tulip")
+    assert sizes(found) == {TRAIN: 18, VALID: 2, TEST: 4}
+    assert {pictures.y.tolist().count(0) for pictures in found.parts.values()} == {1, 2, 9}
+    said = capsys.readouterr().out
+    assert "24 pictures with 2 labels: rose 12, tulip 12." in said
+    assert "Split: 18 to train on, 2 to validate on, 4 to test on." in said
+    everything = [path for pictures in found.parts.values() for path in pictures.paths]
+    assert sorted(everything) == sorted(flowers.glob("*/*.png"))
+
+
+@pytest.mark.parametrize(
+    ("valid", "test"), [("valid", None), ("validation", "test"), (None, "test"), ("Val", "testing")]
+)
+def test_parts_of_a_data_set_are_no_labels(tmp_path, capsys, valid, test):
+    start = 0
+    for part, count in (("train", 20), (valid, 6), (test, 7)):
+        for label in ("circles", "squares"):
+            if part:
+                draw(tmp_path / "data" / part / label, count, start)
+            start += 100
+    found = read(tmp_path / "data")
+    assert found.labels == ("circles", "squares")
+    assert found.given == {TRAIN} | ({VALID} if valid else set()) | ({TEST} if test else set())
+    assert len(found.parts[TEST]) == (14 if test else 8)
+    assert len(found.parts[VALID]) == (12 if valid else 4)
+    if test:
+        assert {path.parent.parent.name for path in found.parts[TEST].paths} == {test}
+    assert "as given" in capsys.readouterr().out
+
+
+def test_parts_without_labels_and_parts_beside_labels_are_refused(tmp_path):
+    draw(tmp_path / "a/train", 12)
+    draw(tmp_path / "a/valid", 12, 50)
+    with pytest.raises(DataError, match=r"parts train, valid of .* must have a subfolder of pictures for each label"):
+        read(tmp_path / "a")
+    draw(tmp_path / "b/train/rose", 12)
+    draw(tmp_path / "b/test/rose", 12, 50)
+    draw(tmp_path / "b/tulip", 12, 100)
+    with pytest.raises(DataError, match=r"parts of a data set \(test, train\) and other folders .*\(tulip\)"):
+        read(tmp_path / "b")
+
+
+def test_a_label_may_be_called_train(tmp_path):
+    draw(tmp_path / "data/train", 12)
+    draw(tmp_path / "data/plane", 12, 100)
+    assert read(tmp_path / "data").labels == ("plane", "train")
+
+
+def test_a_label_that_a_given_test_lacks_is_named(tmp_path):
+    for label, start in (("rose", 0), ("tulip", 200)):
+        draw(tmp_path / "data/train" / label, 12, start)
+    draw(tmp_path / "data/test/rose", 4, 500)
+    with pytest.raises(DataError, match="The test lacks tulip: add pictures of it there, or leave the folder out"):
+        read(tmp_path / "data")
+
+
+def test_what_systems_leave_in_folders_is_ignored(flowers, capsys):
+    for label in ("rose", "tulip"):
+        (flowers / "__MACOSX" / label).mkdir(parents=True)
+        (flowers / "__MACOSX" / label / "._0.jpg").write_bytes(b"\0\5\x16\7" + bytes(100))
+        (flowers / label / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+        (flowers / label / "Thumbs.db").write_bytes(b"\xd0\xcf")
+        (flowers / label / "notes.txt").write_text("mine", encoding="utf-8")
+    (flowers / ".ipynb_checkpoints").mkdir()
+    (flowers / "models").mkdir()
+    assert read(flowers).labels == ("rose", "tulip")
+    said = capsys.readouterr().out
+    assert "Not used, since they are not pictures: 2 .txt." in said
+    assert "they have no pictures: the folders models." in said
+
+
+def test_jfif_and_tif_are_read(flowers):
+    draw(flowers / "rose", 3, 300, "{}.jfif", format="JPEG")
+    draw(flowers / "tulip", 3, 400, "{}.tif")
+    assert sum(sizes(read(flowers)).values()) == 30
+
+
+@pytest.mark.skipif(bool(importlib.util.find_spec("pillow_heif")), reason="pillow-heif reads them")
+def test_heic_is_named_and_not_dropped_in_silence(flowers, capsys):
+    for index in range(3):
+        (flowers / f"rose/IMG_{index}.HEIC").write_bytes(HEIC)
+    with pytest.raises(DataError, match=r"(?s)3 problems .*rose/IMG_0.HEIC: HEIC can only be read with pillow-heif"):
+        read(flowers)
+    assert sum(sizes(read(flowers, skip_bad=True)).values()) == 24
+    assert "Left out: 3 problems" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("pillow_heif"), reason="pillow-heif is not installed")
+def test_heic_is_read_with_pillow_heif(flowers):
+    from pillow_heif import from_pillow
+
+    for index in range(3):
+        from_pillow(Image.new("RGB", (64, 48), (index * 60, 0, 0))).save(flowers / f"rose/IMG_{index}.HEIC")
+    (flowers / "rose/IMG_9.heic").write_bytes(HEIC)
+    with pytest.raises(DataError, match=r"(?s)1 problem .*IMG_9.heic: The HEIC is damaged"):
+        read(flowers)
+    assert sum(sizes(read(flowers, skip_bad=True)).values()) == 27
+
+
+def spoil(folder):
+    """Make three pictures unreadable: cut off, a web page, empty."""
+    paths = sorted(folder.glob("rose/*.png"))
+    paths[0].write_bytes(paths[0].read_bytes()[:-30])
+    paths[1].write_text("<html>404</html>", encoding="utf-8")
+    paths[2].write_bytes(b"")
+    return paths[:3]
+
+
+def test_all_bad_pictures_are_named_at_once(flowers, capsys):
+    bad = spoil(flowers)
+    draw(flowers / "rose", 6, 40)
+    with pytest.raises(DataError) as caught:
+        read(flowers)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"3 problems with the pictures of {flowers}:"
+    assert [line.split(":")[0].strip() for line in lines[1:4]] == [f"rose/{path.name}" for path in bad]
+    assert lines[4] == "Repair or delete them, or go on without them with --skip-bad."
+    found = read(flowers, skip_bad=True)
+    assert not set(bad) & {path for pictures in found.parts.values() for path in pictures.paths}
+    assert "Left out: 3 problems" in capsys.readouterr().out
+
+
+def test_of_many_problems_the_first_are_shown(flowers):
+    for index in range(30):
+        (flowers / f"rose/x{index:02}.jpg").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        read(flowers)
+    assert str(caught.value).count("\n  rose/") == own_data.SHOWN
+    assert "… and 10 more" in str(caught.value)
+
+
+def test_equal_pictures_count_once_and_two_labels_of_one_are_a_problem(flowers, capsys):
+    for index in range(5):
+        (flowers / f"rose/copy{index}.png").write_bytes((flowers / "rose/0.png").read_bytes())
+    assert sum(sizes(read(flowers)).values()) == 24
+    assert "Equal pictures count once: 5 left out." in capsys.readouterr().out
+    (flowers / "tulip/odd.png").write_bytes((flowers / "rose/1.png").read_bytes())
+    draw(flowers / "rose", 2, 40)
+    with pytest.raises(DataError, match=r"rose/1.png: It is the same picture as odd.png of tulip, but labelled rose"):
+        read(flowers)
+    kept = [path.name for pictures in read(flowers, skip_bad=True).parts.values() for path in pictures.paths]
+    assert not {"odd.png"} & set(kept)
+
+
+def test_a_picture_of_the_test_is_not_trained_on(tmp_path, capsys):
+    for label, start in (("rose", 0), ("tulip", 200)):
+        draw(tmp_path / "train" / label, 14, start)
+        draw(tmp_path / "test" / label, 4, start)
+    found = read(tmp_path)
+    assert len(found.parts[TEST]) == 8
+    assert len(found.parts[TRAIN]) + len(found.parts[VALID]) == 20
+    assert "8 of them were in several parts" in capsys.readouterr().out
+
+
+def test_labels_in_a_csv(tmp_path, capsys):
+    paths = draw(tmp_path / "images", 24)
+    table = tmp_path / "labels.csv"
+    rows = [f"{path.stem};{('Rose', 'Tülp')[index % 2]};{index // 4}" for index, path in enumerate(paths)]
+    table.write_bytes("\r\n".join(["image;breed;plant", *rows]).encode("cp1252"))  # as Excel writes it
+    with pytest.raises(
+        DataError, match=r"no column called label or labels; name another with --label-column.*image, bre"
+    ):
+        read(tmp_path, labels_from="csv")
+    found = read(tmp_path, labels_from="csv", label_column="Breed", group="plant")
+    assert found.labels == ("Rose", "Tülp")
+    groups = [{int(path.stem) // 4 for path in pictures.paths} for pictures in found.parts.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 6
+    assert "Names are in the column image and labels in breed of labels.csv." in capsys.readouterr().out
+    assert (
+        read(table, label_column="breed").labels
+        == read(tmp_path / "images", labels=str(table), label_column="breed").labels
+    )
+
+
+def test_rows_without_pictures_or_labels_are_named_at_once(tmp_path, capsys):
+    draw(tmp_path, 24, name="{}.JPG", format="JPEG")
+    rows = [f"{index}.jpg,{'ab'[index % 2]}" for index in range(22)]
+    (tmp_path / "labels.csv").write_text(
+        "\n".join(["x,y", *rows, "nowhere.jpg,a", "22.jpg,", "1,2,3"]), encoding="utf-8"
+    )
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, labels_from="csv")
+    text = str(caught.value)
+    assert "3 problems" in text
+    assert "labels.csv, line 24: There is no picture nowhere.jpg" in text
+    assert "labels.csv, line 25: The row has no label." in text
+    assert "line 26: The row has 3 cells; the header has 2." in text
+    assert sum(sizes(read(tmp_path, labels_from="csv", skip_bad=True)).values()) == 22
+    assert "labels.csv does not name them: 2 pictures." in capsys.readouterr().out
+
+
+def test_a_csv_that_is_missing_ambiguous_or_of_other_pictures_is_refused(tmp_path):
+    draw(tmp_path, 4)
+    with pytest.raises(DataError, match="has no CSV; name the one with the labels: --labels FILE"):
+        read(tmp_path, labels_from="csv")
+    (tmp_path / "a.csv").write_text("name,label\nx.png,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"None of the names in the column name of .*a.csv is a picture"):
+        read(tmp_path, labels_from="csv")
+    (tmp_path / "b.csv").write_text("name,label\n0.png,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"has several CSVs \(a.csv, b.csv\)"):
+        read(tmp_path, labels_from="csv")
+
+
+def test_labels_in_the_names_of_files(tmp_path):
+    draw(tmp_path, 12, name="great_pyrenees_{}.png")
+    draw(tmp_path, 12, 50, name="pug_{}.png")
+    assert read(tmp_path, labels_from="pattern").labels == ("great_pyrenees", "pug")
+    assert read(tmp_path, labels_from="pattern", pattern="^([a-z])").labels == ("g", "p")
+    draw(tmp_path, 1, 90, name="other{}.png")
+    with pytest.raises(DataError, match=r"other90.png: Its name does not match the pattern"):
+        read(tmp_path, labels_from="pattern")
+    with pytest.raises(DataError, match="needs a group in parentheses"):
+        read(tmp_path, labels_from="pattern", pattern="^pug")
+    with pytest.raises(DataError, match="is not a regular expression"):
+        read(tmp_path, labels_from="pattern", pattern="(")
+
+
+def test_groups_found_in_paths_stay_together(tmp_path):
+    for label, start in (("rose", 0), ("tulip", 500)):
+        for plant in range(6):
+            draw(tmp_path / label, 3, start + 10 * plant, f"plant{label}{plant}-{{}}.png")
+    found = read(tmp_path, group=r"plant\w+?-")
+    groups = [{path.name.split("-")[0] for path in pictures.paths} for pictures in found.parts.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 12
+    assert all(len(set(pictures.y.tolist())) == 2 for pictures in found.parts.values())
+    with pytest.raises(DataError, match=r"--group .* leaves too few groups of a label; each needs at least three"):
+        read(tmp_path, group="rose|tulip")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ({}, "There are no pictures in"),
+        ({"rose": 12}, "have the label rose; at least two labels are needed"),
+        ({"rose": 12, "tulip": 9, "lily": 2}, "each label, but in .*, lily has 2, tulip has 9; add more"),
+        ({"": 12}, "must have a subfolder of pictures for each label; if the labels are in a CSV"),
+        ({"flowers/rose": 12, "flowers/tulip": 12}, r"has only the subfolder flowers; did you mean --data .*flowers\?"),
+    ],
+)
+def test_folders_that_cannot_work_are_refused(tmp_path, folders, message):
+    for number, (name, count) in enumerate(folders.items()):
+        draw(tmp_path / "data" / name, count, 100 * number)
+    (tmp_path / "data").mkdir(exist_ok=True)
+    with pytest.raises(DataError, match=message.replace("each label, but", "of each label, but")):
+        read(tmp_path / "data")
+
+
+def test_memory_is_checked_before_decoding(flowers, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(own_data, "CGROUP", tmp_path)
+    monkeypatch.setattr(own_data, "MEMINFO", tmp_path / "meminfo")
+    read(flowers)  # where nothing is known of the memory
+    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable:     250 kB\n", encoding="utf-8")
+    monkeypatch.setattr("training.labelled_pictures.check_pictures", None)  # not called
+    with pytest.raises(
+        DataError, match=r"19 pictures of 64×64 pixels take 0.0 GB of memory, and 0.0 GB are free; train"
+    ):
+        read(flowers)
+    (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
+    (tmp_path / "memory.current").write_text("100\n", encoding="utf-8")
+    assert own_data.find_free_memory() == 250 * 1024
+    (tmp_path / "memory.max").write_text("1100\n", encoding="utf-8")
+    assert own_data.find_free_memory() == 1000
+    monkeypatch.setattr(own_data, "find_free_memory", lambda: 8_000_000_000)
+    with pytest.raises(
+        DataError, match=r"^120,000 pictures of 320×320 pixels take 36.9 GB of memory, and 8.0 GB are free"
+    ):
+        own_data.check_memory(120_000, (320, 320))
+    assert "take 36.9 GB of memory in training; 8.0 GB are free." in capsys.readouterr().out
+
+
+def test_labels_may_have_any_characters(tmp_path):
+    names = ("cat-dog 🐱", "“x” & ü", "true")
+    for number, name in enumerate(names):
+        draw(tmp_path / name, 10, 100 * number)
+    assert read(tmp_path).labels == tuple(sorted(names))
+
+
+def test_the_recipe_reads_the_options_and_says_what_the_test_is(flowers, tmp_path, capsys):
+    recipe = ImageClassification()
+    words = ["--data", str(flowers), "--skip-bad", "--labels-from", "folder", "--group", r"\d"]
+    options = command.make_parser(recipe).parse_args(words)
+    assert recipe.read_settings(options).own == DataOptions(skip_bad=True, labels_from="folder", group=r"\d")
+    splits = recipe.load_own(str(flowers), replace(recipe.settings.smoke(), own=DataOptions()))
+    assert (splits.tests[0].data, splits.tests[0].split) == ("flowers", "held-out fifth")
+    assert splits.description.about.summary == "A picture: is it rose or tulip?"
+    assert np.array_equal(splits.check.targets, splits.valid.y)
+    spoil(flowers)
+    given = ["--smoke", "--data", str(flowers), "--out", str(tmp_path / "out")]
+    assert command.main(recipe, given) == 2
+    assert "error: 3 problems with the pictures" in capsys.readouterr().err

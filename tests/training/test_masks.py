@@ -1,0 +1,271 @@
+"""A user's own masks: indices or colours, listed or found, and what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from training.data import DataError
+from training.made_up import draw_streets
+from training.mask_classes import parse_colour, read_classes, split_line
+from training.masks import read_mask, read_own_masks
+from training.networks.image_segmentation import IGNORED
+from training.own_data import DataOptions
+from training.recipes.image_segmentation import ImageSegmentation
+from training.splitting import TEST, TRAIN, VALID
+
+pytestmark = pytest.mark.training
+SHARES = {TEST: 0.2, VALID: 0.1}
+COLOURS = np.array([(128, 128, 128), (128, 64, 128), (128, 0, 0), (64, 0, 128)], np.uint8)
+NAMES = ("sky", "road", "house", "car")
+
+
+@pytest.fixture
+def streets(tmp_path):
+    """Twelve drawn streets with masks of indices, without a list of classes."""
+    folder = draw_streets(tmp_path / "streets", 0, count=12)
+    (folder / "codes.txt").unlink()
+    return folder
+
+
+def read(folder, **own):
+    return read_own_masks(Path(folder), DataOptions(**own), SHARES, (160, 128), 42)
+
+
+def sizes(found):
+    return [len(found.parts[part]) for part in (TRAIN, VALID, TEST)]
+
+
+def change(folder, convert, suffix=".png"):
+    """Replace every mask by what `convert` makes of its indices."""
+    for path in sorted((folder / "labels").iterdir()):
+        image = convert(np.array(Image.open(path)))
+        path.unlink()
+        image.save(path.with_suffix(suffix))
+
+
+def paint(codes):
+    return Image.fromarray(COLOURS[codes])
+
+
+def decode(found):
+    """Return the masks of all pictures by name."""
+    return {pair.name: found.read(pair, pair.size) for pairs in found.parts.values() for pair in pairs}
+
+
+def test_indices_without_a_list_are_found(streets, capsys):
+    found = read(streets)
+    assert found.classes.names == ("class 0", "class 1", "class 2", "class 3")
+    assert sizes(found) == [9, 1, 2]
+    said = capsys.readouterr().out
+    assert "12 pictures with 4 classes (found in the masks; list their names in classes.txt, one per line)" in said
+    assert "Split: 9 to train on, 1 to validate on, 2 to test on." in said
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "I;16", "RGB"])
+def test_masks_of_any_mode_give_the_same_classes(streets, mode):
+    (streets / "classes.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    expected = decode(read(streets))
+
+    def convert(codes):
+        if mode == "P":
+            image = Image.fromarray(codes).convert("P")
+            image.putpalette(COLOURS.tobytes())
+            image.frombytes(codes.tobytes())
+            return image
+        if mode == "RGB":
+            return Image.fromarray(np.stack([codes] * 3, -1))
+        return Image.fromarray(codes.astype({"L": np.uint8, "I;16": np.uint16}[mode]))
+
+    change(streets, convert)
+    found = read(streets)
+    assert found.classes.names == NAMES
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
+
+
+def test_colours_are_found_or_listed(streets):
+    expected = decode(read(streets))
+    change(streets, paint)
+    found = read(streets)
+    assert found.classes.names == ("colour #400080", "colour #800000", "colour #804080", "colour #808080")
+    lines = [f"{name} {red} {green} {blue}" for name, (red, green, blue) in zip(NAMES, COLOURS, strict=True)]
+    (streets / "codes.txt").write_text("\n".join(lines), encoding="utf-8")
+    found = read(streets)
+    assert found.classes.names == NAMES
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
+
+
+def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
+    change(streets, paint)
+    lines = ["name,r,g,b", "ground,128,64,128", "things,128,0,0", "things,64,0,128"]
+    (streets / "class_dict.csv").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match=r"12 problems .*\n.*Its colours #808080 are no classes; list"):
+        read(streets)
+    found = read(streets, void="#808080")
+    assert found.classes.names == ("ground", "things")
+    assert {int(code) for mask in decode(found).values() for code in np.unique(mask)} == {0, 1, IGNORED}
+
+
+@pytest.mark.parametrize("has_list", [True, False])
+@pytest.mark.parametrize("mode", ["L", "1", "RGB"])
+def test_black_and_white_masks_have_two_classes(streets, mode, has_list):
+    change(streets, lambda codes: Image.fromarray((codes > 0).astype(np.uint8) * 255).convert(mode))
+    if has_list:
+        (streets / "classes.txt").write_text("back\nfront\n", encoding="utf-8")
+    found = read(streets)
+    assert found.classes.names == (("back", "front") if has_list else ("class 0", "class 1"))
+    assert {int(code) for mask in decode(found).values() for code in np.unique(mask)} == {0, 1}
+
+
+def test_255_and_the_void_index_are_ignored(streets):
+    change(streets, lambda codes: Image.fromarray(np.where(codes == 3, 255, codes).astype(np.uint8)))
+    assert read(streets).classes.names == ("class 0", "class 1", "class 2")
+    found = read(streets, void="0")
+    assert {int(code) for mask in decode(found).values() for code in np.unique(mask)} == {1, 2, IGNORED}
+    with pytest.raises(DataError, match="--void grass is neither an index from 0 to 255 nor a colour"):
+        read(streets, void="grass")
+
+
+@pytest.mark.parametrize(
+    ("change_one", "message"),
+    [
+        (lambda mask: mask.write_bytes(b"a text"), "The mask cannot be read as a picture"),
+        (lambda mask: mask.unlink(), r"images/street-0.png: It has no mask labels/street-0.png"),
+        (
+            lambda mask: Image.new("L", (128, 160)).save(mask),
+            "but its picture 160×128; one of them is turned",
+        ),
+        (lambda mask: Image.new("L", (80, 64)).save(mask), "The mask has 80×64 pixels, but its picture 160×128"),
+        (lambda mask: Image.new("L", (160, 128), 255).save(mask), "None of its pixels has a class"),
+        (
+            lambda mask: Image.fromarray(np.full((128, 160), 4000, np.uint16)).save(mask),
+            "values from 4000 to 4000; a class needs an index from 0 to 254. If they number objects",
+        ),
+        (
+            lambda mask: (Image.open(mask).save(mask.with_suffix(".jpg")), mask.unlink()),
+            "A mask cannot be a JPEG, which changes its values; save it as PNG",
+        ),
+        (
+            lambda mask: Image.open(mask).save(mask.with_suffix(".bmp")),
+            r"It has several masks: street-0.bmp, street-0.png",
+        ),
+    ],
+)
+def test_a_bad_mask_is_named_and_can_be_skipped(streets, change_one, message):
+    change_one(streets / "labels/street-0.png")
+    with pytest.raises(DataError, match=message) as caught:
+        read(streets)
+    assert str(caught.value).startswith("1 problem with the masks")
+    assert sum(sizes(read(streets, skip_bad=True))) == 11
+
+
+def test_orientation_is_applied_to_pictures_and_masks(streets):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    upright = decode(read(streets))
+    mask, picture = streets / "labels/street-0.png", streets / "images/street-0.png"
+    for path in (mask, picture):
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    turned = decode(read(streets))
+    assert np.array_equal(turned["street-0"], upright["street-0"])
+    assert turned["street-0"].shape == (128, 160)
+
+
+def test_masks_with_the_books_ending_and_parts_as_folders(streets, tmp_path):
+    whole = tmp_path / "parts"
+    for number, path in enumerate(sorted((streets / "images").iterdir())):
+        part = ("train", "valid", "test")[0 if number < 8 else 1 if number < 10 else 2]
+        for name in ("images", "masks"):
+            (whole / part / name).mkdir(parents=True, exist_ok=True)
+        path.rename(whole / part / "images" / path.name)
+        (streets / "labels" / path.name).rename(whole / part / "masks" / f"{path.stem}_P.png")
+    found = read(whole)
+    assert sizes(found) == [8, 2, 2]
+    assert found.given == {TRAIN, VALID, TEST}
+
+
+def test_pictures_of_a_group_stay_together_and_equal_ones_count_once(streets, capsys):
+    for name in ("images", "labels"):
+        (streets / name / "copy.png").write_bytes((streets / name / "street-1.png").read_bytes())
+    found = read(streets, group=r"\d")
+    groups = [{pair.name.removeprefix("street-")[0] for pair in pairs} for pairs in found.parts.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert sum(sizes(found)) == 12
+    assert "Equal pictures count once: 1 left out." in capsys.readouterr().out
+
+
+def test_too_few_pictures_and_one_class_are_refused(streets, tmp_path):
+    few = draw_streets(tmp_path / "few", 1, count=5)
+    with pytest.raises(DataError, match="has 5 pictures with masks; at least 6 are needed"):
+        read(few)
+    change(streets, lambda codes: Image.fromarray(codes * 0))
+    with pytest.raises(DataError, match="have fewer than two classes"):
+        read(streets)
+    with pytest.raises(DataError, match=r"must have the folders images/ and masks/ .*; it has few, streets"):
+        read(tmp_path)
+    with pytest.raises(DataError, match="There is no folder"):
+        read(tmp_path / "nowhere")
+
+
+def test_a_photograph_is_no_mask(streets):
+    rng = np.random.default_rng(0)
+    change(streets, lambda codes: Image.fromarray(rng.integers(0, 256, (*codes.shape, 3), dtype=np.uint8)))
+    with pytest.raises(DataError, match="colours, too many to be classes; save them as PNG without smooth edges"):
+        read(streets)
+
+
+def test_a_list_without_colours_does_not_fit_masks_of_colours(streets):
+    (streets / "codes.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    change(streets, paint)
+    with pytest.raises(DataError, match="have colours, but its list of classes has none; write a name"):
+        read(streets)
+
+
+@pytest.mark.parametrize(
+    ("line", "pair"),
+    [
+        ("road 128 64 128", ("road", 0x804080)), ("road,128,64,128", ("road", 0x804080)),
+        ("128 64 128\troad", ("road", 0x804080)), ("traffic light #ff0000", ("traffic light", 0xFF0000)),
+        ("#00ff00 grass", ("grass", 0x00FF00)), ("road", None), ("road 300 0 0", None), ("class 2", None),
+    ],
+)  # fmt: skip
+def test_a_line_has_a_name_and_perhaps_a_colour(line, pair):
+    assert split_line(line) == pair
+
+
+def test_colours_are_written_in_several_ways():
+    assert parse_colour("#FF8000") == parse_colour("ff8000") == parse_colour("255, 128, 0") == 0xFF8000
+    assert parse_colour("256,0,0") is None
+    assert parse_colour("red") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a 1 2 3\nb\n", "none from 0 to 255 in the line 'b'"),
+        ("a 1 2 3\nb 1 2 3\n", "2 to 255 classes, each with a colour of its own"),
+        ("a 1 2 3\na 4 5 6\n", "2 to 255 classes, each with a colour of its own"),
+    ],
+)
+def test_a_list_with_wrong_colours_is_refused(tmp_path, content, message):
+    (tmp_path / "classes.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_classes(tmp_path / "classes.txt")
+
+
+def test_a_mask_with_a_few_colours_of_grey_has_indices(tmp_path):
+    Image.fromarray(np.full((4, 4, 3), 2, np.uint8)).save(tmp_path / "grey.png")
+    values, is_coloured = read_mask(tmp_path / "grey.png")
+    assert (values.tolist(), is_coloured) == ([[2] * 4] * 4, False)
+
+
+def test_the_recipe_reads_frames(streets):
+    recipe = ImageSegmentation()
+    splits = recipe.load_own(str(streets), recipe.settings.smoke())
+    assert [len(part) for part in (splits.train, splits.valid, splits.tests[0])] == [9, 1, 2]
+    assert splits.train.pictures.shape == (9, 3, 128, 160)
+    assert splits.train.labels.shape == (9, 128, 160)
+    assert splits.description.about.summary.startswith("A picture: where is class 0, class 1")

@@ -1,0 +1,273 @@
+"""A user's own texts: tables and folders, what is wrong with them, and their split."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from training import command
+from training.data import DataError
+from training.own_data import DataOptions
+from training.own_texts import read_own_texts
+from training.recipes.text_classification import TextClassification
+from training.splitting import PARTS, TEST, TRAIN, VALID
+
+pytestmark = pytest.mark.training
+
+
+def make_rows(count=80):
+    """Return German texts with two labels, with umlauts and semicolons."""
+    good, bad = ("gut", "schön", "toll"), ("übel", "mäßig", "fad")
+    return [
+        (f"Das Café war {(bad, good)[index % 2][index % 3]}, {index} Mal; wirklich", ("neg", "pos")[index % 2])
+        for index in range(count)
+    ]
+
+
+def join_rows(separator=",", header=("text", "label"), rows=None):
+    lines = [separator.join(f'"{cell}"' for cell in row) for row in [header, *(rows or make_rows())]]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def read(data, **own):
+    return read_own_texts(Path(data), DataOptions(**own), 42)
+
+
+def sizes(found):
+    return [len(found.parts[part]) for part in PARTS]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("semicolon.csv", join_rows(";").encode("cp1252")),
+        ("bom.csv", join_rows(";").encode("utf-8-sig")),
+        ("comma.csv", join_rows().encode("cp1252")),
+        ("wide.csv", join_rows("\t").encode("utf-16")),
+        ("sep.csv", ("sep=;\r\n" + join_rows(";")).encode("utf-8-sig")),
+        ("tabs.tsv", join_rows("\t").encode()),
+        ("kaggle.csv", join_rows(header=("review", "sentiment")).encode()),
+        ("other.csv", join_rows(header=("Label", "TEXT "), rows=[row[::-1] for row in make_rows()]).encode()),
+    ],
+)
+def test_what_the_pages_read_can_be_trained_on(tmp_path, capsys, name, content):
+    (tmp_path / name).write_bytes(content)
+    found = read(tmp_path / name)
+    assert found.labels == ("neg", "pos")
+    texts = {text for part in found.parts.values() for text in part.texts}
+    assert texts == {text for text, _ in make_rows()}
+    said = capsys.readouterr().out
+    assert "80 texts with 2 labels: neg 40, pos 40." in said
+    assert re.search(r"texts are in the column \w+, labels in \w+", said)
+    assert re.search(r"Split: \d+ to train on, \d+ to validate on, 16 to test on", said)
+
+
+def test_parquet_is_read(tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    table = pd.DataFrame({"content": [text for text, _ in make_rows()], "stars": [1.0, 5.0] * 40, "id": range(80)})
+    table.loc[3, "stars"] = None
+    table.to_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(DataError, match="row 4: The row has no label"):
+        read(tmp_path / "mine.parquet")
+    assert read(tmp_path / "mine.parquet", skip_bad=True).labels == ("1", "5")
+
+
+def test_an_excel_file_is_named(tmp_path):
+    (tmp_path / "mine.csv").write_bytes(b"PK\x03\x04\x14\0\x06\0xl/" + bytes(500))
+    with pytest.raises(DataError, match=r"This is an Excel file \(.xlsx\), not a CSV"):
+        read(tmp_path / "mine.csv")
+
+
+def test_columns_are_named_in_errors_and_by_options(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(join_rows(header=("Ticket", "Queue")), encoding="utf-8")
+    with pytest.raises(
+        DataError, match=r"no column called text or review; name another with --text-column.*Ticket, Queue"
+    ):
+        read(path)
+    with pytest.raises(DataError, match=r"no column 'Tiket'. There is a column 'Ticket'; did you mean it"):
+        read(path, text_column="Tiket")
+    with pytest.raises(DataError, match="no column called label or labels"):
+        read(path, text_column="ticket")
+    with pytest.raises(DataError, match="cannot have both the texts and the labels"):
+        read(path, text_column="Ticket", label_column="Ticket")
+    assert read(path, text_column="ticket", label_column="QUEUE").labels == ("neg", "pos")
+
+
+def test_all_bad_rows_are_named_at_once(tmp_path, capsys):
+    path = tmp_path / "mine.csv"
+    rows = [*make_rows(), ("", "pos"), ("ein Satz", " "), ("doppelt", "pos"), ("doppelt", "neg"), *make_rows(3)]
+    path.write_text(join_rows(rows=rows) + "a,b,c\r\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert str(caught.value).splitlines() == [
+        f"4 problems with the texts of {path}:",
+        "  line 89: The row has 3 cells; the header has 2. Put quotation marks around a cell with a comma in it.",
+        "  line 82: There is no text.",
+        "  line 83: The row has no label.",
+        "  line 84: It is the same text as line 85 (neg), but labelled pos.",
+        "Repair or delete them, or go on without them with --skip-bad.",
+    ]
+    assert sum(sizes(read(path, skip_bad=True))) == 80
+    said = capsys.readouterr().out
+    assert "Left out: 4 problems" in said
+    assert "Equal texts count once: 3 left out." in said
+
+
+def test_texts_that_differ_only_in_case_and_spaces_are_in_one_part(tmp_path):
+    rows = [(text, label) for text, label in make_rows() for text in (text, text.upper(), text.replace(" ", "  "))]
+    path = tmp_path / "mine.csv"
+    path.write_text(join_rows(rows=rows), encoding="utf-8")
+    found = read(path)
+    keys = [{" ".join(text.casefold().split()) for text in part.texts} for part in found.parts.values()]
+    assert sum(map(len, keys)) == len(set.union(*keys)) == 80
+
+
+def test_rare_labels_are_in_every_part(tmp_path):
+    rows = [(f"text {label} number {index}", f"label {label}") for label in range(30) for index in range(20)]
+    path = tmp_path / "mine.csv"
+    path.write_text(join_rows(rows=rows), encoding="utf-8")
+    found = read(path)
+    assert all(set(part.y.tolist()) == set(range(30)) for part in found.parts.values())
+    assert sizes(found) == [450, 30, 120]
+
+
+def test_groups_stay_together(tmp_path):
+    rows = [(text, label, index // 5) for index, (text, label) in enumerate(make_rows(200))]
+    path = tmp_path / "mine.csv"
+    path.write_text(join_rows(header=("text", "label", "author"), rows=rows), encoding="utf-8")
+    found = read(path, group="author")
+    authors = {text: author for text, _, author in rows}
+    groups = [{authors[text] for text in part.texts} for part in found.parts.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 40
+    with pytest.raises(DataError, match="There is a column 'author'; did you mean it"):
+        read(path, group="autor")
+    with pytest.raises(DataError, match="--group label leaves too few groups of a label"):
+        read(path, group="label")
+
+
+@pytest.mark.parametrize("form", ["2026-01-{day:02}", "{day}", "{day:02}.01.2026 10:00"])
+def test_the_last_texts_are_the_test_if_asked_for(tmp_path, form):
+    rows = [(text, label, form.format(day=index // 4 + 1)) for index, (text, label) in enumerate(make_rows(100))]
+    path = tmp_path / "mine.csv"
+    path.write_text(join_rows(header=("text", "label", "date"), rows=rows[::-1]), encoding="utf-8")
+    found = read(path, time="date")
+    number = {text: index for index, (text, _, _) in enumerate(rows)}
+    order = {part: sorted(number[text] for text in found.parts[part].texts) for part in PARTS}
+    assert order[TRAIN][-1] < order[VALID][0]
+    assert order[VALID][-1] < order[TEST][0] == 80
+    with pytest.raises(DataError, match="--time and --group exclude each other"):
+        read(path, time="date", group="label")
+    with pytest.raises(DataError, match=r"line 2: text is neither a number nor a date"):
+        read(path, time="text")
+
+
+def test_days_and_months_that_cannot_be_told_apart_are_refused(tmp_path):
+    for form, is_clear in (("{:02}/{:02}/2026", False), ("{:02}.{:02}.2026", True)):
+        rows = [(text, label, form.format(i % 12 + 1, i // 12 + 1)) for i, (text, label) in enumerate(make_rows(100))]
+        path = tmp_path / "mine.csv"
+        path.write_text(join_rows(header=("text", "label", "date"), rows=rows), encoding="utf-8")
+        if is_clear:
+            assert sum(sizes(read(path, time="date"))) == 100
+        else:
+            with pytest.raises(DataError, match="Is 01/01/2026 in date a day and a month, or a month and a day"):
+                read(path, time="date")
+
+
+def write_files(folder, labels=("neg", "pos"), count=24, encoding="utf-8"):
+    for number, label in enumerate(labels):
+        (folder / label).mkdir(parents=True)
+        for index in range(count):
+            text = f"Schöner Text {folder.name} {number} {index}"
+            (folder / label / f"{index}.txt").write_bytes(text.encode(encoding))
+    return folder
+
+
+def test_a_folder_of_files_for_each_label(tmp_path):
+    folder = write_files(tmp_path / "mine", encoding="latin-1")
+    (folder / "__MACOSX/neg").mkdir(parents=True)
+    (folder / "__MACOSX/neg/._1.txt").write_bytes(b"\0\5")
+    (folder / "readme.txt").write_text("no label", encoding="utf-8")
+    found = read(folder)
+    assert (found.labels, sum(sizes(found))) == (("neg", "pos"), 48)
+    assert found.parts[TRAIN].texts[0].startswith("Schöner Text")
+    (folder / "pos/30.txt").write_bytes(b"\x89PNG" + bytes(50))
+    (folder / "pos/31.txt").write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"(?s)2 problems .*pos/30.txt: This is a picture.*pos/31.txt: There is no text"
+    ):
+        read(folder)
+    with pytest.raises(DataError, match="folder of text files, which have no columns"):
+        read(folder, group="author")
+
+
+def test_folders_of_parts(tmp_path):
+    write_files(tmp_path / "mine/train")
+    write_files(tmp_path / "mine/test", count=5)
+    (tmp_path / "mine/train/unsup").mkdir()
+    for index in range(7):
+        (tmp_path / f"mine/train/unsup/{index}.txt").write_text(f"without a label {index}", encoding="utf-8")
+    found = read(tmp_path / "mine")
+    assert found.labels == ("neg", "pos")
+    assert found.given == {TRAIN, TEST}
+    assert sizes(found)[2] == 10
+    assert len(found.parts[TRAIN].unlabelled) == 7
+    (tmp_path / "mine/test/pos").rename(tmp_path / "mine/test/good")
+    with pytest.raises(DataError, match=r"At least 20 .* good has 5"):
+        read(tmp_path / "mine")
+
+
+def test_tables_of_parts(tmp_path):
+    rows = make_rows(100)
+    (tmp_path / "train.csv").write_text(join_rows(rows=rows[:80]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(join_rows(rows=rows[78:]), encoding="utf-8")
+    found = read(tmp_path)
+    assert sum(sizes(found)) == 100
+    assert set(found.parts[TEST].texts) == {text for text, _ in rows[78:]}
+    (tmp_path / "test.csv").write_text(join_rows(rows=[row for row in rows[80:] if row[1] == "pos"]), encoding="utf-8")
+    with pytest.raises(DataError, match="The test lacks neg: add texts of it there, or leave this part out"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("a", "x")], "mine has only the label 'x'; at least two are needed"),
+        ([*make_rows(), ("a", "x"), ("b", "x"), ("c", "y")], "of each label, but in mine, x has 2, y has 1; add more"),
+        ([("", "a")], "has no texts that can be read|There is no text"),
+    ],
+)
+def test_texts_that_cannot_work_are_refused(tmp_path, rows, message):
+    (tmp_path / "mine.csv").write_text(join_rows(rows=rows), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "mine.csv")
+
+
+def test_a_missing_or_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="There are no texts in"):
+        read(tmp_path)
+    with pytest.raises(DataError, match="There is no file or folder"):
+        read(tmp_path / "nowhere.csv")
+
+
+def test_labels_that_look_alike_are_mentioned(tmp_path, capsys):
+    rows = [(f"text {index} {label}", label) for label in ("Spam", "spam", "a|b <i>") for index in range(20)]
+    (tmp_path / "mine.csv").write_text(join_rows(rows=rows), encoding="utf-8")
+    assert read(tmp_path / "mine.csv").labels == ("Spam", "a|b <i>", "spam")
+    assert "perhaps meant as one: Spam and spam." in capsys.readouterr().out
+
+
+def test_the_recipe_takes_the_options_and_says_nothing_of_a_language(tmp_path):
+    recipe = TextClassification()
+    (tmp_path / "post.csv").write_text(join_rows(";", ("Brief", "Art")), encoding="cp1252")
+    words = ["--data", "x", "--text-column", "Brief", "--label-column", "Art", "--time", "t", "--skip-bad"]
+    own = recipe.read_settings(command.make_parser(recipe).parse_args(words)).own
+    assert own == DataOptions(skip_bad=True, text_column="Brief", label_column="Art", time="t")
+    splits = recipe.load_own(str(tmp_path / "post.csv"), replace(recipe.settings.smoke(), own=replace(own, time=None)))
+    assert splits.description.about.language is None
+    assert (splits.tests[0].data, splits.tests[0].split) == ("post", "held-out fifth")
+    assert "English" not in str(splits.description)

@@ -1,0 +1,125 @@
+"""The words of a model of one's own: from options, about.yaml, and the model that was there before."""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from shared.config import About, GalleryConfig
+from tests.training.test_demos import load_recipe
+from training import command
+from training.data import DataError
+from training.description import AUTHOR, TERMS_OF_DATA, describe
+from training.made_up import write_rows
+from training.recipe import load
+from training.recipes.tabular import Tabular
+from training.words import keep_words, name_licence
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return write_rows(tmp_path / "data", 0)
+
+
+@pytest.fixture
+def describe_own(rows, tmp_path):
+    """A function that returns the description of a model of one's own with these options."""
+
+    def describe_own(*words):
+        recipe = Tabular()
+        given = ["--data", str(rows), "--out", str(tmp_path / "model"), *map(str, words)]
+        options = command.make_parser(recipe).parse_args(given)
+        return load(recipe, options, recipe.read_settings(options)).description
+
+    return describe_own
+
+
+def write_model(folder, about):
+    """Write the part of a checkpoint folder that has words."""
+    folder.mkdir(exist_ok=True)
+    config = GalleryConfig(format=2, task="x", about=about, created="2026-01-01", versions={}, files={})
+    (folder / "gallery.json").write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
+    figures = [{"name": "accuracy", "value": 0.5, "interval": None, "data": "rows", "split": "test", "count": 9}]
+    metrics = {"headline": "x", "figures": figures, "measured": {"date": "2026-01-01"}}
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+
+
+def test_without_words_a_model_has_those_of_its_data(describe_own):
+    about = describe_own().about
+    assert (about.title, about.licence_name, about.language) == ("Rows", TERMS_OF_DATA, None)
+
+
+def test_options_are_stronger_than_the_file_and_the_file_than_the_model_before(describe_own, rows, tmp_path):
+    before = describe("rows", "Old?", ()).about
+    write_model(tmp_path / "model", before.model_copy(update={"title": "Before", "intended_use": "To learn."}))
+    about = describe_own().about
+    assert (about.title, about.intended_use) == ("Before", "To learn.")
+    assert about.summary.startswith("From one row of a table")  # it has the labels of the data
+    rows.with_name("about.yaml").write_text(
+        "title: From the file\nlicence: cc-by-4.0\nnotes: [One.]\n", encoding="utf-8"
+    )
+    described = describe_own()
+    assert (described.about.title, described.about.licence_name) == ("From the file", "CC BY 4.0")
+    assert described.notes == ("One.",)
+    assert "is under this licence: CC BY 4.0." in described.notice
+    about = describe_own("--title", "From the option", "--language", "de", "--licence", "MIT").about
+    assert (about.title, about.language, about.licence, about.licence_name) == ("From the option", "de", "mit", "MIT")
+    other = tmp_path / "other.yaml"
+    other.write_text("title: Named\nnotice: Mine.\nlicence: My terms\n", encoding="utf-8")
+    described = describe_own("--about", other)
+    assert (described.about.title, described.notice) == ("Named", "Mine.")
+    assert (described.about.licence, described.about.licence_name) == ("other", "My terms")
+
+
+def test_only_what_its_author_changed_is_kept(tmp_path):
+    written = describe("rows", "A row: is it a or b?", ("A limit.",)).about
+    write_model(tmp_path / "model", written)
+    assert keep_words(tmp_path / "model") == {}
+    changed = {"licence": "mit", "licence_name": "MIT", "language": "fr", "summary": "Of other labels."}
+    write_model(tmp_path / "model", written.model_copy(update=changed))
+    assert keep_words(tmp_path / "model") == {"licence": "mit", "licence_name": "MIT", "language": "fr"}
+    assert keep_words(tmp_path / "nothing") == {}
+    assert written.intended_use == AUTHOR
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("titel: Mine", "unknown field 'titel'. There is a field 'title'; did you mean it"),
+        ("title: [", "cannot be read as YAML"),
+        ("just text", "must have fields such as title"),
+        ("title: 3", "The field title of the model's description is invalid"),
+        ("language: English", "The language 'English' is not a code such as de, en or pt-BR"),
+    ],
+)
+def test_a_file_with_mistakes_is_refused(describe_own, rows, content, message):
+    rows.with_name("about.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        describe_own()
+
+
+def test_a_licence_has_an_identifier_and_a_name():
+    assert name_licence("CC BY-SA 4.0") == {"licence": "cc-by-sa-4.0", "licence_name": "CC BY-SA 4.0"}
+    assert name_licence("internal use") == {"licence": "other", "licence_name": "internal use"}
+
+
+def test_the_words_of_a_demo_are_not_replaced(tmp_path):
+    recipe = load_recipe("salary")
+    options = command.make_parser(recipe).parse_args(["--smoke", "--out", str(tmp_path / "model")])
+    assert not hasattr(options, "title")
+    assert isinstance(load(recipe, options, recipe.read_settings(options)).description.about, About)
+
+
+def test_words_are_no_paths(describe_own, rows, tmp_path, monkeypatch):
+    from training.record import record
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "label").mkdir()
+    recipe = Tabular()
+    parser = command.make_parser(recipe)
+    found = record(parser, parser.parse_args(["--data", str(rows), "--target", "label", "--title", "data"]))
+    assert found.command.endswith("--data rows.csv --title data --target label")
+    assert [item.name for item in found.inputs] == ["rows.csv"]

@@ -1,0 +1,148 @@
+"""The classes of masks: listed in a file, with or without colours, or found in the masks themselves."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import DataError
+from training.networks.image_segmentation import IGNORED
+from training.own_data import list_names
+
+LISTS = ("codes.txt", "classes.txt", "classes.csv", "class_dict.csv", "label_colors.txt", "labels.txt")
+MAX_FOUND = 64  # colours: more are no classes, but the shades of a photograph or of blurred edges
+COLOUR = re.compile(r"#?([0-9a-fA-F]{6})|(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})")
+NAME_FIRST = re.compile(
+    rf"(?P<name>.*?[^\s,;])[\s,;]+(?P<colour>#[0-9a-fA-F]{{6}}|{COLOUR.pattern.split('|')[1]})[\s,;]*"
+)
+COLOUR_FIRST = re.compile(rf"(?P<colour>#[0-9a-fA-F]{{6}}|{COLOUR.pattern.split('|')[1]})[\s,;]+(?P<name>\S.*)")
+HEADER = re.compile(r"(name|class|label)[\s,;]+(r|red|colou?r|hex)\b.*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The names of the classes, and the class of each value in a mask: an index, or a colour as 0xrrggbb."""
+
+    names: tuple[str, ...]
+    codes: Mapping[int, int]
+    in_colour: bool
+
+
+def read_classes(path: Path) -> Classes:
+    """Read a list of classes, one per line, all or none with a colour: "name r g b", "r g b name" or "name #rrggbb".
+
+    Without colours, the first line is the class with index 0. Several colours may have the same name: they become one
+    class.
+
+    Raises:
+        DataError: the file has fewer than two classes or too many, duplicates, or colours in some lines only.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text; save it in that encoding.") from error
+    lines = [line for line in lines if line]
+    if lines and HEADER.fullmatch(lines[0]):
+        del lines[0]
+    pairs = [pair for line in lines if (pair := split_line(line))]
+    if not pairs:
+        if not 2 <= len(set(lines)) == len(lines) <= IGNORED:
+            raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
+        return Classes(tuple(lines), {index: index for index in range(len(lines))}, in_colour=False)
+    if len(pairs) < len(lines):
+        bad = next(line for line in lines if not split_line(line))
+        raise DataError(
+            f"{path} has colours, but none from 0 to 255 in the line {bad!r}; write a name, red, green, blue."
+        )
+    names = tuple(dict.fromkeys(name for name, _ in pairs))
+    codes = {colour: names.index(name) for name, colour in pairs}
+    if len(codes) < len(pairs) or not 2 <= len(names) <= IGNORED:
+        raise DataError(f"{path} must list 2 to {IGNORED} classes, each with a colour of its own.")
+    return Classes(names, codes, in_colour=True)
+
+
+def split_line(line: str) -> tuple[str, int] | None:
+    """Return the name and the colour in a line of a list of classes, or None if it has no colour."""
+    match = NAME_FIRST.fullmatch(line) or COLOUR_FIRST.fullmatch(line)
+    if not match:
+        return None
+    colour = parse_colour(match["colour"])
+    return None if colour is None else (match["name"].strip(" \t,;\"'"), colour)
+
+
+def parse_colour(text: str) -> int | None:
+    """Return a colour such as "#ff8000" or "255, 128, 0" as 0xrrggbb, or None."""
+    match = COLOUR.fullmatch(text.strip())
+    if not match:
+        return None
+    if match[1]:
+        return int(match[1], 16)
+    levels = [int(level) for level in match.groups()[1:]]
+    return None if max(levels) > 255 else levels[0] << 16 | levels[1] << 8 | levels[2]
+
+
+def parse_void(text: str | None) -> int | None:
+    """Return the value of --void: an index, or a colour as 0xrrggbb; None if there is none.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if text is None:
+        return None
+    if text.strip().isdecimal() and int(text) <= 255:
+        return int(text)
+    colour = parse_colour(text)
+    if colour is None:
+        raise DataError(f"--void {text} is neither an index from 0 to 255 nor a colour such as #ff00ff.")
+    return colour
+
+
+def find_classes(counts: Counter[int], in_colour: bool, void: int | None, folder: Path) -> Classes:
+    """Return the classes that masks have, named by their indices or colours, until their author names them.
+
+    Of indices, 255 is void, unless the only others are 0: then the masks are black and white.
+
+    Raises:
+        DataError: there are fewer than two classes, or too many colours.
+    """
+    values = sorted(value for value in counts if value != void)
+    if in_colour:
+        if len(values) > MAX_FOUND:
+            raise DataError(
+                f"The masks in {folder} have {len(values):,} colours, too many to be classes; save them as PNG without "
+                "smooth edges, or list the colours in classes.csv."
+            )
+        names = tuple(f"colour #{value:06x}" for value in values)
+        codes = {value: index for index, value in enumerate(values)}
+    elif void is None and values == [0, 255]:
+        names, codes = ("class 0", "class 1"), {0: 0, 255: 1}
+    else:
+        values = [value for value in values if value != IGNORED]
+        names = tuple(f"class {index}" for index in range(max(values, default=-1) + 1))
+        codes = {index: index for index in range(len(names)) if index != void}
+    if len(values) < 2:
+        raise DataError(f"The masks in {folder} have fewer than two classes; their pixels must be indices or colours.")
+    return Classes(names, codes, in_colour)
+
+
+def match_black_and_white(classes: Classes, counts: Counter[int], void: int | None) -> Classes:
+    """Return the classes of masks; of two listed ones, white (255) is the second if the masks are black and white."""
+    is_black_and_white = not classes.in_colour and len(classes.names) == 2 and set(counts) - {void} == {0, 255}
+    return Classes(classes.names, {0: 0, 255: 1}, in_colour=False) if is_black_and_white and void != 255 else classes
+
+
+def encode(values: NDArray[np.int64], classes: Classes, void: int | None) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return the class of each pixel, IGNORED for void and unlisted indices, and the colours that are no class."""
+    present, inverse = np.unique(values, return_inverse=True)
+    codes = np.array([IGNORED if v == void else classes.codes.get(int(v), IGNORED) for v in present], np.uint8)
+    unknown = [int(value) for value in present if value != void and int(value) not in classes.codes]
+    return codes[inverse.reshape(values.shape)], unknown if classes.in_colour else []
+
+
+def list_colours(colours: Sequence[int]) -> str:
+    """Return colours as a list for a sentence."""
+    return list_names((f"#{colour:06x}" for colour in colours), 5)

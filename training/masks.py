@@ -1,0 +1,347 @@
+"""Read a user's own pictures and masks, check them, and split them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from shared.images import MAX_PIXELS
+from training.data import DataError
+from training.mask_classes import (
+    LISTS,
+    Classes,
+    encode,
+    find_classes,
+    list_colours,
+    match_black_and_white,
+    parse_void,
+    read_classes,
+)
+from training.networks.image_segmentation import IGNORED
+from training.own_data import DataOptions, Problems, check_memory, is_clutter, list_names
+from training.picture_files import Checked, check_pictures, find_pictures
+from training.picture_labels import compile_pattern
+from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, split_rows
+
+MIN_PICTURES = 6
+PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures")
+MASK_FOLDERS = ("masks", "labels", "mask", "label", "annotations", "segmentation")
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # lossless
+ENDINGS = ("", "_p", "_mask", "_masks", "_label", "_labels", "_gt", "_seg", "-mask", "_l")  # of a mask's stem
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture with its mask: the file to decode, the mask's file, the upright (width, height), and its classes."""
+
+    name: str
+    picture: Path
+    mask: Path
+    size: tuple[int, int]
+    digest: str
+    present: tuple[int, ...] = ()
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class OwnMasks:
+    """The classes and the parts of a user's own pictures; `given` are the parts that the data itself names."""
+
+    classes: Classes
+    void: int | None
+    parts: Mapping[str, list[Pair]]
+    given: frozenset[str]
+
+    def read(self, pair: Pair, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return the class of each pixel of a mask at a size (width, height), (height, width)."""
+        values, _ = read_mask(pair.mask)
+        codes, _ = encode(values, self.classes, self.void)
+        return np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
+
+
+def read_own_masks(
+    folder: Path, own: DataOptions, shares: Mapping[str, float], size: tuple[int, int], seed: int
+) -> OwnMasks:
+    """Read, check, count and split a user's own pictures and masks, and print what was understood.
+
+    Args:
+        folder: it has images/ and masks/ (or labels/) with the same names, perhaps in train/, valid/ and test/, and
+            perhaps a list of the classes.
+        own: the options that say how to read it.
+        shares: the share of the test and of the validation pictures, where the data has no such parts.
+        size: the (width, height) of the pictures that training holds in memory.
+        seed: determines the split.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    problems = Problems(folder, own.skip_bad, "masks")
+    found = [pair for part, root in find_roots(folder).items() for pair in match_masks(root, part, problems)]
+    check_memory(len(found), size, channels=4)
+    print(f"Checking {len(found):,} pictures and masks of {folder}:")
+    checked = check_pictures([pair.picture for pair in found], problems)
+    void, listed = parse_void(own.void), find_list(folder)
+    pairs, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), problems)
+    if not pairs:
+        problems.settle()
+        raise DataError(f"No mask in {folder} can be used.")
+    classes = listed or find_classes(values, in_colour, void, folder)
+    if listed and in_colour and not listed.in_colour:
+        raise DataError(
+            f"The masks in {folder} have colours, but its list of classes has none; write a name, red, green, "
+            "blue in each line."
+        )
+    classes = match_black_and_white(classes, values, void)
+    pairs = find_present(pairs, classes, void, problems)
+    problems.settle()
+    pairs = drop_copies(pairs)
+    describe_classes(pairs, classes, folder, bool(listed))
+    return divide_parts(pairs, classes, void, own, shares, seed)
+
+
+# --- files ---
+
+
+def find_roots(folder: Path) -> dict[str | None, Path]:
+    """Return the folder that has images/ and masks/, or those of train/, valid/ and test/ by part.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; --data must name one with images/ and masks/.")
+    if find_folder(folder, PICTURE_FOLDERS):
+        return {None: folder}
+    subfolders = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and find_folder(sub, PICTURE_FOLDERS)]
+    parts: dict[str | None, Path] = {
+        PART_NAMES[sub.name.casefold()]: sub for sub in subfolders if sub.name.casefold() in PART_NAMES
+    }
+    if TRAIN in parts:
+        return parts
+    there = list_names(sorted(path.name for path in folder.iterdir())) or "nothing"
+    raise DataError(f"{folder} must have the folders images/ and masks/ (or labels/); it has {there}.")
+
+
+def find_folder(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the first subfolder with one of these names, in any case."""
+    by_name = {sub.name.casefold(): sub for sub in folder.iterdir() if sub.is_dir()}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
+    """Return the pictures of a folder with their masks of the same stem, or of that stem with an ending such as _mask.
+
+    Raises:
+        DataError: there are no pictures, or no folder of masks.
+    """
+    images, masks = find_folder(root, PICTURE_FOLDERS), find_folder(root, MASK_FOLDERS)
+    if not images or not masks:
+        raise DataError(f"{root} must have the folders images/ and masks/ (or labels/).")
+    paths = find_pictures(images)[0]
+    if not paths:
+        raise DataError(f"There are no pictures in {images}.")
+    by_name: dict[str, list[Path]] = {}
+    for path in sorted(masks.rglob("*")):
+        inside = path.relative_to(masks)
+        if path.is_file() and not is_clutter(inside) and path.suffix.lower() in (*MASK_SUFFIXES, ".jpg", ".jpeg"):
+            by_name.setdefault(inside.with_suffix("").as_posix().casefold(), []).append(path)
+    pairs, used = [], set[Path]()
+    for path in paths:
+        name = path.relative_to(images).with_suffix("").as_posix()
+        matches = next((by_name[key] for ending in ENDINGS if (key := name.casefold() + ending) in by_name), [])
+        if not matches:
+            problems.add(path, f"It has no mask {masks.name}/{name}.png.")
+        elif len(matches) > 1:
+            problems.add(path, f"It has several masks: {list_names(mask.name for mask in matches)}.")
+        elif matches[0].suffix.lower() not in MASK_SUFFIXES:
+            problems.add(matches[0], "A mask cannot be a JPEG, which changes its values; save it as PNG.")
+        else:
+            used.add(matches[0])
+            pairs.append(Pair(name, path, matches[0], (0, 0), "", part=part))
+    spare = [path for paths_ in by_name.values() for path in paths_ if path not in used]
+    if spare and len(paths) == len(pairs):
+        print(f"Not used, since they have no picture: {len(spare):,} masks, such as {spare[0].name}.")
+    return pairs
+
+
+def find_list(folder: Path) -> Classes | None:
+    """Return the classes that a file of the folder lists, or None if there is no such file."""
+    by_name = {path.name.casefold(): path for path in folder.iterdir() if path.is_file()}
+    path = next((by_name[name] for name in LISTS if name in by_name), None)
+    return read_classes(path) if path else None
+
+
+# --- checks ---
+
+
+def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], bool]:
+    """Return the values of an upright mask, (height, width), and if they are colours (0xrrggbb) and not indices.
+
+    Colours that are all grey count as indices, unless the list of classes is `in_colour`.
+
+    Raises:
+        DataError: it cannot be read, or has values that are neither.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError("The mask has too many pixels; save it smaller, without smoothing.")
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in ("1", "L", "P") and not (in_colour and upright.mode == "P" and upright.palette):
+                values = np.asarray(upright.convert("L") if upright.mode == "1" else upright).astype(np.int64)
+                if upright.mode == "1":
+                    return values // 255, False
+                return (values * 0x010101, True) if in_colour else (values, False)
+            if upright.mode.startswith(("I", "F")):
+                deep = np.asarray(upright)
+                if deep.min() < 0 or deep.max() > 255 or (deep != deep.round()).any():
+                    raise DataError(
+                        f"The mask has values from {deep.min():g} to {deep.max():g}; a class needs an index "
+                        "from 0 to 254. If they number objects, save a mask of classes instead."
+                    )
+                return deep.astype(np.int64), False
+            pixels = np.asarray(upright.convert("RGB")).astype(np.int64)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's readers have errors of their own
+        raise DataError(f"The mask cannot be read as a picture ({error}); it must be a PNG.") from error
+    if not in_colour and (pixels == pixels[..., :1]).all():
+        return pixels[..., 0], False
+    return pixels @ np.array([1 << 16, 1 << 8, 1]), True
+
+
+def check_masks(
+    found: Sequence[Pair], checked: Mapping[Path, Checked], in_colour: bool, problems: Problems
+) -> tuple[list[Pair], Counter[int], bool]:
+    """Return the pairs that fit together, the number of masks with each value, and if the values are colours."""
+
+    def check(pair: Pair) -> tuple[NDArray[np.int64], tuple[int, int], bool] | DataError:
+        try:
+            values, is_coloured = read_mask(pair.mask, in_colour)
+        except DataError as error:
+            return error
+        return np.unique(values), (values.shape[1], values.shape[0]), is_coloured
+
+    fitting: list[tuple[Pair, tuple[int, ...], bool]] = []
+    readable = [pair for pair in found if pair.picture in checked]
+    with ThreadPoolExecutor(4) as pool:
+        for pair, result in zip(readable, pool.map(check, readable), strict=True):
+            picture = checked[pair.picture]
+            if isinstance(result, DataError):
+                problems.add(pair.mask, str(result))
+                continue
+            values, size, is_coloured = result
+            if size != picture.size:
+                turned = "; one of them is turned" if size == picture.size[::-1] else ""
+                problems.add(
+                    pair.mask, f"The mask has {size[0]}×{size[1]} pixels, but its picture "
+                    f"{picture.size[0]}×{picture.size[1]}{turned}.",
+                )  # fmt: skip
+                continue
+            kept = Pair(pair.name, picture.path, pair.mask, size, picture.digest, (), pair.part)
+            fitting.append((kept, tuple(values.tolist()), is_coloured))
+    has_colours = any(is_coloured for _, _, is_coloured in fitting)
+    counts = Counter(
+        value if is_coloured or not has_colours else value * 0x010101
+        for _, values, is_coloured in fitting
+        for value in values
+    )
+    return [pair for pair, _, _ in fitting], counts, has_colours
+
+
+def find_present(pairs: Sequence[Pair], classes: Classes, void: int | None, problems: Problems) -> list[Pair]:
+    """Return pairs with the classes in their masks; a colour that is no class, or a mask of void only, is a problem."""
+    kept = []
+    for pair in pairs:
+        values, _ = read_mask(pair.mask, classes.in_colour)
+        codes, unknown = encode(values, classes, void)
+        present = tuple(code for code in np.unique(codes).tolist() if code != IGNORED)
+        if unknown:
+            problems.add(
+                pair.mask, f"Its colours {list_colours(unknown)} are no classes; list them, or name one by --void."
+            )
+        elif not present:
+            problems.add(pair.mask, "None of its pixels has a class.")
+        else:
+            kept.append(Pair(pair.name, pair.picture, pair.mask, pair.size, pair.digest, present, pair.part))
+    return kept
+
+
+def drop_copies(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return each picture once: of equal ones, that in the test, or else that in the validation part."""
+    best: dict[str, Pair] = {}
+    for pair in sorted(pairs, key=lambda pair: -PARTS.index(pair.part or TRAIN)):
+        best.setdefault(pair.digest, pair)
+    if len(best) < len(pairs):
+        print(f"Equal pictures count once: {len(pairs) - len(best):,} left out.")
+    return [pair for pair in pairs if best[pair.digest] is pair]
+
+
+def describe_classes(pairs: Sequence[Pair], classes: Classes, folder: Path, is_listed: bool) -> None:
+    """Print the classes with the number of pictures that have each.
+
+    Raises:
+        DataError: there are too few pictures, or they have fewer than two classes.
+    """
+    if len(pairs) < MIN_PICTURES:
+        raise DataError(f"{folder} has {len(pairs)} pictures with masks; at least {MIN_PICTURES} are needed.")
+    counts = Counter(code for pair in pairs for code in pair.present)
+    if len(counts) < 2:
+        raise DataError(
+            f"The masks in {folder} have fewer than two classes; their pixels must be indices of the listed classes, "
+            "from 0 on, or their colours."
+        )
+    shown = list_names(f"{name} {counts[code]:,}" for code, name in enumerate(classes.names))
+    origin = "listed" if is_listed else "found in the masks; list their names in classes.txt, one per line"
+    print(f"{len(pairs):,} pictures with {len(classes.names)} classes ({origin}): {shown}.")
+    if absent := [name for code, name in enumerate(classes.names) if not counts[code]]:
+        print(f"No mask has: {list_names(absent)}.")
+
+
+# --- split ---
+
+
+def divide_parts(
+    pairs: Sequence[Pair],
+    classes: Classes,
+    void: int | None,
+    own: DataOptions,
+    shares: Mapping[str, float],
+    seed: int,
+) -> OwnMasks:
+    """Split pictures into the parts that the data has not given itself, and print their sizes.
+
+    Raises:
+        DataError: a part is empty, or a class is in no training picture.
+    """
+    given = frozenset(pair.part for pair in pairs if pair.part)
+    rest = [index for index, pair in enumerate(pairs) if pair.part in (None, TRAIN)]
+    keys: list[list[tuple[str, str]]] = [[("content", pairs[index].digest)] for index in rest]
+    if own.group:
+        expression = compile_pattern(own.group, "--group")
+        for key, index in zip(keys, rest, strict=True):
+            if match := expression.search(pairs[index].name):
+                key.append(("group", match[1] if expression.groups else match[0]))
+    wanted = {part: share for part, share in shares.items() if part not in given}
+    labels = [(*pairs[index].present, "picture") for index in rest]
+    parts: dict[str, list[Pair]] = {part: [pair for pair in pairs if pair.part == part != TRAIN] for part in PARTS}
+    for index, part in zip(rest, split_rows(labels, keys, wanted, seed), strict=True):
+        parts[part].append(pairs[index])
+    if empty := [part for part in PARTS if not parts[part]]:
+        raise DataError(f"No picture is left for {list_names(empty)}; add pictures, or leave out --group.")
+    learned = {code for pair in parts[TRAIN] for code in pair.present}
+    unlearned = {code for pairs_ in parts.values() for pair in pairs_ for code in pair.present} - learned
+    if unlearned:
+        names = list_names(classes.names[code] for code in sorted(unlearned))
+        raise DataError(f"No training picture has {names}; add pictures of it to the training part.")
+    how = f" ({list_names(sorted(given))} as given)" if given else ""
+    print(
+        f"Split{how}: {len(parts[TRAIN]):,} to train on, {len(parts[VALID]):,} to validate on, "
+        f"{len(parts[TEST]):,} to test on."
+    )
+    return OwnMasks(classes, void, parts, given)

@@ -1,0 +1,212 @@
+"""A user's own data: the options that say how to read it, and all its problems at once."""
+
+import argparse
+import difflib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar
+
+from shared.errors import quote
+from training.data import DataError
+
+SHOWN = 20  # problems, labels and names in a list
+LARGE = 1e9  # bytes of memory that are worth a line
+MEMORY_SHARE = 0.8  # of the free memory that the data may take
+PATTERN = r"^(.*)_\d+"  # of file names such as great_pyrenees_173.jpg
+CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How to read a user's own data; each field is set by the command-line option of its name.
+
+    `group` is a column whose equal values stay on one side of the split, or a regular expression for the paths of
+    pictures. `labels` is a CSV with the names of pictures and their labels.
+    """
+
+    skip_bad: bool = False
+    group: str | None = None
+    time: str | None = None
+    labels_from: str | None = None
+    labels: str | None = None
+    pattern: str = PATTERN
+    text_column: str | None = None
+    label_column: str | None = None
+    void: str | None = None
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("group", "time", "text_column", "label_column")
+
+    @classmethod
+    def read(cls, options: argparse.Namespace) -> "DataOptions":
+        """Return the options that were given on the command line."""
+        given = {item.name: getattr(options, item.name, None) for item in fields(cls)}
+        return cls(**{name: value for name, value in given.items() if value is not None})
+
+
+def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add --skip-bad, --group, and the options with these names."""
+    helps = {
+        "time": ("COLUMN", "split by this column: the last part is the test"),
+        "text_column": ("COLUMN", "the column with the texts (found if it has a usual name)"),
+        "label_column": ("COLUMN", "the column with the labels (found if it has a usual name)"),
+        "labels": ("FILE", "a CSV with the names of the pictures and their labels"),
+        "pattern": ("REGEX", f"finds the label in a file's name, with --labels-from pattern (default {PATTERN})"),
+        "void": ("VALUE", "an index or a colour such as #ff00ff in the masks that stands for no class"),
+    }
+    parser.add_argument("--skip-bad", action="store_true", default=None, help="go on without bad rows or files")
+    grouped = "keep equal values of this column in one part of the split"
+    if "labels_from" in names:
+        parser.add_argument(
+            "--labels-from", choices=("folder", "csv", "pattern"), help="where labels are (default: names of folders)"
+        )
+        grouped += "; without a CSV, a REGEX for paths"
+    if "void" in names:
+        grouped = "keep pictures in one part of the split for whose names this finds the same"
+    parser.add_argument("--group", metavar="REGEX" if "void" in names else "COLUMN", help=grouped)
+    for name in names:
+        if name in helps:
+            metavar, text = helps[name]
+            parser.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text.replace("%", "%%"))
+
+
+class Problems:
+    """The problems of a data set: one sentence for each bad row or file.
+
+    Args:
+        data: the file or folder, for the message.
+        skip: leave out what is bad, instead of raising an error.
+        unit: what is counted, such as "pictures".
+    """
+
+    def __init__(self, data: Path, skip: bool, unit: str) -> None:
+        self.data, self.skip, self.unit = data, skip, unit
+        self.found: list[str] = []
+
+    def add(self, where: object, sentence: str) -> None:
+        """Add a problem of a row or file."""
+        shown = where.relative_to(self.data) if isinstance(where, Path) and self.data in where.parents else where
+        self.found.append(f"{shown}: {sentence}")
+
+    def settle(self) -> None:
+        """Print the problems with --skip-bad; otherwise raise them together.
+
+        Raises:
+            DataError: there are problems, and they are not to be skipped.
+        """
+        if not self.found:
+            return
+        count = len(self.found)
+        listed = "".join(f"\n  {line}" for line in self.found[:SHOWN])
+        more = f"\n  … and {count - SHOWN:,} more" if count > SHOWN else ""
+        what = f"{count:,} problem{'s' * (count > 1)} with the {self.unit} of {self.data}"
+        if not self.skip:
+            raise DataError(f"{what}:{listed}{more}\nRepair or delete them, or go on without them with --skip-bad.")
+        print(f"Left out: {what}:{listed}{more}")
+        self.found = []
+
+
+def suggest(name: str, names: Iterable[str], kind: str = "column") -> str:
+    """Return a clause, after a space, that names the nearest of `names`; "" if none is near."""
+    by_key = {other.casefold().replace("_", " ").replace("-", " "): other for other in names}
+    near = difflib.get_close_matches(name.casefold().replace("_", " ").replace("-", " "), by_key, 1, 0.7)
+    return f" There is a {kind} {quote(by_key[near[0]])}; did you mean it?" if near else ""
+
+
+def find_column(columns: Sequence[str], asked: str | None, usual: Collection[str], option: str, data: Path) -> str:
+    """Return the column that is asked for, or else the first with a usual name, in any case.
+
+    Args:
+        columns: all columns.
+        asked: the value of the option, or None.
+        usual: usual names in lower case, the most usual first.
+        option: the option that names the column, for the message; "" if there is none.
+        data: the file, for the message.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    there = f"Its columns are: {list_names(columns)}."
+    if asked is not None:
+        exact = [column for column in columns if column == asked]
+        loose = exact or [column for column in columns if column.casefold() == asked.strip().casefold()]
+        if len(loose) != 1:
+            raise DataError(f"{data} has no column {quote(asked)}.{suggest(asked, columns)} {there}")
+        return loose[0]
+    by_name = {column.strip().casefold(): column for column in reversed(columns)}
+    for name in usual:
+        if name in by_name:
+            return by_name[name]
+    near = next((clause for name in usual if (clause := suggest(name, columns))), "")
+    advice = f"name another with {option}" if option else "rename the one that is meant"
+    called = " or ".join(list(usual)[:2])
+    raise DataError(f"{data} has no column called {called}; {advice}.{near} {there}")
+
+
+def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
+    """Return names as a list for a sentence; of many, the first ones and the number of the rest."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - shown:,} more" if len(listed) > shown else ""
+    return ", ".join(listed[:shown]) + more
+
+
+def count_labels(labels: Sequence[str], counts: Sequence[int]) -> str:
+    """Return labels with their counts, such as "cat 12, dog 15"."""
+    return list_names(f"{label} {count:,}" for label, count in zip(labels, counts, strict=True))
+
+
+def describe_alike(labels: Sequence[str]) -> list[str]:
+    """Return a line on labels that differ only in case or spaces; none if there are none."""
+    seen: dict[str, str] = {}
+    pairs = [
+        (seen[key], label)
+        for label in labels
+        if (key := "".join(label.casefold().split())) in seen or seen.setdefault(key, label) != label
+    ]
+    return (
+        [f"Different labels, but perhaps meant as one: {list_names(f'{a} and {b}' for a, b in pairs)}."]
+        if pairs
+        else []
+    )
+
+
+def is_clutter(path: Path) -> bool:
+    """Return True for hidden files and what macOS and Windows leave in folders; give a path within the data."""
+    return any(part.startswith(".") or part.casefold() in CLUTTER for part in path.parts)
+
+
+def check_memory(count: int, size: tuple[int, int], channels: int = 3) -> None:
+    """Check before decoding that pictures of `size` (width, height) with this many bytes per pixel fit into memory.
+
+    Raises:
+        DataError: they do not.
+    """
+    needed, free = count * size[0] * size[1] * channels, find_free_memory()
+    if free is None:
+        return
+    if needed > LARGE:
+        print(f"The pictures take {needed / 1e9:.1f} GB of memory in training; {free / 1e9:.1f} GB are free.")
+    if needed > MEMORY_SHARE * free:
+        raise DataError(
+            f"{count:,} pictures of {size[0]}×{size[1]} pixels take {needed / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free; train on about {int(MEMORY_SHARE * free * count / needed):,} of them, or "
+            "on a machine with more memory."
+        )
+
+
+def find_free_memory() -> int | None:
+    """Return the bytes of memory that are free on this machine or in its container; None if unknown."""
+    found = []
+    try:
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines())
+        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    except (OSError, ValueError, KeyError):
+        pass
+    try:
+        limit, used = ((CGROUP / name).read_text(encoding="utf-8") for name in ("memory.max", "memory.current"))
+        found.append(max(int(limit) - int(used), 0))
+    except (OSError, ValueError):  # no container, or "max"
+        pass
+    return min(found, default=None)

@@ -1,0 +1,308 @@
+"""Read a user's own texts and their labels from a table or from folders, check them, and split them."""
+
+import unicodedata
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.errors import BadInput
+from shared.tables.encoding import find_encoding, open_text
+from shared.tokens import MAX_CHARACTERS, clean_text
+from training.data import DataError
+from training.own_data import DataOptions, Problems, count_labels, describe_alike, is_clutter, list_names
+from training.own_tables import LABELS, read_own_table
+from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, check_parts, split_by_time, split_rows
+from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_unlabelled
+
+COLUMNS = (
+    "text", "review", "content", "sentence", "message", "comment", "body", "tweet", "document", "description",
+    "question", "utterance", "abstract", "phrase", "headline", "texts", "inhalt", "nachricht", "texte",
+)  # fmt: skip
+TABLES = (".csv", ".tsv", ".parquet", ".csv.xz", ".csv.gz")
+UNLABELLED = "unsup"  # a folder or file of texts without labels, as in IMDB
+
+
+@dataclass(frozen=True)
+class Row:
+    """A text with its label, where it is, and the part it is given for, its group and its time, if any."""
+
+    text: str
+    label: str
+    place: str
+    part: str | None = None
+    group: str | None = None
+    time: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The text without differences of case, width and spaces."""
+        return " ".join(unicodedata.normalize("NFKC", self.text).casefold().split())
+
+
+@dataclass(frozen=True)
+class OwnTexts:
+    """The labels and the parts of a user's own texts; `given` are the parts that the data itself names."""
+
+    labels: tuple[str, ...]
+    parts: Mapping[str, Texts]
+    given: frozenset[str]
+
+
+def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
+    """Read, check, count and split a user's own texts, and print what was understood.
+
+    Args:
+        data: a table; or a folder with a subfolder of text files for each label, with train/ and test/ of such folders,
+            or with train.csv and test.csv.
+        own: the options that say how to read it.
+        seed: determines the split.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    problems = Problems(data, own.skip_bad, "texts")
+    tables = find_tables(data)
+    if tables:
+        rows = [row for path, part in tables.items() for row in read_rows(path, part, own, problems)]
+    elif not data.is_dir():
+        raise DataError(f"There is no file or folder {data}; name a table or a folder of texts with --data.")
+    elif own.group or own.time or own.text_column or own.label_column:
+        raise DataError(
+            f"{data} is a folder of text files, which have no columns; leave out the options that name one."
+        )
+    else:
+        rows = read_files(data, problems)
+    rows, lines = drop_copies(clean(rows, problems), own.time is not None, problems)
+    problems.settle()
+    labels, y = index_labels(rows, data)
+    for line in lines:
+        print(line)
+    print(f"{len(rows):,} texts with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
+    for line in describe_alike(labels):
+        print(line)
+    found = divide_parts(rows, labels, y, own, seed)
+    if data.is_dir():
+        others = {text for part in found.parts.values() for text in part.texts}
+        unlabelled = tuple(read_unlabelled(data, others))
+        found = replace(found, parts={**found.parts, TRAIN: replace(found.parts[TRAIN], unlabelled=unlabelled)})
+    return found
+
+
+# --- files ---
+
+
+def find_tables(data: Path) -> dict[Path, str | None]:
+    """Return the tables of a data set and the part that each is: a file, train.csv and the like, or the only table.
+
+    A folder of text files has none, though there may be a table beside them.
+    """
+    if data.is_file():
+        return {data: None}
+    if not data.is_dir():
+        return {}
+    tables = {path: _strip_suffix(path) for path in sorted(data.iterdir()) if _strip_suffix(path) != path.name}
+    parts: dict[Path, str | None] = {
+        path: PART_NAMES[stem.casefold()] for path, stem in tables.items() if stem.casefold() in PART_NAMES
+    }
+    if TRAIN in parts.values():
+        return parts
+    has_files = next(data.glob("*/**/*.txt"), None) is not None
+    return dict.fromkeys(tables) if len(tables) == 1 and not has_files else {}
+
+
+def _strip_suffix(path: Path) -> str:
+    """Return the name of a table without its suffix; the whole name of another file."""
+    suffix = next((suffix for suffix in TABLES if path.is_file() and path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
+
+
+def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems) -> list[Row]:
+    """Return the rows of a table; print which columns are the texts and the labels."""
+    table = read_own_table(path, problems)
+    text = table.find(own.text_column, COLUMNS, "--text-column")
+    label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
+    if text == label:
+        raise DataError(f"The column {text} cannot have both the texts and the labels of {path}.")
+    group, time = (table.find(name, (), option) if name else None for name, option in _name_options(own))
+    extra = f", groups in {group}" * bool(group) + f", times in {time}" * bool(time)
+    print(f"{path.name}: texts are in the column {text}, labels in {label}{extra}.")
+    where = f"{path.name}, " if part else ""
+    return [
+        Row(
+            row[text], row[label], f"{where}{place}", part,
+            (row[group] or None) if group else None, row[time] if time else None,
+        )
+        for row, place in zip(table.rows, table.places, strict=True)
+    ]  # fmt: skip
+
+
+def _name_options(own: DataOptions) -> tuple[tuple[str | None, str], tuple[str | None, str]]:
+    return (own.group, "--group"), (own.time, "--time")
+
+
+def read_files(folder: Path, problems: Problems) -> list[Row]:
+    """Return the texts in the subfolders of a folder, or of its parts; the names of the subfolders are the labels.
+
+    Raises:
+        DataError: there are none.
+    """
+    subfolders = [sub.name for sub in folder.iterdir() if sub.is_dir() and not is_clutter(Path(sub.name))]
+    parts = {name: PART_NAMES[name.casefold()] for name in subfolders if name.casefold() in PART_NAMES}
+    if TRAIN not in parts.values():
+        parts = {}
+    rows = []
+    for path in sorted(folder.rglob("*.txt")):
+        *folders, _ = path.relative_to(folder).parts
+        part = parts.get(folders[0]) if folders else None
+        inside = folders[1:] if part else folders
+        if not inside or inside[0] == UNLABELLED or (parts and not part) or is_clutter(path.relative_to(folder)):
+            continue
+        place = path.relative_to(folder).as_posix()
+        try:
+            with open_text(path, find_encoding(path), newline=None) as file:
+                rows.append(Row(file.read(MAX_CHARACTERS + 1), inside[0], place, part))
+        except BadInput as error:
+            problems.add(place, str(error))
+    if not rows and not problems.found:
+        raise DataError(
+            f"There are no texts in {folder}; it must have a table such as train.csv, or a subfolder of .txt files for "
+            "each label."
+        )
+    print(f"The labels are the names of the subfolders{' of ' + list_names(sorted(parts)) if parts else ''}.")
+    return rows
+
+
+# --- checks ---
+
+
+def clean(rows: Sequence[Row], problems: Problems) -> list[Row]:
+    """Return rows with their texts as the model reads them; a row without text or label is a problem."""
+    found = []
+    for row in rows:
+        try:
+            if not row.label.strip():
+                raise BadInput("The row has no label.")
+            found.append(replace(row, text=clean_text(row.text), label=" ".join(row.label.split())))
+        except BadInput as error:
+            problems.add(row.place, str(error).split(";", maxsplit=1)[0].rstrip(".") + ".")
+    return found
+
+
+def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tuple[list[Row], list[str]]:
+    """Return each text once, and a line on copies; the same text under two labels is a problem.
+
+    Of copies in several parts, the one in the test is kept, or else that in the validation part. If rows have times,
+    texts that differ only in case and spaces are copies, too, since nothing else keeps them in one part.
+    """
+    by_text: dict[str, list[Row]] = {}
+    for row in rows:
+        by_text.setdefault(row.key if has_times else row.text, []).append(row)
+    kept = []
+    for copies in by_text.values():
+        other = next((row for row in copies if row.label != copies[0].label), None)
+        if other:
+            first = copies[0]
+            problems.add(
+                first.place, f"It is the same text as {other.place} ({other.label}), but labelled {first.label}."
+            )
+        else:
+            kept.append(max(copies, key=lambda row: PARTS.index(row.part or TRAIN)))
+    left_out = sum(len(copies) - 1 for copies in by_text.values() if len({row.label for row in copies}) == 1)
+    return kept, [f"Equal texts count once: {left_out:,} left out."] if left_out else []
+
+
+def index_labels(rows: Sequence[Row], data: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the labels, sorted, and the index of each row's.
+
+    Raises:
+        DataError: there are fewer than two labels, or too few texts of one.
+    """
+    labels = tuple(sorted({row.label for row in rows}))
+    if len(labels) < 2:
+        only = f"has only the label {labels[0]!r}" if labels else "has no texts that can be read"
+        raise DataError(f"{data.stem} {only}; at least two are needed.")
+    codes = {label: index for index, label in enumerate(labels)}
+    y = np.array([codes[row.label] for row in rows], np.int64)
+    counts = zip(labels, np.bincount(y).tolist(), strict=True)
+    if few := [f"{label} has {count}" for label, count in counts if count < MIN_SAMPLES]:
+        raise DataError(
+            f"At least {MIN_SAMPLES} different texts are needed of each label, but in {data.stem}, {list_names(few)}; "
+            "add more, or leave these labels out."
+        )
+    return labels, y
+
+
+# --- split ---
+
+
+def divide_parts(
+    rows: Sequence[Row], labels: tuple[str, ...], y: NDArray[np.int64], own: DataOptions, seed: int
+) -> OwnTexts:
+    """Split texts into the parts that the data has not given itself, and print their sizes.
+
+    Raises:
+        DataError: a part lacks a label, or the times cannot be read.
+    """
+    given = frozenset(row.part for row in rows if row.part)
+    rest = [index for index, row in enumerate(rows) if row.part in (None, TRAIN)]
+    kept = 1 - TEST_SHARE * (TEST not in given)
+    shares = {TEST: TEST_SHARE, VALID: kept * min(max(VALID_SHARE, 20 / (kept * len(rest) or 1)), 0.3)}
+    shares = {part: share for part, share in shares.items() if part not in given}
+    if own.time and own.group:
+        raise DataError("--time and --group exclude each other; leave out one of them.")
+    if own.time:
+        chosen = split_by_time(parse_times([rows[index] for index in rest], own.time), shares)
+        advice = f"the order of {own.time} leaves no text of it there; leave out --time."
+    else:
+        keys = [[("text", rows[index].key), *_key_group(rows[index])] for index in rest]
+        chosen = split_rows([[int(y[index])] for index in rest], keys, shares, seed)
+        advice = "add texts of it there, or leave this part out, so that it is split off from the others."
+        if own.group:
+            advice = f"--group {own.group} leaves too few groups of a label; each needs at least three."
+    parts = {part: [index for index, row in enumerate(rows) if row.part == part != TRAIN] for part in PARTS}
+    for index, part in zip(rest, chosen, strict=True):
+        parts[part].append(index)
+    check_parts({part: y[indices] for part, indices in parts.items()}, labels, advice)
+    everything = Texts([row.text for row in rows], y)
+    divided = {part: everything.take(sorted(indices)) for part, indices in parts.items()}
+    how = f" ({list_names(sorted(given))} as given)" if given else f" by {own.time}" if own.time else ""
+    print(
+        f"Split{how}: {len(divided[TRAIN]):,} to train on, {len(divided[VALID]):,} to validate on, "
+        f"{len(divided[TEST]):,} to test on."
+    )
+    return OwnTexts(labels, divided, given)
+
+
+def _key_group(row: Row) -> list[tuple[str, str]]:
+    return [("group", row.group)] if row.group else []
+
+
+def parse_times(rows: Sequence[Row], column: str) -> list[Any]:
+    """Return the times of rows as numbers. They may be numbers or dates, all in one form.
+
+    Raises:
+        DataError: one is neither, or days and months cannot be told apart.
+    """
+    cells = pd.Series([row.time or "" for row in rows])
+    numbers = pd.to_numeric(cells, errors="coerce")
+    if not numbers.isna().any():
+        return numbers.tolist()
+    forms: tuple[dict[str, Any], ...] = ({"format": "ISO8601"}, {"dayfirst": True}, {"dayfirst": False})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, where it is sure of the form in spite of dayfirst
+        iso, *others = (pd.to_datetime(cells, errors="coerce", utc=True, **form) for form in forms)
+    whole = [dates for dates in (iso, *others) if not dates.isna().any()]
+    if not whole:
+        row = rows[int(max(others, key=lambda dates: dates.notna().sum()).isna().argmax())]
+        raise DataError(f"{row.place}: {column} is neither a number nor a date such as 2026-05-31: {row.time!r}.")
+    if whole[0] is not iso and len(whole) == 2 and not whole[0].equals(whole[1]) and "." not in cells[0]:
+        raise DataError(
+            f"Is {cells[0]} in {column} a day and a month, or a month and a day? Write dates as 2026-05-31."
+        )
+    return whole[0].astype("int64").tolist()

@@ -1,0 +1,110 @@
+"""Find the picture files of a data set, and check that each can be read."""
+
+import atexit
+import functools
+import importlib.util
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastprogress.fastprogress import progress_bar
+
+from shared.config import sha256
+from shared.errors import BadInput
+from shared.images import load_image
+from training.own_data import Problems, is_clutter, list_names
+from training.pictures import SUFFIXES
+
+HEIC = (".heic", ".heif", ".hif")
+# Pictures, too, but they cannot be read here: each is named.
+UNREADABLE = (
+    ".svg", ".jp2", ".jxl", ".psd", ".xcf", ".ico", ".ppm", ".pgm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw",
+    ".orf", ".rw2", ".raf", ".dcm",
+)  # fmt: skip
+HEIC_SIDE = 1024  # pixels of the long side of a converted HEIC
+CHECKED_SIDE = 32  # pixels: a JPEG is decoded at an eighth of its size to check it
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A picture that can be read: the file to decode, the SHA-256 of its bytes, and its upright (width, height)."""
+
+    path: Path
+    digest: str
+    size: tuple[int, int]
+
+
+def find_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """Return the picture files in a folder tree, also those that cannot be read here, and the other files' suffixes."""
+    pictures, others = [], Counter[str]()
+    for path in sorted(folder.rglob("*")):
+        if is_clutter(path.relative_to(folder)) or path.is_dir():
+            continue
+        if path.suffix.lower() in (*SUFFIXES, *HEIC, *UNREADABLE):
+            pictures.append(path)
+        else:
+            others[path.suffix.lower() or path.name] += 1
+    return pictures, others
+
+
+def describe_others(others: Counter[str]) -> list[str]:
+    """Return a line on the files that are not pictures; none if there are none."""
+    if not others:
+        return []
+    listed = list_names(f"{count:,} {kind}" for kind, count in others.most_common())
+    return [f"Not used, since they are not pictures: {listed}."]
+
+
+def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) -> dict[Path, Checked]:
+    """Decode every picture at a small size; return those that can be read, and add the others to the problems."""
+
+    def check(path: Path) -> Checked | BadInput:
+        try:
+            readable = convert_heic(path) if path.suffix.lower() in HEIC else path
+            return Checked(readable, sha256(path), load_image(readable, CHECKED_SIDE).size)
+        except BadInput as error:
+            return error
+        except OSError as error:
+            return BadInput(f"The file cannot be read: {error.strerror}.")
+
+    found: dict[Path, Checked] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        for path, checked in zip(paths, progress_bar(pool.map(check, paths), total=len(paths)), strict=True):
+            if isinstance(checked, BadInput):
+                problems.add(path, str(checked))
+            else:
+                found[path] = checked
+    return found
+
+
+def convert_heic(path: Path) -> Path:
+    """Return a picture in HEIC as a smaller JPEG in a temporary folder, made by pillow-heif.
+
+    Raises:
+        BadInput: pillow-heif is not installed, or cannot read the file.
+    """
+    if not importlib.util.find_spec("pillow_heif"):
+        raise BadInput("HEIC can only be read with pillow-heif: pip install pillow-heif, or save it as JPEG.")
+    from pillow_heif import open_heif
+
+    try:
+        image = open_heif(path).to_pillow()  # upright already
+        image.info.clear()
+        small = load_image(image).thumbnail(HEIC_SIDE)
+    except Exception as error:  # libheif has errors of its own
+        raise BadInput(f"The HEIC is damaged or of a kind that cannot be read ({error}); save it as JPEG.") from error
+    copy = Path(tempfile.mkdtemp(dir=_make_temporary_folder())) / f"{path.stem}.jpg"
+    small.save(copy, quality=95, subsampling=0)
+    return copy
+
+
+@functools.cache
+def _make_temporary_folder() -> Path:
+    """Return a folder that is deleted when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="heic-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

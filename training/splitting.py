@@ -1,0 +1,157 @@
+"""Split a data set at random, so that equal contents and groups are in one part and every label is in each."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import DataError
+from training.own_data import list_names
+
+TRAIN, VALID, TEST = "train", "valid", "test"
+PARTS = (TRAIN, VALID, TEST)
+PART_NAMES = {
+    "train": TRAIN, "training": TRAIN, "valid": VALID, "val": VALID, "validation": VALID, "dev": VALID, "test": TEST,
+    "testing": TEST,
+}  # fmt: skip
+
+
+def split_rows(
+    labels: Sequence[Sequence[Hashable]],
+    keys: Sequence[Sequence[Hashable]],
+    shares: Mapping[str, float],
+    seed: int,
+) -> list[str]:
+    """Return the part of each row: a key of `shares`, or "train".
+
+    Rows that share a key are in the same part. Every part gets about its share of each label and, where there are
+    enough rows without common keys, at least one row of it.
+
+    Args:
+        labels: the labels of each row; several, for example, for the classes in a mask.
+        keys: the keys of each row, such as the hash of its content and its group.
+        shares: the share of each part but "train", such as {"test": 0.2, "valid": 0.08}.
+        seed: determines the split.
+    """
+    rng = np.random.default_rng(seed)
+    clusters = join_rows(keys)
+    order = rng.permutation(len(clusters)).tolist()
+    order.sort(key=lambda index: -len(clusters[index]))  # stable: equal sizes stay in random order
+    counts = [Counter(label for row in rows for label in labels[row]) for rows in clusters]
+    totals = Counter(label for row in labels for label in row)
+    wanted = {label: share_out(total, shares) for label, total in totals.items()}
+    have = {part: Counter[Hashable]() for part in (*shares, TRAIN)}
+    chosen = [TRAIN] * len(clusters)
+    for index in order:
+        chosen[index] = min(have, key=lambda part: _measure_excess(counts[index], have[part], wanted, part))
+        have[chosen[index]].update(counts[index])
+    for part in (TRAIN, *shares):
+        for label in totals:
+            if not have[part][label]:
+                _fill_gap(part, label, order[::-1], counts, chosen, have)
+    parts = [TRAIN] * len(labels)
+    for index, rows in enumerate(clusters):
+        for row in rows:
+            parts[row] = chosen[index]
+    return parts
+
+
+def share_out(total: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Return how many of `total` rows each part should have: at least one, where there are enough."""
+    wanted, left = {}, total
+    for part, share in shares.items():
+        wanted[part] = min(max(1, round(share * total)), max(left - 1, 0))
+        left -= wanted[part]
+    return wanted | {TRAIN: left}
+
+
+def _measure_excess(
+    count: Counter[Hashable], have: Counter[Hashable], wanted: Mapping[Hashable, Mapping[str, int]], part: str
+) -> float:
+    """Return by how much a part gets further from what is wanted with these rows; negative if it gets nearer."""
+    excess = 0.0
+    for label, more in count.items():
+        target = wanted[label][part]
+        before = have[label] - target
+        excess += ((before + more) ** 2 - before**2) / max(target, 0.5)
+    return excess
+
+
+def _fill_gap(
+    part: str,
+    label: Hashable,
+    order: Sequence[int],
+    counts: Sequence[Counter[Hashable]],
+    chosen: list[str],
+    have: Mapping[str, Counter[Hashable]],
+) -> None:
+    """Move the smallest cluster of rows with a label to a part that lacks it, if no other part then lacks a label."""
+    for index in order:
+        source, count = chosen[index], counts[index]
+        if label in count and source != part and all(have[source][name] > more for name, more in count.items()):
+            chosen[index] = part
+            have[source].subtract(count)
+            have[part].update(count)
+            return
+
+
+def join_rows(keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
+    """Return lists of the rows that share keys, directly or through other rows."""
+    parents = list(range(len(keys)))
+
+    def find(row: int) -> int:
+        while parents[row] != row:
+            parents[row] = parents[parents[row]]
+            row = parents[row]
+        return row
+
+    first: dict[Hashable, int] = {}
+    for row, row_keys in enumerate(keys):
+        for key in row_keys:
+            parents[find(row)] = find(first.setdefault(key, row))
+    clusters: dict[int, list[int]] = {}
+    for row in range(len(keys)):
+        clusters.setdefault(find(row), []).append(row)
+    return list(clusters.values())
+
+
+def split_by_time(times: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
+    """Return the part of each row: the last rows are the test, those before it the validation; equal times go together.
+
+    Raises:
+        DataError: too many rows have the same time.
+    """
+    ordered = sorted(times)
+    test_share, valid_share = shares.get(TEST, 0.0), shares.get(VALID, 0.0)
+    first_test = ordered[min(round((1 - test_share) * len(ordered)), len(ordered) - 1)]
+    before = [time for time in ordered if time < first_test]
+    first_valid = before[min(round((1 - valid_share) * len(before)), len(before) - 1)] if before else None
+    if first_valid is None or first_valid == before[0]:
+        raise DataError("Too many rows have the same time to split by it; leave out --time.")
+    return [TEST if time >= first_test else VALID if time >= first_valid else TRAIN for time in times]
+
+
+def check_parts(parts: Mapping[str, Iterable[int] | NDArray[np.int64]], labels: Sequence[str], reason: str) -> None:
+    """Check that every part has every label.
+
+    Args:
+        parts: the indices of the labels of each part, by its name.
+        labels: the names of the labels.
+        reason: a clause that says what to do.
+
+    Raises:
+        DataError: a part lacks labels.
+    """
+    lacking = {
+        part: [labels[index] for index in sorted(set(range(len(labels))) - {int(code) for code in codes})]
+        for part, codes in parts.items()
+    }
+    if any(lacking.values()):
+        names = {TRAIN: "The training part", VALID: "the validation part", TEST: "the test"}
+        clauses = [
+            f"{names.get(part, part)} lacks {list_names(missing)}" for part, missing in lacking.items() if missing
+        ]
+        sentence = "; ".join(clauses)
+        raise DataError(f"{sentence[0].upper()}{sentence[1:]}: {reason}")
