@@ -155,6 +155,8 @@ if not apps:
 with Page(*(app.model for app in apps.values()), title="Model gallery") as demo:
     gr.Navbar(main_page_name="All models")
     gr.Markdown(INTRODUCTION)
+    if shown := [escape_markdown(titles[folder]) for folder in own if folder in apps]:
+        gr.Markdown(f"Your own: {', '.join(shown)}.")
     gr.HTML("".join(cards), html_template=CARDS, gallery=ADDRESS)
     for message in messages:
         gr.Markdown(message)

@@ -55,6 +55,7 @@ from training.pictures import (
     INPUT,
     FrozenBatchNorm,
     PictureLoader,
+    check_pretrained,
     compute_outputs,
     decode,
     load_pretrained,
@@ -144,6 +145,11 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             "--examples", action="store_true", default=None, help="publish a few of your own pictures with the model"
         )
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
+
+    def check_start(self, settings: Chosen) -> None:
+        """Check that the pretrained network can be used."""
+        if settings.init:
+            check_pretrained(MobileNetV2ForImageClassification, settings.init)
 
     # --- data ---
 

@@ -49,7 +49,7 @@ from training.networks.image_segmentation import (
     segmentation_loss,
 )
 from training.parity import Shown
-from training.pictures import INPUT, PictureLoader, decode, load_pretrained
+from training.pictures import INPUT, PictureLoader, check_pretrained, decode, load_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 
 HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"
@@ -139,6 +139,11 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --init."""
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
+
+    def check_start(self, settings: ImageSegmentationSettings) -> None:
+        """Check that the pretrained network can be used."""
+        if settings.init:
+            check_pretrained(MobileNetV2ForSemanticSegmentation, settings.init)
 
     # --- data ---
 

@@ -54,6 +54,7 @@ from training.networks.text_classification import (
     load_encoder,
 )
 from training.parity import Shown
+from training.pictures import check_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.texts import Texts
 from training.tfidf import compare_with_tfidf, predict_with_tfidf
@@ -132,6 +133,11 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         settings = super().read_settings(options)
         is_shortened = settings.quick and not options.smoke
         return replace(settings, max_tokens=256, head=96, epochs=1) if is_shortened else settings
+
+    def check_start(self, settings: TextClassificationSettings) -> None:
+        """Check that the pretrained network can be used."""
+        if settings.init:
+            check_pretrained(BertForSequenceClassification, settings.init)
 
     # --- data ---
 
