@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HFValidationError
 
 from training.data import DataError
 
@@ -47,8 +48,10 @@ def find_pretrained(name: str) -> str:
 
 
 def is_there(name: str) -> bool:
-    """Return True if the Hub at HF_ENDPOINT has a model of this name."""
+    """Return True if the Hub at HF_ENDPOINT has a model of this name, or if no Hub can have it."""
     try:
         return HfApi(endpoint=constants.ENDPOINT).repo_exists(name)
-    except Exception:  # it does not run, or the name is invalid
+    except HFValidationError:
+        return True
+    except Exception:  # the Hub does not run
         return False

@@ -80,9 +80,12 @@ def load_encoder(init: str | None, texts: Sequence[str]) -> tuple[Tokenizer, Ber
     with tempfile.TemporaryDirectory() as folder:
         try:
             AutoTokenizer.from_pretrained(find_pretrained(init)).save_pretrained(folder)
+            tokenizer = load_tokenizer(Path(folder) / TOKENIZER)
         except (OSError, ValueError) as error:
             raise DataError(f"{init} has no tokenizer ({error}); name another model with --init.") from error
-        return load_tokenizer(Path(folder) / TOKENIZER), network
+    if tokenizer.get_vocab_size() < network.config.vocab_size / 2:  # without files, transformers makes one up
+        raise DataError(f"{init} has no tokenizer for its {network.config.vocab_size:,} tokens; name another one.")
+    return tokenizer, network
 
 
 def keep_tokens(
