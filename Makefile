@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help demo test test-all check fix train bench bench-training hub clean
 
 help:
-	@echo "make demo      serve the gallery at http://127.0.0.1:7860"
+	@echo "make demo      serve the gallery at http://127.0.0.1:7860; with MODELS=runs, also your own models in runs/"
 	@echo "make test      run the tests that need neither torch nor a browser"
 	@echo "make test-all  run all tests: installs torch, fastai, transformers and ray; uses chromium, nginx and node if present"
 	@echo "make check     check lint, formatting and types"
@@ -17,8 +17,9 @@ help:
 	@echo "make clean     remove .venv and runs"
 	@echo "make hub       start a Hub on this machine, to rehearse publishing and deploying without an account"
 
+# MODELS is a folder of models of your own, such as runs.
 demo: .venv/.light
-	$(BIN)/python spaces/gallery/app.py
+	$(if $(MODELS),MODELS="$(MODELS)" )$(BIN)/python spaces/gallery/app.py
 
 test: .venv/.test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST)

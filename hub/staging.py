@@ -1,6 +1,7 @@
 """Collect the files of a Space: its app, its models and shared/, with the README header for the Hub."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,21 @@ from shared.config import LICENCE as LICENCE_FILE
 from shared.hub import SHA
 from shared.load import find_predictor_type
 from shared.markdown import escape_markdown
+from shared.space import EMOJIS
 
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = "gallery"
 
 # The files to upload. Of a model, these are the files in gallery.json and its documents.
 OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
-PICTURES = {"picture.svg", "thumbnail.png"}  # pictures of a demo
+OF_DEMOS = ("picture.svg", "thumbnail.png", "examples/*")  # which a Space for a user's own model does not have
 SHARED_FILES = ("**/*.py", "**/*.css", "py.typed")
 
 PYTHON = "3.12"  # supported by CPU Spaces, ZeroGPU and our packages
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
 TERMS = (LICENCE_FILE, "NOTICE.md")  # in a checkpoint folder
+COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")  # that the Hub accepts
+LONGEST_DESCRIPTION = 60  # characters of short_description on the Hub
 TRAINING_ONLY = {"torch", "torchvision", "fastai", "transformers"}
 
 
@@ -91,7 +95,9 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
         DeployError: requirements are not pinned or do not agree, or the README's header cannot be read.
         CheckpointError: a model's folder is damaged.
     """
-    files: dict[str, Path | bytes] = {"LICENSE": ROOT / "LICENSE", **match_files(app, OWN_FILES)}
+    is_own = app.name != GALLERY and models[0].folder != app / "model"
+    patterns = [pattern for pattern in OWN_FILES if not is_own or pattern not in OF_DEMOS]
+    files: dict[str, Path | bytes] = {"LICENSE": ROOT / "LICENSE", **match_files(app, patterns)}
     pins = read_requirements(app)
     is_gallery = app.name == GALLERY
     for model in models:
@@ -104,9 +110,8 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
         files |= {f"{inside}model/{path}": file for path, file in find_model_files(model.folder).items()}
     files |= {f"shared/{path}": file for path, file in match_files(ROOT / "shared", SHARED_FILES).items()}
     card = read_card(app)
-    if not is_gallery and models[0].folder != app / "model":
+    if is_own:
         describe_own_model(card, models[0])
-        files = {path: file for path, file in files.items() if path not in PICTURES}
     header = make_header(read_fields(card), pins, app, models)
     if space and "thumbnail.png" in files:
         header["thumbnail"] = f"{constants.ENDPOINT}/spaces/{space}/resolve/main/thumbnail.png"
@@ -117,15 +122,24 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
 
 def describe_own_model(card: SpaceCard, model: SpaceModel) -> None:
     """Replace the demo's description in a Space's card by that of the user's own model."""
-    for name, value in {"title": model.about.title, "emoji": None, "short_description": None}.items():
+    about = model.about
+    colour = sum(about.title.encode()) % len(COLOURS)  # differs between most titles
+    made = {
+        "title": about.title,
+        "emoji": EMOJIS.get(model.config.task),
+        "colorFrom": COLOURS[colour],
+        "colorTo": COLOURS[(colour + 3) % len(COLOURS)],
+        "license": about.licence,
+        "short_description": about.summary if len(about.summary) <= LONGEST_DESCRIPTION else None,
+    }
+    for name, value in made.items():
         setattr(card.data, name, value)
-    terms = next(
-        (f" Its licence and terms are in `model/{name}`." for name in TERMS if (model.folder / name).is_file()), ""
-    )
-    card.text = f"\n{escape_markdown(model.about.summary)}{terms}\n"
+    found = next((name for name in TERMS if (model.folder / name).is_file()), None)
+    terms = f"The model's licence and terms are in `model/{found}`; the" if found else "The"
+    card.text = f"\n{escape_markdown(about.summary)}\n\n{terms} app is under Apache-2.0, see `LICENSE`.\n"
 
 
-def match_files(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
+def match_files(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
     """Return the matching files of a folder by relative path, without hidden files."""
     found = [path for pattern in patterns for path in folder.glob(pattern)]
     return {

@@ -1,21 +1,85 @@
 """Load the model of a Space: from the Hub if a variable names one, else from the Space's own folder."""
 
+import contextlib
 import functools
 import logging
 import os
 import re
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from .config import CONFIG_FILE, MODEL, GalleryConfig
 from .console import guarded_output
 from .errors import CheckpointError, HubError
 from .hub import download, run_in_background
-from .load import find_predictor_type, load_folder, load_model
+from .load import find_predictor_type, load_folder
 
 DEADLINE = 4.0  # seconds; a visitor is waiting for the page
+EXAMPLES = "examples"  # a folder of pictures, in a checkpoint folder or a Space's folder
+EMOJIS = {
+    "image-classification": "🖼️", "image-segmentation": "🎨", "text-classification": "💬",
+    "tabular-classification": "📊", "recommendation": "⭐",
+}  # fmt: skip
+
+_replacement: ContextVar[Path | None] = ContextVar("replacement", default=None)
+
+
+@contextlib.contextmanager
+def replace_model(folder: str | Path) -> Iterator[None]:
+    """Let an app that is loaded in this block serve the model in this checkpoint folder instead of its own.
+
+    Args:
+        folder: a checkpoint folder for the task of the app.
+    """
+    token = _replacement.set(Path(folder))
+    try:
+        yield
+    finally:
+        _replacement.reset(token)
+
+
+def find_checkpoints(place: Path) -> list[Path]:
+    """Return the checkpoint folders in a folder, also damaged ones; or the folder itself, if it is one."""
+    if (place / CONFIG_FILE).is_file():
+        return [place]
+    found = sorted(path for path in place.glob("*") if not path.name.startswith("."))
+    return [path for path in found if (path / CONFIG_FILE).exists() or (path / MODEL).exists()]
+
+
+def find_app(spaces: Iterable[Path], task: str) -> Path | None:
+    """Return the first Space's folder whose model is for a task, or None: its app shows all models for the task."""
+    for folder in spaces:
+        with contextlib.suppress(CheckpointError):
+            if GalleryConfig.read_common(folder / "model").task == task:
+                return folder
+    return None
+
+
+def find_examples(space: Path, model: Any, own: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+    """Return pictures to try, as (name, path): those published with the model, named by their files.
+
+    If there are none, and the model has the labels of the model in the Space's folder, return the Space's own ones.
+
+    Args:
+        space: the Space's folder.
+        model: the model that it serves.
+        own: names and paths of the Space's own pictures; those that are missing are left out.
+    """
+    folders = [Path(model.folder)]
+    is_own = False
+    with contextlib.suppress(CheckpointError):
+        is_own = GalleryConfig.read_common(space / "model").labels == model.config.labels
+    if is_own:
+        folders.append(space / "model")
+    for folder in folders:
+        if found := sorted((folder / EXAMPLES).glob("*")):
+            return [(path.stem.replace("-", ", "), str(path)) for path in found]
+    return [(name, path) for name, path in own if is_own and Path(path).is_file()]
 
 
 @functools.cache
@@ -46,7 +110,8 @@ def load_space_model(folder: str | Path) -> Any:
 
     MODEL_REPO and MODEL_REVISION apply to a standalone Space, MODEL_REPO_CAT_DOG and MODEL_REVISION_CAT_DOG to the
     Space cat_dog in the gallery. If the Hub's model does not arrive in a few seconds, is damaged, or is for another
-    task, the model in the folder is used, and its `origin` tells visitors why.
+    task, the model in the folder is used, and its `origin` tells visitors why. In a block of `replace_model`, the model
+    in that folder is loaded.
 
     Args:
         folder: the checkpoint folder inside the Space's own folder.
@@ -54,14 +119,14 @@ def load_space_model(folder: str | Path) -> Any:
     Raises:
         CheckpointError: the model in the folder is needed but missing or damaged.
     """
+    if replacement := _replacement.get():
+        return open_folder(replacement)
     folder = Path(folder)
     name = folder.resolve().parent.name
     began, futures = start_downloads()
     suffix = make_variable_suffix(name) if make_variable_suffix(name) in futures else ""
     if suffix not in futures:
-        model = load_model(folder)
-        model.session.open()  # fail now, not at the first request
-        return model
+        return open_folder(folder)
     repo = os.environ[f"MODEL_REPO{suffix}"]
     try:
         pulled = futures[suffix].result(max(0.0, began + DEADLINE - time.monotonic()))
@@ -80,4 +145,15 @@ def load_space_model(folder: str | Path) -> Any:
         print(f"{name}: serving the model in its folder. {reason}", flush=True)
     model = load_folder(folder)
     model.origin = f"This page runs its built-in model. {reason}"
+    return model
+
+
+def open_folder(folder: Path) -> Any:
+    """Load a model from a checkpoint folder; fail now, not at the first request, if it does not run.
+
+    Raises:
+        CheckpointError: the folder is missing or damaged.
+    """
+    model = load_folder(folder)
+    model.session.open()
     return model

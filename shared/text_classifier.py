@@ -111,8 +111,8 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
     threads = THREADS  # a long text needs several cores
 
     def example(self) -> str:
-        """Return a mixed review."""
-        return "A slow start and a clumsy plot, but the acting is wonderful and I would see the ending again."
+        """Return the first example for the page, if there is one, else a sentence."""
+        return next(iter(self.config.examples), "It was slow at the start, but I like the end and would do it again.")
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@
 Run the same command again to update the Space. Log in first: hf auth login; or, in a CI job that an existing Space
 trusts (its settings, Trusted Publishers), set HF_OIDC_RESOURCE=spaces/ME/NAME. With --models-owner, the Space NAME
 serves the newest commit of the model OWNER/NAME, or --revision NAME=SHA; otherwise it serves the model in its folder.
+The title, description, licence and examples of a Space for your own model are those in its folder.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files
 from hub.staging import GALLERY, DeployError, SpaceModel, Staged, print_staged, stage_space, write_staged
 from shared.config import CONFIG_FILE, GalleryConfig
 from shared.hub_errors import find_refusal
-from shared.space import make_variable_suffix
+from shared.space import find_app, make_variable_suffix
 
 SPACES = Path(__file__).resolve().parent
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z0-9_]+)?")  # the variables that this script may set and remove
@@ -49,15 +50,15 @@ def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
     """
     folder = Path(options.space).resolve()
     if (folder / CONFIG_FILE).is_file():
-        app, revision = find_app(folder), parse_revisions(options, [folder]).get(folder.name)
-        repo = f"{options.models_owner}/{folder.name}" if options.models_owner else None
-        return app, [SpaceModel(app, folder, "/predict", "", repo, revision)]
+        app, name = find_app_for(folder), make_name(folder)
+        repo = f"{options.models_owner}/{name}" if options.models_owner else None
+        return app, [SpaceModel(app, folder, "/predict", "", repo, parse_revisions(options, [name]).get(name))]
     app = SPACES / folder.name
     folders = [app]
     if app.name == GALLERY:
         others = [path.parent for path in sorted(SPACES.glob("*/app.py")) if path.parent.name != GALLERY]
         folders = [folder for folder in others if (folder / "model").is_dir()]
-    chosen = parse_revisions(options, folders)
+    chosen = parse_revisions(options, [folder.name for folder in folders])
     models = []
     for folder in folders:
         name = folder.name
@@ -69,21 +70,27 @@ def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
     return app, models
 
 
-def find_app(folder: Path) -> Path:
+def find_app_for(folder: Path) -> Path:
     """Return the folder of the app for the task of a checkpoint folder.
 
     Raises:
         DeployError: there is no app for the task.
+        CheckpointError: gallery.json is missing or damaged.
     """
     task = GalleryConfig.read_common(folder).task
-    for path in sorted(SPACES.glob(f"*/model/{CONFIG_FILE}")):
-        if GalleryConfig.read_common(path.parent).task == task:
-            return path.parent.parent
-    raise DeployError(f"{folder} has a model for {task!r}, which no app in spaces/ shows.")
+    app = find_app((path.parent for path in sorted(SPACES.glob("*/app.py"))), task)
+    if app is None:
+        raise DeployError(f"{folder} has a model for {task!r}, which no app in spaces/ shows.")
+    return app
 
 
-def parse_revisions(options: argparse.Namespace, folders: Sequence[Path]) -> dict[str, str]:
-    """Return the revisions given on the command line, by model name.
+def make_name(folder: Path) -> str:
+    """Return the name of a folder as the name of a repository on the Hub, or "model" if no character is allowed."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", folder.name).strip("-") or "model"
+
+
+def parse_revisions(options: argparse.Namespace, names: Sequence[str]) -> dict[str, str]:
+    """Return the revisions given on the command line, by the names of the Space's models.
 
     Raises:
         DeployError: a revision belongs to no model of the Space, or --models-owner is missing.
@@ -91,14 +98,14 @@ def parse_revisions(options: argparse.Namespace, folders: Sequence[Path]) -> dic
     found = dict(item.split("=", 1) for item in options.revision)
     if found and not options.models_owner:
         raise DeployError("--revision needs --models-owner: it is the commit of a model on the Hub.")
-    if unknown := set(found) - {folder.name for folder in folders}:
-        raise DeployError(f"--revision {', '.join(sorted(unknown))} is none of {', '.join(f.name for f in folders)}.")
+    if unknown := set(found) - set(names):
+        raise DeployError(f"--revision {', '.join(sorted(unknown))} is none of {', '.join(names)}.")
     return found
 
 
 def get_name(options: argparse.Namespace) -> str:
-    """Return the name of the Space on the Hub: --name, or the name of the local folder."""
-    return options.name or Path(options.space).resolve().name
+    """Return the name of the Space on the Hub: --name, or the name of the local folder, made valid."""
+    return options.name or make_name(Path(options.space).resolve())
 
 
 def resolve_revision(model: SpaceModel, api: HfApi) -> SpaceModel:

@@ -38,6 +38,7 @@ HUB_DATASETS = {  # name of a data set in the figures: its id on the Hub
     "UCI Adult": "scikit-learn/adult-census-income",
 }
 REVIEW, LONGER_REVIEW = "A wonderful film.", "A slow start, but the ending is wonderful!"  # in snippets
+REVIEWS = (LONGER_REVIEW, "Two hours that I shall not get back.")
 MIN_COMPARED = 1000  # with fewer answers, a 99.9 % quantile says nothing
 
 
@@ -104,8 +105,9 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         prose=escape_html,
         agreement=describe_parity(metrics.parity) if metrics.parity else None,
     )
+    text = str(card).rstrip() + "\n"
     path = folder / CARD
-    path.write_text(str(card).rstrip() + "\n", encoding="utf-8", newline="\n")
+    path.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 

@@ -27,6 +27,7 @@ from training.data import DataError
 from training.folder import EXAMPLES
 from training.learner import RowLoader, choose_mixed_precision
 from training.own_data import is_clutter
+from training.pretrained import find_pretrained
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 EXAMPLE_SIDE = 640  # pixels
@@ -56,22 +57,51 @@ def decode(sources: Sequence[Source], size: tuple[int, int], threads: int | None
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
-def load_pretrained(architecture: type[Pretrained], name: str, **config: Any) -> Pretrained:
+def load_pretrained(architecture: type[Pretrained], name: str, new: Sequence[str] = (), **config: Any) -> Pretrained:
     """Load a network of transformers from a local folder or by its Hub name.
 
+    Args:
+        architecture: the class of the network.
+        name: a folder or a Hub name.
+        new: beginnings of the names of weights that it need not have.
+        config: changes of its config.
+
     Raises:
-        DataError: it cannot be loaded, or has another architecture.
+        DataError: it cannot be loaded, has another architecture, or lacks weights.
     """
+    place = check_pretrained(architecture, name)
     try:
-        found, _ = PretrainedConfig.get_config_dict(name)
+        network, found = architecture.from_pretrained(place, output_loading_info=True, **config)
+        if missing := sorted(key for key in found["missing_keys"] if not key.startswith(tuple(new))):
+            raise ValueError(f"it has no weights for {missing[0]}")  # transformers would make up random ones
+    except Exception as error:  # any failure of the Hub, the network or the file system
+        raise refuse_pretrained(architecture, name, error) from error
+    loaded: Pretrained = network
+    return loaded
+
+
+def check_pretrained(architecture: type[PreTrainedModel], name: str) -> str:
+    """Check that a pretrained network exists and has an architecture; return where transformers finds it.
+
+    Raises:
+        DataError: it cannot be found, or has another architecture.
+    """
+    place = find_pretrained(name)
+    try:
+        found, _ = PretrainedConfig.get_config_dict(place)
         if found.get("model_type") != architecture.config_class.model_type:  # transformers would only warn
             raise ValueError(f"it is a {found.get('model_type', 'network of no known type')}")
-        return architecture.from_pretrained(name, **config)
     except Exception as error:  # any failure of the Hub, the network or the file system
-        raise DataError(
-            f"{name} could not be loaded as {architecture.__name__} ({error}); "
-            "name a local folder or another model with --init."
-        ) from error
+        raise refuse_pretrained(architecture, name, error) from error
+    return place
+
+
+def refuse_pretrained(architecture: type[PreTrainedModel], name: str, error: Exception) -> DataError:
+    """Return the error about a pretrained network that cannot be used."""
+    return DataError(
+        f"{name} could not be loaded as {architecture.__name__} ({error}); "
+        "name a local folder or another model with --init."
+    )
 
 
 class PictureLoader(RowLoader):

@@ -188,6 +188,13 @@ class Recipe(ABC, Generic[Part, Options]):
         given |= {"own": DataOptions.read(options)}
         return replace(chosen, **{name: value for name, value in given.items() if value is not None})  # type: ignore[return-value]
 
+    def check_start(self, settings: Options) -> None:
+        """Check, before any data is read, that the pretrained network can be used; by default there is none.
+
+        Raises:
+            DataError: it cannot be found, or has another architecture.
+        """
+
     def load(self, data: str | None, settings: Options) -> Splits[Part]:
         """Read the data; a demo has its own layout, and downloads the data if `data` is None.
 
@@ -276,6 +283,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     out = Path(options.out)
     check_out(out)
     settings = recipe.read_settings(options)
+    recipe.check_start(settings)
     splits = load(recipe, options, settings)
     run = start_run(recipe, options, settings)
     started -= read_seconds_trained(run.state)  # earlier seconds of a resumed run

@@ -2,7 +2,6 @@
 
 from abc import ABCMeta
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -47,14 +46,8 @@ def _get_uploaded_paths(self: gr.File, payload: Any) -> Any:
 Upload = make_subclass("Upload", gr.File, preprocess=_get_uploaded_paths)
 
 
-def add_picture_input(published: Path, otherwise: Examples, more: Examples = ()) -> gr.Image:
-    """Add an input for a picture (file, webcam or clipboard) with examples to try.
-
-    Args:
-        published: folder of examples published with the model, labelled by their file names.
-        otherwise: examples to show if that folder has none.
-        more: additional examples.
-    """
+def add_picture_input(examples: Examples) -> gr.Image:
+    """Add an input for a picture (file, webcam or clipboard), with examples to try."""
     image: gr.Image = Photo(
         type="filepath",
         image_mode=None,
@@ -63,9 +56,9 @@ def add_picture_input(published: Path, otherwise: Examples, more: Examples = ())
         height=320,
         elem_classes="photo",
     )
-    found = [(path.stem.replace("-", ", "), str(path)) for path in sorted(published.glob("*"))]
-    names, paths = zip(*(found or otherwise), *more, strict=True)
-    gr.Examples([[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False)
+    if examples:
+        names, paths = zip(*examples, strict=True)
+        gr.Examples([[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False)
     return image
 
 

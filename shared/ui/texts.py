@@ -51,9 +51,9 @@ def colour_parts(why: TextClassifierExplanation) -> list[tuple[str, float | None
 def describe_parts(why: TextClassifierExplanation, label: str, part: int | None) -> str:
     """Return a sentence about the effect of the coloured parts, and a hint if a part has several words."""
     without, those = ("the coloured words", "them") if part is None else ("this part", "it")
-    named = escape_markdown(label.lower())
+    named = escape_markdown(label)
     before, after = format_percent(why.base), format_percent(why.probability)
-    words = f"Without {without} it would be {before} {named}; with {those}, {after}."
+    words = f"Without {without} the probability of {named} would be {before}; with {those}, it is {after}."
     has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
     return words + " Tap a part to explain its words." * (part is None and has_clauses)
 

@@ -13,7 +13,7 @@ from gradio.media import get_image
 from PIL import Image
 
 from shared.markdown import escape_markdown
-from shared.space import load_space_model
+from shared.space import find_examples, load_space_model
 from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_files
 from shared.ui.components import add_picture_input, require_image
@@ -66,18 +66,18 @@ def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict
     return answer_files(files, model, progress)
 
 
-a_cat = [("a cat", str(HERE / "examples/chelsea.png"))] if "cat" in config.labels else []
+a_cat = [("a cat", str(HERE / "examples/chelsea.png"))]
 unlike = [("a lion", get_image("lion.jpg")), ("a tower", get_image("tower.jpg"))]
 
 with Page(model, title=config.about.title) as demo:
     introduce(
         model,
-        "Take a photo or upload one. The model rejects a picture that is *out of distribution*: unlike those it was "
+        "Take or upload a picture. The model rejects a picture that is *out of distribution*: unlike those it was "
         "trained on. Pictures are deleted after about an hour.",
     )
     with gr.Row():
         with gr.Column():
-            image = add_picture_input(HERE / "model/examples", a_cat, unlike)
+            image = add_picture_input([*find_examples(HERE, model, a_cat), *unlike])
         with gr.Column():
             headline = gr.HTML("<h2>Choose a picture</h2>", label="Result")
             answer = gr.Label(label=f"Probabilities, if it is {choice}", show_heading=False)

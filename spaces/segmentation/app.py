@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from shared.markdown import escape_markdown
-from shared.space import load_space_model
+from shared.space import find_examples, load_space_model
 from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.components import add_picture_input, require_image
 from shared.ui.explanations import draw_evidence, draw_share_bars, format_percent
@@ -80,10 +80,10 @@ def batch(
 drawing = [("a drawing of a street (the model was trained on photos)", str(HERE / "examples/street.jpg"))]
 
 with Page(model, title=config.about.title) as demo:
-    introduce(model, "Take a photo or upload one. Pictures are deleted after about an hour.")
+    introduce(model, "Take or upload a picture. Pictures are deleted after about an hour.")
     with gr.Row():
         with gr.Column():
-            image = add_picture_input(HERE / "model/examples", drawing)
+            image = add_picture_input(find_examples(HERE, model, drawing))
         with gr.Column():
             seen = Regions(label="Classes", show_label=False, color_map=css_colours, elem_classes="regions")
             hint = "Tap a name to see only that class."

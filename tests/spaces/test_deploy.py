@@ -256,11 +256,48 @@ def test_a_space_for_a_users_own_model_says_nothing_of_the_demo(deploy, copy, tm
     files = staging.stage_space(*chosen, "me/loans").files
     assert not {"picture.svg", "thumbnail.png"} & set(files)
     fields = read_header(files["README.md"])
+    model, demo = (
+        json.loads((folder / "gallery.json").read_text()) for folder in (loans, copy / "spaces/salary/model")
+    )
+    assert model["about"]["licence"] == demo["about"]["licence"] == "cc-by-4.0"
     assert fields["title"] == "Loans: yes or no?"
-    assert not {"emoji", "short_description", "thumbnail"} & set(fields)
+    assert fields["emoji"] == "📊"
+    assert fields["license"] == "cc-by-4.0"
+    assert fields["short_description"] == "It <b>is</b> mine."
+    assert fields["colorFrom"] != fields["colorTo"]
+    assert (fields["sdk_version"], fields["python_version"], fields["app_file"]) == ("6.31.0", "3.12", "app.py")
+    assert "thumbnail" not in fields
     text = files["README.md"].decode().split("---\n", 2)[2]
-    assert text == "\nIt &lt;b>is&lt;/b> mine. Its licence and terms are in `model/LICENSE.md`.\n"
+    assert text == (
+        "\nIt &lt;b>is&lt;/b> mine.\n\nThe model's licence and terms are in `model/LICENSE.md`; "
+        "the app is under Apache-2.0, see `LICENSE`.\n"
+    )
     assert find_problems(files["README.md"].decode(), "space") == ([], [])
+
+
+@pytest.mark.parametrize("demo", ["cat_dog", "segmentation"])
+def test_pictures_of_a_demo_are_not_those_of_a_users_own_model(deploy, tmp_path, demo):
+    mine = copy_model(tmp_path / "mine", demo, "Mine")
+    assert any(path.startswith("examples/") for path in stage(deploy, demo).files)
+    assert not any(path.startswith("examples/") for path in stage(deploy, str(mine)).files)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("My loans!", "My-loans"),
+        ("loans--2", "loans-2"),
+        ("prêts", "pr-ts"),
+        ("借款", "model"),
+        ("my_loans", "my_loans"),
+    ],
+)
+def test_the_name_of_a_folder_is_made_valid(deploy, capsys, tmp_path, folder, name):
+    mine = copy_model(tmp_path / folder, "salary", "Loans")
+    assert deploy.main([str(mine), "--owner", "me", "--models-owner", "you", "--dry-run"]) == 0
+    output = capsys.readouterr().out
+    assert f"Would deploy me/{name}:" in output
+    assert f"MODEL_REPO = you/{name}\n" in output
 
 
 def test_a_users_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):

@@ -3,8 +3,11 @@
 import json
 import shutil
 
+import pytest
+
 from shared.config import sha256
 from tests.conftest import ROOT, load_app
+from tests.spaces.test_deploy import copy_model
 
 
 def test_a_staged_gallery_finds_the_spaces_inside_it(tmp_path):
@@ -82,3 +85,90 @@ def test_home_page_has_a_card_for_every_model():
     config = str(load_app("gallery").demo.get_config_file())
     for name in ("cat_dog", "segmentation", "sentiment", "salary", "rating"):
         assert f'href="./{name}"' in config
+
+
+# --- models of one's own ---
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """An empty folder, whose models the gallery shows."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    monkeypatch.setenv("MODELS", str(folder))
+    return folder
+
+
+def list_endpoints(app, name):
+    return {endpoint for endpoint in app.demo.get_api_info()["named_endpoints"] if endpoint.startswith(f"/{name}")}
+
+
+def test_every_checkpoint_folder_gets_a_page_beside_the_demos(runs):
+    demos = {"flowers": "cat_dog", "leaves": "segmentation", "loans": "salary", "tickets": "sentiment"}
+    for name, demo in demos.items():
+        copy_model(runs / name, demo, f"My {name}")
+    (runs / "flowers-made-up").mkdir()
+    (runs / ".flowers-1x2y").mkdir()
+    shutil.copyfile(runs / "flowers/gallery.json", runs / ".flowers-1x2y/gallery.json")  # a run that is being written
+    app = load_app("gallery")
+    assert list(app.names.values())[5:] == ["flowers", "leaves", "loans", "tickets"]
+    assert list_endpoints(app, "loans") == {"/loans", "/loans_explain", "/loans_what_if", "/loans_batch"}
+    assert list_endpoints(app, "tickets") == {"/tickets", "/tickets_explain", "/tickets_batch"}
+    config = str(app.demo.get_config_file())
+    for name in (*demos, *demos.values()):
+        assert f'href="./{name}"' in config
+    assert "<h2>My flowers</h2>" in config
+    assert "Your own: My flowers, My leaves, My loans, My tickets." in config
+    assert "cannot be shown" not in config
+
+
+def test_equal_names_and_titles_get_different_addresses_and_endpoints(runs):
+    for name in ("My loans!", "my_loans", "salary", "salary_explain", "predict", "health", "借款"):
+        copy_model(runs / name, "salary", "Salary")
+    app = load_app("gallery")
+    own = {folder.name: name for folder, name in app.names.items() if folder.parent == runs}
+    assert own == {
+        "My loans!": "my_loans",
+        "my_loans": "my_loans_2",
+        "salary": "salary_2",
+        "salary_explain": "salary_explain_2",
+        "predict": "predict_2",
+        "health": "health_2",
+        "借款": "model",
+    }
+    assert len(set(app.titles.values())) == len(app.titles)
+    assert app.titles[runs / "salary"] == "Salary (salary_2)"
+    endpoints = [event.api_name for event in app.demo.fns.values() if event.api_visibility != "private"]
+    assert len(set(endpoints)) == len(endpoints)
+    assert len(list_endpoints(app, "salary")) == 3 * 4  # of salary, salary_2 and salary_explain_2
+
+
+def test_a_broken_folder_is_named_and_does_not_stop_the_others(runs, caplog):
+    copy_model(runs / "loans", "salary", "Loans")
+    copy_model(runs / "poems", "sentiment", "Poems", task="poetry")
+    (copy_model(runs / "cut", "salary", "Cut") / "gallery.json").write_text('{"format": 2')
+    (copy_model(runs / "bare", "salary", "Bare") / "gallery.json").unlink()
+    app = load_app("gallery")
+    assert [folder.name for folder in app.apps if folder.parent == runs] == ["loans"]
+    config = str(app.demo.get_config_file())
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    for name in ("poems", "cut", "bare"):
+        assert f"**{name} cannot be shown.** Its model is damaged; the log says why." in config
+        (line,) = [line for line in errors if line.startswith(f"{runs / name} cannot be shown: ")]
+        assert "\n" not in line
+    assert "Traceback" not in caplog.text
+
+
+def test_a_single_checkpoint_folder_may_be_named(runs, monkeypatch):
+    monkeypatch.setenv("MODELS", str(copy_model(runs / "loans", "salary", "Loans")))
+    assert "/loans" in load_app("gallery").demo.get_api_info()["named_endpoints"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_without_models_is_named(runs, caplog, exists):
+    if not exists:
+        runs.rmdir()
+    app = load_app("gallery")
+    assert len(app.apps) == 5
+    assert "There are no models in the folder runs." in str(app.demo.get_config_file())
+    assert f"MODELS is {runs}, which is not a folder with checkpoint folders" in caplog.text

@@ -99,7 +99,8 @@ def test_the_legend_explains_the_colours_of_a_text_and_of_a_part(app, sentiment)
     text = f"{BAD} The first hour drags, the jokes are old, and nobody seems to care. But the end is wonderful!"
     assert re.fullmatch(r"Without the coloured words .*; with them, .*", app.explain(text)[2])
     assert re.fullmatch(
-        r"Without this part it would be [<> \d]+% positive; with it, [<> \d]+%\.", app.explain(text, 0)[2]
+        r"Without this part the probability of Positive would be [<> \d]+%; with it, it is [<> \d]+%\.",
+        app.explain(text, 0)[2],
     )
 
 

@@ -16,6 +16,7 @@ from shared.text_classifier import TOKENIZER
 from shared.tokens import load_tokenizer
 from training.data import DataError
 from training.pictures import load_pretrained
+from training.pretrained import find_pretrained
 
 
 class TextNet(nn.Module):
@@ -83,13 +84,16 @@ def load_encoder(init: str | None, texts: Sequence[str]) -> tuple[Tokenizer, Ber
             intermediate_size=64, max_position_embeddings=64,
         )  # fmt: skip
         return small._tokenizer, BertForSequenceClassification(config)
-    network = load_pretrained(BertForSequenceClassification, init)
+    network = load_pretrained(BertForSequenceClassification, init, new=("classifier.", "bert.pooler."))
     with tempfile.TemporaryDirectory() as folder:
         try:
-            AutoTokenizer.from_pretrained(init).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(find_pretrained(init)).save_pretrained(folder)
+            tokenizer = load_tokenizer(Path(folder) / TOKENIZER)
         except (OSError, ValueError) as error:
             raise DataError(f"{init} has no tokenizer ({error}); name another model with --init.") from error
-        return load_tokenizer(Path(folder) / TOKENIZER), network
+    if tokenizer.get_vocab_size() < network.config.vocab_size / 2:  # without files, transformers makes one up
+        raise DataError(f"{init} has no tokenizer for its {network.config.vocab_size:,} tokens; name another one.")
+    return tokenizer, network
 
 
 def keep_tokens(

@@ -49,7 +49,15 @@ from training.networks.image_classification import (
 )
 from training.out_of_distribution import describe_accepted, measure_group
 from training.parity import Shown
-from training.pictures import INPUT, compute_outputs, decode, load_pretrained, make_batches, write_examples
+from training.pictures import (
+    INPUT,
+    check_pretrained,
+    compute_outputs,
+    decode,
+    load_pretrained,
+    make_batches,
+    write_examples,
+)
 from training.recipe import Answered, Export, Recipe, Splits, TestSet, answer
 from training.splitting import TEST, TRAIN, VALID
 
@@ -145,6 +153,11 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         parser.add_argument(
             "--alpha", type=float, metavar="X", help="from the pretrained weights (0) to the fine-tuned ones (1)"
         )
+
+    def check_start(self, settings: Chosen) -> None:
+        """Check that the pretrained network can be used."""
+        if settings.init:
+            check_pretrained(MobileNetV2ForImageClassification, settings.init)
 
     # --- data ---
 

@@ -49,7 +49,7 @@ from training.networks.image_segmentation import (
     soften,
 )
 from training.parity import Shown
-from training.pictures import INPUT, PictureLoader, load_pretrained, normalise
+from training.pictures import INPUT, PictureLoader, check_pretrained, load_pretrained, normalise
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.splitting import TEST, TRAIN, VALID
 
@@ -124,6 +124,11 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             "--teachers", type=int, metavar="N",
             help=f"networks of its kind that are trained first, to learn from ({self.settings.teachers})",
         )  # fmt: skip
+
+    def check_start(self, settings: ImageSegmentationSettings) -> None:
+        """Check that the pretrained network can be used."""
+        if settings.init:
+            check_pretrained(MobileNetV2ForSemanticSegmentation, settings.init)
 
     # --- data ---
 

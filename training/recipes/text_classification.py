@@ -45,6 +45,7 @@ from training.networks.text_classification import (
 )
 from training.own_texts import read_own_texts
 from training.parity import Shown
+from training.pictures import check_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.splitting import TEST, TRAIN, VALID
 from training.text_fitting import ask_teachers, compute_logits, fit_networks
@@ -127,6 +128,11 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         if not settings.quick or options.smoke:
             return settings
         return replace(settings, max_tokens=256, head=96, batch=32, epochs=1, rates=slice(3e-5, 2e-4))
+
+    def check_start(self, settings: TextClassificationSettings) -> None:
+        """Check that the pretrained network can be used."""
+        if settings.init:
+            check_pretrained(BertForSequenceClassification, settings.init)
 
     # --- data ---
 

@@ -1,0 +1,57 @@
+"""Find pretrained networks on the Hub, also during a rehearsal with a local Hub, which has none."""
+
+import os
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HFValidationError
+
+from training.data import DataError
+
+PUBLIC_HUB = "https://huggingface.co"
+LOCAL = ("127.0.0.1", "localhost", "::1")
+DESCRIPTIONS = ("*.json", "*.txt", "*.model")  # config and tokenizer
+WEIGHTS, OLD_WEIGHTS = "*.safetensors", "pytorch_model*.bin"
+
+
+def find_pretrained(name: str) -> str:
+    """Return where transformers finds a pretrained network: its name, or a local folder.
+
+    If HF_ENDPOINT is a local Hub, for rehearsals, a network that is not there is downloaded from the public Hub,
+    without a token, into the usual cache.
+
+    Args:
+        name: a folder or a Hub name.
+
+    Raises:
+        DataError: the local Hub does not have it, and it cannot be downloaded from the public Hub.
+    """
+    if Path(name).is_dir() or urlsplit(constants.ENDPOINT).hostname not in LOCAL or is_there(name):
+        return name
+    usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "huggingface/hub"  # HF_HOME is another
+    fetch = partial(
+        snapshot_download, name, cache_dir=usual, endpoint=PUBLIC_HUB, token=False, ignore_patterns=["*/*"],
+    )  # fmt: skip
+    try:
+        folder = fetch(allow_patterns=[*DESCRIPTIONS, WEIGHTS])
+        if not any(Path(folder).glob(WEIGHTS)):
+            folder = fetch(allow_patterns=[*DESCRIPTIONS, OLD_WEIGHTS])
+    except Exception as error:  # any failure of the Hub, the network or the file system
+        raise DataError(
+            f"{name} is not on the Hub for rehearsals at {constants.ENDPOINT}, and cannot be downloaded from "
+            f"{PUBLIC_HUB} ({type(error).__name__}); name a local folder with --init, or train without HF_ENDPOINT and "
+            "publish afterwards."
+        ) from error
+    return str(folder)
+
+
+def is_there(name: str) -> bool:
+    """Return True if the Hub at HF_ENDPOINT has a model of this name, or if no Hub can have it."""
+    try:
+        return HfApi(endpoint=constants.ENDPOINT).repo_exists(name)
+    except HFValidationError:
+        return True
+    except Exception:  # the Hub does not run
+        return False
