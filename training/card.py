@@ -79,7 +79,10 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         spaces=list(spaces) or None,
         eval_results=[_make_result(item, checkpoint) for item in metrics.figures],
     )
-    snippet = (SNIPPETS / f"{checkpoint.task}.py").read_text(encoding="utf-8").strip()
+    is_framed = content.get("framing", "squash") != "squash" or content.get("margin", 0)
+    name = f"{checkpoint.task}{'-framed' if is_framed else ''}.py"
+    snippet = (SNIPPETS / name).read_text(encoding="utf-8").strip()
+    is_for_javascript = is_of_transformers or checkpoint.task != "image-classification"
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
@@ -89,7 +92,7 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         where=repo or HERE,
         spaces=spaces,
         licence_file=licence_file,
-        javascript=read_javascript(checkpoint.task, repo),
+        javascript=read_javascript(checkpoint.task, repo) if is_for_javascript else None,
         snippet=load_from_hub(snippet, repo) if repo else snippet,
         about=about,
         metrics=metrics,
