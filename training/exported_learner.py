@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.data.transforms import Categorize
-from fastai.learner import Learner, load_learner
+from fastai.learner import Learner
 from fastai.torch_core import TensorImage
 from fastai.vision.augment import RandomResizedCrop, Resize
 from fastai.vision.core import PILImage
@@ -77,7 +77,7 @@ def load(path: Path) -> Learner:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            learn = load_learner(path, cpu=True, pickle_module=make_pickle_module())
+            learn = torch.load(path, map_location="cpu", pickle_module=make_pickle_module(), weights_only=False)
     except Exception as error:  # unpickling may raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
@@ -87,6 +87,12 @@ def load(path: Path) -> Learner:
     if not isinstance(learn, Learner):
         kind = type(learn).__name__
         raise DataError(f"{path} holds a {kind}, not a Learner; learn.export() writes one, learn.save() only weights.")
+    learn.dls.cpu()
+    # As fastai's load_learner does, which fails with a stack trace for anything but a Learner.
+    if hasattr(learn, "channels_last"):
+        return learn.to_contiguous(to_fp32=True)
+    if hasattr(learn, "mixed_precision"):
+        return learn.to_fp32()
     return learn
 
 
@@ -175,7 +181,8 @@ def read_preparation(learn: Learner) -> Preparation:
     if len(found) != 1:
         names = ", ".join(type(step).__name__ for step in steps)
         raise DataError(f"The Learner must resize pictures by one Resize or RandomResizedCrop; it has {names}.")
-    step, margin, framing = found[0], 0, "squash"
+    step, margin = found[0], 0
+    framing: Framing = "squash"
     width, height = step.size
     if width != height:
         raise DataError(f"The Learner takes pictures of {width} × {height} pixels; only squares can be converted.")
@@ -194,8 +201,11 @@ def measure_batch_transforms(
 ) -> tuple[tuple[float, ...], tuple[float, ...], torch.Tensor | None]:
     """Return mean, std, and the matrix by which a Learner's batch transforms resample each axis of a picture."""
 
+    loader = make_loader(learn, [make_grey()])
+    loader.before_iter()  # selects the transforms of validation
+
     def transform(pixels: torch.Tensor) -> torch.Tensor:
-        (found,) = learn.dls.valid.after_batch((TensorImage(pixels),))
+        (found,) = loader.after_batch((TensorImage(pixels),))
         return found.as_subclass(torch.Tensor)
 
     flat = torch.zeros(2, 3, size, size, dtype=torch.uint8)
