@@ -11,22 +11,38 @@ from pydantic import Field, model_validator
 
 from .config import GalleryConfig
 from .errors import BadInput, quote
-from .images import MAX_REQUEST_COST, Encoded, Source, estimate_decoding_cost, load_image, sample_image, to_array
+from .images import (
+    MAX_REQUEST_COST,
+    Encoded,
+    Framing,
+    Picture,
+    Source,
+    estimate_decoding_cost,
+    find_square,
+    load_image,
+    sample_image,
+    to_array,
+)
 from .predictor import Prediction, Predictor, answer_each
 from .session import THREADS, softmax
 
 Channels = tuple[float, float, float]
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 class ImageClassifierConfig(GalleryConfig):
     """gallery.json of a picture classifier.
 
-    A picture is resized to `size` × `size` pixels, scaled to 0 … 1, and normalised with `mean` and `std`. It is in
-    distribution if its score is at least `in_distribution_threshold`.
+    A picture is resized to `size` × `size` pixels, scaled to 0 … 1, and normalised with `mean` and `std`. `framing`
+    says how it becomes a square (see shared.images.find_square). With a `margin`, it is resized to a square that is
+    larger by so many pixels on each side, which are then cut off. The picture is in distribution if its score is at
+    least `in_distribution_threshold`.
     """
 
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     size: Annotated[int, Field(ge=32, le=1024)]
+    framing: Framing = "squash"
+    margin: Annotated[int, Field(ge=0, le=256)] = 0
     mean: Channels
     std: Channels
     in_distribution_threshold: float
@@ -38,6 +54,11 @@ class ImageClassifierConfig(GalleryConfig):
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         return self
+
+    @property
+    def side(self) -> int:
+        """The side of the square that a picture is resized to, in pixels: the size and both margins."""
+        return self.size + 2 * self.margin
 
 
 @dataclass(frozen=True)
@@ -84,17 +105,20 @@ class ImageClassifierExplanation:
     """The evidence for a label at each place in the picture.
 
     `evidence`, (rows, columns) float32, is the class activation map of `label` minus the mean map of the other
-    labels, over a grid that covers the whole picture. Its mean is the difference of their logits. `in_distribution` is
-    False if the picture is out of distribution; the map shows evidence even then.
+    labels, over a grid that covers the part of the picture that the model sees. Its mean is the difference of their
+    logits. `region` is this part (left, top, right, bottom), in widths and heights of the picture: (0, 0, 1, 1) is the
+    whole picture, and black bars are beyond that. `in_distribution` is False if the picture is out of distribution; the
+    map shows evidence even then.
     """
 
     label: str
     evidence: NDArray[np.float32]
     in_distribution: bool
+    region: tuple[float, float, float, float] = WHOLE
 
     def as_dict(self) -> dict[str, Any]:
         """Return the explanation as a JSON object."""
-        return {"label": self.label, "evidence": self.evidence.tolist()}
+        return {"label": self.label, "evidence": self.evidence.tolist(), "region": list(self.region)}
 
 
 class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPrediction]):
@@ -135,12 +159,14 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         labels = self.config.labels
         if label is not None and not (isinstance(label, str) and label in labels):
             raise BadInput(f"There is no label {quote(label)}; choose one of {', '.join(labels)}.")
-        pixels = {self.session.inputs[0]: self.preprocess(image)[None]}
+        picture = load_image(image, self.config.side)
+        pixels = {self.session.inputs[0]: self._make_input(picture)[None]}
         logits, scores, maps = self.session.run(self.session.outputs, pixels)
         index = int(logits[0].argmax()) if label is None else labels.index(label)
         others = np.delete(maps[0], index, axis=0).mean(axis=0)
         in_distribution = bool(scores[0] >= self.config.in_distribution_threshold)
-        return ImageClassifierExplanation(labels[index], maps[0, index] - others, in_distribution)
+        region = self._find_region(picture.size)
+        return ImageClassifierExplanation(labels[index], maps[0, index] - others, in_distribution, region)
 
     def estimate_cost(self, image: Encoded) -> int:
         """Return the cost of decoding a picture, in pixels; see shared.images.estimate_decoding_cost.
@@ -148,7 +174,7 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         Raises:
             BadInput: the header shows that the input cannot be read as a picture.
         """
-        return estimate_decoding_cost(image, self.config.size)
+        return estimate_decoding_cost(image, self.config.side)
 
     def preprocess(self, image: Source) -> NDArray[np.float32]:
         """Return a picture as the model's input: float32 (3, size, size), normalised.
@@ -156,5 +182,16 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
         Raises:
             BadInput: the input cannot be read as a picture.
         """
-        size = self.config.size
-        return to_array(load_image(image, size).resize((size, size)), self.config.mean, self.config.std)
+        return self._make_input(load_image(image, self.config.side))
+
+    def _make_input(self, picture: Picture) -> NDArray[np.float32]:
+        config = self.config
+        return to_array(picture.make_square(config.size, config.framing, config.margin), config.mean, config.std)
+
+    def _find_region(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Return the part of a picture of this (width, height) that the model sees; see ImageClassifierExplanation."""
+        side, edges = self.config.side, find_square(size, self.config.side, self.config.framing)
+        cut = [(edges[axis + 2] - edges[axis]) * self.config.margin / side for axis in (0, 1)]
+        left, top = ((edges[axis] + cut[axis]) / size[axis] for axis in (0, 1))
+        right, bottom = ((edges[axis + 2] - cut[axis]) / size[axis] for axis in (0, 1))
+        return left, top, right, bottom

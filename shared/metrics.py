@@ -151,7 +151,10 @@ class Measured(StrictModel):
 
 
 class Trained(StrictModel):
-    """How the model was trained; `device` is None in records from before devices were recorded."""
+    """How the model was trained, or how it was converted if it was trained elsewhere (`is_converted`).
+
+    `device` is None in records from before devices were recorded.
+    """
 
     command: str | None
     seed: int
@@ -161,6 +164,7 @@ class Trained(StrictModel):
     versions: Mapping[str, str] = {}
     inputs: tuple[Input, ...] = ()
     notes: tuple[str, ...] = ()
+    is_converted: bool = False
 
 
 class Newcomers(StrictModel):

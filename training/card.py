@@ -81,10 +81,14 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         eval_results=[_make_result(item, checkpoint) for item in metrics.figures],
     )
     is_of_films = HUB_DATASETS["IMDB"] in [dataset.hub for dataset in about.datasets]
-    sample, javascript = REVIEW if is_of_films else "Your text.", read_javascript(checkpoint.task, repo)
-    snippet = (SNIPPETS / f"{checkpoint.task}.py").read_text(encoding="utf-8").strip()
+    sample = REVIEW if is_of_films else "Your text."
+    is_framed = content.get("framing", "squash") != "squash" or content.get("margin", 0)
+    name = f"{checkpoint.task}{'-framed' if is_framed else ''}.py"
+    snippet = (SNIPPETS / name).read_text(encoding="utf-8").strip()
     if not is_of_films:
         snippet = snippet.replace(LONGER_REVIEW, sample)
+    is_for_javascript = is_of_transformers or checkpoint.task != "image-classification"
+    javascript = read_javascript(checkpoint.task, repo) if is_for_javascript else None
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),

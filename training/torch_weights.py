@@ -44,10 +44,10 @@ def add_weights(folder: Path) -> bool:
         RuntimeError: torch with these weights differs from the stored model; the folder is unchanged.
     """
     content, task = read_json(folder), GalleryConfig.read_common(folder).task
-    if task not in OF_TRANSFORMERS or (folder / WEIGHTS).exists():
+    config = json.loads((folder / HUB_CONFIG).read_text(encoding="utf-8"))
+    if task not in OF_TRANSFORMERS or "architectures" not in config or (folder / WEIGHTS).exists():
         return False
     graph = onnx.load(folder / MODEL).graph
-    config = json.loads((folder / HUB_CONFIG).read_text(encoding="utf-8"))
     net = build_picture_net(graph, config) if task == "image-classification" else build_text_net(graph, config)
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     path = folder / WEIGHTS

@@ -4,9 +4,10 @@ Input is untrusted. files.py and formats.py detect the format, limits.py and tag
 much time or memory before anything is decoded, and pixels.py decodes the pixels.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,11 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_REQUEST_COST",
     "Encoded",
+    "Framing",
     "Picture",
     "Source",
     "estimate_decoding_cost",
+    "find_square",
     "fit_size",
     "load_image",
     "read_picture_size",
@@ -35,15 +38,17 @@ __all__ = [
 ]
 
 Source = Encoded | Image.Image | NDArray[np.uint8]
+Framing = Literal["squash", "crop", "pad"]  # how a picture becomes a square
 
 # Used for training and serving; Pillow's filters antialias when they reduce a picture.
 RESAMPLING = Image.Resampling.BILINEAR
 REDUCED_COST = 8  # pixels of a JPEG decoded at reduced size that cost as much as one pixel decoded in full
+TRANSPOSE = Image.Transpose.TRANSPOSE
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
+    5: TRANSPOSE,
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
@@ -70,6 +75,72 @@ class Picture:
     def thumbnail(self, longest: int) -> Image.Image:
         """Return the picture with a long side of at most `longest` pixels; the aspect ratio is kept."""
         return self.resize(fit_size(self.size, longest))
+
+    def make_square(self, size: int, framing: Framing = "squash", margin: int = 0) -> Image.Image:
+        """Return the picture as a square of `size` × `size` pixels.
+
+        Args:
+            size: side of the result, in pixels.
+            framing: see find_square.
+            margin: with it, the picture is resized to a square that is larger by so many pixels on each side, which are
+                then cut off.
+        """
+        side = size + 2 * margin
+        square = self._make_square(side, framing)
+        return square.crop((margin, margin, side - margin, side - margin)) if margin else square
+
+    def _make_square(self, side: int, framing: Framing) -> Image.Image:
+        if framing == "squash":
+            return self.resize((side, side))
+        edges = find_square(self.size, side, framing)
+        scales = [(self.box[axis + 2] - self.box[axis]) / self.size[axis] for axis in (0, 1)]
+        left, top, right, bottom = (self.box[index % 2] + edge * scales[index % 2] for index, edge in enumerate(edges))
+        if framing == "crop":
+            # fastai crops before it resizes: pixels outside the square do not count.
+            corner = math.floor(left), math.floor(top)
+            part = self.image.crop((*corner, math.ceil(right), math.ceil(bottom)))
+            box = (left - corner[0], top - corner[1], right - corner[0], bottom - corner[1])
+            return part.resize((side, side), RESAMPLING, box=box)
+        if self.size[0] > self.size[1]:
+            strip = self.image.resize((side, self.image.height), RESAMPLING, box=(left, 0, right, self.image.height))
+            return _add_bars(strip, top, bottom)
+        strip = self.image.resize((self.image.width, side), RESAMPLING, box=(0, top, self.image.width, bottom))
+        return _add_bars(strip.transpose(TRANSPOSE), left, right).transpose(TRANSPOSE)
+
+
+def _add_bars(strip: Image.Image, top: float, bottom: float) -> Image.Image:
+    """Add black bars above and below a picture that already has the width of a square, and resize it to this square.
+
+    Resizing first along the long side takes little memory: a square of the long side could have 50 times as many pixels
+    as the picture.
+
+    Args:
+        strip: the picture.
+        top: the upper edge of the square in rows of the picture, 0 or less.
+        bottom: the lower edge.
+    """
+    side, above = strip.width, math.ceil(-top)
+    canvas = Image.new("RGB", (side, math.ceil(bottom + above)))
+    canvas.paste(strip, (0, above))
+    return canvas.resize((side, side), RESAMPLING, box=(0, top + above, side, bottom + above))
+
+
+def find_square(size: tuple[int, int], side: int, framing: Framing) -> tuple[int, int, int, int]:
+    """Return the part of a picture that becomes a square, (left, top, right, bottom), in pixels of the picture.
+
+    The numbers are rounded as fastai's Resize rounds them.
+
+    Args:
+        size: (width, height) of the picture.
+        side: side of the square, in pixels.
+        framing: "squash" takes the whole picture and changes its aspect ratio, "crop" takes the largest central square,
+            and "pad" adds black bars to the short side, which are outside the picture.
+    """
+    if framing == "squash":
+        return 0, 0, *size
+    edge = int((min if framing == "crop" else max)(length / side for length in size) * side)
+    left, top = (int((length - edge) / 2) for length in size)
+    return left, top, left + edge, top + edge
 
 
 def fit_size(size: tuple[int, int], longest: int) -> tuple[int, int]:

@@ -14,19 +14,29 @@ FOR, AGAINST = (249, 115, 22), (37, 99, 235)  # orange and blue, distinct for co
 
 
 def draw_evidence(
-    image: Source, evidence: NDArray[np.float32], side: int = 640, largest: float | None = None
+    image: Source,
+    evidence: NDArray[np.float32],
+    side: int = 640,
+    largest: float | None = None,
+    region: tuple[float, float, float, float] = (0, 0, 1, 1),
 ) -> Image.Image:
     """Draw a map of evidence over a picture: orange is evidence for, blue is evidence against.
 
     Args:
         image: the picture.
-        evidence: (rows, columns) float32 over the whole picture.
+        evidence: (rows, columns) float32 over `region`.
         side: maximum long side of the result in pixels.
         largest: absolute value drawn in full colour; by default the maximum of the map.
+        region: part of the picture (left, top, right, bottom), in its widths and heights; the rest stays grey.
     """
     shown = load_image(image, side).thumbnail(side)
     strength = evidence / (largest or np.abs(evidence).max() or 1)
-    smooth = np.asarray(Image.fromarray(strength.astype(np.float32)).resize(shown.size, Image.Resampling.BICUBIC))
+    left, top, right, bottom = (round(edge * shown.size[axis % 2]) for axis, edge in enumerate(region))
+    size = max(1, right - left), max(1, bottom - top)
+    patch = Image.fromarray(strength.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    canvas = Image.new("F", shown.size)
+    canvas.paste(patch, (left, top))
+    smooth = np.asarray(canvas)
     colour = np.where(smooth[..., None] > 0, np.array(FOR, np.float32), np.array(AGAINST, np.float32))
     cover = np.clip(np.abs(smooth), 0, 1)[..., None] * 0.65
     pixels = np.asarray(shown.convert("L"), dtype=np.float32)[..., None]  # grey, so that only the map has colours

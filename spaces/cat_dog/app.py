@@ -53,7 +53,7 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     words = f"Orange is evidence for {label}, blue is against it. The map is coarse: {rows} by {columns} cells."
     if not why.in_distribution:
         words = f"The picture was rejected, but the map still shows the evidence for {label}. {words}"
-    return why.as_dict(), draw_evidence(image, why.evidence), words
+    return why.as_dict(), draw_evidence(image, why.evidence, region=why.region), words
 
 
 @show_errors

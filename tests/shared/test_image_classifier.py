@@ -1,6 +1,8 @@
 """The cat-or-dog model as other people's code uses it."""
 
 import io
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -88,6 +90,33 @@ def test_the_map_follows_the_cat(cat_dog):
         assert halves[place] > halves[1 - place]
 
 
+def test_a_folder_without_framing_squashes(cat_dog):
+    assert "framing" not in json.loads((ROOT / "spaces/cat_dog/model/gallery.json").read_text())
+    assert (cat_dog.config.framing, cat_dog.config.margin) == ("squash", 0)
+    assert cat_dog.explain(CAT).region == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "region"),
+    [
+        ({"framing": "crop"}, (0.25, 0, 0.75, 1)),
+        ({"framing": "pad"}, (0, -0.5, 1, 1.5)),
+        ({"margin": 72}, (1 / 6, 1 / 6, 5 / 6, 5 / 6)),  # 288 of 432 pixels
+    ],
+)
+def test_the_model_sees_the_part_that_the_config_says(tmp_path, changes, region):
+    folder = shutil.copytree(ROOT / "spaces/cat_dog/model", tmp_path / "model")
+    content = json.loads((folder / "gallery.json").read_text()) | changes
+    (folder / "gallery.json").write_text(json.dumps(content))
+    model = load_model(folder)
+    picture = Image.new("RGB", (400, 200), "white")
+    assert model.explain(picture).region == pytest.approx(region)
+    pixels = model.preprocess(picture)
+    assert pixels.shape == (3, 288, 288)
+    black = (pixels < -0.99).mean()
+    assert black == pytest.approx(0.5 if changes.get("framing") == "pad" else 0, abs=0.01)
+
+
 def test_softmax_of_large_logits():
     assert softmax(np.array([[1000.0, 0.0]], dtype=np.float32)).tolist() == [[1.0, 0.0]]
 
@@ -100,11 +129,11 @@ def test_softmax_of_large_logits():
         ({"size": 8}, "size"),
         ({"std": (0, 1, 1)}, "std must be above 0"),
         ({"in_distribution_threshold": None}, "in_distribution_threshold"),
+        ({"framing": "stretch"}, "framing"),
+        ({"margin": -1}, "margin"),
     ],
 )
 def test_a_wrong_config_is_refused(cat_dog, tmp_path, change, message):
-    import json
-
     content = cat_dog.config.model_dump(mode="json") | change
     (tmp_path / "gallery.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=message):

@@ -15,9 +15,11 @@ from shared.images import (
     MAX_BYTES,
     MAX_REQUEST_COST,
     estimate_decoding_cost,
+    find_square,
     fit_size,
     load_image,
     read_picture_size,
+    sample_image,
     to_array,
 )
 from shared.images.files import count_scans
@@ -955,3 +957,32 @@ def test_threads_do_not_disturb_each_other():
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(work, range(64))) == {expected}
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_square_is_the_middle_or_has_bars_or_is_squashed():
+    image = Image.new("RGB", (300, 100), "black")
+    image.paste((255, 255, 255), (100, 0, 200, 100))
+    assert find_square(image.size, 50, "crop") == (100, 0, 200, 100)
+    assert find_square(image.size, 50, "pad") == (0, -100, 300, 200)
+    assert find_square(image.size, 50, "squash") == (0, 0, 300, 100)
+    for picture in (image, image.transpose(Image.Transpose.TRANSPOSE)):
+        crop, pad, squash = (
+            np.asarray(load_image(picture).make_square(60, framing)) for framing in ("crop", "pad", "squash")
+        )
+        assert crop.shape == pad.shape == squash.shape == (60, 60, 3)
+        assert crop.min() == 255  # pixels beyond the edge do not count
+        assert pad.mean() == pytest.approx(255 / 9, abs=2)
+        assert squash.mean() == pytest.approx(255 / 3, abs=2)
+
+
+def test_a_margin_is_cut_off():
+    picture = load_image(sample_image())
+    whole = np.asarray(picture.make_square(80))
+    assert np.array_equal(np.asarray(picture.make_square(64, margin=8)), whole[8:-8, 8:-8])
+
+
+def test_bars_of_a_narrow_picture_take_little_memory():
+    narrow = load_image(Image.new("RGB", (20_000, 400), "white"))
+    square = np.asarray(narrow.make_square(64, "pad"))  # of 400 megapixels, if padded first
+    assert square[31:33].max() > 0
+    assert square[:30].max() == square[34:].max() == 0

@@ -1,0 +1,388 @@
+"""Convert what fastai exported, as somebody would who has just finished lesson 1."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+import pandas as pd
+from fastai.data.block import DataBlock, MultiCategoryBlock
+from fastai.data.transforms import Normalize
+from fastai.tabular.all import TabularDataLoaders, tabular_learner
+from fastai.vision.all import (
+    ImageBlock,
+    ImageDataLoaders,
+    RandomResizedCrop,
+    Resize,
+    aug_transforms,
+    imagenet_stats,
+    resnet18,
+    vision_learner,
+)
+from PIL import Image
+
+from shared import load_model
+from shared.images import load_image
+from tests.conftest import ROOT
+from tests.training.test_card import run_card
+from training import convert
+from training.convert import main, run
+from training.data import DataError
+from training.evaluate import apply_temperature
+from training.exported_learner import (
+    check_preparation,
+    find_categories,
+    load,
+    make_pickle_module,
+    predict,
+    read_preparation,
+)
+from training.networks.fastai_vision import Distance, VisionNet
+from training.publish import print_model
+
+pytestmark = pytest.mark.training
+
+# Exported twice: as fastai does now, with the code of is_cat in the file, and as older versions did, by its name.
+NOTEBOOK = """
+import sys, types
+import training
+import cloudpickle
+from fastai.vision.all import *
+
+def is_cat(x): return x[0].isupper()
+
+class Pickler(cloudpickle.Pickler):
+    def reducer_override(self, found):
+        return "is_cat" if found is is_cat else super().reducer_override(found)
+
+folder, out = map(Path, sys.argv[1:])
+dls = ImageDataLoaders.from_name_func(
+    folder, get_image_files(folder), valid_pct=0.2, seed=42, label_func=is_cat, item_tfms=Resize(64), bs=8,
+    num_workers=0,
+)
+dls.add_tfms([Normalize.from_stats(*imagenet_stats)], "after_batch")
+set_seed(0)
+learn = vision_learner(dls, resnet18, pretrained=False, metrics=error_rate)
+with learn.no_bar(), learn.no_logging():
+    learn.fit_one_cycle(10, 3e-3)
+learn.export(out / "export.pkl")
+by_name = types.ModuleType("pickle")
+by_name.Pickler = Pickler
+learn.export(out / "by_name.pkl", pickle_module=by_name)
+"""
+
+
+def draw(folder, count=20):
+    """Draw wide and tall pictures: of bright cats, whose names have a capital letter, and of dark dogs."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for index in range(2 * count):
+        size = (90, 64) if index % 3 else (70, 100)
+        low, high = (110, 256) if index % 2 else (0, 150)
+        noise = rng.integers(low, high, (8, 8, 3), dtype=np.uint8)
+        name = f"Cat_{index}.png" if index % 2 else f"dog_{index}.png"
+        Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp("data") / "pets")
+
+
+@pytest.fixture(scope="module")
+def exported(pets):
+    folder = pets.parent / "notebook"
+    folder.mkdir()
+    (folder / "notebook.py").write_text(NOTEBOOK)
+    command = [sys.executable, "-W", "ignore", folder / "notebook.py", pets, folder]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def converted(pets, exported):
+    out = exported / "converted"
+    options = ["--data", pets, "--out", out, "--labels", "dog,cat"]
+    assert run([exported / "export.pkl", *options]) == out
+    return out
+
+
+def test_the_folder_answers_as_learn_predict_does(pets, exported, converted):
+    model, learn = load_model(converted), load(exported / "export.pkl")
+    assert model.config.labels == ("dog", "cat")  # the vocab is False, True
+    assert (model.config.size, model.config.framing, model.config.margin) == (64, "crop", 0)
+    assert model.config.mean == pytest.approx(imagenet_stats[0], abs=1e-5)
+    assert model.config.std == pytest.approx(imagenet_stats[1], abs=1e-5)
+    temperature = float(model.metrics.trained.notes[1].split()[7].strip(","))
+    for path in sorted(pets.iterdir())[::5]:
+        with learn.no_bar():
+            theirs = learn.predict(path)[2].numpy()
+        ours = model.predict(path)
+        uncalibrated = apply_temperature([list(ours.probabilities.values())], 1 / temperature)[0]
+        assert uncalibrated == pytest.approx(theirs, abs=0.02)
+
+
+def test_the_metrics_and_the_card_say_where_the_figures_come_from(converted):
+    metrics, card = load_model(converted).metrics, (converted / "README.md").read_text(encoding="utf-8")
+    error = metrics.figures[0]
+    assert (error.name, error.data, error.split, error.count) == ("error", "pets", "other half", 20)
+    assert metrics.trained.is_converted
+    assert metrics.trained.command.startswith("python -m training.convert export.pkl --data pets")
+    assert [item.option for item in metrics.trained.inputs] == ["learner", "--data"]
+    assert convert.SEEN in card
+    assert "Converted by `python -m training.convert" in card
+    assert "learn.predict" in card
+    assert "with seed" not in card
+    assert "transformers" not in card.split("## Data and licence")[0]  # it is none of theirs
+
+
+def test_the_card_prepares_a_picture_like_the_predictor(pets, converted):
+    picture = pets / "Cat_1.png"
+    answer, _, in_distribution = run_card(
+        (converted / "README.md").read_text(encoding="utf-8"), converted, picture
+    ).rpartition(" ")
+    ours = load_model(converted).predict(picture)
+    assert json.loads(answer.replace("'", '"')) == pytest.approx(ours.probabilities, abs=0.01)
+    assert in_distribution == str(ours.in_distribution)
+
+
+def test_the_map_is_over_the_part_that_the_model_sees(pets, converted):
+    model = load_model(converted)
+    why = model.explain(pets / "Cat_1.png", "cat")
+    assert why.evidence.shape == (2, 2)
+    p = model.predict(pets / "Cat_1.png").probabilities
+    assert why.evidence.mean() == pytest.approx(np.log(p["cat"] / p["dog"]), abs=0.02)
+    assert why.region == pytest.approx((13 / 90, 0, 77 / 90, 1))
+
+
+def test_it_is_published_without_torch_weights(converted, capsys):
+    print_model(converted, "me/pets")
+    printed = capsys.readouterr().out
+    assert "onnx/model.onnx" in printed
+    assert "safetensors" not in printed
+
+
+def test_a_function_that_is_only_named_in_the_file_is_not_needed(pets, exported, tmp_path, capsys):
+    by_name = str(exported / "by_name.pkl")
+    assert main([by_name, "--data", str(pets), "--out", str(tmp_path / "out")]) == 2
+    assert "the function is_cat was defined in a notebook" in capsys.readouterr().err
+    for path in pets.iterdir():
+        label = tmp_path / "sorted" / str(path.name[0].isupper())
+        label.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, label)
+    options = convert.make_parser().parse_args([by_name, "--data", str(tmp_path / "sorted")])
+    found = convert.read(load(Path(by_name)), options)
+    assert found.labels == ("False", "True")
+    assert np.bincount(found.measuring.y).tolist() == [10, 10]
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_says_that_the_file_runs_code_before_it_is_loaded(tmp_path, pets, capsys):
+    (tmp_path / "export.pkl").write_bytes(b"\x80\x02cno_such_package\nthing\n.")
+    assert main([str(tmp_path / "export.pkl"), "--data", str(pets), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert "is a pickle: loading it runs the code in it" in said.out
+    assert "cannot be loaded with fastai" in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "There is no file"), (b"PK is no zip", "is not a pickle"), (pickle.dumps([1]), "cannot be loaded")],
+)
+def test_a_file_that_is_no_learner(tmp_path, content, message):
+    path = tmp_path / "export.pkl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load(path)
+
+
+def test_saved_weights_are_no_learner(tmp_path):
+    torch.save({"model": {}}, tmp_path / "model.pth")
+    with pytest.raises(DataError, match="holds a dict, not a Learner"):
+        load(tmp_path / "model.pth")
+
+
+def test_paths_of_any_system_and_missing_functions_are_read():
+    module = make_pickle_module()
+    for content in (b"cpathlib\nWindowsPath\n(Vmodels\ntR.", b"cpathlib._local\nPosixPath\n(Vmodels\ntR."):
+        assert module.Unpickler(io.BytesIO(content)).load() == Path("models")
+    with pytest.raises(DataError, match="is_bird was defined in a notebook"):
+        module.Unpickler(io.BytesIO(b"c__main__\nis_bird\n.")).load()("a.jpg")
+
+
+def is_cat(name):
+    return name[0].isupper()
+
+
+def make_learner(pets, item, batch=None, **options):
+    dls = ImageDataLoaders.from_name_func(
+        pets, sorted(pets.iterdir()), is_cat, item_tfms=item, batch_tfms=batch, bs=4, num_workers=0
+    )
+    learn = vision_learner(dls, resnet18, pretrained=False, **options)
+    learn.model.eval()
+    return learn
+
+
+NORMALIZE = Normalize.from_stats(*imagenet_stats)
+
+
+@pytest.mark.parametrize(
+    ("item", "batch", "expected"),
+    [
+        (Resize(64, "squish"), [NORMALIZE], (64, "squash", 0, None)),
+        (Resize(64), [*aug_transforms(), NORMALIZE], (64, "crop", 0, None)),
+        (Resize(64, "pad", pad_mode="zeros"), None, (64, "pad", 0, None)),
+        (RandomResizedCrop(64, min_scale=0.5), [NORMALIZE], (64, "squash", 8, None)),
+        (Resize(100), [*aug_transforms(size=48, min_scale=0.75), NORMALIZE], (100, "crop", 0, 48)),
+        (Resize(60), aug_transforms(size=48), (60, "crop", 0, 48)),
+    ],
+)
+def test_pictures_become_the_same_pixels(pets, item, batch, expected):
+    learn = make_learner(pets, item, batch)
+    found = read_preparation(learn)
+    rows = None if found.resample is None else len(found.resample)
+    assert (found.size, found.framing, found.margin, rows) == expected
+    check_preparation(learn, found, sorted(pets.iterdir())[:8])
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (Resize(64, "pad"), "pads pictures by reflection"),
+        (Resize((64, 48)), "48 × 64 pixels; only squares"),
+        ([Resize(64), RandomResizedCrop(48)], "it has Resize, RandomResizedCrop"),
+    ],
+)
+def test_transforms_that_cannot_be_converted_are_named(pets, item, message):
+    with pytest.raises(DataError, match=message):
+        read_preparation(make_learner(pets, item))
+
+
+def test_the_network_adds_up_and_answers_like_the_learner(pets):
+    paths = sorted(pets.iterdir())[:4]
+    for options in ({}, {"lin_ftrs": [64, 32], "bn_final": True}, {"concat_pool": False}):
+        learn = make_learner(pets, Resize(64), **options)
+        for module in learn.model.modules():  # as after training
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.running_mean.uniform_(-0.5, 0.5)
+                module.running_var.uniform_(0.5, 2)
+        pixels = torch.from_numpy(np.stack([read_preparation(learn).read(path) for path in paths]))
+        net = VisionNet(learn.model).eval()
+        with torch.no_grad():
+            net.score = Distance(512)
+            logits, scores, maps = net(pixels)
+        assert torch.allclose(maps.mean((2, 3)), logits, atol=1e-4)
+        assert scores.shape == (4,)
+        assert logits.softmax(1).numpy() == pytest.approx(predict(learn, paths), abs=1e-5)
+
+
+def test_the_distance_is_that_of_a_shrunk_covariance():
+    from sklearn.covariance import LedoitWolf
+
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(60, 20)) @ rng.normal(size=(20, 20))).astype(np.float32)
+    expected = LedoitWolf().fit(features).mahalanobis(features) ** 0.5
+    with torch.no_grad():
+        found = Distance.fit(features)(torch.from_numpy(features)).numpy()
+    assert -found == pytest.approx(expected, rel=1e-3)
+
+
+def test_other_tasks_are_refused(pets):
+    people = pd.DataFrame({"age": [1.0, 2.0, 3.0, 4.0], "who": ["a", "b", "a", "b"]})
+    dls = TabularDataLoaders.from_df(people, y_names="who", cont_names=["age"], valid_idx=[3], bs=2)
+    with pytest.raises(DataError, match="is for tables"):
+        find_categories(tabular_learner(dls))
+    for block, message in ((MultiCategoryBlock, "several labels"), (ImageBlock, "does not classify")):
+        target = find_tags if block is MultiCategoryBlock else None
+        data = DataBlock((ImageBlock, block), get_y=target, item_tfms=Resize(32))
+        dls = data.dataloaders(sorted(pets.iterdir()), bs=4, num_workers=0)
+        with pytest.raises(DataError, match=message):
+            find_categories(vision_learner(dls, resnet18, pretrained=False, n_out=3, loss_func=torch.nn.MSELoss()))
+
+
+def find_tags(path):
+    return [path.name[:3], path.suffix]
+
+
+def read_folder(folder, categories=(False, True), labels=("dog", "cat")):
+    return convert.read_pictures(folder, labels, categories, None)
+
+
+def test_pictures_are_read_by_folder_and_counted_once(tmp_path, pets):
+    for path in pets.iterdir():
+        place = tmp_path / ("train" if path.stem[-1] in "024" else "valid") / path.name[:3]
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    shutil.copy(pets / "Cat_1.png", tmp_path / "valid/Cat/again.png")
+    found = read_folder(tmp_path)
+    assert np.bincount(found.y).tolist() == [20, 20]
+    one, two = convert.halve(found)
+    assert np.bincount(one.y).tolist() == np.bincount(two.y).tolist() == [10, 10]
+    renamed = tmp_path / "train/dog/zzz.png"
+    (tmp_path / "train/dog/dog_0.png").rename(renamed)
+    assert {path.name for path in convert.halve(read_folder(tmp_path))[0].paths} - {"zzz.png"} == {
+        path.name for path in one.paths
+    } - {"dog_0.png"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: shutil.move(folder / "cat/Cat_1.png", folder), "1 of 40 pictures have no label"),
+        (lambda folder: shutil.copy(folder / "cat/Cat_1.png", folder / "dog"), "2 of 41 pictures are the same picture"),
+        (lambda folder: (folder / "dog/bad.jpg").write_bytes(b"no"), "1 of 41 pictures cannot be read"),
+        (lambda folder: shutil.rmtree(folder / "cat"), "0 different pictures of cat; at least 10"),
+        (shutil.rmtree, "There are no pictures"),
+    ],
+)
+def test_what_is_wrong_with_the_pictures_is_named(tmp_path, pets, spoil, message):
+    for path in pets.iterdir():
+        place = tmp_path / "pets" / path.name[:3].lower()
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    spoil(tmp_path / "pets")
+    with pytest.raises(DataError, match=message):
+        read_folder(tmp_path / "pets")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("dog", "must name 2 labels, in the order of the vocab: False, True"), ("dog,dog", "they must differ")],
+)
+def test_wrong_labels(given, message):
+    with pytest.raises(DataError, match=message):
+        convert.choose_labels([False, True], given)
+    assert convert.choose_labels([False, True], None) == ("False", "True")
+
+
+def test_a_missing_folder_and_a_missing_option(exported, tmp_path, capsys):
+    missing = partial(main, [str(exported / "export.pkl"), "--data", str(tmp_path / "none")])
+    assert missing() == 2
+    assert "There is no folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(exported / "export.pkl")])
+    assert "--data" in capsys.readouterr().err
+
+
+def test_a_reduced_jpeg_has_nearly_the_same_square():
+    from shared.images import sample_image
+
+    data = io.BytesIO()
+    sample_image(1503, 2001).save(data, "JPEG", quality=95)
+    full, reduced = load_image(Image.open(data)), load_image(data.getvalue(), 128)
+    assert reduced.image.size != full.image.size
+    for framing in ("squash", "crop", "pad"):
+        one, other = (np.asarray(item.make_square(128, framing)).astype(int) for item in (full, reduced))
+        assert np.abs(one - other).mean() < 3

@@ -1,0 +1,474 @@
+"""Convert a picture classifier that fastai exported (learn.export()) to a checkpoint folder.
+
+    python -m training.convert export.pkl --data FOLDER --out runs/mine
+    python -m training.convert export.pkl --data FOLDER --labels cat,dog     names for the vocab, such as False and True
+
+The file is a pickle: loading it runs the code in it, so convert only files from people whom you trust. FOLDER has a
+subfolder of pictures for each label, or pictures whose names the Learner's own label function reads. Half of the
+pictures calibrate the model, and the other half measure it.
+"""
+
+import argparse
+import copy
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.learner import Learner
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold
+from torch import nn
+
+from shared import load_model
+from shared.config import LICENCE, MODEL, sha256
+from shared.console import guarded_output
+from shared.errors import BadInput
+from shared.image_classifier import ImageClassifier
+from shared.images import load_image
+from shared.metrics import Figure, Input, Metrics
+from shared.session import softmax
+from training import evaluate
+from training.card import describe_parity, write_card
+from training.command import OptionError, OptionParser
+from training.data import DataError
+from training.description import Description, describe
+from training.export import round_to_int8, store, store_half, store_int8, write_onnx
+from training.exported_learner import (
+    TRUST,
+    Preparation,
+    check_preparation,
+    find_categories,
+    find_label_function,
+    load,
+    predict,
+    read_preparation,
+)
+from training.folder import check_out, create_folder, write_config, write_metrics
+from training.labelled_pictures import MIN_SAMPLES, Pictures
+from training.networks.fastai_vision import Distance, VisionNet
+from training.out_of_distribution import measure_group
+from training.parity import Shown, check_changes, check_parity
+from training.pictures import INPUT, list_pictures
+from training.recipe import TestSet, answer, answer_test, check_cost
+from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
+from training.record import Record, get_commit, hash_input, record_measurement
+
+REJECTED_SHARE = 0.01  # of the pictures that calibrate, which determines the threshold
+FOLDS = 5
+CHUNK = 16  # pictures that are in memory at once
+PARITY_PICTURES = 200
+SHOWN = Shown("probability", softmax, "pictures", "pictures", typical=0.05, relabelled=0.002)
+PREDICTED = Shown("probability", softmax, "pictures", "pictures", typical=0.1, relabelled=0.02)
+LISTED = 5  # faults that a message names
+SEEN = (
+    "The Learner may have been trained on the pictures that measured it; then the figures are better than for new "
+    "pictures, and the model is too sure of its answers."
+)
+UNSEEN = "Its author says that the Learner was not trained on the pictures that measured it."
+LIMITS = (
+    "The probabilities hold if the picture shows one of the labels.",
+    "It rejects what is quite unlike the pictures that calibrated it. What resembles a label is often accepted.",
+)
+TERMS = "It was converted from a fastai Learner; a pretrained network in it has terms of its own."
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """All that is converted.
+
+    `calibrating` and `measuring` are the halves of the pictures, and `arch` is the name of the architecture, if known.
+    """
+
+    learn: Learner
+    arch: str | None
+    net: VisionNet
+    preparation: Preparation
+    labels: tuple[str, ...]
+    calibrating: Pictures
+    measuring: Pictures
+    data: str
+    is_unseen: bool
+
+
+def run(argv: Sequence[str] = ()) -> Path:
+    """Convert a Learner, with command-line options given as a list; return the checkpoint folder.
+
+    Raises:
+        OptionError: an option is unknown or lacks its value.
+        DataError: the Learner or the pictures cannot be used, or the folder cannot be written.
+        RuntimeError: the stored model differs from the Learner; nothing is written.
+    """
+    with guarded_output():
+        options = make_parser().parse_args([str(word) for word in argv])
+        check_out(options.out)
+        started, learner = time.monotonic(), Path(options.learner)
+        record = make_record(options)
+        print(TRUST.format(learner))
+        found = read(load(learner), options)
+        description = describe_model(found)
+        try:
+            stored = write(found, options, description, record, started, is_int8=True)
+        except RuntimeError as error:
+            print(f"Weights in int8 change the answers too much, so they are stored in float16. ({error})")
+            stored = write(found, options, description, record, started, is_int8=False)
+        print(f"Wrote {options.out}. {stored}")
+        return Path(options.out)
+
+
+def make_parser() -> OptionParser:
+    """Return the parser of the command line."""
+    parser = OptionParser(
+        prog="python -m training.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("learner", metavar="LEARNER", help="the file that learn.export() wrote")
+    parser.add_argument("--data", metavar="FOLDER", required=True, help="labelled pictures to calibrate and measure on")
+    parser.add_argument("--out", metavar="DIR", default="runs/converted", help="checkpoint folder to write")
+    parser.add_argument("--labels", metavar="A,B", help="names of the labels, in the order of the Learner's vocab")
+    parser.add_argument("--unseen", action="store_true", help="the Learner was not trained on these pictures")
+    return parser
+
+
+def make_record(options: argparse.Namespace) -> Record:
+    """Record the command and its files before they change.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    paths = {"learner": Path(options.learner), "--data": Path(options.data)}
+    if not paths["learner"].is_file():
+        raise DataError(f"There is no file {options.learner}; name the one that learn.export() wrote.")
+    if not paths["--data"].is_dir():
+        raise DataError(f"There is no folder {options.data}; --data must name one with labelled pictures.")
+    words = ["python", "-m", "training.convert", paths["learner"].name, "--data", paths["--data"].resolve().name]
+    words += ["--labels", options.labels] if options.labels else []
+    words += ["--unseen"] if options.unseen else []
+    inputs = [
+        Input(option=option, name=path.resolve().name, **hash_input(path.resolve())) for option, path in paths.items()
+    ]
+    return Record(shlex.join(words), get_commit(), tuple(inputs))
+
+
+# --- reading ---
+
+
+def read(learn: Learner, options: argparse.Namespace) -> Conversion:
+    """Read a Learner's labels, transforms and network, and the pictures for it; print what was understood.
+
+    Raises:
+        DataError: something cannot be converted.
+    """
+    categories = find_categories(learn)
+    labels = choose_labels(categories, options.labels)
+    preparation = read_preparation(learn)
+    try:
+        net = VisionNet(learn.model.eval().requires_grad_(False), preparation.resample).eval()
+    except ValueError as error:
+        raise DataError(f"The Learner's network has {error}; only those of vision_learner can be converted.") from error
+    folder = Path(options.data)
+    pictures = read_pictures(folder, labels, categories, learn)
+    calibrating, measuring = halve(pictures)
+    arch = getattr(getattr(learn, "arch", None), "__name__", None)
+    counts = ", ".join(f"{label} {count:,}" for label, count in zip(labels, np.bincount(pictures.y), strict=True))
+    print(f"A {arch or 'network'} for {len(labels)} labels. Pictures in {folder}: {counts}.")
+    print(
+        f"It takes {preparation.size} × {preparation.size} pixels ({preparation.framing}"
+        f"{f', with a margin of {preparation.margin}' if preparation.margin else ''}). {len(calibrating):,} pictures "
+        f"calibrate it, and {len(measuring):,} measure it."
+    )
+    check_preparation(learn, preparation, measuring.paths[:CHUNK])
+    return Conversion(
+        learn, arch, net, preparation, labels, calibrating, measuring, folder.resolve().name, options.unseen
+    )
+
+
+def choose_labels(categories: Sequence[Any], given: str | None) -> tuple[str, ...]:
+    """Return the labels: the names given, separated by commas, or the entries of the vocab as text.
+
+    Raises:
+        DataError: their number is wrong, or they do not differ.
+    """
+    vocab = tuple(str(category) for category in categories)
+    labels = tuple(name.strip() for name in given.split(",")) if given else vocab
+    if len(labels) != len(vocab):
+        raise DataError(f"--labels must name {len(vocab)} labels, in the order of the vocab: {', '.join(vocab)}.")
+    if len(set(labels)) < len(labels) or "" in labels or len(labels) < 2:
+        raise DataError(f"At least two labels are needed, and they must differ: {', '.join(labels)}.")
+    return labels
+
+
+def read_pictures(folder: Path, labels: Sequence[str], categories: Sequence[Any], learn: Learner) -> Pictures:
+    """Read labelled pictures, each content once.
+
+    A picture in a subfolder has the label that is the name of the nearest folder above it; the entries of the vocab are
+    also recognised. Where no folder has the name of a label, the Learner's own label function reads the names of files.
+
+    Raises:
+        DataError: a picture has no label or two, cannot be read, or there are too few of a label; the text names the
+            first of them.
+    """
+    names = {str(category).casefold(): index for index, category in enumerate(categories)}
+    names |= {label.casefold(): index for index, label in enumerate(labels)}
+    paths = list_pictures(folder)
+    if not paths:
+        raise DataError(f"There are no pictures in {folder}.")
+    found = [find_by_folder(path.relative_to(folder), names) for path in paths]
+    if all(index is None for index in found):
+        found = find_by_name(paths, categories, labels, learn)
+    report(paths, [index is None for index in found], "have no label; the labels are " + ", ".join(labels))
+    y = [index for index in found if index is not None]
+    hashes = [sha256(path) for path in paths]
+    label_of: dict[str, set[int]] = {}
+    for digest, index in zip(hashes, y, strict=True):
+        label_of.setdefault(digest, set()).add(index)
+    report(paths, [len(label_of[digest]) > 1 for digest in hashes], "are the same picture under two labels")
+    first = sorted({digest: row for row, digest in reversed(list(enumerate(hashes)))}.values())
+    paths, y = [paths[row] for row in first], [y[row] for row in first]
+    report(paths, [not is_readable(path) for path in paths], "cannot be read as pictures")
+    counts = np.bincount(y, minlength=len(labels))
+    for label, count in zip(labels, counts, strict=True):
+        if count < MIN_SAMPLES:
+            raise DataError(f"{folder} has {count} different pictures of {label}; at least {MIN_SAMPLES} are needed.")
+    return Pictures(paths, np.array(y), np.array(y))
+
+
+def find_by_folder(path: Path, names: dict[str, int]) -> int | None:
+    """Return the label of the nearest folder with the name of one, or None."""
+    return next((names[part.casefold()] for part in reversed(path.parts[:-1]) if part.casefold() in names), None)
+
+
+def find_by_name(
+    paths: Sequence[Path], categories: Sequence[Any], labels: Sequence[str], learn: Learner
+) -> list[int | None]:
+    """Return what the Learner's own label function says of each picture, or None where it is not in the vocab.
+
+    Raises:
+        DataError: the function is missing or fails.
+    """
+    read, index = find_label_function(learn), {category: row for row, category in enumerate(categories)}
+    try:
+        return [index.get(read(path)) for path in paths]
+    except Exception as error:  # it is the user's own code
+        raise DataError(
+            f"No folder in --data has the name of a label ({', '.join(labels)}), and the Learner's label function "
+            f"cannot read the names of the files ({error}); sort the pictures into a subfolder for each label."
+        ) from error
+
+
+def report(paths: Sequence[Path], is_bad: Sequence[bool], what: str) -> None:
+    """Raise DataError if there are bad pictures; it names the first ones and counts them."""
+    bad = [str(path) for path, wrong in zip(paths, is_bad, strict=True) if wrong]
+    if bad:
+        more = f" and {len(bad) - LISTED:,} more" if len(bad) > LISTED else ""
+        raise DataError(f"{len(bad):,} of {len(paths):,} pictures {what}: {', '.join(bad[:LISTED])}{more}.")
+
+
+def is_readable(path: Path) -> bool:
+    """Return True if a file can be decoded as a picture."""
+    try:
+        load_image(path, 1)
+    except BadInput:
+        return False
+    return True
+
+
+def halve(pictures: Pictures) -> tuple[Pictures, Pictures]:
+    """Split in two halves of each label, by the content of the files, so that names and order do not matter."""
+    digests = np.array([sha256(path) for path in pictures.paths])
+    second = np.zeros(len(pictures), dtype=bool)
+    for label in np.unique(pictures.y):
+        rows = np.flatnonzero(pictures.y == label)
+        second[rows[np.argsort(digests[rows])][1::2]] = True
+    return pictures.take(np.flatnonzero(~second)), pictures.take(np.flatnonzero(second))
+
+
+def describe_model(found: Conversion) -> Description:
+    """Describe the model for its page and card; its author may edit gallery.json."""
+    *others, last = found.labels
+    summary = f"A picture: is it {', '.join(others)} or {last}?"
+    return describe(found.data, summary, (*LIMITS, UNSEEN if found.is_unseen else SEEN), notice=TERMS)
+
+
+# --- storing and measuring ---
+
+
+def write(
+    found: Conversion,
+    options: argparse.Namespace,
+    description: Description,
+    record: Record,
+    started: float,
+    is_int8: bool,
+) -> str:
+    """Calibrate, export, compare with the Learner, measure, and write the folder; return a sentence on the comparison.
+
+    Raises:
+        RuntimeError: the stored model differs from the Learner or loses accuracy.
+    """
+    preparation, recipe = found.preparation, ImageClassification[ImageClassificationSettings]()
+    check = found.calibrating.as_test(found.data, "half that calibrates")
+    test = found.measuring.as_test(found.data, "other half")
+    exact, _ = compute(found.net, preparation, check.inputs)
+    net = copy.deepcopy(found.net)
+    if is_int8:
+        round_to_int8(net)
+    logits, features = compute(net, preparation, check.inputs)
+    net.temperature = evaluate.fit_temperature(logits, check.targets)
+    net.score = Distance.fit(features)
+    if is_int8:
+        round_to_int8(net.score)
+    fields = {
+        "labels": found.labels, "size": preparation.size, "mean": preparation.mean, "std": preparation.std,
+        "framing": preparation.framing, "margin": preparation.margin,
+        "in_distribution_threshold": float(np.quantile(score_out_of_fold(features), REJECTED_SHARE)),
+    }  # fmt: skip
+    batches = [
+        {INPUT: np.stack([preparation.read(path) for path in test.inputs[row : row + CHUNK]])}
+        for row in range(0, min(len(test), PARITY_PICTURES), CHUNK)
+    ]
+    outputs = ["logits", "in_distribution_score", "maps"]
+    tolerances = choose_tolerances(net, batches[0])
+    with create_folder(options.out) as folder:
+        write_onnx(net, folder / MODEL, {INPUT: torch.from_numpy(batches[0][INPUT][:2])}, outputs)
+        parity_float = check_parity(net, folder / MODEL, batches, outputs, [1e-3 * worth for worth in tolerances])
+        store(folder / MODEL, store_int8 if is_int8 else store_half)
+        limits = (0.2, *tolerances[1:])
+        parity = check_parity(net, folder / MODEL, batches, outputs, limits, SHOWN)
+        (folder / LICENCE).write_text(description.notice, encoding="utf-8", newline="\n")
+        content = {**fields, "task": ImageClassifier.task, "about": description.about}
+        config = partial(write_config, folder, ImageClassifier.config_type, **content)
+        config()
+        model = load_model(folder)
+        agreement = compare_with_learner(found, model, net.temperature)
+        validated = [
+            make_score("validation_float32", (exact.argmax(1) == check.targets).mean(), check, "with float32 weights"),
+            make_score("validation", recipe.score(answer_test(recipe, model, check), check), check, "as stored"),
+        ]
+        check_cost(validated, recipe.max_accuracy_drop, recipe.max_answers_lost)
+        answers = answer_test(recipe, model, test)
+        figures = [*recipe.compute_figures(answers, test), *measure_unrelated(recipe, model, answers), *validated]
+        evaluate.print_figures(figures)
+        wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
+        metrics = Metrics(
+            headline=f"{1 - wrong.value:.1%} of {wrong.count:,} pictures classified correctly",
+            figures=tuple(figures),
+            measured=record_measurement(),
+            trained=record.describe_training(started, 0, describe_conversion(found, net, agreement)).model_copy(
+                update={"is_converted": True}
+            ),
+            notes=(
+                UNSEEN if found.is_unseen else SEEN,
+                "AUROC: the probability that a measured picture has a higher in-distribution score than an unrelated "
+                "picture.",
+            ),
+            parity=parity.model_copy(update={"weights": "int8 and float16" if is_int8 else "float16"}),
+            parity_float=parity_float,
+        )
+        write_metrics(folder, metrics)
+        config()
+        write_card(folder)
+    return f"{describe_parity(parity)} {agreement}"
+
+
+@torch.inference_mode()
+def compute(
+    net: VisionNet, preparation: Preparation, paths: Sequence[Path]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the logits of pictures, (n, labels), and the means of their features, (n, channels)."""
+    logits, features = [], []
+    for start in range(0, len(paths), CHUNK):
+        pixels = np.stack([preparation.read(path) for path in paths[start : start + CHUNK]])
+        extracted = net.extract(torch.from_numpy(pixels))
+        logits.append(net.classify(net.pool(extracted))[0].numpy())
+        features.append(extracted.mean((2, 3)).numpy())
+    return np.concatenate(logits), np.concatenate(features)
+
+
+@torch.inference_mode()
+def score_out_of_fold(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the in-distribution scores of pictures, (n,), each from a fit without it.
+
+    The score of a picture that was fitted to is far higher than that of others.
+    """
+    scores = np.empty(len(features), dtype=np.float32)
+    for seen, unseen in KFold(FOLDS, shuffle=True, random_state=0).split(features):
+        scores[unseen] = Distance.fit(features[seen])(torch.from_numpy(features[unseen])).numpy()
+    return scores
+
+
+@torch.inference_mode()
+def choose_tolerances(net: nn.Module, batch: dict[str, NDArray[np.float32]]) -> list[float]:
+    """Return the largest absolute value of each output, or 1 if that is more: differences are allowed in proportion."""
+    return [max(1.0, float(output.abs().max())) for output in net(torch.from_numpy(batch[INPUT]))]
+
+
+def compare_with_learner(found: Conversion, model: ImageClassifier, temperature: float) -> str:
+    """Compare the stored model, as it is served, with learn.predict; return a sentence for the card.
+
+    Raises:
+        RuntimeError: they differ.
+    """
+    paths = found.measuring.paths[:PARITY_PICTURES]
+    theirs, session = predict(found.learn, paths), model.session
+    pixels = ({session.inputs[0]: model.preprocess(path)[None]} for path in paths)
+    ours = softmax(np.concatenate([session.run(session.outputs[:1], one)[0] for one in pixels]) * temperature)
+    gaps, changed = np.abs(theirs - ours).max(axis=1), theirs.argmax(axis=1) != ours.argmax(axis=1)
+    check_changes(PREDICTED, gaps, changed)
+    return (
+        f"Compared with learn.predict on {len(paths):,} pictures, before calibration, {int(changed.sum())} get another "
+        f"label, and the largest difference of a probability was {gaps.max():.2g}."
+    )
+
+
+def describe_conversion(found: Conversion, net: VisionNet, agreement: str) -> list[str]:
+    """Return the sentences of the card on how the model was made."""
+    arch = f", a {found.arch}" if found.arch else ""
+    return [
+        f"No script recorded how the Learner{arch} was trained.",
+        f"Its logits were divided by the temperature {net.temperature:.3f}, fitted on one half of the pictures.",
+        f"The in-distribution score is minus the Mahalanobis distance of the picture's features from those of this "
+        f"half, of which {REJECTED_SHARE:.0%} would be rejected.",
+        agreement,
+    ]
+
+
+def make_score(name: str, value: float, check: TestSet, weights: str) -> Figure:
+    """Return the accuracy on the pictures that calibrate as a figure."""
+    return evaluate.make_figure(name, value, None, **check.where, label=f"accuracy, {weights}")
+
+
+def measure_unrelated(
+    recipe: ImageClassification[ImageClassificationSettings], model: ImageClassifier, inside: Sequence[Any]
+) -> list[Figure]:
+    """Return figures on pictures that show none of the labels."""
+    groups = recipe.find_unrelated(ImageClassificationSettings())
+    return [
+        figure
+        for group, sources in groups.items()
+        for figure in measure_group(inside, list(answer(model, sources)), group)
+    ]
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Convert a Learner from the command line; return the exit code. An error is printed as one sentence."""
+    with guarded_output():
+        try:
+            run(argv)
+        except OptionError as error:
+            argparse.ArgumentParser.error(make_parser(), str(error))
+        except (DataError, RuntimeError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,273 @@
+"""Load what fastai's `learn.export()` wrote, and read the labels and transforms of a picture classifier."""
+
+import contextlib
+import math
+import pickle
+import sys
+import types
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.data.transforms import Categorize
+from fastai.learner import Learner
+from fastai.torch_core import TensorImage
+from fastai.vision.augment import RandomResizedCrop, Resize
+from fastai.vision.core import PILImage
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.images import Framing, load_image, to_array
+from training.data import DataError
+
+TRUST = "{} is a pickle: loading it runs the code in it. Convert only files from people whom you trust."
+FRAMINGS: dict[str, Framing] = {"squish": "squash", "crop": "crop", "pad": "pad"}  # fastai's names
+ROWS = 16  # pictures per step when the batch transforms are measured
+LEVELS = 0.25  # mean difference allowed between the Learner's pixels and ours, of 255
+TEXT, TABLE = {"Tokenizer", "Numericalize"}, {"TabularPandas", "Tabular", "TabularCollab"}
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture becomes the input of a network; see ImageClassifierConfig.
+
+    `resample`, (rows, size), is applied to both axes of the normalised picture; None if it changes nothing.
+    """
+
+    size: int
+    framing: Framing
+    margin: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resample: torch.Tensor | None
+
+    def read(self, source: Path | Image.Image) -> NDArray[np.float32]:
+        """Return a picture as serving prepares it, (3, size, size).
+
+        Raises:
+            BadInput: it cannot be read.
+        """
+        square = load_image(source, self.size + 2 * self.margin).make_square(self.size, self.framing, self.margin)
+        return to_array(square, self.mean, self.std)
+
+
+# --- loading ---
+
+
+def load(path: Path) -> Learner:
+    """Load an exported Learner on the CPU, which runs the code in the file.
+
+    Functions that its file only names, because they were defined in a notebook, are replaced.
+
+    Raises:
+        DataError: the file is missing, or holds no Learner that the installed versions can load.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no file {path}; name the one that learn.export() wrote.")
+    with path.open("rb") as file:
+        begins = file.read(1)
+    if begins != b"\x80" and not zipfile.is_zipfile(path):
+        raise DataError(f"{path} is not a pickle; name the file that learn.export() wrote.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            learn = torch.load(path, map_location="cpu", pickle_module=make_pickle_module(), weights_only=False)
+    except Exception as error:  # unpickling may raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{path} cannot be loaded with fastai {version('fastai')} and torch {version('torch')} ({reason[:300]}); "
+            "export it again with these versions, or convert it where it was exported."
+        ) from error
+    if not isinstance(learn, Learner):
+        kind = type(learn).__name__
+        raise DataError(f"{path} holds a {kind}, not a Learner; learn.export() writes one, learn.save() only weights.")
+    learn.dls.cpu()
+    # As fastai's load_learner does, which fails with a stack trace for anything but a Learner.
+    if hasattr(learn, "channels_last"):
+        return learn.to_contiguous(to_fp32=True)
+    if hasattr(learn, "mixed_precision"):
+        return learn.to_fp32()
+    return learn
+
+
+def make_pickle_module() -> types.ModuleType:
+    """Return a module like pickle for torch.load.
+
+    It replaces missing functions of __main__, and paths of another operating system by those of this one.
+    """
+
+    class Unpickler(pickle.Unpickler):  # noqa: S301 - the user trusts the file
+        def find_class(self, module: str, name: str) -> Any:
+            if name in {"PosixPath", "WindowsPath"} and module.startswith("pathlib"):
+                return Path
+            if module == "__main__":
+                return find_in_main(name)
+            return super().find_class(module, name)
+
+    made = types.ModuleType("pickle")
+    made.Unpickler, made.load = Unpickler, pickle.load  # type: ignore[attr-defined]  # noqa: S301
+    return made
+
+
+def find_in_main(name: str) -> Any:
+    """Return what a notebook defined under a name, or a function that reports that it is missing when called."""
+    main = sys.modules["__main__"]
+    if getattr(main, "__spec__", None) is None and hasattr(main, name):  # else __main__ is a command, such as this one
+        return getattr(main, name)
+
+    def missing(*_: Any, **__: Any) -> Any:
+        raise DataError(f"the function {name} was defined in a notebook and is not in the file")
+
+    return missing
+
+
+# --- labels ---
+
+
+def find_categories(learn: Learner) -> list[Any]:
+    """Return the vocab of a classifier of colour pictures.
+
+    Raises:
+        DataError: the Learner has another task; the text names it.
+    """
+    sets = learn.dls.valid_ds
+    names = {type(step).__name__ for part in getattr(sets, "tls", ()) for step in part.tfms.fs}
+    if {kind.__name__ for kind in type(sets).__mro__} & TABLE:
+        raise DataError("The Learner is for tables; only picture classifiers can be converted.")
+    if names & TEXT:
+        raise DataError("The Learner is for texts; only picture classifiers can be converted.")
+    if "MultiCategorize" in names or "EncodedMultiCategorize" in names:
+        raise DataError("The Learner gives a picture several labels; only those that give one can be converted.")
+    steps = [step for part in getattr(sets, "tls", ())[1:] for step in part.tfms.fs]
+    found = [step for step in steps if type(step) is Categorize]
+    if len(found) != 1 or len(sets.tls) != 2 or not isinstance(sets.tls[0].tfms(make_grey()), PILImage):
+        raise DataError("The Learner does not classify colour pictures; only such Learners can be converted.")
+    return list(found[0].vocab)
+
+
+def find_label_function(learn: Learner) -> Callable[[Path], Any]:
+    """Return the function that maps the path of a picture to its label, as the Learner was trained with it."""
+    steps = [step for step in learn.dls.valid_ds.tls[1].tfms.fs if not isinstance(step, Categorize)]
+
+    def read(path: Path) -> Any:
+        found: Any = path
+        for step in steps:
+            found = step(found)
+        return found
+
+    return read
+
+
+# --- transforms ---
+
+
+def read_preparation(learn: Learner) -> Preparation:
+    """Read how a Learner prepares pictures for `learn.predict`.
+
+    The transforms of single pictures are known by name. Those of batches (normalisation, and a second resizing after
+    aug_transforms(size=…)) are measured: they are the same affine function of each row, column and channel.
+
+    Raises:
+        DataError: the transforms are others than these.
+    """
+    steps = list(learn.dls.valid.after_item.fs)
+    found = [step for step in steps if isinstance(step, Resize | RandomResizedCrop)]
+    if len(found) != 1:
+        names = ", ".join(type(step).__name__ for step in steps)
+        raise DataError(f"The Learner must resize pictures by one Resize or RandomResizedCrop; it has {names}.")
+    step, margin = found[0], 0
+    framing: Framing = "squash"
+    width, height = step.size
+    if width != height:
+        raise DataError(f"The Learner takes pictures of {width} × {height} pixels; only squares can be converted.")
+    if isinstance(step, Resize):
+        framing = FRAMINGS[step.method]
+        if framing == "pad" and step.pad_mode != "zeros":
+            raise DataError(f"The Learner pads pictures by {step.pad_mode}; only zeros (black bars) can be converted.")
+    else:
+        margin = math.ceil(width * step.val_xtra / 8) * 8 // 2
+    mean, std, resample = measure_batch_transforms(learn, width)
+    return Preparation(width, framing, margin, mean, std, resample)
+
+
+def measure_batch_transforms(
+    learn: Learner, size: int
+) -> tuple[tuple[float, ...], tuple[float, ...], torch.Tensor | None]:
+    """Return mean, std, and the matrix by which a Learner's batch transforms resample each axis of a picture."""
+
+    loader = make_loader(learn, [make_grey()])
+    loader.before_iter()  # selects the transforms of validation
+
+    def transform(pixels: torch.Tensor) -> torch.Tensor:
+        (found,) = loader.after_batch((TensorImage(pixels),))
+        return found.as_subclass(torch.Tensor)
+
+    flat = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    flat[1] = 255
+    black, white = (values.mean((1, 2)) for values in transform(flat))
+    std = 1 / (white - black)
+    columns = []
+    for start in range(0, size, ROWS):
+        rows = range(start, min(start + ROWS, size))
+        lines = torch.zeros(len(rows), 3, size, size, dtype=torch.uint8)
+        for index, row in enumerate(rows):
+            lines[index, :, row] = 255
+        columns.append((transform(lines)[:, 0, :, 0] - black[0]) * std[0])
+    matrix = torch.cat(columns).T.contiguous()
+    is_same = matrix.shape[0] == size and torch.allclose(matrix, torch.eye(size), atol=1e-3)
+    mean = tuple(round(float(value), 6) + 0.0 for value in -black * std)
+    return mean, tuple(round(float(value), 6) for value in std), None if is_same else matrix
+
+
+def check_preparation(learn: Learner, preparation: Preparation, paths: Sequence[Path]) -> None:
+    """Compare the pixels that the Learner's network gets with ours.
+
+    Raises:
+        DataError: they differ.
+    """
+    images = [load_image(path).image for path in paths]
+    with silence(learn):
+        (theirs, *_) = next(iter(make_loader(learn, images)))
+    ours = torch.from_numpy(np.stack([preparation.read(image) for image in images]))
+    if preparation.resample is not None:
+        ours = preparation.resample @ ours @ preparation.resample.T
+    same_shape = theirs.shape == ours.shape
+    gaps = (theirs.as_subclass(torch.Tensor) - ours).abs() if same_shape else torch.tensor(math.inf)
+    if not float(gaps.mean()) * 255 * max(preparation.std) <= LEVELS:
+        steps = [*learn.dls.valid.after_item.fs, *learn.dls.valid.after_batch.fs]
+        names = ", ".join(type(step).__name__ for step in steps)
+        raise DataError(f"The Learner changes pictures in a way that cannot be converted; its transforms are {names}.")
+
+
+def predict(learn: Learner, paths: Sequence[Path]) -> NDArray[np.float64]:
+    """Return the probabilities that learn.predict gives to upright pictures, (n, labels)."""
+    parts = []
+    for start in range(0, len(paths), ROWS):
+        images = [load_image(path).image for path in paths[start : start + ROWS]]
+        with silence(learn):
+            parts.append(learn.get_preds(dl=make_loader(learn, images))[0].numpy())
+    return np.concatenate(parts).astype(np.float64)
+
+
+def make_loader(learn: Learner, images: Sequence[Image.Image]) -> Any:
+    """Return a loader with a batch of pictures, as learn.predict makes it."""
+    return learn.dls.test_dl([PILImage.create(image) for image in images], num_workers=0, bs=len(images))
+
+
+@contextlib.contextmanager
+def silence(learn: Learner) -> Any:
+    """Let a Learner draw no progress bar, and hide its warnings."""
+    with warnings.catch_warnings(), learn.no_bar():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def make_grey() -> Image.Image:
+    """Return a small grey picture."""
+    return Image.new("RGB", (8, 8), "grey")
