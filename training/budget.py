@@ -94,5 +94,5 @@ def choose_epochs(minutes: float, settings: Any, run: Run, fit: Callable[[Any, R
     expected = other + sum(timed.seconds) * epochs / settings.epochs
     print(f"Chosen: --epochs {epochs}, about {max(1, round(expected / 60))} minutes of training on this device.")
     if not processes.get_rank():
-        write_whole(path, lambda temporary: temporary.write_text(str(epochs), encoding="utf-8"))
+        write_whole(path, lambda temporary: temporary.write_text(str(epochs), encoding="utf-8", newline="\n"))
     return replace(settings, epochs=epochs)
