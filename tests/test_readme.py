@@ -113,7 +113,8 @@ def test_make_targets_exist(verb):
     sorted({
         line
         for line in [*find_commands("README", "Train"), *find_commands("training")]
-        if line.startswith("python -m training.") and not line.startswith("python -m training.sentiment")
+        if line.startswith("python -m training.")
+        and not any(word in line for word in ("training.sentiment", "training.transfer", "--states", "--teacher "))
     }),
 )  # fmt: skip
 def test_training_commands_are_understood(line, tmp_path):
@@ -129,6 +130,29 @@ def test_training_commands_are_understood(line, tmp_path):
 
 
 @pytest.mark.training
+def test_the_steps_of_a_run_on_another_machine(tmp_path):
+    """On made-up data, one after the other, in a folder of their own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for name in ("pets", "mobilenetv2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name, encoding="utf-8")
+    lines = [line for line in find_commands("training") if "training.transfer" in line or "--states" in line]
+    assert len(lines) == 6
+    for line in lines:
+        words = line.replace("~/", "").split()[2:]
+        if words[0] == "training.cat_dog":
+            for option in ("--data", "--init"):
+                place = words.index(option)
+                del words[place : place + 2]
+            words += ["--smoke", "--epochs", "1", "--out", "model"]
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "inputs/pets/file").read_text(encoding="utf-8") == "pets"
+    assert (tmp_path / "model/onnx/model.onnx").is_file()
+
+
+@pytest.mark.training
 def test_all_training_commands_parse():
     """Commands that no test runs are parsed."""
     from training.command import make_parser
@@ -139,7 +163,7 @@ def test_all_training_commands_parse():
         *find_commands("training"),
         *find_commands("README", "Your own model, online"),
     ]
-    for line in (line for line in lines if line.startswith("python -m training.")):
+    for line in (line for line in lines if line.startswith("python -m training.") and ".transfer" not in line):
         _, _, module, *options = line.split()
         kinds = [kind for kind in vars(importlib.import_module(module)).values() if isinstance(kind, type)]
         (recipe,) = (kind() for kind in kinds if issubclass(kind, Recipe) and kind.__module__ == module)

@@ -17,7 +17,7 @@ from torch import nn
 
 from training import processes
 from training.learner import NoValidation, Run
-from training.states import write_whole
+from training.states import write_json
 
 WARM_UP, TIMED = 2, 8  # batches of each fit
 MOST = 10  # times the usual number of epochs: more would only fit small data sets by heart
@@ -94,5 +94,5 @@ def choose_epochs(minutes: float, settings: Any, run: Run, fit: Callable[[Any, R
     expected = other + sum(timed.seconds) * epochs / settings.epochs
     print(f"Chosen: --epochs {epochs}, about {max(1, round(expected / 60))} minutes of training on this device.")
     if not processes.get_rank():
-        write_whole(path, lambda temporary: temporary.write_text(str(epochs), encoding="utf-8"))
+        write_json(path, epochs)
     return replace(settings, epochs=epochs)

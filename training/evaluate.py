@@ -246,3 +246,8 @@ def print_book(what: str, learn: Learner, book: float) -> None:
     value, count = float(learn.recorder.values[-1][-1]), len(learn.dls.valid_ds)
     low, high = wilson_interval(round(value * count), count)
     print(f"{what}: {value:.4f} [{low:.4f}, {high:.4f}]; the book's: {book}")
+
+
+def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
+    """Return the probabilities of the answers as an array, (n, labels)."""
+    return np.array([list(answer.probabilities.values()) for answer in answers])

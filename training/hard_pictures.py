@@ -134,11 +134,11 @@ def measure_robustness(model: Any, tests: Sequence[TestSet]) -> list[Figure]:
         where, y = {"data": test.data, "split": test.split}, np.asarray(test.targets)
         for name, (label, draw) in HARDER.items():
             answers = answer(model, Drawn(test.inputs, lambda source, draw=draw: draw(read(source))))  # type: ignore[misc]
-            wrong = stack_probabilities(list(answers)).argmax(1) != y
+            wrong = evaluate.stack_probabilities(list(answers)).argmax(1) != y
             figures.append(evaluate.measure_share(name, wrong, **where, label=label))
         if pairs := pair(test.inputs, y):
             answers = answer(model, Drawn(pairs, place_together))
-            is_certain = stack_probabilities(list(answers)).max(1) > CERTAIN
+            is_certain = evaluate.stack_probabilities(list(answers)).max(1) > CERTAIN
             label = f"a probability above {CERTAIN} for two labels side by side"
             figures.append(evaluate.measure_share("certain_of_two", is_certain, **where, label=label))
     return figures
@@ -148,8 +148,3 @@ def add_robustness(measured: dict[str, Any], model: Any, tests: Sequence[TestSet
     """Return what a recipe measured with the figures of measure_robustness, and a note on them."""
     figures = [*measured["figures"], *measure_robustness(model, tests)]
     return measured | {"figures": figures, "notes": [*measured["notes"], NOTE]}
-
-
-def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
-    """Return the probabilities of the answers as an array, (n, labels)."""
-    return np.array([list(found.probabilities.values()) for found in answers])

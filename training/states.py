@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from shared.config import sha256
-from training import processes
+from training import card, processes
 from training.data import DataError
 from training.folder import check_writable
 from training.record import get_training_device, get_training_versions
@@ -42,8 +42,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON with `write_whole`."""
-    text = json.dumps(content, indent=1) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+    write_whole(path, lambda temporary: card.write_json(temporary, content))
 
 
 def locate_state(folder: Path, epochs: int) -> Path:

@@ -58,7 +58,7 @@ def pictures(tmp_path_factory):
     """Pictures of all shapes, by the names under which they are served."""
     folder = tmp_path_factory.mktemp("pictures")
     shutil.copyfile(CAT, folder / "chelsea.png")
-    for name in ("lion.jpg", "cheetah1.jpg", "tower.jpg"):
+    for name in ("lion.jpg", "cheetah1.jpg"):
         shutil.copyfile(get_image(name), folder / name)
     exif = Image.Exif()
     exif[0x0112] = 6  # stored on its side, as phones do
@@ -69,7 +69,7 @@ def pictures(tmp_path_factory):
 
 
 def check_pictures(answers, pictures, cat_dog):
-    assert len(answers) >= 5
+    assert len(answers) >= 4
     unsure = 0
     for name, found in answers.items():
         ours = cat_dog.predict(pictures / name)

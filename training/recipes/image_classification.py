@@ -34,7 +34,6 @@ from training.data import DataError
 from training.description import describe
 from training.export import round_to_int8, store_int8
 from training.fine_tuning import Examples, FineTuning, encode, fine_tune
-from training.hard_pictures import stack_probabilities
 from training.labelled_pictures import Pictures, read_own_pictures
 from training.learner import Run, set_seed
 from training.made_up import draw_shapes
@@ -315,7 +314,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
 
     def compute_figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
         """Return the error rates of all pictures and of each label, calibration, and the share rejected."""
-        p, y = stack_probabilities(answers), test.targets
+        p, y = evaluate.stack_probabilities(answers), test.targets
         wrong, rejected = p.argmax(1) != y, np.array([not answer.in_distribution for answer in answers])
         share = partial(evaluate.measure_share, data=test.data, split=test.split)
         labels = list(answers[0].probabilities)
@@ -332,7 +331,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
 
     def score(self, answers: Sequence[Any], test: TestSet) -> float:
         """Return the share of pictures whose top label is right."""
-        return float((stack_probabilities(answers).argmax(1) == test.targets).mean())
+        return float((evaluate.stack_probabilities(answers).argmax(1) == test.targets).mean())
 
     def measure(self, found: Answered[Pictures, Chosen]) -> dict[str, Any]:
         """Add the calibration error before calibration, and figures on pictures that show none of the labels."""
@@ -340,7 +339,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         figures, notes = measured["figures"], measured["notes"]
         if found.exported and found.exported.uncalibrated:
             for answers, test in zip(found.answers, found.splits.tests, strict=True):
-                before = found.exported.uncalibrated(stack_probabilities(answers))
+                before = found.exported.uncalibrated(evaluate.stack_probabilities(answers))
                 figures.append(evaluate.measure_calibration(before, test.targets, test.where, before=True))
         for group, sources in self.find_unrelated(found.settings).items():
             others = list(answer(found.model, sources))
@@ -348,7 +347,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             if "animals" in group:
                 notes.append(describe_accepted(group, sources, others))
         wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
-        calibrated = evaluate.simulate_calibration_error(stack_probabilities(found.answers[0]))
+        calibrated = evaluate.simulate_calibration_error(evaluate.stack_probabilities(found.answers[0]))
         notes += [
             "AUROC: the probability that a test picture has a higher in-distribution score than an unrelated picture.",
             f"{REJECTED_SHARE:.1%} of the training and validation pictures are below the threshold of that score.",

@@ -249,7 +249,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
 
     def compute_figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
         """Return accuracy, calibration, accuracy by length, and the shares of clear and rejected texts."""
-        p = stack_probabilities(answers)
+        p = evaluate.stack_probabilities(answers)
         right = p.argmax(1) == test.targets
         share = partial(evaluate.measure_share, data=test.data, split=test.split)
         figures = [
@@ -276,7 +276,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
     def measure(self, found: Answered[Texts, TextClassificationSettings]) -> dict[str, Any]:
         """Add TF-IDF as a peer, and the calibration error before calibration."""
         measured = super().measure(found)
-        test, p, config = found.splits.tests[0], stack_probabilities(found.answers[0]), found.model.config
+        test, p, config = found.splits.tests[0], evaluate.stack_probabilities(found.answers[0]), found.model.config
         if found.exported and found.exported.uncalibrated:
             before = evaluate.measure_calibration(found.exported.uncalibrated(p), test.targets, test.where, before=True)
             measured["figures"].insert(2, before)
@@ -314,11 +314,6 @@ def calibrate(net: TextNet, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int6
         net.classifier.classifier.weight /= temperature
         net.classifier.classifier.bias /= temperature
     return temperature
-
-
-def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
-    """Return the probabilities of the answers as an array, (n, labels)."""
-    return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
 main = partial(command.run, TextClassification())
