@@ -24,7 +24,6 @@ import torch
 from fastai.learner import Learner
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
-from torch import nn
 
 from shared import load_model
 from shared.config import LICENCE, MODEL, sha256
@@ -64,6 +63,7 @@ REJECTED_SHARE = 0.01  # of the pictures that calibrate, which determines the th
 FOLDS = 5
 CHUNK = 16  # pictures that are in memory at once
 PARITY_PICTURES = 200
+TOLERANCE = (0.2, 1.0, 1.0)  # of probabilities, scores and maps
 SHOWN = Shown("probability", softmax, "pictures", "pictures", typical=0.05, relabelled=0.002)
 PREDICTED = Shown("probability", softmax, "pictures", "pictures", typical=0.1, relabelled=0.02)
 LISTED = 5  # faults that a message names
@@ -333,13 +333,11 @@ def write(
         for row in range(0, min(len(test), PARITY_PICTURES), CHUNK)
     ]
     outputs = ["logits", "in_distribution_score", "maps"]
-    tolerances = choose_tolerances(net, batches[0])
     with create_folder(options.out) as folder:
         write_onnx(net, folder / MODEL, {INPUT: torch.from_numpy(batches[0][INPUT][:2])}, outputs)
-        parity_float = check_parity(net, folder / MODEL, batches, outputs, [1e-3 * worth for worth in tolerances])
+        parity_float = check_parity(net, folder / MODEL, batches, outputs, tolerance=1e-3)
         store(folder / MODEL, store_int8 if is_int8 else store_half)
-        limits = (0.2, *tolerances[1:])
-        parity = check_parity(net, folder / MODEL, batches, outputs, limits, SHOWN)
+        parity = check_parity(net, folder / MODEL, batches, outputs, TOLERANCE, SHOWN)
         (folder / LICENCE).write_text(description.notice, encoding="utf-8", newline="\n")
         content = {**fields, "task": ImageClassifier.task, "about": description.about}
         config = partial(write_config, folder, ImageClassifier.config_type, **content)
@@ -400,12 +398,6 @@ def score_out_of_fold(features: NDArray[np.float32]) -> NDArray[np.float32]:
     for seen, unseen in KFold(FOLDS, shuffle=True, random_state=0).split(features):
         scores[unseen] = Distance.fit(features[seen])(torch.from_numpy(features[unseen])).numpy()
     return scores
-
-
-@torch.inference_mode()
-def choose_tolerances(net: nn.Module, batch: dict[str, NDArray[np.float32]]) -> list[float]:
-    """Return the largest absolute value of each output, or 1 if that is more: differences are allowed in proportion."""
-    return [max(1.0, float(output.abs().max())) for output in net(torch.from_numpy(batch[INPUT]))]
 
 
 def compare_with_learner(found: Conversion, model: ImageClassifier, temperature: float) -> str:

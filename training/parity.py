@@ -51,7 +51,8 @@ def check_parity(
         path: the stored ONNX file.
         batches: input rows, in batches that fit into memory.
         outputs: names, in the file, of the module's first outputs.
-        tolerance: largest absolute difference allowed, for all outputs or for each.
+        tolerance: largest difference allowed, for all outputs or for each. Where an output has values above 1, it is a
+            share of the largest: the rounding errors of flat drawings, whose maps reach 150, are larger, too.
         shown: what users see of the first output; it is compared instead of that output, and in more detail.
 
     Returns:
@@ -62,7 +63,7 @@ def check_parity(
     """
     module.eval()
     session = Session(path)
-    largest, typical, relabelled = [], [], []
+    largest, sizes, typical, relabelled = [], [], [], []
     for inputs in batches:
         with torch.inference_mode():
             result = module(*(torch.from_numpy(values) for values in inputs.values()))
@@ -76,14 +77,19 @@ def check_parity(
             if shown.relabelled is not None:
                 relabelled.append((expected[0].argmax(axis=1) != actual[0].argmax(axis=1)).ravel())
         largest.append([np.abs(a - b).max() for a, b in zip(expected, actual, strict=False)])
+        sizes.append([np.abs(values).max() for values, _ in zip(expected, actual, strict=False)])
     differences = np.max(largest, axis=0)  # NaN where any is
-    if not (differences <= np.asarray(tolerance)).all():
-        raise RuntimeError(f"The exported model differs from torch by {differences.max():.2g} (allowed: {tolerance}).")
+    allowed = np.asarray(tolerance) * np.maximum(1, np.max(sizes, axis=0))
+    if not (differences <= allowed).all():
+        listed = ", ".join(
+            f"{name} by {gap:.2g} ({most:.2g})" for name, gap, most in zip(outputs, differences, allowed, strict=False)
+        )
+        raise RuntimeError(f"The stored model differs from torch by more than is allowed (in brackets): {listed}.")
     found: dict[str, Any] = {
         "rows": sum(len(next(iter(inputs.values()))) for inputs in batches),
         "output": shown.name if shown else ", ".join(outputs),
         "largest_difference": float(differences[0] if shown else differences.max()),
-        "tolerance": tolerance,
+        "tolerance": float(allowed[0]) if len(allowed) == 1 else tuple(allowed.tolist()),
     }
     if shown:
         found |= check_changes(shown, np.concatenate(typical), np.concatenate(relabelled) if relabelled else None)

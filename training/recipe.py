@@ -24,14 +24,14 @@ from torch import nn
 
 from shared import load_model
 from shared.config import LICENCE, MODEL
-from shared.metrics import Figure, Metrics
+from shared.metrics import Figure, Metrics, Parity
 from shared.predictor import Predictor
 from training import evaluate, processes
 from training.budget import choose_epochs
 from training.card import describe_parity, write_card
 from training.data import DataError, list_files
 from training.description import Description
-from training.export import store, write_onnx
+from training.export import store, store_half, write_onnx
 from training.folder import check_out, create_folder, embed, write_config, write_metrics
 from training.learner import Run
 from training.own_data import DataOptions
@@ -113,7 +113,7 @@ class Export:
         store: shrinks the ONNX model: store_half, store_int8 or store_int8_products.
         batches: real inputs, on which the stored model is compared with torch.
         shown: what users see of the first output, and limits on its changes.
-        tolerance: largest difference allowed after storing, for all outputs or for each.
+        tolerance: largest difference allowed after storing, for all outputs or for each; see check_parity.
         fields: the task's own fields of gallery.json.
         free_axes: dynamic axes of inputs and outputs; the first of each by default.
         tolerance_float: largest difference allowed before storing, for all outputs.
@@ -277,7 +277,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
 
     Raises:
         DataError: the data cannot be used, or the folder cannot be written.
-        RuntimeError: the stored model differs from torch or loses accuracy; nothing is written.
+        RuntimeError: the stored model differs from torch or loses accuracy, also in float16; nothing is written.
     """
     started = time.monotonic()
     out = Path(options.out)
@@ -297,25 +297,11 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         return run.state
     exported = recipe.export(network, splits, settings)
     with create_folder(out) as folder:
-        write = partial(
-            write_onnx, path=folder / MODEL, inputs=exported.inputs, outputs=exported.outputs,
-            free_axes=exported.free_axes,
-        )  # fmt: skip
-        write(exported.exact or exported.module)
-        compare = partial(check_parity, exported.module, folder / MODEL, exported.batches, exported.outputs)
         exported.save(folder)
         (folder / LICENCE).write_text(splits.description.notice, encoding="utf-8", newline="\n")
         content = dict(exported.fields) | {"task": recipe.predictor.task, "about": splits.description.about}
         config = partial(write_config, folder, recipe.predictor.config_type, **content)
-        config()
-        validated = validate(recipe, folder, splits.check, "validation_float32", "with float32 weights")
-        write(exported.module)
-        parity_float = compare(exported.tolerance_float)
-        store(folder / MODEL, exported.store)
-        stored = compare(exported.tolerance, exported.shown)
-        config()
-        validated += validate(recipe, folder, splits.check, "validation", "as stored")
-        check_cost(validated, recipe.max_accuracy_drop, recipe.max_answers_lost)
+        parity_float, parity, validated = store_model(recipe, folder, exported, splits.check, config)
         model = load_model(folder)
         answers = [answer_test(recipe, model, test) for test in splits.tests]
         measured = recipe.measure(Answered(model, splits, answers, settings, run, exported))
@@ -325,17 +311,64 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         write_metrics(
             folder,
             Metrics(
-                trained=trained, measured=record_measurement(), parity=stored, parity_float=parity_float, **measured
+                trained=trained, measured=record_measurement(), parity=parity, parity_float=parity_float, **measured
             ),
         )
         config()
         write_card(folder)
     if options.embed:
         embed(out, recipe.name)
-    print(f"Wrote {out}. {describe_parity(stored)}")
+    print(f"Wrote {out}. {describe_parity(parity)}")
     if not options.states:
         shutil.rmtree(run.state, ignore_errors=True)
     return out
+
+
+def store_model(
+    recipe: Recipe[Any, Any], folder: Path, exported: Export, check: TestSet | None, config: Callable[[], object]
+) -> tuple[Parity, Parity, list[Figure]]:
+    """Write the ONNX file of a checkpoint folder. Weights that int8 changes too much are stored in float16.
+
+    Args:
+        recipe: the recipe.
+        folder: the checkpoint folder.
+        exported: what to store.
+        check: validation data, or None.
+        config: writes gallery.json, which has the hash of the ONNX file.
+
+    Returns:
+        How it differed from torch before storing, and how as stored, and the scores of both on the validation data.
+
+    Raises:
+        RuntimeError: it differs too much, or loses accuracy.
+    """
+    write = partial(
+        write_onnx, path=folder / MODEL, inputs=exported.inputs, outputs=exported.outputs,
+        free_axes=exported.free_axes,
+    )  # fmt: skip
+    compare = partial(check_parity, exported.module, folder / MODEL, exported.batches, exported.outputs)
+    write(exported.exact or exported.module)
+    config()
+    before = validate(recipe, folder, check, "validation_float32", "with float32 weights")
+
+    def store_as(form: Callable[[onnx.ModelProto], onnx.ModelProto]) -> tuple[Parity, list[Figure]]:
+        store(folder / MODEL, form)
+        parity = compare(exported.tolerance, exported.shown)
+        config()
+        after = validate(recipe, folder, check, "validation", "as stored")
+        check_cost([*before, *after], recipe.max_accuracy_drop, recipe.max_answers_lost)
+        return parity, [*before, *after]
+
+    write(exported.module)
+    parity_float = compare(exported.tolerance_float)
+    try:
+        return parity_float, *store_as(exported.store)
+    except RuntimeError as error:
+        if exported.store is store_half:
+            raise
+        print(f"The weights are stored in float16, since int8 changes the answers too much. ({error})")
+        write(exported.module)
+        return parity_float, *store_as(store_half)
 
 
 def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
@@ -411,5 +444,5 @@ def check_cost(figures: Sequence[Figure], most: float, max_answers_lost: float) 
     if before.value - after.value > max(most, max_answers_lost / before.count):
         raise RuntimeError(
             f"Storing the weights lowers the score on {before.count:,} validation inputs from {before.value:.4f} to "
-            f"{after.value:.4f}; a larger export.LEAST_INT8 stores fewer layers as int8."
+            f"{after.value:.4f}."
         )

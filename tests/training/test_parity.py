@@ -16,7 +16,7 @@ def test_parity_refuses_a_model_that_differs(tmp_path):
     export.write_onnx(module, tmp_path / "model.onnx", inputs, ["y"])
     rows = [{"x": torch.randn(count, 3).numpy()} for count in (20, 30)]
     assert parity.check_parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4).rows == 50
-    with pytest.raises(RuntimeError, match="differs from torch by nan"):
+    with pytest.raises(RuntimeError, match=r"more than is allowed \(in brackets\): y by nan"):
         parity.check_parity(
             module, tmp_path / "model.onnx", [*rows, {"x": np.full((2, 3), np.nan, np.float32)}], ["y"], 1e-4
         )
@@ -24,6 +24,21 @@ def test_parity_refuses_a_model_that_differs(tmp_path):
         module.weight += 0.1
     with pytest.raises(RuntimeError, match="differs from torch by"):
         parity.check_parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4)
+
+
+def test_differences_are_allowed_in_proportion_to_large_values(tmp_path):
+    module = torch.nn.Linear(3, 1, bias=False)
+    with torch.no_grad():
+        module.weight[:] = 1
+    rows = {"x": np.full((2, 3), 50, np.float32)}
+    export.write_onnx(module, tmp_path / "model.onnx", {"x": torch.ones(2, 3)}, ["y"])
+    with torch.no_grad():
+        module.weight *= 1.001
+    found = parity.check_parity(module, tmp_path / "model.onnx", [rows], ["y"], 0.002)
+    assert found.tolerance == pytest.approx(0.002 * 150.15)
+    assert found.largest_difference == pytest.approx(0.15, rel=1e-3)
+    with pytest.raises(RuntimeError, match=r"differs from torch .*: y by 0\.15 \(0\.075\)"):
+        parity.check_parity(module, tmp_path / "model.onnx", [rows], ["y"], 0.0005)
 
 
 def probabilities(logits):

@@ -255,7 +255,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
             store=store_half,
             batches=[inputs],
             shown=Shown("rating in stars", np.asarray, "ratings", "ratings", typical=0.01),
-            tolerance=0.02,
+            tolerance=0.01,
             fields={
                 "users": tuple(users.tolist()), "lowest": settings.lowest, "highest": settings.highest,
                 "popularity_below": network.measured["newcomers"].popularity_below,
