@@ -1,7 +1,7 @@
 """Segmented pictures in memory: read them, augment them on their device, and save a few as examples."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,24 @@ from training.recipe import TestSet
 
 MIN_SAMPLES = 4  # pictures in a split
 EXAMPLE_COUNT = 3
+SAME_SHAPE = 0.95  # share of the area from which a picture is stretched to fill it
 ZOOM = (0.75, 2.25)
 ROTATE, PERSPECTIVE, LIGHT = 5.0, 0.1, 0.3
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Pictures and the class of each pixel: (n, 3, height, width) and (n, height, width), both uint8."""
+    """Pictures and the class of each pixel: (n, 3, height, width) and (n, height, width), both uint8.
+
+    `sizes` are the (width, height) of those that fill only the top left, (n, 2), or None: the rest is grey and ignored.
+    `colours` are those of the classes in the masks, (red, green, blue), if they have any.
+    """
 
     names: list[str]
     pictures: torch.Tensor
     labels: torch.Tensor
+    sizes: NDArray[np.int64] | None = None
+    colours: tuple[tuple[int, int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -39,7 +46,8 @@ class Frames:
     def take(self, rows: slice | Sequence[int]) -> "Frames":
         """Return the frames with these indices."""
         names = self.names[rows] if isinstance(rows, slice) else [self.names[row] for row in rows]
-        return Frames(names, self.pictures[rows], self.labels[rows])
+        sizes = None if self.sizes is None else self.sizes[rows]
+        return replace(self, names=names, pictures=self.pictures[rows], labels=self.labels[rows], sizes=sizes)
 
     def join(self, other: "Frames") -> "Frames":
         """Return these frames followed by the others."""
@@ -52,7 +60,12 @@ class Frames:
     def as_test(self, data: str, split: str) -> TestSet:
         """Return the frames as a test set: PIL pictures, and their labels."""
         pictures = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in self.pictures]
-        return TestSet(data, split, pictures, self.labels.numpy(), self.names)
+        if self.sizes is None:
+            return TestSet(data, split, pictures, self.labels.numpy(), self.names)
+        sizes = self.sizes.tolist()
+        pictures = [picture.crop((0, 0, *size)) for picture, size in zip(pictures, sizes, strict=True)]
+        labels = [label[:height, :width] for label, (width, height) in zip(self.labels.numpy(), sizes, strict=True)]
+        return TestSet(data, split, pictures, labels, self.names)
 
 
 class RepeatedLoader(PictureLoader):
@@ -68,10 +81,20 @@ class RepeatedLoader(PictureLoader):
 
 
 def read_pairs(found: OwnMasks, pairs: Sequence[Pair], size: tuple[int, int]) -> Frames:
-    """Read pictures and masks of a user's own at a size (width, height)."""
-    masks = np.stack([found.read(pair, size) for pair in pairs])
-    paths = [pair.picture for pair in pairs]
-    return Frames([pair.name for pair in pairs], decode(paths, size), torch.from_numpy(masks))
+    """Read pictures and masks of a user's own, fitted into a size (width, height)."""
+    sizes = [fit_into(pair.size, size) for pair in pairs]
+    masks = np.full((len(pairs), size[1], size[0]), IGNORED, dtype=np.uint8)
+    for mask, pair, (width, height) in zip(masks, pairs, sizes, strict=True):
+        mask[:height, :width] = found.read(pair, (width, height))
+    pictures = decode([pair.picture for pair in pairs], size, inner=sizes)
+    return Frames([pair.name for pair in pairs], pictures, torch.from_numpy(masks), np.array(sizes), found.colours)
+
+
+def fit_into(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest (width, height) within `most` with the aspect ratio of `size`; `most` if that is nearly it."""
+    scale = min(most[0] / size[0], most[1] / size[1])
+    width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return most if width * height > SAME_SHAPE * most[0] * most[1] else (width, height)
 
 
 def read_frames(images: Path, labels: Path, size: tuple[int, int], classes: int) -> Frames:

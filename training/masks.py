@@ -57,6 +57,16 @@ class OwnMasks:
     parts: Mapping[str, list[Pair]]
     given: frozenset[str]
 
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """The colour (red, green, blue) of each class in the masks; none if they have indices."""
+        if not self.classes.in_colour:
+            return ()
+        first = {code: value for value, code in reversed([*self.classes.codes.items()])}
+        return tuple(
+            (first[code] >> 16, first[code] >> 8 & 255, first[code] & 255) for code in range(len(self.classes.names))
+        )
+
     def read(self, pair: Pair, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the class of each pixel of a mask at a size (width, height), (height, width)."""
         values, _ = read_mask(pair.mask)
@@ -64,9 +74,7 @@ class OwnMasks:
         return np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
 
 
-def read_own_masks(
-    folder: Path, own: DataOptions, shares: Mapping[str, float], size: tuple[int, int], seed: int
-) -> OwnMasks:
+def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], area: int, seed: int) -> OwnMasks:
     """Read, check, count and split a user's own pictures and masks, and print what was understood.
 
     Args:
@@ -74,7 +82,7 @@ def read_own_masks(
             perhaps a list of the classes.
         own: the options that say how to read it.
         shares: the share of the test and of the validation pictures, where the data has no such parts.
-        size: the (width, height) of the pictures that training holds in memory.
+        area: the number of pixels of each picture that training holds in memory.
         seed: determines the split.
 
     Raises:
@@ -82,7 +90,7 @@ def read_own_masks(
     """
     problems = Problems(folder, own.skip_bad, "masks")
     found = [pair for part, root in find_roots(folder).items() for pair in match_masks(root, part, problems)]
-    check_memory(len(found), size, channels=4)
+    check_memory(len(found), (area, 1), channels=4)
     print(f"Checking {len(found):,} pictures and masks of {folder}:")
     checked = check_pictures([pair.picture for pair in found], problems)
     void, listed = parse_void(own.void), find_list(folder)

@@ -29,25 +29,36 @@ from training.learner import RowLoader, choose_mixed_precision
 from training.own_data import is_clutter
 from training.pretrained import find_pretrained
 
+GREY = 127  # of pixels outside a picture
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 EXAMPLE_SIDE = 640  # pixels
 INPUT = "pixel_values"  # the input name that transformers.js expects
 Pretrained = TypeVar("Pretrained", bound=PreTrainedModel)
 
 
-def decode(sources: Sequence[Source], size: tuple[int, int], threads: int | None = None) -> torch.Tensor:
+def decode(
+    sources: Sequence[Source],
+    size: tuple[int, int],
+    threads: int | None = None,
+    inner: Sequence[tuple[int, int]] = (),
+) -> torch.Tensor:
     """Decode pictures at `size` (width, height) as serving does; return uint8 (n, 3, height, width).
 
-    There is a thread for every core, or `threads`.
+    Args:
+        sources: the pictures.
+        size: width and height.
+        threads: their number; by default one for every core.
+        inner: the (width, height) of each picture, at the top left of a grey one of `size`, to keep its aspect ratio.
 
     Raises:
         DataError: a file cannot be read as a picture.
     """
-    pictures = np.empty((len(sources), size[1], size[0], 3), dtype=np.uint8)
+    pictures = np.full((len(sources), size[1], size[0], 3), GREY, dtype=np.uint8)
 
     def read(index: int) -> None:
+        width, height = shape = inner[index] if inner else size
         try:
-            pictures[index] = np.asarray(load_image(sources[index], min(size)).resize(size))
+            pictures[index, :height, :width] = np.asarray(load_image(sources[index], min(shape)).resize(shape))
         except BadInput as error:
             raise DataError(f"{str(sources[index])[:200]}: {error}") from error
 

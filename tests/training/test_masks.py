@@ -9,6 +9,7 @@ from PIL import Image
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
 from training.data import DataError
+from training.frames import fit_into
 from training.made_up import draw_streets
 from training.mask_classes import parse_colour, read_classes, split_line
 from training.masks import read_mask, read_own_masks
@@ -32,7 +33,7 @@ def streets(tmp_path):
 
 
 def read(folder, **own):
-    return read_own_masks(Path(folder), DataOptions(**own), SHARES, (160, 128), 42)
+    return read_own_masks(Path(folder), DataOptions(**own), SHARES, 160 * 128, 42)
 
 
 def sizes(found):
@@ -269,3 +270,46 @@ def test_the_recipe_reads_frames(streets):
     assert splits.train.pictures.shape == (9, 3, 128, 160)
     assert splits.train.labels.shape == (9, 128, 160)
     assert splits.description.about.summary.startswith("A picture: where is class 0, class 1")
+
+
+def test_pictures_keep_their_aspect_ratio(streets):
+    for number, path in enumerate(sorted((streets / "images").iterdir())):
+        mask = streets / "labels" / f"{path.stem}.png"
+        for file in (path, mask):
+            with Image.open(file) as image:
+                turned = image.transpose(Image.Transpose.ROTATE_90) if number < 4 else image.copy()
+            turned.save(file)
+    recipe = ImageSegmentation()
+    splits = recipe.load_own(str(streets), recipe.settings.smoke())
+    assert splits.train.pictures.shape == (9, 3, 128, 160)  # the shape of most of them
+    frames = splits.train
+    narrow = np.flatnonzero(frames.sizes[:, 0] < 160)
+    assert 0 < len(narrow) <= 4
+    for row in narrow:
+        width, height = frames.sizes[row]
+        assert (width, height) == (102, 128)  # 128:160, as it was
+        assert (frames.pictures[row, :, :, width:] == 127).all()
+        assert (frames.labels[row, :, width:] == IGNORED).all()
+        assert (frames.labels[row, :, :width] != IGNORED).any()
+    test = frames.as_test("", "")
+    assert [picture.size for picture in test.inputs] == [tuple(size) for size in frames.sizes.tolist()]
+    assert [label.shape[::-1] for label in test.targets] == [tuple(size) for size in frames.sizes.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [((4000, 3000), (600, 450)), ((3000, 4000), (338, 450)), ((100, 74), (600, 450)), ((9, 1), (600, 67))],
+)
+def test_a_picture_is_fitted_into_a_size(size, fitted):
+    assert fit_into(size, (600, 450)) == fitted
+
+
+def test_the_page_shows_the_colours_of_the_masks(streets):
+    change(streets, paint)
+    (streets / "classes.csv").write_text(
+        "".join(f"{name},{','.join(map(str, colour))}\n" for name, colour in zip(NAMES, COLOURS.tolist(), strict=True))
+    )
+    recipe = ImageSegmentation()
+    splits = recipe.load_own(str(streets), recipe.settings.smoke())
+    assert splits.train.colours == tuple(map(tuple, COLOURS.tolist()))
+    assert splits.labels == NAMES

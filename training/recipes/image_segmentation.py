@@ -10,6 +10,7 @@ test, a tenth for validation.
 
 import argparse
 import gc
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,9 +85,10 @@ class ImageSegmentationSettings(Settings):
     """Hyper-parameters. `init` is the folder or Hub name of the pretrained network; None is a small random one.
 
     `size` is the width and height of the pictures in memory, `area` the number of pixels to which serving resizes a
-    picture, and `crop` the height and width of training crops. `rates` are the learning rates of the backbone and of
-    the rest, and `average` is the memory of the moving average of the weights, as a share of all steps. The network
-    learns also from the answers of `teachers` networks of its kind, each trained for `teacher_share` of its epochs.
+    picture, and `crop` the height and width of training crops; for a user's own pictures, only their areas count.
+    `rates` are the learning rates of the backbone and of the rest, and `average` is the memory of the moving average of
+    the weights, as a share of all steps. The network learns also from the answers of `teachers` networks of its kind,
+    each trained for `teacher_share` of its epochs. With `examples`, a few of a user's own pictures are published.
     """
 
     init: str | None = HUB_INIT
@@ -99,6 +101,7 @@ class ImageSegmentationSettings(Settings):
     average: float = 0.05
     teachers: int = 0
     teacher_share: float = 0.24
+    examples: bool = False
 
     @classmethod
     def smoke(cls) -> "ImageSegmentationSettings":
@@ -118,7 +121,10 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     max_answers_lost = RELABELLED  # of one picture
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add --init and --teachers."""
+        """Add --examples, --init and --teachers."""
+        parser.add_argument(
+            "--examples", action="store_true", default=None, help="publish a few of your own pictures with the model"
+        )
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
         parser.add_argument(
             "--teachers", type=int, metavar="N",
@@ -135,8 +141,10 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     def load_own(self, data: str, settings: ImageSegmentationSettings) -> Splits[Frames]:
         """Read a folder of pictures and masks."""
         shares = {TEST: TEST_SHARE, VALID: VALID_SHARE}
-        found = read_own_masks(Path(data), settings.own, shares, settings.size, settings.seed)
-        parts = {part: read_pairs(found, pairs, settings.size) for part, pairs in found.parts.items()}
+        area = settings.size[0] * settings.size[1]
+        found = read_own_masks(Path(data), settings.own, shares, area, settings.seed)
+        size = choose_size([pair.size for pairs in found.parts.values() for pair in pairs], area)
+        parts = {part: read_pairs(found, pairs, size) for part, pairs in found.parts.items()}
         name, classes = Path(data).resolve().name, found.classes.names
         summary = f"A picture: where is {', '.join(classes[:-1])} or {classes[-1]}, pixel by pixel?"
         description = describe(name, summary, LIMITS, HUB_INIT, TERMS)
@@ -192,7 +200,8 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
 
         def save(folder: Path) -> None:
             save_file(network.state_dict(), folder / "model.safetensors")
-            write_examples(folder, splits.valid)
+            if settings.examples or not splits.description.is_own:
+                write_examples(folder, splits.valid)
 
         return Export(
             module=network,
@@ -203,8 +212,8 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             shown=Shown("probability", softmax, "frames", "output pixels", typical=0.2, relabelled=RELABELLED),
             tolerance=0.9,
             fields={
-                "labels": splits.labels, "colours": self.choose_colours(splits.labels), "area": area,
-                "multiple": MULTIPLE, "mean": MEAN, "std": STD,
+                "labels": splits.labels, "colours": splits.train.colours or self.choose_colours(splits.labels),
+                "area": area, "multiple": MULTIPLE, "mean": MEAN, "std": STD,
             },
             free_axes={name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in (INPUT, "logits")},
             tolerance_float=2e-3,
@@ -257,6 +266,12 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         return measured
 
 
+def choose_size(sizes: Sequence[tuple[int, int]], area: int) -> tuple[int, int]:
+    """Return a (width, height) of about `area` pixels with the median aspect ratio of pictures of these sizes."""
+    aspect = float(np.median([math.log(width / height) for width, height in sizes]))
+    return find_working_size((round(1000 * math.exp(aspect)), 1000), area, MULTIPLE)
+
+
 def load_backbone(settings: ImageSegmentationSettings) -> MobileNetV2ForSemanticSegmentation:
     """Load the pretrained network from a folder or the Hub; return a small random one if `init` is None."""
     if settings.init is None:
@@ -295,6 +310,8 @@ def fit_network(
     train, valid = splits.train, splits.valid
     net.to(default_device(), memory_format=torch.channels_last)
     whole = min(settings.batch, len(train) // 2)
+    height, width = train.pictures.shape[-2:]
+    crop = find_working_size((width, height), settings.crop[0] * settings.crop[1], MULTIPLE)[::-1]
     passes = max(n for n in range(1, MAX_PASSES + 1) if n == 1 or (epochs % n == 0 and n * len(train) <= LONG))
     decay = 1 - 1 / max(1.0, settings.average * epochs * len(train) / whole)
     load = partial(PictureLoader, mean=MEAN, std=STD)
@@ -303,7 +320,7 @@ def fit_network(
         loaders = [
             RepeatedLoader(
                 train.pictures, train.labels, *soft, passes=passes, bs=batch, mean=MEAN, std=STD,
-                augment=make_augmentation(settings.crop), shuffle=True, drop_last=True,
+                augment=make_augmentation(crop), shuffle=True, drop_last=True,
             ),
             load(valid.pictures, valid.labels, bs=batch),
         ]  # fmt: skip
@@ -351,12 +368,13 @@ def calibrate(net: SegmentationNet, valid: Frames, area: int, pixels: int = 200)
     """Divide the last layer by a temperature fitted on some pixels of each validation picture; return it."""
     rng = np.random.default_rng(0)
     logits, labels = [], []
-    for picture, label in zip(valid.as_test("", "").inputs, valid.labels, strict=True):
+    pictures = valid.as_test("", "")
+    for picture, label in zip(pictures.inputs, pictures.targets, strict=True):
         served = torch.from_numpy(prepare_picture(picture, area))
         fine = F.interpolate(net(served), size=label.shape, mode="bilinear")
-        rows = torch.from_numpy(rng.permutation(np.flatnonzero(label.flatten().numpy() != IGNORED))[:pixels])
+        rows = torch.from_numpy(rng.permutation(np.flatnonzero(label.flatten() != IGNORED))[:pixels])
         logits.append(fine[0].flatten(1)[:, rows].T)
-        labels.append(label.flatten()[rows])
+        labels.append(torch.from_numpy(label.flatten())[rows])
     temperature = evaluate.fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
     net.classify.weight /= temperature
     net.classify.bias /= temperature

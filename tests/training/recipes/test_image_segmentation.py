@@ -80,6 +80,7 @@ def test_own_classes_are_trained_and_served(streets, tmp_path):
     found = model.predict(picture)
     assert tuple(found.share) == model.config.labels
     assert sum(found.share.values()) == pytest.approx(1)
+    assert not (tmp_path / "model/examples").exists()  # one's own pictures go with the model only if that is asked for
     table = ConfusionMatrix.from_prediction(found, np.zeros_like(found.mask), IGNORED).tables[0]
     assert table[0].sum() == found.mask.size
     assert table[0].tolist() == [int((found.mask == index).sum()) for index in range(len(model.config.labels))]
@@ -99,14 +100,14 @@ def test_official_val_neither_trains_on_val_nor_measures_on_the_test(camvid):
 
 def test_a_data_set_of_other_classes_is_refused(tmp_path, capsys):
     (tmp_path / "codes.txt").write_text("Animal\nArchway\nBicyclist\n")
-    assert train(demo.Streets, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert train(demo.Streets, "--smoke", "--data", tmp_path, "--out", tmp_path / "out") == 2
     assert "must list Sky, Building, Pole" in capsys.readouterr().err
 
 
 def test_a_folder_without_frames_is_refused_with_a_message(tmp_path, capsys):
-    assert train(demo.Streets, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert train(demo.Streets, "--smoke", "--data", tmp_path, "--out", tmp_path / "out") == 2
     assert f"{tmp_path} must have train/images and train/labels" in capsys.readouterr().err
-    assert train(recipe.ImageSegmentation, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert train(recipe.ImageSegmentation, "--smoke", "--data", tmp_path, "--out", tmp_path / "out") == 2
     assert "must have the folders images/ and masks/ (or labels/)" in capsys.readouterr().err
 
 
@@ -149,7 +150,7 @@ def test_masks_of_black_and_white_are_refused(tmp_path, capsys):
     folder = draw_streets(tmp_path / "mine", 0)
     for path in (folder / "labels").iterdir():
         Image.open(path).point(lambda index: 255 if index else 0).save(path)
-    assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
+    assert train(recipe.ImageSegmentation, "--smoke", "--data", folder, "--out", tmp_path / "out") == 2
     assert "have fewer than two classes" in capsys.readouterr().err
 
 
@@ -157,10 +158,10 @@ def test_a_label_that_cannot_be_used_and_one_that_is_missing_are_refused(tmp_pat
     folder = draw_streets(tmp_path / "mine", 0)
     label = next((folder / "labels").iterdir())
     label.write_bytes(b"a text")
-    assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
+    assert train(recipe.ImageSegmentation, "--smoke", "--data", folder, "--out", tmp_path / "out") == 2
     assert "cannot be read as a picture" in capsys.readouterr().err
     label.unlink()
-    assert train(recipe.ImageSegmentation, "--data", folder, "--out", tmp_path / "out") == 2
+    assert train(recipe.ImageSegmentation, "--smoke", "--data", folder, "--out", tmp_path / "out") == 2
     assert f"It has no mask labels/{label.name}" in capsys.readouterr().err
 
 
