@@ -5,10 +5,13 @@ import sys
 import warnings
 
 import shared  # noqa: F401 - switches ONNX Runtime's telemetry off before training/export.py imports it
+from training import quick_help
 
 LIGHT = ("training.card", "training.publish", "training.rename_input")  # modules that need no torch
 
-if importlib.util.find_spec("torch"):
+if quick_help.is_help_asked():
+    quick_help.skip_slow_packages()
+elif importlib.util.find_spec("torch"):
     from training import torchvision_operators
 
     # fastai 2.8 hands pandas 3's read-only arrays to torch and does not write to them.
