@@ -224,6 +224,30 @@ def compare_with_peer(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: 
     return Peer(**(fields | details))
 
 
+def compare_with_majority(targets: NDArray[np.int64], labels: Sequence[str], ours: ArrayLike) -> Peer:
+    """Print and return the accuracy of always giving the most frequent label of the test.
+
+    Args:
+        targets: indices of labels, (n,).
+        labels: their names.
+        ours: 1 where the stored model is right, (n,).
+    """
+    most = int(np.bincount(targets).argmax())
+    return compare_accuracy(f"always {labels[most]}", targets == most, ours, label="accuracy")
+
+
+def describe_better_peers(peers: Sequence[Peer]) -> list[str]:
+    """Print and return a sentence on each peer that is right more often than the model."""
+    sentences = [
+        f"{peer.peer} is right more often on the test: {peer.value:.3f} against {peer.value + peer.difference:.3f}."
+        for peer in peers
+        if peer.difference is not None and peer.difference < 0
+    ]
+    for sentence in sentences:
+        print(sentence)
+    return sentences
+
+
 def print_figures(figures: Sequence[Figure]) -> None:
     """Print figures as a table."""
     rows = [

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from training.data import DataError
 
@@ -26,8 +27,11 @@ def find_pretrained(name: str) -> str:
         name: a folder or a Hub name.
 
     Raises:
-        DataError: the local Hub does not have it, and it cannot be downloaded from the public Hub.
+        DataError: there is no such folder, or the local Hub does not have it and it cannot be downloaded from the
+            public Hub.
     """
+    if not Path(name).is_dir() and not is_hub_name(name):
+        raise DataError(f"There is no folder {name}; name an existing one, or a model on the Hub, with --init.")
     if Path(name).is_dir() or urlsplit(constants.ENDPOINT).hostname not in LOCAL or is_there(name):
         return name
     usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "huggingface/hub"  # HF_HOME is another
@@ -47,11 +51,18 @@ def find_pretrained(name: str) -> str:
     return str(folder)
 
 
+def is_hub_name(name: str) -> bool:
+    """Return True if a model on the Hub can have this name."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
 def is_there(name: str) -> bool:
-    """Return True if the Hub at HF_ENDPOINT has a model of this name, or if no Hub can have it."""
+    """Return True if the Hub at HF_ENDPOINT has a model of this name."""
     try:
         return HfApi(endpoint=constants.ENDPOINT).repo_exists(name)
-    except HFValidationError:
-        return True
     except Exception:  # the Hub does not run
         return False

@@ -195,6 +195,10 @@ class Recipe(ABC, Generic[Part, Options]):
             DataError: it cannot be found, or has another architecture.
         """
 
+    def adapt(self, settings: Options, splits: Splits[Part]) -> Options:  # noqa: ARG002 - used by recipes
+        """Return settings that suit the size of a user's own data; by default the same."""
+        return settings
+
     def load(self, data: str | None, settings: Options) -> Splits[Part]:
         """Read the data; a demo has its own layout, and downloads the data if `data` is None.
 
@@ -285,6 +289,8 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     settings = recipe.read_settings(options)
     recipe.check_start(settings)
     splits = load(recipe, options, settings)
+    if splits.description.is_own and not options.smoke:
+        settings = replace(recipe.adapt(settings, splits), **{"epochs": options.epochs} if options.epochs else {})
     run = start_run(recipe, options, settings)
     started -= read_seconds_trained(run.state)  # earlier seconds of a resumed run
     if options.minutes:

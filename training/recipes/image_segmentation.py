@@ -259,6 +259,16 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     def measure(self, found: Answered[Frames, ImageSegmentationSettings]) -> dict[str, Any]:
         """Add notes on the figures."""
         measured = super().measure(found)
+        if found.splits.description.is_own:
+            tables = ConfusionMatrix.stack(found.answers[0]).tables
+            pixels, right = np.maximum(tables.sum((1, 2)), 1), np.trace(tables, axis1=1, axis2=2)
+            most = int(tables.sum((0, 2)).argmax())
+            peer = evaluate.compare_accuracy(
+                f"always {found.splits.labels[most]}", tables[:, most].sum(1) / pixels, right / pixels,
+                name="pixel_accuracy", label="pixel accuracy, mean over pictures",
+            )  # fmt: skip
+            measured |= {"peers": [peer]}
+            measured["notes"] += evaluate.describe_better_peers([peer])
         measured["notes"] += [
             "Intervals are over pictures drawn with replacement.",
             "Pixels without a class are left out of all figures.",

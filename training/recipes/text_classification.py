@@ -58,6 +58,9 @@ HUB_INIT = "sentence-transformers/all-MiniLM-L6-v2"
 VOCABULARY = 18_000  # the most frequent of the encoder's 30,522 tokens
 TEACHERS, STUDENTS = (1.0, 1.5, 0.75, 1.25), (1.0, 1.25)  # factors of the learning rates, for diversity
 MIN_CLEAR_PROBABILITY = 0.7
+SMALLEST, STEPS_AN_EPOCH, STEPS, MOST_EPOCHS = 8, 16, 300, 20  # for few texts
+MULTILINGUAL = "google-bert/bert-base-multilingual-cased"
+SAMPLED, MANY_TOKENS = 500, 2.0  # texts; tokens per word, of which IMDB has 1.3 and German 2.7
 LENGTHS = ((1, 100), (101, 200), (201, 400), (401, 10**6))  # words
 PARITY_TEXTS = 1000
 TERMS = "It began as all-MiniLM-L6-v2 (Apache-2.0)."
@@ -146,6 +149,13 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
         check = found.parts[VALID].as_test(name, "validation")
         return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
+
+    def adapt(self, settings: TextClassificationSettings, splits: Splits[Texts]) -> TextClassificationSettings:
+        """Return settings with more epochs of smaller batches for few texts: an epoch of 200 would be a few steps."""
+        count = len(splits.train)
+        batch = min(settings.batch, max(SMALLEST, count // STEPS_AN_EPOCH))
+        epochs = max(settings.epochs, min(MOST_EPOCHS, round(STEPS * batch / count)))
+        return replace(settings, batch=batch, epochs=epochs)
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write reviews made of a few words."""
@@ -280,7 +290,13 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         if found.exported and found.exported.uncalibrated:
             before = evaluate.measure_calibration(found.exported.uncalibrated(p), test.targets, test.where, before=True)
             measured["figures"].insert(2, before)
-        measured["peers"] = compare_with_tfidf(found.splits, p.argmax(1) == test.targets)
+        right = p.argmax(1) == test.targets
+        measured["peers"] = compare_with_tfidf(found.splits, right)
+        if found.splits.description.is_own:
+            measured["peers"].append(evaluate.compare_with_majority(test.targets, found.splits.labels, right))
+        if better := evaluate.describe_better_peers(measured["peers"]):
+            print("More texts, more --epochs, or a network pretrained on their language (--init) may help.")
+            measured["notes"] += better
         measured["notes"] += [
             f"An answer is clear if its label has a probability of at least {config.min_clear_probability} and the "
             f"text is in distribution. The threshold rejects {REJECTED_SHARE:.1%} of passages of the training texts, "
@@ -297,9 +313,22 @@ def make_network(
     """Return the tokenizer and the classifier before training, with the vocabulary of the training texts."""
     tokenizer, network = load_encoder(settings.init, splits.train.texts)
     ids = [tokens.ids for tokens in read_tokens(tokenizer, splits.train.texts, settings.max_tokens - 2, settings.head)]
+    check_language(tokenizer, splits.train.texts, settings)
     counts = np.bincount(np.concatenate(ids), minlength=tokenizer.get_vocab_size())
     tokenizer, kept = prune(tokenizer, counts, VOCABULARY)
     return tokenizer, keep_tokens(network, kept, splits.labels)
+
+
+def check_language(tokenizer: Tokenizer, texts: Sequence[str], settings: TextClassificationSettings) -> None:
+    """Print advice if a pretrained network seems to know another language than that of the texts."""
+    some = texts[:: max(1, len(texts) // SAMPLED)]
+    tokens = tokenizer.encode_batch(some, add_special_tokens=False)
+    ratio = sum(len(one.ids) for one in tokens) / max(1, sum(len(text.split()) for text in some))
+    if settings.init and ratio > MANY_TOKENS:
+        print(
+            f"{settings.init} reads these texts as {ratio:.1f} tokens per word, so it hardly knows their language. "
+            f"A network that does may be better, such as --init {MULTILINGUAL}."
+        )
 
 
 def calibrate(net: TextNet, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64]) -> float:
