@@ -108,6 +108,8 @@ def test_train_publish_and_deploy(real, tmp_path, recipe, options, example):
     pytest.importorskip("fastai", reason="torch and fastai are not installed: make test-all")
     folder = tmp_path / "My model"
     real.run("-m", f"training.recipes.{recipe}", "--smoke", *options, "--out", folder)
+    (majority,) = [peer for peer in load_model(folder).metrics.peers if peer.peer.startswith("always ")]
+    assert majority.difference > 0
     published = real.run("-m", "training.publish", folder, "me/My-model")
     assert "Published and checked" in published
     for more in ([], ["--models-owner", "me"]):

@@ -592,3 +592,27 @@ def test_imdb_is_read_with_its_official_split():
     assert 24_700 < len(splits.train) + len(splits.valid) < 24_900
     assert not {*splits.train.texts, *splits.valid.texts} & set(splits.tests[0].inputs)
     assert splits.labels == ("neg", "pos")
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "epochs"),
+    [(160, 10, 19), (64, 8, 20), (1440, 90, 19), (9600, 128, 4), (100_000, 128, 3)],
+)
+def test_few_texts_are_trained_on_for_more_epochs(count, batch, epochs):
+    train = Texts(["a"] * count, np.zeros(count, np.int64))
+    splits = Splits(train, train, (), describe("mine", "", (), None, ""), ("a", "b"))
+    found = recipe.TextClassification().adapt(recipe.TextClassificationSettings(), splits)
+    assert (found.batch, found.epochs) == (batch, epochs)
+
+
+def test_a_network_of_another_language_is_noticed(capsys):
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "good": 1, "g": 2, "##u": 3, "##t": 4}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    settings = recipe.TextClassificationSettings(init="somebody/english")
+    recipe.check_language(tokenizer, ["good good good", "good"], settings)
+    recipe.check_language(tokenizer, ["gut gut"], replace(settings, init=None))
+    assert capsys.readouterr().out == ""
+    recipe.check_language(tokenizer, ["gut gut gut"], settings)
+    printed = capsys.readouterr().out
+    assert "somebody/english reads these texts as 3.0 tokens per word" in printed
+    assert "--init google-bert/bert-base-multilingual-cased" in printed
