@@ -15,14 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from training import hard_pictures, head
 from training.cat_dog import IMAGENET_CLASSES, CatDog, CatDogSettings
-from training.networks.image_classification import (
-    MEAN,
-    STD,
-    ClassifierNet,
-    DistributionScore,
-    Pooled,
-    interpolate_weights,
-)
+from training.networks.image_classification import ClassifierNet, DistributionScore, Pooled, interpolate_weights
 from training.pictures import compute_outputs, decode
 from training.recipes.image_classification import load_backbone
 from training.states import read_finished
@@ -57,13 +50,14 @@ def main(arguments: list[str] | None = None) -> None:
         net = ClassifierNet(splits.labels, int(splits.train.kind.max()) + 1, load_backbone(settings))
         net.load_state_dict({name[4:]: value for name, value in weights.items() if name.startswith("net.")})
         interpolate_weights(net, load_backbone(settings), alpha)
-        outputs = compute_outputs(Pooled(net), *sets.values(), mean=MEAN, std=STD)
+        mean, std = net.architecture.mean, net.architecture.std
+        outputs = compute_outputs(Pooled(net), *sets.values(), mean=mean, std=std)
         features = {name: pooled for name, (pooled,) in zip(sets, outputs, strict=True)}
         with torch.no_grad():
             logits = net.imagenet(features["train"])
         taught = weights["taught"][rows] if weights["taught"].shape[1] else None
         targets = head.make_targets(net.imagenet, logits, train.y, IMAGENET_CLASSES, taught)
-        layer = net.classifier.classifier
+        layer = net.head
         head.fit_head(layer, features["train"], train.y, targets)
         inside = head.find_training_classes(net.imagenet, features["train"], IMAGENET_CLASSES)
         score = DistributionScore(net.imagenet, inside, features["train"])

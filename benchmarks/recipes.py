@@ -30,7 +30,7 @@ from fastai.learner import Learner
 from fastcore.basics import defaults
 from torch.nn import LSTM
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import MobileNetV2ForImageClassification
+from transformers import PreTrainedModel
 
 from benchmarks.apps import read_memory
 from shared.console import guard_output
@@ -44,11 +44,12 @@ from training.command import make_parser
 from training.distillation import Targets, smooth
 from training.frames import Frames
 from training.learner import Run, set_seed
+from training.networks.backbones import get_architecture
 from training.networks.tabular import Ensemble
 from training.pictures import compute_outputs
 from training.recipe import load
 from training.recipes import image_classification, recommendation, tabular, text_classification
-from training.recipes.image_classification import MEAN, STD, Pictures
+from training.recipes.image_classification import Pictures
 from training.texts import Texts
 from training.tokens import encode_texts
 
@@ -216,7 +217,8 @@ def run_cat_dog(stock: bool, ours: Ours, clock: Clock) -> Pairs:
         if settings.quick:
             module, _, _ = ours.recipe.finish(fitted.net, fitted, splits, settings)
             with clock.pause():
-                ((logits, *_),) = compute_outputs(module, fitted.valid, mean=MEAN, std=STD)
+                architecture = fitted.net.architecture
+                ((logits, *_),) = compute_outputs(module, fitted.valid, mean=architecture.mean, std=architecture.std)
             return {"final": float((logits.numpy().argmax(1) != held_out.y).mean())}
         return {}
     from fastai.vision.all import ImageDataLoaders, Resize, default_split, error_rate, resnet34, vision_learner
@@ -232,26 +234,30 @@ def run_cat_dog(stock: bool, ours: Ours, clock: Clock) -> Pairs:
         try:
             learn, network = vision_learner(dls, resnet34, metrics=error_rate), "ResNet-34"
         except OSError:  # no weights: use the same recipe with the weights that ours starts from
-            body = torch.nn.Sequential(FeatureMaps(image_classification.load_backbone(settings)))
+            pretrained = image_classification.load_backbone(settings)
+            used = get_architecture(type(pretrained))
+            body = torch.nn.Sequential(FeatureMaps(pretrained))
 
             def architecture(**_: bool) -> torch.nn.Module:
                 return body
 
-            model_meta[architecture] = {"cut": lambda body: body, "split": default_split, "stats": (MEAN, STD)}
-            learn, network = vision_learner(dls, architecture, metrics=error_rate), "MobileNetV2"
+            stats = (used.mean, used.std)
+            model_meta[architecture] = {"cut": lambda body: body, "split": default_split, "stats": stats}
+            learn, network = vision_learner(dls, architecture, metrics=error_rate), used.name
     learn.fine_tune(1)
     return {"network": network, "pretrained": not ours.is_smoke}
 
 
 class FeatureMaps(torch.nn.Module):
-    """A MobileNetV2 of transformers as a body for fastai: pixels in, feature maps out."""
+    """A network of transformers as a body for fastai: pixels in, feature maps out."""
 
-    def __init__(self, pretrained: MobileNetV2ForImageClassification) -> None:
+    def __init__(self, pretrained: PreTrainedModel) -> None:
         super().__init__()
-        self.backbone = pretrained.mobilenet_v2
+        self.backbone = pretrained.base_model
+        self.compute_features = get_architecture(type(pretrained)).compute_features
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.backbone(pixels).last_hidden_state
+        return self.compute_features(self.backbone, pixels)
 
 
 def run_segmentation(stock: bool, ours: Ours, clock: Clock) -> Pairs:

@@ -28,7 +28,12 @@ from training.head import Classes
 from training.labelled_pictures import Pictures, divide
 from training.pictures import list_pictures
 from training.recipe import Answered, Splits, TestSet
-from training.recipes.image_classification import VALID_SHARE, ImageClassification, ImageClassificationSettings
+from training.recipes.image_classification import (
+    VALID_SHARE,
+    ImageClassification,
+    ImageClassificationSettings,
+    name_start,
+)
 
 # Training pictures with a near duplicate among the test pictures: within 12 bits of a difference hash of 256.
 NEAR_DUPLICATES = {
@@ -90,7 +95,8 @@ class CatDog(ImageClassification[CatDogSettings]):
         find_unrelated_pictures(settings)  # fail before training if a folder lacks its pictures
         tests = (test, *([read_dogs_vs_cats(Path(settings.dogs_vs_cats))] if settings.dogs_vs_cats else []))
         about = read_description("cat_dog", used=[name for name in MEASURED_ON if getattr(settings, name)])
-        return Splits(train, valid, tests, about, LABELS, valid.as_test("Oxford Pets", "validation"))
+        description = name_start(about, settings)
+        return Splits(train, valid, tests, description, LABELS, valid.as_test("Oxford Pets", "validation"))
 
     def find_imagenet_classes(self, labels: Sequence[str]) -> Classes | None:
         """Return ImageNet's cats and dogs, or None for other labels."""

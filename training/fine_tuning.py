@@ -13,14 +13,7 @@ from torch.nn import functional as F
 
 from training.augmentation import change_light, draw_warps, erase, make_grids, sample
 from training.learner import SMALLEST_BATCH, Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches
-from training.networks.image_classification import (
-    MEAN,
-    STD,
-    ClassifierNet,
-    Outputs,
-    classification_loss,
-    group_parameters,
-)
+from training.networks.image_classification import ClassifierNet, Outputs, classification_loss, group_parameters
 from training.obstructions import mix, obstruct
 from training.pictures import FrozenBatchNorm, PictureLoader
 from training.recipe import Settings
@@ -98,7 +91,7 @@ def fine_tune(net: ClassifierNet, train: Examples, valid: Examples, settings: Fi
     batch = max(SMALLEST_BATCH, min(settings.batch, len(train.pictures) // 4))
 
     def train_with(size: int, accumulate: list[Callback], is_again: bool) -> None:
-        load = partial(PictureLoader, mean=MEAN, std=STD, bs=size)
+        load = partial(PictureLoader, mean=net.architecture.mean, std=net.architecture.std, bs=size)
         loaders = [
             load(*train.as_tensors(), augment=partial(augment, size=settings.train_size), shuffle=True, drop_last=True),
             load(*valid.as_tensors()),

@@ -86,7 +86,7 @@ def load_pretrained(architecture: type[Pretrained], name: str, new: Sequence[str
         if missing := sorted(key for key in found["missing_keys"] if not key.startswith(tuple(new))):
             raise ValueError(f"it has no weights for {missing[0]}")  # transformers would make up random ones
     except Exception as error:  # any failure of the Hub, the network or the file system
-        raise refuse_pretrained(architecture, name, error) from error
+        raise refuse_pretrained([architecture], name, error) from error
     loaded: Pretrained = network
     return loaded
 
@@ -97,21 +97,32 @@ def check_pretrained(architecture: type[PreTrainedModel], name: str) -> str:
     Raises:
         DataError: it cannot be found, or has another architecture.
     """
+    return find_architecture([architecture], name)[1]
+
+
+def find_architecture(architectures: Sequence[type[PreTrainedModel]], name: str) -> tuple[type[PreTrainedModel], str]:
+    """Return which of these architectures a pretrained network has, and where transformers finds it.
+
+    Raises:
+        DataError: it cannot be found, or has another architecture.
+    """
     place = find_pretrained(name)
     try:
         found, _ = PretrainedConfig.get_config_dict(place)
-        if found.get("model_type") != architecture.config_class.model_type:  # transformers would only warn
-            raise ValueError(f"it is a {found.get('model_type', 'network of no known type')}")
+        kinds = {architecture.config_class.model_type: architecture for architecture in architectures}
+        if (kind := found.get("model_type")) not in kinds:  # transformers would only warn
+            raise ValueError(f"it is a {kind or 'network of no known type'}")
     except Exception as error:  # any failure of the Hub, the network or the file system
-        raise refuse_pretrained(architecture, name, error) from error
-    return place
+        raise refuse_pretrained(architectures, name, error) from error
+    return kinds[kind], place
 
 
-def refuse_pretrained(architecture: type[PreTrainedModel], name: str, error: Exception) -> DataError:
+def refuse_pretrained(architectures: Sequence[type[PreTrainedModel]], name: str, error: Exception) -> DataError:
     """Return the error about a pretrained network that cannot be used."""
+    *others, last = [architecture.__name__ for architecture in architectures]
+    accepted = f"{', '.join(others)} or {last}" if others else last
     return DataError(
-        f"{name} could not be loaded as {architecture.__name__} ({error}); "
-        "name a local folder or another model with --init."
+        f"{name} could not be loaded as {accepted} ({error}); name a local folder or another model with --init."
     )
 
 

@@ -105,7 +105,7 @@ def record(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Reco
         if isinstance(value, bool):
             words.append(flag)
             continue
-        if isinstance(value, str) and action.metavar not in WORDS and Path(value).exists():
+        if isinstance(value, str) and not action.choices and action.metavar not in WORDS and Path(value).exists():
             path = Path(value).resolve()
             try:
                 inputs.append(Input(option=flag, name=path.name, **hash_input(path)))

@@ -30,6 +30,7 @@ from shared.load import load_folder
 from training.card import EXAMPLES, MADE_FROM, OF_TRANSFORMERS, REVIEWS, WEIGHTS, write_json
 
 Values = dict[str, NDArray[Any]]
+CONVERTED = ("mobilenet_v2", "bert")
 # Limit on the difference of a probability: the pipeline resizes differently, and does not round activations.
 CLOSE = {"image-classification": 0.05, "text-classification": 0.05}
 
@@ -41,12 +42,15 @@ def add_weights(folder: Path) -> bool:
         True if it was written; False if the folder already has it, or for other networks.
 
     Raises:
-        RuntimeError: torch with these weights differs from the stored model; the folder is unchanged.
+        RuntimeError: the architecture has no conversion, or torch with these weights differs from the stored model; the
+            folder is unchanged.
     """
     content, task = read_json(folder), GalleryConfig.read_common(folder).task
     config = json.loads((folder / HUB_CONFIG).read_text(encoding="utf-8"))
     if task not in OF_TRANSFORMERS or "architectures" not in config or (folder / WEIGHTS).exists():
         return False
+    if (kind := config["model_type"]) not in CONVERTED:
+        raise RuntimeError(f"The weights of a {kind} cannot be converted from {MODEL}.")
     graph = onnx.load(folder / MODEL).graph
     net = build_picture_net(graph, config) if task == "image-classification" else build_text_net(graph, config)
     weights = {name: value.contiguous() for name, value in net.state_dict().items()}

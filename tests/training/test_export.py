@@ -58,3 +58,17 @@ def test_weights_that_were_rounded_before_are_stored_as_they_are(tmp_path):
     export.store(tmp_path / "m.onnx", export.store_int8)
     (answer,) = Session(tmp_path / "m.onnx").run_once(["y"], {"x": pixels.numpy()})
     np.testing.assert_allclose(answer, module(pixels).detach().numpy(), rtol=0, atol=1e-5)
+
+
+def test_a_transposed_matrix_has_a_scale_for_each_column(tmp_path):
+    torch.manual_seed(0)
+    module, rows = torch.nn.Linear(160, 200), torch.randn(5, 3, 160)
+    with torch.no_grad():
+        module.weight.mul_(torch.rand(200, 1) * 10)
+    export.round_to_int8(module)
+    export.write_onnx(torch.nn.Sequential(module), tmp_path / "m.onnx", {"x": rows}, ["y"])
+    export.store(tmp_path / "m.onnx", export.store_int8)
+    (node,) = (node for node in onnx.load(tmp_path / "m.onnx").graph.node if node.op_type == "DequantizeLinear")
+    assert [attribute.i for attribute in node.attribute] == [1]
+    (answer,) = Session(tmp_path / "m.onnx").run_once(["y"], {"x": rows.numpy()})
+    np.testing.assert_allclose(answer, module(rows).detach().numpy(), rtol=0, atol=5e-3)

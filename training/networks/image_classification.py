@@ -1,13 +1,15 @@
-"""The network of image classification: a MobileNetV2, its ImageNet classifier, and an in-distribution score."""
+"""The network of image classification: a backbone, its ImageNet classifier, and an in-distribution score."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
+from transformers import PreTrainedModel
 
-MEAN = STD = (0.5, 0.5, 0.5)  # of the pixels that it takes
+from training.networks.backbones import Architecture, get_architecture, get_last_layer
+
+DROPOUT = 0.2
 SCORE_RANK = 224
 SMOOTHING = 0.05
 KIND_WEIGHT = 0.5  # weight of the loss for kinds, such as breeds
@@ -25,30 +27,39 @@ class ClassifierNet(nn.Module):
     from the frozen classifier.
     """
 
-    def __init__(self, labels: Sequence[str], kinds: int, pretrained: MobileNetV2ForImageClassification) -> None:
+    def __init__(self, labels: Sequence[str], kinds: int, pretrained: PreTrainedModel) -> None:
         super().__init__()
-        names = dict(enumerate(labels))
-        config = MobileNetV2Config.from_dict(
-            pretrained.config.to_dict()
-            | {
-                "id2label": names,
-                "label2id": {name: index for index, name in names.items()},
-                "classifier_dropout_prob": 0.2,
-            }
-        )
-        self.classifier = MobileNetV2ForImageClassification(config)
-        self.classifier.mobilenet_v2.load_state_dict(pretrained.mobilenet_v2.state_dict())
-        nn.init.zeros_(self.classifier.classifier.weight)
-        nn.init.zeros_(self.classifier.classifier.bias)
-        self.kinds = nn.Linear(pretrained.classifier.in_features, kinds)
-        self.imagenet = pretrained.classifier.requires_grad_(False)
+        names, config = dict(enumerate(labels)), pretrained.config.to_dict()
+        config |= {"id2label": names, "label2id": {name: index for index, name in names.items()}}
+        if "classifier_dropout_prob" in config:
+            config["classifier_dropout_prob"] = DROPOUT
+        self.classifier = type(pretrained)(type(pretrained.config).from_dict(config))
+        self.backbone.load_state_dict(pretrained.base_model.state_dict())
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        imagenet = get_last_layer(pretrained)
+        self.kinds = nn.Linear(imagenet.in_features, kinds)
+        self.imagenet = imagenet.requires_grad_(False)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the backbone."""
+        return get_architecture(type(self.classifier))
+
+    @property
+    def backbone(self) -> PreTrainedModel:
+        """The network of transformers without its last layer."""
+        return self.classifier.base_model
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer, from pooled features to logits of the labels."""
+        return get_last_layer(self.classifier)
 
     def forward(self, pixels: torch.Tensor) -> Outputs:
-        pooled = self.classifier.mobilenet_v2(pixels).pooler_output
-        dropped = F.dropout(
-            pooled, self.classifier.config.classifier_dropout_prob, self.training
-        )  # transformers' dropout works in place
-        return self.classifier.classifier(dropped), self.kinds(dropped), self.imagenet(pooled)
+        pooled = self.backbone(pixels).pooler_output.flatten(1)
+        dropped = F.dropout(pooled, DROPOUT, self.training)  # transformers' dropout works in place
+        return self.head(dropped), self.kinds(dropped), self.imagenet(pooled)
 
 
 class Pooled(nn.Module):
@@ -56,10 +67,10 @@ class Pooled(nn.Module):
 
     def __init__(self, net: ClassifierNet) -> None:
         super().__init__()
-        self.backbone = net.classifier.mobilenet_v2
+        self.backbone = net.backbone
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor]:
-        return (self.backbone(pixels).pooler_output,)
+        return (self.backbone(pixels).pooler_output.flatten(1),)
 
 
 class ExportWrapper(nn.Module):
@@ -71,12 +82,13 @@ class ExportWrapper(nn.Module):
 
     def __init__(self, net: ClassifierNet, score: "DistributionScore") -> None:
         super().__init__()
-        self.backbone = net.classifier.mobilenet_v2
-        self.head = net.classifier.classifier
+        self.backbone = net.backbone
+        self.head = net.head
         self.score = score
+        self.compute_features = net.architecture.compute_features
 
     def forward(self, pixels: torch.Tensor) -> Outputs:
-        features = self.backbone(pixels).last_hidden_state
+        features = self.compute_features(self.backbone, pixels)
         pooled = features.mean((2, 3))
         maps = F.conv2d(features, self.head.weight[:, :, None, None], self.head.bias)
         return self.head(pooled), self.score(pooled), maps
@@ -124,13 +136,11 @@ class DistributionScore(nn.Module):
 
 def group_parameters(net: ClassifierNet) -> list[list[nn.Parameter]]:
     """Return the parameters of the first half, the second half and the heads, for different learning rates."""
-    backbone = net.classifier.mobilenet_v2
-    half = len(backbone.layer) // 2
-    early = [backbone.conv_stem, *backbone.layer[:half]]
-    late = [*backbone.layer[half:], backbone.conv_1x1]
+    blocks = net.architecture.list_blocks(net.backbone)
+    half = len(blocks) // 2
     return [
         [p for module in modules for p in module.parameters()]
-        for modules in (early, late, [net.classifier.classifier, net.kinds])
+        for modules in (blocks[:half], blocks[half:], [net.head, net.kinds])
     ]
 
 
@@ -163,13 +173,13 @@ def classification_loss(
 
 
 @torch.no_grad()
-def interpolate_weights(net: ClassifierNet, pretrained: MobileNetV2ForImageClassification, alpha: float) -> None:
+def interpolate_weights(net: ClassifierNet, pretrained: PreTrainedModel, alpha: float) -> None:
     """Interpolate between the pretrained (alpha 0) and the fine-tuned backbone (alpha 1).
 
     Interpolated weights keep most of the gain from fine-tuning and forget less of the pretraining (Wortsman et al.,
     "Robust fine-tuning of zero-shot models", CVPR 2022).
     """
-    before = pretrained.mobilenet_v2.state_dict()
-    for name, tuned in net.classifier.mobilenet_v2.state_dict().items():
+    before = pretrained.base_model.state_dict()
+    for name, tuned in net.backbone.state_dict().items():
         if tuned.is_floating_point():
             tuned.lerp_(before[name], 1 - alpha)

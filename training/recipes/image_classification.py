@@ -6,9 +6,9 @@
 
 FOLDER may have train/, valid/ and test/ with such subfolders. With --labels-from csv, names and labels are in a CSV;
 with --labels-from pattern, labels are in the files' names. Of pictures that are not in parts, a fifth is held out for
-the test and a tenth of the rest for validation; equal pictures count once. A MobileNetV2 is fine-tuned,
-its weights are interpolated with the pretrained ones and rounded to int8, and its last layer is fitted again at the
-serving size.
+the test and a tenth of the rest for validation; equal pictures count once. The network that --backbone names, a
+MobileNetV2 by default, is fine-tuned, its weights are interpolated with the pretrained ones and rounded to int8, and
+its last layer is fitted again at the serving size.
 """
 
 import argparse
@@ -23,7 +23,12 @@ import numpy as np
 import torch
 from fastai.torch_core import default_device
 from torch import nn
-from transformers import MobileNetV2Config, MobileNetV2ForImageClassification, MobileNetV2ImageProcessor
+from transformers import (
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+    MobileNetV2ImageProcessor,
+    PreTrainedModel,
+)
 
 from shared.image_classifier import ImageClassifier
 from shared.images import Source
@@ -31,15 +36,22 @@ from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate, head, processes, teacher, unrelated_pictures
 from training.data import DataError
-from training.description import describe
+from training.description import Description, describe
 from training.export import round_to_int8, store_int8
 from training.fine_tuning import Examples, FineTuning, encode, fine_tune
 from training.labelled_pictures import Pictures, read_own_pictures
 from training.learner import Run, set_seed
 from training.made_up import draw_shapes
+from training.networks.backbones import (
+    ARCHITECTURES,
+    BACKBONES,
+    DEFAULT,
+    MOBILENET_V2,
+    Architecture,
+    Backbone,
+    get_architecture,
+)
 from training.networks.image_classification import (
-    MEAN,
-    STD,
     ClassifierNet,
     DistributionScore,
     ExportWrapper,
@@ -50,9 +62,9 @@ from training.out_of_distribution import describe_accepted, measure_group
 from training.parity import Shown
 from training.pictures import (
     INPUT,
-    check_pretrained,
     compute_outputs,
     decode,
+    find_architecture,
     load_pretrained,
     make_batches,
     write_examples,
@@ -60,7 +72,6 @@ from training.pictures import (
 from training.recipe import Answered, Export, Recipe, Splits, TestSet, answer
 from training.splitting import TEST, TRAIN, VALID
 
-HUB_INIT = "google/mobilenet_v2_1.0_224"
 QUICK_SIZE = 320  # pixels, without fine-tuning
 VALID_SHARE, TEST_SHARE = 0.1, 0.2
 EXAMPLES = 4
@@ -68,11 +79,7 @@ REJECTED_SHARE = 0.01  # of training and validation pictures, which determines t
 PARITY_PICTURES = 500
 TOLERANCE = (0.2, 0.1, 0.2)  # in int8, of probabilities, scores and maps; the latter two reach 20 and more
 QUICK_NOTE = "Only the last layer was trained; the network before it is as it was pretrained."
-TERMS = (
-    "It began as MobileNetV2 trained on ImageNet, which its authors offer under Apache-2.0; its copy on the Hub,\n"
-    f'{HUB_INIT}, has the licence "other".\n\n'
-    "If there is a folder `examples/`, it has a few of these pictures, resized."
-)
+EXAMPLES_NOTE = "If there is a folder `examples/`, it has a few of these pictures, resized."
 LIMITS = (
     "The probabilities hold if the picture shows one of the labels.",
     "It rejects what is quite unlike the pictures it was trained on. What resembles a label is often accepted: a "
@@ -84,11 +91,13 @@ LIMITS = (
 class ImageClassificationSettings(FineTuning):
     """Hyper-parameters. `init` is the folder or Hub name of the pretrained network; None is a small random one.
 
-    A network works best at a larger `size` than it was trained at (Touvron et al., NeurIPS 2019). `teacher` is the name
-    of a larger network whose answers are learned, too.
+    `backbone` is the key in BACKBONES of the network that `init` is, or None. A network works best at a larger `size`
+    than it was trained at (Touvron et al., NeurIPS 2019). `teacher` is the name of a larger network whose answers are
+    learned, too.
     """
 
-    init: str | None = HUB_INIT
+    init: str | None = BACKBONES[DEFAULT].hub
+    backbone: str | None = None
     quick: bool = False
     examples: bool = False
     teacher: str | None = None
@@ -137,26 +146,42 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     predictor = ImageClassifier
     settings = ImageClassificationSettings
     data_options = ("labels_from", "labels", "pattern", "label_column")
-    measuring: ClassVar[tuple[str, ...]] = ("alpha",)  # it interpolates the weights after the training
+    # alpha interpolates the weights after the training; backbone only chooses or checks init
+    measuring: ClassVar[tuple[str, ...]] = ("alpha", "backbone")
     max_accuracy_drop = 0.001
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add --quick, --examples, --init, --teacher and --alpha."""
+        """Add --quick, --examples, --backbone, --init, --teacher and --alpha."""
         quick = "train only the last layer, on the pretrained network"
         parser.add_argument("--quick", action="store_true", default=None, help=quick)
         parser.add_argument(
             "--examples", action="store_true", default=None, help="publish a few of your own pictures with the model"
         )
-        parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
+        parser.add_argument("--backbone", choices=tuple(BACKBONES), help=f"network to begin with (default {DEFAULT})")
+        parser.add_argument("--init", metavar="NAME", help="another network to begin with; folder or Hub name")
         parser.add_argument("--teacher", metavar="NAME", help=f"learn its answers, too; {teacher.NAME} is the only one")
         parser.add_argument(
             "--alpha", type=float, metavar="X", help="from the pretrained weights (0) to the fine-tuned ones (1)"
         )
 
+    def read_settings(self, options: argparse.Namespace) -> Chosen:
+        """Return the settings that the options ask for; --backbone alone begins with its network on the Hub."""
+        settings = super().read_settings(options)
+        if settings.backbone and not options.init:
+            return replace(settings, init=BACKBONES[settings.backbone].hub)
+        return settings
+
     def check_start(self, settings: Chosen) -> None:
-        """Check that the pretrained network can be used."""
-        if settings.init:
-            check_pretrained(MobileNetV2ForImageClassification, settings.init)
+        """Check that the pretrained network can be used, and that it is the one that --backbone names."""
+        if settings.init is None:
+            return
+        found, known = find_start_architecture(settings.init), find_backbone(settings.init)
+        named = BACKBONES[settings.backbone] if settings.backbone else None
+        if named and (found is not named.architecture or known not in (None, named)):
+            raise DataError(
+                f"{settings.init} is a {(known or found).name}, but --backbone {settings.backbone} asks for a "
+                f"{named.name}; leave out --backbone or --init."
+            )
 
     # --- data ---
 
@@ -166,7 +191,8 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         found = read_own_pictures(Path(data), settings.own, shares, settings.stored_size, settings.seed)
         name = (Path(data) if Path(data).is_dir() else Path(data).parent).resolve().name
         summary = f"A picture: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
-        description = describe(name, summary, LIMITS, HUB_INIT, TERMS)
+        start = describe_start(settings)
+        description = describe(name, summary, LIMITS, start.hub, f"{start.terms}\n\n{EXAMPLES_NOTE}")
         tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
         check = found.parts[VALID].as_test(name, "validation")
         return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
@@ -220,7 +246,8 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         if run.restore(finished) is None:
             net.to(default_device(), memory_format=torch.channels_last)
             parts = (fitted.train, fitted.valid)
-            before = [found.log_softmax(1) for _, _, found in compute_outputs(net, *parts, mean=MEAN, std=STD)]
+            mean, std = net.architecture.mean, net.architecture.std
+            before = [found.log_softmax(1) for _, _, found in compute_outputs(net, *parts, mean=mean, std=std)]
             targets = [encode(part.y, labels) for part in (splits.train, splits.valid)]
             kinds = [encode(part.kind, net.kinds.out_features) for part in (splits.train, splits.valid)]
             if settings.teacher:
@@ -244,8 +271,9 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     def export(self, network: Fitted, splits: Splits[Pictures], settings: Chosen) -> Export:
         """Round the backbone to int8, fit the last layer and the in-distribution score to it, and calibrate."""
         net, size = network.net, settings.stored_size
+        mean, std = net.architecture.mean, net.architecture.std
         exact, _, _ = self.finish(copy.deepcopy(net), network, splits, settings)  # only to measure its accuracy
-        round_to_int8(net.classifier.mobilenet_v2)
+        round_to_int8(net.backbone)
         module, features, unseen = self.finish(net, network, splits, settings)
         round_to_int8(module.score)
         y = np.concatenate([splits.train.y, splits.valid.y])
@@ -258,8 +286,9 @@ class ImageClassification(Recipe[Pictures, Chosen]):
 
         def save(folder: Path) -> None:
             net.classifier.save_pretrained(folder)
+            # For any backbone: the processors of ResNet and ConvNeXt would crop the pictures.
             MobileNetV2ImageProcessor(
-                size={"height": size, "width": size}, do_center_crop=False, image_mean=MEAN, image_std=STD, resample=2
+                size={"height": size, "width": size}, do_center_crop=False, image_mean=mean, image_std=std, resample=2
             ).save_pretrained(folder)
             if has_examples:
                 write_examples(folder, splits.valid.paths, splits.valid.y, splits.labels, EXAMPLES)
@@ -274,11 +303,11 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             inputs={INPUT: torch.zeros(2, 3, size, size)},
             outputs=["logits", "in_distribution_score", "maps"],
             store=store_int8,
-            batches=list(make_batches(parity, MEAN, STD)),
+            batches=list(make_batches(parity, mean, std)),
             shown=Shown("probability", softmax, "pictures", "pictures", typical=0.05, relabelled=0.002),
             tolerance=TOLERANCE,
             fields={
-                "labels": splits.labels, "size": size, "mean": MEAN, "std": STD,
+                "labels": splits.labels, "size": size, "mean": mean, "std": std,
                 "in_distribution_threshold": float(np.quantile(scores, REJECTED_SHARE)),
                 "label_names": dict(splits.description.label_names),
             },
@@ -297,14 +326,15 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         Returns:
             The module to export, not yet calibrated, and the features of training and validation pictures.
         """
-        (features,), (unseen,) = compute_outputs(Pooled(net), fitted.train, fitted.valid, mean=MEAN, std=STD)
+        mean, std = net.architecture.mean, net.architecture.std
+        (features,), (unseen,) = compute_outputs(Pooled(net), fitted.train, fitted.valid, mean=mean, std=std)
         known = self.find_known_classes(splits, settings)
         targets = None
         if not settings.quick:
             with torch.no_grad():
                 logits = net.imagenet(features)
             targets = head.make_targets(net.imagenet, logits, splits.train.y, known, fitted.taught)
-        head.fit_head(net.classifier.classifier, features, splits.train.y, targets)
+        head.fit_head(net.head, features, splits.train.y, targets)
         score = DistributionScore(net.imagenet, head.find_training_classes(net.imagenet, features, known), features)
         return ExportWrapper(net, score).eval(), features, unseen
 
@@ -358,7 +388,50 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         return measured | {"headline": f"{1 - wrong.value:.1%} of {wrong.count:,} test pictures classified correctly"}
 
 
-def load_backbone(settings: ImageClassificationSettings) -> MobileNetV2ForImageClassification:
+def find_start_architecture(init: str) -> Architecture:
+    """Return the architecture of a pretrained network.
+
+    Raises:
+        DataError: it cannot be found, or has an architecture that is not in ARCHITECTURES.
+    """
+    return get_architecture(find_architecture([item.network for item in ARCHITECTURES], init)[0])
+
+
+def find_backbone(hub: str) -> Backbone | None:
+    """Return the entry of a network by its Hub name; None if it has none."""
+    return next((item for item in BACKBONES.values() if item.hub == hub), None)
+
+
+def describe_start(settings: ImageClassificationSettings) -> Backbone:
+    """Return how a card describes the network that training begins with.
+
+    A folder counts as the network that --backbone names, or else as the default one if it has its architecture.
+
+    Raises:
+        DataError: the network cannot be found, or has another architecture.
+    """
+    init = settings.init
+    if init is None:
+        return BACKBONES[DEFAULT]
+    if known := find_backbone(init):
+        return known
+    architecture, is_folder = find_start_architecture(init), Path(init).is_dir()
+    if is_folder and (settings.backbone or architecture is MOBILENET_V2):
+        return BACKBONES[settings.backbone or DEFAULT]
+    name = f"a {architecture.name}" if is_folder else f"{init}, a {architecture.name}"
+    terms = f"It began as {name} trained on ImageNet, and is also under the terms of that network."
+    return Backbone(name, None if is_folder else init, architecture, terms)
+
+
+def name_start(description: Description, settings: ImageClassificationSettings) -> Description:
+    """Return a demo's description with the network that training begins with in place of the default one."""
+    start = describe_start(settings)
+    about = description.about.model_copy(update={"base_model": start.hub})
+    notice = description.notice.replace(BACKBONES[DEFAULT].terms, start.terms)
+    return replace(description, about=about, notice=notice)
+
+
+def load_backbone(settings: ImageClassificationSettings) -> PreTrainedModel:
     """Load the pretrained network from a folder or the Hub; return a small random one if `init` is None.
 
     Raises:
@@ -367,7 +440,7 @@ def load_backbone(settings: ImageClassificationSettings) -> MobileNetV2ForImageC
     if settings.init is None:
         config = MobileNetV2Config(depth_multiplier=0.35, image_size=settings.size, num_labels=20)
         return MobileNetV2ForImageClassification(config)
-    network = load_pretrained(MobileNetV2ForImageClassification, settings.init)
+    network: PreTrainedModel = load_pretrained(find_start_architecture(settings.init).network, settings.init)
     if network.config.num_labels not in (1000, 1001):
         raise DataError(f"{settings.init} must be trained on ImageNet's 1,000 classes, with or without a background.")
     return network
