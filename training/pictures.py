@@ -16,6 +16,7 @@ from fasttransform import Pipeline
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
 
 from shared.archives import make_safe_filename
 from shared.config import MODEL
@@ -81,6 +82,8 @@ def load_pretrained(architecture: type[Pretrained], name: str, new: Sequence[str
         DataError: it cannot be loaded, has another architecture, or lacks weights.
     """
     place = check_pretrained(architecture, name)
+    logging.set_verbosity_error()  # its report names the new layers as missing; `missing` below is what matters
+    logging.disable_progress_bar()
     try:
         network, found = architecture.from_pretrained(place, output_loading_info=True, **config)
         if missing := sorted(key for key in found["missing_keys"] if not key.startswith(tuple(new))):

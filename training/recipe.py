@@ -31,7 +31,7 @@ from training.budget import choose_epochs
 from training.card import describe_parity, write_card
 from training.data import DataError, list_files
 from training.description import Description
-from training.export import store, store_half, write_onnx
+from training.export import store, store_half, store_int8, store_int8_products, write_onnx
 from training.folder import check_out, create_folder, embed, write_config, write_metrics
 from training.learner import Run
 from training.own_data import DataOptions
@@ -121,7 +121,7 @@ class Export:
         notes: sentences for the card on how the model was trained.
         exact: the module before its weights were rounded; its score is compared with the stored model's.
         uncalibrated: maps calibrated probabilities to those from before calibration.
-        measured: fields of Metrics measured in training; its figures are added to the others.
+        measured: what training measured, for `measure`; its figures are added to the others.
     """
 
     module: nn.Module
@@ -287,6 +287,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     out = Path(options.out)
     check_out(out)
     settings = recipe.read_settings(options)
+    check_data(recipe, options, settings)
     recipe.check_start(settings)
     splits = load(recipe, options, settings)
     if splits.description.is_own and not options.smoke:
@@ -333,7 +334,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
 def store_model(
     recipe: Recipe[Any, Any], folder: Path, exported: Export, check: TestSet | None, config: Callable[[], object]
 ) -> tuple[Parity, Parity, list[Figure]]:
-    """Write the ONNX file of a checkpoint folder. Weights that int8 changes too much are stored in float16.
+    """Write the ONNX file of a checkpoint folder. What int8 changes too much is stored in a larger form.
 
     Args:
         recipe: the recipe.
@@ -367,14 +368,28 @@ def store_model(
 
     write(exported.module)
     parity_float = compare(exported.tolerance_float)
-    try:
-        return parity_float, *store_as(exported.store)
-    except RuntimeError as error:
-        if exported.store is store_half:
-            raise
-        print(f"The weights are stored in float16, since int8 changes the answers too much. ({error})")
-        write(exported.module)
-        return parity_float, *store_as(store_half)
+    form = exported.store
+    while True:
+        try:
+            return parity_float, *store_as(form)
+        except RuntimeError as error:
+            if form is store_half:
+                raise
+            form = store_int8 if form is store_int8_products else store_half
+            print(f"That changes the answers too much, so the model is stored in a larger form. ({error})")
+            write(exported.module)
+
+
+def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> None:
+    """Check, before anything is fetched, that the data is named and exists.
+
+    Raises:
+        DataError: it is not, or does not.
+    """
+    if options.data and not Path(options.data).exists():
+        raise DataError(f"There is no file or folder {options.data}; name the data with --data.")
+    if not options.data and not options.smoke and type(recipe).load is Recipe.load:
+        recipe.load(None, settings)  # raises the error
 
 
 def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:

@@ -99,7 +99,7 @@ def real(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "options", "example"),
     [
-        ("image_classification", ["--quick"], "image_classification-made-up/square/3.png"),
+        ("image_classification", [], "image_classification-made-up/square/3.png"),
         ("image_segmentation", [], "image_segmentation-made-up/images/street-3.png"),
         ("text_classification", ["--quick"], "The music was wonderful and the actors were funny."),
     ],

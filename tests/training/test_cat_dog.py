@@ -103,7 +103,7 @@ def test_a_folder_to_measure_on_is_checked_before_the_training(pets, tmp_path, c
         (tmp_path / "wrong" / folder).mkdir(parents=True)
         for name in names:
             (tmp_path / "wrong" / folder / name).write_bytes(b"")
-    assert train("--data", pets, option, tmp_path / "wrong", "--out", tmp_path / "out") == 2
+    assert train("--smoke", "--data", pets, option, tmp_path / "wrong", "--out", tmp_path / "out") == 2
     assert re.search(f"(omit {option}|{option}.*omitted)", capsys.readouterr().err)
 
 
@@ -129,7 +129,7 @@ def test_unrelated_pictures_are_those_of_the_options_and_of_the_recipe(tmp_path)
 
 
 def test_a_folder_of_own_pictures_is_sent_to_the_recipe(tmp_path, capsys):
-    assert train("--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert train("--smoke", "--data", tmp_path, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert "There is no annotations/trainval.txt" in error
     assert f"python -m training.recipes.image_classification --data {tmp_path}" in error

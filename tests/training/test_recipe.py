@@ -143,7 +143,7 @@ def test_a_model_that_loses_accuracy_when_stored_is_stored_in_float16_or_refused
     figures = Metrics.read(make(recipe, tmp_path / "model")).figures
     before, after = (item for item in figures if item.name in ("validation_float32", "validation"))
     assert abs(before.value - after.value) < 0.01
-    assert "stored in float16, since int8 changes the answers too much" in capsys.readouterr().out
+    assert "so the model is stored in a larger form" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "model")
     recipe.max_accuracy_drop, recipe.max_answers_lost = -1.0, -1.0
     with pytest.raises(RuntimeError, match=r"lowers the score on 300 validation inputs from 0\.\d+ to 0\.\d+\."):

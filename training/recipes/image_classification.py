@@ -77,6 +77,7 @@ VALID_SHARE, TEST_SHARE = 0.1, 0.2
 EXAMPLES = 4
 REJECTED_SHARE = 0.01  # of training and validation pictures, which determines the threshold
 PARITY_PICTURES = 500
+WORSE = 0.05  # by which the share of unrelated pictures that are rejected may fall without a word
 TOLERANCE = (0.2, 0.1, 0.2)  # in int8, of probabilities, scores and maps; the latter two reach 20 and more
 QUICK_NOTE = "Only the last layer was trained; the network before it is as it was pretrained."
 EXAMPLES_NOTE = "If there is a folder `examples/`, it has a few of these pictures, resized."
@@ -312,6 +313,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
                 "label_names": dict(splits.description.label_names),
             },
             save=save,
+            measured=self.measure_pretrained(network, splits, settings),
             notes=(*[QUICK_NOTE] * settings.quick, note),
             uncalibrated=partial(evaluate.apply_temperature, temperature=1 / temperature),
         )  # fmt: skip
@@ -337,6 +339,22 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         head.fit_head(net.head, features, splits.train.y, targets)
         score = DistributionScore(net.imagenet, head.find_training_classes(net.imagenet, features, known), features)
         return ExportWrapper(net, score).eval(), features, unseen
+
+    def measure_pretrained(self, fitted: Fitted, splits: Splits[Pictures], settings: Chosen) -> dict[str, float]:
+        """Return the share of unrelated pictures that the network would reject without fine-tuning, as `rejected`.
+
+        It is empty for a demo, or if there was no fine-tuning.
+        """
+        if settings.quick or not settings.init or not splits.description.is_own:
+            return {}
+        net = ClassifierNet(splits.labels, 1, load_backbone(settings)).eval()
+        module, features, unseen = self.finish(net, fitted, splits, replace(settings, quick=True))
+        others = [source for sources in self.find_unrelated(settings).values() for source in sources]
+        pictures, mean, std = decode(others, (settings.size,) * 2), net.architecture.mean, net.architecture.std
+        ((pooled,),) = compute_outputs(Pooled(net), pictures, mean=mean, std=std)
+        with torch.no_grad():
+            threshold = np.quantile(module.score(torch.cat([features, unseen])).numpy(), REJECTED_SHARE)
+            return {"rejected": float((module.score(pooled).numpy() < threshold).mean())}
 
     def find_known_classes(self, splits: Splits[Pictures], settings: Chosen) -> head.Classes | None:
         """Return the ImageNet classes of each label; None if they are unknown or the network is not pretrained."""
@@ -371,11 +389,25 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             for answers, test in zip(found.answers, found.splits.tests, strict=True):
                 before = found.exported.uncalibrated(evaluate.stack_probabilities(answers))
                 figures.append(evaluate.measure_calibration(before, test.targets, test.where, before=True))
+        rejected: list[bool] = []
         for group, sources in self.find_unrelated(found.settings).items():
             others = list(answer(found.model, sources))
+            rejected += [not item.in_distribution for item in others]
             figures += measure_group(found.answers[0], others, group)
             if "animals" in group:
                 notes.append(describe_accepted(group, sources, others))
+        if found.splits.description.is_own:
+            test = found.splits.tests[0]
+            right = evaluate.stack_probabilities(found.answers[0]).argmax(1) == test.targets
+            measured["peers"] = [evaluate.compare_with_majority(test.targets, found.splits.labels, right)]
+            notes += evaluate.describe_better_peers(measured["peers"])
+        pretrained = found.exported.measured.get("rejected") if found.exported else None
+        if pretrained is not None and np.mean(rejected) < pretrained - WORSE:
+            notes.append(
+                f"Fine-tuning made it reject fewer unrelated pictures: {np.mean(rejected):.0%} of {len(rejected)}, "
+                f"against {pretrained:.0%} with the network as it was pretrained (--quick)."
+            )
+            print(notes[-1])
         wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
         calibrated = evaluate.simulate_calibration_error(evaluate.stack_probabilities(found.answers[0]))
         notes += [

@@ -231,7 +231,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(shapes, tmp_path, m
 def test_a_folder_that_cannot_be_learned_from_is_refused_with_a_message(tmp_path, capsys, counts, message):
     own = write_pictures(tmp_path / "own", **counts)
     own.mkdir(exist_ok=True)
-    assert train("--data", own, "--out", tmp_path / "out") == 2
+    assert train("--smoke", "--data", own, "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
 
 
@@ -245,7 +245,7 @@ def test_a_file_that_is_not_a_picture_is_named_before_training(tmp_path, capsys,
     monkeypatch.setattr(ImageClassification, "make_network", lambda *_: pytest.fail("the training began"))
     own = write_pictures(tmp_path / "own", a=10, b=10)
     (own / "b/3.png").write_bytes(b"broken")
-    assert train("--data", own, "--out", tmp_path / "out") == 2
+    assert train("--smoke", "--data", own, "--out", tmp_path / "out") == 2
     assert f"{Path('b') / '3.png'}: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

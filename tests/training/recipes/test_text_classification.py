@@ -353,7 +353,7 @@ def test_a_file_is_divided_so_that_nothing_is_in_two_parts(tmp_path):
 def test_unusable_texts_are_refused_with_a_message(tmp_path, capsys, content, message):
     path = tmp_path / "mine.csv"
     path.write_text(content)
-    assert train(recipe.TextClassification, "--data", path, "--out", tmp_path / "out") == 2
+    assert train(recipe.TextClassification, "--smoke", "--data", path, "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
 
 
@@ -386,7 +386,7 @@ def test_a_peer_that_finds_no_words_is_left_out():
 
 
 def test_a_folder_without_reviews_is_refused_with_a_message(tmp_path, capsys):
-    assert train(demo.Sentiment, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert train(demo.Sentiment, "--smoke", "--data", tmp_path, "--out", tmp_path / "out") == 2
     assert "neither train.csv nor train/*/*.txt" in capsys.readouterr().err
 
 
