@@ -28,9 +28,7 @@ from sklearn.model_selection import KFold
 from shared import load_model
 from shared.config import LICENCE, MODEL, sha256
 from shared.console import guarded_output
-from shared.errors import BadInput
 from shared.image_classifier import ImageClassifier
-from shared.images import load_image
 from shared.metrics import Figure, Input, Metrics
 from shared.session import softmax
 from training import evaluate
@@ -50,11 +48,14 @@ from training.exported_learner import (
     read_preparation,
 )
 from training.folder import check_out, create_folder, write_config, write_metrics
-from training.labelled_pictures import MIN_SAMPLES, Pictures
+from training.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
 from training.networks.fastai_vision import Distance, VisionNet
 from training.out_of_distribution import measure_group
+from training.own_data import Problems, list_names
 from training.parity import Shown, check_changes, check_parity
-from training.pictures import INPUT, list_pictures
+from training.picture_files import check_pictures, find_pictures
+from training.picture_labels import Labelled
+from training.pictures import INPUT
 from training.recipe import TestSet, answer, answer_test, check_cost
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 from training.record import Record, get_commit, hash_input, record_measurement
@@ -66,7 +67,6 @@ PARITY_PICTURES = 200
 TOLERANCE = (0.2, 1.0, 1.0)  # of probabilities, scores and maps
 SHOWN = Shown("probability", softmax, "pictures", "pictures", typical=0.05, relabelled=0.002)
 PREDICTED = Shown("probability", softmax, "pictures", "pictures", typical=0.1, relabelled=0.02)
-LISTED = 5  # faults that a message names
 SEEN = (
     "The Learner may have been trained on the pictures that measured it; then the figures are better than for new "
     "pictures, and the model is too sure of its answers."
@@ -131,6 +131,7 @@ def make_parser() -> OptionParser:
     parser.add_argument("--data", metavar="FOLDER", required=True, help="labelled pictures to calibrate and measure on")
     parser.add_argument("--out", metavar="DIR", default="runs/converted", help="checkpoint folder to write")
     parser.add_argument("--labels", metavar="A,B", help="names of the labels, in the order of the Learner's vocab")
+    parser.add_argument("--skip-bad", action="store_true", help="go on without pictures that cannot be used")
     parser.add_argument("--unseen", action="store_true", help="the Learner was not trained on these pictures")
     return parser
 
@@ -148,7 +149,7 @@ def make_record(options: argparse.Namespace) -> Record:
         raise DataError(f"There is no folder {options.data}; --data must name one with labelled pictures.")
     words = ["python", "-m", "training.convert", paths["learner"].name, "--data", paths["--data"].resolve().name]
     words += ["--labels", options.labels] if options.labels else []
-    words += ["--unseen"] if options.unseen else []
+    words += ["--skip-bad"] * options.skip_bad + ["--unseen"] * options.unseen
     inputs = [
         Input(option=option, name=path.resolve().name, **hash_input(path.resolve())) for option, path in paths.items()
     ]
@@ -172,7 +173,7 @@ def read(learn: Learner, options: argparse.Namespace) -> Conversion:
     except ValueError as error:
         raise DataError(f"The Learner's network has {error}; only those of vision_learner can be converted.") from error
     folder = Path(options.data)
-    pictures = read_pictures(folder, labels, categories, learn)
+    pictures = read_pictures(folder, labels, categories, learn, options.skip_bad)
     calibrating, measuring = halve(pictures)
     arch = getattr(getattr(learn, "arch", None), "__name__", None)
     counts = ", ".join(f"{label} {count:,}" for label, count in zip(labels, np.bincount(pictures.y), strict=True))
@@ -203,39 +204,41 @@ def choose_labels(categories: Sequence[Any], given: str | None) -> tuple[str, ..
     return labels
 
 
-def read_pictures(folder: Path, labels: Sequence[str], categories: Sequence[Any], learn: Learner) -> Pictures:
+def read_pictures(
+    folder: Path, labels: Sequence[str], categories: Sequence[Any], learn: Learner, skip_bad: bool
+) -> Pictures:
     """Read labelled pictures, each content once.
 
     A picture in a subfolder has the label that is the name of the nearest folder above it; the entries of the vocab are
     also recognised. Where no folder has the name of a label, the Learner's own label function reads the names of files.
 
     Raises:
-        DataError: a picture has no label or two, cannot be read, or there are too few of a label; the text names the
-            first of them.
+        DataError: a picture has no label or two, cannot be read, or there are too few of a label; the text lists them.
     """
     names = {str(category).casefold(): index for index, category in enumerate(categories)}
     names |= {label.casefold(): index for index, label in enumerate(labels)}
-    paths = list_pictures(folder)
+    paths, _ = find_pictures(folder)
     if not paths:
         raise DataError(f"There are no pictures in {folder}.")
-    found = [find_by_folder(path.relative_to(folder), names) for path in paths]
-    if all(index is None for index in found):
-        found = find_by_name(paths, categories, labels, learn)
-    report(paths, [index is None for index in found], "have no label; the labels are " + ", ".join(labels))
-    y = [index for index in found if index is not None]
-    hashes = [sha256(path) for path in paths]
-    label_of: dict[str, set[int]] = {}
-    for digest, index in zip(hashes, y, strict=True):
-        label_of.setdefault(digest, set()).add(index)
-    report(paths, [len(label_of[digest]) > 1 for digest in hashes], "are the same picture under two labels")
-    first = sorted({digest: row for row, digest in reversed(list(enumerate(hashes)))}.values())
-    paths, y = [paths[row] for row in first], [y[row] for row in first]
-    report(paths, [not is_readable(path) for path in paths], "cannot be read as pictures")
-    counts = np.bincount(y, minlength=len(labels))
-    for label, count in zip(labels, counts, strict=True):
+    problems = Problems(folder, skip_bad, "pictures")
+    indices = [find_by_folder(path.relative_to(folder), names) for path in paths]
+    if all(index is None for index in indices):
+        indices = find_by_name(paths, categories, labels, learn)
+    found = []
+    for path, index in zip(paths, indices, strict=True):
+        if index is None:
+            problems.add(path, f"It has no label; the labels are {list_names(labels)}.")
+        else:
+            found.append(Labelled(path, labels[index]))
+    found, lines = drop_copies(found, check_pictures([item.path for item in found], problems), problems)
+    problems.settle()
+    for line in lines:
+        print(line)
+    y = np.array([labels.index(item.label) for item in found], np.int64)
+    for label, count in zip(labels, np.bincount(y, minlength=len(labels)), strict=True):
         if count < MIN_SAMPLES:
             raise DataError(f"{folder} has {count} different pictures of {label}; at least {MIN_SAMPLES} are needed.")
-    return Pictures(paths, np.array(y), np.array(y))
+    return Pictures([item.path for item in found], y, y)
 
 
 def find_by_folder(path: Path, names: dict[str, int]) -> int | None:
@@ -259,23 +262,6 @@ def find_by_name(
             f"No folder in --data has the name of a label ({', '.join(labels)}), and the Learner's label function "
             f"cannot read the names of the files ({error}); sort the pictures into a subfolder for each label."
         ) from error
-
-
-def report(paths: Sequence[Path], is_bad: Sequence[bool], what: str) -> None:
-    """Raise DataError if there are bad pictures; it names the first ones and counts them."""
-    bad = [str(path) for path, wrong in zip(paths, is_bad, strict=True) if wrong]
-    if bad:
-        more = f" and {len(bad) - LISTED:,} more" if len(bad) > LISTED else ""
-        raise DataError(f"{len(bad):,} of {len(paths):,} pictures {what}: {', '.join(bad[:LISTED])}{more}.")
-
-
-def is_readable(path: Path) -> bool:
-    """Return True if a file can be decoded as a picture."""
-    try:
-        load_image(path, 1)
-    except BadInput:
-        return False
-    return True
 
 
 def halve(pictures: Pictures) -> tuple[Pictures, Pictures]:

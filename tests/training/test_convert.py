@@ -317,7 +317,7 @@ def find_tags(path):
 
 
 def read_folder(folder, categories=(False, True), labels=("dog", "cat")):
-    return convert.read_pictures(folder, labels, categories, None)
+    return convert.read_pictures(folder, labels, categories, None, skip_bad=False)
 
 
 def test_pictures_are_read_by_folder_and_counted_once(tmp_path, pets):
@@ -340,9 +340,9 @@ def test_pictures_are_read_by_folder_and_counted_once(tmp_path, pets):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: shutil.move(folder / "cat/Cat_1.png", folder), "1 of 40 pictures have no label"),
-        (lambda folder: shutil.copy(folder / "cat/Cat_1.png", folder / "dog"), "2 of 41 pictures are the same picture"),
-        (lambda folder: (folder / "dog/bad.jpg").write_bytes(b"no"), "1 of 41 pictures cannot be read"),
+        (lambda folder: shutil.move(folder / "cat/Cat_1.png", folder), "1 problem .*\n  Cat_1.png: It has no label; the labels are dog, cat"),
+        (lambda folder: shutil.copy(folder / "cat/Cat_1.png", folder / "dog"), "It is the same picture as Cat_1.png of dog, but labelled cat"),
+        (lambda folder: (folder / "dog/bad.jpg").write_bytes(b"no"), "dog/bad.jpg: "),
         (lambda folder: shutil.rmtree(folder / "cat"), "0 different pictures of cat; at least 10"),
         (shutil.rmtree, "There are no pictures"),
     ],

@@ -1,0 +1,39 @@
+"""Print the table of docs/your_own.md: what models of one's own data reached.
+
+python -m benchmarks.own_models runs/breeds runs/mails
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.metrics import Metrics
+
+HEADER = """\
+| data | command | its test | reached | other models there | size | time |
+|---|---|---|---|---|---|---|"""
+
+
+def format_row(folder: Path) -> str:
+    """Return the row of a checkpoint folder."""
+    metrics = Metrics.read(folder)
+    first, trained = metrics.figures[0], metrics.trained
+    size = sum(path.stat().st_size for path in folder.rglob("*.onnx")) / 1e6
+    interval = " [{:.3f}, {:.3f}]".format(*first.interval) if first.interval else ""
+    peers = "; ".join(f"{peer.peer}: {peer.label or peer.name} {peer.value:.3f}" for peer in metrics.peers or ())
+    command, minutes = (trained.command or "", (trained.seconds or 0) / 60) if trained else ("", 0)
+    return (
+        f"| {first.data} | `{command}` | {first.count:,} | {first.label or first.name} {first.value:.3f}{interval} | "
+        f"{peers} | {size:.1f} MB | {minutes:.0f} min |"
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print a row for each checkpoint folder."""
+    print(HEADER)
+    for name in arguments:
+        print(format_row(Path(name)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
