@@ -24,6 +24,7 @@ from training.folder import check_room, find_existing
 from training.learner import set_seed
 from training.measure_again import measure_again
 from training.own_data import add_data_options
+from training.parity import ParityError
 from training.recipe import Recipe, make, make_up_data
 from training.record import SOURCE, Record, record
 from training.words import add_word_options
@@ -214,7 +215,7 @@ def main(recipe: Recipe[Any, Any], argv: Sequence[str] | None = None) -> int:
             run(recipe, sys.argv[1:] if argv is None else argv)
         except OptionError as error:
             argparse.ArgumentParser.error(make_parser(recipe), str(error))
-        except (DataError, PublishError) as error:
+        except (DataError, ParityError, PublishError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:

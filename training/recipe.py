@@ -35,13 +35,15 @@ from training.export import store, store_half, store_int8, store_int8_products, 
 from training.folder import check_out, create_folder, embed, write_config, write_metrics
 from training.learner import Run
 from training.own_data import DataOptions
-from training.parity import Shown, check_parity
+from training.parity import ParityError, Shown, check_parity
 from training.record import Record, record_measurement
 from training.states import prepare_states, read_devices, read_seconds_trained
 from training.words import read_words
 
 Part = TypeVar("Part")  # of the data, such as pictures with their labels
 Options = TypeVar("Options", bound="Settings")
+Form = Callable[[onnx.ModelProto], onnx.ModelProto]
+WEIGHTS: dict[Form, str] = {store_half: "float16", store_int8: "int8 and float16", store_int8_products: "int8"}
 CHUNK = 64  # inputs per step of the progress bar
 
 
@@ -127,7 +129,7 @@ class Export:
     module: nn.Module
     inputs: Mapping[str, torch.Tensor]
     outputs: Sequence[str]
-    store: Callable[[onnx.ModelProto], onnx.ModelProto]
+    store: Form
     batches: Sequence[Mapping[str, NDArray[Any]]]
     shown: Shown
     tolerance: float | Sequence[float]
@@ -281,7 +283,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
 
     Raises:
         DataError: the data cannot be used, or the folder cannot be written.
-        RuntimeError: the stored model differs from torch or loses accuracy, also in float16; nothing is written.
+        ParityError: the stored model differs from torch or loses accuracy, also in float16; nothing is written.
     """
     started = time.monotonic()
     out = Path(options.out)
@@ -347,37 +349,37 @@ def store_model(
         How it differed from torch before storing, and how as stored, and the scores of both on the validation data.
 
     Raises:
-        RuntimeError: it differs too much, or loses accuracy.
+        ParityError: it differs too much, or loses accuracy.
     """
     write = partial(
         write_onnx, path=folder / MODEL, inputs=exported.inputs, outputs=exported.outputs,
         free_axes=exported.free_axes,
     )  # fmt: skip
-    compare = partial(check_parity, exported.module, folder / MODEL, exported.batches, exported.outputs)
-    write(exported.exact or exported.module)
+    exact = exported.exact or exported.module
+    write(exact)
     config()
     before = validate(recipe, folder, check, "validation_float32", "with float32 weights")
 
-    def store_as(form: Callable[[onnx.ModelProto], onnx.ModelProto]) -> tuple[Parity, list[Figure]]:
+    def store_as(form: Form, module: nn.Module) -> tuple[Parity, Parity, list[Figure]]:
+        compare = partial(check_parity, module, folder / MODEL, exported.batches, exported.outputs)
+        write(module)
+        parity_float = compare(exported.tolerance_float)
         store(folder / MODEL, form)
         parity = compare(exported.tolerance, exported.shown)
         config()
         after = validate(recipe, folder, check, "validation", "as stored")
         check_cost([*before, *after], recipe.max_accuracy_drop, recipe.max_answers_lost)
-        return parity, [*before, *after]
+        return parity_float, parity.model_copy(update={"weights": WEIGHTS.get(form)}), [*before, *after]
 
-    write(exported.module)
-    parity_float = compare(exported.tolerance_float)
     form = exported.store
     while True:
         try:
-            return parity_float, *store_as(form)
-        except RuntimeError as error:
+            return store_as(form, exact if form is store_half else exported.module)
+        except ParityError as error:
             if form is store_half:
                 raise
             form = store_int8 if form is store_int8_products else store_half
             print(f"That changes the answers too much, so the model is stored in a larger form. ({error})")
-            write(exported.module)
 
 
 def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> None:
@@ -457,13 +459,13 @@ def check_cost(figures: Sequence[Figure], most: float, max_answers_lost: float) 
         max_answers_lost: how many answers may become wrong in any case.
 
     Raises:
-        RuntimeError: the score falls further.
+        ParityError: the score falls further.
     """
     if not figures:
         return
     before, after = figures
     if before.value - after.value > max(most, max_answers_lost / before.count):
-        raise RuntimeError(
+        raise ParityError(
             f"Storing the weights lowers the score on {before.count:,} validation inputs from {before.value:.4f} to "
             f"{after.value:.4f}."
         )

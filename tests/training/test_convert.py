@@ -340,8 +340,14 @@ def test_pictures_are_read_by_folder_and_counted_once(tmp_path, pets):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: shutil.move(folder / "cat/Cat_1.png", folder), "1 problem .*\n  Cat_1.png: It has no label; the labels are dog, cat"),
-        (lambda folder: shutil.copy(folder / "cat/Cat_1.png", folder / "dog"), "It is the same picture as Cat_1.png of dog, but labelled cat"),
+        (
+            lambda folder: shutil.move(folder / "cat/Cat_1.png", folder),
+            "1 problem .*\n  Cat_1.png: It has no label; the labels are dog, cat",
+        ),
+        (
+            lambda folder: shutil.copy(folder / "cat/Cat_1.png", folder / "dog"),
+            "It is the same picture as Cat_1.png of dog, but labelled cat",
+        ),
         (lambda folder: (folder / "dog/bad.jpg").write_bytes(b"no"), "dog/bad.jpg: "),
         (lambda folder: shutil.rmtree(folder / "cat"), "0 different pictures of cat; at least 10"),
         (shutil.rmtree, "There are no pictures"),

@@ -16,13 +16,13 @@ def test_parity_refuses_a_model_that_differs(tmp_path):
     export.write_onnx(module, tmp_path / "model.onnx", inputs, ["y"])
     rows = [{"x": torch.randn(count, 3).numpy()} for count in (20, 30)]
     assert parity.check_parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4).rows == 50
-    with pytest.raises(RuntimeError, match=r"more than is allowed \(in brackets\): y by nan"):
+    with pytest.raises(parity.ParityError, match=r"more than is allowed \(in brackets\): y by nan"):
         parity.check_parity(
             module, tmp_path / "model.onnx", [*rows, {"x": np.full((2, 3), np.nan, np.float32)}], ["y"], 1e-4
         )
     with torch.no_grad():
         module.weight += 0.1
-    with pytest.raises(RuntimeError, match="differs from torch by"):
+    with pytest.raises(parity.ParityError, match="differs from torch by"):
         parity.check_parity(module, tmp_path / "model.onnx", rows, ["y"], 1e-4)
 
 
@@ -37,7 +37,7 @@ def test_differences_are_allowed_in_proportion_to_large_values(tmp_path):
     found = parity.check_parity(module, tmp_path / "model.onnx", [rows], ["y"], 0.002)
     assert found.tolerance == pytest.approx(0.002 * 150.15)
     assert found.largest_difference == pytest.approx(0.15, rel=1e-3)
-    with pytest.raises(RuntimeError, match=r"differs from torch .*: y by 0\.15 \(0\.075\)"):
+    with pytest.raises(parity.ParityError, match=r"differs from torch .*: y by 0\.15 \(0\.075\)"):
         parity.check_parity(module, tmp_path / "model.onnx", [rows], ["y"], 0.0005)
 
 
@@ -71,9 +71,9 @@ def test_parity_records_typical_differences_and_changed_labels(tmp_path):
     some = found(40, typical=0.7, relabelled=0.01)
     assert some.relabelled == 0.01
     assert some.typical_difference == pytest.approx(far, abs=1e-6)
-    with pytest.raises(RuntimeError, match=r"1\.00% of the pictures different labels \(allowed: 0\.90%\)"):
+    with pytest.raises(parity.ParityError, match=r"1\.00% of the pictures different labels \(allowed: 0\.90%\)"):
         found(40, typical=0.7, relabelled=0.009)
-    with pytest.raises(RuntimeError, match=r"may differ from torch by at most 0\.1; it differs by up to 0\.46"):
+    with pytest.raises(parity.ParityError, match=r"may differ from torch by at most 0\.1; it differs by up to 0\.46"):
         found(40, typical=0.1, relabelled=0.01)
 
 
@@ -81,5 +81,5 @@ def test_parity_of_few_rows_lets_one_change_its_label():
     shown = parity.Shown("probability", np.asarray, "texts", "texts", typical=1.0, relabelled=0.001)
     one = np.arange(20) == 0
     assert parity.check_changes(shown, np.zeros(20), one)["relabelled"] == 0.05
-    with pytest.raises(RuntimeError, match="different labels"):
+    with pytest.raises(parity.ParityError, match="different labels"):
         parity.check_changes(shown, np.zeros(20), np.arange(20) < 2)

@@ -19,7 +19,7 @@ from tests.training.test_demos import load_recipe
 from training import command
 from training.data import DataError
 from training.measure_again import NEED_NETWORK, merge_metrics
-from training.parity import Shown
+from training.parity import ParityError, Shown
 from training.recipe import TestSet, answer, load, start_run
 from training.recipes.tabular import Tabular, compute_probabilities
 from training.record import Record
@@ -109,7 +109,7 @@ def test_nothing_is_written_if_the_model_differs_from_torch(folder, change, mess
     recipe = Quick()
     recipe.change = lambda exported: replace(exported, **change)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(ParityError, match=message):
         make(recipe, folder)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert {path.name for path in folder.parent.iterdir()} == {"model", "tabular-made-up"}
@@ -143,10 +143,12 @@ def test_a_model_that_loses_accuracy_when_stored_is_stored_in_float16_or_refused
     figures = Metrics.read(make(recipe, tmp_path / "model")).figures
     before, after = (item for item in figures if item.name in ("validation_float32", "validation"))
     assert abs(before.value - after.value) < 0.01
+    assert Metrics.read(tmp_path / "model").parity.weights == "float16"
+    assert "to ONNX with weights in float16" in (tmp_path / "model/README.md").read_text(encoding="utf-8")
     assert "so the model is stored in a larger form" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "model")
     recipe.max_accuracy_drop, recipe.max_answers_lost = -1.0, -1.0
-    with pytest.raises(RuntimeError, match=r"lowers the score on 300 validation inputs from 0\.\d+ to 0\.\d+\."):
+    with pytest.raises(ParityError, match=r"lowers the score on 300 validation inputs from 0\.\d+ to 0\.\d+\."):
         make(recipe, tmp_path / "model")
     assert not (tmp_path / "model").exists()
     recipe.max_accuracy_drop = 1.0

@@ -273,13 +273,15 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """Round the backbone to int8, fit the last layer and the in-distribution score to it, and calibrate."""
         net, size = network.net, settings.stored_size
         mean, std = net.architecture.mean, net.architecture.std
-        exact, _, _ = self.finish(copy.deepcopy(net), network, splits, settings)  # only to measure its accuracy
+        y = np.concatenate([splits.train.y, splits.valid.y])
+        knows_more = network.taught is not None or self.find_known_classes(splits, settings) is not None
+        calibrate = partial(head.calibrate, y=y, has_targets=knows_more and not settings.quick)
+        exact, *features_of_exact = self.finish(copy.deepcopy(net), network, splits, settings)
+        calibrate(exact.head, *features_of_exact)
         round_to_int8(net.backbone)
         module, features, unseen = self.finish(net, network, splits, settings)
         round_to_int8(module.score)
-        y = np.concatenate([splits.train.y, splits.valid.y])
-        knows_more = network.taught is not None or self.find_known_classes(splits, settings) is not None
-        temperature = head.calibrate(module.head, features, unseen, y, knows_more and not settings.quick)
+        temperature = calibrate(module.head, features, unseen)
         with torch.no_grad():
             scores = module.score(torch.cat([features, unseen])).numpy()
         parity = decode(splits.tests[0].inputs[:PARITY_PICTURES], (size, size))

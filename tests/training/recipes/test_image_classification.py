@@ -71,6 +71,7 @@ def test_the_folder_is_complete_and_its_metrics_are_whole(folder):
     }  # fmt: skip
     assert sum(name.startswith("examples/") for name in names) == 3
     metrics = load_model(folder).metrics
+    assert metrics.parity.weights == "int8 and float16"
     assert {figure.name for figure in metrics.figures} == {
         "error", "wrong_or_refused", "error_circle", "error_cross", "error_square", "ece", "ece_before", "refused",
         "auroc", "noticed", "validation", "validation_float32",
