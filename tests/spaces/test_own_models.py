@@ -100,7 +100,7 @@ def real(tmp_path):
     ("recipe", "options", "example"),
     [
         ("image_classification", [], "image_classification-made-up/square/3.png"),
-        ("image_segmentation", [], "image_segmentation-made-up/images/street-3.png"),
+        ("image_segmentation", ["--epochs", "40"], "image_segmentation-made-up/images/street-3.png"),
         ("text_classification", ["--quick"], "The music was wonderful and the actors were funny."),
     ],
 )
