@@ -233,13 +233,13 @@ def compare_with_majority(targets: NDArray[np.int64], labels: Sequence[str], our
         ours: 1 where the stored model is right, (n,).
     """
     most = int(np.bincount(targets).argmax())
-    return compare_accuracy(f"always {labels[most]}", targets == most, ours, label="accuracy")
+    return compare_accuracy(f"always answering {labels[most]}", targets == most, ours, label="accuracy")
 
 
 def describe_better_peers(peers: Sequence[Peer]) -> list[str]:
     """Print and return a sentence on each peer that is right more often than the model."""
     sentences = [
-        f"{peer.peer} is right more often on the test: {peer.value:.3f} against {peer.value + peer.difference:.3f}."
+        f"This is right more often on the test: {peer.peer} ({peer.value:.3f} against {peer.value + peer.difference:.3f})."
         for peer in peers
         if peer.difference is not None and peer.difference < 0
     ]

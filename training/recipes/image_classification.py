@@ -84,7 +84,7 @@ EXAMPLES_NOTE = "If there is a folder `examples/`, it has a few of these picture
 LIMITS = (
     "The probabilities hold if the picture shows one of the labels.",
     "It rejects what is quite unlike the pictures it was trained on. What resembles a label is often accepted: a "
-    "folder of such pictures can be a label of its own.",
+    "folder of such pictures can be one more label.",
 )
 
 
