@@ -239,7 +239,7 @@ def compare_with_majority(targets: NDArray[np.int64], labels: Sequence[str], our
 def describe_better_peers(peers: Sequence[Peer]) -> list[str]:
     """Print and return a sentence on each peer that is right more often than the model."""
     sentences = [
-        f"This is right more often on the test: {peer.peer} ({peer.value:.3f} against {peer.value + peer.difference:.3f})."
+        f"Right more often on the test: {peer.peer} ({peer.value:.3f}, against {peer.value + peer.difference:.3f})."
         for peer in peers
         if peer.difference is not None and peer.difference < 0
     ]

@@ -83,7 +83,7 @@ def test_the_majority_is_a_peer_and_a_better_peer_is_named(capsys):
     peer = evaluate.compare_with_majority(y, ("cat", "dog"), [0, 1, 1, 0])
     assert (peer.peer, peer.name, peer.value, peer.difference) == ("always answering dog", "accuracy", 0.75, -0.25)
     capsys.readouterr()
-    sentence = "This is right more often on the test: always answering dog (0.750 against 0.500)."
+    sentence = "Right more often on the test: always answering dog (0.750, against 0.500)."
     assert evaluate.describe_better_peers([peer]) == [sentence]
     assert capsys.readouterr().out == sentence + "\n"
     assert evaluate.describe_better_peers([peer.model_copy(update={"difference": 0.1})]) == []
