@@ -56,9 +56,10 @@ from training.parity import Shown, check_changes, check_parity
 from training.picture_files import check_pictures, find_pictures
 from training.picture_labels import Labelled
 from training.pictures import INPUT
-from training.recipe import TestSet, answer, answer_test, check_cost
+from training.recipe import TestSet, answer, answer_test
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 from training.record import Record, get_commit, hash_input, record_measurement
+from training.storing import check_cost
 
 REJECTED_SHARE = 0.01  # of the pictures that calibrate, which determines the threshold
 FOLDS = 5

@@ -23,27 +23,25 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared import load_model
-from shared.config import LICENCE, MODEL
-from shared.metrics import Figure, Metrics, Parity
+from shared.config import LICENCE
+from shared.metrics import Figure, Metrics
 from shared.predictor import Predictor
 from training import evaluate, processes
 from training.budget import choose_epochs
 from training.card import describe_parity, write_card
 from training.data import DataError, list_files
 from training.description import Description
-from training.export import store, store_half, store_int8, store_int8_products, write_onnx
 from training.folder import check_out, create_folder, embed, write_config, write_metrics
 from training.learner import Run
 from training.own_data import DataOptions
-from training.parity import ParityError, Shown, check_parity
+from training.parity import Shown
 from training.record import Record, record_measurement
 from training.states import prepare_states, read_devices, read_seconds_trained
+from training.storing import store_model
 from training.words import read_words
 
 Part = TypeVar("Part")  # of the data, such as pictures with their labels
 Options = TypeVar("Options", bound="Settings")
-Form = Callable[[onnx.ModelProto], onnx.ModelProto]
-WEIGHTS: dict[Form, str] = {store_half: "float16", store_int8: "int8 and float16", store_int8_products: "int8"}
 CHUNK = 64  # inputs per step of the progress bar
 
 
@@ -129,7 +127,7 @@ class Export:
     module: nn.Module
     inputs: Mapping[str, torch.Tensor]
     outputs: Sequence[str]
-    store: Form
+    store: Callable[[onnx.ModelProto], onnx.ModelProto]
     batches: Sequence[Mapping[str, NDArray[Any]]]
     shown: Shown
     tolerance: float | Sequence[float]
@@ -310,7 +308,9 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         (folder / LICENCE).write_text(splits.description.notice, encoding="utf-8", newline="\n")
         content = dict(exported.fields) | {"task": recipe.predictor.task, "about": splits.description.about}
         config = partial(write_config, folder, recipe.predictor.config_type, **content)
-        parity_float, parity, validated = store_model(recipe, folder, exported, splits.check, config)
+        check = partial(validate, recipe, folder, splits.check)
+        limits = recipe.max_accuracy_drop, recipe.max_answers_lost
+        parity_float, parity, validated = store_model(exported, folder, config, check, limits)
         model = load_model(folder)
         answers = [answer_test(recipe, model, test) for test in splits.tests]
         measured = recipe.measure(Answered(model, splits, answers, settings, run, exported))
@@ -331,55 +331,6 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     if not options.states:
         shutil.rmtree(run.state, ignore_errors=True)
     return out
-
-
-def store_model(
-    recipe: Recipe[Any, Any], folder: Path, exported: Export, check: TestSet | None, config: Callable[[], object]
-) -> tuple[Parity, Parity, list[Figure]]:
-    """Write the ONNX file of a checkpoint folder. What int8 changes too much is stored in a larger form.
-
-    Args:
-        recipe: the recipe.
-        folder: the checkpoint folder.
-        exported: what to store.
-        check: validation data, or None.
-        config: writes gallery.json, which has the hash of the ONNX file.
-
-    Returns:
-        How it differed from torch before storing, and how as stored, and the scores of both on the validation data.
-
-    Raises:
-        ParityError: it differs too much, or loses accuracy.
-    """
-    write = partial(
-        write_onnx, path=folder / MODEL, inputs=exported.inputs, outputs=exported.outputs,
-        free_axes=exported.free_axes,
-    )  # fmt: skip
-    exact = exported.exact or exported.module
-    write(exact)
-    config()
-    before = validate(recipe, folder, check, "validation_float32", "with float32 weights")
-
-    def store_as(form: Form, module: nn.Module) -> tuple[Parity, Parity, list[Figure]]:
-        compare = partial(check_parity, module, folder / MODEL, exported.batches, exported.outputs)
-        write(module)
-        parity_float = compare(exported.tolerance_float)
-        store(folder / MODEL, form)
-        parity = compare(exported.tolerance, exported.shown)
-        config()
-        after = validate(recipe, folder, check, "validation", "as stored")
-        check_cost([*before, *after], recipe.max_accuracy_drop, recipe.max_answers_lost)
-        return parity_float, parity.model_copy(update={"weights": WEIGHTS.get(form)}), [*before, *after]
-
-    form = exported.store
-    while True:
-        try:
-            return store_as(form, exact if form is store_half else exported.module)
-        except ParityError as error:
-            if form is store_half:
-                raise
-            form = store_int8 if form is store_int8_products else store_half
-            print(f"That changes the answers too much, so the model is stored in a larger form. ({error})")
 
 
 def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> None:
@@ -448,24 +399,3 @@ def validate(recipe: Recipe[Any, Any], folder: Path, check: TestSet | None, name
         return []
     value = recipe.score(answer_test(recipe, load_model(folder), check), check)
     return [evaluate.make_figure(name, value, None, **check.where, label=f"{recipe.score_label}, {weights}")]
-
-
-def check_cost(figures: Sequence[Figure], most: float, max_answers_lost: float) -> None:
-    """Check that storing the weights costs little accuracy on validation data.
-
-    Args:
-        figures: the scores before and after storing, or none.
-        most: how far the score may fall.
-        max_answers_lost: how many answers may become wrong in any case.
-
-    Raises:
-        ParityError: the score falls further.
-    """
-    if not figures:
-        return
-    before, after = figures
-    if before.value - after.value > max(most, max_answers_lost / before.count):
-        raise ParityError(
-            f"Storing the weights lowers the score on {before.count:,} validation inputs from {before.value:.4f} to "
-            f"{after.value:.4f}."
-        )

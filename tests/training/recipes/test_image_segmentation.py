@@ -32,8 +32,9 @@ from training.networks.image_segmentation import (
     segmentation_loss,
 )
 from training.parity import check_parity
-from training.recipe import Answered, Splits, TestSet, check_cost
+from training.recipe import Answered, Splits, TestSet
 from training.recipes import image_segmentation as recipe
+from training.storing import check_cost
 
 pytestmark = pytest.mark.training
 SMOKE = demo.StreetSettings.smoke()
