@@ -101,7 +101,7 @@ def test_german_texts_of_excel_make_a_card_that_speaks_of_them(tmp_path):
     assert "is under this licence: CC BY 4.0." in (tmp_path / "out/LICENSE.md").read_text(encoding="utf-8")
     model = load_model(tmp_path / "out")
     assert model.config.labels == tuple(kinds)
-    assert keep_words(tmp_path / "out") == {
+    assert keep_words(tmp_path / "out", "post") == {
         "title": "Post | Eingang", "language": "de", "licence": "cc-by-4.0", "licence_name": "CC BY 4.0",
     }  # fmt: skip
 
