@@ -95,7 +95,7 @@ def test_german_texts_of_excel_make_a_card_that_speaks_of_them(tmp_path):
     assert "\nlanguage: de\n" in card
     assert "\nlicense: cc-by-4.0\n" in card
     assert "# Post \\| Eingang" in card
-    assert "is it Rechnung|Geld or Urlaub &lt;b>?" in card
+    assert "is it Rechnung\\|Geld or Urlaub &lt;b>?" in card
     assert not re.search("english|film|wonderful|review", card, re.IGNORECASE)
     rows = [line for line in card.split("## Evaluation")[1].split("##")[0].splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
