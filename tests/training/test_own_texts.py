@@ -1,5 +1,7 @@
 """A user's own texts: tables and folders, what is wrong with them, and their split."""
 
+import gzip
+import lzma
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +53,8 @@ def sizes(found):
         ("sep.csv", ("sep=;\r\n" + join_rows(";")).encode("utf-8-sig")),
         ("tabs.tsv", join_rows("\t").encode()),
         ("kaggle.csv", join_rows(header=("review", "sentiment")).encode()),
+        ("packed.csv.gz", gzip.compress(join_rows(";").encode("cp1252"))),
+        ("packed.csv.xz", lzma.compress(join_rows("\t").encode("utf-16"))),
         ("other.csv", join_rows(header=("Label", "TEXT "), rows=[row[::-1] for row in make_rows()]).encode()),
     ],
 )
@@ -64,6 +68,13 @@ def test_what_the_pages_read_can_be_trained_on(tmp_path, capsys, name, content):
     assert "80 texts with 2 labels: neg 40, pos 40." in said
     assert re.search(r"texts are in the column \w+, labels in \w+", said)
     assert re.search(r"Split: \d+ to train on, \d+ to validate on, 16 to test on", said)
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    for name, content in (("mine.csv.gz", gzip.compress(b"text,label\n" * 9)[:-9]), ("mine.csv.xz", b"text,label\n")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name} cannot be decompressed \(.*\); save it as CSV"):
+            read(tmp_path / name)
 
 
 def test_parquet_is_read(tmp_path):
