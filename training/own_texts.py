@@ -12,13 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import BadInput
-from shared.tables.encoding import find_encoding, open_text
-from shared.tokens import MAX_CHARACTERS, clean_text
+from shared.tokens import clean_text
 from training.data import DataError
 from training.own_data import DataOptions, Problems, count_labels, describe_alike, is_clutter, list_names
 from training.own_tables import LABELS, read_own_table
 from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, check_parts, split_by_time, split_rows
-from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_unlabelled
+from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_text, read_unlabelled
 
 COLUMNS = (
     "text", "review", "content", "sentence", "message", "comment", "body", "tweet", "document", "description",
@@ -42,7 +41,12 @@ class Row:
     @property
     def key(self) -> str:
         """The text without differences of case, width and spaces."""
-        return " ".join(unicodedata.normalize("NFKC", self.text).casefold().split())
+        return make_key(self.text)
+
+
+def make_key(text: str) -> str:
+    """Return a text without differences of case, width and spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     found = divide_parts(rows, labels, y, own, seed)
     if data.is_dir():
         others = {text for part in found.parts.values() for text in part.texts}
-        unlabelled = tuple(read_unlabelled(data, others))
+        held_out = {make_key(text) for part in (VALID, TEST) for text in found.parts[part].texts}
+        unlabelled = tuple(text for text in read_unlabelled(data, others) if make_key(text) not in held_out)
         found = replace(found, parts={**found.parts, TRAIN: replace(found.parts[TRAIN], unlabelled=unlabelled)})
     return found
 
@@ -165,8 +170,7 @@ def read_files(folder: Path, problems: Problems) -> list[Row]:
             continue
         place = path.relative_to(folder).as_posix()
         try:
-            with open_text(path, find_encoding(path), newline=None) as file:
-                rows.append(Row(file.read(MAX_CHARACTERS + 1), inside[0], place, part))
+            rows.append(Row(read_text(path), inside[0], place, part))
         except BadInput as error:
             problems.add(place, str(error))
     if not rows and not problems.found:

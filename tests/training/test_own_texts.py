@@ -227,6 +227,14 @@ def test_folders_of_parts(tmp_path):
     assert found.given == {TRAIN, TEST}
     assert sizes(found)[2] == 10
     assert len(found.parts[TRAIN].unlabelled) == 7
+    (tmp_path / "mine/train/unsup/0.txt").write_bytes("für später".encode("cp1252"))
+    (tmp_path / "mine/train/unsup/1.txt").write_text("SCHÖNER Text  test 0 1", encoding="utf-8")  # as in the test
+    unlabelled = read(tmp_path / "mine").parts[TRAIN].unlabelled
+    assert unlabelled == ("für später", *(f"without a label {index}" for index in range(2, 7)))
+    (tmp_path / "mine/train/unsup/2.txt").write_bytes(b"\x89PNG" + bytes(50))
+    with pytest.raises(DataError, match=r"train/unsup/2\.txt: This is a picture"):
+        read(tmp_path / "mine")
+    (tmp_path / "mine/train/unsup/2.txt").unlink()
     (tmp_path / "mine/test/pos").rename(tmp_path / "mine/test/good")
     with pytest.raises(DataError, match=r"At least 20 .* good has 5"):
         read(tmp_path / "mine")
