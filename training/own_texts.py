@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shared.errors import BadInput
 from shared.tokens import clean_text
 from training.data import DataError
-from training.own_data import DataOptions, Problems, count_labels, describe_alike, is_clutter, list_names
+from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
 from training.own_tables import LABELS, read_own_table
 from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, check_parts, split_by_time, split_rows
 from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_text, read_unlabelled
@@ -192,7 +192,7 @@ def clean(rows: Sequence[Row], problems: Problems) -> list[Row]:
         try:
             if not row.label.strip():
                 raise BadInput("The row has no label.")
-            found.append(replace(row, text=clean_text(row.text), label=" ".join(row.label.split())))
+            found.append(replace(row, text=clean_text(row.text), label=clean_label(row.label)))
         except BadInput as error:
             problems.add(row.place, str(error).split(";", maxsplit=1)[0].rstrip(".") + ".")
     return found

@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 
 from training import command
 from training.data import DataError
-from training.own_data import DataOptions
+from training.own_data import DataOptions, clean_label
 from training.own_texts import read_own_texts
 from training.recipes.text_classification import TextClassification
 from training.splitting import PARTS, TEST, TRAIN, VALID
@@ -290,3 +290,4 @@ def test_the_recipe_takes_the_options_and_says_nothing_of_a_language(tmp_path):
     assert splits.description.about.language is None
     assert (splits.tests[0].data, splits.tests[0].split) == ("post", "held-out fifth")
     assert "English" not in str(splits.description)
+    assert clean_label(" two\n lines ") == "two lines"
