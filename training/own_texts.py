@@ -201,8 +201,9 @@ def clean(rows: Sequence[Row], problems: Problems) -> list[Row]:
 def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tuple[list[Row], list[str]]:
     """Return each text once, and a line on copies; the same text under two labels is a problem.
 
-    Of copies in several parts, the one in the test is kept, or else that in the validation part. If rows have times,
-    texts that differ only in case and spaces are copies, too, since nothing else keeps them in one part.
+    Of copies in several parts, the one in the test is kept, or else that in the validation part. Texts of two parts are
+    copies, too, if they differ only in case, width and spaces. If rows have times, so are those of one part, since
+    nothing else keeps them together.
     """
     by_text: dict[str, list[Row]] = {}
     for row in rows:
@@ -216,9 +217,18 @@ def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tup
                 first.place, f"It is the same text as {other.place} ({other.label}), but labelled {first.label}."
             )
         else:
-            kept.append(max(copies, key=lambda row: PARTS.index(row.part or TRAIN)))
+            kept.append(max(copies, key=_rank))
     left_out = sum(len(copies) - 1 for copies in by_text.values() if len({row.label for row in copies}) == 1)
+    last: dict[str, int] = {}  # the index of the last part that has a text
+    for row in kept:
+        last[row.key] = max(_rank(row), last.get(row.key, 0))
+    once = [row for row in kept if _rank(row) == last[row.key]]
+    left_out, kept = left_out + len(kept) - len(once), once
     return kept, [f"Equal texts count once: {left_out:,} left out."] if left_out else []
+
+
+def _rank(row: Row) -> int:
+    return PARTS.index(row.part or TRAIN)
 
 
 def index_labels(rows: Sequence[Row], data: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -254,7 +264,11 @@ def divide_parts(
         DataError: a part lacks a label, or the times cannot be read.
     """
     given = frozenset(row.part for row in rows if row.part)
-    rest = [index for index, row in enumerate(rows) if row.part in (None, TRAIN)]
+    held_out = {row.group for row in rows if row.group and row.part not in (None, TRAIN)}
+    whole = [index for index, row in enumerate(rows) if row.part in (None, TRAIN)]
+    rest = [index for index in whole if rows[index].group not in held_out]
+    if left_out := len(whole) - len(rest):
+        print(f"{left_out:,} training texts left out: their {own.group} is also in a given test or validation part.")
     kept = 1 - TEST_SHARE * (TEST not in given)
     shares = {TEST: TEST_SHARE, VALID: kept * min(max(VALID_SHARE, 20 / (kept * len(rest) or 1)), 0.3)}
     shares = {part: share for part, share in shares.items() if part not in given}
@@ -275,7 +289,9 @@ def divide_parts(
     check_parts({part: y[indices] for part, indices in parts.items()}, labels, advice)
     everything = Texts([row.text for row in rows], y)
     divided = {part: everything.take(sorted(indices)) for part, indices in parts.items()}
-    how = f" ({list_names(sorted(given))} as given)" if given else f" by {own.time}" if own.time else ""
+    how = f" by {own.time}" if own.time and shares else ""
+    if as_given := [part for part in PARTS if part in given and (part != TRAIN or not (shares or left_out))]:
+        how += f" ({list_names(as_given)} as given)"
     print(
         f"Split{how}: {len(divided[TRAIN]):,} to train on, {len(divided[VALID]):,} to validate on, "
         f"{len(divided[TEST]):,} to test on."

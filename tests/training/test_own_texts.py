@@ -252,6 +252,52 @@ def test_tables_of_parts(tmp_path):
         read(tmp_path)
 
 
+def write_parts(folder, header=("text", "label"), **parts):
+    for part, rows in parts.items():
+        (folder / f"{part}.csv").write_text(join_rows(header=header, rows=rows), encoding="utf-8")
+
+
+def test_texts_of_two_parts_are_copies_whatever_their_case_width_and_spaces(tmp_path, capsys):
+    rows = make_rows(100)
+    wide = [("".join(chr(ord(c) + 0xFEE0) if c.isdigit() else c for c in text), label) for text, label in rows[82:84]]
+    train = [*rows[:80], (rows[80][0].upper(), rows[80][1]), (rows[81][0].replace(" ", "  "), rows[81][1]), *wide]
+    train.append((rows[0][0].upper(), rows[0][1]))  # differs only from a text of its own part
+    write_parts(tmp_path, train=train, test=rows[80:])
+    found = read(tmp_path)
+    assert set(found.parts[TEST].texts) == {text for text, _ in rows[80:]}
+    assert set(found.parts[TRAIN].texts + found.parts[VALID].texts) == {text for text, _ in [*rows[:80], train[-1]]}
+    assert "Equal texts count once: 4 left out." in capsys.readouterr().out
+
+
+def test_groups_of_a_given_part_are_not_trained_on(tmp_path, capsys):
+    rows = [(text, label, index // 4) for index, (text, label) in enumerate(make_rows(160))]
+    header = ("text", "label", "author")
+    given = [(f"{text} Ende", label, group) for text, label, group in rows]
+    write_parts(tmp_path, header, train=rows[:120], test=given[100:160], valid=given[80:90])
+    found = read(tmp_path, group="author")  # 20 to 22 are in the validation part, and 25 to 39 in the test
+    assert found.parts[TRAIN].texts == [text for text, _, _ in [*rows[:80], *rows[92:100]]]
+    assert sizes(found) == [88, 10, 60]
+    said = capsys.readouterr().out
+    assert "32 training texts left out: their author is also in a given test or validation part." in said
+    assert "Split (valid, test as given): 88 to train on, 10 to validate on, 60 to test on." in said
+
+
+def test_only_whole_parts_are_said_to_be_as_given(tmp_path, capsys):
+    rows = [(text, label, index) for index, (text, label) in enumerate(make_rows(160))]
+    header = ("text", "label", "day")
+    write_parts(tmp_path, header, train=rows[:100])
+    read(tmp_path)
+    assert "Split: " in capsys.readouterr().out
+    write_parts(tmp_path, header, test=rows[100:140])
+    found = read(tmp_path, time="day")
+    assert "Split by day (test as given): " in capsys.readouterr().out
+    assert found.parts[TEST].texts == [text for text, _, _ in rows[100:140]]
+    assert found.parts[TRAIN].texts + found.parts[VALID].texts == [text for text, _, _ in rows[:100]]
+    write_parts(tmp_path, header, valid=rows[140:])
+    read(tmp_path, time="day")
+    assert "Split (train, valid, test as given): 100 to train on, 20 to validate on, 40" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -277,6 +323,7 @@ def test_labels_that_look_alike_are_mentioned(tmp_path, capsys):
     rows = [(f"text {index} {label}", label) for label in ("Spam", "spam", "a|b <i>") for index in range(20)]
     (tmp_path / "mine.csv").write_text(join_rows(rows=rows), encoding="utf-8")
     assert read(tmp_path / "mine.csv").labels == ("Spam", "a|b <i>", "spam")
+    assert clean_label(" two\n lines ") == "two lines"
     assert "perhaps meant as one: Spam and spam." in capsys.readouterr().out
 
 
@@ -290,4 +337,3 @@ def test_the_recipe_takes_the_options_and_says_nothing_of_a_language(tmp_path):
     assert splits.description.about.language is None
     assert (splits.tests[0].data, splits.tests[0].split) == ("post", "held-out fifth")
     assert "English" not in str(splits.description)
-    assert clean_label(" two\n lines ") == "two lines"
