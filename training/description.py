@@ -9,7 +9,9 @@ import yaml
 from pydantic import ValidationError
 
 from shared.config import About
+from shared.errors import quote
 from training.data import DataError
+from training.own_data import list_names, suggest
 
 AUTHOR = "To be described by its author."
 TERMS_OF_DATA = "the terms of its training data"
@@ -21,14 +23,17 @@ SPACES = Path(__file__).resolve().parent.parent / "spaces"
 class Description:
     """Title, limits and the like (`about`), the text of LICENSE.md (`notice`), and notes for the card.
 
-    `is_own` marks the description of a user's own data, which they may have edited in gallery.json. `columns` describes
-    the columns of a table, `label_names` has the names of labels on a page, and `examples` are texts to try.
+    `is_own` marks the description of a user's own data, which they may have edited in gallery.json; `data` is the name
+    of that data, and `labels` are its labels, if known. `columns` describes the columns of a table, `label_names` has
+    the names of labels on a page, and `examples` are texts to try.
     """
 
     about: About
     notice: str
     notes: tuple[str, ...] = ()
     is_own: bool = False
+    data: str = ""
+    labels: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     label_names: Mapping[str, str] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
@@ -37,10 +42,16 @@ class Description:
         """Return the description with other words: any fields of about.yaml.
 
         Raises:
-            DataError: a field is invalid.
+            DataError: a field is invalid, or `label_names` has a label that the data does not have.
         """
         if not words:
             return self
+        unknown = [name for name in words.get("label_names", ()) if self.labels and name not in self.labels]
+        if unknown:
+            raise DataError(
+                f"The field label_names has {quote(unknown[0])}, which is no label of the data."
+                f"{suggest(unknown[0], self.labels, 'label')} The labels are {list_names(self.labels)}."
+            )
         about = {**self.about.model_dump(mode="json"), **{n: v for n, v in words.items() if n in About.model_fields}}
         others: dict[str, Any] = {name: words[name] for name in ("columns", "label_names") if name in words}
         others |= {name: tuple(words[name]) for name in ("examples", "notes") if name in words}
@@ -78,6 +89,7 @@ def describe(
     limits: Sequence[str],
     base_model: str | None = None,
     notice: str = "",
+    labels: Sequence[str] = (),
 ) -> Description:
     """Describe a model of a user's own data, under the terms of that data.
 
@@ -87,6 +99,7 @@ def describe(
         limits: sentences.
         base_model: the Hub name of the pretrained network.
         notice: a sentence on the terms of that network.
+        labels: the labels of the data, if `label_names` may name them.
     """
     about = About(
         title=make_title(name),
@@ -99,7 +112,7 @@ def describe(
         base_model=base_model,
     )
     text = f"# Notice\n\nThis model was trained on its author's data, and is {UNDER_TERMS}\n{notice}"
-    return Description(about, f"{text.rstrip()}\n", is_own=True)
+    return Description(about, f"{text.rstrip()}\n", is_own=True, data=name, labels=tuple(labels))
 
 
 def make_title(name: str) -> str:

@@ -5,7 +5,6 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar
 
 from shared.errors import quote
 from training.data import DataError
@@ -36,8 +35,6 @@ class DataOptions:
     text_column: str | None = None
     label_column: str | None = None
     void: str | None = None
-
-    COLUMNS: ClassVar[tuple[str, ...]] = ("group", "time", "text_column", "label_column")
 
     @classmethod
     def read(cls, options: argparse.Namespace) -> "DataOptions":
@@ -150,6 +147,11 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
     listed = [str(name) for name in names]
     more = f" and {len(listed) - shown:,} more" if len(listed) > shown else ""
     return ", ".join(listed[:shown]) + more
+
+
+def clean_label(label: str) -> str:
+    """Return a label on one line, with single spaces."""
+    return " ".join(label.split())
 
 
 def count_labels(labels: Sequence[str], counts: Sequence[int]) -> str:

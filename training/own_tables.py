@@ -1,7 +1,12 @@
 """Read a table of a user's own: CSV and TSV with the reader of the pages, or Parquet."""
 
-from collections.abc import Collection
+import gzip
+import lzma
+import tempfile
+import zlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +18,8 @@ from training.own_data import Problems, find_column
 
 MAX_ROWS = 20_000_000
 MAX_BYTES = 4_000_000_000
+BLOCK = 1_000_000  # bytes
+OPENERS: dict[str, Callable[[Path], BufferedIOBase]] = {".gz": gzip.GzipFile, ".xz": lzma.LZMAFile}
 LABELS = (
     "label", "labels", "class", "category", "target", "sentiment", "class_name", "intent", "topic", "tag", "y",
     "klasse", "kategorie", "polarity", "rating", "stars",
@@ -34,7 +41,7 @@ class OwnTable:
 
 
 def read_own_table(path: Path, problems: Problems) -> OwnTable:
-    """Read a CSV (any delimiter and encoding that the pages accept), TSV, Parquet, or a CSV compressed as .gz or .xz.
+    """Read a CSV or TSV (any delimiter and encoding that the pages accept), also compressed as .gz or .xz, or Parquet.
 
     A row with a wrong number of cells is a problem, and left out.
 
@@ -44,30 +51,55 @@ def read_own_table(path: Path, problems: Problems) -> OwnTable:
     if not path.is_file():
         raise DataError(f"There is no file {path}; name the data with --data.")
     kind = path.suffix.lower()
-    if kind in (".parquet", ".gz", ".xz"):
-        return _read_with_pandas(path, kind)
+    if kind == ".parquet":
+        return _read_parquet(path)
     try:
-        table = read_csv(path, (), MAX_ROWS, MAX_BYTES)
-        found = OwnTable(path, [], [], [])
-        for row in table:
-            if not found.columns:
-                found.columns.extend(row.columns)
-            if row.error:
-                problems.add(f"line {row.line}", row.error)
-                continue
-            found.rows.append(row.cells)
-            found.places.append(f"line {row.line}")
+        if kind not in OPENERS:
+            return _read_csv(path, path, problems)
+        with tempfile.TemporaryDirectory() as folder:
+            unpacked = Path(folder) / "table.csv"
+            _unpack(path, unpacked, OPENERS[kind])
+            return _read_csv(unpacked, path, problems)
     except BadInput as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _read_csv(file: Path, named: Path, problems: Problems) -> OwnTable:
+    found = OwnTable(named, [], [], [])
+    for row in read_csv(file, (), MAX_ROWS, MAX_BYTES):
+        if not found.columns:
+            found.columns.extend(row.columns)
+        if row.error:
+            problems.add(f"line {row.line}", row.error)
+            continue
+        found.rows.append(row.cells)
+        found.places.append(f"line {row.line}")
     return found
 
 
-def _read_with_pandas(path: Path, kind: str) -> OwnTable:
+def _unpack(path: Path, target: Path, opener: Callable[[Path], BufferedIOBase]) -> None:
+    """Write the decompressed content of a file.
+
+    Raises:
+        DataError: it cannot be decompressed, or is too large.
+    """
+    size = 0
     try:
-        table = pd.read_parquet(path) if kind == ".parquet" else pd.read_csv(path, dtype=str, keep_default_na=False)
+        with opener(path) as file, target.open("wb") as unpacked:
+            while size <= MAX_BYTES and (block := file.read(BLOCK)):
+                size += unpacked.write(block)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{path} cannot be decompressed ({error}); save it as CSV.") from error
+    if size > MAX_BYTES:
+        raise DataError(f"{path} has more than {MAX_BYTES // 10**9} GB when decompressed; split it into smaller files.")
+
+
+def _read_parquet(path: Path) -> OwnTable:
+    try:
+        table = pd.read_parquet(path)
     except ImportError as error:
         raise DataError(f"Reading {path} needs pyarrow: pip install pyarrow, or save it as CSV.") from error
-    except Exception as error:  # pyarrow and the decompressors have errors of their own
+    except Exception as error:  # pyarrow has errors of its own
         raise DataError(f"{path} cannot be read ({error}); save it as CSV in UTF-8.") from error
     if table.empty:
         raise DataError(f"{path} has no rows.")

@@ -12,13 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import BadInput
-from shared.tables.encoding import find_encoding, open_text
-from shared.tokens import MAX_CHARACTERS, clean_text
+from shared.tokens import clean_text
 from training.data import DataError
-from training.own_data import DataOptions, Problems, count_labels, describe_alike, is_clutter, list_names
+from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
 from training.own_tables import LABELS, read_own_table
 from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, check_parts, split_by_time, split_rows
-from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_unlabelled
+from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_text, read_unlabelled
 
 COLUMNS = (
     "text", "review", "content", "sentence", "message", "comment", "body", "tweet", "document", "description",
@@ -42,7 +41,12 @@ class Row:
     @property
     def key(self) -> str:
         """The text without differences of case, width and spaces."""
-        return " ".join(unicodedata.normalize("NFKC", self.text).casefold().split())
+        return make_key(self.text)
+
+
+def make_key(text: str) -> str:
+    """Return a text without differences of case, width and spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     found = divide_parts(rows, labels, y, own, seed)
     if data.is_dir():
         others = {text for part in found.parts.values() for text in part.texts}
-        unlabelled = tuple(read_unlabelled(data, others))
+        held_out = {make_key(text) for part in (VALID, TEST) for text in found.parts[part].texts}
+        unlabelled = tuple(text for text in read_unlabelled(data, others) if make_key(text) not in held_out)
         found = replace(found, parts={**found.parts, TRAIN: replace(found.parts[TRAIN], unlabelled=unlabelled)})
     return found
 
@@ -165,8 +170,7 @@ def read_files(folder: Path, problems: Problems) -> list[Row]:
             continue
         place = path.relative_to(folder).as_posix()
         try:
-            with open_text(path, find_encoding(path), newline=None) as file:
-                rows.append(Row(file.read(MAX_CHARACTERS + 1), inside[0], place, part))
+            rows.append(Row(read_text(path), inside[0], place, part))
         except BadInput as error:
             problems.add(place, str(error))
     if not rows and not problems.found:
@@ -188,7 +192,7 @@ def clean(rows: Sequence[Row], problems: Problems) -> list[Row]:
         try:
             if not row.label.strip():
                 raise BadInput("The row has no label.")
-            found.append(replace(row, text=clean_text(row.text), label=" ".join(row.label.split())))
+            found.append(replace(row, text=clean_text(row.text), label=clean_label(row.label)))
         except BadInput as error:
             problems.add(row.place, str(error).split(";", maxsplit=1)[0].rstrip(".") + ".")
     return found
@@ -197,8 +201,9 @@ def clean(rows: Sequence[Row], problems: Problems) -> list[Row]:
 def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tuple[list[Row], list[str]]:
     """Return each text once, and a line on copies; the same text under two labels is a problem.
 
-    Of copies in several parts, the one in the test is kept, or else that in the validation part. If rows have times,
-    texts that differ only in case and spaces are copies, too, since nothing else keeps them in one part.
+    Of copies in several parts, the one in the test is kept, or else that in the validation part. Texts of two parts are
+    copies, too, if they differ only in case, width and spaces. If rows have times, so are those of one part, since
+    nothing else keeps them together.
     """
     by_text: dict[str, list[Row]] = {}
     for row in rows:
@@ -212,9 +217,18 @@ def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tup
                 first.place, f"It is the same text as {other.place} ({other.label}), but labelled {first.label}."
             )
         else:
-            kept.append(max(copies, key=lambda row: PARTS.index(row.part or TRAIN)))
+            kept.append(max(copies, key=_rank))
     left_out = sum(len(copies) - 1 for copies in by_text.values() if len({row.label for row in copies}) == 1)
+    last: dict[str, int] = {}  # the index of the last part that has a text
+    for row in kept:
+        last[row.key] = max(_rank(row), last.get(row.key, 0))
+    once = [row for row in kept if _rank(row) == last[row.key]]
+    left_out, kept = left_out + len(kept) - len(once), once
     return kept, [f"Equal texts count once: {left_out:,} left out."] if left_out else []
+
+
+def _rank(row: Row) -> int:
+    return PARTS.index(row.part or TRAIN)
 
 
 def index_labels(rows: Sequence[Row], data: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -250,7 +264,11 @@ def divide_parts(
         DataError: a part lacks a label, or the times cannot be read.
     """
     given = frozenset(row.part for row in rows if row.part)
-    rest = [index for index, row in enumerate(rows) if row.part in (None, TRAIN)]
+    held_out = {row.group for row in rows if row.group and row.part not in (None, TRAIN)}
+    whole = [index for index, row in enumerate(rows) if row.part in (None, TRAIN)]
+    rest = [index for index in whole if rows[index].group not in held_out]
+    if left_out := len(whole) - len(rest):
+        print(f"{left_out:,} training texts left out: their {own.group} is also in a given test or validation part.")
     kept = 1 - TEST_SHARE * (TEST not in given)
     shares = {TEST: TEST_SHARE, VALID: kept * min(max(VALID_SHARE, 20 / (kept * len(rest) or 1)), 0.3)}
     shares = {part: share for part, share in shares.items() if part not in given}
@@ -271,7 +289,9 @@ def divide_parts(
     check_parts({part: y[indices] for part, indices in parts.items()}, labels, advice)
     everything = Texts([row.text for row in rows], y)
     divided = {part: everything.take(sorted(indices)) for part, indices in parts.items()}
-    how = f" ({list_names(sorted(given))} as given)" if given else f" by {own.time}" if own.time else ""
+    how = f" by {own.time}" if own.time and shares else ""
+    if as_given := [part for part in PARTS if part in given and (part != TRAIN or not (shares or left_out))]:
+        how += f" ({list_names(as_given)} as given)"
     print(
         f"Split{how}: {len(divided[TRAIN]):,} to train on, {len(divided[VALID]):,} to validate on, "
         f"{len(divided[TEST]):,} to test on."

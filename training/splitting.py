@@ -120,17 +120,21 @@ def join_rows(keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
 def split_by_time(times: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
     """Return the part of each row: the last rows are the test, those before it the validation; equal times go together.
 
+    Only parts in `shares` are split off; the rest is "train".
+
     Raises:
-        DataError: too many rows have the same time.
+        DataError: there are no rows, or too many have the same time.
     """
-    ordered = sorted(times)
-    test_share, valid_share = shares.get(TEST, 0.0), shares.get(VALID, 0.0)
-    first_test = ordered[min(round((1 - test_share) * len(ordered)), len(ordered) - 1)]
-    before = [time for time in ordered if time < first_test]
-    first_valid = before[min(round((1 - valid_share) * len(before)), len(before) - 1)] if before else None
-    if first_valid is None or first_valid == before[0]:
-        raise DataError("Too many rows have the same time to split by it; leave out --time.")
-    return [TEST if time >= first_test else VALID if time >= first_valid else TRAIN for time in times]
+    if not times:
+        raise DataError("There are no rows to split by time.")
+    ordered, first = sorted(times), {}
+    for part in (TEST, VALID):
+        if part in shares:
+            first[part] = ordered[min(round((1 - shares[part]) * len(ordered)), len(ordered) - 1)]
+            ordered = [time for time in ordered if time < first[part]]
+            if not ordered:
+                raise DataError("Too many rows have the same time to split by it; leave out --time.")
+    return [next((part for part, start in first.items() if time >= start), TRAIN) for time in times]
 
 
 def check_parts(parts: Mapping[str, Iterable[int] | NDArray[np.int64]], labels: Sequence[str], reason: str) -> None:

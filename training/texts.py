@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import BadInput
-from shared.tokens import clean_text
+from shared.tables.encoding import find_encoding, open_text
+from shared.tokens import MAX_CHARACTERS, clean_text
 from training.data import DataError, read_table
 from training.recipe import TestSet
 
@@ -45,7 +46,7 @@ def read_folder(folder: Path) -> tuple[Texts, Texts, tuple[str, ...]]:
     """Read train and test of a folder; return them, without training copies of test texts, and the labels.
 
     Raises:
-        DataError: a part is missing, or the test has a label that the training texts do not have.
+        DataError: a part is missing or cannot be read, or the test has a label that the training texts do not have.
     """
     parts = [read_part(folder, part) for part in ("train", "test")]
     labels = tuple(sorted(set(parts[0]["label"])))
@@ -59,7 +60,7 @@ def read_part(folder: Path, part: str) -> pd.DataFrame:
     """Read one part of a folder: a CSV, or a subfolder of text files for each label.
 
     Raises:
-        DataError: the folder has neither.
+        DataError: the folder has neither, or a file cannot be read as text.
     """
     for path in (folder / f"{part}.csv", folder / f"{part}.csv.xz"):
         if path.is_file():
@@ -69,18 +70,47 @@ def read_part(folder: Path, part: str) -> pd.DataFrame:
         raise DataError(
             f"There is neither {part}.csv nor {part}/*/*.txt in {folder}; --data must name a folder with one."
         )
-    return pd.DataFrame({"text": [path.read_text("utf-8") for path in files], "label": [p.parent.name for p in files]})
+    return pd.DataFrame({"text": read_files(files), "label": [path.parent.name for path in files]})
 
 
 def read_unlabelled(folder: Path, others: Collection[str]) -> list[str]:
-    """Read a folder's texts without labels, in either layout; drop those in `others`."""
+    """Read a folder's texts without labels, in either layout; drop those in `others`.
+
+    Raises:
+        DataError: a file cannot be read as text.
+    """
     for path in (folder / "unsup.csv", folder / "unsup.csv.xz"):
         if path.is_file():
             texts = read_table(path, ["text"], dtype=str, keep_default_na=False)["text"].tolist()
             break
     else:
-        texts = [path.read_text("utf-8") for path in sorted(folder.glob("**/unsup/*.txt"))]
+        texts = read_files(sorted(folder.glob("**/unsup/*.txt")))
     return drop_copies(index_labels(pd.DataFrame({"text": texts, "label": ""}), [""]), others).texts
+
+
+def read_files(paths: Sequence[Path]) -> list[str]:
+    """Return the texts in files.
+
+    Raises:
+        DataError: one cannot be read as text.
+    """
+    texts = []
+    for path in paths:
+        try:
+            texts.append(read_text(path))
+        except BadInput as error:
+            raise DataError(f"{path}: {error}") from error
+    return texts
+
+
+def read_text(path: Path) -> str:
+    """Return the text in a file of any encoding that the pages accept, up to one character more than they accept.
+
+    Raises:
+        BadInput: it cannot be read as text.
+    """
+    with open_text(path, find_encoding(path), newline=None) as file:
+        return file.read(MAX_CHARACTERS + 1)
 
 
 def read_texts(path: Path) -> pd.DataFrame:

@@ -26,6 +26,10 @@ LICENCES = {  # identifiers of the Hub and their names
     "openrail": "OpenRAIL",
 }  # fmt: skip
 KEPT = ("title", "intended_use", "licence", "licence_name", "language", "datasets")
+TEXTS = ("title", "summary", "intended_use", "licence", "licence_name", "base_model", "language", "notice")
+LISTS = ("limits", "notes", "examples")  # of texts; a single text is a list of one
+NAMES = ("columns", "label_names")  # names of columns or labels, and a text for each
+UNQUOTED = "YAML reads yes, no, numbers and dates as something else than text, unless they are in quotation marks."
 
 
 def add_word_options(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +44,7 @@ def read_words(options: argparse.Namespace, description: Description) -> dict[st
     """Return the fields of about.yaml that a user gives for a model of their own; {} for a demo on its own data.
 
     In order of precedence: the options, the file of --about or an about.yaml beside the data, and the words that the
-    model in --out was given before.
+    model in --out was given before, if it was trained on data of the same name. Words that are kept are printed.
 
     Raises:
         DataError: the file cannot be read, or has an unknown or invalid field.
@@ -50,13 +54,25 @@ def read_words(options: argparse.Namespace, description: Description) -> dict[st
     path = find_about(options)
     given = {name: value for name in OPTIONS if (value := getattr(options, name, None))}
     words: dict[str, Any] = {}
-    for layer in (keep_words(Path(options.measure or options.out)), read_about(path) if path else {}, given):
+    for layer in (read_about(path) if path else {}, given):
         words |= layer
         if "licence" in layer and "licence_name" not in layer:
-            words |= name_licence(str(layer["licence"]))
+            words |= name_licence(layer["licence"])
+    folder = Path(options.measure or options.out)
+    kept = {name: value for name, value in keep_words(folder, description.data).items() if name not in words}
+    if kept and not options.measure:  # which changes no words
+        print(f"Kept from the model in {folder}: {list_names(_show(*item) for item in kept.items())}.")
+    words = kept | words
     if words.get("language") and not CODE.fullmatch(str(words["language"])):
         raise DataError(f"The language {quote(words['language'])} is not a code such as de, en or pt-BR.")
     return words
+
+
+def _show(name: str, value: Any) -> str:
+    """Return a field and its value for a sentence; of data sets, their names."""
+    if name == "datasets":
+        value = " and ".join(dataset["name"] for dataset in value)
+    return f"{name.replace('_', ' ')} {quote(value)}"
 
 
 def find_about(options: argparse.Namespace) -> Path | None:
@@ -74,7 +90,7 @@ def read_about(path: Path) -> dict[str, Any]:
     """Read an about.yaml of which any field may be missing.
 
     Raises:
-        DataError: it cannot be read, or has an unknown field.
+        DataError: it cannot be read, or has an unknown field or a value of the wrong type.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
@@ -87,7 +103,32 @@ def read_about(path: Path) -> dict[str, Any]:
     if unknown:
         hint = suggest(unknown[0], known, "field")
         raise DataError(f"{path} has the unknown field {quote(unknown[0])}.{hint} It may have {list_names(known)}.")
-    return {name: value for name, value in content.items() if value is not None}
+    return {name: _check_field(path, name, value) for name, value in content.items() if value is not None}
+
+
+def _check_field(path: Path, name: str, value: Any) -> Any:
+    """Return the value of a field, a single text as a list where the field is one; check its type.
+
+    Raises:
+        DataError: it has another type than the field.
+    """
+    if name in TEXTS and not isinstance(value, str):
+        raise DataError(f"{path}: the field {name} must be a text, but is {quote(value)}. {UNQUOTED}")
+    if name in LISTS:
+        value = [value] if isinstance(value, str) else value
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise DataError(f"{path}: the field {name} must be a text or a list of texts. {UNQUOTED}")
+    if name in NAMES:
+        kind = "column" if name == "columns" else "label"
+        if not isinstance(value, dict):
+            raise DataError(f"{path}: the field {name} must have a line such as {kind}: text for each {kind}.")
+        for pair in value.items():
+            if wrong := [quote(item) for item in pair if not isinstance(item, str)]:
+                raise DataError(
+                    f"{path}: the field {name} must have texts on both sides of the colon, but has {wrong[0]}. "
+                    f"{UNQUOTED}"
+                )
+    return value
 
 
 def name_licence(licence: str) -> dict[str, str]:
@@ -97,18 +138,22 @@ def name_licence(licence: str) -> dict[str, str]:
     return {"licence": "other", "licence_name": licence.strip()}
 
 
-def keep_words(folder: Path) -> dict[str, Any]:
-    """Return the words of the model in a folder that are not those which a recipe writes; {} without a model."""
-    if not (folder / CONFIG_FILE).is_file():
+def keep_words(folder: Path, data: str) -> dict[str, Any]:
+    """Return the words of the model in a folder that are not those which a recipe writes.
+
+    There are none if there is no model, or if it was measured on data of another name.
+    """
+    if not (folder / CONFIG_FILE).is_file() or not (folder / METRICS).is_file():
         return {}
     try:
-        about, metrics = GalleryConfig.read_common(folder).about, (folder / METRICS).is_file()
-        data = Metrics.read(folder).figures[0].data if metrics else None
-    except (CheckpointError, IndexError):
+        about, figures = GalleryConfig.read_common(folder).about, Metrics.read(folder).figures
+    except CheckpointError:
+        return {}
+    if not figures or figures[0].data != data:
         return {}
     before = about.model_dump(mode="json")
     written: dict[str, Any] = {
-        "title": make_title(data) if data else about.title,
+        "title": make_title(data),
         "intended_use": AUTHOR,
         "licence": "other",
         "licence_name": TERMS_OF_DATA,

@@ -379,6 +379,14 @@ def test_the_metrics_of_an_embedded_model_are_written_by_code_alone(name):
     assert "H200" not in json.dumps(metrics)
 
 
+def test_labels_in_a_summary_are_shown_as_they_are(tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/sentiment/model", tmp_path / "model")
+    config = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    config["about"]["summary"] = "A text: is it *new*\n# or `old_`?"
+    (folder / "gallery.json").write_text(json.dumps(config), encoding="utf-8")
+    assert "\nA text: is it \\*new\\* # or \\`old\\_\\`?\n" in write_card(folder).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_embedded_card_is_rendered_from_its_files(name, tmp_path):
     folder = shutil.copytree(ROOT / "spaces" / name / "model", tmp_path / "model")

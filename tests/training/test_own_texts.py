@@ -1,5 +1,7 @@
 """A user's own texts: tables and folders, what is wrong with them, and their split."""
 
+import gzip
+import lzma
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 
 from training import command
 from training.data import DataError
-from training.own_data import DataOptions
+from training.own_data import DataOptions, clean_label
 from training.own_texts import read_own_texts
 from training.recipes.text_classification import TextClassification
 from training.splitting import PARTS, TEST, TRAIN, VALID
@@ -51,6 +53,8 @@ def sizes(found):
         ("sep.csv", ("sep=;\r\n" + join_rows(";")).encode("utf-8-sig")),
         ("tabs.tsv", join_rows("\t").encode()),
         ("kaggle.csv", join_rows(header=("review", "sentiment")).encode()),
+        ("packed.csv.gz", gzip.compress(join_rows(";").encode("cp1252"))),
+        ("packed.csv.xz", lzma.compress(join_rows("\t").encode("utf-16"))),
         ("other.csv", join_rows(header=("Label", "TEXT "), rows=[row[::-1] for row in make_rows()]).encode()),
     ],
 )
@@ -64,6 +68,13 @@ def test_what_the_pages_read_can_be_trained_on(tmp_path, capsys, name, content):
     assert "80 texts with 2 labels: neg 40, pos 40." in said
     assert re.search(r"texts are in the column \w+, labels in \w+", said)
     assert re.search(r"Split: \d+ to train on, \d+ to validate on, 16 to test on", said)
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    for name, content in (("mine.csv.gz", gzip.compress(b"text,label\n" * 9)[:-9]), ("mine.csv.xz", b"text,label\n")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name} cannot be decompressed \(.*\); save it as CSV"):
+            read(tmp_path / name)
 
 
 def test_parquet_is_read(tmp_path):
@@ -216,6 +227,14 @@ def test_folders_of_parts(tmp_path):
     assert found.given == {TRAIN, TEST}
     assert sizes(found)[2] == 10
     assert len(found.parts[TRAIN].unlabelled) == 7
+    (tmp_path / "mine/train/unsup/0.txt").write_bytes("für später".encode("cp1252"))
+    (tmp_path / "mine/train/unsup/1.txt").write_text("SCHÖNER Text  test 0 1", encoding="utf-8")  # as in the test
+    unlabelled = read(tmp_path / "mine").parts[TRAIN].unlabelled
+    assert unlabelled == ("für später", *(f"without a label {index}" for index in range(2, 7)))
+    (tmp_path / "mine/train/unsup/2.txt").write_bytes(b"\x89PNG" + bytes(50))
+    with pytest.raises(DataError, match=r"train/unsup/2\.txt: This is a picture"):
+        read(tmp_path / "mine")
+    (tmp_path / "mine/train/unsup/2.txt").unlink()
     (tmp_path / "mine/test/pos").rename(tmp_path / "mine/test/good")
     with pytest.raises(DataError, match=r"At least 20 .* good has 5"):
         read(tmp_path / "mine")
@@ -231,6 +250,52 @@ def test_tables_of_parts(tmp_path):
     (tmp_path / "test.csv").write_text(join_rows(rows=[row for row in rows[80:] if row[1] == "pos"]), encoding="utf-8")
     with pytest.raises(DataError, match="The test lacks neg: add texts of it there, or leave this part out"):
         read(tmp_path)
+
+
+def write_parts(folder, header=("text", "label"), **parts):
+    for part, rows in parts.items():
+        (folder / f"{part}.csv").write_text(join_rows(header=header, rows=rows), encoding="utf-8")
+
+
+def test_texts_of_two_parts_are_copies_whatever_their_case_width_and_spaces(tmp_path, capsys):
+    rows = make_rows(100)
+    wide = [("".join(chr(ord(c) + 0xFEE0) if c.isdigit() else c for c in text), label) for text, label in rows[82:84]]
+    train = [*rows[:80], (rows[80][0].upper(), rows[80][1]), (rows[81][0].replace(" ", "  "), rows[81][1]), *wide]
+    train.append((rows[0][0].upper(), rows[0][1]))  # differs only from a text of its own part
+    write_parts(tmp_path, train=train, test=rows[80:])
+    found = read(tmp_path)
+    assert set(found.parts[TEST].texts) == {text for text, _ in rows[80:]}
+    assert set(found.parts[TRAIN].texts + found.parts[VALID].texts) == {text for text, _ in [*rows[:80], train[-1]]}
+    assert "Equal texts count once: 4 left out." in capsys.readouterr().out
+
+
+def test_groups_of_a_given_part_are_not_trained_on(tmp_path, capsys):
+    rows = [(text, label, index // 4) for index, (text, label) in enumerate(make_rows(160))]
+    header = ("text", "label", "author")
+    given = [(f"{text} Ende", label, group) for text, label, group in rows]
+    write_parts(tmp_path, header, train=rows[:120], test=given[100:160], valid=given[80:90])
+    found = read(tmp_path, group="author")  # 20 to 22 are in the validation part, and 25 to 39 in the test
+    assert found.parts[TRAIN].texts == [text for text, _, _ in [*rows[:80], *rows[92:100]]]
+    assert sizes(found) == [88, 10, 60]
+    said = capsys.readouterr().out
+    assert "32 training texts left out: their author is also in a given test or validation part." in said
+    assert "Split (valid, test as given): 88 to train on, 10 to validate on, 60 to test on." in said
+
+
+def test_only_whole_parts_are_said_to_be_as_given(tmp_path, capsys):
+    rows = [(text, label, index) for index, (text, label) in enumerate(make_rows(160))]
+    header = ("text", "label", "day")
+    write_parts(tmp_path, header, train=rows[:100])
+    read(tmp_path)
+    assert "Split: " in capsys.readouterr().out
+    write_parts(tmp_path, header, test=rows[100:140])
+    found = read(tmp_path, time="day")
+    assert "Split by day (test as given): " in capsys.readouterr().out
+    assert found.parts[TEST].texts == [text for text, _, _ in rows[100:140]]
+    assert found.parts[TRAIN].texts + found.parts[VALID].texts == [text for text, _, _ in rows[:100]]
+    write_parts(tmp_path, header, valid=rows[140:])
+    read(tmp_path, time="day")
+    assert "Split (train, valid, test as given): 100 to train on, 20 to validate on, 40" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -258,6 +323,7 @@ def test_labels_that_look_alike_are_mentioned(tmp_path, capsys):
     rows = [(f"text {index} {label}", label) for label in ("Spam", "spam", "a|b <i>") for index in range(20)]
     (tmp_path / "mine.csv").write_text(join_rows(rows=rows), encoding="utf-8")
     assert read(tmp_path / "mine.csv").labels == ("Spam", "a|b <i>", "spam")
+    assert clean_label(" two\n lines ") == "two lines"
     assert "perhaps meant as one: Spam and spam." in capsys.readouterr().out
 
 

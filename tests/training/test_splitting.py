@@ -71,6 +71,15 @@ def test_the_last_rows_are_the_test_and_equal_times_are_together():
         split_by_time([1] * 9 + [2], SHARES)
 
 
+def test_only_wanted_parts_are_split_off_by_time():
+    times = [5, 1, 4, 2, 3, 6, 7, 8, 9, 10]
+    assert split_by_time(times, {}) == [TRAIN] * 10
+    assert split_by_time(times, {VALID: 0.2}) == [TRAIN] * 8 + [VALID] * 2
+    assert split_by_time(times, {TEST: 0.3}) == [TRAIN] * 7 + [TEST] * 3
+    with pytest.raises(DataError, match="There are no rows to split by time"):
+        split_by_time([], SHARES)
+
+
 def test_a_label_that_a_part_lacks_is_named():
     parts = {TRAIN: [0, 1, 2], VALID: [0, 1, 2], TEST: [0, 2]}
     with pytest.raises(DataError, match=r"^The test lacks dog: add some"):

@@ -10,7 +10,7 @@ from shared.config import About, GalleryConfig
 from tests.training.test_demos import load_recipe
 from training import command
 from training.data import DataError
-from training.description import AUTHOR, TERMS_OF_DATA, describe
+from training.description import AUTHOR, TERMS_OF_DATA, describe, make_title
 from training.made_up import write_rows
 from training.recipe import load
 from training.recipes.tabular import Tabular
@@ -37,12 +37,12 @@ def describe_own(rows, tmp_path):
     return describe_own
 
 
-def write_model(folder, about):
+def write_model(folder, about, data="rows"):
     """Write the part of a checkpoint folder that has words."""
     folder.mkdir(exist_ok=True)
     config = GalleryConfig(format=2, task="x", about=about, created="2026-01-01", versions={}, files={})
     (folder / "gallery.json").write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
-    figures = [{"name": "accuracy", "value": 0.5, "interval": None, "data": "rows", "split": "test", "count": 9}]
+    figures = [{"name": "accuracy", "value": 0.5, "interval": None, "data": data, "split": "test", "count": 9}]
     metrics = {"headline": "x", "figures": figures, "measured": {"date": "2026-01-01"}}
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
 
@@ -77,12 +77,27 @@ def test_options_are_stronger_than_the_file_and_the_file_than_the_model_before(d
 def test_only_what_its_author_changed_is_kept(tmp_path):
     written = describe("rows", "A row: is it a or b?", ("A limit.",)).about
     write_model(tmp_path / "model", written)
-    assert keep_words(tmp_path / "model") == {}
+    assert keep_words(tmp_path / "model", "rows") == {}
     changed = {"licence": "mit", "licence_name": "MIT", "language": "fr", "summary": "Of other labels."}
     write_model(tmp_path / "model", written.model_copy(update=changed))
-    assert keep_words(tmp_path / "model") == {"licence": "mit", "licence_name": "MIT", "language": "fr"}
-    assert keep_words(tmp_path / "nothing") == {}
+    assert keep_words(tmp_path / "model", "rows") == {"licence": "mit", "licence_name": "MIT", "language": "fr"}
+    assert keep_words(tmp_path / "nothing", "rows") == {}
     assert written.intended_use == AUTHOR
+    (tmp_path / "model/metrics.json").unlink()
+    assert keep_words(tmp_path / "model", "rows") == {}
+
+
+def test_words_are_kept_only_for_data_of_the_same_name_and_printed(describe_own, tmp_path, capsys):
+    changed = {"title": "Before", "licence": "mit", "licence_name": "MIT"}
+    about = describe("rows", "Old?", ()).about.model_copy(update=changed)
+    write_model(tmp_path / "model", about)
+    assert describe_own("--title", "Now").about.licence == "mit"
+    said = capsys.readouterr().out
+    assert f"Kept from the model in {tmp_path / 'model'}: licence 'mit', licence name 'MIT'.\n" in said
+    write_model(tmp_path / "model", about, "other rows")
+    assert describe_own().about.title == make_title("rows")
+    assert describe_own().about.licence_name == TERMS_OF_DATA
+    assert "Kept" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -91,7 +106,18 @@ def test_only_what_its_author_changed_is_kept(tmp_path):
         ("titel: Mine", "unknown field 'titel'. There is a field 'title'; did you mean it"),
         ("title: [", "cannot be read as YAML"),
         ("just text", "must have fields such as title"),
-        ("title: 3", "The field title of the model's description is invalid"),
+        ("title: 3", "the field title must be a text, but is '3'. YAML reads"),
+        ("licence: 4.0", "the field licence must be a text, but is '4.0'"),
+        ("language: no", "the field language must be a text, but is 'False'"),
+        ("notice: [Mine.]", "the field notice must be a text, but is"),
+        ("notes: 5", "the field notes must be a text or a list of texts"),
+        ("examples: [Good., 5]", "the field examples must be a text or a list of texts"),
+        ("limits: {a: b}", "the field limits must be a text or a list of texts"),
+        ("label_names: [Katze, Hund]", "the field label_names must have a line such as label: text for each label"),
+        ("columns: Age", "the field columns must have a line such as column: text for each column"),
+        ("label_names: {cat: 1}", "the field label_names must have texts on both sides of the colon, but has '1'"),
+        ("label_names: {yes: Ja}", "has 'True'. YAML reads yes, no, numbers and dates as something else than text"),
+        ("datasets: Mine", "The field datasets of the model's description is invalid"),
         ("language: English", "The language 'English' is not a code such as de, en or pt-BR"),
     ],
 )
@@ -99,6 +125,21 @@ def test_a_file_with_mistakes_is_refused(describe_own, rows, content, message):
     rows.with_name("about.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         describe_own()
+
+
+def test_a_single_note_or_example_is_a_list_of_one(describe_own, rows):
+    rows.with_name("about.yaml").write_text("notes: Made in May.\nexamples: Good film.\nlimits: One.\n", "utf-8")
+    described = describe_own()
+    assert described.notes == ("Made in May.",)
+    assert described.examples == ("Good film.",)
+    assert described.about.limits == ("One.",)
+
+
+def test_names_of_labels_that_the_data_does_not_have_are_refused():
+    described = describe("pets", "A cat or a dog?", (), labels=("cat", "dog"))
+    assert described.reword({"label_names": {"cat": "Katze"}}).label_names == {"cat": "Katze"}
+    with pytest.raises(DataError, match=r"has 'Dog', which is no label .* a label 'dog'.* The labels are cat, dog\."):
+        described.reword({"label_names": {"cat": "Katze", "Dog": "Hund"}})
 
 
 def test_a_licence_has_an_identifier_and_a_name():

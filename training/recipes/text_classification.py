@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification, PretrainedConfig, PreTrainedTokenizerFast
 
 from shared.metrics import Figure
 from shared.session import softmax
@@ -55,6 +55,7 @@ from training.token_statistics import PASSAGES, REJECTED_SHARE, compute_token_fr
 from training.tokens import SPECIAL, encode_texts, prune
 
 HUB_INIT = "sentence-transformers/all-MiniLM-L6-v2"
+HUB_SIZE = {"hidden_size": 384, "num_hidden_layers": 6}  # in its config
 VOCABULARY = 18_000  # the most frequent of the encoder's 30,522 tokens
 TEACHERS, STUDENTS = (1.0, 1.5, 0.75, 1.25), (1.0, 1.25)  # factors of the learning rates, for diversity
 MIN_CLEAR_PROBABILITY = 0.7
@@ -145,7 +146,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         found = read_own_texts(path, settings.own, settings.seed)
         name = path.resolve().name if path.is_dir() else path.stem
         summary = f"A text: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
-        description = describe(name, summary, LIMITS, HUB_INIT, TERMS)
+        description = describe(name, summary, LIMITS, *describe_start(settings.init), found.labels)
         tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
         check = found.parts[VALID].as_test(name, "validation")
         return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
@@ -305,6 +306,25 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
             f"{config.max_tokens - 2 - config.head} are read.",
         ]
         return measured
+
+
+def describe_start(init: str | None) -> tuple[str | None, str]:
+    """Return the Hub name of the network that training begins with, if it has one, and a sentence on its terms.
+
+    A folder counts as the default network if it has its architecture and size.
+
+    Raises:
+        DataError: the folder has no network of this architecture.
+    """
+    if init is None or init == HUB_INIT:
+        return HUB_INIT, TERMS
+    name, is_folder = init, Path(init).is_dir()
+    if is_folder:
+        config, _ = PretrainedConfig.get_config_dict(check_pretrained(BertForSequenceClassification, init))
+        if all(config.get(field) == value for field, value in HUB_SIZE.items()):
+            return HUB_INIT, TERMS
+        name = f"a BERT in the folder {Path(init).resolve().name}"
+    return None if is_folder else init, f"It began as {name}, and is also under the terms of that network."
 
 
 def make_network(

@@ -22,6 +22,7 @@ from shared import load_model
 from tests.conftest import DATA, ROOT, load_app
 from training import command, text_fitting, texts, tfidf, tokens
 from training import sentiment as demo
+from training.data import DataError
 from training.description import describe
 from training.distillation import fit_weights, pool
 from training.hard_cases import NOT_PROSE, REVIEWS
@@ -94,14 +95,14 @@ def test_german_texts_of_excel_make_a_card_that_speaks_of_them(tmp_path):
     assert "\nlanguage: de\n" in card
     assert "\nlicense: cc-by-4.0\n" in card
     assert "# Post \\| Eingang" in card
-    assert "is it Rechnung|Geld or Urlaub &lt;b>?" in card
+    assert "is it Rechnung\\|Geld or Urlaub &lt;b>?" in card
     assert not re.search("english|film|wonderful|review", card, re.IGNORECASE)
     rows = [line for line in card.split("## Evaluation")[1].split("##")[0].splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
     assert "is under this licence: CC BY 4.0." in (tmp_path / "out/LICENSE.md").read_text(encoding="utf-8")
     model = load_model(tmp_path / "out")
     assert model.config.labels == tuple(kinds)
-    assert keep_words(tmp_path / "out") == {
+    assert keep_words(tmp_path / "out", "post") == {
         "title": "Post | Eingang", "language": "de", "licence": "cc-by-4.0", "licence_name": "CC BY 4.0",
     }  # fmt: skip
 
@@ -571,6 +572,33 @@ def test_a_network_that_cannot_be_loaded_is_named(tmp_path, capsys, monkeypatch)
     given = ["--data", data, "--init", tmp_path / "nothing", "--out", tmp_path / "model"]
     assert train(recipe.TextClassification, *given) == 2
     assert str(tmp_path / "nothing") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("init", "hub", "terms"),
+    [
+        (None, recipe.HUB_INIT, recipe.TERMS),
+        (recipe.HUB_INIT, recipe.HUB_INIT, recipe.TERMS),
+        ({"hidden_size": 384, "num_hidden_layers": 6}, recipe.HUB_INIT, recipe.TERMS),
+        ("some/bert", "some/bert", "It began as some/bert, and is also under the terms of that network."),
+        (
+            {"hidden_size": 384, "num_hidden_layers": 12},
+            None,
+            "It began as a BERT in the folder begun, and is also under the terms of that network.",
+        ),
+    ],
+)
+def test_the_network_that_training_began_with_is_named(tmp_path, init, hub, terms):
+    if isinstance(init, dict):
+        BertConfig(**init).save_pretrained(tmp_path / "begun")
+        init = str(tmp_path / "begun")
+    data = recipe.write_reviews(tmp_path / "reviews", 0)
+    settings = replace(recipe.TextClassificationSettings(), init=init)
+    description = recipe.TextClassification().load_own(str(data), settings).description
+    assert description.about.base_model == hub
+    assert description.notice.endswith(f"\n{terms}\n")
+    with pytest.raises(DataError, match="'good', which is no label of the data"):
+        description.reword({"label_names": {"good": "Good"}})
 
 
 def test_quick_shortens_texts_and_training():
