@@ -193,7 +193,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         name = (Path(data) if Path(data).is_dir() else Path(data).parent).resolve().name
         summary = f"A picture: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
         start = describe_start(settings)
-        description = describe(name, summary, LIMITS, start.hub, f"{start.terms}\n\n{EXAMPLES_NOTE}")
+        description = describe(name, summary, LIMITS, start.hub, f"{start.terms}\n\n{EXAMPLES_NOTE}", found.labels)
         tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
         check = found.parts[VALID].as_test(name, "validation")
         return Splits(found.parts[TRAIN], found.parts[VALID], tests, description, found.labels, check)
