@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from training.data import DataError
 from training.mask_classes import (
     LISTS,
     Classes,
+    describe_unknown,
     encode,
     find_classes,
-    list_colours,
     match_black_and_white,
     parse_void,
     read_classes,
@@ -69,8 +70,7 @@ class OwnMasks:
 
     def read(self, pair: Pair, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the class of each pixel of a mask at a size (width, height), (height, width)."""
-        values, _ = read_mask(pair.mask)
-        codes, _ = encode(values, self.classes, self.void)
+        codes, _ = read_codes(pair.mask, self.classes, self.void)
         return np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
 
 
@@ -190,7 +190,8 @@ def find_list(folder: Path) -> Classes | None:
 def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], bool]:
     """Return the values of an upright mask, (height, width), and if they are colours (0xrrggbb) and not indices.
 
-    Colours that are all grey count as indices, unless the list of classes is `in_colour`.
+    Colours that are all grey count as indices. If the classes are `in_colour`, all values are colours instead: those
+    of the palette, or shades of grey.
 
     Raises:
         DataError: it cannot be read, or has values that are neither.
@@ -202,9 +203,9 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("1", "L", "P") and not (in_colour and upright.mode == "P" and upright.palette):
                 values = np.asarray(upright.convert("L") if upright.mode == "1" else upright).astype(np.int64)
-                if upright.mode == "1":
-                    return values // 255, False
-                return (values * 0x010101, True) if in_colour else (values, False)
+                if in_colour:
+                    return values * 0x010101, True
+                return values // 255 if upright.mode == "1" else values, False
             if upright.mode.startswith(("I", "F")):
                 deep = np.asarray(upright)
                 if deep.min() < 0 or deep.max() > 255 or (deep != deep.round()).any():
@@ -212,7 +213,8 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
                         f"The mask has values from {deep.min():g} to {deep.max():g}; a class needs an index "
                         "from 0 to 254. If they number objects, save a mask of classes instead."
                     )
-                return deep.astype(np.int64), False
+                values = deep.astype(np.int64)
+                return (values * 0x010101, True) if in_colour else (values, False)
             pixels = np.asarray(upright.convert("RGB")).astype(np.int64)
     except DataError:
         raise
@@ -223,60 +225,71 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
     return pixels @ np.array([1 << 16, 1 << 8, 1]), True
 
 
+def read_codes(path: Path, classes: Classes, void: int | None) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return the class of each pixel of an upright mask, or IGNORED, and its values that are no class.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    values, _ = read_mask(path, classes.in_colour)
+    return encode(values, classes, void)
+
+
 def check_masks(
     found: Sequence[Pair], checked: Mapping[Path, Checked], in_colour: bool, problems: Problems
 ) -> tuple[list[Pair], Counter[int], bool]:
-    """Return the pairs that fit together, the number of masks with each value, and if the values are colours."""
+    """Return the pairs that fit together, the number of masks with each value, and if the values are colours.
 
-    def check(pair: Pair) -> tuple[NDArray[np.int64], tuple[int, int], bool] | DataError:
+    Without a list of colours, the values are colours if any mask has some; then all masks are read so.
+    """
+
+    def check(pair: Pair, in_colour: bool) -> tuple[NDArray[np.int64], tuple[int, int], bool] | DataError:
         try:
             values, is_coloured = read_mask(pair.mask, in_colour)
         except DataError as error:
             return error
         return np.unique(values), (values.shape[1], values.shape[0]), is_coloured
 
-    fitting: list[tuple[Pair, tuple[int, ...], bool]] = []
     readable = [pair for pair in found if pair.picture in checked]
     with ThreadPoolExecutor(4) as pool:
-        for pair, result in zip(readable, pool.map(check, readable), strict=True):
-            picture = checked[pair.picture]
-            if isinstance(result, DataError):
-                problems.add(pair.mask, str(result))
-                continue
-            values, size, is_coloured = result
-            if size != picture.size:
-                turned = "; one of them is turned" if size == picture.size[::-1] else ""
-                problems.add(
-                    pair.mask, f"The mask has {size[0]}×{size[1]} pixels, but its picture "
-                    f"{picture.size[0]}×{picture.size[1]}{turned}.",
-                )  # fmt: skip
-                continue
-            kept = Pair(pair.name, picture.path, pair.mask, size, picture.digest, (), pair.part)
-            fitting.append((kept, tuple(values.tolist()), is_coloured))
-    has_colours = any(is_coloured for _, _, is_coloured in fitting)
-    counts = Counter(
-        value if is_coloured or not has_colours else value * 0x010101
-        for _, values, is_coloured in fitting
-        for value in values
-    )
-    return [pair for pair, _, _ in fitting], counts, has_colours
+        results = list(pool.map(partial(check, in_colour=in_colour), readable))
+        has_colours = any(
+            not isinstance(result, DataError) and result[2] and result[1] == checked[pair.picture].size
+            for pair, result in zip(readable, results, strict=True)
+        )
+        if has_colours and not in_colour:
+            results = list(pool.map(partial(check, in_colour=True), readable))
+    fitting, counts = [], Counter[int]()
+    for pair, result in zip(readable, results, strict=True):
+        picture = checked[pair.picture]
+        if isinstance(result, DataError):
+            problems.add(pair.mask, str(result))
+            continue
+        values, size, _ = result
+        if size != picture.size:
+            turned = "; one of them is turned" if size == picture.size[::-1] else ""
+            problems.add(
+                pair.mask, f"The mask has {size[0]}×{size[1]} pixels, but its picture "
+                f"{picture.size[0]}×{picture.size[1]}{turned}.",
+            )  # fmt: skip
+            continue
+        fitting.append(replace(pair, picture=picture.path, size=size, digest=picture.digest))
+        counts.update(values.tolist())
+    return fitting, counts, has_colours
 
 
 def find_present(pairs: Sequence[Pair], classes: Classes, void: int | None, problems: Problems) -> list[Pair]:
-    """Return pairs with the classes in their masks; a colour that is no class, or a mask of void only, is a problem."""
+    """Return pairs with the classes in their masks; a value that is no class, or a mask of void only, is a problem."""
     kept = []
     for pair in pairs:
-        values, _ = read_mask(pair.mask, classes.in_colour)
-        codes, unknown = encode(values, classes, void)
+        codes, unknown = read_codes(pair.mask, classes, void)
         present = tuple(code for code in np.unique(codes).tolist() if code != IGNORED)
         if unknown:
-            problems.add(
-                pair.mask, f"Its colours {list_colours(unknown)} are no classes; list them, or name one by --void."
-            )
+            problems.add(pair.mask, describe_unknown(unknown, classes.in_colour))
         elif not present:
             problems.add(pair.mask, "None of its pixels has a class.")
         else:
-            kept.append(Pair(pair.name, pair.picture, pair.mask, pair.size, pair.digest, present, pair.part))
+            kept.append(replace(pair, present=present))
     return kept
 
 

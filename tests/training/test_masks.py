@@ -52,6 +52,14 @@ def paint(codes):
     return Image.fromarray(COLOURS[codes])
 
 
+def add_palette(codes):
+    """Return a mask of indices whose palette has the colours, as those of Pascal VOC."""
+    image = Image.fromarray(codes).convert("P")
+    image.putpalette(COLOURS.tobytes())
+    image.frombytes(codes.tobytes())
+    return image
+
+
 def decode(found):
     """Return the masks of all pictures by name."""
     return {pair.name: found.read(pair, pair.size) for pairs in found.parts.values() for pair in pairs}
@@ -73,10 +81,7 @@ def test_masks_of_any_mode_give_the_same_classes(streets, mode):
 
     def convert(codes):
         if mode == "P":
-            image = Image.fromarray(codes).convert("P")
-            image.putpalette(COLOURS.tobytes())
-            image.frombytes(codes.tobytes())
-            return image
+            return add_palette(codes)
         if mode == "RGB":
             return Image.fromarray(np.stack([codes] * 3, -1))
         return Image.fromarray(codes.astype({"L": np.uint8, "I;16": np.uint16}[mode]))
@@ -103,7 +108,7 @@ def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
     change(streets, paint)
     lines = ["name,r,g,b", "ground,128,64,128", "things,128,0,0", "things,64,0,128"]
     (streets / "class_dict.csv").write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(DataError, match=r"12 problems .*\n.*Its colours #808080 are no classes; list"):
+    with pytest.raises(DataError, match=r"12 problems .*\n.*Its colour #808080 is no class; list it, or"):
         read(streets)
     found = read(streets, void="#808080")
     assert found.classes.names == ("ground", "things")
@@ -209,6 +214,62 @@ def test_too_few_pictures_and_one_class_are_refused(streets, tmp_path):
         read(tmp_path)
     with pytest.raises(DataError, match="There is no folder"):
         read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("has_list", [True, False])
+def test_colours_in_palettes_reach_the_data(streets, has_list):
+    expected = decode(read(streets))
+    change(streets, add_palette)
+    if has_list:
+        lines = [f"{name} {red} {green} {blue}" for name, (red, green, blue) in zip(NAMES, COLOURS, strict=True)]
+        (streets / "codes.txt").write_text("\n".join(lines), encoding="utf-8")
+    else:  # another mask has colours, so all have
+        mask = streets / "labels/street-0.png"
+        Image.open(mask).convert("RGB").save(mask)
+        order = np.array([3, 2, 1, 0])  # of sky, road, house and car among the sorted colours
+        expected = {name: order[mask] for name, mask in expected.items()}
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(read(streets)).items())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16"])
+def test_black_and_white_reach_the_data_if_they_are_listed_as_colours(streets, mode):
+    def convert(codes):
+        white = np.where(codes > 0, 255, 0)
+        if mode == "I;16":
+            return Image.fromarray(white.astype(np.uint16))
+        return Image.fromarray(white.astype(np.uint8)).convert(mode)
+
+    expected = {name: mask > 0 for name, mask in decode(read(streets)).items()}
+    change(streets, convert)
+    (streets / "codes.txt").write_text("back 0 0 0\nfront 255 255 255\n", encoding="utf-8")
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(read(streets)).items())
+
+
+def test_an_all_grey_mask_among_coloured_ones_keeps_its_class(streets):
+    change(streets, paint)
+    mask = streets / "labels/street-0.png"
+    Image.new("RGB", (160, 128), (128, 128, 128)).save(mask)
+    found = read(streets)
+    assert found.classes.names[3] == "colour #808080"
+    assert np.unique(decode(found)["street-0"]).tolist() == [3]
+
+
+def test_indices_beyond_the_list_are_problems_but_255_and_void_are_not(streets):
+    def save(codes, value):
+        Image.fromarray(np.where(codes == 3, value, codes).astype(np.uint8)).save(streets / "labels/street-0.png")
+
+    (streets / "classes.txt").write_text("sky\nroad\nhouse\ncar\n", encoding="utf-8")
+    codes = np.array(Image.open(streets / "labels/street-0.png"))
+    save(codes, 4)
+    with pytest.raises(DataError, match=r"1 problem .*\n.*street-0.png: Its index 4 is no class; list it, or name it"):
+        read(streets)
+    assert sum(sizes(read(streets, skip_bad=True))) == 11
+    assert np.unique(decode(read(streets, void="4"))["street-0"]).tolist() == [0, 1, 2, IGNORED]
+    save(codes, 255)
+    assert np.unique(decode(read(streets))["street-0"]).tolist() == [0, 1, 2, IGNORED]
+    (streets / "classes.txt").write_text("leaf\ndisease\n", encoding="utf-8")
+    with pytest.raises(DataError, match="Its indices 2, 3 are no classes; list them, or name one by --void"):
+        read(streets)
 
 
 def test_a_photograph_is_no_mask(streets):
