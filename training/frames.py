@@ -1,5 +1,6 @@
 """Segmented pictures in memory: read them, augment them on their device, and save a few as examples."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.archives import make_safe_filename
+from shared.images.limits import MAX_ASPECT
 from training.augmentation import change_light, draw_warps, make_grids, sample
 from training.data import DataError
 from training.folder import EXAMPLES
@@ -91,9 +93,13 @@ def read_pairs(found: OwnMasks, pairs: Sequence[Pair], size: tuple[int, int]) ->
 
 
 def fit_into(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest (width, height) within `most` with the aspect ratio of `size`; `most` if that is nearly it."""
+    """Return the largest (width, height) within `most` with the aspect ratio of `size`; `most` if that is nearly it.
+
+    Rounding does not make a picture too narrow for serving.
+    """
     scale = min(most[0] / size[0], most[1] / size[1])
-    width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    width, height = (max(1, round(length * scale)) for length in size)
+    width, height = max(width, math.ceil(height / MAX_ASPECT)), max(height, math.ceil(width / MAX_ASPECT))
     return most if width * height > SAME_SHAPE * most[0] * most[1] else (width, height)
 
 

@@ -136,13 +136,20 @@ def match_black_and_white(classes: Classes, counts: Counter[int], void: int | No
 
 
 def encode(values: NDArray[np.int64], classes: Classes, void: int | None) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return the class of each pixel, IGNORED for void and unlisted indices, and the colours that are no class."""
+    """Return the class of each pixel, or IGNORED, and the values that are neither a class nor void.
+
+    Of indices, 255 is always void.
+    """
     present, inverse = np.unique(values, return_inverse=True)
     codes = np.array([IGNORED if v == void else classes.codes.get(int(v), IGNORED) for v in present], np.uint8)
-    unknown = [int(value) for value in present if value != void and int(value) not in classes.codes]
-    return codes[inverse.reshape(values.shape)], unknown if classes.in_colour else []
+    ignored = {void} if classes.in_colour else {void, IGNORED}
+    unknown = [value for value in present.tolist() if value not in ignored and value not in classes.codes]
+    return codes[inverse.reshape(values.shape)], unknown
 
 
-def list_colours(colours: Sequence[int]) -> str:
-    """Return colours as a list for a sentence."""
-    return list_names((f"#{colour:06x}" for colour in colours), 5)
+def describe_unknown(values: Sequence[int], in_colour: bool) -> str:
+    """Return a sentence on the values of a mask that are neither a class nor void."""
+    listed = list_names((f"#{value:06x}" if in_colour else value for value in values), 5)
+    if len(values) == 1:
+        return f"Its {'colour' if in_colour else 'index'} {listed} is no class; list it, or name it by --void."
+    return f"Its {'colours' if in_colour else 'indices'} {listed} are no classes; list them, or name one by --void."

@@ -1,9 +1,10 @@
 """Read a user's own pictures and masks, check them, and split them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from training.data import DataError
 from training.mask_classes import (
     LISTS,
     Classes,
+    describe_unknown,
     encode,
     find_classes,
-    list_colours,
     match_black_and_white,
     parse_void,
     read_classes,
@@ -26,9 +27,9 @@ from training.networks.image_segmentation import IGNORED
 from training.own_data import DataOptions, Problems, check_memory, is_clutter, list_names
 from training.picture_files import Checked, check_pictures, find_pictures
 from training.picture_labels import compile_pattern
-from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, split_rows
+from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, find_leaks, split_rows
 
-MIN_PICTURES = 6
+MIN_PICTURES, MIN_TRAINED = 6, 2
 PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures")
 MASK_FOLDERS = ("masks", "labels", "mask", "label", "annotations", "segmentation")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # lossless
@@ -37,7 +38,10 @@ ENDINGS = ("", "_p", "_mask", "_masks", "_label", "_labels", "_gt", "_seg", "-ma
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture with its mask: the file to decode, the mask's file, the upright (width, height), and its classes."""
+    """A picture with its mask: the file to decode, the mask's file, the upright (width, height), and its classes.
+
+    `part` is the part of the data that it is given for, if any, and `group` what --group finds in its name.
+    """
 
     name: str
     picture: Path
@@ -46,6 +50,12 @@ class Pair:
     digest: str
     present: tuple[int, ...] = ()
     part: str | None = None
+    group: str | None = None
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """Its content and its group; pictures that share one must be in one part."""
+        return [("content", self.digest), *([("group", self.group)] if self.group else [])]
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,7 @@ class OwnMasks:
 
     def read(self, pair: Pair, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the class of each pixel of a mask at a size (width, height), (height, width)."""
-        values, _ = read_mask(pair.mask)
-        codes, _ = encode(values, self.classes, self.void)
+        codes, _ = read_codes(pair.mask, self.classes, self.void)
         return np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
 
 
@@ -78,8 +87,8 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     """Read, check, count and split a user's own pictures and masks, and print what was understood.
 
     Args:
-        folder: it has images/ and masks/ (or labels/) with the same names, perhaps in train/, valid/ and test/, and
-            perhaps a list of the classes.
+        folder: it has images/ and masks/ (or labels/) with the same names, perhaps in train/, valid/ and test/ or with
+            such subfolders, and perhaps a list of the classes.
         own: the options that say how to read it.
         shares: the share of the test and of the validation pictures, where the data has no such parts.
         area: the number of pixels of each picture that training holds in memory.
@@ -90,6 +99,8 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     """
     problems = Problems(folder, own.skip_bad, "masks")
     found = [pair for part, root in find_roots(folder).items() for pair in match_masks(root, part, problems)]
+    if own.group:
+        found = group_by_pattern(found, own.group, problems)
     check_memory(len(found), (area, 1), channels=4)
     print(f"Checking {len(found):,} pictures and masks of {folder}:")
     checked = check_pictures([pair.picture for pair in found], problems)
@@ -119,20 +130,31 @@ def find_roots(folder: Path) -> dict[str | None, Path]:
     """Return the folder that has images/ and masks/, or those of train/, valid/ and test/ by part.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or two stand for the same part.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; --data must name one with images/ and masks/.")
     if find_folder(folder, PICTURE_FOLDERS):
         return {None: folder}
-    subfolders = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and find_folder(sub, PICTURE_FOLDERS)]
-    parts: dict[str | None, Path] = {
-        PART_NAMES[sub.name.casefold()]: sub for sub in subfolders if sub.name.casefold() in PART_NAMES
-    }
-    if TRAIN in parts:
-        return parts
+    subfolders = [sub.name for sub in sorted(folder.iterdir()) if sub.is_dir() and find_folder(sub, PICTURE_FOLDERS)]
+    parts = name_parts(folder, subfolders)
+    if TRAIN in parts.values():
+        return {part: folder / name for name, part in parts.items()}
     there = list_names(sorted(path.name for path in folder.iterdir())) or "nothing"
     raise DataError(f"{folder} must have the folders images/ and masks/ (or labels/); it has {there}.")
+
+
+def name_parts(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the part that each of the subfolders with these names stands for; those of other names are left out.
+
+    Raises:
+        DataError: two stand for the same part.
+    """
+    parts = {name: PART_NAMES[name.casefold()] for name in sorted(names) if name.casefold() in PART_NAMES}
+    for part in PARTS:
+        if len(same := [name for name in parts if parts[name] == part]) > 1:
+            raise DataError(f"{folder} has several folders of one part, {list_names(same)}; join or rename them.")
+    return parts
 
 
 def find_folder(folder: Path, names: Sequence[str]) -> Path | None:
@@ -144,8 +166,10 @@ def find_folder(folder: Path, names: Sequence[str]) -> Path | None:
 def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
     """Return the pictures of a folder with their masks of the same stem, or of that stem with an ending such as _mask.
 
+    If `part` is None, and all pictures are in subfolders such as train/, they are given for those parts.
+
     Raises:
-        DataError: there are no pictures, or no folder of masks.
+        DataError: there are no pictures or no folder of masks, or two subfolders stand for the same part.
     """
     images, masks = find_folder(root, PICTURE_FOLDERS), find_folder(root, MASK_FOLDERS)
     if not images or not masks:
@@ -153,6 +177,7 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
     paths = find_pictures(images)[0]
     if not paths:
         raise DataError(f"There are no pictures in {images}.")
+    parts = {} if part else find_inner_parts(images, paths)
     by_name: dict[str, list[Path]] = {}
     for path in sorted(masks.rglob("*")):
         inside = path.relative_to(masks)
@@ -170,11 +195,44 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
             problems.add(matches[0], "A mask cannot be a JPEG, which changes its values; save it as PNG.")
         else:
             used.add(matches[0])
-            pairs.append(Pair(name, path, matches[0], (0, 0), "", part=part))
+            first, _, rest = name.partition("/")
+            shown, given = (rest, parts[first]) if parts else (name, part)
+            pairs.append(Pair(shown, path, matches[0], (0, 0), "", part=given))
     spare = [path for paths_ in by_name.values() for path in paths_ if path not in used]
     if spare and len(paths) == len(pairs):
         print(f"Not used, since they have no picture: {len(spare):,} masks, such as {spare[0].name}.")
     return pairs
+
+
+def find_inner_parts(images: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """Return the part that each subfolder of pictures stands for; {} unless all are in such parts, one to train on.
+
+    Raises:
+        DataError: two stand for the same part.
+    """
+    inside = [path.relative_to(images).parts for path in paths]
+    folders = {names[0] if len(names) > 1 else "" for names in inside}
+    if any(name.casefold() not in PART_NAMES for name in folders):
+        return {}
+    if TRAIN not in {PART_NAMES[name.casefold()] for name in folders}:
+        return {}
+    return name_parts(images, folders)
+
+
+def group_by_pattern(pairs: Sequence[Pair], pattern: str, problems: Problems) -> list[Pair]:
+    """Return pictures with the group that a regular expression finds in their names: its first group, or all of it.
+
+    Raises:
+        DataError: it is no regular expression.
+    """
+    expression, grouped = compile_pattern(pattern, "--group"), []
+    for pair in pairs:
+        match = expression.search(pair.name)
+        if match and (group := match[1] if expression.groups else match[0]):
+            grouped.append(replace(pair, group=group))
+        else:
+            problems.add(pair.picture, f"Its name does not match --group {pattern}.")
+    return grouped
 
 
 def find_list(folder: Path) -> Classes | None:
@@ -190,7 +248,8 @@ def find_list(folder: Path) -> Classes | None:
 def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], bool]:
     """Return the values of an upright mask, (height, width), and if they are colours (0xrrggbb) and not indices.
 
-    Colours that are all grey count as indices, unless the list of classes is `in_colour`.
+    Colours that are all grey count as indices. If the classes are `in_colour`, all values are colours instead: those
+    of the palette, or shades of grey.
 
     Raises:
         DataError: it cannot be read, or has values that are neither.
@@ -202,9 +261,9 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("1", "L", "P") and not (in_colour and upright.mode == "P" and upright.palette):
                 values = np.asarray(upright.convert("L") if upright.mode == "1" else upright).astype(np.int64)
-                if upright.mode == "1":
-                    return values // 255, False
-                return (values * 0x010101, True) if in_colour else (values, False)
+                if in_colour:
+                    return values * 0x010101, True
+                return values // 255 if upright.mode == "1" else values, False
             if upright.mode.startswith(("I", "F")):
                 deep = np.asarray(upright)
                 if deep.min() < 0 or deep.max() > 255 or (deep != deep.round()).any():
@@ -212,7 +271,8 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
                         f"The mask has values from {deep.min():g} to {deep.max():g}; a class needs an index "
                         "from 0 to 254. If they number objects, save a mask of classes instead."
                     )
-                return deep.astype(np.int64), False
+                values = deep.astype(np.int64)
+                return (values * 0x010101, True) if in_colour else (values, False)
             pixels = np.asarray(upright.convert("RGB")).astype(np.int64)
     except DataError:
         raise
@@ -223,60 +283,71 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
     return pixels @ np.array([1 << 16, 1 << 8, 1]), True
 
 
+def read_codes(path: Path, classes: Classes, void: int | None) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return the class of each pixel of an upright mask, or IGNORED, and its values that are no class.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    values, _ = read_mask(path, classes.in_colour)
+    return encode(values, classes, void)
+
+
 def check_masks(
     found: Sequence[Pair], checked: Mapping[Path, Checked], in_colour: bool, problems: Problems
 ) -> tuple[list[Pair], Counter[int], bool]:
-    """Return the pairs that fit together, the number of masks with each value, and if the values are colours."""
+    """Return the pairs that fit together, the number of masks with each value, and if the values are colours.
 
-    def check(pair: Pair) -> tuple[NDArray[np.int64], tuple[int, int], bool] | DataError:
+    Without a list of colours, the values are colours if any mask has some; then all masks are read so.
+    """
+
+    def check(pair: Pair, in_colour: bool) -> tuple[NDArray[np.int64], tuple[int, int], bool] | DataError:
         try:
             values, is_coloured = read_mask(pair.mask, in_colour)
         except DataError as error:
             return error
         return np.unique(values), (values.shape[1], values.shape[0]), is_coloured
 
-    fitting: list[tuple[Pair, tuple[int, ...], bool]] = []
     readable = [pair for pair in found if pair.picture in checked]
     with ThreadPoolExecutor(4) as pool:
-        for pair, result in zip(readable, pool.map(check, readable), strict=True):
-            picture = checked[pair.picture]
-            if isinstance(result, DataError):
-                problems.add(pair.mask, str(result))
-                continue
-            values, size, is_coloured = result
-            if size != picture.size:
-                turned = "; one of them is turned" if size == picture.size[::-1] else ""
-                problems.add(
-                    pair.mask, f"The mask has {size[0]}×{size[1]} pixels, but its picture "
-                    f"{picture.size[0]}×{picture.size[1]}{turned}.",
-                )  # fmt: skip
-                continue
-            kept = Pair(pair.name, picture.path, pair.mask, size, picture.digest, (), pair.part)
-            fitting.append((kept, tuple(values.tolist()), is_coloured))
-    has_colours = any(is_coloured for _, _, is_coloured in fitting)
-    counts = Counter(
-        value if is_coloured or not has_colours else value * 0x010101
-        for _, values, is_coloured in fitting
-        for value in values
-    )
-    return [pair for pair, _, _ in fitting], counts, has_colours
+        results = list(pool.map(partial(check, in_colour=in_colour), readable))
+        has_colours = any(
+            not isinstance(result, DataError) and result[2] and result[1] == checked[pair.picture].size
+            for pair, result in zip(readable, results, strict=True)
+        )
+        if has_colours and not in_colour:
+            results = list(pool.map(partial(check, in_colour=True), readable))
+    fitting, counts = [], Counter[int]()
+    for pair, result in zip(readable, results, strict=True):
+        picture = checked[pair.picture]
+        if isinstance(result, DataError):
+            problems.add(pair.mask, str(result))
+            continue
+        values, size, _ = result
+        if size != picture.size:
+            turned = "; one of them is turned" if size == picture.size[::-1] else ""
+            problems.add(
+                pair.mask, f"The mask has {size[0]}×{size[1]} pixels, but its picture "
+                f"{picture.size[0]}×{picture.size[1]}{turned}.",
+            )  # fmt: skip
+            continue
+        fitting.append(replace(pair, picture=picture.path, size=size, digest=picture.digest))
+        counts.update(values.tolist())
+    return fitting, counts, has_colours
 
 
 def find_present(pairs: Sequence[Pair], classes: Classes, void: int | None, problems: Problems) -> list[Pair]:
-    """Return pairs with the classes in their masks; a colour that is no class, or a mask of void only, is a problem."""
+    """Return pairs with the classes in their masks; a value that is no class, or a mask of void only, is a problem."""
     kept = []
     for pair in pairs:
-        values, _ = read_mask(pair.mask, classes.in_colour)
-        codes, unknown = encode(values, classes, void)
+        codes, unknown = read_codes(pair.mask, classes, void)
         present = tuple(code for code in np.unique(codes).tolist() if code != IGNORED)
         if unknown:
-            problems.add(
-                pair.mask, f"Its colours {list_colours(unknown)} are no classes; list them, or name one by --void."
-            )
+            problems.add(pair.mask, describe_unknown(unknown, classes.in_colour))
         elif not present:
             problems.add(pair.mask, "None of its pixels has a class.")
         else:
-            kept.append(Pair(pair.name, pair.picture, pair.mask, pair.size, pair.digest, present, pair.part))
+            kept.append(replace(pair, present=present))
     return kept
 
 
@@ -324,24 +395,28 @@ def divide_parts(
 ) -> OwnMasks:
     """Split pictures into the parts that the data has not given itself, and print their sizes.
 
+    A picture whose group is also in a given validation or test part is left out.
+
     Raises:
-        DataError: a part is empty, or a class is in no training picture.
+        DataError: a part has too few pictures, or a class is in no training picture.
     """
     given = frozenset(pair.part for pair in pairs if pair.part)
-    rest = [index for index, pair in enumerate(pairs) if pair.part in (None, TRAIN)]
-    keys: list[list[tuple[str, str]]] = [[("content", pairs[index].digest)] for index in rest]
-    if own.group:
-        expression = compile_pattern(own.group, "--group")
-        for key, index in zip(keys, rest, strict=True):
-            if match := expression.search(pairs[index].name):
-                key.append(("group", match[1] if expression.groups else match[0]))
+    leaks = set(find_leaks([pair.keys for pair in pairs], [pair.part for pair in pairs]))
+    if leaks:
+        print(f"Pictures left out, since their groups are also in a given validation or test part: {len(leaks):,}.")
+    rest = [pair for row, pair in enumerate(pairs) if pair.part in (None, TRAIN) and row not in leaks]
     wanted = {part: share for part, share in shares.items() if part not in given}
-    labels = [(*pairs[index].present, "picture") for index in rest]
+    labels = [(*pair.present, "picture") for pair in rest]
     parts: dict[str, list[Pair]] = {part: [pair for pair in pairs if pair.part == part != TRAIN] for part in PARTS}
-    for index, part in zip(rest, split_rows(labels, keys, wanted, seed), strict=True):
-        parts[part].append(pairs[index])
-    if empty := [part for part in PARTS if not parts[part]]:
+    for pair, part in zip(rest, split_rows(labels, [pair.keys for pair in rest], wanted, seed), strict=True):
+        parts[part].append(pair)
+    if empty := [part for part in (VALID, TEST) if not parts[part]]:
         raise DataError(f"No picture is left for {list_names(empty)}; add pictures, or leave out --group.")
+    if (count := len(parts[TRAIN])) < MIN_TRAINED:
+        raise DataError(
+            f"At least {MIN_TRAINED} pictures are needed to train on, and {count} {'is' if count == 1 else 'are'} "
+            f"left; add pictures{', or leave out --group' if own.group else ''}."
+        )
     learned = {code for pair in parts[TRAIN] for code in pair.present}
     unlearned = {code for pairs_ in parts.values() for pair in pairs_ for code in pair.present} - learned
     if unlearned:

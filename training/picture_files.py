@@ -31,7 +31,10 @@ CHECKED_SIDE = 32  # pixels: a JPEG is decoded at an eighth of its size to check
 
 @dataclass(frozen=True)
 class Checked:
-    """A picture that can be read: the file to decode, the SHA-256 of its bytes, and its upright (width, height)."""
+    """A picture that can be read: the file to decode, and the SHA-256 and the upright (width, height) of the original.
+
+    A HEIC is decoded from a smaller copy.
+    """
 
     path: Path
     digest: str
@@ -64,8 +67,9 @@ def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) 
 
     def check(path: Path) -> Checked | BadInput:
         try:
-            readable = convert_heic(path) if path.suffix.lower() in HEIC else path
-            return Checked(readable, sha256(path), load_image(readable, CHECKED_SIDE).size)
+            readable, size = convert_heic(path) if path.suffix.lower() in HEIC else (path, None)
+            copied = load_image(readable, CHECKED_SIDE).size
+            return Checked(readable, sha256(path), size or copied)
         except BadInput as error:
             return error
         except OSError as error:
@@ -81,8 +85,8 @@ def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) 
     return found
 
 
-def convert_heic(path: Path) -> Path:
-    """Return a picture in HEIC as a smaller JPEG in a temporary folder, made by pillow-heif.
+def convert_heic(path: Path) -> tuple[Path, tuple[int, int]]:
+    """Return a picture in HEIC as a smaller JPEG in a temporary folder, and its own upright (width, height).
 
     Raises:
         BadInput: pillow-heif is not installed, or cannot read the file.
@@ -94,12 +98,13 @@ def convert_heic(path: Path) -> Path:
     try:
         image = open_heif(path).to_pillow()  # upright already
         image.info.clear()
-        small = load_image(image).thumbnail(HEIC_SIDE)
+        picture = load_image(image)
+        small = picture.thumbnail(HEIC_SIDE)
     except Exception as error:  # libheif has errors of its own
         raise BadInput(f"The HEIC is damaged or of a kind that cannot be read ({error}); save it as JPEG.") from error
     copy = Path(tempfile.mkdtemp(dir=_make_temporary_folder())) / f"{path.stem}.jpg"
     small.save(copy, quality=95, subsampling=0)
-    return copy
+    return copy, picture.size
 
 
 @functools.cache

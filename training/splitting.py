@@ -117,6 +117,19 @@ def join_rows(keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
     return list(clusters.values())
 
 
+def find_leaks(keys: Sequence[Sequence[Hashable]], parts: Sequence[str | None]) -> list[int]:
+    """Return the rows outside the given validation and test parts that share a key with a row in them.
+
+    To train on them would make the figures of those parts too good.
+
+    Args:
+        keys: the keys of each row, such as the hash of its content and its group.
+        parts: the part that each row is given for; None or "train" for the others.
+    """
+    held_out = {key for row_keys, part in zip(keys, parts, strict=True) if part in (VALID, TEST) for key in row_keys}
+    return [row for row, part in enumerate(parts) if part not in (VALID, TEST) and not held_out.isdisjoint(keys[row])]
+
+
 def split_by_time(times: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
     """Return the part of each row: the last rows are the test, those before it the validation; equal times go together.
 

@@ -1,6 +1,9 @@
 """A user's own masks: indices or colours, listed or found, and what is wrong with them."""
 
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from training.masks import read_mask, read_own_masks
 from training.networks.image_segmentation import IGNORED
 from training.own_data import DataOptions
 from training.recipes.image_segmentation import ImageSegmentation
-from training.splitting import TEST, TRAIN, VALID
+from training.splitting import TEST, TRAIN, VALID, find_leaks
 
 pytestmark = pytest.mark.training
 SHARES = {TEST: 0.2, VALID: 0.1}
@@ -52,6 +55,14 @@ def paint(codes):
     return Image.fromarray(COLOURS[codes])
 
 
+def add_palette(codes):
+    """Return a mask of indices whose palette has the colours, as those of Pascal VOC."""
+    image = Image.fromarray(codes).convert("P")
+    image.putpalette(COLOURS.tobytes())
+    image.frombytes(codes.tobytes())
+    return image
+
+
 def decode(found):
     """Return the masks of all pictures by name."""
     return {pair.name: found.read(pair, pair.size) for pairs in found.parts.values() for pair in pairs}
@@ -73,10 +84,7 @@ def test_masks_of_any_mode_give_the_same_classes(streets, mode):
 
     def convert(codes):
         if mode == "P":
-            image = Image.fromarray(codes).convert("P")
-            image.putpalette(COLOURS.tobytes())
-            image.frombytes(codes.tobytes())
-            return image
+            return add_palette(codes)
         if mode == "RGB":
             return Image.fromarray(np.stack([codes] * 3, -1))
         return Image.fromarray(codes.astype({"L": np.uint8, "I;16": np.uint16}[mode]))
@@ -103,7 +111,7 @@ def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
     change(streets, paint)
     lines = ["name,r,g,b", "ground,128,64,128", "things,128,0,0", "things,64,0,128"]
     (streets / "class_dict.csv").write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(DataError, match=r"12 problems .*\n.*Its colours #808080 are no classes; list"):
+    with pytest.raises(DataError, match=r"12 problems .*\n.*Its colour #808080 is no class; list it, or"):
         read(streets)
     found = read(streets, void="#808080")
     assert found.classes.names == ("ground", "things")
@@ -190,12 +198,98 @@ def test_masks_with_the_books_ending_and_parts_as_folders(streets, tmp_path):
 
 def test_pictures_of_a_group_stay_together_and_equal_ones_count_once(streets, capsys):
     for name in ("images", "labels"):
-        (streets / name / "copy.png").write_bytes((streets / name / "street-1.png").read_bytes())
+        (streets / name / "street-1-copy.png").write_bytes((streets / name / "street-1.png").read_bytes())
     found = read(streets, group=r"\d")
     groups = [{pair.name.removeprefix("street-")[0] for pair in pairs} for pairs in found.parts.values()]
     assert sum(map(len, groups)) == len(set.union(*groups))
     assert sum(sizes(found)) == 12
     assert "Equal pictures count once: 1 left out." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pattern", [r"street-\d(\d)", r"street-\d(\d)?", r"street-\d(\d*)"])
+def test_a_name_without_a_group_is_a_problem(streets, pattern):
+    with pytest.raises(
+        DataError, match=r"10 problems .*\n  images/street-0.png: Its name does not match --group"
+    ) as why:
+        read(streets, group=pattern)
+    assert "street-10.png" not in str(why.value)
+    few = draw_streets(streets.parent / "more", 0, count=20)
+    assert sum(sizes(read(few, group=pattern, skip_bad=True))) == 10
+
+
+def move_to_parts(streets, whole, place, parts=("train", "valid", "test")):
+    """Move eight pictures with their masks to the first part, and two to each of the others; return the folder."""
+    for number, path in enumerate(sorted((streets / "images").iterdir())):
+        part = parts[0 if number < 8 else 1 if number < 10 else 2]
+        for name, file in (("images", path), ("masks", streets / "labels" / path.name)):
+            target = whole / place.format(part=part, name=name)
+            target.mkdir(parents=True, exist_ok=True)
+            file.rename(target / path.name)
+    return whole
+
+
+@pytest.mark.parametrize("place", ["{part}/{name}", "{name}/{part}"])
+def test_training_pictures_of_a_given_parts_group_are_left_out(streets, tmp_path, place, capsys):
+    whole = move_to_parts(streets, tmp_path / "parts", place)
+    # 0, 1, 10, 11, 2, 3, 4 and 5 to train on, 6 and 7 to validate on, 8 and 9 to test on
+    assert sizes(read(whole, group=r"\d+")) == [8, 2, 2]
+    for folder, number in (("train", 4), ("train", 5), ("test", 8)):
+        for name in ("images", "masks"):
+            inside = whole / place.format(part=folder, name=name)
+            (inside / f"street-{number}.png").rename(inside / f"street-{number}-house.png")
+    found = read(whole, group=r"house|street-\d+$")
+    assert "a given validation or test part: 2." in capsys.readouterr().out
+    assert sizes(found) == [6, 2, 2]
+    assert {pair.name for pair in found.parts[TRAIN]} == {f"street-{number}" for number in (0, 1, 10, 11, 2, 3)}
+
+
+def test_leaks_are_rows_to_train_on_with_a_key_of_a_given_part():
+    keys = [["a"], ["b", "x"], ["c", "y"], ["x"], ["d"], ["y"], ["a"]]
+    assert find_leaks(keys, [None, TRAIN, None, VALID, TEST, TEST, TRAIN]) == [1, 2]
+    assert find_leaks(keys, [None] * 7) == []
+
+
+def test_pictures_and_masks_with_subfolders_of_parts_are_given(streets, tmp_path):
+    whole = move_to_parts(streets, tmp_path / "parts", "{name}/{part}", ("Train", "val", "test"))
+    found = read(whole)
+    assert (sizes(found), found.given) == ([8, 2, 2], {TRAIN, VALID, TEST})
+    assert {pair.name for pair in found.parts[VALID]} == {"street-6", "street-7"}
+    (whole / "images/Train").rename(whole / "images/day")
+    (whole / "masks/Train").rename(whole / "masks/day")
+    assert read(whole).given == set()
+
+
+@pytest.mark.parametrize("place", ["{part}/{name}", "{name}/{part}"])
+def test_two_folders_of_one_part_are_refused(streets, tmp_path, place):
+    whole = move_to_parts(streets, tmp_path / "parts", place, ("train", "val", "valid"))
+    with pytest.raises(DataError, match="has several folders of one part, val, valid; join or rename them"):
+        read(whole)
+
+
+def test_one_picture_to_train_on_is_refused(streets, tmp_path):
+    whole = move_to_parts(streets, tmp_path / "parts", "{part}/{name}")
+    for path in sorted((whole / "train/images").iterdir())[1:]:
+        path.rename(whole / "valid/images" / path.name)
+        (whole / "train/masks" / path.name).rename(whole / "valid/masks" / path.name)
+    with pytest.raises(DataError, match="At least 2 pictures are needed to train on, and 1 is left; add pictures"):
+        read(whole)
+
+
+def test_a_large_heic_has_the_size_of_its_mask(streets, monkeypatch):
+    """Without pillow-heif, which is not needed for tests: the file is a PNG."""
+    module = ModuleType("pillow_heif")
+    module.__spec__ = ModuleSpec("pillow_heif", None)
+    module.open_heif = lambda path: SimpleNamespace(to_pillow=lambda: Image.open(path))
+    monkeypatch.setitem(sys.modules, "pillow_heif", module)
+    large = (1600, 1280)
+    picture, mask = streets / "images/street-0.png", streets / "labels/street-0.png"
+    Image.open(picture).resize(large).save(picture)
+    picture.rename(picture.with_suffix(".heic"))
+    Image.open(mask).resize(large, Image.Resampling.NEAREST).save(mask)
+    found = {pair.name: pair for pairs in read(streets).parts.values() for pair in pairs}
+    assert found["street-0"].size == large
+    with Image.open(found["street-0"].picture) as copied:
+        assert copied.size == (1024, 819)
 
 
 def test_too_few_pictures_and_one_class_are_refused(streets, tmp_path):
@@ -209,6 +303,62 @@ def test_too_few_pictures_and_one_class_are_refused(streets, tmp_path):
         read(tmp_path)
     with pytest.raises(DataError, match="There is no folder"):
         read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("has_list", [True, False])
+def test_colours_in_palettes_reach_the_data(streets, has_list):
+    expected = decode(read(streets))
+    change(streets, add_palette)
+    if has_list:
+        lines = [f"{name} {red} {green} {blue}" for name, (red, green, blue) in zip(NAMES, COLOURS, strict=True)]
+        (streets / "codes.txt").write_text("\n".join(lines), encoding="utf-8")
+    else:  # another mask has colours, so all have
+        mask = streets / "labels/street-0.png"
+        Image.open(mask).convert("RGB").save(mask)
+        order = np.array([3, 2, 1, 0])  # of sky, road, house and car among the sorted colours
+        expected = {name: order[mask] for name, mask in expected.items()}
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(read(streets)).items())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16"])
+def test_black_and_white_reach_the_data_if_they_are_listed_as_colours(streets, mode):
+    def convert(codes):
+        white = np.where(codes > 0, 255, 0)
+        if mode == "I;16":
+            return Image.fromarray(white.astype(np.uint16))
+        return Image.fromarray(white.astype(np.uint8)).convert(mode)
+
+    expected = {name: mask > 0 for name, mask in decode(read(streets)).items()}
+    change(streets, convert)
+    (streets / "codes.txt").write_text("back 0 0 0\nfront 255 255 255\n", encoding="utf-8")
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(read(streets)).items())
+
+
+def test_an_all_grey_mask_among_coloured_ones_keeps_its_class(streets):
+    change(streets, paint)
+    mask = streets / "labels/street-0.png"
+    Image.new("RGB", (160, 128), (128, 128, 128)).save(mask)
+    found = read(streets)
+    assert found.classes.names[3] == "colour #808080"
+    assert np.unique(decode(found)["street-0"]).tolist() == [3]
+
+
+def test_indices_beyond_the_list_are_problems_but_255_and_void_are_not(streets):
+    def save(codes, value):
+        Image.fromarray(np.where(codes == 3, value, codes).astype(np.uint8)).save(streets / "labels/street-0.png")
+
+    (streets / "classes.txt").write_text("sky\nroad\nhouse\ncar\n", encoding="utf-8")
+    codes = np.array(Image.open(streets / "labels/street-0.png"))
+    save(codes, 4)
+    with pytest.raises(DataError, match=r"1 problem .*\n.*street-0.png: Its index 4 is no class; list it, or name it"):
+        read(streets)
+    assert sum(sizes(read(streets, skip_bad=True))) == 11
+    assert np.unique(decode(read(streets, void="4"))["street-0"]).tolist() == [0, 1, 2, IGNORED]
+    save(codes, 255)
+    assert np.unique(decode(read(streets))["street-0"]).tolist() == [0, 1, 2, IGNORED]
+    (streets / "classes.txt").write_text("leaf\ndisease\n", encoding="utf-8")
+    with pytest.raises(DataError, match="Its indices 2, 3 are no classes; list them, or name one by --void"):
+        read(streets)
 
 
 def test_a_photograph_is_no_mask(streets):
@@ -298,10 +448,13 @@ def test_pictures_keep_their_aspect_ratio(streets):
 
 @pytest.mark.parametrize(
     ("size", "fitted"),
-    [((4000, 3000), (600, 450)), ((3000, 4000), (338, 450)), ((100, 74), (600, 450)), ((9, 1), (600, 67))],
-)
+    [
+        ((4000, 3000), (600, 450)), ((3000, 4000), (338, 450)), ((100, 74), (600, 450)), ((9, 1), (600, 67)),
+        ((100, 2), (610, 13)),
+    ],
+)  # fmt: skip
 def test_a_picture_is_fitted_into_a_size(size, fitted):
-    assert fit_into(size, (600, 450)) == fitted
+    assert fit_into(size, (max(600, fitted[0]), 450)) == fitted
 
 
 def test_the_page_shows_the_colours_of_the_masks(streets):

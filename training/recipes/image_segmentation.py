@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
-from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
+from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation, PretrainedConfig
 
 from shared.image_segmenter import ImageSegmenter, find_working_size
 from shared.images import load_image, to_array
+from shared.images.limits import MAX_ASPECT
 from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate
@@ -147,7 +148,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         parts = {part: read_pairs(found, pairs, size) for part, pairs in found.parts.items()}
         name, classes = Path(data).resolve().name, found.classes.names
         summary = f"A picture: where is {', '.join(classes[:-1])} or {classes[-1]}, pixel by pixel?"
-        description = describe(name, summary, LIMITS, HUB_INIT, TERMS)
+        description = describe(name, summary, LIMITS, *describe_start(settings.init))
         tests = (parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
         return Splits(parts[TRAIN], parts[VALID], tests, description, classes, parts[VALID].as_test(name, "validation"))
 
@@ -282,6 +283,24 @@ def choose_size(sizes: Sequence[tuple[int, int]], area: int) -> tuple[int, int]:
     return find_working_size((round(1000 * math.exp(aspect)), 1000), area, MULTIPLE)
 
 
+def describe_start(init: str | None) -> tuple[str | None, str]:
+    """Return the Hub name of the network that training begins with, if it has one, and a sentence on its terms.
+
+    A folder counts as the default network if its config names the same architecture.
+
+    Raises:
+        DataError: the network cannot be found, or is of another kind.
+    """
+    if init in (None, HUB_INIT):
+        return HUB_INIT, TERMS
+    if not Path(init).is_dir():
+        return init, f"It began as {init}, and is also under the terms of that network."
+    config, _ = PretrainedConfig.get_config_dict(check_pretrained(MobileNetV2ForSemanticSegmentation, init))
+    if MobileNetV2ForSemanticSegmentation.__name__ in (config.get("architectures") or ()):
+        return HUB_INIT, TERMS
+    return None, "It began as a pretrained MobileNetV2, and is also under the terms of that network."
+
+
 def load_backbone(settings: ImageSegmentationSettings) -> MobileNetV2ForSemanticSegmentation:
     """Load the pretrained network from a folder or the Hub; return a small random one if `init` is None."""
     if settings.init is None:
@@ -319,7 +338,7 @@ def fit_network(
     """
     train, valid = splits.train, splits.valid
     net.to(default_device(), memory_format=torch.channels_last)
-    whole = min(settings.batch, len(train) // 2)
+    whole = max(2, min(settings.batch, len(train) // 2))  # BatchNorm cannot learn from one picture
     height, width = train.pictures.shape[-2:]
     crop = find_working_size((width, height), settings.crop[0] * settings.crop[1], MULTIPLE)[::-1]
     passes = max(n for n in range(1, MAX_PASSES + 1) if n == 1 or (epochs % n == 0 and n * len(train) <= LONG))
@@ -398,9 +417,13 @@ def prepare_picture(picture: Image.Image, area: int) -> NDArray[np.float32]:
 
 
 def crop_shapes(picture: Image.Image) -> list[Image.Image]:
-    """Return upright, wide, very wide and very narrow crops, to check the export with other shapes."""
+    """Return upright, wide, very wide and very narrow crops that serving takes, to check the export with them."""
     width, height = picture.size
-    sizes = ((width // 2, height), (width, height // 2), (width, height // 12), (width // 12, height))
+    narrowest, lowest = math.ceil(height / MAX_ASPECT), math.ceil(width / MAX_ASPECT)
+    sizes = [
+        (max(width // across, narrowest), max(height // down, lowest))
+        for across, down in ((2, 1), (1, 2), (1, 12), (12, 1))
+    ]
     return [picture.crop((0, 0, *size)) for size in sizes]
 
 

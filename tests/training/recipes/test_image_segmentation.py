@@ -280,6 +280,52 @@ def test_serving_enlarges_frames_that_are_measured_as_they_are(camvid):
     assert splits.tests[0].inputs[0].size == (160, 128)
 
 
+@pytest.mark.parametrize("size", [(600, 450), (600, 120), (600, 12), (12, 600), (601, 13), (8, 8)])
+def test_crops_of_any_picture_can_be_served(size):
+    crops = recipe.crop_shapes(Image.new("RGB", size))
+    assert len(crops) == 4
+    for crop in crops:
+        assert recipe.prepare_picture(crop, 160 * 128).shape[:2] == (1, 3)
+        assert all(a <= b for a, b in zip(crop.size, size, strict=True))
+
+
+def test_crops_of_a_usual_picture_have_a_half_and_a_twelfth_of_it():
+    crops = recipe.crop_shapes(Image.new("RGB", (600, 450)))
+    assert [crop.size for crop in crops] == [(300, 450), (600, 225), (600, 37), (50, 450)]
+
+
+def test_two_pictures_are_enough_to_train_on(streets, tmp_path):
+    settings = replace(recipe.ImageSegmentationSettings.smoke(), epochs=1)
+    splits = recipe.ImageSegmentation().load_own(streets, settings)
+    splits = replace(splits, train=splits.train.take([0, 1]))
+    recipe.ImageSegmentation().fit(splits, settings, Run(tmp_path, 0, resume=False))
+
+
+def test_the_card_names_the_network_that_training_begins_with(streets, tmp_path):
+    def describe_with(init):
+        settings = replace(recipe.ImageSegmentationSettings.smoke(), init=init)
+        found = recipe.ImageSegmentation().load_own(streets, settings).description
+        return found.about.base_model, found.notice
+
+    recipe.load_backbone(SMOKE).save_pretrained(tmp_path / "deeplab")
+    for init in (None, recipe.HUB_INIT, str(tmp_path / "deeplab")):
+        hub, notice = describe_with(init)
+        assert hub == recipe.HUB_INIT
+        assert recipe.TERMS in notice
+    hub, notice = describe_with("someone/leaves")
+    assert hub == "someone/leaves"
+    assert "It began as someone/leaves, and is also under the terms of that network." in notice
+    assert "DeepLabV3" not in notice
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/config.json").write_text('{"model_type": "mobilenet_v2"}', encoding="utf-8")
+    hub, notice = describe_with(str(tmp_path / "other"))
+    assert hub is None
+    assert "It began as a pretrained MobileNetV2, and is also under the terms of that network." in notice
+    assert str(tmp_path) not in notice
+    with pytest.raises(DataError, match="could not be loaded as MobileNetV2ForSemanticSegmentation"):
+        describe_with(str(tmp_path))
+
+
 def test_teachers_are_trained_before_the_network_and_named_on_the_card(streets, tmp_path, monkeypatch, capsys):
     """With half of each batch at a time, as for larger batches on a CPU."""
     monkeypatch.setattr(recipe, "AT_ONCE", 4)
