@@ -265,7 +265,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             pixels, right = np.maximum(tables.sum((1, 2)), 1), np.trace(tables, axis1=1, axis2=2)
             most = int(tables.sum((0, 2)).argmax())
             peer = evaluate.compare_accuracy(
-                f"always {found.splits.labels[most]}", tables[:, most].sum(1) / pixels, right / pixels,
+                f"always answering {found.splits.labels[most]}", tables[:, most].sum(1) / pixels, right / pixels,
                 name="pixel_accuracy", label="pixel accuracy, mean over pictures",
             )  # fmt: skip
             measured |= {"peers": [peer]}
