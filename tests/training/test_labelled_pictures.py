@@ -79,7 +79,8 @@ def test_parts_of_a_data_set_are_no_labels(tmp_path, capsys, valid, test):
     assert len(found.parts[VALID]) == (12 if valid else 4)
     if test:
         assert {path.parent.parent.name for path in found.parts[TEST].paths} == {test}
-    assert "as given" in capsys.readouterr().out
+    whole = [part for part, name in ((TEST, test), (TRAIN, valid and test), (VALID, valid)) if name]
+    assert f"Split ({', '.join(whole)} as given): " in capsys.readouterr().out
 
 
 def test_parts_without_labels_and_parts_beside_labels_are_refused(tmp_path):
@@ -342,3 +343,46 @@ def test_the_recipe_reads_the_options_and_says_what_the_test_is(flowers, tmp_pat
     given = ["--smoke", "--data", str(flowers), "--out", str(tmp_path / "out")]
     assert command.main(recipe, given) == 2
     assert "error: 3 problems with the pictures" in capsys.readouterr().err
+def test_a_pattern_needs_no_other_option(tmp_path):
+    draw(tmp_path, 12, name="great_pyrenees_{}.png")
+    draw(tmp_path, 12, 50, name="pug_{}.png")
+    assert read(tmp_path, pattern="^([a-z])").labels == ("g", "p")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pattern": "^(.)", "labels_from": "folder"}, "--pattern finds .* leave out --labels-from folder"),
+        ({"pattern": "^(.)", "labels_from": "csv"}, "--pattern finds .* leave out --labels-from csv"),
+        ({"pattern": "^(.)", "labels": "mine.csv"}, "--pattern finds .* leave out mine.csv, or the pattern"),
+        ({"labels": "mine.csv", "labels_from": "folder"}, "mine.csv has the labels, so leave out --labels-from folder"),
+        ({"labels": "mine.csv", "labels_from": "pattern"}, "mine.csv has the labels, .*--labels-from pattern, or the"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(flowers, given, message):
+    with pytest.raises(DataError, match=message):
+        read(flowers, **given)
+
+
+def test_a_group_of_a_given_part_is_not_trained_on(tmp_path, capsys):
+    for label, start in (("rose", 0), ("tulip", 500)):
+        for plant in range(6):
+            draw(tmp_path / "train" / label, 3, start + 10 * plant, f"{label}{plant}-{{}}.png")
+        draw(tmp_path / "test" / label, 2, start + 5, f"{label}0-{{}}.png")
+    found = read(tmp_path, group=r"\w+-")
+    names = {part: {path.name.split("-")[0] for path in pictures.paths} for part, pictures in found.parts.items()}
+    assert names[TEST] == {"rose0", "tulip0"}
+    assert not names[TEST] & (names[TRAIN] | names[VALID])
+    assert sum(sizes(found).values()) == 34
+    said = capsys.readouterr().out
+    assert "Not used, since their groups are in the given test: 6 pictures." in said
+    assert "Split (test as given): " in said
+    for label, start in (("rose", 0), ("tulip", 500)):
+        draw(tmp_path / "valid" / label, 2, start + 107, f"{label}1-{{}}.png")
+    found = read(tmp_path, group=r"\w+-")
+    assert sizes(found) == {TRAIN: 24, VALID: 4, TEST: 4}
+    said = capsys.readouterr().out
+    assert "in the given test, valid: 12 pictures." in said
+    assert "Split (test, valid as given): " in said
+
+
