@@ -15,12 +15,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 import pandas as pd
-from fastai.data.block import DataBlock, MultiCategoryBlock
+from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock
 from fastai.data.transforms import Normalize
 from fastai.tabular.all import TabularDataLoaders, tabular_learner
 from fastai.vision.all import (
     ImageBlock,
     ImageDataLoaders,
+    PILImage,
+    PILImageBW,
     RandomResizedCrop,
     Resize,
     aug_transforms,
@@ -31,6 +33,7 @@ from fastai.vision.all import (
 from PIL import Image
 
 from shared import load_model
+from shared.image_classifier import ImageClassifierConfig
 from shared.images import load_image
 from tests.conftest import ROOT
 from tests.training.test_card import run_card
@@ -40,6 +43,8 @@ from training.data import DataError
 from training.evaluate import apply_temperature
 from training.exported_learner import (
     check_preparation,
+    MARGIN,
+    SIDES,
     find_categories,
     load,
     make_pickle_module,
@@ -265,6 +270,9 @@ def test_pictures_become_the_same_pixels(pets, item, batch, expected):
         ([Resize(64), RandomResizedCrop(48)], "it has Resize, RandomResizedCrop"),
     ],
 )
+        (Resize(28), "28 × 28 pixels; only sides of 32 to 1024 can be converted"),
+        (Resize(2048), "2048 × 2048 pixels; only sides of 32 to 1024 can be converted"),
+        (RandomResizedCrop(512, val_xtra=1.5), "cuts off 384 pixels on each side of a picture; at most 256"),
 def test_transforms_that_cannot_be_converted_are_named(pets, item, message):
     with pytest.raises(DataError, match=message):
         read_preparation(make_learner(pets, item))
@@ -272,6 +280,54 @@ def test_transforms_that_cannot_be_converted_are_named(pets, item, message):
 
 def test_the_network_adds_up_and_answers_like_the_learner(pets):
     paths = sorted(pets.iterdir())[:4]
+def test_the_limits_are_those_of_the_config():
+    limits = {name: ImageClassifierConfig.model_fields[name].metadata for name in ("size", "margin")}
+    assert (limits["size"][0].ge, limits["size"][1].le) == SIDES
+    assert limits["margin"][1].le == MARGIN
+
+
+def load_table(pets, name, **options):
+    """Return loaders made from a table of names and labels."""
+    names = [path.name for path in sorted(pets.iterdir())]
+    table = pd.DataFrame({"name": names, "label": [name[:3].lower() for name in names]})
+    options |= {"item_tfms": Resize(64), "bs": 4, "num_workers": 0}
+    if name == "from_df":
+        return ImageDataLoaders.from_df(table, pets, **options)
+    if name == "from_csv":
+        table.to_csv(pets.parent / "labels.csv", index=False)
+        return ImageDataLoaders.from_csv(pets.parent, folder=pets.name, delimiter=",", **options)
+    if name == "from_lists":
+        return ImageDataLoaders.from_lists(pets, list(pets / table.name), list(table.label), **options)
+    data = DataBlock(
+        (ImageBlock, CategoryBlock),
+        get_x=lambda row: pets / row["name"],
+        get_y=lambda row: row["label"],
+        item_tfms=options.pop("item_tfms"),
+    )
+    return data.dataloaders(table, **options)
+
+
+@pytest.mark.parametrize("name", ["from_df", "from_csv", "from_lists", "get_x"])
+def test_learners_whose_pictures_are_named_in_a_table(pets, tmp_path, name):
+    learn = vision_learner(load_table(pets, name), resnet18, pretrained=False)
+    if name != "get_x":  # pickle cannot store a lambda
+        learn.export(tmp_path / "export.pkl")
+        learn = load(tmp_path / "export.pkl")
+    learn.model.eval()
+    assert find_categories(learn) == ["cat", "dog"]
+    paths = sorted(pets.iterdir())[:4]
+    check_preparation(learn, read_preparation(learn), paths)
+    with learn.no_bar():
+        theirs = [learn.predict(PILImage.create(path))[2].numpy() for path in paths]
+    assert predict(learn, paths) == pytest.approx(np.stack(theirs), abs=1e-5)
+
+
+def test_learners_of_grey_pictures_are_refused(pets):
+    learn = vision_learner(load_table(pets, "from_df", img_cls=PILImageBW), resnet18, pretrained=False)
+    with pytest.raises(DataError, match="does not classify colour pictures"):
+        find_categories(learn)
+
+
     for options in ({}, {"lin_ftrs": [64, 32], "bn_final": True}, {"concat_pool": False}):
         learn = make_learner(pets, Resize(64), **options)
         for module in learn.model.modules():  # as after training
