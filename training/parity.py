@@ -15,6 +15,10 @@ from shared.session import Session
 TYPICAL = 0.999  # the quantile of the rows' differences that is called typical
 
 
+class ParityError(RuntimeError):
+    """A stored model differs too much from torch, or loses accuracy."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """What users see of a model's first output, and how much of it may change when the model is stored.
@@ -84,7 +88,7 @@ def check_parity(
         listed = ", ".join(
             f"{name} by {gap:.2g} ({most:.2g})" for name, gap, most in zip(outputs, differences, allowed, strict=False)
         )
-        raise RuntimeError(f"The stored model differs from torch by more than is allowed (in brackets): {listed}.")
+        raise ParityError(f"The stored model differs from torch by more than is allowed (in brackets): {listed}.")
     found: dict[str, Any] = {
         "rows": sum(len(next(iter(inputs.values()))) for inputs in batches),
         "output": shown.name if shown else ", ".join(outputs),
@@ -108,7 +112,7 @@ def check_changes(
     """
     typical = float(np.quantile(gaps, TYPICAL))
     if not typical <= shown.typical:
-        raise RuntimeError(
+        raise ParityError(
             f"For 99.9 % of the {shown.rows}, the {shown.name} of the stored model may differ from torch by at most "
             f"{shown.typical}; it differs by up to {typical:.2g}."
         )
@@ -123,7 +127,7 @@ def check_changes(
         return found
     changed = float(relabelled.mean())
     if changed > max(shown.relabelled, 1 / len(gaps)):
-        raise RuntimeError(
+        raise ParityError(
             f"The stored model and torch give {changed:.2%} of the {shown.rows} different labels "
             f"(allowed: {shown.relabelled:.2%})."
         )
