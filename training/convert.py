@@ -51,10 +51,10 @@ from training.folder import check_out, create_folder, write_config, write_metric
 from training.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
 from training.networks.fastai_vision import Distance, VisionNet
 from training.out_of_distribution import measure_group
-from training.own_data import Problems, list_names
-from training.parity import Shown, check_changes, check_parity
+from training.own_data import Problems, count_labels, list_names
+from training.parity import ParityError, Shown, check_changes, check_parity
 from training.picture_files import check_pictures, find_pictures
-from training.picture_labels import Labelled
+from training.picture_labels import Labelled, tidy_label
 from training.pictures import INPUT
 from training.recipe import TestSet, answer, answer_test
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
@@ -104,7 +104,7 @@ def run(argv: Sequence[str] = ()) -> Path:
     Raises:
         OptionError: an option is unknown or lacks its value.
         DataError: the Learner or the pictures cannot be used, or the folder cannot be written.
-        RuntimeError: the stored model differs from the Learner; nothing is written.
+        ParityError: the stored model differs from the Learner; nothing is written.
     """
     with guarded_output():
         options = make_parser().parse_args([str(word) for word in argv])
@@ -116,7 +116,7 @@ def run(argv: Sequence[str] = ()) -> Path:
         description = describe_model(found)
         try:
             stored = write(found, options, description, record, started, is_int8=True)
-        except RuntimeError as error:
+        except ParityError as error:
             print(f"Weights in int8 change the answers too much, so they are stored in float16. ({error})")
             stored = write(found, options, description, record, started, is_int8=False)
         print(f"Wrote {options.out}. {stored}")
@@ -177,7 +177,7 @@ def read(learn: Learner, options: argparse.Namespace) -> Conversion:
     pictures = read_pictures(folder, labels, categories, learn, options.skip_bad)
     calibrating, measuring = halve(pictures)
     arch = getattr(getattr(learn, "arch", None), "__name__", None)
-    counts = ", ".join(f"{label} {count:,}" for label, count in zip(labels, np.bincount(pictures.y), strict=True))
+    counts = count_labels(labels, np.bincount(pictures.y).tolist())
     print(f"A {arch or 'network'} for {len(labels)} labels. Pictures in {folder}: {counts}.")
     print(
         f"It takes {preparation.size} × {preparation.size} pixels ({preparation.framing}"
@@ -194,14 +194,17 @@ def choose_labels(categories: Sequence[Any], given: str | None) -> tuple[str, ..
     """Return the labels: the names given, separated by commas, or the entries of the vocab as text.
 
     Raises:
-        DataError: their number is wrong, or they do not differ.
+        DataError: their number is wrong, one is empty, or two differ at most in case.
     """
-    vocab = tuple(str(category) for category in categories)
-    labels = tuple(name.strip() for name in given.split(",")) if given else vocab
+    vocab = tuple(tidy_label(str(category)) for category in categories)
+    labels = tuple(tidy_label(name) for name in given.split(",")) if given else vocab
     if len(labels) != len(vocab):
         raise DataError(f"--labels must name {len(vocab)} labels, in the order of the vocab: {', '.join(vocab)}.")
-    if len(set(labels)) < len(labels) or "" in labels or len(labels) < 2:
-        raise DataError(f"At least two labels are needed, and they must differ: {', '.join(labels)}.")
+    if len({label.casefold() for label in labels}) < len(labels) or "" in labels or len(labels) < 2:
+        raise DataError(
+            "At least two labels are needed, and they must differ in more than case and spaces; name others with "
+            f"--labels: {', '.join(labels)}."
+        )
     return labels
 
 
@@ -216,8 +219,10 @@ def read_pictures(
     Raises:
         DataError: a picture has no label or two, cannot be read, or there are too few of a label; the text lists them.
     """
-    names = {str(category).casefold(): index for index, category in enumerate(categories)}
-    names |= {label.casefold(): index for index, label in enumerate(labels)}
+    names = {fold(str(category)): index for index, category in enumerate(categories)}
+    if len(names) < len(categories):  # the names given to the labels tell apart what differs only in case
+        names = {}
+    names |= {fold(label): index for index, label in enumerate(labels)}
     paths, _ = find_pictures(folder)
     if not paths:
         raise DataError(f"There are no pictures in {folder}.")
@@ -244,7 +249,12 @@ def read_pictures(
 
 def find_by_folder(path: Path, names: dict[str, int]) -> int | None:
     """Return the label of the nearest folder with the name of one, or None."""
-    return next((names[part.casefold()] for part in reversed(path.parts[:-1]) if part.casefold() in names), None)
+    return next((names[fold(part)] for part in reversed(path.parts[:-1]) if fold(part) in names), None)
+
+
+def fold(name: str) -> str:
+    """Return a name of a label or folder without differences of case and spaces."""
+    return tidy_label(name).casefold()
 
 
 def find_by_name(
@@ -296,7 +306,7 @@ def write(
     """Calibrate, export, compare with the Learner, measure, and write the folder; return a sentence on the comparison.
 
     Raises:
-        RuntimeError: the stored model differs from the Learner or loses accuracy.
+        ParityError: the stored model differs from the Learner or loses accuracy.
     """
     preparation, recipe = found.preparation, ImageClassification[ImageClassificationSettings]()
     check = found.calibrating.as_test(found.data, "half that calibrates")
@@ -391,7 +401,7 @@ def compare_with_learner(found: Conversion, model: ImageClassifier, temperature:
     """Compare the stored model, as it is served, with learn.predict; return a sentence for the card.
 
     Raises:
-        RuntimeError: they differ.
+        ParityError: they differ.
     """
     paths = found.measuring.paths[:PARITY_PICTURES]
     theirs, session = predict(found.learn, paths), model.session
@@ -441,8 +451,12 @@ def main(argv: Sequence[str] = ()) -> int:
             run(argv)
         except OptionError as error:
             argparse.ArgumentParser.error(make_parser(), str(error))
-        except (DataError, RuntimeError) as error:
+        except (DataError, ParityError) as error:
             print(f"error: {error}", file=sys.stderr)
+            return 2
+        except RuntimeError as error:  # of torch, whose messages have many lines
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(". ")
+            print(f"error: The Learner cannot be converted: {reason}.", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return 130

@@ -29,6 +29,7 @@ from training.data import DataError
 TRUST = "{} is a pickle: loading it runs the code in it. Convert only files from people whom you trust."
 FRAMINGS: dict[str, Framing] = {"squish": "squash", "crop": "crop", "pad": "pad"}  # fastai's names
 ROWS = 16  # pictures per step when the batch transforms are measured
+SIDES, MARGIN = (32, 1024), 256  # limits of ImageClassifierConfig, in pixels
 LEVELS = 0.25  # mean difference allowed between the Learner's pixels and ours, of 255
 TEXT, TABLE = {"Tokenizer", "Numericalize"}, {"TabularPandas", "Tabular", "TabularCollab"}
 
@@ -146,9 +147,19 @@ def find_categories(learn: Learner) -> list[Any]:
         raise DataError("The Learner gives a picture several labels; only those that give one can be converted.")
     steps = [step for part in getattr(sets, "tls", ())[1:] for step in part.tfms.fs]
     found = [step for step in steps if type(step) is Categorize]
-    if len(found) != 1 or len(sets.tls) != 2 or not isinstance(sets.tls[0].tfms(make_grey()), PILImage):
+    if len(found) != 1 or len(sets.tls) != 2 or count_readers(learn) is None:
         raise DataError("The Learner does not classify colour pictures; only such Learners can be converted.")
     return list(found[0].vocab)
+
+
+def count_readers(learn: Learner) -> int | None:
+    """Return the number of steps up to PILImage.create, such as a ColReader before it; None without that step."""
+    for index, step in enumerate(learn.dls.valid_ds.tls[0].tfms.fs):
+        methods = [method.implementation for method in getattr(getattr(step, "encodes", None), "methods", ())]
+        # In an exported Learner, the method's function is a copy.
+        if any(getattr(method, "__self__", None) is PILImage and method.__name__ == "create" for method in methods):
+            return index + 1
+    return None
 
 
 def find_label_function(learn: Learner) -> Callable[[Path], Any]:
@@ -186,12 +197,21 @@ def read_preparation(learn: Learner) -> Preparation:
     width, height = step.size
     if width != height:
         raise DataError(f"The Learner takes pictures of {width} × {height} pixels; only squares can be converted.")
+    if not SIDES[0] <= width <= SIDES[1]:
+        raise DataError(
+            f"The Learner takes pictures of {width} × {width} pixels; only sides of {SIDES[0]} to {SIDES[1]} can be "
+            "converted."
+        )
     if isinstance(step, Resize):
         framing = FRAMINGS[step.method]
         if framing == "pad" and step.pad_mode != "zeros":
             raise DataError(f"The Learner pads pictures by {step.pad_mode}; only zeros (black bars) can be converted.")
     else:
         margin = math.ceil(width * step.val_xtra / 8) * 8 // 2
+        if margin > MARGIN:
+            raise DataError(
+                f"The Learner cuts off {margin} pixels on each side of a picture; at most {MARGIN} can be converted."
+            )
     mean, std, resample = measure_batch_transforms(learn, width)
     return Preparation(width, framing, margin, mean, std, resample)
 
@@ -256,8 +276,9 @@ def predict(learn: Learner, paths: Sequence[Path]) -> NDArray[np.float64]:
 
 
 def make_loader(learn: Learner, images: Sequence[Image.Image]) -> Any:
-    """Return a loader with a batch of pictures, as learn.predict makes it."""
-    return learn.dls.test_dl([PILImage.create(image) for image in images], num_workers=0, bs=len(images))
+    """Return a loader with a batch of pictures, as learn.predict makes it, without the steps that read them."""
+    pictures = [PILImage.create(image) for image in images]
+    return learn.dls.test_dl(pictures, rm_type_tfms=count_readers(learn), num_workers=0, bs=len(images))
 
 
 @contextlib.contextmanager

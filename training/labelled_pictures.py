@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import DataError
-from training.own_data import DataOptions, Problems, check_memory, count_labels, describe_alike, list_names
+from training.own_data import (
+    PATTERN,
+    DataOptions,
+    Problems,
+    check_memory,
+    count_labels,
+    describe_alike,
+    list_names,
+)
 from training.picture_files import Checked, check_pictures, describe_others, find_pictures
 from training.picture_labels import Labelled, group_by_pattern, label_by_csv, label_by_folder, label_by_pattern
 from training.recipe import TestSet
@@ -64,18 +72,19 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
         raise DataError(
             f"There is no folder {folder}; --data must name one with a subfolder of pictures for each label."
         )
+    table = data if data.is_file() else Path(own.labels) if own.labels else None
+    source = choose_source(table, own)
     problems = Problems(folder, own.skip_bad, "pictures")
     paths, others = find_pictures(folder)
     if not paths:
         raise DataError(f"There are no pictures in {folder}; it must have a subfolder for each label, at least two.")
-    table = data if data.is_file() else Path(own.labels) if own.labels else None
-    if table or own.labels_from == "csv":
+    if source == "csv":
         found, lines = label_by_csv(folder, paths, table, own, problems)
-    elif own.labels_from == "pattern":
-        found, lines = label_by_pattern(folder, paths, own.pattern, problems)
+    elif source == "pattern":
+        found, lines = label_by_pattern(folder, paths, own.pattern or PATTERN, problems)
     else:
         found, lines = label_by_folder(folder, paths)
-    if own.group and not (table or own.labels_from == "csv"):
+    if own.group and source != "csv":
         found = group_by_pattern(folder, found, own.group, problems)
     check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
     print(f"Checking {len(found):,} pictures of {folder}:")
@@ -89,6 +98,22 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     for line in describe_alike(labels):
         print(line)
     return divide_parts(found, labels, y, own, shares, seed)
+
+
+def choose_source(table: Path | None, own: DataOptions) -> str:
+    """Return where the labels are: in a "csv", such as `table`, in names by a "pattern", or in names of a "folder".
+
+    Raises:
+        DataError: the options contradict each other.
+    """
+    if table and own.labels_from in ("folder", "pattern"):
+        raise DataError(f"{table} has the labels, so leave out --labels-from {own.labels_from}, or the file.")
+    if own.pattern is not None and (table or own.labels_from in ("folder", "csv")):
+        other = f"--labels-from {own.labels_from}" if own.labels_from else table
+        raise DataError(f"--pattern finds the labels in the files' names, so leave out {other}, or the pattern.")
+    if table:
+        return "csv"
+    return own.labels_from or ("folder" if own.pattern is None else "pattern")
 
 
 def drop_copies(
@@ -158,16 +183,23 @@ def divide_parts(
 ) -> OwnPictures:
     """Split pictures into the parts that the data has not given itself, and print their sizes.
 
+    Pictures are left out if their group is also in a given test or validation part.
+
     Raises:
         DataError: a part lacks a label.
     """
     given = frozenset(item.part for item in found if item.part)
-    rest = [row for row, item in enumerate(found) if item.part in (None, TRAIN)]
+    apart = {item.group for item in found if item.group and item.part in (VALID, TEST)}
+    rest = [row for row, item in enumerate(found) if item.part in (None, TRAIN) and item.group not in apart]
+    left_out = sum(item.part in (None, TRAIN) for item in found) - len(rest)
+    if left_out:
+        held = list_names(sorted(given - {TRAIN}))
+        print(f"Not used, since their groups are in the given {held}: {left_out:,} pictures.")
     keys = [
         [("content", found[row].digest), *([("group", found[row].group)] if found[row].group else [])] for row in rest
     ]
     wanted = {part: share for part, share in shares.items() if part not in given}
-    chosen = [item.part or TRAIN for item in found]
+    chosen = [item.part if item.part in (VALID, TEST) else None for item in found]
     for row, part in zip(rest, split_rows([[int(y[row])] for row in rest], keys, wanted, seed), strict=True):
         chosen[row] = part
     rows = {part: np.flatnonzero([name == part for name in chosen]) for part in PARTS}
@@ -177,7 +209,8 @@ def divide_parts(
     check_parts({part: y[part_rows] for part, part_rows in rows.items()}, labels, advice)
     everything = Pictures([item.path for item in found], y, y)
     parts = {part: everything.take(part_rows) for part, part_rows in rows.items()}
-    how = f" ({list_names(sorted(given))} as given)" if given else ""
+    whole = given if not wanted and not left_out else given - {TRAIN}
+    how = f" ({list_names(sorted(whole))} as given)" if whole else ""
     print(
         f"Split{how}: {len(parts[TRAIN]):,} to train on, {len(parts[VALID]):,} to validate on, "
         f"{len(parts[TEST]):,} to test on."

@@ -23,7 +23,8 @@ class DataOptions:
     """How to read a user's own data; each field is set by the command-line option of its name.
 
     `group` is a column whose equal values stay on one side of the split, or a regular expression for the paths of
-    pictures. `labels` is a CSV with the names of pictures and their labels.
+    pictures. `labels` is a CSV with the names of pictures and their labels. `pattern` is a regular expression for file
+    names; None is PATTERN.
     """
 
     skip_bad: bool = False
@@ -31,7 +32,7 @@ class DataOptions:
     time: str | None = None
     labels_from: str | None = None
     labels: str | None = None
-    pattern: str = PATTERN
+    pattern: str | None = None
     text_column: str | None = None
     label_column: str | None = None
     void: str | None = None
@@ -50,7 +51,7 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "text_column": ("COLUMN", "the column with the texts (found if it has a usual name)"),
         "label_column": ("COLUMN", "the column with the labels (found if it has a usual name)"),
         "labels": ("FILE", "a CSV with the names of the pictures and their labels"),
-        "pattern": ("REGEX", f"finds the label in a file's name, with --labels-from pattern (default {PATTERN})"),
+        "pattern": ("REGEX", f"finds the label in a file's name: --labels-from pattern (default {PATTERN})"),
         "void": ("VALUE", "an index or a colour such as #ff00ff in the masks that stands for no class"),
     }
     parser.add_argument("--skip-bad", action="store_true", default=None, help="go on without bad rows or files")

@@ -1,14 +1,13 @@
 """Find the labels of pictures: in the names of folders, in a CSV, or in the files' names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data import DataError
 from training.own_data import DataOptions, Problems, is_clutter, list_names
 from training.own_tables import LABELS, OwnTable, read_own_table
-from training.picture_files import find_pictures
 from training.splitting import PART_NAMES, TRAIN
 
 NAMES = (
@@ -34,7 +33,9 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
     Raises:
         DataError: the pictures are not in folders, or in parts and labels side by side.
     """
-    parts = find_parts(folder)
+    parts = find_parts(folder, paths)
+    if not parts:
+        check_lone_parts(folder, paths)
     found, loose = [], []
     for path in paths:
         *folders, _ = path.relative_to(folder).parts
@@ -65,23 +66,40 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
     return found, lines
 
 
-def find_parts(folder: Path) -> dict[str, str]:
-    """Return the part that each subfolder stands for, such as {"val": "valid"}; {} if the subfolders are labels.
+def find_parts(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """Return the part that each subfolder with pictures stands for, such as {"val": "valid"}; {} if they are labels.
 
     Raises:
         DataError: there are parts, and other folders with pictures beside them.
     """
-    folders = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not is_clutter(Path(sub.name))]
-    parts = {sub.name: PART_NAMES[sub.name.casefold()] for sub in folders if sub.name.casefold() in PART_NAMES}
+    folders = sorted({inside[0] for path in paths if len(inside := path.relative_to(folder).parts) > 1})
+    parts = {name: PART_NAMES[name.casefold()] for name in folders if name.casefold() in PART_NAMES}
     if TRAIN not in parts.values() or (len(parts) == 1 and len(folders) > 1):
         return {}
-    rest = [sub for sub in folders if sub.name not in parts and find_pictures(sub)[0]]
+    rest = [name for name in folders if name not in parts]
     if rest:
         raise DataError(
             f"{folder} has parts of a data set ({list_names(parts)}) and other folders of pictures beside them "
-            f"({list_names(sub.name for sub in rest)}); move either elsewhere."
+            f"({list_names(rest)}); move either elsewhere."
         )
     return parts
+
+
+def check_lone_parts(folder: Path, paths: Sequence[Path]) -> None:
+    """Check that no folder that counts as a label has the name of a part and subfolders of pictures.
+
+    Raises:
+        DataError: one has; the text says what to do.
+    """
+    inside = [path.relative_to(folder).parts for path in paths]
+    folders = sorted({parts[0] for parts in inside if len(parts) > 1})
+    lone = sorted({parts[0] for parts in inside if len(parts) > 2 and parts[0].casefold() in PART_NAMES})
+    if lone and len(folders) > 1:
+        raise DataError(
+            f"The folder {lone[0]} has subfolders of pictures, as a part of a data set has, but the folders of "
+            f"{folder} are {list_names(folders)}; call its parts train, valid and test, or give "
+            f"--data {folder / lone[0]}, or rename {lone[0]} if it is a label."
+        )
 
 
 def label_by_csv(
@@ -89,7 +107,7 @@ def label_by_csv(
 ) -> tuple[list[Labelled], list[str]]:
     """Return pictures labelled by the rows of a CSV, which is found in the folder if it is not named.
 
-    The names may lack the suffix or the folder of a picture.
+    The names may lack the suffix or the folder of a picture; see match_name.
 
     Raises:
         DataError: there is no CSV, or it lacks a column.
@@ -100,17 +118,17 @@ def label_by_csv(
     by_name = index_names(folder, paths)
     found, missing = [], 0
     for row, place in zip(rows.rows, rows.places, strict=True):
-        name, label = row[name_column].replace("\\", "/"), row[label_column]
-        matches = next((by_name[key] for key in (name.casefold(), Path(name).name.casefold()) if key in by_name), [])
+        name, label = row[name_column].replace("\\", "/"), tidy_label(row[label_column])
+        matches = match_name(name, by_name)
+        where = f"{rows.path.name}, {place}"
         if not label:
-            problems.add(f"{rows.path.name}, {place}", "The row has no label.")
+            problems.add(where, "The row has no label.")
         elif len(matches) > 1:
-            problems.add(
-                f"{rows.path.name}, {place}", f"{name} is the name of {len(matches)} pictures; add its folder."
-            )
+            listed = list_names((path.relative_to(folder).as_posix() for path in matches), 3)
+            problems.add(where, f"{name} may be any of {len(matches)} pictures ({listed}); write the path of one.")
         elif not matches:
             missing += 1
-            problems.add(f"{rows.path.name}, {place}", f"There is no picture {name} in {folder}.")
+            problems.add(where, f"There is no picture {name} in {folder}.")
         else:
             part = find_part(matches[0].relative_to(folder))
             found.append(Labelled(matches[0], label, part, row[group_column] if group_column else None))
@@ -154,15 +172,42 @@ def find_picture_columns(table: OwnTable, own: DataOptions) -> tuple[str, str]:
         return table.columns[0], table.columns[1]
 
 
-def index_names(folder: Path, paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Return pictures by their paths within the folder and by their names, with and without suffix, in lower case."""
-    found: dict[str, list[Path]] = {}
+def index_names(folder: Path, paths: Sequence[Path]) -> dict[str, list[tuple[Path, tuple[str, ...]]]]:
+    """Return pictures by their names, with and without suffix, each with the parts of its path within the folder.
+
+    Names and parts are in lower case.
+    """
+    found: dict[str, list[tuple[Path, tuple[str, ...]]]] = {}
     for path in paths:
-        inside = path.relative_to(folder)
-        names = {inside.as_posix(), inside.with_suffix("").as_posix(), path.name, path.stem}
-        for name in {name.casefold() for name in names}:
-            found.setdefault(name, []).append(path)
+        parts = tuple(part.casefold() for part in path.relative_to(folder).parts)
+        for name in {path.name.casefold(), path.stem.casefold()}:
+            found.setdefault(name, []).append((path, parts))
     return found
+
+
+def match_name(name: str, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, ...]]]]) -> list[Path]:
+    """Return the pictures that a name with or without folders may mean: those with which it shares the longest ending.
+
+    A picture in another folder than the name says does not match: its path within the data must end with the whole
+    name, or the name with the whole path. The very path within the data and a name with its suffix count more.
+
+    Args:
+        name: such as "photos/cat/1.jpg", "cat/1" or "1.jpg".
+        by_name: the pictures, from index_names.
+    """
+    *folders, last = [part for part in name.casefold().split("/") if part not in ("", ".")] or [""]
+    ranked = []
+    for path, (*inside, full) in by_name.get(last, ()):
+        shared = min(len(folders), len(inside))
+        if folders[len(folders) - shared :] == inside[len(inside) - shared :]:
+            ranked.append(((shared, folders == inside, last == full), path))
+    best = max((rank for rank, _ in ranked), default=None)
+    return [path for rank, path in ranked if rank == best]
+
+
+def tidy_label(label: str) -> str:
+    """Return a label in one line, with single spaces."""
+    return " ".join(label.split())
 
 
 def find_part(inside: Path) -> str | None:
@@ -181,13 +226,17 @@ def label_by_pattern(
     expression = compile_pattern(pattern, "--pattern")
     if not expression.groups:
         raise DataError(f"--pattern {pattern} needs a group in parentheses, which is the label, such as ^(.*)_.")
-    parts, found = find_parts(folder), []
+    parts, found = find_parts(folder, paths), []
     for path in paths:
         match = expression.search(path.name)
         if not match or not match[1]:
             problems.add(path, f"Its name does not match the pattern {pattern}.")
             continue
-        found.append(Labelled(path, match[1], parts.get(path.relative_to(folder).parts[0])))
+        label = tidy_label(match[1])
+        if not label:
+            problems.add(path, f"The label that the pattern {pattern} finds in its name is empty.")
+            continue
+        found.append(Labelled(path, label, parts.get(path.relative_to(folder).parts[0])))
     return found, [f"The labels are the parts of the files' names that {pattern} finds."]
 
 

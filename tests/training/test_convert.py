@@ -15,12 +15,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 import pandas as pd
-from fastai.data.block import DataBlock, MultiCategoryBlock
+from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock
 from fastai.data.transforms import Normalize
 from fastai.tabular.all import TabularDataLoaders, tabular_learner
 from fastai.vision.all import (
     ImageBlock,
     ImageDataLoaders,
+    PILImage,
+    PILImageBW,
     RandomResizedCrop,
     Resize,
     aug_transforms,
@@ -31,14 +33,18 @@ from fastai.vision.all import (
 from PIL import Image
 
 from shared import load_model
+from shared.image_classifier import ImageClassifierConfig
 from shared.images import load_image
 from tests.conftest import ROOT
 from tests.training.test_card import run_card
+from tests.training.test_labelled_pictures import HEIC
 from training import convert
 from training.convert import main, run
 from training.data import DataError
 from training.evaluate import apply_temperature
 from training.exported_learner import (
+    MARGIN,
+    SIDES,
     check_preparation,
     find_categories,
     load,
@@ -47,6 +53,7 @@ from training.exported_learner import (
     read_preparation,
 )
 from training.networks.fastai_vision import Distance, VisionNet
+from training.parity import ParityError
 from training.publish import print_model
 
 pytestmark = pytest.mark.training
@@ -263,11 +270,62 @@ def test_pictures_become_the_same_pixels(pets, item, batch, expected):
         (Resize(64, "pad"), "pads pictures by reflection"),
         (Resize((64, 48)), "48 × 64 pixels; only squares"),
         ([Resize(64), RandomResizedCrop(48)], "it has Resize, RandomResizedCrop"),
+        (Resize(28), "28 × 28 pixels; only sides of 32 to 1024 can be converted"),
+        (Resize(2048), "2048 × 2048 pixels; only sides of 32 to 1024 can be converted"),
+        (RandomResizedCrop(512, val_xtra=1.5), "cuts off 384 pixels on each side of a picture; at most 256"),
     ],
 )
 def test_transforms_that_cannot_be_converted_are_named(pets, item, message):
     with pytest.raises(DataError, match=message):
         read_preparation(make_learner(pets, item))
+
+
+def test_the_limits_are_those_of_the_config():
+    limits = {name: ImageClassifierConfig.model_fields[name].metadata for name in ("size", "margin")}
+    assert (limits["size"][0].ge, limits["size"][1].le) == SIDES
+    assert limits["margin"][1].le == MARGIN
+
+
+def load_table(pets, name, **options):
+    """Return loaders made from a table of names and labels."""
+    names = [path.name for path in sorted(pets.iterdir())]
+    table = pd.DataFrame({"name": names, "label": [name[:3].lower() for name in names]})
+    options |= {"item_tfms": Resize(64), "bs": 4, "num_workers": 0}
+    if name == "from_df":
+        return ImageDataLoaders.from_df(table, pets, **options)
+    if name == "from_csv":
+        table.to_csv(pets.parent / "labels.csv", index=False)
+        return ImageDataLoaders.from_csv(pets.parent, folder=pets.name, delimiter=",", **options)
+    if name == "from_lists":
+        return ImageDataLoaders.from_lists(pets, list(pets / table.name), list(table.label), **options)
+    data = DataBlock(
+        (ImageBlock, CategoryBlock),
+        get_x=lambda row: pets / row["name"],
+        get_y=lambda row: row["label"],
+        item_tfms=options.pop("item_tfms"),
+    )
+    return data.dataloaders(table, **options)
+
+
+@pytest.mark.parametrize("name", ["from_df", "from_csv", "from_lists", "get_x"])
+def test_learners_whose_pictures_are_named_in_a_table(pets, tmp_path, name):
+    learn = vision_learner(load_table(pets, name), resnet18, pretrained=False)
+    if name != "get_x":  # pickle cannot store a lambda
+        learn.export(tmp_path / "export.pkl")
+        learn = load(tmp_path / "export.pkl")
+    learn.model.eval()
+    assert find_categories(learn) == ["cat", "dog"]
+    paths = sorted(pets.iterdir())[:4]
+    check_preparation(learn, read_preparation(learn), paths)
+    with learn.no_bar():
+        theirs = [learn.predict(PILImage.create(path))[2].numpy() for path in paths]
+    assert predict(learn, paths) == pytest.approx(np.stack(theirs), abs=1e-5)
+
+
+def test_learners_of_grey_pictures_are_refused(pets):
+    learn = vision_learner(load_table(pets, "from_df", img_cls=PILImageBW), resnet18, pretrained=False)
+    with pytest.raises(DataError, match="does not classify colour pictures"):
+        find_categories(learn)
 
 
 def test_the_network_adds_up_and_answers_like_the_learner(pets):
@@ -326,6 +384,7 @@ def test_pictures_are_read_by_folder_and_counted_once(tmp_path, pets):
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
     shutil.copy(pets / "Cat_1.png", tmp_path / "valid/Cat/again.png")
+    (tmp_path / "valid/Cat/album.png").mkdir()
     found = read_folder(tmp_path)
     assert np.bincount(found.y).tolist() == [20, 20]
     one, two = convert.halve(found)
@@ -349,6 +408,7 @@ def test_pictures_are_read_by_folder_and_counted_once(tmp_path, pets):
             "It is the same picture as Cat_1.png of dog, but labelled cat",
         ),
         (lambda folder: (folder / "dog/bad.jpg").write_bytes(b"no"), "dog/bad.jpg: "),
+        (lambda folder: (folder / "dog/IMG_1.HEIC").write_bytes(HEIC), "1 problem .*\n  dog/IMG_1.HEIC: .*HEIC"),
         (lambda folder: shutil.rmtree(folder / "cat"), "0 different pictures of cat; at least 10"),
         (shutil.rmtree, "There are no pictures"),
     ],
@@ -365,12 +425,78 @@ def test_what_is_wrong_with_the_pictures_is_named(tmp_path, pets, spoil, message
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [("dog", "must name 2 labels, in the order of the vocab: False, True"), ("dog,dog", "they must differ")],
+    [
+        ("dog", "must name 2 labels, in the order of the vocab: False, True"),
+        ("dog,dog", "they must differ"),
+        ("dog, Dog ", "they must differ in more than case and spaces; name others with --labels: dog, Dog"),
+        ("dog,\n", "they must differ"),
+    ],
 )
 def test_wrong_labels(given, message):
     with pytest.raises(DataError, match=message):
         convert.choose_labels([False, True], given)
     assert convert.choose_labels([False, True], None) == ("False", "True")
+    assert convert.choose_labels(["a\n cat", "dog"], None) == ("a cat", "dog")
+    with pytest.raises(DataError, match="they must differ in more than case and spaces"):
+        convert.choose_labels(["Cat", "cat"], None)
+
+
+def test_folders_of_labels_that_differ_only_in_case_need_other_names(tmp_path, pets):
+    for path in pets.iterdir():
+        place = tmp_path / {"C": "big  cat", "d": "Dog"}[path.name[0]]
+        place.mkdir(exist_ok=True)
+        shutil.copy(path, place)
+    assert np.bincount(read_folder(tmp_path, ["Cat", "cat"], ("Big Cat", "dog")).y).tolist() == [20, 20]
+    (tmp_path / "Dog").rename(tmp_path / "cat")
+    with pytest.raises(DataError, match=r"cat/dog_0.png: It has no label; the labels are Big Cat, dog"):
+        read_folder(tmp_path, ["Cat", "cat"], ("Big Cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            RuntimeError("mat1 and mat2 cannot be multiplied.\nException raised from addmm\nframe #0"),
+            "cannot be multiplied",
+        ),
+        (NotImplementedError(), "NotImplementedError"),
+    ],
+)
+def test_an_error_of_torch_is_one_sentence_and_not_blamed_on_int8(
+    exported, pets, tmp_path, monkeypatch, capsys, error, message
+):
+    monkeypatch.setattr(convert, "compute", partial(fail, error))
+    argv = [str(exported / "export.pkl"), "--data", str(pets), "--out", str(tmp_path / "out")]
+    assert main(argv) == 2
+    said = capsys.readouterr()
+    assert "int8" not in said.out
+    lines = said.err.strip().splitlines()
+    assert lines[-1].startswith("error: The Learner cannot be converted: ")
+    assert lines[-1].endswith(f"{message}.")
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_changed_answers_are_stored_in_float16(exported, pets, tmp_path, monkeypatch, capsys):
+    written = []
+
+    def write(*_, is_int8):
+        written.append(is_int8)
+        if is_int8:
+            raise ParityError("They differ.")
+        return "As it was."
+
+    monkeypatch.setattr(convert, "write", write)
+    assert run([exported / "export.pkl", "--data", pets, "--out", tmp_path / "out"]) == tmp_path / "out"
+    assert written == [True, False]
+    assert (
+        "Weights in int8 change the answers too much, so they are stored in float16. (They differ.)"
+        in capsys.readouterr().out
+    )
+
+
+def fail(error, *_):
+    raise error
 
 
 def test_a_missing_folder_and_a_missing_option(exported, tmp_path, capsys):

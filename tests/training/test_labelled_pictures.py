@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
-from training import command, own_data
+from training import command, own_data, picture_labels
 from training.data import DataError
 from training.labelled_pictures import read_own_pictures
 from training.own_data import DataOptions
@@ -79,7 +79,8 @@ def test_parts_of_a_data_set_are_no_labels(tmp_path, capsys, valid, test):
     assert len(found.parts[VALID]) == (12 if valid else 4)
     if test:
         assert {path.parent.parent.name for path in found.parts[TEST].paths} == {test}
-    assert "as given" in capsys.readouterr().out
+    whole = [part for part, name in ((TEST, test), (TRAIN, valid and test), (VALID, valid)) if name]
+    assert f"Split ({', '.join(whole)} as given): " in capsys.readouterr().out
 
 
 def test_parts_without_labels_and_parts_beside_labels_are_refused(tmp_path):
@@ -98,6 +99,26 @@ def test_a_label_may_be_called_train(tmp_path):
     draw(tmp_path / "data/train", 12)
     draw(tmp_path / "data/plane", 12, 100)
     assert read(tmp_path / "data").labels == ("plane", "train")
+
+
+@pytest.mark.parametrize(("name", "beside"), [("train", "test_images"), ("test", "rose"), ("Train", "plane")])
+def test_a_lone_part_with_labels_beside_other_folders_is_refused(tmp_path, name, beside):
+    draw(tmp_path / name / "rose", 12)
+    draw(tmp_path / name / "tulip", 12, 100)
+    draw(tmp_path / beside, 12, 200)
+    message = (
+        f"The folder {name} has subfolders .* call its parts train, valid and test, or give --data {tmp_path / name}"
+    )
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+def test_a_folder_without_pictures_beside_train_is_no_part(tmp_path, capsys):
+    draw(tmp_path / "train/rose", 12)
+    draw(tmp_path / "train/tulip", 12, 100)
+    (tmp_path / "models").mkdir()
+    assert read(tmp_path).labels == ("rose", "tulip")
+    assert "Split: 18 to train on" in capsys.readouterr().out
 
 
 def test_a_label_that_a_given_test_lacks_is_named(tmp_path):
@@ -226,6 +247,71 @@ def test_labels_in_a_csv(tmp_path, capsys):
     )
 
 
+def write_names(folder, rows):
+    (folder / "labels.csv").write_text("\n".join(["name,label", *rows]), encoding="utf-8")
+
+
+def read_names(folder, names):
+    """Return the paths within the folder of the pictures with these names."""
+    paths = sorted(folder.rglob("*.png"))
+    by_name = picture_labels.index_names(folder, paths)
+    return [
+        [path.relative_to(folder).as_posix() for path in picture_labels.match_name(name, by_name)] for name in names
+    ]
+
+
+def test_a_name_matches_the_longest_ending_and_no_other_folder(tmp_path):
+    for folder in ("cat", "dog", "old/cat"):
+        draw(tmp_path / folder, 2)
+    draw(tmp_path, 1, 5)
+    draw(tmp_path / "cat", 1, 7)
+    assert read_names(tmp_path, ["cat/7.png", "dog/7.png", "7", "Cat/7.PNG", "./cat/7", "other/cat/7.png"]) == [
+        ["cat/7.png"], [], ["cat/7.png"], ["cat/7.png"], ["cat/7.png"], ["cat/7.png"],
+    ]  # fmt: skip
+    assert read_names(tmp_path, ["cat/1.png", "photos/cat/1.png", "old/cat/1.png", "C:/me/old/cat/1.png"]) == [
+        ["cat/1.png"], ["cat/1.png"], ["old/cat/1.png"], ["old/cat/1.png"],
+    ]  # fmt: skip
+    assert read_names(tmp_path, ["1.png", "dog/1", "5.png", "photos/5.png", "", "no.png"]) == [
+        ["cat/1.png", "dog/1.png", "old/cat/1.png"], ["dog/1.png"], ["5.png"], ["5.png"], [], [],
+    ]  # fmt: skip
+
+
+def test_a_row_of_a_missing_picture_does_not_label_another(tmp_path):
+    for label, start in (("cat", 0), ("dog", 20)):
+        draw(tmp_path / label, 12, start)
+    rows = [
+        f"photos/{label}/{index}.png,{label}"
+        for label, start in (("cat", 0), ("dog", 20))
+        for index in range(start, start + 12)
+    ]
+    write_names(tmp_path, rows)
+    assert sum(sizes(read(tmp_path, labels_from="csv")).values()) == 24
+    write_names(tmp_path, [*rows, "dog/7.png,dog"])
+    with pytest.raises(DataError, match=r"(?s)1 problem .* line 26: There is no picture dog/7.png in"):
+        read(tmp_path, labels_from="csv")
+    draw(tmp_path / "dog", 1, 7)
+    write_names(tmp_path, [*rows, "7.png,dog"])
+    with pytest.raises(DataError, match=r"7.png may be any of 2 pictures \(cat/7.png, dog/7.png\); write the path"):
+        read(tmp_path, labels_from="csv")
+
+
+def test_labels_are_one_line_with_single_spaces(tmp_path):
+    paths = draw(tmp_path, 20, name="wild  rose_{}.png") + draw(tmp_path, 20, 50, name="- _{}.png")
+    spelled = ["wild  rose"] * 10 + ["wild\nrose "] * 10 + [" tulip"] * 20
+    rows = [f'{path.name},"{label}"' for path, label in zip(paths, spelled, strict=True)]
+    write_names(tmp_path, rows)
+    assert read(tmp_path, labels_from="csv").labels == ("tulip", "wild rose")
+    write_names(tmp_path, [*rows[:-1], f'{paths[-1].name},"  "'])
+    with pytest.raises(DataError, match=r"(?s)1 problem .*The row has no label"):
+        read(tmp_path, labels_from="csv")
+    with pytest.raises(
+        DataError, match=r"(?s)20 problems .*_50.png: The label that the pattern .* finds in its name is"
+    ):
+        read(tmp_path, pattern=r"^-?(.*)_\d")
+    draw(tmp_path, 12, 100, name="tulip_{}.png")
+    assert read(tmp_path, pattern=r"^-?(.*)_\d", skip_bad=True).labels == ("tulip", "wild rose")
+
+
 def test_rows_without_pictures_or_labels_are_named_at_once(tmp_path, capsys):
     draw(tmp_path, 24, name="{}.JPG", format="JPEG")
     rows = [f"{index}.jpg,{'ab'[index % 2]}" for index in range(22)]
@@ -267,6 +353,49 @@ def test_labels_in_the_names_of_files(tmp_path):
         read(tmp_path, labels_from="pattern", pattern="^pug")
     with pytest.raises(DataError, match="is not a regular expression"):
         read(tmp_path, labels_from="pattern", pattern="(")
+
+
+def test_a_pattern_needs_no_other_option(tmp_path):
+    draw(tmp_path, 12, name="great_pyrenees_{}.png")
+    draw(tmp_path, 12, 50, name="pug_{}.png")
+    assert read(tmp_path, pattern="^([a-z])").labels == ("g", "p")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pattern": "^(.)", "labels_from": "folder"}, "--pattern finds .* leave out --labels-from folder"),
+        ({"pattern": "^(.)", "labels_from": "csv"}, "--pattern finds .* leave out --labels-from csv"),
+        ({"pattern": "^(.)", "labels": "mine.csv"}, "--pattern finds .* leave out mine.csv, or the pattern"),
+        ({"labels": "mine.csv", "labels_from": "folder"}, "mine.csv has the labels, so leave out --labels-from folder"),
+        ({"labels": "mine.csv", "labels_from": "pattern"}, "mine.csv has the labels, .*--labels-from pattern, or the"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(flowers, given, message):
+    with pytest.raises(DataError, match=message):
+        read(flowers, **given)
+
+
+def test_a_group_of_a_given_part_is_not_trained_on(tmp_path, capsys):
+    for label, start in (("rose", 0), ("tulip", 500)):
+        for plant in range(6):
+            draw(tmp_path / "train" / label, 3, start + 10 * plant, f"{label}{plant}-{{}}.png")
+        draw(tmp_path / "test" / label, 2, start + 5, f"{label}0-{{}}.png")
+    found = read(tmp_path, group=r"\w+-")
+    names = {part: {path.name.split("-")[0] for path in pictures.paths} for part, pictures in found.parts.items()}
+    assert names[TEST] == {"rose0", "tulip0"}
+    assert not names[TEST] & (names[TRAIN] | names[VALID])
+    assert sum(sizes(found).values()) == 34
+    said = capsys.readouterr().out
+    assert "Not used, since their groups are in the given test: 6 pictures." in said
+    assert "Split (test as given): " in said
+    for label, start in (("rose", 0), ("tulip", 500)):
+        draw(tmp_path / "valid" / label, 2, start + 107, f"{label}1-{{}}.png")
+    found = read(tmp_path, group=r"\w+-")
+    assert sizes(found) == {TRAIN: 24, VALID: 4, TEST: 4}
+    said = capsys.readouterr().out
+    assert "in the given test, valid: 12 pictures." in said
+    assert "Split (test, valid as given): " in said
 
 
 def test_groups_found_in_paths_stay_together(tmp_path):
