@@ -51,10 +51,10 @@ from training.folder import check_out, create_folder, write_config, write_metric
 from training.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
 from training.networks.fastai_vision import Distance, VisionNet
 from training.out_of_distribution import measure_group
-from training.own_data import Problems, count_labels, list_names
+from training.own_data import Problems, clean_label, count_labels, list_names
 from training.parity import ParityError, Shown, check_changes, check_parity
 from training.picture_files import check_pictures, find_pictures
-from training.picture_labels import Labelled, tidy_label
+from training.picture_labels import Labelled
 from training.pictures import INPUT
 from training.recipe import TestSet, answer, answer_test
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
@@ -196,8 +196,8 @@ def choose_labels(categories: Sequence[Any], given: str | None) -> tuple[str, ..
     Raises:
         DataError: their number is wrong, one is empty, or two differ at most in case.
     """
-    vocab = tuple(tidy_label(str(category)) for category in categories)
-    labels = tuple(tidy_label(name) for name in given.split(",")) if given else vocab
+    vocab = tuple(clean_label(str(category)) for category in categories)
+    labels = tuple(clean_label(name) for name in given.split(",")) if given else vocab
     if len(labels) != len(vocab):
         raise DataError(f"--labels must name {len(vocab)} labels, in the order of the vocab: {', '.join(vocab)}.")
     if len({label.casefold() for label in labels}) < len(labels) or "" in labels or len(labels) < 2:
@@ -254,7 +254,7 @@ def find_by_folder(path: Path, names: dict[str, int]) -> int | None:
 
 def fold(name: str) -> str:
     """Return a name of a label or folder without differences of case and spaces."""
-    return tidy_label(name).casefold()
+    return clean_label(name).casefold()
 
 
 def find_by_name(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data import DataError
-from training.own_data import DataOptions, Problems, is_clutter, list_names
+from training.own_data import DataOptions, Problems, clean_label, is_clutter, list_names
 from training.own_tables import LABELS, OwnTable, read_own_table
 from training.splitting import PART_NAMES, TRAIN
 
@@ -118,7 +118,7 @@ def label_by_csv(
     by_name = index_names(folder, paths)
     found, missing = [], 0
     for row, place in zip(rows.rows, rows.places, strict=True):
-        name, label = row[name_column].replace("\\", "/"), tidy_label(row[label_column])
+        name, label = row[name_column].replace("\\", "/"), clean_label(row[label_column])
         matches = match_name(name, by_name)
         where = f"{rows.path.name}, {place}"
         if not label:
@@ -205,11 +205,6 @@ def match_name(name: str, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, 
     return [path for rank, path in ranked if rank == best]
 
 
-def tidy_label(label: str) -> str:
-    """Return a label in one line, with single spaces."""
-    return " ".join(label.split())
-
-
 def find_part(inside: Path) -> str | None:
     """Return the part that the first folder of a path within the data stands for, or None."""
     return PART_NAMES.get(inside.parts[0].casefold()) if len(inside.parts) > 1 else None
@@ -232,7 +227,7 @@ def label_by_pattern(
         if not match or not match[1]:
             problems.add(path, f"Its name does not match the pattern {pattern}.")
             continue
-        label = tidy_label(match[1])
+        label = clean_label(match[1])
         if not label:
             problems.add(path, f"The label that the pattern {pattern} finds in its name is empty.")
             continue
