@@ -10,21 +10,20 @@ from pathlib import Path
 from shared.metrics import Metrics
 
 HEADER = """\
-| data | command | its test | reached | other models there | size | time |
-|---|---|---|---|---|---|---|"""
+| data | command | its test | reached | others on the same test | training and measuring |
+|---|---|---|---|---|---|"""
 
 
 def format_row(folder: Path) -> str:
     """Return the row of a checkpoint folder."""
     metrics = Metrics.read(folder)
     first, trained = metrics.figures[0], metrics.trained
-    size = sum(path.stat().st_size for path in folder.rglob("*.onnx")) / 1e6
     interval = " [{:.3f}, {:.3f}]".format(*first.interval) if first.interval else ""
     peers = "; ".join(f"{peer.peer}: {peer.label or peer.name} {peer.value:.3f}" for peer in metrics.peers or ())
     command, minutes = (trained.command or "", (trained.seconds or 0) / 60) if trained else ("", 0)
     return (
         f"| {first.data} | `{command}` | {first.count:,} | {first.label or first.name} {first.value:.3f}{interval} | "
-        f"{peers} | {size:.1f} MB | {minutes:.0f} min |"
+        f"{peers} | {minutes:.0f} min |"
     )
 
 

@@ -61,7 +61,7 @@ TEACHERS, STUDENTS = (1.0, 1.5, 0.75, 1.25), (1.0, 1.25)  # factors of the learn
 MIN_CLEAR_PROBABILITY = 0.7
 SMALLEST, STEPS_AN_EPOCH, STEPS, MOST_EPOCHS = 8, 16, 300, 20  # for few texts
 MULTILINGUAL = "google-bert/bert-base-multilingual-cased"
-SAMPLED, MANY_TOKENS = 500, 2.0  # texts; tokens per word, of which IMDB has 1.3 and German 2.7
+SAMPLED, MANY_TOKENS, MANY_UNKNOWN = 500, 2.0, 0.1  # texts; tokens per word, of which IMDB has 1.3 and German 2.7
 LENGTHS = ((1, 100), (101, 200), (201, 400), (401, 10**6))  # words
 PARITY_TEXTS = 1000
 TERMS = "It began as all-MiniLM-L6-v2 (Apache-2.0)."
@@ -114,7 +114,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --init, --quick, --teachers and --masked-epochs."""
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
-        parser.add_argument("--quick", action="store_true", default=None, help="shorter texts, one epoch: for a CPU")
+        parser.add_argument("--quick", action="store_true", default=None, help="shorter texts and training, for a CPU")
         parser.add_argument(
             "--teachers", action=argparse.BooleanOptionalAction, default=False,
             help="also train on texts that other networks label: for a GPU",
@@ -342,12 +342,14 @@ def make_network(
 def check_language(tokenizer: Tokenizer, texts: Sequence[str], settings: TextClassificationSettings) -> None:
     """Print advice if a pretrained network seems to know another language than that of the texts."""
     some = texts[:: max(1, len(texts) // SAMPLED)]
-    tokens = tokenizer.encode_batch(some, add_special_tokens=False)
-    ratio = sum(len(one.ids) for one in tokens) / max(1, sum(len(text.split()) for text in some))
-    if settings.init and ratio > MANY_TOKENS:
+    tokens = [token for one in tokenizer.encode_batch(some, add_special_tokens=False) for token in one.ids]
+    ratio = len(tokens) / max(1, sum(len(text.split()) for text in some))
+    unknown = np.mean(np.array(tokens) == tokenizer.token_to_id("[UNK]")) if tokens else 0.0
+    if settings.init and (ratio >= MANY_TOKENS or unknown >= MANY_UNKNOWN):
         print(
-            f"{settings.init} reads these texts as {ratio:.1f} tokens per word, so it hardly knows their language. "
-            f"A network that does may be better, such as --init {MULTILINGUAL}."
+            f"{settings.init} reads these texts as {ratio:.1f} tokens per word, of which it does not know "
+            f"{unknown:.0%}, so it hardly knows their language. A network that does may be better, such as --init "
+            f"{MULTILINGUAL}."
         )
 
 

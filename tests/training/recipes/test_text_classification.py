@@ -644,5 +644,7 @@ def test_a_network_of_another_language_is_noticed(capsys):
     assert capsys.readouterr().out == ""
     recipe.check_language(tokenizer, ["gut gut gut"], settings)
     printed = capsys.readouterr().out
-    assert "somebody/english reads these texts as 3.0 tokens per word" in printed
+    assert "somebody/english reads these texts as 3.0 tokens per word, of which it does not know 0%" in printed
+    recipe.check_language(tokenizer, ["good \u0e14\u0e35"], settings)
+    assert "1.0 tokens per word, of which it does not know 50%" in capsys.readouterr().out
     assert "--init google-bert/bert-base-multilingual-cased" in printed
