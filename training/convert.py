@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.learner import Learner
+from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
@@ -64,6 +65,7 @@ from training.storing import check_cost
 REJECTED_SHARE = 0.01  # of the pictures that calibrate, which determines the threshold
 FOLDS = 5
 CHUNK = 16  # pictures that are in memory at once
+Computed = tuple[NDArray[np.float32], NDArray[np.float32]]
 PARITY_PICTURES = 200
 TOLERANCE = (0.2, 1.0, 1.0)  # of probabilities, scores and maps
 SHOWN = Shown("probability", softmax, "pictures", "pictures", typical=0.05, relabelled=0.002)
@@ -114,11 +116,13 @@ def run(argv: Sequence[str] = ()) -> Path:
         print(TRUST.format(learner))
         found = read(load(learner), options)
         description = describe_model(found)
+        exact = compute(found.net, found.preparation, found.calibrating.paths)
+        keep = partial(write, found, exact, options, description, record, started)
         try:
-            stored = write(found, options, description, record, started, is_int8=True)
+            stored = keep(is_int8=True)
         except ParityError as error:
             print(f"Weights in int8 change the answers too much, so they are stored in float16. ({error})")
-            stored = write(found, options, description, record, started, is_int8=False)
+            stored = keep(is_int8=False)
         print(f"Wrote {options.out}. {stored}")
         return Path(options.out)
 
@@ -297,6 +301,7 @@ def describe_model(found: Conversion) -> Description:
 
 def write(
     found: Conversion,
+    exact: Computed,
     options: argparse.Namespace,
     description: Description,
     record: Record,
@@ -305,17 +310,18 @@ def write(
 ) -> str:
     """Calibrate, export, compare with the Learner, measure, and write the folder; return a sentence on the comparison.
 
+    `exact` is what `compute` returns for the pictures that calibrate, before the weights are rounded.
+
     Raises:
         ParityError: the stored model differs from the Learner or loses accuracy.
     """
     preparation, recipe = found.preparation, ImageClassification[ImageClassificationSettings]()
     check = found.calibrating.as_test(found.data, "half that calibrates")
     test = found.measuring.as_test(found.data, "other half")
-    exact, _ = compute(found.net, preparation, check.inputs)
-    net = copy.deepcopy(found.net)
+    net, (logits, features) = copy.deepcopy(found.net), exact
     if is_int8:
         round_to_int8(net)
-    logits, features = compute(net, preparation, check.inputs)
+        logits, features = compute(net, preparation, check.inputs)
     net.temperature = evaluate.fit_temperature(logits, check.targets)
     net.score = Distance.fit(features)
     if is_int8:
@@ -342,7 +348,9 @@ def write(
         model = load_model(folder)
         agreement = compare_with_learner(found, model, net.temperature)
         validated = [
-            make_score("validation_float32", (exact.argmax(1) == check.targets).mean(), check, "with float32 weights"),
+            make_score(
+                "validation_float32", (exact[0].argmax(1) == check.targets).mean(), check, "with float32 weights"
+            ),
             make_score("validation", recipe.score(answer_test(recipe, model, check), check), check, "as stored"),
         ]
         check_cost(validated, recipe.max_accuracy_drop, recipe.max_answers_lost)
@@ -372,12 +380,10 @@ def write(
 
 
 @torch.inference_mode()
-def compute(
-    net: VisionNet, preparation: Preparation, paths: Sequence[Path]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the logits of pictures, (n, labels), and the means of their features, (n, channels)."""
+def compute(net: VisionNet, preparation: Preparation, paths: Sequence[Path]) -> Computed:
+    """Return the logits of pictures, (n, labels), and the means of their features, (n, channels); draw progress."""
     logits, features = [], []
-    for start in range(0, len(paths), CHUNK):
+    for start in progress_bar(range(0, len(paths), CHUNK)):
         pixels = np.stack([preparation.read(path) for path in paths[start : start + CHUNK]])
         extracted = net.extract(torch.from_numpy(pixels))
         logits.append(net.classify(net.pool(extracted))[0].numpy())

@@ -20,6 +20,7 @@ from fastai.learner import Learner
 from fastai.torch_core import TensorImage
 from fastai.vision.augment import RandomResizedCrop, Resize
 from fastai.vision.core import PILImage
+from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -266,9 +267,9 @@ def check_preparation(learn: Learner, preparation: Preparation, paths: Sequence[
 
 
 def predict(learn: Learner, paths: Sequence[Path]) -> NDArray[np.float64]:
-    """Return the probabilities that learn.predict gives to upright pictures, (n, labels)."""
+    """Return the probabilities that learn.predict gives to upright pictures, (n, labels); draw progress."""
     parts = []
-    for start in range(0, len(paths), ROWS):
+    for start in progress_bar(range(0, len(paths), ROWS)):
         images = [load_image(path).image for path in paths[start : start + ROWS]]
         with silence(learn):
             parts.append(learn.get_preds(dl=make_loader(learn, images))[0].numpy())

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from fastai.callback.core import Callback
-from fastai.torch_core import TensorImage, default_device
+from fastai.torch_core import default_device
 from fastprogress.fastprogress import progress_bar
-from fasttransform import Pipeline
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -132,10 +131,8 @@ def refuse_pretrained(architectures: Sequence[type[PreTrainedModel]], name: str,
 class PictureLoader(RowLoader):
     """Batches of pictures in memory, uint8 (n, 3, height, width), and of their targets.
 
-    On a GPU all tensors stay in its memory, so that training does not wait for decoding or copying. `transforms` are
-    fastai's batch transforms; they get pictures as floats from 0 to 1, and targets of fastai types such as TensorMask.
-    `augment` takes their place: it is called with the pictures and the other tensors of a batch, and returns them.
-    Then mean and std are applied.
+    On a GPU all tensors stay in its memory, so that training does not wait for decoding or copying. `augment` gets the
+    pictures of a batch, as floats from 0 to 1, and its other tensors, and returns them. Then mean and std are applied.
     """
 
     def __init__(
@@ -144,14 +141,13 @@ class PictureLoader(RowLoader):
         bs: int,
         mean: Sequence[float],
         std: Sequence[float],
-        transforms: Sequence[Any] = (),
         augment: Callable[..., tuple[torch.Tensor, ...]] | None = None,
         **kwargs: Any,
     ) -> None:
         device = default_device()
         super().__init__(*(tensor.to(device) for tensor in tensors), bs=bs, device=device, **kwargs)
         self.mean, self.std = (torch.tensor(values, device=device) for values in (mean, std))
-        self.transforms, self.augment = Pipeline(transforms, split_idx=0), augment
+        self.augment = augment
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
         """Return the rows with these indices, augmented."""
@@ -160,9 +156,7 @@ class PictureLoader(RowLoader):
         floats = pictures.float().div_(255)
         if self.augment:
             floats, *rest = self.augment(floats, *rest)
-        else:
-            floats, *rest = self.transforms((TensorImage(floats), *rest))
-        return (normalise(floats.as_subclass(torch.Tensor), self.mean, self.std), *rest)
+        return (normalise(floats, self.mean, self.std), *rest)
 
 
 def send_rows(indices: Sequence[int], device: torch.device) -> torch.Tensor:
