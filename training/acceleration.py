@@ -11,6 +11,11 @@ from fastai.learner import AvgSmoothLoss, Learner
 BETWEEN_READINGS = 0.5  # seconds between two readings of the loss for the progress bar
 
 
+def choose_half_type() -> torch.dtype:
+    """Return the 16-bit type that the GPU computes with: bfloat16, or float16 on older ones."""
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+
+
 class CaptureGraph(Callback):
     """Capture a network's forward and backward pass on a GPU as CUDA graphs, for training batches of one shape.
 
@@ -30,8 +35,7 @@ class CaptureGraph(Callback):
             return
         model, inputs = self.model, tuple(tensor.clone() for tensor in self.xb)
         buffers = [buffer.clone() for buffer in model.buffers()]
-        half = torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
-        with torch.autocast("cuda", half, cache_enabled=False):
+        with torch.autocast("cuda", choose_half_type(), cache_enabled=False):
             torch.cuda.make_graphed_callables(model, inputs, allow_unused_input=True)
         for buffer, before in zip(model.buffers(), buffers, strict=True):
             buffer.copy_(before)

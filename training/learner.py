@@ -30,7 +30,7 @@ from fastcore.basics import noops
 from torch import nn
 
 from training import processes
-from training.acceleration import CaptureGraph, avoid_waiting
+from training.acceleration import CaptureGraph, avoid_waiting, choose_half_type
 from training.states import (
     SECONDS,
     count_epochs,
@@ -352,7 +352,7 @@ def run_without_autocast(forward: Callable[[torch.Tensor], torch.Tensor], featur
 def choose_mixed_precision() -> list[Callback]:
     """Return the callback for mixed precision on a GPU or a CPU with bfloat16 instructions, else none."""
     if torch.cuda.is_available():
-        return [MixedPrecision(AMPMode.BF16 if torch.cuda.is_bf16_supported(False) else AMPMode.FP16)]
+        return [MixedPrecision(AMPMode.BF16 if choose_half_type() == torch.bfloat16 else AMPMode.FP16)]
     if torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported():
         return [CpuBfloat16()]
     return []
