@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import explanations, serving
+from benchmarks import explanations, own_models, serving
 from benchmarks.apps import serve_echo
 from benchmarks.bare import make_bare_call
 from benchmarks.clients import Client, ask_in_parallel
@@ -17,6 +17,15 @@ from shared import load_model
 from tests.conftest import DEMOS, ROOT
 
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
+
+
+def test_the_table_of_own_models_has_what_a_model_reached(capsys):
+    own_models.main([str(ROOT / "spaces/salary/model")])
+    header, rule, row = capsys.readouterr().out.splitlines()
+    assert header.count("|") == rule.count("|") == row.count("|")
+    first = load_model(ROOT / "spaces/salary/model").metrics.figures[0]
+    assert f"| {first.label} {first.value:.3f} [{first.interval[0]:.3f}, {first.interval[1]:.3f}] |" in row
+    assert "HistGradientBoosting on all 14 columns" in row
 
 
 def test_the_lesson_app_is_short():
