@@ -15,6 +15,7 @@
 #     "onnx==1.23.2",
 #     "onnxruntime==1.32.0",
 #     "pandas==3.1.1",
+#     "pillow-heif==1.8.1",
 #     "pillow==12.3.0",
 #     "pydantic==2.12.5",
 #     "safetensors==0.8.0",
