@@ -20,7 +20,7 @@ from training.own_data import (
 from training.picture_files import Checked, check_pictures, describe_others, find_pictures
 from training.picture_labels import Labelled, group_by_pattern, label_by_csv, label_by_folder, label_by_pattern
 from training.recipe import TestSet
-from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, split_rows
+from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, find_leaks, print_split, split_rows
 
 MIN_SAMPLES = 10  # different pictures of each label
 
@@ -189,18 +189,17 @@ def divide_parts(
         DataError: a part lacks a label.
     """
     given = frozenset(item.part for item in found if item.part)
-    apart = {item.group for item in found if item.group and item.part in (VALID, TEST)}
-    rest = [row for row, item in enumerate(found) if item.part in (None, TRAIN) and item.group not in apart]
-    left_out = sum(item.part in (None, TRAIN) for item in found) - len(rest)
-    if left_out:
+    keys = [[("content", item.digest), *([("group", item.group)] if item.group else [])] for item in found]
+    leaks = set(find_leaks(keys, [item.part for item in found]))
+    if leaks:
         held = list_names(sorted(given - {TRAIN}))
-        print(f"Not used, since their groups are in the given {held}: {left_out:,} pictures.")
-    keys = [
-        [("content", found[row].digest), *([("group", found[row].group)] if found[row].group else [])] for row in rest
-    ]
+        print(f"Not used, since their groups are in the given {held}: {len(leaks):,} pictures.")
+    rest = [row for row, item in enumerate(found) if item.part in (None, TRAIN) and row not in leaks]
     wanted = {part: share for part, share in shares.items() if part not in given}
     chosen = [item.part if item.part in (VALID, TEST) else None for item in found]
-    for row, part in zip(rest, split_rows([[int(y[row])] for row in rest], keys, wanted, seed), strict=True):
+    for row, part in zip(
+        rest, split_rows([[int(y[row])] for row in rest], [keys[row] for row in rest], wanted, seed), strict=True
+    ):
         chosen[row] = part
     rows = {part: np.flatnonzero([name == part for name in chosen]) for part in PARTS}
     advice = "add pictures of it there, or leave the folder out, so that the part is split off from the others."
@@ -209,12 +208,7 @@ def divide_parts(
     check_parts({part: y[part_rows] for part, part_rows in rows.items()}, labels, advice)
     everything = Pictures([item.path for item in found], y, y)
     parts = {part: everything.take(part_rows) for part, part_rows in rows.items()}
-    whole = given if not wanted and not left_out else given - {TRAIN}
-    how = f" ({list_names(sorted(whole))} as given)" if whole else ""
-    print(
-        f"Split{how}: {len(parts[TRAIN]):,} to train on, {len(parts[VALID]):,} to validate on, "
-        f"{len(parts[TEST]):,} to test on."
-    )
+    print_split(parts, sorted(given - {TRAIN} if wanted or leaks else given))
     return OwnPictures(labels, parts, given)
 
 

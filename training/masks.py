@@ -27,7 +27,7 @@ from training.networks.image_segmentation import IGNORED
 from training.own_data import DataOptions, Problems, check_memory, is_clutter, list_names
 from training.picture_files import Checked, check_pictures, find_pictures
 from training.picture_labels import compile_pattern
-from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, find_leaks, split_rows
+from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, find_leaks, name_parts, print_split, split_rows
 
 MIN_PICTURES, MIN_TRAINED = 6, 2
 PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures")
@@ -79,7 +79,8 @@ class OwnMasks:
 
     def read(self, pair: Pair, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the class of each pixel of a mask at a size (width, height), (height, width)."""
-        codes, _ = read_codes(pair.mask, self.classes, self.void)
+        values, _ = read_mask(pair.mask, self.classes.in_colour)
+        codes, _ = encode(values, self.classes, self.void)
         return np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.NEAREST))
 
 
@@ -105,8 +106,8 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     print(f"Checking {len(found):,} pictures and masks of {folder}:")
     checked = check_pictures([pair.picture for pair in found], problems)
     void, listed = parse_void(own.void), find_list(folder)
-    pairs, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), problems)
-    if not pairs:
+    fitting, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), problems)
+    if not fitting:
         problems.settle()
         raise DataError(f"No mask in {folder} can be used.")
     classes = listed or find_classes(values, in_colour, void, folder)
@@ -116,7 +117,7 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
             "blue in each line."
         )
     classes = match_black_and_white(classes, values, void)
-    pairs = find_present(pairs, classes, void, problems)
+    pairs = find_present(fitting, classes, void, problems)
     problems.settle()
     pairs = drop_copies(pairs)
     describe_classes(pairs, classes, folder, bool(listed))
@@ -137,20 +138,20 @@ def find_roots(folder: Path) -> dict[str | None, Path]:
     if find_folder(folder, PICTURE_FOLDERS):
         return {None: folder}
     subfolders = [sub.name for sub in sorted(folder.iterdir()) if sub.is_dir() and find_folder(sub, PICTURE_FOLDERS)]
-    parts = name_parts(folder, subfolders)
+    parts = name_folders(folder, subfolders)
     if TRAIN in parts.values():
         return {part: folder / name for name, part in parts.items()}
     there = list_names(sorted(path.name for path in folder.iterdir())) or "nothing"
     raise DataError(f"{folder} must have the folders images/ and masks/ (or labels/); it has {there}.")
 
 
-def name_parts(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def name_folders(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the part that each of the subfolders with these names stands for; those of other names are left out.
 
     Raises:
         DataError: two stand for the same part.
     """
-    parts = {name: PART_NAMES[name.casefold()] for name in sorted(names) if name.casefold() in PART_NAMES}
+    parts = name_parts(sorted(names))
     for part in PARTS:
         if len(same := [name for name in parts if parts[name] == part]) > 1:
             raise DataError(f"{folder} has several folders of one part, {list_names(same)}; join or rename them.")
@@ -216,7 +217,7 @@ def find_inner_parts(images: Path, paths: Sequence[Path]) -> dict[str, str]:
         return {}
     if TRAIN not in {PART_NAMES[name.casefold()] for name in folders}:
         return {}
-    return name_parts(images, folders)
+    return name_folders(images, folders)
 
 
 def group_by_pattern(pairs: Sequence[Pair], pattern: str, problems: Problems) -> list[Pair]:
@@ -283,20 +284,10 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
     return pixels @ np.array([1 << 16, 1 << 8, 1]), True
 
 
-def read_codes(path: Path, classes: Classes, void: int | None) -> tuple[NDArray[np.uint8], list[int]]:
-    """Return the class of each pixel of an upright mask, or IGNORED, and its values that are no class.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    values, _ = read_mask(path, classes.in_colour)
-    return encode(values, classes, void)
-
-
 def check_masks(
     found: Sequence[Pair], checked: Mapping[Path, Checked], in_colour: bool, problems: Problems
-) -> tuple[list[Pair], Counter[int], bool]:
-    """Return the pairs that fit together, the number of masks with each value, and if the values are colours.
+) -> tuple[list[tuple[Pair, NDArray[np.int64]]], Counter[int], bool]:
+    """Return fitting pairs with their masks' values, the number of masks with each value, and if they are colours.
 
     Without a list of colours, the values are colours if any mask has some; then all masks are read so.
     """
@@ -331,16 +322,18 @@ def check_masks(
                 f"{picture.size[0]}×{picture.size[1]}{turned}.",
             )  # fmt: skip
             continue
-        fitting.append(replace(pair, picture=picture.path, size=size, digest=picture.digest))
+        fitting.append((replace(pair, picture=picture.path, size=size, digest=picture.digest), values))
         counts.update(values.tolist())
     return fitting, counts, has_colours
 
 
-def find_present(pairs: Sequence[Pair], classes: Classes, void: int | None, problems: Problems) -> list[Pair]:
-    """Return pairs with the classes in their masks; a value that is no class, or a mask of void only, is a problem."""
+def find_present(
+    fitting: Sequence[tuple[Pair, NDArray[np.int64]]], classes: Classes, void: int | None, problems: Problems
+) -> list[Pair]:
+    """Return pairs with the classes of their masks' values; one that is no class, or void only, is a problem."""
     kept = []
-    for pair in pairs:
-        codes, unknown = read_codes(pair.mask, classes, void)
+    for pair, values in fitting:
+        codes, unknown = encode(values, classes, void)
         present = tuple(code for code in np.unique(codes).tolist() if code != IGNORED)
         if unknown:
             problems.add(pair.mask, describe_unknown(unknown, classes.in_colour))
@@ -422,9 +415,5 @@ def divide_parts(
     if unlearned:
         names = list_names(classes.names[code] for code in sorted(unlearned))
         raise DataError(f"No training picture has {names}; add pictures of it to the training part.")
-    how = f" ({list_names(sorted(given))} as given)" if given else ""
-    print(
-        f"Split{how}: {len(parts[TRAIN]):,} to train on, {len(parts[VALID]):,} to validate on, "
-        f"{len(parts[TEST]):,} to test on."
-    )
+    print_split(parts, sorted(given - {TRAIN} if wanted or leaks else given))
     return OwnMasks(classes, void, parts, given)

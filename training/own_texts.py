@@ -16,7 +16,19 @@ from shared.tokens import clean_text
 from training.data import DataError
 from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
 from training.own_tables import LABELS, read_own_table
-from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, check_parts, split_by_time, split_rows
+from training.splitting import (
+    PART_NAMES,
+    PARTS,
+    TEST,
+    TRAIN,
+    VALID,
+    check_parts,
+    find_leaks,
+    name_parts,
+    print_split,
+    split_by_time,
+    split_rows,
+)
 from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_text, read_unlabelled
 
 COLUMNS = (
@@ -158,7 +170,7 @@ def read_files(folder: Path, problems: Problems) -> list[Row]:
         DataError: there are none.
     """
     subfolders = [sub.name for sub in folder.iterdir() if sub.is_dir() and not is_clutter(Path(sub.name))]
-    parts = {name: PART_NAMES[name.casefold()] for name in subfolders if name.casefold() in PART_NAMES}
+    parts = name_parts(subfolders)
     if TRAIN not in parts.values():
         parts = {}
     rows = []
@@ -264,11 +276,11 @@ def divide_parts(
         DataError: a part lacks a label, or the times cannot be read.
     """
     given = frozenset(row.part for row in rows if row.part)
-    held_out = {row.group for row in rows if row.group and row.part not in (None, TRAIN)}
-    whole = [index for index, row in enumerate(rows) if row.part in (None, TRAIN)]
-    rest = [index for index in whole if rows[index].group not in held_out]
-    if left_out := len(whole) - len(rest):
-        print(f"{left_out:,} training texts left out: their {own.group} is also in a given test or validation part.")
+    keys = [[("text", row.key), *([("group", row.group)] if row.group else [])] for row in rows]
+    leaks = set(find_leaks(keys, [row.part for row in rows]))
+    if leaks:
+        print(f"{len(leaks):,} training texts left out: their {own.group} is also in a given test or validation part.")
+    rest = [index for index, row in enumerate(rows) if row.part in (None, TRAIN) and index not in leaks]
     kept = 1 - TEST_SHARE * (TEST not in given)
     shares = {TEST: TEST_SHARE, VALID: kept * min(max(VALID_SHARE, 20 / (kept * len(rest) or 1)), 0.3)}
     shares = {part: share for part, share in shares.items() if part not in given}
@@ -278,8 +290,7 @@ def divide_parts(
         chosen = split_by_time(parse_times([rows[index] for index in rest], own.time), shares)
         advice = f"the order of {own.time} leaves no text of it there; leave out --time."
     else:
-        keys = [[("text", rows[index].key), *_key_group(rows[index])] for index in rest]
-        chosen = split_rows([[int(y[index])] for index in rest], keys, shares, seed)
+        chosen = split_rows([[int(y[index])] for index in rest], [keys[index] for index in rest], shares, seed)
         advice = "add texts of it there, or leave this part out, so that it is split off from the others."
         if own.group:
             advice = f"--group {own.group} leaves too few groups of a label; each needs at least three."
@@ -289,18 +300,9 @@ def divide_parts(
     check_parts({part: y[indices] for part, indices in parts.items()}, labels, advice)
     everything = Texts([row.text for row in rows], y)
     divided = {part: everything.take(sorted(indices)) for part, indices in parts.items()}
-    how = f" by {own.time}" if own.time and shares else ""
-    if as_given := [part for part in PARTS if part in given and (part != TRAIN or not (shares or left_out))]:
-        how += f" ({list_names(as_given)} as given)"
-    print(
-        f"Split{how}: {len(divided[TRAIN]):,} to train on, {len(divided[VALID]):,} to validate on, "
-        f"{len(divided[TEST]):,} to test on."
-    )
+    as_given = [part for part in PARTS if part in given and (part != TRAIN or not (shares or leaks))]
+    print_split(divided, as_given, f" by {own.time}" if own.time and shares else "")
     return OwnTexts(labels, divided, given)
-
-
-def _key_group(row: Row) -> list[tuple[str, str]]:
-    return [("group", row.group)] if row.group else []
 
 
 def parse_times(rows: Sequence[Row], column: str) -> list[Any]:

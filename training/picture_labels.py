@@ -8,7 +8,7 @@ from pathlib import Path
 from training.data import DataError
 from training.own_data import DataOptions, Problems, clean_label, is_clutter, list_names
 from training.own_tables import LABELS, OwnTable, read_own_table
-from training.splitting import PART_NAMES, TRAIN
+from training.splitting import PART_NAMES, TRAIN, name_parts
 
 NAMES = (
     "name", "file", "filename", "file_name", "image", "picture", "path", "image_path", "filepath", "image_id", "id",
@@ -73,7 +73,7 @@ def find_parts(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
         DataError: there are parts, and other folders with pictures beside them.
     """
     folders = sorted({inside[0] for path in paths if len(inside := path.relative_to(folder).parts) > 1})
-    parts = {name: PART_NAMES[name.casefold()] for name in folders if name.casefold() in PART_NAMES}
+    parts = name_parts(folders)
     if TRAIN not in parts.values() or (len(parts) == 1 and len(folders) > 1):
         return {}
     rest = [name for name in folders if name not in parts]

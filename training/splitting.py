@@ -1,7 +1,7 @@
 """Split a data set at random, so that equal contents and groups are in one part and every label is in each."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,20 @@ def find_leaks(keys: Sequence[Sequence[Hashable]], parts: Sequence[str | None]) 
     """
     held_out = {key for row_keys, part in zip(keys, parts, strict=True) if part in (VALID, TEST) for key in row_keys}
     return [row for row, part in enumerate(parts) if part not in (VALID, TEST) and not held_out.isdisjoint(keys[row])]
+
+
+def name_parts(names: Iterable[str]) -> dict[str, str]:
+    """Return the part that each name stands for, such as {"val": "valid"}; others are left out."""
+    return {name: PART_NAMES[name.casefold()] for name in names if name.casefold() in PART_NAMES}
+
+
+def print_split(parts: Mapping[str, Sized], as_given: Sequence[str], how: str = "") -> None:
+    """Print the sizes of the parts, and which of them the data gave whole."""
+    kept = f" ({list_names(as_given)} as given)" if as_given else ""
+    print(
+        f"Split{how}{kept}: {len(parts[TRAIN]):,} to train on, {len(parts[VALID]):,} to validate on, "
+        f"{len(parts[TEST]):,} to test on."
+    )
 
 
 def split_by_time(times: Sequence[Any], shares: Mapping[str, float]) -> list[str]:

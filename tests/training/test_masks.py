@@ -1,5 +1,6 @@
 """A user's own masks: indices or colours, listed or found, and what is wrong with them."""
 
+import re
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -238,7 +239,10 @@ def test_training_pictures_of_a_given_parts_group_are_left_out(streets, tmp_path
             inside = whole / place.format(part=folder, name=name)
             (inside / f"street-{number}.png").rename(inside / f"street-{number}-house.png")
     found = read(whole, group=r"house|street-\d+$")
-    assert "a given validation or test part: 2." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "a given validation or test part: 2." in said
+    assert "train as given" not in said  # two of its pictures were left out
+    assert re.search(r"Split \(.+ as given\): ", said)
     assert sizes(found) == [6, 2, 2]
     assert {pair.name for pair in found.parts[TRAIN]} == {f"street-{number}" for number in (0, 1, 10, 11, 2, 3)}
 
