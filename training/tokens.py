@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from shared.tokens import read_tokens
 from training.learner import RowLoader
 
+UNUSED = "[unused"  # the beginning of placeholders in BERT's vocabulary
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MULTIPLE = 32  # of the lengths of batches on a GPU, so that there are few, and aligned for its attention kernels
 SPECIAL = len(SPECIAL_TOKENS)  # their number; they have the first indices of a pruned tokenizer
@@ -20,9 +21,10 @@ Rows = Sequence[NDArray[np.int64]]
 
 
 def prune(tokenizer: Tokenizer, counts: NDArray[np.int64], most: int) -> tuple[Tokenizer, NDArray[np.int64]]:
-    """Keep the special tokens, single letters and digits, and the most frequent tokens.
+    """Keep the special tokens, single letters and digits, and the most frequent tokens, also those of new texts.
 
-    A word that is dropped is still read, as smaller pieces.
+    Of tokens that do not occur, the first are kept, which are the most frequent of the tokenizer's own texts. A word
+    that is dropped is still read, as smaller pieces.
 
     Args:
         tokenizer: a WordPiece tokenizer.
@@ -37,8 +39,9 @@ def prune(tokenizer: Tokenizer, counts: NDArray[np.int64], most: int) -> tuple[T
     special = [token for token in SPECIAL_TOKENS if token in vocabulary.values()]
     letters = [token for token in vocabulary.values() if len(token.removeprefix("##")) == 1 and token.isascii()]
     needed = {*special, *letters}
-    frequent = [vocabulary[index] for index in np.argsort(-counts, kind="stable").tolist() if counts[index]]
-    kept = [*special, *letters, *(token for token in frequent if token not in needed)][:most]
+    frequent = [vocabulary[index] for index in np.argsort(-counts, kind="stable").tolist()]
+    rest = (token for token in frequent if token not in needed and not token.startswith(UNUSED))
+    kept = [*special, *letters, *rest][:most]
     codes = {token: index for index, token in enumerate(kept)}
     before = described["model"]["vocab"]
     described["model"]["vocab"] = codes

@@ -296,7 +296,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         if found.splits.description.is_own:
             measured["peers"].append(evaluate.compare_with_majority(test.targets, found.splits.labels, right))
         if better := evaluate.describe_better_peers(measured["peers"]):
-            print("More texts, more --epochs, or a network pretrained on their language (--init) may help.")
+            print("More texts, or a network pretrained on their language (--init), may help.")
             measured["notes"] += better
         measured["notes"] += [
             f"An answer is clear if its label has a probability of at least {config.min_clear_probability} and the "
@@ -346,10 +346,12 @@ def check_language(tokenizer: Tokenizer, texts: Sequence[str], settings: TextCla
     ratio = len(tokens) / max(1, sum(len(text.split()) for text in some))
     unknown = np.mean(np.array(tokens) == tokenizer.token_to_id("[UNK]")) if tokens else 0.0
     if settings.init and (ratio >= MANY_TOKENS or unknown >= MANY_UNKNOWN):
+        what = f"splits these texts into {ratio:.1f} tokens per word"
+        if unknown >= MANY_UNKNOWN:
+            what = f"does not know {unknown:.0%} of the tokens of these texts"
         print(
-            f"{settings.init} reads these texts as {ratio:.1f} tokens per word, of which it does not know "
-            f"{unknown:.0%}, so it hardly knows their language. A network that does may be better, such as --init "
-            f"{MULTILINGUAL}."
+            f"{settings.init} {what}, so it was hardly trained on their language. A network that was may be better, "
+            f"such as --init {MULTILINGUAL}."
         )
 
 

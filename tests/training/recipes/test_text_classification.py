@@ -270,7 +270,7 @@ def test_masked_language_is_learned(tmp_path):
 
 
 def small_tokenizer():
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "##s", "a", "##a", "zebra"]
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "##s", "a", "##a", "zebra", "[unused0]"]
     tokenizer = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     return tokenizer
@@ -417,11 +417,14 @@ def test_a_pruned_tokenizer_reads_what_it_keeps_as_before():
     counts[[5, 7, 8]] = 3, 9, 5  # good, film, ##s
     pruned, kept = tokens.prune(tokenizer, counts, 100)
     assert pruned.encode("good films").tokens == ["good", "film", "##s"]
-    assert pruned.encode("zebra").tokens == ["[UNK]"]
+    assert pruned.encode("zebra").tokens == ["zebra"]  # it may occur in new texts
+    assert pruned.token_to_id("[unused0]") is None
     assert pruned.token_to_id("[PAD]") == 0
     for name, index in pruned.get_vocab().items():
         assert tokenizer.id_to_token(int(kept[index])) == name
-    assert tokens.prune(tokenizer, counts, 9)[0].get_vocab_size() == 9
+    smaller, _ = tokens.prune(tokenizer, counts, 9)
+    assert smaller.get_vocab_size() == 9
+    assert smaller.encode("film zebra").tokens == ["film", "[UNK]"]
 
 
 @pytest.mark.parametrize(
@@ -644,7 +647,7 @@ def test_a_network_of_another_language_is_noticed(capsys):
     assert capsys.readouterr().out == ""
     recipe.check_language(tokenizer, ["gut gut gut"], settings)
     printed = capsys.readouterr().out
-    assert "somebody/english reads these texts as 3.0 tokens per word, of which it does not know 0%" in printed
+    assert "somebody/english splits these texts into 3.0 tokens per word" in printed
     recipe.check_language(tokenizer, ["good \u0e14\u0e35"], settings)
-    assert "1.0 tokens per word, of which it does not know 50%" in capsys.readouterr().out
+    assert "somebody/english does not know 50% of the tokens of these texts" in capsys.readouterr().out
     assert "--init google-bert/bert-base-multilingual-cased" in printed
