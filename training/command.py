@@ -23,7 +23,7 @@ from training.data import DataError
 from training.folder import check_room, find_existing
 from training.learner import set_seed
 from training.measure_again import measure_again
-from training.own_data import add_data_options
+from training.own_data import add_data_options, suggest
 from training.parity import ParityError
 from training.recipe import Recipe, make, make_up_data
 from training.record import SOURCE, Record, record
@@ -41,7 +41,11 @@ class OptionParser(argparse.ArgumentParser):
     """A parser that raises OptionError instead of ending the process, which may be a notebook."""
 
     def error(self, message: str) -> NoReturn:
-        raise OptionError(message)
+        unknown = next((word for word in message.split() if word.startswith("--")), "")
+        is_unknown = message.startswith("unrecognized arguments") and unknown
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        hint = suggest(unknown.partition("=")[0], known, "option") if is_unknown else ""
+        raise OptionError(message + (f".{hint}" if hint else ""))
 
 
 def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:

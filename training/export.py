@@ -1,5 +1,6 @@
 """Export torch modules to ONNX, and shrink the files: weights stored as int8 or float16."""
 
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -123,7 +124,11 @@ def store_int8_products(model: onnx.ModelProto) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         onnx.save(model, before)
-        quantize_dynamic(before, after, ["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
+        logging.disable(logging.WARNING)  # advice for whoever calls it, not for who trains
+        try:
+            quantize_dynamic(before, after, ["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
+        finally:
+            logging.disable(logging.NOTSET)
         return store_int8(onnx.load(after))
 
 

@@ -151,5 +151,7 @@ def describe_unknown(values: Sequence[int], in_colour: bool) -> str:
     """Return a sentence on the values of a mask that are neither a class nor void."""
     listed = list_names((f"#{value:06x}" if in_colour else value for value in values), 5)
     if len(values) == 1:
-        return f"Its {'colour' if in_colour else 'index'} {listed} is no class; list it, or name it by --void."
-    return f"Its {'colours' if in_colour else 'indices'} {listed} are no classes; list them, or name one by --void."
+        what = "colour" if in_colour else "index"
+        return f"Its {what} {listed} is no class; list it in classes.txt or codes.txt, or name it by --void."
+    what = "colours" if in_colour else "indices"
+    return f"Its {what} {listed} are no classes; list them in classes.txt or codes.txt, or name one by --void."

@@ -110,7 +110,8 @@ def suggest(name: str, names: Iterable[str], kind: str = "column") -> str:
     """Return a clause, after a space, that names the nearest of `names`; "" if none is near."""
     by_key = {other.casefold().replace("_", " ").replace("-", " "): other for other in names}
     near = difflib.get_close_matches(name.casefold().replace("_", " ").replace("-", " "), by_key, 1, 0.7)
-    return f" There is a {kind} {quote(by_key[near[0]])}; did you mean it?" if near else ""
+    article = "an" if kind[0] in "aeiou" else "a"
+    return f" There is {article} {kind} {quote(by_key[near[0]])}; did you mean it?" if near else ""
 
 
 def find_column(columns: Sequence[str], asked: str | None, usual: Collection[str], option: str, data: Path) -> str:

@@ -146,6 +146,11 @@ def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems
     label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
     if text == label:
         raise DataError(f"The column {text} cannot have both the texts and the labels of {path}.")
+    if len({row[label] for row in table.rows}) > len({row[text] for row in table.rows}):
+        raise DataError(
+            f"{path} has more different values in the column of labels, {label}, than in that of texts, {text}; are "
+            "--text-column and --label-column swapped?"
+        )
     group, time = (table.find(name, (), option) if name else None for name, option in _name_options(own))
     extra = f", groups in {group}" * bool(group) + f", times in {time}" * bool(time)
     print(f"{path.name}: texts are in the column {text}, labels in {label}{extra}.")

@@ -115,6 +115,14 @@ def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monk
         run_in_event_loop(script.main, "--smoke", "--out", tmp_path / "other")
 
 
+def test_a_misspelt_option_is_named_with_the_nearest(tmp_path):
+    script = importlib.import_module("training.recipes.text_classification")
+    with pytest.raises(OptionError, match=r"--lable-column x\. There is an option '--label-column'; did you mean it"):
+        script.main(["--lable-column", "x", "--dat", tmp_path])
+    with pytest.raises(OptionError, match=r"unrecognized arguments: --zzz$"):
+        script.main(["--zzz"])
+
+
 @pytest.mark.parametrize("name", ["image_classification", "image_segmentation", "text_classification", "tabular"])
 def test_a_recipe_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, kernel):
     script = importlib.import_module(f"training.recipes.{name}")

@@ -112,7 +112,7 @@ def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
     change(streets, paint)
     lines = ["name,r,g,b", "ground,128,64,128", "things,128,0,0", "things,64,0,128"]
     (streets / "class_dict.csv").write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(DataError, match=r"12 problems .*\n.*Its colour #808080 is no class; list it, or"):
+    with pytest.raises(DataError, match=r"12 problems .*\n.*Its colour #808080 is no class; list it in classes.txt or"):
         read(streets)
     found = read(streets, void="#808080")
     assert found.classes.names == ("ground", "things")
@@ -354,14 +354,14 @@ def test_indices_beyond_the_list_are_problems_but_255_and_void_are_not(streets):
     (streets / "classes.txt").write_text("sky\nroad\nhouse\ncar\n", encoding="utf-8")
     codes = np.array(Image.open(streets / "labels/street-0.png"))
     save(codes, 4)
-    with pytest.raises(DataError, match=r"1 problem .*\n.*street-0.png: Its index 4 is no class; list it, or name it"):
+    with pytest.raises(DataError, match=r"1 problem .*\n.*street-0.png: Its index 4 is no class; list it in"):
         read(streets)
     assert sum(sizes(read(streets, skip_bad=True))) == 11
     assert np.unique(decode(read(streets, void="4"))["street-0"]).tolist() == [0, 1, 2, IGNORED]
     save(codes, 255)
     assert np.unique(decode(read(streets))["street-0"]).tolist() == [0, 1, 2, IGNORED]
     (streets / "classes.txt").write_text("leaf\ndisease\n", encoding="utf-8")
-    with pytest.raises(DataError, match="Its indices 2, 3 are no classes; list them, or name one by --void"):
+    with pytest.raises(DataError, match="Its indices 2, 3 are no classes; list them in classes.txt or codes.txt, or"):
         read(streets)
 
 

@@ -106,6 +106,8 @@ def test_columns_are_named_in_errors_and_by_options(tmp_path):
         read(path, text_column="ticket")
     with pytest.raises(DataError, match="cannot have both the texts and the labels"):
         read(path, text_column="Ticket", label_column="Ticket")
+    with pytest.raises(DataError, match=r"the column of labels, Ticket, .* --text-column and --label-column swapped"):
+        read(path, text_column="Queue", label_column="Ticket")
     assert read(path, text_column="ticket", label_column="QUEUE").labels == ("neg", "pos")
 
 
