@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.metrics import Metrics
+from shared.metrics import Metrics, Peer
 
 HEADER = """\
 | data | command | its test | reached | others on the same test | training and measuring |
@@ -19,12 +19,21 @@ def format_row(folder: Path) -> str:
     metrics = Metrics.read(folder)
     first, trained = metrics.figures[0], metrics.trained
     interval = " [{:.3f}, {:.3f}]".format(*first.interval) if first.interval else ""
-    peers = "; ".join(f"{peer.peer}: {peer.label or peer.name} {peer.value:.3f}" for peer in metrics.peers or ())
+    peers = "; ".join(format_peer(peer, first.label or first.name) for peer in metrics.peers or ())
     command, minutes = (trained.command or "", (trained.seconds or 0) / 60) if trained else ("", 0)
     return (
         f"| {first.data} | `{command}` | {first.count:,} | {first.label or first.name} {first.value:.3f}{interval} | "
         f"{peers} | {minutes:.0f} min |"
     )
+
+
+def format_peer(peer: Peer, reached: str) -> str:
+    """Return a peer's score, and the model's own beside it unless that is the figure in the column "reached"."""
+    label = peer.label or peer.name
+    ours = (
+        f" (this model {peer.value + peer.difference:.3f})" if label != reached and peer.difference is not None else ""
+    )
+    return f"{peer.peer}: {label} {peer.value:.3f}{ours}"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from benchmarks.clients import Client, ask_in_parallel
 from benchmarks.inputs import draw_picture, encode_jpeg
 from benchmarks.table import REASONS, Row, Target, explain_missed, format_report, format_table, format_trainings
 from shared import load_model
+from shared.metrics import Peer
 from tests.conftest import DEMOS, ROOT
 
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
@@ -26,6 +27,16 @@ def test_the_table_of_own_models_has_what_a_model_reached(capsys):
     first = load_model(ROOT / "spaces/salary/model").metrics.figures[0]
     assert f"| {first.label} {first.value:.3f} [{first.interval[0]:.3f}, {first.interval[1]:.3f}] |" in row
     assert "HistGradientBoosting on all 14 columns" in row
+
+
+@pytest.mark.parametrize(
+    ("label", "difference", "shown"),
+    [("mean IoU", 0.1, "trees: mean IoU 0.600"), ("accuracy", 0.1, "trees: accuracy 0.600 (this model 0.700)"),
+     ("accuracy", None, "trees: accuracy 0.600")],
+)  # fmt: skip
+def test_another_figure_of_a_peer_stands_beside_that_of_the_model(label, difference, shown):
+    peer = Peer(peer="trees", name="x", value=0.6, label=label, difference=difference)
+    assert own_models.format_peer(peer, "mean IoU") == shown
 
 
 def test_the_lesson_app_is_short():
