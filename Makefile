@@ -17,9 +17,9 @@ help:
 	@echo "make clean     remove .venv and runs"
 	@echo "make hub       start a Hub on this machine, to rehearse publishing and deploying without an account"
 
-# MODELS is a folder of models of your own, such as runs.
+# MODELS is a folder of models of your own, such as runs. PORT is the first free one from 7860 by default.
 demo: .venv/.light
-	$(if $(MODELS),MODELS="$(MODELS)" )$(BIN)/python spaces/gallery/app.py
+	$(if $(PORT),GRADIO_SERVER_PORT=$(PORT) )$(if $(MODELS),MODELS="$(MODELS)" )$(BIN)/python spaces/gallery/app.py
 
 test: .venv/.test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST)

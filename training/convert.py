@@ -57,7 +57,7 @@ from training.parity import ParityError, Shown, check_changes, check_parity
 from training.picture_files import check_pictures, find_pictures
 from training.picture_labels import Labelled
 from training.pictures import INPUT
-from training.recipe import TestSet, answer, answer_test
+from training.recipe import TestSet, answer, answer_test, print_next_steps
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 from training.record import Record, get_commit, hash_input, record_measurement
 from training.storing import check_cost
@@ -124,6 +124,7 @@ def run(argv: Sequence[str] = ()) -> Path:
             print(f"Weights in int8 change the answers too much, so they are stored in float16. ({error})")
             stored = keep(is_int8=False)
         print(f"Wrote {options.out}. {stored}")
+        print_next_steps(Path(options.out))
         return Path(options.out)
 
 

@@ -214,7 +214,9 @@ def compare_with_peer(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: 
     scores = np.asarray(theirs, dtype=np.float64)
     difference = np.asarray(ours, dtype=np.float64) - scores
     low, high = mean_interval(difference)
-    print(f"{peer}: {scores.mean():.4f}; ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+    what = details.get("label") or details["name"]
+    paired = f"ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+    print(f"{peer}: {what} {scores.mean():.4f}; {paired}")
     fields: dict[str, Any] = {
         "peer": peer,
         "value": round(float(scores.mean()), 6),

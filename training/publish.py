@@ -280,7 +280,7 @@ def print_model(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: b
 def announce(repo: str, commit: str) -> None:
     """Print where a model was published, and how to load this commit."""
     print(f"Published and checked: {HfApi().endpoint}/{repo} at commit {commit}")
-    print(f'Load it anywhere: load_model("{repo}", revision="{commit}")')
+    print(f'Load it: from model_gallery import load_model; model = load_model("{repo}", revision="{commit}")')
 
 
 if __name__ == "__main__":

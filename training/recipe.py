@@ -328,9 +328,17 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     if options.embed:
         embed(out, recipe.name)
     print(f"Wrote {out}. {describe_parity(parity)}")
+    if splits.description.is_own:
+        print_next_steps(out)
     if not options.states:
         shutil.rmtree(run.state, ignore_errors=True)
     return out
+
+
+def print_next_steps(out: Path) -> None:
+    """Print how to look at a model of a user's own, and how to publish it."""
+    print(f"Look at its page: make demo MODELS={out}")
+    print(f"Publish it:       python -m training.publish {out} USER/{out.name}")
 
 
 def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> None:
