@@ -39,7 +39,7 @@ def test_a_peer_is_compared_row_by_row(capsys):
     found = evaluate.compare_accuracy("coin", [1, 0, 1, 0], [1, 1, 1, 0])
     assert (found.peer, found.value, found.difference) == ("coin", 0.5, 0.25)
     assert found.difference_interval[0] < 0.25 < found.difference_interval[1]
-    assert "coin: 0.5000" in capsys.readouterr().out
+    assert "coin: accuracy 0.5000" in capsys.readouterr().out
 
 
 def test_ece_of_known_cases():
