@@ -22,7 +22,7 @@ from shared import load_model
 from shared.console import guard_output
 from shared.shapley import average_changes, list_sets
 from shared.tables import read_csv
-from shared.tabular import TabularClassifier
+from shared.tabular_classifier import TabularClassifier
 from shared.tabular_values import Row
 from shared.text_classifier import TextClassifier
 

@@ -45,11 +45,11 @@ from training.distillation import Targets, smooth
 from training.frames import Frames
 from training.learner import Run, set_seed
 from training.networks.backbones import get_architecture
-from training.networks.tabular import Ensemble
 from training.pictures import compute_outputs
 from training.recipe import load
 from training.recipes import image_classification, recommendation, tabular, text_classification
 from training.recipes.image_classification import Pictures
+from training.tabular_targets import TwoLabels
 from training.texts import Texts
 from training.tokens import encode_texts
 
@@ -325,10 +325,10 @@ def run_salary(stock: bool, ours: Ours, clock: Clock) -> Pairs:
     splits, settings, test = ours.splits, ours.settings, ours.splits.tests[0]
     people = pd.DataFrame(test.inputs)
     if not stock:
-        config = ours.recipe.describe_columns(splits.train.table, splits.labels, settings)
-        network = ours.recipe.fit_network(splits.train, config, settings, ours.run, "network", settings.seed)
+        config, target = ours.recipe.describe_columns(splits, settings), TwoLabels()
+        network = ours.recipe.fit_network(splits.train, target, config, settings, ours.run, "network", settings.seed)
         with clock.pause():
-            predicted = tabular.compute_logits(Ensemble([network]), config, people) > 0
+            predicted = tabular.compute_outputs(target.average([network]), config, people) > 0
         return {"final": float((predicted == test.targets).mean())}
     from fastai.tabular.all import Categorify, FillMissing, Normalize, TabularDataLoaders, accuracy, tabular_learner
 

@@ -15,7 +15,8 @@ from .image_classifier import ImageClassifier
 from .image_segmenter import ImageSegmenter
 from .load import PREDICTORS, load_model
 from .recommender import Recommender
-from .tabular import TabularClassifier
+from .tabular_classifier import TabularClassifier
+from .tabular_regressor import TabularRegressor
 from .text_classifier import TextClassifier
 from .visitors import Visitor
 
@@ -30,6 +31,7 @@ __all__ = [
     "ImageSegmenter",
     "Recommender",
     "TabularClassifier",
+    "TabularRegressor",
     "TextClassifier",
     "Visitor",
     "__version__",

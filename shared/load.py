@@ -10,11 +10,13 @@ from .image_classifier import ImageClassifier
 from .image_segmenter import ImageSegmenter
 from .predictor import Predictor
 from .recommender import Recommender
-from .tabular import TabularClassifier
+from .tabular_classifier import TabularClassifier
+from .tabular_regressor import TabularRegressor
 from .text_classifier import TextClassifier
 
 PREDICTORS: dict[str, type[Predictor[Any, Any, Any]]] = {
-    kind.task: kind for kind in (ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier, Recommender)
+    kind.task: kind
+    for kind in (ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier, TabularRegressor, Recommender)
 }
 URL = re.compile(r"[a-z][a-z0-9+.-]+://|(www\.)?(huggingface|hf)\.co/", re.IGNORECASE)  # does not match C:\
 
@@ -35,7 +37,7 @@ def load_model(
         deadline: time limit for the download in seconds; by default 120.
 
     Returns:
-        An ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier or Recommender.
+        An ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier, TabularRegressor or Recommender.
 
     Raises:
         CheckpointError: the folder is missing, damaged or of another format.

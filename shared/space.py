@@ -23,8 +23,9 @@ DEADLINE = 4.0  # seconds; a visitor is waiting for the page
 EXAMPLES = "examples"  # a folder of pictures, in a checkpoint folder or a Space's folder
 EMOJIS = {
     "image-classification": "🖼️", "image-segmentation": "🎨", "text-classification": "💬",
-    "tabular-classification": "📊", "recommendation": "⭐",
+    "tabular-classification": "📊", "tabular-regression": "📈", "recommendation": "⭐",
 }  # fmt: skip
+APPS = {"tabular-regression": "tabular-classification"}  # tasks without an app of their own: the task that has it
 
 _replacement: ContextVar[Path | None] = ContextVar("replacement", default=None)
 
@@ -52,10 +53,10 @@ def find_checkpoints(place: Path) -> list[Path]:
 
 
 def find_app(spaces: Iterable[Path], task: str) -> Path | None:
-    """Return the first Space's folder whose model is for a task, or None: its app shows all models for the task."""
+    """Return the first Space's folder whose app shows models for a task, as its own model is; or None."""
     for folder in spaces:
         with contextlib.suppress(CheckpointError):
-            if GalleryConfig.read_common(folder / "model").task == task:
+            if GalleryConfig.read_common(folder / "model").task == APPS.get(task, task):
                 return folder
     return None
 

@@ -1,10 +1,9 @@
-"""Tabular classification: predict one of two labels for a row of a table, and explain the prediction."""
+"""Tables: predict a label or a number for a row, and explain the prediction; the base of both predictors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +11,27 @@ from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig
 from .errors import BadInput, CheckpointError, quote
-from .predictor import Prediction, Predictor
+from .predictor import Answer, Predictor
 from .session import map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
 from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
 
 CACHED_ROWS = 64  # rows in a batch of an explanation; what the network computes for them fits in the cache of a core
+EXPLAINED_ROWS = 6000  # at most, of an explanation: with many columns, it compares with fewer rows
 
 
-class TabularClassifierConfig(GalleryConfig):
-    """gallery.json of a tabular classifier.
+class TabularConfig(GalleryConfig):
+    """gallery.json of a model for rows of a table.
 
     `columns` lists the columns in the order of the data set; each is in `categories` (with its values, "?" first) or in
     `numbers`. The model does not read `ignored` columns, and their numbers may be outside the range. `groups` are
     columns that are explained together because they have the same meaning. `typical` is the initial row of a form.
     `amounts` lists, in ascending order, the training amounts of each column in which the model learned every amount
-    separately; other amounts are interpolated. `descriptions` maps columns to display names.
+    separately; other amounts are interpolated. In `open_categories`, a value that is not listed counts as missing.
+    `descriptions` maps columns to display names.
     """
 
-    labels: tuple[str, str]
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     categories: dict[str, tuple[str, ...]]
     numbers: dict[str, NumberColumn]
@@ -39,9 +39,8 @@ class TabularClassifierConfig(GalleryConfig):
     groups: tuple[tuple[str, ...], ...]
     typical: dict[str, str | float]
     amounts: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    open_categories: tuple[str, ...] = ()
     descriptions: dict[str, str] = Field(default_factory=dict)
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    bias: float = 0.0
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
@@ -61,52 +60,22 @@ class TabularClassifierConfig(GalleryConfig):
             raise ValueError("numbers must have minimum <= median <= maximum")
         if any(name not in self.numbers or list(seen) != sorted(set(seen)) for name, seen in self.amounts.items()):
             raise ValueError("amounts must belong to columns in numbers, and be in ascending order")
+        if not set(self.open_categories) <= set(self.categories):
+            raise ValueError("open_categories must be in categories")
         return self
 
 
-@dataclass(frozen=True)
-class TabularClassifierPrediction(Prediction):
-    """The prediction for a row: `label` is the more probable one; `probabilities` are calibrated and sum to 1."""
-
-    label: str
-    probabilities: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the prediction as a JSON object."""
-        return asdict(self)
-
-    def as_row(self) -> dict[str, object]:
-        """Return the prediction as cells of a CSV row."""
-        second = list(self.probabilities)[-1]
-        return {"prediction": self.label, f"probability {second}": round(self.probabilities[second], 4)}
+Config = TypeVar("Config", bound=TabularConfig)
 
 
-@dataclass(frozen=True)
-class TabularClassifierExplanation:
-    """Shapley values of the second label's probability: base + sum(contributions.values()) == probability.
-
-    `base` is the mean probability over the background rows.
-    """
-
-    probability: float
-    base: float
-    contributions: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the explanation as a JSON object."""
-        return asdict(self)
-
-
-class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifierPrediction]):
-    """A tabular classifier with two labels; a row maps columns to values.
+class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
+    """A model for rows of a table; a row maps columns to values.
 
     Missing values are "?", None, NaN, an empty text, "NA", "N/A", "NaN", "null" and "None". Categories match in any
     case, and with a space or _ instead of -. Unknown or missing columns, unknown categories and numbers outside the
     range of the training data raise BadInput.
     """
 
-    task = "tabular-classification"
-    config_type = TabularClassifierConfig
     required_files = (MODEL, "background.csv")
 
     def __init__(self, folder: str | Path) -> None:
@@ -127,6 +96,11 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         """The required columns of a table."""
         return self.config.columns
 
+    @property
+    def curved(self) -> list[str]:
+        """The numbers that the model reads, which `what_if` can vary."""
+        return [name for name in self.config.numbers if name not in self.config.ignored]
+
     def from_row(self, row: Mapping[str, str]) -> Row:
         """Return a table row unchanged."""
         return row
@@ -135,7 +109,7 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         """Return the values of a row in the order of the columns."""
         return [item[column] for column in self.config.columns]
 
-    def predict_batch(self, items: Any) -> list[TabularClassifierPrediction]:
+    def predict_batch(self, items: Any) -> list[Answer]:
         """Predict many rows: a list of mappings, or a pandas DataFrame.
 
         Raises:
@@ -145,37 +119,51 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
             items = items.astype(object).where(items.notna(), None).to_dict("records")
         return super().predict_batch(items)
 
-    def predict_each(self, items: Sequence[Row]) -> list[TabularClassifierPrediction | BadInput]:
+    def predict_each(self, items: Sequence[Row]) -> list[Answer | BadInput]:
         """Predict every row; the result for an invalid row is a BadInput."""
         if not items:
             return []
         categories, numbers, errors = encode(self.config, items)
-        low, high = self.config.labels
-        return [
-            errors[index]
-            if index in errors
-            else TabularClassifierPrediction(high if p >= 0.5 else low, {low: 1 - p, high: p})
-            for index, p in enumerate(self._predict_probability(categories, numbers).tolist())
-        ]
+        outputs = self._compute(categories, numbers).tolist()
+        return [errors[index] if index in errors else self._make_answer(row) for index, row in enumerate(outputs)]
 
-    def explain(self, row: Row) -> TabularClassifierExplanation:
-        """Return Shapley values of a prediction against the rows of background.csv.
+    def _compute(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what the model says of encoded rows, (rows, outputs)."""
+        raise NotImplementedError
+
+    def _make_answer(self, outputs: list[float]) -> Answer:
+        """Return the prediction for the outputs of a row."""
+        raise NotImplementedError
+
+    def _choose_output(self, outputs: NDArray[np.float64]) -> int:
+        """Return the index of the output, (outputs,) of a row, that is explained."""
+        raise NotImplementedError
+
+    def _run(self, outputs: Sequence[str], categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> list[Any]:
+        """Return the outputs with these names of the exported graph, for encoded rows."""
+        inputs: dict[str, NDArray[Any]] = {"categories": categories, "numbers": numbers}
+        # The exported graph lacks an input if the table has no categories or no numbers.
+        return self.session.run(outputs, {name: inputs[name] for name in self.session.inputs})
+
+    def _explain(self, row: Row) -> tuple[int, float, float, dict[str, float]]:
+        """Return which output is explained, its value, its mean over rows of background.csv, and Shapley values.
 
         The columns of a group are switched together; the result names the group after its first column.
 
         Raises:
             BadInput: the row is invalid.
         """
-        categories, numbers, errors = encode(self.config, [row])
-        if errors:
-            raise errors[0]
-        background_categories, background_numbers = self._background
+        categories, numbers = self._encode_one(row)
         names = [group[0] for group in self.config.groups]
+        most = max(1, EXPLAINED_ROWS // (2 * len(names) + 2))
+        background_categories, background_numbers = (part[:most] for part in self._background)
         owner = {column: player for player, group in enumerate(self.config.groups) for column in group}
         owner |= dict.fromkeys(self.config.ignored, len(names))
         category_owner = [owner[column] for column in self.config.categories]
         number_owner = [owner[column] for column in self.config.numbers]
-        probability = self._predict_probability(categories, numbers)
+        outputs = self._compute(categories, numbers)
+        which = self._choose_output(outputs[0])
+        known = np.concatenate([outputs, self._background_outputs[:most]])[:, which]
         ends = np.repeat([[True], [False]], [1, len(background_categories)], axis=0).repeat(len(names), axis=1)
 
         def value(present: NDArray[np.bool_], background: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -183,22 +171,19 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
             background = np.concatenate([[0], np.arange(len(background_categories)), background])
             # Ignored columns never change, so that rows that differ only there are equal.
             present = np.pad(present, ((0, 0), (0, 1)), constant_values=True)
-            outputs = self._predict_different(
+            found = self._compute_different(
                 np.where(present[:, category_owner], categories, background_categories[background]),
                 np.where(present[:, number_owner], numbers, background_numbers[background]),
-                known=np.concatenate([probability, self._background_probability]),
+                which,
+                known,
             )
-            return outputs[len(ends) :]
+            return found[len(ends) :]
 
         base, contributions = compute_shapley_values(value, len(names), len(background_categories))
-        return TabularClassifierExplanation(
-            probability=float(probability[0]),
-            base=base,
-            contributions=dict(zip(names, contributions.tolist(), strict=True)),
-        )
+        return which, float(outputs[0, which]), base, dict(zip(names, contributions.tolist(), strict=True))
 
-    def what_if(self, row: Row, column: str, points: int = 50) -> list[tuple[float, float]]:
-        """Return the second label's probability as one number of `row` varies: [(number, probability), ...].
+    def _vary(self, row: Row, column: str, points: int) -> tuple[int, list[float], NDArray[np.float64]]:
+        """Return which output of a row is explained, and all outputs, (numbers, outputs), as one number varies.
 
         The numbers are `points` equal steps over the training range, rounded if the column seems to hold whole
         numbers, and the amounts that the model learned separately, where the curve bends.
@@ -206,7 +191,7 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         Raises:
             BadInput: the column is not a number that the model uses, or the row is invalid.
         """
-        usable = [name for name in self.config.numbers if name not in self.config.ignored]
+        usable = self.curved
         if not isinstance(column, str) or column not in usable:
             raise BadInput(f"{quote(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
         span = self.config.numbers[column]
@@ -214,23 +199,32 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         if all(value.is_integer() for value in (span.minimum, span.median, span.maximum)):
             steps = steps.round()
         values = np.union1d(steps, self.config.amounts.get(column, ()))
+        categories, numbers = self._encode_one(row)
+        which = self._choose_output(self._compute(categories, numbers)[0])
+        numbers = np.repeat(numbers, len(values), axis=0)
+        numbers[:, list(self.config.numbers).index(column)] = values
+        return which, values.tolist(), self._compute(np.repeat(categories, len(values), axis=0), numbers)
+
+    def _encode_one(self, row: Row) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Encode a row.
+
+        Raises:
+            BadInput: the row is invalid.
+        """
         categories, numbers, errors = encode(self.config, [row])
         if errors:
             raise errors[0]
-        numbers = np.repeat(numbers, len(values), axis=0)
-        numbers[:, list(self.config.numbers).index(column)] = values
-        probability = self._predict_probability(np.repeat(categories, len(values), axis=0), numbers)
-        return list(zip(values.tolist(), probability.tolist(), strict=True))
+        return categories, numbers
 
     @cached_property
-    def _background_probability(self) -> NDArray[np.float64]:
-        """The second label's probability for each row of background.csv."""
-        return self._predict_probability(*self._background)
+    def _background_outputs(self) -> NDArray[np.float64]:
+        """The outputs for each row of background.csv."""
+        return self._compute(*self._background)
 
-    def _predict_different(
-        self, categories: NDArray[np.int64], numbers: NDArray[np.float32], known: NDArray[np.float64]
+    def _compute_different(
+        self, categories: NDArray[np.int64], numbers: NDArray[np.float32], which: int, known: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return probabilities (n,) of n rows; those of the first rows are known, and equal rows are evaluated once."""
+        """Return an output, (n,), of n rows; that of the first rows is known, and equal rows are evaluated once."""
         rows = np.ascontiguousarray(np.concatenate([categories, numbers], axis=1))
         keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]  # much faster than with axis=0
         _, first, back = np.unique(keys, return_index=True, return_inverse=True)
@@ -240,25 +234,13 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
         batches = [new[start : start + CACHED_ROWS] for start in range(0, len(new), CACHED_ROWS)]
         if batches:
             found[is_new] = np.concatenate(
-                map_in_threads(lambda batch: self._predict_probability(categories[batch], numbers[batch]), batches)
+                map_in_threads(lambda batch: self._compute(categories[batch], numbers[batch])[:, which], batches)
             )
         return found[back]
 
-    def _predict_probability(self, categories: NDArray[np.int64], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
-        inputs: dict[str, NDArray[Any]] = {"categories": categories, "numbers": numbers}
-        # The exported graph lacks an input if the table has no categories or no numbers.
-        read = {name: inputs[name] for name in self.session.inputs}
-        (logit,) = self.session.run(["logit"], read)
-        return calibrate_logit(logit, self.config.temperature, self.config.bias)
-
-
-def calibrate_logit(logit: NDArray[Any], temperature: float, bias: float) -> NDArray[np.float64]:
-    """Return calibrated probabilities, sigmoid(logit / temperature + bias) (Platt scaling), as float64."""
-    return 1 / (1 + np.exp(-(logit.astype(np.float64) / temperature + bias)))
-
 
 def encode(
-    config: TabularClassifierConfig, rows: Sequence[Row]
+    config: TabularConfig, rows: Sequence[Row]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, BadInput]]:
     """Encode rows as the model's input arrays, for training and serving.
 
@@ -281,7 +263,8 @@ def encode(
             try:
                 categories[index, position] = read_category(name, row.get(name), codes, values)
             except BadInput as error:
-                errors.setdefault(index, error)
+                if name not in config.open_categories:
+                    errors.setdefault(index, error)
 
     numbers = np.empty((len(rows), len(config.numbers)), dtype=np.float32)
     for position, (name, span) in enumerate(config.numbers.items()):

@@ -16,6 +16,7 @@ from shared.metrics import Figure, Peer
 from shared.session import softmax
 
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
+ERRORS = ("rmse", "mae", "mean_squared_error")  # names of figures of which the lower is the better
 
 
 def make_figure(
@@ -212,15 +213,36 @@ def compare_with_peer(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: 
         details: other fields of Peer, `name` among them.
     """
     scores = np.asarray(theirs, dtype=np.float64)
-    difference = np.asarray(ours, dtype=np.float64) - scores
-    low, high = mean_interval(difference)
+    differences = np.asarray(ours, dtype=np.float64) - scores
+    return _make_peer(peer, scores.mean(), differences.mean(), mean_interval(differences), details)
+
+
+def compare_roots(peer: str, theirs: ArrayLike, ours: ArrayLike, **details: Any) -> Peer:
+    """Print and return the root of the mean of a peer's scores, and the paired difference from ours.
+
+    Args:
+        peer: its name.
+        theirs: the peer's squared error on each test row, or its mean over seeds, (n,).
+        ours: the stored model's squared error, (n,).
+        details: other fields of Peer, `name` among them.
+    """
+    scores, own = np.asarray(theirs, dtype=np.float64), np.asarray(ours, dtype=np.float64)
+
+    def subtract(rows: NDArray[np.intp]) -> float:
+        return float(np.sqrt(own[rows].mean()) - np.sqrt(scores[rows].mean()))
+
+    interval = bootstrap_interval(subtract, len(own))
+    return _make_peer(peer, np.sqrt(scores.mean()), subtract(np.arange(len(own))), interval, details)
+
+
+def _make_peer(peer: str, value: float, difference: float, interval: tuple[float, float], details: Any) -> Peer:
+    low, high = interval
     what = details.get("label") or details["name"]
-    paired = f"ours minus it, paired: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
-    print(f"{peer}: {what} {scores.mean():.4f}; {paired}")
+    print(f"{peer}: {what} {value:.4f}; ours minus it, paired: {difference:+.4f} [{low:+.4f}, {high:+.4f}]")
     fields: dict[str, Any] = {
         "peer": peer,
-        "value": round(float(scores.mean()), 6),
-        "difference": round(float(difference.mean()), 6),
+        "value": round(float(value), 6),
+        "difference": round(float(difference), 6),
         "difference_interval": (round(low, 6), round(high, 6)),
     }
     return Peer(**(fields | details))
@@ -239,12 +261,15 @@ def compare_with_majority(targets: NDArray[np.int64], labels: Sequence[str], our
 
 
 def describe_better_peers(peers: Sequence[Peer]) -> list[str]:
-    """Print and return a sentence on each peer that is right more often than the model."""
-    sentences = [
-        f"Right more often on the test: {peer.peer} ({peer.value:.3f}, against {peer.value + peer.difference:.3f})."
-        for peer in peers
-        if peer.difference is not None and peer.difference < 0
-    ]
+    """Print and return a sentence on each peer that is right more often than the model, or has smaller errors."""
+    sentences = []
+    for peer in peers:
+        is_error = peer.name in ERRORS
+        if peer.difference is not None and (peer.difference > 0 if is_error else peer.difference < 0):
+            what = f"Smaller {peer.label}" if is_error else "Right more often"
+            ours = peer.value + peer.difference
+            numbers = [f"{number:.4g}" if is_error else f"{number:.3f}" for number in (peer.value, ours)]
+            sentences.append(f"{what} on the test: {peer.peer} ({numbers[0]}, against {numbers[1]}).")
     for sentence in sentences:
         print(sentence)
     return sentences

@@ -84,7 +84,7 @@ def write_ratings(folder: Path, seed: int) -> Path:
 
 
 def write_rows(folder: Path, seed: int, count: int = 1500) -> Path:
-    """Write a CSV of rows whose label follows a rule with noise; return its path."""
+    """Write a CSV of rows whose label follows a rule with noise, as do its shift and its hours; return its path."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(
         {
@@ -94,7 +94,10 @@ def write_rows(folder: Path, seed: int, count: int = 1500) -> Path:
         }
     )
     score = (table["hours"] - 50) / 25 + (table["colour"] == "red") * 2 - 1
-    table["label"] = np.where(score + rng.logistic(size=count) > 0, "yes", "no")
+    label = np.where(score + rng.logistic(size=count) > 0, "yes", "no")
+    worked = table["hours"] + rng.normal(0, 10, count)
+    table["shift"] = np.select([worked < 33, worked < 67], ["short", "half"], "long")
+    table["label"] = label
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "rows.csv", index=False)
     return folder / "rows.csv"

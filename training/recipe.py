@@ -115,6 +115,7 @@ class Export:
         shown: what users see of the first output, and limits on its changes.
         tolerance: largest difference allowed after storing, for all outputs or for each; see check_parity.
         fields: the task's own fields of gallery.json.
+        predictor: the class that serves it, if not the recipe's.
         free_axes: dynamic axes of inputs and outputs; the first of each by default.
         tolerance_float: largest difference allowed before storing, for all outputs.
         save: writes the other files of the folder: torch weights, tokenizer, tables, examples.
@@ -132,6 +133,7 @@ class Export:
     shown: Shown
     tolerance: float | Sequence[float]
     fields: Mapping[str, Any]
+    predictor: type[Predictor[Any, Any, Any]] | None = None
     free_axes: Mapping[str, Mapping[int, str]] | None = None
     tolerance_float: float = 1e-3
     save: Callable[[Path], None] = lambda _: None
@@ -306,8 +308,9 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     with create_folder(out) as folder:
         exported.save(folder)
         (folder / LICENCE).write_text(splits.description.notice, encoding="utf-8", newline="\n")
-        content = dict(exported.fields) | {"task": recipe.predictor.task, "about": splits.description.about}
-        config = partial(write_config, folder, recipe.predictor.config_type, **content)
+        predictor = exported.predictor or recipe.predictor
+        content = dict(exported.fields) | {"task": predictor.task, "about": splits.description.about}
+        config = partial(write_config, folder, predictor.config_type, **content)
         check = partial(validate, recipe, folder, splits.check)
         limits = recipe.max_accuracy_drop, recipe.max_answers_lost
         parity_float, parity, validated = store_model(exported, folder, config, check, limits)

@@ -28,11 +28,12 @@ from training.description import read_description
 from training.groups import measure_groups
 from training.learner import Run
 from training.made_up import write_people
-from training.networks.tabular import Ensemble
 from training.recipe import Answered, Splits
-from training.recipes.tabular import Tabular, TabularSettings, compute_logits, get_second_probability
+from training.recipes.tabular import Tabular, TabularSettings, compute_outputs
 from training.tables import Rows
-from training.tabular_baselines import compare, score_book_cell
+from training.tabular_baselines import score_book_cell
+from training.tabular_figures import compare
+from training.tabular_targets import TwoLabels
 
 DATA = "UCI Adult"
 BOOK_COLUMNS = book.CATEGORIES + book.NUMBERS
@@ -89,7 +90,7 @@ class Salary(Tabular):
     def measure(self, found: Answered[Rows, SalarySettings]) -> dict[str, Any]:
         """Add rates by group, and the book's cell on its own 9 columns and on our 12."""
         measured = super().measure(found)
-        test, p, settings = found.splits.tests[0], get_second_probability(found.answers[0]), found.settings
+        test, p, settings = found.splits.tests[0], evaluate.stack_probabilities(found.answers[0])[:, 1], found.settings
         measured["groups"] = measure_groups(pd.DataFrame(test.inputs), p, test.targets, ("sex", "race", "age"))
         few = self.predict_from_book_columns(found.splits, settings) == test.targets
         label = "accuracy of the same recipe with the book's inputs alone"
@@ -113,11 +114,12 @@ class Salary(Tabular):
     def predict_from_book_columns(self, splits: Splits[Rows], settings: SalarySettings) -> NDArray[np.bool_]:
         """Train our networks on the book's columns only; return where they predict the second label, (test rows,)."""
         few = replace(settings, ignored=(*settings.ignored, *set(COLUMNS).difference(BOOK_COLUMNS, settings.ignored)))
-        config = self.describe_columns(splits.train.table, LABELS, few)
+        config, target = self.describe_columns(splits, few), TwoLabels()
         with tempfile.TemporaryDirectory() as folder:
-            fit = partial(self.fit_network, splits.train, config, few, Run(Path(folder), settings.seed, resume=False))
+            run = Run(Path(folder), settings.seed, resume=False)
+            fit = partial(self.fit_network, splits.train, target, config, few, run)
             networks = [fit(f"net-{i}", settings.seed + i) for i in progress_bar(range(settings.networks))]
-        return compute_logits(Ensemble(networks), config, pd.DataFrame(splits.tests[0].inputs)) >= 0
+        return compute_outputs(target.average(networks), config, pd.DataFrame(splits.tests[0].inputs)) >= 0
 
     def run_book(self, data: str | None, settings: SalarySettings) -> Learner:
         """Run the book's cell on adult.csv."""

@@ -8,22 +8,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from shared.metrics import Peer
-from training import book, evaluate
+from training import book
 from training.learner import set_seed
 from training.recipe import TestSet
 from training.tables import Rows, is_number
 
 MAX_CATEGORIES = 255  # of a column that HistGradientBoosting reads as categories
+EARLY = 10_000  # rows; with more, HistGradientBoosting holds some out, to stop early
 Hits = NDArray[np.bool_]  # where a model is right: (seeds, test rows), or (test rows,)
 
 
-def score_boosted_trees(train: Rows, test: TestSet, seeds: int) -> Hits:
-    """Train HistGradientBoosting on all columns with scikit-learn's defaults; return where it is right.
+def predict_with_boosted_trees(train: Rows, test: TestSet, seeds: int) -> NDArray[Any]:
+    """Train HistGradientBoosting on all columns with scikit-learn's defaults.
 
     It takes at most MAX_CATEGORIES categories: of columns with more, it reads their alphabetical positions as numbers.
+    Up to EARLY rows, it does not stop early, and so does not depend on the seed.
+
+    Returns:
+        The predicted indices of labels, or numbers, (seeds, test rows).
     """
     columns = train.table.columns[[not is_number(train.table[name]) for name in train.table]]
     kinds = {name: pd.CategoricalDtype(sorted(set(train.table[name]))) for name in columns}
@@ -34,12 +38,12 @@ def score_boosted_trees(train: Rows, test: TestSet, seeds: int) -> Hits:
         return table.assign(**{name: table[name].cat.codes.astype(np.float64) for name in many})
 
     rows, inputs = encode(pd.DataFrame(test.inputs)), encode(train.table)
-    hits = []
-    for seed in range(seeds):
-        trees = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=seed)
-        trees.fit(inputs, train.y)
-        hits.append(trees.predict(rows) == test.targets)
-    return np.stack(hits)
+    kind = HistGradientBoostingClassifier if train.y.dtype.kind == "i" else HistGradientBoostingRegressor
+    predicted = []
+    for seed in range(seeds if len(train) > EARLY else 1):
+        trees = kind(categorical_features="from_dtype", random_state=seed)
+        predicted.append(trees.fit(inputs, train.y).predict(rows))
+    return np.stack(predicted)
 
 
 def score_book_cell(people: pd.DataFrame, test: TestSet, columns: Sequence[str], seeds: int, epochs: int) -> Hits:
@@ -67,15 +71,6 @@ def score_book_cell(people: pd.DataFrame, test: TestSet, columns: Sequence[str],
     return np.stack(hits)
 
 
-def compare(peer: str, hits: Hits, ours: Hits, **details: Any) -> Peer:
-    """Print and return the mean accuracy of a peer and the paired difference from ours.
-
-    Args:
-        peer: its name.
-        hits: where it is right, (seeds, test rows).
-        ours: where the stored model is right, (test rows,).
-        details: other fields of Peer.
-    """
-    name = f"{peer}, {'one seed' if len(hits) == 1 else f'mean of {len(hits)} seeds'}"
-    per_seed = tuple(round(float(share), 6) for share in hits.mean(axis=1))
-    return evaluate.compare_accuracy(name, hits.mean(axis=0), ours, accuracy_per_seed=per_seed, **details)
+def name_peer(peer: str, seeds: int) -> str:
+    """Return the name of a peer that was trained with a number of seeds."""
+    return f"{peer}, {'one seed' if seeds == 1 else f'mean of {seeds} seeds'}"

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import gradio as gr
 
-from ..tabular import TabularClassifierConfig
+from ..tabular import TabularConfig
 from .errors import show_errors
 
 AMOUNTS = (
@@ -18,7 +18,7 @@ AMOUNTS = (
 )
 
 
-def expand_row(config: TabularClassifierConfig) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def expand_row(config: TabularConfig) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator for an endpoint whose first argument is a row, {column: value}.
 
     The decorated function takes one argument per column instead, in the order of the columns, and then the others.
@@ -63,12 +63,12 @@ def name_arguments(columns: Sequence[str]) -> list[str]:
     return names
 
 
-def get_label(config: TabularClassifierConfig, column: str) -> str:
+def get_label(config: TabularConfig, column: str) -> str:
     """Return the display name of a column."""
     return config.descriptions.get(column) or re.sub("[-_]+", " ", column).capitalize()
 
 
-def add_form(config: TabularClassifierConfig) -> list[gr.components.Component]:
+def add_form(config: TabularConfig) -> list[gr.components.Component]:
     """Add a field for each column, two per row; return the fields in the order of the columns."""
     fields: dict[str, gr.components.Component] = {}
     read = [column for column in config.columns if column not in config.ignored]
@@ -81,12 +81,13 @@ def add_form(config: TabularClassifierConfig) -> list[gr.components.Component]:
     return [fields[column] for column in config.columns]
 
 
-def add_field(config: TabularClassifierConfig, column: str) -> gr.components.Component:
+def add_field(config: TabularConfig, column: str) -> gr.components.Component:
     """Add a drop-down for a category, or a field for a number; the model checks its range."""
     label, typical = get_label(config, column), config.typical[column]
     if column in config.categories:
         choices = [(format_value(value), value) for value in config.categories[column]]
-        return gr.Dropdown(choices, value=typical, label=label, min_width=220)
+        any_value = column in config.open_categories
+        return gr.Dropdown(choices, value=typical, label=label, min_width=220, allow_custom_value=any_value)
     span, amounts = config.numbers[column], config.amounts.get(column, ())
     return gr.Number(
         typical, label=f"{label} ({span.minimum:,.10g} to {span.maximum:,.10g})", min_width=220, minimum=span.minimum,

@@ -1,4 +1,4 @@
-"""Tabular classification: fill in a form, see the probability of each label and an explanation.
+"""Rows of a table: fill in a form, see the probability of each label, or a number, and an explanation.
 
 Run it: python spaces/salary/app.py, or with hot reload: gradio spaces/salary/app.py
 """
@@ -14,57 +14,46 @@ from shared.space import load_space_model
 from shared.tables import read_csv
 from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
-from shared.ui.explanations import add_up, draw_signed_bars, format_points
-from shared.ui.forms import add_form, expand_row, format_value, get_label, list_form_events
+from shared.ui.forms import add_form, expand_row, list_form_events
+from shared.ui.table_answers import add_answer, add_curve, draw_explanation, make_curve, show_answer
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
-SECOND = config.labels[1]
-numbers = [name for name in config.numbers if name not in config.ignored]
-first = next(iter(numbers), None)
+first = next(iter(model.curved), None)
 Row = dict[str, Any]
 
 
 @expand_row(config)
-def predict(row: Row) -> tuple[dict[str, Any], dict[str, float]]:
-    """Predict the probability of each label. Use "?" or null for an unknown value."""
+def predict(row: Row) -> tuple[dict[str, Any], dict[str, float] | str]:
+    """Predict the probability of each label, or a number with a 90 % interval. Use "?" or null for an unknown value."""
     answer = model.predict(row)
-    return answer.as_dict(), answer.probabilities
+    return answer.as_dict(), show_answer(model, answer)
 
 
 @expand_row(config)
 def explain(row: Row) -> tuple[dict[str, Any], str]:
-    """Explain how much each value changed the probability of the second label, compared with a sample of the data.
+    """Explain how much each value changed the answer, compared with a sample of the data.
 
-    The Shapley values add up: base + the sum of contributions = probability.
+    It is the probability of the second of two labels, or of the predicted one of more; or the predicted number. The
+    Shapley values add up: base + the sum of contributions = probability or value.
     """
     why = model.explain(row)
-    parts = add_up(why.contributions, why.base, why.probability, 3)
-    largest_first = sorted(parts.items(), key=lambda item: -abs(why.contributions[item[0]]))
-    bars = draw_signed_bars(
-        f"The average probability of {SECOND} over a sample of the data is {round(why.base, 3):.1%}; here it is "
-        f"{round(why.probability, 3):.1%}. Effect of each value in percentage points, rounded:",
-        {f"{get_label(config, name)}: {format_value(row[name])}": value for name, value in largest_first},
-        format_points,
-    )
-    return why.as_dict(), bars
+    return why.as_dict(), draw_explanation(model, row, why)
 
 
 @expand_row(config)
 def what_if(row: Row, column: str) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Compute the probability of the second label as one number varies and all other values stay the same.
+    """Compute the answer that is explained as one number varies and all other values stay the same.
 
     Args:
         column: the name of the number to vary.
     """
-    values, probabilities = zip(*model.what_if(row, column), strict=True)
-    curve = pd.DataFrame({"value": values, "probability": probabilities})
-    return {"column": column, "values": values, "probabilities": probabilities}, curve
+    return make_curve(model, row, column)
 
 
 @show_errors
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Classify a CSV of up to 100,000 rows with the columns of the data set; other columns are kept.
+    """Predict for a CSV of up to 100,000 rows with the columns of the data set; other columns are kept.
 
     Args:
         file: the CSV. An invalid row gets a message in the column "error".
@@ -74,19 +63,16 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
 
 with Page(model, title=config.about.title) as demo:
     introduce(model, escape_markdown(" ".join(config.about.limits[:1])))
-    answer = gr.Label(label="Answer", elem_classes="answer")
+    answer = add_answer(model)
     with gr.Row():
         with gr.Column():
             form = add_form(config)
         with gr.Column(), gr.Tabs():
             with gr.Tab("Explanation"):
                 bars = gr.HTML(label="Why")
-            with gr.Tab("What if?", visible=bool(numbers)):
-                column = gr.Dropdown(numbers, value=first, label="Vary")
-                curve = gr.LinePlot(  # without label, which would hide the name of the axis
-                    x="value", y="probability", x_title=first, y_title=f"probability of {SECOND}", y_lim=[0, 1],
-                    height=260, label="What if", show_label=False,
-                )  # fmt: skip
+            with gr.Tab("What if?", visible=bool(model.curved)):
+                column = gr.Dropdown(model.curved, value=first, label="Vary")
+                curve = add_curve(model, first)
             columns = ", ".join(f"`{name}`" for name in config.columns)
             many = add_batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
             answer_json, why_json, curve_json = add_json("predict", "explain", "what_if")
@@ -101,7 +87,7 @@ with Page(model, title=config.about.title) as demo:
     clear_after_error(predicted.failure, [answer_json, answer, *why])
     predicted.success(explain, form, [why_json, bars], api_name="explain", **live)
     varied = [(predicted.success, {"api_name": "what_if"}), (column.change, {"api_visibility": "private"})]
-    for event, names in varied if numbers else ():
+    for event, names in varied if model.curved else ():
         drawn = event(what_if, [*form, column], [curve_json, curve], **names, **live)
         name_axis = "found => ({ __type__: 'update', x_title: found.column })"
         drawn.success(None, curve_json, curve, js=name_axis, api_visibility="private", show_progress="hidden")

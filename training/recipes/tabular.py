@@ -1,15 +1,16 @@
-"""Train a classifier of table rows with a target of two values.
+"""Train a model for the rows of a table: it predicts one of two or more labels, or a number with an interval.
 
     python -m training.recipes.tabular --data churn.csv --target churned
-    python -m training.recipes.tabular --smoke                        seconds, on made-up rows
+    python -m training.recipes.tabular --data flats.csv --target price   a number
+    python -m training.recipes.tabular --smoke                           seconds, on made-up rows; also --target hours
 
-Numeric columns are read as numbers, all others as categories. A fifth of the rows is held out for the test. Several
-networks are averaged (TabM ensembles; see training/networks/tabular.py) and calibrated on out-of-fold predictions.
+A fifth of the rows is held out for the test. Several networks are averaged (TabM ensembles; see
+training/networks/tabular.py) and calibrated on out-of-fold predictions.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,12 +23,12 @@ from fastai.learner import Learner
 from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from shared.metrics import Figure
 from shared.tables import write_csv
-from shared.tabular import TabularClassifier, TabularClassifierConfig, encode
+from shared.tabular import TabularConfig, encode
+from shared.tabular_classifier import TabularClassifier
 from shared.tabular_values import MISSING, NumberColumn
 from training import command, evaluate
 from training.data import DataError
@@ -35,15 +36,20 @@ from training.description import Description, describe
 from training.export import store_half
 from training.learner import NoValidation, RowLoader, Run, set_seed
 from training.made_up import write_rows
-from training.networks.tabular import Ensemble, TableNet, member_loss
-from training.parity import Shown
+from training.networks.tabular import DROPOUT, TableNet
+from training.own_data import list_names
+from training.own_rows import read_own_rows
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
-from training.tables import Rows, divide, is_number, read_rows
-from training.tabular_baselines import compare, score_boosted_trees
+from training.tables import Rows, is_number
+from training.tabular_figures import compare_with_peers, measure_by_group, measure_labels, measure_numbers
+from training.tabular_targets import Target, choose_target
 
 BACKGROUND_ROWS = 100  # stored with the model: explanations compare a row with them
 PARITY_ROWS = 5000
 LIMITS = ("The probabilities hold for rows drawn like those it was trained on.",)
+LIMITS_OF_NUMBERS = ("The intervals hold the true value of about 90 % of rows drawn like those it was trained on.",)
+LABELS_SHOWN = 6  # in the summary
+STEPS, SMALLEST, LARGEST_FEW = 1500, 32, 10_000
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,12 @@ class TabularSettings(Settings):
     """
 
     target: str | None = None
+    task: str | None = None
     ignored: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
     ordered: tuple[tuple[str, str], ...] = ()
     epochs: int = 8
+    passes: int = 1  # over the rows in an epoch
     batch: int = 512
     learning_rate: float = 1.2e-2
     weight_decay: float = 0.1
@@ -66,6 +74,7 @@ class TabularSettings(Settings):
     folds: int = 5
     width: int = 128
     members: int = 8
+    dropout: float = DROPOUT
 
     @classmethod
     def smoke(cls) -> "TabularSettings":
@@ -74,16 +83,30 @@ class TabularSettings(Settings):
 
 
 @dataclass(frozen=True)
+class TableSplits(Splits[Rows]):
+    """The data, and what the recipe needs to know of it.
+
+    `date_formats` has the spelling of dates, which are numbers of days in the tables. In `open_categories`, a value
+    that was not trained on counts as missing. `groups` has, for each column to report by, its value in each test row.
+    """
+
+    target: str = ""
+    date_formats: Mapping[str, str] = field(default_factory=dict)
+    open_categories: tuple[str, ...] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Fitted:
-    """Networks trained on all rows, and out-of-fold logits for calibration, (training rows,)."""
+    """Networks trained on all rows, and what others computed for rows that they were not trained on, (rows, …)."""
 
     networks: list[TableNet]
     held_out: NDArray[np.float64]
-    config: TabularClassifierConfig
+    config: TabularConfig
 
 
 class Tabular(Recipe[Rows, TabularSettings]):
-    """Classify rows of a table into two classes."""
+    """Predict a label or a number for a row of a table."""
 
     module = "training.recipes.tabular"
     predictor = TabularClassifier
@@ -91,24 +114,42 @@ class Tabular(Recipe[Rows, TabularSettings]):
     unit: ClassVar[str] = "rows"  # what the card calls rows
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add --target."""
+        """Add --target and --task."""
         parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the last one)")
+        parser.add_argument("--task", choices=("labels", "number"), help="what the target is, if it is not clear")
 
     # --- data ---
 
-    def load_own(self, data: str, settings: TabularSettings) -> Splits[Rows]:
-        """Read a CSV whose target has two values; a fifth of its rows is the test."""
-        rows, labels = read_rows(Path(data), settings.target)
-        train, test = divide(rows, settings.seed)
+    def load_own(self, data: str, settings: TabularSettings) -> TableSplits:
+        """Read a table; what it does not divide itself is split at random."""
+        found = read_own_rows(Path(data), settings.target, settings.own, settings.seed, settings.task)
         name = Path(data).stem
-        description = describe(name, f"From one row of a table: is it {labels[0]} or {labels[1]}?", LIMITS)
-        return self.make_splits(train, test, (name, "held-out fifth"), labels, description)
+        limits = LIMITS if found.labels else LIMITS_OF_NUMBERS
+        description = describe(name, make_summary(found.target, found.labels), limits, labels=found.labels)
+        splits = self.make_splits(
+            found.train, found.test, (name, found.split), found.labels, replace(description, notes=found.notes)
+        )
+        return replace(
+            splits,
+            target=found.target,
+            date_formats=found.date_formats,
+            open_categories=found.open_categories,
+            groups=found.groups,
+        )
 
     def make_splits(
         self, train: Rows, test: Rows, where: tuple[str, str], labels: tuple[str, ...], description: Description
-    ) -> Splits[Rows]:
+    ) -> TableSplits:
         """Return the splits; `where` names the data set and the part of it that is the test."""
-        return Splits(train, test, (test.as_test(*where, train.table),), description, labels)
+        return TableSplits(train, test, (test.as_test(*where, train.table),), description, labels)
+
+    def adapt(self, settings: TabularSettings, splits: Splits[Rows]) -> TabularSettings:
+        """Return settings with more epochs of smaller batches for few rows: an epoch of 200 would be a few steps."""
+        count = len(splits.train)
+        if count >= LARGEST_FEW:
+            return settings
+        batch = min(settings.batch, max(SMALLEST, count // 20))
+        return replace(settings, batch=batch, epochs=max(settings.epochs, round(STEPS * batch / count)))
 
     def make_up(self, folder: Path, seed: int) -> str:
         """Write a CSV of rows whose label follows a rule with noise."""
@@ -118,22 +159,23 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
     def fit(self, splits: Splits[Rows], settings: TabularSettings, run: Run) -> Fitted:
         """Train one network per fold for calibration, then the stored networks on all rows."""
-        train = splits.train
-        config = self.describe_columns(train.table, splits.labels, settings, splits.description.columns)
-        folds = list(
-            StratifiedKFold(settings.folds, shuffle=True, random_state=settings.seed).split(train.table, train.y)
-        )
-        held_out = np.zeros(len(train))
+        train, target = splits.train, choose_target(splits.labels, splits.train.y)
+        config = self.describe_columns(splits, settings)
+        folds = target.split(train, settings.folds, settings.seed)
+        held_out = np.zeros(0)
         networks = []
         for index in progress_bar(range(settings.folds + settings.networks)):
             is_fold = index < settings.folds
             # Bins, amounts and weights come from the rows of the fold; only the lists of categories are shared.
             rows = train.take(folds[index][0]) if is_fold else train
             own = config.model_copy(update={"amounts": list_amounts(rows.table, settings.exact)})
-            network = self.fit_network(rows, own, settings, run, f"net-{index}", settings.seed + index)
+            network = self.fit_network(rows, target, own, settings, run, f"net-{index}", settings.seed + index)
             if is_fold:
                 outside = folds[index][1]
-                held_out[outside] = compute_logits(Ensemble([network]), own, train.table.iloc[outside])
+                outputs = compute_outputs(target.average([network]), own, train.table.iloc[outside])
+                if not len(held_out):
+                    held_out = np.zeros((len(train), *outputs.shape[1:]))
+                held_out[outside] = outputs
             else:
                 networks.append(network)
         return Fitted(networks, held_out, config)
@@ -141,22 +183,34 @@ class Tabular(Recipe[Rows, TabularSettings]):
     def fit_network(
         self,
         rows: Rows,
-        config: TabularClassifierConfig,
+        target: Target,
+        config: TabularConfig,
         settings: TabularSettings,
         run: Run,
         name: str,
         seed: int,
     ) -> TableNet:
         """Train one network on some rows."""
-        target = torch.from_numpy(rows.y.astype(np.float32))
         set_seed(seed)
-        network = TableNet(config, rows.table, dict(settings.ordered), settings.width, settings.members)
+        network = TableNet(
+            config,
+            rows.table,
+            dict(settings.ordered),
+            settings.width,
+            settings.members,
+            target.outputs,
+            settings.dropout,
+        )
         batch = min(settings.batch, len(rows) // 10)
-        loader = RowLoader(*encode_rows(config, rows.table), target, bs=batch, shuffle=True, drop_last=True)
+        tensors = [
+            torch.cat([part] * settings.passes)
+            for part in (*encode_rows(config, rows.table), target.encode(rows.y))
+        ]
+        loader = RowLoader(*tensors, bs=batch, shuffle=True, drop_last=True)
         learn = Learner(
             DataLoaders(loader, loader),
             network,
-            loss_func=member_loss,
+            loss_func=target.loss,
             splitter=group_by_decay,
             cbs=NoValidation(),
         )
@@ -167,18 +221,13 @@ class Tabular(Recipe[Rows, TabularSettings]):
             run.fit(learn, name, schedule, seed)
         return network.cpu().eval()
 
-    def describe_columns(
-        self,
-        table: pd.DataFrame,
-        labels: tuple[str, ...],
-        settings: TabularSettings,
-        descriptions: Mapping[str, str] | None = None,
-    ) -> TabularClassifierConfig:
+    def describe_columns(self, splits: Splits[Rows], settings: TabularSettings) -> TabularConfig:
         """Return the columns' config for serving, from the training rows only.
 
         Raises:
             DataError: a column is empty.
         """
+        table = splits.train.table
         numbers = [name for name in table if is_number(table[name])]
         if empty := [name for name in numbers if table[name].isna().all()]:
             raise DataError(f"The column {empty[0]} is empty in the rows to train on; leave it out.")
@@ -191,8 +240,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
                 values.sort(key=lambda value: means[value])
             categories[name] = (MISSING, *values)
         typical = {name: str(table[name].mode()[0]) for name in categories}
-        return TabularClassifierConfig.model_construct(
-            labels=labels,
+        return TabularConfig.model_construct(
             columns=tuple(table.columns),
             categories=categories,
             numbers={name: describe_numbers(table[name]) for name in numbers},
@@ -200,74 +248,83 @@ class Tabular(Recipe[Rows, TabularSettings]):
             groups=tuple((name,) for name in table if name not in settings.ignored),
             typical=typical | {name: float(table[name].median()) for name in numbers},
             amounts=list_amounts(table, settings.exact),
-            descriptions=dict(descriptions or {}),
+            descriptions=dict(splits.description.columns),
         )
 
     # --- storing and measuring ---
 
     def export(self, network: Fitted, splits: Splits[Rows], settings: TabularSettings) -> Export:
-        """Calibrate the average of the networks by Platt scaling, in the exported graph."""
-        config, train = network.config, splits.train
-        temperature, bias = evaluate.fit_platt(network.held_out, train.y)
-        ensemble = Ensemble(network.networks, temperature, bias).eval()
-        right = (evaluate.sigmoid(network.held_out / temperature + bias) >= 0.5) == train.y
-        categories, numbers = encode_rows(config, pd.DataFrame(splits.tests[0].inputs[:PARITY_ROWS]))
+        """Calibrate the average of the networks on out-of-fold predictions, in the exported graph."""
+        config, train, test = network.config, splits.train, splits.tests[0]
+        target = choose_target(splits.labels, train.y)
+        calibrated = target.calibrate(network.networks, network.held_out, train.y)
+        module = calibrated.module.eval()
+        categories, numbers = encode_rows(config, pd.DataFrame(test.inputs[:PARITY_ROWS]))
         split = "cross-validated training part, one network"
-        cross_validated = evaluate.measure_share("accuracy_cv", right, splits.tests[0].data, split, label="accuracy")
+        name, label = target.cross_validated
+        cross_validated = evaluate.measure_share(name, calibrated.right, test.data, split, label=label)
         fields = {name: getattr(config, name) for name in config.model_fields_set}
+        if splits.labels:
+            fields = {"labels": splits.labels, **fields}
+        else:
+            fields["target"] = splits.target
 
         def save(folder: Path) -> None:
             sample = train.table.sample(min(BACKGROUND_ROWS, len(train)), random_state=settings.seed)
             write_csv(folder / "background.csv", sample.to_dict("records"))
-            save_file(ensemble.state_dict(), folder / "model.safetensors")
+            save_file(module.state_dict(), folder / "model.safetensors")
 
         return Export(
-            module=ensemble,
+            module=module,
             inputs={"categories": categories[:2], "numbers": numbers[:2]},
-            outputs=["logit"],
+            outputs=target.graph_outputs,
             store=store_half,
             batches=[{"categories": categories.numpy(), "numbers": numbers.numpy()}],
-            shown=Shown("probability", compute_probabilities, self.unit, self.unit, typical=0.0005, relabelled=0.001),
-            tolerance=0.001,
+            shown=target.show(self.unit),
+            tolerance=target.tolerance,
             fields=fields,
+            predictor=target.predictor,
             save=save,
             notes=(
                 f"It averages {len(network.networks)} networks of {settings.members} members each (TabM).",
-                f"Its logit was divided by {temperature:.3f} and increased by {bias:.3f} (Platt scaling), fitted on "
-                "predictions of single networks for rows that they were not trained on.",
+                *calibrated.notes,
             ),
-            uncalibrated=lambda p: evaluate.sigmoid((evaluate.logit(p) - bias) * temperature),
+            uncalibrated=calibrated.uncalibrated,
             measured={"figures": [cross_validated]},
         )
 
     def compute_figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
-        """Return accuracy, log loss and expected calibration error."""
-        p, y = get_second_probability(answers), test.targets
-        losses = evaluate.log_losses(p, y)
-        return [
-            evaluate.measure_share("accuracy", (p >= 0.5) == y, test.data, test.split, label="accuracy"),
-            evaluate.make_figure(
-                "log_loss", losses.mean(), evaluate.mean_interval(losses), **test.where, label="log loss (nats)"
-            ),
-            evaluate.measure_calibration(evaluate.stack_two_classes(p), y, test.where),
-        ]
+        """Return accuracy, log loss and calibration error; or of numbers, errors and the coverage of the intervals."""
+        measure = measure_labels if test.targets.dtype.kind == "i" else measure_numbers
+        return measure(answers, test)
 
     def format_headline(self, figure: Figure) -> str:
         """Return the gallery's line about the model."""
-        return f"{figure.value:.1%} right on {figure.count:,} test {self.unit}"
+        on = f"on {figure.count:,} test {self.unit}"
+        return f"{figure.value:.1%} right {on}" if figure.name == "accuracy" else f"wrong by {figure.value:.4g} {on}"
 
     def measure(self, found: Answered[Rows, TabularSettings]) -> dict[str, Any]:
-        """Add gradient-boosted trees as a peer, and the calibration error before calibration."""
-        measured = super().measure(found)
-        test, p = found.splits.tests[0], get_second_probability(found.answers[0])
+        """Add figures by group, other models as peers, and the calibration error before calibration."""
+        measured, splits, answers = super().measure(found), found.splits, found.answers[0]
+        test = splits.tests[0]
         if found.exported and found.exported.uncalibrated:
-            before = evaluate.stack_two_classes(found.exported.uncalibrated(p))
-            measured["figures"].append(evaluate.measure_calibration(before, test.targets, test.where, before=True))
-        right = (p >= 0.5) == test.targets
-        trees = score_boosted_trees(found.splits.train, test, found.settings.networks)
-        columns = len(found.splits.train.table.columns)
-        measured["peers"] = [compare(f"HistGradientBoosting on all {columns} columns", trees, right)]
+            before = found.exported.uncalibrated(evaluate.stack_probabilities(answers))
+            figure = evaluate.measure_calibration(before, test.targets, test.where, before=True)
+            measured["figures"].append(figure)
+        measured["figures"] += measure_by_group(answers, test, getattr(splits, "groups", {}))
+        measured["peers"] = compare_with_peers(answers, splits, found.settings.networks)
+        if splits.description.is_own:
+            measured["notes"] += evaluate.describe_better_peers(measured["peers"])
         return measured
+
+
+def make_summary(target: str, labels: Sequence[str]) -> str:
+    """Return a sentence on what a model of a user's own answers."""
+    if not labels:
+        return f"From one row of a table: how large is {target}?"
+    if len(labels) > LABELS_SHOWN:
+        return f"From one row of a table: which of {len(labels)} labels is its {target}?"
+    return f"From one row of a table: is it {list_names(labels[:-1])} or {labels[-1]}?"
 
 
 def describe_numbers(values: pd.Series) -> NumberColumn:
@@ -280,7 +337,7 @@ def list_amounts(table: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[f
     return {name: tuple(np.unique(table[name].dropna()).tolist()) for name in names}
 
 
-def encode_rows(config: TabularClassifierConfig, table: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_rows(config: TabularConfig, table: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
     """Encode rows for the network as serving does; return categories and numbers, each (rows, columns).
 
     Raises:
@@ -294,27 +351,17 @@ def encode_rows(config: TabularClassifierConfig, table: pd.DataFrame) -> tuple[t
 
 
 @torch.inference_mode()
-def compute_logits(ensemble: Ensemble, config: TabularClassifierConfig, table: pd.DataFrame) -> NDArray[np.float64]:
-    """Return logits of the second label, (rows,)."""
+def compute_outputs(module: nn.Module, config: TabularConfig, table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the output of a module for rows, (rows, …)."""
     categories, numbers = encode_rows(config, table)
     batches = zip(categories.split(4096), numbers.split(4096), strict=True)
-    return torch.cat([ensemble(*batch) for batch in batches]).double().numpy()
+    return torch.cat([module.eval()(*batch) for batch in batches]).double().numpy()
 
 
 def group_by_decay(network: nn.Module) -> list[list[nn.Parameter]]:
     """Return two parameter groups: weights and embeddings, with weight decay; scales and biases, without."""
     kept = ("scale", "bias")
     return [[p for name, p in network.named_parameters() if name.endswith(kept) is still] for still in (False, True)]
-
-
-def compute_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the probabilities of both labels, (n, 2), from logits of the second, (n,)."""
-    return evaluate.stack_two_classes(evaluate.sigmoid(logits))
-
-
-def get_second_probability(answers: Sequence[Any]) -> NDArray[np.float64]:
-    """Return the probability of the second label in each answer, (n,)."""
-    return np.array([list(answer.probabilities.values())[1] for answer in answers])
 
 
 main = partial(command.run, Tabular())

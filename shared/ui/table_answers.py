@@ -1,0 +1,93 @@
+"""Show what a model says of a row of a table: labels with their probabilities, or a number with its interval."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from ..markdown import escape_markdown
+from ..tabular_classifier import TabularClassifier
+from ..tabular_regressor import TabularRegressor, TabularRegressorPrediction
+from .explanations import add_up, draw_signed_bars, format_points
+from .forms import format_value, get_label
+
+LABELS_SHOWN = 8
+EFFECTS_SHOWN = 16  # bars of an explanation; the last one has the sum of all smaller effects
+Model = TabularClassifier | TabularRegressor
+
+
+def add_answer(model: Model) -> gr.components.Component:
+    """Add the component for the answer: a label with bars, or text for a number."""
+    if isinstance(model, TabularRegressor):
+        return gr.Markdown(elem_classes="answer", container=True)
+    many = {"num_top_classes": LABELS_SHOWN} if len(model.config.labels) > LABELS_SHOWN else {}
+    return gr.Label(label="Answer", elem_classes="answer", **many)
+
+
+def show_answer(model: Model, answer: Any) -> dict[str, float] | str:
+    """Return an answer for its component."""
+    if not isinstance(answer, TabularRegressorPrediction):
+        shown: dict[str, float] = answer.probabilities
+        return shown
+    digits = choose_digits(answer.high - answer.low)
+    value, low, high = (f"{number:,.{digits}f}" for number in (answer.value, answer.low, answer.high))
+    name = escape_markdown(get_label(model.config, model.config.target))
+    unit = f" {escape_markdown(model.config.unit)}" if model.config.unit else ""
+    return f"## {value}{unit}\n{name}. For nine of ten rows like this one, it is between {low} and {high}{unit}."
+
+
+def draw_explanation(model: Model, row: Mapping[str, Any], why: Any) -> str:
+    """Return HTML with a bar for the effect of each value of a row on the answer; rounded, they add up."""
+    if isinstance(model, TabularRegressor):
+        largest = max((abs(value) for value in why.contributions.values()), default=0.0)
+        total, digits = why.value, choose_digits(largest)
+        what, of, unit = "prediction", f"{{:,.{digits}f}}", ""
+        format_effect = f"{{:+,.{digits}f}}".format
+    else:
+        total, digits, of = why.probability, 3, "{:.1%}"
+        what, unit = f"probability of {why.label or model.config.labels[1]}", " in percentage points"
+        format_effect = format_points
+    parts = add_up(why.contributions, why.base, total, digits)
+    largest_first = sorted(parts, key=lambda name: -abs(why.contributions[name]))
+    kept = largest_first if len(parts) <= EFFECTS_SHOWN else largest_first[: EFFECTS_SHOWN - 1]
+    bars = {f"{get_label(model.config, name)}: {format_value(row[name])}": parts[name] for name in kept}
+    if rest := largest_first[len(kept) :]:
+        bars[f"{len(rest)} other values"] = sum(parts[name] for name in rest)
+    title = (
+        f"The average {what} over a sample of the data is {of.format(round(why.base, digits))}; here it is "
+        f"{of.format(round(total, digits))}. Effect of each value{unit}, rounded:"
+    )
+    return draw_signed_bars(title, bars, format_effect)
+
+
+def add_curve(model: Model, first: str | None) -> gr.LinePlot:
+    """Add the plot for make_curve; `first` is the column that is varied at first."""
+    options: dict[str, Any] = {"y": "probability", "y_lim": [0, 1]}
+    if isinstance(model, TabularRegressor):
+        options = {"y": "prediction", "color": "line", "y_title": get_label(model.config, model.config.target)}
+    elif len(model.config.labels) == 2:
+        options["y_title"] = f"probability of {model.config.labels[1]}"
+    # Without label, which would hide the name of the axis.
+    return gr.LinePlot(x="value", x_title=first, height=260, label="What if", show_label=False, **options)
+
+
+def make_curve(model: Model, row: Mapping[str, Any], column: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the answers as one number of a row varies, as JSON and for the plot."""
+    values, *found = zip(*model.what_if(row, column), strict=True)
+    answers: dict[str, Any] = {"column": column, "values": values}
+    if isinstance(model, TabularRegressor):
+        answers |= dict(zip(("predictions", "low", "high"), found, strict=True))
+        lines = zip(("prediction", "low", "high"), found, strict=True)
+        return answers, pd.concat(
+            pd.DataFrame({"value": values, "prediction": numbers, "line": line}) for line, numbers in lines
+        )
+    if len(model.config.labels) > 2:
+        answers["label"] = model.predict(row).label
+    return answers | {"probabilities": found[0]}, pd.DataFrame({"value": values, "probability": found[0]})
+
+
+def choose_digits(size: float) -> int:
+    """Return the number of decimals with which a number of this size has three digits."""
+    return max(0, 2 - math.floor(math.log10(size))) if size > 0 and math.isfinite(size) else 2
