@@ -23,7 +23,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours in a log
 SETTLE = 5.0  # seconds until the Hub reacts to a new commit
 GRACE = 60.0  # seconds in which a running Space may still be the old one, or be unreachable
 FALLBACK = "This page runs its built-in model"  # from shared.space.load_space_model
-TOLERANCE = 1e-3  # the largest difference of probabilities and stars between machines
+TOLERANCE = 1e-3  # the largest difference of numbers between machines; a share of those above 1
 BROKEN = {"BUILD_ERROR", "RUNTIME_ERROR", "CONFIG_ERROR", "NO_APP_FILE", "DELETING"}
 LOGS = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "run"}  # the log with the reason
 LOG_SECONDS, LOG_LINES, LOG_WIDTH = 15.0, 30, 200
@@ -222,7 +222,7 @@ def compare(expected: Any, got: Any, where: str = "the answer") -> list[str]:
             return [f"{where} is {json.dumps(got)[:80]}, but locally {json.dumps(expected)[:80]}."]
         return [line for name in expected for line in compare(expected[name], got.get(name), str(name))]
     if isinstance(expected, float) and isinstance(got, int | float):
-        same = abs(expected - got) <= TOLERANCE
+        same = abs(expected - got) <= TOLERANCE * max(1.0, abs(expected))
     else:
         same = expected == got
     return [] if same else [f"{where} is {got!r}, but locally {expected!r}."]

@@ -83,7 +83,8 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
     is_of_films = HUB_DATASETS["IMDB"] in [dataset.hub for dataset in about.datasets]
     sample = REVIEW if is_of_films else "Your text."
     is_framed = content.get("framing", "squash") != "squash" or content.get("margin", 0)
-    name = f"{checkpoint.task}{'-framed' if is_framed else ''}.py"
+    has_many_labels = checkpoint.task == "tabular-classification" and len(checkpoint.labels) > 2
+    name = f"{checkpoint.task}{'-framed' if is_framed else '-labels' if has_many_labels else ''}.py"
     snippet = (SNIPPETS / name).read_text(encoding="utf-8").strip()
     if not is_of_films:
         snippet = snippet.replace(LONGER_REVIEW, sample)

@@ -114,13 +114,21 @@ def logit(probabilities: ArrayLike) -> NDArray[np.float64]:
 
 
 def fit_platt(logits: ArrayLike, outcomes: ArrayLike) -> tuple[float, float]:
-    """Return the temperature and bias of sigmoid(logit / temperature + bias) that minimise the log loss (Platt 1999).
+    """Return the temperature and bias of sigmoid(logit / temperature + bias) that minimise the log loss.
+
+    The outcomes count as (n + 1) / (n + 2) and 1 / (n + 2), with n the rows of each (Platt 1999), so that few rows that
+    are all on their side do not give certainty.
 
     Args:
         logits: shape (n,).
         outcomes: 0 or 1, shape (n,).
     """
-    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(np.reshape(logits, (-1, 1)), outcomes)
+    x, y = np.reshape(logits, (-1, 1)), np.asarray(outcomes, dtype=np.int64)
+    certainty = (np.bincount(y, minlength=2) + 1) / (np.bincount(y, minlength=2) + 2)
+    weights = np.concatenate([certainty[y], 1 - certainty[y]])
+    fitted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+        np.concatenate([x, x]), np.concatenate([y, 1 - y]), sample_weight=weights
+    )
     return float(1 / fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 

@@ -18,7 +18,7 @@ from training.record import Record
 from training.words import read_words
 
 NEED_NETWORK = {  # figures that need the trained network; the last four are from the first edition
-    "ece_before", "validation_float32", "validation", "accuracy_cv",
+    "ece_before", "validation_float32", "validation", "accuracy_cv", "coverage_cv",
     "error_before_int8", "accuracy_float", "accuracy_validation", "mean_iou_float",
 }  # fmt: skip
 

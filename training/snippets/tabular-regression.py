@@ -1,0 +1,13 @@
+import json
+
+import numpy as np
+import onnxruntime
+
+config = json.load(open("path/to/this/folder/gallery.json", "rb"))
+session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")
+row = config["typical"]  # change what you like; "?" is an unknown category
+categories = np.array([[values.index(row[name]) for name, values in config["categories"].items()]], np.int64)
+numbers = np.array([[row[name] for name in config["numbers"]]], np.float32)
+inputs = {"categories": categories, "numbers": numbers}
+value, half = session.run(["value", "half_width"], {each.name: inputs[each.name] for each in session.get_inputs()})
+print(value.item(), (value - half).item(), (value + half).item())  # and the ends of the 90 % interval
