@@ -28,7 +28,8 @@ class TabularClassifierConfig(GalleryConfig):
     `numbers`. The model does not read `ignored` columns, and their numbers may be outside the range. `groups` are
     columns that are explained together because they have the same meaning. `typical` is the initial row of a form.
     `amounts` lists, in ascending order, the training amounts of each column in which the model learned every amount
-    separately; other amounts are interpolated. `descriptions` maps columns to display names.
+    separately; other amounts are interpolated. `descriptions` maps columns to display names. Unknown values of
+    `open_categories` count as missing.
     """
 
     labels: tuple[str, str]
@@ -42,6 +43,7 @@ class TabularClassifierConfig(GalleryConfig):
     descriptions: dict[str, str] = Field(default_factory=dict)
     temperature: Annotated[float, Field(gt=0)] = 1.0
     bias: float = 0.0
+    open_categories: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
@@ -281,7 +283,8 @@ def encode(
             try:
                 categories[index, position] = read_category(name, row.get(name), codes, values)
             except BadInput as error:
-                errors.setdefault(index, error)
+                if name not in config.open_categories:
+                    errors.setdefault(index, error)
 
     numbers = np.empty((len(rows), len(config.numbers)), dtype=np.float32)
     for position, (name, span) in enumerate(config.numbers.items()):
