@@ -1,5 +1,6 @@
 """Tables: predict a label or a number for a row, and explain the prediction; the base of both predictors."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from .session import map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
 from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
+from .text import parse_number
 
 CACHED_ROWS = 64  # rows in a batch of an explanation; what the network computes for them fits in the cache of a core
 EXPLAINED_ROWS = 6000  # at most, of an explanation: with many columns, it compares with fewer rows
@@ -81,11 +83,16 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
         rows = list(read_csv(self.folder / "background.csv", self.config.columns))
-        categories, numbers, errors = encode(self.config, [row.cells for row in rows])
+        categories, numbers, errors = encode(self.config, [self._read_background(row.cells) for row in rows])
         self._background = categories, numbers
         if errors:
             index, error = next(iter(errors.items()))
             raise CheckpointError(f"{self.folder / 'background.csv'}, line {rows[index].line}: {error}")
+
+    def _read_background(self, cells: Mapping[str, str]) -> Row:
+        """Return a row of background.csv, whose numbers are plain, and whose dates are numbers of days."""
+        numbers = {name: parse_number(cells[name]) for name in self.config.numbers}
+        return {**cells, **{name: number for name, number in numbers.items() if not math.isnan(number)}}
 
     def example(self) -> Row:
         """Return the typical row."""

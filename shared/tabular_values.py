@@ -7,25 +7,61 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from .config import StrictModel
+from .dates import format_date, read_date
 from .errors import BadInput, quote
-from .text import normalise_name, parse_number, suggest_number
+from .text import normalise_name, parse_number, strip_invisible, suggest_number
 
 Row = Mapping[str, Any]
 MISSING = "?"  # a missing value in the data set; always category 0
 UNKNOWN = {"", MISSING, "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # other spellings, in any case
 
+GROUPED = {  # numbers with thousands separators, by their decimal sign
+    ".": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[, '\u2019]\d{3})++)?(?:\.\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),
+    ",": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[. '\u2019]\d{3})++)?(?:,\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),
+}
+UNITS = "$\u20ac\xa3\xa5% "
+
 
 class NumberColumn(StrictModel):
-    """A numeric column: the range in the training data, and the median that replaces a missing value."""
+    """A numeric column: the range in the training data, and the median that replaces a missing value.
+
+    `decimal` is the decimal sign of a column whose texts have thousands separators, signs of currency, % or decimal
+    commas; see read_grouped. A column with a `date_format` has days since 1970-01-01, and takes dates in that spelling.
+    """
 
     minimum: float
     maximum: float
     median: float
+    decimal: Literal[".", ","] | None = None
+    date_format: str | None = None
+
+    def read(self, value: object) -> float:
+        """Return a value as a number, a date as its days; NaN if it is neither."""
+        if self.date_format:
+            return read_date(value, self.date_format)
+        number = read_grouped(value, self.decimal) if self.decimal and isinstance(value, str) else math.nan
+        return parse_number(value) if math.isnan(number) else number
+
+    def show(self, number: float) -> str:
+        """Return a number of this column for a sentence: a date in its spelling."""
+        return format_date(number, self.date_format) if self.date_format else f"{number:g}"
+
+
+def read_grouped(text: str, decimal: str) -> float:
+    """Return the number in a text with this decimal sign, such as "$ 1,234.5", or "12,5 %" as 12.5; else NaN."""
+    bare = " ".join(strip_invisible(text).split()).replace("\u2212", "-").strip(UNITS)
+    if not GROUPED[decimal].fullmatch(bare):
+        return math.nan
+    whole, _, decimals = re.sub(r"[ '\u2019]", "", bare).partition(decimal)
+    try:
+        return float(f"{re.sub('[.,]', '', whole)}.{decimals}" if decimals else re.sub("[.,]", "", whole))
+    except ValueError:  # no digits
+        return math.nan
 
 
 def find_wrong_columns(columns: Sequence[str], rows: Sequence[Row]) -> dict[int, BadInput]:
@@ -70,7 +106,7 @@ def read_category(name: str, value: object, codes: Mapping[str, int], values: Se
     if code is None:
         text = _as_text(value)
         code = codes.get(text, codes.get(_loosen(text)))
-    if code is None and _is_missing(value):
+    if code is None and is_missing(value):
         code = 0
     if code is None:
         known = ", ".join(values[1:])
@@ -90,14 +126,16 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
     Raises:
         BadInput: the value is not a number, or is outside the range.
     """
-    if _is_missing(value):
+    if is_missing(value):
         return span.median
-    accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
-    number = parse_number(value)
+    kind = "a date" if span.date_format else "a number"
+    accepted = f"{kind} from {span.show(span.minimum)} to {span.show(span.maximum)}, the range of the training data"
+    number = span.read(value)
     if math.isnan(number):
         raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{suggest_number(value)}")
     if not (span.minimum <= number <= span.maximum or (any_range and math.isfinite(number))):
-        raise BadInput(f"{name} must be {accepted}, not {number:g}.")
+        shown = quote(value) if span.date_format else f"{number:g}"
+        raise BadInput(f"{name} must be {accepted}, not {shown}.")
     return number
 
 
@@ -114,7 +152,8 @@ def _as_text(value: object) -> str:
         return ""
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """Return True for the spellings of a missing value."""
     if isinstance(value, str):
         return normalise_name(value) in UNKNOWN
     if isinstance(value, Decimal):

@@ -24,6 +24,7 @@ class OwnRows:
     target: str
     labels: tuple[str, ...]
     date_formats: Mapping[str, str]
+    decimals: Mapping[str, str]
     open_categories: tuple[str, ...]
     groups: Mapping[str, tuple[str, ...]]
     split: str
@@ -41,6 +42,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int, k
         raise DataError(f"{data} has {len(table)} rows with a target; at least {MIN_ROWS} are needed.")
     values = table.pop(target)
     labels: tuple[str, ...] = ()
+    kind = kind or getattr(own, "task", None)
     if kind == "number" or (kind is None and is_number(values) and values.nunique() > MANY_VALUES):
         y, stratify = values.to_numpy(np.float64), None
     else:
@@ -48,4 +50,4 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int, k
         y = stratify = pd.Categorical(values.astype(str), labels).codes.astype(np.int64)
     rows = Rows(clean(table), y)
     train, test = train_test_split(np.arange(len(rows)), test_size=TEST_SHARE, stratify=stratify, random_state=seed)
-    return OwnRows(rows.take(train), rows.take(test), target, labels, {}, (), {}, "held-out fifth", ())
+    return OwnRows(rows.take(train), rows.take(test), target, labels, {}, {}, (), {}, "held-out fifth", ())

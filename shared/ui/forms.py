@@ -35,7 +35,7 @@ def expand_row(config: TabularConfig) -> Callable[[Callable[..., Any]], Callable
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         _, *more = inspect.signature(function).parameters.values()
         columns = [
-            inspect.Parameter(name, kind, annotation=float | None if column in config.numbers else str | None)
+            inspect.Parameter(name, kind, annotation=float | None if is_plain_number(config, column) else str | None)
             for name, column in zip(names, config.columns, strict=True)
         ]
         described = "".join(
@@ -68,6 +68,11 @@ def get_label(config: TabularConfig, column: str) -> str:
     return config.descriptions.get(column) or re.sub("[-_]+", " ", column).capitalize()
 
 
+def is_plain_number(config: TabularConfig, column: str) -> bool:
+    """Return True for a column of numbers that are not dates."""
+    return column in config.numbers and not config.numbers[column].date_format
+
+
 def add_form(config: TabularConfig) -> list[gr.components.Component]:
     """Add a field for each column, two per row; return the fields in the order of the columns."""
     fields: dict[str, gr.components.Component] = {}
@@ -82,13 +87,16 @@ def add_form(config: TabularConfig) -> list[gr.components.Component]:
 
 
 def add_field(config: TabularConfig, column: str) -> gr.components.Component:
-    """Add a drop-down for a category, or a field for a number; the model checks its range."""
+    """Add a drop-down for a category, or a field for a number or a date; the model checks its range."""
     label, typical = get_label(config, column), config.typical[column]
     if column in config.categories:
         choices = [(format_value(value), value) for value in config.categories[column]]
         any_value = column in config.open_categories
         return gr.Dropdown(choices, value=typical, label=label, min_width=220, allow_custom_value=any_value)
     span, amounts = config.numbers[column], config.amounts.get(column, ())
+    if span.date_format:
+        ends = f"{span.show(span.minimum)} to {span.show(span.maximum)}"
+        return gr.Textbox(str(typical), label=f"{label} ({ends})", min_width=220)
     return gr.Number(
         typical, label=f"{label} ({span.minimum:,.10g} to {span.maximum:,.10g})", min_width=220, minimum=span.minimum,
         maximum=span.maximum, info=AMOUNTS.format(len(amounts), amounts[len(amounts) // 2]) if amounts else None,
@@ -102,6 +110,6 @@ def format_value(value: Any) -> str:
 
 def list_form_events(fields: list[gr.components.Component]) -> list[Callable[..., Any]]:
     """Return the events that fire when a visitor has changed a field."""
-    numbers = [field for field in fields if isinstance(field, gr.Number)]
-    entered = [event for field in numbers for event in (field.submit, field.blur)]
-    return entered + [field.change for field in fields if field not in numbers]
+    typed = [field for field in fields if isinstance(field, gr.Number | gr.Textbox)]
+    entered = [event for field in typed for event in (field.submit, field.blur)]
+    return entered + [field.change for field in fields if field not in typed]

@@ -76,7 +76,10 @@ def add_curve(model: Model, first: str | None) -> gr.LinePlot:
 def make_curve(model: Model, row: Mapping[str, Any], column: str) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the answers as one number of a row varies, as JSON and for the plot."""
     values, *found = zip(*model.what_if(row, column), strict=True)
+    span = model.config.numbers[column]
     answers: dict[str, Any] = {"column": column, "values": values}
+    if span.date_format:
+        answers["values"], values = [span.show(days) for days in values], pd.to_datetime(values, unit="D")
     if isinstance(model, TabularRegressor):
         answers |= dict(zip(("predictions", "low", "high"), found, strict=True))
         lines = zip(("prediction", "low", "high"), found, strict=True)

@@ -142,13 +142,13 @@ def test_explanation_adds_up(salary, person):
 
 def test_an_explanation_evaluates_different_rows_once(salary, person, monkeypatch):
     why, rows = salary.explain(person), []
-    ask = salary._predict_probability
+    ask = salary._compute
 
     def count(categories, numbers):
         rows.extend(map(tuple, np.hstack([categories, numbers]).tolist()))
         return ask(categories, numbers)
 
-    monkeypatch.setattr(salary, "_predict_probability", count)
+    monkeypatch.setattr(salary, "_compute", count)
     assert salary.explain({**person, "fnlwgt": 1}) == why
     assert len(rows) == len(set(rows)) < 1300  # of 2,601
 
@@ -156,11 +156,11 @@ def test_an_explanation_evaluates_different_rows_once(salary, person, monkeypatc
 def test_the_sharing_of_rows_changes_no_contribution(salary, person, monkeypatch):
     why = salary.explain(person)
 
-    def ask_for_every_row(categories, numbers, known):
-        assert len(known) == 101
-        return salary._predict_probability(categories, numbers)
+    def ask_for_every_row(categories, numbers, which, known):
+        assert (which, len(known)) == (1, 101)
+        return salary._compute(categories, numbers)[:, which]
 
-    monkeypatch.setattr(salary, "_predict_different", ask_for_every_row)
+    monkeypatch.setattr(salary, "_compute_different", ask_for_every_row)
     assert salary.explain(person).contributions == pytest.approx(why.contributions, abs=1e-6)
 
 

@@ -1,5 +1,6 @@
 """What the pages of salary and rating say of their models, beside the figures it comes from."""
 
+import json
 import re
 from functools import partial
 
@@ -7,9 +8,11 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from shared.space import replace_model
 from shared.ui import movies
 from shared.ui.explanations import add_up
-from tests.conftest import load_app
+from tests.conftest import ROOT, load_app
+from tests.shared.test_tabular_kinds import imitate, make_kind
 
 
 def test_the_salary_page_warns_about_amounts_with_embeddings(salary):
@@ -54,6 +57,68 @@ def test_the_contributions_on_the_salary_page_add_up(salary):
         parts = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert len(parts) == len(salary.config.groups)
         assert base + sum(parts) == pytest.approx(total, abs=1e-6)
+
+
+def load_kind(folder, columns, **fields):
+    """Load the salary app with a model of another kind of target, whose network computes sums of numbers."""
+    make_kind(folder, **fields)
+    with replace_model(folder):
+        app = load_app("salary")
+    imitate(app.model, columns)
+    return app
+
+
+def test_the_page_of_a_number_shows_its_interval_and_a_curve_with_a_band(tmp_path):
+    app = load_kind(
+        tmp_path / "m", [{"age": 2.0, "hours-per-week": -0.5}, {"age": 0.2}], task="tabular-regression", target="price",
+        unit="€",
+    )  # fmt: skip
+    typical = app.config.typical | {"age": 40, "hours-per-week": 20}
+    row = [typical[name] for name in app.config.columns]
+    found, shown = app.predict(*row)
+    assert found == {"value": 70.0, "low": 62.0, "high": 78.0}
+    assert shown == "## 70.0 €\nPrice. For nine of ten rows like this one, it is between 62.0 and 78.0 €."
+    why, bars = app.explain(*row)
+    base, total = find_numbers(bars.split("Effect of each")[0], r"([\d.]+)(?=;|\. )")
+    assert base + sum(find_numbers(bars, r'bars-value">([-+][\d.]+)<')) == pytest.approx(total, abs=1e-6)
+    assert why["value"] == total == 70
+    found, curve = app.what_if(*row, "age")
+    assert set(found) == {"column", "values", "predictions", "low", "high"}
+    assert curve["line"].value_counts().to_dict() == dict.fromkeys(("prediction", "low", "high"), len(found["values"]))
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{','.join(app.config.columns)}\n{','.join(map(str, row))}\n")
+    assert app.batch(str(path))[1].loc[0, ["prediction", "low", "high"]].tolist() == [70, 62, 78]
+
+
+def test_the_page_of_many_labels_explains_the_predicted_one(tmp_path):
+    columns = [{"age": 0.05}, {"hours-per-week": 0.05}, {"age": 0.01}]
+    app = load_kind(tmp_path / "m", columns, task="tabular-classification", labels=["a", "b", "c"])
+    row = [(app.config.typical | {"age": 60, "hours-per-week": 20})[name] for name in app.config.columns]
+    found, shown = app.predict(*row)
+    assert (found["label"], shown) == ("a", found["probabilities"])
+    why, bars = app.explain(*row)
+    assert "The average probability of a over" in bars
+    assert why["label"] == app.what_if(*row, "age")[0]["label"] == "a"
+
+
+def test_dates_and_open_categories_have_fields_of_text(tmp_path):
+    folder = tmp_path / "m"
+    content = json.loads((ROOT / "spaces/salary/model/gallery.json").read_text())
+    numbers = content["numbers"] | {"age": {"minimum": 17, "maximum": 90, "median": 40, "date_format": "%d.%m.%Y"}}
+    app = load_kind(
+        folder, [{"age": 1.0}, {"age": 0.1}], task="tabular-regression", target="price", numbers=numbers,
+        typical=content["typical"] | {"age": "10.02.1970"}, open_categories=["workclass"],
+    )  # fmt: skip
+    fields = {str(block.label): block for block in app.demo.blocks.values() if hasattr(block, "label")}
+    date = fields["Age in years (18.01.1970 to 01.04.1970)"]
+    assert (type(date), date.value) == (gr.Textbox, "10.02.1970")
+    custom = [label for label, field in fields.items() if getattr(field, "allow_custom_value", False)]
+    assert len(custom) == 1
+    row = [app.config.typical[name] for name in app.config.columns]
+    assert app.predict(*row)[0]["value"] == 40
+    found, curve = app.what_if(*row, "age")
+    assert (found["values"][0], found["predictions"][0], found["values"][-1]) == ("18.01.1970", 17.0, "01.04.1970")
+    assert str(curve["value"].iloc[0]) == "1970-01-18 00:00:00"
 
 
 def find_spans(salary):

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -61,7 +61,6 @@ class TabularSettings(Settings):
     """
 
     target: str | None = None
-    task: str | None = None
     ignored: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
     ordered: tuple[tuple[str, str], ...] = ()
@@ -86,12 +85,13 @@ class TabularSettings(Settings):
 class TableSplits(Splits[Rows]):
     """The data, and what the recipe needs to know of it.
 
-    `date_formats` has the spelling of dates, which are numbers of days in the tables. In `open_categories`, a value
-    that was not trained on counts as missing. `groups` has, for each column to report by, its value in each test row.
+    `target` and those below are as in OwnRows: the column to predict, how dates and numbers are spelled, which columns
+    may have other values, and the group of each test row for each column to report by.
     """
 
     target: str = ""
     date_formats: Mapping[str, str] = field(default_factory=dict)
+    decimals: Mapping[str, Any] = field(default_factory=dict)
     open_categories: tuple[str, ...] = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -111,18 +111,18 @@ class Tabular(Recipe[Rows, TabularSettings]):
     module = "training.recipes.tabular"
     predictor = TabularClassifier
     settings = TabularSettings
+    data_options = ("time", "groups", "task")
     unit: ClassVar[str] = "rows"  # what the card calls rows
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add --target and --task."""
+        """Add --target."""
         parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the last one)")
-        parser.add_argument("--task", choices=("labels", "number"), help="what the target is, if it is not clear")
 
     # --- data ---
 
     def load_own(self, data: str, settings: TabularSettings) -> TableSplits:
         """Read a table; what it does not divide itself is split at random."""
-        found = read_own_rows(Path(data), settings.target, settings.own, settings.seed, settings.task)
+        found = read_own_rows(Path(data), settings.target, settings.own, settings.seed)
         name = Path(data).stem
         limits = LIMITS if found.labels else LIMITS_OF_NUMBERS
         description = describe(name, make_summary(found.target, found.labels), limits, labels=found.labels)
@@ -133,6 +133,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
             splits,
             target=found.target,
             date_formats=found.date_formats,
+            decimals=found.decimals,
             open_categories=found.open_categories,
             groups=found.groups,
         )
@@ -203,8 +204,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
         )
         batch = min(settings.batch, len(rows) // 10)
         tensors = [
-            torch.cat([part] * settings.passes)
-            for part in (*encode_rows(config, rows.table), target.encode(rows.y))
+            torch.cat([part] * settings.passes) for part in (*encode_rows(config, rows.table), target.encode(rows.y))
         ]
         loader = RowLoader(*tensors, bs=batch, shuffle=True, drop_last=True)
         learn = Learner(
@@ -227,7 +227,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
         Raises:
             DataError: a column is empty.
         """
-        table = splits.train.table
+        table, own = splits.train.table, cast(TableSplits, splits)
         numbers = [name for name in table if is_number(table[name])]
         if empty := [name for name in numbers if table[name].isna().all()]:
             raise DataError(f"The column {empty[0]} is empty in the rows to train on; leave it out.")
@@ -239,16 +239,21 @@ class Tabular(Recipe[Rows, TabularSettings]):
                 means = table.groupby(name)[ordered[name]].mean()
                 values.sort(key=lambda value: means[value])
             categories[name] = (MISSING, *values)
-        typical = {name: str(table[name].mode()[0]) for name in categories}
+        spans = {
+            name: describe_numbers(table[name], own.date_formats.get(name), own.decimals.get(name)) for name in numbers
+        }
+        typical: dict[str, str | float] = {name: str(table[name].mode()[0]) for name in categories}
+        typical |= {name: span.show(span.median) if span.date_format else span.median for name, span in spans.items()}
         return TabularConfig.model_construct(
             columns=tuple(table.columns),
             categories=categories,
-            numbers={name: describe_numbers(table[name]) for name in numbers},
+            numbers=spans,
             ignored=settings.ignored,
             groups=tuple((name,) for name in table if name not in settings.ignored),
-            typical=typical | {name: float(table[name].median()) for name in numbers},
+            typical=typical,
             amounts=list_amounts(table, settings.exact),
             descriptions=dict(splits.description.columns),
+            **({"open_categories": own.open_categories} if own.open_categories else {}),
         )
 
     # --- storing and measuring ---
@@ -264,10 +269,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
         name, label = target.cross_validated
         cross_validated = evaluate.measure_share(name, calibrated.right, test.data, split, label=label)
         fields = {name: getattr(config, name) for name in config.model_fields_set}
-        if splits.labels:
-            fields = {"labels": splits.labels, **fields}
-        else:
-            fields["target"] = splits.target
+        fields |= {"labels": splits.labels} if splits.labels else {"target": cast(TableSplits, splits).target}
 
         def save(folder: Path) -> None:
             sample = train.table.sample(min(BACKGROUND_ROWS, len(train)), random_state=settings.seed)
@@ -311,7 +313,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
             before = found.exported.uncalibrated(evaluate.stack_probabilities(answers))
             figure = evaluate.measure_calibration(before, test.targets, test.where, before=True)
             measured["figures"].append(figure)
-        measured["figures"] += measure_by_group(answers, test, getattr(splits, "groups", {}))
+        measured["figures"] += measure_by_group(answers, test, cast(TableSplits, splits).groups)
         measured["peers"] = compare_with_peers(answers, splits, found.settings.networks)
         if splits.description.is_own:
             measured["notes"] += evaluate.describe_better_peers(measured["peers"])
@@ -327,9 +329,11 @@ def make_summary(target: str, labels: Sequence[str]) -> str:
     return f"From one row of a table: is it {list_names(labels[:-1])} or {labels[-1]}?"
 
 
-def describe_numbers(values: pd.Series) -> NumberColumn:
-    """Return the range and median of a column."""
-    return NumberColumn(minimum=values.min(), maximum=values.max(), median=values.median())
+def describe_numbers(values: pd.Series, date_format: str | None = None, decimal: Any = None) -> NumberColumn:
+    """Return the range and median of a column, and how its numbers are spelled, if in an unusual way."""
+    spelling = {"date_format": date_format, "decimal": decimal}
+    found = {"minimum": values.min(), "maximum": values.max(), "median": values.median()}
+    return NumberColumn(**found, **{name: value for name, value in spelling.items() if value})
 
 
 def list_amounts(table: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[float, ...]]:

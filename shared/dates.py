@@ -1,0 +1,62 @@
+"""Read dates as numbers of days, and write them, in the spelling of a table; only with the standard library."""
+
+import math
+import re
+from datetime import UTC, date, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1)
+ISO = "%Y-%m-%d"
+FORMATS = (
+    ISO, "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y",
+    "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y",
+)  # fmt: skip
+TIMES = {0: ("",), 1: (" %H:%M", " %I:%M %p"), 2: (" %H:%M:%S", " %I:%M:%S %p", " %H:%M:%S %z")}  # by colons
+ISO_TEXT = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ].+)?")
+
+
+def parse_date(text: str, form: str) -> float:
+    """Return a date, perhaps with a time, as days since 1970-01-01 in UTC; NaN if it is not spelled like that.
+
+    Args:
+        text: such as "31.05.2026" or "31.05.2026 10:30".
+        form: one of FORMATS.
+    """
+    if form == ISO:
+        try:
+            return _count_days(datetime.fromisoformat(text)) if ISO_TEXT.fullmatch(text) else math.nan
+        except ValueError:
+            return math.nan
+    for time in TIMES.get(text.count(":"), ()):
+        try:
+            return _count_days(datetime.strptime(text, form + time))
+        except ValueError:
+            continue
+    return math.nan
+
+
+def read_date(value: object, form: str) -> float:
+    """Return a visitor's date as days: a text in the spelling `form` or in ISO 8601, a date, or a number of days."""
+    if isinstance(value, date):  # a datetime is a date, too
+        value = value.isoformat()
+    if isinstance(value, str):
+        text = " ".join(value.split())
+        days = parse_date(text, form)
+        return parse_date(text, ISO) if math.isnan(days) else days
+    try:
+        return math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def format_date(days: float, form: str) -> str:
+    """Return days since 1970-01-01 as a date, with the time of day unless it is midnight."""
+    moment = EPOCH + timedelta(seconds=round(days * 86400))
+    return moment.strftime(form if moment.time() == EPOCH.time() else form + TIMES[1][0])
+
+
+def _count_days(moment: datetime) -> float:
+    try:
+        naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except OverflowError:  # a time zone leads beyond the year 1 or 9999
+        return math.nan
+    return (naive - EPOCH) / timedelta(days=1)
