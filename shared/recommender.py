@@ -23,7 +23,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from .config import MODEL, GalleryConfig
+from .config import GalleryConfig
 from .errors import BadInput, CheckpointError, quote
 from .movies import ITEMS, MOVIES, Id, TitleIndex, read_movies
 from .predictor import Prediction, Predictor

@@ -30,11 +30,13 @@ def reword(model: Recommender, function: Callable[..., Any]) -> None:
         "movie_id": model.item_column, "movies": many, "movie": one, "stars": model.config.unit,
         "; they are numbered from 1": "", ' "300" is the film, and 300 is an id.': "",
     }  # fmt: skip
-    hints: dict[str, Any] = {"user_id": str}
+    hints: dict[str, Any] = {"user_id": str if model.config.users else Ratings}
     if not model.config.users:
-        words |= {"user_id": "ratings", "a user of the data set": f"a person, {{id: {model.config.unit}}}; or null"}
-        words |= {"user_id and movie_id": model.item_column}
-        hints["user_id"] = Ratings
+        given = f"ratings: their ratings, {{id: {model.config.unit}}}; null for an average person"
+        words |= {
+            "user_id": "ratings", "user_id: a user of the data set; they are numbered from 1": given,
+            "a user of the data set": "a person", "columns user_id and movie_id": f"column {model.item_column}",
+        }  # fmt: skip
     pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
     function.__doc__ = pattern.sub(lambda found: words[found[0]], function.__doc__ or "")
     hints = function.__annotations__ | {name: hint for name, hint in hints.items() if name in signature.parameters}
@@ -190,8 +192,9 @@ def add_newcomers(model: Recommender) -> None:
     first = f" {start}, you get predictions from averages." if below else ""
     with gr.Accordion("How accurate are the predictions?", open=False):
         gr.Markdown(
-            f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. The model got a few ratings of "
-            f'each user and predicted {group.ratings:,} of their other ratings. "Off by" is the root mean squared '
+            f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. "
+            f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
+            '"Off by" is the root mean squared '
             f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "
             f"the user's generosity.{first}"
         )
