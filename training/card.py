@@ -83,7 +83,7 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
     is_of_films = HUB_DATASETS["IMDB"] in [dataset.hub for dataset in about.datasets]
     sample = REVIEW if is_of_films else "Your text."
     is_framed = content.get("framing", "squash") != "squash" or content.get("margin", 0)
-    name = f"{checkpoint.task}{'-framed' if is_framed else ''}.py"
+    name = f"{checkpoint.task}{'-framed' if is_framed else '-own' if 'items.csv' in checkpoint.files else ''}.py"
     snippet = (SNIPPETS / name).read_text(encoding="utf-8").strip()
     if not is_of_films:
         snippet = snippet.replace(LONGER_REVIEW, sample)
@@ -106,6 +106,8 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         exported=checkpoint,
         figure=format_figure,
         md=escape_markdown,
+        item=content.get("item", ("movie", "movies"))[0],
+        unit=content.get("unit", "stars"),
         prose=escape_html,
         agreement=describe_parity(metrics.parity) if metrics.parity else None,
     )

@@ -28,7 +28,9 @@ def reword(model: Recommender, function: Callable[..., Any]) -> None:
     (one, many), signature = model.config.item, inspect.signature(function)
     words = {
         "movie_id": model.item_column, "movies": many, "movie": one, "stars": model.config.unit,
-        "; they are numbered from 1": "", ' "300" is the film, and 300 is an id.': "",
+        "; they are numbered from 1": "", "genre": "kind",
+        'an id of the data set, as a number; or a title, as text. "300" is the film, and 300 is an id.':
+            "an id or a title; a text that is both is the title.",
     }  # fmt: skip
     hints: dict[str, Any] = {"user_id": str if model.config.users else Ratings}
     if not model.config.users:

@@ -103,7 +103,8 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     return answer_rows(read_csv(file, model.columns), model, progress)
 
 
-for endpoint in (predict, explain, recommend, recommend_to_visitor, similar, batch):
+advise = recommend if config.users else recommend_to_visitor
+for endpoint in (predict, explain, advise, similar, batch):
     movies.reword(model, endpoint)
 one, many = config.item
 with Page(model, title=config.about.title) as demo:
@@ -145,8 +146,8 @@ with Page(model, title=config.about.title) as demo:
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
     nobody = gr.JSON(visible=False, label=f"Ratings of a new user: {{{one} id: {config.unit}}}")
     ten = gr.Number(10, visible=False, label=f"How many {many}, 1 to 100", minimum=1, maximum=100)
-    whom, to = ([user, nobody], recommend) if config.users else ([ratings], recommend_to_visitor)
-    predicted.success(to, [*whom, ten], [best_json, for_user], api_name="recommend", **live)
+    whom = [user, nobody] if config.users else [ratings]
+    predicted.success(advise, [*whom, ten], [best_json, for_user], api_name="recommend", **live)
     found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     clear_after_error(found.failure, [similar_json, near])
     table.answer_with(batch)
