@@ -173,7 +173,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             return self._check_movie_id(movie)
         if (found := self.titles.find(movie)) is not None:
             return found
-        if not math.isnan(parse_number(movie)) or suggest_number(movie):
+        if self._read_id(movie) in self.movies or not math.isnan(parse_number(movie)) or suggest_number(movie):
             return self._check_movie_id(movie)
         near = self.titles.suggest(movie)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Give the title as in the list, with its year."
