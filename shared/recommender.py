@@ -160,7 +160,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         """Return the user and the movie as a list."""
         return list(item)
 
-    def find(self, movie: Any) -> int:
+    def find(self, movie: Any) -> Id:
         """Return the id of a movie given by id or title.
 
         A number is an id. A text is a title if a movie has it (see TitleIndex.find), else an id: "300" is the film of
@@ -330,7 +330,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         row = self._user_row.get(self._read_id(user_id))
         if row is None:
             users = self.config.users
-            those = f"such as {users[0]}" if self.config.is_own else f"{min(users)} to {max(users)}"  # type: ignore[type-var]
+            those = f"such as {users[0]}" if self.config.is_own else f"{min(users)} to {max(users)}"
             raise BadInput(f"There is no user {quote(user_id)}; users are {those}.{suggest_number(user_id)}")
         return row
 

@@ -71,7 +71,11 @@ def compare_own(
         measured: number of folds that were held out.
     """
     split = f"{measured}-fold cross-validation" if measured > 1 else "held-out fifth"
-    where = {"data": data.data, "split": split if data.held_out is None else "latest fifth", "count": len(held_out)}
+    where: dict[str, Any] = {
+        "data": data.data,
+        "split": split if data.held_out is None else "latest fifth",
+        "count": len(held_out),
+    }
     stars, users = held_out["rating"].to_numpy(), np.unique(held_out["user"], return_inverse=True)[1]
     counts, label = np.bincount(users), f"root mean squared error ({unit})"
     gaps = {model: np.abs(values - stars) for model, values in predicted["all"].items()}

@@ -90,7 +90,7 @@ def add_user(model: Recommender) -> gr.Number | gr.Textbox:
     users = model.config.users
     if model.config.is_own:
         return gr.Textbox(str(users[0]), label="User")
-    low, high = min(users), max(users)  # type: ignore[type-var]
+    low, high = min(users), max(users)
     value = users[min(14, len(users) - 1)]
     return gr.Number(value, label=f"User ({low} to {high})", minimum=low, maximum=high)
 

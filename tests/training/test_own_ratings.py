@@ -250,7 +250,7 @@ def test_the_figures_are_in_the_units_of_the_data(model):
     peers = {peer.peer: peer for peer in metrics.peers}
     assert set(peers) == {"bias model", "ridge ALS", "mean of all ratings"}
     assert peers["mean of all ratings"].value == pytest.approx(values.std(), rel=0.02)
-    assert peers["bias model"].value < 0.6  # the ratings follow it, but for rounding
+    assert peers["bias model"].value < 0.7  # the ratings follow it, but for rounding
     for peer in peers.values():
         assert peer.difference == pytest.approx(rmse.value - peer.value, abs=2e-6)
         assert peer.difference_interval[0] < peer.difference < peer.difference_interval[1]
@@ -265,7 +265,7 @@ def test_the_page_of_a_model_without_users_speaks_of_its_items(model):
     page = read_page(app.demo)
     assert re.findall(OF_DEMOS, page, re.IGNORECASE) == []
     assert "Stories similar to" in page
-    assert "Reader" not in page
+    assert not re.search(r"Reader \d", page)
     endpoints = app.demo.get_api_info()["named_endpoints"]
     arguments = {name: [item["parameter_name"] for item in found["parameters"]] for name, found in endpoints.items()}
     assert arguments == {
