@@ -353,8 +353,9 @@ def run_rating(stock: bool, ours: Ours, clock: Clock) -> Pairs:
     train, test = sample.iloc[inside], sample.iloc[outside]
     if not stock:
         catalogue = data.movies.loc[sorted(set(sample["movie"]))]
-        stars = recommendation.predict(train, catalogue, test, settings.on_sample, ours.run, "sample", settings.seed)
-        return {"final": float(((stars.clip(*settings.scale) - test["rating"]) ** 2).mean())}
+        kind, epochs = settings.on_sample, settings.epochs
+        stars = recommendation.predict(train, catalogue, test, kind, epochs, ours.run, "sample", settings.seed)
+        return {"final": float(((stars.clip(*data.scale) - test["rating"]) ** 2).mean())}
     columns = ["user", "movie", "rating"]
     dls = CollabDataLoaders.from_df(train[columns].reset_index(drop=True), valid_pct=0.01, seed=settings.seed)
     learn = collab_learner(dls, y_range=(0.5, 5.5))
@@ -362,7 +363,7 @@ def run_rating(stock: bool, ours: Ours, clock: Clock) -> Pairs:
         learn.fine_tune(10)
         with clock.pause():
             stars, _ = learn.get_preds(dl=dls.test_dl(test[columns[:2]]))
-    final = float(((stars.flatten().numpy().clip(*settings.scale) - test["rating"]) ** 2).mean())
+    final = float(((stars.flatten().numpy().clip(*data.scale) - test["rating"]) ** 2).mean())
     return {"final": final, "network": "collab_learner"}
 
 

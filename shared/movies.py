@@ -1,4 +1,4 @@
-"""The movies of a recommender, and a search for their titles."""
+"""The movies of a recommender, or other items, and a search for their titles."""
 
 import csv
 import difflib
@@ -12,6 +12,8 @@ from pathlib import Path
 from .errors import BadInput, quote
 from .text import normalise_name
 
+MOVIES, ITEMS = "movies.csv", "items.csv"  # the latter in models of a user's own data
+Id = int | str  # of a user or movie; texts in models of a user's own data
 MAX_TITLE = 200  # characters of a search text that are used
 YEAR = re.compile(r" \(\d{4}[-\d]*\)( \[\d+\])?$")  # at the end of a title
 ARTICLE = re.compile(r"^(the|an?) ")
@@ -20,14 +22,14 @@ LAST_ARTICLE = re.compile(r"^([^(]*), (the|an?)( \(.*)?$")
 
 @dataclass(frozen=True)
 class Movie:
-    """A row of movies.csv.
+    """A row of movies.csv or items.csv.
 
     `ratings` is the number of training ratings; `x`, `y` is the position on the map, or NaN. `average` is the mean
     rating in stars, adjusted for how generous the raters are and shrunk towards the mean of all movies; NaN if the
     folder does not have it.
     """
 
-    movie_id: int
+    movie_id: Id
     title: str
     genres: tuple[str, ...]
     ratings: int
@@ -36,12 +38,14 @@ class Movie:
     average: float = float("nan")
 
 
-def read_movies(path: Path) -> dict[int, Movie]:
-    """Read a movies.csv; return the movies by id, in the order of the rows."""
+def read_movies(path: Path) -> dict[Id, Movie]:
+    """Read a movies.csv or items.csv; return the movies by id, in the order of the rows."""
     with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        ids = ((row["item_id"] if path.name == ITEMS else int(row["movie_id"]), row) for row in rows)
         return {
-            int(row["movie_id"]): Movie(
-                int(row["movie_id"]),
+            movie_id: Movie(
+                movie_id,
                 row["title"],
                 tuple(row["genres"].split("|")),
                 int(row["ratings"]),
@@ -49,17 +53,17 @@ def read_movies(path: Path) -> dict[int, Movie]:
                 float(row["y"] or "nan"),
                 float(row.get("average") or "nan"),
             )
-            for row in csv.DictReader(file)
+            for movie_id, row in ids
         }
 
 
 class TitleIndex:
-    """An index of movie titles that ignores case and accents."""
+    """An index of movie titles that ignores case and accents; `noun` is the plural for movies."""
 
-    def __init__(self, movies: Mapping[int, Movie]) -> None:
-        self.movies = movies
+    def __init__(self, movies: Mapping[Id, Movie], noun: str = "movies") -> None:
+        self.movies, self.noun = movies, noun
 
-    def find(self, title: str) -> int | None:
+    def find(self, title: str) -> Id | None:
         """Return the id of the movie with this title; None if there is none.
 
         The full title is tried first, then the title without its year, then titles without article and alternative
@@ -76,7 +80,7 @@ class TitleIndex:
                 several = ", ".join(self.movies[movie_id].title for movie_id in found[:5])
                 more = f" and {len(found) - 5} more" if len(found) > 5 else ""
                 raise BadInput(
-                    f"Several movies are called {quote(title)}: {several}{more}. Give the title with its year."
+                    f"Several {self.noun} are called {quote(title)}: {several}{more}. Give the title with its year."
                 )
         return None
 
@@ -88,7 +92,7 @@ class TitleIndex:
         close = difflib.get_close_matches(_fold_title(title[:MAX_TITLE]), whole, n=3, cutoff=0.4)
         return [self.movies[whole[one][0]].title for one in close]
 
-    def search(self, words: str, k: int = 10) -> list[int]:
+    def search(self, words: str, k: int = 10) -> list[Id]:
         """Return the ids of up to k movies whose titles contain a text.
 
         An exact match comes first, then titles that start with the text, then titles with a word that starts with it;
@@ -104,7 +108,7 @@ class TitleIndex:
                 found += [(one not in whole, not starts, inside, -self.movies[one].ratings, one) for one in ids]
         return [movie_id for *_, movie_id in sorted(found)[:k]]
 
-    def list_choices(self, count: int) -> list[tuple[str, int]]:
+    def list_choices(self, count: int) -> list[tuple[str, Id]]:
         """Return (title, id) of the `count` best known movies and of movies named by a number, for a drop-down.
 
         A drop-down selects the first title that contains the typed text. So shorter titles come first: "matrix" selects
@@ -115,8 +119,12 @@ class TitleIndex:
             title = YEAR.sub("", movie.title.lower())
             return ARTICLE.sub("", title.split(" (")[0])  # 1984 (Nineteen Eighty-Four) is also named by a number
 
-        def is_number(movie: Movie) -> bool:
-            return any(map(str.isdigit, name(movie))) and not any(map(str.isalpha, name(movie)))
+        def is_number(movie: Movie) -> bool:  # an id in place of a title does not count
+            return (
+                movie.title != movie.movie_id
+                and any(map(str.isdigit, name(movie)))
+                and not any(map(str.isalpha, name(movie)))
+            )
 
         known = sorted(self.movies.values(), key=lambda movie: -movie.ratings)
         offered = known[:count] + [movie for movie in known[count:] if is_number(movie)]
@@ -124,9 +132,9 @@ class TitleIndex:
         return [(movie.title, movie.movie_id) for movie in offered]
 
     @cached_property
-    def _levels(self) -> tuple[dict[str, list[int]], ...]:
+    def _levels(self) -> tuple[dict[str, list[Id]], ...]:
         """Ids by title, in three levels: full titles; titles without year; titles without article and other titles."""
-        levels: tuple[dict[str, list[int]], ...] = ({}, {}, {})
+        levels: tuple[dict[str, list[Id]], ...] = ({}, {}, {})
         for movie_id, movie in self.movies.items():
             title = _fold_title(movie.title)
             year = found[0] if (found := YEAR.search(title)) else ""

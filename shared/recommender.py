@@ -1,4 +1,4 @@
-"""Recommendation: a linear Gaussian factor model of MovieLens ratings.
+"""Recommendation: a linear Gaussian factor model of ratings; it speaks of movies, which may be any items.
 
 A movie i has a mean m_i, a row of factors A_i and a noise variance n_i. A person is a vector w with prior N(0, 1),
 whose rating is distributed as N(m_i + A_i w, n_i). (Probabilistic factor analysis: Tipping and Bishop, "Probabilistic
@@ -18,40 +18,62 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from .config import MODEL, GalleryConfig
+from .config import GalleryConfig
 from .errors import BadInput, CheckpointError, quote
-from .movies import TitleIndex, read_movies
+from .movies import ITEMS, MOVIES, Id, TitleIndex, read_movies
 from .predictor import Prediction, Predictor
 from .text import parse_number, suggest_number
 from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
-Scored = list[tuple[int, str, float]]
+Scored = list[tuple[Id, str, float]]
 PERSON_FACTORS = 2  # the first factors describe how a person rates (generosity, spread); the others, their taste
-MIN_RATINGS = 20  # movies with fewer ratings are not recommended
+RATINGS = "ratings.csv"
 
 
 class RecommenderConfig(GalleryConfig):
-    """gallery.json of a rating model; movies.csv lists the movies in the order of the model's rows.
+    """gallery.json of a rating model; movies.csv or items.csv lists the movies in the order of the model's rows.
 
-    Predictions for visitors with fewer than `popularity_below` ratings use the averages in movies.csv.
+    Predictions for visitors with fewer than `popularity_below` ratings use the averages in that file, and movies with
+    fewer than `min_ratings` ratings are not recommended. A model with items.csv, of a user's own data, has text ids,
+    and may have no users: then it only knows visitors. `item` is the noun for a movie (singular and plural), `unit`
+    that for stars, and `step` the difference between neighbouring ratings.
     """
 
-    users: Annotated[tuple[int, ...], Field(min_length=1)]
+    users: tuple[Id, ...]
     lowest: float
     highest: float
     popularity_below: Annotated[int, Field(ge=0)] = 0
+    min_ratings: Annotated[int, Field(ge=0)] = 20
+    item: tuple[str, str] = ("movie", "movies")
+    unit: str = "stars"
+    step: Annotated[float, Field(gt=0)] = 0.5
+
+    @model_validator(mode="after")
+    def _check_tables(self) -> Self:
+        needed = (MOVIES, RATINGS) if not self.is_own else (RATINGS,) if self.users else ()
+        if missing := [name for name in needed if name not in self.files]:
+            raise ValueError(f"{missing[0]} is not listed")
+        if not self.users and not self.is_own:
+            raise ValueError("there are no users")
+        return self
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a model of a user's own data."""
+        return ITEMS in self.files
 
 
 @dataclass(frozen=True)
 class RecommenderPrediction(Prediction):
-    """A predicted rating in stars, within the scale (0.5 to 5)."""
+    """A predicted rating, in stars or another unit, within the scale (0.5 to 5)."""
 
     rating: float
+    unit: str = "stars"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the prediction as a JSON object."""
@@ -59,7 +81,7 @@ class RecommenderPrediction(Prediction):
 
     def as_row(self) -> dict[str, object]:
         """Return the prediction as cells of a CSV row."""
-        return {"predicted stars": round(self.rating, 3)}
+        return {f"predicted {self.unit}": round(self.rating, 3)}
 
 
 @dataclass(frozen=True)
@@ -87,13 +109,13 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
 
     task = "recommendation"
     config_type = RecommenderConfig
-    required_files = (MODEL, "movies.csv", "ratings.csv")
 
     def __init__(self, folder: Any) -> None:
         super().__init__(folder)
-        self.movies = read_movies(self.folder / "movies.csv")
-        self.titles = TitleIndex(self.movies)
-        self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= MIN_RATINGS]
+        self.movies = read_movies(self.folder / (ITEMS if self.config.is_own else MOVIES))
+        self.titles = TitleIndex(self.movies, self.config.item[1])
+        least = self.config.min_ratings
+        self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= least]
         self._movie_row = {movie_id: row for row, movie_id in enumerate(self.movies)}
         self._user_row = {user_id: row for row, user_id in enumerate(self.config.users)}
         tables = self.session.run_once(
@@ -103,34 +125,42 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         tables = [table.astype(np.float64) for table in tables]
         self._means, self._factors, self._variances, self._noise, self._users = tables
         shapes = (len(self._means), len(self._factors), len(self._noise), len(self._variances), len(self._users))
-        if shapes != (len(self.movies),) * 4 + (len(self.config.users),):
+        if shapes != (len(self.movies),) * 4 + (len(self.config.users) or 1,):  # without users, the average person
             raise CheckpointError(f"{self.folder}: the model, movies.csv and 'users' have different sizes.")
         self._averages = np.array([movie.average for movie in self.movies.values()])
         if self.config.popularity_below and not np.isfinite(self._averages).all():
             raise CheckpointError(f"{self.folder}: movies.csv has no 'average', which 'popularity_below' needs.")
-        with (self.folder / "ratings.csv").open(encoding="utf-8", newline="") as file:
-            self._actual = {
-                (int(row["user_id"]), int(row["movie_id"])): float(row["rating"]) for row in csv.DictReader(file)
-            }
+        self._nobody = self.fold_in({})
+        self._actual: dict[Id, dict[Id, float]] = {user: {} for user in self.config.users}
+        if self.config.users:
+            read = str if self.config.is_own else int
+            with (self.folder / RATINGS).open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    self._actual[read(row["user_id"])][read(row[self.item_column])] = float(row["rating"])
 
-    def example(self) -> tuple[int, int]:
-        """Return the first user and the first movie."""
-        return self.config.users[0], next(iter(self.movies))
+    def example(self) -> tuple[Id | None, Id]:
+        """Return the first user, or None if there are no users, and the first movie."""
+        return next(iter(self.config.users), None), next(iter(self.movies))
+
+    @property
+    def item_column(self) -> str:
+        """The name of the ids of movies in tables and JSON."""
+        return "item_id" if self.config.is_own else "movie_id"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The required columns of a table of pairs."""
-        return ("user_id", "movie_id")
+        """The required columns of a table: pairs, or movies only if there are no users."""
+        return ("user_id", self.item_column) if self.config.users else (self.item_column,)
 
     def from_row(self, row: Mapping[str, str]) -> tuple[Any, Any]:
-        """Return the (user, movie) pair of a table row."""
-        return row["user_id"], row["movie_id"]
+        """Return the (user, movie) pair of a table row; the user is None if there are no users."""
+        return row.get("user_id"), row[self.item_column]
 
     def arguments(self, item: tuple[Any, Any]) -> list[Any]:
         """Return the user and the movie as a list."""
         return list(item)
 
-    def find(self, movie: Any) -> int:
+    def find(self, movie: Any) -> Id:
         """Return the id of a movie given by id or title.
 
         A number is an id. A text is a title if a movie has it (see TitleIndex.find), else an id: "300" is the film of
@@ -143,36 +173,41 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             return self._check_movie_id(movie)
         if (found := self.titles.find(movie)) is not None:
             return found
-        if not math.isnan(parse_number(movie)) or suggest_number(movie):
+        if self._read_id(movie) in self.movies or not math.isnan(parse_number(movie)) or suggest_number(movie):
             return self._check_movie_id(movie)
         near = self.titles.suggest(movie)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Give the title as in the list, with its year."
-        raise BadInput(f"No movie is called {quote(movie)}. {hint}")
+        raise BadInput(f"No {self.config.item[0]} is called {quote(movie)}. {hint}")
 
-    def predict(self, user_id: int | Visitor, movie_id: int) -> RecommenderPrediction:  # type: ignore[override]
-        """Predict the rating in stars that a user of the data set, or a visitor, gives a movie.
+    def predict(self, user_id: Any, movie_id: Any) -> RecommenderPrediction:  # type: ignore[override]
+        """Predict the rating that a user of the data set, or a visitor, gives a movie.
+
+        A model without users takes a visitor's ratings in place of a user; None is an average person.
 
         Raises:
             BadInput: the user or the movie is unknown.
         """
         if isinstance(user_id, Visitor):
-            return RecommenderPrediction(self._clip(self._score_for_visitor(user_id, self._find_movie_row(movie_id))))
+            return self._answer(self._score_for_visitor(user_id, self._find_movie_row(movie_id)))
         answer = self.predict_each([(user_id, movie_id)])[0]
         if isinstance(answer, BadInput):
             raise answer
         return answer
 
     def predict_each(self, items: Sequence[tuple[Any, Any]]) -> list[RecommenderPrediction | BadInput]:
-        """Predict ratings for (user_id, movie_id) pairs; the result for an unknown pair is a BadInput."""
+        """Predict ratings for (user_id, movie_id) pairs as `predict` does; an unknown pair gets a BadInput."""
         answers: list[RecommenderPrediction | BadInput | None] = []
         pairs = []
         for item in items:
             try:
                 is_list = isinstance(item, Sequence | np.ndarray) and getattr(item, "ndim", 1) > 0
                 if not is_list or len(item) != 2:
-                    raise BadInput(f"Give a user and a movie as (user_id, movie_id), not {quote(item)}.")
-                pairs.append((self._find_user_row(item[0]), self._find_movie_row(item[1])))
-                answers.append(None)
+                    raise BadInput(f"Give a user and a movie as (user_id, {self.item_column}), not {quote(item)}.")
+                if self.config.users:
+                    pairs.append((self._find_user_row(item[0]), self._find_movie_row(item[1])))
+                    answers.append(None)
+                else:
+                    answers.append(self.predict(self._find_person(item[0]), item[1]))
             except BadInput as error:
                 answers.append(error)
         ratings: list[float] = []
@@ -180,7 +215,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             users, movies = np.array(pairs, dtype=np.int64).T
             ratings = self.session.run(["rating"], {"user": users, "movie": movies})[0].tolist()
         found = iter(ratings)
-        return [RecommenderPrediction(self._clip(next(found))) if answer is None else answer for answer in answers]
+        return [self._answer(next(found)) if answer is None else answer for answer in answers]
 
     def find_rating(self, user_id: Any, movie_id: Any) -> float | None:
         """Return the user's actual rating if the folder's sample of training ratings has it, else None.
@@ -188,7 +223,9 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         Raises:
             BadInput: the user or the movie is unknown.
         """
-        return self._actual.get((self.config.users[self._find_user_row(user_id)], self._check_movie_id(movie_id)))
+        if not self.config.users:
+            return None
+        return self._actual[self.config.users[self._find_user_row(user_id)]].get(self._check_movie_id(movie_id))
 
     def fold_in(self, ratings: Mapping[Any, Any]) -> Visitor:
         """Compute a visitor from {movie_id: stars}, in closed form; without ratings it is the average person.
@@ -197,12 +234,12 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             BadInput: a movie is unknown or rated twice, or stars are outside the scale.
         """
         if not isinstance(ratings, Mapping):
-            raise BadInput(f"Ratings must be {{movie id: stars}}, not {quote(ratings)}.")
-        given: dict[int, float] = {}
+            raise BadInput(f"Ratings must be {{{self.config.item[0]} id: {self.config.unit}}}, not {quote(ratings)}.")
+        given: dict[Id, float] = {}
         for movie_id, value in ratings.items():
             known = self._check_movie_id(movie_id)
             if known in given:
-                raise BadInput(f"The movie {quote(movie_id)} is rated twice.")
+                raise BadInput(f"The {self.config.item[0]} {quote(movie_id)} is rated twice.")
             given[known] = self._check_stars(value)
         rows = np.array([self._movie_row[movie_id] for movie_id in given], dtype=np.int64)
         stars = np.array(list(given.values()), dtype=np.float64)
@@ -211,27 +248,27 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         )
         return Visitor(ratings=given, vector=vector, weights=weights)
 
-    def recommend(self, user: int | Visitor, k: int = 10) -> Scored:
+    def recommend(self, user: Any, k: int = 10) -> Scored:
         """Return the k movies with the highest predicted stars: [(movie_id, title, stars), ...].
 
-        Movies that the visitor has rated, that the user has rated in the folder's sample, or that have fewer than 20
-        ratings are left out.
+        Movies that the visitor has rated, that the user has rated in the folder's sample, or that have fewer than
+        `min_ratings` ratings are left out.
         """
-        if isinstance(user, Visitor):
-            scores, seen = self._score_for_visitor(user, slice(None)), set(user.ratings)
+        person = self._find_person(user)
+        if isinstance(person, Visitor):
+            scores, seen = self._score_for_visitor(person, slice(None)), set(person.ratings)
         else:
-            row = self._find_user_row(user)
-            scores = self._means + self._factors @ self._users[row]
-            seen = {movie_id for user_id, movie_id in self._actual if self._user_row[user_id] == row}
+            scores = self._means + self._factors @ self._users[person]
+            seen = set(self._actual[self.config.users[person]])
         ids = [movie_id for movie_id in self._suggested if movie_id not in seen]
         rows = [self._movie_row[movie_id] for movie_id in ids]
-        best = np.argsort(-scores[rows], kind="stable")[: _check_count(k)]
+        best = np.argsort(-scores[rows], kind="stable")[: self._check_count(k)]
         return [(ids[i], self.movies[ids[i]].title, self._clip(scores[rows[i]])) for i in best]
 
-    def similar(self, movie_id: int, k: int = 10) -> Scored:
+    def similar(self, movie_id: Any, k: int = 10) -> Scored:
         """Return the k movies with the most similar factors: [(movie_id, title, cosine similarity), ...].
 
-        Movies with fewer than 20 ratings are left out.
+        Movies with fewer than `min_ratings` ratings are left out.
         """
         taste = self._factors[:, PERSON_FACTORS:]
         lengths = np.linalg.norm(taste, axis=1) + 1e-12
@@ -241,28 +278,30 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         scores = cosine[[self._movie_row[other] for other in ids]]
         return [
             (ids[i], self.movies[ids[i]].title, float(scores[i]))
-            for i in np.argsort(-scores, kind="stable")[: _check_count(k)]
+            for i in np.argsort(-scores, kind="stable")[: self._check_count(k)]
         ]
 
-    def explain(self, user: int | Visitor, movie_id: int) -> RecommenderExplanation:
+    def explain(self, user: Any, movie_id: Any) -> RecommenderExplanation:
         """Return the parts that add up to a predicted rating.
 
         Raises:
             BadInput: the user or the movie is unknown.
         """
         row = self._find_movie_row(movie_id)
-        by_popularity = isinstance(user, Visitor) and self._is_by_popularity(user)
+        person = self._find_person(user)
+        by_popularity = isinstance(person, Visitor) and self._is_by_popularity(person)
         means = self._averages if by_popularity else self._means
         base = float(means.mean())
-        parts = {"the movie, for everybody": float(means[row]) - base}
-        if isinstance(user, Visitor):
-            rated = [self._movie_row[rated_id] for rated_id in user.ratings]
-            surprises = np.array(list(user.ratings.values())) - means[rated]
-            share = 1 / (len(rated) + GENEROSITY_RIDGE) if by_popularity else user.weights @ self._factors[row]
-            for rated_id, part in zip(user.ratings, surprises * share, strict=True):
-                parts[f"{self.movies[rated_id].title}: {user.ratings[rated_id]:g} stars"] = float(part)
+        parts = {f"the {self.config.item[0]}, for everybody": float(means[row]) - base}
+        if isinstance(person, Visitor):
+            rated = [self._movie_row[rated_id] for rated_id in person.ratings]
+            surprises = np.array(list(person.ratings.values())) - means[rated]
+            share = 1 / (len(rated) + GENEROSITY_RIDGE) if by_popularity else person.weights @ self._factors[row]
+            for rated_id, part in zip(person.ratings, surprises * share, strict=True):
+                given = f"{person.ratings[rated_id]:g} {self.config.unit}"
+                parts[f"{self.movies[rated_id].title}: {given}"] = float(part)
         else:
-            vector = self._users[self._find_user_row(user)]
+            vector = self._users[person]
             parts["how this user rates in general"] = float(
                 self._factors[row, :PERSON_FACTORS] @ vector[:PERSON_FACTORS]
             )
@@ -279,24 +318,41 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             return self._averages[rows] + estimate_generosity(self._averages[rated], stars)
         return self._means[rows] + self._factors[rows] @ visitor.vector
 
+    def _find_person(self, user: Any) -> int | Visitor:
+        """Return a visitor, or the row of a user; a model without users takes ratings in place of a user."""
+        if isinstance(user, Visitor):
+            return user
+        if self.config.users:
+            return self._find_user_row(user)
+        return self._nobody if user is None else self.fold_in(user)
+
     def _find_user_row(self, user_id: Any) -> int:
-        row = self._user_row.get(_parse_whole(user_id, missing=-1))
+        row = self._user_row.get(self._read_id(user_id))
         if row is None:
             users = self.config.users
-            raise BadInput(
-                f"There is no user {quote(user_id)}; users are {min(users)} to {max(users)}.{suggest_number(user_id)}"
-            )
+            those = f"such as {users[0]}" if self.config.is_own else f"{min(users)} to {max(users)}"
+            raise BadInput(f"There is no user {quote(user_id)}; users are {those}.{suggest_number(user_id)}")
         return row
 
-    def _check_movie_id(self, movie_id: Any) -> int:
-        known = _parse_whole(movie_id, missing=-1)
+    def _check_movie_id(self, movie_id: Any) -> Id:
+        known = self._read_id(movie_id)
         if known not in self.movies:
             first = next(iter(self.movies.values()))
+            those = "ids are those of the ratings" if self.config.is_own else "movie ids are those of MovieLens"
             raise BadInput(
-                f"There is no movie {quote(movie_id)}; movie ids are those of MovieLens, such as "
-                f"{first.movie_id} for {first.title}.{suggest_number(movie_id)}"
+                f"There is no {self.config.item[0]} {quote(movie_id)}; {those}, such as {first.movie_id} for "
+                f"{first.title}.{suggest_number(movie_id)}"
             )
         return known
+
+    def _read_id(self, value: Any) -> Id:
+        """Return an id as in the tables, which may be unknown: a whole number, or a text in models of own data."""
+        if not self.config.is_own:
+            return _parse_whole(value, missing=-1)
+        if isinstance(value, str):
+            return " ".join(value.split())
+        number = parse_number(value)
+        return str(int(number)) if number.is_integer() else ""
 
     def _find_movie_row(self, movie_id: Any) -> int:
         return self._movie_row[self._check_movie_id(movie_id)]
@@ -305,8 +361,17 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         low, high = self.config.lowest, self.config.highest
         stars = parse_number(value)
         if not low <= stars <= high:
-            raise BadInput(f"A rating must be {low:g} to {high:g} stars, not {quote(value)}.")
+            raise BadInput(f"A rating must be {low:g} to {high:g} {self.config.unit}, not {quote(value)}.")
         return stars
+
+    def _check_count(self, k: Any) -> int:
+        count = _parse_whole(k, missing=0)
+        if not 1 <= count <= 100:
+            raise BadInput(f"The number of {self.config.item[1]} must be 1 to 100, not {quote(k)}.")
+        return count
+
+    def _answer(self, stars: Any) -> RecommenderPrediction:
+        return RecommenderPrediction(self._clip(stars), self.config.unit)
 
     def _clip(self, stars: Any) -> float:
         return float(min(max(stars, self.config.lowest), self.config.highest))
@@ -316,10 +381,3 @@ def _parse_whole(value: Any, missing: int) -> int:
     """Return a whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
     number = parse_number(value)
     return int(number) if number.is_integer() else missing
-
-
-def _check_count(k: Any) -> int:
-    count = _parse_whole(k, missing=0)
-    if not 1 <= count <= 100:
-        raise BadInput(f"The number of movies must be 1 to 100, not {quote(k)}.")
-    return count

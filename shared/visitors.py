@@ -14,7 +14,7 @@ GENEROSITY_RIDGE = 5  # number of average ratings added to the visitor's own, to
 class Visitor:
     """A new visitor: their ratings, and the posterior mean of their vector w, shape (factors,)."""
 
-    ratings: Mapping[int, float]
+    ratings: Mapping[int | str, float]
     vector: Vector = field(repr=False)
     weights: Vector = field(repr=False)  # (ratings, factors): w = sum of weight * (stars - mean)
 

@@ -32,7 +32,7 @@ MEANT = {
     ("training/folder.py", "out.rename"),  # of folders, to where nothing is
     ("training/folder.py", "folder.rename"),
     ("training/folder.py", "before.rename"),
-    ("training/recipes/recommendation.py", "ratings.rename"),  # of a table's columns
+    ("training/rating.py", "ratings.rename"),  # of a table's columns
     ("training/rating.py", "read_table(path, ['userId', 'movieId', 'rating']).rename"),
     ("hub/local/runner.py", "os.killpg"),  # where there is one
     ("hub/local/runner.py", "signal.SIGKILL"),

@@ -83,9 +83,13 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
     is_of_films = HUB_DATASETS["IMDB"] in [dataset.hub for dataset in about.datasets]
     sample = REVIEW if is_of_films else "Your text."
     is_framed = content.get("framing", "squash") != "squash" or content.get("margin", 0)
-    has_many_labels = checkpoint.task == "tabular-classification" and len(checkpoint.labels) > 2
-    name = f"{checkpoint.task}{'-framed' if is_framed else '-labels' if has_many_labels else ''}.py"
-    snippet = (SNIPPETS / name).read_text(encoding="utf-8").strip()
+    kinds = {
+        "-framed": is_framed,
+        "-labels": checkpoint.task == "tabular-classification" and len(checkpoint.labels) > 2,
+        "-own": "items.csv" in checkpoint.files,
+    }
+    kind = next((kind for kind, applies in kinds.items() if applies), "")
+    snippet = (SNIPPETS / f"{checkpoint.task}{kind}.py").read_text(encoding="utf-8").strip()
     if not is_of_films:
         snippet = snippet.replace(LONGER_REVIEW, sample)
     is_for_javascript = is_of_transformers or checkpoint.task != "image-classification"
@@ -107,6 +111,8 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
         exported=checkpoint,
         figure=format_figure,
         md=escape_markdown,
+        item=content.get("item", ("movie", "movies"))[0],
+        unit=content.get("unit", "stars"),
         prose=escape_html,
         agreement=describe_parity(metrics.parity) if metrics.parity else None,
     )

@@ -16,7 +16,6 @@ from training.networks.factor_analysis import Tables
 from training.rating_baselines import fit_biases
 
 GIVEN = (0, 1, 2, 3, 5, 10, 20, 50)  # numbers of ratings that a newcomer has given
-LEAST = (10, 50)  # for users with more ratings, those after the first `least` are predicted
 
 
 def split(ratings: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -31,19 +30,19 @@ def split(ratings: pd.DataFrame, folds: int, seed: int) -> Iterator[tuple[pd.Dat
         yield new[new["movie"].isin(known["movie"].unique())], known
 
 
-def check_enough(ratings: pd.DataFrame, folds: int, seed: int) -> None:
-    """Check, before training, that newcomers can be measured.
+def check_enough(ratings: pd.DataFrame, folds: int, seed: int, least: int, names: tuple[str, str]) -> None:
+    """Check, before training, that newcomers can be measured; `names` are those of the file and of what is rated.
 
     Raises:
         DataError: there are too few users, or none with enough ratings.
     """
     enough = ratings["user"].nunique() >= folds and any(
-        (new["user"].value_counts() > LEAST[0]).any() for new, _ in split(ratings, folds, seed)
+        (new["user"].value_counts() > least).any() for new, _ in split(ratings, folds, seed)
     )
     if not enough:
         raise DataError(
-            f"ratings.csv has too few ratings to measure the model: it needs at least {folds} users, one of whom must "
-            f"have rated more than {LEAST[0]} movies that others have rated, too."
+            f"{names[0]} has too few ratings to measure the model: it needs at least {folds} users, one of whom must "
+            f"have rated more than {least} {names[1]} that others have rated, too."
         )
 
 
@@ -92,6 +91,7 @@ def measure_errors(
     catalogue: pd.DataFrame,
     seed: int,
     scale: tuple[float, float],
+    leasts: tuple[int, ...],
 ) -> list[tuple[Any, ...]]:
     """Return the errors for users who were held out of training, as rows of make_error_table.
 
@@ -104,6 +104,7 @@ def measure_errors(
         catalogue: the movies that the other users rated.
         seed: seed of the shuffling.
         scale: lowest and highest stars.
+        leasts: for users with more ratings than `least`, those after the first `least` are predicted.
     """
     averages = average_movies(known, catalogue)
     rows = []
@@ -111,7 +112,7 @@ def measure_errors(
         places = catalogue.index.get_indexer(own["movie"])
         predicted = predict_newcomer(tables, averages, places, own["rating"], scale)
         squared = (predicted - own["rating"].to_numpy()) ** 2  # (given, kinds, ratings)
-        for least in LEAST:
+        for least in leasts:
             for index, given in enumerate(GIVEN):
                 if given <= least < len(own):
                     means = squared[index, :, least:].mean(axis=1).tolist()
@@ -131,7 +132,7 @@ def find_popularity_threshold(errors: pd.DataFrame) -> int:
     return int(better[0]) if len(better) else int(means.index[-1]) + 1
 
 
-def summarise(errors: pd.DataFrame, data: str, below: int, folds: int) -> Newcomers:
+def summarise(errors: pd.DataFrame, data: str, below: int, folds: int, measured: int, noun: str) -> Newcomers:
     """Return the results for newcomers for metrics.json; every user has equal weight, and intervals are over users.
 
     Args:
@@ -139,6 +140,8 @@ def summarise(errors: pd.DataFrame, data: str, below: int, folds: int) -> Newcom
         data: name of the data set.
         below: newcomers with fewer ratings are served by popularity.
         folds: number of folds of the users.
+        measured: number of folds that were measured.
+        noun: the plural for movies.
     """
     groups = []
     for least, group in errors.groupby("least"):
@@ -155,11 +158,14 @@ def summarise(errors: pd.DataFrame, data: str, below: int, folds: int) -> Newcom
             curve.append(Point(given=int(given), served_by=served_by, root=root, **fields))
         counted = int(users["count"].sum())
         groups.append(NewcomerGroup(users=len(users), ratings=counted, most=int(least), curve=tuple(curve)))
+    kept_out = f"{folds} folds of the users: each user is kept out of training once."
+    if measured < folds:
+        kept_out = f"{measured} of {folds} folds of the users is kept out of training."
     protocol = (
-        f"{folds} folds of the users: each user is kept out of training once. Their ratings are shuffled; the first n "
-        "are given, and the rest, from a place that is the same for every n, are predicted. Movies that nobody else "
-        "rated are left out. Every user counts the same; intervals are 95 % bootstrap intervals over users. The "
-        "settings of the training were chosen on ratings that include these users'."
+        f"{kept_out} Their ratings are shuffled; the first n are given, and the rest, from a place that is the same "
+        f"for every n, are predicted. {noun.capitalize()} that nobody else rated are left out. Every user counts the "
+        "same; intervals are 95 % bootstrap intervals over users. The settings of the training were chosen on ratings "
+        "that include these users'."
     )
     return Newcomers(data=data, protocol=protocol, popularity_below=below, groups=tuple(groups))
 

@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from shared.errors import quote
 from training.data import DataError
@@ -36,6 +37,14 @@ class DataOptions:
     text_column: str | None = None
     label_column: str | None = None
     void: str | None = None
+    user_column: str | None = None
+    item_column: str | None = None
+    rating_column: str | None = None
+    items: str | None = None
+    scale: str | None = None
+    users: bool = False
+    item_name: str = "item"
+    unit: str = "points"
 
     @classmethod
     def read(cls, options: argparse.Namespace) -> "DataOptions":
@@ -53,6 +62,14 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "labels": ("FILE", "a CSV with the names of the pictures and their labels"),
         "pattern": ("REGEX", f"finds the label in a file's name: --labels-from pattern (default {PATTERN})"),
         "void": ("VALUE", "an index or a colour such as #ff00ff in the masks that stands for no class"),
+        "user_column": ("COLUMN", "the column with the users (found if it has a usual name)"),
+        "item_column": ("COLUMN", "the column with what they rated (found if it has a usual name)"),
+        "rating_column": ("COLUMN", "the column with the ratings (found if it has a usual name)"),
+        "items": ("FILE", "a table with titles, kinds and years of the items"),
+        "scale": ("LOW,HIGH", "the lowest and highest possible rating (found by default)"),
+        "users": ("", "publish users' ids and ratings with the model, so that the page can name them"),
+        "item_name": ("WORD", "what an item is called, such as book, or story,stories (default item)"),
+        "unit": ("WORD", "what ratings are counted in, such as stars (default points)"),
     }
     parser.add_argument("--skip-bad", action="store_true", default=None, help="go on without bad rows or files")
     grouped = "keep equal values of this column in one part of the split"
@@ -67,7 +84,8 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
     for name in names:
         if name in helps:
             metavar, text = helps[name]
-            parser.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text.replace("%", "%%"))
+            kind: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true", "default": None}
+            parser.add_argument(f"--{name.replace('_', '-')}", help=text.replace("%", "%%"), **kind)
 
 
 class Problems:

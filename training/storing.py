@@ -10,14 +10,16 @@ from torch import nn
 
 from shared.config import MODEL
 from shared.metrics import Figure, Parity
-from training.export import store, store_half, store_int8, store_int8_products, write_onnx
+from training.export import store, store_float, store_half, store_int8, store_int8_products, write_onnx
 from training.parity import ParityError, check_parity
 
 if TYPE_CHECKING:
     from training.recipe import Export
 
 Form = Callable[[onnx.ModelProto], onnx.ModelProto]
-WEIGHTS: dict[Form, str] = {store_half: "float16", store_int8: "int8 and float16", store_int8_products: "int8"}
+WEIGHTS: dict[Form, str] = {
+    store_float: "float32", store_half: "float16", store_int8: "int8 and float16", store_int8_products: "int8",
+}  # fmt: skip
 
 
 def store_model(
@@ -68,7 +70,7 @@ def store_model(
         try:
             return store_as(form, exact if form is store_half else exported.module)
         except ParityError as error:
-            if form is store_half:
+            if form in (store_half, store_float):
                 raise
             form = store_int8 if form is store_int8_products else store_half
             print(f"That changes the answers too much, so the model is stored in a larger form. ({error})")

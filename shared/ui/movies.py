@@ -1,7 +1,11 @@
-"""Show movies on a page: lists with scores, a visitor's ratings, a map, and the error of predictions."""
+"""Show movies, or other items, on a page: lists with scores, a visitor's ratings, a map, and the error."""
 
+import inspect
 import math
+import re
 from collections import Counter
+from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -17,25 +21,54 @@ OFFERED = 1500  # number of best known movies in a drop-down and on the map
 Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
 
 
-def format_stars(value: float) -> str:
+def reword(model: Recommender, function: Callable[..., Any]) -> None:
+    """Give an endpoint of a model of a user's own data the words of that data, in its docstring and its arguments."""
+    if not model.config.is_own:
+        return
+    (one, many), signature = model.config.item, inspect.signature(function)
+    words = {
+        "movie_id": model.item_column, "movies": many, "movie": one, "stars": model.config.unit,
+        "; they are numbered from 1": "", "genre": "kind",
+        'an id of the data set, as a number; or a title, as text. "300" is the film, and 300 is an id.':
+            "an id or a title; a text that is both is the title.",
+    }  # fmt: skip
+    hints: dict[str, Any] = {"user_id": str if model.config.users else Ratings}
+    if not model.config.users:
+        given = f"ratings: their ratings, {{id: {model.config.unit}}}; null for an average person"
+        words |= {
+            "user_id": "ratings", "user_id: a user of the data set; they are numbered from 1": given,
+            "a user of the data set": "a person", "columns user_id and movie_id": f"column {model.item_column}",
+        }  # fmt: skip
+    pattern = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
+    function.__doc__ = pattern.sub(lambda found: words[found[0]], function.__doc__ or "")
+    hints = function.__annotations__ | {name: hint for name, hint in hints.items() if name in signature.parameters}
+    function.__annotations__ = {words.get(name, name): hint for name, hint in hints.items()}
+    arguments = [item.replace(name=words.get(name, name)) for name, item in signature.parameters.items()]
+    function.__signature__ = signature.replace(parameters=arguments)  # type: ignore[attr-defined]
+
+
+def format_stars(model: Recommender, value: float, form: str = ".2f") -> str:
     """Format a rating for the page."""
-    return f"{value:.2f} ★"
+    return f"{value:{form}} {'★' if model.config.unit == 'stars' else escape(model.config.unit)}"
 
 
-def make_scores_table(scored: Scored, column: str) -> pd.DataFrame:
+def make_scores_table(model: Recommender, scored: Scored, column: str) -> pd.DataFrame:
     """Return movies and their scores as a table for display."""
-    return pd.DataFrame({"movie": [title for _, title, _ in scored], column: [round(s, 2) for *_, s in scored]})
+    titles = [title for _, title, _ in scored]
+    return pd.DataFrame({model.config.item[0]: titles, column: [round(s, 2) for *_, s in scored]})
 
 
-def make_scores_json(scored: Scored, name: str) -> dict[str, Any]:
+def make_scores_json(model: Recommender, scored: Scored, name: str) -> dict[str, Any]:
     """Return movies and their scores as a JSON object."""
-    return {"movies": [{"movie_id": movie_id, "title": title, name: score} for movie_id, title, score in scored]}
+    rows = [{model.item_column: movie_id, "title": title, name: score} for movie_id, title, score in scored]
+    return {"items" if model.config.is_own else "movies": rows}
 
 
-def add_list(column: str, label: str) -> gr.Dataframe:
+def add_list(model: Recommender, column: str, label: str) -> gr.Dataframe:
     """Add a table of movies and scores; long titles are wrapped, so that the scores stay visible on a phone."""
     widths = ["70%", "30%"] if len(column) < 6 else ["60%", "40%"]  # headings must fit on a phone
-    return gr.Dataframe(headers=["movie", column], label=label, interactive=False, wrap=True, column_widths=widths)
+    headers = [model.config.item[0], column]
+    return gr.Dataframe(headers=headers, label=label, interactive=False, wrap=True, column_widths=widths)
 
 
 def find_best_known(model: Recommender) -> list[Movie]:
@@ -52,32 +85,36 @@ def add_picker(model: Recommender, label: str) -> gr.Dropdown:
     return found
 
 
-def add_user(model: Recommender) -> gr.Number:
-    """Add a number field for a user of the data set."""
+def add_user(model: Recommender) -> gr.Number | gr.Textbox:
+    """Add a field for a user of the data set."""
     users = model.config.users
+    if model.config.is_own:
+        return gr.Textbox(str(users[0]), label="User")
     low, high = min(users), max(users)
     value = users[min(14, len(users) - 1)]
     return gr.Number(value, label=f"User ({low} to {high})", minimum=low, maximum=high)
 
 
-def add_visitor(model: Recommender, demo: gr.Blocks) -> None:
-    """Add the tab for a new visitor: rate movies, and see recommendations with a reason.
+def add_visitor(model: Recommender, demo: gr.Blocks) -> gr.JSON:
+    """Add the tab for a new visitor: rate movies, and see recommendations with a reason; return their ratings.
 
     Args:
         model: the recommender.
         demo: the page; when it loads, it shows recommendations for an average person.
     """
+    config = model.config
+    start = config.highest - round((config.highest - config.lowest) / 4.5 / config.step) * config.step
     with gr.Row():
         with gr.Column():
-            movie = add_picker(model, "A movie you know")
-            stars = gr.Slider(model.config.lowest, model.config.highest, value=4, step=0.5, label="Your stars")
+            movie = add_picker(model, f"{config.item[0].capitalize()} that you know")
+            stars = gr.Slider(config.lowest, config.highest, start, step=config.step, label=f"Your {config.unit}")
             with gr.Row():
                 add = gr.Button("Add my rating", variant="primary")
                 restart = gr.Button("Start over")
             ratings = gr.JSON({}, visible=False, label="Your ratings")
-            rated = add_list("stars", "You rated")
+            rated = add_list(model, config.unit, "You rated")
         with gr.Column():
-            best = add_list("stars", "You may like")
+            best = add_list(model, config.unit, "You may like")
             why = gr.HTML(label="Why the first")
 
     @show_errors
@@ -92,6 +129,7 @@ def add_visitor(model: Recommender, demo: gr.Blocks) -> None:
     restart.click(dict, None, ratings, api_visibility="private")
     changed = [ratings.change, demo.load]
     gr.on(changed, show, ratings, [rated, best, why], api_visibility="private", show_progress="hidden")
+    return ratings
 
 
 def add_rating(model: Recommender, given: Ratings, movie: int | str | None, stars: float) -> dict[str, float]:
@@ -114,24 +152,27 @@ def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.
     visitor = model.fold_in({} if given is None else given)
     rated = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
     best = model.recommend(visitor, 10)
-    return make_scores_table(rated, "stars"), make_scores_table(best, "stars"), explain_first(model, visitor, best)
+    tables = (make_scores_table(model, scored, model.config.unit) for scored in (rated, best))
+    return *tables, explain_first(model, visitor, best)
 
 
 def add_map(model: Recommender) -> gr.ScatterPlot:
     """Add a map of the best known movies, coloured by first genre; movies without a position are left out."""
+    one, many = model.config.item
     mapped = [movie for movie in find_best_known(model) if not math.isnan(movie.x)]
+    genre = "kind" if model.config.is_own else "genre"
     common = {genre for genre, _ in Counter(movie.genres[0] for movie in mapped).most_common(6)}
     table = pd.DataFrame(
         {
             "x": [movie.x for movie in mapped],
             "y": [movie.y for movie in mapped],
-            "movie": [movie.title for movie in mapped],
-            "genre": [movie.genres[0] if movie.genres[0] in common else "other" for movie in mapped],
+            one: [movie.title for movie in mapped],
+            genre: [movie.genres[0] if movie.genres[0] in common else "other" for movie in mapped],
         }
     )
     return gr.ScatterPlot(
-        table, x="x", y="y", color="genre", tooltip=["movie", "genre"], x_title=" ", y_title=" ", label="Map of movies",
-        x_axis_labels_visible=False,
+        table, x="x", y="y", color=genre if len(common) > 1 else None, tooltip=[one, genre], x_title=" ", y_title=" ",
+        label=f"Map of {many}", x_axis_labels_visible=False,
     )  # fmt: skip
 
 
@@ -140,21 +181,23 @@ def add_newcomers(model: Recommender) -> None:
     newcomers = model.metrics and model.metrics.newcomers
     if not newcomers:
         return
-    group, below = newcomers.groups[-1], newcomers.popularity_below
+    group, below, config = newcomers.groups[-1], newcomers.popularity_below, model.config
+    one, many = config.item
     table = pd.DataFrame(
         {
-            "movies rated": [point.given for point in group.curve],
-            "off by, in stars": [f"{point.value**0.5:.2f}" for point in group.curve],
+            f"{many} rated": [point.given for point in group.curve],
+            f"off by, in {config.unit}": [f"{point.value**0.5:.2f}" for point in group.curve],
             "from averages alone": [f"{point.popularity_value**0.5:.2f}" for point in group.curve],
         }
     )
-    start = "Until you have rated anything" if below == 1 else f"Until you have rated {below} movies"
+    start = "Until you have rated anything" if below == 1 else f"Until you have rated {below} {many}"
     first = f" {start}, you get predictions from averages." if below else ""
     with gr.Accordion("How accurate are the predictions?", open=False):
         gr.Markdown(
-            f"Measured on {group.users} MovieLens users who were held out of training. The model got a few ratings of "
-            f'each user and predicted {group.ratings:,} of their other ratings. "Off by" is the root mean squared '
-            "error, with the same weight for every user. Predictions from averages use the movie's average rating and "
+            f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. "
+            f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
+            '"Off by" is the root mean squared '
+            f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "
             f"the user's generosity.{first}"
         )
         gr.Dataframe(table, interactive=False, wrap=True)
@@ -169,7 +212,7 @@ def explain_first(model: Recommender, visitor: Visitor, best: Scored) -> str:
     ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))[:8]
     largest = {label: value for label, value in ordered if round(value, 2)}
     return draw_signed_bars(
-        f"The largest effects on the rating of {title}, in stars, rounded:", largest, "{:+.2f}".format
+        f"The largest effects on the rating of {title}, in {model.config.unit}, rounded:", largest, "{:+.2f}".format
     )
 
 
@@ -177,7 +220,8 @@ def explain_rating(model: Recommender, why: RecommenderExplanation) -> str:
     """Return the parts of a predicted rating as HTML: base + parts, before it is clipped to the scale."""
     total = why.base + sum(why.contributions.values())
     is_cut = not model.config.lowest < total < model.config.highest
-    cut = f", limited by the scale to {format_stars(why.rating)}" if is_cut else ""
+    cut = f", limited by the scale to {format_stars(model, why.rating)}" if is_cut else ""
     total = total if is_cut else why.rating
-    title = f"An average movie gets {format_stars(why.base)}. With the parts below it is {format_stars(total)}{cut}:"
+    base, reached = format_stars(model, why.base), format_stars(model, total)
+    title = f"The average {model.config.item[0]} gets {base}. With the parts below it is {reached}{cut}:"
     return draw_signed_bars(title, add_up(why.contributions, why.base, total, 2), "{:+.2f}".format)

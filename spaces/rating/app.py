@@ -3,6 +3,8 @@
 Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/app.py
 """
 
+import json
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ config = model.config
 
 @show_errors
 def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
-    """Predict a rating, 0.5 to 5 stars, of a movie by a user of the data set.
+    """Predict a rating, in stars, of a movie by a user of the data set.
 
     Args:
         user_id: a user of the data set; they are numbered from 1.
@@ -31,16 +33,18 @@ def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
     """
     movie_id = model.find(movie_id)
     answer, actual = model.predict(user_id, movie_id), model.find_rating(user_id, movie_id)
-    title = model.movies[movie_id].title
-    truth = "" if actual is None else f" The actual rating is {actual:g} ★; the model was trained on it."
-    stars = movies.format_stars(answer.rating)
-    words = f"<h2>{stars}</h2><p>User {int(parse_number(user_id))} on {escape(title)}.{truth}</p>"
+    title, who = model.movies[movie_id].title, "With your ratings:"
+    if config.users:
+        who = f"User {escape(str(user_id)) if config.is_own else int(parse_number(user_id))} on"
+    stars = partial(movies.format_stars, model)
+    truth = "" if actual is None else f" The actual rating is {stars(actual, 'g')}; the model was trained on it."
+    words = f"<h2>{stars(answer.rating)}</h2><p>{who} {escape(title)}.{truth}</p>"
     return answer.as_dict() | {"actual": actual, "title": title}, words
 
 
 @show_errors
 def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
-    """Explain a predicted rating: base + contributions, in stars, before it is clipped to the scale of 0.5 to 5.
+    """Explain a predicted rating: base + contributions, in stars, before it is clipped to the scale.
 
     Args:
         user_id: a user of the data set; they are numbered from 1.
@@ -56,13 +60,25 @@ def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) 
 
     Args:
         user_id: a user of the data set, or null for a new user.
-        ratings: the ratings of a new user: {"movie id": stars from 0.5 to 5, ...}.
+        ratings: the ratings of a new user: {"movie id": stars, ...}.
         k: how many, 1 to 100.
     """
     if (user_id is None) != isinstance(ratings, dict):
-        raise BadInput('Give either a user_id, or null and ratings such as {"260": 5, "1": 3.5}.')
+        some = {str(movie_id): config.highest for movie_id, _ in zip(model.movies, range(2), strict=False)}
+        raise BadInput(f"Give either a user_id, or null and ratings such as {json.dumps(some)}.")
     best = model.recommend(model.fold_in(ratings) if user_id is None else user_id, k)
-    return movies.make_scores_json(best, "rating"), movies.make_scores_table(best, "stars")
+    return movies.make_scores_json(model, best, "rating"), movies.make_scores_table(model, best, config.unit)
+
+
+@show_errors
+def recommend_to_visitor(ratings: movies.Ratings = None, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Recommend movies, with predicted ratings in stars.
+
+    Args:
+        ratings: your ratings: {"movie id": stars, ...}, or null for an average person.
+        k: how many, 1 to 100.
+    """
+    return recommend(None, {} if ratings is None else ratings, k)
 
 
 @show_errors
@@ -74,12 +90,12 @@ def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFr
         k: how many, 1 to 100.
     """
     near = model.similar(model.find(movie_id), k)
-    return movies.make_scores_json(near, "similarity"), movies.make_scores_table(near, "similarity")
+    return movies.make_scores_json(model, near, "similarity"), movies.make_scores_table(model, near, "similarity")
 
 
 @show_errors
 def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, int], pd.DataFrame, str]:  # noqa: B008
-    """Predict the ratings for a CSV of up to 100,000 pairs of user_id and movie_id; other columns are kept.
+    """Predict ratings for a CSV with the columns user_id and movie_id and up to 100,000 rows; other columns are kept.
 
     Args:
         file: the CSV. An invalid row gets a message in the column "error".
@@ -87,43 +103,54 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     return answer_rows(read_csv(file, model.columns), model, progress)
 
 
+advise = recommend if config.users else recommend_to_visitor
+for endpoint in (predict, explain, advise, similar, batch):
+    movies.reword(model, endpoint)
+one, many = config.item
 with Page(model, title=config.about.title) as demo:
-    introduce(model, f"Type the title of any of {len(model.movies):,} movies; the lists show the best known.")
+    introduce(model, f"Type the title of any of {len(model.movies):,} {many}; the lists show the best known.")
     with gr.Tabs():
         with gr.Tab("You"):
-            movies.add_visitor(model, demo)
+            ratings = movies.add_visitor(model, demo)
             movies.add_newcomers(model)
-        with gr.Tab("A user of the data set"), gr.Row():
+        with gr.Tab("A user of the data set" if config.users else f"One {one}"), gr.Row():
             with gr.Column():
-                user, movie = movies.add_user(model), movies.add_picker(model, "Movie")
-                answer, bars = gr.HTML(label="Predicted stars"), gr.HTML(label="Why")
+                user = movies.add_user(model) if config.users else ratings
+                movie = movies.add_picker(model, one.capitalize())
+                answer, bars = gr.HTML(label=f"Predicted {config.unit}"), gr.HTML(label="Why")
             with gr.Column():
-                for_user = movies.add_list("stars", "They may like (without movies that they rated in the sample)")
-        with gr.Tab("Similar movies"):
-            like = movies.add_picker(model, "Movies similar to")
-            near = movies.add_list("similarity", "Similar movies")
+                known = "They may like (without movies that they rated in the sample)"
+                for_user = movies.add_list(
+                    model, config.unit, known.replace("movies", many) if config.users else "You may like"
+                )
+        with gr.Tab(f"Similar {many}"):
+            like = movies.add_picker(model, f"{many.capitalize()} similar to")
+            near = movies.add_list(model, "similarity", f"Similar {many}")
         with gr.Tab("Map"):
-            gr.Markdown("The best known movies. Movies with similar factors are mostly close to each other.")
+            gr.Markdown(f"The best known {many}. Those with similar factors are mostly close to each other.")
             movies.add_map(model)
-        hint = "A CSV with the columns `user_id` and `movie_id`."
-        many = add_batch_tab("Many pairs", hint, file_types=[".csv", ".tsv"])
+        hint = f"A CSV with the columns `{'` and `'.join(model.columns)}`."
+        if not config.users:
+            hint = f"A CSV with the column `{model.item_column}`: each gets the rating of an average person."
+        table = add_batch_tab("Many pairs" if config.users else f"Many {many}", hint, file_types=[".csv", ".tsv"])
         answer_json, why_json, best_json, similar_json = add_json("predict", "explain", "recommend", "similar")
     add_card(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
-    asked = [demo.load, user.submit, user.blur, movie.change]
+    asked = [demo.load, *([user.submit, user.blur] if config.users else [ratings.change]), movie.change]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, best_json, for_user]
     clear(predicted.success, why)
     clear_after_error(predicted.failure, [answer_json, answer, *why])  # results of another pair
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
-    nobody = gr.JSON(visible=False, label="Ratings of a new user: {movie id: stars}")
-    ten = gr.Number(10, visible=False, label="How many movies, 1 to 100", minimum=1, maximum=100)
-    predicted.success(recommend, [user, nobody, ten], [best_json, for_user], api_name="recommend", **live)
+    nobody = gr.JSON(visible=False, label=f"Ratings of a new user: {{{one} id: {config.unit}}}")
+    ten = gr.Number(10, visible=False, label=f"How many {many}, 1 to 100", minimum=1, maximum=100)
+    whom = [user, nobody] if config.users else [ratings]
+    predicted.success(advise, [*whom, ten], [best_json, for_user], api_name="recommend", **live)
     found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
     clear_after_error(found.failure, [similar_json, near])
-    many.answer_with(batch)
+    table.answer_with(batch)
 
 if __name__ == "__main__":
     demo.launch()

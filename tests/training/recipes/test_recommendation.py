@@ -20,6 +20,7 @@ from training.learner import KeepState, Run
 from training.made_up import write_ratings
 from training.movies import move_article_first
 from training.networks.factor_analysis import Tables, compute_posterior
+from training.rating import MovieRatings
 from training.rating_baselines import predict_with_als, predict_with_biases
 from training.recipes import recommendation as recipe
 from training.states import count_epochs
@@ -37,14 +38,14 @@ def made_up(tmp_path_factory):
     """A folder of made-up ratings, and the ratings read from it."""
     data = write_ratings(tmp_path_factory.mktemp("made-up") / "ratings", 42)
     (data / "README.txt").write_text("Terms of use")
-    return SimpleNamespace(path=data, ratings=recipe.Recommendation().load_own(str(data), SMOKE).train)
+    return SimpleNamespace(path=data, ratings=MovieRatings().load(str(data), SMOKE).train)
 
 
 @pytest.fixture(scope="module")
 def folder(made_up, tmp_path_factory):
     """A model trained on the made-up ratings."""
     out = tmp_path_factory.mktemp("rating") / "model"
-    assert train(recipe.Recommendation, "--smoke", "--data", made_up.path, "--out", out) == 0
+    assert train(MovieRatings, "--smoke", "--data", made_up.path, "--out", out) == 0
     return out
 
 
@@ -57,9 +58,9 @@ def test_the_folder_is_complete_and_says_how_good_it_is(folder):
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "movies.csv", "ratings.csv",
-        "model.safetensors", "config.json", "README-data.txt",
+        "model.safetensors", "config.json", "README-GroupLens.txt",
     }  # fmt: skip
-    assert (folder / "README-data.txt").read_text() == "Terms of use"  # which travel with the ratings
+    assert (folder / "README-GroupLens.txt").read_text() == "Terms of use"  # which travel with the ratings
     metrics = load_model(folder).metrics
     ours = {item.name: item.value for item in metrics.figures}
     theirs = {item.peer: item.value for item in metrics.peers}
@@ -133,7 +134,7 @@ def test_newcomers_are_served_by_popularity_until_taste_is_better():
     ]
     errors = newcomers.make_error_table(rows)
     below = newcomers.find_popularity_threshold(errors)
-    found = newcomers.summarise(errors, "made-up ratings", below, 5)
+    found = newcomers.summarise(errors, "made-up ratings", below, 5, 5, "movies")
     assert below == found.popularity_below == 2
     assert [group.users for group in found.groups] == [3, 3]
     curve = found.groups[0].curve
@@ -172,7 +173,7 @@ def test_newcomers_are_placed_as_the_predictor_places_them(folder, made_up):
     own = own_ratings(made_up)
     rows = made_up.ratings.movies.index.get_indexer(own["movie"])
     averages = np.array([movie.average for movie in model.movies.values()])
-    predicted = newcomers.predict_newcomer(tables, averages, rows, own["rating"], SMOKE.scale)
+    predicted = newcomers.predict_newcomer(tables, averages, rows, own["rating"], made_up.ratings.scale)
     for index, given in enumerate(newcomers.GIVEN[:6]):
         visitor = model.fold_in(dict(list(zip(own["movie"], own["rating"], strict=True))[:given]))
         for kind, below in enumerate((0, 99)):
@@ -186,7 +187,7 @@ def test_measuring_again_gives_the_same_figures_and_the_averages_for_newcomers(f
     options = ("--smoke", "--data", made_up.path, "--out", again, "--measure", again)
     whole = load_model(folder)
     (again / "metrics.json").write_text("{}")
-    assert train(recipe.Recommendation, *options) == 2  # its hash is wrong
+    assert train(MovieRatings, *options) == 2  # its hash is wrong
     assert "metrics.json is damaged" in capsys.readouterr().err
     (again / "metrics.json").unlink()  # from here on a folder of before newcomers were measured
     config = json.loads((again / "gallery.json").read_text())
@@ -196,11 +197,11 @@ def test_measuring_again_gives_the_same_figures_and_the_averages_for_newcomers(f
     del config["files"]["metrics.json"], config["popularity_below"]
     (again / "gallery.json").write_text(json.dumps(config))
     (again / "model.safetensors").unlink()  # as in a Space
-    assert train(recipe.Recommendation, *options) == 0
+    assert train(MovieRatings, *options) == 0
     after = load_model(again)
     for name in ("figures", "peers", "newcomers", "headline"):
         assert getattr(after.metrics, name) == getattr(whole.metrics, name)
-    for name in ("movies.csv", "onnx/model.onnx", "README-data.txt"):
+    for name in ("movies.csv", "onnx/model.onnx", "README-GroupLens.txt"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
     assert after.config.popularity_below == whole.config.popularity_below
     assert after.config.files["model.safetensors"] == whole.config.files["model.safetensors"]
@@ -211,7 +212,7 @@ def test_a_folder_made_from_other_ratings_is_not_measured(folder, tmp_path, caps
     other = write_ratings(tmp_path / "other", 1)
     before = (folder / "metrics.json").read_bytes()
     options = ("--smoke", "--data", other, "--out", tmp_path / "model", "--measure", folder)
-    assert train(recipe.Recommendation, *options) == 2
+    assert train(MovieRatings, *options) == 2
     assert "was not trained on the ratings" in capsys.readouterr().err
     assert (folder / "metrics.json").read_bytes() == before
 
@@ -221,7 +222,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(made_up, tmp_pa
 
     def trained(state, resume):
         run = Run(tmp_path / state, 1, resume)
-        return recipe.train_model(data.table, data.movies, SMOKE.on_all, run, "served", 1).state_dict()
+        return recipe.train_model(data.table, data.movies, SMOKE.on_all, SMOKE.epochs, run, "served", 1).state_dict()
 
     seed_epoch = KeepState.before_epoch
 
@@ -300,7 +301,7 @@ def test_bad_data_gets_an_error_message(made_up, tmp_path, capsys, change, messa
     ratings, movies = change(*(pd.read_csv(made_up.path / f"{name}.csv") for name in ("ratings", "movies")))
     ratings.to_csv(tmp_path / "ratings.csv", index=False)
     movies.to_csv(tmp_path / "movies.csv", index=False)
-    assert train(recipe.Recommendation, "--data", tmp_path, "--out", tmp_path / "model") == 2
+    assert train(MovieRatings, "--data", tmp_path, "--out", tmp_path / "model") == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
 
@@ -311,5 +312,5 @@ def test_a_folder_without_ratings_gets_an_error_message(made_up, tmp_path, capsy
         (made_up.path / "ratings.csv", "There is no ratings.csv in"),
         (tmp_path, "There is no movies.csv in"),
     ):
-        assert train(recipe.Recommendation, "--data", data, "--out", tmp_path / "model") == 2
+        assert train(MovieRatings, "--data", data, "--out", tmp_path / "model") == 2
         assert message in capsys.readouterr().err

@@ -1,0 +1,332 @@
+"""A user's own ratings: which columns and tables are read, what is wrong with them, and their model."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: make test-all")
+pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
+
+from shared import BadInput, load_model
+from shared.metrics import Metrics
+from shared.space import replace_model
+from tests.conftest import load_app
+from tests.spaces.test_own_models import OF_DEMOS, read_page
+from training import command, own_ratings
+from training.data import DataError
+from training.made_up import write_ratings
+from training.movies import encode_movies
+from training.own_data import DataOptions
+from training.own_ratings import SPREAD, find_step, read_own_ratings
+from training.recipes.recommendation import Recommendation, RecommendationSettings
+
+pytestmark = pytest.mark.training
+
+
+def make_books(count=60):
+    """Return ratings of readers for books from 1 to 10, and the books."""
+    rng = np.random.default_rng(0)
+    quality, kindness = rng.normal(size=count), rng.normal(size=40)
+    rows = [
+        (f"Reader {user}", f"b-{book}", int(np.clip(round(6 + 2 * quality[book] + kindness[user]), 1, 10)))
+        for user in range(40)
+        for book in rng.choice(count, 20, replace=False)
+    ]
+    books = {"book": [f"b-{book}" for book in range(count)], "title": [f"Tale {book}" for book in range(count)]}
+    extra = {"categories": ["crime|love", "crime"] * (count // 2), "year": range(1900, 1900 + count)}
+    return pd.DataFrame(rows, columns=["reader", "book", "points"]), pd.DataFrame(books | extra)
+
+
+@pytest.fixture
+def books():
+    return make_books()
+
+
+@pytest.fixture
+def read(tmp_path, capsys):
+    """Write tables, read them, and return the ratings and what was printed."""
+
+    def read(ratings, items=None, **options):
+        ratings.to_csv(tmp_path / "ratings.csv", index=False)
+        if items is not None:
+            items.to_csv(tmp_path / "books.csv", index=False)
+        data = tmp_path if items is not None else tmp_path / "ratings.csv"
+        found = read_own_ratings(data, DataOptions(**options), 42, 5)
+        return found, capsys.readouterr().out
+
+    return read
+
+
+def test_columns_and_scale_are_found_and_said(read, books):
+    found, printed = read(*books)
+    assert "users are in the column reader, items in book, ratings in points" in printed
+    assert "ids in book, titles in title, kinds in categories, years in year." in printed
+    assert "800 ratings of 40 users for 60 items, from 1 to 10 in steps of 1 (as found" in printed
+    assert found.table["rating"].std() == pytest.approx(SPREAD)
+    assert (found.table["rating"] * found.unit).tolist() == pytest.approx(books[0]["points"].tolist())
+    assert np.array([*found.scale, found.step]) * found.unit == pytest.approx([1, 10, 1])
+    assert found.movies.loc["b-7"].tolist() == ["Tale 7 (1907)", "crime"]
+    assert found.movies.loc["b-8"].tolist() == ["Tale 8 (1908)", "crime|love"]
+
+
+def test_titles_may_be_in_the_table_of_ratings_and_ids_stand_in_for_missing_ones(read, books):
+    ratings = books[0].merge(books[1][:50], on="book", how="left")
+    found, printed = read(ratings)
+    assert found.movies.loc["b-7", "title"] == "Tale 7 (1907)"
+    assert found.movies.loc["b-55"].tolist() == ["b-55", ""]
+    assert "10 items have no title; their ids stand in for it." in printed
+
+
+def test_rows_of_the_items_that_do_not_fit_are_counted(read, books):
+    ratings, items = books
+    items = pd.concat([items[5:], items[5:7].assign(title="Other"), items[:1].assign(book="unread")])
+    found, printed = read(ratings, items)
+    assert "2 rows repeat an item; the first counts." in printed
+    assert "1 items that nobody rated are left out." in printed
+    assert "5 rated items are not in it; their ids stand in for titles." in printed
+    assert found.movies.loc["b-5", "title"] == "Tale 5 (1905)"
+    with pytest.raises(DataError, match="No item of the ratings is in the column book of"):
+        read(ratings, items.assign(book="x" + items["book"]))
+
+
+def test_the_last_rating_counts_or_the_latest(read, books):
+    ratings, _ = books
+    again = ratings[:2].assign(points=[1, 10])
+    both = pd.concat([ratings, again])
+    found, printed = read(both)
+    assert "2 ratings left out, the last in the file counts." in printed
+    stars = (found.table["rating"] * found.unit).round().astype(int)
+    kept = dict(zip(zip(found.table["user"], found.table["movie"], strict=True), stars, strict=True))
+    assert [kept[row.reader, row.book] for row in again.itertuples()] == [1, 10]
+    both["day"] = pd.date_range("2020-01-01", periods=len(both))[::-1].astype(str)
+    found, printed = read(both, time="day")
+    assert "2 ratings left out, the latest by day counts." in printed
+    first = (found.table["user"] == again["reader"].iloc[0]) & (found.table["movie"] == again["book"].iloc[0])
+    assert found.table["rating"][first].item() * found.unit == pytest.approx(ratings["points"].iloc[0])
+    assert found.held_out.sum() == pytest.approx(len(found) / 5, abs=1)
+    assert found.held_out[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda t: t.drop(columns="reader"), {}, "no column called userid or user_id; .*Without users, ratings do not"),
+        (
+            lambda t: t.rename(columns={"points": "how good"}),
+            {},
+            "called rating or ratings; name another with",
+        ),
+        (lambda t: t, {"user_column": "raeder"}, "no column 'raeder'. There is a column 'reader'; did you mean it"),
+        (
+            lambda t: t,
+            {"user_column": "book", "item_column": "book"},
+            r"cannot be in one column \(book, book",
+        ),
+        (
+            lambda t: t,
+            {"scale": "1,5"},
+            r"problems with .*: The rating \d+ is outside the scale of 1 to 5",
+        ),
+        (lambda t: t, {"scale": "10,1"}, "--scale must be two numbers, the lower one first, such as 1,10, not '10,1'"),
+        (lambda t: t, {"scale": "five"}, "--scale must be two numbers"),
+        (lambda t: t, {"group": "reader"}, "--group is not for ratings"),
+        (
+            lambda t: t.astype({"points": str}).replace({"points": {"7": "good"}}),
+            {},
+            "rating is not a number: 'good'",
+        ),
+        (lambda t: t.assign(points=t["points"].where(t.index > 3)), {}, "4 problems .*line 2: The rating is missing"),
+        (lambda t: t.assign(reader=t["reader"].where(t.index > 0)), {}, "line 2: The user is missing"),
+        (lambda t: t.assign(book=t["book"].where(t.index > 0, " ")), {}, "line 2: The item is missing"),
+        (lambda t: t.assign(points=4), {}, "All ratings of .* are 4, so there is nothing to predict"),
+        (lambda t: t[:1], {}, "has 1 rating that can be used; at least 100 are needed"),
+        (lambda t: t[:99], {}, "has 99 ratings that can be used"),
+        (lambda t: t.assign(reader=range(len(t))), {}, "one of whom must have rated more than 3 items that others"),
+    ],
+)
+def test_bad_data_gets_an_error_message(read, books, change, options, message):
+    with pytest.raises(DataError, match=re.compile(message, re.DOTALL)):
+        read(change(books[0]), **options)
+
+
+def test_all_problems_are_named_at_once_and_can_be_skipped(read, books):
+    table = books[0].astype({"points": object})
+    table.loc[0, "points"], table.loc[1, "reader"], table.loc[2, "book"] = "?", "", ""
+    with pytest.raises(DataError, match=r"3 problems(.|\n)*line 2(.|\n)*line 3(.|\n)*line 4"):
+        read(table)
+    found, printed = read(table, skip_bad=True)
+    assert len(found) == 797
+    assert "Left out: 3 problems" in printed
+
+
+def test_of_too_many_ratings_a_sample_of_users_is_read(read, books, monkeypatch):
+    monkeypatch.setattr(own_ratings, "MAX_RATINGS", 450)
+    found, printed = read(books[0])
+    assert len(found) == 440
+    assert found.table["user"].nunique() == 22
+    assert "Of 800 ratings, those of 22 users drawn at random are used, out of 40" in printed
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [([1, 2, 5], 1), ([0.5, 1, 4.5], 0.5), ([0, 10, 30, 100], 10), ([1, 1.5, 4.123, 5], 0.04), ([-1, 1], 2)],
+)
+def test_the_step_of_a_scale(values, step):
+    assert find_step(pd.Series(values, dtype=float), min(values), max(values)) == pytest.approx(step)
+
+
+def test_a_hundred_thousand_items_and_their_tags_take_bounded_memory():
+    movies = pd.DataFrame({"title": ["A"] * 100_000, "genres": [f"tag {i}|common" for i in range(100_000)]})
+    assert encode_movies(movies).shape == (100_000, 50 + 9)
+
+
+# --- models ---
+
+
+def train(folder, *options):
+    assert command.main(Recommendation(), [str(option) for option in ("--smoke", "--out", folder, *options)]) == 0
+    return load_model(folder)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of books on a scale of 1 to 10, with text ids and without users."""
+    folder = tmp_path_factory.mktemp("books")
+    ratings, books = make_books()
+    ratings.to_csv(folder / "loans.csv", index=False)
+    books.to_csv(folder / "list.csv", index=False)
+    words = ("--item-name", "story,stories", "--title", "Library")
+    return train(folder / "model", "--data", folder / "loans.csv", "--items", folder / "list.csv", *words)
+
+
+def test_no_user_and_no_rating_is_stored_unless_asked_for(model):
+    names = {path.relative_to(model.folder).as_posix() for path in model.folder.rglob("*") if path.is_file()}
+    assert names == {
+        "onnx/model.onnx", "gallery.json", "metrics.json", "README.md", "LICENSE.md", "items.csv", "model.safetensors",
+        "config.json",
+    }  # fmt: skip
+    assert model.config.users == ()
+    texts = [(model.folder / name).read_text() for name in sorted(names) if name.endswith((".csv", ".json", ".md"))]
+    assert not any(re.search(r"Reader \d", text) for text in texts)
+
+
+def test_a_visitor_of_a_model_without_users(model):
+    config = model.config
+    assert (config.lowest, config.highest, config.step, config.unit) == (1, 10, 1, "points")
+    assert config.item == ("story", "stories")
+    first, second = list(model.movies)[:2]
+    nobody = model.predict(None, first)
+    assert nobody == model.predict({}, first) == model.predict(model.fold_in({}), first)
+    assert model.predict_batch([(None, first), ({second: 10}, first)]) == [nobody, model.predict({second: 10}, first)]
+    assert model.predict({second: 10}, first).rating != nobody.rating
+    assert model.find(model.movies[first].title) == model.find(first) == first
+    assert model.example() == (None, first)
+    assert model.columns == ("item_id",)
+    assert model.from_row({"item_id": first}) == (None, first)
+    assert nobody.as_row() == {"predicted points": round(nobody.rating, 3)}
+    assert len(model.recommend({second: 10}, 5)) == 5
+    assert second not in [item for item, *_ in model.recommend({second: 10}, 60)]
+    assert model.find_rating(None, first) is None
+    for wrong, message in (
+        (({"b-x": 1}, first), "There is no story 'b-x'; ids are those of the ratings, such as b-0 for Tale 0"),
+        (({second: 11}, first), "A rating must be 1 to 10 points, not '11'"),
+        (("Reader 1", first), "Ratings must be {story id: points}, not 'Reader 1'"),
+        ((None, 3), "There is no story '3'"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            model.predict(*wrong)
+
+
+def test_the_figures_are_in_the_units_of_the_data(model):
+    metrics = Metrics.read(model.folder)
+    rmse, mae = metrics.figures
+    assert (rmse.name, mae.name, rmse.count) == ("rmse", "mae", 800)
+    assert rmse.label == "root mean squared error (points)"
+    values = make_books()[0]["points"]
+    peers = {peer.peer: peer for peer in metrics.peers}
+    assert set(peers) == {"bias model", "ridge ALS", "mean of all ratings"}
+    assert peers["mean of all ratings"].value == pytest.approx(values.std(), rel=0.02)
+    assert peers["bias model"].value < 0.7  # the ratings follow it, but for rounding
+    for peer in peers.values():
+        assert peer.difference == pytest.approx(rmse.value - peer.value, abs=2e-6)
+        assert peer.difference_interval[0] < peer.difference < peer.difference_interval[1]
+    assert rmse.interval[0] < rmse.value < rmse.interval[1]
+    assert mae.value < rmse.value
+    assert metrics.headline == f"off by {rmse.value:.2f} points (root mean square) on 800 held-out ratings"
+
+
+def test_the_page_of_a_model_without_users_speaks_of_its_items(model):
+    with replace_model(model.folder):
+        app = load_app("rating")
+    page = read_page(app.demo)
+    assert re.findall(OF_DEMOS, page, re.IGNORECASE) == []
+    assert "Stories similar to" in page
+    assert not re.search(r"Reader \d", page)
+    endpoints = app.demo.get_api_info()["named_endpoints"]
+    arguments = {name: [item["parameter_name"] for item in found["parameters"]] for name, found in endpoints.items()}
+    assert arguments == {
+        "/predict": ["ratings", "item_id"], "/explain": ["ratings", "item_id"], "/recommend": ["ratings", "k"],
+        "/similar": ["item_id", "k"], "/batch": ["file"],
+    }  # fmt: skip
+    answer, words = app.predict({"b-1": 9}, "Tale 0 (1900)")
+    assert answer["rating"] == model.predict({"b-1": 9}, "b-0").rating
+    assert words == f"<h2>{answer['rating']:.2f} points</h2><p>With your ratings: Tale 0 (1900).</p>"
+    assert app.recommend_to_visitor(None, 3)[0]["items"][0]["item_id"] == model.recommend(None, 1)[0][0]
+    assert list(app.similar("b-0", 3)[1].columns) == ["story", "similarity"]
+
+
+def test_users_are_stored_if_asked_for(tmp_path, books):
+    ratings, _ = books
+    ratings.to_csv(tmp_path / "ratings.csv", index=False)
+    model = train(tmp_path / "model", "--data", tmp_path / "ratings.csv", "--users", "--unit", "stars")
+    assert model.config.users == tuple(sorted(set(ratings["reader"])))
+    row = ratings.iloc[0]
+    assert model.find_rating(row["reader"], row["book"]) == row["points"]
+    assert row["book"] not in [item for item, *_ in model.recommend(row["reader"], 100)]
+    assert model.columns == ("user_id", "item_id")
+    own = ratings[ratings["reader"] == row["reader"]]
+    visitor = model.fold_in(dict(zip(own["book"], own["points"], strict=True)))
+    for book in list(model.movies)[::10]:
+        assert model.predict(visitor, book).rating == pytest.approx(model.predict(row["reader"], book).rating, abs=0.03)
+    with pytest.raises(BadInput, match="There is no user 'me'; users are such as Reader 0"):
+        model.predict("me", row["book"])
+    with replace_model(model.folder):
+        app = load_app("rating")
+    assert re.findall(OF_DEMOS, read_page(app.demo), re.IGNORECASE) == []
+    assert app.predict(row["reader"], row["book"])[0]["actual"] == row["points"]
+    with (model.folder / "ratings.csv").open() as file:
+        assert next(csv.reader(file)) == ["user_id", "item_id", "rating"]
+
+
+def test_another_scale_gives_the_same_model(tmp_path, books):
+    folders = []
+    for name, factor, shift in (("ten", 1, 0), ("hundred", 10, 0)):
+        table = books[0].assign(points=books[0]["points"] * factor + shift)
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        folders.append(train(tmp_path / name, "--data", tmp_path / f"{name}.csv"))
+    ten, hundred = folders
+    first, second, *_ = ten.movies
+    assert hundred.predict({first: 90}, second).rating == pytest.approx(
+        10 * ten.predict({first: 9}, second).rating, abs=0.3
+    )
+    assert hundred.metrics.figures[0].value == pytest.approx(10 * ten.metrics.figures[0].value, rel=0.01)
+
+
+def test_settings_suit_the_number_of_ratings(tmp_path):
+    recipe, settings = Recommendation(), RecommendationSettings()
+    splits = recipe.load_own(str(write_ratings(tmp_path, 42)), settings)
+    few = recipe.adapt(settings, splits)
+    assert (few.on_all.factors, few.on_all.batch, few.measured, few.epochs) == (10, 1077, 5, 40)
+    assert few.als_ridge == {"all": 6.0}
+
+
+def test_the_card_has_the_words_of_the_data(model):
+    card = (model.folder / "README.md").read_text()
+    assert re.findall(OF_DEMOS, card, re.IGNORECASE) == []
+    assert "root mean squared error (points)" in card
+    assert "the average rating of a story" in card
+    assert json.loads((model.folder / "gallery.json").read_text())["about"]["title"] == "Library"

@@ -1,0 +1,287 @@
+"""Read a user's own ratings, and the titles and kinds of what is rated, from tables; check and describe them."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from shared.errors import quote
+from shared.text import parse_number
+from training import newcomers
+from training.data import DataError
+from training.movies import Ratings
+from training.own_data import DataOptions, Problems, list_names
+from training.own_tables import OwnTable, read_own_table
+from training.own_texts import TABLES, Row, parse_times
+from training.splitting import TEST, split_by_time
+
+USERS = (
+    "userid", "user_id", "user-id", "user id", "user", "reader", "readerid", "reader_id", "customer", "customerid",
+    "customer_id", "reviewerid", "reviewer_id", "reviewer", "member", "person", "uid", "username", "kunde", "nutzer",
+)  # fmt: skip
+ITEMS = (
+    "itemid", "item_id", "item-id", "item id", "item", "movieid", "movie_id", "movie", "bookid", "book_id", "book",
+    "isbn", "productid", "product_id", "product", "asin", "songid", "song_id", "song", "gameid", "game_id", "game",
+    "iid", "id", "artikel", "produkt", "title", "name",
+)  # fmt: skip
+RATINGS = (
+    "rating", "ratings", "stars", "star_rating", "score", "points", "book-rating", "user_rating", "overall", "grade",
+    "value", "note", "bewertung", "punkte", "sterne",
+)  # fmt: skip
+TITLES = ("title", "name", "item_name", "product_name", "book-title", "book_title", "movie_title", "titel")
+KINDS = ("genres", "genre", "categories", "category", "tags", "tag", "kinds", "kind")
+YEARS = ("year", "year-of-publication", "publication_year", "original_publication_year", "release_year", "jahr")
+ITEM_FILES = ("items", "movies", "books", "products", "songs", "games")
+MIN_RATINGS = 100
+MAX_RATINGS = 1_000_000  # of more, those of a sample of the users are read
+MANY = 50  # users with more than 10 ratings each, by whom newcomers are measured if there are so many
+SPREAD = 1.058  # standard deviation of MovieLens' stars, for which the recipe was tuned
+FEWEST_STEPS = 100  # in a scale without regular steps
+
+
+def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Ratings:
+    """Read and check a user's own ratings, and print what was understood.
+
+    Args:
+        data: a table; or a folder with ratings.csv and perhaps items.csv, movies.csv or the like.
+        own: the options that say how to read it.
+        seed: determines the sample, if there are too many ratings, and the split.
+        folds: number of folds for measuring.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    if own.group:
+        raise DataError("--group is not for ratings, whose users are held out whole anyway; leave it out.")
+    path, items_path = find_tables(data, own)
+    problems = Problems(data, own.skip_bad, "ratings")
+    table = read_own_table(path, problems)
+    user, item, rating = find_columns(table, own)
+    time = table.find(own.time, (), "--time") if own.time else None
+    print(f"{path.name}: users are in the column {user}, items in {item}, ratings in {rating}.")
+    places = read_rows(table, (user, item, rating), parse_scale(own.scale), problems)
+    problems.settle()
+    ratings = pd.DataFrame(places, columns=["user", "movie", "rating", "row"])
+    if time and len(ratings):
+        rows = [Row("", "", table.places[row], time=table.rows[row][time]) for row in ratings["row"]]
+        ratings["time"] = parse_times(rows, time)
+        ratings = ratings.sort_values("time", kind="stable")
+    ratings = sample_users(drop_copies(ratings, time), seed)
+    check_ratings(ratings, path)
+    items = read_items(items_path, own) if items_path else (table, item)
+    described = describe_items(*items, ratings["movie"].unique(), is_named=items_path is not None)
+    unit = float(ratings["rating"].std()) / SPREAD
+    lowest, highest = parse_scale(own.scale) or (ratings["rating"].min(), ratings["rating"].max())
+    step = find_step(ratings["rating"], lowest, highest)
+    how = "as given" if own.scale else "as found; --scale LOW,HIGH names another"
+    print(
+        f"{len(ratings):,} ratings of {ratings['user'].nunique():,} users for {len(described):,} items, from "
+        f"{lowest:g} to {highest:g} in steps of {step:g} ({how})."
+    )
+    is_test = np.array(split_by_time(ratings["time"].tolist(), {TEST: 1 / folds})) == TEST if time else None
+    counts = ratings["user"].value_counts()
+    least = (10, 50) if (counts > 10).sum() >= MANY else (3,)
+    newcomers.check_enough(ratings, folds, seed, least[0], (path.name, "items"))
+    ratings["rating"] /= unit
+    return Ratings(
+        ratings.assign(in_sample=True)[["user", "movie", "rating", "in_sample"]],
+        described,
+        data.resolve().name if data.is_dir() else data.stem,
+        next(iter(sorted(data.glob("README*"))), None) if data.is_dir() else None,
+        lowest=lowest / unit,
+        highest=highest / unit,
+        step=step / unit,
+        unit=unit,
+        is_own=True,
+        held_out=is_test,
+        least=least,
+    )
+
+
+# --- files and columns ---
+
+
+def find_tables(data: Path, own: DataOptions) -> tuple[Path, Path | None]:
+    """Return the table of ratings, and that of the items if there is one.
+
+    Raises:
+        DataError: a folder has none.
+    """
+    items = Path(own.items) if own.items else None
+    if not data.is_dir():
+        return data, items
+    tables = {path.name.lower(): path for path in sorted(data.iterdir()) if path.name.lower().endswith(TABLES)}
+    by_stem = {name.split(".", maxsplit=1)[0]: path for name, path in tables.items()}
+    if "ratings" not in by_stem:
+        raise DataError(f"There is no ratings.csv in {data}; name the table of ratings itself with --data.")
+    return by_stem["ratings"], items or next((by_stem[stem] for stem in ITEM_FILES if stem in by_stem), None)
+
+
+def find_columns(table: OwnTable, own: DataOptions) -> tuple[str, str, str]:
+    """Return the columns of users, items and ratings.
+
+    Raises:
+        DataError: one is missing, or two are the same.
+    """
+    try:
+        user = table.find(own.user_column, USERS, "--user-column")
+    except DataError as error:
+        raise DataError(f"{error} Without users, ratings do not show what goes together.") from error
+    rating = table.find(own.rating_column, RATINGS, "--rating-column")
+    item = table.find(own.item_column, [name for name in ITEMS if name not in (user, rating)], "--item-column")
+    found = (user, item, rating)
+    if len(set(found)) < len(found):
+        raise DataError(
+            f"Users, items and ratings of {table.path} cannot be in one column ({list_names(found)}); name them with "
+            "--user-column, --item-column and --rating-column."
+        )
+    return found
+
+
+def find_optional(table: OwnTable, usual: Collection[str]) -> str | None:
+    """Return the first column with a usual name, in any case; None if there is none."""
+    by_name = {column.strip().casefold(): column for column in reversed(table.columns)}
+    return next((by_name[name] for name in usual if name in by_name), None)
+
+
+def parse_scale(text: str | None) -> tuple[float, float] | None:
+    """Return the lowest and highest rating of "LOW,HIGH".
+
+    Raises:
+        DataError: it is something else.
+    """
+    if text is None:
+        return None
+    low, high = ([parse_number(part) for part in text.split(",")] + [np.nan] * 2)[:2]
+    if text.count(",") != 1 or not low < high:
+        raise DataError(f"--scale must be two numbers, the lower one first, such as 1,10, not {quote(text)}.")
+    return low, high
+
+
+def read_rows(
+    table: OwnTable, columns: Sequence[str], scale: tuple[float, float] | None, problems: Problems
+) -> list[tuple[str, str, float, int]]:
+    """Return user, item, rating and row number of each row; one that lacks any, or is off the scale, is a problem."""
+    found = []
+    names: dict[str, str] = {}  # one object for each id: a million ratings have few
+    for number, (row, place) in enumerate(zip(table.rows, table.places, strict=True)):
+        user, item, text = (" ".join(row[column].split()) for column in columns)
+        value = parse_number(text)
+        if not (user and item):
+            problems.add(place, f"The {'item' if user else 'user'} is missing.")
+        elif not np.isfinite(value):
+            problems.add(place, f"The rating is not a number: {quote(text)}." if text else "The rating is missing.")
+        elif scale and not scale[0] <= value <= scale[1]:
+            problems.add(place, f"The rating {value:g} is outside the scale of {scale[0]:g} to {scale[1]:g}.")
+        else:
+            found.append((names.setdefault(user, user), names.setdefault(item, item), value, number))
+    return found
+
+
+# --- checks ---
+
+
+def drop_copies(ratings: pd.DataFrame, time: str | None) -> pd.DataFrame:
+    """Return the last rating of each user and item; print how many were left out."""
+    once = ratings.drop_duplicates(["user", "movie"], keep="last").reset_index(drop=True)
+    if len(once) < len(ratings):
+        last = f"the latest by {time}" if time else "the last in the file"
+        print(f"Rated again by the same user: {len(ratings) - len(once):,} ratings left out, {last} counts.")
+    return once
+
+
+def sample_users(ratings: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return all ratings, or those of a random sample of users if there are more than MAX_RATINGS."""
+    if len(ratings) <= MAX_RATINGS:
+        return ratings
+    counts = ratings["user"].value_counts().sort_index().sample(frac=1, random_state=seed)
+    users = counts.index[counts.cumsum() <= MAX_RATINGS]
+    print(
+        f"Of {len(ratings):,} ratings, those of {len(users):,} users drawn at random are used, out of {len(counts):,}: "
+        f"training takes at most {MAX_RATINGS:,} ratings."
+    )
+    return ratings[ratings["user"].isin(users)].reset_index(drop=True)
+
+
+def check_ratings(ratings: pd.DataFrame, path: Path) -> None:
+    """Check that there are enough ratings, and different ones.
+
+    Raises:
+        DataError: there are not.
+    """
+    if len(ratings) < MIN_RATINGS:
+        raise DataError(
+            f"{path} has {len(ratings)} rating{'s' * (len(ratings) != 1)} that can be used; at least {MIN_RATINGS} are "
+            "needed."
+        )
+    if ratings["rating"].nunique() == 1:
+        raise DataError(
+            f"All ratings of {path} are {ratings['rating'].iloc[0]:g}, so there is nothing to predict; is another "
+            "column meant? Name it with --rating-column."
+        )
+
+
+def find_step(ratings: pd.Series, lowest: float, highest: float) -> float:
+    """Return the difference between neighbouring ratings; without regular steps, a hundredth of the scale."""
+    values = np.unique(ratings)
+    step = float(np.round(np.diff(values).min(), 6))
+    steps = (values - lowest) / step if step else np.array([0.5])
+    regular = np.allclose(steps, steps.round(), atol=1e-3) and (highest - lowest) / step <= FEWEST_STEPS
+    return step if regular else (highest - lowest) / FEWEST_STEPS
+
+
+# --- items ---
+
+
+def read_items(path: Path, own: DataOptions) -> tuple[OwnTable, str]:
+    """Return the table of the items, and the column of their ids."""
+    problems = Problems(path, own.skip_bad, "items")
+    table = read_own_table(path, problems)
+    problems.settle()
+    asked = own.item_column if own.item_column in table.columns else None
+    return table, table.find(asked, ITEMS, "--item-column")
+
+
+def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named: bool) -> pd.DataFrame:
+    """Return title and genres of the rated items, by id; the first row of each counts.
+
+    Args:
+        table: a row for each item, or the ratings themselves.
+        item: the column of their ids.
+        rated: the ids of the rated items.
+        is_named: the table is one of items, which is expected to describe all of them once.
+
+    Raises:
+        DataError: the table has none of them.
+    """
+    title, kinds, year = (find_optional(table, usual) for usual in (TITLES, KINDS, YEARS))
+    first: dict[str, dict[str, str]] = {}
+    for row in table.rows:
+        first.setdefault(" ".join(row[item].split()), row)
+    unknown = set(rated) - set(first)
+    if is_named:
+        if len(unknown) == len(rated):
+            raise DataError(f"No item of the ratings is in the column {item} of {table.path}; is it the right one?")
+        columns = {"ids": item, "titles": title, "kinds": kinds, "years": year}
+        print(f"{table.path.name}: {list_names(f'{what} in {name}' for what, name in columns.items() if name)}.")
+        counts = {
+            "rows repeat an item; the first counts": len(table.rows) - len(first),
+            "items that nobody rated are left out": len(set(first) - set(rated)),
+            "rated items are not in it; their ids stand in for titles": len(unknown),
+        }
+        for line in (f"{count:,} {what}." for what, count in counts.items() if count):
+            print(line)
+    titles, genres = [], []
+    untitled = 0
+    for name in (names := sorted(rated)):
+        row = first.get(name, {})
+        words = " ".join(row.get(title or "", "").split())
+        untitled += name in first and not words
+        when = parse_number(row.get(year or "", ""))
+        is_year = 1000 <= when <= 2999 and not words.endswith(")")
+        titles.append((words or name) + (f" ({when:.0f})" if is_year else ""))
+        genres.append("|".join(part.strip() for part in row.get(kinds or "", "").split("|") if part.strip()))
+    if title and untitled:
+        print(f"{untitled:,} items have no title; their ids stand in for it.")
+    return pd.DataFrame({"title": titles, "genres": genres}, index=pd.Index(names, name="movie"))
