@@ -8,6 +8,8 @@ the mean paired difference from the peer with its 95 % interval over the splits.
 """
 
 import argparse
+import contextlib
+import io
 import tempfile
 import time
 from dataclasses import dataclass
@@ -76,7 +78,8 @@ def measure_split(rows: Rows, labels: tuple[str, ...], seed: int) -> Scores:
     splits = recipe.make_splits(train, test, ("table", "held-out fifth"), labels, describe("table", "A row?", ()))
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        fitted = recipe.fit(splits, settings, Run(Path(folder), seed, resume=False))
+        with contextlib.redirect_stdout(io.StringIO()):  # the progress bar
+            fitted = recipe.fit(splits, settings, Run(Path(folder), seed, resume=False))
     target = choose_target(labels, train.y)
     module = target.calibrate(fitted.networks, fitted.held_out, train.y).module.eval()
     seconds = time.monotonic() - began
