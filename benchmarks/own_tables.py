@@ -77,9 +77,8 @@ def measure_split(rows: Rows, labels: tuple[str, ...], seed: int) -> Scores:
     recipe, settings = Tabular(), TabularSettings(seed=seed)
     splits = recipe.make_splits(train, test, ("table", "held-out fifth"), labels, describe("table", "A row?", ()))
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.redirect_stdout(io.StringIO()):  # the progress bar
-            fitted = recipe.fit(splits, settings, Run(Path(folder), seed, resume=False))
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # the progress bar
+        fitted = recipe.fit(splits, settings, Run(Path(folder), seed, resume=False))
     target = choose_target(labels, train.y)
     module = target.calibrate(fitted.networks, fitted.held_out, train.y).module.eval()
     seconds = time.monotonic() - began
