@@ -227,7 +227,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
         }
         typical: dict[str, str | float] = {name: str(table[name].mode()[0]) for name in categories}
         typical |= {name: span.show(span.median) if span.date_format else span.median for name, span in spans.items()}
+        others: dict[str, Any] = {"open_categories": own.open_categories} if own.open_categories else {}
         return TabularConfig.model_construct(
+            **others,
             columns=tuple(table.columns),
             categories=categories,
             numbers=spans,
@@ -236,7 +238,6 @@ class Tabular(Recipe[Rows, TabularSettings]):
             typical=typical,
             amounts=list_amounts(table, settings.exact),
             descriptions=dict(splits.description.columns),
-            **({"open_categories": own.open_categories} if own.open_categories else {}),
         )
 
     # --- storing and measuring ---
