@@ -77,7 +77,7 @@ def choose_epochs(minutes: float, settings: Any, run: Run, fit: Callable[[Any, R
 
     Args:
         minutes: for all that `fit` does, decoding included.
-        settings: settings of a recipe with a field `epochs`.
+        settings: settings of a recipe with a field `epochs`; `longest`, if they have it, replaces MOST.
         run: the training run.
         fit: called with settings and a run; trains.
     """
@@ -89,7 +89,7 @@ def choose_epochs(minutes: float, settings: Any, run: Run, fit: Callable[[Any, R
     fit(settings, timed)
     other = time.monotonic() - began
     left = max(0.0, minutes * 60 - 2 * other)
-    share = min(MOST, left / max(1e-6, sum(timed.seconds)))
+    share = min(getattr(settings, "longest", MOST), left / max(1e-6, sum(timed.seconds)))
     epochs = processes.broadcast(max(1, math.floor(settings.epochs * share)))
     expected = other + sum(timed.seconds) * epochs / settings.epochs
     print(f"Chosen: --epochs {epochs}, about {max(1, round(expected / 60))} minutes of training on this device.")

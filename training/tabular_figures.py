@@ -23,7 +23,6 @@ def measure_labels(answers: Sequence[Any], test: TestSet) -> list[Figure]:
     labels = list(answers[0].probabilities)
     right = find_right(answers, test)
     losses = evaluate.log_losses(p[np.arange(len(y)), y], np.ones(len(y)))
-    there = np.unique(y)
 
     def balance(rows: NDArray[np.intp]) -> float:
         hits, counts = np.bincount(y[rows], right[rows], len(labels)), np.bincount(y[rows], minlength=len(labels))
@@ -42,8 +41,9 @@ def measure_labels(answers: Sequence[Any], test: TestSet) -> list[Figure]:
     ]  # fmt: skip
     if len(labels) <= FEW_LABELS:
         figures += [
-            evaluate.measure_share(f"recall_{label}", right[y == label], test.data, test.split, label=f"recall, {name}")
-            for label, name in ((label, labels[label]) for label in there)
+            evaluate.measure_share(f"recall_{name}", right[y == label], test.data, test.split, label=f"recall, {name}")
+            for label, name in enumerate(labels)
+            if (y == label).any()
         ]
     return figures
 

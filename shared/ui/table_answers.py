@@ -1,7 +1,7 @@
 """Show what a model says of a row of a table: labels with their probabilities, or a number with its interval."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..markdown import escape_markdown
 from ..tabular_classifier import TabularClassifier
-from ..tabular_regressor import TabularRegressor, TabularRegressorPrediction
+from ..tabular_regressor import TabularRegressor
 from .explanations import add_up, draw_signed_bars, format_points
 from .forms import format_value, get_label
 
@@ -28,7 +28,7 @@ def add_answer(model: Model) -> gr.components.Component:
 
 def show_answer(model: Model, answer: Any) -> dict[str, float] | str:
     """Return an answer for its component."""
-    if not isinstance(answer, TabularRegressorPrediction):
+    if not isinstance(model, TabularRegressor):
         shown: dict[str, float] = answer.probabilities
         return shown
     digits = choose_digits(answer.high - answer.low)
@@ -40,6 +40,7 @@ def show_answer(model: Model, answer: Any) -> dict[str, float] | str:
 
 def draw_explanation(model: Model, row: Mapping[str, Any], why: Any) -> str:
     """Return HTML with a bar for the effect of each value of a row on the answer; rounded, they add up."""
+    format_effect: Callable[[float], str] = format_points
     if isinstance(model, TabularRegressor):
         largest = max((abs(value) for value in why.contributions.values()), default=0.0)
         total, digits = why.value, choose_digits(largest)
@@ -48,7 +49,6 @@ def draw_explanation(model: Model, row: Mapping[str, Any], why: Any) -> str:
     else:
         total, digits, of = why.probability, 3, "{:.1%}"
         what, unit = f"probability of {why.label or model.config.labels[1]}", " in percentage points"
-        format_effect = format_points
     parts = add_up(why.contributions, why.base, total, digits)
     largest_first = sorted(parts, key=lambda name: -abs(why.contributions[name]))
     kept = largest_first if len(parts) <= EFFECTS_SHOWN else largest_first[: EFFECTS_SHOWN - 1]

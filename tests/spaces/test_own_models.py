@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx2
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -20,6 +21,7 @@ from shared import load_model
 from shared.config import fingerprint, sha256
 from shared.space import replace_model
 from tests.conftest import ROOT, load_app
+from tests.shared.test_tabular_kinds import imitate, make_kind
 
 APPS = {
     "image-classification": "cat_dog", "image-segmentation": "segmentation", "text-classification": "sentiment",
@@ -103,6 +105,25 @@ def test_the_page_of_an_own_model_has_no_words_of_the_demo(task, tmp_path):
     assert re.findall(OF_DEMOS, str([text for text in shown if isinstance(text, str)]), re.IGNORECASE) == []
 
 
+@pytest.mark.parametrize("kind", [{"labels": ["Kind 0", "Kind 1"]}, {"target": "Height", "task": "tabular-regression"}])
+def test_the_page_of_an_own_table_has_no_words_of_the_demo(kind, tmp_path):
+    content = json.loads((ROOT / "spaces/salary/model/gallery.json").read_text())
+    about = content["about"] | {"title": "Herbarium", "summary": "Which plant?", "limits": []}
+    make_kind(tmp_path / "model", **{"task": content["task"], **kind, "about": about, "descriptions": {}})
+    (tmp_path / "model/README.md").write_text("A card.")
+    with replace_model(tmp_path / "model"):
+        app = load_app("salary")
+    imitate(app.model, [{"age": 0.1}, {"age": 0.01}])
+    page = read_page(app.demo)
+    if "labels" in kind:
+        app.model._run = lambda _outputs, categories, _numbers: [np.zeros(len(categories))]
+    row = [app.config.typical[name] for name in app.config.columns]
+    shown = [app.predict(*row)[1], app.explain(*row)[1]]
+    assert ("Kind 1" if "labels" in kind else "Height") in f"{page}{shown}"
+    assert "Herbarium" in page
+    assert re.findall(r"salary|50k|income|census|person|people", f"{page}{shown}", re.IGNORECASE) == []
+
+
 # --- from training to the web ---
 
 
@@ -130,7 +151,10 @@ def real(tmp_path):
         ("image_classification", [], "image_classification-made-up/square/3.png"),
         ("image_segmentation", ["--epochs", "40"], "image_segmentation-made-up/images/street-3.png"),
         ("text_classification", ["--quick"], "The music was wonderful and the actors were funny."),
-        ("recommendation", ["--item-name", "tale"], ""),
+        ("recommendation", ["--item-name", "tale"], None),
+        ("tabular", [], None),
+        ("tabular", ["--target", "shift"], None),
+        ("tabular", ["--target", "hours"], None),
     ],
 )
 def test_train_publish_and_deploy(real, tmp_path, recipe, options, example):
@@ -139,7 +163,7 @@ def test_train_publish_and_deploy(real, tmp_path, recipe, options, example):
     real.run("-m", f"training.recipes.{recipe}", "--smoke", *options, "--out", folder)
     peers = load_model(folder).metrics.peers
     (simplest,) = [peer for peer in peers if peer.peer.startswith(("always ", "mean of all ratings"))]
-    assert (simplest.difference > 0) is (recipe != "recommendation")  # there, it is an error
+    assert (simplest.difference < 0) is (recipe == "recommendation" or simplest.name == "rmse")  # there, it is an error
     published = real.run("-m", "training.publish", folder, "me/My-model")
     assert "Published and checked" in published
     for more in ([], ["--models-owner", "me"]):
@@ -147,8 +171,8 @@ def test_train_publish_and_deploy(real, tmp_path, recipe, options, example):
         space = real.hub.repo("me/My-model", "space")
         assert f"Its predictions at {space.host} match the local ones." in deployed
         model = load_model(folder)
-        item = example if " " in example else model.example()
-        if example.endswith(".png"):
+        item = example if example and " " in example else model.example()
+        if example and example.endswith(".png"):
             item = Image.open(tmp_path / example).convert("RGB")
         with httpx2.Client(base_url=space.host, timeout=60, follow_redirects=True) as client:
             arguments = [live.make_argument(value, tmp_path, client) for value in model.arguments(item)]

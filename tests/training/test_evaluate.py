@@ -87,3 +87,17 @@ def test_the_majority_is_a_peer_and_a_better_peer_is_named(capsys):
     assert evaluate.describe_better_peers([peer]) == [sentence]
     assert capsys.readouterr().out == sentence + "\n"
     assert evaluate.describe_better_peers([peer.model_copy(update={"difference": 0.1})]) == []
+
+
+def test_roots_of_squared_errors_are_compared():
+    peer = evaluate.compare_roots("trees", [4.0, 4.0, 4.0], [1.0, 1.0, 1.0], name="rmse", label="error")
+    assert (peer.name, peer.value, peer.difference, peer.difference_interval) == ("rmse", 2.0, -1.0, (-1.0, -1.0))
+    assert evaluate.describe_better_peers([peer]) == []  # ours is smaller, and so better
+    better = evaluate.compare_roots("trees", [1.0, 1.0], [4.0, 4.0], name="rmse", label="error")
+    assert evaluate.describe_better_peers([better]) == ["Smaller error on the test: trees (1, against 2)."]
+
+
+def test_platt_scaling_of_separable_rows_is_not_certain():
+    logits = np.array([-3.0, -2.0, 2.0, 3.0] * 5)
+    temperature, bias = evaluate.fit_platt(logits, logits > 0)
+    assert 0.9 < evaluate.sigmoid(3 / temperature + bias) < 0.99

@@ -103,7 +103,6 @@ class TableNet(nn.Module):
         width: size of the hidden layers.
         members: number of members of the ensemble.
         outputs: numbers that each member computes.
-        dropout: share of hidden units that are dropped in training.
     """
 
     def __init__(
@@ -114,7 +113,6 @@ class TableNet(nn.Module):
         width: int = 128,
         members: int = 8,
         outputs: int = 1,
-        dropout: float = DROPOUT,
     ) -> None:
         super().__init__()
         categories, numbers = list(config.categories), list(config.numbers)
@@ -144,7 +142,7 @@ class TableNet(nn.Module):
         self.second = SharedLinear(width, width, members, first=False)
         self.head = nn.Parameter(torch.empty(members, outputs, width).uniform_(-(width**-0.5), width**-0.5))
         self.head_bias = nn.Parameter(torch.zeros(members, outputs))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         if self.training:

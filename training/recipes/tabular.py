@@ -36,7 +36,7 @@ from training.description import Description, describe
 from training.export import store_half
 from training.learner import NoValidation, RowLoader, Run, set_seed
 from training.made_up import write_rows
-from training.networks.tabular import DROPOUT, TableNet
+from training.networks.tabular import TableNet
 from training.own_data import list_names
 from training.own_rows import read_own_rows
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
@@ -49,23 +49,25 @@ PARITY_ROWS = 5000
 LIMITS = ("The probabilities hold for rows drawn like those it was trained on.",)
 LIMITS_OF_NUMBERS = ("The intervals hold the true value of about 90 % of rows drawn like those it was trained on.",)
 LABELS_SHOWN = 6  # in the summary
-STEPS, SMALLEST, LARGEST_FEW = 1500, 32, 10_000
 
 
 @dataclass(frozen=True)
 class TabularSettings(Settings):
     """Columns and hyper-parameters.
 
+    Few rows need no others: on scikit-learn's small tables, more or fewer epochs, more dropout and more weight decay
+    were not clearly better in cross-validation.
+
     `ignored` columns are kept but not read. Each value of an `exact` column has its own embedding, for numbers that act
     as codes. Each of the `ordered` categories is read as a number from another column.
     """
 
+    longest: ClassVar[int] = 1  # times the epochs, at most, for --minutes: more fit the rows by heart
     target: str | None = None
     ignored: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
     ordered: tuple[tuple[str, str], ...] = ()
     epochs: int = 8
-    passes: int = 1  # over the rows in an epoch
     batch: int = 512
     learning_rate: float = 1.2e-2
     weight_decay: float = 0.1
@@ -73,7 +75,6 @@ class TabularSettings(Settings):
     folds: int = 5
     width: int = 128
     members: int = 8
-    dropout: float = DROPOUT
 
     @classmethod
     def smoke(cls) -> "TabularSettings":
@@ -144,14 +145,6 @@ class Tabular(Recipe[Rows, TabularSettings]):
         """Return the splits; `where` names the data set and the part of it that is the test."""
         return TableSplits(train, test, (test.as_test(*where, train.table),), description, labels)
 
-    def adapt(self, settings: TabularSettings, splits: Splits[Rows]) -> TabularSettings:
-        """Return settings with more epochs of smaller batches for few rows: an epoch of 200 would be a few steps."""
-        count = len(splits.train)
-        if count >= LARGEST_FEW:
-            return settings
-        batch = min(settings.batch, max(SMALLEST, count // 20))
-        return replace(settings, batch=batch, epochs=max(settings.epochs, round(STEPS * batch / count)))
-
     def make_up(self, folder: Path, seed: int) -> str:
         """Write a CSV of rows whose label follows a rule with noise."""
         return str(write_rows(folder, seed))
@@ -193,19 +186,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
     ) -> TableNet:
         """Train one network on some rows."""
         set_seed(seed)
-        network = TableNet(
-            config,
-            rows.table,
-            dict(settings.ordered),
-            settings.width,
-            settings.members,
-            target.outputs,
-            settings.dropout,
-        )
+        network = TableNet(config, rows.table, dict(settings.ordered), settings.width, settings.members, target.outputs)
         batch = min(settings.batch, len(rows) // 10)
-        tensors = [
-            torch.cat([part] * settings.passes) for part in (*encode_rows(config, rows.table), target.encode(rows.y))
-        ]
+        tensors = *encode_rows(config, rows.table), target.encode(rows.y)
         loader = RowLoader(*tensors, bs=batch, shuffle=True, drop_last=True)
         learn = Learner(
             DataLoaders(loader, loader),
@@ -244,7 +227,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
         }
         typical: dict[str, str | float] = {name: str(table[name].mode()[0]) for name in categories}
         typical |= {name: span.show(span.median) if span.date_format else span.median for name, span in spans.items()}
+        others: dict[str, Any] = {"open_categories": own.open_categories} if own.open_categories else {}
         return TabularConfig.model_construct(
+            **others,
             columns=tuple(table.columns),
             categories=categories,
             numbers=spans,
@@ -253,7 +238,6 @@ class Tabular(Recipe[Rows, TabularSettings]):
             typical=typical,
             amounts=list_amounts(table, settings.exact),
             descriptions=dict(splits.description.columns),
-            **({"open_categories": own.open_categories} if own.open_categories else {}),
         )
 
     # --- storing and measuring ---

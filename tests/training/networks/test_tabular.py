@@ -18,13 +18,25 @@ def test_amounts_between_two_that_were_seen_are_embedded_in_between():
     torch.testing.assert_close(embed(x[:3]), embed.embedding, rtol=0, atol=0)
 
 
-def test_a_number_is_encoded_by_how_far_it_has_passed_through_each_bin():
-    encode = PiecewiseLinear(np.array([0.0, 10.0, 30.0]), 2)
+def test_numbers_are_encoded_by_how_far_they_have_passed_through_each_bin():
+    encode = PiecewiseLinear([np.array([0.0, 10.0, 30.0]), np.array([0.0, 1.0])], 2)
     with torch.no_grad():
-        encode.linear.weight.copy_(torch.eye(2))
-        encode.linear.bias.zero_()
-    found = encode(torch.tensor([-5.0, 0.0, 5.0, 15.0, 30.0, 99.0]))
-    assert found.tolist() == [[0, 0], [0, 0], [0.5, 0], [1, 0.25], [1, 1], [1, 1]]
+        encode.weight[0] = torch.eye(2)
+        encode.weight[1] = torch.tensor([[3.0, 99.0], [0.0, 99.0]])  # the second bin is padding
+        encode.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0]))
+    found = encode(torch.tensor([[-5.0, 0.0], [5.0, 0.5], [15.0, 1.0], [99.0, 3e38]]))
+    assert found.tolist() == [[0, 0, 0, 1], [0.5, 0, 1.5, 1], [1, 0.25, 3, 1], [1, 1, 3, 1]]
+
+
+def test_columns_are_initialised_like_layers_of_their_own():
+    edges = [np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0])]
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(2, 3), torch.nn.Linear(1, 3)]
+    torch.manual_seed(0)
+    encode = PiecewiseLinear(edges, 3)
+    assert torch.equal(encode.weight[0], layers[0].weight)
+    assert torch.equal(encode.weight[1, :, :1], layers[1].weight)
+    assert torch.equal(encode.bias, torch.cat([layer.bias for layer in layers]))
 
 
 @pytest.mark.parametrize(

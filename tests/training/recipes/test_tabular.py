@@ -13,19 +13,35 @@ pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 from shared import load_model
 from training import command
 from training.data import DataError
-from training.evaluate import sigmoid
+from training.description import describe
+from training.evaluate import sigmoid, stack_two_classes
 from training.learner import Run
 from training.networks.tabular import TableNet
 from training.recipe import TestSet
-from training.recipes.tabular import Tabular, TabularSettings, encode_rows, group_by_decay
+from training.recipes.tabular import (
+    TableSplits,
+    Tabular,
+    TabularSettings,
+    encode_rows,
+    group_by_decay,
+    make_summary,
+)
 from training.tables import Rows
-from training.tabular_baselines import score_boosted_trees
+from training.tabular_baselines import predict_with_boosted_trees
 
 pytestmark = pytest.mark.training
 
 
 def train(kind, *options) -> int:
     return command.main(kind(), [str(option) for option in options])
+
+
+def describe_columns(table, settings=None, **fields):
+    rows = Rows(table, np.arange(len(table)) % 2)
+    description = describe("rows", "A row?", ())
+    return Tabular().describe_columns(
+        TableSplits(rows, rows, (), description, ("no", "yes"), **fields), settings or TabularSettings()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +65,22 @@ def test_a_users_table_from_csv_to_answer(folder):
     assert model.config.labels == ("no", "yes")
     assert model.config.categories["colour"] == ("?", "green", "red")
     likely, unlikely = model.predict_batch(
-        [{"age": 40, "hours": 95, "colour": "red"}, {"age": 40, "hours": 5, "colour": "green"}]
+        [
+            {"age": 40, "hours": 95, "colour": "red", "shift": "long"},
+            {"age": 40, "hours": 5, "colour": "green", "shift": "short"},
+        ]
     )
     assert (likely.label, unlikely.label) == ("yes", "no")
     figures = {item.name: item.value for item in model.metrics.figures}
     assert figures["accuracy"] > 0.7
-    assert figures.keys() == {"accuracy", "log_loss", "ece", "ece_before", "accuracy_cv"}
-    (trees,) = model.metrics.peers
-    assert trees.peer == "HistGradientBoosting on all 3 columns, mean of 2 seeds"
+    assert figures.keys() == {
+        "accuracy", "log_loss", "ece", "balanced_accuracy", "recall_no", "recall_yes", "ece_before", "accuracy_cv",
+    }  # fmt: skip
+    assert figures["balanced_accuracy"] == pytest.approx((figures["recall_no"] + figures["recall_yes"]) / 2, abs=1e-6)
+    trees, majority = model.metrics.peers
+    assert trees.peer == "HistGradientBoosting on all 4 columns, one seed"
+    assert majority.peer == "always answering no"
+    assert majority.difference > 0
     assert trees.difference == pytest.approx(figures["accuracy"] - trees.value, abs=1e-5)
 
 
@@ -72,7 +96,8 @@ def test_calibration_is_in_the_graph_and_can_be_undone(folder):
         module = exported.module
         plain = type(module)(list(module.nets)).eval()(*tables).double().numpy()
     np.testing.assert_allclose(calibrated, plain / module.temperature + module.bias, atol=1e-6)
-    np.testing.assert_allclose(exported.uncalibrated(sigmoid(calibrated)), sigmoid(plain), atol=1e-6)
+    before = exported.uncalibrated(stack_two_classes(sigmoid(calibrated)))
+    np.testing.assert_allclose(before, stack_two_classes(sigmoid(plain)), atol=1e-6)
 
 
 def test_nothing_is_learned_from_test_rows(folder, tmp_path):
@@ -120,11 +145,13 @@ def test_constant_and_non_positive_columns_can_be_trained_on(tmp_path):
     assert model.predict(model.config.typical).probabilities.keys() == {"no", "yes"}
 
 
-def test_boosted_trees_read_columns_of_any_number_of_categories():
+@pytest.mark.parametrize(("y", "seeds"), [(np.arange(600) % 2, 1), (np.arange(600) / 7, 1)])
+def test_boosted_trees_read_columns_of_any_number_of_categories(y, seeds):
     names = [f"C{index:05}" for index in range(600)]
-    train = Rows(pd.DataFrame({"customer": names, "age": np.arange(600.0)}), np.arange(600) % 2)
+    train = Rows(pd.DataFrame({"customer": names, "age": np.arange(600.0)}), y)
     test = TestSet("made up", "test", [{"customer": name, "age": 5.0} for name in names[:9]], np.zeros(9))
-    assert score_boosted_trees(train, test, seeds=2).shape == (2, 9)
+    found = predict_with_boosted_trees(train, test, seeds=2)  # without early stopping, a seed changes nothing
+    assert (found.shape, found.dtype) == ((seeds, 9), y.dtype)
 
 
 def test_numbers_beyond_float32_are_refused(tmp_path, capsys):
@@ -138,7 +165,7 @@ def test_numbers_beyond_float32_are_refused(tmp_path, capsys):
 def test_a_column_that_is_empty_in_the_training_rows_is_refused():
     table = pd.DataFrame({"age": [1.0, 2.0], "empty": [np.nan, np.nan]})
     with pytest.raises(DataError, match="The column empty is empty in the rows to train on; leave it out"):
-        Tabular().describe_columns(table, ("no", "yes"), TabularSettings())
+        describe_columns(table)
 
 
 def test_columns_are_described_by_the_training_rows():
@@ -146,7 +173,7 @@ def test_columns_are_described_by_the_training_rows():
         {"years": [1.0, 9.0, 5.0, 9.0], "level": ["low", "high", "?", "high"], "code": [7.0, 0.0, 7.0, 3.0]}
     )
     settings = TabularSettings(exact=("code",), ordered=(("level", "years"),), ignored=("years",))
-    config = Tabular().describe_columns(table, ("no", "yes"), settings)
+    config = describe_columns(table, settings)
     assert config.categories == {"level": ("?", "low", "high")}  # by years, not by name
     years = config.numbers["years"]
     assert (years.minimum, years.maximum, years.median) == (1.0, 9.0, 7.0)
@@ -160,11 +187,11 @@ def test_columns_are_described_by_the_training_rows():
 
 def test_scales_and_biases_do_not_decay():
     table = pd.DataFrame({"age": [1.0, 2.0, 3.0], "town": ["Ulm", "Bonn", "Ulm"]})
-    network = TableNet(Tabular().describe_columns(table, ("no", "yes"), TabularSettings()), table, {}, 4, 2)
+    network = TableNet(describe_columns(table), table, {}, 4, 2)
     named = {id(parameter): name for name, parameter in network.named_parameters()}
     decayed, kept = ({named[id(parameter)] for parameter in group} for group in group_by_decay(network))
     assert decayed == {
-        "embeddings.0.weight", "numbers.0.linear.weight", "first.weight", "second.weight", "head",
+        "embeddings.0.weight", "numbers.weight", "first.weight", "second.weight", "head",
     }  # fmt: skip
     assert kept | decayed == set(named.values())
 
@@ -172,4 +199,62 @@ def test_scales_and_biases_do_not_decay():
 def test_the_target_must_be_a_column(tmp_path, capsys):
     data = Tabular().make_up(tmp_path, 0)
     assert train(Tabular, "--data", data, "--target", "price", "--out", tmp_path / "model") == 2
-    assert "has no column 'price'; its columns are age, hours, colour, label" in capsys.readouterr().err
+    assert "has no column 'price'" in capsys.readouterr().err
+
+
+def test_dates_and_open_categories_are_described():
+    table = pd.DataFrame({"day": [0.0, 31.0, 60.0], "town": ["Ulm", "Bonn", "Ulm"]})
+    config = describe_columns(table, date_formats={"day": "%d.%m.%Y"}, open_categories=("town",))
+    assert config.typical == {"town": "Ulm", "day": "01.02.1970"}
+    assert config.numbers["day"].date_format == "%d.%m.%Y"
+    assert config.open_categories == ("town",)
+
+
+@pytest.mark.parametrize(
+    ("labels", "summary"),
+    [
+        (("no", "yes"), "From one row of a table: is it no or yes?"),
+        (("a", "b", "c"), "From one row of a table: is it a, b or c?"),
+        (tuple("abcdefgh"), "From one row of a table: which of 8 labels is its price?"),
+        ((), "From one row of a table: how large is price?"),
+    ],
+)
+def test_the_summary_names_what_is_asked(labels, summary):
+    assert make_summary("price", labels) == summary
+
+
+def test_a_number_from_csv_to_answer(tmp_path):
+    """The hours of a made-up row are near 17, 50 or 83, by its shift."""
+    assert train(Tabular, "--smoke", "--target", "hours", "--out", tmp_path / "model") == 0
+    model = load_model(tmp_path / "model")
+    row = {"age": 40, "colour": "red", "shift": "long", "label": "yes"}
+    long, short = model.predict_batch([row, row | {"shift": "short"}])
+    assert 60 < long.low < 83 < long.high < 115
+    assert long.value - short.value > 40
+    figures = {item.name: item.value for item in model.metrics.figures}
+    assert figures.keys() == {"rmse", "mae", "r2", "coverage", "width", "coverage_cv"}
+    assert 0.84 < figures["coverage"] < 0.96
+    assert figures["coverage_cv"] == pytest.approx(0.9, abs=0.01)
+    assert figures["rmse"] > figures["mae"] > 5
+    trees, mean = model.metrics.peers
+    assert (trees.name, mean.peer) == ("rmse", "always answering the mean of the training rows")
+    assert mean.difference == pytest.approx(figures["rmse"] - mean.value, abs=1e-5)
+    assert mean.difference < -10
+    assert model.metrics.headline.startswith(f"wrong by {figures['rmse']:.4g} on 300 test rows")
+    card = (tmp_path / "model/README.md").read_text()
+    assert "pipeline_tag: tabular-regression" in card
+    assert 'session.run(["value", "half_width"]' in card
+
+
+def test_many_labels_from_csv_to_answer(tmp_path):
+    assert train(Tabular, "--smoke", "--target", "shift", "--out", tmp_path / "model") == 0
+    model = load_model(tmp_path / "model")
+    assert model.config.labels == ("half", "long", "short")
+    row = {"age": 40, "hours": 95, "colour": "red", "label": "yes"}
+    assert [answer.label for answer in model.predict_batch([row, row | {"hours": 50}, row | {"hours": 5}])] == [
+        "long", "half", "short",
+    ]  # fmt: skip
+    figures = {item.name: item.value for item in model.metrics.figures}
+    assert figures["accuracy"] > 0.7
+    assert "recall_half" in figures
+    assert 'session.run(["logits"]' in (tmp_path / "model/README.md").read_text()
