@@ -61,7 +61,7 @@ def compare(
 def compare_own(
     held_out: pd.DataFrame, predicted: Predicted, data: Ratings, unit: str, measured: int
 ) -> dict[str, Any]:
-    """Return the figures and peers of a user's own data, the headline and notes; print peers that are not worse.
+    """Return the figures and peers of a user's own data, the headline, and notes on peers that are not worse.
 
     Args:
         held_out: the held-out ratings (user, rating).
@@ -87,7 +87,6 @@ def compare_own(
     def compare_root(model: str) -> Peer:
         value, difference = root(model), root(OURS) - root(model)
         low, high = evaluate.bootstrap_interval(lambda drawn: root(OURS, drawn) - root(model, drawn), len(counts))
-        print(f"{model}: {label} {value:.4f}; ours minus it, paired: {difference:+.4f} [{low:+.4f}, {high:+.4f}]")
         interval, difference = (round(low, 6), round(high, 6)), round(difference, 6)
         fields: dict[str, Any] = {"difference": difference, "difference_interval": interval, "label": label}
         return Peer(peer=model, name="rmse", value=round(value, 6), **fields)
@@ -103,8 +102,6 @@ def compare_own(
         for peer in peers
         if peer.difference_interval and peer.difference_interval[1] >= 0
     ]
-    for note in notes:
-        print(note)
     headline = f"off by {figure.value:.2f} {unit} (root mean square) on {figure.count:,} held-out ratings"
     return {"figures": figures, "peers": peers, "headline": headline, "notes": notes}
 

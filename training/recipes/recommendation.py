@@ -161,6 +161,12 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
     def measure(self, found: Answered[Ratings, RecommendationSettings]) -> dict[str, Any]:
         """Return the figures of cross-validation from training, or cross-validate if there was none."""
         measured = found.exported.measured if found.exported else self.measure_stored(found)
+        for peer in measured["peers"] if found.splits.train.is_own else ():
+            low, high = peer.difference_interval
+            paired = f"ours minus it, paired: {peer.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+            print(f"{peer.peer}: {peer.label} {peer.value:.4f}; {paired}")
+        for note in measured.get("notes", ()):
+            print(note)
         newcomers.print_newcomers(measured["newcomers"])
         notes = [*found.splits.description.notes, *measured.get("notes", ())]
         return {**measured, "figures": [] if found.exported else measured["figures"], "notes": notes}
