@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1)
 ISO = "%Y-%m-%d"
@@ -56,7 +56,7 @@ def format_date(days: float, form: str) -> str:
 
 def _count_days(moment: datetime) -> float:
     try:
-        naive = moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
+        naive = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     except OverflowError:  # a time zone leads beyond the year 1 or 9999
         return math.nan
     return (naive - EPOCH) / timedelta(days=1)

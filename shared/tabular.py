@@ -1,5 +1,6 @@
 """Tabular classification: predict one of two labels for a row of a table, and explain the prediction."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from .session import map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
 from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
+from .text import parse_number
 
 CACHED_ROWS = 64  # rows in a batch of an explanation; what the network computes for them fits in the cache of a core
 
@@ -114,11 +116,16 @@ class TabularClassifier(Predictor[TabularClassifierConfig, Row, TabularClassifie
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
         rows = list(read_csv(self.folder / "background.csv", self.config.columns))
-        categories, numbers, errors = encode(self.config, [row.cells for row in rows])
+        categories, numbers, errors = encode(self.config, [self._read_background(row.cells) for row in rows])
         self._background = categories, numbers
         if errors:
             index, error = next(iter(errors.items()))
             raise CheckpointError(f"{self.folder / 'background.csv'}, line {rows[index].line}: {error}")
+
+    def _read_background(self, cells: Mapping[str, str]) -> Row:
+        """Return a row of background.csv, whose numbers are plain, and whose dates are numbers of days."""
+        numbers = {name: parse_number(cells[name]) for name in self.config.numbers}
+        return {**cells, **{name: number for name, number in numbers.items() if not math.isnan(number)}}
 
     def example(self) -> Row:
         """Return the typical row."""

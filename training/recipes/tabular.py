@@ -9,7 +9,7 @@ networks are averaged (TabM ensembles; see training/networks/tabular.py) and cal
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,9 +36,10 @@ from training.export import store_half
 from training.learner import NoValidation, RowLoader, Run, set_seed
 from training.made_up import write_rows
 from training.networks.tabular import Ensemble, TableNet, member_loss
+from training.own_rows import read_own_rows
 from training.parity import Shown
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
-from training.tables import Rows, divide, is_number, read_rows
+from training.tables import Rows, is_number
 from training.tabular_baselines import compare, score_boosted_trees
 
 BACKGROUND_ROWS = 100  # stored with the model: explanations compare a row with them
@@ -98,11 +99,14 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
     def load_own(self, data: str, settings: TabularSettings) -> Splits[Rows]:
         """Read a CSV whose target has two values; a fifth of its rows is the test."""
-        rows, labels = read_rows(Path(data), settings.target)
-        train, test = divide(rows, settings.seed)
+        found = read_own_rows(Path(data), settings.target, settings.own, settings.seed)
+        labels = found.labels
+        if len(labels) != 2:
+            raise DataError(f"The target {found.target} must have two values; it has {len(labels)}.")
         name = Path(data).stem
         description = describe(name, f"From one row of a table: is it {labels[0]} or {labels[1]}?", LIMITS)
-        return self.make_splits(train, test, (name, "held-out fifth"), labels, description)
+        description = replace(description, notes=found.notes)
+        return self.make_splits(found.train, found.test, (name, found.split), labels, description)
 
     def make_splits(
         self, train: Rows, test: Rows, where: tuple[str, str], labels: tuple[str, ...], description: Description
