@@ -24,8 +24,8 @@ class DataOptions:
     """How to read a user's own data; each field is set by the command-line option of its name.
 
     `group` is a column whose equal values stay on one side of the split, or a regular expression for the paths of
-    pictures. `labels` is a CSV with the names of pictures and their labels. `pattern` is a regular expression for file
-    names; None is PATTERN.
+    pictures. `groups` are columns to report by, with commas between them. `labels` is a CSV with the names of pictures
+    and their labels. `pattern` is a regular expression for file names; None is PATTERN.
     """
 
     skip_bad: bool = False
@@ -45,6 +45,8 @@ class DataOptions:
     users: bool = False
     item_name: str = "item"
     unit: str = "points"
+    groups: str | None = None
+    task: str | None = None
 
     @classmethod
     def read(cls, options: argparse.Namespace) -> "DataOptions":
@@ -60,6 +62,7 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "text_column": ("COLUMN", "the column with the texts (found if it has a usual name)"),
         "label_column": ("COLUMN", "the column with the labels (found if it has a usual name)"),
         "labels": ("FILE", "a CSV with the names of the pictures and their labels"),
+        "groups": ("COLUMNS", "report the figures for each value of these columns, such as sex,region"),
         "pattern": ("REGEX", f"finds the label in a file's name: --labels-from pattern (default {PATTERN})"),
         "void": ("VALUE", "an index or a colour such as #ff00ff in the masks that stands for no class"),
         "user_column": ("COLUMN", "the column with the users (found if it has a usual name)"),
@@ -81,6 +84,10 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
     if "void" in names:
         grouped = "keep pictures in one part of the split for whose names this finds the same"
     parser.add_argument("--group", metavar="REGEX" if "void" in names else "COLUMN", help=grouped)
+    if "task" in names:
+        parser.add_argument(
+            "--task", choices=("classes", "number"), help="what the target is (default: found from its values)"
+        )
     for name in names:
         if name in helps:
             metavar, text = helps[name]

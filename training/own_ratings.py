@@ -12,8 +12,8 @@ from training import newcomers
 from training.data import DataError
 from training.movies import Ratings
 from training.own_data import DataOptions, Problems, list_names
-from training.own_tables import OwnTable, read_own_table
-from training.own_texts import TABLES, Row, parse_times
+from training.own_tables import TABLES, OwnTable, read_own_table
+from training.own_texts import Row, parse_times
 from training.splitting import TEST, split_by_time
 
 USERS = (

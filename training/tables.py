@@ -1,15 +1,13 @@
 """Read, clean and split rows of tables."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from shared.tabular_values import MISSING
-from training.data import DataError, read_table
+from training.data import DataError
 from training.recipe import TestSet
 
 MIN_ROWS = 100
@@ -34,37 +32,6 @@ class Rows:
     def as_test(self, data: str, split: str, train: pd.DataFrame) -> TestSet:
         """Return the rows as a test set, clipped to the values of `train`, as a page would accept them."""
         return TestSet(data, split, clip_to_range(train, self.table).to_dict("records"), self.y)
-
-
-def read_rows(path: Path, target: str | None = None) -> tuple[Rows, tuple[str, ...]]:
-    """Read a CSV whose target, by default the last column, has two values; return its rows and the labels.
-
-    Raises:
-        DataError: there is no such target, or too few rows.
-    """
-    table = read_table(path)
-    target = target or str(table.columns[-1])
-    if target not in table.columns:
-        raise DataError(f"{path} has no column {target!r}; its columns are {', '.join(map(str, table.columns))}.")
-    if len(table.columns) < 2:
-        raise DataError(f"{path} has no column to predict the target {target} from.")
-    table = table.dropna(subset=[target]).reset_index(drop=True)
-    values = table.pop(target).astype(str)
-    labels = tuple(sorted(values.unique()))
-    if len(labels) != 2:
-        raise DataError(f"The target {target} must have two values; it has {len(labels)}.")
-    if len(table) < MIN_ROWS:
-        raise DataError(f"{path} has {len(table)} rows with a target; at least {MIN_ROWS} are needed.")
-    for label in labels:
-        if (count := int((values == label).sum())) < MIN_SAMPLES:
-            raise DataError(f"{path} has {count} rows whose {target} is {label!r}; at least {MIN_SAMPLES} are needed.")
-    return Rows(clean(table), (values == labels[1]).to_numpy(np.int64)), labels
-
-
-def divide(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Split at random; return the training rows and a stratified fifth for the test."""
-    train, test = train_test_split(np.arange(len(rows)), test_size=TEST_SHARE, stratify=rows.y, random_state=seed)
-    return rows.take(train), rows.take(test)
 
 
 def clean(table: pd.DataFrame) -> pd.DataFrame:
