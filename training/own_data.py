@@ -23,8 +23,8 @@ class DataOptions:
     """How to read a user's own data; each field is set by the command-line option of its name.
 
     `group` is a column whose equal values stay on one side of the split, or a regular expression for the paths of
-    pictures. `labels` is a CSV with the names of pictures and their labels. `pattern` is a regular expression for file
-    names; None is PATTERN.
+    pictures. `groups` are columns to report by, with commas between them. `labels` is a CSV with the names of pictures
+    and their labels. `pattern` is a regular expression for file names; None is PATTERN.
     """
 
     skip_bad: bool = False
@@ -36,6 +36,8 @@ class DataOptions:
     text_column: str | None = None
     label_column: str | None = None
     void: str | None = None
+    groups: str | None = None
+    task: str | None = None
 
     @classmethod
     def read(cls, options: argparse.Namespace) -> "DataOptions":
@@ -51,6 +53,7 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "text_column": ("COLUMN", "the column with the texts (found if it has a usual name)"),
         "label_column": ("COLUMN", "the column with the labels (found if it has a usual name)"),
         "labels": ("FILE", "a CSV with the names of the pictures and their labels"),
+        "groups": ("COLUMNS", "report the figures for each value of these columns, such as sex,region"),
         "pattern": ("REGEX", f"finds the label in a file's name: --labels-from pattern (default {PATTERN})"),
         "void": ("VALUE", "an index or a colour such as #ff00ff in the masks that stands for no class"),
     }
@@ -64,6 +67,10 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
     if "void" in names:
         grouped = "keep pictures in one part of the split for whose names this finds the same"
     parser.add_argument("--group", metavar="REGEX" if "void" in names else "COLUMN", help=grouped)
+    if "task" in names:
+        parser.add_argument(
+            "--task", choices=("classes", "number"), help="what the target is (default: found from its values)"
+        )
     for name in names:
         if name in helps:
             metavar, text = helps[name]

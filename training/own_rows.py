@@ -1,23 +1,72 @@
-"""Read a table of a user's own, and split it."""
+"""Read a user's own table to predict one of its columns: what each column holds, what is wrong with it, its split."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
+from numpy.typing import NDArray
+from pandas.api.types import union_categoricals
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from training.data import DataError, read_table
-from training.own_data import DataOptions, list_names
-from training.tables import MIN_ROWS, TEST_SHARE, Rows, clean, is_number
+from shared.dates import format_date
+from shared.errors import quote
+from shared.tabular_values import MISSING
+from shared.text import parse_number
+from training.column_types import (
+    CATEGORY,
+    DATE,
+    LEFT_OUT,
+    MAX_CATEGORIES,
+    NUMBER,
+    RARE,
+    Column,
+    read_columns,
+)  # fmt: skip
+from training.data import DataError
+from training.own_data import SHOWN, DataOptions, Problems, describe_alike, find_column, list_names
+from training.own_tables import find_tables, read_own_columns
+from training.splitting import TEST, TRAIN, check_parts, find_leaks, print_split, split_by_time, split_rows
+from training.tables import MIN_ROWS, MIN_SAMPLES, TEST_SHARE, Rows
 
-MANY_VALUES = 20
+TARGETS = (
+    "target", "label", "labels", "class", "y", "outcome", "churn", "churned", "survived", "price", "salary", "income",
+    "ziel", "klasse", "preis",
+)  # fmt: skip
+MAX_READ = 200_000  # rows; of more, a random sample is read
+MAX_CLASSES = 20  # different whole numbers of a target that are classes
+LONGEST_NAME = 100  # characters of a column's name
+BANDS = 4  # groups of a number to report by
+MAX_GROUPS = 20
+STRATA = 10  # bands of a number to predict, each of which is split alike
+SAME = 0.999  # correlation with the target from which a column is left out
+NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
+CHECKED = 20_000  # rows on which that is measured
+
+Target = NDArray[Any]  # (rows,): int64 indices of labels, or float64
 
 
 @dataclass(frozen=True)
 class OwnRows:
-    """The rows of a user's own table."""
+    """The rows of a user's own table.
+
+    Attributes:
+        train: the rows to train on; `y` has the indices of labels, or float64 values if the target is a number.
+        test: the rows to test on.
+        target: the column to predict.
+        labels: the labels; () if the target is a number.
+        date_formats: the columns of dates, which are days since 1970-01-01 in the tables, and their spelling.
+        decimals: the decimal signs of columns whose texts parse_number would not read alike; see NumberColumn.
+        open_categories: columns of categories with rare values, or values that are only in the test, which are missing
+            in the tables; so any other value counts as missing when the model is used.
+        groups: for each column to report by, the group of each test row.
+        split: what the test is, such as "held-out fifth".
+        notes: sentences for the card.
+    """
 
     train: Rows
     test: Rows
@@ -32,22 +81,362 @@ class OwnRows:
 
 
 def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int, kind: str | None = None) -> OwnRows:
-    """Read a CSV."""
-    table = read_table(data)
-    target = target or str(table.columns[-1])
-    if target not in table.columns:
-        raise DataError(f"{data} has no column {target!r}; its columns are {list_names(table.columns)}.")
-    table = table.dropna(subset=[target]).reset_index(drop=True)
-    if len(table) < MIN_ROWS:
-        raise DataError(f"{data} has {len(table)} rows with a target; at least {MIN_ROWS} are needed.")
-    values = table.pop(target)
-    labels: tuple[str, ...] = ()
-    kind = kind or getattr(own, "task", None)
-    if kind == "number" or (kind is None and is_number(values) and values.nunique() > MANY_VALUES):
-        y, stratify = values.to_numpy(np.float64), None
-    else:
-        labels = tuple(sorted(values.astype(str).unique()))
-        y = stratify = pd.Categorical(values.astype(str), labels).codes.astype(np.int64)
-    rows = Rows(clean(table), y)
-    train, test = train_test_split(np.arange(len(rows)), test_size=TEST_SHARE, stratify=stratify, random_state=seed)
-    return OwnRows(rows.take(train), rows.take(test), target, labels, {}, {}, (), {}, "held-out fifth", ())
+    """Read, check and split a user's own table, and print what was understood.
+
+    Args:
+        data: a table, or a folder with one, or with train.csv and test.csv.
+        target: the column to predict; None is one with a usual name, or else the last one.
+        own: the options that say how to read it.
+        seed: determines the sample and the split.
+        kind: "classes" or "number", if the target is to be read so.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    problems = Problems(data, own.skip_bad, "rows")
+    source = read_source(data, problems, seed)
+    names = list(source.table)
+    name, how = find_target(names, target, data)
+    group = find_column(names, own.group, (), "--group", data) if own.group else None
+    time = find_column(names, own.time, (), "--time", data) if own.time else None
+    if group and time:
+        raise DataError("--time and --group exclude each other; leave out one of them.")
+    if name in (group, time):
+        raise DataError(f"The target {name} cannot also divide the rows; leave out --{'group' if group else 'time'}.")
+    kept = (name, time) if time else (name,)
+    columns = {column.name: column for column in read_columns(source.table, source.count, kept)}
+    if time and columns[time].question:
+        raise DataError(columns[time].question)
+    reported = find_groups(own.groups, columns, data)
+    inputs = {key: column for key, column in columns.items() if key not in (name, group, time)}
+    left_out = {key: column.reason for key, column in inputs.items() if column.kind == LEFT_OUT}
+    inputs = {key: column for key, column in inputs.items() if key not in left_out}
+    print_columns(data, source, f"{name}{how}", list(inputs.values()), left_out)
+    add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
+    problems.settle()
+    left_out |= {key: "its days and months cannot be told apart" for key, item in inputs.items() if item.question}
+
+    given = is_given(columns[name])
+    values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
+    y, labels = read_target(columns[name], values[name], kind or own.task, data)
+    table = pd.DataFrame({key: values[key] for key in inputs if key not in left_out})
+    same, lines = find_same(table, y, bool(labels), name)
+    lines = [f"{(~given).sum():,} rows without a target are left out."] * (not given.all()) + lines
+    table = table.drop(columns=same)
+    if table.empty:
+        raise DataError(f"{data} has no column to predict the target {name} from.")
+    keys, line = make_keys(table, y, values[group] if group else None, has_times=time is not None)
+    lines += line
+    print(*lines, sep="\n", end="\n" * bool(lines))
+    parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
+    chosen, split = divide(y, bool(labels), parts, keys, values[time].rename(time) if time else None, seed)
+    rows = {part: np.flatnonzero(chosen == part) for part in (TRAIN, TEST)}
+    print_split(rows, [TEST] if TEST in parts else [], f" by {time}" if time and TEST not in parts else "")
+    if labels:
+        check_parts({part: y[index] for part, index in rows.items()}, labels, "add rows of it, or divide otherwise.")
+    table, open_categories = merge_rare(table, rows)
+    notes = [f"Columns left out: {'; '.join(f'{key} ({why})' for key, why in left_out.items())}."] * bool(left_out)
+    if open_categories:
+        lines.append(
+            f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
+            f"{list_names(open_categories)}."
+        )
+    everything = Rows(table, y)
+    return OwnRows(
+        train=everything.take(rows[TRAIN]),
+        test=everything.take(rows[TEST]),
+        target=name,
+        labels=labels,
+        date_formats={key: form for key in table if (form := columns[key].date_format)},
+        decimals={key: decimal for key in table if (decimal := columns[key].decimal)},
+        open_categories=open_categories,
+        groups={column.name: name_groups(column, values[column.name], rows) for column in reported},
+        split=split,
+        notes=(*source.notes, *notes, *lines),
+    )
+
+
+# --- files and columns ---
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The columns of all files as categories of text, and of each row its place and the part it is given for."""
+
+    table: pd.DataFrame
+    places: Sequence[str]
+    parts: Sequence[str | None]
+    count: int
+    notes: tuple[str, ...]
+
+
+def read_source(data: Path, problems: Problems, seed: int) -> _Source:
+    """Read a table, or those of a folder; the columns of the others are those of the training part.
+
+    Raises:
+        DataError: there is no table, a column is lacking, or a name is too long.
+    """
+    tables = find_tables(data)
+    if not tables:
+        raise DataError(
+            f"There is no table {data}; name a CSV, TSV or Parquet with --data, or a folder with one, or with "
+            "train.csv and test.csv."
+        )
+    found = {path: read_own_columns(path, problems, MAX_READ, seed) for path in tables}
+    notes = [
+        f"Of the {own.count:,} rows of {path.name}, a random sample of {len(own.table):,} is read."
+        for path, own in found.items()
+        if own.is_sample
+    ]
+    first = next(path for path, part in tables.items() if part in (TRAIN, None))
+    names = list(found[first].table)
+    for path, own in found.items():
+        if lacking := [name for name in names if name not in own.table]:
+            raise DataError(f"{path} lacks the column {quote(lacking[0])} of {first.name}.")
+    if long := [name for name in names if len(name) > LONGEST_NAME]:
+        raise DataError(
+            f"{data} has a column with a name of {len(long[0]):,} characters, {quote(long[0])}; at most {LONGEST_NAME} "
+            "are possible. Does the first line name the columns?"
+        )
+    merged = {
+        name: union_categoricals([pd.Categorical(own.table[name]) for own in found.values()])
+        for name in found[first].table
+    }
+    prefix = {path: f"{path.name}, " if len(found) > 1 else "" for path in found}
+    return _Source(
+        pd.DataFrame(merged),
+        [f"{prefix[path]}{place}" for path, own in found.items() for place in own.places],
+        [tables[path] for path, own in found.items() for _ in own.places],
+        sum(own.count for own in found.values()),
+        tuple(notes),
+    )
+
+
+def find_target(names: Sequence[str], asked: str | None, data: Path) -> tuple[str, str]:
+    """Return the column to predict, and a clause on how it was found."""
+    if asked is not None:
+        return find_column(names, asked, (), "--target", data), ""
+    by_name = {name.casefold(): name for name in reversed(names)}
+    usual = next((by_name[name] for name in TARGETS if name in by_name), None)
+    why = "it has a usual name" if usual else "it is the last column"
+    return usual or names[-1], f" ({why}; --target names another)"
+
+
+def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) -> list[Column]:
+    """Return the columns to report by."""
+    names = [name.strip() for name in (asked or "").split(",") if name.strip()]
+    return [columns[find_column(list(columns), name, (), "--groups", data)] for name in dict.fromkeys(names)]
+
+
+def print_columns(
+    data: Path, source: _Source, target: str, inputs: Sequence[Column], left_out: Mapping[str, str]
+) -> None:
+    """Print what each column was understood as."""
+    print(*source.notes, sep="\n", end="\n" * bool(source.notes))
+    print(f"{data.name}: {len(source.table):,} rows of {len(source.table.columns):,} columns, understood as:")
+    kinds = {
+        "target": [target],
+        "numbers": [column.describe() for column in inputs if column.kind == NUMBER],
+        "dates": [column.describe() for column in inputs if column.kind == DATE],
+        "yes or no": [column.name for column in inputs if column.is_yes_or_no],
+        "categories": [column.describe() for column in inputs if column.kind == CATEGORY and not column.is_yes_or_no],
+    }
+    for kind, listed in kinds.items():
+        if listed:
+            print(f"  {kind:<10}  {list_names(listed)}")
+    for name in list(left_out)[:SHOWN]:
+        print(f"  left out    {name}: {left_out[name]}")
+
+
+def add_problems(columns: Sequence[Column], source: _Source, problems: Problems) -> None:
+    """Add cells that are not what the others of their column are; with --skip-bad, they count as missing."""
+    for column in columns:
+        if column.question:
+            problems.add(f"column {column.name}", column.question)
+        for row in column.bad:
+            cell = source.table[column.name].iloc[row]
+            is_large = column.kind == NUMBER and not math.isnan(parse_number(cell))
+            what = "has an infinite number, or one above 3e38" if is_large else f"is not a {column.kind}"
+            problems.add(source.places[row], f"{column.name} {what}: {quote(cell)}.")
+
+
+# --- target ---
+
+
+def is_given(target: Column) -> NDArray[np.bool_]:
+    """Return which rows have a target."""
+    values = target.values
+    return (values.notna() if target.is_number else values != MISSING).to_numpy(np.bool_)
+
+
+def read_target(target: Column, values: pd.Series, kind: str | None, data: Path) -> tuple[Target, tuple[str, ...]]:
+    """Return the target from its given values, and its labels, or () if it is a number; print what it is.
+
+    Raises:
+        DataError: it cannot be predicted, or there are too few rows.
+    """
+    name = target.name
+    if len(values) < MIN_ROWS:
+        raise DataError(f"{data} has {len(values)} rows with a target ({name}); at least {MIN_ROWS} are needed.")
+    if target.kind == DATE:
+        raise DataError(f"The target {name} has dates, which cannot be predicted; name another column with --target.")
+    different = values.nunique()
+    if different < 2:
+        raise DataError(f"The target {name} is {values.iloc[0]} in every row; at least two values are needed.")
+    if kind == "number" and target.kind != NUMBER:
+        raise DataError(f"The target {name} is no number, such as {quote(values.iloc[0])}; leave out --task number.")
+    whole = target.kind == NUMBER and not (values % 1).any()
+    is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
+    if kind == "number" or (kind is None and is_number):
+        low, middle, high = values.min(), values.median(), values.max()
+        print(f"  {name} is a number from {low:g} to {high:g}, with the median {middle:g}. --task classes has classes.")
+        return values.to_numpy(np.float64), ()
+    ordered = sorted(values.unique())
+    y = pd.Categorical(values, ordered).codes.astype(np.int64)
+    labels = tuple(f"{value:.12g}" if target.kind == NUMBER else str(value) for value in ordered)
+    counts = np.bincount(y)
+    if few := [f"{label} has {count}" for label, count in zip(labels, counts, strict=True) if count < MIN_SAMPLES]:
+        advice = "add more, leave them out, or name another column with --target"
+        if target.kind == NUMBER:
+            advice += ", or predict the number with --task number"
+        raise DataError(
+            f"At least {MIN_SAMPLES} rows are needed of each class, but of {name}, {list_names(few)}; {advice}."
+        )
+    shares = list_names(f"{label} {count / len(y):.1%}" for label, count in zip(labels, counts, strict=True))
+    print(f"  {name} has {len(labels)} classes: {shares}.{' --task number has a number.' if whole else ''}")
+    for line in describe_alike(labels):
+        print(line)
+    return y, labels
+
+
+def find_same(table: pd.DataFrame, y: Target, has_classes: bool, target: str) -> tuple[list[str], list[str]]:
+    """Return the columns that equal the target in other words, and lines on them and on those that nearly do."""
+    same, lines = [], []
+    for name in table:
+        if equals_target(table[name], y, has_classes):
+            same.append(name)
+            lines.append(f"{name} is left out: it says the same as the target {target}, so nothing would be learned.")
+        elif (score := predict_alone(table[name], y, has_classes)) is not None:
+            what = f"{score:.1%} of the rows right" if has_classes else f"R² = {score:.3f}"
+            lines.append(
+                f"Warning: {name} alone predicts {target} almost perfectly ({what}). If it is not known before "
+                f"{target} is, delete the column."
+            )
+    return same, lines
+
+
+def equals_target(values: pd.Series, y: Target, has_classes: bool) -> bool:
+    """Return True if a column has one value for each of the target's, or a number that rises and falls with it."""
+    codes, targets = pd.factorize(values, use_na_sentinel=False)[0], pd.factorize(y)[0]
+    pairs = len(np.unique(codes.astype(np.int64) * (targets.max() + 1) + targets))
+    if pairs == codes.max() + 1 == targets.max() + 1 <= len(y) / 2:
+        return True
+    known = values.notna().to_numpy() if pd.api.types.is_numeric_dtype(values) else np.zeros(len(y), np.bool_)
+    if has_classes or known.sum() < len(y) / 2 or values[known].nunique() < 2 or len(np.unique(y[known])) < 2:
+        return False
+    pair = pd.DataFrame({"x": values[known].to_numpy(), "y": y[known]})
+    return bool(max(abs(pair.corr().iloc[0, 1]), abs(pair.rank().corr().iloc[0, 1])) > SAME)
+
+
+def predict_alone(values: pd.Series, y: Target, has_classes: bool) -> float | None:
+    """Return the accuracy, or R² of a number, of a small tree that sees one column, if it is almost perfect."""
+    rows = np.random.default_rng(0).permutation(len(y))[:CHECKED]
+    numeric = pd.api.types.is_numeric_dtype(values)
+    x = (values.to_numpy(np.float64) if numeric else pd.factorize(values)[0])[rows].reshape(-1, 1)
+    grow = DecisionTreeClassifier if has_classes else DecisionTreeRegressor
+    score = float(
+        grow(max_leaf_nodes=32, min_samples_leaf=MIN_SAMPLES, random_state=0).fit(x, y[rows]).score(x, y[rows])
+    )
+    worst = 1 - np.bincount(y[rows]).max() / len(rows) if has_classes else 1.0
+    return score if score >= NEARLY and 1 - score <= (1 - NEARLY) * 10 * worst else None
+
+
+# --- split ---
+
+
+def make_keys(
+    table: pd.DataFrame, y: Target, groups: pd.Series | None, has_times: bool
+) -> tuple[list[list[Hashable]], list[str]]:
+    """Return the keys of each row, and a line on equal rows; rows with a common key are in one part of the split.
+
+    Rows with equal inputs and target have one, unless most rows have equals or `has_times`: rows of another time are
+    no copies.
+    """
+    hashes = pd.util.hash_pandas_object(table.assign(**{"": y}), index=False).tolist()
+    copies = len(hashes) - len(set(hashes))
+    keys: list[list[Hashable]] = [[] for _ in hashes]
+    lines = []
+    if copies > len(hashes) / 2:
+        lines.append(f"Most rows ({copies:,}) equal another one, so equal rows may be in both parts of the split.")
+    elif not has_times:
+        keys = [[("row", value)] for value in hashes]
+        lines = [f"Equal rows are kept in one part of the split: {copies:,} repeat another one."] * bool(copies)
+    if groups is not None:
+        for row, value in enumerate(groups.astype(object).where(groups.notna(), MISSING)):
+            keys[row] += [("group", value)] if value != MISSING else []
+    return keys, lines
+
+
+def divide(
+    y: Target,
+    has_classes: bool,
+    parts: Sequence[str | None],
+    keys: Sequence[Sequence[Hashable]],
+    times: pd.Series | None,
+    seed: int,
+) -> tuple[NDArray[np.str_], str]:
+    """Return the part of each row ("" for one that is left out), and what the test is.
+
+    Raises:
+        DataError: a time is missing, or its day and month cannot be told apart.
+    """
+    if TEST in parts:
+        chosen = np.array([TEST if part == TEST else TRAIN for part in parts])
+        leaks = find_leaks(keys, parts)
+        chosen[leaks] = ""
+        if leaks:
+            print(f"{len(leaks):,} training rows left out: they, or their groups, are also in the given test.")
+        return chosen, "own test"
+    if times is not None:
+        if not pd.api.types.is_numeric_dtype(times) or times.isna().any():
+            raise DataError(f"Not every row has a number or a date in the column {times.name} of --time.")
+        return np.array(split_by_time(times.tolist(), {TEST: TEST_SHARE})), f"last fifth by {times.name}"
+    strata = y if has_classes else pd.qcut(y, STRATA, labels=False, duplicates="drop")
+    return np.array(split_rows([[int(band)] for band in strata], keys, {TEST: TEST_SHARE}, seed)), "held-out fifth"
+
+
+def name_groups(column: Column, values: pd.Series, rows: Mapping[str, NDArray[np.intp]]) -> tuple[str, ...]:
+    """Return the group of each test row: its value, or a band of numbers between quantiles of the training rows.
+
+    Raises:
+        DataError: there are too many groups.
+    """
+    test = values.iloc[rows[TEST]]
+    if column.is_number and values.nunique() > STRATA:
+        edges = np.unique(values.iloc[rows[TRAIN]].quantile(np.arange(1, BANDS) / BANDS, "nearest"))
+        shown = [format_date(edge, column.date_format) if column.date_format else f"{edge:g}" for edge in edges]
+        middle = [f"{low} to {high}" for low, high in pairwise(shown)]
+        names = [f"under {shown[0]}", *middle, f"{shown[-1]} and over"]
+        bands = np.digitize(test.fillna(0), edges)
+        return tuple("unknown" if gone else names[band] for band, gone in zip(bands, test.isna(), strict=True))
+    if values.nunique() > MAX_GROUPS:
+        raise DataError(
+            f"The column {column.name} has {values.nunique():,} values; --groups takes numbers and columns with at "
+            f"most {MAX_GROUPS}."
+        )
+    named = test.map("{:g}".format) if column.is_number else test
+    return tuple(named.where(test.notna() & (test != MISSING), "unknown"))
+
+
+def merge_rare(table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a table whose categories without enough training rows are missing, and the columns that had such."""
+    changed = {}
+    for name in table:
+        if pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        counts = table[name].iloc[rows[TRAIN]].value_counts().drop(MISSING, errors="ignore")
+        kept = {MISSING, *counts[counts >= RARE].index[:MAX_CATEGORIES]}
+        is_kept = table[name].isin(kept)
+        if not is_kept.all():
+            changed[name] = table[name].where(is_kept, MISSING)
+    return table.assign(**changed), tuple(changed)

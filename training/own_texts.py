@@ -1,23 +1,21 @@
 """Read a user's own texts and their labels from a table or from folders, check them, and split them."""
 
 import unicodedata
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import BadInput
+from shared.text import parse_number
 from shared.tokens import clean_text
+from training.column_types import ask_day_or_month, read_dates
 from training.data import DataError
 from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
-from training.own_tables import LABELS, read_own_table
+from training.own_tables import LABELS, find_tables, read_own_table
 from training.splitting import (
-    PART_NAMES,
     PARTS,
     TEST,
     TRAIN,
@@ -35,7 +33,6 @@ COLUMNS = (
     "text", "review", "content", "sentence", "message", "comment", "body", "tweet", "document", "description",
     "question", "utterance", "abstract", "phrase", "headline", "texts", "inhalt", "nachricht", "texte",
 )  # fmt: skip
-TABLES = (".csv", ".tsv", ".parquet", ".csv.xz", ".csv.gz")
 UNLABELLED = "unsup"  # a folder or file of texts without labels, as in IMDB
 
 
@@ -112,31 +109,6 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
 
 
 # --- files ---
-
-
-def find_tables(data: Path) -> dict[Path, str | None]:
-    """Return the tables of a data set and the part that each is: a file, train.csv and the like, or the only table.
-
-    A folder of text files has none, though there may be a table beside them.
-    """
-    if data.is_file():
-        return {data: None}
-    if not data.is_dir():
-        return {}
-    tables = {path: _strip_suffix(path) for path in sorted(data.iterdir()) if _strip_suffix(path) != path.name}
-    parts: dict[Path, str | None] = {
-        path: PART_NAMES[stem.casefold()] for path, stem in tables.items() if stem.casefold() in PART_NAMES
-    }
-    if TRAIN in parts.values():
-        return parts
-    has_files = next(data.glob("*/**/*.txt"), None) is not None
-    return dict.fromkeys(tables) if len(tables) == 1 and not has_files else {}
-
-
-def _strip_suffix(path: Path) -> str:
-    """Return the name of a table without its suffix; the whole name of another file."""
-    suffix = next((suffix for suffix in TABLES if path.is_file() and path.name.lower().endswith(suffix)), "")
-    return path.name[: len(path.name) - len(suffix)]
 
 
 def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems) -> list[Row]:
@@ -310,26 +282,20 @@ def divide_parts(
     return OwnTexts(labels, divided, given)
 
 
-def parse_times(rows: Sequence[Row], column: str) -> list[Any]:
+def parse_times(rows: Sequence[Row], column: str) -> list[float]:
     """Return the times of rows as numbers. They may be numbers or dates, all in one form.
 
     Raises:
         DataError: one is neither, or days and months cannot be told apart.
     """
-    cells = pd.Series([row.time or "" for row in rows])
-    numbers = pd.to_numeric(cells, errors="coerce")
-    if not numbers.isna().any():
+    cells = [row.time or "" for row in rows]
+    numbers = np.array([parse_number(cell) for cell in cells])
+    if not np.isnan(numbers).any():
         return numbers.tolist()
-    forms: tuple[dict[str, Any], ...] = ({"format": "ISO8601"}, {"dayfirst": True}, {"dayfirst": False})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pandas, where it is sure of the form in spite of dayfirst
-        iso, *others = (pd.to_datetime(cells, errors="coerce", utc=True, **form) for form in forms)
-    whole = [dates for dates in (iso, *others) if not dates.isna().any()]
-    if not whole:
-        row = rows[int(max(others, key=lambda dates: dates.notna().sum()).isna().argmax())]
+    dates = read_dates(cells)
+    if np.isnan(dates.days).any():
+        row = rows[int(np.isnan(dates.days).argmax())]
         raise DataError(f"{row.place}: {column} is neither a number nor a date such as 2026-05-31: {row.time!r}.")
-    if whole[0] is not iso and len(whole) == 2 and not whole[0].equals(whole[1]) and "." not in cells[0]:
-        raise DataError(
-            f"Is {cells[0]} in {column} a day and a month, or a month and a day? Write dates as 2026-05-31."
-        )
-    return whole[0].astype("int64").tolist()
+    if dates.is_ambiguous:
+        raise DataError(ask_day_or_month(cells[0], column))
+    return dates.days.tolist()

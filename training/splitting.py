@@ -138,10 +138,8 @@ def name_parts(names: Iterable[str]) -> dict[str, str]:
 def print_split(parts: Mapping[str, Sized], as_given: Sequence[str], how: str = "") -> None:
     """Print the sizes of the parts, and which of them the data gave whole."""
     kept = f" ({list_names(as_given)} as given)" if as_given else ""
-    print(
-        f"Split{how}{kept}: {len(parts[TRAIN]):,} to train on, {len(parts[VALID]):,} to validate on, "
-        f"{len(parts[TEST]):,} to test on."
-    )
+    valid = f" {len(parts[VALID]):,} to validate on," if VALID in parts else ""
+    print(f"Split{how}{kept}: {len(parts[TRAIN]):,} to train on,{valid} {len(parts[TEST]):,} to test on.")
 
 
 def split_by_time(times: Sequence[Any], shares: Mapping[str, float]) -> list[str]:

@@ -1,0 +1,86 @@
+"""Dates in the spelling of a table: read as days, shown again, and served."""
+
+import math
+from datetime import date, datetime
+
+import numpy as np
+import pytest
+
+from shared.dates import format_date, parse_date, read_date
+from shared.errors import BadInput
+from shared.tabular_values import NumberColumn, read_grouped, read_number
+
+DAY = 20604  # 2026-05-31
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "days"),
+    [
+        ("2026-05-31", "%Y-%m-%d", DAY),
+        ("31.05.2026", "%d.%m.%Y", DAY),
+        ("31.5.2026", "%d.%m.%Y", DAY),
+        ("05/31/2026", "%m/%d/%Y", DAY),
+        ("31/05/26", "%d/%m/%y", DAY),
+        ("31 May 2026", "%d %b %Y", DAY),
+        ("2026-05-31 12:00", "%Y-%m-%d", DAY + 0.5),
+        ("2026-05-31T18:00:00+06:00", "%Y-%m-%d", DAY + 0.5),
+        ("31.05.2026 06:00:00", "%d.%m.%Y", DAY + 0.25),
+        ("5/31/2026 6:00 PM", "%m/%d/%Y", DAY + 0.75),
+        ("Sun, 31 May 2026 02:00:00 +0200", "%a, %d %b %Y", DAY),
+        ("1969-12-31", "%Y-%m-%d", -1),
+        ("31.02.2026", "%d.%m.%Y", math.nan),
+        ("20260531", "%Y-%m-%d", math.nan),
+        ("2026-05-31", "%d.%m.%Y", math.nan),
+        ("0001-01-01T00:00+06:00", "%Y-%m-%d", math.nan),
+        ("1:2:3:4", "%d.%m.%Y", math.nan),
+        ("", "%Y-%m-%d", math.nan),
+    ],
+)
+def test_a_date_is_a_number_of_days(text, form, days):
+    assert parse_date(text, form) == pytest.approx(days, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "value", [" 31.05.2026", "2026-05-31", date(2026, 5, 31), datetime(2026, 5, 31), DAY, np.float32(DAY)]
+)
+def test_a_visitor_may_write_a_date_in_the_spelling_of_the_table_or_in_iso(value):
+    assert read_date(value, "%d.%m.%Y") == DAY
+
+
+@pytest.mark.parametrize("value", [True, [], "tomorrow", 10**400])
+def test_what_is_no_date_is_nan(value):
+    assert math.isnan(read_date(value, "%d.%m.%Y"))
+
+
+def test_a_date_is_shown_with_its_time_unless_it_is_midnight():
+    assert format_date(DAY, "%d.%m.%Y") == "31.05.2026"
+    assert format_date(DAY + 0.75, "%Y-%m-%d") == "2026-05-31 18:00"
+
+
+def test_messages_name_dates():
+    span = NumberColumn(minimum=DAY - 30, maximum=DAY, median=DAY, date_format="%d.%m.%Y")
+    assert read_number("Tag", "30.05.2026", span, any_range=False) == DAY - 1
+    assert read_number("Tag", "?", span, any_range=False) == DAY
+    range_ = "Tag must be a date from 01.05.2026 to 31.05.2026, the range of the training data, not"
+    for value in ("01.06.2026", "soon", "20600", 1e300):
+        with pytest.raises(BadInput, match=range_):
+            read_number("Tag", value, span, any_range=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "number"),
+    [
+        ("1,234.5", ".", 1234.5), ("1,234", ".", 1234), ("1 234 567", ".", 1234567), ("$ 1,200", ".", 1200),
+        ("1.234,5", ",", 1234.5), ("1,234", ",", 1.234), ("1.234", ",", 1234), ("12,5 %", ",", 12.5),
+        ("\u22123", ".", -3), ("1e3", ".", 1000), ("1,23", ".", math.nan), ("1.5", ",", math.nan), ("", ".", math.nan),
+        (".", ".", math.nan), ("nan", ".", math.nan), ("12 km", ".", math.nan),
+    ],
+)  # fmt: skip
+def test_grouped_numbers_are_read_with_their_decimal_sign(text, decimal, number):
+    assert read_grouped(text, decimal) == pytest.approx(number, nan_ok=True)
+
+
+def test_a_column_with_a_decimal_sign_also_takes_plain_numbers():
+    span = NumberColumn(minimum=0, maximum=2000, median=1, decimal=",")
+    given = {"1.234": 1234, "1,234": 1.234, "1.5": 1.5, 1.5: 1.5}
+    assert {value: read_number("x", value, span, any_range=False) for value in given} == given

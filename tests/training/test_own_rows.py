@@ -1,0 +1,398 @@
+"""A user's own table: what its columns hold, what is left out or refused and why, and its split."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
+
+from shared.tabular_values import NumberColumn, read_number
+from training import own_rows
+from training.data import DataError
+from training.own_data import DataOptions
+from training.own_rows import read_own_rows
+
+pytestmark = pytest.mark.training
+COUNT = 200
+
+
+def make_table(count=COUNT) -> pd.DataFrame:
+    """Return texts of a table with a column of each kind; the target is in the last column, and follows the hours."""
+    rng = np.random.default_rng(0)
+    hours = rng.integers(1, 60, count)
+    table = pd.DataFrame(
+        {
+            "Stunden": hours,
+            "Umsatz": rng.uniform(0.5, 99, count).round(1),
+            "Ort": rng.choice(["Köln", "Düren", "Ulm"], count),
+            "neu": rng.choice(["ja", "nein"], count),
+            "gekündigt": np.where(hours + rng.normal(0, 15, count) > 30, "ja", "nein"),
+        }
+    )
+    return table.astype(str)
+
+
+def spell(table, separator=",") -> str:
+    lines = [table.columns, *table.itertuples(index=False)]
+    return "".join(separator.join(f'"{cell}"' for cell in line) + "\r\n" for line in lines)
+
+
+def read(table, folder, target=None, kind=None, **own):
+    """Read a table, which is written first, or the file with that name in the folder."""
+    path = folder / (table if isinstance(table, str) else "mine.csv")
+    if not isinstance(table, str):
+        path.write_text(spell(table), encoding="utf-8")
+    return read_own_rows(path, target, DataOptions(**own), 42, kind)
+
+
+def join_parts(found) -> pd.DataFrame:
+    return pd.concat([found.train.table, found.test.table])
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return make_table()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        spell(make_table(), ";").encode("cp1252"),
+        ("sep=;\r\n" + spell(make_table(), ";")).encode("cp1252"),
+        spell(make_table(), "\t").encode("utf-16"),
+        b"\xef\xbb\xbf" * 2 + spell(make_table()).encode(),
+    ],
+    ids=["semicolons and cp1252", "Excel's sep=", "UTF-16", "two byte order marks"],
+)
+def test_every_dialect_is_read_alike(tmp_path, capsys, table, content):
+    (tmp_path / "mine.csv").write_bytes(content)
+    found = read("mine.csv", tmp_path)
+    assert found.target == "gekündigt"
+    assert found.labels == ("ja", "nein")
+    assert (len(found.train), len(found.test), found.split) == (160, 40, "held-out fifth")
+    rows = join_parts(found)
+    assert sorted(rows["Stunden"]) == sorted(table["Stunden"].astype(float))
+    assert sorted(rows["Ort"]) == sorted(table["Ort"])
+    said = capsys.readouterr().out
+    assert "mine.csv: 200 rows of 5 columns, understood as:" in said
+    assert "target      gekündigt (it is the last column; --target names another)" in said
+    assert "numbers     Stunden, Umsatz\n" in said
+    assert "yes or no   neu\n" in said
+    assert "categories  Ort (3)\n" in said
+    assert re.search(r"gekündigt has 2 classes: ja \d\d\.\d%, nein \d\d\.\d%\.", said)
+    assert "Split: 160 to train on, 40 to test on." in said
+
+
+def test_parquet_is_read_alike(tmp_path, table):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    days = pd.to_datetime("2026-05-01") + pd.to_timedelta(np.arange(COUNT) % 90, unit="D")
+    typed = table.assign(Stunden=table["Stunden"].astype("Int64"), Umsatz=table["Umsatz"].astype(float), Tag=days)
+    typed.loc[3, "Stunden"] = None
+    typed.to_parquet(tmp_path / "mine.parquet")
+    found = read("mine.parquet", tmp_path, "gekündigt")
+    rows = join_parts(found)
+    assert sorted(rows["Stunden"].dropna()) == sorted(table["Stunden"].drop(3).astype(float))
+    assert found.date_formats == {"Tag": "%Y-%m-%d"}
+    assert rows["Tag"].min() == 20574  # 2026-05-01
+
+
+@pytest.mark.parametrize(
+    ("spelling", "decimal"),
+    [
+        (lambda value: f"{value:.2f}".replace(".", ","), None),
+        (lambda value: f"{value:,.2f}", None),
+        (lambda value: f"{value:,.2f}".translate(str.maketrans(",.", ".,")), None),
+        (lambda value: f"{value:,.2f}".replace(",", " "), None),
+        (lambda value: f"{value:,.0f}", "."),
+        (lambda value: f"$ {value:,.2f}", "."),
+        (lambda value: f"{value:.1f} %".replace(".", ","), ","),
+        (lambda value: f"{value:.3f}".replace(".", ","), ","),
+    ],
+)
+def test_numbers_are_read_in_any_spelling_and_served_alike(tmp_path, table, spelling, decimal):
+    values = np.random.default_rng(1).uniform(0.2, 4000, COUNT)
+    texts = [spelling(value) for value in values]
+    found = read(table.assign(Umsatz=texts), tmp_path)
+    assert found.decimals.get("Umsatz") == decimal
+    rows = join_parts(found)["Umsatz"]
+    digits = len(re.search(r"[.,](\d+)( %)?$", texts[0])[1]) if not texts[0].isdigit() and decimal != "." else 0
+    digits = 2 if "$" in texts[0] else digits
+    np.testing.assert_allclose(sorted(rows), sorted(values.round(digits)), atol=1e-9)
+    span = NumberColumn(minimum=0, maximum=5000, median=1, decimal=decimal)
+    served = [read_number("Umsatz", text, span, any_range=False) for text in texts]
+    np.testing.assert_allclose(served, values.round(digits), atol=1e-9)
+
+
+def test_another_column_decides_what_a_comma_means(tmp_path, table):
+    texts = [f"{value},{value % 900 + 100}" for value in range(1, COUNT + 1)]
+    read_alone = join_parts(read(table.assign(Umsatz=texts), tmp_path))["Umsatz"]
+    assert read_alone.min() == 1101
+    commas = [f"{value / 10:.1f}".replace(".", ",") for value in range(COUNT)]
+    beside = join_parts(read(table.assign(Umsatz=texts, Satz=commas), tmp_path, "gekündigt"))["Umsatz"]
+    assert beside.min() == 1.101
+
+
+@pytest.mark.parametrize(
+    ("form", "spelled"),
+    [
+        ("%Y-%m-%d", "%Y-%m-%d"),
+        ("%d.%m.%Y", "%d.%m.%Y"),
+        ("%m/%d/%Y", "%m/%d/%Y"),
+        ("%d.%m.%Y %H:%M", "%d.%m.%Y"),
+        ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"),
+    ],
+)
+def test_dates_become_days(tmp_path, capsys, table, form, spelled):
+    days = pd.to_datetime("2026-01-01") + pd.to_timedelta(np.arange(COUNT), unit="D")
+    found = read(table.assign(Tag=days.strftime(form)), tmp_path, "gekündigt")
+    assert found.date_formats == {"Tag": spelled}
+    assert sorted(join_parts(found)["Tag"]) == list(range(20454, 20454 + COUNT))
+    assert f"dates       Tag ({spelled})" in capsys.readouterr().out
+
+
+def test_a_day_that_may_be_a_month_is_asked_about(tmp_path, table):
+    table["Tag"] = [f"{row % 12 + 1:02}/{row // 12 % 12 + 1:02}/2026" for row in range(COUNT)]
+    with pytest.raises(DataError, match=r"column Tag: Is 01/01/2026 in Tag a day and a month, or a month and a day\?"):
+        read(table, tmp_path, "gekündigt")
+    found = read(table, tmp_path, "gekündigt", skip_bad=True)
+    assert "Tag" not in found.train.table
+    assert "Columns left out: Tag (its days and months cannot be told apart)." in found.notes
+
+
+LEFT_OUT = {
+    "Kunde": ([f"K{row:05}" for row in range(COUNT)], "it has ids: almost all values are different"),
+    "Nummer": (range(1000, 1000 + COUNT), "it counts the rows"),
+    "kunden_id": ([row * 977 for row in range(COUNT)], "it has ids: almost all values are different"),
+    "Notiz": ([f"Er rief am {row}. Tag an und war zufrieden" for row in range(COUNT)], "it has free text, of 9 words"),
+    "Land": (["DE"] * COUNT, "it has the same value in every row"),
+    "leer": (["", "NA", "?", "null"] * (COUNT // 4), "it is empty"),
+    "Code": ([f"c{row % 100}" for row in range(COUNT)], "its values hardly repeat: 100 different ones in 200 rows"),
+    "Menge": ([str(row) if row % 5 else f"x{row}" for row in range(COUNT)], "80% of its cells are numbers, but"),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_columns_without_use_are_left_out_with_a_reason(tmp_path, capsys, table, name):
+    cells, reason = LEFT_OUT[name]
+    table.insert(0, name, list(map(str, cells)))
+    found = read(table, tmp_path)
+    assert name not in found.train.table
+    assert f"left out    {name}: {reason}" in capsys.readouterr().out
+    assert found.notes[0].startswith(f"Columns left out: {name} ({reason}")
+
+
+def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
+    table["Sterne"] = [str(row % 5) for row in range(COUNT)]
+    table["Postleitzahl"] = [f"0{row % 4}234" for row in range(COUNT)]
+    table["filiale_id"] = [str(row % 7) for row in range(COUNT)]
+    found = read(table, tmp_path, "gekündigt").train.table
+    assert set(found["Sterne"]) == {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert set(found["Postleitzahl"]) == {"00234", "01234", "02234", "03234"}
+    assert set(found["filiale_id"]) == set("0123456")
+
+
+def test_rare_and_unseen_categories_count_as_missing(tmp_path, table):
+    table.loc[:3, "Ort"] = ["Aachen", "Bonn", "Bonn", "Bonn"]
+    table.loc[10:12, "neu"] = ""
+    found = read(table, tmp_path)
+    assert found.open_categories == ("Ort",)
+    assert set(join_parts(found)["Ort"]) == {"?", "Köln", "Düren", "Ulm"}
+    assert (join_parts(found)["Ort"] == "?").sum() == 4
+    assert (join_parts(found)["neu"] == "?").sum() == 3
+    assert any("fewer than 5 training rows count as missing" in note and "Ort" in note for note in found.notes)
+
+
+def test_of_100_000_categories_the_frequent_ones_are_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    count = 150_000
+    often = rng.integers(0, 300, count)
+    code = np.where(rng.random(count) < 0.3, rng.integers(1000, 101_000, count), often)
+    text = pd.DataFrame({"Code": [f"c{value}" for value in code], "y": np.where(often % 2, "a", "b")})
+    found = read(text, tmp_path)
+    assert found.open_categories == ("Code",)
+    kept = set(found.train.table["Code"])
+    assert kept >= {"?", *(f"c{value}" for value in range(300))}
+    assert len(kept) < 320
+    text["Code"] = [f"c{value}" for value in rng.integers(0, 100_000, count)]
+    text["x"] = rng.integers(0, 9, count).astype(str)
+    found = read(text, tmp_path, "y")
+    assert list(found.train.table) == ["x"]
+    assert "its values hardly repeat: 77," in found.notes[0]
+
+
+def test_bad_cells_are_named_together(tmp_path, capsys, table):
+    table.loc[[1, 5], "Stunden"] = ["viele", "1e39"]
+    table.loc[7, "Umsatz"] = "-"
+    with pytest.raises(DataError) as caught:
+        read(table, tmp_path)
+    assert "3 problems with the rows of" in str(caught.value)
+    assert "line 3: Stunden is not a number: 'viele'." in str(caught.value)
+    assert "line 9: Umsatz is not a number: '-'." in str(caught.value)
+    found = read(table, tmp_path, skip_bad=True)
+    assert join_parts(found).isna().sum().to_dict() == {"Stunden": 2, "Umsatz": 1, "Ort": 0, "neu": 0}
+    (tmp_path / "mine.csv").write_text(spell(make_table()) + '"1","2"\r\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 202: The row has 2 cells; the header has 5"):
+        read("mine.csv", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda t: t.assign(gekündigt="ja"), {}, "The target gekündigt is ja in every row; at least two values"),
+        (lambda t: t[:20], {}, r"has 20 rows with a target \(gekündigt\); at least 100 are needed"),
+        (lambda t: t.assign(gekündigt=["x"] * 3 + ["y"] * 9 + ["z"] * 188), {}, "gekündigt, x has 3, y has 9; add"),
+        (lambda t: t.assign(gekündigt=[str(row % 25) for row in range(200)]), {"kind": "classes"}, "or predict the"),
+        (lambda t: t, {"target": "gekundigt"}, "There is a column 'gekündigt'; did you mean it"),
+        (lambda t: t, {"kind": "number"}, "gekündigt is no number, such as '(ja|nein)'; leave out --task number"),
+        (lambda t: t[["gekündigt"]], {}, "has no column to predict the target gekündigt from"),
+        (lambda t: t.assign(gekündigt=[f"2026-01-{row % 28 + 1:02}" for row in range(200)]), {}, "has dates, which"),
+        (lambda t: t, {"group": "Ort", "time": "Stunden"}, "--time and --group exclude each other"),
+        (lambda t: t, {"group": "gekündigt"}, "The target gekündigt cannot also divide the rows"),
+        (lambda t: t, {"time": "Ort"}, "Not every row has a number or a date in the column Ort of --time"),
+        (lambda t: t, {"groups": "Ortt"}, "There is a column 'Ort'; did you mean it"),
+        (lambda t: t.assign(Ort=[f"c{row % 40}" for row in range(200)]), {"groups": "Ort"}, "--groups takes numbers"),
+        (lambda t: t.rename(columns={"Ort": "neu"}), {}, "names the column 'neu' twice"),
+        (lambda t: t.rename(columns={"Ort": "o" * 300}), {}, "a name of 300 characters, 'o+...'; at most 100"),
+    ],
+)  # fmt: skip
+def test_tables_that_cannot_be_used_are_refused(tmp_path, table, change, options, message):
+    with pytest.raises(DataError, match=message):
+        read(change(table), tmp_path, **options)
+
+
+def test_names_are_cleaned(tmp_path, table):
+    found = read(table.rename(columns={"Ort": " Ort\n der  Filiale", "neu": ""}), tmp_path)
+    assert list(found.train.table) == ["Stunden", "Umsatz", "Ort der Filiale"]
+    assert "(it has no name)" in found.notes[0]
+
+
+def test_the_target_has_a_usual_name_or_is_the_last_column(tmp_path, capsys, table):
+    found = read(table.rename(columns={"neu": "Churn"}), tmp_path)
+    assert found.target == "Churn"
+    assert "Churn (it has a usual name; --target names another)" in capsys.readouterr().out
+    assert read(table, tmp_path, "ORT").labels == ("Düren", "Köln", "Ulm")
+
+
+def test_a_target_is_classes_or_a_number(tmp_path, capsys, table):
+    stars = table.assign(gekündigt=[str(row % 12) for row in range(COUNT)])
+    found = read(stars, tmp_path)
+    assert found.labels == tuple(map(str, range(12)))
+    assert "--task number" in capsys.readouterr().out
+    assert read(stars, tmp_path, kind="number").labels == ()
+    prices = table.assign(gekündigt=[f"{row + 1:,.2f} €" for row in range(900, 900 + COUNT)])
+    found = read(prices, tmp_path)
+    assert found.labels == ()
+    assert found.train.y.dtype == np.float64
+    assert sorted([*found.train.y, *found.test.y]) == list(range(901, 901 + COUNT))
+    bands = np.histogram(found.test.y, 10, (901, 1101))[0]
+    assert bands.tolist() == [4] * 10
+    assert "gekündigt is a number from 901 to 1100, with the median 1000.5" in capsys.readouterr().out
+
+
+def test_rows_without_a_target_are_counted_and_labels_that_look_alike_named(tmp_path, capsys, table):
+    table.loc[:2, "gekündigt"] = ["", "?", "NA"]
+    table.loc[10:29, "gekündigt"] = "JA"
+    found = read(table, tmp_path)
+    assert len(found.train) + len(found.test) == COUNT - 3
+    assert "3 rows without a target are left out." in found.notes
+    assert "perhaps meant as one: JA and ja." in capsys.readouterr().out
+
+
+def test_a_column_that_says_the_same_as_the_target_is_left_out(tmp_path, capsys, table):
+    table.insert(0, "Status", table["gekündigt"].map({"ja": "beendet", "nein": "läuft"}))
+    table.insert(0, "Flag", (table["gekündigt"] == "ja").astype(int))
+    first = table.index[table["gekündigt"] == "ja"][0]
+    table.insert(0, "fast", np.where(table.index == first, "läuft", table["Status"]))
+    found = read(table, tmp_path)
+    assert list(found.train.table) == ["fast", "Stunden", "Umsatz", "Ort", "neu"]
+    assert "Status is left out: it says the same as the target gekündigt, so nothing would be learned." in found.notes
+    assert any(note.startswith("Warning: fast alone predicts gekündigt almost perfectly") for note in found.notes)
+
+
+def test_a_number_that_follows_the_target_is_left_out(tmp_path, table):
+    price = np.random.default_rng(3).uniform(10, 900, COUNT)
+    table = table.assign(netto=price / 1.19, log=np.log(price) ** 3, price=price)
+    found = read(table, tmp_path)
+    assert list(found.train.table) == ["Stunden", "Umsatz", "Ort", "neu", "gekündigt"]
+
+
+def test_equal_rows_and_groups_stay_in_one_part(tmp_path, capsys, table):
+    twice = pd.concat([table, table[:60]])
+    found = read(twice, tmp_path)
+    train, test = (set(part.table.itertuples(index=False, name=None)) for part in (found.train, found.test))
+    assert not train & test
+    assert "Equal rows are kept in one part of the split: 60 repeat another one." in found.notes
+    table["Filiale"] = [f"F{row // 10}" for row in range(COUNT)]
+    found = read(table, tmp_path, "gekündigt", group="Filiale")
+    assert "Filiale" not in found.train.table
+    hours = {name: set(rows["Stunden"] + "/" + rows["Umsatz"]) for name, rows in table.groupby("Filiale")}
+    in_test = {f"{row.Stunden:g}/{row.Umsatz}" for row in found.test.table.itertuples()}
+    assert all(not (own & in_test) or own <= in_test for own in hours.values())
+
+
+def test_rows_that_are_mostly_equal_are_split_anyway(tmp_path, table):
+    found = read(table[["Ort", "neu", "gekündigt"]], tmp_path)
+    assert (len(found.train), len(found.test)) == (160, 40)
+    assert any(note.startswith("Most rows (18") for note in found.notes)
+
+
+def test_the_last_rows_are_the_test_if_asked_for(tmp_path, capsys, table):
+    table["Tag"] = [f"{row % 28 + 1:02}.{row // 28 + 1:02}.2026" for row in range(COUNT)][::-1]
+    found = read(table, tmp_path, "gekündigt", time="Tag")
+    assert found.split == "last fifth by Tag"
+    assert "Tag" not in found.train.table
+    assert found.test.table["Stunden"].tolist() == table["Stunden"][:40].astype(float).tolist()
+    assert "Split by Tag: 160 to train on, 40 to test on." in capsys.readouterr().out
+
+
+def test_parts_are_taken_as_given(tmp_path, capsys, table):
+    (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(table[155:]), encoding="utf-8")
+    found = read_own_rows(tmp_path, None, DataOptions(), 42)
+    assert found.split == "own test"
+    assert found.test.table["Stunden"].tolist() == table["Stunden"][155:].astype(float).tolist()
+    assert len(found.train) == 155
+    said = capsys.readouterr().out
+    assert "5 training rows left out: they, or their groups, are also in the given test." in said
+    assert "Split (test as given): 155 to train on, 45 to test on." in said
+    (tmp_path / "test.csv").write_text(spell(table[155:].drop(columns="gekündigt")), encoding="utf-8")
+    with pytest.raises(DataError, match=r"test\.csv lacks the column 'gekündigt' of train\.csv"):
+        read_own_rows(tmp_path, None, DataOptions(), 42)
+    with pytest.raises(DataError, match="There is no table"):
+        read_own_rows(tmp_path / "nothing", None, DataOptions(), 42)
+
+
+def test_groups_are_values_or_bands(tmp_path, table):
+    table["Tag"] = [f"2026-{row % 12 + 1:02}-{row % 28 + 1:02}" for row in range(COUNT)]
+    found = read(table, tmp_path, "gekündigt", groups="Ort, stunden,Tag")
+    assert found.groups["Ort"] == tuple(found.test.table["Ort"])
+    low, middle, high = found.train.table["Stunden"].quantile([0.25, 0.5, 0.75], "nearest")
+    names = [f"under {low:g}", f"{low:g} to {middle:g}", f"{middle:g} to {high:g}", f"{high:g} and over"]
+    expected = [
+        names[int(np.searchsorted([low, middle, high], value, "right"))] for value in found.test.table["Stunden"]
+    ]
+    assert found.groups["Stunden"] == tuple(expected)
+    assert set(found.groups) == {"Ort", "Stunden", "Tag"}
+    assert all(
+        re.fullmatch(r"(under )?2026-\d\d-\d\d( to 2026-\d\d-\d\d| and over)?", name) for name in found.groups["Tag"]
+    )
+
+
+def test_of_a_million_rows_a_sample_is_read_in_bounded_memory(tmp_path, monkeypatch, capsys):
+    resource = pytest.importorskip("resource", reason="Windows does not tell the memory used")
+    count = 1_000_000
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 5000, count), rng.integers(0, 2, count)
+    with (tmp_path / "mine.csv").open("w", encoding="utf-8") as file:
+        file.write("id,x,y\n")
+        file.writelines(f"{row},{a},{'no' if b else 'yes'}\n" for row, (a, b) in enumerate(zip(x, y, strict=True)))
+    monkeypatch.setattr(own_rows, "MAX_READ", 20_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = read("mine.csv", tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB; the file alone has 14 MB
+    assert len(found.train) + len(found.test) == 20_000
+    assert join_parts(found)["x"].mean() == pytest.approx(2500, rel=0.02)
+    assert found.notes[0] == "Of the 1,000,000 rows of mine.csv, a random sample of 20,000 is read."
+    assert "id (it counts the rows)" in found.notes[1]

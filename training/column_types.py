@@ -1,0 +1,232 @@
+"""Find what each column of a user's own table holds: numbers, dates, categories, or nothing to learn from."""
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.dates import FORMATS, parse_date
+from shared.errors import quote
+from shared.tabular_values import MISSING, is_missing, read_grouped
+from shared.text import parse_number
+from training.own_data import clean_label
+
+NUMBER, DATE, CATEGORY, LEFT_OUT = "number", "date", "category", "left out"
+MIN_PARSED = 0.95  # of the cells of numbers or dates; the others are problems
+MAX_CATEGORIES = 1000  # the most frequent ones; the others count as missing
+RARE = 5  # rows: categories with fewer count as missing
+MANY = 100  # different texts, of which most are numbers
+TRIED = 200  # texts that show which formats of dates are worth trying
+WORDS = 4  # on average, in a column of free text
+ID_NAME = re.compile(r"(?i:(^|[\W_])(id|ids|nr|no|uuid|guid|index|key)$)|[a-z]I[dD]$")
+CODE = re.compile(r"0\d+")
+YES_NO = tuple(map(set, (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("wahr", "falsch"))))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, and the reason, a clause, if it is left out.
+
+    Attributes:
+        values: of each row: float64, NaN if missing, for numbers and dates (in days); otherwise text, "?" if missing.
+        decimal: the decimal sign of numbers, if their spelling needs it; see NumberColumn.
+        has_commas: True for numbers that surely have decimal commas.
+        date_format: the spelling of dates.
+        bad: the rows whose cell is not what the others are; it counts as missing.
+        question: of a date whose day and month cannot be told apart.
+    """
+
+    name: str
+    kind: str
+    values: pd.Series
+    reason: str = ""
+    decimal: str | None = None
+    has_commas: bool = False
+    date_format: str | None = None
+    bad: tuple[int, ...] = ()
+    question: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        """True if the values are numbers, perhaps of days."""
+        return self.kind in (NUMBER, DATE)
+
+    @property
+    def categories(self) -> set[str]:
+        """The different texts, without that for a missing value."""
+        return set(self.values.unique()) - {MISSING}
+
+    @property
+    def is_yes_or_no(self) -> bool:
+        """True for categories such as yes and no."""
+        return self.kind == CATEGORY and {value.casefold() for value in self.categories} in YES_NO
+
+    def describe(self) -> str:
+        """Return the name, and what needs to be said of the values."""
+        if self.kind == CATEGORY:
+            return f"{self.name} ({len(self.categories):,})"
+        spelling = self.date_format or (self.has_commas and "decimal comma")
+        return f"{self.name} ({spelling})" if spelling else self.name
+
+
+@dataclass(frozen=True)
+class Dates:
+    """Dates as days, NaN where a text is none, with the format that fits most of them."""
+
+    form: str = FORMATS[0]
+    days: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    is_ambiguous: bool = False
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """The different texts of a column, without the missing ones, and how often each occurs."""
+
+    texts: list[str]
+    counts: NDArray[np.int64] = field(repr=False)
+
+    def share(self, numbers: NDArray[np.float64]) -> float:
+        """Return the share of cells whose text is a number."""
+        return float(self.counts[~np.isnan(numbers)].sum() / max(self.counts.sum(), 1))
+
+
+def read_columns(table: pd.DataFrame, seen: int, kept: Collection[str]) -> list[Column]:
+    """Return what each column holds.
+
+    Texts such as 1,234 and 1.234 are decimals if the decimal sign of another column is surely that of them; otherwise,
+    1,234 has a thousands separator and 1.234 is a decimal.
+
+    Args:
+        table: columns of texts, as categories.
+        seen: rows of the file, of which the table may be a sample.
+        kept: columns that are not left out, such as the target.
+    """
+    found = [read_column(table[name], seen, name in kept) for name in table]
+    if not any(column.has_commas for column in found):
+        return found
+    return [
+        read_column(table[column.name], seen, column.name in kept, comma=True) if column.kind == NUMBER else column
+        for column in found
+    ]
+
+
+def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool = False) -> Column:
+    """Return what a column holds; with `is_kept`, it is not left out.
+
+    `comma` prefers decimal commas where texts do not tell.
+    """
+    name = str(cells.name)
+    codes, all_texts = pd.factorize(cells.astype(object))
+    present = np.array([not is_missing(text) for text in all_texts], np.bool_)
+    texts = _Texts(list(all_texts[present]), np.bincount(codes, minlength=len(all_texts))[present])
+    codes = np.where(present, np.cumsum(present) - 1, -1)[codes]  # -1: missing, the last of what they index
+    cleaned = np.array([*map(clean_label, texts.texts), MISSING], dtype=object)
+    as_text = Column(name, CATEGORY, pd.Series(cleaned[codes], name=name, dtype="str"))
+
+    def as_numbers(kind: str, numbers: NDArray[np.float64], **spelling: Any) -> Column:
+        values = pd.Series(np.append(numbers, np.nan)[codes], name=name)
+        bad = np.flatnonzero(values.isna().to_numpy() & (codes >= 0))
+        return Column(name, kind, values, bad=tuple(bad.tolist()), **spelling)
+
+    numbers, decimal, commas = read_numbers(texts, comma)
+    share = texts.share(numbers)
+    dates = read_dates(texts.texts) if share < MIN_PARSED else Dates()
+    column, reason = as_text, ""
+    if share >= MIN_PARSED and not _are_codes(texts.texts):
+        column = as_numbers(NUMBER, numbers, decimal=decimal, has_commas=commas)
+        reason = _judge_numbers(column, seen)
+        if not reason and ID_NAME.search(name) and len(texts.texts) <= MAX_CATEGORIES and not is_kept:
+            column = as_text
+    elif texts.share(dates.days) >= MIN_PARSED:
+        question = ask_day_or_month(texts.texts[0], name) if dates.is_ambiguous else ""
+        column = replace(as_numbers(DATE, dates.days, date_format=dates.form), question=question)
+    elif share >= 0.5 and len(texts.texts) > MANY:
+        odd = quote(texts.texts[int(np.isnan(numbers).argmax())])
+        reason = f"{share:.0%} of its cells are numbers, but others are not, such as {odd}; empty those"
+    elif texts.texts:
+        reason = _judge_texts(texts)
+    if len(texts.texts) < 2 and (codes == 0).all() | (codes < 0).all():
+        reason = "it has the same value in every row" if texts.texts else "it is empty"
+    reason = reason if name else "it has no name"
+    return replace(as_text, kind=LEFT_OUT, reason=reason) if reason and not is_kept else column
+
+
+def _judge_numbers(column: Column, seen: int) -> str:
+    """Return why numbers are left out: they are whole, and count or name the rows; "" if they are not."""
+    known = column.values.dropna()
+    different = known.nunique()
+    if (known % 1 != 0).any() or different < MIN_PARSED * len(column.values):
+        return ""
+    if different == len(known) and known.max() - known.min() < seen:
+        return "it counts the rows"
+    return "it has ids: almost all values are different" if ID_NAME.search(column.name) else ""
+
+
+def _judge_texts(texts: _Texts) -> str:
+    """Return why texts are left out: they are ids or free text, or hardly repeat; "" if they do."""
+    total, different = int(texts.counts.sum()), len(texts.texts)
+    words = float(np.dot([len(text.split()) for text in texts.texts], texts.counts)) / total
+    if words >= WORDS and different > total / 2:
+        return f"it has free text, of {words:.0f} words on average"
+    if different >= 0.9 * total:
+        return "it has ids: almost all values are different"
+    if np.sort(texts.counts[texts.counts >= RARE])[-MAX_CATEGORIES:].sum() < total / 2:
+        return f"its values hardly repeat: {different:,} different ones in {total:,} rows"
+    return ""
+
+
+def _are_codes(texts: Sequence[str]) -> bool:
+    """Return True for digits of equal length of which some begin with 0, such as those of postcodes."""
+    return len(set(map(len, texts))) == 1 and any(map(CODE.fullmatch, texts)) and all(map(str.isdigit, texts))
+
+
+# --- numbers and dates ---
+
+
+def read_numbers(texts: _Texts, comma: bool) -> tuple[NDArray[np.float64], str | None, bool]:
+    """Return texts as numbers, and how to read them.
+
+    Returns:
+        numbers: NaN for a text that is no number, or one that float32 cannot hold.
+        decimal: the decimal sign, if parse_number would read other numbers.
+        commas: True if the texts surely have decimal commas.
+    """
+    plain = _limit(pd.to_numeric(pd.Series(texts.texts, dtype=object), errors="coerce").to_numpy(np.float64))
+    if not np.isnan(plain).any() and not comma:  # much faster for most columns
+        return plain, None, False
+    by_sign = {sign: _limit([read_grouped(text, sign) for text in texts.texts]) for sign in (".", ",")}
+    shares = {sign: texts.share(numbers) for sign, numbers in by_sign.items()}
+    decimal = max(by_sign, key=lambda sign: (shares[sign], comma == (sign == ",")))
+    numbers = by_sign[decimal]
+    served = _limit([parse_number(text) for text in texts.texts])
+    needed = None if np.array_equal(served, numbers, equal_nan=True) else decimal
+    return numbers, needed, shares[","] > shares["."]
+
+
+def _limit(numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    found = np.asarray(numbers, np.float64)
+    return np.where(np.abs(found) <= np.finfo(np.float32).max, found, np.nan)
+
+
+def read_dates(texts: Sequence[str]) -> Dates:
+    """Return texts as dates in the format that fits most of them; of equals, the first of FORMATS."""
+    some = texts[:: max(len(texts) // TRIED, 1)]
+    likely = [form for form in FORMATS if any(not math.isnan(parse_date(text, form)) for text in some)]
+    read = [Dates(form, np.array([parse_date(text, form) for text in texts])) for form in likely]
+    if not read:
+        return Dates(days=np.full(len(texts), np.nan))
+    read.sort(key=lambda dates: int(np.isnan(dates.days).sum()))  # stable
+    best, *others = read
+    also = [other for other in others if np.isnan(other.days).sum() == np.isnan(best.days).sum()]
+    differ = any(not np.array_equal(best.days, other.days, equal_nan=True) for other in also)
+    return replace(best, is_ambiguous=differ)
+
+
+def ask_day_or_month(text: str, column: str) -> str:
+    """Return a sentence on dates whose day and month cannot be told apart."""
+    return f"Is {text} in {column} a day and a month, or a month and a day? Write dates as 2026-05-31."
