@@ -19,9 +19,7 @@ def table(tmp_path) -> pd.DataFrame:
 
 
 def test_numbers_that_are_too_large_are_refused(table):
-    with pytest.raises(
-        DataError, match="The column age has an infinite number, or one above 3e38"
-    ):
+    with pytest.raises(DataError, match="The column age has an infinite number, or one above 3e38"):
         clean(table.assign(age=np.inf))
 
 
