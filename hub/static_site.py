@@ -1,7 +1,7 @@
 """Build the site of spaces/browser, on which models run in the visitor's browser, and serve it on this machine.
 
-    python -m hub.static_site                    # the five demos, at http://127.0.0.1:7861
-    python -m hub.static_site runs/mine --out site
+python -m hub.static_site                    # the five demos, at http://127.0.0.1:7861
+python -m hub.static_site runs/mine --out site
 """
 
 import argparse
@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub import constants
 
 from hub.client import PublishError
 from hub.staging import ROOT, find_model_files, match_files
@@ -46,7 +48,8 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
         PublishError: a JavaScript library cannot be fetched.
     """
     files = {path: file.read_bytes() for path, file in match_files(SITE, SITE_FILES).items()}
-    site: dict[str, Any] = {"title": title, "models": [], "vendor": {}}
+    files["any.html"] = admit_hub(files["index.html"])
+    site: dict[str, Any] = {"title": title, "hub": constants.ENDPOINT, "models": [], "vendor": {}}
     for library, path in zip(LIBRARIES, fetch_libraries(), strict=True):
         content, name = path.read_bytes(), f"vendor/{library.name}"
         if name.endswith(".wasm"):
@@ -60,8 +63,16 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
         files |= found
     files["site.json"] = json.dumps(site, indent=1, ensure_ascii=False).encode()
     version = hashlib.sha256(b"".join(hash_bytes(content).encode() for _, content in sorted(files.items()))).hexdigest()
-    files["sw.js"] = files["sw.js"].replace(b"VERSION", version[:16].encode())
+    own = json.dumps(["./", *(path for path in files if not path.startswith("models/") and path != "sw.js")])
+    files["sw.js"] = files["sw.js"].replace(b"VERSION", version[:16].encode()).replace(b"[]", own.encode(), 1)
     return dict(sorted(files.items()))
+
+
+def admit_hub(page: bytes) -> bytes:
+    """Return the page that shows any model on the Hub: it may reach the Hub and its file servers, and nothing else."""
+    hosts = "" if constants.ENDPOINT != constants._HF_DEFAULT_ENDPOINT else " https://*.hf.co"
+    admitted = f"default-src 'self'; connect-src 'self' {constants.ENDPOINT}{hosts};"
+    return page.replace(b"default-src 'self';", admitted.encode(), 1)
 
 
 def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -106,7 +117,8 @@ def find_pictures(name: str, folder: Path) -> list[Path]:
     app = ROOT / "spaces" / name
     places = [folder / "examples", *([app / "examples"] if folder == app / "model" else [])]
     return next(
-        (found for place in places if (found := [path for path in sorted(place.glob("*")) if path.suffix in PICTURES])), []
+        (found for place in places if (found := [path for path in sorted(place.glob("*")) if path.suffix in PICTURES])),
+        [],
     )
 
 

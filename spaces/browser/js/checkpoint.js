@@ -23,7 +23,7 @@ export async function sha256(bytes) {
  * @param {{sha256?: string, bytes?: number, packed?: boolean}} entry - what is expected of the (unpacked) file
  * @param {(count: number) => void} report - called with the number of new bytes
  */
-export async function download(url, entry, report = () => {}) {
+export async function download(url, entry = {}, report = () => {}) {
   const name = new URL(url).pathname.split("/").slice(-2).join("/");
   const response = await fetch(url + (entry.packed ? ".gz" : "")).catch(() => null);
   if (!response?.ok) throw new BadInput(`${name} cannot be downloaded; check the connection and reload the page.`);
@@ -51,7 +51,7 @@ export async function download(url, entry, report = () => {}) {
  * @param {{folder: string, config?: {sha256: string, bytes: number}}} entry - the model in site.json
  */
 export async function readConfig(entry) {
-  const bytes = await download(new URL("gallery.json", entry.folder).href, entry.config ?? {});
+  const bytes = await download(new URL("gallery.json", entry.folder).href, entry.config);
   let config;
   try {
     config = JSON.parse(new TextDecoder().decode(bytes));

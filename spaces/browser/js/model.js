@@ -27,15 +27,21 @@ export class Model {
     };
   }
 
-  /** Download the model and start it. `report` gets the share of the download that is done. */
-  async load(entry, site, report) {
+  /**
+   * Download the model and start it.
+   * @param {object} entry - the model in site.json
+   * @param {object} site - the content of site.json
+   * @param {(share: number) => void} report - called with the share of the download that is done
+   * @param {number} most - threads; fewer where the page is not isolated, or there are fewer cores
+   */
+  async load(entry, site, report, most = MAX_THREADS) {
     const wasm = { ...site.vendor[WASM], packed: true };
     const total = wasm.bytes + Object.values(this.config.files).reduce((sum, file) => sum + (file.optional ? 0 : file.bytes), 0);
     let done = 0;
     const add = (count) => report((done += count) / total);
     const files = readFiles(entry, this.config, add);
     const [bytes, binary] = await Promise.all([files, download(new URL(`../${WASM}`, import.meta.url).href, wasm, add)]);
-    const threads = crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency ?? 1) : 1;
+    const threads = crossOriginIsolated ? Math.min(most, navigator.hardwareConcurrency ?? 1) : 1;
     await this.isReady;
     const moved = [...Object.values(bytes), binary].map((content) => content.buffer);
     await this.send("open", [{ config: this.config, files: bytes, wasm: binary.buffer, threads }], { transfer: moved });

@@ -68,7 +68,7 @@ export class Predictor {
    * @param {number | null} part - the index of a part, whose words are explained instead
    * @param {(share: number) => void} report - called with the share that is done
    */
-  async explain(given, part, report) {
+  async explain(given, part = null, report = () => {}) {
     const ticket = (this.latest += 1);
     const text = cleanText(given);
     const { ids, starts, read } = this.tokenize(text);
