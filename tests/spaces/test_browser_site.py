@@ -221,9 +221,9 @@ def test_rows(ask, salary):
     )
     curve = dict(salary.what_if(people[0], "age"))
     found = ask("salary", "whatIf", people[0], "age")
-    assert dict(zip(found["values"], found["probabilities"], strict=True)) == pytest.approx(curve, abs=1e-5)
+    assert dict(zip(found["values"], found["lines"][0], strict=True)) == pytest.approx(curve, abs=1e-5)
     found, why = ask("salary", "explain", people[0]), salary.explain(people[0])
-    assert found["probability"] == pytest.approx(why.probability, abs=1e-5)
+    assert found["total"] == pytest.approx(why.probability, abs=1e-5)
     assert found["base"] == pytest.approx(why.base, abs=1e-5)
     # Shapley values are estimated from random orders, which are others here.
     assert found["contributions"] == pytest.approx(why.contributions, abs=0.015)

@@ -30,6 +30,24 @@ export function parseNumber(value) {
   return NaN;
 }
 
+const DAY = 86_400_000; // milliseconds
+
+/** Return the days since 1970 of a date, in ISO or in this spelling, such as %d.%m.%Y; NaN if it is none. */
+export function parseDate(value, format) {
+  const text = String(value).trim();
+  const fields = { d: "(?<d>\\d{1,2})", m: "(?<m>\\d{1,2})", Y: "(?<Y>\\d{4})", y: "(?<y>\\d{2})", H: "(?<H>\\d{1,2})", M: "(?<M>\\d{2})", S: "(?<S>\\d{2})" };
+  const escaped = (spelling) => spelling.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&").replace(/%([dmYyHMS])/g, (_, one) => fields[one]);
+  const spellings = [format, "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"];
+  const found = spellings.map((one) => new RegExp(`^${escaped(one)}$`).exec(text)).find(Boolean)?.groups;
+  if (!found) return NaN;
+  const year = Number(found.Y ?? (found.y < 69 ? `20${found.y}` : `19${found.y}`));
+  const date = new Date(Date.UTC(year, found.m - 1, found.d, found.H ?? 0, found.M ?? 0, found.S ?? 0));
+  return date.getUTCMonth() === found.m - 1 && date.getUTCDate() === Number(found.d) ? date / DAY : NaN;
+}
+
+/** Return the date, in ISO, of some days since 1970. */
+export const formatDate = (days) => new Date(days * DAY).toISOString().slice(0, 10);
+
 /**
  * Read a CSV with a header; the delimiter is found in its first line.
  * @param {string} text
