@@ -3,6 +3,7 @@
 import base64
 import functools
 import io
+import json
 import shutil
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gradio.media import get_image
+from huggingface_hub import constants
 from PIL import Image
 
 from hub.client import PublishError
@@ -424,3 +426,47 @@ def test_collected_pictures_can_be_trained_on(site, browser, tmp_path):
     assert Image.open(tmp_path / "pictures/blue/2.jpg").size == (41, 30)
     assert errors == []
     page.close()
+
+
+# --- any model on the Hub ---
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+HOSTILE = "<img src=x onerror='document.title=\"hacked\"'>"
+
+
+class Open(Plain):
+    """A Hub, whose files any page may read."""
+
+    def end_headers(self):
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+
+def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
+    model = tmp_path / f"hub/me/salary/resolve/{COMMIT}"
+    shutil.copytree(ROOT / "spaces/salary/model", model)
+    config = json.loads((model / "gallery.json").read_text())
+    config["about"] |= {"title": f"Hostile {HOSTILE}", "limits": [HOSTILE]}
+    config["labels"] = ["low", HOSTILE]
+    (model / "gallery.json").write_text(json.dumps(config))
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Open, directory=str(tmp_path / "hub")))
+    monkeypatch.setattr(constants, "ENDPOINT", start(hub).rstrip("/"))
+    write_site(build_site({}, "Any model"), tmp_path / "site")
+    server = serve(tmp_path / "site", 0)
+    address = start(server)
+    page, asked, errors = visit(browser, f"{address}any.html?model=me/salary@{COMMIT}")
+    page.get_by_role("heading", name="low").wait_for(timeout=60_000)
+    page.get_by_text("Why?").wait_for()
+    assert page.title() == f"Hostile {HOSTILE}"
+    assert page.locator("img").count() == 0
+    assert {url.split("/me/")[0] for url in asked if not url.startswith((address, "blob:"))} == {constants.ENDPOINT}
+    assert errors == []
+    page.goto(f"{address}any.html?model=me/salary@main")
+    page.get_by_text("with a commit of 40 digits").wait_for()
+    page.goto(f"{address}index.html?model=me/salary@{COMMIT}")  # this page may reach only its own site
+    page.get_by_text("cannot be downloaded").wait_for()
+    page.close()
+    for one in (hub, server):
+        one.shutdown()
+        one.server_close()
