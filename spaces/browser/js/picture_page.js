@@ -48,7 +48,7 @@ export function show(root, model, entry) {
   });
   const many = addBatch("Many pictures", { accept: "image/*", multiple: true }, (files, report) => answerAll(model, files, report), writeCsv);
   root.replaceChildren(
-    element("div", { class: "columns" }, element("div", {}, drop, element("div", { class: "row" }, ...samples)), answer),
+    element("div", { class: "columns" }, element("div", {}, drop, element("div", { class: "row chips" }, ...samples)), answer),
     many,
   );
   if (samples.length) samples[0].click();

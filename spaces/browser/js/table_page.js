@@ -42,7 +42,8 @@ export function show(root, model) {
   }, answer);
   const form = element("form", { class: "fields", input: ask, submit: (event) => event.preventDefault() }, ...fields.map(([, { box }]) => box));
   const many = addBatch("Many rows", { accept: ".csv,.tsv,.txt" }, (files, report) => answerAll(model, files[0], report), writeCsv);
-  root.replaceChildren(element("div", { class: "columns" }, form, element("div", {}, answer, why, numbers.length ? curve : "")), many);
+  answer.classList.add("sticky");
+  root.replaceChildren(answer, element("div", { class: "columns" }, form, element("div", {}, why, numbers.length ? curve : "")), many);
   ask();
 }
 

@@ -9,7 +9,7 @@ export function show(root, model) {
   const name = (label) => config.label_names?.[label] ?? label;
   const answer = element("div", { class: "box", "aria-live": "polite" }, element("h2", {}, "Write a text"));
   const why = element("div", { class: "box" });
-  const text = element("textarea", { rows: 7, "aria-label": "The text" });
+  const text = element("textarea", { rows: 5, "aria-label": "The text" });
   const ask = runLatest(async () => {
     why.replaceChildren(element("p", { class: "quiet" }, "Press Explain to see which words decided it."));
     if (!text.value.trim()) return () => answer.replaceChildren(element("h2", {}, "Write a text"));
@@ -39,7 +39,7 @@ export function show(root, model) {
   const many = addBatch("Many texts", { accept: ".csv,.tsv,.txt" }, (files, report) => answerAll(model, files[0], report), writeCsv);
   const button = element("button", { class: "primary", click: () => explain() }, "Explain");
   root.replaceChildren(
-    element("div", { class: "columns" }, element("div", {}, element("label", {}, "The text", text), element("div", { class: "row" }, button, ...samples)), answer),
+    element("div", { class: "columns" }, element("div", {}, element("label", {}, "The text", text), element("div", { class: "row chips" }, button, ...samples)), answer),
     why,
     many,
   );
