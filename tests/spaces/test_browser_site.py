@@ -325,7 +325,7 @@ def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, 
 def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page, _, errors = visit(browser, f"{site}#rating")
     page.get_by_text(ANSWERS["rating"]).first.wait_for(timeout=60_000)
-    page.get_by_label("Something you know").fill("toy story")
+    page.get_by_label("A movie you know").fill("toy story")
     page.get_by_role("button", name="Add").click()
     page.get_by_text("Toy Story (1995): 4").wait_for()
     page.get_by_label("Similar to").fill("no such title")

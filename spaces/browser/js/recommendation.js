@@ -6,7 +6,6 @@ import { normaliseName, readCsv } from "./tables.js";
 
 const RIDGE = 5; // number of average ratings added to the visitor's own
 const PERSON_FACTORS = 2; // the first factors say how a person rates; the others, their taste
-const MIN_RATINGS = 20;
 
 const fold = (title) => normaliseName(title).normalize("NFD").replace(/\p{Mn}/gu, "");
 const dot = (a, b) => a.reduce((sum, value, index) => sum + value * b[index], 0);
@@ -15,14 +14,20 @@ export class Predictor {
   constructor(config, session, files) {
     this.config = config;
     this.session = session;
-    const read = (name) => readCsv(new TextDecoder().decode(files[name]));
-    this.items = read("movies.csv").map((row) => ({
-      id: row.movie_id, title: row.title, ratings: Number(row.ratings), average: parseFloat(row.average),
+    // Models of the demo have movies.csv; those of a user's own data, items.csv, and perhaps no users.
+    const read = (name) => (files[name] ? readCsv(new TextDecoder().decode(files[name])) : []);
+    const ofItem = (row) => row.item_id ?? row.movie_id;
+    const items = read("items.csv" in files ? "items.csv" : "movies.csv");
+    this.items = items.map((row) => ({
+      id: ofItem(row),
+      title: row.title,
+      ratings: Number(row.ratings),
+      average: parseFloat(row.average),
       folded: fold(row.title),
-    })); // prettier-ignore
+    }));
     this.rows = new Map(this.items.map((item, row) => [item.id, row]));
     this.users = new Map(config.users.map((user, row) => [String(user), row]));
-    this.rated = read("ratings.csv");
+    this.rated = read("ratings.csv").map((row) => [row.user_id, ofItem(row)]);
   }
 
   async prepare() {
@@ -58,13 +63,25 @@ export class Predictor {
     return { rating: this.clip(this.means[row] + dot(this.factors[row], vector)) };
   }
 
+  /** Return {rating} or {error} for each [user, item]. */
+  predictEach(pairs) {
+    return pairs.map(([user, item]) => {
+      try {
+        return this.predict(user, item);
+      } catch (error) {
+        return { error: error.message };
+      }
+    });
+  }
+
   /** Return the parts of a user's predicted rating: base + contributions = rating before it is clipped. */
   explain(user, item) {
     const [vector, row] = [this.vectors[this.findUser(user)], this.findRow(item)];
     const base = this.means.reduce((sum, value) => sum + value, 0) / this.means.length;
     const split = (start, end) => dot(this.factors[row].slice(start, end), vector.slice(start, end));
+    const [one] = this.config.item ?? ["movie"];
     const contributions = {
-      "the item, for everybody": this.means[row] - base,
+      [`the ${one}, for everybody`]: this.means[row] - base,
       "how this user rates in general": split(0, PERSON_FACTORS),
       "this user's taste": split(PERSON_FACTORS),
     };
@@ -74,7 +91,7 @@ export class Predictor {
   /** Return a user's recommendations: [[id, title, rating], ...]. */
   recommendFor(user, count = 10) {
     const vector = this.vectors[this.findUser(user)];
-    const seen = new Set(this.rated.filter((row) => row.user_id === String(user)).map((row) => row.movie_id));
+    const seen = new Set(this.rated.filter(([rater]) => rater === String(user)).map(([, id]) => id));
     return this.best((row) => this.means[row] + dot(this.factors[row], vector), seen, count);
   }
 
@@ -121,7 +138,7 @@ export class Predictor {
   }
 
   best(score, seen, count, isRating = true) {
-    const rows = this.items.flatMap(({ id, ratings }, row) => (ratings >= MIN_RATINGS && !seen.has(id) ? [row] : []));
+    const rows = this.items.flatMap(({ id, ratings }, row) => (ratings >= (this.config.min_ratings ?? 20) && !seen.has(id) ? [row] : []));
     const scored = rows.map((row) => [row, score(row)]).sort((a, b) => b[1] - a[1]);
     return scored.slice(0, count).map(([row, value]) => [this.items[row].id, this.items[row].title, isRating ? this.clip(value) : value]);
   }
@@ -138,7 +155,7 @@ export class Predictor {
 
   findRow(id) {
     const row = this.rows.get(String(id));
-    if (row === undefined) throw new BadInput(`There is no item ${id}.`);
+    if (row === undefined) throw new BadInput(`There is no ${(this.config.item ?? ["movie"])[0]} ${id}.`);
     return row;
   }
 }
