@@ -1,0 +1,194 @@
+"""Build the site of spaces/browser, on which models run in the visitor's browser, and serve it on this machine.
+
+python -m hub.static_site                    # the five demos, at http://127.0.0.1:7861
+python -m hub.static_site runs/mine --out site
+"""
+
+import argparse
+import functools
+import gzip
+import hashlib
+import http.server
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants
+
+from hub.client import PublishError
+from hub.staging import ROOT, find_model_files, match_files
+from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
+from shared.config import CONFIG_FILE, METRICS, GalleryConfig, read_json
+from shared.errors import CheckpointError
+from shared.metrics import Metrics
+
+SITE = ROOT / "spaces/browser"
+SITE_FILES = ("*.html", "*.css", "*.svg", "*.webmanifest", "*.js", "js/*.js")
+PACKED = 200_000  # bytes; larger files of a model are compressed, because a static host sends files as they are
+HEADERS = {  # that let ONNX Runtime use threads; a Space sets the same ones (custom_headers)
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
+    """Return the files of a site by their paths.
+
+    Args:
+        models: checkpoint folders by the names of their pages.
+        title: of the first page.
+
+    Raises:
+        CheckpointError: a model is damaged.
+        PublishError: a JavaScript library cannot be fetched.
+    """
+    files = {path: file.read_bytes() for path, file in match_files(SITE, SITE_FILES).items()}
+    files["any.html"] = admit_hub(files["index.html"])
+    site: dict[str, Any] = {"title": title, "hub": constants.ENDPOINT, "models": [], "vendor": {}}
+    for library, path in zip(LIBRARIES, fetch_libraries(), strict=True):
+        content, name = path.read_bytes(), f"vendor/{library.name}"
+        if name.endswith(".wasm"):
+            files[f"{name}.gz"] = gzip.compress(content, mtime=0)
+            site["vendor"][name] = {"sha256": library.sha256, "bytes": len(content)}
+        else:
+            files[name] = content
+    for name, folder in models.items():
+        entry, found = pack_model(name, folder)
+        site["models"].append(entry)
+        files |= found
+    files["site.json"] = json.dumps(site, indent=1, ensure_ascii=False).encode()
+    version = hashlib.sha256(b"".join(hash_bytes(content).encode() for _, content in sorted(files.items()))).hexdigest()
+    own = json.dumps(["./", *(path for path in files if not path.startswith("models/") and path != "sw.js")])
+    files["sw.js"] = files["sw.js"].replace(b"VERSION", version[:16].encode()).replace(b"[]", own.encode(), 1)
+    return dict(sorted(files.items()))
+
+
+def admit_hub(page: bytes) -> bytes:
+    """Return the page that shows any model on the Hub: it may reach the Hub and its file servers, and nothing else."""
+    hosts = "" if constants.ENDPOINT != constants._HF_DEFAULT_ENDPOINT else " https://*.hf.co"
+    admitted = f"default-src 'self'; connect-src 'self' {constants.ENDPOINT}{hosts};"
+    return page.replace(b"default-src 'self';", admitted.encode(), 1)
+
+
+def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return a model's entry in site.json, and its files; large ones are compressed.
+
+    Raises:
+        CheckpointError: the model is damaged.
+    """
+    config = GalleryConfig.read_common(folder)
+    needed = {path for path, entry in config.files.items() if not entry.optional}
+    files: dict[str, bytes] = {}
+    packed = []
+    for path, file in find_model_files(folder).items():
+        content = file.read_bytes()
+        if path in needed and len(content) > PACKED:
+            files[f"models/{name}/{path}.gz"] = gzip.compress(content, mtime=0)
+            packed.append(path)
+        else:
+            files[f"models/{name}/{path}"] = content
+    content = json.dumps(read_json(folder), ensure_ascii=False).encode()  # of format 2, whatever the file's is
+    files[f"models/{name}/{CONFIG_FILE}"] = content
+    examples = find_pictures(name, folder)
+    files |= {f"models/{name}/examples/{path.name}": path.read_bytes() for path in examples}
+    metrics = Metrics.read(folder) if (folder / METRICS).is_file() else None
+    entry = {
+        "name": name,
+        "folder": f"models/{name}",
+        "title": config.about.title,
+        "summary": config.about.summary,
+        "headline": metrics.headline if metrics else None,
+        "config": {"sha256": hash_bytes(content), "bytes": len(content)},
+        "packed": packed,
+        "examples": [
+            {"file": f"models/{name}/examples/{path.name}", "name": path.stem.replace("-", ", ")} for path in examples
+        ],
+    }
+    return entry, files
+
+
+def find_pictures(name: str, folder: Path) -> list[Path]:
+    """Return the pictures to try: those in the checkpoint folder, or those of the demo with this model."""
+    app = ROOT / "spaces" / name
+    places = [folder / "examples", *([app / "examples"] if folder == app / "model" else [])]
+    return next(
+        (found for place in places if (found := [path for path in sorted(place.glob("*")) if path.suffix in PICTURES])),
+        [],
+    )
+
+
+def find_demos() -> dict[str, Path]:
+    """Return the checkpoint folders of the demos by name."""
+    return {path.parents[1].name: path.parent for path in sorted(ROOT.glob(f"spaces/*/model/{CONFIG_FILE}"))}
+
+
+def write_site(files: dict[str, bytes], folder: Path) -> None:
+    """Write the files of a site into a folder."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Send the files of a site as a static Space does."""
+
+    extensions_map = {  # noqa: RUF012 - as in the base class
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".js": "text/javascript",
+        ".mjs": "text/javascript",
+        ".gz": "application/octet-stream",  # the page decompresses it itself
+        ".webmanifest": "application/manifest+json",
+    }
+
+    def end_headers(self) -> None:
+        """Add the headers that let ONNX Runtime use threads."""
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def serve(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
+    """Return a server of a site at 127.0.0.1."""
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build a site, and serve or write it; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hub.static_site", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="*", metavar="FOLDER", help="checkpoint folders (default: the demos)")
+    parser.add_argument("--port", type=int, default=7861, help="where it is served (default 7861)")
+    parser.add_argument("--out", metavar="DIR", help="write the site to this folder instead of serving it")
+    options = parser.parse_args(argv)
+    models = {Path(folder).resolve().name: Path(folder) for folder in options.models} or find_demos()
+    try:
+        files = build_site(models, "Model gallery")
+    except (CheckpointError, PublishError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.out:
+        write_site(files, Path(options.out))
+        print(f"Wrote {len(files)} files, {sum(map(len, files.values())):,} bytes, to {options.out}.")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        write_site(files, Path(folder))
+        server = serve(Path(folder), options.port)
+        print(f"The models run in the browser, at http://127.0.0.1:{server.server_port}", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            server.server_close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,128 @@
+"""Fetch the two JavaScript libraries of spaces/browser: ONNX Runtime Web and the tokenizers.
+
+    python -m hub.vendor
+
+They are pinned by version and SHA-256, and never committed. npm fetches them where it is installed, else a public CDN
+does: only the hash decides.
+"""
+
+import hashlib
+import io
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub.client import PublishError
+
+FOLDER = Path(__file__).resolve().parent.parent / "spaces/browser/vendor"
+CDN = "https://cdn.jsdelivr.net/npm"
+TIMEOUT = 60  # seconds
+
+
+@dataclass(frozen=True)
+class Library:
+    """A file of an npm package, and its SHA-256."""
+
+    package: str
+    version: str
+    path: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.path.rsplit("/", maxsplit=1)[-1]
+
+
+LIBRARIES = tuple(
+    Library(*fields)
+    for fields in (
+        ("onnxruntime-web", "1.30.0", "dist/ort.wasm.min.mjs",
+         "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b"),
+        ("onnxruntime-web", "1.30.0", "dist/ort-wasm-simd-threaded.mjs",
+         "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b"),
+        ("onnxruntime-web", "1.30.0", "dist/ort-wasm-simd-threaded.wasm",
+         "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"),
+        ("@huggingface/tokenizers", "0.2.0", "dist/tokenizers.min.mjs",
+         "258e46332101335ce8d95aed7745b19ac3b46d37f3e159a89cf894c2ea9b1d3a"),
+    )
+)  # fmt: skip
+
+
+def fetch_libraries(folder: Path = FOLDER) -> list[Path]:
+    """Fetch the libraries that are missing in a folder, or that differ from their hash; return the paths of all.
+
+    Raises:
+        PublishError: one cannot be fetched, or is not the pinned file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for library in LIBRARIES:
+        path = folder / library.name
+        if not path.is_file() or hash_bytes(path.read_bytes()) != library.sha256:
+            print(f"Fetching {library.package} {library.version}: {library.name}", flush=True)
+            path.write_bytes(fetch(library))
+        paths.append(path)
+    return paths
+
+
+def fetch(library: Library) -> bytes:
+    """Fetch one file with npm, or from the CDN.
+
+    Raises:
+        PublishError: it cannot be fetched, or is not the pinned file.
+    """
+    content = fetch_with_npm(library) or fetch_from_cdn(library)
+    if hash_bytes(content) != library.sha256:
+        raise PublishError(f"{library.name} is not the pinned file of {library.package} {library.version}; try again.")
+    return content
+
+
+def fetch_with_npm(library: Library) -> bytes | None:
+    """Return the file from the package that npm fetches; None without npm, or if it fails."""
+    if not shutil.which("npm"):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["npm", "pack", "--silent", f"{library.package}@{library.version}"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)  # noqa: S603 - no user input
+        found = next(Path(folder).glob("*.tgz"), None)
+        if done.returncode or found is None:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(found.read_bytes())) as archive:
+            member = archive.extractfile(f"package/{library.path}")
+            return member.read() if member else None
+
+
+def fetch_from_cdn(library: Library) -> bytes:
+    """Return the file from the CDN.
+
+    Raises:
+        PublishError: it cannot be fetched.
+    """
+    try:
+        address = f"{CDN}/{library.package}@{library.version}/{library.path}"
+        with urllib.request.urlopen(address, timeout=TIMEOUT) as response:  # noqa: S310 - always https
+            content: bytes = response.read()
+            return content
+    except (OSError, urllib.error.URLError) as error:
+        raise PublishError(
+            f"{library.name} can be fetched neither with npm nor from {CDN} ({error}); install npm, or try again."
+        ) from error
+
+
+def hash_bytes(content: bytes) -> str:
+    """Return the SHA-256 of some bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+if __name__ == "__main__":
+    try:
+        fetch_libraries()
+    except PublishError as error:
+        sys.exit(str(error))

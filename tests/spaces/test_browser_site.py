@@ -1,0 +1,472 @@
+"""The models answer in a browser as they do in Python: spaces/browser in headless Chromium."""
+
+import base64
+import functools
+import io
+import json
+import shutil
+import subprocess
+import threading
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio.media import get_image
+from huggingface_hub import constants
+from PIL import Image
+
+from hub.client import PublishError
+from hub.static_site import Handler, build_site, find_demos, serve, write_site
+from tests.conftest import BROWSER, DATA, ROOT
+
+pytestmark = pytest.mark.browser
+
+CLOSE = 1e-3
+CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
+STREET = ROOT / "spaces/segmentation/examples/street.jpg"
+OPEN = """async (name) => {
+  const { download, readConfig } = await import("./js/checkpoint.js");
+  const { Model } = await import("./js/model.js");
+  const site = JSON.parse(new TextDecoder().decode(await download(new URL("site.json", location).href)));
+  const entry = site.models.find((one) => one.name === name);
+  entry.folder = new URL(`${entry.folder}/`, location).href;
+  window.model = new Model(await readConfig(entry));
+  window.model.loaded = window.model.load(entry, site, () => {});
+  await window.model.loaded;
+}"""
+ASK = """async ([method, args]) => {
+  const blob = (value) => new Blob([Uint8Array.from(atob(value.base64), (one) => one.charCodeAt(0))]);
+  const given = args.map((value) => (value?.base64 !== undefined ? blob(value) : value));
+  const found = await window.model.call(method, ...given).catch((error) => ({ error: error.message }));
+  if (found?.mask) found.mask = Array.from(found.mask);
+  return found;
+}"""
+
+
+def start(server: ThreadingHTTPServer) -> str:
+    """Serve in the background; return the address."""
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The site with the demos."""
+    folder = tmp_path_factory.mktemp("site")
+    try:
+        write_site(build_site(find_demos(), "Model gallery"), folder)
+    except PublishError as error:
+        pytest.skip(str(error))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(folder):
+    """Its address."""
+    server = serve(folder, 0)
+    yield start(server)
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def ask(site, browser):
+    """A function that asks a model in the browser: its name, a method, and arguments."""
+    page = browser.new_page()
+    page.goto(f"{site}collect.html")  # which runs no model of its own
+    loaded = []
+
+    def ask(name, method, *arguments):
+        if loaded != [name]:
+            page.evaluate(OPEN, name)
+            loaded[:] = [name]
+        encoded = [
+            {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value for value in arguments
+        ]
+        return page.evaluate(ASK, [method, encoded])
+
+    yield ask
+    page.close()
+
+
+# --- the same answers ---
+
+
+def save(image, kind, **options):
+    """The bytes of a picture's file."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def find_pictures():
+    """Pictures of all kinds, by name."""
+    cat = Image.open(CAT).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side, as phones do
+    shaded = cat.convert("RGBA")
+    shaded.putalpha(Image.linear_gradient("L").resize(cat.size))
+    paths = [get_image("lion.jpg"), get_image("cheetah1.jpg"), *sorted((DATA / "pets/images").glob("*.jpg"))[::900]]
+    found = {str(path): Path(path).read_bytes() for path in [CAT, *paths]}
+    found["turned"] = save(cat.rotate(90, expand=True), "JPEG", exif=exif, quality=95)
+    found["transparent"] = save(shaded, "PNG")
+    found["wide"] = save(cat.resize((1900, 150)), "PNG")
+    found["grey"] = save(cat.convert("L"), "PNG")
+    found["palette"] = save(cat.convert("P"), "GIF")
+    found["webp"] = save(cat, "WEBP", lossless=True)
+    return found
+
+
+def test_pictures(ask, cat_dog):
+    for name, content in find_pictures().items():
+        found, ours = ask("cat_dog", "predict", content), cat_dog.predict(content)
+        assert found["label"] == ours.label, name
+        assert found["probabilities"] == pytest.approx(ours.probabilities, abs=CLOSE), name
+        assert found["in_distribution_score"] == pytest.approx(ours.in_distribution_score, abs=0.01), name
+        why = cat_dog.explain(content)
+        assert np.abs(np.array(found["map"]) - why.evidence).max() < 0.05, name
+        assert found["region"] == pytest.approx(why.region)
+
+
+def test_a_cmyk_picture_has_the_same_label(ask, cat_dog):
+    content = save(Image.open(CAT).convert("CMYK"), "JPEG", quality=95)
+    found, ours = ask("cat_dog", "predict", content), cat_dog.predict(content)
+    assert found["label"] == ours.label  # colours of print are converted by each browser in its own way
+
+
+def test_a_large_photo_is_close(ask, cat_dog):
+    content = save(Image.open(CAT).convert("RGB").resize((4000, 2667)), "JPEG", quality=92)
+    found, ours = ask("cat_dog", "predict", content), cat_dog.predict(content)
+    assert found["label"] == ours.label
+    # Python decodes it at reduced size, which browsers do not offer.
+    assert found["probabilities"] == pytest.approx(ours.probabilities, abs=0.01)
+
+
+def test_streets(ask, segmentation):
+    frames = sorted((DATA / "camvid/images").glob("*.png"))[::300]
+    for path in [STREET, CAT, *frames]:
+        found, ours = ask("segmentation", "predict", path.read_bytes()), segmentation.predict(path)
+        mask = np.array(found["mask"]).reshape(found["height"], found["width"])
+        assert (mask != ours.mask).mean() < 1e-4
+        assert found["shares"] == pytest.approx(ours.share, abs=1e-4)
+        assert found["mean_confidence"] == pytest.approx(ours.mean_confidence, abs=1e-4)
+        why = segmentation.explain(path)
+        assert found["unsure"] == pytest.approx(why.unsure, abs=1e-4)
+        assert found["confidence_by_class"] == pytest.approx(why.by_class, abs=1e-3)
+
+
+TEXTS = [
+    "A slow start, but the ending is wonderful!",
+    "A \ufb01ne \ufb01lm\u200b, na\u00efve caf\u00e9 \u2014 10/10<br />see it",
+    "It was good. " * 300,
+    "word " * 40 + "terrible ending, although I liked the start; however it was long.",
+    "\U0001f600\U0001f44d\U0001f3fd great",
+    "\uff37\uff4f\uff4e\uff44\uff45\uff52\uff46\uff55\uff4c, don't you think?  Well\u2026 I do",
+]
+
+
+def test_texts(ask, sentiment):
+    for text in [*sentiment.config.examples[:3], *TEXTS]:
+        found, ours = ask("sentiment", "predict", text), sentiment.predict(text).as_dict()
+        assert found.pop("probabilities") == pytest.approx(ours.pop("probabilities"), abs=CLOSE), text
+        assert found.pop("in_distribution_score") == pytest.approx(ours.pop("in_distribution_score"), abs=1e-5)
+        assert found == ours
+
+
+def test_explanations_of_texts(ask, sentiment):
+    for text, part in [(TEXTS[0], None), (sentiment.config.examples[0], None), (sentiment.config.examples[0], 1)]:
+        found, ours = ask("sentiment", "explain", text, part), sentiment.explain(text, part=part).as_dict()
+        assert [one["text"] for one in found["parts"]] == [one["text"] for one in ours["parts"]]
+        values = [[one["contribution"] for one in answer["parts"]] for answer in (found, ours)]
+        # Of 32 versions of the text, a few differ: float32 differs in the last digit, and then int8 rounds otherwise.
+        assert values[0] == pytest.approx(values[1], abs=0.01)
+        assert found["base"] == pytest.approx(ours["base"], abs=0.01)
+        total = found["base"] + sum(value for value in values[0] if value is not None)
+        assert total == pytest.approx(found["probability"], abs=1e-6)
+
+
+def make_people(salary, count=40):
+    """Rows with random values of the training data, and missing ones."""
+    rng = np.random.default_rng(0)
+    people = []
+    for _ in range(count):
+        row = {name: str(rng.choice(values)) for name, values in salary.config.categories.items()}
+        row |= {
+            name: str(round(rng.uniform(span.minimum, span.maximum))) for name, span in salary.config.numbers.items()
+        }
+        row[rng.choice(list(row))] = "?"
+        people.append(row)
+    return people
+
+
+def test_rows(ask, salary):
+    people = [{name: str(value) for name, value in salary.example().items()}, *make_people(salary)]
+    found = ask("salary", "predictEach", people)
+    for answer, row in zip(found, people, strict=True):
+        ours = salary.predict(row)
+        assert answer["label"] == ours.label
+        assert answer["probabilities"] == pytest.approx(ours.probabilities, abs=1e-5)
+    loose = {**people[0], "workclass": " self emp INC ", "capital-gain": "1 000,5"}
+    assert ask("salary", "predict", loose)["probabilities"] == pytest.approx(
+        salary.predict(loose).probabilities, abs=1e-5
+    )
+    curve = dict(salary.what_if(people[0], "age"))
+    found = ask("salary", "whatIf", people[0], "age")
+    assert dict(zip(found["values"], found["lines"][0], strict=True)) == pytest.approx(curve, abs=1e-5)
+    found, why = ask("salary", "explain", people[0]), salary.explain(people[0])
+    assert found["total"] == pytest.approx(why.probability, abs=1e-5)
+    assert found["base"] == pytest.approx(why.base, abs=1e-5)
+    # Shapley values are estimated from random orders, which are others here.
+    assert found["contributions"] == pytest.approx(why.contributions, abs=0.015)
+
+
+def test_ratings(ask, rating):
+    for user, movie in [(15, 260), (15, 1), (668, 318)]:
+        assert ask("rating", "predict", user, str(movie))["rating"] == pytest.approx(
+            rating.predict(user, movie).rating, abs=1e-5
+        )
+        found, why = ask("rating", "explain", user, str(movie)), rating.explain(user, movie)
+        assert list(found["contributions"].values()) == pytest.approx(list(why.contributions.values()), abs=1e-5)
+    for given in [{}, {260: 5}, {260: 5, 1: 2, 50: 4}]:
+        visitor = rating.fold_in(given)
+        found = ask("rating", "recommend", [[str(movie), stars] for movie, stars in given.items()])
+        check_lists(found, rating.recommend(visitor))
+    check_lists(ask("rating", "recommendFor", 15), rating.recommend(15))
+    check_lists(ask("rating", "similar", "260"), rating.similar(260))
+    assert ask("rating", "search", "matrix")[0][1] == "The Matrix (1999)"
+
+
+def check_lists(found, ours):
+    """Check that two lists of (id, title, score) are equal."""
+    assert [(int(movie), title) for movie, title, _ in found] == [(movie, title) for movie, title, _ in ours]
+    assert [score for *_, score in found] == pytest.approx([score for *_, score in ours], abs=1e-5)
+
+
+# --- bad input ---
+
+
+def test_bad_pictures_get_a_sentence(ask):
+    huge = save(Image.new("L", (9000, 8000)), "PNG")
+    cut = CAT.read_bytes()[:200]
+    strip = save(Image.new("L", (5000, 20)), "PNG")
+    unreadable = "cannot be read as a picture"
+    wrong = {b"": "empty", b"hello": unreadable, cut: unreadable, huge: "at most 50 megapixels", strip: "50 times"}
+    for content, words in wrong.items():
+        assert words in ask("cat_dog", "predict", content)["error"]
+
+
+def test_bad_values_get_a_sentence(ask, salary):
+    row = {name: str(value) for name, value in salary.example().items()}
+    assert "workclass must be one of" in ask("salary", "predict", {**row, "workclass": "astronaut"})["error"]
+    assert "age must be a number from 17 to 90" in ask("salary", "predict", {**row, "age": "200"})["error"]
+    assert "There is no text" in ask("sentiment", "predict", " \u200b ")["error"]
+    assert "There is no user 99999" in ask("rating", "predict", 99999, "260")["error"]
+
+
+# --- the page ---
+
+
+def visit(browser, address, **options):
+    """Open a page; return it, the addresses it asked for, and its errors."""
+    page = browser.new_page(**options)
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    return page, asked, errors
+
+
+ANSWERS = {
+    "cat_dog": "It is a cat.", "segmentation": "What fills the picture", "sentiment": "Positive.", "salary": "<50k",
+    "rating": "The Godfather (1972)",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The script of axe-core, which checks accessibility; None if npm cannot fetch it."""
+    folder = tmp_path_factory.mktemp("axe")
+    if not shutil.which("npm"):
+        return None
+    subprocess.run(["npm", "pack", "--silent", "axe-core@4.11.0"], cwd=folder, capture_output=True, check=False)
+    if not (packages := list(folder.glob("*.tgz"))):
+        return None
+    shutil.unpack_archive(packages[0], folder)
+    return (folder / "package/axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, axe, name):
+    page, asked, errors = visit(browser, f"{site}#{name}", viewport={"width": 390, "height": 844})
+    page.get_by_text(ANSWERS[name]).first.wait_for(timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert [url for url in asked if not url.startswith((site, "blob:"))] == []
+    assert errors == []
+    for scheme in ("light", "dark") if axe else ():
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(axe)
+        found = page.evaluate("async () => (await axe.run()).violations")
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+    page.close()
+
+
+def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
+    page, _, errors = visit(browser, f"{site}#rating")
+    page.get_by_text(ANSWERS["rating"]).first.wait_for(timeout=60_000)
+    page.get_by_label("A movie you know").fill("toy story")
+    page.get_by_role("button", name="Add").click()
+    page.get_by_text("Toy Story (1995): 4").wait_for()
+    page.get_by_label("Similar to").fill("no such title")
+    page.get_by_role("button", name="Find similar").click()
+    page.get_by_text("There is no such title").wait_for()
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_text("Toy Story (1995): 4").wait_for(state="detached")
+    assert errors == []
+    page.close()
+
+
+def test_a_table_of_rows_is_answered(site, browser, salary, tmp_path):
+    people = make_people(salary, 3)
+    rows = [salary.columns, *([row[name] for name in salary.columns] for row in people), ["x"] * len(salary.columns)]
+    (tmp_path / "people.csv").write_text("\n".join(map(",".join, rows)))
+    page, _, errors = visit(browser, f"{site}#salary")
+    page.get_by_text("Many rows").click()
+    page.get_by_label("Choose files").set_input_files(tmp_path / "people.csv")
+    page.get_by_text("4 rows, 1 with an error").wait_for(timeout=60_000)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    lines = download.value.path().read_text(encoding="utf-8-sig").splitlines()
+    assert len(lines) == 5
+    assert "must be one of" in lines[4]
+    assert f"{salary.predict(people[0]).probabilities['>=50k']:.4f}" in lines[1]
+    assert errors == []
+    page.close()
+
+
+def test_the_second_visit_needs_no_network(folder, browser):
+    server = serve(folder, 0)
+    address = start(server)
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{address}#salary")
+    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.wait_for_timeout(1500)  # until the service worker has kept the files
+    server.shutdown()
+    server.server_close()
+    page.reload()
+    page.get_by_text("Why?").wait_for(timeout=60_000)
+    context.close()
+
+
+def test_a_damaged_model_is_not_used(folder, browser, tmp_path):
+    copy = tmp_path / "site"
+    shutil.copytree(folder, copy)
+    (copy / "models/salary/background.csv").write_text("something else")
+    server = serve(copy, 0)
+    page, *_ = visit(browser, f"{start(server)}#salary")
+    page.get_by_text("salary/background.csv is damaged").first.wait_for(timeout=60_000)
+    page.close()
+    server.shutdown()
+    server.server_close()
+
+
+class Plain(Handler):
+    """A host that does not isolate pages, such as the frame of a Space on the Hub."""
+
+    def send_header(self, name, value):
+        if not name.startswith("Cross-Origin"):
+            super().send_header(name, value)
+
+
+def test_in_a_frame_without_threads(folder, browser, tmp_path):
+    inner = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(folder)))
+    (tmp_path / "index.html").write_text(f"<iframe width=900 height=900 src='{start(inner)}#cat_dog'></iframe>")
+    outer = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(tmp_path)))
+    page, _, errors = visit(browser, start(outer).replace("127.0.0.1", "localhost"))
+    frame = page.frame_locator("iframe")
+    frame.get_by_text("It is a cat.").wait_for(timeout=60_000)
+    assert page.frames[1].evaluate("crossOriginIsolated") is False
+    assert [error for error in errors if "favicon" not in error and "404" not in error] == []
+    page.close()
+    for server in (inner, outer):
+        server.shutdown()
+        server.server_close()
+
+
+def test_collected_pictures_can_be_trained_on(site, browser, tmp_path):
+    page, _, errors = visit(browser, f"{site}collect.html")
+    for label, colour in (("red ball", "red"), ("blue", "blue")):
+        page.get_by_label("A new label").fill(label)
+        page.get_by_role("button", name="Add the label").click()
+        files = []
+        for number in range(2):
+            files.append(tmp_path / f"{colour}-{number}.png")
+            Image.new("RGB", (40 + number, 30), colour).save(files[-1])
+        page.get_by_label("Choose pictures").set_input_files(files)
+        page.get_by_text(f"{label}: 2").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download pictures.zip").click()
+    shutil.unpack_archive(download.value.path(), tmp_path / "pictures", "zip")
+    found = sorted(
+        path.relative_to(tmp_path / "pictures").as_posix() for path in (tmp_path / "pictures").rglob("*.jpg")
+    )
+    assert found == ["blue/1.jpg", "blue/2.jpg", "red ball/1.jpg", "red ball/2.jpg"]
+    assert Image.open(tmp_path / "pictures/blue/2.jpg").size == (41, 30)
+    assert errors == []
+    page.close()
+
+
+# --- any model on the Hub ---
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+HOSTILE = "<img src=x onerror='document.title=\"hacked\"'>"
+
+
+class Open(Plain):
+    """A Hub, whose files any page may read."""
+
+    def end_headers(self):
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+
+def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
+    model = tmp_path / f"hub/me/salary/resolve/{COMMIT}"
+    shutil.copytree(ROOT / "spaces/salary/model", model)
+    config = json.loads((model / "gallery.json").read_text())
+    config["about"] |= {"title": f"Hostile {HOSTILE}", "limits": [HOSTILE]}
+    config["labels"] = ["low", HOSTILE]
+    (model / "gallery.json").write_text(json.dumps(config))
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Open, directory=str(tmp_path / "hub")))
+    monkeypatch.setattr(constants, "ENDPOINT", start(hub).rstrip("/"))
+    write_site(build_site({}, "Any model"), tmp_path / "site")
+    server = serve(tmp_path / "site", 0)
+    address = start(server)
+    page, asked, errors = visit(browser, f"{address}any.html?model=me/salary@{COMMIT}")
+    page.get_by_role("heading", name="low").wait_for(timeout=60_000)
+    page.get_by_text("Why?").wait_for()
+    assert page.title() == f"Hostile {HOSTILE}"
+    assert page.locator("img").count() == 0
+    assert {url.split("/me/")[0] for url in asked if not url.startswith((address, "blob:"))} == {constants.ENDPOINT}
+    assert errors == []
+    page.goto(f"{address}any.html?model=me/salary@main")
+    page.get_by_text("with a commit of 40 digits").wait_for()
+    page.goto(f"{address}index.html?model=me/salary@{COMMIT}")  # this page may reach only its own site
+    page.get_by_text("cannot be downloaded").wait_for()
+    page.close()
+    for one in (hub, server):
+        one.shutdown()
+        one.server_close()

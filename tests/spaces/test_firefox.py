@@ -1,0 +1,73 @@
+"""The site of spaces/browser in Firefox: every page opens with the same answer as in Python."""
+
+import re
+import shutil
+import threading
+
+import pytest
+
+from hub.client import PublishError
+from hub.static_site import build_site, find_demos, serve, write_site
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def firefox():
+    driver = pytest.importorskip("marionette_driver.marionette", reason="marionette_driver is not installed")
+    if not (binary := shutil.which("firefox-esr") or shutil.which("firefox")):
+        pytest.skip("Firefox is not installed")
+    client = driver.Marionette(host="127.0.0.1", port=2828, bin=binary, headless=True)
+    client.start_session()
+    yield client
+    client.quit()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    try:
+        write_site(build_site(find_demos(), "Model gallery"), folder)
+    except PublishError as error:
+        pytest.skip(str(error))
+    server = serve(folder, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def read_page(firefox, site, name, wanted):
+    """Open a page; return its text when it has these words."""
+    from marionette_driver.by import By
+    from marionette_driver.wait import Wait
+
+    firefox.navigate("about:blank")
+    firefox.navigate(f"{site}#{name}")
+    found = Wait(firefox, timeout=60).until(
+        lambda _: (text := firefox.find_element(By.ID, "main").text) and wanted in text and text, message=wanted
+    )
+    return " ".join(found.split())
+
+
+def find_percent(text, label):
+    return int(re.search(rf"{re.escape(label)} (\d+)(?:\.\d)? %", text)[1])
+
+
+def test_the_pages_in_firefox(firefox, site, cat_dog, segmentation, sentiment, salary, rating):
+    text = read_page(firefox, site, "cat_dog", "It is a cat.")
+    ours = cat_dog.predict(ROOT / "spaces/cat_dog/examples/chelsea.png")
+    assert find_percent(text, "a cat") == round(100 * ours.probabilities["cat"])
+    text = read_page(firefox, site, "segmentation", "What fills the picture")
+    ours = segmentation.predict(ROOT / "spaces/segmentation/examples/street.jpg")
+    assert find_percent(text, "Road") == round(100 * ours.share["Road"])
+    text = read_page(firefox, site, "sentiment", "Positive.")
+    ours = sentiment.predict(sentiment.config.examples[0])
+    assert find_percent(text, "Positive") == round(100 * ours.probabilities["pos"])
+    text = read_page(firefox, site, "salary", "Why?")
+    ours = salary.predict(salary.example())
+    assert find_percent(text, ">=50k") == round(100 * ours.probabilities[">=50k"])
+    text = read_page(firefox, site, "rating", "The Godfather")
+    for _, title, stars in rating.recommend(rating.fold_in({}), 3):
+        assert f"{title} {stars:.2f}" in text
