@@ -40,7 +40,7 @@ OPEN = """async (name) => {
 }"""
 ASK = """async ([method, args]) => {
   const blob = (value) => new Blob([Uint8Array.from(atob(value.base64), (one) => one.charCodeAt(0))]);
-  const given = args.map((value) => (value?.base64 ? blob(value) : value));
+  const given = args.map((value) => (value?.base64 !== undefined ? blob(value) : value));
   const found = await window.model.call(method, ...given).catch((error) => ({ error: error.message }));
   if (found?.mask) found.mask = Array.from(found.mask);
   return found;

@@ -127,8 +127,10 @@ def find_pictures(name: str, folder: Path) -> list[Path]:
     """Return the pictures to try: those in the checkpoint folder, or those of the demo with this model."""
     app = ROOT / "spaces" / name
     places = [folder / "examples", *([app / "examples"] if folder == app / "model" else [])]
-    found = ([path for path in sorted(place.glob("*")) if path.suffix in PICTURES] for place in places)
-    return next(filter(None, found), [])
+    return next(
+        (found for place in places if (found := [path for path in sorted(place.glob("*")) if path.suffix in PICTURES])),
+        [],
+    )
 
 
 def stage_static(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
@@ -188,19 +190,15 @@ def find_demos() -> dict[str, Path]:
 
 
 def count_first_visit(files: dict[str, bytes], name: str) -> int:
-    """Return the bytes that a visitor of one model's page downloads: the site, the libraries and the model.
+    """Return the bytes that a visitor of one model's page downloads: the site with its libraries, and the model.
 
-    Pages of other tasks are counted, too. A server that compresses text sends less.
+    The whole site is downloaded, because it must work without network later. A server that compresses text sends less.
     """
     folder = f"models/{name}/"
     config = json.loads(files[f"{folder}{CONFIG_FILE}"])
     needed = [CONFIG_FILE, *(path for path, entry in config["files"].items() if not entry.get("optional"))]
     parts = {f"{folder}{path}{ending}" for path in needed for ending in ("", ".gz")}
-    others = {"README.md", "LICENSE", "thumbnail.png"}
-    if config["task"] != "text-classification":
-        others.add("vendor/tokenizers.min.mjs")
-    is_counted = {path: path in parts or not (path.startswith("models/") or path in others) for path in files}
-    return sum(len(content) for path, content in files.items() if is_counted[path])
+    return sum(len(content) for path, content in files.items() if path in parts or not path.startswith("models/"))
 
 
 def write_site(files: dict[str, bytes], folder: Path) -> None:

@@ -64,7 +64,8 @@ CONFLICTS = {  # options that exclude others, and why
 MODEL_CONFIG = f"(models/[^/]+|[^/]+/model|model)/{CONFIG_FILE}"  # in a static Space, in a gallery, in another Space
 PAYMENT = (
     "A free account can have static Spaces and two Gradio Spaces on ZeroGPU; Gradio on CPUs (cpu-basic) needs a PRO "
-    "account. Add --static or --hardware zero-a10g, or subscribe at https://huggingface.co/pro."
+    "account. Add --hardware zero-a10g, or --static (the models run in the browser), or subscribe at "
+    "https://huggingface.co/pro."
 )
 
 
