@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -23,8 +24,12 @@ from hub.staging import DeployError, Staged
 from hub.vendor import hash_bytes
 from shared import load_model
 from shared.hub import run_in_background
+from shared.hub_errors import make_one_line
 
+# The Hub inserts the variables of a static Space into every HTML file that it serves.
+VARIABLES = re.compile(rb"<script>window\.huggingface=\{variables:\{[^<]*\}\};</script>")
 README = "README.md"  # of the Hub, not of the page; the host need not serve it
+LONGEST_REASON = 200  # characters
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # JavaScript that opens a model of the page, and asks it. Files are given as {base64}.
@@ -85,7 +90,12 @@ def check_static_space(space: str, staged: Staged, timeout: float, api: HfApi) -
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         models = {name: load_model(found) for name, found in unpack_models(staged, Path(folder)).items()}
         # In a thread of its own, because Playwright refuses to run beside an event loop.
-        wrong = run_in_background(partial(ask_models, url, models, browser, headers)).result(timeout)
+        asking = run_in_background(partial(ask_models, url, models, browser, headers))
+        try:
+            wrong = asking.result(timeout)
+        except Exception as error:  # Playwright's own, if Chromium does not start, or TimeoutError
+            why = make_one_line(f"{type(error).__name__}: {error}", LONGEST_REASON)
+            return f"{served}. Its models were not asked, because headless Chromium failed ({why})."
     if wrong:
         raise DeployError(f"{space} is deployed at {url}, but its answers differ from ours: {' '.join(wrong)}")
     return f"{served}, and in headless Chromium its predictions match the local ones."
@@ -99,7 +109,8 @@ def find_differing_files(url: str, expected: dict[str, str], headers: dict[str, 
         for path, digest in expected.items():
             try:
                 response = host.get(quote(path))
-                is_same = response.is_success and hash_bytes(response.content) == digest
+                content = VARIABLES.sub(b"", response.content, 1) if path.endswith(".html") else response.content
+                is_same = response.is_success and hash_bytes(content) == digest
             except httpx2.HTTPError:
                 is_same = False
             differing += [] if is_same else [path]

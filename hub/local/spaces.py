@@ -13,6 +13,8 @@ from hub.local.repos import check_payment, describe_runtime
 from hub.local.runner import Builder
 from hub.local.store import ApiError, Space, Store, format_now
 
+VARIABLES = b"<script>window.huggingface={variables:%b};</script>"
+
 
 class Spaces(Handlers):
     """The routes for variables, secrets, hardware, logs, and for starting and stopping.
@@ -54,7 +56,7 @@ class Spaces(Handlers):
         return JSONResponse(describe_runtime(self.find_space(request, write=False)))
 
     async def static(self, request: Request) -> Response:
-        """Send a file of a static Space as it is stored, with the headers in the Space's README.md."""
+        """Send a file of a static Space with the headers in its README.md; insert its variables into HTML."""
         space, path = self.find_space(request, write=False), get_param(request, "path")
         files = space.at("main").files
         card = cards.read_card_data(files["README.md"].data) if "README.md" in files else {}
@@ -63,7 +65,10 @@ class Spaces(Handlers):
             raise ApiError(404, "Entry not found", "EntryNotFound")
         kind, encoding = mimetypes.guess_type(path)
         media_type = "application/octet-stream" if encoding else kind
-        return Response(files[path].data, headers=card.get("custom_headers"), media_type=media_type)
+        data = files[path].data
+        if kind == "text/html":
+            data = data.replace(b"<head>", b"<head>" + VARIABLES % json.dumps(space.variables).encode(), 1)
+        return Response(data, headers=card.get("custom_headers"), media_type=media_type)
 
     async def visit(self, request: Request) -> Response:
         """Wake a sleeping Space; the response at the address of its app."""

@@ -635,7 +635,7 @@ def test_a_space_runs_and_starts_anew_when_a_variable_changes(monkeypatch):
     assert has_ended(last)
 
 
-def test_a_static_space_is_served_at_once_as_it_is_stored():
+def test_a_static_space_is_served_at_once():
     card = b"---\nsdk: static\ncustom_headers:\n  cross-origin-embedder-policy: require-corp\n---\n"
     files = {"README.md": card, "index.html": b"<p>Cats", "js/a.js": b"meow()", "a b.wasm.gz": WEIGHTS}
     with Hub(run_spaces=True) as hub:
@@ -651,6 +651,9 @@ def test_a_static_space_is_served_at_once_as_it_is_stored():
                 assert response.content == content
                 assert response.headers["cross-origin-embedder-policy"] == "require-corp"
                 assert "content-encoding" not in response.headers
+            commit(api, [CommitOperationAdd("b.html", b"<head><p>Cats")], repo="me/zoo", repo_type="space")
+            shown = "<head><script>window.huggingface={variables:{}};</script><p>Cats"
+            assert client.get("b.html").text == shown
             assert client.get("js/a.js").headers["content-type"].startswith("text/javascript")
             assert client.get("js").status_code == client.get("b.js").status_code == 404
             api.update_repo_settings("me/zoo", private=True, repo_type="space")
