@@ -190,15 +190,17 @@ def find_demos() -> dict[str, Path]:
 
 
 def count_first_visit(files: dict[str, bytes], name: str) -> int:
-    """Return the bytes that a visitor of one model's page downloads: the site with its libraries, and the model.
+    """Return the bytes that a visitor of one model's page downloads.
 
-    The whole site is downloaded, because it must work without network later. A server that compresses text sends less.
+    These are the whole site with its libraries, because it must work without network later, and the model with its
+    pictures to try. A server that compresses text sends less.
     """
     folder = f"models/{name}/"
     config = json.loads(files[f"{folder}{CONFIG_FILE}"])
     needed = [CONFIG_FILE, *(path for path, entry in config["files"].items() if not entry.get("optional"))]
-    parts = {f"{folder}{path}{ending}" for path in needed for ending in ("", ".gz")}
-    return sum(len(content) for path, content in files.items() if path in parts or not path.startswith("models/"))
+    parts = tuple(f"{folder}{path}" for path in ["examples/", *needed])  # perhaps with the ending .gz
+    is_needed = {path: path.startswith(parts) or not path.startswith("models/") for path in files}
+    return sum(len(content) for path, content in files.items() if is_needed[path])
 
 
 def write_site(files: dict[str, bytes], folder: Path) -> None:
