@@ -3,10 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-all check fix train bench bench-training hub clean
+.PHONY: help demo browser vendor test test-all check fix train bench bench-training hub clean
 
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860; with MODELS=runs, also your own models in runs/"
+	@echo "make browser   serve the site on which the models run in the browser, at http://127.0.0.1:7861; MODELS as above"
+	@echo "make vendor    fetch the JavaScript libraries of that site, with npm or from a CDN"
 	@echo "make test      run the tests that need neither torch nor a browser"
 	@echo "make test-all  run all tests: installs torch, fastai, transformers and ray; uses chromium, nginx and node if present"
 	@echo "make check     check lint, formatting and types"
@@ -20,6 +22,12 @@ help:
 # MODELS is a folder of models of your own, such as runs. PORT is the first free one from 7860 by default.
 demo: .venv/.light
 	$(if $(PORT),GRADIO_SERVER_PORT=$(PORT) )$(if $(MODELS),MODELS="$(MODELS)" )$(BIN)/python spaces/gallery/app.py
+
+browser: .venv/.light
+	$(BIN)/python -m hub.static_site $(if $(PORT),--port $(PORT)) $(if $(MODELS),spaces/*/model "$(MODELS)")
+
+vendor: .venv/.light
+	$(BIN)/python -m hub.vendor
 
 test: .venv/.test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST)

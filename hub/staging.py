@@ -55,6 +55,16 @@ class SpaceModel:
     private: bool = False
 
     @property
+    def is_own(self) -> bool:
+        """True if the model is a user's own, not that of the demo."""
+        return self.folder != self.app / "model"
+
+    @property
+    def name(self) -> str:
+        """The name of the demo, or of the model's folder."""
+        return make_name(self.folder) if self.is_own else self.app.name
+
+    @property
     def config(self) -> GalleryConfig:
         """The common fields of gallery.json."""
         return GalleryConfig.read_common(self.folder)
@@ -82,6 +92,16 @@ class Staged:
     files: dict[str, Path | bytes]
     variables: dict[str, str] = field(default_factory=dict)
 
+    def read(self, path: str) -> bytes:
+        """Return the content of a file."""
+        file = self.files[path]
+        return file if isinstance(file, bytes) else file.read_bytes()
+
+
+def make_name(folder: Path) -> str:
+    """Return the name of a folder as the name of a repository on the Hub, or "model" if no character is allowed."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", folder.name).strip("-") or "model"
+
 
 def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
     """Return the files of a Space, with `shared/` next to app.py; for the gallery, with the other Spaces' folders.
@@ -95,8 +115,7 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
         DeployError: requirements are not pinned or do not agree, or the README's header cannot be read.
         CheckpointError: a model's folder is damaged.
     """
-    is_own = app.name != GALLERY and models[0].folder != app / "model"
-    patterns = [pattern for pattern in OWN_FILES if not is_own or pattern not in OF_DEMOS]
+    patterns = [pattern for pattern in OWN_FILES if not models[0].is_own or pattern not in OF_DEMOS]
     files: dict[str, Path | bytes] = {"LICENSE": ROOT / "LICENSE", **match_files(app, patterns)}
     pins = read_requirements(app)
     is_gallery = app.name == GALLERY
@@ -110,14 +129,20 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
         files |= {f"{inside}model/{path}": file for path, file in find_model_files(model.folder).items()}
     files |= {f"shared/{path}": file for path, file in match_files(ROOT / "shared", SHARED_FILES).items()}
     card = read_card(app)
-    if is_own:
+    if models[0].is_own:
         describe_own_model(card, models[0])
+    files["requirements.txt"] = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items())).encode()
     header = make_header(read_fields(card), pins, app, models)
+    return Staged(header, add_readme(files, header, card.text, space), make_variables(models))
+
+
+def add_readme(
+    files: dict[str, Path | bytes], header: dict[str, Any], text: str, space: str
+) -> dict[str, Path | bytes]:
+    """Return the files of a Space with its README.md, whose header gets the address of the thumbnail."""
     if space and "thumbnail.png" in files:
         header["thumbnail"] = f"{constants.ENDPOINT}/spaces/{space}/resolve/main/thumbnail.png"
-    files["README.md"] = f"---\n{dump_header(header)}---\n{card.text}".encode()
-    files["requirements.txt"] = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items())).encode()
-    return Staged(header, dict(sorted(files.items())), make_variables(models))
+    return dict(sorted({**files, "README.md": f"---\n{dump_header(header)}---\n{text}".encode()}.items()))
 
 
 def describe_own_model(card: SpaceCard, model: SpaceModel) -> None:
@@ -236,9 +261,7 @@ def make_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: 
         "sdk_version": pins["gradio"],
         "python_version": PYTHON,
         "app_file": "app.py",
-        "license": front.get("license", LICENCE),
-        "models": [model.repo for model in models if model.repo],
-        "datasets": sorted({data.hub for model in models for data in model.about.datasets if data.hub}),
+        **make_common_fields(front, models),
         "preload_from_hub": [  # a build can only fetch public models, at a fixed commit
             f"{model.repo} {','.join(model.required_files)} {model.revision}"
             for model in models
@@ -246,6 +269,15 @@ def make_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: 
         ],
     }
     return {name: value for name, value in {**front, **computed}.items() if value or name in front}
+
+
+def make_common_fields(front: dict[str, Any], models: list[SpaceModel]) -> dict[str, Any]:
+    """Return the computed fields of a README header that Gradio and static Spaces have."""
+    return {
+        "license": front.get("license", LICENCE),
+        "models": [model.repo for model in models if model.repo],
+        "datasets": sorted({data.hub for model in models for data in model.about.datasets if data.hub}),
+    }
 
 
 def dump_header(front: dict[str, Any]) -> str:
@@ -266,7 +298,7 @@ def make_variables(models: list[SpaceModel]) -> dict[str, str]:
 
 def print_staged(staged: Staged) -> None:
     """Print the files, header and variables of a staged Space."""
-    sizes = {path: len(file) if isinstance(file, bytes) else file.stat().st_size for path, file in staged.files.items()}
+    sizes = {path: len(staged.read(path)) for path in staged.files}
     for path, size in sizes.items():
         print(f"{size:>12,}  {path}")
     print(f"{sum(sizes.values()):>12,}  bytes in {len(sizes)} files\n\nREADME.md begins with\n---")
@@ -284,7 +316,7 @@ def write_staged(staged: Staged, folder: Path) -> None:
     """
     if folder.exists() and any(folder.iterdir()):
         raise DeployError(f"{folder} is not empty; name a new folder.")
-    for path, file in staged.files.items():
+    for path in staged.files:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file if isinstance(file, bytes) else file.read_bytes())
+        target.write_bytes(staged.read(path))

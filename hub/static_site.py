@@ -1,7 +1,7 @@
 """Build the site of spaces/browser, on which models run in the visitor's browser, and serve it on this machine.
 
 python -m hub.static_site                    # the five demos, at http://127.0.0.1:7861
-python -m hub.static_site runs/mine --out site
+python -m hub.static_site runs --out site    # the checkpoint folders in runs/, written to a folder
 """
 
 import argparse
@@ -9,6 +9,7 @@ import functools
 import gzip
 import hashlib
 import http.server
+import itertools
 import json
 import sys
 import tempfile
@@ -19,11 +20,26 @@ from typing import Any
 from huggingface_hub import constants
 
 from hub.client import PublishError
-from hub.staging import ROOT, find_model_files, match_files
+from hub.staging import (
+    GALLERY,
+    ROOT,
+    SpaceModel,
+    Staged,
+    add_readme,
+    describe_own_model,
+    find_model_files,
+    make_common_fields,
+    make_name,
+    match_files,
+    read_card,
+    read_fields,
+)
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared.config import CONFIG_FILE, METRICS, GalleryConfig, read_json
 from shared.errors import CheckpointError
+from shared.markdown import escape_markdown
 from shared.metrics import Metrics
+from shared.space import find_checkpoints
 
 SITE = ROOT / "spaces/browser"
 SITE_FILES = ("*.html", "*.css", "*.svg", "*.webmanifest", "*.js", "js/*.js")
@@ -33,6 +49,12 @@ HEADERS = {  # that let ONNX Runtime use threads; a Space sets the same ones (cu
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+OF_GRADIO = ("sdk_version", "python_version")  # in the header of a README.md
+TITLE = "Model gallery"
+TEXT = (
+    "The models run in the visitor's browser. Their licences and terms are in `models/`. The site is under Apache-2.0, "
+    "see `LICENSE`; the libraries in `vendor/` are ONNX Runtime Web (MIT) and tokenizers (Apache-2.0)."
+)
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -122,9 +144,74 @@ def find_pictures(name: str, folder: Path) -> list[Path]:
     )
 
 
+def stage_static(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
+    """Return the files of a static Space, on which the models run in the visitor's browser.
+
+    Args:
+        app: the folder of the Gradio app for the models, with the header and the thumbnail.
+        models: the models.
+        space: "OWNER/NAME", for the address of the thumbnail; without it, the header has no thumbnail.
+
+    Raises:
+        CheckpointError: a model's folder is damaged.
+        PublishError: a JavaScript library cannot be fetched, or the README's header cannot be read.
+    """
+    is_gallery = app.name == GALLERY
+    site = build_site({model.name: model.folder for model in models}, TITLE if is_gallery else models[0].about.title)
+    files: dict[str, Path | bytes] = {"LICENSE": ROOT / "LICENSE", **site}
+    card = read_card(app)
+    if models[0].is_own:
+        describe_own_model(card, models[0])
+    elif (app / "thumbnail.png").is_file():
+        files["thumbnail.png"] = app / "thumbnail.png"
+    front = {name: value for name, value in read_fields(card).items() if name not in OF_GRADIO}
+    front["tags"] = [tag for tag in front.get("tags", []) if tag != "mcp-server"]
+    computed = {
+        "sdk": "static",
+        "app_file": "index.html",
+        "custom_headers": {name.lower(): value for name, value in HEADERS.items()},
+        **make_common_fields(front, models),
+    }
+    header = {name: value for name, value in {**front, **computed}.items() if value}
+    summary = "All models of the gallery." if is_gallery else escape_markdown(models[0].about.summary)
+    return Staged(header, add_readme(files, header, f"\n{summary}\n\n{TEXT}\n", space))
+
+
+def find_models(places: Sequence[str]) -> dict[str, Path]:
+    """Return the checkpoint folders in some folders, by the names of their pages.
+
+    A damaged one is left out, and the reason is printed.
+    """
+    found: dict[str, Path] = {}
+    for folder in (folder.resolve() for place in places for folder in find_checkpoints(Path(place))):
+        try:
+            find_model_files(folder)
+        except CheckpointError as error:
+            print(f"{folder} cannot be shown: {error}", file=sys.stderr)
+            continue
+        wanted = make_name(folder.parent if folder.name == "model" else folder)
+        candidates = itertools.chain([wanted], (f"{wanted}_{number}" for number in itertools.count(2)))
+        found[next(name for name in candidates if name not in found)] = folder
+    return found
+
+
 def find_demos() -> dict[str, Path]:
     """Return the checkpoint folders of the demos by name."""
-    return {path.parents[1].name: path.parent for path in sorted(ROOT.glob(f"spaces/*/model/{CONFIG_FILE}"))}
+    return find_models([str(path) for path in sorted(ROOT.glob("spaces/*/model"))])
+
+
+def count_first_visit(files: dict[str, bytes], name: str) -> int:
+    """Return the bytes that a visitor of one model's page downloads.
+
+    These are the whole site with its libraries, because it must work without network later, and the model with its
+    pictures to try. A server that compresses text sends less.
+    """
+    folder = f"models/{name}/"
+    config = json.loads(files[f"{folder}{CONFIG_FILE}"])
+    needed = [CONFIG_FILE, *(path for path, entry in config["files"].items() if not entry.get("optional"))]
+    parts = tuple(f"{folder}{path}" for path in ["examples/", *needed])  # perhaps with the ending .gz
+    is_needed = {path: path.startswith(parts) or not path.startswith("models/") for path in files}
+    return sum(len(content) for path, content in files.items() if is_needed[path])
 
 
 def write_site(files: dict[str, bytes], folder: Path) -> None:
@@ -165,19 +252,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m hub.static_site", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="*", metavar="FOLDER", help="checkpoint folders (default: the demos)")
+    parser.add_argument(
+        "models", nargs="*", metavar="FOLDER", help="checkpoint folders, or folders of them (default: the demos)"
+    )
     parser.add_argument("--port", type=int, default=7861, help="where it is served (default 7861)")
     parser.add_argument("--out", metavar="DIR", help="write the site to this folder instead of serving it")
     options = parser.parse_args(argv)
-    models = {Path(folder).resolve().name: Path(folder) for folder in options.models} or find_demos()
+    models = find_models(options.models) if options.models else find_demos()
+    if not models:
+        print(f"There is no checkpoint folder in {', '.join(options.models)}; train a model first.", file=sys.stderr)
+        return 1
     try:
-        files = build_site(models, "Model gallery")
+        files = build_site(models, TITLE)
     except (CheckpointError, PublishError) as error:
         print(error, file=sys.stderr)
         return 1
     if options.out:
         write_site(files, Path(options.out))
         print(f"Wrote {len(files)} files, {sum(map(len, files.values())):,} bytes, to {options.out}.")
+        for name in models:
+            print(f"A first visit of {name} downloads {count_first_visit(files, name):,} bytes.")
         return 0
     with tempfile.TemporaryDirectory() as folder:
         write_site(files, Path(folder))

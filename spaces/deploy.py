@@ -4,11 +4,14 @@
     python spaces/deploy.py gallery --owner ME --hardware zero-a10g         # all models on one site, free of charge
     python spaces/deploy.py salary --owner ME --models-owner ME             # one model, loaded from the Hub
     python spaces/deploy.py runs/mine --owner ME --hardware zero-a10g       # your own model, in the app for its task
+    python spaces/deploy.py runs/mine --owner ME --static                   # it runs in the browser; free of charge
+    python spaces/deploy.py gallery --owner ME --rollback COMMIT            # as it was at an earlier commit
 
 Run the same command again to update the Space. Log in first: hf auth login; or, in a CI job that an existing Space
 trusts (its settings, Trusted Publishers), set HF_OIDC_RESOURCE=spaces/ME/NAME. With --models-owner, the Space NAME
 serves the newest commit of the model OWNER/NAME, or --revision NAME=SHA; otherwise it serves the model in its folder.
-The title, description, licence and examples of a Space for your own model are those in its folder.
+The title, description, licence and examples of a Space for your own model are those in its folder. The kind of a Space
+stays: a static one and a Gradio one need different names.
 """
 
 import argparse
@@ -19,26 +22,50 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
-from huggingface_hub import HfApi, ModelInfo
+from huggingface_hub import HfApi, ModelInfo, SpaceInfo
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from hub.account import check_account, check_name, get_own_token
-from hub.client import PublishError, ask, ask_if_there, mention_leftover, run_command
+from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover, run_command
 from hub.live import check_space
+from hub.live_static import check_static_space
 from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files, read_task
-from hub.staging import GALLERY, DeployError, SpaceModel, Staged, print_staged, stage_space, write_staged
+from hub.staging import (
+    GALLERY,
+    DeployError,
+    SpaceModel,
+    Staged,
+    make_name,
+    make_variables,
+    print_staged,
+    read_card,
+    read_fields,
+    stage_space,
+    write_staged,
+)
+from hub.static_site import stage_static
 from shared.config import CONFIG_FILE, GalleryConfig
 from shared.hub_errors import find_refusal
 from shared.space import find_app, make_variable_suffix
 
 SPACES = Path(__file__).resolve().parent
 OURS = re.compile("MODEL_(REPO|REVISION)(_[A-Z0-9_]+)?")  # the variables that this script may set and remove
-OUR_FILES = {"shared/ui/page.py", "shared/page.py"}  # one of these is in every Space of ours
+OUR_FILES = {"shared/ui/page.py", "shared/page.py", "js/checkpoint.js"}  # one of these is in every Space of ours
+CONFLICTS = {  # options that exclude others, and why
+    "static": (("hardware", "models_owner", "revision"), "a static Space has its models inside, and no hardware"),
+    "rollback": (
+        ("static", "hardware", "models_owner", "revision", "private", "dry_run", "stage"),
+        "it restores the files and the models of a commit",
+    ),
+}
+MODEL_CONFIG = f"(models/[^/]+|[^/]+/model|model)/{CONFIG_FILE}"  # in a static Space, in a gallery, in another Space
 PAYMENT = (
     "A free account can have static Spaces and two Gradio Spaces on ZeroGPU; Gradio on CPUs (cpu-basic) needs a PRO "
-    "account. Add --hardware zero-a10g, or subscribe at https://huggingface.co/pro."
+    "account. Add --hardware zero-a10g, or --static (the models run in the browser), or subscribe at "
+    "https://huggingface.co/pro."
 )
 
 
@@ -64,10 +91,15 @@ def choose(options: argparse.Namespace) -> tuple[Path, list[SpaceModel]]:
         name = folder.name
         if not (folder / "model").is_dir():
             raise DeployError(f"spaces/{name} has no model yet; train it: python -m training.{name} --embed")
-        api_name, suffix = (f"/{name}", make_variable_suffix(name)) if app.name == GALLERY else ("/predict", "")
         repo = f"{options.models_owner}/{name}" if options.models_owner else None
-        models.append(SpaceModel(folder, folder / "model", api_name, suffix, repo, chosen.get(name)))
+        models.append(make_model(folder, app.name == GALLERY, repo, chosen.get(name)))
     return app, models
+
+
+def make_model(app: Path, in_gallery: bool, repo: str | None, revision: str | None) -> SpaceModel:
+    """Return the model in the folder of an app."""
+    api_name, suffix = (f"/{app.name}", make_variable_suffix(app.name)) if in_gallery else ("/predict", "")
+    return SpaceModel(app, app / "model", api_name, suffix, repo, revision)
 
 
 def find_app_for(folder: Path) -> Path:
@@ -84,11 +116,6 @@ def find_app_for(folder: Path) -> Path:
     return app
 
 
-def make_name(folder: Path) -> str:
-    """Return the name of a folder as the name of a repository on the Hub, or "model" if no character is allowed."""
-    return re.sub(r"[^A-Za-z0-9_]+", "-", folder.name).strip("-") or "model"
-
-
 def parse_revisions(options: argparse.Namespace, names: Sequence[str]) -> dict[str, str]:
     """Return the revisions given on the command line, by the names of the Space's models.
 
@@ -101,6 +128,17 @@ def parse_revisions(options: argparse.Namespace, names: Sequence[str]) -> dict[s
     if unknown := set(found) - set(names):
         raise DeployError(f"--revision {', '.join(sorted(unknown))} is none of {', '.join(names)}.")
     return found
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Check that no options exclude each other.
+
+    Raises:
+        DeployError: two do.
+    """
+    for option, (others, why) in CONFLICTS.items():
+        if found := [other for other in others if getattr(options, option) and getattr(options, other)]:
+            raise DeployError(f"--{option} cannot be combined with --{found[0].replace('_', '-')}: {why}.")
 
 
 def get_name(options: argparse.Namespace) -> str:
@@ -140,9 +178,9 @@ def upload_space(
     Raises:
         DeployError: another Space has this name, or a paid account is needed.
     """
-    card = staged.files["README.md"]
-    check_card(api, (card if isinstance(card, bytes) else card.read_bytes()).decode(), space, "space")
-    create = partial(api.create_repo, space, repo_type="space", space_sdk="gradio", exist_ok=True)
+    check_card(api, staged.read("README.md").decode(), space, "space")
+    sdk = staged.header["sdk"]
+    create = partial(api.create_repo, space, repo_type="space", space_sdk=sdk, exist_ok=True)
     info = ask_if_there(partial(api.space_info, space), space)
     is_new = info is None
     if is_new:
@@ -151,22 +189,40 @@ def upload_space(
         print(f"{space} is new on the Hub, and {'private' if options.private else 'public'}.")
     with mention_leftover(space, is_new, "space"), explain_payment():
         info = info or ask(partial(api.space_info, space), space)
-        there = {sibling.rfilename for sibling in info.siblings or []} - {HUBS_OWN}
-        if there - {"README.md"} and not there.intersection(OUR_FILES):
+        there = list_files(info)
+        if there - {"README.md"} and not there.intersection(OUR_FILES) and not is_untouched(space, api):
             raise DeployError(f"{space} is another Space; choose another name with --name.")
+        if info.sdk not in (None, sdk):
+            raise DeployError(f"{space} is a {info.sdk} Space, not a {sdk} one; choose another name with --name.")
         if there and (content := find_content(space, str(info.sha), there)) not in (None, describe_content(models)):
             raise DeployError(f"{space} is a Space with {content}; choose another name with --name.")
         if options.private and not info.private:
             print(f"{space} is now private.")
             ask(partial(api.update_repo_settings, space, private=True, repo_type="space"), space)
-        runtime = ask(partial(api.get_space_runtime, space), space)
-        if options.hardware and options.hardware not in (runtime.requested_hardware, runtime.hardware):
-            ask(partial(api.request_space_hardware, space, options.hardware), space)
-        # Before the commit, because a changed variable restarts the Space.
-        changed = set_variables(space, staged.variables, api)
-        commit = commit_files(api, space, staged.files, info, f"Deploy {get_name(options)}", "space")
-        check_files(api, space, staged, commit)
+        if not options.static:
+            runtime = ask(partial(api.get_space_runtime, space), space)
+            if options.hardware and options.hardware not in (runtime.requested_hardware, runtime.hardware):
+                ask(partial(api.request_space_hardware, space, options.hardware), space)
+        return commit_space(space, staged, info, f"Deploy {get_name(options)}", api)
+
+
+def commit_space(space: str, staged: Staged, info: SpaceInfo, message: str, api: HfApi) -> tuple[str, bool]:
+    """Set the variables of a Space, and commit its files; return its commit, and True if anything changed."""
+    # The variables come first, because a changed one restarts the Space.
+    changed = staged.header["sdk"] == "gradio" and set_variables(space, staged.variables, api)
+    commit = commit_files(api, space, staged.files, info, message, "space")
+    check_files(api, space, staged, commit)
     return commit, changed or commit != info.sha
+
+
+def list_files(info: SpaceInfo) -> set[str]:
+    """Return the paths of the files of a Space, except the Hub's own."""
+    return {sibling.rfilename for sibling in info.siblings or []} - {HUBS_OWN}
+
+
+def is_untouched(space: str, api: HfApi) -> bool:
+    """Return True if a Space has only the files with which the Hub creates it."""
+    return len(ask(partial(api.list_repo_commits, space, repo_type="space"), space)) == 1
 
 
 @contextlib.contextmanager
@@ -191,11 +247,10 @@ def describe_content(models: list[SpaceModel]) -> str:
 
 def find_content(space: str, commit: str, files: set[str]) -> str | None:
     """Return the same description for a deployed Space; None if it is unknown."""
-    if any(re.fullmatch("[^/]+/app.py", path) for path in files):
+    folders = [path.removesuffix(CONFIG_FILE) for path in files if re.fullmatch(MODEL_CONFIG, path)]
+    if len(folders) > 1 or any(re.fullmatch("[^/]+/app.py", path) for path in files):
         return "the gallery"
-    if f"model/{CONFIG_FILE}" not in files:
-        return None
-    return f"a model for {read_task(space, commit, kind='space', folder='model/')}"
+    return f"a model for {read_task(space, commit, kind='space', folder=folders[0])}" if folders else None
 
 
 def check_files(api: HfApi, space: str, staged: Staged, commit: str) -> None:
@@ -231,12 +286,18 @@ def run(options: argparse.Namespace) -> None:
     """Deploy, stage or list a Space with parsed options."""
     space = f"{options.owner}/{get_name(options)}"
     check_name(space)
+    check_options(options)
+    if options.rollback:
+        check_account(space, kind="space")
+        roll_back(space, options, HfApi(token=get_own_token(space, "space")))
+        return
     app, models = choose(options)
     for model in models:
         if model.repo:
             check_name(model.repo)
+    stage = stage_static if options.static else stage_space
     if options.dry_run or options.stage:
-        staged = stage_space(app, models, space)
+        staged = stage(app, models, space)
         if options.stage:
             write_staged(staged, Path(options.stage))
         print(f"{'Staged' if options.stage else 'Would deploy'} {space}:\n")
@@ -248,13 +309,67 @@ def run(options: argparse.Namespace) -> None:
         models = [resolve_revision(model, api) for model in models]
     for model in models:  # a model must load here, for the comparison
         model.load()
-    staged = stage_space(app, models, space)
+    staged = stage(app, models, space)
     commit, changed = upload_space(space, staged, models, options, api)
-    print(f"{space} is at commit {commit}{'' if changed else ', unchanged'}.", flush=True)
-    url = check_space(space, models, commit, options.timeout, api, changed)
-    print(f"Its predictions at {url} match the local ones.\nIts page is {api.endpoint}/spaces/{space}")
+    check_live(space, staged, models, commit, changed, options.timeout, api)
     if options.collection:
         add_to_collection(options.collection, space, "space")
+
+
+def check_live(
+    space: str, staged: Staged, models: list[SpaceModel], commit: str, changed: bool, timeout: float, api: HfApi
+) -> None:
+    """Check that a Space serves a commit, and print what was checked."""
+    print(f"{space} is at commit {commit}{'' if changed else ', unchanged'}.", flush=True)
+    if staged.header["sdk"] == "static":
+        print(check_static_space(space, staged, timeout, api))
+    else:
+        url = check_space(space, models, commit, timeout, api, changed)
+        print(f"Its predictions at {url} match the local ones.")
+    print(f"Its page is {api.endpoint}/spaces/{space}")
+
+
+def roll_back(space: str, options: argparse.Namespace, api: HfApi) -> None:
+    """Restore the files and variables of a Space at an earlier commit, in a new commit, and check that it serves them.
+
+    Raises:
+        DeployError: there is no such commit or Space, or this script did not deploy it.
+    """
+    info = ask_if_there(partial(api.space_info, space), space)
+    if info is None:
+        raise DeployError(f"There is no Space {space} on the Hub.")
+    try:
+        old = ask(partial(api.space_info, space, revision=options.rollback), space)
+    except PublishError as error:
+        if isinstance(error.__cause__, RevisionNotFoundError):
+            listed = f"{api.endpoint}/spaces/{space}/commits/main"
+            raise DeployError(f"{space} has no commit {options.rollback!r}; its commits are at {listed}") from error
+        raise
+    files = list_files(old)
+    if not files.intersection(OUR_FILES):
+        raise DeployError(f"This script did not deploy {space} at {options.rollback}; choose a later commit.")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        fetch = partial(api.snapshot_download, space, repo_type="space", revision=old.sha, local_dir=folder)
+        ask(fetch, space, UPLOAD)
+        models = find_models(folder, files, api)
+        for model in models:
+            model.load()
+        header, variables = read_fields(read_card(folder)), make_variables(models)
+        staged = Staged(header, {path: folder / path for path in files}, variables)
+        commit, changed = commit_space(space, staged, info, f"Roll back to {str(old.sha)[:7]}", api)
+        check_live(space, staged, models, commit, changed, options.timeout, api)
+
+
+def find_models(folder: Path, files: set[str], api: HfApi) -> list[SpaceModel]:
+    """Return the models of a deployed Gradio Space in a folder, with the commits on the Hub that its header names."""
+    apps = [(folder / path).parents[1] for path in sorted(files) if re.fullmatch(f"([^/]+/)?model/{CONFIG_FILE}", path)]
+    header = read_fields(read_card(folder))
+    revisions = {words[0]: words[-1] for line in header.get("preload_from_hub", []) if (words := line.split())}
+    repos = header.get("models") or []
+    pairs = zip_longest(apps, repos[: len(apps)])
+    models = [make_model(app, app != folder, repo, revisions.get(str(repo))) for app, repo in pairs]
+    return [resolve_revision(model, api) if model.repo else model for model in models]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -272,6 +387,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--private", action="store_true", help="make the Space private")
     result.add_argument("--hardware", metavar="FLAVOUR", help="zero-a10g (free accounts), cpu-basic (PRO), …")
+    result.add_argument("--static", action="store_true", help="run the models in the visitor's browser; always free")
+    result.add_argument("--rollback", metavar="COMMIT", help="restore the Space as it was at an earlier commit")
     result.add_argument("--collection", metavar="TITLE", help="add it to your collection with this title")
     result.add_argument("--timeout", type=float, default=1200, metavar="SECONDS", help="time limit for build and start")
     result.add_argument("--dry-run", action="store_true", help="list the files and variables, without network")

@@ -115,6 +115,9 @@ def _check_space(data: dict[str, Any]) -> list[str]:
     ]
     if "emoji" in data and (not text("emoji") or len(text("emoji")) > 8 or any(map(str.isalnum, text("emoji")))):
         errors.append('"emoji" must be an emoji')
+    allowed = {f"cross-origin-{name}-policy" for name in ("embedder", "opener", "resource")}
+    if not set(data.get("custom_headers", {})) <= allowed:
+        errors.append(f'"custom_headers" must be among [{", ".join(sorted(allowed))}]')
     if len(text("short_description")) > 60:
         errors.append('"short_description" length must be less than or equal to 60 characters long')
     return errors

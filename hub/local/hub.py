@@ -27,7 +27,8 @@ class Hub:
 
     Args:
         port: port of the Hub; 0 selects a free one.
-        run_spaces: True to run the apps of Spaces; otherwise they stay "BUILDING" until a test sets `stage` and `host`.
+        run_spaces: True to run the apps of Spaces, and to serve static ones; otherwise they stay "BUILDING" until a
+            test sets `stage` and `host`.
         multipart_from: size in bytes; larger LFS files are uploaded in parts.
         page_size: number of entries per page of a listing.
 
@@ -53,7 +54,9 @@ class Hub:
         self.read_token = self.add_token(self.user, role="read")
         self._sockets = [_listen(port), _listen(0)]
         self.endpoint, cdn = (f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in self._sockets)
-        self.builder = Runner(lambda home: self.environment(home, token=None)) if run_spaces else Builder()
+        self.builder = (
+            Runner(lambda home: self.environment(home, token=None), self.endpoint) if run_spaces else Builder()
+        )
         files = Files(self.store, self.endpoint, cdn, multipart_from)
         repositories = Repositories(self.store, self.endpoint, page_size, self.builder)
         spaces = Spaces(self.store, self.builder)

@@ -1,4 +1,4 @@
-"""Run Spaces: each is a separate process in a folder with only its files."""
+"""Run Spaces: each is a separate process in a folder with only its files. Static ones need none."""
 
 import contextlib
 import http.client
@@ -41,10 +41,11 @@ class Runner(Builder):
 
     Args:
         environment: returns the environment variables of an app for its HF_HOME.
+        endpoint: the Hub's address, at which it serves static Spaces.
     """
 
-    def __init__(self, environment: Callable[[Path], dict[str, str]]) -> None:
-        self.environment = environment
+    def __init__(self, environment: Callable[[Path], dict[str, str]], endpoint: str) -> None:
+        self.environment, self.endpoint = environment, endpoint
         self.folder = Path(tempfile.mkdtemp(prefix="hub-spaces-"))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.builds: dict[str, int] = {}  # number of builds; the thread of an older build stops
@@ -54,7 +55,9 @@ class Runner(Builder):
     def start(self, space: Space) -> None:
         self.stop(space)
         super().start(space)
-        if space.stage == "BUILDING":
+        if space.stage == "BUILDING" and space.sdk == "static":
+            space.stage, space.host = "RUNNING", f"{self.endpoint}/static/{space.id}/"
+        elif space.stage == "BUILDING":
             threading.Thread(target=self._run, args=(space, self.builds[space.id]), daemon=True).start()
 
     def stop(self, space: Space) -> None:

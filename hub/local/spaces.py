@@ -1,15 +1,19 @@
 """The routes of Spaces."""
 
 import json
+import mimetypes
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from hub.local import cards
 from hub.local.access import Handlers, get_param
 from hub.local.repos import check_payment, describe_runtime
 from hub.local.runner import Builder
-from hub.local.store import Space, Store, format_now
+from hub.local.store import ApiError, Space, Store, format_now
+
+VARIABLES = b"<script>window.huggingface={variables:%b};</script>"
 
 
 class Spaces(Handlers):
@@ -28,6 +32,7 @@ class Spaces(Handlers):
         space = "/api/spaces/{owner}/{name}"
         return [
             Route("/spaces/{owner}/{name}", self.page),
+            Route("/static/{owner}/{name}/{path:path}", self.static),
             Route("/asleep/{owner}/{name}", self.visit),
             Route("/asleep/{owner}/{name}/{path:path}", self.visit, methods=["GET", "POST"]),
             Route(space + "/runtime", self.runtime),
@@ -49,6 +54,21 @@ class Spaces(Handlers):
 
     async def runtime(self, request: Request) -> Response:
         return JSONResponse(describe_runtime(self.find_space(request, write=False)))
+
+    async def static(self, request: Request) -> Response:
+        """Send a file of a static Space with the headers in its README.md; insert its variables into HTML."""
+        space, path = self.find_space(request, write=False), get_param(request, "path")
+        files = space.at("main").files
+        card = cards.read_card_data(files["README.md"].data) if "README.md" in files else {}
+        path = path or str(card.get("app_file", "index.html"))
+        if space.sdk != "static" or space.stage != "RUNNING" or path not in files:
+            raise ApiError(404, "Entry not found", "EntryNotFound")
+        kind, encoding = mimetypes.guess_type(path)
+        media_type = "application/octet-stream" if encoding else kind
+        data = files[path].data
+        if kind == "text/html":
+            data = data.replace(b"<head>", b"<head>" + VARIABLES % json.dumps(space.variables).encode(), 1)
+        return Response(data, headers=card.get("custom_headers"), media_type=media_type)
 
     async def visit(self, request: Request) -> Response:
         """Wake a sleeping Space; the response at the address of its app."""

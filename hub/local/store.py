@@ -17,6 +17,7 @@ LFS_FROM = 10_000_000  # bytes; larger files need LFS
 LFS_PATTERNS = "7z arrow bin ckpt gz h5 joblib model msgpack npy npz onnx parquet pb pickle pkl pt pth safetensors "
 LFS_PATTERNS += "tar tflite tgz wasm xz zip zst"
 ATTRIBUTES = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in LFS_PATTERNS.split())
+STATIC_TEMPLATE = ("index.html", "style.css")
 SPACE_CARD = "---\ntitle: {name}\nemoji: 🚀\ncolorFrom: blue\ncolorTo: gray\nsdk: {sdk}\napp_file: app.py\n---\n"
 
 
@@ -279,6 +280,8 @@ class Store:
         if kind == "space":
             repo = Space(kind, name, private, sdk=sdk, hardware=hardware)
             files["README.md"] = Blob(SPACE_CARD.format(name=name.split("/")[1], sdk=sdk).encode())
+            if sdk == "static":
+                files |= {path: Blob(b"My static Space") for path in STATIC_TEMPLATE}
         repo.add("main", files, "initial commit", "", "system")
         self.repos[kind, name] = repo
         return repo

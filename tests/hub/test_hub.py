@@ -392,6 +392,7 @@ def test_only_announced_and_uploaded_files_are_accepted(hub, api, cats):
         ("space", "sdk: gradio\npython_version: newest"),
         ("space", "sdk: gradio\ncolorFrom: mauve"),
         ("space", "sdk: gradio\nemoji: cat"),
+        ("space", "sdk: static\ncustom_headers:\n  content-security-policy: none"),
         ("space", f"sdk: gradio\nshort_description: {'long ' * 13}"),
     ],
 )
@@ -632,6 +633,34 @@ def test_a_space_runs_and_starts_anew_when_a_variable_changes(monkeypatch):
         assert page(space) == "own cat me/zoo None"
         last = space.host
     assert has_ended(last)
+
+
+def test_a_static_space_is_served_at_once():
+    card = b"---\nsdk: static\ncustom_headers:\n  cross-origin-embedder-policy: require-corp\n---\n"
+    files = {"README.md": card, "index.html": b"<p>Cats", "js/a.js": b"meow()", "a b.wasm.gz": WEIGHTS}
+    with Hub(run_spaces=True) as hub:
+        api = as_user(hub, hub.token)
+        api.create_repo("me/zoo", repo_type="space", space_sdk="static")
+        assert set(hub.files("me/zoo", kind="space")) >= {"index.html", "style.css"}
+        commit(api, [CommitOperationAdd(*item) for item in files.items()], repo="me/zoo", repo_type="space")
+        info = api.space_info("me/zoo")
+        assert (info.sdk, info.runtime.stage) == ("static", "RUNNING")
+        with httpx2.Client(base_url=info.host) as client:
+            for path, content in [*files.items(), ("", files["index.html"])]:
+                response = client.get(path.replace(" ", "%20"))
+                assert response.content == content
+                assert response.headers["cross-origin-embedder-policy"] == "require-corp"
+                assert "content-encoding" not in response.headers
+            commit(api, [CommitOperationAdd("b.html", b"<head><p>Cats")], repo="me/zoo", repo_type="space")
+            shown = "<head><script>window.huggingface={variables:{}};</script><p>Cats"
+            assert client.get("b.html").text == shown
+            assert client.get("js/a.js").headers["content-type"].startswith("text/javascript")
+            assert client.get("js").status_code == client.get("b.js").status_code == 404
+            api.update_repo_settings("me/zoo", private=True, repo_type="space")
+            assert client.get("").status_code == 401
+            assert client.get("", headers={"Authorization": f"Bearer {hub.token}"}).status_code == 200
+            api.pause_space("me/zoo")
+            assert client.get("", headers={"Authorization": f"Bearer {hub.token}"}).status_code == 404
 
 
 def test_an_app_that_exits_reports_why():

@@ -1,0 +1,311 @@
+"""spaces/deploy.py --static and --rollback: what goes up, that it is served, and that the state before comes back."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import httpx2
+import pytest
+import yaml
+from huggingface_hub import constants
+
+from hub import live_static
+from hub.client import PublishError
+from hub.live_static import ask_models, find_browser, unpack_models
+from hub.local import Fault, Hub
+from hub.local.cards import find_problems
+from hub.local.store import Blob
+from hub.static_site import HEADERS, main, stage_static
+from hub.vendor import fetch_libraries, hash_bytes
+from shared import load_model
+from tests.conftest import DEMOS, ROOT, point_client_to
+from tests.spaces.test_own_models import make_own
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libraries():
+    try:
+        fetch_libraries()
+    except PublishError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A Hub that serves its Spaces, with a free account."""
+    with Hub(run_spaces=True) as hub:
+        yield hub
+
+
+@pytest.fixture
+def run(deploy, hub, tmp_path, monkeypatch, capsys):
+    """Runs the script in this process, without a browser."""
+    monkeypatch.setattr(live_static, "find_browser", lambda: None)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+
+    def run(*arguments: str, wait: float = 60) -> SimpleNamespace:
+        monkeypatch.setenv("HF_TOKEN", hub.token)
+        point_client_to(monkeypatch, hub.endpoint)
+        status = deploy.main([*arguments, "--owner", "me", "--timeout", str(wait)])
+        return SimpleNamespace(returncode=status, **capsys.readouterr()._asdict())
+
+    return run
+
+
+def stage(deploy, name: str, space: str = ""):
+    return stage_static(*deploy.choose(deploy.make_parser().parse_args([name, "--owner", "me", "--static"])), space)
+
+
+def read_header(content: bytes) -> dict:
+    return yaml.safe_load(content.decode().split("---\n")[1])
+
+
+# --- what goes up ---
+
+
+@pytest.mark.parametrize("name", ["salary", "gallery"])
+def test_a_staged_space_has_its_models_and_nothing_of_gradio(deploy, name):
+    staged = stage(deploy, name, f"me/{name}")
+    models = DEMOS if name == "gallery" else [name]
+    assert {"index.html", "sw.js", "LICENSE", "README.md", "thumbnail.png"} <= set(staged.files)
+    assert {path.split("/")[1] for path in staged.files if path.startswith("models/")} == set(models)
+    assert not [path for path in staged.files if path.endswith((".py", "requirements.txt"))]
+    assert staged.variables == {}
+    header = read_header(staged.read("README.md"))
+    here = read_header((ROOT / "spaces" / name / "README.md").read_bytes())
+    assert (header["sdk"], header["app_file"]) == ("static", "index.html")
+    assert header["custom_headers"] == {key.lower(): value for key, value in HEADERS.items()}
+    for key in ("title", "emoji", "colorFrom", "colorTo", "license", "short_description"):
+        assert header[key] == here[key]
+    assert set(here["tags"]) - set(header["tags"]) == {"mcp-server"}
+    assert header["thumbnail"].endswith(f"/spaces/me/{name}/resolve/main/thumbnail.png")
+    assert "scikit-learn/adult-census-income" in header["datasets"]
+    assert not {"sdk_version", "python_version", "models"} & set(header)
+    assert find_problems(staged.read("README.md").decode(), "space") == ([], [])
+
+
+def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_path):
+    staged = stage(deploy, str(make_own(tmp_path / "My herbs", "image-classification")), "me/My-herbs")
+    header = read_header(staged.read("README.md"))
+    assert (header["title"], header["emoji"], header["short_description"]) == ("Herbarium", "🖼️", "Which plant?")
+    assert "thumbnail" not in header
+    assert "thumbnail.png" not in staged.files
+    site = json.loads(staged.read("site.json"))
+    assert (site["title"], site["models"][0]["folder"]) == ("Herbarium", "models/My-herbs")
+    assert "models/My-herbs/examples/leaf-1.png" in staged.files
+
+
+def test_unpacked_models_are_the_staged_ones(deploy, tmp_path):
+    staged = stage(deploy, "salary")
+    assert "models/salary/onnx/model.onnx.gz" in staged.files
+    (folder,) = unpack_models(staged, tmp_path).values()
+    model, original = load_model(folder), load_model(ROOT / "spaces/salary/model")
+    assert model.predict(model.example()) == original.predict(original.example())
+
+
+def test_the_bytes_of_a_first_visit_are_those_in_the_documentation(capsys, tmp_path):
+    assert main(["--out", str(tmp_path / "site")]) == 0
+    found = re.findall(r"A first visit of (\w+) downloads ([\d,]+) bytes.", capsys.readouterr().out)
+    assert {name for name, _ in found} == set(DEMOS)
+    text = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
+    for name, count in found:
+        said, each_day = re.search(rf"\| {name} \| ([\d.]+) MB \| ([\d.]+) TB \|", text).groups()
+        assert said == each_day
+        assert float(said) == pytest.approx(int(count.replace(",", "")) / 1e6, abs=0.1)
+
+
+def test_folders_of_models_are_shown_and_damaged_ones_left_out(capsys, tmp_path):
+    for name in ("My herbs", "herbs", "bad"):
+        make_own(tmp_path / "runs" / name, "image-classification")
+    (tmp_path / "runs/bad/onnx/model.onnx").write_bytes(b"damaged")
+    shutil.copytree(tmp_path / "runs/herbs", tmp_path / "other/herbs")
+    places = [tmp_path / "runs", tmp_path / "other/herbs", ROOT / "spaces/salary/model", tmp_path / "nothing"]
+    assert main([*map(str, places), "--out", str(tmp_path / "site")]) == 0
+    found = json.loads((tmp_path / "site/site.json").read_text())["models"]
+    assert [entry["name"] for entry in found] == ["My-herbs", "herbs", "herbs_2", "salary"]
+    assert f"{tmp_path / 'runs/bad'} cannot be shown: " in capsys.readouterr().err
+    assert main([str(tmp_path / "nothing"), "--out", str(tmp_path / "none")]) == 1
+    assert "There is no checkpoint folder in" in capsys.readouterr().err
+
+
+def test_a_dry_run_makes_no_request(hub, run, tmp_path):
+    done = run("gallery", "--static", "--dry-run")
+    assert done.returncode == 0
+    assert "models/cat_dog/onnx/model.onnx.gz" in done.out
+    assert "Variables: none" in done.out
+    assert run("salary", "--static", "--stage", str(tmp_path / "new")).returncode == 0
+    assert (tmp_path / "new/index.html").read_bytes() == (ROOT / "spaces/browser/index.html").read_bytes()
+    assert not hub.log
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--static", "--hardware", "zero-a10g"], "--static cannot be combined with --hardware: a static Space has"),
+        (["--static", "--models-owner", "me"], "--static cannot be combined with --models-owner"),
+        (["--static", "--revision", "salary=1a2b3c"], "--static cannot be combined with --revision"),
+        (["--rollback", "1a2b3c", "--static"], "--rollback cannot be combined with --static: it restores"),
+        (["--rollback", "1a2b3c", "--dry-run"], "--rollback cannot be combined with --dry-run"),
+    ],
+)
+def test_options_that_exclude_each_other_are_reported(hub, run, options, message):
+    done = run("salary", *options)
+    assert (done.returncode, message in done.err, done.err.count("\n")) == (2, True, 1)
+    assert not hub.log
+
+
+# --- to a Hub ---
+
+
+def test_a_free_account_deploys_and_updates(hub, run, deploy, monkeypatch):
+    done = run("salary", "--static", "--collection", "Mine")
+    assert done.returncode == 0, done.err
+    host = f"{hub.endpoint}/static/me/salary/"
+    staged = stage(deploy, "salary", "me/salary")
+    count = len(staged.files) - 1  # the README.md is the Hub's
+    assert f"{host} serves the {count} files of this commit. Its models were not asked: that needs Chr" in done.out
+    assert "It is in the collection" in done.out
+    assert b"<head><script>window.huggingface={variables:{" in httpx2.get(host).content  # which is no difference
+    expected = {path: staged.read(path) for path in staged.files}
+    attributes = hub.files("me/salary", kind="space")[".gitattributes"]
+    assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
+    assert len(hub.commits("me/salary", "space")) == 2
+    assert hub.repo("me/salary", "space").variables == {}
+    assert "unchanged" in run("salary", "--static").out
+    space = hub.repo("me/salary", "space")
+    space.add("main", {**space.at("main").files, "old.js": Blob(b"")}, "More", "", "me")
+    assert run("salary", "--static", "--private").returncode == 0
+    assert hub.files("me/salary", kind="space") == {**expected, ".gitattributes": attributes}
+    assert space.private
+    assert httpx2.get(host).status_code == 401
+    for name in ("two", "three"):
+        assert run("salary", "--static", "--name", name).returncode == 0
+
+
+def test_a_damaged_file_on_the_live_page_is_reported(hub, run):
+    hub.faults.append(Fault("corrupt", match="GET /static/.*/metrics.json"))
+    done = run("salary", "--static", wait=0)
+    assert done.returncode == 2
+    assert "/static/me/salary/ does not serve 1 of its" in done.err
+    assert "such as models/salary/metrics.json; run the same command again" in done.err
+
+
+def test_a_page_that_is_late_is_waited_for(hub, run, monkeypatch):
+    monkeypatch.setattr(live_static.time, "sleep", lambda _: None)
+    hub.faults.append(Fault("status", match="GET /static/", status=503, times=40))
+    assert run("salary", "--static").returncode == 0
+
+
+def test_a_browser_that_does_not_start_is_mentioned(hub, run, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("BrowserType.launch: no\nlibrary")
+
+    monkeypatch.setattr(live_static, "find_browser", lambda: "chromium")
+    monkeypatch.setattr(live_static, "ask_models", fail)
+    done = run("salary", "--static")
+    assert done.returncode == 0
+    assert "not asked, because headless Chromium failed (RuntimeError: BrowserType.launch: no library)." in done.out
+    monkeypatch.setattr(live_static, "ask_models", lambda *_: ["salary: label is '<50k', but locally '>=50k'."])
+    done = run("salary", "--static")
+    assert (done.returncode, "its answers differ from ours: salary: label is" in done.err) == (2, True)
+
+
+def test_other_spaces_are_left_alone(hub, run):
+    assert run("salary", "--static").returncode == 0
+    for arguments, message in (
+        (["rating", "--static", "--name", "salary"], "me/salary is a Space with a model for tabular-classification"),
+        (["gallery", "--static", "--name", "salary"], "me/salary is a Space with a model for tabular-classification"),
+        (["salary"], "me/salary is a static Space, not a gradio one; choose another name with --name."),
+    ):
+        assert message in run(*arguments).err
+    space = hub.store.create("space", "me/page", False, "static", "cpu-basic")
+    space.add("main", {"index.html": Blob(b"<p>Mine")}, "Mine", "", "me")
+    assert "me/page is another Space" in run("salary", "--static", "--name", "page").err
+    assert hub.files("me/page", kind="space") == {"index.html": b"<p>Mine"}
+
+
+def test_an_interrupted_deployment_goes_on(hub, run):
+    hub.faults.append(Fault("status", match="POST .*/commit/", status=500, times=1))
+    assert "has been created; run the same command to continue" in run("salary", "--static").err
+    assert run("salary", "--static").returncode == 0  # although the Hub has made an index.html
+
+
+# --- back ---
+
+
+def test_a_static_space_is_rolled_back(hub, run):
+    assert run("salary", "--static").returncode == 0
+    first, before = hub.commits("me/salary", "space")[0], hub.files("me/salary", kind="space")
+    space = hub.repo("me/salary", "space")
+    files = {path: blob for path, blob in space.at("main").files.items() if path != "style.css"}
+    space.add("main", {**files, "index.html": Blob(b"spoilt"), "new.js": Blob(b"")}, "Spoil it", "", "me")
+    done = run("salary", "--rollback", first)
+    assert done.returncode == 0, done.err
+    assert hub.files("me/salary", kind="space") == before
+    assert len(hub.commits("me/salary", "space")) == 4
+    assert space.at("main").title == f"Roll back to {first[:7]}"
+    assert "/static/me/salary/ serves the" in done.out
+    assert "unchanged" in run("salary", "--rollback", first).out
+
+
+def test_what_cannot_be_rolled_back_is_reported(hub, run):
+    assert "There is no Space me/salary on the Hub." in run("salary", "--rollback", "1234567").err
+    assert run("salary", "--static").returncode == 0
+    made = hub.commits("me/salary", "space")
+    assert f"me/salary has no commit '1234567'; its commits are at {hub.endpoint}/spaces/me/salary/commits/main" in run(
+        "salary", "--rollback", "1234567"
+    ).err  # fmt: skip
+    done = run("salary", "--rollback", made[-1])
+    assert f"This script did not deploy me/salary at {made[-1]}; choose a later commit." in done.err
+    assert hub.commits("me/salary", "space") == made
+
+
+def test_a_gradio_space_is_rolled_back_with_its_model(hub, run):
+    hub.set_paid("me", True)
+    model = hub.store.create("model", "me/salary", False, "", "")
+    folder = ROOT / "spaces/salary/model"
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    sha = model.add("main", {path: Blob(data) for path, data in files.items()}, "Model", "", "me").sha
+    assert run("salary", "--models-owner", "me").returncode == 0
+    first, before = hub.commits("me/salary", "space")[0], hub.files("me/salary", kind="space")
+    space = hub.repo("me/salary", "space")
+    variables = {"MODEL_REPO": "me/salary", "MODEL_REVISION": sha}
+    assert space.variables == variables
+    model.add("main", model.at("main").files, "A newer one", "", "me")
+    space.variables.clear()
+    space.add("main", {**space.at("main").files, "app.py": Blob(b"raise SystemExit")}, "Spoil it", "", "me")
+    done = run("salary", "--rollback", first)
+    assert done.returncode == 0, done.err
+    assert f"Its predictions at {space.host} match the local ones." in done.out
+    assert hub.files("me/salary", kind="space") == before
+    assert space.variables == variables
+
+
+# --- all the way ---
+
+
+@pytest.mark.browser
+def test_an_own_model_answers_in_the_browser_as_in_python(hub, tmp_path):
+    folder = make_own(tmp_path / "herbs", "image-classification")
+    command = [sys.executable, ROOT / "spaces/deploy.py", folder, "--owner", "me", "--static", "--timeout", "240"]
+    environment = {**os.environ, **hub.environment(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    host = hub.repo("me/herbs", "space").host
+    assert f"{host} serves the" in done.stdout
+    assert "and in headless Chromium its predictions match the local ones." in done.stdout
+    gallery = json.loads((folder / "gallery.json").read_text())
+    (folder / "gallery.json").write_text(json.dumps(gallery | {"labels": gallery["labels"][::-1]}))
+    differing = ask_models(host, {"herbs": load_model(folder)}, find_browser(), {})
+    assert sorted(line.split(" is ")[0] for line in differing) == ["herbs: Kind 0", "herbs: Kind 1"]
+    with httpx2.Client(base_url=host) as client:
+        for path, content in hub.files("me/herbs", kind="space").items():
+            response = client.get(path)
+            assert hash_bytes(response.content) == hash_bytes(content) or path.endswith(".html")
+            assert {name: response.headers[name] for name in HEADERS} == HEADERS
+        assert client.get("nothing.js").status_code == 404
