@@ -8,7 +8,6 @@ and after a hundred pictures.
 """
 
 import argparse
-import base64
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ import numpy as np
 from benchmarks import inputs
 from benchmarks.apps import ROOT
 from benchmarks.timing import time_call
+from hub.live_static import OPEN, encode_file
 from hub.static_site import build_site, find_demos, serve, write_site
 from shared import load_model
 from shared.console import guard_output
@@ -32,17 +32,6 @@ CALL = """async ([method, args]) => {
   const started = performance.now();
   await window.model.call(method, ...given);
   return performance.now() - started;
-}"""
-OPEN = """async ([name, threads]) => {
-  const { download, readConfig } = await import("./js/checkpoint.js");
-  const { Model } = await import("./js/model.js");
-  const site = JSON.parse(new TextDecoder().decode(await download(new URL("site.json", location).href)));
-  const entry = site.models.find((one) => one.name === name);
-  entry.folder = new URL(`${entry.folder}/`, location).href;
-  window.model?.worker.terminate();
-  window.model = new Model(await readConfig(entry));
-  window.model.loaded = window.model.load(entry, site, () => {}, threads);
-  await window.model.loaded;
 }"""
 
 
@@ -94,7 +83,7 @@ def compare(page: Any, name: str, method: str, args: list[Any], item: Any, optio
     """Return the medians and quartiles of both sides, and the ratio of the medians."""
     model = load_model(ROOT / "spaces" / name / "model")
     model.session = Session(model.session.path, options.threads)
-    given = [{"base64": base64.b64encode(arg).decode()} if isinstance(arg, bytes) else arg for arg in args]
+    given = [encode_file(arg) if isinstance(arg, bytes) else arg for arg in args]
     call = {"rating": lambda: model.predict(*item)}.get(name, lambda: model.predict(item))
     for _ in range(3):
         page.evaluate(CALL, [method, given])
@@ -139,7 +128,7 @@ def print_memory(browser: Any, address: str) -> None:
     page = browser.new_page()
     page.goto(f"{address}collect.html")
     page.evaluate(OPEN, ["cat_dog", 1])
-    given = [{"base64": base64.b64encode(inputs.make_small_photo()).decode()}]
+    given = [encode_file(inputs.make_small_photo())]
     found = []
     for count in (1, 100):
         for _ in range(count):

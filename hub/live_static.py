@@ -32,15 +32,17 @@ README = "README.md"  # of the Hub, not of the page; the host need not serve it
 LONGEST_REASON = 200  # characters
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-# JavaScript that opens a model of the page, and asks it. Files are given as {base64}.
-OPEN = """async (name) => {
+# JavaScript that opens a model of the page, given its name and perhaps a number of threads, and asks it. Files are given
+# as {base64}.
+OPEN = """async ([name, threads]) => {
   const { download, readConfig } = await import("./js/checkpoint.js");
   const { Model } = await import("./js/model.js");
-  const site = JSON.parse(new TextDecoder().decode(await download(new URL("site.json", location).href, {})));
+  const site = JSON.parse(new TextDecoder().decode(await download(new URL("site.json", location).href)));
   const entry = site.models.find((one) => one.name === name);
   entry.folder = new URL(`${entry.folder}/`, location).href;
+  window.model?.worker.terminate();
   window.model = new Model(await readConfig(entry));
-  window.model.loaded = window.model.load(entry, site, () => {});
+  window.model.loaded = window.model.load(entry, site, () => {}, threads);
   await window.model.loaded;
 }"""
 ASK = """async ([method, args]) => {
@@ -150,7 +152,7 @@ def ask_models(url: str, models: dict[str, Any], browser: str, headers: dict[str
             item = model.example()
             expected = model.predict_batch([item])[0].as_dict()
             try:
-                page.evaluate(OPEN, name)
+                page.evaluate(OPEN, [name])
                 got = page.evaluate(ASK, ["predict", make_arguments(item)])
             except Error as error:
                 got = {"error": str(error).splitlines()[0]}
@@ -166,4 +168,9 @@ def make_arguments(item: Any) -> list[Any]:
         return list(item) if isinstance(item, tuple) else [item]
     content = io.BytesIO()
     item.save(content, "PNG")
-    return [{"base64": base64.b64encode(content.getvalue()).decode()}]
+    return [encode_file(content.getvalue())]
+
+
+def encode_file(content: bytes) -> dict[str, str]:
+    """Return the content of a file as ASK takes it."""
+    return {"base64": base64.b64encode(content).decode()}

@@ -92,8 +92,7 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
 
 def admit_hub(page: bytes) -> bytes:
     """Return the page that shows any model on the Hub: it may reach the Hub and its file servers, and nothing else."""
-    hosts = "" if constants.ENDPOINT != constants._HF_DEFAULT_ENDPOINT else " https://*.hf.co"
-    admitted = f"default-src 'self'; connect-src 'self' {constants.ENDPOINT}{hosts};"
+    admitted = f"default-src 'self'; connect-src 'self' {constants.ENDPOINT} https://*.hf.co;"
     return page.replace(b"default-src 'self';", admitted.encode(), 1)
 
 

@@ -1,6 +1,5 @@
 """The models answer in a browser as they do in Python: spaces/browser in headless Chromium."""
 
-import base64
 import functools
 import io
 import json
@@ -17,6 +16,7 @@ from huggingface_hub import constants
 from PIL import Image
 
 from hub.client import PublishError
+from hub.live_static import ASK, OPEN, encode_file
 from hub.static_site import Handler, build_site, find_demos, serve, write_site
 from tests.conftest import BROWSER, DATA, ROOT
 
@@ -25,23 +25,6 @@ pytestmark = pytest.mark.browser
 CLOSE = 1e-3
 CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
-OPEN = """async (name) => {
-  const { download, readConfig } = await import("./js/checkpoint.js");
-  const { Model } = await import("./js/model.js");
-  const site = JSON.parse(new TextDecoder().decode(await download(new URL("site.json", location).href)));
-  const entry = site.models.find((one) => one.name === name);
-  entry.folder = new URL(`${entry.folder}/`, location).href;
-  window.model = new Model(await readConfig(entry));
-  window.model.loaded = window.model.load(entry, site, () => {});
-  await window.model.loaded;
-}"""
-ASK = """async ([method, args]) => {
-  const blob = (value) => new Blob([Uint8Array.from(atob(value.base64), (one) => one.charCodeAt(0))]);
-  const given = args.map((value) => (value?.base64 !== undefined ? blob(value) : value));
-  const found = await window.model.call(method, ...given).catch((error) => ({ error: error.message }));
-  if (found?.mask) found.mask = Array.from(found.mask);
-  return found;
-}"""
 
 
 def start(server: ThreadingHTTPServer) -> str:
@@ -89,11 +72,9 @@ def ask(site, browser):
 
     def ask(name, method, *arguments):
         if loaded != [name]:
-            page.evaluate(OPEN, name)
+            page.evaluate(OPEN, [name])
             loaded[:] = [name]
-        encoded = [
-            {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value for value in arguments
-        ]
+        encoded = [encode_file(value) if isinstance(value, bytes) else value for value in arguments]
         return page.evaluate(ASK, [method, encoded])
 
     yield ask

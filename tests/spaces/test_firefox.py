@@ -14,11 +14,12 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def firefox():
+def firefox(tmp_path_factory):
     driver = pytest.importorskip("marionette_driver.marionette", reason="marionette_driver is not installed")
     if not (binary := shutil.which("firefox-esr") or shutil.which("firefox")):
         pytest.skip("Firefox is not installed")
-    client = driver.Marionette(host="127.0.0.1", port=2828, bin=binary, headless=True)
+    log = tmp_path_factory.mktemp("firefox") / "gecko.log"
+    client = driver.Marionette(host="127.0.0.1", port=2828, bin=binary, headless=True, gecko_log=str(log))
     client.start_session()
     yield client
     client.quit()
