@@ -32,8 +32,8 @@ README = "README.md"  # of the Hub, not of the page; the host need not serve it
 LONGEST_REASON = 200  # characters
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-# JavaScript that opens a model of the page, given its name and perhaps a number of threads, and asks it. Files are given
-# as {base64}.
+# JavaScript that opens a model of the page, given its name and perhaps a number of threads, and asks it. Files are
+# given as {base64}.
 OPEN = """async ([name, threads]) => {
   const { download, readConfig } = await import("./js/checkpoint.js");
   const { Model } = await import("./js/model.js");
