@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ from hub.client import PublishError
 from hub.live_static import ASK, OPEN, encode_file
 from hub.static_site import Handler, build_site, find_demos, serve, write_site
 from shared import load_model
+from shared.tables import read_csv
 from tests.conftest import BROWSER, DATA, ROOT
 
 pytestmark = pytest.mark.browser
@@ -247,6 +249,63 @@ def check_lists(found, ours):
     """Check that two lists of (id, title, score) are equal."""
     assert [(int(movie), title) for movie, title, _ in found] == [(movie, title) for movie, title, _ in ours]
     assert [score for *_, score in found] == pytest.approx([score for *_, score in ours], abs=1e-5)
+
+
+# --- models of one's own ---
+
+RECIPES = {
+    "labels": ["tabular", "--target", "shift"],
+    "number": ["tabular", "--target", "hours"],
+    "tales": ["recommendation", "--item-name", "tale"],
+}
+
+
+@pytest.fixture(scope="module")
+def own_models(tmp_path_factory):
+    """Quickly trained models of made-up data, by name."""
+    pytest.importorskip("fastai", reason="torch and fastai are not installed: make test-all")
+    folder = tmp_path_factory.mktemp("runs")
+    for name, (recipe, *options) in RECIPES.items():
+        command = [sys.executable, "-m", f"training.recipes.{recipe}", "--smoke", *options, "--out", folder / name]
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    return {name: load_model(folder / name) for name in RECIPES}
+
+
+def test_own_models(browser, own_models, tmp_path):
+    write_site(build_site({name: model.folder for name, model in own_models.items()}, "Mine"), tmp_path)
+    server = serve(tmp_path, 0)
+    address = start(server)
+    page = browser.new_page()
+    page.goto(f"{address}collect.html")
+    for name in ("labels", "number"):
+        page.evaluate(OPEN, [name])
+        model = own_models[name]
+        rows = [row.cells for row in read_csv(model.folder / "background.csv", model.columns)][:20]
+        for found, ours in zip(page.evaluate(ASK, ["predictEach", [rows]]), model.predict_batch(rows), strict=True):
+            expected = ours.as_dict()
+            assert found.pop("label", None) == expected.pop("label", None)
+            assert found.pop("probabilities", {}) == pytest.approx(expected.pop("probabilities", {}), abs=1e-5)
+            assert found == pytest.approx(expected, rel=1e-4)
+        found, why = page.evaluate(ASK, ["explain", [rows[0]]]), model.explain(rows[0])
+        assert found["total"] == pytest.approx(why.value if name == "number" else why.probability, rel=1e-4)
+        scale = max(map(abs, why.contributions.values()))
+        assert found["contributions"] == pytest.approx(why.contributions, abs=0.15 * scale)
+    page.evaluate(OPEN, ["tales"])
+    model = own_models["tales"]
+    (first, second, *_) = model.movies
+    given = {first: model.config.lowest, second: model.config.highest}
+    found, ours = page.evaluate(ASK, ["recommend", [list(given.items())]]), model.recommend(model.fold_in(given))
+    assert [(item, title) for item, title, _ in found] == [(item, title) for item, title, _ in ours]
+    assert [score for *_, score in found] == pytest.approx([score for *_, score in ours], abs=1e-4)
+    page.close()
+    for name, words in {"labels": "Why?", "number": "For nine of ten rows", "tales": "Rate a few tales"}.items():
+        page, _, errors = visit(browser, f"{address}#{name}")
+        page.get_by_text(words).first.wait_for(timeout=60_000)
+        page.locator("main > progress").wait_for(state="detached")
+        assert errors == []
+        page.close()
+    server.shutdown()
+    server.server_close()
 
 
 # --- bad input ---

@@ -67,6 +67,7 @@ async function drawPicture(canvas, blob) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  canvas.original?.close();
   canvas.original = bitmap;
 }
 
