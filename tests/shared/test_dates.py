@@ -57,6 +57,11 @@ def test_a_date_is_shown_with_its_time_unless_it_is_midnight():
     assert format_date(DAY + 0.75, "%Y-%m-%d") == "2026-05-31 18:00"
 
 
+@pytest.mark.parametrize("text", ["0001-01-01", "1066-10-14", "1969-12-31 23:59:59", "2026-05-31 10:30:07"])
+def test_a_date_that_is_shown_can_be_read_again(text):
+    assert format_date(parse_date(text, "%Y-%m-%d"), "%Y-%m-%d") == text
+
+
 def test_messages_name_dates():
     span = NumberColumn(minimum=DAY - 30, maximum=DAY, median=DAY, date_format="%d.%m.%Y")
     assert read_number("Tag", "30.05.2026", span, any_range=False) == DAY - 1
