@@ -4,6 +4,7 @@ import functools
 import inspect
 import keyword
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -55,7 +56,7 @@ def name_arguments(columns: Sequence[str]) -> list[str]:
     """Return a different Python name for each column, such as hours_per_week for "hours-per-week"."""
     names: list[str] = []
     for column in columns:
-        name = re.sub(r"\W+", "_", column)
+        name = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", column))  # as Python does: m² is m2
         name = name if name.isidentifier() and not name.startswith("_") else f"column_{name.strip('_')}"
         while keyword.iskeyword(name) or name in names or name == "column":  # what_if has an argument "column"
             name += "_"
