@@ -9,6 +9,7 @@ training/networks/tabular.py) and calibrated on out-of-fold predictions.
 """
 
 import argparse
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +27,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from shared.metrics import Figure
-from shared.tables import write_csv
 from shared.tabular import TabularConfig, encode
 from shared.tabular_classifier import TabularClassifier
 from shared.tabular_values import MISSING, NumberColumn
@@ -257,7 +257,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
         def save(folder: Path) -> None:
             sample = train.table.sample(min(BACKGROUND_ROWS, len(train)), random_state=settings.seed)
-            write_csv(folder / "background.csv", sample.to_dict("records"))
+            # Without write_csv, which would change names and categories that begin with - or =.
+            sample.to_csv(folder / "background.csv", index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
             save_file(module.state_dict(), folder / "model.safetensors")
 
         return Export(
