@@ -51,7 +51,9 @@ def read_date(value: object, form: str) -> float:
 def format_date(days: float, form: str) -> str:
     """Return days since 1970-01-01 as a date, with the time of day unless it is midnight."""
     moment = EPOCH + timedelta(seconds=round(days * 86400))
-    return moment.strftime(form if moment.time() == EPOCH.time() else form + TIMES[1][0])
+    if moment.time() != EPOCH.time():
+        form += TIMES[2 if moment.second else 1][0]
+    return moment.strftime(form.replace("%Y", f"{moment.year:04}"))  # strftime may leave out zeros
 
 
 def _count_days(moment: datetime) -> float:

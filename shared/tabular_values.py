@@ -115,7 +115,7 @@ def read_category(name: str, value: object, codes: Mapping[str, int], values: Se
 
 
 def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -> float:
-    """Return the number in a numeric column; the median for a missing value.
+    """Return the number in a numeric column; the median for a missing value. A date counts as the nearest in the range.
 
     Args:
         name: name of the column.
@@ -128,14 +128,16 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
     """
     if is_missing(value):
         return span.median
-    kind = "a date" if span.date_format else "a number"
-    accepted = f"{kind} from {span.show(span.minimum)} to {span.show(span.maximum)}, the range of the training data"
+    accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
+    if span.date_format:
+        accepted = f"a date such as {span.show(span.median)}"
     number = span.read(value)
     if math.isnan(number):
         raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{suggest_number(value)}")
+    if span.date_format:
+        return min(max(number, span.minimum), span.maximum)  # today is always later than the training data
     if not (span.minimum <= number <= span.maximum or (any_range and math.isfinite(number))):
-        shown = quote(value) if span.date_format else f"{number:g}"
-        raise BadInput(f"{name} must be {accepted}, not {shown}.")
+        raise BadInput(f"{name} must be {accepted}, not {number:g}.")
     return number
 
 

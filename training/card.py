@@ -39,6 +39,8 @@ HUB_DATASETS = {  # name of a data set in the figures: its id on the Hub
 }
 REVIEW, LONGER_REVIEW = "A wonderful film.", "A slow start, but the ending is wonderful!"  # in snippets
 REVIEWS = (LONGER_REVIEW, "Two hours that I shall not get back.")
+NUMBERS = 'row[name] for name in config["numbers"]'  # in snippets; where some are dates, those are medians, in days
+DAYS = 'column["median"] for column in config["numbers"].values()'
 MIN_COMPARED = 1000  # with fewer answers, a 99.9 % quantile says nothing
 
 
@@ -90,6 +92,8 @@ def write_card(folder: str | Path, repo: str | None = None, spaces: Sequence[str
     }
     kind = next((kind for kind, applies in kinds.items() if applies), "")
     snippet = (SNIPPETS / f"{checkpoint.task}{kind}.py").read_text(encoding="utf-8").strip()
+    if any(column.get("date_format") for column in content.get("numbers", {}).values()):  # rows have its text
+        snippet = snippet.replace(NUMBERS, DAYS)
     if not is_of_films:
         snippet = snippet.replace(LONGER_REVIEW, sample)
     is_for_javascript = is_of_transformers or checkpoint.task != "image-classification"

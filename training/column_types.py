@@ -25,7 +25,8 @@ TRIED = 200  # texts that show which formats of dates are worth trying
 WORDS = 4  # on average, in a column of free text
 ID_NAME = re.compile(r"(?i:(^|[\W_])(id|ids|nr|no|uuid|guid|index|key)$)|[a-z]I[dD]$")
 CODE = re.compile(r"0\d+")
-YES_NO = tuple(map(set, (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("wahr", "falsch"))))
+PAIRS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("j", "n"), ("wahr", "falsch"))
+YES_NO, YES = tuple(map(set, PAIRS)), {yes for yes, _ in PAIRS}
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,8 @@ def compare_own(
     figures = [figure, evaluate.make_figure("mae", gaps[OURS].mean(), interval, label=absolute, **where)]
     peers = [compare_root(model) for model in gaps if model != OURS]
     notes = [
-        f"Not clearly better on the test than the {peer.peer} ({peer.value:.3f}, against {figure.value:.3f})."
+        f"{'Worse' if peer.difference_interval[0] > 0 else 'Not clearly better'} on the test than the {peer.peer} "
+        f"({figure.value:.3f}, against {peer.value:.3f})."
         for peer in peers
         if peer.difference_interval and peer.difference_interval[1] >= 0
     ]

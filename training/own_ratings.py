@@ -139,9 +139,9 @@ def find_columns(table: OwnTable, own: DataOptions) -> tuple[str, str, str]:
     return found
 
 
-def find_optional(table: OwnTable, usual: Collection[str]) -> str | None:
+def find_optional(columns: Sequence[str], usual: Collection[str]) -> str | None:
     """Return the first column with a usual name, in any case; None if there is none."""
-    by_name = {column.strip().casefold(): column for column in reversed(table.columns)}
+    by_name = {column.strip().casefold(): column for column in reversed(columns)}
     return next((by_name[name] for name in usual if name in by_name), None)
 
 
@@ -243,6 +243,23 @@ def read_items(path: Path, own: DataOptions) -> tuple[OwnTable, str]:
     return table, table.find(asked, ITEMS, "--item-column")
 
 
+def find_constant(table: OwnTable, same: Sequence[dict[str, str]]) -> list[str]:
+    """Return the columns of ratings that describe the items, and print which others have a usual name.
+
+    Those differ between ratings of one item: they describe the rating, or the user, whose name must not be published.
+
+    Args:
+        table: the ratings.
+        same: for each row, the first row of the same item.
+    """
+    columns = [name for name in table.columns if name.strip().casefold() in (*TITLES, *KINDS, *YEARS)]
+    pairs = list(zip(table.rows, same, strict=True))
+    other = [name for name in columns if any(row[name] != first[name] for row, first in pairs)]
+    if other:
+        print(f"Not of the items, because it differs between ratings of the same item: {list_names(other)}.")
+    return [name for name in columns if name not in other]
+
+
 def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named: bool) -> pd.DataFrame:
     """Return title and genres of the rated items, by id; the first row of each counts.
 
@@ -255,16 +272,16 @@ def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named:
     Raises:
         DataError: the table has none of them.
     """
-    title, kinds, year = (find_optional(table, usual) for usual in (TITLES, KINDS, YEARS))
     first: dict[str, dict[str, str]] = {}
-    for row in table.rows:
-        first.setdefault(" ".join(row[item].split()), row)
+    same = [first.setdefault(" ".join(row[item].split()), row) for row in table.rows]
+    columns = table.columns if is_named else find_constant(table, same)
+    title, kinds, year = (find_optional(columns, usual) for usual in (TITLES, KINDS, YEARS))
     unknown = set(rated) - set(first)
     if is_named:
         if len(unknown) == len(rated):
             raise DataError(f"No item of the ratings is in the column {item} of {table.path}; is it the right one?")
-        columns = {"ids": item, "titles": title, "kinds": kinds, "years": year}
-        print(f"{table.path.name}: {list_names(f'{what} in {name}' for what, name in columns.items() if name)}.")
+        found = {"ids": item, "titles": title, "kinds": kinds, "years": year}
+        print(f"{table.path.name}: {list_names(f'{what} in {name}' for what, name in found.items() if name)}.")
         counts = {
             "rows repeat an item; the first counts": len(table.rows) - len(first),
             "items that nobody rated are left out": len(set(first) - set(rated)),

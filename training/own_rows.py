@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from shared.dates import format_date
 from shared.errors import quote
-from shared.tabular_values import MISSING
+from shared.tabular_values import MISSING, is_missing
 from shared.text import parse_number
 from training.column_types import (
     CATEGORY,
@@ -24,11 +24,12 @@ from training.column_types import (
     MAX_CATEGORIES,
     NUMBER,
     RARE,
+    YES,
     Column,
     read_columns,
 )  # fmt: skip
 from training.data import DataError
-from training.own_data import SHOWN, DataOptions, Problems, describe_alike, find_column, list_names
+from training.own_data import SHOWN, DataOptions, Problems, clean_label, describe_alike, find_column, list_names
 from training.own_tables import find_tables, read_own_columns
 from training.splitting import TEST, TRAIN, check_parts, find_leaks, print_split, split_by_time, split_rows
 from training.tables import MIN_ROWS, MIN_SAMPLES, TEST_SHARE, Rows
@@ -125,10 +126,13 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int, k
     table = table.drop(columns=same)
     if table.empty:
         raise DataError(f"{data} has no column to predict the target {name} from.")
-    keys, line = make_keys(table, y, values[group] if group else None, has_times=time is not None)
+    # As texts: a group such as A17 among numbers is one, too.
+    groups = source.table[group][given].astype(str).tolist() if group else None
+    keys, line = make_keys(table, y, groups, has_times=time is not None)
     lines += line
     print(*lines, sep="\n", end="\n" * bool(lines))
-    parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
+    # What is given to validate on is trained on, too, so it must not be in the test, either.
+    parts = [TEST if source.parts[row] == TEST else TRAIN for row in np.flatnonzero(given).tolist()]
     chosen, split = divide(y, bool(labels), parts, keys, values[time].rename(time) if time else None, seed)
     rows = {part: np.flatnonzero(chosen == part) for part in (TRAIN, TEST)}
     print_split(rows, [TEST] if TEST in parts else [], f" by {time}" if time and TEST not in parts else "")
@@ -291,7 +295,8 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
         low, middle, high = values.min(), values.median(), values.max()
         print(f"  {name} is a number from {low:g} to {high:g}, with the median {middle:g}. --task classes has classes.")
         return values.to_numpy(np.float64), ()
-    ordered = sorted(values.unique())
+    # Pages show the probability of the second label.
+    ordered = sorted(values.unique(), key=lambda value: (str(value).casefold() in YES, value))
     y = pd.Categorical(values, ordered).codes.astype(np.int64)
     labels = tuple(f"{value:.12g}" if target.kind == NUMBER else str(value) for value in ordered)
     counts = np.bincount(y)
@@ -355,7 +360,7 @@ def predict_alone(values: pd.Series, y: Target, has_classes: bool) -> float | No
 
 
 def make_keys(
-    table: pd.DataFrame, y: Target, groups: pd.Series | None, has_times: bool
+    table: pd.DataFrame, y: Target, groups: Sequence[str] | None, has_times: bool
 ) -> tuple[list[list[Hashable]], list[str]]:
     """Return the keys of each row, and a line on equal rows; rows with a common key are in one part of the split.
 
@@ -372,15 +377,15 @@ def make_keys(
         keys = [[("row", value)] for value in hashes]
         lines = [f"Equal rows are kept in one part of the split: {copies:,} repeat another one."] * bool(copies)
     if groups is not None:
-        for row, value in enumerate(groups.astype(object).where(groups.notna(), MISSING)):
-            keys[row] += [("group", value)] if value != MISSING else []
+        for row, value in enumerate(groups):
+            keys[row] += [] if is_missing(value) else [("group", clean_label(value))]
     return keys, lines
 
 
 def divide(
     y: Target,
     has_classes: bool,
-    parts: Sequence[str | None],
+    parts: Sequence[str],
     keys: Sequence[Sequence[Hashable]],
     times: pd.Series | None,
     seed: int,
@@ -391,7 +396,7 @@ def divide(
         DataError: a time is missing, or its day and month cannot be told apart.
     """
     if TEST in parts:
-        chosen = np.array([TEST if part == TEST else TRAIN for part in parts])
+        chosen = np.array(parts)
         leaks = find_leaks(keys, parts)
         chosen[leaks] = ""
         if leaks:

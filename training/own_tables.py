@@ -5,6 +5,7 @@ import lzma
 import tempfile
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shared.errors import BadInput
+from shared.errors import BadInput, quote
 from shared.tables import read_csv
 from training.data import DataError
 from training.own_data import Problems, clean_label, find_column
@@ -193,9 +194,12 @@ def _read_parquet(path: Path, most: int | None, seed: int) -> OwnColumns:
         raise DataError(f"{path} cannot be read ({error}); save it as CSV in UTF-8.") from error
     if table.empty:
         raise DataError(f"{path} has no rows.")
+    names = [clean_label(str(name)) for name in table.columns]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path} names the column {quote(repeated[0])} twice.")
     cells = {
-        clean_label(str(name)): pd.Categorical(["" if _is_missing(cell) else _spell(cell) for cell in table[name]])
-        for name in table.columns
+        name: pd.Categorical(["" if _is_missing(cell) else _spell(cell) for cell in column])
+        for name, (_, column) in zip(names, table.items(), strict=True)
     }
     rows = range(count) if chosen is None else np.flatnonzero(chosen)
     return OwnColumns(pd.DataFrame(cells), [f"row {row + 1}" for row in rows], count, chosen is not None)

@@ -4,6 +4,7 @@ import functools
 import inspect
 import keyword
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -55,7 +56,7 @@ def name_arguments(columns: Sequence[str]) -> list[str]:
     """Return a different Python name for each column, such as hours_per_week for "hours-per-week"."""
     names: list[str] = []
     for column in columns:
-        name = re.sub(r"\W+", "_", column)
+        name = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", column))  # as Python does: m² is m2
         name = name if name.isidentifier() and not name.startswith("_") else f"column_{name.strip('_')}"
         while keyword.iskeyword(name) or name in names or name == "column":  # what_if has an argument "column"
             name += "_"
@@ -97,10 +98,16 @@ def add_field(config: TabularConfig, column: str) -> gr.components.Component:
     if span.date_format:
         ends = f"{span.show(span.minimum)} to {span.show(span.maximum)}"
         return gr.Textbox(str(typical), label=f"{label} ({ends})", min_width=220)
+    ends = f"{format_end(span.minimum)} to {format_end(span.maximum)}"
     return gr.Number(
-        typical, label=f"{label} ({span.minimum:,.10g} to {span.maximum:,.10g})", min_width=220, minimum=span.minimum,
+        typical, label=f"{label} ({ends})", min_width=220, minimum=span.minimum,
         maximum=span.maximum, info=AMOUNTS.format(len(amounts), amounts[len(amounts) // 2]) if amounts else None,
     )  # fmt: skip
+
+
+def format_end(number: float) -> str:
+    """Format an end of a range; a number below 10,000 may be a year, which has no thousands separator."""
+    return f"{number:.10g}" if abs(number) < 10_000 else f"{number:,.10g}"
 
 
 def format_value(value: Any) -> str:

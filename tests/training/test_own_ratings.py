@@ -81,6 +81,16 @@ def test_titles_may_be_in_the_table_of_ratings_and_ids_stand_in_for_missing_ones
     assert "10 items have no title; their ids stand in for it." in printed
 
 
+def test_names_of_users_are_no_titles(read, books):
+    ratings = books[0].rename(columns={"reader": "name"})
+    found, printed = read(ratings.assign(year=2000 + ratings.index % 20), user_column="name")
+    assert found.movies["title"].tolist() == found.movies.index.tolist()
+    assert "differs between ratings of the same item: name, year." in printed
+    ratings = books[0].merge(books[1].rename(columns={"title": "item_name"}), on="book")
+    found, _ = read(ratings.assign(name="Mr " + ratings["reader"]))
+    assert found.movies.loc["b-7", "title"] == "Tale 7 (1907)"
+
+
 def test_rows_of_the_items_that_do_not_fit_are_counted(read, books):
     ratings, items = books
     items = pd.concat([items[5:], items[5:7].assign(title="Other"), items[:1].assign(book="unread")])

@@ -70,7 +70,7 @@ def test_every_dialect_is_read_alike(tmp_path, capsys, table, content):
     (tmp_path / "mine.csv").write_bytes(content)
     found = read("mine.csv", tmp_path)
     assert found.target == "gekündigt"
-    assert found.labels == ("ja", "nein")
+    assert found.labels == ("nein", "ja")  # the page shows the probability of the second
     assert (len(found.train), len(found.test), found.split) == (160, 40, "held-out fifth")
     rows = join_parts(found)
     assert sorted(rows["Stunden"]) == sorted(table["Stunden"].astype(float))
@@ -81,7 +81,7 @@ def test_every_dialect_is_read_alike(tmp_path, capsys, table, content):
     assert "numbers     Stunden, Umsatz\n" in said
     assert "yes or no   neu\n" in said
     assert "categories  Ort (3)\n" in said
-    assert re.search(r"gekündigt has 2 classes: ja \d\d\.\d%, nein \d\d\.\d%\.", said)
+    assert re.search(r"gekündigt has 2 classes: nein \d\d\.\d%, ja \d\d\.\d%\.", said)
     assert "Split: 160 to train on, 40 to test on." in said
 
 
@@ -362,6 +362,30 @@ def test_parts_are_taken_as_given(tmp_path, capsys, table):
         read_own_rows(tmp_path, None, DataOptions(), 42)
     with pytest.raises(DataError, match="There is no table"):
         read_own_rows(tmp_path / "nothing", None, DataOptions(), 42)
+
+
+def test_rows_to_validate_on_are_not_in_the_test_either(tmp_path, capsys, table):
+    for name, part in {"train": table[:120], "valid": table[110:170], "test": table[160:]}.items():
+        (tmp_path / f"{name}.csv").write_text(spell(part), encoding="utf-8")
+    found = read_own_rows(tmp_path, None, DataOptions(), 42)
+    assert (len(found.train), len(found.test)) == (120 + 60 - 10, 40)
+    train, test = (set(part.table.itertuples(index=False, name=None)) for part in (found.train, found.test))
+    assert not train & test
+
+
+def test_a_group_may_be_a_text_among_numbers(tmp_path, table):
+    table["Filiale"] = [str(row // 2) if row >= 6 else "A17" for row in range(COUNT)]
+    found = read(table, tmp_path, "gekündigt", group="Filiale")
+    in_test = {f"{row.Stunden:g}/{row.Umsatz}" for row in found.test.table.itertuples()}
+    own = set(table["Stunden"][:6] + "/" + table["Umsatz"][:6])
+    assert len(own & in_test) in (0, 6)
+
+
+def test_a_parquet_with_two_columns_of_a_name_is_refused(tmp_path, table):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    table.assign(**{"Ort ": table["Ort"]}).to_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(DataError, match="names the column 'Ort' twice"):
+        read("mine.parquet", tmp_path)
 
 
 def test_groups_are_values_or_bands(tmp_path, table):

@@ -9,6 +9,7 @@ training/networks/tabular.py) and calibrated on out-of-fold predictions.
 """
 
 import argparse
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +27,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from shared.metrics import Figure
-from shared.tables import write_csv
 from shared.tabular import TabularConfig, encode
 from shared.tabular_classifier import TabularClassifier
 from shared.tabular_values import MISSING, NumberColumn
@@ -226,7 +226,11 @@ class Tabular(Recipe[Rows, TabularSettings]):
             name: describe_numbers(table[name], own.date_formats.get(name), own.decimals.get(name)) for name in numbers
         }
         typical: dict[str, str | float] = {name: str(table[name].mode()[0]) for name in categories}
-        typical |= {name: span.show(span.median) if span.date_format else span.median for name, span in spans.items()}
+        whole = {name for name in numbers if not (table[name].dropna() % 1).any()}
+        middles = {name: round(span.median) if name in whole else span.median for name, span in spans.items()}
+        typical |= {
+            name: span.show(middles[name]) if span.date_format else middles[name] for name, span in spans.items()
+        }
         others: dict[str, Any] = {"open_categories": own.open_categories} if own.open_categories else {}
         return TabularConfig.model_construct(
             **others,
@@ -257,7 +261,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
         def save(folder: Path) -> None:
             sample = train.table.sample(min(BACKGROUND_ROWS, len(train)), random_state=settings.seed)
-            write_csv(folder / "background.csv", sample.to_dict("records"))
+            # Without write_csv, which would change names and categories that begin with - or =.
+            sample.to_csv(folder / "background.csv", index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
             save_file(module.state_dict(), folder / "model.safetensors")
 
         return Export(
@@ -287,7 +292,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
     def format_headline(self, figure: Figure) -> str:
         """Return the gallery's line about the model."""
         on = f"on {figure.count:,} test {self.unit}"
-        return f"{figure.value:.1%} right {on}" if figure.name == "accuracy" else f"wrong by {figure.value:.4g} {on}"
+        if figure.name == "accuracy":
+            return f"{figure.value:.1%} right {on}"
+        return f"wrong by {float(f'{figure.value:.4g}'):,.10g} {on}"
 
     def measure(self, found: Answered[Rows, TabularSettings]) -> dict[str, Any]:
         """Add figures by group, other models as peers, and the calibration error before calibration."""
@@ -310,7 +317,7 @@ def make_summary(target: str, labels: Sequence[str]) -> str:
         return f"From one row of a table: how large is {target}?"
     if len(labels) > LABELS_SHOWN:
         return f"From one row of a table: which of {len(labels)} labels is its {target}?"
-    return f"From one row of a table: is it {list_names(labels[:-1])} or {labels[-1]}?"
+    return f"From one row of a table: is {target} {list_names(labels[:-1])} or {labels[-1]}?"
 
 
 def describe_numbers(values: pd.Series, date_format: str | None = None, decimal: Any = None) -> NumberColumn:

@@ -112,13 +112,16 @@ export class Predictor {
     const categories = this.categories.map(([name, values]) => readCategory(name, row[name], values, open.includes(name)));
     const numbers = this.numbers.map(([name, span]) => {
       if (isMissing(row[name])) return span.median;
-      const number = span.date_format ? parseDate(row[name], span.date_format) : parseNumber(row[name]);
+      if (span.date_format) {
+        const days = parseDate(row[name], span.date_format);
+        if (Number.isNaN(days)) throw new BadInput(`${name} must be a date such as ${formatDate(span.median)}, not ${row[name]}.`);
+        return Math.min(Math.max(days, span.minimum), span.maximum);
+      }
+      const number = parseNumber(row[name]);
       const anyRange = this.config.ignored.includes(name);
       if ((number >= span.minimum && number <= span.maximum) || (anyRange && Number.isFinite(number))) return number;
-      const show = (value) => (span.date_format ? formatDate(value) : value);
-      const kind = span.date_format ? "a date" : "a number";
       throw new BadInput(
-        `${name} must be ${kind} from ${show(span.minimum)} to ${show(span.maximum)}, the range of the training data, not ${row[name]}.`,
+        `${name} must be a number from ${span.minimum} to ${span.maximum}, the range of the training data, not ${row[name]}.`,
       );
     });
     return { categories, numbers };

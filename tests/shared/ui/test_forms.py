@@ -10,7 +10,7 @@ from shared.ui.forms import add_field, expand_row, name_arguments
 
 
 def test_arguments_have_names_of_their_own_whatever_the_columns_are_called():
-    columns = ("hours-per-week", "class", "2nd floor", "a b", "a-b", "column", "größe", "%", "_x", "")
+    columns = ("hours-per-week", "class", "2nd floor", "a b", "a-b", "column", "größe", "%", "_x", "", "m²", "½")
     names = name_arguments(columns)
     assert names[0] == "hours_per_week"
     assert names[6] == "größe"

@@ -11,6 +11,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed: make test-a
 pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
 from shared import load_model
+from shared.space import replace_model
+from tests.conftest import load_app
+from tests.training.test_card import run_card
 from training import command
 from training.data import DataError
 from training.description import describe
@@ -82,6 +85,24 @@ def test_a_users_table_from_csv_to_answer(folder):
     assert majority.peer == "always answering no"
     assert majority.difference > 0
     assert trees.difference == pytest.approx(figures["accuracy"] - trees.value, abs=1e-5)
+
+
+def test_names_and_values_of_any_kind_can_be_served(tmp_path):
+    """Names and categories that a spreadsheet could read as formulas, and dates, are in the folder as they are."""
+    table = pd.read_csv(Tabular().make_up(tmp_path, 3))
+    table = table.drop(columns="shift").rename(columns={"age": "-age", "colour": "=m²"}).replace("red", "-")
+    table.insert(0, "born", [f"19{10 + row % 60}-05-{row % 28 + 1:02}" for row in range(len(table))])
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    assert train(Tabular, "--smoke", "--data", tmp_path / "mine.csv", "--out", tmp_path / "model") == 0
+    model = load_model(tmp_path / "model")
+    assert model.config.categories == {"=m²": ("?", "-", "green")}
+    typical = model.example()
+    assert set(model.explain(typical).contributions) == {"born", "-age", "hours", "=m²"}
+    with replace_model(tmp_path / "model"):
+        app = load_app("salary")
+    assert app.predict(*model.arguments(typical))[0] == model.predict(typical).as_dict()
+    said = run_card((tmp_path / "model" / "README.md").read_text(), tmp_path / "model")
+    assert float(said) == pytest.approx(model.predict(typical).probabilities["yes"], abs=1e-5)
 
 
 def test_calibration_is_in_the_graph_and_can_be_undone(folder):
@@ -213,8 +234,8 @@ def test_dates_and_open_categories_are_described():
 @pytest.mark.parametrize(
     ("labels", "summary"),
     [
-        (("no", "yes"), "From one row of a table: is it no or yes?"),
-        (("a", "b", "c"), "From one row of a table: is it a, b or c?"),
+        (("no", "yes"), "From one row of a table: is price no or yes?"),
+        (("a", "b", "c"), "From one row of a table: is price a, b or c?"),
         (tuple("abcdefgh"), "From one row of a table: which of 8 labels is its price?"),
         ((), "From one row of a table: how large is price?"),
     ],
