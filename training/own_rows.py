@@ -31,7 +31,7 @@ from training.column_types import (
 from training.data import DataError
 from training.own_data import SHOWN, DataOptions, Problems, clean_label, describe_alike, find_column, list_names
 from training.own_tables import find_tables, read_own_columns
-from training.splitting import TEST, TRAIN, check_parts, find_leaks, print_split, split_by_time, split_rows
+from training.splitting import TEST, TRAIN, check_parts, find_leaks, join_rows, print_split, split_by_time, split_rows
 from training.tables import MIN_ROWS, MIN_SAMPLES, TEST_SHARE, Rows
 
 TARGETS = (
@@ -43,6 +43,7 @@ MAX_CLASSES = 20  # different whole numbers of a target that are classes
 LONGEST_NAME = 100  # characters of a column's name
 BANDS = 4  # groups of a number to report by
 MAX_GROUPS = 20
+LEAST_GROUPS = 5  # as many as the folds on which a model is calibrated
 STRATA = 10  # bands of a number to predict, each of which is split alike
 SAME = 0.999  # correlation with the target from which a column is left out
 NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
@@ -145,9 +146,14 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int, k
             f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
             f"{list_names(open_categories)}."
         )
-    everything = Rows(table, y)
+    everything = Rows(table, y, number_groups(keys) if group else None)
+    train = everything.take(rows[TRAIN])
+    if train.groups is not None and len(np.unique(train.groups)) < LEAST_GROUPS:
+        raise DataError(
+            f"The column {group} of --group has too few values; at least {LEAST_GROUPS} must be trained on."
+        )
     return OwnRows(
-        train=everything.take(rows[TRAIN]),
+        train=train,
         test=everything.take(rows[TEST]),
         target=name,
         labels=labels,
@@ -380,6 +386,14 @@ def make_keys(
         for row, value in enumerate(groups):
             keys[row] += [] if is_missing(value) else [("group", clean_label(value))]
     return keys, lines
+
+
+def number_groups(keys: Sequence[Sequence[Hashable]]) -> NDArray[np.intp]:
+    """Return a number for each row, which rows with a common key share."""
+    groups = np.empty(len(keys), np.intp)
+    for number, rows in enumerate(join_rows(keys)):
+        groups[rows] = number
+    return groups
 
 
 def divide(

@@ -17,17 +17,22 @@ TEST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table, and the index of each row's label, (rows,)."""
+    """Rows of a table, and the index of each row's label, (rows,).
+
+    Rows with the same index in `groups`, (rows,), are alike: folds do not divide them.
+    """
 
     table: pd.DataFrame
     y: NDArray[np.int64]
+    groups: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
 
     def take(self, rows: NDArray[np.intp]) -> "Rows":
         """Return the rows with these indices."""
-        return Rows(self.table.iloc[rows].reset_index(drop=True), self.y[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return Rows(self.table.iloc[rows].reset_index(drop=True), self.y[rows], groups)
 
     def as_test(self, data: str, split: str, train: pd.DataFrame) -> TestSet:
         """Return the rows as a test set, clipped to the values of `train`, as a page would accept them."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from torch import nn
 
 from shared.session import softmax
@@ -70,7 +70,8 @@ class Target(ABC):
 
     def split(self, rows: Rows, folds: int, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Return the indices of the rows inside and outside of each fold, with the same share of every label."""
-        return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows.table, rows.y))
+        kind = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
+        return list(kind(folds, shuffle=True, random_state=seed).split(rows.table, rows.y, rows.groups))
 
     @abstractmethod
     def average(self, networks: list[TableNet]) -> nn.Module:
@@ -169,7 +170,8 @@ class Number(Target):
         return torch.from_numpy(((y - self.mean) / self.deviation).astype(np.float32))
 
     def split(self, rows: Rows, folds: int, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        return list(KFold(folds, shuffle=True, random_state=seed).split(rows.table))
+        kind = KFold if rows.groups is None else GroupKFold
+        return list(kind(folds, shuffle=True, random_state=seed).split(rows.table, groups=rows.groups))
 
     def average(self, networks: list[TableNet]) -> nn.Module:
         return StackedOutputs(NumberEnsemble(networks))

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from ..markdown import escape_markdown
 from ..movies import Movie
 from ..recommender import Recommender, RecommenderExplanation, Scored
 from ..visitors import Visitor
@@ -190,6 +191,7 @@ def add_newcomers(model: Recommender) -> None:
             "from averages alone": [f"{point.popularity_value**0.5:.2f}" for point in group.curve],
         }
     )
+    one, many = map(escape_markdown, config.item)
     start = "Until you have rated anything" if below == 1 else f"Until you have rated {below} {many}"
     first = f" {start}, you get predictions from averages." if below else ""
     with gr.Accordion("How accurate are the predictions?", open=False):

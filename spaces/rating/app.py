@@ -13,6 +13,7 @@ import gradio as gr
 import pandas as pd
 
 from shared import BadInput
+from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
 from shared.text import parse_number
@@ -108,7 +109,9 @@ for endpoint in (predict, explain, advise, similar, batch):
     movies.reword(model, endpoint)
 one, many = config.item
 with Page(model, title=config.about.title) as demo:
-    introduce(model, f"Type the title of any of {len(model.movies):,} {many}; the lists show the best known.")
+    introduce(
+        model, f"Type the title of any of {len(model.movies):,} {escape_markdown(many)}; the lists show the best known."
+    )
     with gr.Tabs():
         with gr.Tab("You"):
             ratings = movies.add_visitor(model, demo)
@@ -127,7 +130,8 @@ with Page(model, title=config.about.title) as demo:
             like = movies.add_picker(model, f"{many.capitalize()} similar to")
             near = movies.add_list(model, "similarity", f"Similar {many}")
         with gr.Tab("Map"):
-            gr.Markdown(f"The best known {many}. Those with similar factors are mostly close to each other.")
+            what = f"The best known {escape_markdown(many)}"
+            gr.Markdown(f"{what}. Those with similar factors are mostly close to each other.")
             movies.add_map(model)
         hint = f"A CSV with the columns `{'` and `'.join(model.columns)}`."
         if not config.users:

@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+import shutil
 
+import gradio as gr
 import numpy as np
 import pandas as pd
 import pytest
@@ -289,6 +291,18 @@ def test_the_page_of_a_model_without_users_speaks_of_its_items(model):
     assert list(app.similar("b-0", 3)[1].columns) == ["story", "similarity"]
 
 
+def test_the_name_of_an_item_is_shown_as_it_is(model, tmp_path):
+    folder = shutil.copytree(model.folder, tmp_path / "model")
+    content = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    content["item"] = ["<b>tale", "[tales](https://example.com)"]
+    (folder / "gallery.json").write_text(json.dumps(content), encoding="utf-8")
+    with replace_model(folder):
+        app = load_app("rating")
+    shown = [block.value for block in app.demo.blocks.values() if isinstance(block, gr.Markdown)]
+    assert sum("[tales]\\(https://example.com)" in text for text in shown) >= 2
+    assert not any("[tales](" in text or "<b>tale" in text for text in shown)
+
+
 def test_users_are_stored_if_asked_for(tmp_path, books):
     ratings, _ = books
     ratings.to_csv(tmp_path / "ratings.csv", index=False)
@@ -324,6 +338,13 @@ def test_another_scale_gives_the_same_model(tmp_path, books):
         10 * ten.predict({first: 9}, second).rating, abs=0.3
     )
     assert hundred.metrics.figures[0].value == pytest.approx(10 * ten.metrics.figures[0].value, rel=0.01)
+
+
+@pytest.mark.parametrize("word", ["", " , tales"])
+def test_an_item_needs_a_name(tmp_path, word):
+    settings = RecommendationSettings(own=DataOptions(item_name=word))
+    with pytest.raises(DataError, match="--item-name must be a word such as book, or two such as story,stories"):
+        Recommendation().load_own(str(write_ratings(tmp_path, 42)), settings)
 
 
 def test_settings_suit_the_number_of_ratings(tmp_path):

@@ -330,6 +330,10 @@ def test_equal_rows_and_groups_stay_in_one_part(tmp_path, capsys, table):
     hours = {name: set(rows["Stunden"] + "/" + rows["Umsatz"]) for name, rows in table.groupby("Filiale")}
     in_test = {f"{row.Stunden:g}/{row.Umsatz}" for row in found.test.table.itertuples()}
     assert all(not (own & in_test) or own <= in_test for own in hours.values())
+    assert np.bincount(np.unique(found.train.groups, return_inverse=True)[1]).tolist() == [10] * 16
+    table["Filiale"] = [f"F{row // 50}" for row in range(COUNT)]
+    with pytest.raises(DataError, match="The column Filiale of --group has too few values; at least 5 must be"):
+        read(table, tmp_path, "gekündigt", group="Filiale")
 
 
 def test_rows_that_are_mostly_equal_are_split_anyway(tmp_path, table):

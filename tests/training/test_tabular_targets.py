@@ -99,6 +99,14 @@ def test_folds_have_every_label_or_any_numbers():
     assert sorted(np.concatenate(outside)) == list(range(40))
 
 
+def test_folds_do_not_divide_groups():
+    table, y, groups = pd.DataFrame({"age": np.arange(60.0)}), np.arange(60) % 3, np.repeat(np.arange(20), 3)
+    for target, values in ((ManyLabels(3), y), (TwoLabels(), y % 2), (Number(0, 1), y / 3)):
+        parts = target.split(Rows(table, values, groups), 5, 0)
+        assert sorted(np.concatenate([outside for _, outside in parts])) == list(range(60))
+        assert all(len(outside) == 12 and not {*groups[inside]} & {*groups[outside]} for inside, outside in parts)
+
+
 def make_answers(*probabilities):
     labels = "abc"
     return [

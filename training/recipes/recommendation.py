@@ -281,11 +281,17 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
 
 
 def name_items(settings: RecommendationSettings, data: Ratings | None = None) -> tuple[str, str]:
-    """Return the noun for an item and its plural, from --item-name; of a demo's data, those are movies."""
+    """Return the noun for an item and its plural, from --item-name; of a demo's data, those are movies.
+
+    Raises:
+        DataError: it is empty.
+    """
     if data is not None and not data.is_own:
         return "movie", "movies"
-    one, _, many = settings.own.item_name.partition(",")
-    return one.strip(), many.strip() or f"{one.strip()}s"
+    one, _, many = (part.strip() for part in settings.own.item_name.partition(","))
+    if not one:
+        raise DataError("--item-name must be a word such as book, or two such as story,stories.")
+    return one, many or f"{one}s"
 
 
 def scale_tables(tables: Tables, unit: float) -> Tables:
