@@ -8,6 +8,7 @@ does: only the hash decides.
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,9 @@ def fetch_libraries(folder: Path = FOLDER) -> list[Path]:
         path = folder / library.name
         if not path.is_file() or hash_bytes(path.read_bytes()) != library.sha256:
             print(f"Fetching {library.package} {library.version}: {library.name}", flush=True)
-            path.write_bytes(fetch(library))
+            part = path.with_name(f"{path.name}.{os.getpid()}")  # another process may read the file meanwhile
+            part.write_bytes(fetch(library))
+            part.replace(path)
         paths.append(path)
     return paths
 
