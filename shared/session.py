@@ -96,6 +96,8 @@ class Session:
                 options.enable_mem_pattern = False  # would keep one memory block per input shape
                 # Spinning threads would take CPU time from the web server.
                 options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+                # Exact products of int8 matrices: otherwise, sums overflow on CPUs without VNNI instructions.
+                options.add_session_config_entry("session.x64quantprecision", "1")
                 # Compute with int8 weights in float32; by default ONNX Runtime would quantise again.
                 options.add_session_config_entry("session.disable_quant_qdq", "1")
                 try:

@@ -116,8 +116,8 @@ def store_int8(model: onnx.ModelProto, least: int = LEAST_INT8) -> onnx.ModelPro
 def store_int8_products(model: onnx.ModelProto) -> onnx.ModelProto:
     """Compute matrix products in int8 by dynamic quantisation, and store the rest as store_int8 does.
 
-    For transformers on CPUs with int8 instructions (VNNI). On older CPUs, sums of products may overflow, and the
-    measured errors do not hold.
+    For transformers on CPUs with int8 instructions (VNNI), which make it fast. On older CPUs, sums of products overflow
+    unless the session asks for exact ones, as shared/session.py does.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 

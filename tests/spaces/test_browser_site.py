@@ -11,7 +11,6 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from gradio.media import get_image
 from huggingface_hub import constants
@@ -161,19 +160,7 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def exact_sentiment(sentiment):
-    """The model with exact products of int8 matrices; without it, sums overflow on CPUs without VNNI."""
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    model = load_model(sentiment.folder)
-    model.session._session = onnxruntime.InferenceSession(model.session.path, options)
-    return model
-
-
-def test_texts(ask, exact_sentiment):
-    sentiment = exact_sentiment
+def test_texts(ask, sentiment):
     for text in [*sentiment.config.examples[:3], *TEXTS]:
         found, ours = ask("sentiment", "predict", text), sentiment.predict(text).as_dict()
         assert found.pop("probabilities") == pytest.approx(ours.pop("probabilities"), abs=CLOSE), text
@@ -181,8 +168,7 @@ def test_texts(ask, exact_sentiment):
         assert found == ours
 
 
-def test_explanations_of_texts(ask, exact_sentiment):
-    sentiment = exact_sentiment
+def test_explanations_of_texts(ask, sentiment):
     for text, part in [(TEXTS[0], None), (sentiment.config.examples[0], None), (sentiment.config.examples[0], 1)]:
         found, ours = ask("sentiment", "explain", text, part), sentiment.explain(text, part=part).as_dict()
         assert [one["text"] for one in found["parts"]] == [one["text"] for one in ours["parts"]]
