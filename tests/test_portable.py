@@ -34,6 +34,8 @@ MEANT = {
     ("training/folder.py", "before.rename"),
     ("training/rating.py", "ratings.rename"),  # of a table's columns
     ("training/rating.py", "read_table(path, ['userId', 'movieId', 'rating']).rename"),
+    ("training/own_rows.py", "values[time].rename"),  # of a column
+    ("hub/live_static.py", "os.geteuid"),  # where there is one
     ("hub/local/runner.py", "os.killpg"),  # where there is one
     ("hub/local/runner.py", "signal.SIGKILL"),
 }

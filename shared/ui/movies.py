@@ -1,19 +1,23 @@
 """Show movies, or other items, on a page: lists with scores, a visitor's ratings, a map, and the error."""
 
 import inspect
+import json
 import math
 import re
 from collections import Counter
 from collections.abc import Callable
 from html import escape
+from itertools import islice
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
+from ..errors import BadInput
 from ..markdown import escape_markdown
 from ..movies import Movie
 from ..recommender import Recommender, RecommenderExplanation, Scored
+from ..text import parse_number
 from ..visitors import Visitor
 from .errors import show_errors
 from .explanations import add_up, draw_signed_bars
@@ -46,6 +50,58 @@ def reword(model: Recommender, function: Callable[..., Any]) -> None:
     function.__annotations__ = {words.get(name, name): hint for name, hint in hints.items()}
     arguments = [item.replace(name=words.get(name, name)) for name, item in signature.parameters.items()]
     function.__signature__ = signature.replace(parameters=arguments)  # type: ignore[attr-defined]
+
+
+def label_page(model: Recommender) -> dict[str, str]:
+    """Return the labels of the page that depend on whether the model knows users."""
+    one, many = model.config.item
+    if model.config.users:
+        columns = " and ".join(f"`{column}`" for column in model.columns)
+        best = f"They may like (without {many} that they rated in the sample)"
+        hint = f"A CSV with the columns {columns}."
+        return {"tab": "A user of the data set", "best": best, "table": "Many pairs", "hint": hint}
+    hint = f"A CSV with the column `{model.item_column}`: each gets the rating of an average person."
+    return {"tab": f"One {one}", "best": "You may like", "table": f"Many {many}", "hint": hint}
+
+
+def limit_to_visitors(recommend: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the endpoint `recommend` for a model without users: without its first argument."""
+
+    @show_errors
+    def recommend_to_visitor(ratings: Ratings = None, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Recommend movies, with predicted ratings in stars.
+
+        Args:
+            ratings: your ratings: {"movie id": stars, ...}, or null for an average person.
+            k: how many, 1 to 100.
+        """
+        result: tuple[dict[str, Any], pd.DataFrame] = recommend(None, {} if ratings is None else ratings, k)
+        return result
+
+    return recommend_to_visitor
+
+
+def recommend(model: Recommender, user_id: Any, ratings: Ratings, k: int) -> Scored:
+    """Return recommendations for a user of the data set, or for a visitor with these ratings.
+
+    Raises:
+        BadInput: neither is given, or both, or one is invalid.
+    """
+    if (user_id is None) != isinstance(ratings, dict):
+        some = {str(movie_id): model.config.highest for movie_id in islice(model.movies, 2)}
+        raise BadInput(f"Give either a user_id, or null and ratings such as {json.dumps(some)}.")
+    return model.recommend(model.fold_in(ratings or {}) if user_id is None else user_id, k)
+
+
+def describe_rating(model: Recommender, user_id: Any, movie_id: Any, rating: float, actual: float | None) -> str:
+    """Return a predicted rating as HTML, with the actual one if it is known."""
+    who = "With your ratings:"
+    if model.config.users:
+        who = f"User {escape(str(user_id)) if model.config.is_own else int(parse_number(user_id))} on"
+    truth = ""
+    if actual is not None:
+        truth = f" The actual rating is {format_stars(model, actual, 'g')}; the model was trained on it."
+    return f"<h2>{format_stars(model, rating)}</h2><p>{who} {escape(model.movies[movie_id].title)}.{truth}</p>"
 
 
 def format_stars(model: Recommender, value: float, form: str = ".2f") -> str:

@@ -3,20 +3,15 @@
 Run it: python spaces/rating/app.py, or with hot reload: gradio spaces/rating/app.py
 """
 
-import json
-from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
-from shared import BadInput
 from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.text import parse_number
 from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, movies, show_errors
 from shared.ui.batch import answer_rows
 
@@ -34,13 +29,8 @@ def predict(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
     """
     movie_id = model.find(movie_id)
     answer, actual = model.predict(user_id, movie_id), model.find_rating(user_id, movie_id)
-    title, who = model.movies[movie_id].title, "With your ratings:"
-    if config.users:
-        who = f"User {escape(str(user_id)) if config.is_own else int(parse_number(user_id))} on"
-    stars = partial(movies.format_stars, model)
-    truth = "" if actual is None else f" The actual rating is {stars(actual, 'g')}; the model was trained on it."
-    words = f"<h2>{stars(answer.rating)}</h2><p>{who} {escape(title)}.{truth}</p>"
-    return answer.as_dict() | {"actual": actual, "title": title}, words
+    words = movies.describe_rating(model, user_id, movie_id, answer.rating, actual)
+    return answer.as_dict() | {"actual": actual, "title": model.movies[movie_id].title}, words
 
 
 @show_errors
@@ -64,22 +54,8 @@ def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) 
         ratings: the ratings of a new user: {"movie id": stars, ...}.
         k: how many, 1 to 100.
     """
-    if (user_id is None) != isinstance(ratings, dict):
-        some = {str(movie_id): config.highest for movie_id, _ in zip(model.movies, range(2), strict=False)}
-        raise BadInput(f"Give either a user_id, or null and ratings such as {json.dumps(some)}.")
-    best = model.recommend(model.fold_in(ratings) if user_id is None else user_id, k)
+    best = movies.recommend(model, user_id, ratings, k)
     return movies.make_scores_json(model, best, "rating"), movies.make_scores_table(model, best, config.unit)
-
-
-@show_errors
-def recommend_to_visitor(ratings: movies.Ratings = None, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Recommend movies, with predicted ratings in stars.
-
-    Args:
-        ratings: your ratings: {"movie id": stars, ...}, or null for an average person.
-        k: how many, 1 to 100.
-    """
-    return recommend(None, {} if ratings is None else ratings, k)
 
 
 @show_errors
@@ -104,10 +80,10 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     return answer_rows(read_csv(file, model.columns), model, progress)
 
 
-advise = recommend if config.users else recommend_to_visitor
+advise = recommend if config.users else movies.limit_to_visitors(recommend)
 for endpoint in (predict, explain, advise, similar, batch):
     movies.reword(model, endpoint)
-one, many = config.item
+(one, many), labels = config.item, movies.label_page(model)
 with Page(model, title=config.about.title) as demo:
     introduce(
         model, f"Type the title of any of {len(model.movies):,} {escape_markdown(many)}; the lists show the best known."
@@ -116,16 +92,13 @@ with Page(model, title=config.about.title) as demo:
         with gr.Tab("You"):
             ratings = movies.add_visitor(model, demo)
             movies.add_newcomers(model)
-        with gr.Tab("A user of the data set" if config.users else f"One {one}"), gr.Row():
+        with gr.Tab(labels["tab"]), gr.Row():
             with gr.Column():
                 user = movies.add_user(model) if config.users else ratings
                 movie = movies.add_picker(model, one.capitalize())
                 answer, bars = gr.HTML(label=f"Predicted {config.unit}"), gr.HTML(label="Why")
             with gr.Column():
-                known = "They may like (without movies that they rated in the sample)"
-                for_user = movies.add_list(
-                    model, config.unit, known.replace("movies", many) if config.users else "You may like"
-                )
+                for_user = movies.add_list(model, config.unit, labels["best"])
         with gr.Tab(f"Similar {many}"):
             like = movies.add_picker(model, f"{many.capitalize()} similar to")
             near = movies.add_list(model, "similarity", f"Similar {many}")
@@ -133,10 +106,7 @@ with Page(model, title=config.about.title) as demo:
             what = f"The best known {escape_markdown(many)}"
             gr.Markdown(f"{what}. Those with similar factors are mostly close to each other.")
             movies.add_map(model)
-        hint = f"A CSV with the columns `{'` and `'.join(model.columns)}`."
-        if not config.users:
-            hint = f"A CSV with the column `{model.item_column}`: each gets the rating of an average person."
-        table = add_batch_tab("Many pairs" if config.users else f"Many {many}", hint, file_types=[".csv", ".tsv"])
+        table = add_batch_tab(labels["table"], labels["hint"], file_types=[".csv", ".tsv"])
         answer_json, why_json, best_json, similar_json = add_json("predict", "explain", "recommend", "similar")
     add_card(model)
 
