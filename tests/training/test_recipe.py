@@ -21,8 +21,9 @@ from training.data import DataError
 from training.measure_again import NEED_NETWORK, merge_metrics
 from training.parity import ParityError, Shown
 from training.recipe import TestSet, answer, load, start_run
-from training.recipes.tabular import Tabular, compute_probabilities
+from training.recipes.tabular import Tabular
 from training.record import Record
+from training.tabular_targets import compute_probabilities
 
 pytestmark = pytest.mark.training
 

@@ -220,7 +220,7 @@ def test_scales_and_biases_do_not_decay():
 def test_the_target_must_be_a_column(tmp_path, capsys):
     data = Tabular().make_up(tmp_path, 0)
     assert train(Tabular, "--data", data, "--target", "price", "--out", tmp_path / "model") == 2
-    assert "has no column 'price'. Its columns are: age, hours, colour, label" in capsys.readouterr().err
+    assert "has no column 'price'. Its columns are: age, hours, colour, shift, label" in capsys.readouterr().err
 
 
 def test_dates_and_open_categories_are_described():
