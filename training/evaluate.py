@@ -16,7 +16,7 @@ from shared.metrics import Figure, Peer
 from shared.session import softmax
 
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
-ERRORS = ("rmse", "mae", "mean_squared_error")  # names of figures of which the lower is the better
+ERRORS = ("rmse", "mae")  # names of figures of which the lower is the better
 
 
 def make_figure(

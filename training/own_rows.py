@@ -82,7 +82,7 @@ class OwnRows:
     notes: tuple[str, ...]
 
 
-def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int, kind: str | None = None) -> OwnRows:
+def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -> OwnRows:
     """Read, check and split a user's own table, and print what was understood.
 
     Args:
@@ -90,7 +90,6 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int, k
         target: the column to predict; None is one with a usual name, or else the last one.
         own: the options that say how to read it.
         seed: determines the sample and the split.
-        kind: "classes" or "number", if the target is to be read so.
 
     Raises:
         DataError: the data cannot be used.
@@ -120,7 +119,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int, k
 
     given = is_given(columns[name])
     values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
-    y, labels = read_target(columns[name], values[name], kind or own.task, data)
+    y, labels = read_target(columns[name], values[name], own.task, data)
     table = pd.DataFrame({key: values[key] for key in inputs if key not in left_out})
     same, lines = find_same(table, y, bool(labels), name)
     lines = [f"{(~given).sum():,} rows without a target are left out."] * (not given.all()) + lines

@@ -39,12 +39,12 @@ def spell(table, separator=",") -> str:
     return "".join(separator.join(f'"{cell}"' for cell in line) + "\r\n" for line in lines)
 
 
-def read(table, folder, target=None, kind=None, **own):
+def read(table, folder, target=None, **own):
     """Read a table, which is written first, or the file with that name in the folder."""
     path = folder / (table if isinstance(table, str) else "mine.csv")
     if not isinstance(table, str):
         path.write_text(spell(table), encoding="utf-8")
-    return read_own_rows(path, target, DataOptions(**own), 42, kind)
+    return read_own_rows(path, target, DataOptions(**own), 42)
 
 
 def join_parts(found) -> pd.DataFrame:
@@ -243,9 +243,9 @@ def test_bad_cells_are_named_together(tmp_path, capsys, table):
         (lambda t: t.assign(gekündigt="ja"), {}, "The target gekündigt is ja in every row; at least two values"),
         (lambda t: t[:20], {}, r"has 20 rows with a target \(gekündigt\); at least 100 are needed"),
         (lambda t: t.assign(gekündigt=["x"] * 3 + ["y"] * 9 + ["z"] * 188), {}, "gekündigt, x has 3, y has 9; add"),
-        (lambda t: t.assign(gekündigt=[str(row % 25) for row in range(200)]), {"kind": "classes"}, "or predict the"),
+        (lambda t: t.assign(gekündigt=[str(row % 25) for row in range(200)]), {"task": "classes"}, "or predict the"),
         (lambda t: t, {"target": "gekundigt"}, "There is a column 'gekündigt'; did you mean it"),
-        (lambda t: t, {"kind": "number"}, "gekündigt is no number, such as '(ja|nein)'; leave out --task number"),
+        (lambda t: t, {"task": "number"}, "gekündigt is no number, such as '(ja|nein)'; leave out --task number"),
         (lambda t: t[["gekündigt"]], {}, "has no column to predict the target gekündigt from"),
         (lambda t: t.assign(gekündigt=[f"2026-01-{row % 28 + 1:02}" for row in range(200)]), {}, "has dates, which"),
         (lambda t: t, {"group": "Ort", "time": "Stunden"}, "--time and --group exclude each other"),
@@ -280,7 +280,7 @@ def test_a_target_is_classes_or_a_number(tmp_path, capsys, table):
     found = read(stars, tmp_path)
     assert found.labels == tuple(map(str, range(12)))
     assert "--task number" in capsys.readouterr().out
-    assert read(stars, tmp_path, kind="number").labels == ()
+    assert read(stars, tmp_path, task="number").labels == ()
     prices = table.assign(gekündigt=[f"{row + 1:,.2f} €" for row in range(900, 900 + COUNT)])
     found = read(prices, tmp_path)
     assert found.labels == ()
