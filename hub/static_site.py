@@ -71,6 +71,7 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
     """
     files = {path: file.read_bytes() for path, file in match_files(SITE, SITE_FILES).items()}
     files["any.html"] = admit_hub(files["index.html"])
+    files["collect.html"] = files["index.html"].replace(b"js/app.js", b"js/collect.js", 1)
     site: dict[str, Any] = {"title": title, "hub": constants.ENDPOINT, "models": [], "vendor": {}}
     for library, path in zip(LIBRARIES, fetch_libraries(), strict=True):
         content, name = path.read_bytes(), f"vendor/{library.name}"

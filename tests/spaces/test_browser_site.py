@@ -16,9 +16,8 @@ from gradio.media import get_image
 from huggingface_hub import constants
 from PIL import Image
 
-from hub.client import PublishError
 from hub.live_static import ASK, OPEN, encode_file
-from hub.static_site import Handler, build_site, find_demos, serve, write_site
+from hub.static_site import Handler, build_site, serve, write_site
 from shared import load_model
 from shared.tables import read_csv
 from tests.conftest import BROWSER, DATA, ROOT
@@ -34,26 +33,6 @@ def start(server: ThreadingHTTPServer) -> str:
     """Serve in the background; return the address."""
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}/"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The site with the demos."""
-    folder = tmp_path_factory.mktemp("site")
-    try:
-        write_site(build_site(find_demos(), "Model gallery"), folder)
-    except PublishError as error:
-        pytest.skip(str(error))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def site(folder):
-    """Its address."""
-    server = serve(folder, 0)
-    yield start(server)
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -396,8 +375,8 @@ def test_a_table_of_rows_is_answered(site, browser, salary, tmp_path):
     page.close()
 
 
-def test_the_second_visit_needs_no_network(folder, browser):
-    server = serve(folder, 0)
+def test_the_second_visit_needs_no_network(site_folder, browser):
+    server = serve(site_folder, 0)
     address = start(server)
     context = browser.new_context()
     page = context.new_page()
@@ -411,9 +390,9 @@ def test_the_second_visit_needs_no_network(folder, browser):
     context.close()
 
 
-def test_a_damaged_model_is_not_used(folder, browser, tmp_path):
+def test_a_damaged_model_is_not_used(site_folder, browser, tmp_path):
     copy = tmp_path / "site"
-    shutil.copytree(folder, copy)
+    shutil.copytree(site_folder, copy)
     (copy / "models/salary/background.csv").write_text("something else")
     server = serve(copy, 0)
     page, *_ = visit(browser, f"{start(server)}#salary")
@@ -431,8 +410,8 @@ class Plain(Handler):
             super().send_header(name, value)
 
 
-def test_in_a_frame_without_threads(folder, browser, tmp_path):
-    inner = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(folder)))
+def test_in_a_frame_without_threads(site_folder, browser, tmp_path):
+    inner = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(site_folder)))
     (tmp_path / "index.html").write_text(f"<iframe width=900 height=900 src='{start(inner)}#cat_dog'></iframe>")
     outer = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(tmp_path)))
     page, _, errors = visit(browser, start(outer).replace("127.0.0.1", "localhost"))

@@ -2,12 +2,9 @@
 
 import re
 import shutil
-import threading
 
 import pytest
 
-from hub.client import PublishError
-from hub.static_site import build_site, find_demos, serve, write_site
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.browser
@@ -23,20 +20,6 @@ def firefox(tmp_path_factory):
     client.start_session()
     yield client
     client.quit()
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    try:
-        write_site(build_site(find_demos(), "Model gallery"), folder)
-    except PublishError as error:
-        pytest.skip(str(error))
-    server = serve(folder, 0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
 
 
 def read_page(firefox, site, name, wanted):

@@ -1,6 +1,6 @@
 // Collect labelled pictures, and save them as a zip for training: a folder for each label. Nothing leaves the browser.
 
-import { element, save } from "./elements.js";
+import { addPictureButton, drawFitted, element, save } from "./elements.js";
 import { makeZip } from "./zip.js";
 
 const LONGEST = 1024; // pixels of a stored picture
@@ -34,14 +34,8 @@ async function addPictures({ target }) {
   for (const file of [...target.files]) {
     const bitmap = await createImageBitmap(file).catch(() => bad.push(file.name) && null);
     if (!bitmap) continue;
-    const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
-    const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
-    const canvas = new OffscreenCanvas(width, height);
-    const context = canvas.getContext("2d");
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, 0, 0, width, height);
+    const canvas = new OffscreenCanvas(1, 1);
+    drawFitted(canvas, bitmap, LONGEST);
     const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
     pictures.get(label).push({ blob, url: URL.createObjectURL(blob) });
   }
@@ -74,16 +68,14 @@ async function download() {
   save("pictures.zip", makeZip(contents), "application/zip");
 }
 
-const choose = (label, options) => {
-  const input = element("input", { type: "file", accept: "image/*", class: "hidden-input", change: addPictures, ...options });
-  return element("label", {}, input, element("span", { class: "button" }, label));
-};
+document.title = "Collect pictures";
+document.getElementById("nav").replaceChildren(element("a", { href: "./" }, "Models"));
 document.getElementById("main").replaceChildren(
   element("h1", {}, "Collect pictures to train your own model"),
   element("p", {}, "Add a label, then its pictures. They stay in this browser until you download them as a zip."),
   element("form", { class: "row", submit: addLabel }, name, element("button", { class: "primary" }, "Add the label")),
   element("label", {}, "Label of the next pictures", labels),
-  element("div", { class: "row" }, choose("Choose pictures", { multiple: true }), choose("Take a photo", { capture: "environment" })),
+  element("div", { class: "row" }, addPictureButton("Choose pictures", { change: addPictures, multiple: true }), addPictureButton("Take a photo", { change: addPictures, capture: "environment" })),
   status,
   list,
   element("button", { class: "primary", click: download }, "Download pictures.zip"),

@@ -1,5 +1,7 @@
 // Build and fill parts of a page.
 
+import { writeCsv } from "./tables.js";
+
 /** Return a new element with these attributes (functions become listeners) and children. Texts are never HTML. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -43,6 +45,48 @@ export function drawBars(rows, format = formatPercent, isSigned = false) {
   return element("div", { class: "bars" }, ...cells);
 }
 
+/** Return the display name of a label. */
+export const getLabelName = (config, label) => config.label_names?.[label] ?? label;
+
+/** Return bars of the `most` most probable labels. */
+export function drawProbabilities(config, probabilities, most = Infinity) {
+  const rows = Object.entries(probabilities).sort((a, b) => b[1] - a[1]);
+  return drawBars(rows.slice(0, most).map(([label, p]) => [getLabelName(config, label), p]));
+}
+
+/** Return shares as cells of a table, in columns such as "probability cat". */
+export const makeCells = (what, shares) =>
+  Object.fromEntries(Object.entries(shares).map(([label, share]) => [`${what} ${label}`, share.toFixed(4)]));
+
+/** Return the cells of a table that `describe` makes of the prediction for each input, or {error}. */
+export async function answerEach(model, inputs, report, describe) {
+  const cells = [];
+  for (const input of inputs) {
+    const found = await model.call("predict", input).catch((error) => ({ error: error.message }));
+    cells.push(found.error ? { error: found.error } : describe(found));
+    report(cells.length / inputs.length);
+  }
+  return cells;
+}
+
+/** Return a button that opens a choice of pictures; `options` are attributes of its input. */
+export function addPictureButton(label, options, isPrimary = false) {
+  const input = element("input", { type: "file", accept: "image/*", class: "hidden-input", ...options });
+  return element("label", {}, input, element("span", { class: isPrimary ? "button primary" : "button" }, label));
+}
+
+/** Draw a picture over white on a canvas, which gets its shape and is at most `longest` pixels long. */
+export function drawFitted(canvas, bitmap, longest) {
+  const scale = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
+  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+}
+
 /** Return a function that runs `task` for the newest arguments only, and shows its errors in `target`. */
 export function runLatest(task, target) {
   let latest = 0;
@@ -70,7 +114,7 @@ export function save(name, content, type) {
  * @param {{accept: string, multiple: boolean}} files - what can be chosen
  * @param {(files: File[], report: (share: number) => void) => Promise<object[]>} answer - returns the rows of the table
  */
-export function addBatch(title, files, answer, write) {
+export function addBatch(title, files, answer) {
   const progress = element("progress", { max: 1, value: 0, hidden: true, "aria-label": "Progress" });
   const shown = element("div", { class: "table" });
   const input = element("input", {
@@ -84,7 +128,7 @@ export function addBatch(title, files, answer, write) {
         const columns = [...new Set(rows.flatMap(Object.keys))];
         const cells = (values, tag) => element("tr", {}, ...values.map((value) => element(tag, {}, String(value ?? ""))));
         const lines = rows.slice(0, 50).map((row) => cells(columns.map((name) => row[name]), "td"));
-        const button = element("button", { click: () => save("answers.csv", `\ufeff${write(rows)}`, "text/csv") }, "Download CSV");
+        const button = element("button", { click: () => save("answers.csv", `\ufeff${writeCsv(rows)}`, "text/csv") }, "Download CSV");
         const count = element("p", {}, `${rows.length} rows, ${rows.filter((row) => row.error).length} with an error `, button);
         shown.replaceChildren(count, element("table", {}, cells(columns, "th"), ...lines));
       } catch (error) {

@@ -1,7 +1,9 @@
 // The page of a model for pictures: classification or segmentation.
 
-import { addBatch, drawBars, element, formatPercent, runLatest, save } from "./elements.js";
-import { writeCsv } from "./tables.js";
+import {
+  addBatch, addPictureButton, answerEach, drawBars, drawFitted, drawProbabilities, element, formatPercent, getLabelName,
+  makeCells, runLatest, save,
+} from "./elements.js"; // prettier-ignore
 
 const LONGEST = 640; // pixels of a picture on the page
 
@@ -16,18 +18,14 @@ export function show(root, model, entry) {
     await shown;
     return () => draw(model.config, found, canvas, answer);
   }, answer);
-  const choose = (label, options) => {
-    const input = element("input", { type: "file", accept: "image/*", class: "hidden-input", ...options });
-    input.addEventListener("change", () => {
-      if (input.files[0]) ask(input.files[0]);
-      input.value = "";
-    });
-    return element("label", {}, input, element("span", { class: options.capture ? "button" : "button primary" }, label));
+  const use = ({ target }) => {
+    if (target.files[0]) ask(target.files[0]);
+    target.value = "";
   };
   const drop = element(
     "div",
     { class: "drop" },
-    element("div", { class: "row" }, choose("Choose a picture", {}), choose("Take a photo", { capture: "environment" })),
+    element("div", { class: "row" }, addPictureButton("Choose a picture", { change: use }, true), addPictureButton("Take a photo", { change: use, capture: "environment" })),
     element("p", { class: "quiet" }, "or drop or paste one here"),
     canvas,
   );
@@ -46,7 +44,7 @@ export function show(root, model, entry) {
     const url = new URL(file, document.baseURI);
     return element("button", { click: async () => ask(await (await fetch(url)).blob()) }, name);
   });
-  const many = addBatch("Many pictures", { accept: "image/*", multiple: true }, (files, report) => answerAll(model, files, report), writeCsv);
+  const many = addBatch("Many pictures", { accept: "image/*", multiple: true }, (files, report) => answerAll(model, files, report));
   root.replaceChildren(
     element("div", { class: "columns" }, element("div", {}, drop, element("div", { class: "row chips" }, ...samples)), answer),
     many,
@@ -59,14 +57,7 @@ async function drawPicture(canvas, blob) {
   const bitmap = await createImageBitmap(blob).catch(() => null);
   canvas.hidden = !bitmap;
   if (!bitmap) return;
-  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
-  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  const context = canvas.getContext("2d");
-  context.fillStyle = "white";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  drawFitted(canvas, bitmap, LONGEST);
   canvas.original?.close();
   canvas.original = bitmap;
 }
@@ -85,15 +76,13 @@ function overlay(canvas, { width, height }, colour, smooth, region = [0, 0, 1, 1
 }
 
 function showLabel(config, found, canvas, answer) {
-  const name = (label) => config.label_names?.[label] ?? label;
-  const names = config.labels.map(name);
+  const names = config.labels.map((label) => getLabelName(config, label));
   const choice = names.length <= 5 ? `${names.slice(0, -1).join(", ")} or ${names.at(-1)}` : `any of the ${names.length} labels`;
   const none = names.length === 2 ? "Neither" : "None of them";
-  const headline = found.in_distribution ? `It is ${name(found.likeliest)}.` : `${none}: this does not look like ${choice}.`;
-  const rows = Object.entries(found.probabilities).sort((a, b) => b[1] - a[1]).slice(0, 8);
+  const headline = found.in_distribution ? `It is ${getLabelName(config, found.likeliest)}.` : `${none}: this does not look like ${choice}.`;
   const parts = [element("h2", {}, headline)];
   if (!found.in_distribution) parts.push(element("p", {}, "If it does show one:"));
-  parts.push(drawBars(rows.map(([label, p]) => [name(label), p])));
+  parts.push(drawProbabilities(config, found.probabilities, 8));
   if (found.map) {
     const words = `Orange areas are evidence for ${found.likeliest}, blue areas against it.`;
     const draw = ({ target }) => drawEvidence(canvas, found, target.checked);
@@ -164,15 +153,8 @@ async function maskAsPicture({ mask, width, height }, colours) {
 
 /** Return a row for each file: its name, and the prediction or an error. */
 async function answerAll(model, files, report) {
-  const rows = [];
-  for (const file of files) {
-    const found = await model.call("predict", file).catch((error) => ({ error: error.message }));
-    const { label, probabilities, shares, error } = found;
-    const cells = shares
-      ? Object.fromEntries(Object.entries(shares).map(([name, share]) => [`share ${name}`, share.toFixed(4)]))
-      : { prediction: label ?? "neither", ...Object.fromEntries(Object.entries(probabilities ?? {}).map(([name, p]) => [`probability ${name}`, p.toFixed(4)])) };
-    rows.push({ file: file.name, ...(error ? { error } : cells) });
-    report(rows.length / files.length);
-  }
-  return rows;
+  const describe = ({ label, probabilities, shares }) =>
+    shares ? makeCells("share", shares) : { prediction: label ?? "neither", ...makeCells("probability", probabilities) };
+  const cells = await answerEach(model, files, report, describe);
+  return files.map(({ name }, index) => ({ file: name, ...cells[index] }));
 }

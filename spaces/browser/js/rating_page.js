@@ -1,7 +1,7 @@
 // The page of a recommender: rate items, see recommendations, similar items, and a user's predicted rating.
 
 import { addBatch, drawBars, element, runLatest } from "./elements.js";
-import { readCsv, writeCsv } from "./tables.js";
+import { readCsv } from "./tables.js";
 
 const KNOWN = 300; // items in the list that a field offers
 
@@ -60,11 +60,11 @@ export function show(root, model) {
   root.replaceChildren(element("div", { class: "columns" }, ...places));
   if (users.length) {
     const batch = (files, report) => answerAll(model, files[0], report);
-    root.append(addBatch(`Many users and ${many}`, { accept: ".csv,.tsv,.txt" }, batch, writeCsv));
+    root.append(addBatch(`Many users and ${many}`, { accept: ".csv,.tsv,.txt" }, batch));
   }
   recommend();
-  const offer = ({ known }) => root.append(element("datalist", { id: "known" }, ...known.map(([, title]) => element("option", { value: title }))));
-  model.call("describe", KNOWN).then(offer, () => {}); // if it fails, the page shows why
+  const offer = (titles) => root.append(element("datalist", { id: "known" }, ...titles.map((value) => element("option", { value }))));
+  model.call("listKnown", KNOWN).then(offer, () => {}); // if it fails, the page shows why
 }
 
 /** Return the parts of the box for a user of the data set: the predicted rating, and what adds up to it. */

@@ -42,10 +42,9 @@ export class Predictor {
     [this.factors, this.variances, this.vectors] = ["factors", "variances", "users"].map(table);
   }
 
-  /** Return what the page shows: the best known items as [id, title], and the users. */
-  describe(count) {
-    const known = [...this.items].sort((a, b) => b.ratings - a.ratings).slice(0, count);
-    return { known: known.map(({ id, title }) => [id, title]), users: this.config.users };
+  /** Return the titles of the `count` best known items. */
+  listKnown(count) {
+    return [...this.items].sort((a, b) => b.ratings - a.ratings).slice(0, count).map(({ title }) => title);
   }
 
   /** Return up to `count` items whose titles contain a text, as [id, title]: those that begin with it first. */

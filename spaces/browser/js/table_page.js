@@ -1,7 +1,8 @@
 // The page of a model for rows of a table: a form, the answer, its explanation, and "what if".
 
-import { addBatch, drawBars, element, formatPercent, runLatest } from "./elements.js";
-import { formatDate, readCsv, writeCsv } from "./tables.js";
+import { addBatch, drawBars, drawProbabilities, element, formatPercent, getLabelName, makeCells, runLatest } from "./elements.js";
+import { zip } from "./numbers.js";
+import { formatDate, readCsv } from "./tables.js";
 
 const EFFECTS = 16; // bars of an explanation
 
@@ -12,7 +13,7 @@ export function show(root, model) {
   const label = (column) => config.descriptions?.[column] ?? column;
   const [answer, why, curve] = [1, 2, 3].map(() => element("div", { class: "box" }));
   answer.setAttribute("aria-live", "polite");
-  const name = (one) => (isNumber ? label(config.target) : `probability of ${config.label_names?.[one] ?? one}`);
+  const name = (one) => (isNumber ? label(config.target) : `probability of ${getLabelName(config, one)}`);
   const format = isNumber ? formatNumber : formatPercent;
   const used = config.columns.filter((column) => !config.ignored.includes(column));
   const fields = used.map((column) => [column, addField(config, column, label(column))]);
@@ -41,7 +42,7 @@ export function show(root, model) {
     return () => answer.replaceChildren(...(isNumber ? showNumber(config, found, label) : showLabels(config, found)));
   }, answer);
   const form = element("form", { class: "fields", input: ask, submit: (event) => event.preventDefault() }, ...fields.map(([, { box }]) => box));
-  const many = addBatch("Many rows", { accept: ".csv,.tsv,.txt" }, (files, report) => answerAll(model, files[0], report), writeCsv);
+  const many = addBatch("Many rows", { accept: ".csv,.tsv,.txt" }, (files, report) => answerAll(model, files[0], report));
   answer.classList.add("sticky");
   root.replaceChildren(answer, element("div", { class: "columns" }, form, element("div", {}, why, numbers.length ? curve : "")), many);
   ask();
@@ -55,11 +56,10 @@ function showNumber(config, { value, low, high }, label) {
   return [element("h2", {}, formatNumber(value) + unit), element("p", {}, words)];
 }
 
-function showLabels(config, { label, probabilities }) {
-  const name = (one) => config.label_names?.[one] ?? one;
-  const rows = Object.entries(probabilities).sort((a, b) => b[1] - a[1]).slice(0, 8);
-  return [element("h2", {}, name(label)), drawBars(rows.map(([one, p]) => [name(one), p]))];
-}
+const showLabels = (config, { label, probabilities }) => [
+  element("h2", {}, getLabelName(config, label)),
+  drawProbabilities(config, probabilities, 8),
+];
 
 /** Return an input for a column, with its label: a list of categories, a number or a date. */
 function addField(config, column, label) {
@@ -113,6 +113,6 @@ async function answerAll(model, file, report) {
     const { label, probabilities, value, low, high, error } = answers[index];
     if (error) return { ...row, error };
     if (value !== undefined) return { ...row, prediction: value, low, high };
-    return { ...row, prediction: label, ...Object.fromEntries(labels.map((one) => [`probability ${one}`, probabilities[one].toFixed(4)])) };
+    return { ...row, prediction: label, ...makeCells("probability", zip(labels, labels.map((one) => probabilities[one]))) };
   });
 }

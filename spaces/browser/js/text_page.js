@@ -1,12 +1,11 @@
 // The page of a text classifier.
 
-import { addBatch, drawBars, element, formatPercent, runLatest } from "./elements.js";
-import { readCsv, writeCsv } from "./tables.js";
+import { addBatch, answerEach, drawProbabilities, element, formatPercent, getLabelName, makeCells, runLatest } from "./elements.js";
+import { readCsv } from "./tables.js";
 
 /** Show the page. */
 export function show(root, model) {
   const { config } = model;
-  const name = (label) => config.label_names?.[label] ?? label;
   const answer = element("div", { class: "box", "aria-live": "polite" }, element("h2", {}, "Write a text"));
   const why = element("div", { class: "box" });
   const text = element("textarea", { rows: 5, "aria-label": "The text" });
@@ -16,17 +15,16 @@ export function show(root, model) {
     const found = await model.call("predict", text.value);
     const headline = !found.in_distribution
       ? "This is unlike the texts the model was trained on."
-      : found.is_clear ? `${name(found.label)}.` : "Not sure: no label is likely enough."; // prettier-ignore
-    const rows = Object.entries(found.probabilities).map(([label, p]) => [name(label), p]);
+      : found.is_clear ? `${getLabelName(config, found.label)}.` : "Not sure: no label is likely enough."; // prettier-ignore
     const note = `The model read ${found.words_read} of ${found.words} words: the beginning and the end.`;
-    const parts = [element("h2", {}, headline), drawBars(rows.sort((a, b) => b[1] - a[1]))];
+    const parts = [element("h2", {}, headline), drawProbabilities(config, found.probabilities)];
     return () => answer.replaceChildren(...parts, found.words_read < found.words ? element("p", { class: "quiet" }, note) : "");
   }, answer);
   const explain = runLatest(async (part = null) => {
     const progress = element("progress", { max: 1, value: 0, "aria-label": "Progress" });
     why.replaceChildren(progress);
     const found = await model.callWithProgress((share) => (progress.value = share), "explain", text.value, part);
-    return found && (() => why.replaceChildren(...drawParts(found, name(found.label), part, explain)));
+    return found && (() => why.replaceChildren(...drawParts(found, getLabelName(config, found.label), part, explain)));
   }, why);
   text.addEventListener("input", ask);
   const samples = (config.examples ?? []).map((sample) => {
@@ -36,7 +34,7 @@ export function show(root, model) {
     };
     return element("button", { click: use }, sample.length > 40 ? `${sample.slice(0, 40)} …` : sample);
   });
-  const many = addBatch("Many texts", { accept: ".csv,.tsv,.txt" }, (files, report) => answerAll(model, files[0], report), writeCsv);
+  const many = addBatch("Many texts", { accept: ".csv,.tsv,.txt" }, (files, report) => answerAll(model, files[0], report));
   const button = element("button", { class: "primary", click: () => explain() }, "Explain");
   root.replaceChildren(
     element("div", { class: "columns" }, element("div", {}, element("label", {}, "The text", text), element("div", { class: "row chips" }, button, ...samples)), answer),
@@ -64,13 +62,9 @@ function drawParts(found, label, part, explain) {
 async function answerAll(model, file, report) {
   const content = await file.text();
   const rows = file.name.endsWith(".txt") ? content.split(/\r?\n/).filter((line) => line.trim()).map((text) => ({ text })) : readCsv(content, ["text"]);
-  const answers = [];
-  for (const row of rows) {
-    const found = await model.call("predict", row.text).catch((error) => ({ error: error.message }));
-    const { label, is_clear: isClear, probabilities = {}, error } = found;
-    const shares = Object.fromEntries(Object.entries(probabilities).map(([name, p]) => [`probability ${name}`, p.toFixed(4)]));
-    answers.push({ ...row, ...(error ? { error } : { prediction: label, clear: isClear ? "yes" : "no", ...shares }) });
-    report(answers.length / rows.length);
-  }
-  return answers;
+  const describe = ({ label, is_clear: isClear, probabilities }) => {
+    return { prediction: label, clear: isClear ? "yes" : "no", ...makeCells("probability", probabilities) };
+  };
+  const cells = await answerEach(model, rows.map(({ text }) => text), report, describe); // prettier-ignore
+  return rows.map((row, index) => ({ ...row, ...cells[index] }));
 }
