@@ -13,6 +13,9 @@ from hub.local.repos import check_payment, describe_runtime
 from hub.local.runner import Builder
 from hub.local.store import ApiError, Space, Store, format_now
 
+# A table of its own: Gradio changes the module's, and Python 3.11 has another type for .js than the Hub.
+MEDIA_TYPES = mimetypes.MimeTypes()
+MEDIA_TYPES.add_type("text/javascript", ".js")
 VARIABLES = b"<script>window.huggingface={variables:%b};</script>"
 
 
@@ -63,7 +66,7 @@ class Spaces(Handlers):
         path = path or str(card.get("app_file", "index.html"))
         if space.sdk != "static" or space.stage != "RUNNING" or path not in files:
             raise ApiError(404, "Entry not found", "EntryNotFound")
-        kind, encoding = mimetypes.guess_type(path)
+        kind, encoding = MEDIA_TYPES.guess_type(path)
         media_type = "application/octet-stream" if encoding else kind
         data = files[path].data
         if kind == "text/html":
