@@ -44,7 +44,7 @@ class DataOptions:
     scale: str | None = None
     users: bool = False
     item_name: str = "item"
-    unit: str = "points"
+    unit: str | None = None
     groups: str | None = None
     task: str | None = None
 
@@ -72,7 +72,7 @@ def add_data_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "scale": ("LOW,HIGH", "the lowest and highest possible rating (found by default)"),
         "users": ("", "publish users' ids and ratings with the model, so that the page can name them"),
         "item_name": ("WORD", "what an item is called, such as book, or story,stories (default item)"),
-        "unit": ("WORD", "what ratings are counted in, such as stars (default points)"),
+        "unit": ("WORD", "what the numbers are counted in, such as stars or EUR (default for ratings: points)"),
     }
     parser.add_argument("--skip-bad", action="store_true", default=None, help="go on without bad rows or files")
     grouped = "keep equal values of this column in one part of the split"

@@ -145,15 +145,15 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
             f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
             f"{list_names(open_categories)}."
         )
-    everything = Rows(table, y, number_groups(keys) if group else None)
-    train = everything.take(rows[TRAIN])
+    alike = number_groups(keys)
+    train = Rows(table, y, alike if len(np.unique(alike)) < len(y) else None).take(rows[TRAIN])
     if train.groups is not None and len(np.unique(train.groups)) < LEAST_GROUPS:
         raise DataError(
             f"The column {group} of --group has too few values; at least {LEAST_GROUPS} must be trained on."
         )
     return OwnRows(
         train=train,
-        test=everything.take(rows[TEST]),
+        test=Rows(table, y).take(rows[TEST]),
         target=name,
         labels=labels,
         date_formats={key: form for key in table if (form := columns[key].date_format)},

@@ -70,8 +70,15 @@ class Target(ABC):
 
     def split(self, rows: Rows, folds: int, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Return the indices of the rows inside and outside of each fold, with the same share of every label."""
-        kind = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
-        return list(kind(folds, shuffle=True, random_state=seed).split(rows.table, rows.y, rows.groups))
+        if rows.groups is None:
+            return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows.table, rows.y))
+        _, first, group = np.unique(rows.groups, return_index=True, return_inverse=True)
+        if len(first) <= len(rows) / 2:
+            kind = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+            return list(kind.split(rows.table, rows.y, rows.groups))
+        # That takes minutes for 100,000 groups. Most of them are single rows here, so the first row stands for each.
+        parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(first, rows.y[first])
+        return [(np.flatnonzero(np.isin(group, inside)), np.flatnonzero(np.isin(group, out))) for inside, out in parts]
 
     @abstractmethod
     def average(self, networks: list[TableNet]) -> nn.Module:

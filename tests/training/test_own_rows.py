@@ -324,6 +324,9 @@ def test_equal_rows_and_groups_stay_in_one_part(tmp_path, capsys, table):
     train, test = (set(part.table.itertuples(index=False, name=None)) for part in (found.train, found.test))
     assert not train & test
     assert "Equal rows are kept in one part of the split: 60 repeat another one." in found.notes
+    rows = list(found.train.table.itertuples(index=False, name=None))
+    assert len(set(rows)) == len(set(found.train.groups)) == len(set(zip(rows, found.train.groups, strict=True)))
+    assert read(table, tmp_path).train.groups is None
     table["Filiale"] = [f"F{row // 10}" for row in range(COUNT)]
     found = read(table, tmp_path, "gekündigt", group="Filiale")
     assert "Filiale" not in found.train.table

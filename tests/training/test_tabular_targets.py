@@ -107,6 +107,17 @@ def test_folds_do_not_divide_groups():
         assert all(len(outside) == 12 and not {*groups[inside]} & {*groups[outside]} for inside, outside in parts)
 
 
+def test_folds_do_not_divide_rows_and_their_copies():
+    groups = np.append(np.arange(40), np.arange(20))  # half of the rows have a copy
+    table, y = pd.DataFrame({"age": groups}), groups % 2
+    for target, values in ((ManyLabels(2), y), (TwoLabels(), y), (Number(0, 1), y / 3)):
+        parts = target.split(Rows(table, values, groups), 5, 0)
+        assert sorted(np.concatenate([outside for _, outside in parts])) == list(range(60))
+        assert all(not {*groups[inside]} & {*groups[outside]} for inside, outside in parts)
+        if not isinstance(target, Number):
+            assert all(np.bincount(y[np.unique(groups[outside])]).tolist() == [4, 4] for _, outside in parts)
+
+
 def make_answers(*probabilities):
     labels = "abc"
     return [

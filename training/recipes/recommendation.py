@@ -55,6 +55,7 @@ from training.rating_baselines import predict_with_als, predict_with_biases, pre
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 
 MAPPED, LEAST_MAPPED = 400, 8  # movies on the two-dimensional map
+POINTS = "points"  # what ratings are counted in, without --unit
 LARGEST_HALF = 8  # standard units; float16 would round larger ratings too much
 OUTPUTS = ("rating", "means", "factors", "variances", "noise", "users")
 PARITY_RATINGS = 5000
@@ -192,7 +193,8 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         below, noun = newcomers.find_popularity_threshold(errors), name_items(settings, data)[1]
         table = newcomers.summarise(errors, data.data, below, settings.folds, settings.measured, noun)
         if data.is_own:
-            return compare_own(held_out, predicted, data, settings.own.unit, settings.measured) | {"newcomers": table}
+            unit = settings.own.unit or POINTS
+            return compare_own(held_out, predicted, data, unit, settings.measured) | {"newcomers": table}
         stars, users = held_out["rating"].to_numpy(), held_out["user"].to_numpy()
         figures, peers = compare(stars, predicted, users, data.data, settings.folds)
         return {"figures": figures, "peers": peers, "headline": self.format_headline(figures[0]), "newcomers": table}
@@ -242,10 +244,10 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         lowest, highest, step = (round(value * data.unit, 6) for value in (*data.scale, data.step))
         words: dict[str, Any] = {}
         if data.is_own:
+            unit = settings.own.unit or POINTS
             ordered = np.sort(movies["ratings"])[::-1]
             least = int(ordered[min(len(ordered) - 1, max(RECOMMENDED, len(ordered) // 10))])
-            words = {"item": name_items(settings), "unit": settings.own.unit, "step": step, "min_ratings": least}
-            words["min_ratings"] = min(least, 20)
+            words = {"item": name_items(settings), "unit": unit, "step": step, "min_ratings": min(least, 20)}
 
         def save(folder: Path) -> None:
             movies.to_csv(folder / (ITEMS if data.is_own else MOVIES), index=False, lineterminator="\n")

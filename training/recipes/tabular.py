@@ -112,7 +112,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
     module = "training.recipes.tabular"
     predictor = TabularClassifier
     settings = TabularSettings
-    data_options = ("time", "groups", "task")
+    data_options = ("time", "groups", "task", "unit")
     unit: ClassVar[str] = "rows"  # what the card calls rows
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -257,7 +257,10 @@ class Tabular(Recipe[Rows, TabularSettings]):
         name, label = target.cross_validated
         cross_validated = evaluate.measure_share(name, calibrated.right, test.data, split, label=label)
         fields = {name: getattr(config, name) for name in config.model_fields_set}
-        fields |= {"labels": splits.labels} if splits.labels else {"target": cast(TableSplits, splits).target}
+        if splits.labels:
+            fields["labels"] = splits.labels
+        else:
+            fields |= {"target": cast(TableSplits, splits).target, "unit": settings.own.unit or ""}
 
         def save(folder: Path) -> None:
             sample = train.table.sample(min(BACKGROUND_ROWS, len(train)), random_state=settings.seed)

@@ -246,8 +246,9 @@ def test_the_summary_names_what_is_asked(labels, summary):
 
 def test_a_number_from_csv_to_answer(tmp_path):
     """The hours of a made-up row are near 17, 50 or 83, by its shift."""
-    assert train(Tabular, "--smoke", "--target", "hours", "--out", tmp_path / "model") == 0
+    assert train(Tabular, "--smoke", "--target", "hours", "--unit", "h", "--out", tmp_path / "model") == 0
     model = load_model(tmp_path / "model")
+    assert (model.config.target, model.config.unit) == ("hours", "h")
     row = {"age": 40, "colour": "red", "shift": "long", "label": "yes"}
     long, short = model.predict_batch([row, row | {"shift": "short"}])
     assert 60 < long.low < 83 < long.high < 115
