@@ -35,6 +35,11 @@ CALL = """async ([method, args]) => {
 }"""
 
 
+WATCH = """window.longTasks = [];
+new PerformanceObserver((found) => found.getEntries().forEach((each) => window.longTasks.push(each.duration)))
+  .observe({ type: "longtask", buffered: true });"""
+
+
 def make_cases() -> dict[str, tuple[str, str, list[Any], Any]]:
     """Return each case: a model, the method in the browser, its arguments, and the input in Python."""
     photo, frame = inputs.make_small_photo(), inputs.make_street_frame()
@@ -102,11 +107,15 @@ def format_times(times: Any) -> str:
 
 
 def print_first_visit(browser: Any, address: str) -> None:
-    """Print the bytes that the first visit of each page transfers, and when it can be used and has answered."""
-    print("| page | MB over the wire | form visible, s | first answer, s |\n|---|---|---|---|")
+    """Print the bytes that the first visit of each page transfers, when it can be used and has answered, and its tasks.
+
+    A browser reports tasks of the main thread that take more than 50 ms.
+    """
+    print("| page | MB over the wire | form visible, s | first answer, s | longest tasks, ms |\n|---|---|---|---|---|")
     for name in find_demos():
         context = browser.new_context(service_workers="block")
         page = context.new_page()
+        page.add_init_script(WATCH)
         counted: list[int] = []
         page.on(
             "response", lambda response, counted=counted: counted.append(int(response.headers.get("content-length", 0)))
@@ -117,9 +126,9 @@ def print_first_visit(browser: Any, address: str) -> None:
         visible = time.perf_counter() - started
         page.locator("main > progress").wait_for(state="detached")
         page.wait_for_timeout(50)
-        print(
-            f"| {name} | {sum(counted) / 1e6:.2f} | {visible:.2f} | {time.perf_counter() - started:.2f} |", flush=True
-        )
+        answered = time.perf_counter() - started
+        tasks = ", ".join(f"{task:.0f}" for task in sorted(page.evaluate("longTasks"))[-3:]) or "none above 50"
+        print(f"| {name} | {sum(counted) / 1e6:.2f} | {visible:.2f} | {answered:.2f} | {tasks} |", flush=True)
         context.close()
 
 
