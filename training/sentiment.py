@@ -53,7 +53,7 @@ class SentimentSettings(TextClassificationSettings):
     def smoke(cls) -> "SentimentSettings":
         """Return settings for a training run of seconds."""
         given = vars(TextClassificationSettings.smoke())
-        return cls(**given | {"book_epochs": 1, "book_batch": 8})
+        return cls(**given | {"book_epochs": 1, "book_batch": 64})
 
 
 class Sentiment(TextClassification):

@@ -287,7 +287,7 @@ def test_the_page_of_a_model_without_users_speaks_of_its_items(model):
     answer, words = app.predict({"b-1": 9}, "Tale 0 (1900)")
     assert answer["rating"] == model.predict({"b-1": 9}, "b-0").rating
     assert words == f"<h2>{answer['rating']:.2f} points</h2><p>With your ratings: Tale 0 (1900).</p>"
-    assert app.recommend_to_visitor(None, 3)[0]["items"][0]["item_id"] == model.recommend(None, 1)[0][0]
+    assert app.advise(None, 3)[0]["items"][0]["item_id"] == model.recommend(None, 1)[0][0]
     assert list(app.similar("b-0", 3)[1].columns) == ["story", "similarity"]
 
 
