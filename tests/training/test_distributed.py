@@ -153,18 +153,16 @@ def files_of(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("name", ["salary", "sentiment"])
-def test_figures_are_those_of_one_process_within_noise(name, tmp_path):
+def test_figures_are_those_of_one_process_within_noise(tmp_path):
     """Noise comes from floating-point sums, dropout and random masking; the intervals overlap."""
     for count in (1, 2):
-        command = ("-m", f"training.{name}", "--smoke", "--out", str(tmp_path / str(count)))
+        command = ("-m", "training.sentiment", "--smoke", "--out", str(tmp_path / str(count)))
         done = run(*command, processes=count, cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache"))
         assert done.returncode == 0, done.stderr
     one, two = (figures_of(tmp_path / count) for count in "12")
     assert one.keys() == two.keys()
-    for figure in ("accuracy", "log_loss")[: 1 + (name == "salary")]:
-        (low, high), (shared_low, shared_high) = one[figure]["interval"], two[figure]["interval"]
-        assert max(low, shared_low) <= min(high, shared_high)
+    (low, high), (shared_low, shared_high) = one["accuracy"]["interval"], two["accuracy"]["interval"]
+    assert max(low, shared_low) <= min(high, shared_high)
     assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
 
 

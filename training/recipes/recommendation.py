@@ -97,7 +97,7 @@ class RecommendationSettings(Settings):
     def smoke(cls) -> "RecommendationSettings":
         """Return settings for a training run of seconds."""
         small = Factors(2, 2, 1, (60.0, 5.0, 20.0), batch=1200, models=1)
-        return cls(epochs=3, on_sample=small, on_all=small, book_epochs=1)
+        return cls(epochs=3, on_sample=small, on_all=small, measured=2, book_epochs=1)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +28,7 @@ from training.states import count_epochs
 
 pytestmark = pytest.mark.training
 SMOKE = recipe.RecommendationSettings.smoke()
+ALL_FOLDS = replace(SMOKE, measured=SMOKE.folds)
 
 
 def train(kind, *options) -> int:
@@ -94,7 +96,7 @@ def test_no_model_trains_on_held_out_ratings(made_up, run, monkeypatch):
         monkeypatch.setattr(recipe, name, spy)
     monkeypatch.setattr(recipe, "predict_with_book", lambda train, test, *_: spy(train, test))
     monkeypatch.setattr(recipe, "predict", lambda train, _, test, *__: spy(train, test))
-    stars, found = recipe.cross_validate(made_up.ratings, SMOKE, run)
+    stars, found = recipe.cross_validate(made_up.ratings, ALL_FOLDS, run)
     assert len(seen) == 2 * SMOKE.folds * 4
     for train, test in seen:
         pairs = [set(zip(table["user"], table["movie"], strict=True)) for table in (train, test)]
@@ -114,7 +116,7 @@ def test_newcomers_are_held_out_and_predicted_on_the_same_ratings(made_up, run, 
 
     monkeypatch.setattr(recipe, "train_model", fake)
     monkeypatch.setattr(recipe, "progress_bar", lambda parts, **_: parts)
-    errors = recipe.measure_newcomers(made_up.ratings, SMOKE, run)
+    errors = recipe.measure_newcomers(made_up.ratings, ALL_FOLDS, run)
     users = made_up.ratings.table["user"]
     assert len(known_users) == SMOKE.folds
     assert sorted(user for known in known_users for user in set(users) - known) == sorted(set(users))
