@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from shared.dates import FORMATS, parse_date
 from shared.errors import quote
 from shared.tabular_values import MISSING, is_missing, read_grouped
 from shared.text import parse_number
+from training.data import DataError
 from training.own_data import clean_label
 
 NUMBER, DATE, CATEGORY, LEFT_OUT = "number", "date", "category", "left out"
@@ -34,6 +35,7 @@ class Column:
     """A column, and the reason, a clause, if it is left out.
 
     Attributes:
+        hint: what is printed after the reason, but not published: it may quote a cell.
         values: of each row: float64, NaN if missing, for numbers and dates (in days); otherwise text, "?" if missing.
         decimal: the decimal sign of numbers, if their spelling needs it; see NumberColumn.
         has_commas: True for numbers that surely have decimal commas.
@@ -46,6 +48,7 @@ class Column:
     kind: str
     values: pd.Series
     reason: str = ""
+    hint: str = ""
     decimal: str | None = None
     has_commas: bool = False
     date_format: str | None = None
@@ -137,7 +140,7 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
     numbers, decimal, commas = read_numbers(texts, comma)
     share = texts.share(numbers)
     dates = read_dates(texts.texts) if share < MIN_PARSED else Dates()
-    column, reason = as_text, ""
+    column, reason, hint = as_text, "", ""
     if share >= MIN_PARSED and not _are_codes(texts.texts):
         column = as_numbers(NUMBER, numbers, decimal=decimal, has_commas=commas)
         reason = _judge_numbers(column, seen)
@@ -147,14 +150,15 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
         question = ask_day_or_month(texts.texts[0], name) if dates.is_ambiguous else ""
         column = replace(as_numbers(DATE, dates.days, date_format=dates.form), question=question)
     elif share >= 0.5 and len(texts.texts) > MANY:
-        odd = quote(texts.texts[int(np.isnan(numbers).argmax())])
-        reason = f"{share:.0%} of its cells are numbers, but others are not, such as {odd}; empty those"
+        reason = f"{share:.0%} of its cells are numbers, but others are not"
+        hint = f", such as {quote(texts.texts[int(np.isnan(numbers).argmax())])}; empty those"
     elif texts.texts:
         reason = _judge_texts(texts)
     if len(texts.texts) < 2 and (codes == 0).all() | (codes < 0).all():
         reason = "it has the same value in every row" if texts.texts else "it is empty"
-    reason = reason if name else "it has no name"
-    return replace(as_text, kind=LEFT_OUT, reason=reason) if reason and not is_kept else column
+    if not name:
+        reason, hint = "it has no name", ""
+    return replace(as_text, kind=LEFT_OUT, reason=reason, hint=hint) if reason and not is_kept else column
 
 
 def _judge_numbers(column: Column, seen: int) -> str:
@@ -231,3 +235,29 @@ def read_dates(texts: Sequence[str]) -> Dates:
 def ask_day_or_month(text: str, column: str) -> str:
     """Return a sentence on dates whose day and month cannot be told apart."""
     return f"Is {text} in {column} a day and a month, or a month and a day? Write dates as 2026-05-31."
+
+
+def parse_times(cells: pd.Series, column: str, name_place: Callable[[int], str]) -> NDArray[np.float64]:
+    """Return times as numbers. They may be numbers or dates, all in one form.
+
+    Args:
+        cells: texts, as categories.
+        column: its name, for messages.
+        name_place: returns where the cell with an index is.
+
+    Raises:
+        DataError: one is neither, or days and months cannot be told apart.
+    """
+    codes, used = pd.factorize(cells.cat.codes)
+    texts = cells.cat.categories[used].tolist()
+    numbers = np.fromiter(map(parse_number, texts), np.float64, len(texts))
+    if not np.isnan(numbers).any():
+        return numbers[codes]
+    dates = read_dates(texts)
+    if np.isnan(dates.days).any():
+        row = int(np.isnan(dates.days)[codes].argmax())
+        sentence = f"{column} is neither a number nor a date such as 2026-05-31: {texts[codes[row]]!r}."
+        raise DataError(f"{name_place(row)}: {sentence}")
+    if dates.is_ambiguous:
+        raise DataError(ask_day_or_month(texts[0], column))
+    return dates.days[codes]

@@ -77,7 +77,7 @@ def compare_own(
         "count": len(held_out),
     }
     stars, users = held_out["rating"].to_numpy(), np.unique(held_out["user"], return_inverse=True)[1]
-    counts, label = np.bincount(users), f"root mean squared error ({unit})"
+    counts, label = np.bincount(users), f"root mean squared error ({unit}, lower is better)"
     gaps = {model: np.abs(values - stars) for model, values in predicted["all"].items()}
     sums = {model: np.bincount(users, values**2) for model, values in gaps.items()}
 
@@ -94,7 +94,7 @@ def compare_own(
     interval = evaluate.bootstrap_interval(partial(root, OURS), len(counts))
     figure = evaluate.make_figure("rmse", root(OURS), interval, label=label, **where)
     interval = bootstrap_over_users(gaps[OURS], users)
-    absolute = f"mean absolute error ({unit})"
+    absolute = f"mean absolute error ({unit}, lower is better)"
     figures = [figure, evaluate.make_figure("mae", gaps[OURS].mean(), interval, label=absolute, **where)]
     peers = [compare_root(model) for model in gaps if model != OURS]
     notes = [

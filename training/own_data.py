@@ -106,12 +106,15 @@ class Problems:
 
     def __init__(self, data: Path, skip: bool, unit: str) -> None:
         self.data, self.skip, self.unit = data, skip, unit
-        self.found: list[str] = []
+        self.found: list[str] = []  # the first ones, which are shown: there may be millions
+        self.count = 0
 
     def add(self, where: object, sentence: str) -> None:
         """Add a problem of a row or file."""
-        shown = where.relative_to(self.data) if isinstance(where, Path) and self.data in where.parents else where
-        self.found.append(f"{shown}: {sentence}")
+        self.count += 1
+        if len(self.found) < SHOWN:
+            shown = where.relative_to(self.data) if isinstance(where, Path) and self.data in where.parents else where
+            self.found.append(f"{shown}: {sentence}")
 
     def settle(self) -> None:
         """Print the problems with --skip-bad; otherwise raise them together.
@@ -121,14 +124,13 @@ class Problems:
         """
         if not self.found:
             return
-        count = len(self.found)
-        listed = "".join(f"\n  {line}" for line in self.found[:SHOWN])
-        more = f"\n  … and {count - SHOWN:,} more" if count > SHOWN else ""
-        what = f"{count:,} problem{'s' * (count > 1)} with the {self.unit} of {self.data}"
+        listed = "".join(f"\n  {line}" for line in self.found)
+        more = f"\n  … and {self.count - SHOWN:,} more" if self.count > SHOWN else ""
+        what = f"{self.count:,} problem{'s' * (self.count > 1)} with the {self.unit} of {self.data}"
         if not self.skip:
             raise DataError(f"{what}:{listed}{more}\nRepair or delete them, or go on without them with --skip-bad.")
         print(f"Left out: {what}:{listed}{more}")
-        self.found = []
+        self.found, self.count = [], 0
 
 
 def suggest(name: str, names: Iterable[str], kind: str = "column") -> str:

@@ -1,19 +1,21 @@
 """Read a user's own ratings, and the titles and kinds of what is rated, from tables; check and describe them."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from shared.errors import quote
 from shared.text import parse_number
 from training import newcomers
+from training.column_types import parse_times
 from training.data import DataError
 from training.movies import Ratings
-from training.own_data import DataOptions, Problems, list_names
-from training.own_tables import TABLES, OwnTable, read_own_table
-from training.own_texts import Row, parse_times
+from training.own_data import DataOptions, Problems, clean_label, find_column, list_names
+from training.own_tables import OwnTable, list_tables, read_own_table
 from training.splitting import TEST, split_by_time
 
 USERS = (
@@ -56,16 +58,14 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
         raise DataError("--group is not for ratings, whose users are held out whole anyway; leave it out.")
     path, items_path = find_tables(data, own)
     problems = Problems(data, own.skip_bad, "ratings")
-    table = read_own_table(path, problems)
-    user, item, rating = find_columns(table, own)
-    time = table.find(own.time, (), "--time") if own.time else None
+    table = read_own_table(path, problems, partial(choose_columns, path, own, items_path is None))
+    user, item, rating, time = find_columns(path, own, table.columns)
     print(f"{path.name}: users are in the column {user}, items in {item}, ratings in {rating}.")
-    places = read_rows(table, (user, item, rating), parse_scale(own.scale), problems)
+    ratings = read_rows(table, (user, item, rating), parse_scale(own.scale), problems)
     problems.settle()
-    ratings = pd.DataFrame(places, columns=["user", "movie", "rating", "row"])
-    if time and len(ratings):
-        rows = [Row("", "", table.places[row], time=table.rows[row][time]) for row in ratings["row"]]
-        ratings["time"] = parse_times(rows, time)
+    if time:
+        cells = table.table[time].iloc[ratings.index]
+        ratings["time"] = parse_times(cells, time, lambda row: table.name_place(ratings.index[row]))
         ratings = ratings.sort_values("time", kind="stable")
     ratings = sample_users(drop_copies(ratings, time), seed)
     check_ratings(ratings, path)
@@ -111,32 +111,43 @@ def find_tables(data: Path, own: DataOptions) -> tuple[Path, Path | None]:
     items = Path(own.items) if own.items else None
     if not data.is_dir():
         return data, items
-    tables = {path.name.lower(): path for path in sorted(data.iterdir()) if path.name.lower().endswith(TABLES)}
-    by_stem = {name.split(".", maxsplit=1)[0]: path for name, path in tables.items()}
-    if "ratings" not in by_stem:
+    tables = {stem: path for path, stem in list_tables(data).items()}
+    if "ratings" not in tables:
         raise DataError(f"There is no ratings.csv in {data}; name the table of ratings itself with --data.")
-    return by_stem["ratings"], items or next((by_stem[stem] for stem in ITEM_FILES if stem in by_stem), None)
+    return tables["ratings"], items or next((tables[stem] for stem in ITEM_FILES if stem in tables), None)
 
 
-def find_columns(table: OwnTable, own: DataOptions) -> tuple[str, str, str]:
-    """Return the columns of users, items and ratings.
+def find_columns(path: Path, own: DataOptions, columns: Sequence[str]) -> tuple[str, str, str, str | None]:
+    """Return the columns of users, items, ratings and, if --time names one, times.
 
     Raises:
-        DataError: one is missing, or two are the same.
+        DataError: one is missing, or two of the first three are the same.
     """
     try:
-        user = table.find(own.user_column, USERS, "--user-column")
+        user = find_column(columns, own.user_column, USERS, "--user-column", path)
     except DataError as error:
         raise DataError(f"{error} Without users, ratings do not show what goes together.") from error
-    rating = table.find(own.rating_column, RATINGS, "--rating-column")
-    item = table.find(own.item_column, [name for name in ITEMS if name not in (user, rating)], "--item-column")
+    rating = find_column(columns, own.rating_column, RATINGS, "--rating-column", path)
+    usual = [name for name in ITEMS if name not in (user, rating)]
+    item = find_column(columns, own.item_column, usual, "--item-column", path)
     found = (user, item, rating)
     if len(set(found)) < len(found):
         raise DataError(
-            f"Users, items and ratings of {table.path} cannot be in one column ({list_names(found)}); name them with "
+            f"Users, items and ratings of {path} cannot be in one column ({list_names(found)}); name them with "
             "--user-column, --item-column and --rating-column."
         )
-    return found
+    return *found, find_column(columns, own.time, (), "--time", path) if own.time else None
+
+
+def choose_columns(path: Path, own: DataOptions, describes_items: bool, columns: Sequence[str]) -> list[str]:
+    """Return the columns of ratings to read; those that describe items only if no other table does."""
+    found = [name for name in find_columns(path, own, columns) if name]
+    return found + find_descriptions(columns) * describes_items
+
+
+def find_descriptions(columns: Sequence[str]) -> list[str]:
+    """Return the columns with the usual names of titles, kinds and years."""
+    return [name for name in columns if name.strip().casefold() in (*TITLES, *KINDS, *YEARS)]
 
 
 def find_optional(columns: Sequence[str], usual: Collection[str]) -> str | None:
@@ -161,22 +172,34 @@ def parse_scale(text: str | None) -> tuple[float, float] | None:
 
 def read_rows(
     table: OwnTable, columns: Sequence[str], scale: tuple[float, float] | None, problems: Problems
-) -> list[tuple[str, str, float, int]]:
-    """Return user, item, rating and row number of each row; one that lacks any, or is off the scale, is a problem."""
-    found = []
-    names: dict[str, str] = {}  # one object for each id: a million ratings have few
-    for number, (row, place) in enumerate(zip(table.rows, table.places, strict=True)):
-        user, item, text = (" ".join(row[column].split()) for column in columns)
-        value = parse_number(text)
-        if not (user and item):
-            problems.add(place, f"The {'item' if user else 'user'} is missing.")
+) -> pd.DataFrame:
+    """Return user, item and rating of the rows; one that lacks any, or is off the scale, is a problem, and left out.
+
+    Users and items are categories: twenty million ratings have few.
+    """
+    user, item, text = (clean_cells(table.table[name]) for name in columns)
+    values = np.array([parse_number(rating) for rating in text.categories])
+    lowest, highest = scale or (-np.inf, np.inf)
+    is_bad = (~(np.isfinite(values) & (lowest <= values) & (values <= highest)))[text.codes]
+    for cells in (user, item):
+        is_bad |= (cells.categories == "")[cells.codes]
+    for row in np.flatnonzero(is_bad).tolist():
+        given, value = text[row], values[text.codes[row]]
+        if not (user[row] and item[row]):
+            sentence = f"The {'item' if user[row] else 'user'} is missing."
         elif not np.isfinite(value):
-            problems.add(place, f"The rating is not a number: {quote(text)}." if text else "The rating is missing.")
-        elif scale and not scale[0] <= value <= scale[1]:
-            problems.add(place, f"The rating {value:g} is outside the scale of {scale[0]:g} to {scale[1]:g}.")
+            sentence = f"The rating is not a number: {quote(given)}." if given else "The rating is missing."
         else:
-            found.append((names.setdefault(user, user), names.setdefault(item, item), value, number))
-    return found
+            sentence = f"The rating {value:g} is outside the scale of {lowest:g} to {highest:g}."
+        problems.add(table.name_place(row), sentence)
+    found = pd.DataFrame({"user": user, "movie": item, "rating": values[text.codes]}, copy=False)
+    return found[~is_bad] if is_bad.any() else found
+
+
+def clean_cells(cells: pd.Series) -> pd.Categorical:
+    """Return cells with single spaces."""
+    codes, texts = pd.factorize(np.array([clean_label(text) for text in cells.cat.categories], dtype=object))
+    return pd.Categorical.from_codes(codes.astype(np.int32)[cells.cat.codes], pd.Index(texts, dtype=object))
 
 
 # --- checks ---
@@ -184,24 +207,29 @@ def read_rows(
 
 def drop_copies(ratings: pd.DataFrame, time: str | None) -> pd.DataFrame:
     """Return the last rating of each user and item; print how many were left out."""
-    once = ratings.drop_duplicates(["user", "movie"], keep="last").reset_index(drop=True)
-    if len(once) < len(ratings):
+    pairs = ratings["user"].cat.codes.astype(np.int64) * len(ratings["movie"].cat.categories)
+    is_copy = (pairs + ratings["movie"].cat.codes).duplicated(keep="last")
+    if is_copy.any():
         last = f"the latest by {time}" if time else "the last in the file"
-        print(f"Rated again by the same user: {len(ratings) - len(once):,} ratings left out, {last} counts.")
-    return once
+        print(f"Rated again by the same user: {is_copy.sum():,} ratings left out, {last} counts.")
+    return ratings[~is_copy]
 
 
 def sample_users(ratings: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return all ratings, or those of a random sample of users if there are more than MAX_RATINGS."""
-    if len(ratings) <= MAX_RATINGS:
-        return ratings
-    counts = ratings["user"].value_counts().sort_index().sample(frac=1, random_state=seed)
-    users = counts.index[counts.cumsum() <= MAX_RATINGS]
-    print(
-        f"Of {len(ratings):,} ratings, those of {len(users):,} users drawn at random are used, out of {len(counts):,}: "
-        f"training takes at most {MAX_RATINGS:,} ratings."
-    )
-    return ratings[ratings["user"].isin(users)].reset_index(drop=True)
+    """Return all ratings, or those of a random sample of users if there are more than MAX_RATINGS.
+
+    Users and items become texts.
+    """
+    if len(ratings) > MAX_RATINGS:
+        counts = ratings["user"].cat.remove_unused_categories().value_counts()
+        counts = counts.set_axis(counts.index.astype(object)).sort_index().sample(frac=1, random_state=seed)
+        users = counts.index[counts.cumsum() <= MAX_RATINGS]
+        print(
+            f"Of {len(ratings):,} ratings, those of {len(users):,} users drawn at random are used, out of "
+            f"{len(counts):,}: training takes at most {MAX_RATINGS:,} ratings."
+        )
+        ratings = ratings[ratings["user"].isin(users)]
+    return ratings.astype({"user": object, "movie": object}).reset_index(drop=True)
 
 
 def check_ratings(ratings: pd.DataFrame, path: Path) -> None:
@@ -237,13 +265,17 @@ def find_step(ratings: pd.Series, lowest: float, highest: float) -> float:
 def read_items(path: Path, own: DataOptions) -> tuple[OwnTable, str]:
     """Return the table of the items, and the column of their ids."""
     problems = Problems(path, own.skip_bad, "items")
-    table = read_own_table(path, problems)
+
+    def find_item(columns: Sequence[str]) -> str:
+        asked = own.item_column if own.item_column in columns else None
+        return find_column(columns, asked, ITEMS, "--item-column", path)
+
+    table = read_own_table(path, problems, lambda columns: [find_item(columns), *find_descriptions(columns)])
     problems.settle()
-    asked = own.item_column if own.item_column in table.columns else None
-    return table, table.find(asked, ITEMS, "--item-column")
+    return table, find_item(table.columns)
 
 
-def find_constant(table: OwnTable, same: Sequence[dict[str, str]]) -> list[str]:
+def find_constant(table: OwnTable, same: NDArray[np.intp]) -> list[str]:
     """Return the columns of ratings that describe the items, and print which others have a usual name.
 
     Those differ between ratings of one item: they describe the rating, or the user, whose name must not be published.
@@ -252,9 +284,9 @@ def find_constant(table: OwnTable, same: Sequence[dict[str, str]]) -> list[str]:
         table: the ratings.
         same: for each row, the first row of the same item.
     """
-    columns = [name for name in table.columns if name.strip().casefold() in (*TITLES, *KINDS, *YEARS)]
-    pairs = list(zip(table.rows, same, strict=True))
-    other = [name for name in columns if any(row[name] != first[name] for row, first in pairs)]
+    columns = find_descriptions(table.columns)
+    codes = {name: table.table[name].cat.codes.to_numpy() for name in columns}
+    other = [name for name in columns if (codes[name] != codes[name][same]).any()]
     if other:
         print(f"Not of the items, because it differs between ratings of the same item: {list_names(other)}.")
     return [name for name in columns if name not in other]
@@ -272,9 +304,11 @@ def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named:
     Raises:
         DataError: the table has none of them.
     """
-    first: dict[str, dict[str, str]] = {}
-    same = [first.setdefault(" ".join(row[item].split()), row) for row in table.rows]
-    columns = table.columns if is_named else find_constant(table, same)
+    ids = clean_cells(table.table[item])
+    rows = pd.Series(ids.codes).drop_duplicates()  # the first of each item
+    cells = table.table.iloc[rows.index].astype(object).to_dict("records")
+    first = dict(zip(ids.categories[rows], cells, strict=True))
+    columns = table.columns if is_named else find_constant(table, rows.sort_values().index.to_numpy()[ids.codes])
     title, kinds, year = (find_optional(columns, usual) for usual in (TITLES, KINDS, YEARS))
     unknown = set(rated) - set(first)
     if is_named:
@@ -283,17 +317,18 @@ def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named:
         found = {"ids": item, "titles": title, "kinds": kinds, "years": year}
         print(f"{table.path.name}: {list_names(f'{what} in {name}' for what, name in found.items() if name)}.")
         counts = {
-            "rows repeat an item; the first counts": len(table.rows) - len(first),
+            "rows repeat an item; the first counts": len(table.table) - len(first),
             "items that nobody rated are left out": len(set(first) - set(rated)),
             "rated items are not in it; their ids stand in for titles": len(unknown),
         }
         for line in (f"{count:,} {what}." for what, count in counts.items() if count):
             print(line)
+
     titles, genres = [], []
     untitled = 0
     for name in (names := sorted(rated)):
         row = first.get(name, {})
-        words = " ".join(row.get(title or "", "").split())
+        words = clean_label(row.get(title or "", ""))
         untitled += name in first and not words
         when = parse_number(row.get(year or "", ""))
         is_year = 1000 <= when <= 2999 and not words.endswith(")")

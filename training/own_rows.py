@@ -30,7 +30,7 @@ from training.column_types import (
 )  # fmt: skip
 from training.data import DataError
 from training.own_data import SHOWN, DataOptions, Problems, clean_label, describe_alike, find_column, list_names
-from training.own_tables import find_tables, read_own_columns
+from training.own_tables import find_tables, read_own_table
 from training.splitting import TEST, TRAIN, check_parts, find_leaks, join_rows, print_split, split_by_time, split_rows
 from training.tables import MIN_ROWS, MIN_SAMPLES, TEST_SHARE, Rows
 
@@ -110,9 +110,9 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
         raise DataError(columns[time].question)
     reported = find_groups(own.groups, columns, data)
     inputs = {key: column for key, column in columns.items() if key not in (name, group, time)}
+    print_columns(data, source, f"{name}{how}", list(inputs.values()))
     left_out = {key: column.reason for key, column in inputs.items() if column.kind == LEFT_OUT}
     inputs = {key: column for key, column in inputs.items() if key not in left_out}
-    print_columns(data, source, f"{name}{how}", list(inputs.values()), left_out)
     add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
     problems.settle()
     left_out |= {key: "its days and months cannot be told apart" for key, item in inputs.items() if item.question}
@@ -191,31 +191,28 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
             f"There is no table {data}; name a CSV, TSV or Parquet with --data, or a folder with one, or with "
             "train.csv and test.csv."
         )
-    found = {path: read_own_columns(path, problems, MAX_READ, seed) for path in tables}
+    found = {path: read_own_table(path, problems, most=MAX_READ, seed=seed) for path in tables}
     notes = [
         f"Of the {own.count:,} rows of {path.name}, a random sample of {len(own.table):,} is read."
         for path, own in found.items()
         if own.is_sample
     ]
     first = next(path for path, part in tables.items() if part in (TRAIN, None))
-    names = list(found[first].table)
+    names = found[first].columns
     for path, own in found.items():
-        if lacking := [name for name in names if name not in own.table]:
+        if lacking := [name for name in names if name not in own.columns]:
             raise DataError(f"{path} lacks the column {quote(lacking[0])} of {first.name}.")
     if long := [name for name in names if len(name) > LONGEST_NAME]:
         raise DataError(
             f"{data} has a column with a name of {len(long[0]):,} characters, {quote(long[0])}; at most {LONGEST_NAME} "
             "are possible. Does the first line name the columns?"
         )
-    merged = {
-        name: union_categoricals([pd.Categorical(own.table[name]) for own in found.values()])
-        for name in found[first].table
-    }
+    merged = {name: union_categoricals([pd.Categorical(own.table[name]) for own in found.values()]) for name in names}
     prefix = {path: f"{path.name}, " if len(found) > 1 else "" for path in found}
     return _Source(
         pd.DataFrame(merged),
-        [f"{prefix[path]}{place}" for path, own in found.items() for place in own.places],
-        [tables[path] for path, own in found.items() for _ in own.places],
+        [f"{prefix[path]}{own.name_place(row)}" for path, own in found.items() for row in range(len(own.table))],
+        [tables[path] for path, own in found.items() for _ in range(len(own.table))],
         sum(own.count for own in found.values()),
         tuple(notes),
     )
@@ -237,9 +234,7 @@ def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) ->
     return [columns[find_column(list(columns), name, (), "--groups", data)] for name in dict.fromkeys(names)]
 
 
-def print_columns(
-    data: Path, source: _Source, target: str, inputs: Sequence[Column], left_out: Mapping[str, str]
-) -> None:
+def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Column]) -> None:
     """Print what each column was understood as."""
     print(*source.notes, sep="\n", end="\n" * bool(source.notes))
     print(f"{data.name}: {len(source.table):,} rows of {len(source.table.columns):,} columns, understood as:")
@@ -253,8 +248,8 @@ def print_columns(
     for kind, listed in kinds.items():
         if listed:
             print(f"  {kind:<10}  {list_names(listed)}")
-    for name in list(left_out)[:SHOWN]:
-        print(f"  left out    {name}: {left_out[name]}")
+    for column in [column for column in inputs if column.kind == LEFT_OUT][:SHOWN]:
+        print(f"  left out    {column.name}: {column.reason}{column.hint}")
 
 
 def add_problems(columns: Sequence[Column], source: _Source, problems: Problems) -> None:

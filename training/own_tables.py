@@ -5,11 +5,12 @@ import lzma
 import tempfile
 import zlib
 from array import array
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,29 +36,54 @@ LABELS = (
 
 @dataclass(frozen=True)
 class OwnTable:
-    """The rows of a file as text: the cells of each by column, and where each is, such as "line 7"."""
+    """Columns of a file, which take a few bytes for each cell that repeats.
+
+    Attributes:
+        path: the file.
+        columns: the names of all its columns.
+        table: the columns that were read, as categories of text.
+        unit: what the rows are counted in: "line" or "row".
+        numbers: where each row is, in this unit.
+        count: rows in the file.
+        is_sample: True if not all of them were read.
+    """
 
     path: Path
     columns: list[str]
-    rows: list[dict[str, str]]
-    places: list[str]
+    table: pd.DataFrame
+    unit: str
+    numbers: NDArray[np.uint32]
+    count: int
+    is_sample: bool
 
     def find(self, asked: str | None, usual: Collection[str], option: str) -> str:
         """Return the column that is asked for, or else one with a usual name; see find_column."""
         return find_column(self.columns, asked, usual, option, self.path)
 
+    def name_place(self, row: int) -> str:
+        """Return where a row is in the file, such as "line 7"."""
+        return f"{self.unit} {self.numbers[row]}"
 
-@dataclass(frozen=True)
-class OwnColumns:
-    """The columns of a file: the index of each cell's text among the different texts of its column.
+    def iterate(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yield for each row where it is, and its cells by column."""
+        cells = zip(*(self.table[name].astype(object) for name in self.table), strict=True)
+        for row, values in enumerate(cells):
+            yield self.name_place(row), dict(zip(self.table, values, strict=True))
 
-    This takes a few bytes for each cell that repeats. `count` is the number of rows in the file.
-    """
 
-    table: pd.DataFrame
-    places: list[str]
-    count: int
-    is_sample: bool
+class _Texts:
+    """The texts of a column, read one by one: the index of each among the different ones."""
+
+    def __init__(self) -> None:
+        self.index: defaultdict[str, int] = defaultdict()
+        self.index.default_factory = self.index.__len__  # a new text gets the next index
+        self.codes = array("i")
+
+    def add(self, text: str) -> None:
+        self.codes.append(self.index[text])
+
+    def categorise(self) -> pd.Categorical:
+        return pd.Categorical.from_codes(np.frombuffer(self.codes, np.int32), pd.Index(list(self.index), dtype=object))
 
 
 def find_tables(data: Path) -> dict[Path, str | None]:
@@ -69,35 +95,32 @@ def find_tables(data: Path) -> dict[Path, str | None]:
         return {data: None}
     if not data.is_dir():
         return {}
-    tables = {path: _strip_suffix(path) for path in sorted(data.iterdir()) if _strip_suffix(path) != path.name}
-    parts: dict[Path, str | None] = {
-        path: PART_NAMES[stem.casefold()] for path, stem in tables.items() if stem.casefold() in PART_NAMES
-    }
+    tables = list_tables(data)
+    parts: dict[Path, str | None] = {path: PART_NAMES[stem] for path, stem in tables.items() if stem in PART_NAMES}
     if TRAIN in parts.values():
         return parts
     has_files = next(data.glob("*/**/*.txt"), None) is not None
     return dict.fromkeys(tables) if len(tables) == 1 and not has_files else {}
 
 
-def _strip_suffix(path: Path) -> str:
-    """Return the name of a table without its suffix; the whole name of another file."""
-    suffix = next((suffix for suffix in TABLES if path.is_file() and path.name.lower().endswith(suffix)), "")
-    return path.name[: len(path.name) - len(suffix)]
+def list_tables(folder: Path) -> dict[Path, str]:
+    """Return the tables in a folder, each with its name without the suffix, in lower case."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        name = path.name.casefold()
+        suffix = next((suffix for suffix in TABLES if name.endswith(suffix)), None)
+        if suffix and path.is_file():
+            found[path] = name.removesuffix(suffix)
+    return found
 
 
-def read_own_table(path: Path, problems: Problems) -> OwnTable:
-    """Read a table, such as read_own_columns does, row by row.
-
-    Raises:
-        DataError: the file cannot be read, or has no rows.
-    """
-    found = read_own_columns(path, problems)
-    columns = list(found.table)
-    cells = zip(*(found.table[name].astype(object) for name in columns), strict=True)
-    return OwnTable(path, columns, [dict(zip(columns, row, strict=True)) for row in cells], found.places)
-
-
-def read_own_columns(path: Path, problems: Problems, most: int | None = None, seed: int = 0) -> OwnColumns:
+def read_own_table(
+    path: Path,
+    problems: Problems,
+    choose: Callable[[list[str]], Collection[str]] = list,
+    most: int | None = None,
+    seed: int = 0,
+) -> OwnTable:
     """Read a CSV or TSV (any delimiter and encoding that the pages accept), also compressed as .gz or .xz, or Parquet.
 
     A row with a wrong number of cells is a problem, and left out. The file is read as a stream.
@@ -105,47 +128,56 @@ def read_own_columns(path: Path, problems: Problems, most: int | None = None, se
     Args:
         path: the file.
         problems: takes the problems of rows.
+        choose: is given the names of all columns, and returns those to read.
         most: of more rows than this or of more than MAX_CELLS cells, a random sample is read; None reads all.
         seed: determines the sample.
 
     Raises:
-        DataError: the file cannot be read, or has no rows.
+        DataError: the file cannot be read, has no rows, or too many.
     """
     if not path.is_file():
         raise DataError(f"There is no file {path}; name the data with --data.")
     kind = path.suffix.lower()
     if kind == ".parquet":
-        return _read_parquet(path, most, seed)
+        return _read_parquet(path, choose, most, seed)
     try:
         if kind not in OPENERS:
-            return _read_csv(path, problems, most, seed)
+            return _read_csv(path, path, problems, choose, most, seed)
         with tempfile.TemporaryDirectory() as folder:
             unpacked = Path(folder) / "table.csv"
             _unpack(path, unpacked, OPENERS[kind])
-            return _read_csv(unpacked, problems, most, seed)
+            return _read_csv(path, unpacked, problems, choose, most, seed)
     except BadInput as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _read_csv(file: Path, problems: Problems, most: int | None, seed: int) -> OwnColumns:
+def _read_csv(
+    path: Path,
+    file: Path,
+    problems: Problems,
+    choose: Callable[[list[str]], Collection[str]],
+    most: int | None,
+    seed: int,
+) -> OwnTable:
     rows = read_csv(file, (), MAX_ROWS, MAX_BYTES)
-    columns = next(iter(rows)).columns
-    chosen = _sample(len(rows), len(columns), most, seed)
-    index: list[dict[str, int]] = [{} for _ in columns]
-    codes = [array("i") for _ in columns]
-    places = []
+    columns = list(next(iter(rows)).columns)
+    texts = {name: _Texts() for name in choose(columns)}
+    cells = [(columns.index(name), column) for name, column in texts.items()]
+    chosen = _sample(len(rows), len(texts), most, seed)
+    lines = array("I")
     for number, row in enumerate(rows):
         if row.error:
             problems.add(f"line {row.line}", row.error)
         elif chosen is None or chosen[number]:
-            places.append(f"line {row.line}")
-            for texts, column, value in zip(index, codes, row.values, strict=True):
-                column.append(texts.setdefault(value.strip(), len(texts)))
-    table = {
-        name: pd.Categorical.from_codes(np.frombuffer(column, np.int32), pd.Index(list(texts), dtype=object))
-        for name, texts, column in zip(columns, index, codes, strict=True)
-    }
-    return OwnColumns(pd.DataFrame(table), places, len(rows), chosen is not None)
+            lines.append(row.line)
+            for place, column in cells:
+                column.add(row.values[place].strip())
+    numbers = np.frombuffer(lines, np.uint32)
+    return OwnTable(path, columns, _categorise(texts), "line", numbers, len(rows), chosen is not None)
+
+
+def _categorise(texts: dict[str, _Texts]) -> pd.DataFrame:
+    return pd.DataFrame({name: column.categorise() for name, column in texts.items()}, copy=False)
 
 
 def _sample(rows: int, columns: int, most: int | None, seed: int) -> NDArray[np.bool_] | None:
@@ -175,34 +207,44 @@ def _unpack(path: Path, target: Path, opener: Callable[[Path], BufferedIOBase]) 
         raise DataError(f"{path} has more than {MAX_BYTES // 10**9} GB when decompressed; split it into smaller files.")
 
 
-def _read_parquet(path: Path, most: int | None, seed: int) -> OwnColumns:
+def _read_parquet(path: Path, choose: Callable[[list[str]], Collection[str]], most: int | None, seed: int) -> OwnTable:
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise DataError(f"Reading {path} needs pyarrow: pip install pyarrow, or save it as CSV.") from error
     try:
         with parquet.ParquetFile(path) as file:
-            count, start, parts = file.metadata.num_rows, 0, []
-            chosen = _sample(count, len(file.schema_arrow), most, seed)
-            for batch in file.iter_batches():
-                part = batch if chosen is None else batch.filter(pyarrow.array(chosen[start : start + len(batch)]))
-                parts.append(part)
-                start += len(batch)
-        table = pyarrow.Table.from_batches(parts).to_pandas() if count else pd.DataFrame()
+            return _read_batches(path, file, choose, most, seed)
+    except DataError:
+        raise
     except Exception as error:  # pyarrow has errors of its own
         raise DataError(f"{path} cannot be read ({error}); save it as CSV in UTF-8.") from error
-    if table.empty:
+
+
+def _read_batches(
+    path: Path, file: Any, choose: Callable[[list[str]], Collection[str]], most: int | None, seed: int
+) -> OwnTable:
+    count = file.metadata.num_rows
+    names = [clean_label(str(name)) for name in file.schema_arrow.empty_table().to_pandas()]
+    if not count or not names:
         raise DataError(f"{path} has no rows.")
-    names = [clean_label(str(name)) for name in table.columns]
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+    if count > MAX_ROWS:
+        raise DataError(f"{path} has more than {MAX_ROWS:,} rows; split it into smaller files.")
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError(f"{path} names the column {quote(repeated[0])} twice.")
-    cells = {
-        name: pd.Categorical(["" if _is_missing(cell) else _spell(cell) for cell in column])
-        for name, (_, column) in zip(names, table.items(), strict=True)
-    }
-    rows = range(count) if chosen is None else np.flatnonzero(chosen)
-    return OwnColumns(pd.DataFrame(cells), [f"row {row + 1}" for row in rows], count, chosen is not None)
+    texts = {name: _Texts() for name in choose(names)}
+    chosen = _sample(count, len(texts), most, seed)
+    start = 0
+    for batch in file.iter_batches():
+        rows = slice(None) if chosen is None else np.flatnonzero(chosen[start : start + len(batch)])
+        part = batch.to_pandas(integer_object_nulls=True).iloc[rows]
+        start += len(batch)
+        for name, (_, cells) in zip(names, part.items(), strict=True):
+            if name in texts:
+                for cell in cells:
+                    texts[name].add("" if _is_missing(cell) else _spell(cell))
+    numbers = np.arange(count) if chosen is None else np.flatnonzero(chosen)
+    return OwnTable(path, names, _categorise(texts), "row", (numbers + 1).astype(np.uint32), count, chosen is not None)
 
 
 def _is_missing(cell: object) -> bool:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import BadInput
-from shared.text import parse_number
 from shared.tokens import clean_text
-from training.column_types import ask_day_or_month, read_dates
+from training.column_types import parse_times
 from training.data import DataError
 from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
 from training.own_tables import LABELS, find_tables, read_own_table
@@ -118,7 +118,7 @@ def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems
     label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
     if text == label:
         raise DataError(f"The column {text} cannot have both the texts and the labels of {path}.")
-    if len({row[label] for row in table.rows}) > len({row[text] for row in table.rows}):
+    if table.table[label].nunique() > table.table[text].nunique():
         raise DataError(
             f"{path} has more different values in the column of labels, {label}, than in that of texts, {text}; are "
             "--text-column and --label-column swapped?"
@@ -132,7 +132,7 @@ def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems
             row[text], row[label], f"{where}{place}", part,
             (row[group] or None) if group else None, row[time] if time else None,
         )
-        for row, place in zip(table.rows, table.places, strict=True)
+        for place, row in table.iterate()
     ]  # fmt: skip
 
 
@@ -264,7 +264,9 @@ def divide_parts(
     if own.time and own.group:
         raise DataError("--time and --group exclude each other; leave out one of them.")
     if own.time:
-        chosen = split_by_time(parse_times([rows[index] for index in rest], own.time), shares)
+        cells = pd.Series([rows[index].time or "" for index in rest], dtype="category")
+        times = parse_times(cells, own.time, lambda number: rows[rest[number]].place)
+        chosen = split_by_time(times.tolist(), shares)
         advice = f"the order of {own.time} leaves no text of it there; leave out --time."
     else:
         chosen = split_rows([[int(y[index])] for index in rest], [keys[index] for index in rest], shares, seed)
@@ -280,22 +282,3 @@ def divide_parts(
     as_given = [part for part in PARTS if part in given and (part != TRAIN or not (shares or leaks))]
     print_split(divided, as_given, f" by {own.time}" if own.time and shares else "")
     return OwnTexts(labels, divided, given)
-
-
-def parse_times(rows: Sequence[Row], column: str) -> list[float]:
-    """Return the times of rows as numbers. They may be numbers or dates, all in one form.
-
-    Raises:
-        DataError: one is neither, or days and months cannot be told apart.
-    """
-    cells = [row.time or "" for row in rows]
-    numbers = np.array([parse_number(cell) for cell in cells])
-    if not np.isnan(numbers).any():
-        return numbers.tolist()
-    dates = read_dates(cells)
-    if np.isnan(dates.days).any():
-        row = rows[int(np.isnan(dates.days).argmax())]
-        raise DataError(f"{row.place}: {column} is neither a number nor a date such as 2026-05-31: {row.time!r}.")
-    if dates.is_ambiguous:
-        raise DataError(ask_day_or_month(cells[0], column))
-    return dates.days.tolist()

@@ -112,15 +112,15 @@ def label_by_csv(
     Raises:
         DataError: there is no CSV, or it lacks a column.
     """
-    rows = read_own_table(table or find_csv(folder), problems)
-    name_column, label_column = find_picture_columns(rows, own)
-    group_column = rows.find(own.group, (), "--group") if own.group else None
+    names = read_own_table(table or find_csv(folder), problems)
+    name_column, label_column = find_picture_columns(names, own)
+    group_column = names.find(own.group, (), "--group") if own.group else None
     by_name = index_names(folder, paths)
     found, missing = [], 0
-    for row, place in zip(rows.rows, rows.places, strict=True):
+    for place, row in names.iterate():
         name, label = row[name_column].replace("\\", "/"), clean_label(row[label_column])
         matches = match_name(name, by_name)
-        where = f"{rows.path.name}, {place}"
+        where = f"{names.path.name}, {place}"
         if not label:
             problems.add(where, "The row has no label.")
         elif len(matches) > 1:
@@ -132,18 +132,18 @@ def label_by_csv(
         else:
             part = find_part(matches[0].relative_to(folder))
             found.append(Labelled(matches[0], label, part, row[group_column] if group_column else None))
-    if missing and missing == len(rows.rows):
+    if missing and missing == len(names.table):
         raise DataError(
-            f"None of the names in the column {name_column} of {rows.path} is a picture in {folder}; the first is "
-            f"{rows.rows[0][name_column]}."
+            f"None of the names in the column {name_column} of {names.path} is a picture in {folder}; the first is "
+            f"{names.table[name_column].iloc[0]}."
         )
     parts = {item.part for item in found}
     if TRAIN not in parts:  # these folders are no parts, in spite of their names
         found = [replace(item, part=None) for item in found]
     used = {item.path for item in found}
-    lines = [f"Names are in the column {name_column} and labels in {label_column} of {rows.path.name}."]
+    lines = [f"Names are in the column {name_column} and labels in {label_column} of {names.path.name}."]
     if len(used) < len(paths):
-        lines.append(f"Not used, since {rows.path.name} does not name them: {len(paths) - len(used):,} pictures.")
+        lines.append(f"Not used, since {names.path.name} does not name them: {len(paths) - len(used):,} pictures.")
     return found, lines
 
 

@@ -15,6 +15,7 @@ from training.tabular_baselines import name_peer, predict_with_boosted_trees
 FEW_LABELS = 10  # the recall of each is a figure
 GROUPS_SHOWN = 20  # values of a column, the most frequent ones
 ROOT = "root mean squared error (lower is better)"
+ABSOLUTE = "mean absolute error (lower is better)"
 
 
 def measure_labels(answers: Sequence[Any], test: TestSet) -> list[Figure]:
@@ -62,10 +63,7 @@ def measure_numbers(answers: Sequence[Any], test: TestSet) -> list[Figure]:
     make = evaluate.make_figure
     return [
         make("rmse", np.sqrt(squares.mean()), (low, high), **test.where, label=ROOT),
-        make(
-            "mae", errors.mean(), evaluate.mean_interval(errors), **test.where,
-            label="mean absolute error (lower is better)",
-        ),
+        make("mae", errors.mean(), evaluate.mean_interval(errors), **test.where, label=ABSOLUTE),
         make("r2", explain(everything), evaluate.bootstrap_interval(explain, len(y)), **test.where, label="R²"),
         evaluate.measure_share(
             "coverage", inside, test.data, test.split, label="true values inside their interval (0.9 is intended)"
@@ -81,7 +79,7 @@ def measure_by_group(answers: Sequence[Any], test: TestSet, groups: Mapping[str,
     """Return the accuracy, or the mean absolute error, of the rows with each frequent value of some columns."""
     is_label = test.targets.dtype.kind == "i"
     scores = find_right(answers, test) if is_label else find_errors(answers, test)
-    name, what = ("accuracy", "accuracy") if is_label else ("mae", "mean absolute error")
+    name, what = ("accuracy", "accuracy") if is_label else ("mae", ABSOLUTE)
     figures = []
     for column, given in groups.items():
         values, counts = np.unique(given, return_counts=True)

@@ -257,7 +257,8 @@ def test_the_figures_are_in_the_units_of_the_data(model):
     metrics = Metrics.read(model.folder)
     rmse, mae = metrics.figures
     assert (rmse.name, mae.name, rmse.count) == ("rmse", "mae", 800)
-    assert rmse.label == "root mean squared error (points)"
+    assert rmse.label == "root mean squared error (points, lower is better)"
+    assert mae.label == "mean absolute error (points, lower is better)"
     values = make_books()[0]["points"]
     peers = {peer.peer: peer for peer in metrics.peers}
     assert set(peers) == {"bias model", "ridge ALS", "mean of all ratings"}
@@ -358,6 +359,6 @@ def test_settings_suit_the_number_of_ratings(tmp_path):
 def test_the_card_has_the_words_of_the_data(model):
     card = (model.folder / "README.md").read_text()
     assert re.findall(OF_DEMOS, card, re.IGNORECASE) == []
-    assert "root mean squared error (points)" in card
+    assert "root mean squared error (points, lower is better)" in card
     assert "the average rating of a story" in card
     assert json.loads((model.folder / "gallery.json").read_text())["about"]["title"] == "Library"

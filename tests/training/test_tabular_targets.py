@@ -152,5 +152,5 @@ def test_figures_of_numbers():
     }  # fmt: skip
     first, second = measure_by_group(answers, test, {"town": ("Ulm", "Bonn", "Ulm", "Ulm")})
     assert (first.label, first.value, second.value, second.interval) == (
-        "mean absolute error, town: Ulm", 1.0, 1.0, None,
+        "mean absolute error (lower is better), town: Ulm", 1.0, 1.0, None,
     )  # fmt: skip
