@@ -179,8 +179,11 @@ def test_columns_without_use_are_left_out_with_a_reason(tmp_path, capsys, table,
     table.insert(0, name, list(map(str, cells)))
     found = read(table, tmp_path)
     assert name not in found.train.table
-    assert f"left out    {name}: {reason}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"left out    {name}: {reason}" in printed
     assert found.notes[0].startswith(f"Columns left out: {name} ({reason}")
+    assert ("such as 'x0'; empty those" in printed) is (name == "Menge")
+    assert "x0" not in found.notes[0]  # the card does not quote cells
 
 
 def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
