@@ -256,7 +256,7 @@ def test_a_visitor_of_a_model_without_users(model):
 def test_the_figures_are_in_the_units_of_the_data(model):
     metrics = Metrics.read(model.folder)
     rmse, mae = metrics.figures
-    assert (rmse.name, mae.name, rmse.count) == ("rmse", "mae", 800)
+    assert (rmse.name, mae.name, rmse.count) == ("rmse", "mae", 320)
     assert rmse.label == "root mean squared error (points, lower is better)"
     assert mae.label == "mean absolute error (points, lower is better)"
     values = make_books()[0]["points"]
@@ -269,7 +269,7 @@ def test_the_figures_are_in_the_units_of_the_data(model):
         assert peer.difference_interval[0] < peer.difference < peer.difference_interval[1]
     assert rmse.interval[0] < rmse.value < rmse.interval[1]
     assert mae.value < rmse.value
-    assert metrics.headline == f"off by {rmse.value:.2f} points (root mean square) on 800 held-out ratings"
+    assert metrics.headline == f"off by {rmse.value:.2f} points (root mean square) on 320 held-out ratings"
 
 
 def test_the_page_of_a_model_without_users_speaks_of_its_items(model):
