@@ -109,25 +109,11 @@ def test_make_targets_exist(verb):
 
 
 @pytest.mark.training
-@pytest.mark.parametrize(
-    "line",
-    sorted({
-        line
-        for line in [*find_commands("README", "Train"), *find_commands("training")]
-        if line.startswith("python -m training.")
-        and not any(word in line for word in ("training.sentiment", "training.transfer", "--states", "--teacher "))
-    }),
-)  # fmt: skip
-def test_training_commands_are_understood(line, tmp_path):
-    """Each command runs quickly on made-up data, into its own folder."""
-    words = line.split()[2:]
-    given = [word for word in words[1:] if word not in ("--embed", "--target", "churned")]
-    if "--data" in given:
-        place = given.index("--data")
-        del given[place : place + 2]
-    command = [sys.executable, "-m", words[0], *given, "--smoke", "--out", tmp_path / "out"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("line", [line for line in find_commands("README", "Train") if "python -m training." in line])
+def test_training_commands_run(line, tmp_path):
+    """On made-up data, into a folder of their own."""
+    _, _, module, *options = line.split()
+    importlib.import_module(module).main([*options, "--smoke", "--out", str(tmp_path / "out")])
 
 
 @pytest.mark.training
