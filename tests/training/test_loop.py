@@ -1,5 +1,6 @@
 """The whole loop, for each model: train (on made-up data), push, pull by a Space's process, and the same answer."""
 
+import functools
 import json
 import os
 import subprocess
@@ -38,29 +39,39 @@ def run(hub, home, *command):
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def trained(hub, tmp_path_factory):
+    """Return for a demo the folder of a smoke training that pushed to me/NAME, and what it printed; train it once."""
+
+    @functools.cache
+    def train(name):
+        home = tmp_path_factory.mktemp(name)
+        command = (sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model")
+        return home, run(hub, home, *command, "--push-to-hub", f"me/{name}")
+
+    return train
+
+
 @pytest.mark.parametrize("name", DEMOS)
-def test_train_push_pull_and_the_same_answer(hub, name, tmp_path):
-    repo = f"me/{name}"
-    train = (sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model")
-    said = run(hub, tmp_path, *train, "--push-to-hub", repo)
+def test_train_push_pull_and_the_same_answer(hub, trained, name):
+    repo, (home, said) = f"me/{name}", trained(name)
     commit = hub.commits(repo)[0]
     assert f"Published and checked: {hub.endpoint}/{repo} at commit {commit}" in said
     assert "model.safetensors" in hub.files(repo)
     if name == "cat_dog":  # one's own pictures stay at home
         assert not [path for path in hub.files(repo) if path.startswith("examples/")]
-    with serve_app(name, tmp_path, hub.environment(tmp_path / "home", token=None) | {"MODEL_REPO": repo}) as url:
+    with serve_app(name, home, hub.environment(home / "home", token=None) | {"MODEL_REPO": repo}) as url:
         with urllib.request.urlopen(url) as page:
             assert f"This page runs {repo} from the Hub, commit {commit[:7]}." in page.read().decode()
-        assert probe([SpaceModel(ROOT / "spaces" / name, tmp_path / "model", "/predict", "")], url, None) == []
+        assert probe([SpaceModel(ROOT / "spaces" / name, home / "model", "/predict", "")], url, None) == []
 
 
 @pytest.mark.parametrize(
     ("name", "task", "asked"),
     [("cat_dog", "image-classification", "picture.png"), ("sentiment", "text-classification", "the film was dull.")],
 )
-def test_transformers_loads_what_was_pushed_by_its_name(hub, name, task, asked, tmp_path):
-    repo = f"me/{name}-by-name"
-    run(hub, tmp_path, sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model", "--push-to-hub", repo)
+def test_transformers_loads_what_was_pushed_by_its_name(hub, trained, name, task, asked, tmp_path):
+    repo, (home, _) = f"me/{name}", trained(name)
     sample_image().save(tmp_path / "picture.png")
     code = f"""
 import sys
@@ -80,7 +91,7 @@ assert not any(module.split(".")[0] in ("shared", "training") for module in sys.
     )
     assert done.returncode == 0, done.stderr
     scores = {item["label"]: item["score"] for item in json.loads(done.stdout.splitlines()[-1])}
-    model = load_model(tmp_path / "model")
+    model = load_model(home / "model")
     given = Path(tmp_path / asked) if task.startswith("image") else asked
     assert scores == pytest.approx(model.predict(given).probabilities, abs=0.05)
     assert np.isclose(sum(scores.values()), 1)
