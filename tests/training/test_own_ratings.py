@@ -175,12 +175,62 @@ def test_all_problems_are_named_at_once_and_can_be_skipped(read, books):
     assert "Left out: 3 problems" in printed
 
 
+def test_of_many_problems_the_first_are_named_and_all_counted(read, books):
+    with pytest.raises(DataError, match="800 problems with the ratings of") as caught:
+        read(books[0].assign(points="good"))
+    _, *lines, last, _ = str(caught.value).splitlines()
+    assert lines == [f"  line {line}: The rating is not a number: 'good'." for line in range(2, 22)]
+    assert last == "  … and 780 more"
+
+
+def test_ids_and_titles_may_differ_in_spaces(read, books):
+    ratings = books[0].merge(books[1][["book", "title"]], on="book")
+    ratings["book"] = ratings["book"].str.replace("-", " ")
+    odd = ratings.copy()
+    odd.loc[::2, "reader"] = odd["reader"].str.replace(" ", "  ")
+    odd.loc[::3, "book"] = odd["book"].str.replace(" ", " \n ")
+    found, _ = read(odd)
+    assert found.table.equals(read(ratings)[0].table)
+    assert found.table["user"].nunique() == 40
+    assert found.movies["title"].tolist() == [f"Tale {name.removeprefix('b ')}" for name in found.movies.index]
+
+
+def test_times_that_cannot_be_read_are_named_with_their_line(read, books):
+    table = books[0].assign(day="2026-01-01")
+    table.loc[0, "points"], table.loc[[0, 5], "day"] = np.nan, ["?", "soon"]  # of a bad row, no time is read
+    with pytest.raises(DataError, match=r"^line 7: day is neither a number nor a date such as 2026-05-31: 'soon'\.$"):
+        read(table, time="day", skip_bad=True)
+    with pytest.raises(DataError, match="Is 02/01/2026 in day a day and a month, or a month and a day"):
+        read(table.assign(points=1, day="02/01/2026"), time="day")
+    table["day"] = [f"{1 + row % 28:02}.{1 + row % 12:02}.2026" for row in table.index]
+    found, _ = read(table, time="day", skip_bad=True)
+    expected = (
+        table[1:].assign(day=pd.to_datetime(table["day"][1:], format="%d.%m.%Y")).sort_values("day", kind="stable")
+    )
+    assert found.table["user"].tolist() == expected["reader"].tolist()
+
+
+def test_ratings_may_be_parquet(tmp_path, books, capsys):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    books[0].to_csv(tmp_path / "ratings.csv", index=False)
+    books[0].to_parquet(tmp_path / "ratings.parquet")
+    text, binary = (
+        read_own_ratings(tmp_path / f"ratings.{suffix}", DataOptions(), 42, 5) for suffix in ("csv", "parquet")
+    )
+    assert text.table.equals(binary.table)
+    assert text.movies.equals(binary.movies)
+    books[0].assign(points="x").to_parquet(tmp_path / "ratings.parquet")
+    with pytest.raises(DataError, match="row 1: The rating is not a number: 'x'"):
+        read_own_ratings(tmp_path / "ratings.parquet", DataOptions(), 42, 5)
+
+
 def test_of_too_many_ratings_a_sample_of_users_is_read(read, books, monkeypatch):
     monkeypatch.setattr(own_ratings, "MAX_RATINGS", 450)
     found, printed = read(books[0])
     assert len(found) == 440
     assert found.table["user"].nunique() == 22
     assert "Of 800 ratings, those of 22 users drawn at random are used, out of 40" in printed
+    assert found.table["user"].value_counts().eq(20).all()
 
 
 @pytest.mark.parametrize(
