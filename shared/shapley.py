@@ -24,7 +24,6 @@ def compute_shapley_values(
     value: Callable[[NDArray[np.bool_], NDArray[np.intp]], NDArray[np.float64]],
     players: int,
     backgrounds: int,
-    seed: int = 0,
 ) -> tuple[float, NDArray[np.float64]]:
     """Return a base and a contribution for each part of an input; together they add up exactly to the prediction.
 
@@ -36,7 +35,6 @@ def compute_shapley_values(
             index of the background example of each row; returns the model's n outputs.
         players: number of parts, at least 1.
         backgrounds: number of background examples, at least 1. `value` gets 2 * backgrounds * (players + 1) rows.
-        seed: seed of the random orders; the same seed gives the same values.
 
     Returns:
         The base (the mean output over the background examples), and the contributions, (players,) float64.
@@ -46,8 +44,7 @@ def compute_shapley_values(
     """
     if players < 1 or backgrounds < 1:
         raise ValueError("An explanation needs at least one part to explain and one example to compare with.")
-    rng = np.random.default_rng(seed)
-    orders = np.stack([rng.permutation(players) for _ in range(backgrounds)])
+    orders = shuffle_players(players, backgrounds)
     orders = np.concatenate([orders, orders[:, ::-1]])
     background = np.tile(np.arange(backgrounds), 2)
 
@@ -60,6 +57,17 @@ def compute_shapley_values(
     steps = np.diff(outputs, axis=1)
     contributions = np.take_along_axis(steps, rank, axis=1).mean(axis=0)
     return float(outputs[:, 0].mean()), contributions
+
+
+def shuffle_players(players: int, orders: int) -> NDArray[np.intp]:
+    """Return orders of the players that look random, (orders, players); spaces/browser/js/tabular.js has the same.
+
+    Players are sorted by hashes of their places, which are all different: the finalizer of MurmurHash3.
+    """
+    keys = np.arange(1, orders * players + 1, dtype=np.uint32).reshape(orders, players) * np.uint32(0x9E3779B9)
+    keys = (keys ^ keys >> np.uint32(16)) * np.uint32(0x85EBCA6B)
+    keys = (keys ^ keys >> np.uint32(13)) * np.uint32(0xC2B2AE35)
+    return np.argsort(keys ^ keys >> np.uint32(16), axis=1)
 
 
 def fit_shapley_values(

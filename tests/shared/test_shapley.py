@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from shared.shapley import average_changes, balance_sets, compute_shapley_values, fit_shapley_values, list_sets
+from shared.shapley import (
+    average_changes,
+    balance_sets,
+    compute_shapley_values,
+    fit_shapley_values,
+    list_sets,
+    shuffle_players,
+)
 
 
 def test_linear_model_has_a_known_answer():
@@ -37,16 +44,25 @@ def test_interaction_is_shared_equally_and_a_dummy_gets_nothing():
     assert contributions.sum() == 1
 
 
-def test_same_seed_same_values_and_number_of_evaluations():
+def test_same_values_each_time_and_number_of_evaluations():
     rows = []
 
     def value(present, _):
         rows.append(len(present))
         return present @ np.array([1.0, 2.0, 3.0]) ** 2
 
-    first = compute_shapley_values(value, 3, 10, seed=5)[1]
-    np.testing.assert_array_equal(first, compute_shapley_values(value, 3, 10, seed=5)[1])
+    first = compute_shapley_values(value, 3, 10)[1]
+    np.testing.assert_array_equal(first, compute_shapley_values(value, 3, 10)[1])
     assert rows == [2 * 10 * 4] * 2
+
+
+@pytest.mark.parametrize("players", [2, 3, 11])
+def test_each_player_is_in_each_place_equally_often(players):
+    orders = shuffle_players(players, 4000)
+    assert (np.sort(orders) == np.arange(players)).all()
+    shares = (orders[:, :, None] == np.arange(players)).mean(axis=0)
+    np.testing.assert_allclose(shares, 1 / players, atol=0.04)  # five standard deviations of 4000 random orders
+    assert len(np.unique(orders, axis=0)) == min(4000, {2: 2, 3: 6}.get(players, 4000))
 
 
 @pytest.mark.parametrize(("players", "backgrounds"), [(0, 3), (3, 0)])
