@@ -30,7 +30,7 @@ CALL = """async ([method, args]) => {
   const blob = (value) => new Blob([Uint8Array.from(atob(value.base64), (one) => one.charCodeAt(0))]);
   const given = args.map((value) => (value?.base64 !== undefined ? blob(value) : value));
   const started = performance.now();
-  await window.model.call(method, ...given);
+  await window.model.call(method, given);
   return performance.now() - started;
 }"""
 

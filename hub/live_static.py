@@ -35,20 +35,18 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # JavaScript that opens a model of the page, given its name and perhaps a number of threads, and asks it. Files are
 # given as {base64}.
 OPEN = """async ([name, threads]) => {
-  const { download, readConfig } = await import("./js/checkpoint.js");
+  const { downloadJson, readConfig } = await import("./js/checkpoint.js");
   const { Model } = await import("./js/model.js");
-  const site = JSON.parse(new TextDecoder().decode(await download(new URL("site.json", location).href)));
+  const site = await downloadJson("site.json");
   const entry = site.models.find((one) => one.name === name);
-  entry.folder = new URL(`${entry.folder}/`, location).href;
   window.model?.worker.terminate();
-  window.model = new Model(await readConfig(entry));
-  window.model.loaded = window.model.load(entry, site, () => {}, threads);
+  window.model = new Model(await readConfig(entry), entry, site, () => {}, threads);
   await window.model.loaded;
 }"""
 ASK = """async ([method, args]) => {
   const blob = (value) => new Blob([Uint8Array.from(atob(value.base64), (one) => one.charCodeAt(0))]);
   const given = args.map((value) => (value?.base64 !== undefined ? blob(value) : value));
-  const found = await window.model.call(method, ...given).catch((error) => ({ error: error.message }));
+  const found = await window.model.call(method, given).catch((error) => ({ error: error.message }));
   if (found?.mask) found.mask = Array.from(found.mask);
   return found;
 }"""
@@ -128,7 +126,7 @@ def find_browser() -> str | None:
 def unpack_models(staged: Staged, folder: Path) -> dict[str, Path]:
     """Write the models of a static Space into a folder; return their checkpoint folders by name."""
     entries = json.loads(staged.read("site.json"))["models"]
-    packed = {f"{entry['folder']}/{path}.gz" for entry in entries for path in entry["packed"]}
+    packed = {path for entry in entries for path in entry["files"] if path.endswith(".gz")}
     for path in staged.files:
         if path.startswith("models/"):
             content = staged.read(path)

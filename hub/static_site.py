@@ -53,7 +53,7 @@ OF_GRADIO = ("sdk_version", "python_version")  # in the header of a README.md
 TITLE = "Model gallery"
 TEXT = (
     "The models run in the visitor's browser. Their licences and terms are in `models/`. The site is under Apache-2.0, "
-    "see `LICENSE`; the libraries in `vendor/` are ONNX Runtime Web (MIT) and tokenizers (Apache-2.0)."
+    "see `LICENSE`; the licences of the libraries in `vendor/` are in `licences.txt`."
 )
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -73,13 +73,17 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
     files["any.html"] = admit_hub(files["index.html"])
     files["collect.html"] = files["index.html"].replace(b"js/app.js", b"js/collect.js", 1)
     site: dict[str, Any] = {"title": title, "hub": constants.ENDPOINT, "models": [], "vendor": {}}
+    licences = {path.stem: path.read_bytes() for path in (SITE / "licences").glob("*.txt")}  # of packages without one
     for library, path in zip(LIBRARIES, fetch_libraries(), strict=True):
         content, name = path.read_bytes(), f"vendor/{library.name}"
-        if name.endswith(".wasm"):
+        if library.is_licence:
+            licences[library.package] = content
+        elif name.endswith(".wasm"):
             files[f"{name}.gz"] = gzip.compress(content, mtime=0)
             site["vendor"][name] = {"sha256": library.sha256, "bytes": len(content)}
         else:
             files[name] = content
+    files["licences.txt"] = join_licences(licences)
     for name, folder in models.items():
         entry, found = pack_model(name, folder)
         site["models"].append(entry)
@@ -89,6 +93,12 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
     own = json.dumps(["./", *(path for path in files if not path.startswith("models/") and path != "sw.js")])
     files["sw.js"] = files["sw.js"].replace(b"VERSION", version[:16].encode()).replace(b"[]", own.encode(), 1)
     return dict(sorted(files.items()))
+
+
+def join_licences(licences: dict[str, bytes]) -> bytes:
+    """Return the licences of the libraries as one text."""
+    texts = [f"{name}\n{'=' * len(name)}\n\n{text.decode().strip()}\n" for name, text in sorted(licences.items())]
+    return "\n\n".join(["The licences of the libraries in vendor/.\n", *texts]).encode()
 
 
 def admit_hub(page: bytes) -> bytes:
@@ -105,19 +115,18 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
     """
     config = GalleryConfig.read_common(folder)
     needed = {path for path, entry in config.files.items() if not entry.optional}
-    files: dict[str, bytes] = {}
-    packed = []
+    examples = {f"models/{name}/examples/{path.name}": path for path in find_pictures(name, folder)}
+    files = {path: file.read_bytes() for path, file in examples.items()}
+    visited = [f"models/{name}/{CONFIG_FILE}", *examples]
     for path, file in find_model_files(folder).items():
-        content = file.read_bytes()
-        if path in needed and len(content) > PACKED:
-            files[f"models/{name}/{path}.gz"] = gzip.compress(content, mtime=0)
-            packed.append(path)
-        else:
-            files[f"models/{name}/{path}"] = content
+        content, target = file.read_bytes(), f"models/{name}/{path}"
+        if path in needed:
+            if len(content) > PACKED:
+                content, target = gzip.compress(content, mtime=0), f"{target}.gz"
+            visited.append(target)
+        files[target] = content
     content = json.dumps(read_json(folder), ensure_ascii=False).encode()  # of format 2, whatever the file's is
     files[f"models/{name}/{CONFIG_FILE}"] = content
-    examples = find_pictures(name, folder)
-    files |= {f"models/{name}/examples/{path.name}": path.read_bytes() for path in examples}
     metrics = Metrics.read(folder) if (folder / METRICS).is_file() else None
     entry = {
         "name": name,
@@ -126,10 +135,8 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
         "summary": config.about.summary,
         "headline": metrics.headline if metrics else None,
         "config": {"sha256": hash_bytes(content), "bytes": len(content)},
-        "packed": packed,
-        "examples": [
-            {"file": f"models/{name}/examples/{path.name}", "name": path.stem.replace("-", ", ")} for path in examples
-        ],
+        "files": visited,
+        "examples": [{"file": path, "name": file.stem.replace("-", ", ")} for path, file in examples.items()],
     }
     return entry, files
 
@@ -206,12 +213,9 @@ def count_first_visit(files: dict[str, bytes], name: str) -> int:
     These are the whole site with its libraries, because it must work without network later, and the model with its
     pictures to try. A server that compresses text sends less.
     """
-    folder = f"models/{name}/"
-    config = json.loads(files[f"{folder}{CONFIG_FILE}"])
-    needed = [CONFIG_FILE, *(path for path, entry in config["files"].items() if not entry.get("optional"))]
-    parts = tuple(f"{folder}{path}" for path in ["examples/", *needed])  # perhaps with the ending .gz
-    is_needed = {path: path.startswith(parts) or not path.startswith("models/") for path in files}
-    return sum(len(content) for path, content in files.items() if is_needed[path])
+    visited = next(entry["files"] for entry in json.loads(files["site.json"])["models"] if entry["name"] == name)
+    own = [path for path in files if not path.startswith("models/")]
+    return sum(len(files[path]) for path in [*own, *visited])
 
 
 def write_site(files: dict[str, bytes], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fetch the two JavaScript libraries of spaces/browser: ONNX Runtime Web and the tokenizers.
+"""Fetch the JavaScript libraries of spaces/browser, and their licences.
 
     python -m hub.vendor
 
@@ -37,8 +37,13 @@ class Library:
 
     @property
     def name(self) -> str:
-        """The name of the file."""
-        return self.path.rsplit("/", maxsplit=1)[-1]
+        """The names of the package, without its owner, and of the file."""
+        return f"{self.package.rsplit('/', maxsplit=1)[-1]}/{self.path.rsplit('/', maxsplit=1)[-1]}"
+
+    @property
+    def is_licence(self) -> bool:
+        """Whether it is the text of the package's licence."""
+        return self.path.startswith("LICENSE")
 
 
 LIBRARIES = tuple(
@@ -52,6 +57,16 @@ LIBRARIES = tuple(
          "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"),
         ("@huggingface/tokenizers", "0.2.0", "dist/tokenizers.min.mjs",
          "258e46332101335ce8d95aed7745b19ac3b46d37f3e159a89cf894c2ea9b1d3a"),
+        ("@huggingface/tokenizers", "0.2.0", "LICENSE",
+         "c71d239df91726fc519c6eb72d318ec65820627232b2f796219e87dcf35d0ab4"),
+        ("d3-dsv", "3.0.1", "src/dsv.js",
+         "955def3fd0dfcb744c7ad3d4f7f071f368aa2021e68ac44eeb73952e25625947"),
+        ("d3-dsv", "3.0.1", "LICENSE",
+         "7842a82012622e5a37bfe4f6c1b67cd3bae6350716b5bf87f36cea0bdc1319dc"),
+        ("client-zip", "2.5.0", "index.js",
+         "e3925f8d6cffe101eb1c8f8e0afdd7ce76bfe00d6c316dd64971dbb5e18746d3"),
+        ("client-zip", "2.5.0", "LICENSE.txt",
+         "83a2636dca08f6f9449270dadebf88b54ff574198057c8764f019e23fd9dc596"),
     )
 )  # fmt: skip
 
@@ -62,10 +77,10 @@ def fetch_libraries(folder: Path = FOLDER) -> list[Path]:
     Raises:
         PublishError: one cannot be fetched, or is not the pinned file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for library in LIBRARIES:
         path = folder / library.name
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or hash_bytes(path.read_bytes()) != library.sha256:
             print(f"Fetching {library.package} {library.version}: {library.name}", flush=True)
             part = path.with_name(f"{path.name}.{os.getpid()}")  # another process may read the file meanwhile

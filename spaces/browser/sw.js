@@ -3,27 +3,30 @@
 const CACHE = "gallery-VERSION"; // staging puts the version of the site here,
 const FILES = []; // and all its files but the models here
 
+async function keep(files) {
+  const cache = await caches.open(CACHE);
+  const add = async (file) => (await cache.match(file)) ?? cache.add(new Request(file, { cache: "force-cache" }));
+  await Promise.all(files.map(add));
+}
+
+async function clean() {
+  const old = (await caches.keys()).filter((name) => name !== CACHE);
+  await Promise.all(old.map((name) => caches.delete(name)));
+  await self.clients.claim();
+}
+
+async function answer(request) {
+  return (await caches.match(request, { cacheName: CACHE, ignoreSearch: true })) ?? fetch(request);
+}
+
 self.addEventListener("install", (event) => {
   self.skipWaiting();
-  event.waitUntil(keep(FILES.map((file) => new URL(file, location).href)));
+  event.waitUntil(keep(FILES));
 });
-
-self.addEventListener("activate", (event) => {
-  const clean = caches.keys().then((names) => Promise.all(names.filter((name) => name !== CACHE).map((name) => caches.delete(name))));
-  event.waitUntil(clean.then(() => self.clients.claim()));
-});
-
+self.addEventListener("activate", (event) => event.waitUntil(clean()));
 // The page names the files of a model that it has downloaded and checked.
 self.addEventListener("message", (event) => event.waitUntil(keep(event.data)));
-
 self.addEventListener("fetch", (event) => {
-  const { request } = event;
-  if (request.method !== "GET" || new URL(request.url).origin !== location.origin) return;
-  event.respondWith(caches.match(request, { cacheName: CACHE, ignoreSearch: true }).then((kept) => kept ?? fetch(request)));
+  const isOwn = event.request.method === "GET" && new URL(event.request.url).origin === location.origin;
+  if (isOwn) event.respondWith(answer(event.request));
 });
-
-async function keep(urls) {
-  const cache = await caches.open(CACHE);
-  const own = urls.filter((url) => new URL(url).origin === location.origin);
-  await Promise.all(own.map(async (url) => (await cache.match(url)) ?? cache.add(new Request(url, { cache: "force-cache" }))));
-}

@@ -9,7 +9,7 @@ import pytest
 
 from hub import vendor
 from hub.client import PublishError
-from hub.vendor import Library, fetch_libraries, hash_bytes
+from hub.vendor import FOLDER, LIBRARIES, Library, fetch_libraries, hash_bytes
 
 CONTENT = b"export const answer = 42;"
 LIBRARY = Library("@me/answers", "1.2.3", "dist/answers.mjs", hash_bytes(CONTENT))
@@ -34,6 +34,11 @@ def asked(monkeypatch):
     return asked
 
 
+def test_every_library_has_its_licence():
+    missing = {one.package for one in LIBRARIES} - {one.package for one in LIBRARIES if one.is_licence}
+    assert missing == {path.stem for path in (FOLDER.parent / "licences").glob("*.txt")} == {"onnxruntime-web"}
+
+
 def fail(*_, **__):
     raise OSError("no route to host")
 
@@ -47,14 +52,14 @@ def test_what_is_there_and_right_is_not_fetched_again(asked, tmp_path, capsys):
     path.write_bytes(b"damaged")
     fetch_libraries(tmp_path / "new")
     assert path.read_bytes() == CONTENT
-    assert capsys.readouterr().out == "Fetching @me/answers 1.2.3: answers.mjs\n" * 2
+    assert capsys.readouterr().out == "Fetching @me/answers 1.2.3: answers/answers.mjs\n" * 2
 
 
 def test_a_file_with_another_hash_is_refused(asked, tmp_path, monkeypatch):
     monkeypatch.setattr(vendor.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(b"alert()"))
-    with pytest.raises(PublishError, match=r"answers.mjs is not the pinned file of @me/answers 1.2.3; try again."):
+    with pytest.raises(PublishError, match=r"answers/answers.mjs is not the pinned file of @me/answers 1.2.3; try"):
         fetch_libraries(tmp_path)
-    assert not (tmp_path / "answers.mjs").exists()
+    assert not (tmp_path / "answers/answers.mjs").exists()
 
 
 def test_npm_is_asked_first(asked, tmp_path, monkeypatch):
@@ -85,6 +90,6 @@ def test_without_npm_and_network_it_says_what_to_do(asked, tmp_path, monkeypatch
     with pytest.raises(PublishError) as error:
         fetch_libraries(tmp_path)
     assert str(error.value) == (
-        "answers.mjs can be fetched neither with npm nor from https://cdn.jsdelivr.net/npm (no route to host); "
+        "answers/answers.mjs can be fetched neither with npm nor from https://cdn.jsdelivr.net/npm (no route to host); "
         "install npm, or try again."
     )

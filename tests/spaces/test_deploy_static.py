@@ -21,7 +21,7 @@ from hub.local import Fault, Hub
 from hub.local.cards import find_problems
 from hub.local.store import Blob
 from hub.static_site import HEADERS, main, stage_static
-from hub.vendor import fetch_libraries, hash_bytes
+from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared import load_model
 from tests.conftest import DEMOS, ROOT, point_client_to
 from tests.spaces.test_own_models import make_own
@@ -75,6 +75,9 @@ def test_a_staged_space_has_its_models_and_nothing_of_gradio(deploy, name):
     assert {"index.html", "sw.js", "LICENSE", "README.md", "thumbnail.png"} <= set(staged.files)
     assert {path.split("/")[1] for path in staged.files if path.startswith("models/")} == set(models)
     assert not [path for path in staged.files if path.endswith((".py", "requirements.txt"))]
+    licences = staged.read("licences.txt").decode()
+    assert all(f"{one.package}\n===" in licences for one in LIBRARIES)
+    assert b'href="licences.txt"' in staged.read("index.html")
     assert staged.variables == {}
     header = read_header(staged.read("README.md"))
     here = read_header((ROOT / "spaces" / name / "README.md").read_bytes())

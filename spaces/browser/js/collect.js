@@ -1,43 +1,50 @@
 // Collect labelled pictures, and save them as a zip for training: a folder for each label. Nothing leaves the browser.
 
-import { addPictureButton, drawFitted, element, save } from "./elements.js";
-import { makeZip } from "./zip.js";
+import { downloadZip } from "../vendor/client-zip/index.js";
+import { element, fill, save } from "./elements.js";
 
 const LONGEST = 1024; // pixels of a stored picture
+const FEW = 10; // pictures of a label
 
 const pictures = new Map(); // label → [{blob, url}]
-const [name, labels, list, status] = [
-  element("input", { placeholder: "a new label, such as daisy", "aria-label": "A new label" }),
-  element("select", { "aria-label": "Label of the next pictures" }),
-  element("div"),
-  element("p", { class: "quiet", role: "status" }, "Add a label first."),
-];
+const { form, name, label, choose, photo, status, list, download } = fill(
+  document.getElementById("main"),
+  "collect-page",
+);
 
 function addLabel(event) {
   event.preventDefault();
-  const label = name.value.trim();
-  if (!label || /[/\\:*?"<>|]/.test(label) || label.startsWith(".")) {
+  const added = name.value.trim();
+  if (!added || /[/\\:*?"<>|]/.test(added) || added.startsWith(".")) {
     status.textContent = 'A label is a word or two, without / \\ : * ? " < > | and not beginning with a dot.';
     return;
   }
-  if (!pictures.has(label)) pictures.set(label, []);
-  labels.replaceChildren(...[...pictures.keys()].map((one) => element("option", { selected: one === label }, one)));
+  if (!pictures.has(added)) pictures.set(added, []);
+  label.replaceChildren(...[...pictures.keys()].map((one) => element("option", { selected: one === added }, one)));
   name.value = "";
   show();
 }
 
-/** Add pictures as JPEG, at most LONGEST pixels long, without their metadata such as the place. */
+/** Return a picture as JPEG, at most LONGEST pixels long, over white, without its metadata such as the place. */
+async function convert(file) {
+  const bitmap = await createImageBitmap(file);
+  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d");
+  Object.assign(context, { fillStyle: "white", imageSmoothingQuality: "high" });
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0, width, height);
+  return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
+}
+
 async function addPictures({ target }) {
-  const label = labels.value;
-  if (!label) return void (status.textContent = "Add a label first.");
+  const found = pictures.get(label.value);
+  if (!found) return void (status.textContent = "Add a label first.");
   const bad = [];
   for (const file of [...target.files]) {
-    const bitmap = await createImageBitmap(file).catch(() => bad.push(file.name) && null);
-    if (!bitmap) continue;
-    const canvas = new OffscreenCanvas(1, 1);
-    drawFitted(canvas, bitmap, LONGEST);
-    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
-    pictures.get(label).push({ blob, url: URL.createObjectURL(blob) });
+    const blob = await convert(file).catch(() => bad.push(file.name) && null);
+    if (blob) found.push({ blob, url: URL.createObjectURL(blob) });
   }
   target.value = "";
   show();
@@ -52,32 +59,30 @@ function show() {
         found.splice(index, 1);
         show();
       };
-      return element("button", { class: "thumbnail", click: drop, title: "Delete" }, element("img", { src: url, alt: `${label}, picture ${index + 1}: delete` }));
+      const picture = element("img", { src: url, alt: `${label}, picture ${index + 1}: delete` });
+      return element("button", { className: "thumbnail", onclick: drop, title: "Delete" }, picture);
     });
-    return element("div", { class: "box" }, element("h2", {}, `${label}: ${found.length}`), element("div", { class: "row" }, ...thumbnails));
+    const row = element("div", { className: "row" }, ...thumbnails);
+    return element("div", { className: "box" }, element("h2", {}, `${label}: ${found.length}`), row);
   });
   list.replaceChildren(...boxes);
-  const few = [...pictures].filter(([, found]) => found.length < 10).map(([label]) => label);
-  status.textContent = pictures.size < 2 ? "At least two labels are needed." : few.length ? `At least ten pictures are needed of each label; there are fewer of ${few.join(", ")}.` : "Tap a picture to delete it.";
+  const few = [...pictures.keys()].filter((label) => pictures.get(label).length < FEW);
+  status.textContent = "Tap a picture to delete it.";
+  if (few.length)
+    status.textContent = `At least ten pictures are needed of each label; there are fewer of ${few.join(", ")}.`;
+  if (pictures.size < 2) status.textContent = "At least two labels are needed.";
 }
 
-async function download() {
-  const files = [...pictures].flatMap(([label, found]) => found.map(({ blob }, index) => [`${label}/${index + 1}.jpg`, blob]));
-  if (!files.length) return void (status.textContent = "There are no pictures yet.");
-  const contents = await Promise.all(files.map(async ([path, blob]) => [path, new Uint8Array(await blob.arrayBuffer())]));
-  save("pictures.zip", makeZip(contents), "application/zip");
+async function saveAll() {
+  const files = [...pictures].flatMap(([label, found]) =>
+    found.map(({ blob }, index) => ({ name: `${label}/${index + 1}.jpg`, input: blob })),
+  );
+  if (files.length) save("pictures.zip", await downloadZip(files).blob());
+  else status.textContent = "There are no pictures yet.";
 }
 
 document.title = "Collect pictures";
 document.getElementById("nav").replaceChildren(element("a", { href: "./" }, "Models"));
-document.getElementById("main").replaceChildren(
-  element("h1", {}, "Collect pictures to train your own model"),
-  element("p", {}, "Add a label, then its pictures. They stay in this browser until you download them as a zip."),
-  element("form", { class: "row", submit: addLabel }, name, element("button", { class: "primary" }, "Add the label")),
-  element("label", {}, "Label of the next pictures", labels),
-  element("div", { class: "row" }, addPictureButton("Choose pictures", { change: addPictures, multiple: true }), addPictureButton("Take a photo", { change: addPictures, capture: "environment" })),
-  status,
-  list,
-  element("button", { class: "primary", click: download }, "Download pictures.zip"),
-  element("p", { class: "quiet" }, "Unpack it, then: python -m training.recipes.image_classification --data pictures --quick"),
-);
+form.onsubmit = addLabel;
+choose.onchange = photo.onchange = addPictures;
+download.onclick = saveAll;

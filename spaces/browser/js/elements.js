@@ -2,47 +2,62 @@
 
 import { writeCsv } from "./tables.js";
 
-/** Return a new element with these attributes (functions become listeners) and children. Texts are never HTML. */
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else if (name in made && name !== "list") made[name] = value;
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== undefined) made.setAttribute(name, value);
-    if (name === "class") made.className = value;
-  }
+const SHOWN_ROWS = 50; // of a table of answers
+
+/** Return a new element with these properties (also listeners, such as onclick) and children. Texts are never HTML. */
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
 }
 
-/** Show an error in an element, as a sentence; return the element. */
-export function showError(target, error) {
-  target.className = "error";
-  target.setAttribute("role", "alert");
-  target.textContent = error.message;
-  return target;
+/** Put the content of a template of index.html into an element; return its parts by their ids. */
+export function fill(root, template) {
+  root.replaceChildren(document.getElementById(template).content.cloneNode(true));
+  return Object.fromEntries([...root.querySelectorAll("[id]")].map((part) => [part.id, part]));
+}
+
+/** Return an error as a sentence on the page. */
+export const describeError = (error) => element("p", { className: "error", role: "alert" }, error.message);
+
+/** Return a quiet paragraph. */
+export const note = (text) => element("p", { className: "quiet" }, text);
+
+/** Return a function that runs `task` and shows what it returns, or its error, in `target`: of the newest call only. */
+export function runLatest(target, task) {
+  let latest = 0;
+  return async (...args) => {
+    const ticket = (latest += 1);
+    const shown = await task(...args).catch((error) => [describeError(error)]);
+    if (ticket === latest) target.replaceChildren(...shown);
+  };
+}
+
+/** Add a button for each example, [title, value]. */
+export function addExamples(target, examples, use) {
+  target.append(...examples.map(([title, value]) => element("button", { onclick: () => use(value) }, title)));
 }
 
 export const formatPercent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 
 /**
- * Return bars from 0 to the largest value, or to both sides of 0.
- * @param {[string, number, string?][]} rows - label, value, and a colour
+ * Return bars from 0 to 1; or to both sides of 0, up to the largest value.
+ * @param {[string | Node, number, string?][]} rows - label, value, and a colour
  * @param {(value: number) => string} format
  * @param {boolean} isSigned - true for bars to both sides
  */
 export function drawBars(rows, format = formatPercent, isSigned = false) {
-  const largest = isSigned ? Math.max(...rows.map(([, value]) => Math.abs(value)), 1e-9) : 1;
-  const cells = rows.flatMap(([label, value, colour]) => {
-    const width = (Math.abs(value) / largest) * (isSigned ? 50 : 100);
-    const bar = element("div", { class: "bar" });
+  const largest = isSigned ? 2 * Math.max(...rows.map(([, value]) => Math.abs(value)), 1e-9) : 1;
+  const cells = rows.flatMap(([label, value, colour = "var(--button)"]) => {
+    const bar = element("div", { className: "bar" });
+    const width = (100 * Math.abs(value)) / largest;
     bar.style.width = `${width}%`;
-    bar.style.left = isSigned ? `${value < 0 ? 50 - width : 50}%` : "0";
-    if (colour ?? isSigned) bar.style.background = colour ?? (value < 0 ? "var(--down)" : "var(--up)");
-    return [element("div", {}, label), element("div", { class: "track" }, bar), element("div", { class: "value" }, format(value))];
+    bar.style.left = `${isSigned ? 50 - (value < 0 ? width : 0) : 0}%`;
+    bar.style.background = !isSigned ? colour : value < 0 ? "var(--down)" : "var(--up)";
+    const track = element("div", { className: "track" }, bar);
+    return [element("div", {}, label), track, element("div", { className: "value" }, format(value))];
   });
-  return element("div", { class: "bars" }, ...cells);
+  return element("div", { className: "bars" }, ...cells);
 }
 
 /** Return the display name of a label. */
@@ -58,85 +73,52 @@ export function drawProbabilities(config, probabilities, most = Infinity) {
 export const makeCells = (what, shares) =>
   Object.fromEntries(Object.entries(shares).map(([label, share]) => [`${what} ${label}`, share.toFixed(4)]));
 
-/** Return the cells of a table that `describe` makes of the prediction for each input, or {error}. */
-export async function answerEach(model, inputs, report, describe) {
-  const cells = [];
-  for (const input of inputs) {
-    const found = await model.call("predict", input).catch((error) => ({ error: error.message }));
-    cells.push(found.error ? { error: found.error } : describe(found));
-    report(cells.length / inputs.length);
-  }
-  return cells;
-}
-
-/** Return a button that opens a choice of pictures; `options` are attributes of its input. */
-export function addPictureButton(label, options, isPrimary = false) {
-  const input = element("input", { type: "file", accept: "image/*", class: "hidden-input", ...options });
-  return element("label", {}, input, element("span", { class: isPrimary ? "button primary" : "button" }, label));
-}
-
-/** Draw a picture over white on a canvas, which gets its shape and is at most `longest` pixels long. */
-export function drawFitted(canvas, bitmap, longest) {
-  const scale = Math.min(1, longest / Math.max(bitmap.width, bitmap.height));
-  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  const context = canvas.getContext("2d");
-  context.fillStyle = "white";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-}
-
-/** Return a function that runs `task` for the newest arguments only, and shows its errors in `target`. */
-export function runLatest(task, target) {
-  let latest = 0;
-  return async (...args) => {
-    const ticket = (latest += 1);
-    try {
-      const show = await task(...args);
-      if (ticket === latest) show?.();
-    } catch (error) {
-      if (ticket === latest) target.replaceChildren(showError(element("p"), error));
-    }
-  };
-}
-
-/** Offer a text as a file to download. */
-export function save(name, content, type) {
-  const link = element("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
+/** Offer a blob as a file to download. */
+export function save(name, blob) {
+  const link = element("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 /**
- * Return a box to answer many inputs: a choice of files, a progress bar, a table of the first rows, and a CSV.
+ * Fill a box to answer many inputs: a choice of files, a progress bar, a table of the first rows, and a CSV.
+ * @param {HTMLElement} root - the box
+ * @param {Model} model
  * @param {string} title
- * @param {{accept: string, multiple: boolean}} files - what can be chosen
- * @param {(files: File[], report: (share: number) => void) => Promise<object[]>} answer - returns the rows of the table
+ * @param {(files: File[]) => Promise<[object, ...any][]>} read - returns the cells of each row, and the arguments of
+ *     `predict` for it
+ * @param {(answer: object) => object} describe - returns the cells of an answer
+ * @param {{accept?: string, multiple?: boolean, size?: number}} options - what can be chosen, and how many inputs are
+ *     answered at once
  */
-export function addBatch(title, files, answer) {
-  const progress = element("progress", { max: 1, value: 0, hidden: true, "aria-label": "Progress" });
-  const shown = element("div", { class: "table" });
-  const input = element("input", {
-    type: "file",
-    ...files,
-    change: async () => {
-      if (!input.files.length) return;
-      progress.hidden = false;
-      try {
-        const rows = await answer([...input.files], (share) => (progress.value = share));
-        const columns = [...new Set(rows.flatMap(Object.keys))];
-        const cells = (values, tag) => element("tr", {}, ...values.map((value) => element(tag, {}, String(value ?? ""))));
-        const lines = rows.slice(0, 50).map((row) => cells(columns.map((name) => row[name]), "td"));
-        const button = element("button", { click: () => save("answers.csv", `\ufeff${writeCsv(rows)}`, "text/csv") }, "Download CSV");
-        const count = element("p", {}, `${rows.length} rows, ${rows.filter((row) => row.error).length} with an error `, button);
-        shown.replaceChildren(count, element("table", {}, cells(columns, "th"), ...lines));
-      } catch (error) {
-        shown.replaceChildren(showError(element("p"), error));
-      }
-      progress.hidden = true;
-      input.value = "";
-    },
+export function addBatch(root, model, title, read, describe, options = {}) {
+  const { accept = ".csv,.tsv,.txt", multiple = false, size = 1 } = options;
+  const { heading, files, share, table } = fill(root, "batch-box");
+  heading.textContent = title;
+  const answer = runLatest(table, async () => {
+    const rows = await read([...files.files]);
+    const answers = [];
+    while (answers.length < rows.length) {
+      const inputs = rows.slice(answers.length, answers.length + size).map(([, ...input]) => input);
+      answers.push(...(await model.call("predictEach", [inputs])));
+      share.value = answers.length / rows.length;
+    }
+    const cells = answers.map((one, index) => ({ ...rows[index][0], ...(one.error ? one : describe(one)) }));
+    const columns = [...new Set(cells.flatMap(Object.keys))];
+    const lines = [columns, ...cells.map((row) => columns.map((column) => row[column] ?? ""))];
+    const csv = new Blob(["\ufeff", writeCsv(lines)], { type: "text/csv" });
+    const button = element("button", { onclick: () => save("answers.csv", csv) }, "Download CSV");
+    const wrong = answers.filter(({ error }) => error).length;
+    const shown = lines.slice(0, 1 + SHOWN_ROWS).map((line, row) => {
+      return element("tr", {}, ...line.map((cell) => element(row ? "td" : "th", {}, String(cell))));
+    });
+    return [element("p", {}, `${rows.length} rows, ${wrong} with an error `, button), element("table", {}, ...shown)];
   });
-  return element("details", { class: "box" }, element("summary", {}, title), element("label", {}, "Choose files", input), progress, shown);
+  const change = async () => {
+    share.hidden = false;
+    await answer();
+    share.hidden = true;
+    files.value = "";
+  };
+  Object.assign(files, { accept, multiple, onchange: change });
 }

@@ -1,58 +1,41 @@
 // Image classification with out-of-distribution detection; shared/image_classifier.py is the same in Python.
 
-import { argmax, softmax, zip } from "./numbers.js";
-import { findSquare, loadImage, makeSquare, toTensor } from "./pixels.js";
+import { argmax, range, softmax, sum, zip } from "./numbers.js";
+import { loadImage, makeSquare, toTensor } from "./pixels.js";
+import { Predictor } from "./predictor.js";
 
-export class Predictor {
-  constructor(config, session) {
-    this.config = config;
-    this.session = session;
-  }
-
+export default class ImageClassifier extends Predictor {
   /**
    * Classify a picture.
    * @param {Blob} blob
-   * @returns the prediction as in Python's as_dict; `likeliest`; and `map`: the evidence for that label, rows of numbers
-   *     over `region` (left, top, right, bottom, in widths and heights of the picture)
+   * @returns the prediction as in Python's as_dict; `likeliest`; `evidence` for that label, a map of
+   *     `width` × `height`; and `region`, what the map covers (left, top, right, bottom, as shares of the picture)
    */
   async predict(blob) {
-    const { size, framing = "squash", margin = 0, mean, std, labels, in_distribution_threshold: least } = this.config;
-    const image = await loadImage(blob);
-    const [input] = this.session.inputs;
-    const found = await this.session.run({ [input]: toTensor(makeSquare(image, size, framing, margin), mean, std) });
-    const [logits, scores, maps] = this.session.outputs.map((name) => found[name]);
+    const { config, session } = this;
+    const [square, region] = makeSquare(await loadImage(blob), config);
+    const found = await session.run({ [session.inputNames[0]]: toTensor(square, config) });
+    const [logits, scores, maps] = session.outputNames.map((name) => found[name]);
     const probabilities = softmax(logits.data);
     const best = argmax(probabilities);
-    const inDistribution = scores.data[0] >= least;
+    const inDistribution = scores.data[0] >= config.in_distribution_threshold;
     return {
-      label: inDistribution ? labels[best] : null,
-      probabilities: zip(labels, probabilities),
+      label: inDistribution ? config.labels[best] : null,
+      probabilities: zip(config.labels, probabilities),
       in_distribution: inDistribution,
       in_distribution_score: scores.data[0],
-      likeliest: labels[best],
-      map: maps ? subtractOthers(maps, best) : null,
-      region: findRegion(image, size, framing, margin),
+      likeliest: config.labels[best],
+      region,
+      ...(maps && findEvidence(maps, best)),
     };
   }
 }
 
-/** Return the class activation map of a label minus the mean map of the others, as rows of numbers. */
-function subtractOthers({ data, dims: [, labels, rows, columns] }, best) {
-  const plane = rows * columns;
-  const value = (place) => {
-    let others = 0;
-    for (let label = 0; label < labels; label += 1) if (label !== best) others += data[label * plane + place];
-    return data[best * plane + place] - others / (labels - 1);
-  };
-  return Array.from({ length: rows }, (_, row) => Array.from({ length: columns }, (__, at) => value(row * columns + at)));
-}
-
-/** Return the part of a picture that the model sees, in its widths and heights. */
-function findRegion({ width, height }, size, framing, margin) {
-  if (framing === "squash" && !margin) return [0, 0, 1, 1];
-  const side = size + 2 * margin;
-  const [left, top, edge] = framing === "squash" ? [0, 0, null] : findSquare(width, height, side, framing);
-  const [wide, high] = edge === null ? [width, height] : [edge, edge];
-  const [cutX, cutY] = [(wide * margin) / side, (high * margin) / side];
-  return [(left + cutX) / width, (top + cutY) / height, (left + wide - cutX) / width, (top + high - cutY) / height];
+/** Return the class activation map of a label minus the mean map of the others. */
+function findEvidence({ data, dims: [, labels, height, width] }, best) {
+  const evidence = range(width * height).map((place) => {
+    const values = range(labels).map((label) => data[label * width * height + place]);
+    return values[best] - (sum(values) - values[best]) / (labels - 1);
+  });
+  return { evidence, width, height };
 }

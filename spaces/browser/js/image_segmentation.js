@@ -1,52 +1,53 @@
 // Image segmentation; shared/image_segmenter.py is the same in Python.
 
-import { zip } from "./numbers.js";
+import { range, sum, zip } from "./numbers.js";
 import { loadImage, resize, toTensor } from "./pixels.js";
+import { Predictor } from "./predictor.js";
 
 const MAX_MASK_PIXELS = 2_000_000; // Python answers for every pixel of a larger picture
 const SURE = 0.5;
 
-export class Predictor {
-  constructor(config, session) {
-    this.config = config;
-    this.session = session;
-  }
-
+export default class ImageSegmenter extends Predictor {
   /**
    * Segment a picture.
    * @param {Blob} blob
-   * @returns the prediction as in Python's as_dict; `mask`, the class of each pixel; `confidence`, its probability in
-   *     256 steps; `unsure`, the share of pixels below 50 %; and the mean confidence by class
+   * @returns the prediction as in Python's as_dict; `mask`, the class of each pixel; `confidence`, its probability;
+   *     `unsure`, the share of pixels below 50 %; and the mean confidence by class
    */
   async predict(blob) {
-    const { area, multiple, mean, std, labels } = this.config;
+    const { config, session } = this;
     const image = await loadImage(blob);
-    const working = resize(image, ...findWorkingSize(image, area, multiple));
-    const { logits } = await this.session.run({ [this.session.inputs[0]]: toTensor(working, mean, std) });
-    const scale = Math.min(1, Math.sqrt(MAX_MASK_PIXELS / (image.width * image.height)));
-    const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.trunc(side * scale)));
-    const { mask, confidence, counts, sums, unsure } = chooseClasses(logits, width, height);
-    const pixels = width * height;
-    const present = labels.map((label, index) => [label, index]).filter(([, index]) => counts[index]);
+    const input = toTensor(resize(image, ...findWorkingSize(image, config)), config);
+    const { logits } = await session.run({ [session.inputNames[0]]: input });
+    const most = Math.min(1, Math.sqrt(MAX_MASK_PIXELS / (image.width * image.height)));
+    const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.trunc(side * most)));
+    const { mask, confidence } = chooseClasses(logits, width, height);
+    const [counts, sums] = [config.labels.map(() => 0), config.labels.map(() => 0)];
+    mask.forEach((label, place) => {
+      counts[label] += 1;
+      sums[label] += confidence[place];
+    });
+    const present = range(counts.length).filter((label) => counts[label]);
+    const share = (count) => count / mask.length;
     return {
-      shares: zip(labels, Array.from(counts, (count) => count / pixels)),
-      width, height, scale: Math.max(width, height) / Math.max(image.width, image.height),
-      mean_confidence: sums.reduce((sum, value) => sum + value, 0) / pixels,
-      unsure: unsure / pixels,
-      confidence_by_class: Object.fromEntries(present.map(([label, index]) => [label, sums[index] / counts[index]])),
-      mask, confidence,
-    }; // prettier-ignore
+      shares: zip(config.labels, counts.map(share)),
+      width,
+      height,
+      scale: Math.max(width, height) / Math.max(image.width, image.height),
+      mean_confidence: share(sum(sums)),
+      unsure: share(confidence.filter((value) => value < SURE).length),
+      confidence_by_class: Object.fromEntries(present.map((at) => [config.labels[at], sums[at] / counts[at]])),
+      mask,
+      confidence,
+    };
   }
 }
 
 /** Round halves to even numbers, as Python does. */
-function round(value) {
-  const rounded = Math.round(value);
-  return Math.abs(value % 1) === 0.5 && rounded % 2 ? rounded - 1 : rounded;
-}
+const round = (value) => (value % 1 === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
 
 /** Return the [width, height] to which a picture is resized for the model; see find_working_size. */
-function findWorkingSize({ width, height }, area, multiple) {
+function findWorkingSize({ width, height }, { area, multiple }) {
   const aspect = Math.max(width, height) / Math.min(width, height);
   const long = Math.max(2, round(Math.sqrt(area * aspect) / multiple)) * multiple;
   const short = Math.max(2, round(long / aspect / multiple)) * multiple;
@@ -55,7 +56,7 @@ function findWorkingSize({ width, height }, area, multiple) {
 
 /** Return the values before and after each of `pixels` on a line of `values`, and the weight of the second. */
 function findNeighbours(values, pixels) {
-  return Array.from({ length: pixels }, (_, pixel) => {
+  return range(pixels).map((pixel) => {
     const place = Math.min(Math.max((pixel + 0.5) * (values / pixels) - 0.5, 0), values - 1);
     const before = Math.trunc(place);
     return [before, Math.min(before + 1, values - 1), place - before];
@@ -65,37 +66,22 @@ function findNeighbours(values, pixels) {
 /** Choose a class for each pixel from coarse logits, which are interpolated bilinearly first; see choose_classes. */
 function chooseClasses({ data, dims: [, classes, rows, columns] }, width, height) {
   const mask = new Uint8Array(width * height);
-  const confidence = new Uint8ClampedArray(width * height);
-  const counts = new Float64Array(classes);
-  const sums = new Float64Array(classes);
+  const confidence = new Float32Array(width * height);
   const across = findNeighbours(columns, width);
-  let unsure = 0;
-  const line = new Float32Array(classes * columns);
   const values = new Float32Array(classes);
   findNeighbours(rows, height).forEach(([above, below, down], y) => {
-    for (let index = 0; index < classes; index += 1) {
-      const [first, second] = [(index * rows + above) * columns, (index * rows + below) * columns];
-      for (let x = 0; x < columns; x += 1) {
-        line[index * columns + x] = data[first + x] + (data[second + x] - data[first + x]) * down;
-      }
-    }
-    for (let x = 0; x < width; x += 1) {
-      const [left, right, share] = across[x];
+    across.forEach(([left, right, share], x) => {
       let best = 0;
-      for (let index = 0; index < classes; index += 1) {
-        const value = line[index * columns + left];
-        values[index] = value + (line[index * columns + right] - value) * share;
-        if (values[index] > values[best]) best = index;
+      for (let label = 0; label < classes; label += 1) {
+        const [upper, lower] = [(label * rows + above) * columns, (label * rows + below) * columns];
+        const first = data[upper + left] + (data[lower + left] - data[upper + left]) * down;
+        const second = data[upper + right] + (data[lower + right] - data[upper + right]) * down;
+        values[label] = first + (second - first) * share;
+        if (values[label] > values[best]) best = label;
       }
-      let total = 0;
-      for (let index = 0; index < classes; index += 1) total += Math.exp(values[index] - values[best]);
-      const place = y * width + x;
-      mask[place] = best;
-      confidence[place] = 255 / total;
-      counts[best] += 1;
-      sums[best] += 1 / total;
-      if (1 / total < SURE) unsure += 1;
-    }
+      mask[y * width + x] = best;
+      confidence[y * width + x] = 1 / values.reduce((total, value) => total + Math.exp(value - values[best]), 0);
+    });
   });
-  return { mask, confidence, counts, sums, unsure };
+  return { mask, confidence };
 }

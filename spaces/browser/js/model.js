@@ -1,69 +1,65 @@
 // A model that runs in a worker.
 
-import { BadInput, download, readFiles } from "./checkpoint.js";
+import { BadInput, download } from "./checkpoint.js";
+import { sum } from "./numbers.js";
 
 const MAX_THREADS = 4;
-const WASM = "vendor/ort-wasm-simd-threaded.wasm";
+const WASM = "vendor/onnxruntime-web/ort-wasm-simd-threaded.wasm";
 
-/** A model in a worker. `call` waits until it is loaded. */
 export class Model {
-  constructor(config) {
-    this.config = config;
-    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-    this.calls = new Map();
-    this.count = 0;
-    this.worker.onmessage = ({ data: { id, result, error, expected, progress } }) => {
-      const call = this.calls.get(id);
-      if (!call) return;
-      if (progress !== undefined) return call.report?.(progress);
-      this.calls.delete(id);
-      if (error) call.reject(expected ? new BadInput(error) : new Error(error));
-      else call.resolve(result);
-    };
-    this.isReady = new Promise((resolve, reject) => this.calls.set(0, { resolve, reject }));
-    this.worker.onerror = (event) => {
-      const error = new Error(`The model cannot be started (${event.message ?? "the browser gives no reason"}).`);
-      for (const call of this.calls.values()) call.reject(error);
-    };
-  }
-
   /**
-   * Download the model and start it.
+   * Download a model and start it; `loaded` says when it is done.
+   * @param {object} config - its gallery.json
    * @param {object} entry - the model in site.json
    * @param {object} site - the content of site.json
    * @param {(share: number) => void} report - called with the share of the download that is done
    * @param {number} most - threads; fewer where the page is not isolated, or there are fewer cores
    */
-  async load(entry, site, report, most = MAX_THREADS) {
-    const wasm = { ...site.vendor[WASM], packed: true };
-    const total = wasm.bytes + Object.values(this.config.files).reduce((sum, file) => sum + (file.optional ? 0 : file.bytes), 0);
+  constructor(config, entry, site, report, most = MAX_THREADS) {
+    this.config = config;
+    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+    const failed = new Promise((_, reject) => {
+      this.worker.onerror = ({ message = "the browser gives no reason" }) =>
+        reject(new Error(`The model cannot be started (${message}).`));
+    });
+    this.loaded = Promise.race([failed, this.load(entry, site, report, most)]);
+  }
+
+  async load(entry, site, report, most) {
+    const needed = Object.entries(this.config.files).filter(([, file]) => !file.optional);
+    const outside = needed.find(([name]) => name.includes(".."));
+    if (outside) throw new BadInput(`${outside[0]} lies outside the model's folder.`);
+    const places = needed.map(([name, file]) => {
+      const url = `${entry.folder}/${name}`;
+      return [url, { ...file, isPacked: entry.files?.includes(`${url}.gz`) }];
+    });
+    places.push([WASM, { ...site.vendor[WASM], isPacked: true }]);
+    const total = sum(places.map(([, { bytes }]) => bytes));
     let done = 0;
     const add = (count) => report((done += count) / total);
-    const files = readFiles(entry, this.config, add);
-    const [bytes, binary] = await Promise.all([files, download(new URL(`../${WASM}`, import.meta.url).href, wasm, add)]);
+    const contents = await Promise.all(places.map(([url, file]) => download(url, file, add)));
+    const files = Object.fromEntries(needed.map(([name], index) => [name, contents[index]]));
     const threads = crossOriginIsolated ? Math.min(most, navigator.hardwareConcurrency ?? 1) : 1;
-    await this.isReady;
-    const moved = [...Object.values(bytes), binary].map((content) => content.buffer);
-    await this.send("open", [{ config: this.config, files: bytes, wasm: binary.buffer, threads }], { transfer: moved });
+    const moved = contents.map(({ buffer }) => buffer);
+    return this.send("open", [{ config: this.config, files, wasm: contents.at(-1).buffer, threads }], undefined, moved);
   }
 
-  /** Call a method of the predictor. */
-  async call(method, ...args) {
+  /** Call a method of the predictor; `report` gets the share that is done, if the method takes long. */
+  async call(method, args, report) {
     await this.loaded;
-    return this.send(method, args);
+    return this.send(method, args, report);
   }
 
-  /** Call a method with progress: `report` gets the share that is done. */
-  async callWithProgress(report, method, ...args) {
-    await this.loaded;
-    return this.send(method, args, { report });
-  }
-
-  send(method, args, { transfer = [], report } = {}) {
-    const id = (this.count += 1);
+  send(method, args, report, moved = []) {
+    const { port1, port2 } = new MessageChannel();
     return new Promise((resolve, reject) => {
-      this.calls.set(id, { resolve, reject, report });
-      this.worker.postMessage({ id, method, args, isReported: Boolean(report) }, transfer);
+      port1.onmessage = ({ data: { result, error, progress } }) => {
+        if (progress !== undefined) return report?.(progress);
+        port1.close();
+        if (error) reject(new Error(error));
+        else resolve(result);
+      };
+      this.worker.postMessage({ method, args }, [port2, ...moved]);
     });
   }
 }

@@ -1,11 +1,14 @@
 // Decode pictures, and resize them as Pillow does: shared/images is the same in Python.
 
+import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
+import { range, sum } from "./numbers.js";
 
 const MAX_BYTES = 25_000_000;
 const MAX_PIXELS = 50_000_000;
 const MAX_ASPECT = 50;
 const PRECISION = 22; // bits of a weight, as in Pillow
+const HALF = 1 << (PRECISION - 1);
 
 /**
  * Decode a picture: upright, over white, in RGBA.
@@ -27,108 +30,97 @@ export async function loadImage(blob) {
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return { data: context.getImageData(0, 0, width, height).data, width, height };
+  return context.getImageData(0, 0, width, height);
 }
 
-/** Return the first source index and the weights of each of `target` values on a line of `source` values. */
-function findWeights(source, target) {
-  const scale = source / target;
+/**
+ * Return the first pixel and the weights of the pixels that make up each of `target` new ones, along an axis.
+ *
+ * The new pixels cover `length` old ones from `start`; outside of the `size` pixels of the picture, all is black.
+ */
+function findWeights(size, start, length, target) {
+  const scale = length / target;
   const support = Math.max(scale, 1);
-  return Array.from({ length: target }, (_, index) => {
+  return range(target).map((index) => {
     const center = (index + 0.5) * scale;
     const first = Math.max(0, Math.trunc(center - support + 0.5));
-    const last = Math.min(source, Math.trunc(center + support + 0.5));
-    const weights = [];
-    for (let place = first; place < last; place += 1) {
-      weights.push(Math.max(0, 1 - Math.abs((place - center + 0.5) / support)));
-    }
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    return { first, weights: Int32Array.from(weights, (weight) => Math.trunc(0.5 + (weight / total) * 2 ** PRECISION)) };
+    const last = Math.min(length, Math.trunc(center + support + 0.5));
+    const shares = range(last - first).map((k) => Math.max(0, 1 - Math.abs((first + k - center + 0.5) / support)));
+    const total = sum(shares);
+    const weights = shares.map((share) => Math.trunc(0.5 + (share / total) * 2 ** PRECISION));
+    const before = Math.max(0, -start - first);
+    return { first: start + first + before, weights: weights.slice(before, Math.max(0, size - start - first)) };
   });
 }
 
-/** Resize along one axis: `lines` lines of `from` values. Of a row, values are next to each other; of a column, not. */
-function resizeLines(data, from, to, lines, isRow) {
-  const result = new Uint8ClampedArray(to * lines * 4);
-  const [stride, step] = isRow ? [4, 4 * from] : [4 * lines, 4];
-  const [toStride, toStep] = isRow ? [4, 4 * to] : [4 * lines, 4];
-  const plan = findWeights(from, to);
-  const half = 1 << (PRECISION - 1);
-  const mix = (line, index) => {
-    const { first, weights } = plan[index];
-    let red = half;
-    let green = half;
-    let blue = half;
-    for (let k = 0, place = line * step + first * stride; k < weights.length; k += 1, place += stride) {
-      red += data[place] * weights[k];
-      green += data[place + 1] * weights[k];
-      blue += data[place + 2] * weights[k];
+/**
+ * Resize a part of a picture along an axis (0 is across, 1 is down), bilinear and antialiased: to the bit what Pillow's
+ * resize returns.
+ *
+ * The part, `length` pixels from `start`, gets `target` pixels, of which `margin` are cut off on each side.
+ */
+function resizeAxis({ data, width, height }, axis, start, length, target, margin) {
+  const plan = findWeights([width, height][axis], start, length, target).slice(margin, target - margin);
+  const [toWidth, toHeight] = [width, height].with(axis, plan.length);
+  const step = axis ? 4 * width : 4;
+  const result = new Uint8ClampedArray(4 * toWidth * toHeight).fill(255);
+  for (let y = 0, to = 0; y < toHeight; y += 1) {
+    for (let x = 0; x < toWidth; x += 1, to += 4) {
+      const { first, weights } = plan[axis ? y : x];
+      let place = axis ? first * step + 4 * x : 4 * y * width + first * step;
+      let [red, green, blue] = [HALF, HALF, HALF];
+      for (const weight of weights) {
+        red += data[place] * weight;
+        green += data[place + 1] * weight;
+        blue += data[place + 2] * weight;
+        place += step;
+      }
+      result[to] = red >> PRECISION;
+      result[to + 1] = green >> PRECISION;
+      result[to + 2] = blue >> PRECISION;
     }
-    const target = line * toStep + index * toStride;
-    result[target] = red >> PRECISION;
-    result[target + 1] = green >> PRECISION;
-    result[target + 2] = blue >> PRECISION;
-    result[target + 3] = 255;
-  };
-  // In the order of memory.
-  if (isRow) for (let line = 0; line < lines; line += 1) for (let index = 0; index < to; index += 1) mix(line, index);
-  else for (let index = 0; index < to; index += 1) for (let line = 0; line < lines; line += 1) mix(line, index);
-  return result;
-}
-
-/** Return a picture of exactly this size, bilinear and antialiased: to the bit what Pillow's resize returns. */
-export function resize({ data, width, height }, toWidth, toHeight) {
-  let found = data;
-  if (toWidth !== width) found = resizeLines(found, width, toWidth, height, true);
-  if (toHeight !== height) found = resizeLines(found, height, toHeight, toWidth, false);
-  return { data: found, width: toWidth, height: toHeight };
-}
-
-/** Return a part of a picture, black outside of it. */
-export function crop({ data, width, height }, left, top, toWidth, toHeight) {
-  const result = new Uint8ClampedArray(toWidth * toHeight * 4);
-  const [first, last] = [Math.max(0, left), Math.min(width, left + toWidth)];
-  for (let row = Math.max(0, top); row < Math.min(height, top + toHeight); row += 1) {
-    const line = data.subarray(4 * (row * width + first), 4 * (row * width + last));
-    result.set(line, 4 * ((row - top) * toWidth + first - left));
   }
   return { data: result, width: toWidth, height: toHeight };
 }
 
-/** Return the part of a picture that becomes a square, [left, top, edge]; see find_square in shared/images. */
-export function findSquare(width, height, side, framing) {
-  const choose = framing === "crop" ? Math.min : Math.max;
-  const edge = Math.trunc(choose(width / side, height / side) * side);
-  return [Math.trunc((width - edge) / 2), Math.trunc((height - edge) / 2), edge];
+/** Return a picture of exactly this size. */
+export function resize(image, width, height) {
+  const wide = resizeAxis(image, 0, 0, image.width, width, 0);
+  return resizeAxis(wide, 1, 0, image.height, height, 0);
 }
 
-/** Return a picture as a square; see Picture.make_square in shared/images. */
-export function makeSquare(image, size, framing, margin) {
+/** Return the part of a picture that becomes a square, [left, top, width, height]; see find_square in shared/images. */
+function findPart({ width, height }, side, framing) {
+  if (framing === "squash") return [0, 0, width, height];
+  const choose = framing === "crop" ? Math.min : Math.max;
+  const edge = Math.trunc(choose(width / side, height / side) * side);
+  return [Math.trunc((width - edge) / 2), Math.trunc((height - edge) / 2), edge, edge];
+}
+
+/**
+ * Return a picture as a square, and its region of the picture; see Picture.make_square in shared/images.
+ * @returns {[object, number[]]} the square; and left, top, right and bottom in widths and heights of the picture
+ */
+export function makeSquare(image, { size, framing = "squash", margin = 0 }) {
   const side = size + 2 * margin;
-  let square;
-  if (framing === "squash") {
-    square = resize(image, side, side);
-  } else if (framing === "crop") {
-    const [left, top, edge] = findSquare(image.width, image.height, side, framing);
-    square = resize(crop(image, left, top, edge, edge), side, side);
-  } else {
-    const [left, top, edge] = findSquare(image.width, image.height, side, framing);
-    const isWide = image.width > image.height;
-    const strip = isWide ? resize(image, side, image.height) : resize(image, image.width, side);
-    square = resize(isWide ? crop(strip, 0, top, side, edge) : crop(strip, left, 0, edge, side), side, side);
-  }
-  return margin ? crop(square, margin, margin, size, size) : square;
+  const [left, top, wide, high] = findPart(image, side, framing);
+  const steps = [
+    [0, left, wide, side, margin],
+    [1, top, high, side, margin],
+  ];
+  if (framing === "pad" && image.width <= image.height) steps.reverse(); // first along the long side, as in Python
+  const square = steps.reduce((found, step) => resizeAxis(found, ...step), image);
+  const [cutX, cutY] = [(wide * margin) / side, (high * margin) / side];
+  const edges = [left + cutX, top + cutY, left + wide - cutX, top + high - cutY];
+  return [square, edges.map((edge, index) => edge / (index % 2 ? image.height : image.width))];
 }
 
 /** Return a picture as the model's input, (1, 3, height, width) float32, normalised. */
-export function toTensor({ data, width, height }, mean, std) {
+export function toTensor({ data, width, height }, { mean, std }) {
   const plane = width * height;
-  const result = new Float32Array(3 * plane);
-  for (let channel = 0; channel < 3; channel += 1) {
-    const [scale, shift] = [1 / (255 * std[channel]), mean[channel] / std[channel]];
-    for (let pixel = 0; pixel < plane; pixel += 1) {
-      result[channel * plane + pixel] = data[4 * pixel + channel] * scale - shift;
-    }
-  }
-  return { data: result, dims: [1, 3, height, width] };
+  const values = Float32Array.from({ length: 3 * plane }, (_, place) => {
+    const channel = Math.trunc(place / plane);
+    return (data[4 * (place % plane) + channel] / 255 - mean[channel]) / std[channel];
+  });
+  return new Tensor(values, [1, 3, height, width]);
 }

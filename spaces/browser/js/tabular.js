@@ -1,155 +1,148 @@
 // Tabular models with explanations and "what if"; shared/tabular.py is the same in Python.
 
+import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
-import { argmax, softmax, zip } from "./numbers.js";
-import { formatDate, isMissing, normaliseName, parseDate, parseNumber, readCsv } from "./tables.js";
+import { argmax, range, softmax, sum, zip } from "./numbers.js";
+import { Predictor, orError } from "./predictor.js";
+import { formatDate, isMissing, normaliseName, parseDate, parseNumber } from "./tables.js";
 
-const BATCH = 1024; // rows
 const EXPLAINED_ROWS = 6000; // evaluated for an explanation, about; see shared/tabular.py
+const POINTS = 50; // of a curve
 
-const loosen = (name) => normaliseName(name).replace(/[-_ ]+/g, "-");
-
-export class Predictor {
-  constructor(config, session, files) {
-    this.config = config;
-    this.session = session;
-    this.isNumber = config.task === "tabular-regression";
-    this.background = readCsv(new TextDecoder().decode(files["background.csv"]), config.columns);
-    this.categories = Object.entries(config.categories);
-    this.numbers = Object.entries(config.numbers);
+export default class TabularPredictor extends Predictor {
+  /** The labels; null of a model that predicts a number. */
+  get labels() {
+    return this.config.task === "tabular-regression" ? null : this.config.labels;
   }
 
   /** Return the prediction for a row as in Python's as_dict. */
   async predict(row) {
-    const [outputs] = await this.evaluate([this.encode(row)]);
-    return this.answer(outputs);
+    return this.answer((await this.read(row)).outputs);
+  }
+
+  /** Return the prediction, or {error}, for each [row]. */
+  async predictEach(inputs) {
+    const encoded = await Promise.all(inputs.map(([row]) => orError(() => this.encode(row))));
+    const good = encoded.filter(Array.isArray);
+    const outputs = good.length ? (await this.evaluate(good)).values() : null;
+    return encoded.map((cells) => (cells.error ? cells : this.answer(outputs.next().value)));
   }
 
   answer(outputs) {
-    if (this.isNumber) return zip(["value", "low", "high"], outputs);
-    const { labels } = this.config;
+    const { labels } = this;
+    if (!labels) return zip(["value", "low", "high"], outputs);
     const best = labels.length === 2 ? Number(outputs[1] >= 0.5) : argmax(outputs);
     return { label: labels[best], probabilities: zip(labels, outputs) };
   }
 
-  /** Return the index of the output that is explained: the value, the second of two labels, or the predicted label. */
-  chooseOutput(outputs) {
-    return this.isNumber ? 0 : this.config.labels.length === 2 ? 1 : argmax(outputs);
-  }
-
-  /** Return the prediction, or {error}, for each row of a table. */
-  async predictEach(rows, report) {
-    const encoded = rows.map((row) => {
-      try {
-        return this.encode(row);
-      } catch (error) {
-        if (error instanceof BadInput) return { error: error.message };
-        throw error;
-      }
-    });
-    const good = encoded.filter((row) => !row.error);
-    const found = (await this.evaluate(good, report)).values();
-    return encoded.map((row) => (row.error ? row : this.answer(found.next().value)));
+  /** Return an encoded row, its outputs, and which is explained: the value, the second of two labels, or the best. */
+  async read(row) {
+    const { labels } = this;
+    const cells = this.encode(row);
+    const [outputs] = await this.evaluate([cells]);
+    const which = !labels ? 0 : labels.length === 2 ? 1 : argmax(outputs);
+    return { cells, outputs, which, label: labels?.[which] };
   }
 
   /** Return Shapley values of the explained output, `total`, against the rows of background.csv, and its label. */
   async explain(row) {
-    const { groups } = this.config;
-    const encoded = this.encode(row);
-    const [all] = await this.evaluate([encoded]);
-    const which = this.chooseOutput(all);
-    const most = Math.max(1, Math.floor(EXPLAINED_ROWS / (2 * groups.length + 2)));
-    const background = this.background.slice(0, most).map((other) => this.encode(other));
-    const owner = new Map(groups.flatMap((group, player) => group.map((column) => [column, player])));
-    const take = (names, kind) => (other, present) =>
-      names.map(([name], index) => (present.has(owner.get(name)) ? encoded[kind][index] : other[kind][index]));
-    const categories = take(this.categories, "categories");
-    const numbers = take(this.numbers, "numbers");
-    const random = makeRandom(1);
-    const rows = [];
-    const steps = [];
-    for (const other of background) {
-      const order = shuffle(groups.length, random);
-      for (const players of [order, [...order].reverse()]) {
-        const present = new Set();
-        rows.push({ categories: categories(other, present), numbers: numbers(other, present) });
-        for (const player of players) {
-          present.add(player);
-          rows.push({ categories: categories(other, present), numbers: numbers(other, present) });
-          steps.push([player, rows.length - 1]);
-        }
-      }
-    }
-    const outputs = await this.evaluate(rows);
-    const changes = new Float64Array(groups.length);
-    for (const [player, at] of steps) changes[player] += (outputs[at][which] - outputs[at - 1][which]) / (2 * background.length);
-    const total = all[which];
-    const base = total - changes.reduce((sum, value) => sum + value, 0);
-    return { total, base, contributions: zip(groups.map(([name]) => name), Array.from(changes)), label: this.config.labels?.[which] };
+    const { categories, numbers, groups } = this.config;
+    const { cells, outputs, which, label } = await this.read(row);
+    const players = groups.length;
+    const most = Math.max(1, Math.floor(EXPLAINED_ROWS / (2 * players + 2)));
+    const background = this.readTable("background.csv")
+      .slice(0, most)
+      .map((other) => this.encodeBackground(other));
+    const names = [...Object.keys(categories), ...Object.keys(numbers)];
+    const owner = names.map((name) => groups.findIndex((group) => group.includes(name)));
+    // Two orders for each row of the background: in both, one player after the other is switched to the given row.
+    const orders = background.flatMap((_, index) => {
+      const order = shuffle(players, index);
+      return [order, order.toReversed()];
+    });
+    const rows = orders.flatMap((order, index) =>
+      range(players + 1).map((count) => {
+        const present = new Set(order.slice(0, count));
+        return background[index >> 1].map((other, place) => (present.has(owner[place]) ? cells[place] : other));
+      }),
+    );
+    const found = (await this.evaluate(rows)).map((one) => one[which]);
+    const contributions = range(players).map((player) => {
+      const steps = orders.map((order, index) => index * (players + 1) + order.indexOf(player));
+      return sum(steps.map((step) => found[step + 1] - found[step])) / orders.length;
+    });
+    const total = outputs[which];
+    const base = total - sum(contributions);
+    return {
+      total,
+      base,
+      contributions: zip(
+        groups.map(([name]) => name),
+        contributions,
+      ),
+      label,
+    };
   }
 
   /** Return the explained output as one number varies: {values, lines}; of a number, also both ends of its interval. */
   async whatIf(row, column) {
-    const span = this.config.numbers[column];
-    const isWhole = [span.minimum, span.median, span.maximum].every(Number.isInteger);
-    const steps = Array.from({ length: 50 }, (_, index) => span.minimum + ((span.maximum - span.minimum) * index) / 49);
-    const chosen = [...steps.map((value) => (isWhole ? Math.round(value) : value)), ...(this.config.amounts?.[column] ?? [])];
+    const { categories, numbers, amounts = {} } = this.config;
+    const { minimum, median, maximum } = numbers[column];
+    const isWhole = [minimum, median, maximum].every(Number.isInteger);
+    const steps = range(POINTS).map((index) => minimum + ((maximum - minimum) * index) / (POINTS - 1));
+    const chosen = [...(isWhole ? steps.map(Math.round) : steps), ...(amounts[column] ?? [])];
     const values = [...new Set(chosen)].sort((a, b) => a - b);
-    const encoded = this.encode(row);
-    const [all] = await this.evaluate([encoded]);
-    const which = this.isNumber ? [0, 1, 2] : [this.chooseOutput(all)];
-    const place = this.numbers.findIndex(([name]) => name === column);
-    const rows = values.map((value) => ({ ...encoded, numbers: encoded.numbers.with(place, value) }));
-    const outputs = await this.evaluate(rows);
-    return { values, lines: which.map((index) => outputs.map((one) => one[index])), label: this.config.labels?.[which[0]] };
+    const { cells, which, label } = await this.read(row);
+    const place = Object.keys(categories).length + Object.keys(numbers).indexOf(column);
+    const outputs = await this.evaluate(values.map((value) => cells.with(place, value)));
+    const lines = (this.labels ? [which] : [0, 1, 2]).map((index) => outputs.map((one) => one[index]));
+    return { values, lines, label };
   }
 
-  /** Encode a row as the model's inputs: indices of categories, 0 for a missing one, and numbers. */
+  /** Encode a row as the model's inputs: indices of categories, 0 for a missing one, and then numbers. */
   encode(row) {
-    const absent = this.config.columns.filter((name) => !(name in row));
-    if (absent.length) throw new BadInput(`The value of ${absent.join(", ")} is not given; write ? where it is unknown.`);
-    const open = this.config.open_categories ?? [];
-    const categories = this.categories.map(([name, values]) => readCategory(name, row[name], values, open.includes(name)));
-    const numbers = this.numbers.map(([name, span]) => {
-      if (isMissing(row[name])) return span.median;
-      if (span.date_format) {
-        const days = parseDate(row[name], span.date_format);
-        if (Number.isNaN(days)) throw new BadInput(`${name} must be a date such as ${formatDate(span.median)}, not ${row[name]}.`);
-        return Math.min(Math.max(days, span.minimum), span.maximum);
-      }
-      const number = parseNumber(row[name]);
-      const anyRange = this.config.ignored.includes(name);
-      if ((number >= span.minimum && number <= span.maximum) || (anyRange && Number.isFinite(number))) return number;
-      throw new BadInput(
-        `${name} must be a number from ${span.minimum} to ${span.maximum}, the range of the training data, not ${row[name]}.`,
-      );
-    });
-    return { categories, numbers };
+    const { columns, categories, numbers, ignored, open_categories: open = [] } = this.config;
+    const absent = columns.filter((name) => !(name in row));
+    if (absent.length)
+      throw new BadInput(`The value of ${absent.join(", ")} is not given; write ? where it is unknown.`);
+    return [
+      ...Object.entries(categories).map(([name, values]) => readCategory(name, row[name], values, open.includes(name))),
+      ...Object.entries(numbers).map(([name, span]) => readNumber(name, row[name], span, ignored.includes(name))),
+    ];
+  }
+
+  /** Encode a row of background.csv, whose dates are numbers of days. */
+  encodeBackground(row) {
+    const numbers = Object.keys(this.config.numbers).map((name) => [name, parseNumber(row[name])]);
+    return this.encode({ ...row, ...Object.fromEntries(numbers) });
   }
 
   /** Return the outputs for encoded rows: the calibrated probabilities, or [value, low, high]. */
-  async evaluate(rows, report = () => {}) {
-    const outputs = [];
-    for (let start = 0; start < rows.length; start += BATCH) {
-      const part = rows.slice(start, start + BATCH);
-      const categories = BigInt64Array.from(part.flatMap((row) => row.categories), BigInt);
-      const numbers = Float32Array.from(part.flatMap((row) => row.numbers));
-      const inputs = {
-        categories: { data: categories, dims: [part.length, this.categories.length] },
-        numbers: { data: numbers, dims: [part.length, this.numbers.length] },
-      };
-      // The exported graph lacks an input if the table has no categories or no numbers.
-      const found = await this.session.run(Object.fromEntries(this.session.inputs.map((name) => [name, inputs[name]])));
-      for (let row = 0; row < part.length; row += 1) outputs.push(this.calibrate(found, row));
-      report(outputs.length / rows.length);
-    }
-    return outputs;
+  async evaluate(rows) {
+    const { inputNames } = this.session;
+    const split = Object.keys(this.config.categories).length;
+    const codes = BigInt64Array.from(
+      rows.flatMap((row) => row.slice(0, split)),
+      BigInt,
+    );
+    const numbers = Float32Array.from(rows.flatMap((row) => row.slice(split)));
+    const inputs = {
+      categories: new Tensor(codes, [rows.length, split]),
+      numbers: new Tensor(numbers, [rows.length, rows[0].length - split]),
+    };
+    // The exported graph lacks an input if the table has no categories or no numbers.
+    const found = await this.session.run(Object.fromEntries(inputNames.map((name) => [name, inputs[name]])));
+    return rows.map((_, index) => this.calibrate(found, index));
   }
 
   calibrate({ logit, logits, value, half_width: half }, row) {
-    const { temperature = 1, bias = 0, labels } = this.config;
-    if (this.isNumber) return [value.data[row], value.data[row] - half.data[row], value.data[row] + half.data[row]];
-    if (logits) return softmax(logits.data.subarray(row * labels.length, (row + 1) * labels.length).map((one) => one / temperature));
+    const { temperature = 1, bias = 0 } = this.config;
+    if (value) return [0, -1, 1].map((sign) => value.data[row] + sign * half.data[row]);
+    if (logits) {
+      const count = this.labels.length;
+      const own = logits.data.subarray(row * count, (row + 1) * count);
+      return softmax(own.map((one) => one / temperature));
+    }
     const second = 1 / (1 + Math.exp(-(logit.data[row] / temperature + bias)));
     return [1 - second, second];
   }
@@ -160,28 +153,34 @@ function readCategory(name, value, values, isOpen) {
   const text = String(value ?? "").trim();
   const exact = values.indexOf(text);
   if (exact >= 0) return exact;
-  const loose = values.flatMap((one, index) => (loosen(one) === loosen(text) ? [index] : []));
+  const loosen = (one) => normaliseName(one).replace(/[-_ ]+/g, "-");
+  const loose = range(values.length).filter((index) => loosen(values[index]) === loosen(text));
   if (loose.length === 1) return loose[0];
   if (isOpen || isMissing(value)) return 0;
   throw new BadInput(`${name} must be one of ${values.slice(1).join(", ")}, or ? where it is unknown; not ${text}.`);
 }
 
-/** Return a function that returns the same random numbers from 0 to 1 each time (mulberry32). */
-function makeRandom(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+/** Return the number in a numeric column; the median for a missing one. A date counts as the nearest in the range. */
+function readNumber(name, value, { minimum, maximum, median, date_format: format }, isAnyRange) {
+  if (isMissing(value)) return median;
+  if (format) {
+    const days = typeof value === "number" ? value : parseDate(value, format);
+    if (!Number.isNaN(days)) return Math.min(Math.max(days, minimum), maximum);
+    throw new BadInput(`${name} must be a date such as ${formatDate(median)}, not ${value}.`);
+  }
+  const number = parseNumber(value);
+  if ((number >= minimum && number <= maximum) || (isAnyRange && Number.isFinite(number))) return number;
+  const accepted = `a number from ${minimum} to ${maximum}, the range of the training data`;
+  throw new BadInput(`${name} must be ${accepted}, not ${value}.`);
 }
 
-function shuffle(count, random) {
-  const order = Array.from({ length: count }, (_, index) => index);
-  for (let last = count - 1; last > 0; last -= 1) {
-    const other = Math.floor(random() * (last + 1));
-    [order[last], order[other]] = [order[other], order[last]];
-  }
-  return order;
+/** Return the players in an order that looks random; shared/shapley.py makes the same. */
+function shuffle(players, seed) {
+  const keys = range(players).map((player) => {
+    let mixed = Math.imul(seed * players + player + 1, 0x9e3779b9);
+    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+    return (mixed ^ (mixed >>> 16)) >>> 0;
+  });
+  return range(players).sort((a, b) => keys[a] - keys[b]);
 }

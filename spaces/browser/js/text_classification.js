@@ -1,8 +1,10 @@
 // Text classification with Shapley values of the parts of a text; shared/text_classifier.py is the same in Python.
 
-import { Tokenizer } from "../vendor/tokenizers.min.mjs";
+import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
+import { Tokenizer } from "../vendor/tokenizers/tokenizers.min.mjs";
 import { BadInput } from "./checkpoint.js";
-import { argmax, softmax, solve, zip } from "./numbers.js";
+import { argmax, range, softmax, solve, sum, zip } from "./numbers.js";
+import { Predictor } from "./predictor.js";
 
 const MAX_CHARACTERS = 100_000;
 const MAX_PARTS = 16;
@@ -20,36 +22,37 @@ const CLAUSE_ENDS =
   /(?<=[.!?;:,\u2013\u2014)])["'\u201d\u2019]?\s+|(?<!\s)[^\S\n]*\n\s*|(?<!\s)\s+(?=(?:but|although|though|however)\b)/gi;
 
 /** Return a text in the form that the model reads; see clean_text in shared/tokens.py. */
-export function cleanText(text) {
+function cleanText(text) {
   if (text.length > MAX_CHARACTERS) throw new BadInput("The text may have at most 100,000 characters.");
-  const plain = text.replace(/[\ud800-\udfff]/gu, "?").replace(/<br\s*\/?>/gi, "\n").replace(CONTROLS, "");
+  const plain = text
+    .replace(/[\ud800-\udfff]/gu, "?")
+    .replace(/<br\s*\/?>/gi, "\n")
+    .replace(CONTROLS, "");
   const visible = plain.replace(BLANKS, " ").replace(INVISIBLE, "").replace(JOINERS, "");
   const cleaned = visible.replace(LETTERS, (found) => found.normalize("NFKC")).trim();
   if (!cleaned) throw new BadInput("There is no text; write a few words.");
   return cleaned;
 }
 
+const span = (start, end) => ({ start, end, isRead: true });
 const countWords = (text) => text.split(/\s+/).filter(Boolean).length;
 
-export class Predictor {
-  constructor(config, session, files) {
-    this.config = config;
-    this.session = session;
-    const json = JSON.parse(new TextDecoder().decode(files["tokenizer.json"]));
-    this.tokenizer = new Tokenizer(json, {});
+export default class TextClassifier extends Predictor {
+  prepare() {
+    this.tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(this.files["tokenizer.json"])), {});
     [this.first, this.last] = ["[CLS]", "[SEP]"].map((token) => this.tokenizer.token_to_id(token));
-    this.latest = 0;
+    this.latest = 0; // number of the explanation that was asked for last
   }
 
   /** Return the prediction for a text as in Python's as_dict. */
   async predict(given) {
     const { config } = this;
     const text = cleanText(given);
-    const { ids, read } = this.tokenize(text);
-    const [probabilities, score] = await this.run(ids);
+    const { tokens, read } = this.tokenize(text);
+    const [probabilities, score] = await this.run(tokens);
     const best = argmax(probabilities);
     const [a, b] = config.in_distribution_spread;
-    const inDistribution = score >= config.in_distribution_mean - Math.sqrt(a + b / Math.max(ids.length, 1));
+    const inDistribution = score >= config.in_distribution_mean - Math.sqrt(a + b / Math.max(tokens.length, 1));
     const words = countWords(text);
     return {
       label: config.labels[best],
@@ -58,7 +61,7 @@ export class Predictor {
       in_distribution: inDistribution,
       in_distribution_score: score,
       words,
-      words_read: Math.min(words, read.reduce((sum, [start, end]) => sum + countWords(text.slice(start, end)), 0)),
+      words_read: Math.min(words, sum(read.map(({ start, end }) => countWords(text.slice(start, end))))),
     };
   }
 
@@ -68,159 +71,141 @@ export class Predictor {
    * @param {number | null} part - the index of a part, whose words are explained instead
    * @param {(share: number) => void} report - called with the share that is done
    */
-  async explain(given, part = null, report = () => {}) {
+  async explain(given, part, report) {
     const ticket = (this.latest += 1);
     const text = cleanText(given);
-    const { ids, starts, read } = this.tokenize(text);
-    let every = splitText(text, read);
-    let parts = every.filter(([, isRead]) => isRead).map(([span]) => span);
-    if (part !== null && every[part]?.[1]) {
-      parts = mergeSpans(splitSpan(WORD_ENDS, text, ...every[part][0]));
-      every = [...every.slice(0, part), ...parts.map((span) => [span, true]), ...every.slice(part + 1)];
+    const { tokens, read } = this.tokenize(text);
+    let spans = splitText(text, read);
+    let parts = spans.filter(({ isRead }) => isRead);
+    if (spans[part]?.isRead) {
+      parts = mergeSpans(splitSpan(WORD_ENDS, text, spans[part]));
+      spans = spans.toSpliced(part, 1, ...parts);
     }
-    const owner = starts.map((place) => parts.findIndex(([start, end]) => start <= place && place < end));
-    const [whole] = await this.run(ids);
+    const owners = tokens.map((token) =>
+      parts.findIndex(({ start, end }) => start <= token.start && token.start < end),
+    );
+    const [whole] = await this.run(tokens);
     const index = this.config.labels.length === 2 ? 1 : argmax(whole);
-    const sets = parts.length <= EXACT_PARTS ? listSets(parts.length) : balanceSets(parts.length);
+    const isExact = parts.length <= EXACT_PARTS;
+    const sets = isExact ? listSets(parts.length) : balanceSets(parts.length);
     const outputs = [];
     for (const set of sets) {
-      const isWhole = set.every(Boolean);
-      const kept = ids.filter((_, token) => owner[token] < 0 || set[owner[token]]);
-      outputs.push(isWhole ? whole[index] : (await this.run(kept))[0][index]);
+      const [found] = await this.run(tokens.filter((_, token) => set[owners[token]] ?? true));
+      outputs.push(found[index]);
       report(outputs.length / sets.length);
       await new Promise((resolve) => setTimeout(resolve)); // so that a newer call is noticed
       if (ticket !== this.latest) return null;
     }
     const base = outputs[sets.findIndex((set) => !set.some(Boolean))];
-    const fitted = parts.length <= EXACT_PARTS ? outputs : fitLogitSum(sets, outputs, base, whole[index]);
-    const values = averageChanges(fitted);
-    const rest = (whole[index] - base - values.reduce((sum, value) => sum + value, 0)) / parts.length;
-    const contributions = new Map(parts.map((span, player) => [String(span), values[player] + rest]));
-    return {
-      label: this.config.labels[index],
-      probability: whole[index],
-      base,
-      parts: every.map(([span]) => ({
-        text: text.slice(...span),
-        contribution: contributions.get(String(span)) ?? null,
-      })),
-    };
+    const values = averageChanges(isExact ? outputs : fitLogitSum(sets, outputs, base, whole[index]), parts.length);
+    const rest = (whole[index] - base - sum(values)) / parts.length;
+    const explained = spans.map((part) => ({
+      text: text.slice(part.start, part.end),
+      contribution: parts.includes(part) ? values[parts.indexOf(part)] + rest : null,
+    }));
+    return { label: this.config.labels[index], probability: whole[index], base, parts: explained };
   }
 
   /**
-   * Return the tokens of a text that the model reads: their ids, where the word of each starts, and the spans they cover.
+   * Return the tokens of a text that the model reads, each with the place of its word, and the spans that they cover.
+   *
    * Words are encoded one by one, since the tokenizer gives no places; it splits at spaces, so the tokens are the same.
    */
   tokenize(text) {
     const { max_tokens: longest, head } = this.config;
-    const words = [...text.matchAll(/\S+/g)].map((found) => [found.index, found.index + found[0].length, found[0]]);
-    const tokens = words.flatMap(([start, end, word]) =>
-      this.tokenizer.encode(word, { add_special_tokens: false }).ids.map((id) => [id, start, end]),
-    );
-    const most = longest - 2;
-    if (tokens.length <= most) {
-      return { ids: tokens.map(([id]) => id), starts: tokens.map(([, start]) => start), read: [[0, text.length]] };
-    }
-    const kept = [...tokens.slice(0, head), ...tokens.slice(tokens.length - (most - head))];
-    const read = [[0, kept[head - 1][2]], [kept[head][1], text.length]];
-    return { ids: kept.map(([id]) => id), starts: kept.map(([, start]) => start), read };
+    const tokens = [...text.matchAll(/\S+/g)].flatMap(({ 0: word, index: start }) => {
+      const { ids } = this.tokenizer.encode(word, { add_special_tokens: false });
+      return ids.map((id) => ({ id, start, end: start + word.length }));
+    });
+    const tail = longest - 2 - head;
+    if (tokens.length <= head + tail) return { tokens, read: [span(0, text.length)] };
+    const [beginning, ending] = [tokens.slice(0, head), tokens.slice(tokens.length - tail)];
+    const [cut, resumed] = [beginning.at(-1).end, ending[0].start];
+    return { tokens: [...beginning, ...ending], read: [span(0, cut), span(resumed, text.length)] };
   }
 
   /** Return the probabilities of some tokens, and their in-distribution score. */
-  async run(ids) {
-    const data = BigInt64Array.from([this.first, ...ids, this.last], BigInt);
-    const found = await this.session.run({ input_ids: { data, dims: [1, data.length] } });
-    const [logits, score] = this.session.outputs.map((name) => found[name].data);
+  async run(tokens) {
+    const ids = BigInt64Array.from([this.first, ...tokens.map(({ id }) => id), this.last], BigInt);
+    const found = await this.session.run({ input_ids: new Tensor(ids, [1, ids.length]) });
+    const [logits, score] = this.session.outputNames.map((name) => found[name].data);
     return [softmax(logits), score[0]];
   }
 }
 
-/** Split a text into consecutive spans, each with true if it was read; see split_text in shared/text_parts.py. */
-export function splitText(text, read) {
-  const split = (ends) => read.flatMap(([start, end]) => splitSpan(ends, text, start, end));
-  let parts = split(WORD_ENDS);
-  if (parts.length > MAX_PARTS) {
-    const clauses = split(CLAUSE_ENDS);
-    parts = clauses.length >= 4 ? clauses : parts;
-  }
-  const every = [];
-  for (const [start, end] of mergeSpans(parts)) {
-    const before = every.at(-1)?.[0][1] ?? 0;
-    if (start > before) every.push([[before, start], false]);
-    every.push([[start, end], true]);
-  }
-  const end = every.at(-1)[0][1];
-  return end < text.length ? [...every, [[end, text.length], false]] : every;
+/** Split a text into consecutive spans, some of which were read; see split_text in shared/text_parts.py. */
+function splitText(text, read) {
+  const split = (ends) => read.flatMap((part) => splitSpan(ends, text, part));
+  const [words, clauses] = [split(WORD_ENDS), split(CLAUSE_ENDS)];
+  const parts = mergeSpans(words.length > MAX_PARTS && clauses.length >= 4 ? clauses : words);
+  const every = parts.flatMap((part, index) => [{ start: parts[index - 1]?.end ?? 0, end: part.start }, part]);
+  return [...every, { start: parts.at(-1).end, end: text.length }].filter(({ start, end }) => start < end);
 }
 
-function splitSpan(ends, text, start, end) {
+function splitSpan(ends, text, { start, end }) {
   const cuts = [...text.slice(0, end).matchAll(ends)].map((found) => found.index + found[0].length);
   const edges = [start, ...cuts.filter((cut) => start < cut && cut < end).slice(0, 399), end];
-  return edges.slice(1).map((edge, index) => [edges[index], edge]);
+  return edges.slice(1).map((edge, index) => span(edges[index], edge));
 }
 
 /** Merge the shortest pair of adjacent spans until at most 16 are left. */
 function mergeSpans(spans) {
   const parts = [...spans];
   while (parts.length > MAX_PARTS) {
-    const lengths = parts.slice(1).map(([start, end], index) => (parts[index][1] === start ? end - parts[index][0] : Infinity));
+    const pairs = parts.slice(1).map(({ start, end }, index) => [parts[index], start, end]);
+    const lengths = pairs.map(([before, start, end]) => (before.end === start ? end - before.start : Infinity));
     const shortest = lengths.indexOf(Math.min(...lengths));
-    parts.splice(shortest, 2, [parts[shortest][0], parts[shortest + 1][1]]);
+    parts.splice(shortest, 2, span(parts[shortest].start, parts[shortest + 1].end));
   }
   return parts;
 }
 
 // --- Shapley values; see shared/shapley.py ---
 
+/** Return all sets of players, as lists of booleans. */
 const listSets = (players) =>
-  Array.from({ length: 2 ** players }, (_, set) => Array.from({ length: players }, (__, player) => (set >> player) % 2 === 1));
+  range(2 ** players).map((set) => range(players).map((player) => (set >> player) % 2 === 1));
 
 /** Return at most 32 balanced sets of players: rows of a Hadamard matrix and of its negative. */
 function balanceSets(players) {
   const columns = [0, 1, 2, 4, 8, 15, 3, 5, 6, 9, 10, 12, 7, 11, 13, 14].slice(0, players);
-  const parity = (bits) => [...bits.toString(2)].filter((bit) => bit === "1").length % 2;
-  const sets = new Map();
-  for (const sign of [false, true]) {
-    for (let row = 0; row < 16; row += 1) {
-      const set = columns.map((column) => (parity(row & column) === 0) !== sign);
-      sets.set(String(set), set);
-    }
-  }
-  return [...sets.values()];
+  const isOdd = (bits) => range(4).filter((bit) => (bits >> bit) & 1).length % 2 === 1;
+  const sets = range(32).map((row) => columns.map((column) => isOdd(row & column) !== row < 16));
+  return [...new Map(sets.map((set) => [String(set), set])).values()];
 }
 
 /** Return probabilities of all sets, in the order of listSets, whose logits are sums of effects fitted to `outputs`. */
 function fitLogitSum(sets, outputs, base, whole) {
   const players = sets[0].length;
-  const logit = (p) => Math.log(Math.min(Math.max(p, LEAST), 1 - LEAST)) - Math.log1p(-Math.min(Math.max(p, LEAST), 1 - LEAST));
+  const logit = (p) => {
+    const inside = Math.min(Math.max(p, LEAST), 1 - LEAST);
+    return Math.log(inside) - Math.log1p(-inside);
+  };
   const [first, last] = [logit(base), logit(whole)];
-  const sizes = sets.map((set) => set.filter(Boolean).length / players);
+  const sizes = sets.map((set) => sum(set.map(Number)) / players);
   const rows = sets.map((set, index) => set.map((isIn) => isIn - sizes[index]));
   const right = outputs.map((p, index) => logit(p) - (first + (last - first) * sizes[index]));
   // Rows add up to 0: adding 1 to each product of columns makes the solution unique, and that of least norm.
-  const square = listColumns(players, (i, j) => rows.reduce((sum, row) => sum + row[i] * row[j], 1));
-  const solution = solve(square, listColumns(players, (i) => rows.reduce((sum, row, k) => sum + row[i] * right[k], 0), 1));
-  const effects = solution.map(([effect]) => effect + (last - first) / players);
-  return sumEffects(effects).map((total) => 1 / (1 + Math.exp(-first - total)));
+  const square = range(players).map((i) => range(players).map((j) => 1 + sum(rows.map((row) => row[i] * row[j]))));
+  const sums = range(players).map((i) => sum(rows.map((row, k) => row[i] * right[k])));
+  const effects = solve(square, sums);
+  const totals = sumEffects(effects.map((effect) => effect + (last - first) / players));
+  return totals.map((total) => 1 / (1 + Math.exp(-first - total)));
 }
 
-const listColumns = (size, value, width = size) =>
-  Array.from({ length: size }, (_, i) => Array.from({ length: width }, (__, j) => value(i, j)));
-
+/** Return the sum of effects of the players in each set, in the order of listSets. */
 const sumEffects = (effects) =>
   effects.reduce((totals, effect) => [...totals, ...totals.map((total) => total + effect)], [0]);
 
 /** Return exact Shapley values for the outputs of all sets, in the order of listSets. */
-function averageChanges(outputs) {
-  const players = Math.log2(outputs.length);
-  const choose = (n, k) => Array.from({ length: k }).reduce((product, _, i) => (product * (n - i)) / (i + 1), 1);
+function averageChanges(outputs, players) {
   const sizes = sumEffects(Array(players).fill(1));
-  const weights = Array.from({ length: players }, (_, size) => 1 / (players * choose(players - 1, size)));
-  return Array.from({ length: players }, (_, player) => {
-    let sum = 0;
-    for (let set = 0; set < outputs.length; set += 1) {
-      if (!((set >> player) & 1)) sum += (outputs[set | (1 << player)] - outputs[set]) * weights[sizes[set]];
-    }
-    return sum;
+  const weights = [1 / players]; // of a change, by the size of the set before it
+  for (let size = 1; size < players; size += 1) weights.push((weights[size - 1] * size) / (players - size));
+  return range(players).map((player) => {
+    const changes = outputs.map((output, set) =>
+      (set >> player) & 1 ? 0 : (outputs[set | (1 << player)] - output) * weights[sizes[set]],
+    );
+    return sum(changes);
   });
 }

@@ -1,70 +1,69 @@
 // The page of a text classifier.
 
-import { addBatch, answerEach, drawProbabilities, element, formatPercent, getLabelName, makeCells, runLatest } from "./elements.js";
+import * as page from "./elements.js";
 import { readCsv } from "./tables.js";
+
+const { element } = page;
 
 /** Show the page. */
 export function show(root, model) {
   const { config } = model;
-  const answer = element("div", { class: "box", "aria-live": "polite" }, element("h2", {}, "Write a text"));
-  const why = element("div", { class: "box" });
-  const text = element("textarea", { rows: 5, "aria-label": "The text" });
-  const ask = runLatest(async () => {
-    why.replaceChildren(element("p", { class: "quiet" }, "Press Explain to see which words decided it."));
-    if (!text.value.trim()) return () => answer.replaceChildren(element("h2", {}, "Write a text"));
-    const found = await model.call("predict", text.value);
-    const headline = !found.in_distribution
-      ? "This is unlike the texts the model was trained on."
-      : found.is_clear ? `${getLabelName(config, found.label)}.` : "Not sure: no label is likely enough."; // prettier-ignore
+  const { text, explain, examples, answer, why, batch } = page.fill(root, "text-page");
+  const ask = page.runLatest(answer, async () => {
+    why.replaceChildren(page.note("Press Explain to see which words decided it."));
+    if (!text.value.trim()) return [element("h2", {}, "Write a text")];
+    const found = await model.call("predict", [text.value]);
+    const clear = found.is_clear
+      ? `${page.getLabelName(config, found.label)}.`
+      : "Not sure: no label is likely enough.";
+    const headline = found.in_distribution ? clear : "This is unlike the texts the model was trained on.";
     const note = `The model read ${found.words_read} of ${found.words} words: the beginning and the end.`;
-    const parts = [element("h2", {}, headline), drawProbabilities(config, found.probabilities)];
-    return () => answer.replaceChildren(...parts, found.words_read < found.words ? element("p", { class: "quiet" }, note) : "");
-  }, answer);
-  const explain = runLatest(async (part = null) => {
-    const progress = element("progress", { max: 1, value: 0, "aria-label": "Progress" });
-    why.replaceChildren(progress);
-    const found = await model.callWithProgress((share) => (progress.value = share), "explain", text.value, part);
-    return found && (() => why.replaceChildren(...drawParts(found, getLabelName(config, found.label), part, explain)));
-  }, why);
-  text.addEventListener("input", ask);
-  const samples = (config.examples ?? []).map((sample) => {
-    const use = () => {
-      text.value = sample;
-      ask();
-    };
-    return element("button", { click: use }, sample.length > 40 ? `${sample.slice(0, 40)} …` : sample);
+    const parts = [element("h2", {}, headline), page.drawProbabilities(config, found.probabilities)];
+    return found.words_read < found.words ? [...parts, page.note(note)] : parts;
   });
-  const many = addBatch("Many texts", { accept: ".csv,.tsv,.txt" }, (files, report) => answerAll(model, files[0], report));
-  const button = element("button", { class: "primary", click: () => explain() }, "Explain");
-  root.replaceChildren(
-    element("div", { class: "columns" }, element("div", {}, element("label", {}, "The text", text), element("div", { class: "row chips" }, button, ...samples)), answer),
-    why,
-    many,
-  );
-  if (samples.length) samples[0].click();
+  const showWhy = page.runLatest(why, async (part) => {
+    const progress = element("progress", { value: 0, ariaLabel: "Progress" });
+    why.replaceChildren(progress);
+    const report = (share) => (progress.value = share);
+    const found = await model.call("explain", [text.value, part], report);
+    return drawParts(found, page.getLabelName(config, found.label), (index) => showWhy(part === null ? index : null));
+  });
+  text.oninput = ask;
+  explain.onclick = () => showWhy(null);
+  const samples = (config.examples ?? []).map((one) => [one.length > 40 ? `${one.slice(0, 40)} …` : one, one]);
+  const use = (sample) => {
+    text.value = sample;
+    ask();
+  };
+  page.addExamples(examples, samples, use);
+  if (samples.length) use(samples[0][1]);
+  const describe = ({ label, is_clear: isClear, probabilities }) => {
+    return { prediction: label, clear: isClear ? "yes" : "no", ...page.makeCells("probability", probabilities) };
+  };
+  page.addBatch(batch, model, "Many texts", readTexts, describe);
 }
 
 /** Return a text whose parts are coloured by their contributions; tapping a part explains its words. */
-function drawParts(found, label, part, explain) {
-  const largest = Math.max(...found.parts.map(({ contribution }) => Math.abs(contribution ?? 0)), 1e-9);
-  const parts = found.parts.map(({ text, contribution }, index) => {
+function drawParts({ base, probability, parts }, label, explain) {
+  const largest = Math.max(...parts.map(({ contribution }) => Math.abs(contribution)), 1e-9);
+  const shown = parts.map(({ text, contribution }, index) => {
     if (contribution === null) return text;
-    const shade = Math.round((60 * Math.abs(contribution)) / largest);
-    const button = element("button", { title: `${(100 * contribution).toFixed(1)} points`, click: () => explain(part === null ? index : null) }, text);
-    button.style.background = `color-mix(in srgb, ${contribution < 0 ? "var(--down)" : "var(--up)"} ${shade}%, transparent)`;
+    const title = `${(100 * contribution).toFixed(1)} points`;
+    const button = element("button", { title, onclick: () => explain(index) }, text);
+    const [colour, shade] = [contribution < 0 ? "--down" : "--up", (60 * Math.abs(contribution)) / largest];
+    button.style.background = `color-mix(in srgb, var(${colour}) ${shade}%, transparent)`;
     return button;
   });
-  const { base, probability } = found;
-  const words = `With none of these parts, ${label} would have ${formatPercent(base)}; with them it has ${formatPercent(probability)}. Green raises it, red lowers it. Tap a part to see its words.`;
-  return [element("p", { class: "quiet" }, words), element("p", { class: "parts" }, ...parts)];
+  const [without, whole] = [base, probability].map(page.formatPercent);
+  const effect = `With none of these parts, ${label} would have ${without}; with them it has ${whole}.`;
+  const words = `${effect} Green raises it, red lowers it. Tap a part to see its words.`;
+  return [page.note(words), element("p", { className: "parts" }, ...shown)];
 }
 
-async function answerAll(model, file, report) {
+/** Return a row for each line of a text file, or each row of a CSV with a column `text`. */
+async function readTexts([file]) {
   const content = await file.text();
-  const rows = file.name.endsWith(".txt") ? content.split(/\r?\n/).filter((line) => line.trim()).map((text) => ({ text })) : readCsv(content, ["text"]);
-  const describe = ({ label, is_clear: isClear, probabilities }) => {
-    return { prediction: label, clear: isClear ? "yes" : "no", ...makeCells("probability", probabilities) };
-  };
-  const cells = await answerEach(model, rows.map(({ text }) => text), report, describe); // prettier-ignore
-  return rows.map((row, index) => ({ ...row, ...cells[index] }));
+  if (!file.name.endsWith(".txt")) return readCsv(content, ["text"]).map((row) => [row, row.text]);
+  const lines = content.split(/\r?\n/).filter((line) => line.trim());
+  return lines.map((text) => [{ text }, text]);
 }
