@@ -136,7 +136,7 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
         "headline": metrics.headline if metrics else None,
         "config": {"sha256": hash_bytes(content), "bytes": len(content)},
         "files": visited,
-        "examples": [{"file": path, "name": file.stem.replace("-", ", ")} for path, file in examples.items()],
+        "examples": [[file.stem.replace("-", ", "), path] for path, file in examples.items()],
     }
     return entry, files
 

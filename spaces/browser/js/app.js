@@ -64,7 +64,7 @@ function findOnHub() {
   if (asked === null) return null;
   const found = asked.match(/^([\w][\w.-]*\/[\w][\w.-]*)@([0-9a-f]{40})$/);
   if (!found) throw new BadInput("Name the model as ?model=USER/REPO@COMMIT, with a commit of 40 digits.");
-  return { name: found[1], folder: `${site.hub}/${found[1]}/resolve/${found[2]}` };
+  return { folder: `${site.hub}/${found[1]}/resolve/${found[2]}` };
 }
 
 async function show() {

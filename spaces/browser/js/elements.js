@@ -33,9 +33,10 @@ export function runLatest(target, task) {
   };
 }
 
-/** Add a button for each example, [title, value]. */
-export function addExamples(target, examples, use) {
+/** Add a button for each example, [title, value], and use the first. */
+export function addExamples(target, examples = [], use) {
   target.append(...examples.map(([title, value]) => element("button", { onclick: () => use(value) }, title)));
+  if (examples.length) use(examples[0][1]);
 }
 
 export const formatPercent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
@@ -82,9 +83,6 @@ export function save(name, blob) {
 
 /**
  * Fill a box to answer many inputs: a choice of files, a progress bar, a table of the first rows, and a CSV.
- * @param {HTMLElement} root - the box
- * @param {Model} model
- * @param {string} title
  * @param {(files: File[]) => Promise<[object, ...any][]>} read - returns the cells of each row, and the arguments of
  *     `predict` for it
  * @param {(answer: object) => object} describe - returns the cells of an answer

@@ -5,14 +5,12 @@ import { loadImage, resize, toTensor } from "./pixels.js";
 import { Predictor } from "./predictor.js";
 
 const MAX_MASK_PIXELS = 2_000_000; // Python answers for every pixel of a larger picture
-const SURE = 0.5;
 
 export default class ImageSegmenter extends Predictor {
   /**
    * Segment a picture.
    * @param {Blob} blob
-   * @returns the prediction as in Python's as_dict; `mask`, the class of each pixel; `confidence`, its probability;
-   *     `unsure`, the share of pixels below 50 %; and the mean confidence by class
+   * @returns the prediction as in Python's as_dict; `mask`, the class of each pixel; and `confidence`, its probability
    */
   async predict(blob) {
     const { config, session } = this;
@@ -22,21 +20,15 @@ export default class ImageSegmenter extends Predictor {
     const most = Math.min(1, Math.sqrt(MAX_MASK_PIXELS / (image.width * image.height)));
     const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.trunc(side * most)));
     const { mask, confidence } = chooseClasses(logits, width, height);
-    const [counts, sums] = [config.labels.map(() => 0), config.labels.map(() => 0)];
-    mask.forEach((label, place) => {
-      counts[label] += 1;
-      sums[label] += confidence[place];
-    });
-    const present = range(counts.length).filter((label) => counts[label]);
-    const share = (count) => count / mask.length;
+    const counts = config.labels.map(() => 0);
+    for (const label of mask) counts[label] += 1;
+    const shares = counts.map((count) => count / mask.length);
     return {
-      shares: zip(config.labels, counts.map(share)),
+      shares: zip(config.labels, shares),
       width,
       height,
       scale: Math.max(width, height) / Math.max(image.width, image.height),
-      mean_confidence: share(sum(sums)),
-      unsure: share(confidence.filter((value) => value < SURE).length),
-      confidence_by_class: Object.fromEntries(present.map((at) => [config.labels[at], sums[at] / counts[at]])),
+      mean_confidence: sum(confidence) / mask.length,
       mask,
       confidence,
     };

@@ -25,18 +25,14 @@ export function show(root, model, entry) {
       input.value = "";
     };
   }
-  drop.ondragover =
-    drop.ondragleave =
-    drop.ondrop =
-      (event) => {
-        event.preventDefault();
-        drop.classList.toggle("over", event.type === "dragover");
-        if (event.type === "drop") use(event.dataTransfer.files);
-      };
+  const drag = (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", event.type === "dragover");
+    if (event.type === "drop") use(event.dataTransfer.files);
+  };
+  Object.assign(drop, { ondragover: drag, ondragleave: drag, ondrop: drag });
   document.onpaste = (event) => use(event.clipboardData.files);
-  const samples = (entry.examples ?? []).map(({ file, name }) => [name, file]);
-  page.addExamples(examples, samples, async (file) => ask(await (await fetch(file)).blob()));
-  examples.firstChild?.click();
+  page.addExamples(examples, entry.examples, async (file) => ask(await (await fetch(file)).blob()));
   const read = async (files) => files.map((file) => [{ file: file.name }, file]);
   const describe = ({ label, probabilities, shares }) =>
     shares

@@ -59,7 +59,7 @@ export function show(root, model) {
     const pair = [user.value, id];
     const found = await model.call("predict", pair);
     const { base, contributions } = await model.call("explain", pair);
-    const next = await model.call("recommendFor", [user.value]);
+    const next = await model.call("recommend", [user.value]);
     return [
       element("h2", {}, found.rating.toFixed(2)),
       element("p", {}, `The average is ${base.toFixed(2)}; to that come:`),
@@ -75,9 +75,9 @@ export function show(root, model) {
     const rows = readCsv(await file.text(), ids);
     return rows.map((row) => [row, row.user_id, row[ids.at(-1)]]);
   };
-  page.addBatch(parts.batch, model, users.length ? `Many users and ${many}` : `Many ${many}`, read, (found) => found, {
-    size: ROWS,
-  });
+  const title = users.length ? `Many users and ${many}` : `Many ${many}`;
+  const describe = (found) => ({ [`predicted ${unit}`]: Number(found.rating.toFixed(3)) });
+  page.addBatch(parts.batch, model, title, read, describe, { size: ROWS });
   const offer = (titles) => known.append(...titles.map((title) => element("option", { value: title })));
   model.call("listKnown", [KNOWN]).then(offer, () => {}); // if it fails, the page shows why
 }

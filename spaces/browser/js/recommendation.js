@@ -2,7 +2,7 @@
 
 import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
-import { range, solve, sum } from "./numbers.js";
+import { range, sum } from "./numbers.js";
 import { Predictor } from "./predictor.js";
 import { normaliseName } from "./tables.js";
 
@@ -14,7 +14,6 @@ const fold = (title) =>
   normaliseName(title)
     .normalize("NFD")
     .replace(/\p{Mn}/gu, "");
-const clip = (value, lowest, highest) => Math.min(Math.max(value, lowest), highest);
 const dot = (a, b) => a.reduce((total, value, index) => total + value * b[index], 0);
 
 export default class Recommender extends Predictor {
@@ -53,10 +52,9 @@ export default class Recommender extends Predictor {
     return found.slice(0, MOST).map(({ id, title }) => [id, title]);
   }
 
-  /** Return the predicted rating of a user of the data set; of an average person if there are no users. */
-  predict(user, item) {
-    const score = this.users.size ? this.scoreForUser(user) : this.scoreForVisitor([]);
-    return { rating: clip(score(this.findRow(item)), this.config.lowest, this.config.highest) };
+  /** Return the rating that a person gives an item; see scoreFor. */
+  predict(person, item) {
+    return { rating: this.clip(this.scoreFor(person)(this.findRow(item))) };
   }
 
   /** Return the parts of a user's predicted rating: base + contributions = rating before it is clipped. */
@@ -73,19 +71,11 @@ export default class Recommender extends Predictor {
     return { base, contributions };
   }
 
-  /** Return a user's recommendations: [[id, title, rating], ...]. */
-  recommendFor(user) {
-    const seen = this.rated.filter(([rater]) => rater === String(user)).map(([, id]) => id);
-    return this.findBest(this.scoreForUser(user), seen, this.config.lowest, this.config.highest);
-  }
-
-  /** Return recommendations for a visitor with ratings [[id, rating], ...]. */
-  recommend(ratings) {
-    const { lowest, highest } = this.config;
-    const isWrong = ratings.some(([, rating]) => !(rating >= lowest && rating <= highest));
-    if (isWrong) throw new BadInput("The rating is outside the scale.");
-    const seen = ratings.map(([id]) => String(id));
-    return this.findBest(this.scoreForVisitor(ratings), seen, lowest, highest);
+  /** Return recommendations for a person, [[id, title, rating], ...]; see scoreFor. */
+  recommend(person) {
+    const rated = this.rated.filter(([user]) => user === String(person)).map(([, id]) => id);
+    const seen = Array.isArray(person) ? person.map(([id]) => id) : rated;
+    return this.findBest(this.scoreFor(person), seen, (rating) => this.clip(rating));
   }
 
   /** Return the items with the most similar factors: [[id, title, cosine], ...]. */
@@ -94,16 +84,22 @@ export default class Recommender extends Predictor {
     const row = this.findRow(id);
     const length = (vector) => Math.sqrt(dot(vector, vector)) + 1e-12;
     const cosine = (other) => dot(taste[other], taste[row]) / (length(taste[other]) * length(taste[row]));
-    return this.findBest(cosine, [String(id)], -1, 1);
+    return this.findBest(cosine, [id]);
   }
 
-  /** Return a function of an item's row: the user's predicted rating. */
-  scoreForUser(user) {
-    const vector = this.vectors[this.findUser(user)];
+  /**
+   * Return a function of an item's row: the predicted rating of a person.
+   * @param {string | number | [string, number][]} person - a user of the data set; or the ratings of a visitor,
+   *     [[id, rating], ...]; anything else is an average person if the model knows no users
+   */
+  scoreFor(person) {
+    if (Array.isArray(person)) return this.scoreForVisitor(person);
+    if (!this.users.size) return this.scoreForVisitor([]);
+    const vector = this.vectors[this.findUser(person)];
     return (row) => this.means[row] + dot(this.factors[row], vector);
   }
 
-  /** Return a function of an item's row: the visitor's predicted rating; see fold_in in Python. */
+  /** As scoreFor, of a visitor; see fold_in in Python. */
   scoreForVisitor(ratings) {
     const { items, means, noise, factors, variances } = this;
     const rated = ratings.map(([id, rating]) => [this.findRow(id), rating]);
@@ -125,12 +121,16 @@ export default class Recommender extends Predictor {
   }
 
   /** Return the items with the best scores, [[id, title, score], ...], without those seen and those rarely rated. */
-  findBest(score, seen, lowest, highest) {
-    const least = this.config.min_ratings ?? 20;
+  findBest(score, seen, show = (value) => value) {
+    const { min_ratings: least = 20 } = this.config;
     const suggested = this.items.filter(({ id, ratings }) => ratings >= least && !seen.includes(id));
     const scored = suggested.map(({ id, title }) => [id, title, score(this.rows.get(id))]);
     const best = scored.sort((a, b) => b[2] - a[2]).slice(0, MOST);
-    return best.map(([id, title, value]) => [id, title, clip(value, lowest, highest)]);
+    return best.map(([id, title, value]) => [id, title, show(value)]);
+  }
+
+  clip(rating) {
+    return Math.min(Math.max(rating, this.config.lowest), this.config.highest);
   }
 
   findUser(user) {
@@ -144,4 +144,16 @@ export default class Recommender extends Predictor {
     if (row === undefined) throw new BadInput(`There is no ${(this.config.item ?? ["movie"])[0]} ${id}.`);
     return row;
   }
+}
+
+/** Solve a system of linear equations whose matrix is positive definite, so that it needs no pivoting. */
+function solve(matrix, right) {
+  const rows = matrix.map((row, index) => [...row, right[index]]);
+  rows.forEach((pivot, column) => {
+    for (const row of rows) {
+      const factor = row === pivot ? 0 : row[column] / pivot[column];
+      if (factor) row.forEach((_, place) => (row[place] -= factor * pivot[place]));
+    }
+  });
+  return rows.map((row, index) => row.at(-1) / row[index]);
 }

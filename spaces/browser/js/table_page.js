@@ -65,14 +65,15 @@ export function show(root, model) {
   };
   const shown = labels?.length === 2 ? [labels[1]] : labels;
   const describe = ({ label, probabilities, value, low, high }) => {
-    if (!labels) return { prediction: value, low, high };
+    if (!labels) return { prediction: round(value), low: round(low), high: round(high) };
     const shares = Object.fromEntries(shown.map((one) => [one, probabilities[one]]));
     return { prediction: label, ...page.makeCells("probability", shares) };
   };
   page.addBatch(batch, model, "Many rows", read, describe, { size: ROWS });
 }
 
-const formatNumber = (value) => Number(value.toPrecision(4)).toLocaleString("en");
+const round = (value, digits = 6) => Number(value.toPrecision(digits));
+const formatNumber = (value) => round(value, 4).toLocaleString("en");
 
 /** Return a labelled input for a column: a list of categories, a number or a date. */
 function addField({ typical, numbers, categories, open_categories: open = [] }, column, label) {

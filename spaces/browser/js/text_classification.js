@@ -3,7 +3,7 @@
 import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { Tokenizer } from "../vendor/tokenizers/tokenizers.min.mjs";
 import { BadInput } from "./checkpoint.js";
-import { argmax, range, softmax, solve, sum, zip } from "./numbers.js";
+import { argmax, range, softmax, sum, zip } from "./numbers.js";
 import { Predictor } from "./predictor.js";
 
 const MAX_CHARACTERS = 100_000;
@@ -150,14 +150,13 @@ function splitSpan(ends, text, { start, end }) {
 
 /** Merge the shortest pair of adjacent spans until at most 16 are left. */
 function mergeSpans(spans) {
-  const parts = [...spans];
-  while (parts.length > MAX_PARTS) {
-    const pairs = parts.slice(1).map(({ start, end }, index) => [parts[index], start, end]);
-    const lengths = pairs.map(([before, start, end]) => (before.end === start ? end - before.start : Infinity));
-    const shortest = lengths.indexOf(Math.min(...lengths));
-    parts.splice(shortest, 2, span(parts[shortest].start, parts[shortest + 1].end));
-  }
-  return parts;
+  if (spans.length <= MAX_PARTS) return spans;
+  const merged = spans.slice(1).map(({ end }, index) => span(spans[index].start, end));
+  const lengths = merged.map(({ start, end }, index) =>
+    spans[index].end === spans[index + 1].start ? end - start : Infinity,
+  );
+  const shortest = lengths.indexOf(Math.min(...lengths));
+  return mergeSpans(spans.toSpliced(shortest, 2, merged[shortest]));
 }
 
 // --- Shapley values; see shared/shapley.py ---
@@ -166,31 +165,28 @@ function mergeSpans(spans) {
 const listSets = (players) =>
   range(2 ** players).map((set) => range(players).map((player) => (set >> player) % 2 === 1));
 
-/** Return at most 32 balanced sets of players: rows of a Hadamard matrix and of its negative. */
+/** Return 32 balanced sets of players: rows of a Hadamard matrix and of its negative. */
 function balanceSets(players) {
   const columns = [0, 1, 2, 4, 8, 15, 3, 5, 6, 9, 10, 12, 7, 11, 13, 14].slice(0, players);
   const isOdd = (bits) => range(4).filter((bit) => (bits >> bit) & 1).length % 2 === 1;
-  const sets = range(32).map((row) => columns.map((column) => isOdd(row & column) !== row < 16));
-  return [...new Map(sets.map((set) => [String(set), set])).values()];
+  return range(32).map((row) => columns.map((column) => isOdd(row & column) !== row < 16));
 }
 
 /** Return probabilities of all sets, in the order of listSets, whose logits are sums of effects fitted to `outputs`. */
 function fitLogitSum(sets, outputs, base, whole) {
-  const players = sets[0].length;
-  const logit = (p) => {
+  const logits = [base, whole, ...outputs].map((p) => {
     const inside = Math.min(Math.max(p, LEAST), 1 - LEAST);
     return Math.log(inside) - Math.log1p(-inside);
-  };
-  const [first, last] = [logit(base), logit(whole)];
-  const sizes = sets.map((set) => sum(set.map(Number)) / players);
-  const rows = sets.map((set, index) => set.map((isIn) => isIn - sizes[index]));
-  const right = outputs.map((p, index) => logit(p) - (first + (last - first) * sizes[index]));
-  // Rows add up to 0: adding 1 to each product of columns makes the solution unique, and that of least norm.
-  const square = range(players).map((i) => range(players).map((j) => 1 + sum(rows.map((row) => row[i] * row[j]))));
-  const sums = range(players).map((i) => sum(rows.map((row, k) => row[i] * right[k])));
-  const effects = solve(square, sums);
-  const totals = sumEffects(effects.map((effect) => effect + (last - first) / players));
-  return totals.map((total) => 1 / (1 + Math.exp(-first - total)));
+  });
+  const [first, last, ...found] = logits;
+  const players = sets[0].length;
+  const sizes = sets.map((set) => set.filter(Boolean).length / players);
+  // The least squares, in closed form: the columns of the Hadamard matrix are orthogonal.
+  const effects = range(players).map((player) => {
+    const products = sets.map((set, index) => (set[player] - sizes[index]) * found[index]);
+    return sum(products) / (sets.length / 4) + (last - first) / players;
+  });
+  return sumEffects(effects).map((total) => 1 / (1 + Math.exp(-first - total)));
 }
 
 /** Return the sum of effects of the players in each set, in the order of listSets. */

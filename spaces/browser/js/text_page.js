@@ -36,7 +36,6 @@ export function show(root, model) {
     ask();
   };
   page.addExamples(examples, samples, use);
-  if (samples.length) use(samples[0][1]);
   const describe = ({ label, is_clear: isClear, probabilities }) => {
     return { prediction: label, clear: isClear ? "yes" : "no", ...page.makeCells("probability", probabilities) };
   };
