@@ -10,10 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
 from .errors import BadInput, quote
+from .limits import LIMITS
 
-MAX_FILES = 200
-MAX_FILE_BYTES = 25_000_000
-MAX_TOTAL_BYTES = 200_000_000
 MAX_RATIO = 200  # unpacked size to packed size, for files over a megabyte
 MAX_DIRECTORY_BYTES = 1_000_000  # zipfile reads the whole directory into memory
 MAX_LABEL = 200  # characters
@@ -46,8 +44,8 @@ def count_files(paths: Sequence[str | Path] | None) -> int:
     """Count the files that read_files will yield, from the directories of the zips; no file is read.
 
     Raises:
-        BadInput: a zip cannot be read, there are no files or more than MAX_FILES, or the zips hold more than
-            MAX_TOTAL_BYTES together.
+        BadInput: a zip cannot be read, there are no files or more than LIMITS.batch_files, or the zips hold more than
+            LIMITS.zip_bytes together.
     """
     is_list = isinstance(paths, Sequence) and not isinstance(paths, str)
     if not is_list or not paths or not all(isinstance(path, str | Path) for path in paths):
@@ -60,10 +58,10 @@ def count_files(paths: Sequence[str | Path] | None) -> int:
                 total += sum(member.file_size for member in members)
         else:
             count += 1
-        if count > MAX_FILES:
+        if count > LIMITS.batch_files:
             raise _make_count_error("There are")
-    if total > MAX_TOTAL_BYTES:
-        raise BadInput(f"The zips hold more than {MAX_TOTAL_BYTES // 1_000_000} MB; send fewer at a time.")
+    if total > LIMITS.zip_bytes:
+        raise BadInput(f"The zips hold more than {LIMITS.zip_bytes / 1e6:g} MB; send fewer at a time.")
     return count
 
 
@@ -137,8 +135,8 @@ def _open_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInf
     if not path.is_file():
         raise BadInput(f"There is no file {quote(path.name)}.")
     size = path.stat().st_size
-    if size > MAX_TOTAL_BYTES:
-        raise BadInput(f"The zip file is larger than {MAX_TOTAL_BYTES // 1_000_000} MB; split it.")
+    if size > LIMITS.zip_bytes:
+        raise BadInput(f"The zip file is larger than {LIMITS.zip_bytes / 1e6:g} MB; split it.")
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_File(io.FileIO(path)))
@@ -175,14 +173,14 @@ class _File(io.BufferedReader):
 def _check_limits(members: list[zipfile.ZipInfo]) -> None:
     if not members:
         raise BadInput("The zip file has no files in it.")
-    if len(members) > MAX_FILES:
+    if len(members) > LIMITS.batch_files:
         raise _make_count_error()
-    if sum(member.file_size for member in members) > MAX_TOTAL_BYTES:
-        raise BadInput(f"The zip file's contents are larger than {MAX_TOTAL_BYTES // 1_000_000} MB; split it.")
+    if sum(member.file_size for member in members) > LIMITS.zip_bytes:
+        raise BadInput(f"The zip file's contents are larger than {LIMITS.zip_bytes / 1e6:g} MB; split it.")
 
 
 def _make_count_error(what: str = "The zip file has") -> BadInput:
-    return BadInput(f"{what} more than {MAX_FILES} files; split them.")
+    return BadInput(f"{what} more than {LIMITS.batch_files} files; split them.")
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
@@ -225,14 +223,14 @@ def _read_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | 
         content = BadInput("The file is protected by a password; pack it without one.")
     elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         content = BadInput("The file uses an unusual compression method; use plain zip.")
-    elif member.file_size > MAX_FILE_BYTES:
-        content = BadInput(f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB.")
+    elif member.file_size > LIMITS.zipped_file_bytes:
+        content = BadInput(f"The file is larger than {LIMITS.zipped_file_bytes / 1e6:g} MB.")
     elif member.file_size > max(1_000_000, MAX_RATIO * member.compress_size):
         content = BadInput(f"The file is compressed to less than 1/{MAX_RATIO} of its size; no picture or text is.")
     else:
         try:
             with archive.open(member) as file:
-                content = file.read(MAX_FILE_BYTES + 1)
+                content = file.read(LIMITS.zipped_file_bytes + 1)
         except Exception:  # zipfile and zlib raise many kinds of errors for a damaged file
             return BadInput("The file in the zip is damaged; create the zip again.")
         if content.startswith(b"PK\x03\x04"):

@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from .config import GalleryConfig
 from .errors import BadInput, quote
 from .images import (
-    MAX_REQUEST_COST,
     Encoded,
     Framing,
     Picture,
@@ -23,6 +22,7 @@ from .images import (
     sample_image,
     to_array,
 )
+from .limits import LIMITS
 from .predictor import Prediction, Predictor, answer_each
 from .session import THREADS, softmax
 
@@ -125,7 +125,7 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
     """A picture classifier with out-of-distribution detection; pictures are anything that load_image accepts."""
 
     task = "image-classification"
-    max_request_cost = MAX_REQUEST_COST  # of all pictures of one request
+    max_request_cost = LIMITS.request_pixels  # of all pictures of one request
     config_type = ImageClassifierConfig
     threads = THREADS
 

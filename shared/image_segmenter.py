@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from .config import GalleryConfig
 from .errors import BadInput
 from .images import Source, fit_size, load_image, read_picture_size, sample_image, to_array
+from .limits import LIMITS
 from .predictor import Prediction, Predictor, answer_each
 from .session import THREADS, map_in_threads
 
@@ -24,12 +25,9 @@ SURE = 0.5  # a pixel below this confidence counts as unsure
 TILE = 250_000  # numbers in a tile of upsampled logits: 1 MB, so that it fits in a CPU cache
 TILE_WIDTH = 1024  # pixels; wider tiles would have only a few rows
 MIN_TILE_ROWS = 16  # with many classes, tiles are narrower instead
-# Limits for the time and memory of one mask, and of all masks of one request; see tests/spaces/test_batches.py.
-# The mask of a larger picture, such as a large JPEG, is scaled down. The cost of a pixel grows with the number of
-# classes, so masks with more than CLASSES of them have proportionally fewer pixels.
-MAX_MASK_PIXELS = 24_000_000
+# LIMITS.mask_pixels is for this many classes. The cost of a pixel grows with their number, so masks with more of them
+# have proportionally fewer pixels.
 CLASSES = 11
-MAX_REQUEST_PIXELS = 100_000_000
 NETWORK_PIXELS = 4_000_000  # cost of running the network on one picture, in mask pixels
 BLOCK = 1_000_000  # pixels summed at once, at 16 bytes each
 
@@ -140,7 +138,7 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
     """A segmentation model; pictures are anything that load_image accepts."""
 
     task = "image-segmentation"
-    max_request_cost = MAX_REQUEST_PIXELS  # of all pictures of one request
+    max_request_cost = LIMITS.request_mask_pixels  # of all pictures of one request
     config_type = ImageSegmenterConfig
     threads = THREADS
 
@@ -225,7 +223,7 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
     @property
     def max_mask_pixels(self) -> int:
         """The maximum number of pixels in a mask: 24 million with up to 11 classes, fewer with more."""
-        return int(MAX_MASK_PIXELS / self._pixel_cost)
+        return int(LIMITS.mask_pixels / self._pixel_cost)
 
     @property
     def _pixel_cost(self) -> float:
@@ -252,10 +250,10 @@ def find_working_size(size: Size, area: int, multiple: int) -> Size:
 def find_mask_size(size: Size, longest: int | None = None, most: int | None = None) -> Size:
     """Return the (width, height) of the mask of a picture of `size`: the same size, or scaled down.
 
-    It has at most `most` pixels (default MAX_MASK_PIXELS), a long side of at most `longest` pixels, and the picture's
-    aspect ratio.
+    It has at most `most` pixels, by default LIMITS.mask_pixels, a long side of at most `longest` pixels, and the
+    picture's aspect ratio.
     """
-    scale = math.sqrt((most or MAX_MASK_PIXELS) / (size[0] * size[1]))
+    scale = math.sqrt((most or LIMITS.mask_pixels) / (size[0] * size[1]))
     if scale < 1:
         size = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
     return size if longest is None else fit_size(size, longest)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BadInput
+from .limits import LIMITS
 from .text import strip_invisible
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MAX_CHARACTERS = 5_000_000
 CHARACTERS_PER_TOKEN = 32  # characters to tokenize at each end, for each token that may be read
 
 BREAKS = re.compile(r"<br\s*/?>", re.IGNORECASE)  # the only HTML in the IMDB reviews
@@ -65,8 +65,8 @@ def clean_text(text: object) -> str:
     """
     if not isinstance(text, str):
         raise BadInput(f"The input must be text, not {type(text).__name__}.")
-    if len(text) > MAX_CHARACTERS:
-        raise BadInput(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read.")
+    if len(text) > LIMITS.text_characters:
+        raise BadInput(f"The text has {len(text):,} characters; at most {LIMITS.text_characters:,} are read.")
     whole = text.encode("utf-8", "replace").decode()  # replace lone surrogates
     plain = strip_invisible(BLANKS.sub(" ", CONTROLS.sub("", BREAKS.sub("\n", whole))))
     plain = LETTERS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), plain).strip()

@@ -89,6 +89,15 @@ def load_app(folder: str | Path):
     return module
 
 
+def set_limits(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
+    """Change limits for one test, in all modules at once."""
+    from shared.limits import LIMITS
+
+    for name, value in values.items():
+        assert name in vars(LIMITS)
+        monkeypatch.setitem(vars(LIMITS), name, value)  # it is frozen
+
+
 def copy_repository(folder: Path) -> None:
     """Copy the files of a clone: all that git tracks or would track."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]

@@ -15,15 +15,13 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ..errors import BadInput, quote
+from ..limits import LIMITS
 from .files import Encoded, explain_errors, read_header
-from .limits import MAX_BYTES, MAX_PIXELS, MAX_REQUEST_COST, MAX_SCANS, check_size
+from .limits import MAX_SCANS, check_size
 from .pixels import decode, has_16_bit_colours, is_deep, to_rgb
 from .tags import ORIENTATION, find_orientation
 
 __all__ = [
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "MAX_REQUEST_COST",
     "Encoded",
     "Framing",
     "Picture",
@@ -206,7 +204,7 @@ def read_picture_size(source: Source, at_least: int | None = None) -> tuple[int,
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        check_size(source.size, MAX_PIXELS)
+        check_size(source.size, LIMITS.pixels)
         return source.size
     return read_header(source, at_least).size
 
@@ -250,13 +248,13 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
             "An array must be uint8 of shape (height, width, 3), in the order red, green, blue, or (height, width), "
             f"not {array.dtype} of {quote(array.shape)[1:-1]}."
         )
-    check_size((array.shape[1], array.shape[0]), MAX_PIXELS)
+    check_size((array.shape[1], array.shape[0]), LIMITS.pixels)
     return Image.fromarray(array)
 
 
 def _from_pil(image: Image.Image) -> Picture:
     """Convert a PIL image to a Picture."""
-    check_size(image.size, MAX_PIXELS)
+    check_size(image.size, LIMITS.pixels)
     with explain_errors("picture"):
         image.load()
         try:

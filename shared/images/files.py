@@ -13,17 +13,9 @@ from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from ..errors import BadInput, quote
+from ..limits import LIMITS
 from .formats import ACCEPTED, READERS, LimitedFile, find_format
-from .limits import (
-    MAX_BYTES,
-    MAX_MARKERS,
-    MAX_PIXELS,
-    MAX_PIXELS_OF,
-    MAX_REDUCED_PIXELS,
-    MAX_SCANS,
-    check_size,
-    describe_limit,
-)
+from .limits import MAX_MARKERS, MAX_SCANS, check_size, describe_limit, find_max_pixels
 from .tags import check_tags
 
 Encoded = str | Path | bytes | bytearray | memoryview | IO[bytes]
@@ -58,7 +50,7 @@ def read_header(source: Encoded, at_least: int | None) -> Header:
             check_tags(data, kind)
         file = LimitedFile(data)
         image = READERS[kind](file)
-        size, max_pixels, shown_kind = image.size, MAX_PIXELS_OF.get(kind, MAX_PIXELS), kind
+        size, max_pixels, shown_kind = image.size, find_max_pixels(kind), kind
         covered: tuple[float, float] = size
         scans = 1
         if isinstance(image, JpegImageFile):
@@ -69,12 +61,12 @@ def read_header(source: Encoded, at_least: int | None) -> Header:
             if scans > 1 or "progressive" in image.info:
                 shown_kind = "progressive JPEG"
             elif at_least:
-                max_pixels = MAX_REDUCED_PIXELS
+                max_pixels = max(LIMITS.jpeg_pixels, LIMITS.pixels)
         check_size(size, max_pixels, shown_kind)
         if at_least and (draft := image.draft(None, (at_least, at_least))):
             covered = draft[1][2:]
-            if image.width * image.height > MAX_PIXELS:  # even at reduced size
-                check_size(size, MAX_PIXELS, "JPEG decoded in this detail")
+            if image.width * image.height > LIMITS.pixels:  # even at reduced size
+                check_size(size, LIMITS.pixels, "JPEG decoded in this detail")
         return Header(file, kind, image, size, covered, scans)
 
 
@@ -86,7 +78,7 @@ def explain_errors(kind: str) -> Iterator[None]:
     except BadInput:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # raised by the GIF reader
-        most = MAX_PIXELS_OF.get(kind, MAX_PIXELS)
+        most = find_max_pixels(kind)
         raise BadInput(f"The picture has too many pixels; {describe_limit(most, kind)}.") from error
     except Exception as error:  # each reader has its own exceptions
         if UNSUPPORTED.search(str(error)):
@@ -117,15 +109,15 @@ def read_bytes(source: Encoded) -> bytes:
     size = memoryview(data).nbytes
     if not size:
         raise BadInput(f"The picture's file is empty; it must be one of {ACCEPTED}.")
-    if size > MAX_BYTES:
-        raise BadInput(f"The picture's file is larger than {MAX_BYTES // 1_000_000} MB; save it smaller.")
+    if size > LIMITS.picture_bytes:
+        raise BadInput(f"The picture's file is larger than {LIMITS.picture_bytes / 1e6:g} MB; save it smaller.")
     return bytes(data)
 
 
 def _read_open(file: IO[bytes]) -> bytes:
-    """Return at most MAX_BYTES + 1 bytes of an open file, from its start if it is seekable."""
+    """Return at most LIMITS.picture_bytes + 1 bytes of an open file, from its start if it is seekable."""
     parts: list[bytes] = []
-    left = MAX_BYTES + 1
+    left = LIMITS.picture_bytes + 1
     try:
         with suppress(AttributeError, OSError):
             file.seek(0)
@@ -173,7 +165,7 @@ def _read_file(path: Path) -> bytes:
         if not path.is_file():  # a folder, or a pipe, which may never end
             raise BadInput(f"{quote(path.name)} is not a file; a picture must be one of {ACCEPTED}.")
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(LIMITS.picture_bytes + 1)
     except OSError as error:
         raise BadInput(f"The picture's file cannot be read: {error.strerror}.") from error
 

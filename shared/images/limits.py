@@ -1,15 +1,8 @@
-"""Limits for pictures; size and aspect ratio are checked from the header, before anything is decoded."""
+"""Limits for the formats of pictures; size and aspect ratio are checked from the header, before decoding."""
 
 from ..errors import BadInput
+from ..limits import LIMITS
 
-MAX_BYTES = 25_000_000
-MAX_PIXELS = 24_000_000  # of a picture decoded in full: limits its memory
-MAX_PIXELS_OF = {"WebP": 13_000_000, "AVIF": 20_000_000}  # their decoders keep several copies
-MAX_REDUCED_PIXELS = 120_000_000  # of a JPEG decoded at reduced size
-# The total cost of the pictures in one request, by estimate_decoding_cost. It limits the work of one request
-# (tests/spaces/test_batches.py) and allows 200 JPEGs of 12 megapixels decoded at reduced size.
-MAX_REQUEST_COST = 300_000_000
-MAX_ASPECT = 50  # long side to short side
 MAX_SCANS = 30  # of a JPEG: each is a pass over all pixels; libjpeg writes 10
 MAX_MARKERS = 2_000  # parts of a JPEG
 MAX_HEADER_READS = 10_000  # a header of a million tiny parts would take Pillow a long time
@@ -25,15 +18,20 @@ def check_size(size: tuple[int, int], max_pixels: int, kind: str = "picture") ->
     width, height = size
     if min(size) < 1:
         raise BadInput("The picture has no pixels.")
-    if max(size) > MAX_ASPECT * min(size):
+    if max(size) > LIMITS.aspect_ratio * min(size):
         raise BadInput(
             f"The picture is {width:,} × {height:,} pixels; "
-            f"the long side may be at most {MAX_ASPECT} times as long as the short side."
+            f"the long side may be at most {LIMITS.aspect_ratio} times as long as the short side."
         )
     if width * height > max_pixels:
         raise BadInput(f"The picture is {width:,} × {height:,} pixels; {describe_limit(max_pixels, kind)}.")
 
 
+def find_max_pixels(kind: str) -> int:
+    """Return the pixel limit of a format that is decoded in full."""
+    return min(LIMITS.pixels, {"WebP": LIMITS.webp_pixels, "AVIF": LIMITS.avif_pixels}.get(kind, LIMITS.pixels))
+
+
 def describe_limit(max_pixels: int, kind: str) -> str:
     """Return the part of an error message that states the pixel limit of a format."""
-    return f"{'an' if kind == 'AVIF' else 'a'} {kind} may have at most {max_pixels // 1_000_000} megapixels"
+    return f"{'an' if kind == 'AVIF' else 'a'} {kind} may have at most {max_pixels / 1e6:g} megapixels"

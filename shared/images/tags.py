@@ -13,7 +13,8 @@ from typing import NamedTuple
 from PIL import ExifTags
 
 from ..errors import BadInput
-from .limits import MAX_DIRECTORIES, MAX_EXIF_BYTES, MAX_PIXELS, MAX_TAG_VALUES, MAX_TAGS
+from ..limits import LIMITS
+from .limits import MAX_DIRECTORIES, MAX_EXIF_BYTES, MAX_TAG_VALUES, MAX_TAGS
 
 ORIENTATION = ExifTags.Base.Orientation.value
 TILE_WIDTH, TILE_LENGTH = 322, 323
@@ -91,7 +92,7 @@ def _check_values(data: bytes, start: int, tags: Iterator[Tag], max_bytes: int) 
             raise BadInput(TOO_MANY_TAGS)
         if number in tile:
             tile[number] = max(tile[number], value)
-    if tile[TILE_WIDTH] * tile[TILE_LENGTH] > MAX_PIXELS:
+    if tile[TILE_WIDTH] * tile[TILE_LENGTH] > LIMITS.pixels:
         raise BadInput(TOO_MANY_TAGS)
 
 

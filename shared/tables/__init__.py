@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import BadInput
+from ..limits import LIMITS
 from .encoding import GUESSED, find_encoding, open_text
 from .rows import Row, find_delimiter, read_csv_rows, read_text_rows
 from .writing import write_csv
 
 __all__ = ["CHUNK", "Row", "Table", "answer_table", "read_csv", "read_lines", "write_csv"]
 
-MAX_ROWS = 100_000
 MAX_SENTENCE = 500  # characters of a row's error message; there may be 100,000 of them
 CHUNK = 4096
 CHUNK_CHARACTERS = 500_000  # a chunk ends at this size even if it has fewer rows
@@ -44,7 +44,7 @@ class Table:
 
 
 def read_csv(
-    path: str | Path, required: Sequence[str], max_rows: int = MAX_ROWS, max_bytes: int | None = None
+    path: str | Path, required: Sequence[str], max_rows: int = LIMITS.rows, max_bytes: int | None = None
 ) -> Table:
     """Check a CSV file with a header.
 
@@ -71,7 +71,7 @@ def read_csv(
     return Table(tuple(required), delimiter, count, read, GUESSED.get(encoding, ""))
 
 
-def read_lines(path: str | Path, column: str, max_rows: int = MAX_ROWS) -> Table:
+def read_lines(path: str | Path, column: str, max_rows: int = LIMITS.rows) -> Table:
     """Check a text file and return it as a table of one column, with a row for each line that is not empty.
 
     Raises:

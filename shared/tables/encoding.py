@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from ..errors import BadInput
+from ..limits import LIMITS
 
-MAX_BYTES = 50_000_000
 BLOCK = 1_000_000  # bytes
 FORMATS = (  # signatures of files that people upload instead of a CSV
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel file (.xls)"),
@@ -39,7 +39,9 @@ def open_text(path: str | Path, encoding: str, newline: str | None = "") -> Text
 
 
 def find_encoding(path: str | Path, max_bytes: int | None = None) -> str:
-    """Return the encoding of a text file of up to MAX_BYTES or `max_bytes`; the whole file is read, block by block.
+    """Return the encoding of a text file; the whole file is read, block by block.
+
+    `max_bytes` limits its size, by default to LIMITS.table_bytes.
 
     Raises:
         BadInput: the file cannot be read, is too large, or is not text.
@@ -47,9 +49,9 @@ def find_encoding(path: str | Path, max_bytes: int | None = None) -> str:
     if not isinstance(path, str | Path):
         raise BadInput("Choose a file first.")
     try:
-        most = max_bytes or MAX_BYTES
+        most = max_bytes or LIMITS.table_bytes
         if Path(path).stat().st_size > most:
-            raise BadInput(f"The file is larger than {most // 1_000_000:,} MB; split it into smaller files.")
+            raise BadInput(f"The file is larger than {most / 1e6:g} MB; split it into smaller files.")
         with Path(path).open("rb") as file:
             return _detect(file)
     except OSError as error:

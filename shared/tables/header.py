@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..errors import BadInput, quote
+from ..limits import LIMITS
 from ..text import normalise_name, strip_invisible
 
-MAX_COLUMNS = 200
 NAMES_SHOWN = 12  # column names in an error message
 SEPARATORS = re.compile(r"[-_. ]")  # optional in the name of a column
 OTHER_TEXTS = {r"<(!|html|head|body|table|\?xml)": "an HTML or XML file", r"\[\s*\{|\{\s*$|\{\"": "JSON"}
@@ -20,8 +20,8 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
         BadInput: a required column is missing, a column occurs twice, or there are too many.
     """
     names = clean_names(values)
-    if len(names) > MAX_COLUMNS:
-        raise BadInput(f"The CSV has {len(names):,} columns; at most {MAX_COLUMNS} are read.")
+    if len(names) > LIMITS.columns:
+        raise BadInput(f"The CSV has {len(names):,} columns; at most {LIMITS.columns} are read.")
     places = match_columns(names, required)
     missing = [name for name, place in zip(required, places, strict=True) if place is None]
     if missing:

@@ -11,14 +11,14 @@ import pandas as pd
 
 from ..archives import count_files, read_files
 from ..errors import BadInput
-from ..images import MAX_BYTES, MAX_PIXELS
+from ..limits import LIMITS
 from ..predictor import Prediction, Predictor
 from ..tables import CHUNK, Table, answer_table, write_csv
 from .files import ensure_upload_folder, keep_file
 
 FILES_AT_ONCE = 8
-PIXELS_AT_ONCE = MAX_PIXELS  # of files predicted together: they take no more memory than one large file
-BYTES_AT_ONCE = MAX_BYTES
+# Files predicted together take no more memory than one large file.
+PIXELS_AT_ONCE, BYTES_AT_ONCE = LIMITS.pixels, LIMITS.picture_bytes
 OVER_BUDGET = "The pictures before this one use all pixels that one request may have; send this one separately."
 ROWS_SHOWN, CHARACTERS_SHOWN = 20, 1000  # rows of a table, characters of a cell; the file has all
 

@@ -6,17 +6,17 @@ from typing import Any
 import uvicorn.config
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-HEADER_SECONDS = 15.0  # time limit for a request header, from the connection or its first byte
+from ..limits import LIMITS
 
 
 class TimedProtocol(AutoHTTPProtocol):
-    """uvicorn's HTTP protocol, with a limit of HEADER_SECONDS for each request header."""
+    """uvicorn's HTTP protocol, with a time limit for each request header, from the connection or its first byte."""
 
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._late = self.loop.call_later(HEADER_SECONDS, transport.close)
+        self._late = self.loop.call_later(LIMITS.header_seconds, transport.close)
 
     def data_received(self, data: bytes) -> None:
         before = self.cycle
@@ -25,7 +25,7 @@ class TimedProtocol(AutoHTTPProtocol):
         if self.cycle is not before or is_upgraded:  # the header has arrived; http_body limits the body
             self._stop_waiting()
         elif self._late is None and (before is None or before.response_complete):  # the next request starts
-            self._late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+            self._late = self.loop.call_later(LIMITS.header_seconds, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

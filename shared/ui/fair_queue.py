@@ -23,12 +23,8 @@ from gradio.utils import get_function_params, get_upload_folder, run_coro_in_bac
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-SESSIONS = 2000  # sessions whose messages are kept, as in Gradio
-PAGE_WAITING = 64  # events that may wait on one page; 96 for callers who have none waiting there
-CALLER_WAITING = 48  # events from one address; enough for a class behind one router
-SESSION_WAITING = 40  # events of one session that wait, run, or have unfetched answers; gradio_client sends 40
-UNFETCHED_SECONDS = 300.0  # how long an answer that nobody fetches is kept
-UNFETCHED_ANSWERS = 200  # how many unfetched answers are kept
+from ..limits import LIMITS
+
 QUIET_SECONDS = 5.0  # a session without messages for this long is not in use
 RETRY_AFTER = "5"  # seconds
 LOST = "The queue failed, and this request was lost; send it again."
@@ -37,8 +33,6 @@ NOT_UPLOADED = (
     "Web addresses are not fetched."
 )
 NO_ENDPOINT = "There is no such endpoint; /gradio_api/info lists them."
-MAX_DEPTH = 32  # nesting of lists and mappings in the data of an event
-MAX_ITEMS = 20_000  # items in these lists and mappings; enough to rate every movie
 
 
 def count_trusted_proxies() -> int:
@@ -81,7 +75,7 @@ class PendingMessages(OrderedDict[str, Any]):
         self.queue = queue
 
     def __setitem__(self, session: str, messages: Any) -> None:
-        if session not in self and len(self) >= SESSIONS:
+        if session not in self and len(self) >= LIMITS.sessions:
             self.queue.forget(next((old for old in self if not self.queue.is_in_use(old)), None))
         super().__setitem__(session, messages)
 
@@ -141,7 +135,7 @@ class FairQueue(Queue):
         self.forget(session)
 
     def forget_unfetched(self) -> None:
-        """Delete answers that have not been fetched for UNFETCHED_SECONDS, and those beyond UNFETCHED_ANSWERS.
+        """Delete answers that have not been fetched in time, and those beyond the number that is kept.
 
         The latter are deleted from the address that has most of them, the oldest first.
         """
@@ -151,9 +145,9 @@ class FairQueue(Queue):
                 self.unfetched.pop(session, None)
                 if not self.is_waiting(session):
                     events.clear()  # Gradio keeps the id of an event whose client has left
-            elif not self.is_in_use(session, QUIET_SECONDS if messages is None else UNFETCHED_SECONDS):
+            elif not self.is_in_use(session, QUIET_SECONDS if messages is None else LIMITS.unfetched_seconds):
                 self.forget(session)
-        while sum(self.unfetched.values()) > UNFETCHED_ANSWERS:
+        while sum(self.unfetched.values()) > LIMITS.unfetched_answers:
             counts: Counter[str] = Counter()
             for session, answers in self.unfetched.items():
                 if not self.is_in_use(session):
@@ -234,9 +228,9 @@ class FairQueue(Queue):
         ours = sum(event.address == address for event in here)
         in_session = len(self.pending_event_ids_session.get(session or "", ()))
         wait = {"Retry-After": RETRY_AFTER}
-        if in_session >= SESSION_WAITING or ours >= CALLER_WAITING:
+        if in_session >= LIMITS.session_waiting or ours >= LIMITS.client_waiting:
             raise HTTPException(429, "You have too many requests waiting here; try again when they are answered.", wait)
-        if len(here) >= (PAGE_WAITING if ours else 3 * PAGE_WAITING // 2):
+        if len(here) >= (LIMITS.page_waiting if ours else 3 * LIMITS.page_waiting // 2):
             raise HTTPException(503, "The queue is full: this page has many visitors. Try again in a moment.", wait)
 
     async def add(self, body: Any, request: Any, username: str | None) -> Any:
@@ -271,8 +265,8 @@ def check_data(data: Any) -> None:
     pending, items = [(data, 0)], 0
     while pending:
         value, depth = pending.pop()
-        if depth > MAX_DEPTH:
-            raise HTTPException(422, f"Lists and mappings may be nested at most {MAX_DEPTH} levels deep.")
+        if depth > LIMITS.data_depth:
+            raise HTTPException(422, f"Lists and mappings may be nested at most {LIMITS.data_depth} levels deep.")
         if isinstance(value, dict):
             path = value.get("path")
             if path is not None and not is_uploaded(path):
@@ -280,8 +274,8 @@ def check_data(data: Any) -> None:
             value = list(value.values())
         if isinstance(value, list | tuple):
             items += len(value)
-            if items > MAX_ITEMS:
-                raise HTTPException(422, f"Lists and mappings may have at most {MAX_ITEMS:,} items in total.")
+            if items > LIMITS.data_items:
+                raise HTTPException(422, f"Lists and mappings may have at most {LIMITS.data_items:,} items in total.")
             pending += [(item, depth + 1) for item in value if isinstance(item, dict | list | tuple)]
 
 

@@ -11,15 +11,11 @@ from gradio.route_utils import GradioMultiPartParser, MultiPartException
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
+from ..limits import LIMITS
 from .fair_queue import check_data
 
 API = "/gradio_api"
-UPLOAD_BYTES = 210_000_000  # of one upload request: the largest zip, and the form around it
-FIELD_BYTES = 10_000  # of a form field that is not a file
-REQUEST_BYTES = 1_300_000  # of any other request: 100,000 escaped characters have 1.2 MB
-RUN_BYTES = 100_000  # of a request that selects an example
 DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is too large
-SILENCE_SECONDS = 15.0  # the longest pause of a client while it sends a request
 
 
 class BoundedReceive:
@@ -27,11 +23,11 @@ class BoundedReceive:
 
     def __init__(self, path: str, receive: Receive) -> None:
         self.receive = receive
-        self.most, self.instead = REQUEST_BYTES, f"send less at a time, and files to {API}/upload"
+        self.most, self.instead = LIMITS.request_bytes, f"send less at a time, and files to {API}/upload"
         if path.startswith(f"{API}/run/"):
-            self.most, self.instead = RUN_BYTES, f"{API}/run only selects examples; use {API}/call"
+            self.most, self.instead = LIMITS.example_bytes, f"{API}/run only selects examples; use {API}/call"
         if path.rstrip("/") == f"{API}/upload":
-            self.most, self.instead = UPLOAD_BYTES, "send less at a time"
+            self.most, self.instead = LIMITS.upload_bytes, "send less at a time"
         self.seen, self.is_complete = 0, False
 
     def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -53,7 +49,7 @@ class BoundedReceive:
         if self.is_complete:  # later messages only report a disconnect
             return await self.receive()
         try:
-            message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
+            message = await asyncio.wait_for(self.receive(), LIMITS.silence_seconds)
         except TimeoutError:
             raise HTTPException(408, "The request did not arrive in time; send it again.") from None
         self.seen += len(message.get("body", b""))
@@ -72,7 +68,7 @@ class BoundedReceive:
         left = DISCARDED_BYTES
         with contextlib.suppress(TimeoutError):
             while left > 0 and not self.is_complete:
-                message = await asyncio.wait_for(self.receive(), SILENCE_SECONDS)
+                message = await asyncio.wait_for(self.receive(), LIMITS.silence_seconds)
                 left -= len(message.get("body", b""))
                 self.is_complete = not message.get("more_body", False)
 
@@ -116,11 +112,11 @@ class UploadParser(GradioMultiPartParser):
         """Process a piece of a form field or file.
 
         Raises:
-            MultiPartException: the form field is larger than FIELD_BYTES.
+            MultiPartException: the form field is larger than LIMITS.field_bytes.
         """
         part = self._current_part
-        if part.file is None and len(part.data) + end - start > FIELD_BYTES:
-            raise MultiPartException(f"A form field exceeds the maximum allowed size of {FIELD_BYTES:,} bytes.")
+        if part.file is None and len(part.data) + end - start > LIMITS.field_bytes:
+            raise MultiPartException(f"A form field exceeds the maximum allowed size of {LIMITS.field_bytes:,} bytes.")
         super().on_part_data(data, start, end)
 
     async def parse(self) -> Any:

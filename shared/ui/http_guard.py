@@ -19,11 +19,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..limits import LIMITS
 from .fair_queue import NO_ENDPOINT
 from .http_body import API, BoundedReceive, UploadParser, check_body
 
-QUERY_BYTES = 2_000  # maximum length of a query string
-FREE_BYTES = 500_000_000  # free disk space required for uploads
 MAX_OPEN_FILES = 65_536
 
 # The routes that pages, gradio_client, curl and MCP clients use. The other routes of Gradio 6.31 are for components and
@@ -107,8 +106,8 @@ class Guard:
             HTTPException: 404, 405, 414 or 507.
         """
         path = path.rstrip("/")
-        if len(scope["query_string"]) > QUERY_BYTES:
-            raise HTTPException(414, f"The query string of an address may have {QUERY_BYTES:,} characters.")
+        if len(scope["query_string"]) > LIMITS.query_characters:
+            raise HTTPException(414, f"The query string of an address may have {LIMITS.query_characters:,} characters.")
         if path == "/monitoring" or path.startswith("/monitoring/"):
             raise HTTPException(404, "Monitoring is switched off here.")
         blocks = scope["app"].get_blocks()
@@ -121,14 +120,16 @@ class Guard:
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
         check_mcp(scope, path)
-        if first == "upload" and count_free_bytes() < FREE_BYTES:
+        if first == "upload" and count_free_bytes() < LIMITS.free_bytes:
             raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
             if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
                 raise HTTPException(404, f"There is no such endpoint; the endpoints are {list_names(blocks)}.")
         elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
-            raise HTTPException(404, "There is no such event; an answer can be fetched once, within 5 minutes.")
+            raise HTTPException(
+                404, f"There is no such event; an answer can be fetched once, within {LIMITS.unfetched_seconds} s."
+            )
 
 
 def check_mcp(scope: Scope, path: str) -> None:

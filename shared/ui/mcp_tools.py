@@ -28,8 +28,8 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from ..archives import MAX_FILES
 from ..errors import BadInput, quote
+from ..limits import LIMITS
 from .fair_queue import is_data_url, is_uploaded
 from .http_body import API
 from .http_guard import to_http_error
@@ -244,7 +244,7 @@ def order_arguments(wanted: list[Parameter], arguments: Mapping[str, Any]) -> li
     """Return the arguments in the order of the endpoint, with files as uploads.
 
     Raises:
-        BadInput: an argument is missing or unknown, is not a readable file, or has more than MAX_FILES files.
+        BadInput: an argument is missing or unknown, is not a readable file, or has more than LIMITS.batch_files files.
         gr.Error: an argument is not valid base64, or the disk is full.
     """
     names = [item.name for item in wanted]
@@ -260,8 +260,8 @@ def _convert_argument(wanted: Parameter, value: Any) -> Any:
         return value
     if "items" in wanted.schema:
         items = value if isinstance(value, list) else [value]
-        if len(items) > MAX_FILES:
-            raise BadInput(f"There are more than {MAX_FILES} files; send fewer at a time.")
+        if len(items) > LIMITS.batch_files:
+            raise BadInput(f"There are more than {LIMITS.batch_files} files; send fewer at a time.")
         return [to_upload(item, wanted.accepted) for item in items]
     return to_upload(value, wanted.accepted)
 

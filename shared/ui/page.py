@@ -7,10 +7,10 @@ from typing import Any
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
 from gradio.routes import App
-from gradio.utils import _parse_file_size
 from starlette.middleware import Middleware
 
 from ..console import guard_output
+from ..limits import LIMITS
 from ..predictor import Predictor
 from . import memory, zero_gpu  # noqa: F401 - ZeroGPU needs a function when the app starts
 from .connections import use_timed_protocol
@@ -26,9 +26,7 @@ from .theme import CSS, THEME
 
 use_own_folder()  # before any component is made, because each stores the folder
 
-MAX_FILE = "50mb"
 FOOTER = ["api", "gradio", "settings"]
-SESSIONS = 200  # sessions that Gradio keeps in memory; the default is 10,000
 
 
 class Page(gr.Blocks):
@@ -41,7 +39,7 @@ class Page(gr.Blocks):
     """
 
     def __init__(self, *models: Predictor[Any, Any, Any], title: str, **options: Any) -> None:
-        super().__init__(title=title, **{"delete_cache": (3600, 3600), **options})
+        super().__init__(title=title, **{"delete_cache": (LIMITS.kept_seconds,) * 2, **options})
         self.models = models
 
     def launch(self, **options: Any) -> Any:
@@ -77,8 +75,8 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
     defaults = {
         "theme": THEME,
         "root_path": root_path,
-        "max_file_size": MAX_FILE,
-        "state_session_capacity": SESSIONS,
+        "max_file_size": LIMITS.file_bytes,
+        "state_session_capacity": LIMITS.page_sessions,
         "footer_links": FOOTER,
         "run_history": False,
         "enable_monitoring": False,
@@ -125,8 +123,8 @@ def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
         is_offered = offer_tools()  # also replaces Gradio's tools
         if options.get("mcp_server") is None:
             options["mcp_server"] = is_offered
-        blocks.state_session_capacity = SESSIONS
-        blocks.max_file_size = blocks.max_file_size or _parse_file_size(MAX_FILE)
+        blocks.state_session_capacity = LIMITS.page_sessions
+        blocks.max_file_size = blocks.max_file_size or LIMITS.file_bytes
         blocks.run_history, blocks.enable_monitoring = False, False  # the guard blocks both
         blocks.footer_links = [link for link in blocks.footer_links if link != "runs"]
         blocks.css = f"{CSS}\n{blocks.css or ''}"

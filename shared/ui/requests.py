@@ -12,8 +12,9 @@ from typing import Any
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
+from ..limits import LIMITS
 from .fair_queue import FairQueue, is_data_url, is_uploaded
-from .http_guard import DISK_FULL, FREE_BYTES, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, is_disk_full
+from .http_guard import DISK_FULL, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, is_disk_full
 from .retention import keep_bytes
 
 UPLOAD = "the path that /gradio_api/upload returned"
@@ -81,7 +82,7 @@ def save_data_url(text: str) -> str:
         content = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, ValueError):  # ValueError for non-ASCII characters
         raise make_error(BAD_BASE64) from None
-    if count_free_bytes() < FREE_BYTES:
+    if count_free_bytes() < LIMITS.free_bytes:
         raise make_error(DISK_FULL)
     kind = head[0][len("data:") :].split(";")[0]
     return keep_bytes(content, f"file{guess_extension(kind) or ''}")

@@ -19,7 +19,8 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-KEPT_SECONDS = 3600.0
+from ..limits import LIMITS
+
 SWEEP_SECONDS = 300.0  # between two sweeps, so files are deleted after at most 65 minutes
 # Gradio's entries in its folder: a subfolder for each file, named by hash; temporary files; stored sessions.
 WRITTEN_BY_GRADIO = re.compile(r"[0-9a-f]{40,128}|tmp\w{6,}(\.\w+)?|deep_links")
@@ -77,7 +78,7 @@ def restore(shown: Mapping[Path, bytes]) -> None:
             path.write_bytes(content)
 
 
-def sweep(folder: Path, kept: set[Path], older_than: float = KEPT_SECONDS) -> None:
+def sweep(folder: Path, kept: set[Path], older_than: float = LIMITS.kept_seconds) -> None:
     """Delete Gradio's files in a folder that have not changed for `older_than` seconds.
 
     Several processes may share the folder: each renews the times of its own `kept` files in every sweep, so that no

@@ -13,7 +13,8 @@ from gradio.components import State
 from gradio.state_holder import SessionState, StateHolder
 from starlette.exceptions import HTTPException
 
-NAME_CHARACTERS = 128
+from ..limits import LIMITS
+
 get_session = StateHolder.__getitem__
 
 
@@ -49,8 +50,8 @@ def get_or_make_session(holder: StateHolder, name: str) -> SessionState:
     Raises:
         HTTPException: 422 if the name is too long; Gradio stores it in many places.
     """
-    if len(name) > NAME_CHARACTERS:
-        raise HTTPException(422, f"A session_hash may have at most {NAME_CHARACTERS} characters.")
+    if len(name) > LIMITS.session_characters:
+        raise HTTPException(422, f"A session_hash may have at most {LIMITS.session_characters} characters.")
     return get_session(holder, name)
 
 

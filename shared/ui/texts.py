@@ -3,15 +3,13 @@
 import gradio as gr
 
 from ..errors import BadInput
+from ..limits import LIMITS
 from ..markdown import escape_markdown
 from ..tables import Table, read_csv, read_lines
 from ..text import strip_invisible
 from ..text_classifier import TextClassifierExplanation
 from ..tokens import clean_text
 from .explanations import format_percent
-
-LONGEST = 100_000  # characters of a text on a page, which is classified while it is typed
-MAX_TEXTS = 5000  # texts in a file: limits the work of one request
 
 
 def require_text(text: str | None, is_asked_for: bool = False) -> str:
@@ -27,16 +25,16 @@ def require_text(text: str | None, is_asked_for: bool = False) -> str:
     """
     if text is None or (isinstance(text, str) and not strip_invisible(text).strip()):
         raise gr.Error("Write a text first.", visible=is_asked_for, print_exception=False)
-    if isinstance(text, str) and len(text) > LONGEST:
-        raise BadInput(f"The text has {len(text):,} characters; at most {LONGEST:,} are read here.")
+    if isinstance(text, str) and len(text) > LIMITS.page_characters:
+        raise BadInput(f"The text has {len(text):,} characters; at most {LIMITS.page_characters:,} are read here.")
     return text
 
 
 def read_texts(file: str) -> Table:
     """Read an uploaded file: a CSV with the column "text", or a text file (.txt) with one text per line."""
     if isinstance(file, str) and file.lower().endswith(".txt"):
-        return read_lines(file, "text", MAX_TEXTS)
-    return read_csv(file, ["text"], MAX_TEXTS)
+        return read_lines(file, "text", LIMITS.texts)
+    return read_csv(file, ["text"], LIMITS.texts)
 
 
 def colour_parts(why: TextClassifierExplanation) -> list[tuple[str, float | None]]:

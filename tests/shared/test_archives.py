@@ -9,6 +9,7 @@ import pytest
 
 from shared import BadInput, archives
 from shared.archives import count_files, read_files, read_zip, write_zip
+from tests.conftest import set_limits
 
 
 @pytest.fixture
@@ -144,10 +145,10 @@ def test_a_long_list_of_contents_is_not_read(pack, monkeypatch):
 
 
 def test_too_much_in_all(pack, monkeypatch):
-    monkeypatch.setattr("shared.archives.MAX_TOTAL_BYTES", 1_000)
+    set_limits(monkeypatch, zip_bytes=1_000)
     with pytest.raises(BadInput, match="contents are larger"):
         next(read_zip(pack(("a.txt", bytes(600)), ("b.txt", bytes(600)))))
-    monkeypatch.setattr("shared.archives.MAX_TOTAL_BYTES", 100)
+    set_limits(monkeypatch, zip_bytes=100)
     with pytest.raises(BadInput, match="file is larger than"):
         next(read_zip(pack(("a.txt", bytes(600)))))
 
@@ -306,7 +307,7 @@ def test_what_is_wrong_with_the_whole_is_said_before_the_first_file(tmp_path, pa
         for ask in (count_files, lambda paths: next(read_files(paths))):
             with pytest.raises(BadInput, match=message):
                 ask(paths)
-    monkeypatch.setattr("shared.archives.MAX_TOTAL_BYTES", 10_000)
+    set_limits(monkeypatch, zip_bytes=10_000)
     one = tmp_path / "one.zip"
     one.write_bytes(pack(*[(f"{i}.jpg", bytes(60)) for i in range(90)]).read_bytes())
     assert count_files([one]) == 90

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from shared import BadInput, CheckpointError
 from shared import image_segmenter as module
 from shared.image_segmenter import ImageSegmenterConfig, choose_classes, find_mask_size, find_working_size
-from tests.conftest import ROOT
+from tests.conftest import ROOT, set_limits
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
@@ -144,7 +144,7 @@ def test_the_answer_to_a_larger_picture_is_smaller_and_says_so(segmentation, mon
     whole = segmentation.predict(STREET)
     assert (whole.size, whole.scale) == ((960, 720), 1)
     assert segmentation.count_mask_pixels(STREET) == 960 * 720
-    monkeypatch.setattr(module, "MAX_MASK_PIXELS", 480 * 360)
+    set_limits(monkeypatch, mask_pixels=480 * 360)
     answer = segmentation.predict(STREET)
     check(segmentation, answer, (480, 360))
     assert (answer.size, answer.scale) == ((960, 720), 0.5)

@@ -12,8 +12,6 @@ from PIL import ExifTags, Image, features
 
 from shared import BadInput
 from shared.images import (
-    MAX_BYTES,
-    MAX_REQUEST_COST,
     estimate_decoding_cost,
     find_square,
     fit_size,
@@ -23,6 +21,7 @@ from shared.images import (
     to_array,
 )
 from shared.images.files import count_scans
+from shared.limits import LIMITS
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
@@ -105,7 +104,7 @@ HOSTILE = {
     "svg": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG cannot be read here"),
     "pdf": (b"%PDF-1.7\n", "PDF cannot be read here"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50), "HEIC cannot be read here; save the picture as"),
-    "too many bytes": (PHOTO + bytes(MAX_BYTES), "larger than 25 MB"),
+    "too many bytes": (PHOTO + bytes(LIMITS.picture_bytes), "larger than 25 MB"),
     "jpeg signature alone": (b"\xff\xd8\xff", DAMAGED),
     "jpeg half": (PHOTO[: len(PHOTO) // 2], DAMAGED),
     "jpeg without end": (PHOTO[:-2], DAMAGED),
@@ -939,7 +938,7 @@ def test_a_picture_that_is_refused_has_no_cost(name):
 
 
 def test_two_hundred_photos_of_twelve_megapixels_are_one_request():
-    assert 200 * estimate_decoding_cost(jpeg(4_000, 3_000), 224) <= MAX_REQUEST_COST
+    assert 200 * estimate_decoding_cost(jpeg(4_000, 3_000), 224) <= LIMITS.request_pixels
 
 
 def test_threads_do_not_disturb_each_other():

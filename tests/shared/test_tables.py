@@ -8,6 +8,7 @@ import pytest
 
 from shared import BadInput
 from shared.tables import answer_table, read_csv, read_lines, write_csv
+from tests.conftest import set_limits
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def test_unquoted_commas_are_explained(file):
 
 
 def test_too_large(file, monkeypatch):
-    monkeypatch.setattr("shared.tables.encoding.MAX_BYTES", 10)
+    set_limits(monkeypatch, table_bytes=10)
     with pytest.raises(BadInput, match="larger than"):
         read_csv(file("a,b\n1234567,2\n"), ["a"])
 

@@ -13,7 +13,7 @@ from shared import BadInput
 from shared.recommender import RecommenderPrediction
 from shared.tables import read_csv
 from shared.ui import batch as page
-from tests.conftest import ROOT, load_app
+from tests.conftest import ROOT, load_app, set_limits
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 LIMIT = "The pictures before this one use all pixels that one request may have"
@@ -62,7 +62,7 @@ def test_tiny_pictures_count_as_much_as_the_network_costs(side, answered):
 
 def test_a_batch_says_how_large_its_masks_are(monkeypatch):
     app = load_app("segmentation")
-    monkeypatch.setattr("shared.image_segmenter.MAX_MASK_PIXELS", 480 * 360)
+    set_limits(monkeypatch, mask_pixels=480 * 360)
     _, table, _, masks = app.batch([str(STREET)])
     assert list(table["mask scale"]) == [0.5]
     with zipfile.ZipFile(masks) as archive, archive.open("street.png") as file, Image.open(file) as mask:

@@ -11,12 +11,12 @@ import httpx2
 import pytest
 
 from benchmarks.clients import Client
-from shared.ui import memory, page
-from tests.conftest import launch_app, load_app
+from shared.ui import memory
+from tests.conftest import launch_app, load_app, set_limits
 
 
 def test_the_number_of_remembered_sessions_is_limited(monkeypatch):
-    monkeypatch.setattr(page, "SESSIONS", 3)
+    set_limits(monkeypatch, page_sessions=3)
     with gr.Blocks() as demo:
         text, same = gr.Textbox(), gr.Textbox()
         text.submit(lambda value: value, text, same, api_name="same")

@@ -9,11 +9,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gradio import mcp
 
-from shared.ui import Page, page
+from shared.ui import Page
 from shared.ui.http_guard import OPEN_ROUTES
 from shared.ui.requests import SEND_PICTURE
 from shared.ui.theme import CSS, THEME
-from tests.conftest import MCP, load_app
+from tests.conftest import MCP, load_app, set_limits
 
 pytestmark = pytest.mark.filterwarnings("ignore:SSR mode is not supported")  # said of every app with several pages
 
@@ -29,7 +29,7 @@ ENDPOINTS = {
 
 @pytest.mark.parametrize("name", sorted(ENDPOINTS))
 def test_a_mounted_app_keeps_its_theme_and_limits(name, monkeypatch):
-    monkeypatch.setattr(page, "SESSIONS", 7)
+    set_limits(monkeypatch, page_sessions=7)
     demo = load_app(name).demo
     service = FastAPI()
     service.get("/")(lambda: "the service")

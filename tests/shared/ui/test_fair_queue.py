@@ -14,9 +14,8 @@ import pytest
 from gradio.utils import BaseReloader
 from starlette.exceptions import HTTPException
 
-from shared.ui import fair_queue
 from shared.ui.fair_queue import FairQueue, check_data, find_client_address, is_uploaded
-from tests.conftest import launch_app
+from tests.conftest import launch_app, set_limits
 
 FILE = {"_type": "gradio.FileData"}
 
@@ -75,7 +74,7 @@ def uploads(tmp_path, monkeypatch):
 
 def test_a_session_that_waits_is_kept_however_many_come_after_it(app, monkeypatch):
     """Gradio would drop it, and its KeyError would end the loop that starts every event."""
-    monkeypatch.setattr(fair_queue, "SESSIONS", 3)
+    set_limits(monkeypatch, sessions=3)
     monkeypatch.setattr(FairQueue.is_in_use, "__defaults__", (0.0,))
     waiting = [app.post("slow", f"answer {number}", f"patient-{number}") for number in range(3)]
     for number in range(10):
@@ -89,7 +88,7 @@ def test_a_session_that_waits_is_kept_however_many_come_after_it(app, monkeypatc
 
 
 def test_a_session_whose_answer_is_on_its_way_is_kept(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "SESSIONS", 3)
+    set_limits(monkeypatch, sessions=3)
     event = app.post("quick", "mine", "reads-slowly")
     wait_until(lambda: not app.demo._queue.event_ids_to_events)
     for number in range(10):
@@ -120,7 +119,7 @@ def test_an_error_in_the_loop_is_logged_and_the_queue_goes_on(app, monkeypatch, 
     assert app.fetch("quick", event) == 'complete\ndata: ["x"]'
     assert app.call("quick") == 'complete\ndata: ["x"]'
     assert "a fault nobody knows of yet" in caplog.text
-    monkeypatch.setattr(fair_queue, "UNFETCHED_SECONDS", 0.1)
+    set_limits(monkeypatch, unfetched_seconds=0.1)
     app.post("quick", session="forgets")  # the loop that drops unfetched answers goes on, too
     wait_until(lambda: "forgets" not in app.demo._queue.pending_messages_per_session)
 
@@ -143,7 +142,7 @@ def test_gradio_still_drops_sessions_that_wait():
 
 
 def test_an_answer_that_nobody_fetches_is_dropped_in_time(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "UNFETCHED_SECONDS", 0.1)
+    set_limits(monkeypatch, unfetched_seconds=0.1)
     queue = app.demo._queue
     app.post("quick", session="forgets")
     app.post("slow", session="patient")
@@ -154,7 +153,7 @@ def test_an_answer_that_nobody_fetches_is_dropped_in_time(app, monkeypatch):
 
 def test_only_so_many_answers_that_nobody_fetches_are_kept(app, monkeypatch):
     """They go from who has most of them."""
-    monkeypatch.setattr(fair_queue, "UNFETCHED_ANSWERS", 5)
+    set_limits(monkeypatch, unfetched_answers=5)
     monkeypatch.setattr(FairQueue.is_in_use, "__defaults__", (0.0,))
     monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", "1")
     app.post("quick", session="honest", forwarded="10.0.0.1")
@@ -168,7 +167,7 @@ def test_only_so_many_answers_that_nobody_fetches_are_kept(app, monkeypatch):
 
 
 def test_one_session_keeps_few_answers(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "SESSION_WAITING", 3)
+    set_limits(monkeypatch, session_waiting=3)
     for _ in range(3):
         app.post("quick", session="forgets")
     with pytest.raises(urllib.error.HTTPError, match="429"):
@@ -176,8 +175,8 @@ def test_one_session_keeps_few_answers(app, monkeypatch):
 
 
 def test_a_session_that_fetches_its_answers_is_not_limited(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "SESSION_WAITING", 3)
-    monkeypatch.setattr(fair_queue, "UNFETCHED_ANSWERS", 2)
+    set_limits(monkeypatch, session_waiting=3)
+    set_limits(monkeypatch, unfetched_answers=2)
     for number in range(20):
         assert app.call("quick", str(number), "mine") == f'complete\ndata: ["{number}"]'
         time.sleep(0.1)
@@ -226,7 +225,7 @@ def post_many(app, name, count, session=None, forwarded=None):
 
 
 def test_one_caller_cannot_fill_a_page(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "CALLER_WAITING", 4)
+    set_limits(monkeypatch, client_waiting=4)
     app.post("slow", session="runs")
     wait_until(lambda: not len(app.demo._queue))
     found = list(post_many(app, "slow", 6, session="many-"))
@@ -237,7 +236,7 @@ def test_one_caller_cannot_fill_a_page(app, monkeypatch):
 
 
 def test_one_session_cannot_fill_a_page(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "SESSION_WAITING", 3)
+    set_limits(monkeypatch, session_waiting=3)
     app.post("slow", session="mine")
     wait_until(lambda: not len(app.demo._queue))
     for _ in range(2):
@@ -248,7 +247,7 @@ def test_one_session_cannot_fill_a_page(app, monkeypatch):
 
 
 def test_a_full_page_leaves_the_others_open(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "PAGE_WAITING", 4)
+    set_limits(monkeypatch, page_waiting=4)
     monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", "1")
     app.post("slow", session="runs", forwarded="10.0.0.1")
     wait_until(lambda: not len(app.demo._queue))

@@ -10,8 +10,8 @@ import urllib.request
 import gradio as gr
 import pytest
 
-from shared.ui import fair_queue, health
-from tests.conftest import launch_app
+from shared.ui import health
+from tests.conftest import launch_app, set_limits
 
 GATE = threading.Event()
 GATE.set()
@@ -65,7 +65,7 @@ def test_an_app_that_answers_is_healthy_and_keeps_nothing_of_the_checks(app):
 
 
 def test_an_app_whose_queue_is_full_is_healthy(app, monkeypatch):
-    monkeypatch.setattr(fair_queue, "PAGE_WAITING", 1)
+    set_limits(monkeypatch, page_waiting=1)
     _, url = app
     body, headers = json.dumps({"data": ["x"]}).encode(), {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{url}/gradio_api/call/same", body, headers)

@@ -17,10 +17,10 @@ import gradio as gr
 import pytest
 from starlette.exceptions import HTTPException
 
-from shared.ui import Page, connections, http_body, http_guard
+from shared.ui import Page, http_body, http_guard
 from shared.ui.http_body import BoundedReceive
 from shared.ui.http_guard import OPEN_ROUTES
-from tests.conftest import ROOT, launch_app, mount_app
+from tests.conftest import ROOT, launch_app, mount_app, set_limits
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -197,7 +197,7 @@ def test_a_page_with_a_slash_at_its_end_leads_to_the_page_below_any_prefix():
 
 
 def test_a_disk_that_is_nearly_full_takes_no_upload(url, monkeypatch):
-    monkeypatch.setattr(http_guard, "FREE_BYTES", 10**18)
+    set_limits(monkeypatch, free_bytes=10**18)
     status, _, content = ask(url, "POST", "/gradio_api/upload", make_form(b"hello"), FORM)
     assert (status, json.loads(content)["detail"]) == (507, "The server's disk is full; try again later.")
 
@@ -212,7 +212,7 @@ def test_a_long_query_is_refused(url):
 @pytest.mark.parametrize("path", ["/gradio_api/call/read", "/gradio_api/queue/join", "/gradio_api/cancel"])
 @pytest.mark.parametrize("is_chunked", [True, False])
 def test_a_large_body_is_refused(url, monkeypatch, path, is_chunked):
-    monkeypatch.setattr(http_body, "REQUEST_BYTES", 1_000_000)
+    set_limits(monkeypatch, request_bytes=1_000_000)
     body = b'{"data": ["' + b"a" * 1_100_000 + b'"]}'
     parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
     status, _, content = ask(url, "POST", path, parts if is_chunked else body, JSON)
@@ -227,7 +227,7 @@ def test_a_large_request_to_run_is_sent_elsewhere(url):
 
 
 def test_a_large_upload_is_refused_and_leaves_no_file(url, monkeypatch):
-    monkeypatch.setattr(http_body, "UPLOAD_BYTES", 1_000_000)
+    set_limits(monkeypatch, upload_bytes=1_000_000)
     before = uploads()
     body = make_form(b"a" * 1_100_000)
     parts = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
@@ -268,7 +268,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(url, meta):
 
 
 def test_a_request_that_stops_in_the_middle_is_given_up(monkeypatch):
-    monkeypatch.setattr(http_body, "SILENCE_SECONDS", 0.05)
+    set_limits(monkeypatch, silence_seconds=0.05)
     messages = iter([{"type": "http.request", "body": b"a", "more_body": True}])
 
     async def receive():
@@ -321,7 +321,7 @@ def test_a_request_that_is_refused_is_forgotten_at_once(monkeypatch):
 
 def test_a_stream_may_be_silent(monkeypatch):
     """Once a request is complete, its client has nothing more to say, for as long as it listens."""
-    monkeypatch.setattr(http_body, "SILENCE_SECONDS", 0.05)
+    set_limits(monkeypatch, silence_seconds=0.05)
     messages = iter([{"type": "http.request", "body": b""}])
 
     async def receive():
@@ -339,7 +339,7 @@ def test_a_stream_may_be_silent(monkeypatch):
 
 @pytest.mark.parametrize("url", ["launched"], indirect=True)  # how long connections last is the business of a service
 def test_connections_that_do_not_send_a_request_are_closed(url, monkeypatch):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
+    set_limits(monkeypatch, header_seconds=0.3)
     address = urlsplit(url)
     for sent in (b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "):
         with socket.create_connection((address.hostname, address.port), timeout=10) as client:

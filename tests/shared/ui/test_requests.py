@@ -10,9 +10,9 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from shared.ui import Photo, requests
+from shared.ui import Photo
 from shared.ui.requests import BAD_BASE64, SEND_FILE, SEND_PICTURE, accept_file, accept_picture, prepare_input
-from tests.conftest import ROOT, launch_app
+from tests.conftest import ROOT, launch_app, set_limits
 
 CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
 META = {"_type": "gradio.FileData"}
@@ -89,7 +89,7 @@ def test_a_data_url_that_is_damaged(uploads, text):
 
 
 def test_a_disk_that_is_nearly_full_takes_no_data_url(uploads, monkeypatch):
-    monkeypatch.setattr(requests, "FREE_BYTES", 10**18)
+    set_limits(monkeypatch, free_bytes=10**18)
     with pytest.raises(gr.Error, match="disk is full"):
         accept_picture(DATA_URL)
     assert not list(uploads.iterdir())
