@@ -1,6 +1,5 @@
 """Segmented pictures in memory: read them, augment them on their device, and save a few as examples."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.archives import make_safe_filename
-from shared.images.limits import MAX_ASPECT
+from shared.images.limits import find_shortest_side
 from training.augmentation import change_light, draw_warps, make_grids, sample
 from training.data import DataError
 from training.folder import EXAMPLES
@@ -99,7 +98,7 @@ def fit_into(size: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
     """
     scale = min(most[0] / size[0], most[1] / size[1])
     width, height = (max(1, round(length * scale)) for length in size)
-    width, height = max(width, math.ceil(height / MAX_ASPECT)), max(height, math.ceil(width / MAX_ASPECT))
+    width, height = max(width, find_shortest_side(height)), max(height, find_shortest_side(width))
     return most if width * height > SAME_SHAPE * most[0] * most[1] else (width, height)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from shared.images import MAX_PIXELS
+from shared.limits import LIMITS
 from training.data import DataError
 from training.mask_classes import (
     LISTS,
@@ -257,7 +257,7 @@ def read_mask(path: Path, in_colour: bool = False) -> tuple[NDArray[np.int64], b
     """
     try:
         with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > LIMITS.pixels:
                 raise DataError("The mask has too many pixels; save it smaller, without smoothing.")
             upright = ImageOps.exif_transpose(image)
             if upright.mode in ("1", "L", "P") and not (in_colour and upright.mode == "P" and upright.palette):

@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import BadInput
+from shared.limits import LIMITS
 from shared.tables.encoding import find_encoding, open_text
-from shared.tokens import MAX_CHARACTERS, clean_text
+from shared.tokens import clean_text
 from training.data import DataError, read_table
 from training.recipe import TestSet
 
@@ -110,7 +111,7 @@ def read_text(path: Path) -> str:
         BadInput: it cannot be read as text.
     """
     with open_text(path, find_encoding(path), newline=None) as file:
-        return file.read(MAX_CHARACTERS + 1)
+        return file.read(LIMITS.text_characters + 1)
 
 
 def read_texts(path: Path) -> pd.DataFrame:

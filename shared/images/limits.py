@@ -1,5 +1,7 @@
 """Limits for the formats of pictures; size and aspect ratio are checked from the header, before decoding."""
 
+import math
+
 from ..errors import BadInput
 from ..limits import LIMITS
 
@@ -25,6 +27,11 @@ def check_size(size: tuple[int, int], max_pixels: int, kind: str = "picture") ->
         )
     if width * height > max_pixels:
         raise BadInput(f"The picture is {width:,} × {height:,} pixels; {describe_limit(max_pixels, kind)}.")
+
+
+def find_shortest_side(longest: int) -> int:
+    """Return the length of the shortest side that a picture with this longest side may have."""
+    return math.ceil(longest / LIMITS.aspect_ratio)
 
 
 def find_max_pixels(kind: str) -> int:

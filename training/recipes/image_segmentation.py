@@ -31,7 +31,7 @@ from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation, 
 
 from shared.image_segmenter import ImageSegmenter, find_working_size
 from shared.images import load_image, to_array
-from shared.images.limits import MAX_ASPECT
+from shared.images.limits import find_shortest_side
 from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate
@@ -419,7 +419,7 @@ def prepare_picture(picture: Image.Image, area: int) -> NDArray[np.float32]:
 def crop_shapes(picture: Image.Image) -> list[Image.Image]:
     """Return upright, wide, very wide and very narrow crops that serving takes, to check the export with them."""
     width, height = picture.size
-    narrowest, lowest = math.ceil(height / MAX_ASPECT), math.ceil(width / MAX_ASPECT)
+    narrowest, lowest = find_shortest_side(height), find_shortest_side(width)
     sizes = [
         (max(width // across, narrowest), max(height // down, lowest))
         for across, down in ((2, 1), (1, 2), (1, 12), (12, 1))
