@@ -67,6 +67,17 @@ class Limits:
     session_waiting: int = _limit(
         40, "events of a session that wait, run, or have answers that are not fetched; gradio_client sends 40 at once"
     )
+    events_per_minute: int = _limit(
+        6_000,
+        "events of a client, at once or evenly spread; about half of what a process answers. 30 people behind one "
+        "router who change a form three times a second send 5,400, a loop of gradio_client less than 2,000",
+    )
+    event_seconds: int = _limit(
+        300, "from the start of an event until it is given up as stuck; 5,000 reviews take about 90 s on two idle cores"
+    )
+    stuck_events: int = _limit(
+        8, "events that are given up but still hold a thread, of Gradio's 40; from then on, GET /health answers 503"
+    )
     unfetched_seconds: int = _limit(300, "how long an answer that nobody fetches is kept")
     unfetched_answers: int = _limit(200, "answers that nobody fetches; each may have megabytes")
     sessions: int = _limit(2_000, "sessions whose messages are kept, unless they are in use; as many as in Gradio")
@@ -74,6 +85,12 @@ class Limits:
 
     # Files on disk
     kept_seconds: int = _limit(3_600, "how long a visitor's file is kept; it is deleted up to 5 minutes later")
+    client_file_bytes: int = _limit(
+        5_000_000_000, "files of a client that are not deleted yet, uploads and answers; 1,000 photos of 5 MB"
+    )
+    all_file_bytes: int = _limit(
+        20_000_000_000, "files of all visitors that are not deleted yet; less than half of the disk of a free Space"
+    )
     free_bytes: int = _limit(500_000_000, "disk space that uploads leave free for everything else")
 
     @classmethod

@@ -14,7 +14,8 @@ from ..errors import BadInput
 from ..limits import LIMITS
 from ..predictor import Prediction, Predictor
 from ..tables import CHUNK, Table, answer_table, write_csv
-from .files import ensure_upload_folder, keep_file
+from .files import ensure_upload_folder
+from .storage import keep_file
 
 FILES_AT_ONCE = 8
 # Files predicted together take no more memory than one large file.

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.queueing import Event, Queue
+from gradio.block_function import BlockFunction
+from gradio.queueing import Event, EventQueue, Queue
 from gradio.route_utils import FnIndexInferError, get_fn
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
 from gradio.utils import get_function_params, get_upload_folder, run_coro_in_background
@@ -24,10 +25,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from ..limits import LIMITS
+from .rates import EventRate
+from .storage import CLIENT
 
 QUIET_SECONDS = 5.0  # a session without messages for this long is not in use
 RETRY_AFTER = "5"  # seconds
 LOST = "The queue failed, and this request was lost; send it again."
+STUCK = "stuck"  # the concurrency_id of events that are given up
+TOO_LONG = "This took longer than {} s and was given up; try it with less."
+BLOCKED = "Earlier requests of this kind do not end, so it cannot be answered; try again later."
 NOT_UPLOADED = (
     "There is no such upload; send the file to /gradio_api/upload first, then use the path that it returns. "
     "Web addresses are not fetched."
@@ -56,7 +62,7 @@ def find_client_address(scope: Scope) -> str:
     ignored, because any client can send it (but uvicorn trusts it in requests from this machine).
     """
     proxies = count_trusted_proxies()
-    address = scope["client"][0] if scope.get("client") else ""
+    address = scope["client"][0] if scope.get("client") else "unknown"  # at a Unix socket
     headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
     hops = [hop.strip() for hop in ",".join(headers).split(",") if hop.strip()]
     if proxies and hops:
@@ -98,6 +104,10 @@ class FairQueue(Queue):
         self.unfetched: dict[str, int] = {}  # number of unfetched answers by session, the oldest first
         self.active_at: dict[str, float] = {}  # time of a session's last request or message
         self.addresses: dict[str, str] = {}
+        self.rate = EventRate()
+        self.stuck: set[asyncio.Task[None]] = set()  # events that are given up, whose threads have not ended
+        self.blocked: Counter[str] = Counter()  # those of them that keep their places, by concurrency_id
+        self.event_queue_per_concurrency_id[STUCK] = EventQueue(STUCK, None)
         count_trusted_proxies()
 
     # --- sessions and their messages ---
@@ -160,7 +170,7 @@ class FairQueue(Queue):
 
     def send_message(self, event: Event, event_message: EventMessage) -> None:
         """Send a message to the session of an event, if the session still exists."""
-        if event.session_hash in self.pending_messages_per_session:
+        if event.alive and event.session_hash in self.pending_messages_per_session:
             super().send_message(event, event_message)
             self.active_at[event.session_hash] = time.monotonic()
             if isinstance(event_message, ProcessCompletedMessage):
@@ -190,6 +200,71 @@ class FairQueue(Queue):
             self.forget_unfetched()
             await asyncio.sleep(1)
 
+    # --- the time of an event ---
+
+    async def process_events(self, events: list[Event], batch: bool, begin_time: float, fn: BlockFunction) -> None:
+        """Run events, and give them up after LIMITS.event_seconds.
+
+        Python cannot stop a thread: that of an event given up runs on, and keeps its memory and one of Gradio's 40
+        threads until its function returns. The event's place in the queue is free at once, for up to
+        LIMITS.stuck_events threads in all. Beyond them, an event keeps its place until its thread ends, or all threads
+        would be lost one after the other; if an endpoint has no place left, it refuses new events. GET /health is 503
+        from then on, and only a restart helps if the threads never end.
+        """
+        CLIENT.set(getattr(events[0], "address", ""))
+        work = asyncio.ensure_future(super().process_events(events, batch, begin_time, fn))
+        try:
+            await asyncio.wait({work}, timeout=LIMITS.event_seconds)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if work.done():
+            work.result()
+        else:
+            self.give_up(events, work, begin_time, fn)
+
+    def give_up(self, events: list[Event], work: "asyncio.Task[None]", begin_time: float, fn: BlockFunction) -> None:
+        """Tell the clients of events that take too long, and free the place of these events if threads are left."""
+        logging.error("/%s did not end within %d s; it is given up.", fn.api_name, LIMITS.event_seconds)
+        for event in events:
+            self.end(event, TOO_LONG.format(LIMITS.event_seconds))
+        place, stuck = events[0].concurrency_id, self.event_queue_per_concurrency_id[STUCK]
+        if len(self.stuck) < LIMITS.stuck_events:
+            # When its thread ends, Gradio frees the place of the event's concurrency_id. It is free already, so the
+            # event is moved to another queue.
+            queue = self.event_queue_per_concurrency_id[place]
+            queue.current_concurrency -= 1
+            stuck.current_concurrency += 1
+            queue.start_times_per_fn[fn].discard(begin_time)
+            stuck.start_times_per_fn[fn].add(begin_time)
+            for event in events:
+                event.concurrency_id = STUCK
+            for index, job in enumerate(self.active_jobs):
+                if job and events[0] in job:
+                    self.active_jobs[index] = None
+        else:
+            self.blocked[place] += 1
+            work.add_done_callback(lambda _: self.blocked.subtract([place]))
+            if self.is_blocked(place):
+                waiting = self.event_queue_per_concurrency_id[place].queue
+                for event in waiting:
+                    self.end(event, BLOCKED)
+                waiting.clear()
+        self.stuck.add(work)
+        work.add_done_callback(self.stuck.discard)
+
+    def end(self, event: Event, sentence: str) -> None:
+        """Answer an event with an error; nothing is sent to it later."""
+        self.send_message(event, ProcessCompletedMessage(output={"error": sentence}, success=False))
+        event.alive = False
+        self.event_ids_to_events.pop(event._id, None)
+
+    def is_blocked(self, place: str) -> bool:
+        """Return True if all places of a concurrency_id are taken by events that are given up."""
+        queue = self.event_queue_per_concurrency_id.get(place)
+        most = queue.concurrency_limit if queue else None
+        return most is not None and self.blocked[place] >= most
+
     # --- limits for new events ---
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
@@ -198,7 +273,7 @@ class FairQueue(Queue):
         Raises:
             HTTPException: 404 for an unknown endpoint, 403 for a file that was not uploaded, 422 for a wrong number of
                 arguments or for data that is too large or too deeply nested, 429 if the caller has too many events,
-                503 if the page has too many.
+                503 if the page has too many or the endpoint is stuck.
         """
         if self.server_app is not None:
             self.blocks = self.server_app.get_blocks()  # `gradio app.py` replaces it when a file changes
@@ -206,7 +281,11 @@ class FairQueue(Queue):
             fn = get_fn(self.blocks, None, body)
         except (KeyError, FnIndexInferError):
             raise HTTPException(404, NO_ENDPOINT) from None
-        self.check_room(fn.page, body.session_hash, find_client_address(request.scope))
+        address = find_client_address(request.scope)
+        self.check_room(fn.page, body.session_hash, address)
+        if self.is_blocked(fn.concurrency_id):
+            raise HTTPException(503, BLOCKED, {"Retry-After": "60"})
+        self.rate.count(address)
         # A picture in a data URL is saved when the event starts; see shared/ui/requests.py.
         pairs = zip_longest(fn.inputs, body.data)
         check_data([remove_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])

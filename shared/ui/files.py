@@ -1,15 +1,13 @@
 """Save files for download in the folder that delete_cache= cleans up."""
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
-from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from .retention import keep_bytes
+from .storage import keep_bytes
 
 
 def keep_picture(image: Image.Image, name: str, **options: Any) -> str:
@@ -20,13 +18,6 @@ def keep_picture(image: Image.Image, name: str, **options: Any) -> str:
     content = io.BytesIO()
     image.save(content, Image.registered_extensions()[Path(name).suffix], **options)
     return keep_bytes(content.getvalue(), name)
-
-
-def keep_file(path: Path) -> str:
-    """Copy a file to the upload folder, and return the path of the copy."""
-    kept: str = save_file_to_cache(path, get_upload_folder())
-    os.utime(kept)
-    return kept
 
 
 def ensure_upload_folder() -> str:

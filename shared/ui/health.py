@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from ..limits import LIMITS
 from ..predictor import Predictor
 
 FRESH_SECONDS = 2.0  # a result is reused for this long, so that checks cannot overload the app
@@ -55,6 +56,8 @@ class Health:
             async with asyncio.timeout(PATIENCE):
                 if not await self.check_queue(scope):
                     return "The queue has stopped."
+                if len(self.demo._queue.stuck) >= LIMITS.stuck_events:
+                    return f"{len(self.demo._queue.stuck)} requests do not end; restart the app."
                 if self.models:
                     model = next(self.models)
                     await asyncio.to_thread(lambda: model.predict_batch([model.example()]))

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive
 
 from ..limits import LIMITS
 from .fair_queue import check_data
+from .storage import STORAGE
 
 API = "/gradio_api"
 DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is too large
@@ -21,13 +22,16 @@ DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is to
 class BoundedReceive:
     """A receive function with limits for the size of a request and for the pauses within it."""
 
-    def __init__(self, path: str, receive: Receive) -> None:
+    def __init__(self, path: str, receive: Receive, client: str = "") -> None:
         self.receive = receive
+        self.client = ""  # of an upload
+        self.counted = 0  # its bytes that take room in Storage
         self.most, self.instead = LIMITS.request_bytes, f"send less at a time, and files to {API}/upload"
         if path.startswith(f"{API}/run/"):
             self.most, self.instead = LIMITS.example_bytes, f"{API}/run only selects examples; use {API}/call"
         if path.rstrip("/") == f"{API}/upload":
-            self.most, self.instead = LIMITS.upload_bytes, "send less at a time"
+            self.most, self.instead = min(LIMITS.upload_bytes, LIMITS.client_file_bytes), "send less at a time"
+            self.client = client
         self.seen, self.is_complete = 0, False
 
     def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -44,7 +48,8 @@ class BoundedReceive:
         """Receive the next message.
 
         Raises:
-            HTTPException: 413 or 408; Starlette and FastAPI pass these on from the reader of a body.
+            HTTPException: 413, 408, or 429 or 507 for an upload without room; Starlette and FastAPI pass these on from
+                the reader of a body.
         """
         if self.is_complete:  # later messages only report a disconnect
             return await self.receive()
@@ -56,7 +61,16 @@ class BoundedReceive:
         self.is_complete = not message.get("more_body", False)
         if self.seen > self.most:
             raise self.make_size_error()
+        if self.client:
+            STORAGE.arrive(self.client, self.seen - self.counted)
+            self.counted = self.seen
         return message
+
+    def settle(self) -> None:
+        """End the request: its bytes are on disk as files, or deleted."""
+        if self.counted:
+            STORAGE.arrive(self.client, -self.counted)
+            self.counted = 0
 
     def make_size_error(self) -> HTTPException:
         """Return the error for a request that is too large."""

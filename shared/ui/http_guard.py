@@ -20,8 +20,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..limits import LIMITS
-from .fair_queue import NO_ENDPOINT
+from .fair_queue import NO_ENDPOINT, find_client_address
 from .http_body import API, BoundedReceive, UploadParser, check_body
+from .storage import CLIENT, check_upload, count_upload
 
 MAX_OPEN_FILES = 65_536
 
@@ -39,6 +40,7 @@ FILE_HEADERS = {
     b"etag", b"last-modified",
 }  # fmt: skip
 INVALID_REQUEST = f"The request is invalid; {API}/info describes the arguments of each endpoint."
+UNREAD = (413, 429, 507)  # answers to requests that have not been read to their end
 DISK_FULL = "The server's disk is full; try again later."
 REQUEST_ERRORS = (TypeError, ValueError, AttributeError, LookupError)  # raised by Gradio for an invalid request
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
@@ -61,7 +63,7 @@ class Guard:
         async def send_guarded(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
-            if message["type"] == "http.response.start" and message["status"] == 413:
+            if message["type"] == "http.response.start" and message["status"] in UNREAD:
                 await bounded.discard()
             if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
                 message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
@@ -70,7 +72,9 @@ class Guard:
             await send(message)
 
         path = get_route_path(scope)
-        bounded = BoundedReceive(path, receive)
+        client = find_client_address(scope)
+        CLIENT.set(client)
+        bounded = BoundedReceive(path, receive, client)
         try:
             response = await self.answer_directly(scope, path)
             if response is not None:
@@ -79,6 +83,7 @@ class Guard:
             self.check_route(scope, path)
             drop_bad_range(scope)
             bounded.check_length(scope["headers"])
+            await self.check_client(scope, path, client)
             is_checked = path.startswith((f"{API}/run/", f"{API}/mcp")) and scope["method"] == "POST"
             await self.app(scope, await check_body(bounded, path) if is_checked else bounded, send_guarded)
         except Exception as error:
@@ -86,9 +91,11 @@ class Guard:
                 raise
             # Do not store the error in a variable: its traceback refers to this frame, so both would stay in memory.
             response = to_response(to_http_error(error, scope["method"], path))
-            if response.status_code == 413:
+            if response.status_code in UNREAD:
                 await bounded.discard()
             await response(scope, receive, send)
+        finally:
+            bounded.settle()
 
     async def answer_directly(self, scope: Scope, path: str) -> Response | None:
         """Answer /health and, without counts, the statistics route that "Use via API" requests; else return None."""
@@ -100,10 +107,10 @@ class Guard:
         return None
 
     def check_route(self, scope: Scope, path: str) -> None:
-        """Reject routes that no page uses, unknown endpoints, and uploads to a full disk.
+        """Reject routes that no page uses, and unknown endpoints.
 
         Raises:
-            HTTPException: 404, 405, 414 or 507.
+            HTTPException: 404, 405 or 414.
         """
         path = path.rstrip("/")
         if len(scope["query_string"]) > LIMITS.query_characters:
@@ -120,8 +127,6 @@ class Guard:
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
         check_mcp(scope, path)
-        if first == "upload" and count_free_bytes() < LIMITS.free_bytes:
-            raise HTTPException(507, DISK_FULL)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
             if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
@@ -130,6 +135,19 @@ class Guard:
             raise HTTPException(
                 404, f"There is no such event; an answer can be fetched once, within {LIMITS.unfetched_seconds} s."
             )
+
+    async def check_client(self, scope: Scope, path: str, client: str) -> None:
+        """Reject events and uploads beyond what a client may send, and uploads to a full disk.
+
+        Raises:
+            HTTPException: 429 or 507.
+        """
+        if path.startswith(f"{API}/run/") and scope["method"] == "POST":
+            scope["app"].get_blocks()._queue.rate.count(client)  # the queue counts all other events
+        if path.rstrip("/") == f"{API}/upload":
+            if count_free_bytes() < LIMITS.free_bytes:
+                raise HTTPException(507, DISK_FULL)
+            await check_upload()
 
 
 def check_mcp(scope: Scope, path: str) -> None:
@@ -235,6 +253,7 @@ class CorsWithoutCredentials(CustomCORSMiddleware):
 def patch_gradio() -> None:
     """Replace parts of Gradio for which `launch` has no argument; let /cancel end only waiting events."""
     route_utils.GradioMultiPartParser = UploadParser
+    routes.upload_fn = count_upload
     # /cancel would end the task and free its slot while its thread keeps running, so slots would be unlimited.
     queueing.set_task_name = lambda *_: None
     routes.CustomCORSMiddleware = CorsWithoutCredentials

@@ -30,10 +30,11 @@ from starlette.requests import Request
 
 from ..errors import BadInput, quote
 from ..limits import LIMITS
-from .fair_queue import is_data_url, is_uploaded
+from .fair_queue import find_client_address, is_data_url, is_uploaded
 from .http_body import API
 from .http_guard import to_http_error
 from .requests import META, save_data_url
+from .storage import CLIENT
 
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 ACCEPTED = (
@@ -135,6 +136,7 @@ class ToolServer(mcp.GradioMCPServer):
             if name not in self.list_offered():
                 raise BadInput(f"There is no tool {quote(name)}; the tools are {', '.join(self.list_offered())}.")
             fn = self.get_block_fn_from_endpoint_name(name)
+            CLIENT.set(find_client_address(self.mcp_server.request_context.request.scope))
             # Reading files may take long, here and below.
             data = await run_in_threadpool(order_arguments, list_parameters(fn), arguments)
             outputs = await self.ask(fn, data)

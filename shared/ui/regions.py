@@ -16,7 +16,8 @@ from ..image_segmenter import ImageSegmenter, ImageSegmenterPrediction
 from ..images import Source, load_image
 from .batch import answer_files
 from .components import make_subclass
-from .files import ensure_upload_folder, keep_file, keep_picture
+from .files import ensure_upload_folder, keep_picture
+from .storage import keep_file
 
 LONGEST = 1280  # long side in pixels of the pictures on a page; there is one per class
 

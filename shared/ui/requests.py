@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from ..limits import LIMITS
 from .fair_queue import FairQueue, is_data_url, is_uploaded
 from .http_guard import DISK_FULL, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, is_disk_full
-from .retention import keep_bytes
+from .storage import keep_bytes
 
 UPLOAD = "the path that /gradio_api/upload returned"
 SEND_PICTURE = (

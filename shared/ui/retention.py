@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from ..limits import LIMITS
@@ -53,16 +52,6 @@ def start_sweeping(demo: gr.Blocks) -> None:
             never.wait(SWEEP_SECONDS)
 
     threading.Thread(target=sweep_forever, name="sweeper", daemon=True).start()
-
-
-def keep_bytes(content: bytes, name: str) -> str:
-    """Save bytes in the upload folder, under a name whose extension gives the format; return the path.
-
-    If the same bytes have been saved before, their age is reset.
-    """
-    path: str = save_bytes_to_cache(content, name, get_upload_folder())
-    os.utime(path)
-    return path
 
 
 def find_kept_files(demo: gr.Blocks) -> set[Path]:
