@@ -78,7 +78,7 @@ def test_a_stuck_event_is_given_up_and_the_next_one_is_answered(app):
     assert app.check_health() == (200, "")
 
 
-def test_the_clients_of_python_and_mcp_get_the_sentence(app):
+def test_gradios_client_gets_the_sentence(app):
     client = Client(app.url, verbose=False)
     with pytest.raises(AppError, match="This took longer than"):
         client.predict("hang", api_name="/same")
