@@ -79,7 +79,7 @@ def load(path: Path) -> Learner:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            learn = torch.load(path, map_location="cpu", pickle_module=make_pickle_module(), weights_only=False)
+            learn = torch.load(path, map_location="cpu", pickle_module=make_pickle_module(), weights_only=False)  # noqa: TID251 - the user trusts the file
     except Exception as error:  # unpickling may raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(

@@ -230,7 +230,7 @@ def fit(
     averaged = AverageWeights(average) if average is not None else None
     if done:
         learn.create_opt()
-        saved = torch.load(io.BytesIO(kept), map_location=learn.dls.device, weights_only=True)
+        saved = torch.load(io.BytesIO(kept), map_location=learn.dls.device, weights_only=True)  # noqa: TID251
         get_model(learn.model).load_state_dict(saved["model"])
         learn.opt.load_state_dict(saved["opt"])
         if averaged:

@@ -85,7 +85,7 @@ def read_finished(folder: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...
     path = folder / FINISHED
     if not path.is_file():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
     weights = {
         name: value.float() if value.is_floating_point() else value for name, value in content["weights"].items()
     }

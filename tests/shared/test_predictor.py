@@ -31,7 +31,7 @@ def test_a_pickle_holds_the_place_and_answers_the_same(model, tmp_path, monkeypa
     pickled = pickle.dumps(model)  # after the session has been opened
     assert len(pickled) < 1000
     monkeypatch.chdir(tmp_path)
-    copy = pickle.loads(pickled)
+    copy = pickle.loads(pickled)  # noqa: S301 - its own
     assert copy.session is not model.session
     again = copy.predict_batch([copy.example()])[0]
     for name, value in vars(answer).items():
@@ -57,7 +57,7 @@ def test_a_pickle_of_a_folder_that_has_gone_says_so(tmp_path):
     folder.symlink_to(FOLDERS["salary"])
     pickled = pickle.dumps(load_model(folder)).replace(b"spaces", b"places")
     with pytest.raises(CheckpointError, match="There is no checkpoint folder"):
-        pickle.loads(pickled)
+        pickle.loads(pickled)  # noqa: S301 - its own
 
 
 def test_a_model_of_the_hub_is_pickled_as_its_commit_and_without_the_token(tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_a_model_of_the_hub_is_pickled_as_its_commit_and_without_the_token(tmp_p
         assert commit.encode() in pickled
         assert hub.token.encode() not in pickled
         hub.log.clear()
-        copy = pickle.loads(pickled)
+        copy = pickle.loads(pickled)  # noqa: S301 - its own
         assert not hub.log  # the commit lies in the cache
     assert copy.predict(copy.example()) == model.predict(model.example())
 
@@ -99,7 +99,7 @@ def test_an_address_of_the_hub_is_understood(source, tmp_path, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         model = load_model(source.format(endpoint=hub.endpoint))
         hub.log.clear()
-        assert pickle.loads(pickle.dumps(model)).folder == model.folder
+        assert pickle.loads(pickle.dumps(model)).folder == model.folder  # noqa: S301 - its own
         assert not hub.log  # the commit has been loaded, also where the address names a branch
     assert model.predict(model.example()).probabilities
 

@@ -100,7 +100,7 @@ def shared_fit(state, how):
     """Run small_fit in two processes."""
     done = run("-m", "tests.training.test_distributed", str(state), how, processes=2)
     assert done.returncode == 0, done.stderr
-    return torch.load(f"{state}-result")
+    return torch.load(f"{state}-result", weights_only=True)
 
 
 def test_two_processes_end_with_the_weights_and_the_figures_of_one(tmp_path):
