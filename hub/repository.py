@@ -1,5 +1,6 @@
 """Create repositories on the Hub, commit files, check cards, and add to collections."""
 
+import re
 import tempfile
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -18,9 +19,10 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover
 from shared.config import CONFIG_FILE, GalleryConfig
-from shared.hub_errors import find_refusal
+from shared.hub_errors import TOKEN, find_refusal
 
 HUBS_OWN = ".gitattributes"  # created by the Hub
+TOKEN_BYTES = re.compile(TOKEN.pattern.encode())
 
 
 def make_repository(api: HfApi, repo: str, private: bool) -> tuple[ModelInfo, bool]:
@@ -77,6 +79,19 @@ def find_stale(info: ModelInfo | SpaceInfo, files: Collection[str]) -> list[str]
     return sorted({entry.rfilename for entry in info.siblings or []} - {*files, HUBS_OWN})
 
 
+def refuse_tokens(files: Mapping[str, Path | bytes]) -> None:
+    """Check that no file has a token of the Hub in it, because everybody who can read the repository could use it.
+
+    Raises:
+        PublishError: a file has one.
+    """
+    for path, file in files.items():
+        if TOKEN_BYTES.search(file if isinstance(file, bytes) else file.read_bytes()):
+            raise PublishError(
+                f"{path} has a token of the Hub in it; remove it, and revoke it if anybody else has seen it."
+            )
+
+
 def commit_files(
     api: HfApi,
     repo: str,
@@ -98,8 +113,9 @@ def commit_files(
         kind: "model" or "space".
 
     Raises:
-        PublishError: the Hub does not answer, or refuses.
+        PublishError: the Hub does not answer, or refuses, or a file has a token in it.
     """
+    refuse_tokens(files)
     operations: list[CommitOperationAdd | CommitOperationDelete]
     operations = [CommitOperationDelete(path) for path in find_stale(info, files)]
     operations += [CommitOperationAdd(path, file) for path, file in files.items()]

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 )
 
 STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
+TOKEN = re.compile(r"\bhf_(?:[a-z]+_)?[A-Za-z0-9]{30,}[\w.-]*")  # hf_… and hf_jwt_…, of the Hub
 NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
 
 
@@ -106,8 +107,12 @@ def read_reason(response: httpx2.Response) -> str:
 
 
 def make_one_line(text: object, most: int = 300) -> str:
-    """Return a text as one line of at most `most` printable characters, without a final full stop."""
+    """Return a text as one line of at most `most` printable characters, without a final full stop, and without tokens.
+
+    A server, or a proxy before it, may repeat the token that it refuses.
+    """
     words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    words = TOKEN.sub("hf_…", words)
     words = words if len(words) <= most else f"{words[: most - 1]}…"
     return words.rstrip(".")
 
