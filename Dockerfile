@@ -13,8 +13,8 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PYTHONPATH=/
 RUN useradd --create-home --uid 1000 gallery
 WORKDIR /gallery
 
-COPY spaces/gallery/requirements.txt .
-RUN pip install --disable-pip-version-check -r requirements.txt
+COPY locks/demo.txt .
+RUN pip install --disable-pip-version-check --require-hashes --no-deps -r demo.txt
 
 COPY shared shared
 COPY spaces spaces

@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP) --require-hashes --no-deps --requirement
 
-.PHONY: help demo browser vendor test test-all check fix train bench bench-training hub clean
+.PHONY: help demo browser vendor test test-all check fix train bench bench-training hub lock sbom clean
 
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860; with MODELS=runs, also your own models in runs/"
@@ -16,6 +17,8 @@ help:
 	@echo "make train     train every model on the real data and embed it in spaces/"
 	@echo "make bench     measure the speed and memory of serving, beside peers"
 	@echo "make bench-training  measure the speed of training, beside fastai's recipes"
+	@echo "make lock      choose the newest versions of all packages that pyproject.toml allows, and list their licences"
+	@echo "make sbom      write runs/sbom.json: what the gallery is served with, in CycloneDX"
 	@echo "make clean     remove .venv and runs"
 	@echo "make hub       start a Hub on this machine, to rehearse publishing and deploying without an account"
 
@@ -40,6 +43,7 @@ check: .venv/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m locks.audit
 
 # DATA is a folder with adult/, camvid/, imdb/, movielens/ and pets/; without it the data is downloaded. INIT is a
 # folder with mobilenetv2_imagenet/, deeplabv3_mobilenetv2_voc/ and all-MiniLM-L6-v2/; without it they come from the
@@ -61,6 +65,15 @@ bench-training: .venv/.all
 hub: .venv/.light
 	$(BIN)/python -m hub.local $(if $(PORT),--port $(PORT))
 
+lock: .venv/.light
+	$(PIP) uv==0.13.9
+	$(BIN)/python -m locks.refresh
+	$(MAKE) .venv/.all
+	$(BIN)/python -m locks.licences
+
+sbom: .venv/.check
+	$(BIN)/python -m locks.sbom runs/sbom.json
+
 fix: .venv/.check
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -68,7 +81,7 @@ fix: .venv/.check
 clean:
 	rm -rf .venv runs
 
-# --- the virtual environment, in layers: each stamp file marks an installed layer ---
+# --- the virtual environment, in layers: each stamp file marks an installed layer; see locks/refresh.py ---
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The gallery needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Choose another one: make PYTHON=python3.12"; exit 1; }
@@ -76,18 +89,21 @@ clean:
 	@$(PYTHON) -m venv .venv || { echo "Could not create a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@touch $@
 
-.venv/.light: .venv/.made pyproject.toml setup.py spaces/gallery/requirements.txt
-	$(PIP) -r spaces/gallery/requirements.txt --editable ".[deploy]"
+.venv/.light: .venv/.made pyproject.toml setup.py locks/demo.txt
+	$(LOCKED) locks/demo.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.test: .venv/.light
-	$(PIP) --editable ".[test]"
+.venv/.test: .venv/.light locks/test.txt
+	$(LOCKED) locks/test.txt
 	@touch $@
 
-.venv/.check: .venv/.light
-	$(PIP) --editable ".[check]"
+.venv/.check: .venv/.light locks/check.txt
+	$(LOCKED) locks/check.txt
 	@touch $@
 
-.venv/.all: .venv/.light requirements.txt
-	$(PIP) -r requirements.txt
+# The second line adds what the lock leaves out: torch, in the build for this machine.
+.venv/.all: .venv/.light requirements.txt locks/all.txt
+	$(LOCKED) locks/all.txt
+	$(PIP) --no-build-isolation --requirement requirements.txt
 	@touch $@

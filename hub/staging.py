@@ -10,6 +10,7 @@ import yaml
 from huggingface_hub import SpaceCard, constants
 
 from hub.client import PublishError
+from locks import find_needed, normalise, read_lock
 from shared import load_model
 from shared.config import CONFIG_FILE, DOC_FILES, About, GalleryConfig
 from shared.config import LICENCE as LICENCE_FILE
@@ -131,7 +132,7 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
     card = read_card(app)
     if models[0].is_own:
         describe_own_model(card, models[0])
-    files["requirements.txt"] = "".join(f"{package}=={version}\n" for package, version in sorted(pins.items())).encode()
+    files["requirements.txt"] = "".join(f"{line}\n" for line in add_locked(pins)).encode()
     header = make_header(read_fields(card), pins, app, models)
     return Staged(header, add_readme(files, header, card.text, space), make_variables(models))
 
@@ -243,6 +244,28 @@ def merge_requirements(pins: dict[str, str], more: dict[str, str], name: str) ->
                 f"spaces/{name} pins {package}=={version} and the gallery {package}=={pins[package]}; make them agree."
             )
     return pins
+
+
+def add_locked(pins: dict[str, str]) -> list[str]:
+    """Return the lines of a Space's requirements.txt: its own packages, and all that they need, in locked versions.
+
+    They have no hashes. A hash for one package would make pip ask for one for every package that it installs in the
+    same call, also for those that the Hub adds itself: gradio[oauth,mcp] with what it needs, and on ZeroGPU spaces.
+
+    Raises:
+        DeployError: a package has another version in the lock.
+    """
+    own = {normalise(package.split("[")[0]): version for package, version in pins.items()}
+    lines = [f"{package}=={version}" for package, version in pins.items()]
+    for package in find_needed(read_lock("demo"), own):
+        if package.name not in own:
+            lines.append(package.requirement)
+        elif package.version != own[package.name]:
+            raise DeployError(
+                f"{package.name} is {own[package.name]} in the Space's requirements.txt, but {package.version} in "
+                "locks/demo.txt; run make lock."
+            )
+    return sorted(lines)
 
 
 def make_header(front: dict[str, Any], pins: dict[str, str], app: Path, models: list[SpaceModel]) -> dict[str, Any]:

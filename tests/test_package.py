@@ -66,8 +66,8 @@ def test_an_editable_install_works_from_any_folder(tmp_path):
     install_packages(python, "--no-deps", "--editable", repository)
     code = "import sys, importlib.util as u; print(*(u.find_spec(name).origin for name in sys.argv[1:]))"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    names = ("shared", "training", "hub", "model_gallery")
+    names = ("shared", "training", "hub", "locks", "model_gallery")
     done = subprocess.run([python, "-c", code, *names], cwd=tmp_path, env=environment, capture_output=True, check=True)
     assert done.stdout.decode().split() == [
-        str(repository / name / "__init__.py") for name in ("shared", "training", "hub", "shared")
+        str(repository / name / "__init__.py") for name in ("shared", "training", "hub", "locks", "shared")
     ]

@@ -175,6 +175,12 @@ def test_gallery_requires_what_any_of_its_spaces_does(deploy, copy):
     ("file", "old", "new", "message"),
     [
         ("salary/requirements.txt", "numpy==2", "numpy>=2", "does not pin 'numpy>=2"),
+        (
+            "salary/requirements.txt",
+            "numpy==2",
+            "numpy==1.2",
+            "numpy is 1.2.4.6 in the Space's requirements.txt",
+        ),
         ("salary/requirements.txt", "numpy==", "torch==", "has torch, which only training needs"),
         ("salary/requirements.txt", "gradio==", "gradioo==", "does not pin gradio"),
         ("salary/README.md", "sdk_version: 6", "sdk_version: 5", "README.md says sdk_version 5"),
