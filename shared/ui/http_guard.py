@@ -47,7 +47,7 @@ RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
 
 class Guard:
-    """ASGI middleware for a Gradio app; it also answers /health."""
+    """ASGI middleware for a Gradio app; it also answers /health, under its other name /healthz as well."""
 
     def __init__(self, app: ASGIApp, health: Any) -> None:
         self.app, self.health = app, health
@@ -99,7 +99,7 @@ class Guard:
 
     async def answer_directly(self, scope: Scope, path: str) -> Response | None:
         """Answer /health and, without counts, the statistics route that "Use via API" requests; else return None."""
-        if path.rstrip("/") == "/health":
+        if path.rstrip("/") in ("/health", "/healthz"):
             answer: Response = await self.health(scope)
             return answer
         if path == "/monitoring/summary":
@@ -179,10 +179,15 @@ def to_http_error(error: Exception, method: str, path: str) -> HTTPException:
         return HTTPException(404, NO_ENDPOINT)
     if isinstance(error, REQUEST_ERRORS) and path.startswith((f"{API}/run/", f"{API}/call/v2/", f"{API}/upload")):
         return HTTPException(422, INVALID_REQUEST)
-    logging.error("%s %r failed", method, path, exc_info=error)
+    logging.error("%s %s failed.", method, name_route(path), exc_info=error)
     if is_disk_full(error):
         return HTTPException(507, DISK_FULL)
     return HTTPException(500, "Internal error; the server's log has the details.")
+
+
+def name_route(path: str) -> str:
+    """Return the route of a path for the log, without the names of files and sessions in it."""
+    return re.match(f"{API}/[a-z_.]*|", path)[0] or "A page"  # type: ignore[index]
 
 
 def to_response(error: HTTPException) -> Response:

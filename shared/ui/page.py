@@ -17,6 +17,7 @@ from .connections import use_timed_protocol
 from .fair_queue import FairQueue
 from .health import Health
 from .http_guard import Guard, patch_gradio, raise_file_limit, refuse_form
+from .logs import log_gradio_errors, use_private_logs
 from .mcp_tools import offer_tools
 from .replicas import replica_middleware
 from .requests import check_inputs
@@ -63,6 +64,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
         The result of gr.Blocks.launch: the FastAPI app, its local address, and its public address, if any.
     """
     guard_output()
+    use_private_logs()
     memory.return_freed()
     raise_file_limit()
     use_timed_protocol()
@@ -102,6 +104,7 @@ def limit(
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1000")
     patch_gradio()
+    log_gradio_errors()
     check_inputs()
     use_lean_sessions()
     if not isinstance(demo._queue, FairQueue):

@@ -18,6 +18,10 @@ FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # the YAML header of
 CODE = re.compile(r"(^(`{3,}).*?^\2|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 FOLDER_LINK = re.compile(r"!?\[([^\]\n]{0,500})\]\((?!https?:|mailto:)[^)\n]*\)")  # a link to a file next to the card
 LONGEST_CARD = 200_000  # characters
+PRIVACY = (
+    "What you send is only used for your answer: it is neither logged nor passed on, and uploads are deleted after "
+    "about an hour."
+)
 
 
 def introduce(model: Predictor[Any, Any, Any], more: str) -> None:
@@ -68,11 +72,12 @@ def add_json(*names: str) -> list[gr.JSON]:
 
 
 def add_card(model: Predictor[Any, Any, Any]) -> None:
-    """Add the fold-out at the end of a page: the model card, README.md in the model's folder."""
+    """Add the end of a page: the model card, README.md in the model's folder, to fold out, and the note on privacy."""
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")
     with gr.Accordion("About this model: figures, limits, licence", open=False):
         gr.Markdown(read_card(model.folder), elem_classes="figures")
+    gr.Markdown(PRIVACY, elem_classes="origin")
 
 
 def read_card(folder: Path) -> str:

@@ -41,7 +41,7 @@ PICTURE = (  # of a model that is not a Space's own
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 180"><rect width="320" height="180" fill="#e2e8f0"/>'
     '<text x="160" y="112" font-size="64" text-anchor="middle">{}</text></svg>'
 )
-RESERVED = {*INTERNAL_ROUTES, "health"}  # paths that are no pages
+RESERVED = {*INTERNAL_ROUTES, "health", "healthz"}  # paths that are no pages
 
 
 def find_space_folders() -> list[Path]:

@@ -165,7 +165,8 @@ def test_what_is_closed_is_closed_below_a_prefix(demo):
             for prefix in ("", "/gallery"):
                 assert ask(address, "POST", f"{prefix}/gradio_api/component_server", b"{}", JSON)[0] == 404
                 assert ask(address, "GET", f"{prefix}/gradio_api/deep_link?session_hash=x")[0] == 404
-                assert ask(address, "GET", f"{prefix}/health")[0] == 200
+                for name in ("health", "healthz"):
+                    assert ask(address, "GET", f"{prefix}/{name}")[0] == 200
 
 
 @pytest.mark.parametrize("prefix", ["/gallery", "/gallery/", "gallery", "https://example.org/gallery"])
