@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --no-deps --requirement
 
-.PHONY: help demo browser vendor test test-all check fix train bench bench-training hub lock sbom clean
+.PHONY: help demo browser vendor test test-all fuzz check fix train bench bench-training hub lock sbom clean
 
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860; with MODELS=runs, also your own models in runs/"
@@ -12,6 +12,7 @@ help:
 	@echo "make vendor    fetch the JavaScript libraries of that site, with npm or from a CDN"
 	@echo "make test      run the tests that need neither torch nor a browser"
 	@echo "make test-all  run all tests: installs torch, fastai, transformers and ray; uses chromium, nginx and node if present"
+	@echo "make fuzz      ask every model and endpoint 50,000 damaged inputs; another number with CASES=, others with SEED="
 	@echo "make check     check lint, formatting and types"
 	@echo "make fix       fix lint and formatting"
 	@echo "make train     train every model on the real data and embed it in spaces/"
@@ -37,6 +38,9 @@ test: .venv/.test
 
 test-all: .venv/.all
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST)
+
+fuzz: .venv/.test
+	$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
 
 check: .venv/.check
 	$(BIN)/ruff check .
