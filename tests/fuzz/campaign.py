@@ -26,7 +26,7 @@ ROUNDS = 20  # runs of Hypothesis for one slice; a new one begins after each fai
 
 @dataclass
 class Tally:
-    """The number of cases of a family by outcome, how many reached the decoder, and the largest time and memory."""
+    """The number of cases of a family by outcome, how many reached the decoder, and the largest CPU time and memory."""
 
     cases: int = 0
     reached: int = 0
@@ -240,7 +240,7 @@ def describe(failure: Failure) -> str:
 def format_table(groups: dict[str, Tally], title: str) -> str:
     """Return tallies as a table in Markdown."""
     lines = [
-        f"| {title} | Cases | Reached the decoder | Answered | Refused | Failed | Longest | Most memory |",
+        f"| {title} | Cases | Reached the decoder | Answered | Refused | Failed | Most CPU time | Most memory |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [

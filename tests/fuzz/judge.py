@@ -32,7 +32,7 @@ class Result:
     """The outcome of a case: "answered", "refused" or "failed".
 
     `signature` names the kind of a failure; of a crash or an exception, it has the place. `has_reached` tells if the
-    case got as far as the target's decoder.
+    case got as far as the target's decoder. `seconds` is the CPU time.
     """
 
     outcome: str
