@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,15 @@ from .worker import Worker
 
 SLICE = 1_000  # cases of one run of Hypothesis: several workers share the cases of a target
 ROUNDS = 20  # runs of Hypothesis for one slice; a new one begins after each failure
+OPTIONS = settings(
+    database=None,
+    deadline=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+    verbosity=Verbosity.quiet,
+    print_blob=False,
+)
 
 
 @dataclass
@@ -65,6 +74,7 @@ class Report:
     tallies: dict[tuple[str, str], Tally] = field(default_factory=lambda: defaultdict(Tally))
     failures: dict[str, Failure] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    is_stopped: bool = False
 
     def count(self, target: str, family: str, result: Result) -> None:
         with self.lock:
@@ -101,6 +111,8 @@ def run(
 ) -> Report:
     """Ask the targets in `workers` processes, by default one for each core; equal seeds give equal cases.
 
+    Ctrl-C ends it early; the report has what was done until then.
+
     Args:
         targets: the targets; each gets a share of the cases by its weight.
         cases: number of cases.
@@ -119,12 +131,14 @@ def run(
         if not hasattr(local, "worker"):
             local.worker = Worker()
             opened.append(local.worker)
-        run_slice(part, local.worker, report, progress)
+        SliceRun(part, local.worker, report, progress).run()
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         try:
             for future in [pool.submit(work, part) for part in slices]:
                 future.result()
+        except KeyboardInterrupt:
+            report.is_stopped = True
         finally:
             pool.shutdown(cancel_futures=True)
             for worker in opened:
@@ -153,46 +167,45 @@ def share(targets: Iterable[Target], cases: int) -> Iterator[tuple[Target, str, 
         before = after
 
 
-def run_slice(part: Slice, worker: Worker, report: Report, progress: Callable[[int], None]) -> None:
-    """Ask the cases of a slice. After each new kind of failure, Hypothesis shrinks the case; then the run goes on."""
-    left, target, family = part.cases, part.target, part.family
-    for round_ in range(ROUNDS):
-        shrunk = ""  # the signature of the failure that is being shrunk
+class SliceRun:
+    """Asks the cases of a slice. After each new kind of failure, Hypothesis shrinks the case; then the run goes on."""
 
-        @seed(f"{part.seed} {round_}")
-        @settings(
-            max_examples=left,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
-            verbosity=Verbosity.quiet,
-            print_blob=False,
-        )
-        @given(target.families[family])
-        def check(case: Sequence[Any]) -> None:
-            nonlocal shrunk, left
-            if not shrunk and not left:
-                return
-            result = worker.ask(target, list(case))
-            if not shrunk:
-                left -= 1
-                report.count(target.name, family, result)
-                progress(report.done)
-            if result.outcome != "failed" or shrunk not in ("", result.signature):
-                return
-            if report.keep(Failure(target.name, family, list(case), result)) or shrunk:
-                shrunk = result.signature
-                raise AssertionError(shrunk)
+    def __init__(self, part: Slice, worker: Worker, report: Report, progress: Callable[[int], None]) -> None:
+        self.part, self.worker, self.report, self.progress = part, worker, report, progress
+        self.left = part.cases
+        self.shrunk = ""  # the signature of the failure that is being shrunk
 
-        try:
-            check()
-        except Exception:
-            if not shrunk:
-                raise
-        if not left:
+    def run(self) -> None:
+        """Let Hypothesis draw the cases."""
+        for round_ in range(ROUNDS):
+            self.shrunk = ""
+            strategy = self.part.target.families[self.part.family]
+            check = settings(OPTIONS, max_examples=self.left)(given(strategy)(lambda case: self.check(list(case))))
+            try:
+                seed(f"{self.part.seed} {round_}")(check)()
+            except Exception:
+                if not self.shrunk and not self.report.is_stopped:
+                    raise
+            if not self.left or self.report.is_stopped:
+                return
+
+    def check(self, arguments: list[Any]) -> None:
+        """Ask one case; raise AssertionError if it fails in a new way, or in the way that is being shrunk."""
+        if self.report.is_stopped:
+            raise InterruptedError
+        if not self.shrunk and not self.left:
             return
+        target, family = self.part.target, self.part.family
+        result = self.worker.ask(target, arguments)
+        if not self.shrunk:
+            self.left -= 1
+            self.report.count(target.name, family, result)
+            self.progress(self.report.done)
+        if result.outcome != "failed" or self.shrunk not in ("", result.signature):
+            return
+        if self.report.keep(Failure(target.name, family, arguments, result)) or self.shrunk:
+            self.shrunk = result.signature
+            raise AssertionError(self.shrunk)
 
 
 # --- cases as files ---

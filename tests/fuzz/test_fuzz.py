@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="the memory of a case is measured with /proc, as on Linux"
 )
 TARGETS = {target.name: target for target in list_targets()}
+BOMBS = ROOT.parent / "shared/cases/28-attacks"
 CASES = sorted((ROOT / "tests/fuzz/cases").glob("*.json"))
 
 
@@ -40,6 +41,17 @@ def test_two_thousand_cases_are_answered_or_refused():
     reached = {name: tally.reached for name, tally in report.group(lambda target, _: target).items()}
     assert reached.pop("onnx") == 0  # a model with a wrong hash is not opened
     assert all(reached.values()), reached
+
+
+@pytest.mark.fuzz
+@pytest.mark.skipif(not BOMBS.is_dir(), reason="the pictures that took too long are not in ../shared/cases")
+@pytest.mark.parametrize("name", ["cat_dog", "segmentation"])
+def test_small_files_of_large_pictures(worker, name):
+    pictures = sorted(BOMBS.glob("*.jpg"))
+    assert pictures
+    for path in pictures:
+        result = worker.ask(TARGETS[name], ["predict", path.read_bytes()])
+        assert result.outcome in ("answered", "refused"), (path.name, result.detail)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
@@ -126,7 +138,7 @@ def test_equal_seeds_give_equal_cases():
                 return Result("refused")
 
         part = campaign.Slice(TARGETS["cat_dog"], "PNG: parts", 20, seed)
-        campaign.run_slice(part, Recorder(), campaign.Report(), lambda _: None)
+        campaign.SliceRun(part, Recorder(), campaign.Report(), lambda _: None).run()
         return seen
 
     assert draw("0") == draw("0") != draw("1")
