@@ -10,17 +10,19 @@ from typing import Any
 import gradio as gr
 
 from ..config import CARD
+from ..limits import LIMITS
 from ..markdown import escape_markdown
 from ..predictor import Predictor
 from .components import Upload
+from .retention import SWEEP_SECONDS
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # the YAML header of a card, for the Hub
 CODE = re.compile(r"(^(`{3,}).*?^\2|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 FOLDER_LINK = re.compile(r"!?\[([^\]\n]{0,500})\]\((?!https?:|mailto:)[^)\n]*\)")  # a link to a file next to the card
 LONGEST_CARD = 200_000  # characters
 PRIVACY = (
-    "What you send is only used for your answer: it is neither logged nor passed on, and uploads are deleted after "
-    "about an hour."
+    "What you send is used only for your answer. It is not logged or passed on, and files are deleted within "
+    f"{(LIMITS.kept_seconds + SWEEP_SECONDS) / 60:.0f} minutes."
 )
 
 

@@ -73,7 +73,7 @@ with Page(model, title=config.about.title) as demo:
     introduce(
         model,
         "Take or upload a picture. The model rejects a picture that is *out of distribution*: unlike those it was "
-        "trained on. Pictures are deleted after about an hour.",
+        "trained on.",
     )
     with gr.Row():
         with gr.Column():

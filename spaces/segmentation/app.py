@@ -80,7 +80,7 @@ def batch(
 drawing = [("a drawing of a street (the model was trained on photos)", str(HERE / "examples/street.jpg"))]
 
 with Page(model, title=config.about.title) as demo:
-    introduce(model, "Take or upload a picture. Pictures are deleted after about an hour.")
+    introduce(model, "Take or upload a picture.")
     with gr.Row():
         with gr.Column():
             image = add_picture_input(find_examples(HERE, model, drawing))

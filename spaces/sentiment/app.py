@@ -82,7 +82,7 @@ with Page(model, title=config.about.title) as demo:
     introduce(
         model,
         "The prediction is updated as you type. The page says if the model is not sure, or if a text is *out of "
-        "distribution*: unlike the training texts. Files you upload are deleted after about an hour.",
+        "distribution*: unlike the training texts.",
     )
     with gr.Row():
         with gr.Column():
