@@ -106,6 +106,16 @@ def test_an_event_whose_session_has_gone_stops_nothing(app):
     assert app.call("slow") == 'complete\ndata: ["x"]'
 
 
+def test_an_idle_queue_is_looked_at_less_often_and_still_answers(app):
+    queue = app.demo._queue
+    app.call("quick")
+    assert queue.sleep_when_free == queue.polling <= 0.05
+    queue.pushed_at -= 60
+    assert queue.sleep_when_free == 0.02
+    assert app.call("quick") == 'complete\ndata: ["x"]'
+    assert queue.sleep_when_free == queue.polling
+
+
 def test_an_error_in_the_loop_is_logged_and_the_queue_goes_on(app, monkeypatch, caplog):
     fails = iter([True])
 
