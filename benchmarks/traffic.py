@@ -196,7 +196,7 @@ def leave_event(traffic: Traffic, page: Browser, number: int) -> None:
 
 
 def cut_off(page: Browser, is_reset: bool) -> None:
-    """Close the connections of a page, also in the middle of a stream; with a reset, as a crashed machine's are."""
+    """Close the connections of a page, also in the middle of a stream; with or without a reset (RST)."""
     for connection in (page.connection, page.alive.connection):
         if is_reset and connection.sock:
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

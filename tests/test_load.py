@@ -21,7 +21,7 @@ from benchmarks.promises import (
     format_states,
 )
 from benchmarks.questions import Question, WrongAnswer, agrees, list_assets, make_echo, read_rows
-from benchmarks.traffic import Records, make_addresses
+from benchmarks.traffic import Records, Traffic, make_addresses
 
 STATE = State(seconds=60, requests=1000, megabytes=500, open_files=30, threads=20, files=45)
 
@@ -142,6 +142,8 @@ class Answers(BaseHTTPRequestHandler):
         status, *retry_after = self.path[1:].split("/")
         if status == "0":
             return
+        if status == "gradio_api":
+            status, retry_after = "200", []
         self.send_response(int(status))
         self.send_header("Content-Length", "0")
         for seconds in retry_after:
@@ -253,6 +255,22 @@ def test_an_attack_must_be_refused(server, path, failure, monkeypatch):
 
     records.meet(lambda: attack(Elsewhere(server)))
     assert [name for name, found in records.failures.items() if found] == ([failure] if failure else [])
+
+
+def test_a_time_lapse_ends_after_its_requests(server, monkeypatch):
+    monkeypatch.setattr(load, "SAMPLE_SECONDS", 0.01)
+    asked = {"page": [Question("/200", expected=b"", is_get=True)]}
+    traffic = Traffic(server, {}, asked, {"page": 1}, [post("accepted", {})], hostile=0.5)
+
+    class Watch:
+        def look(self):
+            return replace(STATE, requests=traffic.records.requests)
+
+    states = load.run_until(60, 4, traffic, Watch())
+    assert 60 <= traffic.records.requests < 64
+    assert states[-1].requests <= traffic.records.requests
+    assert len(traffic.records.took["page"]) > 0
+    assert traffic.records.count_failures() == traffic.records.requests - len(traffic.records.took["page"]) > 0
 
 
 def test_every_client_has_its_own_address():
