@@ -44,6 +44,14 @@ class App:
         parts = [read_memory(number) for number in list_processes(self.process.pid)]
         return {name: sum(part[name] for part in parts) for name in parts[0]}
 
+    def count_threads(self) -> int:
+        """Return the number of threads of the process and its children."""
+        return sum(len(os.listdir(f"/proc/{number}/task")) for number in list_processes(self.process.pid))
+
+    def count_open_files(self) -> int:
+        """Return the number of files, sockets and pipes that the process and its children have open."""
+        return sum(len(os.listdir(f"/proc/{number}/fd")) for number in list_processes(self.process.pid))
+
 
 def require_linux() -> None:
     """Exit with a message on other systems than Linux."""
@@ -106,3 +114,12 @@ def serve_lesson(learner: Path) -> AbstractContextManager[App]:
 def serve_space(name: str) -> AbstractContextManager[App]:
     """Serve one of our Spaces, or the gallery, without a limit for the events of the one client that measures it."""
     return serve(f"spaces/{name}/app.py", variables={"GALLERY_EVENTS_PER_MINUTE": "1000000"})
+
+
+def serve_to_strangers(name: str, folder: Path) -> AbstractContextManager[App]:
+    """Serve one of our Spaces, or the gallery, with its limits, as if behind a proxy: a client sends its address.
+
+    All temporary files are in `folder`.
+    """
+    own = {"TMPDIR": str(folder), "GRADIO_TEMP_DIR": str(folder / "uploads"), "GALLERY_TRUSTED_PROXIES": "1"}
+    return serve(f"spaces/{name}/app.py", variables=own)

@@ -16,7 +16,7 @@ import secrets
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,11 +25,21 @@ BOUNDARY = "a-boundary-that-no-picture-contains"
 Question = tuple[str, Sequence[Any], str | None]  # endpoint, data, file to upload as the first of the data
 
 
-class Client:
-    """A connection to a Gradio app."""
+class Refused(RuntimeError):
+    """An HTTP answer other than 200; `retry_after` is what its header says, in seconds, or None."""
 
-    def __init__(self, url: str, timeout: float = 120) -> None:
+    def __init__(self, path: str, status: int, content: bytes, retry_after: str | None) -> None:
+        super().__init__(f"{path} answered {status}: {content[:200]!r}.")
+        self.status = status
+        self.retry_after = int(retry_after) if retry_after else None
+
+
+class Client:
+    """A connection to a Gradio app that asks as curl and gradio_client do; `session` may be None."""
+
+    def __init__(self, url: str, timeout: float = 120, headers: Mapping[str, str] | None = None) -> None:
         self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout)
+        self.headers = dict(headers or {})
         self.session: str | None = secrets.token_hex(8)
 
     def ask(self, question: Question) -> list[Any]:
@@ -41,32 +51,103 @@ class Client:
         """
         endpoint, data, file = question
         if file:
-            data = [{"path": self.upload(Path(file)), "meta": {"_type": "gradio.FileData"}}, *data]
+            data = [*self.upload((Path(file).name, Path(file).read_bytes())), *data]
+        return self.call(endpoint, data)
+
+    def call(self, endpoint: str, data: Sequence[Any]) -> list[Any]:
+        """Send the arguments of an endpoint; return its outputs. See `ask` for the errors."""
         call = f"/gradio_api/call/{endpoint}"
         session = {"session_hash": self.session} if self.session else {}
-        body = json.dumps({"data": data, **session}).encode()
-        event = json.loads(self.request("POST", call, body, "application/json"))["event_id"]
+        event = self.post(call, {"data": data, **session})["event_id"]
         stream = self.request("GET", f"{call}/{event}").decode()
+        if "event: error\n" in stream:
+            raise RuntimeError(f"{endpoint} answered {stream[-200:]!r}.")
         if "event: complete\n" not in stream:
-            raise RuntimeError(f"{endpoint} answered {stream[:200]!r}.")
+            raise ConnectionError(f"The stream of {endpoint} ended without an answer: {stream[-200:]!r}.")
         return json.loads(stream.rsplit("data: ", 1)[1])
 
-    def upload(self, file: Path) -> str:
-        """Upload a file; return its path in the app."""
-        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="{file.name}"\r\n\r\n'
-        body = head.encode() + file.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
-        return json.loads(
-            self.request("POST", "/gradio_api/upload", body, f"multipart/form-data; boundary={BOUNDARY}")
-        )[0]
+    def upload(self, *files: tuple[str, bytes]) -> list[dict[str, Any]]:
+        """Upload files, each a name and its content; return them as arguments of an endpoint."""
+        parts = (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
+            + content
+            + b"\r\n"
+            for name, content in files
+        )
+        body = b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+        kind = f"multipart/form-data; boundary={BOUNDARY}"
+        paths = json.loads(self.request("POST", "/gradio_api/upload", body, kind))
+        return [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+
+    def post(self, path: str, content: object) -> Any:
+        """Send JSON; return the JSON of the response."""
+        return json.loads(self.request("POST", path, json.dumps(content).encode(), "application/json"))
 
     def request(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
-        """Send a request over the open connection; return the content of the response."""
-        self.connection.request(method, path, body, {"Content-Type": kind} if body else {})
+        """Send a request over the open connection; return the content of the response.
+
+        Raises:
+            Refused: the status is not 200.
+        """
+        self.connection.request(method, path, body, self.headers | ({"Content-Type": kind} if body else {}))
         response = self.connection.getresponse()
         content = response.read()
         if response.status != 200:
-            raise RuntimeError(f"{path} answered {response.status}: {content[:200]!r}.")
+            raise Refused(path, response.status, content, response.getheader("Retry-After"))
         return content
+
+    def open_stream(self, path: str) -> http.client.HTTPResponse:
+        """Open a stream; return it unread."""
+        self.connection.request("GET", path, headers=self.headers)
+        response = self.connection.getresponse()
+        if response.status != 200:
+            raise Refused(path, response.status, response.read(), response.getheader("Retry-After"))
+        return response
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+
+class Browser(Client):
+    """A page in a browser: one session, its heartbeat open all the time, and the session's stream for the answers.
+
+    Args:
+        url: the address of the app.
+        ids: the ids of its endpoints; see read_endpoint_ids.
+        options: options of Client.
+    """
+
+    def __init__(self, url: str, ids: Mapping[str, int], **options: Any) -> None:
+        super().__init__(url, **options)
+        self.ids = ids
+        self.alive = Client(url, **options)
+        self.heartbeat = self.alive.open_stream(f"/gradio_api/heartbeat/{self.session}")
+
+    def call(self, endpoint: str, data: Sequence[Any]) -> list[Any]:
+        """Send the arguments of an endpoint; return its outputs. See `ask` for the errors."""
+        asked = {"data": data, "fn_index": self.ids[endpoint], "session_hash": self.session}
+        event = self.post("/gradio_api/queue/join", asked)["event_id"]
+        stream = self.request("GET", f"/gradio_api/queue/data?session_hash={self.session}").decode()
+        messages = [json.loads(line[len("data: ") :]) for line in stream.split("\n\n") if line.startswith("data: ")]
+        for message in messages:
+            if message["msg"] == "process_completed" and message["event_id"] == event:
+                if not message["success"]:
+                    raise RuntimeError(f"{endpoint} answered {str(message['output'])[:200]}.")
+                return message["output"]["data"]
+        raise ConnectionError(f"The stream of {endpoint} ended without an answer: {stream[-200:]!r}.")
+
+    def close(self) -> None:
+        """Close the page."""
+        self.heartbeat.close()
+        self.alive.close()
+        super().close()
+
+
+def read_endpoint_ids(url: str) -> dict[str, int]:
+    """Return the ids of an app's public endpoints, by name."""
+    config = json.loads(Client(url).request("GET", "/config"))
+    return {each["api_name"]: each["id"] for each in config["dependencies"] if each["api_visibility"] == "public"}
 
 
 def ask_in_parallel(

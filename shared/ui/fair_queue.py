@@ -114,7 +114,7 @@ class FairQueue(Queue):
 
     @property
     def sleep_when_free(self) -> float:
-        """Seconds between two looks at an empty queue; each millisecond, as in Gradio, takes 6 % of a core for nothing."""
+        """Seconds between two looks at an empty queue; a look every millisecond, as in Gradio, takes 6 % of a core."""
         is_idle = time.monotonic() - self.pushed_at > QUIET_SECONDS
         return IDLE_POLLING if is_idle else self.polling
 
