@@ -52,6 +52,13 @@ SKIPPED = {
 }
 
 
+SLOW_FILES = (
+    "tests/training/test_loop.py", "tests/training/test_distributed.py", "tests/spaces/test_own_models.py",
+    "tests/spaces/test_browser_site.py", "tests/test_readme.py", "tests/spaces/test_deploy.py",
+    "tests/examples/test_score_with_ray.py", "tests/test_benchmarks.py", "tests/test_portable.py",
+    "tests/spaces/test_browser.py", "tests/fuzz/test_fuzz.py", "tests/test_load.py", "tests/spaces/test_faults.py",
+    "tests/deploy/test_replicas.py", "tests/test_package.py",
+)  # fmt: skip
 PASSED = "gallery/passed"  # where pytest's cache has the tests that passed in the last run
 outcomes: dict[str, str] = {}
 
@@ -65,6 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     passed = set(config.cache.get(PASSED, ())) if config.getoption("--not-yet-passed") else set()
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
     items[:] = [item for item in items if item.nodeid not in passed]
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW_FILES))  # so that none of them runs alone at the end
     for item in items:
         for name, reason in SKIPPED.items():
             if reason and item.get_closest_marker(name):
@@ -112,7 +120,8 @@ def copy_repository(folder: Path) -> None:
 def install_packages(python: Path, *arguments: str | Path, cwd: Path | None = None) -> None:
     """Run pip install; skip the test where pip reaches no package registry."""
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    done = subprocess.run([*pip, "install", *arguments], cwd=cwd, check=False, capture_output=True, encoding="utf-8")
+    command = [*pip, "install", "--no-compile", *arguments]  # most modules are never imported
+    done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, encoding="utf-8")
     if done.returncode:
         with tempfile.TemporaryDirectory() as folder:
             one = [*pip, "download", "--no-deps", "--no-cache-dir", "--dest", folder, "packaging"]

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -17,12 +18,15 @@ from hub.local import Hub
 from hub.staging import SpaceModel
 from shared import load_model
 from shared.images import sample_image
+from shared.metrics import Metrics
 from tests.conftest import DEMOS, ROOT, serve_app
+from tests.training.test_demos import train as train_here
 from tests.windows import imitate_windows
 
 pytestmark = pytest.mark.training
 
 REPO = "me/model"
+MAJORITY = {"cat_dog": 0.34, "sentiment": 0.51, "salary": 0.6}  # a share of right answers that is no achievement
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,49 @@ def test_train_push_pull_and_the_same_answer(hub, trained, name):
         assert probe([SpaceModel(ROOT / "spaces" / name, home / "model", "/predict", "")], url, None) == []
 
 
+@pytest.mark.parametrize("name", DEMOS)
+def test_the_folder_answers_and_says_how_it_was_made(trained, name):
+    folder = trained(name)[0] / "model"
+    model = load_model(folder)
+    assert model.predict_batch([model.example()])
+    assert model.metrics.trained.command == f"python -m training.{name} --smoke"
+    assert model.metrics.trained.seed == 42
+    assert model.metrics.parity.largest_difference <= max(
+        model.metrics.parity.tolerance
+        if isinstance(model.metrics.parity.tolerance, tuple)
+        else (model.metrics.parity.tolerance,)
+    )
+    card = (folder / "README.md").read_text()
+    assert model.metrics.figures[0].label in card
+    assert "gallery.json" not in {path.name for path in folder.rglob("*.pkl")}
+
+
+@pytest.mark.parametrize("name", sorted(MAJORITY))
+def test_the_model_is_better_than_chance(trained, name):
+    first = load_model(trained(name)[0] / "model").metrics.figures[0].value
+    assert (1 - first if name == "cat_dog" else first) > MAJORITY[name]
+
+
+@pytest.mark.parametrize("name", sorted({*DEMOS} - {"rating"}))  # it cross-validates: see test_recommendation.py
+def test_measured_again_it_has_the_same_figures_and_keeps_what_needed_the_network(trained, name, tmp_path):
+    folder = trained(name)[0] / "model"
+    copy = shutil.copytree(folder, tmp_path / "model")
+    before, weights = Metrics.read(folder), (folder / "onnx/model.onnx").read_bytes()
+    data = next(path for path in folder.parent.iterdir() if path.name.endswith("made-up"))
+    shutil.copytree(data, tmp_path / data.name)
+    assert train_here(name, "--smoke", "--out", tmp_path / "model", "--measure", copy) == 0
+    after = load_model(copy).metrics
+    assert (copy / "onnx/model.onnx").read_bytes() == weights
+    assert after.trained == before.trained
+    assert after.measured.command == f"python -m training.{name} --smoke --measure DIR"
+    figures = {(item.name, item.data): item for item in after.figures}
+    for item in before.figures:
+        again = figures[item.name, item.data]
+        assert again.value == item.value
+        assert (again.measured is None) or again.measured == before.measured.date
+    assert after.parity.measured == before.measured.date
+
+
 @pytest.mark.parametrize(
     ("name", "task", "asked"),
     [("cat_dog", "image-classification", "picture.png"), ("sentiment", "text-classification", "the film was dull.")],
@@ -102,6 +149,7 @@ def test_the_books_learner_is_published_only_when_asked_to_and_loads_elsewhere(h
     command = [sys.executable, "-m", f"training.{name}", "--smoke", "--recipe", "book", "--out", "out"]
     said = run(hub, tmp_path, *command, "--push-learner", f"me/learner-{name}")
     assert "runs the code in it" in said
+    assert "; the book's: 0." in said
     (tmp_path / "model.pkl").write_bytes(hub.files(f"me/learner-{name}")["model.pkl"])
     code = f"""
 import sys
@@ -122,6 +170,7 @@ assert not any(module.split(".")[0] in ("shared", "training") for module in sys.
 def test_the_books_pictures_are_loaded_where_processes_are_spawned(hub, tmp_path):
     said = run(hub, tmp_path, sys.executable, "-m", "training.segmentation", "--smoke", "--recipe", "book")
     assert "valid loss: " in said
+    assert "; the book's: 0." in said
 
 
 def test_the_two_ways_to_push_go_with_a_recipe_each(hub, tmp_path):
