@@ -60,6 +60,10 @@ class Limits:
     data_items: int = _limit(20_000, "items of all lists and mappings in the data of an event; rates every movie")
     header_seconds: int = _limit(15, "until the header of a request has arrived; else idle connections pile up")
     silence_seconds: int = _limit(15, "the longest pause within a request; else half-sent requests pile up")
+    bytes_per_second: int = _limit(
+        1_000, "the slowest request, on average after its first minute; a bad mobile network has ten times that"
+    )
+    unread_seconds: int = _limit(120, "how long an answer may wait for its client to read; else slow readers pile up")
 
     # The queue
     page_waiting: int = _limit(64, "events that wait on a page; half as many more for clients that have none there")

@@ -19,7 +19,7 @@ from hub.local import Hub
 from shared import load_model
 from tests.conftest import MCP, NODE, ROOT
 
-DOCS = ("http", "training", "your_own", "publishing", "benchmarks", "scale")
+DOCS = ("http", "training", "your_own", "publishing", "benchmarks", "scale", "faults")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {name: (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in DOCS} | {"README": README}
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -271,6 +271,16 @@ def test_links_have_targets():
         folder = ROOT if name == "README" else ROOT / "docs"
         for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", text):
             assert (folder / target).exists(), (name, target)
+
+
+def test_every_fault_has_a_test_that_exists():
+    rows = [line.split(" | ") for line in TEXTS["faults"].splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 10
+    for *_, last in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", last)
+        assert named, last
+        for path, name in named:
+            assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), (path, name)
 
 
 def test_readme_is_short_and_its_lines_fit():

@@ -1,4 +1,4 @@
-"""Close connections that do not send a complete request header; uvicorn would keep them open."""
+"""Close connections whose clients send no complete request header, or do not read; uvicorn would keep them open."""
 
 import asyncio
 from typing import Any
@@ -10,9 +10,14 @@ from ..limits import LIMITS
 
 
 class TimedProtocol(AutoHTTPProtocol):
-    """uvicorn's HTTP protocol, with a time limit for each request header, from the connection or its first byte."""
+    """uvicorn's HTTP protocol with two time limits.
+
+    One is for each request header, from the connection or its first byte. The other begins when a client has left so
+    much unread that the answer waits for it, and ends when it has read most of that.
+    """
 
     _late: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -27,14 +32,29 @@ class TimedProtocol(AutoHTTPProtocol):
         elif self._late is None and (before is None or before.response_complete):  # the next request starts
             self._late = self.loop.call_later(LIMITS.header_seconds, self.transport.close)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # close() would wait until everything is sent.
+        self._unread = self.loop.call_later(LIMITS.unread_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_counting()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_counting()
         super().connection_lost(exc)
 
     def _stop_waiting(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+    def _stop_counting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
 
 def use_timed_protocol() -> None:

@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 import gradio as gr
 
 from ..errors import BadInput
-from .http_guard import DISK_FULL, is_disk_full
+from .http_guard import describe_disk_error
 from .requests import make_error
 
 P = ParamSpec("P")
@@ -24,8 +24,8 @@ def show_errors(function: Callable[P, R]) -> Callable[P, R]:
         except BadInput as error:
             raise make_error(str(error)) from None
         except OSError as error:
-            if is_disk_full(error):
-                raise gr.Error(DISK_FULL, title="That did not work") from error
+            if sentence := describe_disk_error(error):
+                raise gr.Error(sentence, title="That did not work") from error
             raise
 
     return wrapper

@@ -12,13 +12,13 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import PredictBodyInternal
 from gradio.server_messages import ProcessCompletedMessage
-from gradio.utils import get_upload_folder
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from ..limits import LIMITS
 from ..predictor import Predictor
+from .files import ensure_upload_folder
 
 FRESH_SECONDS = 2.0  # a result is reused for this long, so that checks cannot overload the app
 PATIENCE = 20.0  # seconds that the queue and a model may take under load
@@ -96,10 +96,10 @@ def answer_ready() -> str:
 
 
 def check_folder() -> None:
-    """Write a file to the upload folder, and delete it.
+    """Write a file to the upload folder, and delete it; the folder is created if it has been deleted.
 
     Raises:
-        OSError: the folder does not exist, or the disk is full.
+        OSError: the disk is full, read-only or broken.
     """
-    with tempfile.TemporaryFile(dir=get_upload_folder()) as file:
+    with tempfile.TemporaryFile(dir=ensure_upload_folder()) as file:
         file.write(bytes(4096))

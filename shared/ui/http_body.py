@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from .fair_queue import check_data
 from .storage import STORAGE
 
 API = "/gradio_api"
+FIRST_SECONDS = 60.0  # of a request, in which it may be slower than LIMITS.bytes_per_second
 DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is too large
 
 
 class BoundedReceive:
-    """A receive function with limits for the size of a request and for the pauses within it."""
+    """A receive function with limits for the size of a request, for its speed, and for the pauses within it."""
 
     def __init__(self, path: str, receive: Receive, client: str = "") -> None:
         self.receive = receive
@@ -32,7 +34,7 @@ class BoundedReceive:
         if path.rstrip("/") == f"{API}/upload":
             self.most, self.instead = min(LIMITS.upload_bytes, LIMITS.client_file_bytes), "send less at a time"
             self.client = client
-        self.seen, self.is_complete = 0, False
+        self.waited, self.seen, self.is_complete = 0.0, 0, False
 
     def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Reject a request whose Content-Length is too large.
@@ -54,9 +56,13 @@ class BoundedReceive:
         if self.is_complete:  # later messages only report a disconnect
             return await self.receive()
         try:
-            message = await asyncio.wait_for(self.receive(), LIMITS.silence_seconds)
+            left = FIRST_SECONDS + self.seen / LIMITS.bytes_per_second - self.waited
+            began = time.monotonic()
+            message = await asyncio.wait_for(self.receive(), min(LIMITS.silence_seconds, left))
+            self.waited += time.monotonic() - began  # and not while the server has been busy
         except TimeoutError:
-            raise HTTPException(408, "The request did not arrive in time; send it again.") from None
+            sentence = "The request did not arrive in time; send it again."
+            raise HTTPException(408, sentence, {"Connection": "close"}) from None
         self.seen += len(message.get("body", b""))
         self.is_complete = not message.get("more_body", False)
         if self.seen > self.most:

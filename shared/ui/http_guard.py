@@ -6,7 +6,9 @@ import logging
 import os
 import re
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,6 +44,7 @@ FILE_HEADERS = {
 INVALID_REQUEST = f"The request is invalid; {API}/info describes the arguments of each endpoint."
 UNREAD = (413, 429, 507)  # answers to requests that have not been read to their end
 DISK_FULL = "The server's disk is full; try again later."
+DISK_FAILS = "The server cannot use its disk at the moment; try again later."
 REQUEST_ERRORS = (TypeError, ValueError, AttributeError, LookupError)  # raised by Gradio for an invalid request
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
@@ -180,8 +183,8 @@ def to_http_error(error: Exception, method: str, path: str) -> HTTPException:
     if isinstance(error, REQUEST_ERRORS) and path.startswith((f"{API}/run/", f"{API}/call/v2/", f"{API}/upload")):
         return HTTPException(422, INVALID_REQUEST)
     logging.error("%s %s failed.", method, name_route(path), exc_info=error)
-    if is_disk_full(error):
-        return HTTPException(507, DISK_FULL)
+    if sentence := describe_disk_error(error):
+        return HTTPException(507, sentence)
     return HTTPException(500, "Internal error; the server's log has the details.")
 
 
@@ -200,9 +203,12 @@ async def refuse_form(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": INVALID_REQUEST}, 422)
 
 
-def is_disk_full(error: Exception) -> bool:
-    """Return True if an error means that the disk or the quota is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+def describe_disk_error(error: Exception) -> str:
+    """Return a sentence if an error means that the disk or the quota is full, read-only or broken; else ""."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return DISK_FULL
+    return DISK_FAILS if code in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO) else ""
 
 
 def fix_location(name: bytes, value: bytes, path: str) -> bytes:
@@ -261,6 +267,9 @@ def patch_gradio() -> None:
     routes.upload_fn = count_upload
     # /cancel would end the task and free its slot while its thread keeps running, so slots would be unlimited.
     queueing.set_task_name = lambda *_: None
+    # It takes the difference of two times as how long an event took, also when the clock was set in between. One that
+    # seems to have taken a day would make the estimates wrong for weeks.
+    queueing.time = SimpleNamespace(**vars(time) | {"time": time.monotonic})
     routes.CustomCORSMiddleware = CorsWithoutCredentials
     routes.templates.context_processors = [find_page_base]
 

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ..limits import LIMITS
 from .fair_queue import FairQueue, is_data_url, is_uploaded
-from .http_guard import DISK_FULL, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, is_disk_full
+from .http_guard import DISK_FULL, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, describe_disk_error
 from .storage import keep_bytes
 
 UPLOAD = "the path that /gradio_api/upload returned"
@@ -135,8 +135,8 @@ def check_inputs() -> None:
             logging.debug("/%s got invalid input.", block_fn.api_name, exc_info=error)
             raise make_error(INVALID_REQUEST) from None
         except OSError as error:
-            if is_disk_full(error):
-                raise make_error(DISK_FULL) from error
+            if sentence := describe_disk_error(error):
+                raise make_error(sentence) from error
             raise
 
     gr.Blocks.preprocess_data = prepare

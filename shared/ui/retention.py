@@ -21,6 +21,8 @@ from gradio.utils import get_upload_folder
 from ..limits import LIMITS
 
 SWEEP_SECONDS = 300.0  # between two sweeps, so files are deleted after at most 65 minutes
+CLOCK_SECONDS = 60.0  # by which the clock of a shared disk may be ahead
+FOLLOWS = os.utime not in os.supports_follow_symlinks  # Windows can change the time of a link's target only
 # Gradio's entries in its folder: a subfolder for each file, named by hash; temporary files; stored sessions.
 WRITTEN_BY_GRADIO = re.compile(r"[0-9a-f]{40,128}|tmp\w{6,}(\.\w+)?|deep_links")
 
@@ -70,22 +72,26 @@ def restore(shown: Mapping[Path, bytes]) -> None:
 def sweep(folder: Path, kept: set[Path], older_than: float = LIMITS.kept_seconds) -> None:
     """Delete Gradio's files in a folder that have not changed for `older_than` seconds.
 
+    Files from the future, which remain when the clock is set back, count as new from now on.
+
     Several processes may share the folder: each renews the times of its own `kept` files in every sweep, so that no
     other process deletes them.
     """
     for path in kept:
         with contextlib.suppress(OSError):
             os.utime(path)
-    limit = time.time() - older_than
+    now = time.time()
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(OSError):  # another process deleted it first
-            if WRITTEN_BY_GRADIO.fullmatch(path.name) and find_newest_change(path) < limit:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            if WRITTEN_BY_GRADIO.fullmatch(path.name):
+                changes = find_changes(path)
+                for late in [late for late, change in changes.items() if change > now + CLOCK_SECONDS]:
+                    os.utime(late, (now, now), follow_symlinks=FOLLOWS)
+                if max(changes.values()) < now - older_than:
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def find_newest_change(path: Path) -> float:
-    """Return the modification time of a file, or of the newest file in a folder, in seconds since 1970."""
-    changes = [path.lstat().st_mtime]
-    if path.is_dir() and not path.is_symlink():
-        changes += [inner.lstat().st_mtime for inner in path.rglob("*")]
-    return max(changes)
+def find_changes(path: Path) -> dict[Path, float]:
+    """Return the modification times of a file, or of a folder and all in it, in seconds since 1970."""
+    inner = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    return {each: each.lstat().st_mtime for each in (path, *inner)}

@@ -416,6 +416,21 @@ def test_a_space_is_up_within_five_seconds_whatever_the_hub_does(hub, space, fau
     assert says in model.origin
 
 
+def test_a_hub_that_dies_is_not_missed_and_is_asked_again_at_the_next_start(hub, space, person):
+    hub.faults.append(Fault("status"))
+    assert "built-in model" in space(MODEL_REPO=NAME)[0].origin
+    hub.faults.clear()
+    start_downloads.cache_clear()
+    model, _ = space()
+    assert "me/salary from the Hub" in model.origin
+    hub.faults.append(Fault("status"))
+    hub.log.clear()
+    assert model.predict(person) == TabularClassifier(MODEL).predict(person)
+    assert not hub.log
+    start_downloads.cache_clear()
+    assert "me/salary from the Hub" in space()[0].origin  # from the cache
+
+
 def test_a_space_does_not_serve_a_model_of_another_kind(hub, space):
     start_downloads.cache_clear()
     folder = ROOT / "spaces/rating/model"

@@ -95,8 +95,15 @@ def test_a_model_that_fails_is_detected_and_the_reason_stays_in_the_log(app, mod
     assert "/secret/model.onnx has gone" in caplog.text
 
 
-def test_a_folder_of_uploads_that_has_gone_is_detected(app, tmp_path):
+def test_a_folder_of_uploads_that_has_gone_is_made_again(app, tmp_path):
     shutil.rmtree(tmp_path / "uploads")
+    assert check_health(app[1])[0] == 200
+    assert (tmp_path / "uploads").is_dir()
+
+
+def test_a_folder_of_uploads_that_cannot_be_made_is_detected(app, tmp_path):
+    shutil.rmtree(tmp_path / "uploads")
+    (tmp_path / "uploads").write_text("no folder")
     assert check_health(app[1])[0] == 503
 
 

@@ -54,6 +54,27 @@ def test_processes_that_share_a_folder_keep_each_others_examples(folder):
     assert second.exists()
 
 
+def test_files_from_the_future_are_deleted_in_time_when_the_clock_was_set_back(folder):
+    tomorrow = time.time() + 86_400
+    upload, left = make_old(folder / HASH / "photo.png"), make_old(folder / "tmpab12cd_e")
+    example = make_old(folder / ("b" * 64) / "example.png")
+    for path in (upload, upload.parent, left, example):
+        os.utime(path, (tomorrow,) * 2)
+    ahead = make_old(folder / ("c" * 64) / "ahead.png")  # the clock of the disk may be another
+    os.utime(ahead, (time.time() + 10,) * 2)
+    kept = ahead.stat().st_mtime
+    sweep(folder, {example})
+    assert all(path.exists() for path in (upload, left, example))  # they may be new
+    assert ahead.stat().st_mtime == kept
+    assert max(path.stat().st_mtime for path in (upload, upload.parent, left)) <= time.time()
+    for path in (upload, upload.parent, left):
+        os.utime(path, (path.stat().st_mtime - 7200,) * 2)  # as two hours later
+    sweep(folder, {example})
+    assert not upload.parent.exists()
+    assert not left.exists()
+    assert example.exists()
+
+
 def test_a_link_in_the_folder_is_deleted_and_not_followed(folder, tmp_path_factory):
     elsewhere = make_old(tmp_path_factory.mktemp("elsewhere") / "photo.png")
     (folder / HASH).symlink_to(elsewhere.parent)
