@@ -1,6 +1,7 @@
 // The page of a model for pictures: classification or segmentation.
 
 import * as page from "./elements.js";
+import { range } from "./numbers.js";
 
 const { element } = page;
 const ORANGE = [255, 140, 0];
@@ -49,11 +50,15 @@ async function loadPicture(blob) {
   return element("div", { className: "picture" }, image, element("canvas"));
 }
 
-/** Fill a canvas with `colour(place)`: red, green, blue and opacity. */
+/** Return a colour and an opacity from 0 to 255 as one number, as a canvas stores a pixel. */
+const pack = (colour, opacity) => new Uint32Array(Uint8ClampedArray.of(...colour, opacity).buffer)[0];
+
+/** Fill a canvas with `colour(place)`, a packed colour. */
 function paint(canvas, { width, height }, colour) {
   Object.assign(canvas, { width, height });
   const pixels = new ImageData(width, height);
-  for (let place = 0; place < width * height; place += 1) pixels.data.set(colour(place), 4 * place);
+  const packed = new Uint32Array(pixels.data.buffer);
+  for (let place = 0; place < packed.length; place += 1) packed[place] = colour(place);
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
@@ -70,7 +75,7 @@ function showLabel(config, found, canvas) {
   const largest = Math.max(...found.evidence.map(Math.abs), 1e-9);
   paint(canvas, found, (place) => {
     const value = found.evidence[place] / largest;
-    return [...(value > 0 ? ORANGE : BLUE), 190 * Math.abs(value)];
+    return pack(value > 0 ? ORANGE : BLUE, 190 * Math.abs(value));
   });
   const [left, top, right, bottom] = found.region;
   const place = { left, top, width: right - left, height: bottom - top };
@@ -87,15 +92,18 @@ function showClasses({ labels, colours }, found, canvas) {
   let only = null; // a class that is shown alone, or UNSURE
   const draw = (choice) => {
     only = choice === only ? null : choice;
+    const shades = colours.map((colour, index) => pack(colour, only === null || only === index ? 153 : 0));
+    const doubts = range(256).map((level) => pack(ORANGE, 2 * level));
+    const isDoubt = only === UNSURE;
     paint(canvas, found, (place) => {
-      if (only === UNSURE) return [...ORANGE, 510 * (1 - confidence[place])];
-      return [...colours[mask[place]], only === null || only === mask[place] ? 153 : 0];
+      return isDoubt ? doubts[Math.trunc(255 * (1 - confidence[place]))] : shades[mask[place]];
     });
   };
   draw(null);
   const keep = () => {
     const picture = element("canvas");
-    paint(picture, found, (place) => [...colours[mask[place]], 255]);
+    const opaque = colours.map((colour) => pack(colour, 255));
+    paint(picture, found, (place) => opaque[mask[place]]);
     picture.toBlob((blob) => page.save("mask.png", blob));
   };
   const present = labels.filter((label) => shares[label]).sort((a, b) => shares[b] - shares[a]);
