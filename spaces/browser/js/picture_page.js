@@ -1,5 +1,6 @@
 // The page of a model for pictures: classification or segmentation.
 
+import { download } from "./checkpoint.js";
 import * as page from "./elements.js";
 import { range } from "./numbers.js";
 
@@ -12,11 +13,11 @@ export function show(root, model, entry) {
   const { config } = model;
   const { choose, photo, drop, picture, examples, answer, batch } = page.fill(root, "picture-page");
   const draw = config.task === "image-segmentation" ? showClasses : showLabel;
-  const showPicture = page.runLatest(picture, async (shown) => [await shown]);
+  const showPicture = page.runLatest(picture, async (shown) => [await shown.catch(() => "")]);
   const ask = page.runLatest(answer, async (blob) => {
-    const shown = loadPicture(blob);
+    const shown = Promise.resolve(blob).then(loadPicture); // the blob of an example is still to come
     showPicture(shown);
-    const found = await model.call("predict", [blob]);
+    const found = await model.call("predict", [await blob]);
     return draw(config, found, (await shown).querySelector("canvas"));
   });
   const use = ([file]) => file && ask(file);
@@ -33,12 +34,12 @@ export function show(root, model, entry) {
   };
   Object.assign(drop, { ondragover: drag, ondragleave: drag, ondrop: drag });
   document.onpaste = (event) => use(event.clipboardData.files);
-  page.addExamples(examples, entry.examples, async (file) => ask(await (await fetch(file)).blob()));
-  const read = async (files) => files.map((file) => [{ file: file.name }, file]);
+  page.addExamples(examples, entry.examples, (file) => ask(download(file).then((content) => new Blob([content]))));
+  const read = async (files) => files.map((file) => ({ names: ["file"], values: [file.name], input: [file] }));
   const describe = ({ label, probabilities, shares }) =>
     shares
-      ? page.makeCells("share", shares)
-      : { prediction: label ?? "neither", ...page.makeCells("probability", probabilities) };
+      ? page.makeCells("share", config.labels, shares)
+      : { prediction: label ?? "neither", ...page.makeCells("probability", config.labels, probabilities) };
   page.addBatch(batch, model, "Many pictures", read, describe, { accept: "image/*", multiple: true });
 }
 
@@ -70,7 +71,7 @@ function showLabel(config, found, canvas) {
   const parts = found.in_distribution
     ? [element("h2", {}, `It is ${page.getLabelName(config, found.likeliest)}.`)]
     : [element("h2", {}, `${none}: this does not look like ${choice}.`), element("p", {}, "If it does show one:")];
-  parts.push(page.drawProbabilities(config, found.probabilities, 8));
+  parts.push(page.drawProbabilities(config, found.probabilities));
   if (!found.evidence) return parts;
   const largest = Math.max(...found.evidence.map(Math.abs), 1e-9);
   paint(canvas, found, (place) => {
