@@ -23,7 +23,8 @@ from hub.client import PublishError
 
 FOLDER = Path(__file__).resolve().parent.parent / "spaces/browser/vendor"
 CDN = "https://cdn.jsdelivr.net/npm"
-TIMEOUT = 60  # seconds
+TIMEOUT = 60  # seconds without an answer
+NPM_TIMEOUT = 600  # seconds for a package
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,17 @@ def fetch(library: Library) -> bytes:
 
 def fetch_with_npm(library: Library) -> bytes | None:
     """Return the file from the package that npm fetches; None without npm, or if it fails."""
-    if not shutil.which("npm"):
+    npm = shutil.which("npm")  # on Windows it is npm.cmd
+    if not npm:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        command = ["npm", "pack", "--silent", f"{library.package}@{library.version}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)  # noqa: S603 - no user input
+        command = [npm, "pack", "--silent", f"{library.package}@{library.version}"]
+        try:
+            done = subprocess.run(  # noqa: S603 - no user input
+                command, cwd=folder, capture_output=True, check=False, timeout=NPM_TIMEOUT
+            )
+        except subprocess.TimeoutExpired:
+            return None
         found = next(Path(folder).glob("*.tgz"), None)
         if done.returncode or found is None:
             return None

@@ -63,24 +63,29 @@ def test_a_file_with_another_hash_is_refused(asked, tmp_path, monkeypatch):
 
 
 def test_npm_is_asked_first(asked, tmp_path, monkeypatch):
-    def pack(command, cwd, **_):
-        assert command == ["npm", "pack", "--silent", "@me/answers@1.2.3"]
+    def pack(command, cwd, timeout, **_):
+        assert command == ["npm.cmd", "pack", "--silent", "@me/answers@1.2.3"]
         with tarfile.open(Path(cwd) / "me-answers-1.2.3.tgz", "w:gz") as archive:
             entry = tarfile.TarInfo("package/dist/answers.mjs")
             entry.size = len(CONTENT)
             archive.addfile(entry, io.BytesIO(CONTENT))
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(vendor.shutil, "which", lambda name: name)
+    monkeypatch.setattr(vendor.shutil, "which", lambda name: f"{name}.cmd")
     monkeypatch.setattr(vendor.subprocess, "run", pack)
     assert fetch_libraries(tmp_path)[0].read_bytes() == CONTENT
     assert asked == []
 
 
-def test_the_cdn_is_asked_when_npm_fails(asked, tmp_path, monkeypatch):
-    failed = subprocess.CompletedProcess([], 1)
+@pytest.mark.parametrize("hangs", [False, True])
+def test_the_cdn_is_asked_when_npm_fails(asked, tmp_path, monkeypatch, hangs):
+    def pack(command, timeout, **_):
+        if hangs:
+            raise subprocess.TimeoutExpired(command, timeout)
+        return subprocess.CompletedProcess(command, 1)
+
     monkeypatch.setattr(vendor.shutil, "which", lambda name: name)
-    monkeypatch.setattr(vendor.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(vendor.subprocess, "run", pack)
     assert fetch_libraries(tmp_path)[0].read_bytes() == CONTENT
     assert len(asked) == 1
 

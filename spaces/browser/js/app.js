@@ -7,10 +7,12 @@ import { TASKS } from "./tasks.js";
 
 const [nav, main] = ["nav", "main"].map((id) => document.getElementById(id));
 let site; // the content of site.json
-let open; // the model on the page
+let visit = new AbortController(); // stops the downloads and the model of the page that is shown
 
-async function showModel(entry) {
-  const config = await readConfig(entry);
+async function showModel(entry, signal) {
+  const config = await readConfig(entry, signal);
+  const { show } = await import(TASKS[config.task].page);
+  signal.throwIfAborted();
   const { title, summary, limits } = config.about;
   document.title = title;
   const page = fill(main, "model-page");
@@ -20,14 +22,13 @@ async function showModel(entry) {
   page.limits.append(...limits.map((limit) => element("li", {}, limit)));
   page.headline.textContent = entry.headline ? `Measured: ${entry.headline}.` : "";
   page.card.href = `${entry.folder}/README.md`;
-  open?.worker.terminate();
   const started = performance.now();
-  const model = new Model(config, entry, site, (share) => {
+  const report = (share) => {
     page.progress.value = share;
     const left = ((performance.now() - started) / 1000) * (1 / Math.max(share, 0.01) - 1);
-    page.status.textContent = `Downloading the model: ${formatPercent(share)}, about ${Math.ceil(left)} s left`;
-  });
-  open = model;
+    page.left.textContent = `: ${formatPercent(share)}, about ${Math.ceil(left)} s left`;
+  };
+  const model = new Model(config, entry, site, report, undefined, signal);
   model.loaded.then(
     async () => {
       page.download.remove();
@@ -36,7 +37,6 @@ async function showModel(entry) {
     },
     (error) => page.download.replaceChildren(describeError(error)),
   );
-  const { show } = await import(TASKS[config.task].page);
   show(page.page, model, entry);
 }
 
@@ -51,11 +51,11 @@ function showCards() {
 }
 
 function showLinks(current) {
-  const links = [{ name: "", title: "All models" }, ...site.models].map(({ name, title }) =>
-    element("a", { href: `#${name}`, ariaCurrent: name === current ? "page" : null }, title),
-  );
   nav.hidden = site.models.length < 2;
-  nav.replaceChildren(...links);
+  const links = [{ name: "", title: "All models" }, ...site.models];
+  // They are made once, since a new link would not have the focus.
+  if (!nav.children.length) nav.append(...links.map(({ name, title }) => element("a", { href: `#${name}` }, title)));
+  [...nav.children].forEach((link, index) => (link.ariaCurrent = links[index].name === current ? "page" : null));
 }
 
 /** Return the model that the address names as ?model=USER/REPO@COMMIT; only a commit cannot change. */
@@ -68,16 +68,24 @@ function findOnHub() {
 }
 
 async function show() {
-  site ??= await downloadJson("site.json");
-  const name = decodeURIComponent(location.hash.slice(1));
-  const only = site.models.length === 1 ? site.models[0] : null;
-  const entry = findOnHub() ?? only ?? site.models.find((one) => one.name === name);
-  showLinks(entry?.name ?? "");
-  if (entry) await showModel(entry);
-  else showCards();
+  visit.abort();
+  visit = new AbortController();
+  const { signal } = visit;
+  try {
+    if (!isSecureContext) throw new BadInput("Open the page at an address with https; it cannot check its files here.");
+    site ??= await downloadJson("site.json");
+    const name = location.hash.slice(1);
+    const only = site.models.length === 1 ? site.models[0] : null;
+    const entry = findOnHub() ?? only ?? site.models.find((one) => one.name === name);
+    showLinks(entry?.name ?? "");
+    if (entry) await showModel(entry, signal);
+    else showCards();
+  } catch (error) {
+    const sentence = new BadInput(`This model cannot be shown (${error.message}); export it again.`);
+    if (!signal.aborted) main.replaceChildren(describeError(error instanceof BadInput ? error : sentence));
+  }
 }
 
-const showOrFail = () => show().catch((error) => main.replaceChildren(describeError(error)));
-addEventListener("hashchange", showOrFail);
-await showOrFail();
+addEventListener("hashchange", show);
+await show();
 navigator.serviceWorker?.register("sw.js").catch(() => {}); // not in an iframe of another site

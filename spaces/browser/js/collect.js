@@ -2,11 +2,13 @@
 
 import { downloadZip } from "../vendor/client-zip/index.js";
 import { element, fill, save } from "./elements.js";
+import { normaliseName } from "./tables.js";
 
 const LONGEST = 1024; // pixels of a stored picture
 const FEW = 10; // pictures of a label
 
 const pictures = new Map(); // label → [{blob, url}]
+let isSaved = true;
 const { form, name, label, choose, photo, status, list, download } = fill(
   document.getElementById("main"),
   "collect-page",
@@ -15,12 +17,14 @@ const { form, name, label, choose, photo, status, list, download } = fill(
 function addLabel(event) {
   event.preventDefault();
   const added = name.value.trim();
-  if (!added || /[/\\:*?"<>|]/.test(added) || added.startsWith(".")) {
-    status.textContent = 'A label is a word or two, without / \\ : * ? " < > | and not beginning with a dot.';
+  if (!added || /[/\\:*?"<>|]|^\.|\.$/.test(added)) {
+    status.textContent = 'A label is a word or two, without / \\ : * ? " < > | or a dot at either end.';
     return;
   }
-  if (!pictures.has(added)) pictures.set(added, []);
-  label.replaceChildren(...[...pictures.keys()].map((one) => element("option", { selected: one === added }, one)));
+  // Many computers would unpack the folders "daisy" and "Daisy" into one.
+  const chosen = [...pictures.keys()].find((one) => normaliseName(one) === normaliseName(added)) ?? added;
+  if (!pictures.has(chosen)) pictures.set(chosen, []);
+  label.replaceChildren(...[...pictures.keys()].map((one) => element("option", { selected: one === chosen }, one)));
   name.value = "";
   show();
 }
@@ -44,7 +48,9 @@ async function addPictures({ target }) {
   const bad = [];
   for (const file of [...target.files]) {
     const blob = await convert(file).catch(() => bad.push(file.name) && null);
-    if (blob) found.push({ blob, url: URL.createObjectURL(blob) });
+    if (!blob) continue;
+    found.push({ blob, url: URL.createObjectURL(blob) });
+    isSaved = false;
   }
   target.value = "";
   show();
@@ -77,8 +83,9 @@ async function saveAll() {
   const files = [...pictures].flatMap(([label, found]) =>
     found.map(({ blob }, index) => ({ name: `${label}/${index + 1}.jpg`, input: blob })),
   );
-  if (files.length) save("pictures.zip", await downloadZip(files).blob());
-  else status.textContent = "There are no pictures yet.";
+  if (!files.length) return void (status.textContent = "There are no pictures yet.");
+  save("pictures.zip", await downloadZip(files).blob());
+  isSaved = true;
 }
 
 document.title = "Collect pictures";
@@ -86,3 +93,4 @@ document.getElementById("nav").replaceChildren(element("a", { href: "./" }, "Mod
 form.onsubmit = addLabel;
 choose.onchange = photo.onchange = addPictures;
 download.onclick = saveAll;
+addEventListener("beforeunload", (event) => isSaved || event.preventDefault());

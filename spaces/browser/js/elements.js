@@ -65,14 +65,14 @@ export function drawBars(rows, format = formatPercent, isSigned = false) {
 export const getLabelName = (config, label) => config.label_names?.[label] ?? label;
 
 /** Return bars of the `most` most probable labels. */
-export function drawProbabilities(config, probabilities, most = Infinity) {
-  const rows = Object.entries(probabilities).sort((a, b) => b[1] - a[1]);
+export function drawProbabilities(config, probabilities, most = 8) {
+  const rows = config.labels.map((label) => [label, probabilities[label]]).sort((a, b) => b[1] - a[1]);
   return drawBars(rows.slice(0, most).map(([label, p]) => [getLabelName(config, label), p]));
 }
 
 /** Return shares as cells of a table, in columns such as "probability cat". */
-export const makeCells = (what, shares) =>
-  Object.fromEntries(Object.entries(shares).map(([label, share]) => [`${what} ${label}`, share.toFixed(4)]));
+export const makeCells = (what, labels, shares) =>
+  Object.fromEntries(labels.map((label) => [`${what} ${label}`, shares[label].toFixed(4)]));
 
 /** Offer a blob as a file to download. */
 export function save(name, blob) {
@@ -83,8 +83,8 @@ export function save(name, blob) {
 
 /**
  * Fill a box to answer many inputs: a choice of files, a progress bar, a table of the first rows, and a CSV.
- * @param {(files: File[]) => Promise<[object, ...any][]>} read - returns the cells of each row, and the arguments of
- *     `predict` for it
+ * @param {(files: File[]) => Promise<object[]>} read - returns the names and values of each row, an error if there is
+ *     one, and the arguments of `predict` for it, `input`
  * @param {(answer: object) => object} describe - returns the cells of an answer
  * @param {{accept?: string, multiple?: boolean, size?: number}} options - what can be chosen, and how many inputs are
  *     answered at once
@@ -95,18 +95,23 @@ export function addBatch(root, model, title, read, describe, options = {}) {
   heading.textContent = title;
   const answer = runLatest(table, async () => {
     const rows = await read([...files.files]);
-    const answers = [];
-    while (answers.length < rows.length) {
-      const inputs = rows.slice(answers.length, answers.length + size).map(([, ...input]) => input);
-      answers.push(...(await model.call("predictEach", [inputs])));
-      share.value = answers.length / rows.length;
+    if (!rows.length) throw new Error("The file has no rows; write one for each prediction.");
+    for (let done = 0; done < rows.length; done += size) {
+      const good = rows.slice(done, done + size).filter(({ error }) => !error);
+      const answers = await model.call("predictEach", [good.map(({ input }) => input)]);
+      answers.forEach((one, index) => Object.assign(good[index], one.error ? one : { cells: describe(one) }));
+      share.value = (done + good.length) / rows.length;
     }
-    const cells = answers.map((one, index) => ({ ...rows[index][0], ...(one.error ? one : describe(one)) }));
-    const columns = [...new Set(cells.flatMap(Object.keys))];
-    const lines = [columns, ...cells.map((row) => columns.map((column) => row[column] ?? ""))];
+    const [{ names }] = rows;
+    const added = [...Object.keys(rows.find(({ cells }) => cells)?.cells ?? {}), "error"];
+    const lines = rows.map(({ values, cells, error }) => {
+      const found = { ...cells, error: error || "" };
+      return [...names.map((_, index) => values[index] ?? ""), ...added.map((name) => found[name] ?? "")];
+    });
+    lines.unshift([...names.map((name) => (added.includes(name) ? `${name} (yours)` : name)), ...added]);
     const csv = new Blob(["\ufeff", writeCsv(lines)], { type: "text/csv" });
     const button = element("button", { onclick: () => save("answers.csv", csv) }, "Download CSV");
-    const wrong = answers.filter(({ error }) => error).length;
+    const wrong = rows.filter(({ error }) => error).length;
     const shown = lines.slice(0, 1 + SHOWN_ROWS).map((line, row) => {
       return element("tr", {}, ...line.map((cell) => element(row ? "td" : "th", {}, String(cell))));
     });

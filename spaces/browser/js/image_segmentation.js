@@ -60,20 +60,27 @@ function chooseClasses({ data, dims: [, classes, rows, columns] }, width, height
   const mask = new Uint8Array(width * height);
   const confidence = new Float32Array(width * height);
   const across = findNeighbours(columns, width);
+  const line = new Float32Array(columns * classes); // logits between two rows, one column after the other
   const values = new Float32Array(classes);
   findNeighbours(rows, height).forEach(([above, below, down], y) => {
-    across.forEach(([left, right, share], x) => {
+    for (let place = 0; place < line.length; place += 1) {
+      const [column, label] = [Math.trunc(place / classes), place % classes];
+      const upper = data[(label * rows + above) * columns + column];
+      line[place] = upper + (data[(label * rows + below) * columns + column] - upper) * down;
+    }
+    for (let x = 0; x < width; x += 1) {
+      const [left, right, share] = across[x];
       let best = 0;
       for (let label = 0; label < classes; label += 1) {
-        const [upper, lower] = [(label * rows + above) * columns, (label * rows + below) * columns];
-        const first = data[upper + left] + (data[lower + left] - data[upper + left]) * down;
-        const second = data[upper + right] + (data[lower + right] - data[upper + right]) * down;
-        values[label] = first + (second - first) * share;
+        const value = line[left * classes + label];
+        values[label] = value + (line[right * classes + label] - value) * share;
         if (values[label] > values[best]) best = label;
       }
+      let total = 0;
+      for (let label = 0; label < classes; label += 1) total += Math.exp(values[label] - values[best]);
       mask[y * width + x] = best;
-      confidence[y * width + x] = 1 / values.reduce((total, value) => total + Math.exp(value - values[best]), 0);
-    });
+      confidence[y * width + x] = 1 / total;
+    }
   });
   return { mask, confidence };
 }

@@ -14,20 +14,23 @@ export class Model {
    * @param {object} site - the content of site.json
    * @param {(share: number) => void} report - called with the share of the download that is done
    * @param {number} most - threads; fewer where the page is not isolated, or there are fewer cores
+   * @param {AbortSignal} signal - to stop it
    */
-  constructor(config, entry, site, report, most = MAX_THREADS) {
+  constructor(config, entry, site, report, most = MAX_THREADS, signal = undefined) {
     this.config = config;
     this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     const failed = new Promise((_, reject) => {
       this.worker.onerror = ({ message = "the browser gives no reason" }) =>
         reject(new Error(`The model cannot be started (${message}).`));
     });
-    this.loaded = Promise.race([failed, this.load(entry, site, report, most)]);
+    signal?.addEventListener("abort", () => this.worker.terminate());
+    this.loaded = Promise.race([failed, this.load(entry, site, report, most, signal)]);
   }
 
-  async load(entry, site, report, most) {
+  async load(entry, site, report, most, signal) {
     const needed = Object.entries(this.config.files).filter(([, file]) => !file.optional);
-    const outside = needed.find(([name]) => name.includes(".."));
+    const root = new URL(`${entry.folder}/`, location).href;
+    const outside = needed.find(([name]) => !new URL(name, root).href.startsWith(root));
     if (outside) throw new BadInput(`${outside[0]} lies outside the model's folder.`);
     const places = needed.map(([name, file]) => {
       const url = `${entry.folder}/${name}`;
@@ -37,11 +40,16 @@ export class Model {
     const total = sum(places.map(([, { bytes }]) => bytes));
     let done = 0;
     const add = (count) => report((done += count) / total);
-    const contents = await Promise.all(places.map(([url, file]) => download(url, file, add)));
+    const contents = await Promise.all(places.map(([url, file]) => download(url, file, signal, add)));
     const files = Object.fromEntries(needed.map(([name], index) => [name, contents[index]]));
     const threads = crossOriginIsolated ? Math.min(most, navigator.hardwareConcurrency ?? 1) : 1;
     const moved = contents.map(({ buffer }) => buffer);
-    return this.send("open", [{ config: this.config, files, wasm: contents.at(-1).buffer, threads }], undefined, moved);
+    return this.send(
+      "open",
+      [{ config: JSON.stringify(this.config), files, wasm: contents.at(-1).buffer, threads }],
+      undefined,
+      moved,
+    );
   }
 
   /** Call a method of the predictor; `report` gets the share that is done, if the method takes long. */

@@ -1,6 +1,8 @@
 // The page of a model for pictures: classification or segmentation.
 
+import { download } from "./checkpoint.js";
 import * as page from "./elements.js";
+import { range } from "./numbers.js";
 
 const { element } = page;
 const ORANGE = [255, 140, 0];
@@ -11,11 +13,11 @@ export function show(root, model, entry) {
   const { config } = model;
   const { choose, photo, drop, picture, examples, answer, batch } = page.fill(root, "picture-page");
   const draw = config.task === "image-segmentation" ? showClasses : showLabel;
-  const showPicture = page.runLatest(picture, async (shown) => [await shown]);
+  const showPicture = page.runLatest(picture, async (shown) => [await shown.catch(() => "")]);
   const ask = page.runLatest(answer, async (blob) => {
-    const shown = loadPicture(blob);
+    const shown = Promise.resolve(blob).then(loadPicture); // the blob of an example is still to come
     showPicture(shown);
-    const found = await model.call("predict", [blob]);
+    const found = await model.call("predict", [await blob]);
     return draw(config, found, (await shown).querySelector("canvas"));
   });
   const use = ([file]) => file && ask(file);
@@ -32,12 +34,12 @@ export function show(root, model, entry) {
   };
   Object.assign(drop, { ondragover: drag, ondragleave: drag, ondrop: drag });
   document.onpaste = (event) => use(event.clipboardData.files);
-  page.addExamples(examples, entry.examples, async (file) => ask(await (await fetch(file)).blob()));
-  const read = async (files) => files.map((file) => [{ file: file.name }, file]);
+  page.addExamples(examples, entry.examples, (file) => ask(download(file).then((content) => new Blob([content]))));
+  const read = async (files) => files.map((file) => ({ names: ["file"], values: [file.name], input: [file] }));
   const describe = ({ label, probabilities, shares }) =>
     shares
-      ? page.makeCells("share", shares)
-      : { prediction: label ?? "neither", ...page.makeCells("probability", probabilities) };
+      ? page.makeCells("share", config.labels, shares)
+      : { prediction: label ?? "neither", ...page.makeCells("probability", config.labels, probabilities) };
   page.addBatch(batch, model, "Many pictures", read, describe, { accept: "image/*", multiple: true });
 }
 
@@ -49,11 +51,15 @@ async function loadPicture(blob) {
   return element("div", { className: "picture" }, image, element("canvas"));
 }
 
-/** Fill a canvas with `colour(place)`: red, green, blue and opacity. */
+/** Return a colour and an opacity from 0 to 255 as one number, as a canvas stores a pixel. */
+const pack = (colour, opacity) => new Uint32Array(Uint8ClampedArray.of(...colour, opacity).buffer)[0];
+
+/** Fill a canvas with `colour(place)`, a packed colour. */
 function paint(canvas, { width, height }, colour) {
   Object.assign(canvas, { width, height });
   const pixels = new ImageData(width, height);
-  for (let place = 0; place < width * height; place += 1) pixels.data.set(colour(place), 4 * place);
+  const packed = new Uint32Array(pixels.data.buffer);
+  for (let place = 0; place < packed.length; place += 1) packed[place] = colour(place);
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
@@ -65,12 +71,12 @@ function showLabel(config, found, canvas) {
   const parts = found.in_distribution
     ? [element("h2", {}, `It is ${page.getLabelName(config, found.likeliest)}.`)]
     : [element("h2", {}, `${none}: this does not look like ${choice}.`), element("p", {}, "If it does show one:")];
-  parts.push(page.drawProbabilities(config, found.probabilities, 8));
+  parts.push(page.drawProbabilities(config, found.probabilities));
   if (!found.evidence) return parts;
   const largest = Math.max(...found.evidence.map(Math.abs), 1e-9);
   paint(canvas, found, (place) => {
     const value = found.evidence[place] / largest;
-    return [...(value > 0 ? ORANGE : BLUE), 190 * Math.abs(value)];
+    return pack(value > 0 ? ORANGE : BLUE, 190 * Math.abs(value));
   });
   const [left, top, right, bottom] = found.region;
   const place = { left, top, width: right - left, height: bottom - top };
@@ -87,15 +93,18 @@ function showClasses({ labels, colours }, found, canvas) {
   let only = null; // a class that is shown alone, or UNSURE
   const draw = (choice) => {
     only = choice === only ? null : choice;
+    const shades = colours.map((colour, index) => pack(colour, only === null || only === index ? 153 : 0));
+    const doubts = range(256).map((level) => pack(ORANGE, 2 * level));
+    const isDoubt = only === UNSURE;
     paint(canvas, found, (place) => {
-      if (only === UNSURE) return [...ORANGE, 510 * (1 - confidence[place])];
-      return [...colours[mask[place]], only === null || only === mask[place] ? 153 : 0];
+      return isDoubt ? doubts[Math.trunc(255 * (1 - confidence[place]))] : shades[mask[place]];
     });
   };
   draw(null);
   const keep = () => {
     const picture = element("canvas");
-    paint(picture, found, (place) => [...colours[mask[place]], 255]);
+    const opaque = colours.map((colour) => pack(colour, 255));
+    paint(picture, found, (place) => opaque[mask[place]]);
     picture.toBlob((blob) => page.save("mask.png", blob));
   };
   const present = labels.filter((label) => shares[label]).sort((a, b) => shares[b] - shares[a]);

@@ -118,9 +118,12 @@ export function makeSquare(image, { size, framing = "squash", margin = 0 }) {
 /** Return a picture as the model's input, (1, 3, height, width) float32, normalised. */
 export function toTensor({ data, width, height }, { mean, std }) {
   const plane = width * height;
-  const values = Float32Array.from({ length: 3 * plane }, (_, place) => {
-    const channel = Math.trunc(place / plane);
-    return (data[4 * (place % plane) + channel] / 255 - mean[channel]) / std[channel];
-  });
+  const values = new Float32Array(3 * plane);
+  for (let channel = 0; channel < 3; channel += 1) {
+    const levels = Float32Array.from(range(256), (level) => (level / 255 - mean[channel]) / std[channel]);
+    for (let place = 0; place < plane; place += 1) {
+      values[channel * plane + place] = levels[data[4 * place + channel]];
+    }
+  }
   return new Tensor(values, [1, 3, height, width]);
 }

@@ -10,7 +10,13 @@ export class Predictor {
 
   /** Return the rows of a CSV in the checkpoint folder; none if it has no such file. */
   readTable(name) {
-    return this.files[name] ? readCsv(new TextDecoder().decode(this.files[name])) : [];
+    return this.files[name] ? readCsv(new TextDecoder().decode(this.files[name])).map(({ row }) => row) : [];
+  }
+
+  /** Begin an explanation; return a function that lets the worker take newer calls, and says if one begins another. */
+  begin() {
+    const ticket = (this.latest = (this.latest ?? 0) + 1);
+    return () => new Promise((resolve) => setTimeout(() => resolve(ticket !== this.latest)));
   }
 
   /** Return the answer for each list of arguments of `predict`, or {error}. */

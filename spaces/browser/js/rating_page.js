@@ -1,7 +1,7 @@
 // The page of a recommender: rate items, see recommendations, similar items, and a user's predicted rating.
 
 import * as page from "./elements.js";
-import { readCsv } from "./tables.js";
+import { readCsv, readText } from "./tables.js";
 
 const { element } = page;
 const KNOWN = 300; // items in the list that a field offers
@@ -72,8 +72,8 @@ export function show(root, model) {
 
   const ids = [...(users.length ? ["user_id"] : []), files["items.csv"] ? "item_id" : "movie_id"];
   const read = async ([file]) => {
-    const rows = readCsv(await file.text(), ids);
-    return rows.map((row) => [row, row.user_id, row[ids.at(-1)]]);
+    const rows = readCsv(await readText(file), ids);
+    return rows.map((one) => ({ ...one, input: [one.row.user_id, one.row[ids.at(-1)]] }));
   };
   const title = users.length ? `Many users and ${many}` : `Many ${many}`;
   const describe = (found) => ({ [`predicted ${unit}`]: Number(found.rating.toFixed(3)) });

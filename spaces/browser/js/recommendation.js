@@ -43,10 +43,12 @@ export default class Recommender extends Predictor {
     return known.slice(0, count).map(({ title }) => title);
   }
 
-  /** Return items whose titles contain a text, as [id, title]: those that begin with it first. */
+  /** Return items whose titles contain a text, as [id, title]: those that are it first, then those that begin with it. */
   search(text) {
     const wanted = fold(text);
-    const rank = ({ folded }) => (folded.startsWith(wanted) ? 0 : folded.includes(` ${wanted}`) ? 1 : 2);
+    const isWhole = ({ folded }) => [folded, folded.split(" (")[0]].includes(wanted);
+    const rank = (item) =>
+      [isWhole(item), item.folded.startsWith(wanted), item.folded.includes(` ${wanted}`), true].indexOf(true);
     const found = this.items.filter((item) => wanted && item.folded.includes(wanted));
     found.sort((a, b) => rank(a) - rank(b) || b.ratings - a.ratings);
     return found.slice(0, MOST).map(({ id, title }) => [id, title]);

@@ -1,7 +1,7 @@
 // The page of a model for rows of a table: a form, the answer, its explanation, and "what if".
 
 import * as page from "./elements.js";
-import { formatDate, readCsv } from "./tables.js";
+import { formatDate, readCsv, readText } from "./tables.js";
 
 const { element } = page;
 const EFFECTS = 16; // bars of an explanation
@@ -10,10 +10,10 @@ const ROWS = 512; // answered at once
 /** Show the page. */
 export function show(root, model) {
   const { config } = model;
-  const { columns, ignored, typical, numbers, descriptions = {}, unit = "" } = config;
+  const { columns, ignored, typical, numbers, descriptions, unit = "" } = config;
   const labels = config.task === "tabular-regression" ? null : config.labels;
   const { answer, form, why, curve, varied, plot, batch } = page.fill(root, "table-page");
-  const name = (column) => descriptions[column] ?? column;
+  const name = (column) => descriptions?.[column] ?? column;
   const explained = (label) => (labels ? `probability of ${page.getLabelName(config, label)}` : name(config.target));
   const format = labels ? page.formatPercent : formatNumber;
   const used = columns.filter((column) => !ignored.includes(column));
@@ -44,7 +44,7 @@ export function show(root, model) {
     explain();
     if (!curve.hidden) vary();
     if (labels) {
-      const bars = page.drawProbabilities(config, found.probabilities, 8);
+      const bars = page.drawProbabilities(config, found.probabilities);
       return [element("h2", {}, page.getLabelName(config, found.label)), bars];
     }
     const [value, low, high] = [found.value, found.low, found.high].map(formatNumber);
@@ -60,28 +60,28 @@ export function show(root, model) {
   curve.hidden = !curved.length;
   ask();
   const read = async ([file]) => {
-    const rows = readCsv(await file.text(), columns);
-    return rows.map((row) => [row, Object.fromEntries(columns.map((column) => [column, row[column]]))]);
+    const rows = readCsv(await readText(file), columns);
+    return rows.map((one) => ({ ...one, input: [Object.fromEntries(columns.map((name) => [name, one.row[name]]))] }));
   };
   const shown = labels?.length === 2 ? [labels[1]] : labels;
   const describe = ({ label, probabilities, value, low, high }) => {
     if (!labels) return { prediction: round(value), low: round(low), high: round(high) };
-    const shares = Object.fromEntries(shown.map((one) => [one, probabilities[one]]));
-    return { prediction: label, ...page.makeCells("probability", shares) };
+    return { prediction: label, ...page.makeCells("probability", shown, probabilities) };
   };
   page.addBatch(batch, model, "Many rows", read, describe, { size: ROWS });
 }
 
-const round = (value, digits = 6) => Number(value.toPrecision(digits));
-const formatNumber = (value) => round(value, 4).toLocaleString("en");
+const round = (value) => Number(value.toPrecision(6));
+const formatNumber = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
 
 /** Return a labelled input for a column: a list of categories, a number or a date. */
 function addField({ typical, numbers, categories, open_categories: open = [] }, column, label) {
   const common = { name: column, value: typical[column] };
   if (numbers[column]) {
-    const { minimum: min, maximum: max, date_format: format } = numbers[column];
-    const kind = format ? {} : { type: "number", min, max, step: "any" };
-    return element("label", {}, label, element("input", { ...kind, ...common }));
+    const { date_format: format, decimal } = numbers[column];
+    // Not of type "number", which hides a wrong text: it would count as unknown.
+    const kind = format ? {} : { inputMode: "decimal", value: String(typical[column]).replace(".", decimal ?? ".") };
+    return element("label", {}, label, element("input", { ...common, ...kind }));
   }
   const options = categories[column].map((value) => element("option", { value }, value === "?" ? "unknown" : value));
   if (!open.includes(column)) {

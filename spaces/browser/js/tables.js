@@ -1,26 +1,39 @@
-// Read and write CSV, and parse numbers as people write them.
+// Read and write CSV, and parse numbers and dates as people write them.
 
 import dsv from "../vendor/d3-dsv/dsv.js";
 import { BadInput } from "./checkpoint.js";
+import { range, zip } from "./numbers.js";
 
 const UNKNOWN = ["", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"];
-const DELIMITERS = [",", ";", "\t", "|"];
+const DELIMITERS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar" };
+const LONGEST = 1000; // characters of a number
 const DAY = 86_400_000; // milliseconds
 
+const collapse = (text) => String(text).trim().replace(/\s+/g, " ");
+
 /** Return a name in normal form, without case and with single spaces. */
-export const normaliseName = (text) => String(text).normalize("NFKC").toLowerCase().trim().replace(/\s+/g, " ");
+export const normaliseName = (text) => collapse(String(text).normalize("NFKC").toLowerCase());
 
 /** Return true if a value stands for a missing one. */
 export const isMissing = (value) => UNKNOWN.includes(normaliseName(value ?? ""));
 
 /**
  * Return a number from its text, NaN if it is none. It may have a decimal comma or thousands separators unless it is
- * ambiguous: 37,5 or 1 196 or 1,234.5, but not 2,174.
+ * ambiguous: 37,5 or 1 196 or 1,234.5, but not 2,174. If the decimal sign is known, nothing is: $ 2,174 or 12,5 %.
  */
-export function parseNumber(value) {
-  const text = String(value).trim().replace(/\s+/g, " ").replace("\u2212", "-");
-  const read = (thousands, decimal) => Number(text.replace(thousands, "").replace(decimal, "."));
-  if (/^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text)) return Number(text);
+export function parseNumber(value, decimal = null) {
+  const text = collapse(value).replace("\u2212", "-");
+  if (text.length > LONGEST) return NaN;
+  const read = (thousands, point) => Number(text.replace(thousands, "").replace(point, "."));
+  if (decimal && typeof value === "string") {
+    const marks = `[${decimal === "," ? "." : ","} '\u2019]`; // of thousands
+    const bare = text.replace(/^[$\u20ac\xa3\xa5% ]+|[$\u20ac\xa3\xa5% ]+$/g, "");
+    const whole = `(\\d+|[1-9]\\d{0,2}(${marks}\\d{3})+)?`;
+    const isNumber = new RegExp(`^[-+]?${whole}([${decimal}]\\d*)?(e[-+]?\\d+)?$`, "i").test(bare);
+    const found = parseFloat(bare.replace(new RegExp(marks, "g"), "").replace(decimal, "."));
+    if (isNumber && !Number.isNaN(found)) return found;
+  }
+  if (/^[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?$/i.test(text)) return Number(text);
   if (/^[-+]?[1-9]\d{0,2}([ '\u2019]\d{3})+([.,]\d+)?$/.test(text)) return read(/[ '\u2019]/g, ",");
   if (/^[-+]?[1-9]\d{0,2}((,\d{3}){2,}(\.\d+)?|,\d{3}\.\d+)$/.test(text)) return read(/,/g, ".");
   if (/^[-+]?[1-9]\d{0,2}((\.\d{3}){2,}(,\d+)?|\.\d{3},\d+)$/.test(text)) return read(/\./g, ",");
@@ -28,45 +41,113 @@ export function parseNumber(value) {
   return NaN;
 }
 
-const FIELDS = { Y: "\\d{4}", y: "\\d{2}", m: "\\d{1,2}", d: "\\d{1,2}", H: "\\d{1,2}", M: "\\d{2}", S: "\\d{2}" };
-const ISO = ["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"];
+const MONTHS = range(12).map((month) => new Date(2000, month).toLocaleString("en", { month: "long" }).toLowerCase());
+const FIELDS = { Y: "\\d{4}", y: "\\d{2}", m: "\\d{1,2}", d: "\\d{1,2}", b: "[a-z]{3}", B: "[a-z]+", a: "[a-z]{3}" };
+const TIME =
+  "([ T](?<H>\\d{1,2}):(?<M>[0-5]\\d)(:(?<S>[0-5]\\d)(\\.\\d+)?)?( (?<half>[ap])m)?( ?(Z|(?<zone>[-+]\\d\\d):?(?<more>\\d\\d)))?)?";
 
-/** Return the days since 1970 of a date, in ISO or in this spelling, such as %d.%m.%Y; NaN if it is none. */
+/** Return the days since 1970 of a date, in ISO or in this spelling, such as %d %b %Y; NaN if it is none. */
 export function parseDate(value, format) {
-  const found = [format, ...ISO].map((spelling) => {
-    const escaped = spelling.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
-    const pattern = escaped.replace(/%([YymdHMS])/g, (_, field) => `(?<${field}>${FIELDS[field]})`);
-    return new RegExp(`^${pattern}$`).exec(String(value).trim())?.groups;
-  });
-  const { Y, y, m, d, H = 0, M = 0, S = 0 } = found.find(Boolean) ?? {};
-  const date = new Date(Date.UTC(Y ?? (y < 69 ? `20${y}` : `19${y}`), m - 1, d, H, M, S));
-  return date.getUTCMonth() === m - 1 && date.getUTCDate() === Number(d) ? date / DAY : NaN;
+  for (const spelling of [format, "%Y-%m-%d"]) {
+    const fields = [];
+    const pattern = spelling.replace(/%([YymdbBa])|[^\w\s]/g, (sign, field) => {
+      if (field) fields.push(field);
+      return field ? `(${FIELDS[field]})` : `\\${sign}`;
+    });
+    const found = new RegExp(`^${pattern}${TIME}$`, "i").exec(collapse(value));
+    if (!found) continue;
+    const { Y, y, m, d, b, B } = zip(fields, found.slice(1));
+    const { H = 0, M = 0, S = 0, half, zone = 0, more = 0 } = found.groups;
+    const name = (B ?? b)?.toLowerCase();
+    const month = m ? m - 1 : MONTHS.findIndex((one) => name === (B ? one : one.slice(0, 3)));
+    const hour = half ? (H % 12) + (/p/i.test(half) ? 12 : 0) : H;
+    const date = new Date(Date.UTC(Y ?? (y < 69 ? `20${y}` : `19${y}`), month, d, hour, M, S));
+    if (date.getUTCMonth() !== month || date.getUTCDate() !== Number(d)) continue;
+    return (date - zone * 3_600_000 - Math.sign(parseInt(zone)) * more * 60_000) / DAY;
+  }
+  return NaN;
 }
 
 /** Return the date, in ISO, of some days since 1970. */
-export const formatDate = (days) => new Date(days * DAY).toISOString().slice(0, 10);
+export function formatDate(days) {
+  const date = new Date(days * DAY);
+  return Number.isNaN(date.getTime()) ? String(days) : date.toISOString().slice(0, 10);
+}
+
+/** Return the text of a file in UTF-8, UTF-16 or Windows-1252. */
+export async function readText(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const wide = { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[256 * bytes[0] + bytes[1]];
+  let text;
+  try {
+    text = new TextDecoder(wide ?? "utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    text = new TextDecoder("windows-1252").decode(bytes);
+  }
+  if (text.includes("\0")) throw new BadInput("This is not a text file or a CSV; save the table as CSV first.");
+  return text;
+}
 
 /**
- * Read a CSV with a header; the delimiter is found in its first line.
+ * Read a CSV with a header. As in shared/tables, the delimiter is found, columns match in any case and with any
+ * separator, and a row with a wrong number of cells gets an error.
  * @param {string} text
  * @param {string[]} columns - columns that must be there
- * @returns {Record<string, string>[]} the rows
+ * @returns {{names: string[], values: string[], row: Record<string, string>, error: string | false}[]} for each row, the names
+ *     and values of the file; and the values by their columns
  */
 export function readCsv(text, columns = []) {
-  const content = text.replace(/^\ufeff+/, "").replace(/^sep=.\r?\n/i, "");
-  const [firstLine] = content.split(/\r?\n/, 1);
-  const count = (delimiter) => firstLine.split(delimiter).length;
-  const delimiter = DELIMITERS.reduce((best, one) => (count(one) > count(best) ? one : best));
-  const lines = dsv(delimiter).parseRows(content, (cells) => cells.map((cell) => cell.trim()));
-  const [names, ...rows] = lines.filter((cells) => cells.some(Boolean));
-  if (!names) throw new BadInput("The file is empty; it must be a CSV with a header.");
-  const absent = columns.find((column) => !names.includes(column));
-  if (absent) throw new BadInput(`The file lacks the column ${absent}; its columns are ${names.join(", ")}.`);
-  return rows.map((cells) => Object.fromEntries(names.map((name, index) => [name, cells[index] ?? ""])));
+  const [start, given] = /^[\ufeff\u200b\u2060]*(?:"?sep=([,;|:~^\t])"?\r?\n)?/i.exec(text);
+  const content = text.slice(start.length);
+  const split = (delimiter, lines) =>
+    dsv(delimiter).parseRows(lines, (cells) =>
+      cells.some((cell) => cell.trim()) ? cells.map((one) => one.trim()) : null,
+    );
+  const firstLine = content.split(/\r?\n/).find((line) => line.trim()) ?? "";
+  const fitness = (delimiter) => {
+    const [names = []] = split(delimiter, firstLine);
+    return 1e6 * columns.filter((column) => findColumn(names, column).length).length + names.length;
+  };
+  const delimiter = given ?? Object.keys(DELIMITERS).reduce((best, one) => (fitness(one) > fitness(best) ? one : best));
+  const [header, ...lines] = split(delimiter, content);
+  if (!header) throw new BadInput("The file is empty; it must be a CSV with a header.");
+  const names = header.map(collapse);
+  while (!names.at(-1)) names.pop();
+  const places = columns.map((column) => findColumn(names, column));
+  const absent = columns.filter((_, index) => !places[index].length);
+  if (absent.length) {
+    const which = `column${absent.length > 1 ? "s" : ""} ${absent.join(", ")}`;
+    throw new BadInput(`The CSV lacks the ${which}; its first line has: ${names.join(", ")}.`);
+  }
+  const repeated = names.find((name, index) => name && names.indexOf(name) < index);
+  const double = repeated ?? columns.find((_, index) => places[index].length > 1);
+  if (double) throw new BadInput(`The CSV names the column '${double}' twice.`);
+  const keys = [...names];
+  places.forEach(([place], index) => (keys[place] = columns[index]));
+  return lines.map((values) => {
+    const isLong = values.slice(names.length).some(Boolean);
+    const mark = DELIMITERS[delimiter] ?? delimiter;
+    const hint = isLong ? ` Put quotation marks around a cell with a ${mark} in it.` : "";
+    const count = `${values.length} cell${values.length > 1 ? "s" : ""}`;
+    const sentence = `The row has ${count}; the header has ${names.length}.${hint}`;
+    return { names, values, row: zip(keys, values), error: (isLong || values.length < names.length) && sentence };
+  });
 }
+
+/** Return the places of a column among names: of the name itself, else of those that differ in case and separators. */
+function findColumn(names, column) {
+  const loosen = (name) => normaliseName(name).replace(/[-_. ]/g, "");
+  if (names.includes(column)) return [names.indexOf(column)];
+  return range(names.length).filter((index) => loosen(names[index]) === loosen(column));
+}
+
+const BLANKS = /^[\p{Cc}\p{Cf}\p{Mn}\p{Zl}\p{Zp}\p{Zs}\u115f\u1160\u2800\u3164\uffa0]+/u;
+const PLAIN = /^\s*[-+\u2212]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*%?$/i;
 
 /** Return lines of cells as a CSV; texts that a spreadsheet would take for a formula begin with an apostrophe. */
 export function writeCsv(lines) {
-  const isFormula = (cell) => typeof cell === "string" && /^[=+\-@\t\r]/.test(cell) && Number.isNaN(parseNumber(cell));
-  return dsv(",").formatRows(lines.map((cells) => cells.map((cell) => (isFormula(cell) ? `'${cell}` : cell))));
+  const begins = (cell) => /^[=+\-@\u2212]/.test(cell.replace(BLANKS, "").slice(0, 2).normalize("NFKC"));
+  const isFormula = (cell) => (/^[\t\r\n]/.test(cell) || begins(cell)) && !(cell.length <= 64 && PLAIN.test(cell));
+  const escape = (cell) => (typeof cell === "string" && isFormula(cell) ? `'${cell}` : cell);
+  return dsv(",").formatRows(lines.map((cells) => cells.map(escape)));
 }

@@ -10,6 +10,14 @@ const EXPLAINED_ROWS = 6000; // evaluated for an explanation, about; see shared/
 const POINTS = 50; // of a curve
 
 export default class TabularPredictor extends Predictor {
+  prepare() {
+    const { columns, categories, numbers } = this.config;
+    // Of the model's inputs: an object would have a column called 2018 before all others.
+    this.categories = columns.filter((name) => categories[name]);
+    this.numbers = columns.filter((name) => numbers[name]);
+    this.inputs = [...this.categories, ...this.numbers];
+  }
+
   /** The labels; null of a model that predicts a number. */
   get labels() {
     return this.config.task === "tabular-regression" ? null : this.config.labels;
@@ -44,17 +52,18 @@ export default class TabularPredictor extends Predictor {
     return { cells, outputs, which, label: labels?.[which] };
   }
 
-  /** Return Shapley values of the explained output, `total`, against the rows of background.csv, and its label. */
+  /** Return Shapley values of the explained output, `total`, against the rows of background.csv, and its label; null if a newer call began. */
   async explain(row) {
-    const { categories, numbers, groups } = this.config;
+    const isOld = this.begin();
+    if (await isOld()) return null;
+    const { groups } = this.config;
     const { cells, outputs, which, label } = await this.read(row);
     const players = groups.length;
     const most = Math.max(1, Math.floor(EXPLAINED_ROWS / (2 * players + 2)));
     const background = this.readTable("background.csv")
       .slice(0, most)
       .map((other) => this.encodeBackground(other));
-    const names = [...Object.keys(categories), ...Object.keys(numbers)];
-    const owner = names.map((name) => groups.findIndex((group) => group.includes(name)));
+    const owner = this.inputs.map((name) => groups.findIndex((group) => group.includes(name)));
     // Two orders for each row of the background: in both, one player after the other is switched to the given row.
     const orders = background.flatMap((_, index) => {
       const order = shuffle(players, index);
@@ -86,14 +95,14 @@ export default class TabularPredictor extends Predictor {
 
   /** Return the explained output as one number varies: {values, lines}; of a number, also both ends of its interval. */
   async whatIf(row, column) {
-    const { categories, numbers, amounts = {} } = this.config;
+    const { numbers, amounts } = this.config;
     const { minimum, median, maximum } = numbers[column];
     const isWhole = [minimum, median, maximum].every(Number.isInteger);
     const steps = range(POINTS).map((index) => minimum + ((maximum - minimum) * index) / (POINTS - 1));
-    const chosen = [...(isWhole ? steps.map(Math.round) : steps), ...(amounts[column] ?? [])];
+    const chosen = [...(isWhole ? steps.map(Math.round) : steps), ...(amounts?.[column] ?? [])];
     const values = [...new Set(chosen)].sort((a, b) => a - b);
     const { cells, which, label } = await this.read(row);
-    const place = Object.keys(categories).length + Object.keys(numbers).indexOf(column);
+    const place = this.inputs.indexOf(column);
     const outputs = await this.evaluate(values.map((value) => cells.with(place, value)));
     const lines = (this.labels ? [which] : [0, 1, 2]).map((index) => outputs.map((one) => one[index]));
     return { values, lines, label };
@@ -102,25 +111,25 @@ export default class TabularPredictor extends Predictor {
   /** Encode a row as the model's inputs: indices of categories, 0 for a missing one, and then numbers. */
   encode(row) {
     const { columns, categories, numbers, ignored, open_categories: open = [] } = this.config;
-    const absent = columns.filter((name) => !(name in row));
+    const absent = columns.filter((name) => !Object.hasOwn(row, name));
     if (absent.length)
       throw new BadInput(`The value of ${absent.join(", ")} is not given; write ? where it is unknown.`);
     return [
-      ...Object.entries(categories).map(([name, values]) => readCategory(name, row[name], values, open.includes(name))),
-      ...Object.entries(numbers).map(([name, span]) => readNumber(name, row[name], span, ignored.includes(name))),
+      ...this.categories.map((name) => readCategory(name, row[name], categories[name], open.includes(name))),
+      ...this.numbers.map((name) => readNumber(name, row[name], numbers[name], ignored.includes(name))),
     ];
   }
 
   /** Encode a row of background.csv, whose dates are numbers of days. */
   encodeBackground(row) {
-    const numbers = Object.keys(this.config.numbers).map((name) => [name, parseNumber(row[name])]);
+    const numbers = this.numbers.map((name) => [name, parseNumber(row[name])]);
     return this.encode({ ...row, ...Object.fromEntries(numbers) });
   }
 
   /** Return the outputs for encoded rows: the calibrated probabilities, or [value, low, high]. */
   async evaluate(rows) {
     const { inputNames } = this.session;
-    const split = Object.keys(this.config.categories).length;
+    const split = this.categories.length;
     const codes = BigInt64Array.from(
       rows.flatMap((row) => row.slice(0, split)),
       BigInt,
@@ -161,14 +170,14 @@ function readCategory(name, value, values, isOpen) {
 }
 
 /** Return the number in a numeric column; the median for a missing one. A date counts as the nearest in the range. */
-function readNumber(name, value, { minimum, maximum, median, date_format: format }, isAnyRange) {
+function readNumber(name, value, { minimum, maximum, median, decimal, date_format: format }, isAnyRange) {
   if (isMissing(value)) return median;
   if (format) {
     const days = typeof value === "number" ? value : parseDate(value, format);
     if (!Number.isNaN(days)) return Math.min(Math.max(days, minimum), maximum);
     throw new BadInput(`${name} must be a date such as ${formatDate(median)}, not ${value}.`);
   }
-  const number = parseNumber(value);
+  const number = parseNumber(value, decimal);
   if ((number >= minimum && number <= maximum) || (isAnyRange && Number.isFinite(number))) return number;
   const accepted = `a number from ${minimum} to ${maximum}, the range of the training data`;
   throw new BadInput(`${name} must be ${accepted}, not ${value}.`);

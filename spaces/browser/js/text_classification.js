@@ -10,6 +10,8 @@ const MAX_CHARACTERS = 100_000;
 const MAX_PARTS = 16;
 const EXACT_PARTS = 5;
 const LEAST = 1e-9;
+const CHARACTERS_PER_TOKEN = 32;
+const WORDS = /[\p{P}$+<=>^`|~\p{Script=Han}]|[^\s\p{P}$+<=>^`|~\p{Script=Han}]+/gu; // as BERT splits a text
 const INVISIBLE =
   /[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}]/gu;
 const JOINERS =
@@ -41,7 +43,6 @@ export default class TextClassifier extends Predictor {
   prepare() {
     this.tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(this.files["tokenizer.json"])), {});
     [this.first, this.last] = ["[CLS]", "[SEP]"].map((token) => this.tokenizer.token_to_id(token));
-    this.latest = 0; // number of the explanation that was asked for last
   }
 
   /** Return the prediction for a text as in Python's as_dict. */
@@ -72,7 +73,7 @@ export default class TextClassifier extends Predictor {
    * @param {(share: number) => void} report - called with the share that is done
    */
   async explain(given, part, report) {
-    const ticket = (this.latest += 1);
+    const isOld = this.begin();
     const text = cleanText(given);
     const { tokens, read } = this.tokenize(text);
     let spans = splitText(text, read);
@@ -93,8 +94,7 @@ export default class TextClassifier extends Predictor {
       const [found] = await this.run(tokens.filter((_, token) => set[owners[token]] ?? true));
       outputs.push(found[index]);
       report(outputs.length / sets.length);
-      await new Promise((resolve) => setTimeout(resolve)); // so that a newer call is noticed
-      if (ticket !== this.latest) return null;
+      if (await isOld()) return null;
     }
     const base = outputs[sets.findIndex((set) => !set.some(Boolean))];
     const values = averageChanges(isExact ? outputs : fitLogitSum(sets, outputs, base, whole[index]), parts.length);
@@ -109,19 +109,26 @@ export default class TextClassifier extends Predictor {
   /**
    * Return the tokens of a text that the model reads, each with the place of its word, and the spans that they cover.
    *
-   * Words are encoded one by one, since the tokenizer gives no places; it splits at spaces, so the tokens are the same.
+   * Words are encoded one by one, since the tokenizer gives no places; it splits as WORDS does, so the tokens are the
+   * same. Of a long text, only both ends are encoded; see read_tokens in shared/tokens.py.
    */
   tokenize(text) {
-    const { max_tokens: longest, head } = this.config;
-    const tokens = [...text.matchAll(/\S+/g)].flatMap(({ 0: word, index: start }) => {
-      const { ids } = this.tokenizer.encode(word, { add_special_tokens: false });
-      return ids.map((id) => ({ id, start, end: start + word.length }));
-    });
-    const tail = longest - 2 - head;
-    if (tokens.length <= head + tail) return { tokens, read: [span(0, text.length)] };
-    const [beginning, ending] = [tokens.slice(0, head), tokens.slice(tokens.length - tail)];
-    const [cut, resumed] = [beginning.at(-1).end, ending[0].start];
-    return { tokens: [...beginning, ...ending], read: [span(0, cut), span(resumed, text.length)] };
+    const most = this.config.max_tokens - 2;
+    const enough = CHARACTERS_PER_TOKEN * most;
+    const encode = (from, to) =>
+      [...text.slice(from, to).matchAll(WORDS)].flatMap(({ 0: word, index }) => {
+        const { ids } = this.tokenizer.encode(word, { add_special_tokens: false });
+        return ids.map((id) => ({ id, start: from + index, end: from + index + word.length }));
+      });
+    const isLong = text.length > 2 * enough;
+    const start = encode(0, isLong ? enough : text.length);
+    if (!isLong && start.length <= most) return { tokens: start, read: [span(0, text.length)] };
+    const end = isLong ? encode(text.length - enough, text.length) : start;
+    const head = start.slice(0, this.config.head);
+    const tail = end.slice(Math.max(0, end.length - most + this.config.head));
+    const cut = head.at(-1)?.end ?? 0;
+    const read = [span(0, cut), span(Math.max(cut, tail[0]?.start ?? text.length), text.length)];
+    return { tokens: [...head, ...tail], read: read.filter((part) => part.start < part.end) };
   }
 
   /** Return the probabilities of some tokens, and their in-distribution score. */

@@ -1,7 +1,7 @@
 // The page of a text classifier.
 
 import * as page from "./elements.js";
-import { readCsv } from "./tables.js";
+import { readCsv, readText } from "./tables.js";
 
 const { element } = page;
 
@@ -10,7 +10,7 @@ export function show(root, model) {
   const { config } = model;
   const { text, explain, examples, answer, why, batch } = page.fill(root, "text-page");
   const ask = page.runLatest(answer, async () => {
-    why.replaceChildren(page.note("Press Explain to see which words decided it."));
+    showWhy();
     if (!text.value.trim()) return [element("h2", {}, "Write a text")];
     const found = await model.call("predict", [text.value]);
     const clear = found.is_clear
@@ -22,6 +22,7 @@ export function show(root, model) {
     return found.words_read < found.words ? [...parts, page.note(note)] : parts;
   });
   const showWhy = page.runLatest(why, async (part) => {
+    if (part === undefined) return [page.note("Press Explain to see which words decided it.")];
     const progress = element("progress", { value: 0, ariaLabel: "Progress" });
     why.replaceChildren(progress);
     const report = (share) => (progress.value = share);
@@ -37,7 +38,11 @@ export function show(root, model) {
   };
   page.addExamples(examples, samples, use);
   const describe = ({ label, is_clear: isClear, probabilities }) => {
-    return { prediction: label, clear: isClear ? "yes" : "no", ...page.makeCells("probability", probabilities) };
+    return {
+      prediction: label,
+      clear: isClear ? "yes" : "no",
+      ...page.makeCells("probability", config.labels, probabilities),
+    };
   };
   page.addBatch(batch, model, "Many texts", readTexts, describe);
 }
@@ -61,8 +66,8 @@ function drawParts({ base, probability, parts }, label, explain) {
 
 /** Return a row for each line of a text file, or each row of a CSV with a column `text`. */
 async function readTexts([file]) {
-  const content = await file.text();
-  if (!file.name.endsWith(".txt")) return readCsv(content, ["text"]).map((row) => [row, row.text]);
+  const content = await readText(file);
+  if (!file.name.endsWith(".txt")) return readCsv(content, ["text"]).map((one) => ({ ...one, input: [one.row.text] }));
   const lines = content.split(/\r?\n/).filter((line) => line.trim());
-  return lines.map((text) => [{ text }, text]);
+  return lines.map((text) => ({ names: ["text"], values: [text], input: [text] }));
 }

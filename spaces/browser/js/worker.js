@@ -1,12 +1,13 @@
 // The worker: runs a model, so that the page stays responsive. The page downloads; the worker reaches no network.
 
 import * as ort from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
-import { BadInput } from "./checkpoint.js";
+import { BadInput, parseJson } from "./checkpoint.js";
 import { TASKS } from "./tasks.js";
 
 let model;
 
-async function open({ config, files, wasm, threads }) {
+async function open({ config: text, files, wasm, threads }) {
+  const config = parseJson(text);
   const loader = new URL("../vendor/onnxruntime-web/ort-wasm-simd-threaded.mjs", import.meta.url).href;
   Object.assign(ort.env.wasm, { wasmBinary: wasm, wasmPaths: { mjs: loader }, numThreads: threads });
   ort.env.logLevel = "error";
