@@ -38,7 +38,7 @@ def test_a_mounted_app_keeps_its_theme_and_limits(name, monkeypatch):
         config = client.get("/here/config").json()
         assert config["css"].strip() == CSS.strip()
         assert config["theme_hash"] == page_theme_hash()
-        assert config["max_file_size"] == 50 * 1024 * 1024
+        assert config["max_file_size"] == 50_000_000
         assert "runs" not in config["footer_links"]
         assert demo.state_holder.capacity == 7
         assert client.get("/here/health").json() == {"status": "ok"}
@@ -97,7 +97,7 @@ def test_a_service_may_mount_several_apps_and_add_its_own_theme_and_middleware()
         assert CSS in one["css"]
         assert ".mine {}" in one["css"]
         assert (one["theme"], two["theme"]) == ("default", "soft")
-        assert (one["max_file_size"], two["max_file_size"]) == (50 * 1024 * 1024, 1024 * 1024)
+        assert (one["max_file_size"], two["max_file_size"]) == (50_000_000, 1024 * 1024)
         for name in ("one", "two"):
             event = client.post(f"/{name}/gradio_api/call/twice", json={"data": [name]}).json()["event_id"]
             assert f'["{name}{name}"]' in client.get(f"/{name}/gradio_api/call/twice/{event}").text
