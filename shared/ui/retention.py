@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import re
-import shutil
 import tempfile
 import threading
 import time
@@ -47,6 +46,7 @@ def start_sweeping(demo: gr.Blocks) -> None:
             try:
                 restore(shown)
                 sweep(Path(get_upload_folder()), set(shown))
+                forget_deleted(demo)
             except Exception:
                 logging.exception("Old files could not be deleted.")
             never.wait(SWEEP_SECONDS)
@@ -68,7 +68,7 @@ def restore(shown: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, kept: set[Path], older_than: float = LIMITS.kept_seconds) -> None:
-    """Delete Gradio's files in a folder that have not changed for `older_than` seconds.
+    """Delete Gradio's files in a folder that have not changed for `older_than` seconds, each by its own age.
 
     Several processes may share the folder: each renews the times of its own `kept` files in every sweep, so that no
     other process deletes them.
@@ -78,14 +78,27 @@ def sweep(folder: Path, kept: set[Path], older_than: float = LIMITS.kept_seconds
             os.utime(path)
     limit = time.time() - older_than
     for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(OSError):  # another process deleted it first
-            if WRITTEN_BY_GRADIO.fullmatch(path.name) and find_newest_change(path) < limit:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if WRITTEN_BY_GRADIO.fullmatch(path.name):
+            delete_old(path, limit)
 
 
-def find_newest_change(path: Path) -> float:
-    """Return the modification time of a file, or of the newest file in a folder, in seconds since 1970."""
-    changes = [path.lstat().st_mtime]
-    if path.is_dir() and not path.is_symlink():
-        changes += [inner.lstat().st_mtime for inner in path.rglob("*")]
-    return max(changes)
+def delete_old(path: Path, limit: float) -> None:
+    """Delete a file, or all files in a folder, that have not changed since `limit`, in seconds since 1970.
+
+    An old folder is deleted when it is empty. A new one may be about to get a file.
+    """
+    with contextlib.suppress(OSError):  # another process deleted it first, or the folder is not empty
+        is_old = path.lstat().st_mtime < limit
+        if path.is_dir() and not path.is_symlink():
+            for inner in path.iterdir():
+                delete_old(inner, limit)
+            if is_old:
+                path.rmdir()
+        elif is_old:
+            path.unlink()
+
+
+def forget_deleted(demo: gr.Blocks) -> None:
+    """Remove deleted files from the sets in which Gradio keeps the paths of all that it has written."""
+    for paths in demo.temp_file_sets:
+        paths -= {path for path in list(paths) if not os.path.lexists(path)}
