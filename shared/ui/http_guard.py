@@ -14,6 +14,7 @@ from gradio import queueing, route_utils, routes
 from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError
 from gradio.utils import get_upload_folder
 from starlette._utils import get_route_path
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..limits import LIMITS
 from .fair_queue import NO_ENDPOINT, find_client_address
-from .http_body import API, BoundedReceive, UploadParser, check_body
+from .http_body import API, REQUEST, UPLOAD_PROGRESS, BoundedReceive, UploadParser, check_body
 from .storage import CLIENT, check_upload, count_upload
 
 MAX_OPEN_FILES = 65_536
@@ -75,6 +76,7 @@ class Guard:
         client = find_client_address(scope)
         CLIENT.set(client)
         bounded = BoundedReceive(path, receive, client)
+        REQUEST.set(bounded)
         try:
             response = await self.answer_directly(scope, path)
             if response is not None:
@@ -110,7 +112,7 @@ class Guard:
         """Reject routes that no page uses, and unknown endpoints.
 
         Raises:
-            HTTPException: 404, 405 or 414.
+            HTTPException: 404, 405, 414 or 422.
         """
         path = path.rstrip("/")
         if len(scope["query_string"]) > LIMITS.query_characters:
@@ -127,6 +129,7 @@ class Guard:
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
         check_mcp(scope, path)
+        check_query(scope, path)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
             if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
@@ -142,8 +145,9 @@ class Guard:
         Raises:
             HTTPException: 429 or 507.
         """
+        blocks = scope["app"].get_blocks()
         if path.startswith(f"{API}/run/") and scope["method"] == "POST":
-            scope["app"].get_blocks()._queue.rate.count(client)  # the queue counts all other events
+            blocks._queue.rate.count(client)  # the queue counts all other events
         if path.rstrip("/") == f"{API}/upload":
             if count_free_bytes() < LIMITS.free_bytes:
                 raise HTTPException(507, DISK_FULL)
@@ -164,6 +168,22 @@ def check_mcp(scope: Scope, path: str) -> None:
     is_mcp = path in (f"{API}/mcp", f"{API}/mcp/http")
     if is_mcp and scope["method"] == "GET" and b"text/event-stream" in accepted:
         raise HTTPException(405, "There is no stream to listen to; send requests with POST.", {"Allow": "POST"})
+
+
+def check_query(scope: Scope, path: str) -> None:
+    """Reject the name of an upload that is too long, and the messages of a session that does not exist.
+
+    Gradio would keep the former, and log a stack trace for the latter.
+
+    Raises:
+        HTTPException: 404 or 422.
+    """
+    asked = QueryParams(scope["query_string"])
+    if any(len(upload) > LIMITS.session_characters for upload in asked.getlist("upload_id")):
+        raise HTTPException(422, f"An upload_id may have at most {LIMITS.session_characters} characters.")
+    session, queue = asked.get("session_hash"), scope["app"].get_blocks()._queue
+    if path == f"{API}/queue/data" and session is not None and session not in queue.pending_messages_per_session:
+        raise HTTPException(404, f"There is no such session; it begins with an event at {API}/queue/join.")
 
 
 def list_names(blocks: Any) -> str:
@@ -262,6 +282,7 @@ def patch_gradio() -> None:
     # /cancel would end the task and free its slot while its thread keeps running, so slots would be unlimited.
     queueing.set_task_name = lambda *_: None
     routes.CustomCORSMiddleware = CorsWithoutCredentials
+    routes.file_upload_statuses = UPLOAD_PROGRESS
     routes.templates.context_processors = [find_page_base]
 
 
