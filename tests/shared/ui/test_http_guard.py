@@ -208,6 +208,16 @@ def test_a_long_query_is_refused(url):
     assert ask(url, "GET", "/gradio_api/upload_progress?upload_id=" + "x" * 3_000)[0] == 414
 
 
+@pytest.mark.parametrize("query", ["session_hash=nobody", "session_hash=", "session_hash=a&session_hash=nobody"])
+def test_a_session_that_does_not_exist_has_no_messages_and_logs_nothing(url, query, caplog, capfd):
+    for path in ("queue/data", "queue/data/"):
+        status, _, content = ask(url, "GET", f"/gradio_api/{path}?{query}")
+        sentence = "There is no such session; it begins with an event at /gradio_api/queue/join."
+        assert (status, json.loads(content)["detail"]) == (404, sentence)
+    assert not caplog.text
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
 def test_the_progress_of_uploads_takes_bounded_memory(url, monkeypatch):
     monkeypatch.setattr(http_body, "UPLOADS", 5)
     progress = http_body.UPLOAD_PROGRESS
