@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +45,8 @@ INVALID_REQUEST = f"The request is invalid; {API}/info describes the arguments o
 UNREAD = (413, 429, 507)  # answers to requests that have not been read to their end
 DISK_FULL = "The server's disk is full; try again later."
 REQUEST_ERRORS = (TypeError, ValueError, AttributeError, LookupError)  # raised by Gradio for an invalid request
+# Gradio's description of the API for the request that this task or thread handles.
+API_INFO: ContextVar[Any] = ContextVar("api_info", default=None)
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
 
@@ -134,6 +137,10 @@ class Guard:
             name = rest[-1] if rest else ""
             if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
                 raise HTTPException(404, f"There is no such endpoint; the endpoints are {list_names(blocks)}.")
+            if len(rest) > 1:  # /call/v2 only reads the arguments, which are the same for all requests
+                app = scope["app"]
+                app.all_app_info = app.all_app_info or blocks.get_api_info(all_endpoints=True)
+                API_INFO.set(app.all_app_info)
         elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
             raise HTTPException(
                 404, f"There is no such event; an answer can be fetched once, within {LIMITS.unfetched_seconds} s."
@@ -266,6 +273,19 @@ def count_free_bytes() -> int:
     return shutil.disk_usage(folder if folder.exists() else folder.parent).free
 
 
+class OwnInfo:
+    """App.api_info, which Gradio makes with the Host and the X-Forwarded headers of a request, kept for that request.
+
+    Gradio keeps that of the first request for all visitors, whose code snippets then have an address that it chose.
+    """
+
+    def __get__(self, app: Any, _: type | None = None) -> Any:
+        return self if app is None else API_INFO.get()
+
+    def __set__(self, app: Any, info: Any) -> None:
+        API_INFO.set(info)
+
+
 class CorsWithoutCredentials(CustomCORSMiddleware):
     """Gradio's CORS rules without credentials: no page has a login, and its JavaScript sends no cookies."""
 
@@ -282,6 +302,7 @@ def patch_gradio() -> None:
     # /cancel would end the task and free its slot while its thread keeps running, so slots would be unlimited.
     queueing.set_task_name = lambda *_: None
     routes.CustomCORSMiddleware = CorsWithoutCredentials
+    routes.App.api_info = OwnInfo()
     routes.file_upload_statuses = UPLOAD_PROGRESS
     routes.templates.context_processors = [find_page_base]
 

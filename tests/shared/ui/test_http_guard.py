@@ -208,6 +208,16 @@ def test_a_long_query_is_refused(url):
     assert ask(url, "GET", "/gradio_api/upload_progress?upload_id=" + "x" * 3_000)[0] == 414
 
 
+def test_the_address_that_one_visitor_asks_for_is_not_shown_to_others(url):
+    for path in ("info", "openapi.json", "info?all_endpoints=true", "info?page="):
+        for headers in ({"Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"}):
+            assert ask(url, "GET", f"/gradio_api/{path}", headers=headers)[0] == 200
+            assert b"evil.example" not in ask(url, "GET", f"/gradio_api/{path}")[2]
+    ask(url, "POST", "/gradio_api/call/v2/read", json.dumps({"value": None}), {**JSON, "Host": "evil.example"})
+    assert b"evil.example" not in ask(url, "GET", "/gradio_api/info")[2]
+    assert b"evil.example" in ask(url, "GET", "/gradio_api/info", headers={"Host": "evil.example"})[2]
+
+
 @pytest.mark.parametrize("query", ["session_hash=nobody", "session_hash=", "session_hash=a&session_hash=nobody"])
 def test_a_session_that_does_not_exist_has_no_messages_and_logs_nothing(url, query, caplog, capfd):
     for path in ("queue/data", "queue/data/"):
