@@ -120,7 +120,7 @@ class FairQueue(Queue):
         self.unfetched: dict[str, int] = {}  # number of unfetched answers by session, the oldest first
         self.active_at: dict[str, float] = {}  # time of a session's last request or message
         self.addresses: dict[str, str] = {}
-        self.rate = EventRate()
+        self.rate, self.page_rate = EventRate(), EventRate("pages_per_minute", "requests for pages")
         self.stuck: set[asyncio.Task[None]] = set()  # events that are given up, whose threads have not ended
         self.blocked: Counter[str] = Counter()  # those of them that keep their places, by concurrency_id
         self.event_queue_per_concurrency_id[STUCK] = EventQueue(STUCK, None)

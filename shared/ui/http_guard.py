@@ -35,6 +35,8 @@ OPEN_ROUTES = {
     "app_id", "call", "cancel", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
     "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
 }  # fmt: skip
+# What Gradio makes anew from the whole app for each request, as it does each page, in about 0.1 s of CPU time.
+DESCRIPTIONS = {"config", f"{API}/info".strip("/"), f"{API}/openapi.json".strip("/"), f"{API}/mcp/schema".strip("/")}
 OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # routes of Gradio 3 and 4
 IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # `gradio app.py` reloads pages when a file changes
 FILE_HEADERS = {
@@ -147,7 +149,7 @@ class Guard:
             )
 
     async def check_client(self, scope: Scope, path: str, client: str) -> None:
-        """Reject events and uploads beyond what a client may send, and uploads to a full disk.
+        """Reject events, pages and uploads beyond what a client may ask for, and uploads to a full disk.
 
         Raises:
             HTTPException: 429 or 507.
@@ -155,6 +157,8 @@ class Guard:
         blocks = scope["app"].get_blocks()
         if path.startswith(f"{API}/run/") and scope["method"] == "POST":
             blocks._queue.rate.count(client)  # the queue counts all other events
+        if path.strip("/") in DESCRIPTIONS or path.strip("/") in {name for name, *_ in blocks.pages}:
+            blocks._queue.page_rate.count(client)
         if path.rstrip("/") == f"{API}/upload":
             if count_free_bytes() < LIMITS.free_bytes:
                 raise HTTPException(507, DISK_FULL)
