@@ -76,6 +76,11 @@ class Limits:
         "events of a client, at once or evenly spread; about half of what a process answers. 30 people behind one "
         "router who change a form three times a second send 5,400, a loop of gradio_client less than 2,000",
     )
+    pages_per_minute: int = _limit(
+        300,
+        "pages and descriptions of the API that a client loads, each of which takes 0.1 s of CPU time: at most half a "
+        "core; enough for a class behind one router, and for 150 starts of gradio_client",
+    )
     event_seconds: int = _limit(
         300, "from the start of an event until it is given up as stuck; 5,000 reviews take about 90 s on two idle cores"
     )

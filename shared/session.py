@@ -100,9 +100,16 @@ class Session:
                 options.add_session_config_entry("session.x64quantprecision", "1")
                 # Compute with int8 weights in float32; by default ONNX Runtime would quantise again.
                 options.add_session_config_entry("session.disable_quant_qdq", "1")
+                # Weights in other files would not be covered by the hashes in gallery.json. They are looked for in this
+                # "folder", which is a file, so none are found.
+                options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.path))
                 try:
                     self._session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
                 except Exception as error:  # onnxruntime has its own exception types
+                    if "External data" in str(error):
+                        raise CheckpointError(
+                            f"{self.path} refers to weights in another file, which is not read; export it as one file."
+                        ) from error
                     raise CheckpointError(f"ONNX Runtime cannot open the model {self.path}: {error}") from error
             return self._session
 

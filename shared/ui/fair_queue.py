@@ -8,9 +8,10 @@ docs/gradio_reports.md describes the bug; tests/shared/ui/test_fair_queue.py say
 import asyncio
 import logging
 import os
+import re
 import time
 from collections import Counter, OrderedDict
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ QUIET_SECONDS = 5.0  # a session without messages for this long is not in use
 IDLE_POLLING = 0.02  # seconds between two looks at a queue to which nobody has sent an event for QUIET_SECONDS
 RETRY_AFTER = "5"  # seconds
 LOST = "The queue failed, and this request was lost; send it again."
+WITH_PORT = re.compile(r"\[([^]]*)\](?::\d*)?|([\d.]+):\d*")  # [2001:db8::1]:443 or 1.2.3.4:443
 STUCK = "stuck"  # the concurrency_id of events that are given up
 TOO_LONG = "This took longer than {} s and was given up; try it with less."
 BLOCKED = "Earlier requests of this kind do not end, so it cannot be answered; try again later."
@@ -68,10 +70,22 @@ def find_client_address(scope: Scope) -> str:
     hops = [hop.strip() for hop in ",".join(headers).split(",") if hop.strip()]
     if proxies and hops:
         address = hops[-min(proxies, len(hops))]
+    return name_client(address)
+
+
+def name_client(address: str) -> str:
+    """Return an address without brackets and port, an IPv4 address in IPv6 as IPv4, and else the network of an IPv6.
+
+    Text that is no address is returned unchanged.
+    """
+    with_port = WITH_PORT.fullmatch(address)
     try:
-        return str(ip_network((address, 64), strict=False)) if ":" in address else address
+        found = ip_address((with_port[1] or with_port[2] if with_port else address).partition("%")[0])
     except ValueError:
         return address
+    if found.version == 4 or found.ipv4_mapped:
+        return str(getattr(found, "ipv4_mapped", None) or found)
+    return str(ip_network((str(found), 64), strict=False))
 
 
 class PendingMessages(OrderedDict[str, Any]):
@@ -106,7 +120,7 @@ class FairQueue(Queue):
         self.unfetched: dict[str, int] = {}  # number of unfetched answers by session, the oldest first
         self.active_at: dict[str, float] = {}  # time of a session's last request or message
         self.addresses: dict[str, str] = {}
-        self.rate = EventRate()
+        self.rate, self.page_rate = EventRate(), EventRate("pages_per_minute", "requests for pages")
         self.stuck: set[asyncio.Task[None]] = set()  # events that are given up, whose threads have not ended
         self.blocked: Counter[str] = Counter()  # those of them that keep their places, by concurrency_id
         self.event_queue_per_concurrency_id[STUCK] = EventQueue(STUCK, None)

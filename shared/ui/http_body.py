@@ -5,19 +5,21 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from gradio.route_utils import GradioMultiPartParser, MultiPartException
+from gradio.route_utils import FileUploadProgress, GradioMultiPartParser, MultiPartException
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from ..limits import LIMITS
 from .fair_queue import check_data
-from .storage import STORAGE
+from .storage import FILE_COST, STORAGE
 
 API = "/gradio_api"
 FIRST_SECONDS = 60.0  # of a request, in which it may be slower than LIMITS.bytes_per_second
+UPLOADS = 1_000  # uploads whose progress is remembered, up to 10 kB each
 DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is too large
 
 
@@ -27,6 +29,7 @@ class BoundedReceive:
     def __init__(self, path: str, receive: Receive, client: str = "") -> None:
         self.receive = receive
         self.client = ""  # of an upload
+        self.files = 0  # in the upload, as far as it has arrived
         self.counted = 0  # its bytes that take room in Storage
         self.most, self.instead = LIMITS.request_bytes, f"send less at a time, and files to {API}/upload"
         if path.startswith(f"{API}/run/"):
@@ -67,10 +70,20 @@ class BoundedReceive:
         self.is_complete = not message.get("more_body", False)
         if self.seen > self.most:
             raise self.make_size_error()
-        if self.client:
-            STORAGE.arrive(self.client, self.seen - self.counted)
-            self.counted = self.seen
+        self.count()
         return message
+
+    def count(self, files: int = 0) -> None:
+        """Count what has arrived of an upload, and so many new files in it.
+
+        Raises:
+            HTTPException: 429 or 507 if there is no room.
+        """
+        if self.client:
+            self.files += files
+            cost = max(self.seen, self.files * FILE_COST)
+            STORAGE.arrive(self.client, cost - self.counted)
+            self.counted = cost
 
     def settle(self) -> None:
         """End the request: its bytes are on disk as files, or deleted."""
@@ -91,6 +104,10 @@ class BoundedReceive:
                 message = await asyncio.wait_for(self.receive(), LIMITS.silence_seconds)
                 left -= len(message.get("body", b""))
                 self.is_complete = not message.get("more_body", False)
+
+
+# The request that this task handles; None in another Gradio app of the process, which has no Guard.
+REQUEST: ContextVar[BoundedReceive | None] = ContextVar("request", default=None)
 
 
 async def check_body(receive: Receive, path: str) -> Receive:
@@ -128,6 +145,17 @@ async def check_body(receive: Receive, path: str) -> Receive:
 class UploadParser(GradioMultiPartParser):
     """Gradio's form parser with a limit for form fields; it deletes the files of incomplete uploads."""
 
+    def on_headers_finished(self) -> None:
+        """Start a form field or file.
+
+        Raises:
+            HTTPException: 429 or 507 if there is no room for another file.
+        """
+        before = self._current_files
+        super().on_headers_finished()
+        if (request := REQUEST.get()) is not None:
+            request.count(self._current_files - before)
+
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         """Process a piece of a form field or file.
 
@@ -152,3 +180,27 @@ class UploadParser(GradioMultiPartParser):
                     file.close()
                     Path(file.name).unlink(missing_ok=True)
             raise
+
+
+class Newest(dict[str, Any]):
+    """A mapping that keeps only the UPLOADS newest items, and has a new asyncio.Event for a key that is missing."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in self and len(self) >= UPLOADS:
+            del self[next(iter(self))]
+        super().__setitem__(key, value)
+
+    def __missing__(self, key: str) -> asyncio.Event:
+        self[key] = event = asyncio.Event()
+        return event
+
+
+class UploadProgress(FileUploadProgress):
+    """Gradio's progress of uploads, of the newest only; Gradio keeps that of every refused upload for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._statuses, self._signals = Newest(), Newest()
+
+
+UPLOAD_PROGRESS = UploadProgress()

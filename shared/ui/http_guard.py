@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import time
+from contextvars import ContextVar
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from gradio import queueing, route_utils, routes
 from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError
 from gradio.utils import get_upload_folder
 from starlette._utils import get_route_path
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -23,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..limits import LIMITS
 from .fair_queue import NO_ENDPOINT, find_client_address
-from .http_body import API, BoundedReceive, UploadParser, check_body
+from .http_body import API, REQUEST, UPLOAD_PROGRESS, BoundedReceive, UploadParser, check_body
 from .storage import CLIENT, check_upload, count_upload
 
 MAX_OPEN_FILES = 65_536
@@ -35,6 +37,8 @@ OPEN_ROUTES = {
     "app_id", "call", "cancel", "file", "heartbeat", "info", "login_check", "mcp", "openapi.json", "queue",
     "reset", "run", "startup-events", "theme.css", "token", "upload", "upload_progress", "user",
 }  # fmt: skip
+# What Gradio makes anew from the whole app for each request, as it does each page, in about 0.1 s of CPU time.
+DESCRIPTIONS = {"config", f"{API}/info".strip("/"), f"{API}/openapi.json".strip("/"), f"{API}/mcp/schema".strip("/")}
 OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # routes of Gradio 3 and 4
 IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # `gradio app.py` reloads pages when a file changes
 FILE_HEADERS = {
@@ -46,6 +50,8 @@ UNREAD = (413, 429, 507)  # answers to requests that have not been read to their
 DISK_FULL = "The server's disk is full; try again later."
 DISK_FAILS = "The server cannot use its disk at the moment; try again later."
 REQUEST_ERRORS = (TypeError, ValueError, AttributeError, LookupError)  # raised by Gradio for an invalid request
+# Gradio's description of the API for the request that this task or thread handles.
+API_INFO: ContextVar[Any] = ContextVar("api_info", default=None)
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
 
@@ -78,6 +84,7 @@ class Guard:
         client = find_client_address(scope)
         CLIENT.set(client)
         bounded = BoundedReceive(path, receive, client)
+        REQUEST.set(bounded)
         try:
             response = await self.answer_directly(scope, path)
             if response is not None:
@@ -113,7 +120,7 @@ class Guard:
         """Reject routes that no page uses, and unknown endpoints.
 
         Raises:
-            HTTPException: 404, 405 or 414.
+            HTTPException: 404, 405, 414 or 422.
         """
         path = path.rstrip("/")
         if len(scope["query_string"]) > LIMITS.query_characters:
@@ -130,23 +137,31 @@ class Guard:
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
             raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
         check_mcp(scope, path)
+        check_query(scope, path)
         if first == "call" and scope["method"] == "POST":
             name = rest[-1] if rest else ""
             if not any(fn.api_name == name and fn.api_visibility != "private" for fn in blocks.fns.values()):
                 raise HTTPException(404, f"There is no such endpoint; the endpoints are {list_names(blocks)}.")
+            if len(rest) > 1:  # /call/v2 only reads the arguments, which are the same for all requests
+                app = scope["app"]
+                app.all_app_info = app.all_app_info or blocks.get_api_info(all_endpoints=True)
+                API_INFO.set(app.all_app_info)
         elif first == "call" and len(rest) > 1 and not blocks._queue.has_event(rest[-1]):
             raise HTTPException(
                 404, f"There is no such event; an answer can be fetched once, within {LIMITS.unfetched_seconds} s."
             )
 
     async def check_client(self, scope: Scope, path: str, client: str) -> None:
-        """Reject events and uploads beyond what a client may send, and uploads to a full disk.
+        """Reject events, pages and uploads beyond what a client may ask for, and uploads to a full disk.
 
         Raises:
             HTTPException: 429 or 507.
         """
+        blocks = scope["app"].get_blocks()
         if path.startswith(f"{API}/run/") and scope["method"] == "POST":
-            scope["app"].get_blocks()._queue.rate.count(client)  # the queue counts all other events
+            blocks._queue.rate.count(client)  # the queue counts all other events
+        if path.strip("/") in DESCRIPTIONS or path.strip("/") in {name for name, *_ in blocks.pages}:
+            blocks._queue.page_rate.count(client)
         if path.rstrip("/") == f"{API}/upload":
             if count_free_bytes() < LIMITS.free_bytes:
                 raise HTTPException(507, DISK_FULL)
@@ -167,6 +182,22 @@ def check_mcp(scope: Scope, path: str) -> None:
     is_mcp = path in (f"{API}/mcp", f"{API}/mcp/http")
     if is_mcp and scope["method"] == "GET" and b"text/event-stream" in accepted:
         raise HTTPException(405, "There is no stream to listen to; send requests with POST.", {"Allow": "POST"})
+
+
+def check_query(scope: Scope, path: str) -> None:
+    """Reject the name of an upload that is too long, and the messages of a session that does not exist.
+
+    Gradio would keep the former, and log a stack trace for the latter.
+
+    Raises:
+        HTTPException: 404 or 422.
+    """
+    asked = QueryParams(scope["query_string"])
+    if any(len(upload) > LIMITS.session_characters for upload in asked.getlist("upload_id")):
+        raise HTTPException(422, f"An upload_id may have at most {LIMITS.session_characters} characters.")
+    session, queue = asked.get("session_hash"), scope["app"].get_blocks()._queue
+    if path == f"{API}/queue/data" and session is not None and session not in queue.pending_messages_per_session:
+        raise HTTPException(404, f"There is no such session; it begins with an event at {API}/queue/join.")
 
 
 def list_names(blocks: Any) -> str:
@@ -252,6 +283,19 @@ def count_free_bytes() -> int:
     return shutil.disk_usage(folder if folder.exists() else folder.parent).free
 
 
+class OwnInfo:
+    """App.api_info, which Gradio makes with the Host and the X-Forwarded headers of a request, kept for that request.
+
+    Gradio keeps that of the first request for all visitors, whose code snippets then have an address that it chose.
+    """
+
+    def __get__(self, app: Any, _: type | None = None) -> Any:
+        return self if app is None else API_INFO.get()
+
+    def __set__(self, app: Any, info: Any) -> None:
+        API_INFO.set(info)
+
+
 class CorsWithoutCredentials(CustomCORSMiddleware):
     """Gradio's CORS rules without credentials: no page has a login, and its JavaScript sends no cookies."""
 
@@ -271,6 +315,8 @@ def patch_gradio() -> None:
     # seems to have taken a day would make the estimates wrong for weeks.
     queueing.time = SimpleNamespace(**vars(time) | {"time": time.monotonic})
     routes.CustomCORSMiddleware = CorsWithoutCredentials
+    routes.App.api_info = OwnInfo()
+    routes.file_upload_statuses = UPLOAD_PROGRESS
     routes.templates.context_processors = [find_page_base]
 
 

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import re
-import shutil
 import tempfile
 import threading
 import time
@@ -49,6 +48,7 @@ def start_sweeping(demo: gr.Blocks) -> None:
             try:
                 restore(shown)
                 sweep(Path(get_upload_folder()), set(shown))
+                forget_deleted(demo)
             except Exception:
                 logging.exception("Old files could not be deleted.")
             never.wait(SWEEP_SECONDS)
@@ -70,7 +70,7 @@ def restore(shown: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, kept: set[Path], older_than: float = LIMITS.kept_seconds) -> None:
-    """Delete Gradio's files in a folder that have not changed for `older_than` seconds.
+    """Delete Gradio's files in a folder that have not changed for `older_than` seconds, each by its own age.
 
     Files from the future, which remain when the clock is set back, count as new from now on.
 
@@ -82,16 +82,30 @@ def sweep(folder: Path, kept: set[Path], older_than: float = LIMITS.kept_seconds
             os.utime(path)
     now = time.time()
     for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(OSError):  # another process deleted it first
-            if WRITTEN_BY_GRADIO.fullmatch(path.name):
-                changes = find_changes(path)
-                for late in [late for late, change in changes.items() if change > now + CLOCK_SECONDS]:
-                    os.utime(late, (now, now), follow_symlinks=FOLLOWS)
-                if max(changes.values()) < now - older_than:
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if WRITTEN_BY_GRADIO.fullmatch(path.name):
+            delete_old(path, now, older_than)
 
 
-def find_changes(path: Path) -> dict[Path, float]:
-    """Return the modification times of a file, or of a folder and all in it, in seconds since 1970."""
-    inner = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
-    return {each: each.lstat().st_mtime for each in (path, *inner)}
+def delete_old(path: Path, now: float, older_than: float) -> None:
+    """Delete a file, or all files in a folder, that have not changed for `older_than` seconds.
+
+    An old folder is deleted when it is empty. A new one may be about to get a file.
+    """
+    with contextlib.suppress(OSError):  # another process deleted it first, or the folder is not empty
+        changed = path.lstat().st_mtime
+        if changed > now + CLOCK_SECONDS:
+            os.utime(path, (now, now), follow_symlinks=FOLLOWS)
+        is_old = changed < now - older_than
+        if path.is_dir() and not path.is_symlink():
+            for inner in path.iterdir():
+                delete_old(inner, now, older_than)
+            if is_old:
+                path.rmdir()
+        elif is_old:
+            path.unlink()
+
+
+def forget_deleted(demo: gr.Blocks) -> None:
+    """Remove deleted files from the sets in which Gradio keeps the paths of all that it has written."""
+    for paths in demo.temp_file_sets:
+        paths -= {path for path in list(paths) if not os.path.lexists(path)}

@@ -292,12 +292,26 @@ def test_callers_take_turns(app, monkeypatch):
         ("1", "", "9.9.9.9"),
         ("1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),  # one caller has all of them
         ("1", "no address: at all", "no address: at all"),
+        ("1", "1.2.3.4:5000", "1.2.3.4"),  # as some proxies send it
+        ("1", "[2001:db8:1:2::3]:443", "2001:db8:1:2::/64"),
+        ("1", "[2001:db8:1:2::3]", "2001:db8:1:2::/64"),
+        ("1", "fe80::1%eth0", "fe80::/64"),
+        ("1", "::ffff:1.2.3.4", "1.2.3.4"),  # or all of IPv4 would be one client
+        ("1", "[::ffff:102:304]:80", "1.2.3.4"),
+        ("1", "[no address]:80", "[no address]:80"),
+        ("1", "1.2.3:80", "1.2.3:80"),
     ],
 )
 def test_the_address_of_a_client_behind_proxies(monkeypatch, proxies, forwarded, expected):
     monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", proxies)
     scope = {"client": ("9.9.9.9", 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
     assert find_client_address(scope) == expected
+
+
+def test_clients_of_a_socket_for_both_kinds_of_addresses_are_told_apart(monkeypatch):
+    monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", "0")
+    found = [find_client_address({"client": (f"::ffff:{ip}", 5), "headers": []}) for ip in ("1.2.3.4", "9.9.9.9")]
+    assert found == ["1.2.3.4", "9.9.9.9"]
 
 
 # --- what an event may be given ---

@@ -49,6 +49,7 @@ SEAMS = {
     "gradio.queueing.set_task_name": "http_guard.py removes it: does /cancel still find tasks by their names only?",
     "gradio.route_utils.CustomCORSMiddleware": "http_guard.py removes credentials from it",
     "gradio.route_utils.GradioMultiPartParser": "http_body.py: are files still hashed, and deleted after an error?",
+    "gradio.route_utils.FileUploadProgress": "http_body.py bounds its mappings: does it keep anything else?",
     "gradio.route_utils.get_fn": "fair_queue.py finds the endpoint of an event with it",
     "gradio.routes.App.create_app": "http_guard.py: do its routes still check paths, and is upload_fn still called?",
     "gradio.routes.file_fetch": "http_guard.py: does it still serve only files of the upload folder and of the app?",
@@ -170,6 +171,7 @@ def test_what_shared_ui_replaces_is_what_gradio_calls():
     replaced = {
         (routes, "upload_fn"): storage.count_upload,
         (route_utils, "GradioMultiPartParser"): http_body.UploadParser,
+        (routes, "file_upload_statuses"): http_body.UPLOAD_PROGRESS,
         (routes, "CustomCORSMiddleware"): http_guard.CorsWithoutCredentials,
         (queueing, "set_task_name"): queueing.set_task_name,
         (state_holder, "SessionState"): sessions.Session,

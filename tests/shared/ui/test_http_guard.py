@@ -1,6 +1,7 @@
 """What a public app refuses over HTTP, and what its answers do not tell."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import http.client
@@ -205,6 +206,55 @@ def test_a_disk_that_is_nearly_full_takes_no_upload(url, monkeypatch):
 
 def test_a_long_query_is_refused(url):
     assert ask(url, "GET", "/gradio_api/upload_progress?upload_id=" + "x" * 3_000)[0] == 414
+
+
+def test_the_address_that_one_visitor_asks_for_is_not_shown_to_others(url):
+    for path in ("info", "openapi.json", "info?all_endpoints=true", "info?page="):
+        for headers in ({"Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"}):
+            assert ask(url, "GET", f"/gradio_api/{path}", headers=headers)[0] == 200
+            assert b"evil.example" not in ask(url, "GET", f"/gradio_api/{path}")[2]
+    ask(url, "POST", "/gradio_api/call/v2/read", json.dumps({"value": None}), {**JSON, "Host": "evil.example"})
+    assert b"evil.example" not in ask(url, "GET", "/gradio_api/info")[2]
+    assert b"evil.example" in ask(url, "GET", "/gradio_api/info", headers={"Host": "evil.example"})[2]
+
+
+@pytest.mark.parametrize("query", ["session_hash=nobody", "session_hash=", "session_hash=a&session_hash=nobody"])
+def test_a_session_that_does_not_exist_has_no_messages_and_logs_nothing(url, query, caplog, capfd):
+    for path in ("queue/data", "queue/data/"):
+        status, _, content = ask(url, "GET", f"/gradio_api/{path}?{query}")
+        sentence = "There is no such session; it begins with an event at /gradio_api/queue/join."
+        assert (status, json.loads(content)["detail"]) == (404, sentence)
+    assert not caplog.text
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_the_progress_of_uploads_takes_bounded_memory(url, monkeypatch):
+    monkeypatch.setattr(http_body, "UPLOADS", 5)
+    progress = http_body.UPLOAD_PROGRESS
+    for kept in (progress._statuses, progress._signals):
+        kept.clear()
+    for number in range(20):
+        path = f"/gradio_api/upload?upload_id=refused{number}"
+        assert ask(url, "POST", path, make_form(b"a" * 20_000, filename=None), FORM)[0] == 413
+
+    async def look(upload):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(progress.is_tracked(upload), 0.001)
+
+    for number in range(20):
+        asyncio.run(look(f"none{number}"))
+    assert list(progress._statuses) == [f"refused{number}" for number in range(15, 20)]
+    assert len(progress._signals) == 5
+    for path in ("upload", "upload_progress"):
+        status, _, content = ask(url, "GET", f"/gradio_api/{path}?upload_id={'x' * 129}")
+        assert (status, json.loads(content)["detail"]) == (422, "An upload_id may have at most 128 characters.")
+
+
+def test_a_page_shows_the_progress_of_its_upload(url):
+    assert ask(url, "POST", "/gradio_api/upload?upload_id=mine", make_form(b"hello"), FORM)[0] == 200
+    _, _, content = ask(url, "GET", "/gradio_api/upload_progress?upload_id=mine")
+    assert b'"msg": "done"' in content
+    assert "mine" not in http_body.UPLOAD_PROGRESS._statuses
 
 
 # --- size and time ---

@@ -111,6 +111,25 @@ def test_events_that_are_refused_or_select_examples_count_too(demo, monkeypatch)
         assert urllib.request.urlopen(f"{url}/health").status == 200
 
 
+def test_pages_and_descriptions_have_an_allowance_of_their_own(demo, monkeypatch):
+    with demo.route("Other", "other"):
+        gr.Markdown("Another page")
+    with launch_app(demo) as url:
+        for path in ("", "other", "config", "gradio_api/info", "gradio_api/openapi.json", "?__theme=dark"):
+            demo._queue.page_rate.whole_at.clear()
+            set_limits(monkeypatch, pages_per_minute=2)
+            for _ in range(2):
+                assert urllib.request.urlopen(f"{url}/{path}").status == 200
+            with pytest.raises(urllib.error.HTTPError, match="429") as refused:
+                urllib.request.urlopen(f"{url}/{path}")
+            wait = refused.value.headers["Retry-After"]
+            sentence = f"You have sent more than 2 requests for pages a minute; try again in {wait} s."
+            assert json.loads(refused.value.read())["detail"] == sentence
+        for free in ("health", "theme.css", "robots.txt"):
+            assert urllib.request.urlopen(f"{url}/{free}").status == 200
+        assert post(url, {"data": ["x"]})[0] == 200
+
+
 def test_a_forged_header_gives_no_second_allowance(demo, monkeypatch):
     set_limits(monkeypatch, events_per_minute=3)
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.9.9.9")  # uvicorn trusts this machine by default

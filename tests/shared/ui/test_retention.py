@@ -6,7 +6,7 @@ import time
 import gradio as gr
 import pytest
 
-from shared.ui.retention import find_kept_files, restore, sweep
+from shared.ui.retention import find_kept_files, forget_deleted, restore, sweep
 
 HASH = "a" * 64
 
@@ -33,6 +33,33 @@ def test_old_files_of_visitors_are_deleted(folder):
     assert not upload.parent.exists()
     assert not broken_off.exists()
     assert not session.exists()
+
+
+def test_a_new_file_with_the_same_content_does_not_keep_the_old_ones(folder):
+    old, refreshed = make_old(folder / HASH / "old.png"), make_old(folder / HASH / "refreshed.png")
+    refreshed.write_text("x")
+    sweep(folder, set())
+    assert (old.exists(), refreshed.exists()) == (False, True)
+    make_old(refreshed)
+    sweep(folder, set())
+    assert not refreshed.parent.exists()
+
+
+def test_a_new_folder_without_a_file_stays(folder):
+    """An upload may be about to move its file there."""
+    (folder / HASH).mkdir()
+    sweep(folder, set())
+    assert (folder / HASH).exists()
+
+
+def test_the_paths_of_deleted_files_are_forgotten(folder):
+    gone, there = folder / HASH / "gone.png", make_old(folder / ("b" * 64) / "there.png")
+    with gr.Blocks() as demo:
+        file = gr.File()
+    for paths in (demo.upload_file_set, file.temp_files):
+        paths |= {str(gone), str(there)}
+    forget_deleted(demo)
+    assert demo.upload_file_set == file.temp_files == {str(there)}
 
 
 def test_what_is_new_or_shown_by_the_app_or_not_of_gradio_stays(folder):

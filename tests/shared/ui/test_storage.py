@@ -112,10 +112,29 @@ def test_many_small_uploads_are_no_way_around_it(url, folder, monkeypatch):
     assert statuses == [200] * (2_000_000 // storage.FILE_COST) + [429] * 5
 
 
-def test_many_small_files_in_one_upload_count_as_much(url, monkeypatch):
+def test_many_small_files_in_one_upload_count_as_much(url, folder, monkeypatch):
     set_limits(monkeypatch, client_file_bytes=2_000_000)
-    assert upload(url, *[number.to_bytes(2, "big") for number in range(300)])[0] == 200
+    status, _, sentence = upload(url, *[number.to_bytes(2, "big") for number in range(300)])
+    assert (status, sentence[:21]) == (429, "One visitor may have ")
+    wait_until(lambda: not storage.STORAGE.arriving)
+    assert not count_bytes(folder)
+    assert upload(url, *[bytes([number]) for number in range(40)])[0] == 200
     assert upload(url, b"one more")[0] == 429
+
+
+def test_many_small_files_in_several_uploads_at_once_count_as_much(url, monkeypatch):
+    set_limits(monkeypatch, client_file_bytes=2_000_000)
+    address = urlsplit(url)
+    head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n"
+    part = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n'
+    with socket.create_connection((address.hostname, address.port)) as client:
+        client.sendall(head.encode() + b"Content-Length: 9000\r\n\r\n" + 30 * part)
+        wait_until(lambda: storage.STORAGE.arriving[MINE] == 30 * storage.FILE_COST)
+        assert upload(url, *[bytes([number]) for number in range(11)])[0] == 429
+        assert upload(url, *[bytes([number]) for number in range(10)])[0] == 200
+    wait_until(lambda: not storage.STORAGE.arriving)
+    assert storage.STORAGE.used == {MINE: 10 * storage.FILE_COST}
+    assert upload(url, *[bytes([number]) for number in range(50, 80)])[0] == 200
 
 
 def test_the_same_file_counts_once_and_under_another_name_twice(url, monkeypatch):
