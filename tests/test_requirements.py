@@ -103,7 +103,7 @@ def test_a_space_declares_what_it_imports_and_no_more(space):
         (["shared/**/*.py"], read_extras()),
         (["spaces/*.py", "hub/**/*.py"], read_extras("deploy", "browser")),
         (["training/**/*.py"], [*read_extras("training"), "pyarrow"]),  # only to read Parquet; the message says so
-        (["benchmarks/*.py"], read_extras("training", "browser")),
+        (["benchmarks/*.py"], read_extras("training", "browser", "scale")),
         (["examples/*.py"], read_extras("scale")),
         (["tests/**/*.py"], read_extras("test", "training", "scale", "browser", "mcp")),
     ],
