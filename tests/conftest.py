@@ -47,7 +47,7 @@ SKIPPED = {
     "browser": None
     if BROWSER and importlib.util.find_spec("playwright")
     else "chromium or playwright is not installed: make test-all",
-    "fuzz": None if importlib.util.find_spec("torch") else "it takes a minute: make test-all",
+    "long": None if importlib.util.find_spec("torch") else "it takes a minute: make test-all",
     "install": None if importlib.util.find_spec("torch") else "it takes a minute: make test-all",
 }
 

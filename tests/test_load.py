@@ -281,6 +281,7 @@ def test_every_client_has_its_own_address():
     assert found[-1] == "198.19.17.111"
 
 
+@pytest.mark.long
 def test_a_minute_of_load_has_no_failure(monkeypatch):
     monkeypatch.setattr(load, "SETTLE_SECONDS", 7)  # the app closes connections after 5 s
     report = load.measure(load.parse(["--minutes", "1", "--clients", "16", "--abandoned", "50", "--rest", "7"]))

@@ -294,7 +294,10 @@ GIF = Format(
     split_gif,
     find_fields=find_gif_fields,
     find_lengths=lambda data: [
-        Number(place, 1, "little") for _, inner in find_gif_blocks(data) for place in find_subblocks(data, inner)
+        Number(place, 1, "little")
+        for _, inner in find_gif_blocks(data)
+        if inner < len(data)  # the last block, a semicolon, has no sub-blocks
+        for place in find_subblocks(data, inner)
     ],
 )
 

@@ -32,7 +32,7 @@ def worker():
         yield worker
 
 
-@pytest.mark.fuzz
+@pytest.mark.long
 def test_two_thousand_cases_are_answered_or_refused():
     report = campaign.run(TARGETS.values(), 2_000, workers=2)
     failures = [campaign.describe(failure) for failure in report.failures.values()]
@@ -43,7 +43,7 @@ def test_two_thousand_cases_are_answered_or_refused():
     assert all(reached.values()), reached
 
 
-@pytest.mark.fuzz
+@pytest.mark.long
 @pytest.mark.skipif(not BOMBS.is_dir(), reason="the pictures that took too long are not in ../shared/cases")
 @pytest.mark.parametrize("name", ["cat_dog", "segmentation"])
 def test_small_files_of_large_pictures(worker, name):

@@ -67,7 +67,7 @@ def test_an_answer_can_be_fetched_once(http):
     assert http.get(f"/call/rating/{event}").text.startswith("event: complete")
     for name in (event, "nothing"):
         status, sentence = read_error(http.get(f"/call/rating/{name}"))
-        assert (status, sentence) == (404, "There is no such event; an answer can be fetched once, within 5 minutes.")
+        assert (status, sentence) == (404, "There is no such event; an answer can be fetched once, within 300 s.")
 
 
 def test_the_error_message_of_an_endpoint_reaches_the_client(http):

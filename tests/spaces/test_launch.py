@@ -46,7 +46,7 @@ def test_a_cell_of_a_notebook_shows_the_page_and_may_be_run_again(rating, monkey
             assert ".bars" in config["css"]
             assert ".mine" in config["css"]
             assert config["footer_links"] == ["api"]
-            assert config["max_file_size"] == 50 * 1024 * 1024
+            assert config["max_file_size"] == 50_000_000
             assert await fetch(f"{url}health") == {"status": "ok"}
             client = await asyncio.to_thread(Client, url.rstrip("/"))
             answer = await asyncio.to_thread(client.ask, ("predict", [15, 260], None))
