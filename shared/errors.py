@@ -5,6 +5,11 @@ class BadInput(ValueError):
     """The input cannot be processed; the message says in one sentence what is wrong and what is accepted."""
 
 
+def get_cause(error: BaseException) -> BaseException | None:
+    """Return the error that led to another one, as a traceback would show it; None if there is none."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def quote(value: object) -> str:
     """Return a value in quotation marks: shortened, printable, on one line, and without HTML tags."""
     if isinstance(value, str):

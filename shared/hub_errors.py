@@ -20,6 +20,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from .errors import get_cause
+
 STATUS = re.compile(rf"\b([45]\d\d) (?:{'|'.join(re.escape(status.phrase) for status in HTTPStatus)})")
 TOKEN = re.compile(r"\bhf_(?:[a-z]+_)?[A-Za-z0-9]{30,}[\w.-]*")  # hf_… and hf_jwt_…, of the Hub
 NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
@@ -63,7 +65,7 @@ def find_causes(error: BaseException) -> list[BaseException]:
     one: BaseException | None = error
     while one is not None and one not in causes:
         causes.append(one)
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+        one = get_cause(one)
     return causes
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import uvicorn.config
 from gradio import queueing, route_utils, routes
 
+from ..errors import get_cause
+
 
 def describe_error(error: BaseException) -> str:
     """Return the types of an error and its causes, each with the lines of code that led to it, but no message."""
@@ -34,7 +36,7 @@ def find_errors(error: BaseException) -> list[BaseException]:
         one = waiting.pop(0)
         if one not in found:
             found.append(one)
-            cause = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+            cause = get_cause(one)
             waiting += [*getattr(one, "exceptions", ()), *([cause] if cause else [])]
     return found
 
