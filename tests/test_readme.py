@@ -273,16 +273,6 @@ def test_links_have_targets():
             assert (folder / target).exists(), (name, target)
 
 
-def test_every_fault_has_a_test_that_exists():
-    rows = [line.split(" | ") for line in TEXTS["faults"].splitlines() if line.startswith("|")][2:]
-    assert len(rows) > 10
-    for *_, last in rows:
-        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", last)
-        assert named, last
-        for path, name in named:
-            assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), (path, name)
-
-
 def test_readme_is_short_and_its_lines_fit():
     lines = README.splitlines()
     assert len(lines) <= 150
