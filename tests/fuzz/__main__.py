@@ -8,7 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from .campaign import ProgressBar, describe, format_table, read_case, run, write_case
+from tqdm import tqdm
+
+from .campaign import describe, format_table, read_case, run, write_case
 from .targets import list_targets
 from .worker import Worker
 
@@ -37,8 +39,9 @@ def main() -> int:
     if options.repeat:
         return repeat(options.repeat)
     chosen = [target for target in targets if not options.targets or target.name in options.targets]
-    bar = ProgressBar(options.cases)
-    report = run(chosen, options.cases, options.seed, options.workers, bar.show)
+    often = 0.2 if sys.stderr.isatty() else 30  # seconds between two lines of a log
+    with tqdm(total=options.cases, unit="case", mininterval=often) as bar:
+        report = run(chosen, options.cases, options.seed, options.workers, lambda done: bar.update(done - bar.n))
     families = format_table(report.group(lambda _, family: family), "Family of mutants")
     sums = format_table(report.group(lambda target, _: target) | report.group(lambda *_: "all"), "Target")
     print(f"\n{families}\n\n{sums}")

@@ -4,9 +4,7 @@ import base64
 import hashlib
 import json
 import os
-import sys
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -262,23 +260,3 @@ def format_table(groups: dict[str, Tally], title: str) -> str:
         for name, tally in groups.items()
     ]
     return "\n".join(lines)
-
-
-class ProgressBar:
-    """A bar with the time left, on a terminal; elsewhere a line each half a minute."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.began, self.shown = total, time.monotonic(), 0.0
-        self.is_terminal = sys.stderr.isatty()
-
-    def show(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self.shown < (0.2 if self.is_terminal else 30) and done < self.total:
-            return
-        self.shown = now
-        left = (now - self.began) / done * (self.total - done)
-        bar = "#" * (30 * done // self.total)
-        text = f"[{bar:30}] {done:,} of {self.total:,} cases, {left / 60:.1f} minutes left"
-        print(
-            f"\r{text}" if self.is_terminal else text, end="" if self.is_terminal else "\n", file=sys.stderr, flush=True
-        )
