@@ -52,6 +52,17 @@ def convert_to_parquet(source: Path, out: Path) -> Path:
     return partial.replace(path)
 
 
+def list_parts(path: Path, part_rows: int) -> list[Part]:
+    """Return the parts of a Parquet file, each of at most `part_rows` rows of one row group."""
+    about = pq.ParquetFile(path).metadata
+    sizes = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
+    return [
+        (group, start, min(part_rows, size - start))
+        for group, size in enumerate(sizes)
+        for start in range(0, size, part_rows)
+    ]
+
+
 def read(path: Path, part: Part) -> pa.Table:
     """Return the rows of a part, without loading the others into memory."""
     group, start, rows = part
@@ -138,13 +149,7 @@ def main() -> None:
     (out / "run.json").write_text(json.dumps(asked_of), encoding="utf-8", newline="\n")
     source = convert_to_parquet(options.input, out)
 
-    about = pq.ParquetFile(source).metadata
-    sizes = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
-    parts = [
-        (group, start, min(options.part_rows, size - start))
-        for group, size in enumerate(sizes)
-        for start in range(0, size, options.part_rows)
-    ]
+    parts = list_parts(source, options.part_rows)
     written = {path.name for path in out.glob("part-*.parquet")}
     missing = [part for part in parts if name_part(part) not in written]
     print(f"{len(parts) - len(missing)} of {len(parts)} parts are done.", flush=True)

@@ -1,7 +1,8 @@
-"""The Ray example: two processes, an interruption, a restart, and rows with errors."""
+"""The Ray example: two processes, an interruption, a restart, rows with errors, and each kind of input."""
 
 import csv
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from shared import load_model
 from tests.conftest import ROOT
 
 pytest.importorskip("ray", reason="ray is not installed: make test-all")
@@ -19,12 +21,13 @@ SCRIPT = [sys.executable, ROOT / "examples/score_with_ray.py"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
-def score(*arguments):
-    """Return what the script prints."""
-    command = [*SCRIPT, *arguments, "--workers", "2"]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def score(model, source, out, part_rows=1000):
+    """Score all parts in this process."""
+    script = runpy.run_path(str(SCRIPT[1]))
+    out.mkdir()
+    rows = script["convert_to_parquet"](source, out)
+    scorer = script["Scorer"](load_model(ROOT / "spaces" / model / "model"), rows, out)
+    return [scorer.score(part) for part in script["list_parts"](rows, part_rows)]
 
 
 def list_parts(out):
@@ -54,7 +57,10 @@ def test_an_interrupted_run_continues(salary, tmp_path):
     left = 4_000 - len(read_rows(out))
     assert 0 < left < 4_000
 
-    output = score(*asked, "--compare-with-loop", "100")
+    command = [*SCRIPT, *asked, "--workers", "2", "--compare-with-loop", "100"]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    output = done.stdout
     assert f"{len(before)} of {len(list_parts(out))} parts are done." in output
     assert f"{left:,} rows in " in output
     assert "A plain loop: " in output
@@ -77,7 +83,7 @@ def test_a_folder_of_pictures(cat_dog, tmp_path):
     cat = shutil.copy(ROOT / "spaces/cat_dog/examples/chelsea.png", pictures / "more/cat.png")
     (pictures / "broken.jpg").write_bytes(b"no picture")
     (pictures / "notes.txt").write_text("not asked about")
-    score(ROOT / "spaces/cat_dog/model", pictures, tmp_path / "scored")
+    assert score("cat_dog", pictures, tmp_path / "scored") == [1]
     broken, found = read_rows(tmp_path / "scored")
     assert broken["file"].endswith("broken.jpg")
     assert broken["error"]
@@ -91,7 +97,7 @@ def test_parquet_in_row_groups(rating, tmp_path):
     asked = [(15, 260), (15, 10**9), (17, 260), (19, 1)] * 7
     table = pyarrow.table({"user_id": [user for user, _ in asked], "movie_id": [movie for _, movie in asked]})
     parquet.write_table(table, tmp_path / "pairs.parquet", row_group_size=10)
-    score(ROOT / "spaces/rating/model", tmp_path / "pairs.parquet", tmp_path / "scored", "--part-rows", "4")
+    assert len(score("rating", tmp_path / "pairs.parquet", tmp_path / "scored", part_rows=4)) == 3 + 3 + 2
     answers = read_rows(tmp_path / "scored")
     assert [(row["user_id"], row["movie_id"]) for row in answers] == asked
     assert {row["error"] != "" for row in answers[1::4]} == {True}
@@ -101,7 +107,7 @@ def test_parquet_in_row_groups(rating, tmp_path):
 def test_texts_of_several_lines(sentiment, tmp_path):
     with (tmp_path / "reviews.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["text"], ["A wonderful film.\nI loved it."], ["Dull.\n\nI hated it."], [""]])
-    score(ROOT / "spaces/sentiment/model", tmp_path / "reviews.csv", tmp_path / "scored", "--workers", "1")
+    assert score("sentiment", tmp_path / "reviews.csv", tmp_path / "scored") == [1]
     good, bad, empty = read_rows(tmp_path / "scored")
     assert (good["prediction"], bad["prediction"]) == ("pos", "neg")
     assert empty["error"]

@@ -1,6 +1,7 @@
 """The segmentation model as other people's code uses it; nothing here depends on what it has learned."""
 
 import io
+import itertools
 import json
 import tracemalloc
 
@@ -212,9 +213,12 @@ def test_a_coloured_mask_keeps_its_indices_and_has_the_colours(segmentation):
     assert [tuple(row) for row in shown.tolist()] == list(segmentation.config.colours)
 
 
-@pytest.mark.parametrize("size", [(480, 360), (37, 91), (120, 92)])
 @pytest.mark.parametrize(
-    ("tile", "tile_width"), [(1, 1024), (100, 1024), (10_000, 1024), (1_000, 50), (10_000_000, 1024)]
+    ("size", "tile", "tile_width"),
+    [
+        *itertools.product([(37, 91), (120, 92)], [1, 100, 10_000, 10_000_000], [50, 1024]),
+        *(((480, 360), tile, width) for tile, width in ((10_000, 1024), (10_000, 50), (10_000_000, 1024))),
+    ],
 )
 def test_decide_interpolates_before_it_compares(monkeypatch, size, tile, tile_width):
     monkeypatch.setattr(module, "TILE", tile)

@@ -733,9 +733,10 @@ def test_only_the_newest_explanation_is_computed_and_shown(site, browser, salary
     page.get_by_text("Press Explain").wait_for()
     page.evaluate(OPEN, ["salary"])
     row = {name: str(value) for name, value in salary.example().items()}
-    found = page.evaluate("(row) => Promise.all([1, 2, 3].map(() => window.model.call('explain', [row])))", row)
-    assert found[:2] == [None, None]
-    assert found[2]["total"] == pytest.approx(salary.explain(row).probability, abs=1e-5)
+    calls = "(row) => Promise.all(Array.from({ length: 20 }, () => window.model.call('explain', [row])))"
+    found = page.evaluate(calls, row)
+    assert found.count(None) >= 10  # an explanation that ends before the next one begins is answered
+    assert found[-1]["total"] == pytest.approx(salary.explain(row).probability, abs=1e-5)
     assert errors == []
     page.close()
 

@@ -1,5 +1,6 @@
 """Models of one's own: their pages have no words of the demos, and go from training to the web with three commands."""
 
+import importlib
 import json
 import os
 import re
@@ -144,9 +145,10 @@ def real(tmp_path):
         yield SimpleNamespace(hub=hub, run=run)
 
 
-def train(real, folder, recipe, options):
+def train(folder, recipe, options):
     """Train a model on made-up data; it is better than the simplest answer."""
-    real.run("-m", f"training.recipes.{recipe}", "--smoke", *options, "--out", folder)
+    module = importlib.import_module(f"training.recipes.{recipe}")
+    module.main(["--smoke", *options, "--out", str(folder)])
     model = load_model(folder)
     (simplest,) = [peer for peer in model.metrics.peers if peer.peer.startswith(("always ", "mean of all ratings"))]
     assert (simplest.difference < 0) is (recipe == "recommendation" or simplest.name == "rmse")  # there, it is an error
@@ -166,7 +168,7 @@ def train(real, folder, recipe, options):
 def test_train_and_stage(real, tmp_path, recipe, options):
     """What follows is the same for all tasks: see test_train_publish_and_deploy."""
     pytest.importorskip("fastai", reason="torch and fastai are not installed: make test-all")
-    model = train(real, tmp_path / "My model", recipe, options)
+    model = train(tmp_path / "My model", recipe, options)
     real.run("spaces/deploy.py", tmp_path / "My model", "--owner", "me", "--stage", tmp_path / "staged")
     (app,) = (tmp_path / "staged").rglob("app.py")
     staged = load_model(app.parent / "model")
@@ -187,7 +189,7 @@ def test_train_and_stage(real, tmp_path, recipe, options):
 def test_train_publish_and_deploy(real, tmp_path, recipe, options, example):
     pytest.importorskip("fastai", reason="torch and fastai are not installed: make test-all")
     folder = tmp_path / "My model"
-    train(real, folder, recipe, options)
+    train(folder, recipe, options)
     published = real.run("-m", "training.publish", folder, "me/My-model")
     assert "Published and checked" in published
     # A second deployment, with the model from the Hub, is the same for all tasks.
