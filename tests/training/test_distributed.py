@@ -159,7 +159,7 @@ def test_the_first_process_alone_prints_writes_and_publishes(tmp_path):
     assert paths(tmp_path) == {"cache", "model", "salary-made-up"}
     assert not list((tmp_path / "cache").glob("model-gallery/*"))  # the states, now that the model is written
     model = load_model(tmp_path / "model")
-    assert model.predict(model.example()).label in model.labels
+    assert model.predict(model.example()).label in model.config.labels
 
 
 def test_a_crash_of_one_process_ends_the_other(tmp_path):
