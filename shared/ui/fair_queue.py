@@ -308,6 +308,7 @@ class FairQueue(Queue):
             fn = get_fn(self.blocks, None, body)
         except (KeyError, FnIndexInferError):
             raise HTTPException(404, NO_ENDPOINT) from None
+        body.session_hash = body.session_hash or None  # Gradio would never answer an event of the session ""
         address = find_client_address(request.scope)
         self.check_room(fn.page, body.session_hash, address)
         if self.is_blocked(fn.concurrency_id):

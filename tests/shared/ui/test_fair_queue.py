@@ -38,7 +38,7 @@ class App:
 
     def post(self, name, value="x", session=None, forwarded=None):
         """Ask; returns the event's id."""
-        body = {"data": [value], **({"session_hash": session} if session else {})}
+        body = {"data": [value], **({} if session is None else {"session_hash": session})}
         headers = {"Content-Type": "application/json"}
         headers |= {"X-Forwarded-For": forwarded} if forwarded else {}
         request = urllib.request.Request(f"{self.url}/gradio_api/call/{name}", json.dumps(body).encode(), headers)
@@ -94,6 +94,12 @@ def test_a_session_whose_answer_is_on_its_way_is_kept(app, monkeypatch):
     for number in range(10):
         app.call("quick", str(number))
     assert app.fetch("quick", event) == 'complete\ndata: ["mine"]'
+
+
+def test_events_without_the_name_of_a_session_are_answered(app):
+    events = [app.post("quick", str(number), session="") for number in range(3)]
+    assert [app.fetch("quick", event) for event in events] == [f'complete\ndata: ["{n}"]' for n in range(3)]
+    assert "" not in app.demo._queue.pending_messages_per_session
 
 
 def test_an_event_whose_session_has_gone_stops_nothing(app):
