@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --no-deps --requirement
+UV := uv==0.13.9
 
-.PHONY: help demo browser vendor test test-all fuzz check fix train bench bench-training hub lock sbom clean
+.PHONY: help demo browser vendor test test-all fuzz check fix train bench bench-training hub lock sbom dist clean
 
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860; with MODELS=runs, also your own models in runs/"
@@ -20,7 +21,8 @@ help:
 	@echo "make bench-training  measure the speed of training, beside fastai's recipes"
 	@echo "make lock      choose the newest versions of all packages that pyproject.toml allows, and list their licences"
 	@echo "make sbom      write runs/sbom.json: what the gallery is served with, in CycloneDX"
-	@echo "make clean     remove .venv and runs"
+	@echo "make dist      build dist/: the sdist and the wheel of the package model_gallery"
+	@echo "make clean     remove .venv, runs and dist"
 	@echo "make hub       start a Hub on this machine, to rehearse publishing and deploying without an account"
 
 # MODELS is a folder of models of your own, such as runs. PORT is the first free one from 7860 by default.
@@ -70,7 +72,7 @@ hub: .venv/.light
 	$(BIN)/python -m hub.local $(if $(PORT),--port $(PORT))
 
 lock: .venv/.light
-	$(PIP) uv==0.13.9
+	$(PIP) $(UV)
 	$(BIN)/python -m locks.refresh
 	$(MAKE) .venv/.all
 	$(BIN)/python -m locks.licences
@@ -78,12 +80,17 @@ lock: .venv/.light
 sbom: .venv/.check
 	$(BIN)/python -m locks.sbom runs/sbom.json
 
+dist: .venv/.light
+	$(PIP) $(UV)
+	rm -rf dist
+	$(BIN)/uv build --quiet --no-build-isolation
+
 fix: .venv/.check
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs dist
 
 # --- the virtual environment, in layers: each stamp file marks an installed layer; see locks/refresh.py ---
 

@@ -29,6 +29,9 @@ def load_model(
 ) -> Any:
     """Load a model from a checkpoint folder ("spaces/salary/model") or from the Hub ("user/salary").
 
+    The class follows from the model's task, so a type checker takes it for Any. If you know the task, name the class
+    instead: TabularClassifier.load("user/salary").
+
     Args:
         source: the folder; or the model's Hub name or address, such as "https://huggingface.co/user/salary". A Path is
             always a folder.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -56,6 +56,22 @@ class Predictor(Generic[Config, Item, Answer]):
         self.config: Config = self.config_type.read(self.folder, self.required_files)  # type: ignore[assignment]
         self.metrics = Metrics.read(self.folder) if (self.folder / METRICS).is_file() else None
         self.session = Session(self.folder / MODEL, self.threads)
+
+    @classmethod
+    def load(
+        cls, source: str | Path, revision: str | None = None, token: str | None = None, deadline: float | None = None
+    ) -> Self:
+        """Load a model like load_model, whose class depends on the model; here it is known to type checkers.
+
+        Raises:
+            CheckpointError: the model cannot be loaded, or its task needs another class.
+        """
+        from .load import load_model  # noqa: PLC0415 - load.py imports every predictor
+
+        model = load_model(source, revision, token, deadline)
+        if not isinstance(model, cls):
+            raise CheckpointError(f"{source} is a model for {type(model).__name__}, not for {cls.__name__}.")
+        return model
 
     def __reduce__(self) -> tuple[Callable[..., "Predictor[Any, Any, Any]"], tuple[str | Path, str | None]]:
         from .load import load_model  # noqa: PLC0415 - load.py imports every predictor
