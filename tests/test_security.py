@@ -1,5 +1,6 @@
 """SECURITY.md and docs/faults.md: every promise names its tests, and these exist."""
 
+import json
 import re
 
 import pytest
@@ -19,3 +20,22 @@ def test_every_row_names_a_test_that_exists(document, folder, least):
         assert found, last
         for path, name in found:
             assert f"\ndef {name}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), (path, name)
+
+
+def test_the_figures_of_the_load_are_those_of_the_results():
+    found = json.loads((ROOT / "benchmarks/results/load.json").read_text(encoding="utf-8"))
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    states, failures, counts = found["states"], found["failures"], found["counts"]
+    assert (
+        f"{states['at rest again']['requests']:,} requests, {counts['hostile']:,} attacks: "
+        f"{failures['5xx']} answers 5xx, {failures['stopped']} stopped, {failures['wrong']} wrong, {counts.get('told to wait', 0)} told to wait"
+    ) in text
+    first, last = (states[name]["megabytes"] for name in ("after the first minute", "in the last minute"))
+    assert f"{first:.0f} MB, {last:.0f} MB" in text
+    rests = [states[name] for name in ("at rest", "at rest again", "after a rest")]
+    kinds = ("open_files", "threads", "files")
+    assert "; ".join(", ".join(f"{rest[kind]:.0f}" for rest in rests) for kind in kinds) in text
+    for name in ("page", "cat_dog", "sentiment", "salary", "segmentation"):
+        median, late = (f"{found['latencies'][name][key] / 1000:.2g}" for key in ("p50", "p95"))
+        median, late = (f"{float(value):g}" for value in (median, late))
+        assert f"{name} {median} and {late} s" in text
