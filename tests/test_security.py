@@ -26,10 +26,9 @@ def test_the_figures_of_the_load_are_those_of_the_results():
     found = json.loads((ROOT / "benchmarks/results/load.json").read_text(encoding="utf-8"))
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     states, failures, counts = found["states"], found["failures"], found["counts"]
-    assert (
-        f"{states['at rest again']['requests']:,} requests, {counts['hostile']:,} attacks: "
-        f"{failures['5xx']} answers 5xx, {failures['stopped']} stopped, {failures['wrong']} wrong, {counts.get('told to wait', 0)} told to wait"
-    ) in text
+    reached = [f"{failures[kind]} {said}" for kind, said in (("5xx", "answers 5xx"), ("stopped",) * 2, ("wrong",) * 2)]
+    asked = f"{states['at rest again']['requests']:,} requests, {counts['hostile']:,} attacks: "
+    assert asked + ", ".join([*reached, f"{counts.get('told to wait', 0)} told to wait"]) in text
     first, last = (states[name]["megabytes"] for name in ("after the first minute", "in the last minute"))
     assert f"{first:.0f} MB, {last:.0f} MB" in text
     rests = [states[name] for name in ("at rest", "at rest again", "after a rest")]
