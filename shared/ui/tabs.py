@@ -21,15 +21,15 @@ CODE = re.compile(r"(^(`{3,}).*?^\2|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 FOLDER_LINK = re.compile(r"!?\[([^\]\n]{0,500})\]\((?!https?:|mailto:)[^)\n]*\)")  # a link to a file next to the card
 LONGEST_CARD = 200_000  # characters
 PRIVACY = (
-    "What you send is used only for your answer. It is not logged or passed on, and files are deleted within "
+    "What you send is used only for your answer: it is not logged or passed on. We delete your files within "
     f"{(LIMITS.kept_seconds + SWEEP_SECONDS) / 60:.0f} minutes."
 )
 
 
-def introduce(model: Predictor[Any, Any, Any], more: str) -> None:
+def introduce(model: Predictor[Any, Any, Any], more: str = "") -> None:
     """Add the heading and introduction: the model's title and summary, and more sentences as Markdown."""
     about = model.config.about
-    gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)} {more}")
+    gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)} {more}".rstrip())
 
 
 @dataclass(frozen=True)
