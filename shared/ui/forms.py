@@ -66,6 +66,12 @@ def get_label(config: TabularConfig, column: str) -> str:
     return config.descriptions.get(column) or re.sub("[-_]+", " ", column).capitalize()
 
 
+def name_group(config: TabularConfig, group: str) -> str:
+    """Return the display name of a group, such as "Highest education: High school" for "education: HS-grad"."""
+    column, _, value = group.partition(": ")
+    return f"{get_label(config, column)}: {config.value_names.get(value, value)}"
+
+
 def is_plain_number(config: TabularConfig, column: str) -> bool:
     """Return True for a column of numbers that are not dates."""
     return column in config.numbers and not config.numbers[column].date_format

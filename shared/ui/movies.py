@@ -241,7 +241,7 @@ def add_map(model: Recommender) -> gr.ScatterPlot:
 
 
 def add_newcomers(model: Recommender) -> None:
-    """Add a fold-out with the prediction error by number of rated movies, if it was measured."""
+    """Add a plot and a table of the prediction error by number of rated movies, if it was measured."""
     newcomers = model.metrics and model.metrics.newcomers
     if not newcomers:
         return
@@ -257,15 +257,21 @@ def add_newcomers(model: Recommender) -> None:
     one, many = map(escape_markdown, config.item)
     start = "Until you have rated anything" if below == 1 else f"Until you have rated {below} {many}"
     first = f" {start}, you get predictions from averages." if below else ""
-    with gr.Accordion("How accurate are the predictions?", open=False):
-        gr.Markdown(
-            f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. "
-            f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
-            '"Off by" is the root mean squared '
-            f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "
-            f"the user's generosity.{first}"
-        )
-        gr.Dataframe(table, interactive=False, wrap=True)
+    gr.Markdown("### For a newcomer, by how much they have rated")
+    gr.Markdown(
+        f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. "
+        f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
+        '"Off by" is the root mean squared '
+        f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "
+        f"the user's generosity.{first}"
+    )
+    shown = table.rename(columns={table.columns[1]: "this model"}).astype(float)
+    lines = shown.melt(table.columns[0], var_name="predictions", value_name=table.columns[1])
+    gr.LinePlot(
+        lines, x=table.columns[0], y=table.columns[1], color="predictions", height=260, label="Newcomers",
+        show_label=False,
+    )  # fmt: skip
+    gr.Dataframe(table, interactive=False, wrap=True)
 
 
 def explain_first(model: Recommender, visitor: Visitor, best: Scored) -> str:

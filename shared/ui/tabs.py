@@ -74,11 +74,15 @@ def add_json(*names: str) -> list[gr.JSON]:
 
 
 def add_card(model: Predictor[Any, Any, Any]) -> None:
-    """Add the end of a page: the model card, README.md in the model's folder, to fold out, and the note on privacy."""
+    """Add the model card, README.md in the model's folder, to fold out."""
+    with gr.Accordion("Model card: all figures, data and licence", open=False):
+        gr.Markdown(read_card(model.folder), elem_classes="figures")
+
+
+def add_end(model: Predictor[Any, Any, Any]) -> None:
+    """Add the end of a page: where the model comes from, and the note on privacy."""
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")
-    with gr.Accordion("About this model: figures, limits, licence", open=False):
-        gr.Markdown(read_card(model.folder), elem_classes="figures")
     gr.Markdown(PRIVACY, elem_classes="origin")
 
 

@@ -46,6 +46,15 @@ def colour_parts(why: TextClassifierExplanation) -> list[tuple[str, float | None
     return [(piece, None if value is None else -value / largest) for piece, value in why.parts]
 
 
+def add_parts(config: TextClassifierConfig) -> gr.HighlightedText:
+    """Add the component for coloured parts; the second of two labels has the colour of positive values."""
+    meaning = "Purple points to the answer, red against it"
+    if len(config.labels) == 2:
+        against, towards = map(config.get_label_name, config.labels)
+        meaning = f"Purple points to {towards}, red to {against}"
+    return gr.HighlightedText(label=meaning, combine_adjacent=False, elem_classes="parts")
+
+
 def describe_parts(why: TextClassifierExplanation, config: TextClassifierConfig, part: int | None) -> str:
     """Return a sentence about the effect of the coloured parts, and a hint if a part has several words."""
     label, before, after = why.label, why.base, why.probability
@@ -58,7 +67,7 @@ def describe_parts(why: TextClassifierExplanation, config: TextClassifierConfig,
     return words + " Tap a part to see its words." * (part is None and has_clauses)
 
 
-def find_tapped_part(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
+def find_tapped(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
     """Return the index of the tapped part if it has several words and was read; else None."""
     index = tap.index
     if not isinstance(index, int) or index >= len(why.parts) or why.parts[index][0] != tap.value[0]:

@@ -14,11 +14,12 @@ from PIL import Image
 
 from shared.markdown import escape_markdown
 from shared.space import find_examples, load_space_model
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_files
 from shared.ui.components import add_picture_input, add_picture_output, require_image
 from shared.ui.explanations import draw_evidence
 from shared.ui.first_answer import show_first_answer
+from shared.ui.quality import add_quality_tab
 
 HERE = Path(__file__).parent
 model = load_space_model(HERE / "model")
@@ -88,8 +89,9 @@ with Page(model, title=config.about.title) as demo:
             overlay = add_picture_output("What it looked at")
         hint = "Up to 200 pictures, or zip files of pictures."
         many = add_batch_tab("Many pictures", hint, file_count="multiple", file_types=["image", ".zip"])
+        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
-    add_card(model)
+    add_end(model)
 
     shown, why = [answer_json, headline, answer], [why_json, overlay, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}

@@ -12,9 +12,10 @@ import pandas as pd
 from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, movies, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, movies, show_errors
 from shared.ui.batch import answer_rows
 from shared.ui.first_answer import show_first_answer
+from shared.ui.quality import add_quality_tab
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
@@ -90,7 +91,6 @@ with Page(model, title=config.about.title) as demo:
     with gr.Tabs():
         with gr.Tab("You"):
             ratings = movies.add_visitor(model)
-            movies.add_newcomers(model)
         with gr.Tab(labels["tab"]), gr.Row():
             with gr.Column():
                 user = movies.add_user(model) if config.users else ratings
@@ -104,8 +104,9 @@ with Page(model, title=config.about.title) as demo:
         with gr.Tab("Map"):
             movies.add_map(model)
         table = add_batch_tab(labels["table"], labels["hint"], file_types=[".csv", ".tsv"])
+        add_quality_tab(model, more=lambda: movies.add_newcomers(model))
         answer_json, why_json, best_json, similar_json = add_json("predict", "explain", "recommend", "similar")
-    add_card(model)
+    add_end(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
@@ -121,9 +122,8 @@ with Page(model, title=config.about.title) as demo:
     found = like.change(similar, [like, ten], [similar_json, near], api_name="similar", **live)
     clear_after_error(found.failure, [similar_json, near])
     table.answer_with(batch)
-    pair, whose = (user.value, movie.value), (user.value, None) if config.users else (None, {})
-    show_first_answer([answer_json, answer, why_json, bars], lambda: [*predict(*pair), *explain(*pair)])
-    show_first_answer([best_json, for_user], lambda: recommend(*whose))
+    pair, whose = (user.value, movie.value), (user.value, None) if config.users else (None, dict[str, float]())
+    show_first_answer([answer_json, answer, *why], lambda: [*predict(*pair), *explain(*pair), *recommend(*whose)])
     show_first_answer([similar_json, near], lambda: similar(like.value, 10))
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from PIL import Image
 
 from shared.markdown import escape_markdown
 from shared.space import find_examples, load_space_model
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.components import add_picture_input, add_picture_output, require_image
 from shared.ui.explanations import draw_evidence, draw_share_bars, format_percent
 from shared.ui.first_answer import show_first_answer
+from shared.ui.quality import add_quality_tab
 from shared.ui.regions import Regions, answer_with_masks, draw_picture, draw_regions, keep_mask
 
 HERE = Path(__file__).parent
@@ -101,10 +102,11 @@ with Page(model, title=config.about.title) as demo:
             "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of pictures.",
             ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],
         )  # fmt: skip
+        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
         with gr.Tab("Downloads"):
             mask = gr.File(label="The class of every pixel (PNG)")
-    add_card(model)
+    add_end(model)
 
     shown, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
     # "change" fires once for an upload, a webcam photo, a paste, an example, and when the picture is cleared.

@@ -11,10 +11,11 @@ import gradio as gr
 import pandas as pd
 
 from shared.space import load_space_model
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
 from shared.ui.first_answer import show_first_answer
-from shared.ui.texts import colour_parts, describe_parts, find_tapped_part, is_about, read_texts, require_text
+from shared.ui.quality import add_quality_tab
+from shared.ui.texts import add_parts, colour_parts, describe_parts, find_tapped, is_about, read_texts, require_text
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
@@ -62,7 +63,7 @@ def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], Parts, 
 @show_errors
 def explain_part(text: str, tap: gr.SelectData) -> tuple[dict[str, Any], Parts, str]:
     """Explain the words of the tapped part; for a single word, explain the whole text again."""
-    return explain(text, find_tapped_part(model.explain(require_text(text)), tap))
+    return explain(text, find_tapped(model.explain(require_text(text)), tap))
 
 
 @show_errors
@@ -99,13 +100,12 @@ with Page(model, title=config.about.title) as demo:
     with gr.Tabs():
         with gr.Tab("Why?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")
-            against, towards = config.labels if len(config.labels) == 2 else ("against it", "the answer")
-            meaning = f"Purple points to {config.get_label_name(towards)}, red to {config.get_label_name(against)}"
-            parts = gr.HighlightedText(label=meaning, combine_adjacent=False, elem_classes="parts")
+            parts = add_parts(config)
         hint = "A CSV with a column `text`, or a text file with one text per line; up to 5,000 texts."
         many = add_batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
+        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
-    add_card(model)
+    add_end(model)
 
     shown, why = [answer_json, headline, answer], [why_json, parts, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
