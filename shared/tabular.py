@@ -31,7 +31,7 @@ class TabularConfig(GalleryConfig):
     columns that are explained together because they have the same meaning. `typical` is the initial row of a form.
     `amounts` lists, in ascending order, the training amounts of each column in which the model learned every amount
     separately; other amounts are interpolated. In `open_categories`, a value that is not listed counts as missing.
-    `descriptions` maps columns to display names.
+    `descriptions` maps columns to display names, and `value_names` does the same for the values of categories.
     """
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -43,6 +43,7 @@ class TabularConfig(GalleryConfig):
     amounts: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     open_categories: tuple[str, ...] = ()
     descriptions: dict[str, str] = Field(default_factory=dict)
+    value_names: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:

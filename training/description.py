@@ -16,6 +16,7 @@ from training.own_data import list_names, suggest
 AUTHOR = "To be described by its author."
 TERMS_OF_DATA = "the terms of its training data"
 UNDER_TERMS = "under the terms of that data."
+NAMES = ("columns", "label_names", "value_names")  # what they name, and a text for each
 SPACES = Path(__file__).resolve().parent.parent / "spaces"
 
 
@@ -24,8 +25,8 @@ class Description:
     """Title, limits and the like (`about`), the text of LICENSE.md (`notice`), and notes for the card.
 
     `is_own` marks the description of a user's own data, which they may have edited in gallery.json; `data` is the name
-    of that data, and `labels` are its labels, if known. `columns` describes the columns of a table, `label_names` has
-    the names of labels on a page, and `examples` are texts to try.
+    of that data, and `labels` are its labels, if known. `columns` describes the columns of a table, `label_names` and
+    `value_names` have the names of labels and of a table's values on a page, and `examples` are texts to try.
     """
 
     about: About
@@ -36,6 +37,7 @@ class Description:
     labels: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     label_names: Mapping[str, str] = field(default_factory=dict)
+    value_names: Mapping[str, str] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
 
     def reword(self, words: Mapping[str, Any]) -> "Description":
@@ -53,7 +55,7 @@ class Description:
                 f"{suggest(unknown[0], self.labels, 'label')} The labels are {list_names(self.labels)}."
             )
         about = {**self.about.model_dump(mode="json"), **{n: v for n, v in words.items() if n in About.model_fields}}
-        others: dict[str, Any] = {name: words[name] for name in ("columns", "label_names") if name in words}
+        others: dict[str, Any] = {name: words[name] for name in NAMES if name in words}
         others |= {name: tuple(words[name]) for name in ("examples", "notes") if name in words}
         try:
             reworded = replace(self, about=About.model_validate(about), **others)
@@ -76,7 +78,7 @@ def read_description(space: str, used: Sequence[str] = ()) -> Description:
     """
     content = yaml.safe_load((SPACES / space / "about.yaml").read_text(encoding="utf-8"))
     notice, notes, more = content.pop("notice"), content.pop("notes", []), content.pop("measured_on", {})
-    shown = {name: content.pop(name, {}) for name in ("columns", "label_names")}
+    shown = {name: content.pop(name, {}) for name in NAMES}
     examples = tuple(content.pop("examples", ()))
     content["datasets"] += [more[name]["dataset"] for name in used]
     notes += [note for name in used for note in more[name].get("notes", ())]

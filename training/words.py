@@ -11,7 +11,7 @@ from shared.config import CONFIG_FILE, METRICS, About, GalleryConfig
 from shared.errors import CheckpointError, quote
 from shared.metrics import Metrics
 from training.data import DataError
-from training.description import AUTHOR, TERMS_OF_DATA, Description, make_title
+from training.description import AUTHOR, NAMES, TERMS_OF_DATA, Description, make_title
 from training.own_data import list_names, suggest
 
 ABOUT = "about.yaml"
@@ -28,7 +28,6 @@ LICENCES = {  # identifiers of the Hub and their names
 KEPT = ("title", "intended_use", "licence", "licence_name", "language", "datasets")
 TEXTS = ("title", "summary", "intended_use", "licence", "licence_name", "base_model", "language", "notice")
 LISTS = ("limits", "notes", "examples")  # of texts; a single text is a list of one
-NAMES = ("columns", "label_names")  # names of columns or labels, and a text for each
 UNQUOTED = "YAML reads yes, no, numbers and dates as something else than text, unless they are in quotation marks."
 
 
@@ -96,7 +95,7 @@ def read_about(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
-    known = (*About.model_fields, "notice", "notes", "columns", "label_names", "examples")
+    known = (*About.model_fields, "notice", "notes", *NAMES, "examples")
     if not isinstance(content, dict):
         raise DataError(f"{path} must have fields such as title: …; it may have {list_names(known)}.")
     unknown = [str(name) for name in content if name not in known]
@@ -119,7 +118,7 @@ def _check_field(path: Path, name: str, value: Any) -> Any:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise DataError(f"{path}: the field {name} must be a text or a list of texts. {UNQUOTED}")
     if name in NAMES:
-        kind = "column" if name == "columns" else "label"
+        kind = {"columns": "column", "label_names": "label", "value_names": "value"}[name]
         if not isinstance(value, dict):
             raise DataError(f"{path}: the field {name} must have a line such as {kind}: text for each {kind}.")
         for pair in value.items():

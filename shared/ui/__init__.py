@@ -7,7 +7,7 @@ gc.set_threshold(50_000)  # imported modules stay, so frequent garbage collectio
 from .components import Photo, Upload, add_picture_input, require_image
 from .errors import show_errors
 from .page import Page, launch
-from .tabs import add_batch_tab, add_card, add_json, clear, clear_after_error, introduce
+from .tabs import add_batch_tab, add_card, add_end, add_json, clear, clear_after_error, introduce
 
 __all__ = [
     "Page",
@@ -15,6 +15,7 @@ __all__ = [
     "Upload",
     "add_batch_tab",
     "add_card",
+    "add_end",
     "add_json",
     "add_picture_input",
     "clear",

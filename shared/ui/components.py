@@ -47,19 +47,38 @@ Upload = make_subclass("Upload", gr.File, preprocess=_get_uploaded_paths)
 
 
 def add_picture_input(examples: Examples) -> gr.Image:
-    """Add an input for a picture (file, webcam or clipboard), with examples to try."""
+    """Add an input for a picture (file, camera or clipboard), with a button for each example; it shows the first."""
+    take = gr.UploadButton("Take or choose a photo", file_types=["image"], variant="primary")
     image: gr.Image = Photo(
+        examples[0][1] if examples else None,
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
         label="Your picture",
+        placeholder="Drop a picture here, or click to choose one",
         height=320,
         elem_classes="photo",
     )
+    take.upload(None, take, image, js="file => file", api_visibility="private", show_progress="hidden")
     if examples:
-        names, paths = zip(*examples, strict=True)
-        gr.Examples([[path] for path in paths], image, example_labels=list(names), label="Or try", cache_examples=False)
+        with gr.Row(elem_classes="examples"):
+            for name, path in examples:
+                add_example(image, name, path)
     return image
+
+
+def add_picture_output(label: str) -> gr.Image:
+    """Add a picture that a page draws."""
+    return gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"], height=360)
+
+
+def add_example(image: gr.Image, name: str, path: str) -> None:
+    """Add a button that shows a small picture, and puts it into an input."""
+    button = gr.Button(name, icon=path, size="sm", min_width=0)
+    kept = button.icon["path"]  # a copy that may be served
+    button.keep_in_cache.add(kept)
+    # Without a queue, as gr.Examples does it.
+    button.click(lambda: kept, None, image, queue=False, api_visibility="private", show_progress="hidden")
 
 
 def require_image(image: str | None) -> str:

@@ -13,10 +13,7 @@ import gradio as gr
 from ..tabular import TabularConfig
 from .errors import show_errors
 
-AMOUNTS = (
-    "The model learned each of the {} amounts in the data by itself, such as {:,.10g}, so its answer can jump from one "
-    "to the next. Other amounts are interpolated."
-)
+AMOUNTS = "The answer can jump between the {} amounts in the data, such as {:,.10g}."
 
 
 def expand_row(config: TabularConfig) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -69,6 +66,12 @@ def get_label(config: TabularConfig, column: str) -> str:
     return config.descriptions.get(column) or re.sub("[-_]+", " ", column).capitalize()
 
 
+def name_group(config: TabularConfig, group: str) -> str:
+    """Return the display name of a group, such as "Highest education: High school" for "education: HS-grad"."""
+    column, _, value = group.partition(": ")
+    return f"{get_label(config, column)}: {config.value_names.get(value, value)}"
+
+
 def is_plain_number(config: TabularConfig, column: str) -> bool:
     """Return True for a column of numbers that are not dates."""
     return column in config.numbers and not config.numbers[column].date_format
@@ -82,7 +85,7 @@ def add_form(config: TabularConfig) -> list[gr.components.Component]:
         with gr.Row():
             fields |= {column: add_field(config, column) for column in read[start : start + 2]}
     if config.ignored:
-        with gr.Accordion("Columns that the model does not read", open=False), gr.Row():
+        with gr.Accordion("Fields the model ignores", open=False), gr.Row():
             fields |= {column: add_field(config, column) for column in config.ignored}
     return [fields[column] for column in config.columns]
 
@@ -91,7 +94,7 @@ def add_field(config: TabularConfig, column: str) -> gr.components.Component:
     """Add a drop-down for a category, or a field for a number or a date; the model checks its range."""
     label, typical = get_label(config, column), config.typical[column]
     if column in config.categories:
-        choices = [(format_value(value), value) for value in config.categories[column]]
+        choices = [(format_value(value, config), value) for value in config.categories[column]]
         any_value = column in config.open_categories
         return gr.Dropdown(choices, value=typical, label=label, min_width=220, allow_custom_value=any_value)
     span, amounts = config.numbers[column], config.amounts.get(column, ())
@@ -110,9 +113,11 @@ def format_end(number: float) -> str:
     return f"{number:.10g}" if abs(number) < 10_000 else f"{number:,.10g}"
 
 
-def format_value(value: Any) -> str:
-    """Format a value for the page."""
-    return "unknown" if value in (None, "?", "") else f"{value:,g}" if isinstance(value, int | float) else str(value)
+def format_value(value: Any, config: TabularConfig) -> str:
+    """Format a value for the page; a category by its display name."""
+    if value in (None, "?", ""):
+        return "unknown"
+    return f"{value:,g}" if isinstance(value, int | float) else config.value_names.get(value, str(value))
 
 
 def list_form_events(fields: list[gr.components.Component]) -> list[Callable[..., Any]]:

@@ -21,6 +21,7 @@ from ..text import parse_number
 from ..visitors import Visitor
 from .errors import show_errors
 from .explanations import add_up, draw_signed_bars
+from .first_answer import show_first_answer
 
 OFFERED = 1500  # number of best known movies in a drop-down and on the map
 Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
@@ -121,11 +122,11 @@ def make_scores_json(model: Recommender, scored: Scored, name: str) -> dict[str,
     return {"items" if model.config.is_own else "movies": rows}
 
 
-def add_list(model: Recommender, column: str, label: str) -> gr.Dataframe:
+def add_list(model: Recommender, column: str, label: str, **options: Any) -> gr.Dataframe:
     """Add a table of movies and scores; long titles are wrapped, so that the scores stay visible on a phone."""
     widths = ["70%", "30%"] if len(column) < 6 else ["60%", "40%"]  # headings must fit on a phone
     headers = [model.config.item[0], column]
-    return gr.Dataframe(headers=headers, label=label, interactive=False, wrap=True, column_widths=widths)
+    return gr.Dataframe(headers=headers, label=label, interactive=False, wrap=True, column_widths=widths, **options)
 
 
 def find_best_known(model: Recommender) -> list[Movie]:
@@ -152,12 +153,17 @@ def add_user(model: Recommender) -> gr.Number | gr.Textbox:
     return gr.Number(value, label=f"User ({low} to {high})", minimum=low, maximum=high)
 
 
-def add_visitor(model: Recommender, demo: gr.Blocks) -> gr.JSON:
+def add_hidden_inputs(model: Recommender) -> tuple[gr.JSON, gr.Number]:
+    """Add the inputs of recommendations that only API users give: the ratings of a new user, and how many movies."""
+    one, many = model.config.item
+    ratings = gr.JSON(visible=False, label=f"Ratings of a new user: {{{one} id: {model.config.unit}}}")
+    return ratings, gr.Number(10, visible=False, label=f"How many {many}, 1 to 100", minimum=1, maximum=100)
+
+
+def add_visitor(model: Recommender) -> gr.JSON:
     """Add the tab for a new visitor: rate movies, and see recommendations with a reason; return their ratings.
 
-    Args:
-        model: the recommender.
-        demo: the page; when it loads, it shows recommendations for an average person.
+    At first it shows recommendations for an average person.
     """
     config = model.config
     start = config.highest - round((config.highest - config.lowest) / 4.5 / config.step) * config.step
@@ -166,13 +172,13 @@ def add_visitor(model: Recommender, demo: gr.Blocks) -> gr.JSON:
             movie = add_picker(model, f"{config.item[0].capitalize()} that you know")
             stars = gr.Slider(config.lowest, config.highest, start, step=config.step, label=f"Your {config.unit}")
             with gr.Row():
-                add = gr.Button("Add my rating", variant="primary")
-                restart = gr.Button("Start over")
+                add = gr.Button("Add my rating", variant="primary", size="md", min_width=120)
+                restart = gr.Button("Start over", size="md", min_width=120)
             ratings = gr.JSON({}, visible=False, label="Your ratings")
-            rated = add_list(model, config.unit, "You rated")
+            rated = add_list(model, config.unit, "You rated", elem_classes="rated")
         with gr.Column():
             best = add_list(model, config.unit, "You may like")
-            why = gr.HTML(label="Why the first")
+            why = gr.HTML(label="Why this one comes first")
 
     @show_errors
     def rate(given: Ratings, chosen: int | str | None, value: float) -> dict[str, float]:
@@ -184,8 +190,8 @@ def add_visitor(model: Recommender, demo: gr.Blocks) -> gr.JSON:
 
     add.click(rate, [ratings, movie, stars], ratings, api_visibility="private")
     restart.click(dict, None, ratings, api_visibility="private")
-    changed = [ratings.change, demo.load]
-    gr.on(changed, show, ratings, [rated, best, why], api_visibility="private", show_progress="hidden")
+    ratings.change(show, ratings, [rated, best, why], api_visibility="private", show_progress="hidden")
+    show_first_answer([rated, best, why], lambda: show({}))
     return ratings
 
 
@@ -216,6 +222,7 @@ def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.
 def add_map(model: Recommender) -> gr.ScatterPlot:
     """Add a map of the best known movies, coloured by first genre; movies without a position are left out."""
     one, many = model.config.item
+    gr.Markdown(f"The best known {escape_markdown(many)}. Those that the same people like are mostly close together.")
     mapped = [movie for movie in find_best_known(model) if not math.isnan(movie.x)]
     genre = "kind" if model.config.is_own else "genre"
     common = {genre for genre, _ in Counter(movie.genres[0] for movie in mapped).most_common(6)}
@@ -234,7 +241,7 @@ def add_map(model: Recommender) -> gr.ScatterPlot:
 
 
 def add_newcomers(model: Recommender) -> None:
-    """Add a fold-out with the prediction error by number of rated movies, if it was measured."""
+    """Add a plot and a table of the prediction error by number of rated movies, if it was measured."""
     newcomers = model.metrics and model.metrics.newcomers
     if not newcomers:
         return
@@ -250,15 +257,21 @@ def add_newcomers(model: Recommender) -> None:
     one, many = map(escape_markdown, config.item)
     start = "Until you have rated anything" if below == 1 else f"Until you have rated {below} {many}"
     first = f" {start}, you get predictions from averages." if below else ""
-    with gr.Accordion("How accurate are the predictions?", open=False):
-        gr.Markdown(
-            f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. "
-            f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
-            '"Off by" is the root mean squared '
-            f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "
-            f"the user's generosity.{first}"
-        )
-        gr.Dataframe(table, interactive=False, wrap=True)
+    gr.Markdown("### For a newcomer, by how much they have rated")
+    gr.Markdown(
+        f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. "
+        f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
+        '"Off by" is the root mean squared '
+        f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "
+        f"the user's generosity.{first}"
+    )
+    shown = table.rename(columns={table.columns[1]: "this model"}).astype(float)
+    lines = shown.melt(table.columns[0], var_name="predictions", value_name=table.columns[1])
+    gr.LinePlot(
+        lines, x=table.columns[0], y=table.columns[1], color="predictions", height=260, label="Newcomers",
+        show_label=False,
+    )  # fmt: skip
+    gr.Dataframe(table, interactive=False, wrap=True)
 
 
 def explain_first(model: Recommender, visitor: Visitor, best: Scored) -> str:
@@ -269,9 +282,7 @@ def explain_first(model: Recommender, visitor: Visitor, best: Scored) -> str:
     parts = model.explain(visitor, movie_id).contributions
     ordered = sorted(parts.items(), key=lambda part: -abs(part[1]))[:8]
     largest = {label: value for label, value in ordered if round(value, 2)}
-    return draw_signed_bars(
-        f"The largest effects on the rating of {title}, in {model.config.unit}, rounded:", largest, "{:+.2f}".format
-    )
+    return draw_signed_bars(f"Why {title} comes first, in {model.config.unit}:", largest, "{:+.2f}".format)
 
 
 def explain_rating(model: Recommender, why: RecommenderExplanation) -> str:
@@ -281,5 +292,5 @@ def explain_rating(model: Recommender, why: RecommenderExplanation) -> str:
     cut = f", limited by the scale to {format_stars(model, why.rating)}" if is_cut else ""
     total = total if is_cut else why.rating
     base, reached = format_stars(model, why.base), format_stars(model, total)
-    title = f"The average {model.config.item[0]} gets {base}. With the parts below it is {reached}{cut}:"
+    title = f"Start at {base}, the average, then add the parts below. That makes {reached}{cut}:"
     return draw_signed_bars(title, add_up(why.contributions, why.base, total, 2), "{:+.2f}".format)

@@ -40,14 +40,15 @@ def draw_picture(image: Source) -> str:
 
 
 def draw_regions(model: ImageSegmenter, answer: ImageSegmenterPrediction) -> list[tuple[str, str]]:
-    """Save a PNG for each class in a picture, transparent elsewhere; return a list of (path, label)."""
+    """Save a PNG for each class in a picture, transparent elsewhere; return a list of (path, name)."""
     small = answer.reduce(LONGEST).mask
     regions = []
     for label in answer.present:
         index = model.classes.index(label)
         region = Image.fromarray((small == index).astype("uint8"))
         region.putpalette([0, 0, 0, *model.config.colours[index]])
-        regions.append((keep_picture(region, "region.png", transparency=0, compress_level=3), label))
+        path = keep_picture(region, "region.png", transparency=0, compress_level=3)
+        regions.append((path, model.config.get_label_name(label)))
     return regions
 
 

@@ -23,14 +23,13 @@ def add_answer(model: Model) -> gr.components.Component:
     if isinstance(model, TabularRegressor):
         return gr.Markdown(elem_classes="answer", container=True)
     many = {"num_top_classes": LABELS_SHOWN} if len(model.config.labels) > LABELS_SHOWN else {}
-    return gr.Label(label="Answer", elem_classes="answer", **many)
+    return gr.Label(label="How sure it is", elem_classes="answer", **many)
 
 
 def show_answer(model: Model, answer: Any) -> dict[str, float] | str:
     """Return an answer for its component."""
     if not isinstance(model, TabularRegressor):
-        shown: dict[str, float] = answer.probabilities
-        return shown
+        return {model.config.get_label_name(label): p for label, p in answer.probabilities.items()}
     digits = choose_digits(answer.high - answer.low)
     value, low, high = (f"{number:,.{digits}f}" for number in (answer.value, answer.low, answer.high))
     name = escape_markdown(get_label(model.config, model.config.target))
@@ -44,21 +43,19 @@ def draw_explanation(model: Model, row: Mapping[str, Any], why: Any) -> str:
     if isinstance(model, TabularRegressor):
         largest = max((abs(value) for value in why.contributions.values()), default=0.0)
         total, digits = why.value, choose_digits(largest)
-        what, of, unit = "prediction", f"{{:,.{digits}f}}", ""
+        what, of, unit = get_label(model.config, model.config.target), f"{{:,.{digits}f}}", ""
         format_effect = f"{{:+,.{digits}f}}".format
     else:
         total, digits, of = why.probability, 3, "{:.1%}"
-        what, unit = f"probability of {why.label or model.config.labels[1]}", " in percentage points"
+        what, unit = model.config.get_label_name(why.label or model.config.labels[1]), " (percentage points)"
     parts = add_up(why.contributions, why.base, total, digits)
     largest_first = sorted(parts, key=lambda name: -abs(why.contributions[name]))
     kept = largest_first if len(parts) <= EFFECTS_SHOWN else largest_first[: EFFECTS_SHOWN - 1]
-    bars = {f"{get_label(model.config, name)}: {format_value(row[name])}": parts[name] for name in kept}
+    bars = {f"{get_label(model.config, name)}: {format_value(row[name], model.config)}": parts[name] for name in kept}
     if rest := largest_first[len(kept) :]:
         bars[f"{len(rest)} other values"] = sum(parts[name] for name in rest)
-    title = (
-        f"The average {what} over a sample of the data is {of.format(round(why.base, digits))}; here it is "
-        f"{of.format(round(total, digits))}. Effect of each value{unit}, rounded:"
-    )
+    average, here = (of.format(round(value, digits)) for value in (why.base, total))
+    title = f"{what}: on average {average}, here {here}. What makes the difference{unit}:"
     return draw_signed_bars(title, bars, format_effect)
 
 
@@ -68,7 +65,7 @@ def add_curve(model: Model, first: str | None) -> gr.LinePlot:
     if isinstance(model, TabularRegressor):
         options = {"y": "prediction", "color": "line", "y_title": get_label(model.config, model.config.target)}
     elif len(model.config.labels) == 2:
-        options["y_title"] = f"probability of {model.config.labels[1]}"
+        options["y_title"] = f"probability: {model.config.get_label_name(model.config.labels[1])}"
     # Without label, which would hide the name of the axis.
     return gr.LinePlot(x="value", x_title=first, height=260, label="What if", show_label=False, **options)
 

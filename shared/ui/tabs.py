@@ -21,15 +21,15 @@ CODE = re.compile(r"(^(`{3,}).*?^\2|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
 FOLDER_LINK = re.compile(r"!?\[([^\]\n]{0,500})\]\((?!https?:|mailto:)[^)\n]*\)")  # a link to a file next to the card
 LONGEST_CARD = 200_000  # characters
 PRIVACY = (
-    "What you send is used only for your answer. It is not logged or passed on, and files are deleted within "
+    "What you send is used only for your answer: it is not logged or passed on. We delete your files within "
     f"{(LIMITS.kept_seconds + SWEEP_SECONDS) / 60:.0f} minutes."
 )
 
 
-def introduce(model: Predictor[Any, Any, Any], more: str) -> None:
+def introduce(model: Predictor[Any, Any, Any], more: str = "") -> None:
     """Add the heading and introduction: the model's title and summary, and more sentences as Markdown."""
     about = model.config.about
-    gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)} {more}")
+    gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)} {more}".rstrip())
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,15 @@ def add_json(*names: str) -> list[gr.JSON]:
 
 
 def add_card(model: Predictor[Any, Any, Any]) -> None:
-    """Add the end of a page: the model card, README.md in the model's folder, to fold out, and the note on privacy."""
+    """Add the model card, README.md in the model's folder, to fold out."""
+    with gr.Accordion("Model card: all figures, data and licence", open=False):
+        gr.Markdown(read_card(model.folder), elem_classes="figures")
+
+
+def add_end(model: Predictor[Any, Any, Any]) -> None:
+    """Add the end of a page: where the model comes from, and the note on privacy."""
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")
-    with gr.Accordion("About this model: figures, limits, licence", open=False):
-        gr.Markdown(read_card(model.folder), elem_classes="figures")
     gr.Markdown(PRIVACY, elem_classes="origin")
 
 

@@ -7,7 +7,7 @@ from ..limits import LIMITS
 from ..markdown import escape_markdown
 from ..tables import Table, read_csv, read_lines
 from ..text import strip_invisible
-from ..text_classifier import TextClassifierExplanation
+from ..text_classifier import TextClassifierConfig, TextClassifierExplanation
 from ..tokens import clean_text
 from .explanations import format_percent
 
@@ -46,17 +46,28 @@ def colour_parts(why: TextClassifierExplanation) -> list[tuple[str, float | None
     return [(piece, None if value is None else -value / largest) for piece, value in why.parts]
 
 
-def describe_parts(why: TextClassifierExplanation, label: str, part: int | None) -> str:
+def add_parts(config: TextClassifierConfig) -> gr.HighlightedText:
+    """Add the component for coloured parts; the second of two labels has the colour of positive values."""
+    meaning = "Purple points to the answer, red against it"
+    if len(config.labels) == 2:
+        against, towards = map(config.get_label_name, config.labels)
+        meaning = f"Purple points to {towards}, red to {against}"
+    return gr.HighlightedText(label=meaning, combine_adjacent=False, elem_classes="parts")
+
+
+def describe_parts(why: TextClassifierExplanation, config: TextClassifierConfig, part: int | None) -> str:
     """Return a sentence about the effect of the coloured parts, and a hint if a part has several words."""
-    without, those = ("the coloured words", "them") if part is None else ("this part", "it")
-    named = escape_markdown(label)
-    before, after = format_percent(why.base), format_percent(why.probability)
-    words = f"Without {without} the probability of {named} would be {before}; with {those}, it is {after}."
+    label, before, after = why.label, why.base, why.probability
+    if len(config.labels) == 2 and after < 0.5:  # the other label is the answer
+        label, before, after = next(each for each in config.labels if each != label), 1 - before, 1 - after
+    these = "The coloured words" if part is None else "These words"
+    named = f"“{escape_markdown(config.get_label_name(label))}”"
+    words = f"{these} moved {named} from {format_percent(before)} to {format_percent(after)}."
     has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
-    return words + " Tap a part to explain its words." * (part is None and has_clauses)
+    return words + " Tap a part to see its words." * (part is None and has_clauses)
 
 
-def find_tapped_part(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
+def find_tapped(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
     """Return the index of the tapped part if it has several words and was read; else None."""
     index = tap.index
     if not isinstance(index, int) or index >= len(why.parts) or why.parts[index][0] != tap.value[0]:

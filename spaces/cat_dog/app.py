@@ -14,31 +14,35 @@ from PIL import Image
 
 from shared.markdown import escape_markdown
 from shared.space import find_examples, load_space_model
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_files
-from shared.ui.components import add_picture_input, require_image
+from shared.ui.components import add_picture_input, add_picture_output, require_image
 from shared.ui.explanations import draw_evidence
+from shared.ui.first_answer import show_first_answer
+from shared.ui.quality import add_quality_tab
 
 HERE = Path(__file__).parent
 model = load_space_model(HERE / "model")
 config = model.config
 names = [config.get_label_name(label) for label in config.labels]
-choice = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) <= 5 else f"any of the {len(names)} labels"
-none = "Neither" if len(names) == 2 else "None of them"
+few = f"neither {' nor '.join(names)}" if len(names) == 2 else f"none of {', '.join(names[:-1])} and {names[-1]}"
+none = few if len(names) <= 5 else f"none of the {len(names)} labels"
 
 
 @show_errors
-def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float]]:
+def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
     """Classify a picture: return one of the labels, or null if the picture is out of distribution.
 
     Args:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     answer = model.predict(require_image(image))
-    headline = f"<h2>It is {escape(config.get_label_name(answer.likeliest))}.</h2>"
+    likeliest = escape(config.get_label_name(answer.likeliest))
     if not answer.in_distribution:
-        headline = f"<h2>{none}: this does not look like {escape(choice)}.</h2><p>If it does show one:</p>"
-    return answer.as_dict(), headline, answer.probabilities
+        unlike = "The picture is unlike those it learned from."
+        return answer.as_dict(), f"<h2>It is {escape(none)}.</h2><p>{unlike}</p>", None
+    shown = {config.get_label_name(label): p for label, p in answer.probabilities.items()}
+    return answer.as_dict(), f"<h2>It is {likeliest}.</h2>", shown
 
 
 @show_errors
@@ -49,10 +53,10 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
         image: the picture, as JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
     """
     why = model.explain(require_image(image))
-    label, (rows, columns) = escape_markdown(why.label), why.evidence.shape
-    words = f"Orange is evidence for {label}, blue is against it. The map is coarse: {rows} by {columns} cells."
+    label, (rows, columns) = escape_markdown(config.get_label_name(why.label)), why.evidence.shape
+    words = f"Orange areas point to {label}, blue areas against it. The map is rough ({rows} × {columns} squares)."
     if not why.in_distribution:
-        words = f"The picture was rejected, but the map still shows the evidence for {label}. {words}"
+        words = f"It is {escape_markdown(none)}, but this is what looks most like {label}. {words}"
     return why.as_dict(), draw_evidence(image, why.evidence, region=why.region), words
 
 
@@ -69,26 +73,25 @@ def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict
 a_cat = [("a cat", str(HERE / "examples/chelsea.png"))]
 unlike = [("a lion", get_image("lion.jpg")), ("a tower", get_image("tower.jpg"))]
 
+examples = [*find_examples(HERE, model, a_cat), *unlike]
+
 with Page(model, title=config.about.title) as demo:
-    introduce(
-        model,
-        "Take or upload a picture. The model rejects a picture that is *out of distribution*: unlike those it was "
-        "trained on.",
-    )
+    introduce(model)
     with gr.Row():
         with gr.Column():
-            image = add_picture_input([*find_examples(HERE, model, a_cat), *unlike])
+            image = add_picture_input(examples)
         with gr.Column():
             headline = gr.HTML("<h2>Choose a picture</h2>", label="Result")
-            answer = gr.Label(label=f"Probabilities, if it is {choice}", show_heading=False)
+            answer = gr.Label(label="How sure it is", show_heading=False, elem_classes="sure")
     with gr.Tabs():
-        with gr.Tab("Explanation"):
+        with gr.Tab("Why?"):
             words = gr.Markdown("The map appears here.", label="What the colours mean")
-            overlay = gr.Image(label="Evidence", interactive=False, buttons=["download", "fullscreen"], height=360)
+            overlay = add_picture_output("What it looked at")
         hint = "Up to 200 pictures, or zip files of pictures."
         many = add_batch_tab("Many pictures", hint, file_count="multiple", file_types=["image", ".zip"])
+        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
-    add_card(model)
+    add_end(model)
 
     shown, why = [answer_json, headline, answer], [why_json, overlay, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
@@ -100,6 +103,7 @@ with Page(model, title=config.about.title) as demo:
     for event in (image.clear, predicted.failure):
         clear_after_error(event, [*shown, *why])
     many.answer_with(batch)
+    show_first_answer([*shown, *why], lambda: [*predict(examples[0][1]), *explain(examples[0][1])])
 
 if __name__ == "__main__":
     demo.launch()

@@ -25,17 +25,18 @@ from shared.config import GalleryConfig
 from shared.markdown import escape_markdown
 from shared.space import EMOJIS, find_app, find_checkpoints, replace_model
 from shared.ui import Page
+from shared.ui.quality import summarise
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
-Small models for the tasks of fast.ai's first lesson, trained on public data. Each page says how it was measured.
-They need no graphics card. Pick one and try it."""
+Small models for the tasks of fast.ai's first lesson. Pick one and try it: each page also says how good it is, and when
+it is wrong."""
 # If the gallery is embedded in another site as <gradio-app>, a relative link would lead to that site, so links need the
 # gallery's address: Gradio prepends it to the url of anything that looks like a file. Only the template is code; text
 # inserted with {{...}} would run as JavaScript.
-CARDS = """<div class="cards">${
+LINKS = """${
     value.replaceAll('href="./', 'href="' + (window.gradio_config ? './' : encodeURI(gallery.url) + '/'))
-}</div>"""
+}"""
 ADDRESS = {"path": "", "url": "", "meta": {"_type": "gradio.FileData"}}
 PICTURE = (  # of a model that is not a Space's own
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 180"><rect width="320" height="180" fill="#e2e8f0"/>'
@@ -102,6 +103,7 @@ def add_page(gallery: gr.Blocks, folder: Path) -> None:
     before = set(gallery.fns)
     with gallery.route(titles[folder], name):
         gr.Navbar(main_page_name="All models")
+        gr.HTML(make_menu(folder), html_template=LINKS, gallery=ADDRESS)
         app.demo.render()
     for identifier in set(gallery.fns) - before:
         event = gallery.fns[identifier]
@@ -109,10 +111,22 @@ def add_page(gallery: gr.Blocks, folder: Path) -> None:
             event.api_name = endpoints[event.api_name]
 
 
+def make_menu(current: Path) -> str:
+    """Return the HTML of a menu of all pages, which a narrow screen shows instead of Gradio's row of links."""
+    links = [
+        f'<a href="./{names[folder]}"{" aria-current=page" * (folder == current)}>{html.escape(titles[folder])}</a>'
+        for folder in apps
+    ]
+    home = '<a href="./">All models</a>'
+    return (
+        f'<details class="menu"><summary>Menu</summary><nav aria-label="Models">{home}{"".join(links)}</nav></details>'
+    )
+
+
 def make_card(folder: Path) -> str:
     """Return the HTML of a model's card on the home page: picture, summary, headline figure, link."""
     model = apps[folder].model
-    headline = model.metrics.headline if model.metrics else ""
+    headline = summarise(model.config, model.metrics) if model.metrics else ""
     drawn = PICTURE.format(EMOJIS[model.task]).encode() if folder in own else (folder / "picture.svg").read_bytes()
     picture = base64.b64encode(drawn).decode()
     return (
@@ -157,7 +171,7 @@ with Page(*(app.model for app in apps.values()), title="Model gallery") as demo:
     gr.Markdown(INTRODUCTION)
     if shown := [escape_markdown(titles[folder]) for folder in own if folder in apps]:
         gr.Markdown(f"Your own: {', '.join(shown)}.")
-    gr.HTML("".join(cards), html_template=CARDS, gallery=ADDRESS)
+    gr.HTML(f'<div class="cards">{"".join(cards)}</div>', html_template=LINKS, gallery=ADDRESS)
     for message in messages:
         gr.Markdown(message)
 

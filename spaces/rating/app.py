@@ -12,8 +12,10 @@ import pandas as pd
 from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, movies, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, movies, show_errors
 from shared.ui.batch import answer_rows
+from shared.ui.first_answer import show_first_answer
+from shared.ui.quality import add_quality_tab
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
@@ -85,13 +87,10 @@ for endpoint in (predict, explain, advise, similar, batch):
     movies.reword(model, endpoint)
 (one, many), labels = config.item, movies.label_page(model)
 with Page(model, title=config.about.title) as demo:
-    introduce(
-        model, f"Type the title of any of {len(model.movies):,} {escape_markdown(many)}; the lists show the best known."
-    )
+    introduce(model, f"Type any of {len(model.movies):,} {escape_markdown(many)}; the list shows the best known.")
     with gr.Tabs():
         with gr.Tab("You"):
-            ratings = movies.add_visitor(model, demo)
-            movies.add_newcomers(model)
+            ratings = movies.add_visitor(model)
         with gr.Tab(labels["tab"]), gr.Row():
             with gr.Column():
                 user = movies.add_user(model) if config.users else ratings
@@ -103,28 +102,29 @@ with Page(model, title=config.about.title) as demo:
             like = movies.add_picker(model, f"{many.capitalize()} similar to")
             near = movies.add_list(model, "similarity", f"Similar {many}")
         with gr.Tab("Map"):
-            what = f"The best known {escape_markdown(many)}"
-            gr.Markdown(f"{what}. Those with similar factors are mostly close to each other.")
             movies.add_map(model)
         table = add_batch_tab(labels["table"], labels["hint"], file_types=[".csv", ".tsv"])
+        add_quality_tab(model, more=lambda: movies.add_newcomers(model))
         answer_json, why_json, best_json, similar_json = add_json("predict", "explain", "recommend", "similar")
-    add_card(model)
+    add_end(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
-    asked = [demo.load, *([user.submit, user.blur] if config.users else [ratings.change]), movie.change]
+    asked = [*([user.submit, user.blur] if config.users else [ratings.change]), movie.change]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, best_json, for_user]
     clear(predicted.success, why)
     clear_after_error(predicted.failure, [answer_json, answer, *why])  # results of another pair
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
-    nobody = gr.JSON(visible=False, label=f"Ratings of a new user: {{{one} id: {config.unit}}}")
-    ten = gr.Number(10, visible=False, label=f"How many {many}, 1 to 100", minimum=1, maximum=100)
+    nobody, ten = movies.add_hidden_inputs(model)
     whom = [user, nobody] if config.users else [ratings]
     predicted.success(advise, [*whom, ten], [best_json, for_user], api_name="recommend", **live)
-    found = gr.on([demo.load, like.change], similar, [like, ten], [similar_json, near], api_name="similar", **live)
+    found = like.change(similar, [like, ten], [similar_json, near], api_name="similar", **live)
     clear_after_error(found.failure, [similar_json, near])
     table.answer_with(batch)
+    pair, whose = (user.value, movie.value), (user.value, None) if config.users else (None, dict[str, float]())
+    show_first_answer([answer_json, answer, *why], lambda: [*predict(*pair), *explain(*pair), *recommend(*whose)])
+    show_first_answer([similar_json, near], lambda: similar(like.value, 10))
 
 if __name__ == "__main__":
     demo.launch()

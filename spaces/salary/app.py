@@ -3,6 +3,7 @@
 Run it: python spaces/salary/app.py, or with hot reload: gradio spaces/salary/app.py
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pandas as pd
 from shared.markdown import escape_markdown
 from shared.space import load_space_model
 from shared.tables import read_csv
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
-from shared.ui.forms import add_form, expand_row, list_form_events
+from shared.ui.first_answer import show_first_answer
+from shared.ui.forms import add_form, expand_row, list_form_events, name_group
+from shared.ui.quality import add_quality_tab
 from shared.ui.table_answers import add_answer, add_curve, draw_explanation, make_curve, show_answer
 
 model = load_space_model(Path(__file__).parent / "model")
@@ -68,20 +71,20 @@ with Page(model, title=config.about.title) as demo:
         with gr.Column():
             form = add_form(config)
         with gr.Column(), gr.Tabs():
-            with gr.Tab("Explanation"):
+            with gr.Tab("Why?"):
                 bars = gr.HTML(label="Why")
             with gr.Tab("What if?", visible=bool(model.curved)):
-                column = gr.Dropdown(model.curved, value=first, label="Vary")
+                column = gr.Dropdown(model.curved, value=first, label="Change")
                 curve = add_curve(model, first)
             columns = ", ".join(f"`{name}`" for name in config.columns)
             many = add_batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
+            add_quality_tab(model, partial(name_group, config))
             answer_json, why_json, curve_json = add_json("predict", "explain", "what_if")
-    add_card(model)
+    add_end(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each field.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
-    asked = [demo.load, *list_form_events(form)]
-    predicted = gr.on(asked, predict, form, [answer_json, answer], api_name="predict", **live)
+    predicted = gr.on(list_form_events(form), predict, form, [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, curve_json, curve]
     clear(predicted.success, why)  # only after success, so that an error is shown once
     clear_after_error(predicted.failure, [answer_json, answer, *why])
@@ -92,6 +95,10 @@ with Page(model, title=config.about.title) as demo:
         name_axis = "found => ({ __type__: 'update', x_title: found.column })"
         drawn.success(None, curve_json, curve, js=name_axis, api_visibility="private", show_progress="hidden")
     many.answer_with(batch)
+    row = [field.value for field in form]
+    show_first_answer([answer_json, answer, why_json, bars], lambda: [*predict(*row), *explain(*row)])
+    if first:
+        show_first_answer([curve_json, curve], lambda: what_if(*row, first))
 
 if __name__ == "__main__":
     demo.launch()

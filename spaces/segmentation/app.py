@@ -13,17 +13,18 @@ from PIL import Image
 
 from shared.markdown import escape_markdown
 from shared.space import find_examples, load_space_model
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
-from shared.ui.components import add_picture_input, require_image
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui.components import add_picture_input, add_picture_output, require_image
 from shared.ui.explanations import draw_evidence, draw_share_bars, format_percent
+from shared.ui.first_answer import show_first_answer
+from shared.ui.quality import add_quality_tab
 from shared.ui.regions import Regions, answer_with_masks, draw_picture, draw_regions, keep_mask
 
 HERE = Path(__file__).parent
 model = load_space_model(HERE / "model")
 config = model.config
-css_colours = {
-    label: "#{:02x}{:02x}{:02x}".format(*colour) for label, colour in zip(config.labels, config.colours, strict=True)
-}
+names = [config.get_label_name(label) for label in config.labels]
+css_colours = {name: f"#{bytes(colour).hex()}" for name, colour in zip(names, config.colours, strict=True)}
 
 
 @show_errors
@@ -39,8 +40,8 @@ def predict(image: str) -> tuple[dict[str, Any], str, tuple[str, list[tuple[str,
     """
     picture = draw_picture(require_image(image))  # before a large prediction takes memory
     answer = model.predict(image)
-    shares = {label: answer.share[label] for label in answer.present}
-    bars = draw_share_bars("Share of the picture for each class, rounded:", shares, css_colours)
+    shares = {config.get_label_name(label): answer.share[label] for label in answer.present}
+    bars = draw_share_bars("What fills the picture:", shares, css_colours)
     return answer.as_dict(), keep_mask(model, answer), (picture, draw_regions(model, answer)), bars
 
 
@@ -55,10 +56,11 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
     # Full orange if the predicted class is no more probable than all others together.
     doubt = draw_evidence(image, np.clip(2 - 2 * why.confidence, 0, 1), largest=1)
     least = sorted(why.by_class, key=lambda label: why.by_class[label])[:3]
-    named = ", ".join(f"{escape_markdown(label)} ({format_percent(why.by_class[label])})" for label in least)
+    named = ", ".join(f"{config.get_label_name(label)} ({format_percent(why.by_class[label])})" for label in least)
     words = (
-        f"The model expects {format_percent(why.mean)} of the pixels to be correct. Orange is uncertain; full orange "
-        f"({format_percent(why.unsure)} of the picture) is less than 50% certain. Least certain classes: {named}."
+        f"It expects {format_percent(why.mean)} of the picture to be named right. The more orange, the less sure it "
+        f"is; full orange ({format_percent(why.unsure)} of the picture) is little better than a guess. It is least "
+        f"sure about: {escape_markdown(named)}."
     )
     return why.as_dict(), doubt, words
 
@@ -77,31 +79,34 @@ def batch(
     return answer_with_masks(files, model, progress)
 
 
-drawing = [("a drawing of a street (the model was trained on photos)", str(HERE / "examples/street.jpg"))]
+drawing = [("a drawn street", str(HERE / "examples/street.jpg"))]
+
+examples = find_examples(HERE, model, drawing)
 
 with Page(model, title=config.about.title) as demo:
-    introduce(model, "Take or upload a picture.")
+    introduce(model)
     with gr.Row():
         with gr.Column():
-            image = add_picture_input(find_examples(HERE, model, drawing))
+            image = add_picture_input(examples)
         with gr.Column():
             seen = Regions(label="Classes", show_label=False, color_map=css_colours, elem_classes="regions")
-            hint = "Tap a name to see only that class."
-            cover = gr.Slider(0, 100, 60, step=5, label="Colours, %", info=hint, buttons=[])
+            hint = "Tap a name to see it alone."
+            cover = gr.Slider(0, 100, 60, step=5, label="Strength of the colours", info=hint, buttons=[])
     with gr.Tabs():
-        with gr.Tab("Shares"):
-            bars = gr.HTML("<p>The share of each class appears here.</p>", label="Share of each class")
-        with gr.Tab("Uncertainty"):
-            words = gr.Markdown("The map of uncertainty appears here.", label="How certain it is")
-            doubt = gr.Image(label="Uncertain", interactive=False, buttons=["download", "fullscreen"], height=360)
+        with gr.Tab("How much of each"):
+            bars = gr.HTML("<p>Choose a picture first.</p>", label="How much of each")
+        with gr.Tab("Where it is unsure"):
+            words = gr.Markdown("Choose a picture first.", label="How sure it is")
+            doubt = add_picture_output("Where it is unsure")
         many = add_batch_tab(
             "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of pictures.",
             ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],
         )  # fmt: skip
+        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
-        with gr.Tab("Mask"):
-            mask = gr.File(label="Mask, PNG")
-    add_card(model)
+        with gr.Tab("Downloads"):
+            mask = gr.File(label="The class of every pixel (PNG)")
+    add_end(model)
 
     shown, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
     # "change" fires once for an upload, a webcam photo, a paste, an example, and when the picture is cleared.
@@ -115,6 +120,8 @@ with Page(model, title=config.about.title) as demo:
     set_cover = "value => { document.documentElement.style.setProperty('--cover', value / 100) }"
     cover.input(None, cover, js=set_cover, api_visibility="private")
     many.answer_with(batch)
+    if examples:
+        show_first_answer([*shown, *why], lambda: [*predict(examples[0][1]), *explain(examples[0][1])])
 
 if __name__ == "__main__":
     demo.launch()

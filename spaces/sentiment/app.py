@@ -11,13 +11,16 @@ import gradio as gr
 import pandas as pd
 
 from shared.space import load_space_model
-from shared.ui import Page, add_batch_tab, add_card, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
-from shared.ui.texts import colour_parts, describe_parts, find_tapped_part, is_about, read_texts, require_text
+from shared.ui.first_answer import show_first_answer
+from shared.ui.quality import add_quality_tab
+from shared.ui.texts import add_parts, colour_parts, describe_parts, find_tapped, is_about, read_texts, require_text
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
-NO_PARTS = "Press Explain to see how much each part of the text changed the prediction."
+ASK = "Which words decided it?"
+NO_PARTS = f"Press “{ASK}” to see them in colour."
 Parts = list[tuple[str, float | None]]
 
 
@@ -32,7 +35,7 @@ def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
         text: the text, up to 100,000 characters. Of a long text, only the beginning and the end are read.
     """
     answer = model.predict(require_text(text))
-    headline = f"{config.get_label_name(answer.label)}." if answer.is_clear else "Not sure: no label is likely enough."
+    headline = config.get_label_name(answer.label) if answer.is_clear else "Not sure: no answer is likely enough."
     if not answer.in_distribution:
         headline = "This is unlike the texts the model was trained on."
     note = ""
@@ -54,13 +57,13 @@ def explain(text: str, part: int | None = None) -> tuple[dict[str, Any], Parts, 
         part: the index of a part, from 0, whose words are explained instead; the rest of the text does not change.
     """
     why = model.explain(require_text(text, is_asked_for=True), part=part)
-    return why.as_dict(), colour_parts(why), describe_parts(why, config.get_label_name(why.label), part)
+    return why.as_dict(), colour_parts(why), describe_parts(why, config, part)
 
 
 @show_errors
 def explain_part(text: str, tap: gr.SelectData) -> tuple[dict[str, Any], Parts, str]:
     """Explain the words of the tapped part; for a single word, explain the whole text again."""
-    return explain(text, find_tapped_part(model.explain(require_text(text)), tap))
+    return explain(text, find_tapped(model.explain(require_text(text)), tap))
 
 
 @show_errors
@@ -73,37 +76,36 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     return answer_rows(read_texts(file), model, progress, chunk=64)
 
 
+first = next(iter(config.examples), "")
+
+
 def drop_if_old(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
     """Remove an explanation that arrived after the text had changed."""
     return (gr.skip(),) * 3 if is_about(found, text) else (None, None, NO_PARTS)
 
 
 with Page(model, title=config.about.title) as demo:
-    introduce(
-        model,
-        "The prediction is updated as you type. The page says if the model is not sure, or if a text is *out of "
-        "distribution*: unlike the training texts.",
-    )
+    introduce(model)
     with gr.Row():
         with gr.Column():
-            text = gr.Textbox(label="The text", lines=8, max_lines=16)
+            text = gr.Textbox(first, label="Your text", lines=5, max_lines=16)
             part = gr.Number(visible=False, precision=0, label="Part to explain, from 0")  # for API users; visitors tap
-            button = gr.Button("Explain", variant="primary")
-            with gr.Column(visible=bool(config.examples)):
+            button = gr.Button(ASK, variant="primary")
+            with gr.Column(visible=bool(config.examples), elem_classes="chips"):
                 samples = [[example] for example in config.examples or ("",)]
                 examples = gr.Examples(samples, text, label="Or try", cache_examples=False)
         with gr.Column():
             headline = gr.HTML("<h2>Write a text</h2>", label="Result")
-            answer = gr.Label(label="Probabilities", show_heading=False)
+            answer = gr.Label(label="How sure it is", show_heading=False)
     with gr.Tabs():
-        with gr.Tab("Explanation"):
+        with gr.Tab("Why?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")
-            meaning = "Purple raises the probability, red lowers it"
-            parts = gr.HighlightedText(label=meaning, combine_adjacent=False, elem_classes="parts")
+            parts = add_parts(config)
         hint = "A CSV with a column `text`, or a text file with one text per line; up to 5,000 texts."
         many = add_batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
+        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
-    add_card(model)
+    add_end(model)
 
     shown, why = [answer_json, headline, answer], [why_json, parts, words]
     live = {"trigger_mode": "always_last", "show_progress": "hidden"}
@@ -112,7 +114,7 @@ with Page(model, title=config.about.title) as demo:
     clear_after_error(predicted.failure, [*shown, *why])
     asked = button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
     # On a phone, the words are below the visible area. (scroll_to_output= would scroll to the JSON in a hidden tab.)
-    scroll = "() => document.querySelector('.parts').scrollIntoView({ behavior: 'smooth', block: 'nearest' })"
+    scroll = "() => document.querySelector('.parts').scrollIntoView({ block: 'nearest' })"
     asked.success(None, js=scroll, api_visibility="private")
     clear_after_error(asked.failure, why)
     private = {"api_visibility": "private", "trigger_mode": "always_last"}
@@ -121,6 +123,8 @@ with Page(model, title=config.about.title) as demo:
     for explained in (asked, of_example, closer):
         explained.success(drop_if_old, [text, why_json], why, show_progress="hidden", **private)
     many.answer_with(batch)
+    if first:
+        show_first_answer([*shown, *why], lambda: [*predict(first), *explain(first)])
 
 if __name__ == "__main__":
     demo.launch()

@@ -88,10 +88,10 @@ def test_a_visitor_finds_the_models_below_a_path(page, below_a_path, name, slash
     cards.first.wait_for()
     assert cards.first.evaluate("card => card.href") == f"{url}/cat_dog"
     cards.first.click()
-    page.get_by_role("heading", name="Choose a picture").wait_for()
+    page.get_by_role("heading", name="It is a cat.").wait_for()
     assert page.url == f"{url}/cat_dog"
     page.locator("input[type=file]").first.set_input_files(CHELSEA)
-    page.get_by_text("Orange is evidence for cat").wait_for()
+    page.get_by_text("Orange areas point to a cat").wait_for()
     page.wait_for_function("[...document.images].filter(image => image.naturalWidth > 100).length >= 2")
     assert missing == []
 
@@ -194,7 +194,7 @@ def test_a_mounted_gallery_answers(mounted_url):
 def test_a_visitor_finds_the_models_of_a_mounted_gallery(page, mounted_url):
     page.goto(mounted_url)
     page.locator("a.card").first.click()
-    page.get_by_role("heading", name="Choose a picture").wait_for()
+    page.get_by_role("heading", name="It is a cat.").wait_for()
     assert page.url == f"{mounted_url}/cat_dog"
     page.locator("input[type=file]").first.set_input_files(CHELSEA)
     page.get_by_role("heading", name="It is a cat.").wait_for()

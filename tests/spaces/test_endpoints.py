@@ -233,11 +233,12 @@ def test_cat_dog_with_a_local_file(client, cat_dog):
     assert drawn["label"] == "cat"
 
 
-def test_cat_dog_shows_neither_first_and_still_the_probabilities(client):
+def test_cat_dog_shows_no_bars_for_neither_but_api_users_get_the_probabilities(client):
     answer, words, drawn = client.predict(handle_file(get_image("lion.jpg")), api_name="/cat_dog")
     assert answer["label"] is None
-    assert words.startswith("<h2>Neither")
-    assert {item["label"] for item in drawn["confidences"]} == {"cat", "dog"}
+    assert words.startswith("<h2>It is neither a cat nor a dog.")
+    assert drawn is None
+    assert set(answer["probabilities"]) == {"cat", "dog"}
 
 
 def test_cat_dog_explain(client):

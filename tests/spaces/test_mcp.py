@@ -175,7 +175,7 @@ def test_an_explanation_of_a_picture_is_a_sentence_and_a_small_picture(mcp_url):
     assert [content.type for content in result.content] == ["text", "image", "text"]
     assert base64.b64decode(result.content[1].data)[8:12] == b"WEBP"
     assert len(result.content[1].data) < 100_000
-    assert result.content[2].text.startswith("Orange is evidence for cat")
+    assert result.content[2].text.startswith("Orange areas point to a cat")
 
 
 @needs_mcp

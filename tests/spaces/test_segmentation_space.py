@@ -65,15 +65,17 @@ def test_predict(client, segmentation, portrait):
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), expected.mask)
     assert tuple(image.getpalette()[:3]) == segmentation.config.colours[0]
-    assert [region["label"] for region in drawn["annotations"]] == expected.present
-    assert all(label in bars for label in expected.present)
+    names = [segmentation.config.get_label_name(label) for label in expected.present]
+    assert [region["label"] for region in drawn["annotations"]] == names
+    assert all(name in bars for name in names)
 
 
 def test_the_overlay_is_small_and_the_shares_add_up(app, segmentation, portrait):
     _, _, (picture, regions), _ = app.predict(str(portrait))
     assert open_picture(picture).size == (960, 1280)
-    assert [label for _, label in regions] == segmentation.predict(portrait).present
-    colours = dict(zip(segmentation.config.labels, segmentation.config.colours, strict=True))
+    name = segmentation.config.get_label_name
+    assert [label for _, label in regions] == [name(label) for label in segmentation.predict(portrait).present]
+    colours = dict(zip(map(name, segmentation.config.labels), segmentation.config.colours, strict=True))
     drawn = [np.asarray(open_picture(path).convert("RGBA")) for path, _ in regions]
     assert (sum(pixels[..., 3] // 255 for pixels in drawn) == 1).all()
     for pixels, (_, label) in zip(drawn, regions, strict=True):
@@ -81,7 +83,7 @@ def test_the_overlay_is_small_and_the_shares_add_up(app, segmentation, portrait)
 
 
 def test_colours_are_those_of_the_config(app, segmentation):
-    assert list(app.css_colours) == list(segmentation.classes)
+    assert list(app.css_colours) == [segmentation.config.get_label_name(label) for label in segmentation.classes]
     assert [tuple(bytes.fromhex(code[1:])) for code in app.css_colours.values()] == list(segmentation.config.colours)
 
 
@@ -92,7 +94,7 @@ def test_explain(client, segmentation):
     assert 0 <= why["unsure"] <= 1
     assert set(why["confidence_by_class"]) <= set(segmentation.classes)
     assert open_picture(doubt).size == (640, 480)
-    assert "Least certain classes" in words
+    assert "It is least sure about" in words
 
 
 @pytest.mark.parametrize("name", ["bus.png", "tower.jpg"])
@@ -153,8 +155,8 @@ def test_batch_where_nothing_can_be_answered(client, tmp_path):
 
 
 def test_the_example_is_there_and_small(app):
-    (examples,) = [block for block in app.demo.blocks.values() if isinstance(block, gr.Dataset)]
-    assert len(examples.samples) == len(examples.sample_labels) == 1
+    (example,) = [block for block in app.demo.blocks.values() if isinstance(block, gr.Button) and block.icon]
+    assert example.value == "a drawn street"
     assert load_image(STREET).size == (960, 720)
     assert STREET.stat().st_size < 200_000
 
@@ -197,17 +199,19 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
     events = []
     page.on("request", lambda request: events.append(request) if "queue/join" in request.url else None)
     page.goto(url)
-    page.get_by_text("The share of each class appears here").wait_for()
+    page.get_by_text("What fills the picture").wait_for()
+    page.get_by_label("Remove Image").click()
+    page.get_by_text("Choose a picture first").first.wait_for()
     page.locator("input[type=file]").first.set_input_files(STREET)
     page.locator(".regions .mask").first.wait_for()
-    present = segmentation.predict(STREET).present
+    present = [segmentation.config.get_label_name(label) for label in segmentation.predict(STREET).present]
     assert page.locator(".regions .mask").count() == len(present)
     assert page.locator(".regions .legend-item").all_inner_texts() == present
     assert page.locator(".bars-label").all_inner_texts() == present
     assert page.locator(".regions .mask").last.evaluate("image => image.naturalWidth") == 960
-    page.get_by_role("tab", name="Uncertainty").click()
-    page.get_by_text("Least certain classes").wait_for()
-    assert len(events) == 2  # one prediction, one explanation
+    page.get_by_role("tab", name="Where it is unsure").click()
+    page.get_by_text("It is least sure about").wait_for()
+    assert len(events) == 3  # one of the picture that is removed, one prediction, one explanation
 
     page.locator(".regions .legend-item").first.hover()
     page.wait_for_function("getComputedStyle(document.querySelectorAll('.regions .mask')[1]).opacity == 0")
@@ -215,7 +219,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
     page.locator("input[type=range]").first.fill("20")
     page.wait_for_function("getComputedStyle(document.querySelector('.regions .mask')).opacity == 0.2")
     page.get_by_label("Remove Image").click()  # of which nothing follows
-    page.get_by_role("button", name="a drawing of a street").or_(page.locator(".gallery-item")).first.click()
+    page.get_by_role("button", name="a drawn street").click()
     page.wait_for_timeout(3000)
     assert not page.locator(".toast-body").count()
 
@@ -223,8 +227,6 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
 @pytest.mark.browser
 def test_masks_cover_the_picture_in_full_screen(page, url):
     page.goto(url)
-    page.get_by_text("The share of each class appears here").wait_for()
-    page.locator("input[type=file]").first.set_input_files(STREET)
     page.locator(".regions .mask").first.wait_for()
     for _ in range(2):
         boxes = [page.locator(f".regions {part}").first.bounding_box() for part in (".base-image", ".mask")]
@@ -238,9 +240,8 @@ def test_a_visitor_sees_the_error_message_for_a_bad_file(page, url, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     page.goto(url)
-    page.locator(".gallery-item").first.click()  # an example makes Gradio build the input anew
     page.locator(".regions .mask").first.wait_for()
     page.get_by_label("Remove Image").click()
-    page.get_by_text("The share of each class appears here").wait_for()
+    page.get_by_text("Choose a picture first").first.wait_for()
     page.locator("input[type=file]").first.set_input_files(bad)
     page.get_by_text("This is not a picture that can be read").wait_for()

@@ -97,11 +97,9 @@ def test_explanations_add_up_and_can_be_refined(client, sentiment):
 
 def test_the_legend_explains_the_colours_of_a_text_and_of_a_part(app, sentiment):
     text = f"{BAD} The first hour drags, the jokes are old, and nobody seems to care. But the end is wonderful!"
-    assert re.fullmatch(r"Without the coloured words .*; with them, .*", app.explain(text)[2])
-    assert re.fullmatch(
-        r"Without this part the probability of Positive would be [<> \d]+%; with it, it is [<> \d]+%\.",
-        app.explain(text, 0)[2],
-    )
+    moved = r"moved “Negative” from [<> \d]+% to [<> \d]+%\."
+    assert re.fullmatch(rf"The coloured words {moved} Tap a part to see its words\.", app.explain(text)[2])
+    assert re.fullmatch(rf"These words {moved}", app.explain(text, 0)[2])
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "\u200b \ufeff", None])
@@ -153,10 +151,11 @@ def test_batch_reports_errors(client, tmp_path):
 @pytest.mark.browser
 def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):
     page.goto(url)
+    page.get_by_label("Your text").fill("")
     page.get_by_text("Write a text").wait_for()
-    page.get_by_label("The text").press_sequentially("I hated the story but I loved the music")
+    page.get_by_label("Your text").press_sequentially("I hated the story but I loved the music")
     page.get_by_role("heading", name=re.compile("Positive|Negative|Not sure")).wait_for()
-    page.get_by_role("button", name="Explain").click()
+    page.get_by_role("button", name="Which words decided it?").click()
     loved, hated = (page.locator(".token", has_text=word).first for word in ("loved", "hated"))
     loved.wait_for()
     colours = [word.evaluate("word => getComputedStyle(word).backgroundColor") for word in (loved, hated)]
@@ -167,9 +166,12 @@ def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):
 @pytest.mark.browser
 def test_markup_in_a_review_is_shown_as_text(page, url):
     page.goto(url)
-    page.get_by_label("The text").fill("A fine film <img src=x onerror=\"document.title='broken'\"> <script>1</script>")
-    page.get_by_role("button", name="Explain").click()
-    page.get_by_text("Without the coloured words").wait_for()
+    page.get_by_label("Your text").fill(
+        "A fine film <img src=x onerror=\"document.title='broken'\"> <script>1</script>"
+    )
+    page.get_by_text("to see them in colour").wait_for()
+    page.get_by_role("button", name="Which words decided it?").click()
+    page.get_by_text("The coloured words moved").wait_for()
     assert page.locator("img[src=x]").count() == 0
     assert page.title() != "broken"
 
@@ -178,9 +180,9 @@ def test_markup_in_a_review_is_shown_as_text(page, url):
 def test_an_example_is_classified_and_explained(page, url):
     page.goto(url)
     page.get_by_text(re.compile("^Beautiful pictures")).click()
-    page.get_by_role("heading", name="Negative.").wait_for()
-    page.get_by_text("Without the coloured words").wait_for()
-    page.get_by_label("The text").fill("")
+    page.get_by_role("heading", name="Negative").wait_for()
+    page.get_by_text("The coloured words moved").wait_for()
+    page.get_by_label("Your text").fill("")
     page.get_by_text("Write a text").wait_for()
     page.wait_for_timeout(1000)
     assert not page.locator(".toast-body").count()
@@ -191,17 +193,18 @@ def test_an_example_is_classified_and_explained(page, url):
 def test_an_explanation_is_cleared_with_its_text(page, url, way):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(url)
-    box = page.get_by_label("The text")
+    box = page.get_by_label("Your text")
     box.fill(GOOD)
-    page.get_by_role("heading", name="Positive.").wait_for()
-    page.get_by_role("button", name="Explain").click()
-    page.get_by_text("Without the coloured words").wait_for()
+    page.get_by_text("to see them in colour").wait_for()
+    page.get_by_role("heading", name="Positive").wait_for()
+    page.get_by_role("button", name="Which words decided it?").click()
+    page.get_by_text("The coloured words moved").wait_for()
     page.locator(".token", has_text="wonderful").first.wait_for()
     if way == "paste":
         page.evaluate("text => navigator.clipboard.writeText(text)", BAD)
         box.press("ControlOrMeta+a")
         box.press("ControlOrMeta+v")
-        page.get_by_role("heading", name="Negative.").wait_for()
+        page.get_by_role("heading", name="Negative").wait_for()
     elif way == "clear":
         box.fill("")
         page.get_by_text("Write a text").wait_for()
@@ -211,13 +214,13 @@ def test_an_explanation_is_cleared_with_its_text(page, url, way):
         page.wait_for_timeout(1000)
     else:
         page.get_by_text(re.compile("^Beautiful pictures")).click()
-        page.get_by_role("heading", name="Negative.").wait_for()
-        page.get_by_text("Without the coloured words").wait_for()
+        page.get_by_role("heading", name="Negative").wait_for()
+        page.get_by_text("The coloured words moved").wait_for()
         page.wait_for_timeout(1000)
         page.locator(".token", has_text="waste").first.wait_for()
     assert page.locator(".token", has_text="wonderful").count() == 0
     if way != "example":
-        page.get_by_text("Press Explain to see").wait_for()
+        page.get_by_text("to see them in colour").wait_for()
         page.wait_for_timeout(1000)
         assert page.locator(".token").count() == 0
 

@@ -53,7 +53,7 @@ def test_the_contributions_on_the_salary_page_add_up(salary):
         row |= {name: rng.integers(int(span.minimum), int(span.maximum) + 1) for name, span in find_spans(salary)}
         person = [row[name] if isinstance(row[name], str) else int(row[name]) for name in salary.config.columns]
         _, bars = explain(*person)
-        base, total = find_numbers(bars.split("Effect of each")[0], r"([\d.]+)%")
+        base, total = find_numbers(bars.split("What makes")[0], r"([\d.]+)%")
         parts = find_numbers(bars, r'bars-value">([-+][\d.]+)<')
         assert len(parts) == len(salary.config.groups)
         assert base + sum(parts) == pytest.approx(total, abs=1e-6)
@@ -79,7 +79,7 @@ def test_the_page_of_a_number_shows_its_interval_and_a_curve_with_a_band(tmp_pat
     assert found == {"value": 70.0, "low": 62.0, "high": 78.0}
     assert shown == "## 70.0 €\nPrice. For nine of ten rows like this one, it is between 62.0 and 78.0 €."
     why, bars = app.explain(*row)
-    base, total = find_numbers(bars.split("Effect of each")[0], r"([\d.]+)(?=;|\. )")
+    base, total = find_numbers(bars.split("What makes")[0], r"([\d.]+)(?=,|\. )")
     assert base + sum(find_numbers(bars, r'bars-value">([-+][\d.]+)<')) == pytest.approx(total, abs=1e-6)
     assert why["value"] == total == 70
     found, curve = app.what_if(*row, "age")
@@ -97,7 +97,7 @@ def test_the_page_of_many_labels_explains_the_predicted_one(tmp_path):
     found, shown = app.predict(*row)
     assert (found["label"], shown) == ("a", found["probabilities"])
     why, bars = app.explain(*row)
-    assert "The average probability of a over" in bars
+    assert "<p>a: on average " in bars
     assert why["label"] == app.what_if(*row, "age")[0]["label"] == "a"
 
 

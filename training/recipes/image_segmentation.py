@@ -213,7 +213,8 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             shown=Shown("probability", softmax, "frames", "output pixels", typical=0.2, relabelled=RELABELLED),
             tolerance=0.9,
             fields={
-                "labels": splits.labels, "colours": splits.train.colours or self.choose_colours(splits.labels),
+                "labels": splits.labels, "label_names": dict(splits.description.label_names),
+                "colours": splits.train.colours or self.choose_colours(splits.labels),
                 "area": area, "multiple": MULTIPLE, "mean": MEAN, "std": STD,
             },
             free_axes={name: {0: "rows", 2: f"{name}_height", 3: f"{name}_width"} for name in (INPUT, "logits")},

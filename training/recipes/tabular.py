@@ -232,6 +232,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
             name: span.show(middles[name]) if span.date_format else middles[name] for name, span in spans.items()
         }
         others: dict[str, Any] = {"open_categories": own.open_categories} if own.open_categories else {}
+        others |= {
+            name: dict(names) for name in ("label_names", "value_names") if (names := getattr(splits.description, name))
+        }
         return TabularConfig.model_construct(
             **others,
             columns=tuple(table.columns),
