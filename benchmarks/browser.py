@@ -1,6 +1,6 @@
-"""Time of the models in a browser (spaces/browser), beside the Python predictors with one thread, in turn.
+"""Time of the models in a browser (spaces/browser), beside the Python predictors with as many threads, in turn.
 
-    python -m benchmarks.browser [--calls 15] [--threads 1]
+    python -m benchmarks.browser [--calls 15] [--out benchmarks/results/browser.json]
 
 The browser is headless Chromium on this machine; times are from the page's call to its answer. Other programs on the
 machine change them. Bytes are those that a first visit transfers, and memory is that of the page's process after one
@@ -8,16 +8,20 @@ and after a hundred pictures.
 """
 
 import argparse
+import json
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from benchmarks import inputs
 from benchmarks.apps import ROOT
+from benchmarks.serving import describe_conditions
 from benchmarks.timing import time_call
 from hub.live_static import OPEN, encode_file
 from hub.static_site import build_site, find_demos, serve, write_site
@@ -40,28 +44,36 @@ new PerformanceObserver((found) => found.getEntries().forEach((each) => window.l
   .observe({ type: "longtask", buffered: true });"""
 
 
-def make_cases() -> dict[str, tuple[str, str, list[Any], Any]]:
-    """Return each case: a model, the method in the browser, its arguments, and the input in Python."""
+def make_cases() -> dict[str, tuple[str, int, str, list[Any], Any]]:
+    """Return each case: a model, threads, the method in the browser, its arguments, and the input in Python."""
     photo, frame = inputs.make_small_photo(), inputs.make_street_frame()
     small = inputs.encode_jpeg(inputs.draw_picture(480, 360))
     review = inputs.make_review()
     person = {name: str(value) for name, value in load_model(ROOT / "spaces/salary/model").example().items()}
     return {
-        "cat_dog, photo of 500×375": ("cat_dog", "predict", [photo], photo),
-        "segmentation, 480×360": ("segmentation", "predict", [small], small),
-        "segmentation, 960×720": ("segmentation", "predict", [frame], frame),
-        "a review of 200 words": ("sentiment", "predict", [review], review),
-        "a form": ("salary", "predict", [person], person),
-        "a rating": ("rating", "predict", [15, "260"], (15, 260)),
+        "cat_dog, photo of 500×375": ("cat_dog", 1, "predict", [photo], photo),
+        "segmentation, 480×360": ("segmentation", 2, "predict", [small], small),
+        "segmentation, 960×720": ("segmentation", 2, "predict", [frame], frame),
+        "a review of 200 words": ("sentiment", 1, "predict", [review], review),
+        "a form": ("salary", 1, "predict", [person], person),
+        "a rating": ("rating", 1, "predict", [15, "260"], (15, 260)),
     }
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure and print the figures as a table."""
+    """Measure, print the tables, and write the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=15, help="timed calls of each side (default: 15)")
-    parser.add_argument("--threads", type=int, default=1, help="of both sides (default: 1)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     options = parser.parse_args(arguments)
+    report = {**describe_conditions(), "calls": options.calls, **measure(options.calls)}
+    print(f"\n{format_first_visits(report)}\n\n{format_speeds(report)}\n\n{format_memory(report)}")
+    if options.out:
+        options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+def measure(calls: int) -> dict[str, Any]:
+    """Measure the first visit of each page, the speeds, and the memory."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -72,32 +84,91 @@ def main(arguments: list[str] | None = None) -> None:
         browser = playwright.chromium.launch(
             executable_path=BROWSER, args=["--no-sandbox", "--enable-precise-memory-info"]
         )
-        print_first_visit(browser, address)
-        print(f"\n| input, {options.threads} thread(s) | browser, ms | Python, ms | ratio |\n|---|---|---|---|")
+        visits = {name: visit(browser, address, name) for name in tqdm(find_demos(), "first visits")}
         page = browser.new_page()
         page.goto(f"{address}collect.html")
-        for case, (name, method, args, item) in make_cases().items():
-            page.evaluate(OPEN, [name, options.threads])
-            print(f"| {case} | {compare(page, name, method, args, item, options)} |", flush=True)
-        print_memory(browser, address)
+        speeds = {}
+        for case, (name, threads, method, args, item) in tqdm(make_cases().items(), "speeds"):
+            page.evaluate(OPEN, [name, threads])
+            speeds[case] = {"threads": threads, **compare(page, name, threads, method, args, item, calls)}
+        memory = measure_memory(browser, address)
         browser.close()
         server.shutdown()
+    return {"first_visits": visits, "speeds": speeds, "megabytes": memory}
 
 
-def compare(page: Any, name: str, method: str, args: list[Any], item: Any, options: argparse.Namespace) -> str:
-    """Return the medians and quartiles of both sides, and the ratio of the medians."""
+def compare(
+    page: Any, name: str, threads: int, method: str, args: list[Any], item: Any, calls: int
+) -> dict[str, list[float]]:
+    """Return the milliseconds of each call in the browser and in Python, which take turns."""
     model = load_model(ROOT / "spaces" / name / "model")
-    model.session = Session(model.session.path, options.threads)
+    model.session = Session(model.session.path, threads)
     given = [encode_file(arg) if isinstance(arg, bytes) else arg for arg in args]
     call = {"rating": lambda: model.predict(*item)}.get(name, lambda: model.predict(item))
     for _ in range(3):
         page.evaluate(CALL, [method, given])
         call()
-    theirs, ours = zip(
-        *((page.evaluate(CALL, [method, given]), time_call(call)) for _ in range(options.calls)), strict=True
-    )
-    ratio = np.median(theirs) / np.median(ours)
-    return f"{format_times(theirs)} | {format_times(ours)} | {ratio:.1f}"
+    pairs = [(page.evaluate(CALL, [method, given]), time_call(call)) for _ in range(calls)]
+    return {"browser": [pair[0] for pair in pairs], "python": [pair[1] for pair in pairs]}
+
+
+def visit(browser: Any, address: str, name: str) -> dict[str, Any]:
+    """Return the bytes that the first visit of a page transfers, when it can be used and has answered, and its tasks.
+
+    A browser reports tasks of the main thread that take more than 50 ms.
+    """
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.add_init_script(WATCH)
+    counted: list[int] = []
+    page.on("response", lambda response: counted.append(int(response.headers.get("content-length", 0))))
+    started = time.perf_counter()
+    page.goto(f"{address}#{name}")
+    page.locator(".page > *").first.wait_for()
+    visible = time.perf_counter() - started
+    page.locator("main > progress").wait_for(state="detached")
+    page.wait_for_timeout(50)
+    answered = time.perf_counter() - started
+    tasks = sorted(page.evaluate("longTasks"))
+    context.close()
+    return {"bytes": sum(counted), "visible": visible, "answered": answered, "long_tasks": tasks}
+
+
+def measure_memory(browser: Any, address: str) -> list[float]:
+    """Return the MB of the page of cat_dog, with its worker, after 1, 101 and 201 pictures."""
+    page = browser.new_page()
+    page.goto(f"{address}collect.html")
+    page.evaluate(OPEN, ["cat_dog", 1])
+    given = [encode_file(inputs.make_small_photo())]
+    found = []
+    for count in tqdm((1, 100, 100), "memory"):
+        for _ in range(count):
+            page.evaluate(CALL, ["predict", given])
+        found.append(page.evaluate("async () => (await performance.measureUserAgentSpecificMemory()).bytes") / 1e6)
+    return found
+
+
+def format_first_visits(report: Mapping[str, Any]) -> str:
+    """Return the table of first visits, in Markdown."""
+    lines = [
+        "| page | MB over the wire | form visible, s | first answer, s | tasks above 50 ms |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in report["first_visits"].items():
+        tasks = ", ".join(f"{task:.0f} ms" for task in found["long_tasks"]) or "none"
+        times = f"{found['visible']:.2f} | {found['answered']:.2f}"
+        lines.append(f"| {name} | {found['bytes'] / 1e6:.2f} | {times} | {tasks} |")
+    return "\n".join(lines)
+
+
+def format_speeds(report: Mapping[str, Any]) -> str:
+    """Return the table of speeds, in Markdown: medians and quartiles, and the ratio of the medians."""
+    lines = ["| input | threads | browser, ms | Python, ms | ratio |", "|---|---|---|---|---|"]
+    for case, found in report["speeds"].items():
+        sides = found["browser"], found["python"]
+        ratio = np.median(sides[0]) / np.median(sides[1])
+        lines.append(f"| {case} | {found['threads']} | {' | '.join(map(format_times, sides))} | {ratio:.1f} |")
+    return "\n".join(lines)
 
 
 def format_times(times: Any) -> str:
@@ -106,44 +177,12 @@ def format_times(times: Any) -> str:
     return f"{median:.1f} ({low:.1f} to {high:.1f})"
 
 
-def print_first_visit(browser: Any, address: str) -> None:
-    """Print the bytes that the first visit of each page transfers, when it can be used and has answered, and its tasks.
-
-    A browser reports tasks of the main thread that take more than 50 ms.
-    """
-    print("| page | MB over the wire | form visible, s | first answer, s | longest tasks, ms |\n|---|---|---|---|---|")
-    for name in find_demos():
-        context = browser.new_context(service_workers="block")
-        page = context.new_page()
-        page.add_init_script(WATCH)
-        counted: list[int] = []
-        page.on(
-            "response", lambda response, counted=counted: counted.append(int(response.headers.get("content-length", 0)))
-        )
-        started = time.perf_counter()
-        page.goto(f"{address}#{name}")
-        page.locator(".page > *").first.wait_for()
-        visible = time.perf_counter() - started
-        page.locator("main > progress").wait_for(state="detached")
-        page.wait_for_timeout(50)
-        answered = time.perf_counter() - started
-        tasks = ", ".join(f"{task:.0f}" for task in sorted(page.evaluate("longTasks"))[-3:]) or "none above 50"
-        print(f"| {name} | {sum(counted) / 1e6:.2f} | {visible:.2f} | {answered:.2f} | {tasks} |", flush=True)
-        context.close()
-
-
-def print_memory(browser: Any, address: str) -> None:
-    """Print the memory of the page's worker after 1 and after 101 pictures."""
-    page = browser.new_page()
-    page.goto(f"{address}collect.html")
-    page.evaluate(OPEN, ["cat_dog", 1])
-    given = [encode_file(inputs.make_small_photo())]
-    found = []
-    for count in (1, 100):
-        for _ in range(count):
-            page.evaluate(CALL, ["predict", given])
-        found.append(page.evaluate("async () => (await performance.measureUserAgentSpecificMemory()).bytes"))
-    print(f"\nMemory of cat_dog's page: {found[0] / 1e6:.0f} MB after 1 picture, {found[1] / 1e6:.0f} MB after 101.")
+def format_memory(report: Mapping[str, Any]) -> str:
+    """Return the memory in a sentence."""
+    one, hundred, more = report["megabytes"]
+    return (
+        f"The page of cat_dog takes {one:.0f} MB after 1 picture, {hundred:.0f} MB after 101, {more:.0f} MB after 201."
+    )
 
 
 if __name__ == "__main__":

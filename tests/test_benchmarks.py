@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import explanations, own_models, serving
+from benchmarks import browser, explanations, own_models, serving
 from benchmarks.apps import serve_echo
 from benchmarks.bare import make_bare_call
 from benchmarks.clients import Client, ask_in_parallel
@@ -18,6 +18,13 @@ from shared.metrics import Peer
 from tests.conftest import DEMOS, ROOT
 
 FASTER = Row("latency", "one form", "fastai", "ms", [1.0, 2.0, 1.0], [8.0, 8.0, 9.0], is_speedup=True)
+
+
+def test_the_docs_repeat_the_figures_of_the_browser():
+    report = json.loads((ROOT / "benchmarks/results/browser.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/browser.md").read_text(encoding="utf-8")
+    for part in (browser.format_first_visits(report), browser.format_speeds(report), browser.format_memory(report)):
+        assert f"\n\n{part}\n\n" in text, f"docs/browser.md should say:\n{part}"
 
 
 def test_the_table_of_own_models_has_what_a_model_reached(capsys):
