@@ -267,6 +267,14 @@ def page(browser, request):
     assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
 
 
+def find_barriers(page) -> list[tuple[str, str]]:
+    """Return what axe-core calls a serious or critical barrier to people on a page: its rule and the first element."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+
+
 def point_client_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     """Point the Hub's client, which reads HF_ENDPOINT only once, to this address."""
     from huggingface_hub import constants

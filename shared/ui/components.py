@@ -9,6 +9,14 @@ import gradio as gr
 from .fair_queue import is_uploaded
 from .requests import SEND_FILE, SEND_PICTURE, make_error
 
+# Gradio 6.31 puts a drawn picture into a button without a name.
+NAME_PICTURES = """
+const name = () => document.querySelectorAll('button:not([aria-label]) > .image-frame').forEach((frame) => {
+    frame.parentElement.ariaLabel = 'Picture';
+});
+new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+name();
+"""
 Examples = Sequence[tuple[str, str]]  # (name, path)
 
 
@@ -48,7 +56,7 @@ Upload = make_subclass("Upload", gr.File, preprocess=_get_uploaded_paths)
 
 def add_picture_input(examples: Examples) -> gr.Image:
     """Add an input for a picture (file, camera or clipboard), with a button for each example; it shows the first."""
-    take = gr.UploadButton("Take or choose a photo", file_types=["image"], variant="primary")
+    take = gr.UploadButton("Take or choose a picture", file_types=["image"], variant="primary")
     image: gr.Image = Photo(
         examples[0][1] if examples else None,
         type="filepath",
@@ -69,6 +77,7 @@ def add_picture_input(examples: Examples) -> gr.Image:
 
 def add_picture_output(label: str) -> gr.Image:
     """Add a picture that a page draws."""
+    gr.HTML(js_on_load=NAME_PICTURES, visible="hidden")
     return gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"], height=360)
 
 

@@ -69,7 +69,7 @@ def get_label(config: TabularConfig, column: str) -> str:
 def name_group(config: TabularConfig, group: str) -> str:
     """Return the display name of a group, such as "Highest education: High school" for "education: HS-grad"."""
     column, _, value = group.partition(": ")
-    return f"{get_label(config, column)}: {config.value_names.get(value, value)}"
+    return f"{get_label(config, column).partition(',')[0]}: {config.value_names.get(value, value)}"
 
 
 def is_plain_number(config: TabularConfig, column: str) -> bool:

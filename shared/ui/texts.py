@@ -11,6 +11,8 @@ from ..text_classifier import TextClassifierConfig, TextClassifierExplanation
 from ..tokens import clean_text
 from .explanations import format_percent
 
+STRONGEST = 0.55  # opacity of a colour behind a text
+
 
 def require_text(text: str | None, is_asked_for: bool = False) -> str:
     """Return the text.
@@ -38,12 +40,12 @@ def read_texts(file: str) -> Table:
 
 
 def colour_parts(why: TextClassifierExplanation) -> list[tuple[str, float | None]]:
-    """Return the parts with values scaled to -1 … 1, so that the largest has the full colour.
+    """Return the parts with values scaled so that the largest has the strongest colour on which text is legible.
 
     Gradio shows negative values in purple and positive ones in red, so the signs are reversed.
     """
     largest = max((abs(value) for _, value in why.parts if value is not None), default=0) or 1
-    return [(piece, None if value is None else -value / largest) for piece, value in why.parts]
+    return [(piece, None if value is None else -STRONGEST * value / largest) for piece, value in why.parts]
 
 
 def add_parts(config: TextClassifierConfig) -> gr.HighlightedText:

@@ -9,5 +9,9 @@ THEME = gr.themes.Default(
     font=["system-ui", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
     text_size="lg",
-).set(block_info_text_color="*neutral_500")  # the default grey is too pale on white
+).set(  # the defaults are too pale on white
+    block_info_text_color="*neutral_500",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+)
 CSS = Path(__file__).with_name("style.css").read_text(encoding="utf-8")

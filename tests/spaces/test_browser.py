@@ -7,7 +7,7 @@ import shutil
 import pytest
 from gradio.media import get_image
 
-from tests.conftest import ROOT, serve_app
+from tests.conftest import ROOT, find_barriers, serve_app
 
 pytestmark = pytest.mark.browser
 
@@ -70,6 +70,28 @@ def test_a_page_opens_with_an_answer_and_asks_the_server_for_none(page, gallery_
     page.wait_for_timeout(1000)
     assert events == []
     assert page.get_by_role("heading", level=1).count() == 1
+
+
+@pytest.mark.parametrize("name", ["", "cat_dog", "sentiment", "salary", "segmentation", "rating"])
+def test_axe_finds_no_serious_barrier_in_light_or_dark(page, gallery_url, name):
+    page.goto(f"{gallery_url}/{name}")
+    page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_timeout(1500)
+    assert find_barriers(page) == []
+    page.evaluate("document.body.classList.add('dark')")
+    page.wait_for_timeout(300)
+    assert find_barriers(page) == []
+
+
+def test_the_keyboard_is_enough_to_try_an_example_and_to_open_a_tab(page, gallery_url):
+    page.goto(f"{gallery_url}/cat_dog")
+    page.get_by_role("button", name="a lion").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
+    page.get_by_role("tab", name="Why?").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.get_by_text("Up to 200 pictures").wait_for()
 
 
 def test_on_a_phone_the_answer_to_an_example_is_seen_without_scrolling(page, gallery_url):

@@ -46,12 +46,12 @@ def test_the_pages_in_firefox(firefox, site, cat_dog, segmentation, sentiment, s
     text = read_page(firefox, site, "segmentation", "What fills the picture")
     ours = segmentation.predict(ROOT / "spaces/segmentation/examples/street.jpg")
     assert find_percent(text, "Road") == round(100 * ours.share["Road"])
-    text = read_page(firefox, site, "sentiment", "Positive.")
+    text = read_page(firefox, site, "sentiment", "Positive")
     ours = sentiment.predict(sentiment.config.examples[0])
     assert find_percent(text, "Positive") == round(100 * ours.probabilities["pos"])
     text = read_page(firefox, site, "salary", "Why?")
     ours = salary.predict(salary.example())
-    assert find_percent(text, ">=50k") == round(100 * ours.probabilities[">=50k"])
+    assert find_percent(text, "More than $50,000") == round(100 * ours.probabilities[">=50k"])
     text = read_page(firefox, site, "rating", "The Godfather")
     for _, title, stars in rating.recommend(rating.fold_in({}), 3):
         assert f"{title} {stars:.2f}" in text

@@ -8,6 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from shared.ui.texts import STRONGEST
 from tests.conftest import load_app, serve_app
 
 GOOD = "A wonderful film. I loved the acting and the music."
@@ -89,7 +90,7 @@ def test_explanations_add_up_and_can_be_refined(client, sentiment):
     assert why["base"] + sum(values) == pytest.approx(why["probability"], abs=1e-6)
     assert why["probability"] == pytest.approx(sentiment.predict(text).probabilities["pos"])
     assert "".join(part["text"] for part in why["parts"]) == text
-    assert max(abs(piece["class_or_confidence"]) for piece in coloured) == pytest.approx(1)
+    assert max(abs(piece["class_or_confidence"]) for piece in coloured) == pytest.approx(STRONGEST)
     assert "Tap a part" in words
     closer, _, _ = client.predict(text, len(values) - 1, api_name="/explain")
     assert sum(part["contribution"] is not None for part in closer["parts"]) > 3

@@ -21,7 +21,7 @@ def test_the_salary_page_warns_about_amounts_with_embeddings(salary):
     names = {"Capital gain in the year": "capital-gain", "Capital loss in the year": "capital-loss"}
     assert set(warned) == set(names)
     for label, name in names.items():
-        assert f"each of the {len(salary.config.amounts[name])} amounts" in warned[label]
+        assert f"between the {len(salary.config.amounts[name])} amounts" in warned[label]
 
 
 @pytest.mark.parametrize("digits", [0, 1, 2, 3])

@@ -65,13 +65,12 @@ function paint(canvas, { width, height }, colour) {
 
 function showLabel(config, found, canvas) {
   const names = config.labels.map((label) => page.getLabelName(config, label));
-  const several = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(names);
-  const choice = names.length <= 5 ? several : `any of the ${names.length} labels`;
-  const none = names.length === 2 ? "Neither" : "None of them";
+  const few = names.length === 2 ? `neither ${names.join(" nor ")}` : `none of ${names.join(", ")}`;
+  const none = names.length <= 5 ? few : `none of the ${names.length} labels`;
+  const likeliest = page.getLabelName(config, found.likeliest);
   const parts = found.in_distribution
-    ? [element("h2", {}, `It is ${page.getLabelName(config, found.likeliest)}.`)]
-    : [element("h2", {}, `${none}: this does not look like ${choice}.`), element("p", {}, "If it does show one:")];
-  parts.push(page.drawProbabilities(config, found.probabilities));
+    ? [element("h2", {}, `It is ${likeliest}.`), page.drawProbabilities(config, found.probabilities)]
+    : [element("h2", {}, `It is ${none}.`), element("p", {}, "The picture is unlike those it learned from.")];
   if (!found.evidence) return parts;
   const largest = Math.max(...found.evidence.map(Math.abs), 1e-9);
   paint(canvas, found, (place) => {
@@ -83,11 +82,12 @@ function showLabel(config, found, canvas) {
   for (const [name, share] of Object.entries(place)) canvas.style[name] = `${100 * share}%`;
   canvas.hidden = true;
   const box = element("input", { type: "checkbox", onchange: () => (canvas.hidden = !box.checked) });
-  const words = `Orange areas are evidence for ${found.likeliest}, blue areas against it.`;
-  return [...parts, element("label", {}, box, " Show the evidence"), page.note(words)];
+  const words = `Orange areas point to ${likeliest}, blue areas against it.`;
+  return [...parts, element("label", {}, box, " Show what it looked at"), page.note(words)];
 }
 
-function showClasses({ labels, colours }, found, canvas) {
+function showClasses(config, found, canvas) {
+  const { labels, colours } = config;
   const { mask, confidence, shares } = found;
   const UNSURE = -1;
   let only = null; // a class that is shown alone, or UNSURE
@@ -110,7 +110,7 @@ function showClasses({ labels, colours }, found, canvas) {
   const present = labels.filter((label) => shares[label]).sort((a, b) => shares[b] - shares[a]);
   const rows = present.map((label) => {
     const index = labels.indexOf(label);
-    const button = element("button", { onclick: () => draw(index) }, label);
+    const button = element("button", { onclick: () => draw(index) }, page.getLabelName(config, label));
     return [button, shares[label], `rgb(${colours[index].join(" ")})`];
   });
   const doubt = element("button", { onclick: () => draw(UNSURE) }, "Where it is unsure");

@@ -14,7 +14,7 @@ export function show(root, model) {
   const labels = config.task === "tabular-regression" ? null : config.labels;
   const { answer, form, why, curve, varied, plot, batch } = page.fill(root, "table-page");
   const name = (column) => descriptions?.[column] ?? column;
-  const explained = (label) => (labels ? `probability of ${page.getLabelName(config, label)}` : name(config.target));
+  const explained = (label) => (labels ? page.getLabelName(config, label) : name(config.target));
   const format = labels ? page.formatPercent : formatNumber;
   const used = columns.filter((column) => !ignored.includes(column));
   const readRow = () => ({
@@ -31,12 +31,12 @@ export function show(root, model) {
     const row = readRow();
     const found = await model.call("explain", [row]);
     const effects = Object.entries(found.contributions).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-    const rows = effects.slice(0, EFFECTS).map(([column, value]) => [`${name(column)}: ${row[column]}`, value]);
+    const rows = effects.slice(0, EFFECTS).map(([column, value]) => [`${name(column)}: ${nameValue(config, row[column])}`, value]);
     const size = (value) => (labels ? (100 * value).toFixed(1) : formatNumber(value));
     const points = (value) => (value < 0 ? "−" : "+") + size(Math.abs(value));
-    const average = `The average ${explained(found.label)} over a sample of the data is ${format(found.base)}`;
-    const inPoints = labels ? ", in percentage points" : "";
-    const words = `${average}; here it is ${format(found.total)}. Effect of each value${inPoints}:`;
+    const inPoints = labels ? " (percentage points)" : "";
+    const average = `${explained(found.label)}: on average ${format(found.base)}, here ${format(found.total)}.`;
+    const words = `${average} What makes the difference${inPoints}:`;
     return [element("h2", {}, "Why?"), element("p", {}, words), page.drawBars(rows, points, true)];
   });
   const ask = page.runLatest(answer, async () => {
@@ -74,8 +74,15 @@ export function show(root, model) {
 const round = (value) => Number(value.toPrecision(6));
 const formatNumber = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
 
+/** Return the display name of a value. */
+const nameValue = ({ value_names: names = {} }, value) => {
+  if (value === "?") return "unknown";
+  return Object.hasOwn(names, value) ? names[value] : value;
+};
+
 /** Return a labelled input for a column: a list of categories, a number or a date. */
-function addField({ typical, numbers, categories, open_categories: open = [] }, column, label) {
+function addField(config, column, label) {
+  const { typical, numbers, categories, open_categories: open = [] } = config;
   const common = { name: column, value: typical[column] };
   if (numbers[column]) {
     const { date_format: format, decimal } = numbers[column];
@@ -83,7 +90,7 @@ function addField({ typical, numbers, categories, open_categories: open = [] }, 
     const kind = format ? {} : { inputMode: "decimal", value: String(typical[column]).replace(".", decimal ?? ".") };
     return element("label", {}, label, element("input", { ...common, ...kind }));
   }
-  const options = categories[column].map((value) => element("option", { value }, value === "?" ? "unknown" : value));
+  const options = categories[column].map((value) => element("option", { value }, nameValue(config, value)));
   if (!open.includes(column)) {
     const select = element("select", {}, ...options);
     return element("label", {}, label, Object.assign(select, common));

@@ -14,15 +14,15 @@ export function show(root, model) {
     if (!text.value.trim()) return [element("h2", {}, "Write a text")];
     const found = await model.call("predict", [text.value]);
     const clear = found.is_clear
-      ? `${page.getLabelName(config, found.label)}.`
-      : "Not sure: no label is likely enough.";
+      ? page.getLabelName(config, found.label)
+      : "Not sure: no answer is likely enough.";
     const headline = found.in_distribution ? clear : "This is unlike the texts the model was trained on.";
     const note = `The model read ${found.words_read} of ${found.words} words: the beginning and the end.`;
     const parts = [element("h2", {}, headline), page.drawProbabilities(config, found.probabilities)];
     return found.words_read < found.words ? [...parts, page.note(note)] : parts;
   });
   const showWhy = page.runLatest(why, async (part) => {
-    if (part === undefined) return [page.note("Press Explain to see which words decided it.")];
+    if (part === undefined) return [page.note("Press “Which words decided it?” to see them in colour.")];
     const progress = element("progress", { value: 0, ariaLabel: "Progress" });
     why.replaceChildren(progress);
     const report = (share) => (progress.value = share);
@@ -59,7 +59,7 @@ function drawParts({ base, probability, parts }, label, explain) {
     return button;
   });
   const [without, whole] = [base, probability].map(page.formatPercent);
-  const effect = `With none of these parts, ${label} would have ${without}; with them it has ${whole}.`;
+  const effect = `The coloured words moved “${label}” from ${without} to ${whole}.`;
   const words = `${effect} Green raises it, red lowers it. Tap a part to see its words.`;
   return [page.note(words), element("p", { className: "parts" }, ...shown)];
 }
