@@ -23,7 +23,7 @@ from locks import FOLDER, parse_lock
 
 ROOT = FOLDER.parent
 EXTRAS = {
-    "all": ("training", "deploy", "mcp", "scale", "test", "browser", "check"),
+    "all": ("training", "deploy", "mcp", "scale", "test", "browser", "docs", "notebooks", "check"),
     "demo": ("deploy",),
     "test": ("deploy", "test"),
     "check": ("deploy", "check"),

@@ -264,13 +264,6 @@ def describe_peer(peer):
     return f"{peer['value']:.4f}{f' ({spread})' if seeds else ''}"
 
 
-def test_links_have_targets():
-    for name, text in TEXTS.items():
-        folder = ROOT if name == "README" else ROOT / "docs"
-        for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", text):
-            assert (folder / target).exists(), (name, target)
-
-
 def test_readme_is_short_and_its_lines_fit():
     lines = README.splitlines()
     assert len(lines) <= 150

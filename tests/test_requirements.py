@@ -105,7 +105,7 @@ def test_a_space_declares_what_it_imports_and_no_more(space):
         (["training/**/*.py"], [*read_extras("training"), "pyarrow"]),  # only to read Parquet; the message says so
         (["benchmarks/*.py"], read_extras("training", "browser", "scale")),
         (["examples/*.py"], read_extras("scale")),
-        (["tests/**/*.py"], read_extras("test", "training", "scale", "browser", "mcp")),
+        (["tests/**/*.py"], read_extras("test", "training", "scale", "browser", "mcp", "docs", "notebooks")),
     ],
 )
 def test_imported_packages_are_declared(patterns, declared):

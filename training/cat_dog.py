@@ -115,7 +115,7 @@ class CatDog(ImageClassification[CatDogSettings]):
         is_other = data and not (Path(data) / "annotations").is_dir()
         folder = Path(str(data)) if is_other else find_data(data, "PETS", "annotations/trainval.txt") / "images"
         print(f"{len(list_pictures(folder)):,} pictures of {folder}; the book has 7,390.")
-        learn = book.train_cat_dog(folder, size=settings.book_size, batch=settings.book_batch)
+        learn = book.train_cat_dog(book.load_cat_dog(folder, settings.book_size, settings.book_batch))
         evaluate.print_book("error on a random fifth", learn, BOOK_ERROR)
         return learn
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 
 def draw_shapes(folder: Path, seed: int, count: int = 24) -> Path:
-    """Write drawn shapes into three subfolders; return the folder."""
+    """Write drawn shapes into three subfolders; return the folder. As cats in Oxford Pets, circles have a capital."""
     rng = np.random.default_rng(seed)
     for label in ("circle", "cross", "square"):
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -21,7 +21,8 @@ def draw_shapes(folder: Path, seed: int, count: int = 24) -> Path:
                 draw.line((x - r, y + r, x + r, y - r), ink, 4)
             else:
                 (draw.ellipse if label == "circle" else draw.rectangle)((x - r, y - r, x + r, y + r), fill=ink)
-            image.save(folder / label / f"{index}.png")
+            name = label.capitalize() if label == "circle" else label
+            image.save(folder / label / f"{name}_{index}.png")
     return folder
 
 

@@ -11,6 +11,7 @@ active users for the 100 most rated movies, which is fastai's ML_SAMPLE.
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 from fastai.learner import Learner
 
 from training import book, command, evaluate, newcomers
@@ -69,16 +70,19 @@ class MovieRatings(Recommendation):
         readme = next((path for path in sorted(folder.glob("README*"))), None)
         return Ratings(ratings, movies.loc[sorted(set(ratings["movie"]))], "MovieLens ml-latest-small", readme)
 
-    def run_book(self, data: str | None, settings: RecommendationSettings) -> Learner:
-        """Run the book's cell on ML_SAMPLE, or on the sample of the ratings in --data."""
+    def read_book_sample(self, data: str | None, settings: RecommendationSettings) -> pd.DataFrame:
+        """Read ML_SAMPLE, or the sample of the ratings in `data`: the columns user, movie and rating."""
         if data is None:
             path = find_data(None, "ML_SAMPLE", "ratings.csv") / "ratings.csv"
             columns = {"userId": "user", "movieId": "movie"}
-            sample = read_table(path, ["userId", "movieId", "rating"]).rename(columns=columns)
-        else:
-            ratings = self.load(data, settings).train.table
-            sample = ratings[ratings["in_sample"]]
-        learn = book.train_rating(sample, settings.book_epochs, seed=settings.seed)
+            return read_table(path, ["userId", "movieId", "rating"]).rename(columns=columns)
+        ratings = self.load(data, settings).train.table
+        return ratings[ratings["in_sample"]]
+
+    def run_book(self, data: str | None, settings: RecommendationSettings) -> Learner:
+        """Run the book's cell on ML_SAMPLE, or on the sample of the ratings in --data."""
+        dls = book.load_rating(self.read_book_sample(data, settings), seed=settings.seed)
+        learn = book.train_rating(dls, settings.book_epochs)
         predicted, stars = learn.get_preds()
         errors = ((predicted.flatten() - stars.flatten()) ** 2).double().numpy()
         low, high = evaluate.mean_interval(errors)

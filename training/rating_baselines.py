@@ -76,6 +76,6 @@ def predict_with_book(train: pd.DataFrame, test: pd.DataFrame, seed: int, epochs
     """Predict with the book's cell, which validates on one training rating in a hundred."""
     set_seed(seed)
     with redirect_stdout(StringIO()):
-        learn = book.train_rating(train, epochs, valid_pct=0.01, seed=seed)
+        learn = book.train_rating(book.load_rating(train, valid_pct=0.01, seed=seed), epochs)
         predicted, _ = learn.get_preds(dl=learn.dls.test_dl(test[["user", "movie"]]))
     return predicted.flatten().double().numpy()

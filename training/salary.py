@@ -101,7 +101,7 @@ class Salary(Tabular):
             score_book_cell,
             make_book_table(found.splits.train),
             test,
-            seeds=settings.networks,
+            seeds=range(settings.networks),
             epochs=settings.book_epochs,
         )
         label = "accuracy with the book's inputs alone"
@@ -125,7 +125,7 @@ class Salary(Tabular):
         """Run the book's cell on adult.csv."""
         is_file = data and Path(data).is_file()
         path = Path(str(data)) if is_file else find_data(data, "ADULT_SAMPLE", "adult.csv") / "adult.csv"
-        learn = book.train_salary(make_book_table(read_people(path)), settings.book_epochs)
+        learn = book.train_salary(book.load_salary(make_book_table(read_people(path))), settings.book_epochs)
         evaluate.print_book("accuracy on a random fifth of adult.csv", learn, BOOK_ACCURACY)
         return learn
 

@@ -112,7 +112,9 @@ class Streets(ImageSegmentation):
     def run_book(self, data: str | None, settings: StreetSettings) -> Learner:
         """Run the book's cell on frames of the size of CAMVID_TINY."""
         if data is None:
-            learn = book.train_segmentation(find_data(None, "CAMVID_TINY", ""), settings.book_epochs)
+            learn = book.train_segmentation(
+                book.load_segmentation(find_data(None, "CAMVID_TINY", "")), settings.book_epochs
+            )
         else:
             with tempfile.TemporaryDirectory() as folder:
                 is_camvid = any((Path(data) / part).is_dir() for part in ("train", "CamVid"))
@@ -121,7 +123,8 @@ class Streets(ImageSegmentation):
                 else:
                     frames = self.load_own(data, settings).train
                 print(f"{len(frames)} frames at 128 by 96 pixels, 12 classes; the book's have the same size and 32.")
-                learn = book.train_segmentation(write_small_copy(frames, Path(folder)), settings.book_epochs)
+                dls = book.load_segmentation(write_small_copy(frames, Path(folder)))
+                learn = book.train_segmentation(dls, settings.book_epochs)
         print(f"valid loss: {learn.recorder.values[-1][1]:.4f}; the book's: {BOOK_LOSS}")
         return learn
 

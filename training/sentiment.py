@@ -94,21 +94,25 @@ class Sentiment(TextClassification):
     def run_book(self, data: str | None, settings: SentimentSettings) -> Learner:
         """Run the book's cell, with the test as its validation set."""
         splits = self.load(data, settings)
-        test, parts = splits.tests[0], [(splits.train, False), (splits.valid, False)]
-        parts.append((Texts(list(test.inputs), test.targets), True))
-        labels = np.array(splits.labels)
-        table = pd.concat(
-            pd.DataFrame({"text": part.texts, "label": labels[part.y], "is_valid": is_valid})
-            for part, is_valid in parts
-        )
+        table = make_book_table(splits)
 
         def train(batch: int, callbacks: list[Callback], _is_again: bool) -> Learner:
-            return book.train_sentiment(table, settings.book_epochs, batch, callbacks)
+            return book.train_sentiment(book.load_sentiment(table, batch), settings.book_epochs, callbacks)
 
         learn = retry_with_smaller_batches(train, settings.book_batch)
-        what = f"accuracy on the {test.split}, without the copies and HTML that the book's texts have"
+        what = f"accuracy on the {splits.tests[0].split}, without the copies and HTML that the book's texts have"
         evaluate.print_book(what, learn, BOOK_ACCURACY)
         return learn
+
+
+def make_book_table(splits: Splits[Texts]) -> pd.DataFrame:
+    """Return a table for the book's cell: text, label and is_valid, which is true for the test."""
+    test, parts = splits.tests[0], [(splits.train, False), (splits.valid, False)]
+    parts.append((Texts(list(test.inputs), test.targets), True))
+    labels = np.array(splits.labels)
+    return pd.concat(
+        pd.DataFrame({"text": part.texts, "label": labels[part.y], "is_valid": is_valid}) for part, is_valid in parts
+    )
 
 
 def answer_hard_cases(model: Any) -> list[HardCase]:

@@ -46,14 +46,16 @@ def predict_with_boosted_trees(train: Rows, test: TestSet, seeds: int) -> NDArra
     return np.stack(predicted)
 
 
-def score_book_cell(people: pd.DataFrame, test: TestSet, columns: Sequence[str], seeds: int, epochs: int) -> Hits:
+def score_book_cell(
+    people: pd.DataFrame, test: TestSet, columns: Sequence[str], seeds: Sequence[int], epochs: int
+) -> Hits:
     """Train the book's cell on some columns, without one person in a hundred; return where it is right.
 
     Args:
         people: the training people, with the column "salary".
         test: the test set.
         columns: columns that the cell reads.
-        seeds: number of seeds.
+        seeds: one for each training run.
         epochs: epochs of each training run; the book's are 3.
     """
     numbers = [name for name in columns if is_number(people[name])]
@@ -62,10 +64,10 @@ def score_book_cell(people: pd.DataFrame, test: TestSet, columns: Sequence[str],
     medians = {name: people[name].median() for name in numbers if not people[name].isna().any()}
     rows = pd.DataFrame(test.inputs).fillna(medians)
     hits = []
-    for seed in range(seeds):
+    for seed in seeds:
         set_seed(seed)
         with redirect_stdout(StringIO()):
-            learn = book.train_salary(people, epochs, categories, numbers, valid_pct=0.01, seed=seed)
+            learn = book.train_salary(book.load_salary(people, categories, numbers, valid_pct=0.01, seed=seed), epochs)
             probabilities, _ = learn.get_preds(dl=learn.dls.test_dl(rows))
         hits.append(probabilities.argmax(dim=1).numpy() == test.targets)
     return np.stack(hits)

@@ -1,0 +1,86 @@
+"""The notebooks: every cell runs, on made-up data and without a network."""
+
+import json
+import re
+
+import pytest
+
+from tests.conftest import DEMOS, ROOT
+
+NOTEBOOKS = {name: json.loads((ROOT / f"notebooks/{name}.ipynb").read_text(encoding="utf-8")) for name in DEMOS}
+TRAINED = "salary"  # by its script; the others, which tests/training trains, are copied. Nothing is downloaded
+PRELUDE = """
+import shutil
+from training import command
+import fastai.text.learner, torchvision.models._api
+
+def refuse(*args, **kwargs):
+    raise OSError("no network")
+
+def copy(recipe, options, source):
+    return Path(shutil.copytree(Path("spaces") / recipe.name / "model", options.out))
+
+fastai.text.learner.untar_data = torchvision.models._api.load_state_dict_from_url = refuse
+train = globals().get("train", command.make)
+command.make = train if {trains} else copy
+"""
+
+
+def read_code(name):
+    """Return the source of the code cells of a notebook."""
+    return ["".join(cell["source"]) for cell in NOTEBOOKS[name]["cells"] if cell["cell_type"] == "code"]
+
+
+def test_there_is_a_notebook_for_each_model_and_no_other():
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == sorted(DEMOS)
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_a_notebook_has_no_outputs_and_the_four_steps(name):
+    cells = NOTEBOOKS[name]["cells"]
+    assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
+    assert len({cell["id"] for cell in cells}) == len(cells)
+    steps = [line for cell in cells for line in cell["source"] if line.startswith("## ")]
+    assert [step.strip() for step in steps] == ["## 1. Data", "## 2. Train", "## 3. Look", "## 4. Publish"]
+    assert read_code(name)[1].startswith("SMOKE = False")
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_the_badges_and_the_first_cell_name_one_repository(name):
+    """Then one replacement, that of docs/book.md, is enough."""
+    text = "".join(line for cell in NOTEBOOKS[name]["cells"] for line in cell["source"])
+    addresses = re.findall(r"github(?:\.com)?/([\w.-]+/[\w.-]+)", text)
+    assert addresses == ["USER/model-gallery"] * 3
+    assert text.count(f"/blob/main/notebooks/{name}.ipynb") == 2
+
+
+def test_the_first_cell_is_the_same_everywhere():
+    assert len({read_code(name)[0] for name in DEMOS}) == 1
+
+
+@pytest.mark.training
+def test_every_cell_runs(tmp_path):
+    """In one kernel for all of them, since it takes seconds to import fastai."""
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    clone = tmp_path / "clone"
+    (clone / "notebooks").mkdir(parents=True)
+    for folder in ("hub", "shared", "spaces", "training"):
+        (clone / folder).symlink_to(ROOT / folder)
+    cells = []
+    for number, name in enumerate(DEMOS):
+        setup, choose, *others = read_code(name)
+        if number:
+            setup = setup.replace('"../training"', '"no"')  # this kernel is in the folder already
+        choose = choose.replace("SMOKE = False", "SMOKE = True")
+        cells += [setup, choose, PRELUDE.format(trains=name == TRAINED), *others]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    client = nbclient.NotebookClient(book, timeout=None, resources={"metadata": {"path": str(clone / "notebooks")}})
+    client.execute()
+    shown = [output for cell in book.cells for output in cell.outputs]
+    kinds = [kind for output in shown for kind in output.get("data", ())]
+    assert kinds.count("image/png") >= 12
+    said = "".join(output.get("text", "") for output in shown)
+    for name in DEMOS:
+        assert f"would be uploaded to USER/{name}, and nothing else" in said
+        assert (clone / f"runs/{name}/gallery.json").is_file()
