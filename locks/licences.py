@@ -13,7 +13,9 @@ from locks import FOLDER, read_lock
 FILE = FOLDER.parent / "docs" / "licences.md"
 STATED = {
     "ansicon": "MPL-2.0",
+    "appnope": "BSD-2-Clause",
     "audioop-lts": "PSF-2.0",
+    "axe-playwright-python": "MIT AND MPL-2.0",  # the package, and axe-core in it
     "colorama": "BSD-3-Clause",
     "httpx2-jsfetch": "BSD-3-Clause",
     "pywin32": "PSF-2.0 AND LGPL-2.1-or-later AND MIT AND HPND",  # the package, its adodbapi, MAPI stub and Scintilla
