@@ -89,7 +89,7 @@ def test_the_keyboard_is_enough_to_try_an_example_and_to_open_a_tab(page, galler
     page.keyboard.press("Enter")
     page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
     page.get_by_role("tab", name="Why?").focus()
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.get_by_text("Up to 200 pictures").wait_for()
 

@@ -59,6 +59,7 @@ SEAMS = {
     "gradio.processing_utils.save_bytes_to_cache": "storage.py: is the file still named by the hash of its content?",
     "gradio.processing_utils.save_file_to_cache": "storage.py: is the file still named by the hash of its content?",
     "gradio.processing_utils.async_move_files_to_cache": "requests.py: may a path or web address in an input be read?",
+    "gradio.components.base.Component.__init__": "first_answer.py: is a value still prepared for the page as there?",
     "gradio.components.Image.preprocess": "components.py (Photo) replaces it",
     "gradio.components.File.preprocess": "components.py (Upload) replaces it",
     "gradio.components.AnnotatedImage.postprocess": "regions.py (Regions) replaces it",

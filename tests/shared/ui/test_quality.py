@@ -1,0 +1,75 @@
+"""The tab that shows how good a model is: what was measured, and nothing else."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from shared.metrics import Figure
+from shared.ui.forms import name_group
+from shared.ui.quality import draw_quality, draw_shares, draw_sure, summarise
+
+
+def draw(model):
+    return draw_quality(model.config, model.metrics, lambda group: name_group(model.config, group))
+
+
+def test_errors_by_label_become_a_table_of_right_and_wrong(cat_dog):
+    errors = {figure.name: figure for figure in reversed(cat_dog.metrics.figures)}
+    cats = errors["error_cat"]
+    wrong = round(cats.value * cats.count)
+    row = f'<th scope="row">a cat</th><td>{cats.count - wrong:,}</td><td>{wrong:,}</td>'
+    assert row in draw(cat_dog)
+    assert "upside down" in draw(cat_dog)
+
+
+def test_classes_have_their_names_and_intervals(segmentation):
+    shown = draw(segmentation)
+    figure = next(one for one in segmentation.metrics.figures if one.name == "iou_SignSymbol")
+    low, high = (f"{100 * end:.0f}" for end in figure.interval)
+    assert f"{figure.value:.0%} <small>({low}–{high})</small>" in shown
+    assert '<div class="bars-label">Sign</div>' in shown
+    assert "SignSymbol" not in shown
+
+
+def test_groups_show_what_is_expected_and_what_is_true(salary):
+    group = next(one for one in salary.metrics.groups if one.group == "race: Amer-Indian-Eskimo")
+    shown = draw(salary)
+    assert f"Race: American Indian or Eskimo ({group.count:,})" in shown
+    assert f"{group.mean_probability.value:.0%} <small>(really {group.base_rate.value:.0%})</small>" in shown
+
+
+def test_not_sure_is_compared_with_sure():
+    values = {"accuracy": 0.9, "clear": 0.8, "accuracy_clear": 0.95}
+    fields = {"interval": None, "data": "x", "split": "test", "count": 100}
+    shown = draw_sure({name: Figure(name=name, value=value, **fields) for name, value in values.items()})
+    assert re.findall(r'bars-value">(\d+)%', shown) == ["95", "70"]  # 0.8 * 0.95 + 0.2 * 0.7 == 0.9
+    assert draw_sure({}) == ""
+
+
+def test_only_cases_that_are_wrong_and_clear_are_shown(sentiment):
+    shown = draw(sentiment)
+    wrong = [case.text for case in sentiment.metrics.cases if case.clear and not case.right]
+    assert "There is nothing here that anyone could dislike." in wrong
+    assert "There is nothing here that anyone could dislike." in shown
+    assert "I did not like this film at all." not in shown
+
+
+def test_labels_are_escaped():
+    share = SimpleNamespace(label="<b>", value=0.5, interval=None, mark=None)
+    assert "&lt;b&gt;" in draw_shares("<i>", [share])
+    assert "<b>" not in draw_shares("<i>", [share])
+    assert draw_shares("nothing", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("segmentation", "names 92% of the pixels right"),
+        ("rating", "typically off by 0.7 stars"),
+        ("salary", "87.6% right"),
+    ],
+)
+def test_the_headline_needs_no_textbook(name, words, request):
+    model = request.getfixturevalue(name)
+    assert summarise(model.config, model.metrics).startswith(words)
