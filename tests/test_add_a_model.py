@@ -1,5 +1,6 @@
 """Follow docs/add_a_model.md: a sixth model from one script and one folder."""
 
+import importlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
 from shared import load_model
 from tests.conftest import ROOT
+from training.recipe import Recipe
 
 pytestmark = pytest.mark.training
 TEXT = (ROOT / "docs/add_a_model.md").read_text(encoding="utf-8")
@@ -41,6 +43,12 @@ def repository(tmp_path_factory):
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return copy, files(copy) - before
+
+
+def test_the_recipes_of_its_table_exist():
+    found = re.findall(r"`(training\.recipes\.\w+)\.(\w+)`", TEXT)
+    assert len(found) == 5
+    assert all(issubclass(getattr(importlib.import_module(module), name), Recipe) for module, name in found)
 
 
 def test_nothing_but_one_script_and_one_folder_is_new(repository):
