@@ -15,6 +15,7 @@ from ..markdown import escape_markdown
 from ..predictor import Predictor
 from .components import Upload
 from .retention import SWEEP_SECONDS
+from .snippets import add_snippets
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # the YAML header of a card, for the Hub
 CODE = re.compile(r"(^(`{3,}).*?^\2|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
@@ -74,11 +75,12 @@ def add_json(*names: str) -> list[gr.JSON]:
 
 
 def add_card(model: Predictor[Any, Any, Any]) -> None:
-    """Add the end of a page: the model card, README.md in the model's folder, to fold out, and the note on privacy."""
+    """Add the end of a page: the card (README.md in the model's folder), code that asks it, and the note on privacy."""
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")
     with gr.Accordion("About this model: figures, limits, licence", open=False):
         gr.Markdown(read_card(model.folder), elem_classes="figures")
+    add_snippets(model)
     gr.Markdown(PRIVACY, elem_classes="origin")
 
 
