@@ -19,7 +19,7 @@ from hub.local import Hub
 from shared import load_model
 from tests.conftest import MCP, NODE, ROOT
 
-DOCS = ("http", "training", "your_own", "publishing", "benchmarks", "scale", "faults")
+DOCS = ("http", "mcp", "training", "your_own", "publishing", "benchmarks", "scale", "faults")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {name: (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in DOCS} | {"README": README}
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -89,15 +89,37 @@ def test_the_snippet_for_transformers_js_is_the_one_that_is_run():
 
 @pytest.mark.skipif(MCP is not None, reason=str(MCP))
 def test_mcp_snippet_runs(mcp_url, capsys):
-    (code,) = find_snippets("http", "python", "mcp")
-    exec(compile(code.replace("http://127.0.0.1:7860", mcp_url), "http.md", "exec"), {})  # noqa: S102 - the document is ours
+    (code,) = find_snippets("mcp", "python")
+    exec(compile(code.replace("http://127.0.0.1:7860", mcp_url), "mcp.md", "exec"), {})  # noqa: S102 - the document is ours
     assert json.loads(capsys.readouterr().out)["title"] == "Toy Story (1995)"
 
 
-def test_mcp_is_installed_as_the_readme_says():
-    (line,) = [line for line in find_commands("http") if "[mcp]" in line]
-    assert line == f'pip install "gradio[mcp]=={gradio.__version__}"'
-    assert "GRADIO_MCP_SERVER=True python spaces/gallery/app.py" in find_commands("http")
+def test_mcp_is_installed_as_the_guide_says():
+    install, start, add = find_commands("mcp")
+    assert install == f'pip install "gradio[mcp]=={gradio.__version__}"'
+    assert start == "GRADIO_MCP_SERVER=True python spaces/gallery/app.py"
+    assert add == f"claude mcp add --transport http gallery {MCP_ADDRESS}"
+
+
+MCP_ADDRESS = "http://127.0.0.1:7860/gradio_api/mcp/"
+
+
+def test_each_agent_is_configured_with_the_address_of_the_tools():
+    servers = []
+    for code in find_snippets("mcp", "json"):
+        config = json.loads(code)
+        found = config.get("mcpServers") or config["servers"]
+        servers.append(found["gallery"] if isinstance(found, dict) else found[0])
+    assert servers == [
+        {"type": "http", "url": MCP_ADDRESS},  # Claude Code
+        {"command": "npx", "args": ["-y", "mcp-remote", MCP_ADDRESS]},  # Claude's desktop app
+        {"url": MCP_ADDRESS},  # Cursor
+        {"type": "http", "url": MCP_ADDRESS},  # VS Code
+        {"type": "http", "url": MCP_ADDRESS},  # huggingface_hub
+    ]
+    addresses = re.findall(r"https?://[^\s`\"]*gradio_api[^\s`\"]*", TEXTS["mcp"])
+    assert len(addresses) == 10
+    assert all("/gradio_api/mcp/" in address for address in addresses)
 
 
 VERBS = {line.split()[1] for line in find_commands("README") if line.startswith("make ")} | {"test-all", "hub"}

@@ -28,6 +28,8 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from .. import __version__
+from ..config import GalleryConfig
 from ..errors import BadInput, quote
 from ..limits import LIMITS
 from .fair_queue import find_client_address, is_data_url, is_uploaded
@@ -42,6 +44,13 @@ ACCEPTED = (
     f"or the path or address of an upload to {API}/upload"
 )
 CSV_BYTES = 10_000  # agents get a CSV up to this size as text, a larger one only as an address
+LISTED_LABELS = 20  # a description names up to so many labels of a model
+INSTRUCTIONS = (
+    "Small models to try and to learn from. Most have a tool that answers one question, and others whose names end in "
+    "_explain (why) and _batch (many inputs); on a page of one model these are predict, explain and batch. The first "
+    "text of a result is the answer as JSON; pictures, tables and addresses of files may follow. An error says in one "
+    "sentence what is accepted."
+)
 NOT_INSTALLED = 'MCP is off, because a package is missing. Install it: pip install "gradio[mcp]=={}"'
 
 
@@ -82,8 +91,10 @@ class ToolServer(mcp.GradioMCPServer):
         return {name.lstrip("/"): name for name in self.api_info["named_endpoints"]}
 
     def get_fn_description(self, block_fn: Any, _: str) -> tuple[str, dict[str, str]]:
-        """Return the first part of the docstring; the argument descriptions are in the schema."""
-        return get_function_description(block_fn.fn)[0], {}
+        """Return the first part of the docstring, and what the model is; the schema describes the arguments."""
+        does = get_function_description(block_fn.fn)[0]
+        model = getattr(block_fn, "model", None)  # see Page; another app may have none
+        return (f"{does} {describe_model(model.config)}" if model else does), {}
 
     def get_input_schema(
         self, tool_name: str, _: Mapping[str, str] | None = None
@@ -102,7 +113,7 @@ class ToolServer(mcp.GradioMCPServer):
         logging.getLogger("mcp").setLevel(logging.ERROR)
         for name in ("", "mcp.server.lowlevel.server"):
             logging.getLogger(name).addFilter(should_log)
-        server = self.Server(str(self.blocks.title))
+        server = self.Server(str(self.blocks.title), version=__version__, instructions=INSTRUCTIONS)
         server.list_tools()(self.list_tools)
         server.call_tool(validate_input=False)(self.call)  # the models' own errors are clearer
         return server
@@ -119,7 +130,12 @@ class ToolServer(mcp.GradioMCPServer):
                 name=name,
                 description=self.get_fn_description(self.get_block_fn_from_endpoint_name(name), name)[0],
                 inputSchema=self.get_input_schema(name)[0],
-                annotations=self.types.ToolAnnotations(readOnlyHint=True, openWorldHint=False),
+                annotations=self.types.ToolAnnotations(
+                    title=make_title(self.get_block_fn_from_endpoint_name(name), name),
+                    readOnlyHint=True,
+                    idempotentHint=True,
+                    openWorldHint=False,
+                ),
             )
             for name in self.list_offered()
         ]
@@ -198,6 +214,23 @@ def should_log(record: logging.LogRecord) -> bool:
     """Return False for MCP's log records of invalid messages, which may be of any length."""
     is_mcp = Path(record.pathname).parts[-3:-1] in (("mcp", "shared"), ("server", "lowlevel"))
     return not is_mcp or record.exc_info is not None
+
+
+# --- descriptions ---
+
+
+def make_title(fn: Any, name: str) -> str:
+    """Return a tool's title for people, such as "Cat or dog: explain"; by default its name."""
+    return f"{fn.model.config.about.title}: {fn.own_name.replace('_', ' ')}" if hasattr(fn, "model") else name
+
+
+def describe_model(config: GalleryConfig) -> str:
+    """Return sentences about a model: its title, its summary and its labels, as they are in answers."""
+    about, labels = config.about, config.labels
+    more = ", and more" if len(labels) > LISTED_LABELS else ""
+    listed = f" Labels: {', '.join(labels[:LISTED_LABELS])}{more}." if labels else ""
+    end = "" if about.summary.endswith((".", "?", "!")) else "."
+    return " ".join(f'The model is "{about.title}": {about.summary}{end}{listed}'.split())
 
 
 # --- arguments ---

@@ -43,6 +43,12 @@ class Page(gr.Blocks):
         super().__init__(title=title, **{"delete_cache": (LIMITS.kept_seconds,) * 2, **options})
         self.models = models
 
+    def __exit__(self, exc_type: type[BaseException] | None = None, *args: Any) -> None:
+        """Note the model and the own name of each endpoint, both of which it keeps as part of a gallery."""
+        for event in self.fns.values() if len(self.models) == 1 else ():
+            event.model, event.own_name = self.models[0], event.api_name
+        super().__exit__(exc_type, *args)
+
     def launch(self, **options: Any) -> Any:
         """Serve the page, with the options of gr.Blocks.launch; see `launch` below."""
         return launch(self, *self.models, **options)

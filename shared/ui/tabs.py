@@ -15,6 +15,7 @@ from ..markdown import escape_markdown
 from ..predictor import Predictor
 from .components import Upload
 from .retention import SWEEP_SECONDS
+from .snippets import add_snippets
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)  # the YAML header of a card, for the Hub
 CODE = re.compile(r"(^(`{3,}).*?^\2|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
@@ -80,7 +81,8 @@ def add_card(model: Predictor[Any, Any, Any]) -> None:
 
 
 def add_end(model: Predictor[Any, Any, Any]) -> None:
-    """Add the end of a page: where the model comes from, and the note on privacy."""
+    """Add the end of a page: code that asks the model, where it comes from, and the note on privacy."""
+    add_snippets(model)
     if model.origin:
         gr.Markdown(model.origin, elem_classes="origin")
     gr.Markdown(PRIVACY, elem_classes="origin")

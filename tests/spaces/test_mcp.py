@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from PIL import Image
 
+from shared import __version__
 from shared.ui import mcp_tools
 from tests.conftest import MCP, ROOT, load_app, mount_app, serve_app
 
@@ -113,7 +114,7 @@ def test_tools_of_a_space_on_the_hub_have_no_prefix(tmp_path):
 def test_schemas_are_small_and_every_argument_is_typed_and_described(tools):
     for tool in tools.values():
         assert len(tool.model_dump_json(exclude_none=True)) < 4000
-        assert tool.description.endswith(".")
+        assert tool.description.endswith((".", "?"))
         assert "\n" not in tool.description
         for schema in tool.inputSchema["properties"].values():
             assert schema["description"]
@@ -125,6 +126,38 @@ def test_schemas_are_small_and_every_argument_is_typed_and_described(tools):
     assert tools["rating"].inputSchema["required"] == ["user_id", "movie_id"]
     assert tools["salary"].inputSchema["required"] == []
     assert "Bachelors" in tools["salary_explain"].inputSchema["properties"]["education"]["anyOf"][0]["enum"]
+
+
+@needs_mcp
+def test_a_description_says_what_the_model_is_and_a_title_is_for_people(tools):
+    """An agent chooses among the tools of several servers by what it reads here."""
+    assert tools["salary"].description.endswith(
+        'The model is "Salary": From one row of a census form: how likely was an income of more than $50,000 in 1994? '
+        "Labels: <50k, >=50k."
+    )
+    assert "Labels: cat, dog." in tools["cat_dog_batch"].description
+    titles = {name: tool.annotations.title for name, tool in tools.items()}
+    assert (titles["cat_dog"], titles["salary_what_if"]) == ("Cat or dog: predict", "Salary: what if")
+    assert len({tool.description for tool in tools.values()}) == len(set(titles.values())) == len(tools)
+    assert all(tool.annotations.readOnlyHint and tool.annotations.idempotentHint for tool in tools.values())
+
+
+@needs_mcp
+def test_the_server_introduces_itself(mcp_url):
+    async def introduced(session):
+        return await session.initialize()
+
+    found = ask(mcp_url, introduced)
+    assert (found.serverInfo.name, found.serverInfo.version) == ("Model gallery", __version__)
+    assert found.instructions == mcp_tools.INSTRUCTIONS
+
+
+@needs_mcp
+def test_an_address_may_choose_tools(mcp_url):
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).encode()
+    reply = httpx2.post(f"{mcp_url}/gradio_api/mcp/?tools=cat_dog,rating_recommend", content=body, headers=SENT)
+    found = json.loads(reply.text.split("data: ", 1)[1])["result"]["tools"]
+    assert [tool["name"] for tool in found] == ["cat_dog", "rating_recommend"]
 
 
 @needs_mcp
