@@ -60,9 +60,20 @@ def make_own(folder: Path, task: str) -> Path:
             "bytes": (folder / "examples/leaf-1.png").stat().st_size,
             "optional": True,
         }
+    measure_plants(folder, content)
     (folder / "gallery.json").write_text(json.dumps(content))
     (folder / "README.md").write_text("A card.")
     return folder
+
+
+def measure_plants(folder: Path, content: dict) -> None:
+    """Keep only the first figure of a demo, as one of plants, and what was measured on newcomers."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics |= {"figures": [{**metrics["figures"][0], "data": "Herbarium"}], "headline": "97% right on 100 plants"}
+    for name in ("cases", "groups"):
+        metrics.pop(name, None)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    content["files"]["metrics.json"] |= fingerprint(folder / "metrics.json")
 
 
 def name_plants(folder: Path, content: dict) -> None:
@@ -110,7 +121,11 @@ def test_the_page_of_an_own_model_has_no_words_of_the_demo(task, tmp_path):
 def test_the_page_of_an_own_table_has_no_words_of_the_demo(kind, tmp_path):
     content = json.loads((ROOT / "spaces/salary/model/gallery.json").read_text())
     about = content["about"] | {"title": "Herbarium", "summary": "Which plant?", "limits": []}
-    make_kind(tmp_path / "model", **{"task": content["task"], **kind, "about": about, "descriptions": {}})
+    names = {"descriptions": {}, "label_names": {}, "value_names": {}}
+    make_kind(tmp_path / "model", **{"task": content["task"], **kind, "about": about, **names})
+    content = json.loads((tmp_path / "model/gallery.json").read_text())
+    measure_plants(tmp_path / "model", content)
+    (tmp_path / "model/gallery.json").write_text(json.dumps(content))
     (tmp_path / "model/README.md").write_text("A card.")
     with replace_model(tmp_path / "model"):
         app = load_app("salary")
