@@ -987,7 +987,7 @@ def test_a_users_own_model_online(real, tmp_path):
     space = real.hub.repo("me/flowers", "space")
     assert f"Its predictions at {space.host} match the local ones." in done.stdout
     page = httpx2.get(space.host, timeout=30).text
-    assert "Probabilities, if it is rose or tulip" in page
+    assert "It is neither rose nor tulip." in page  # the answer to the first example
     assert "chelsea" not in page
 
 
