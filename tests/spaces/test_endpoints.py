@@ -230,14 +230,14 @@ def test_cat_dog_with_a_local_file(client, cat_dog):
     assert answer["probabilities"] == pytest.approx(expected.probabilities)
     assert answer["in_distribution_score"] == pytest.approx(expected.in_distribution_score)
     assert "It is a cat" in words
-    assert drawn["label"] == "cat"
+    assert drawn["label"] == "a cat"
 
 
 def test_cat_dog_shows_no_bars_for_neither_but_api_users_get_the_probabilities(client):
     answer, words, drawn = client.predict(handle_file(get_image("lion.jpg")), api_name="/cat_dog")
     assert answer["label"] is None
     assert words.startswith("<h2>It is neither a cat nor a dog.")
-    assert drawn is None
+    assert drawn == {}
     assert set(answer["probabilities"]) == {"cat", "dog"}
 
 

@@ -132,8 +132,8 @@ def test_schemas_are_small_and_every_argument_is_typed_and_described(tools):
 def test_a_description_says_what_the_model_is_and_a_title_is_for_people(tools):
     """An agent chooses among the tools of several servers by what it reads here."""
     assert tools["salary"].description.endswith(
-        'The model is "Salary": From one row of a census form: how likely was an income of more than $50,000 in 1994? '
-        "Labels: <50k, >=50k."
+        'The model is "Salary": Did this person earn more than $50,000 a year in 1994? See which details make the '
+        "difference. Labels: <50k, >=50k."
     )
     assert "Labels: cat, dog." in tools["cat_dog_batch"].description
     titles = {name: tool.annotations.title for name, tool in tools.items()}
