@@ -191,7 +191,8 @@ def launch_app(demo, *models) -> Iterator[str]:
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         patch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")  # else launch sets it, for good
         try:
-            page.launch(demo, *models)
+            # Processes that start at once would otherwise try the same port, and Gradio cannot start MCP a second time.
+            page.launch(demo, *models, server_port=find_free_port())
             yield demo.local_url.rstrip("/")
         finally:
             demo.close(verbose=False)

@@ -259,10 +259,8 @@ def prepare_gallery() -> Callable[..., Any]:
     import gradio as gr
     import httpx2
 
-    from tests.conftest import find_free_port, launch_app, load_app
+    from tests.conftest import launch_app, load_app
 
-    # Without it, workers that start at once try the same port, and Gradio cannot start its MCP server a second time.
-    os.environ["GRADIO_SERVER_PORT"] = str(find_free_port())
     gallery = load_app("gallery")
     models = [app.model for app in gallery.apps.values()]
     for model in models:
