@@ -96,7 +96,7 @@ def test_the_keyboard_is_enough_to_try_an_example_and_to_open_a_tab(page, galler
 
 def test_on_a_phone_the_answer_to_an_example_is_seen_without_scrolling(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_text("a lion", exact=True).click()
+    page.get_by_role("button", name="a lion").click()
     heading = page.get_by_role("heading", name=re.compile("^It is neither"))
     heading.wait_for()
     assert heading.evaluate("found => found.getBoundingClientRect().bottom < window.innerHeight")
@@ -123,14 +123,14 @@ def test_cat_dog_answers_an_uploaded_file(page, gallery_url):
 
 def test_cat_dog_shows_neither_for_a_lion(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_text("a lion", exact=True).click()
+    page.get_by_role("button", name="a lion").click()
     page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
     page.get_by_text("Orange areas point to").wait_for()
 
 
 def test_cat_dog_can_be_cleared_without_an_error(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_text("a lion", exact=True).click()
+    page.get_by_role("button", name="a lion").click()
     page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
     page.get_by_label("Remove Image").click()
     page.get_by_role("heading", name="Choose a picture").wait_for()
@@ -143,7 +143,7 @@ def test_cat_dog_shows_the_error_message_for_a_bad_file(page, gallery_url, tmp_p
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_text("a lion", exact=True).click()  # an example makes Gradio build the input anew
+    page.get_by_role("button", name="a lion").click()  # an example makes Gradio build the input anew
     page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
     page.get_by_label("Remove Image").click()
     page.get_by_role("heading", name="Choose a picture").wait_for()
@@ -268,11 +268,11 @@ def test_no_old_explanation_is_shown_beside_a_new_person(page, gallery_url):
 
 def test_no_old_explanation_is_shown_beside_a_new_picture(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_text("a lion", exact=True).click()
+    page.get_by_role("button", name="a lion").click()
     words = page.get_by_text("Orange areas point to").locator("visible=true")
     words.wait_for()
     held = hold_back(page, ["cat_dog_explain"])
-    page.get_by_text("a cat", exact=True).click()
+    page.get_by_role("button", name="a cat").click()
     page.get_by_role("heading", name="It is a cat.").wait_for()
     await_held(page, held, 1)
     assert words.count() == 0
@@ -340,7 +340,7 @@ def test_use_via_api_lists_endpoints_and_arguments_without_an_error(page, galler
     page.on("response", lambda reply: problems.append(reply.url) if reply.status >= 400 else None)
     there = {f"{gallery_url}/gradio_api/mcp/schema"}  # by its 404 the page knows that MCP is off
     page.goto(f"{gallery_url}/rating")
-    page.get_by_text("comes first").wait_for()
+    page.get_by_text("comes first").first.wait_for()
     button = page.get_by_role("button", name=re.compile("Use via API"))
     if not button.is_visible():
         pytest.skip("Gradio hides it on a phone")

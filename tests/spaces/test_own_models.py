@@ -197,7 +197,7 @@ def test_train_and_stage(real, tmp_path, recipe, options):
 @pytest.mark.parametrize(
     ("recipe", "options", "example"),
     [
-        ("image_classification", [], "image_classification-made-up/square/3.png"),
+        ("image_classification", [], "image_classification-made-up/square/square_3.png"),
         ("tabular", ["--target", "shift"], None),
     ],
 )
