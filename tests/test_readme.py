@@ -5,7 +5,6 @@ import importlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -17,7 +16,7 @@ import pytest
 from benchmarks.table import Row, format_trainings
 from hub.local import Hub
 from shared import load_model
-from tests.conftest import MCP, NODE, ROOT
+from tests.conftest import MCP, NODE, ROOT, copy_repository
 
 DOCS = ("http", "mcp", "training", "your_own", "publishing", "benchmarks", "scale", "faults")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -214,13 +213,8 @@ def test_publish_and_deploy_as_the_readme_says(tmp_path):
 @pytest.mark.training
 def test_your_own_model_online_as_the_readme_says(tmp_path):
     """Run in a copy of a clone, on the local Hub, with a quick training on made-up pictures."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     clone = tmp_path / "clone"
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, clone / name)
+    copy_repository(clone)
     lines = [line.replace("USER", "me") for line in find_commands("README", "Your own model, online")]
     assert lines.pop(1) == "make demo MODELS=runs"  # tests/spaces/test_gallery.py shows it
     assert len(lines) == 3
