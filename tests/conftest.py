@@ -268,6 +268,15 @@ def page(browser, request):
     assert overflow <= 0, f"the page is {overflow} pixels wider than the screen"
 
 
+def open_tab(page, name: str) -> None:
+    """Open a tab of a page."""
+    tab = page.get_by_role("tab", name=name)
+    if not tab.is_visible():  # on a phone the last tabs are behind the three dots
+        page.locator(".overflow-menu button").first.click()
+        tab = page.get_by_role("button", name=name)
+    tab.click()
+
+
 def find_barriers(page) -> list[tuple[str, str]]:
     """Return what axe-core calls a serious or critical barrier to people on a page: its rule and the first element."""
     from axe_playwright_python.sync_playwright import Axe

@@ -7,19 +7,11 @@ import shutil
 import pytest
 from gradio.media import get_image
 
-from tests.conftest import ROOT, find_barriers, serve_app
+from tests.conftest import ROOT, find_barriers, open_tab, serve_app
 
 pytestmark = pytest.mark.browser
 
 CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
-
-
-def open_tab(page, name):
-    tab = page.get_by_role("tab", name=name)
-    if not tab.is_visible():  # on a phone the last tabs are behind the three dots
-        page.locator(".overflow-menu button").first.click()
-        tab = page.get_by_role("button", name=name)
-    tab.click()
 
 
 def test_home_leads_to_every_model(page, gallery_url):

@@ -16,8 +16,7 @@ from PIL import Image
 from shared.images import load_image
 from shared.ui.explanations import draw_evidence, draw_share_bars
 from shared.ui.files import keep_picture
-from tests.conftest import ROOT, load_app, serve_app
-from tests.spaces.test_browser import open_tab
+from tests.conftest import ROOT, load_app, open_tab, serve_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
