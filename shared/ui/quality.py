@@ -142,18 +142,17 @@ def _draw_share(share: Share) -> str:
 
 def draw_confusion(config: GalleryConfig, known: Mapping[str, Figure]) -> str:
     """Return a table of right and wrong answers as HTML, for a model with two labels whose errors are known."""
-    found = [known.get(f"error_{label}") for label in config.labels]
-    if len(found) != 2 or None in found:
+    found = [known[name] for label in config.labels if (name := f"error_{label}") in known]
+    if not len(config.labels) == len(found) == 2:
         return ""
     names = [html.escape(config.get_label_name(label)) for label in config.labels]
     rows = ""
-    for index, figure in enumerate(figure for figure in found if figure):
+    for index, figure in enumerate(found):
         wrong = round(figure.value * figure.count)
         cells = [figure.count - wrong, wrong] if index == 0 else [wrong, figure.count - wrong]
         rows += f'<tr><th scope="row">{names[index]}</th>{"".join(f"<td>{cell:,}</td>" for cell in cells)}</tr>'
     heads = "".join(f'<th scope="col">called {name}</th>' for name in names)
-    about = next(figure for figure in found if figure)
-    title = f"{html.escape(about.data)}, {html.escape(about.split)}: what it really is, and what it was called"
+    title = f"{html.escape(found[0].data)}, {html.escape(found[0].split)}: what it really is, and what it was called"
     return f"<h3>Right and wrong</h3><table><caption>{title}</caption><tr><td></td>{heads}</tr>{rows}</table>"
 
 
