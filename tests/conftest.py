@@ -277,6 +277,11 @@ def open_tab(page, name: str) -> None:
     tab.click()
 
 
+def find_example(page, name: str):
+    """Return the button of an example of a picture: of the bars, one may have the same name."""
+    return page.get_by_role("button", name=name).filter(has=page.locator("img"))
+
+
 def find_barriers(page) -> list[tuple[str, str]]:
     """Return what axe-core calls a serious or critical barrier to people on a page: its rule and the first element."""
     from axe_playwright_python.sync_playwright import Axe

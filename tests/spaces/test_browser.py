@@ -7,7 +7,7 @@ import shutil
 import pytest
 from gradio.media import get_image
 
-from tests.conftest import ROOT, find_barriers, open_tab, serve_app
+from tests.conftest import ROOT, find_barriers, find_example, open_tab, serve_app
 
 pytestmark = pytest.mark.browser
 
@@ -77,7 +77,7 @@ def test_axe_finds_no_serious_barrier_in_light_or_dark(page, gallery_url, name):
 
 def test_the_keyboard_is_enough_to_try_an_example_and_to_open_a_tab(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_role("button", name="a lion").focus()
+    find_example(page, "a lion").focus()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
     page.get_by_role("tab", name="Why?").focus()
@@ -88,7 +88,7 @@ def test_the_keyboard_is_enough_to_try_an_example_and_to_open_a_tab(page, galler
 
 def test_on_a_phone_the_answer_to_an_example_is_seen_without_scrolling(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_role("button", name="a lion").click()
+    find_example(page, "a lion").click()
     heading = page.get_by_role("heading", name=re.compile("^It is neither"))
     heading.wait_for()
     assert heading.evaluate("found => found.getBoundingClientRect().bottom < window.innerHeight")
@@ -115,14 +115,14 @@ def test_cat_dog_answers_an_uploaded_file(page, gallery_url):
 
 def test_cat_dog_shows_neither_for_a_lion(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_role("button", name="a lion").click()
+    find_example(page, "a lion").click()
     page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
     page.get_by_text("Orange areas point to").wait_for()
 
 
 def test_cat_dog_can_be_cleared_without_an_error(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_role("button", name="a lion").click()
+    find_example(page, "a lion").click()
     page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
     page.get_by_label("Remove Image").click()
     page.get_by_role("heading", name="Choose a picture").wait_for()
@@ -135,7 +135,7 @@ def test_cat_dog_shows_the_error_message_for_a_bad_file(page, gallery_url, tmp_p
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_role("button", name="a lion").click()  # an example makes Gradio build the input anew
+    find_example(page, "a lion").click()  # an example makes Gradio build the input anew
     page.get_by_role("heading", name=re.compile("^It is neither")).wait_for()
     page.get_by_label("Remove Image").click()
     page.get_by_role("heading", name="Choose a picture").wait_for()
@@ -260,11 +260,11 @@ def test_no_old_explanation_is_shown_beside_a_new_person(page, gallery_url):
 
 def test_no_old_explanation_is_shown_beside_a_new_picture(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
-    page.get_by_role("button", name="a lion").click()
+    find_example(page, "a lion").click()
     words = page.get_by_text("Orange areas point to").locator("visible=true")
     words.wait_for()
     held = hold_back(page, ["cat_dog_explain"])
-    page.get_by_role("button", name="a cat").click()
+    find_example(page, "a cat").click()
     page.get_by_role("heading", name="It is a cat.").wait_for()
     await_held(page, held, 1)
     assert words.count() == 0

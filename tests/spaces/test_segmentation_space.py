@@ -16,7 +16,7 @@ from PIL import Image
 from shared.images import load_image
 from shared.ui.explanations import draw_evidence, draw_share_bars
 from shared.ui.files import keep_picture
-from tests.conftest import ROOT, load_app, open_tab, serve_app
+from tests.conftest import ROOT, find_example, load_app, open_tab, serve_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
@@ -221,7 +221,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
     page.locator("input[type=range]").first.fill("20")
     page.wait_for_function("getComputedStyle(document.querySelector('.regions .mask')).opacity == 0.2")
     page.get_by_label("Remove Image").click()  # of which nothing follows
-    page.get_by_role("button", name="a drawn street").click()
+    find_example(page, "a drawn street").click()
     page.wait_for_timeout(3000)
     assert not page.locator(".toast-body").count()
 

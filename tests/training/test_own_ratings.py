@@ -349,7 +349,7 @@ def test_the_name_of_an_item_is_shown_as_it_is(model, tmp_path):
     (folder / "gallery.json").write_text(json.dumps(content), encoding="utf-8")
     with replace_model(folder):
         app = load_app("rating")
-    shown = [block.value for block in app.demo.blocks.values() if isinstance(block, gr.Markdown)]
+    shown = [str(block.value) for block in app.demo.blocks.values() if isinstance(block, gr.Markdown)]
     assert sum("[tales]\\(https://example.com)" in text for text in shown) >= 2
     assert not any("[tales](" in text or "<b>tale" in text for text in shown)
 
