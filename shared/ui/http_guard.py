@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import quote
 from ..limits import LIMITS
 from .fair_queue import NO_ENDPOINT, find_client_address
 from .http_body import API, REQUEST, UPLOAD_PROGRESS, BoundedReceive, UploadParser, check_body
@@ -135,7 +136,7 @@ class Guard:
         first, *rest = path.removeprefix(API + "/").split("/")
         is_file = first.startswith("file=") and not first.startswith("file=http")  # Gradio would fetch a web address
         if not (is_file or (first in OPEN_ROUTES and first != "file") or (first == "dev" and IS_WATCHED)):
-            raise HTTPException(404, f"There is no {API}/{first[:40]!s} here; {API}/info lists the endpoints.")
+            raise HTTPException(404, f"There is no route {quote(first)} in {API}; {API}/info lists the endpoints.")
         check_mcp(scope, path)
         check_query(scope, path)
         if first == "call" and scope["method"] == "POST":

@@ -354,6 +354,7 @@ def read_last_event(lines: Iterator[str]) -> tuple[str, str]:
 
 def send(client: Any, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
     """Send a request, and fetch the answer if it is an event; of another stream, only the status is read."""
+    import h11
     import httpx2
 
     given = {name: value.encode("utf-8", "replace") for name, value in headers.items()}
@@ -366,7 +367,7 @@ def send(client: Any, method: str, path: str, headers: dict[str, str], body: byt
         if "Content-Length" in headers or "Host" in headers:  # not a valid request
             raise Refused("The server closed the connection of a request that is no HTTP.") from error
         raise
-    except (httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
+    except (httpx2.LocalProtocolError, h11.LocalProtocolError, httpx2.InvalidURL) as error:
         raise Refused("The client does not send such a request.") from error
     if method == "POST" and path in BODIES and text.startswith('{"event_id"'):
         if path.startswith(f"{API}/call/"):
