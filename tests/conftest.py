@@ -253,7 +253,12 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
+DESKTOP, PHONE = (1280, 900), (390, 844)
+# For tests of what does not depend on the width.
+at_one_width = pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(browser, request):
     """A browser page; check that no script fails and nothing is wider than the screen."""
     width, height = request.param

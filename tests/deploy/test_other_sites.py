@@ -17,7 +17,7 @@ import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.conftest import NGINX, ROOT, find_free_port, run_nginx, serve_app, wait_for
+from tests.conftest import NGINX, ROOT, at_one_width, find_free_port, run_nginx, serve_app, wait_for
 
 PAGE = (ROOT / "docs/http.md").read_text().split("## Put it inside your own site\n")[1].split("\n## ")[0]
 EMBEDDED, IFRAME = re.findall(r"```html\n(.*?)```", PAGE, re.DOTALL)
@@ -79,6 +79,7 @@ def test_programs_get_their_answers_below_a_path(below_a_path, name, rating):
 @pytest.mark.browser
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("name", ["readme", "guide"])
+@at_one_width
 def test_a_visitor_finds_the_models_below_a_path(page, below_a_path, name, slash):
     url = below_a_path[name]
     missing = []
@@ -191,6 +192,7 @@ def test_a_mounted_gallery_answers(mounted_url):
 
 
 @pytest.mark.browser
+@at_one_width
 def test_a_visitor_finds_the_models_of_a_mounted_gallery(page, mounted_url):
     page.goto(mounted_url)
     page.locator("a.card").first.click()

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from gradio.media import get_image
 
-from tests.conftest import ROOT, find_barriers, find_example, open_tab, serve_app
+from tests.conftest import ROOT, at_one_width, find_barriers, find_example, open_tab, serve_app
 
 pytestmark = pytest.mark.browser
 
@@ -26,6 +26,7 @@ def test_home_leads_to_every_model(page, gallery_url):
     page.get_by_role("heading", name="Salary", exact=True).wait_for()
 
 
+@at_one_width
 def test_a_card_is_shown_as_text_and_never_run_as_code(page, tmp_path):
     """Gradio runs as JavaScript what its template of the cards is made of."""
     title = "`${document.body.remove()}` {{title}} <b>&amp;"
@@ -113,6 +114,7 @@ def test_cat_dog_answers_an_uploaded_file(page, gallery_url):
     assert shown.evaluate("image => image.naturalWidth") > 100
 
 
+@at_one_width
 def test_cat_dog_shows_neither_for_a_lion(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
     find_example(page, "a lion").click()
@@ -120,6 +122,7 @@ def test_cat_dog_shows_neither_for_a_lion(page, gallery_url):
     page.get_by_text("Orange areas point to").wait_for()
 
 
+@at_one_width
 def test_cat_dog_can_be_cleared_without_an_error(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
     find_example(page, "a lion").click()
@@ -153,6 +156,7 @@ def test_salary_answers_a_changed_form(page, gallery_url):
     assert "$50,000 or less" in page.locator(".answer").inner_text()
 
 
+@at_one_width
 def test_salary_shows_the_error_message_for_a_bad_value(page, gallery_url):
     page.goto(f"{gallery_url}/salary")
     page.locator(".bars").first.wait_for()
@@ -192,6 +196,7 @@ def test_rating_recommends_to_a_visitor(page, gallery_url):
     assert page.locator(".bars-bar").count() >= 2
 
 
+@at_one_width
 def test_salary_labels_the_axis_of_the_varied_column(page, gallery_url):
     page.goto(f"{gallery_url}/salary")
     page.locator(".bars").first.wait_for()
@@ -242,6 +247,7 @@ def release(page, held):
     page.unroute("**/queue/join*")
 
 
+@at_one_width
 def test_no_old_explanation_is_shown_beside_a_new_person(page, gallery_url):
     page.goto(f"{gallery_url}/salary")
     bars = page.locator(".bars").locator("visible=true")
@@ -258,6 +264,7 @@ def test_no_old_explanation_is_shown_beside_a_new_person(page, gallery_url):
     bars.first.wait_for()
 
 
+@at_one_width
 def test_no_old_explanation_is_shown_beside_a_new_picture(page, gallery_url):
     page.goto(f"{gallery_url}/cat_dog")
     find_example(page, "a lion").click()
@@ -273,6 +280,7 @@ def test_no_old_explanation_is_shown_beside_a_new_picture(page, gallery_url):
     words.wait_for()
 
 
+@at_one_width
 def test_no_old_recommendation_is_shown_beside_a_new_rating(page, gallery_url):
     page.goto(f"{gallery_url}/rating")
     page.get_by_text("You may like").first.wait_for()
@@ -292,6 +300,7 @@ def test_no_old_recommendation_is_shown_beside_a_new_rating(page, gallery_url):
     cells.get_by_text(re.compile(r"\(\d{4}\)")).first.wait_for()
 
 
+@at_one_width
 def test_no_old_rating_is_shown_beside_an_error(page, gallery_url):
     page.goto(f"{gallery_url}/rating")
     page.get_by_text("You may like").first.wait_for()
@@ -315,6 +324,7 @@ def test_no_old_rating_is_shown_beside_an_error(page, gallery_url):
     assert titles.count() == 0
 
 
+@at_one_width
 def test_a_number_that_is_a_title_finds_the_film(page, gallery_url):
     page.goto(f"{gallery_url}/rating")
     page.get_by_text("You may like").first.wait_for()
@@ -327,6 +337,7 @@ def test_a_number_that_is_a_title_finds_the_film(page, gallery_url):
         page.get_by_text(f" on {title}.").wait_for()
 
 
+@at_one_width
 def test_use_via_api_lists_endpoints_and_arguments_without_an_error(page, gallery_url):
     problems = []
     page.on("response", lambda reply: problems.append(reply.url) if reply.status >= 400 else None)

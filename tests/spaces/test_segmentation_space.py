@@ -16,7 +16,7 @@ from PIL import Image
 from shared.images import load_image
 from shared.ui.explanations import draw_evidence, draw_share_bars
 from shared.ui.files import keep_picture
-from tests.conftest import ROOT, find_example, load_app, open_tab, serve_app
+from tests.conftest import ROOT, at_one_width, find_example, load_app, open_tab, serve_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
@@ -227,6 +227,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
 
 
 @pytest.mark.browser
+@at_one_width
 def test_masks_cover_the_picture_in_full_screen(page, url):
     page.goto(url)
     page.locator(".regions .mask").first.wait_for()
@@ -238,6 +239,7 @@ def test_masks_cover_the_picture_in_full_screen(page, url):
 
 
 @pytest.mark.browser
+@at_one_width
 def test_a_visitor_sees_the_error_message_for_a_bad_file(page, url, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")

@@ -9,7 +9,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from shared.ui.texts import STRONGEST
-from tests.conftest import load_app, serve_app
+from tests.conftest import at_one_width, load_app, serve_app
 
 GOOD = "A wonderful film. I loved the acting and the music."
 BAD = "A terrible film. I hated the acting and the music."
@@ -165,6 +165,7 @@ def test_a_visitor_types_a_review_and_sees_coloured_words(page, url):
 
 
 @pytest.mark.browser
+@at_one_width
 def test_markup_in_a_review_is_shown_as_text(page, url):
     page.goto(url)
     page.get_by_label("Your text").fill(
@@ -191,6 +192,7 @@ def test_an_example_is_classified_and_explained(page, url):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("way", ["paste", "clear", "type", "example"])
+@at_one_width
 def test_an_explanation_is_cleared_with_its_text(page, url, way):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(url)
