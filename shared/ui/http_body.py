@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import time
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradio.route_utils import FileUploadProgress, GradioMultiPartParser, MultiPartException
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
@@ -20,6 +22,9 @@ from .storage import FILE_COST, STORAGE
 API = "/gradio_api"
 FIRST_SECONDS = 60.0  # of a request, in which it may be slower than LIMITS.bytes_per_second
 UPLOADS = 1_000  # uploads whose progress is remembered, up to 10 kB each
+NO_MESSAGE = (
+    'This is no message of MCP: send JSON-RPC 2.0, such as {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}.'
+)
 DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is too large
 
 
@@ -113,10 +118,10 @@ REQUEST: ContextVar[BoundedReceive | None] = ContextVar("request", default=None)
 async def check_body(receive: Receive, path: str) -> Receive:
     """Read a whole request to /run or /mcp, check it, and return a receive function that returns it again.
 
-    For /mcp, only the JSON syntax is checked here; shared/ui/mcp_tools.py and the queue check the data.
+    For /mcp, only the form of the message is checked here; shared/ui/mcp_tools.py and the queue check the data.
 
     Raises:
-        HTTPException: 400 if the client disconnects before the end; 403 or 422, see check_data.
+        HTTPException: 400 if the client disconnects before the end, or see check_message; 403 or 422, see check_data.
     """
     body, more = b"", True
     while more:
@@ -128,11 +133,12 @@ async def check_body(receive: Receive, path: str) -> Receive:
     try:
         data = json.loads(body)
     except json.JSONDecodeError:
-        data = None  # FastAPI and MCP report the error
+        pass  # FastAPI and MCP report the error
     except (RecursionError, ValueError):
         raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is not UTF-8.") from None
-    if path.startswith(f"{API}/run/"):
-        check_data(data)
+    else:
+        check = check_data if path.startswith(f"{API}/run/") else check_message
+        check(data)
     given = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive_again() -> Message:
@@ -140,6 +146,22 @@ async def check_body(receive: Receive, path: str) -> Receive:
         return message if message is not None else await receive()
 
     return receive_again
+
+
+def check_message(data: Any) -> None:
+    """Reject what is no message of MCP; the MCP package would answer with a page about its own types.
+
+    Raises:
+        HTTPException: 400.
+    """
+    if importlib.util.find_spec("mcp") is None:
+        return
+    from mcp.types import JSONRPCMessage  # noqa: PLC0415 - an optional package
+
+    try:
+        JSONRPCMessage.model_validate(data)
+    except ValidationError:
+        raise HTTPException(400, NO_MESSAGE) from None
 
 
 class UploadParser(GradioMultiPartParser):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from shared import __version__
 from shared.ui import mcp_tools
+from shared.ui.http_body import NO_MESSAGE
 from tests.conftest import MCP, ROOT, load_app, mount_app, serve_app
 
 CAT = (ROOT / "spaces/cat_dog/examples/chelsea.png").read_bytes()
@@ -340,6 +341,15 @@ def test_requests_are_bounded(mcp_url):
         assert refused.status_code == 422
         assert refused.json()["detail"].startswith("The JSON is nested too deeply")
     assert post(mcp_url, b"{").status_code == 400
+
+
+@needs_mcp
+@pytest.mark.parametrize(
+    "message", [b"null", b"[]", b'{"id": 1, "method": "tools/list"}', b'{"jsonrpc": "2.0", "id": 1}']
+)
+def test_what_is_no_message_is_refused_with_one_sentence(mcp_url, message):
+    refused = post(mcp_url, message)
+    assert (refused.status_code, refused.json()) == (400, {"detail": NO_MESSAGE})
 
 
 @needs_mcp
