@@ -18,6 +18,7 @@ from gradio.media import get_image
 from huggingface_hub import constants
 from PIL import Image
 
+from benchmarks.browser import FIRST_ANSWERS
 from hub.live_static import ASK, OPEN, encode_file
 from hub.static_site import Handler, build_site, serve, write_site
 from hub.vendor import hash_bytes
@@ -489,16 +490,10 @@ def visit(browser, address, **options):
     return page, asked, errors
 
 
-ANSWERS = {
-    "cat_dog": "It is a cat.", "segmentation": "What fills the picture", "sentiment": "Positive",
-    "salary": "$50,000 or less", "rating": "The Godfather (1972)",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("name", FIRST_ANSWERS)
 def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, name):
     page, asked, errors = visit(browser, f"{site}#{name}", viewport={"width": 390, "height": 844})
-    page.get_by_text(ANSWERS[name]).first.wait_for(timeout=60_000)
+    page.get_by_text(FIRST_ANSWERS[name]).first.wait_for(timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert [url for url in asked if not url.startswith((site, "blob:"))] == []
     assert errors == []
@@ -510,7 +505,7 @@ def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, 
 
 def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page, _, errors = visit(browser, f"{site}#rating")
-    page.get_by_text(ANSWERS["rating"]).first.wait_for(timeout=60_000)
+    page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=60_000)
     page.get_by_label("A movie you know").fill("toy story")
     page.get_by_role("button", name="Add").click()
     page.get_by_text("Toy Story (1995): 4").wait_for()

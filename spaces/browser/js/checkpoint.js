@@ -5,39 +5,66 @@ import { TASKS } from "./tasks.js";
 /** An error with one sentence for a visitor: what was wrong and what is accepted. */
 export class BadInput extends Error {}
 
-/**
- * Download one file, and check its size and SHA-256.
- * @param {string} url - its address
- * @param {{sha256?: string, bytes?: number, isPacked?: boolean}} expected - what is expected of the file; `isPacked` if
- *     it is there as URL.gz, compressed
- * @param {AbortSignal} signal - to stop it
- * @param {(count: number) => void} report - called with the number of new bytes
- */
-export async function download(url, { sha256, bytes, isPacked } = {}, signal, report = () => {}) {
-  const name = url.split("/").slice(-2).join("/");
-  const lost = new BadInput(`${name} cannot be downloaded; check the connection and reload the page.`);
-  const response = await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal }).catch(() => null);
-  if (!response?.ok) throw lost;
+const SPARE = 1000; // bytes by which a compressed file may be larger than its content
+const shorten = (url) => url.split("/").slice(-2).join("/");
+
+/** Return a stream that reports the sizes of the parts that pass, and ends after `most` bytes. */
+function limit(most = Infinity, report = () => {}) {
   let size = 0;
-  const count = new TransformStream({
+  return new TransformStream({
     transform(part, stream) {
       size += part.length;
-      if (size > bytes) return stream.error();
+      if (size > most) return stream.terminate();
       report(part.length);
       stream.enqueue(part);
     },
   });
-  const body = isPacked ? response.body.pipeThrough(new DecompressionStream("gzip")) : response.body;
-  const content = await new Response(body.pipeThrough(count)).arrayBuffer().catch(() => {
-    if (!(size > bytes)) throw lost;
-    return new ArrayBuffer();
-  });
+}
+
+const readAll = (stream) => new Response(stream).arrayBuffer();
+
+/**
+ * Download one file; return its bytes as they are stored.
+ * @param {string} url - its address
+ * @param {{bytes?: number, isPacked?: boolean}} expected - what is expected of the file; `isPacked` if it is there as
+ *     URL.gz, compressed
+ * @param {AbortSignal} signal - to stop it
+ * @param {(count: number) => void} report - called with the number of new bytes of its content
+ */
+export async function fetchFile(url, { bytes, isPacked } = {}, signal, report = () => {}) {
+  const lost = () => new BadInput(`${shorten(url)} cannot be downloaded; check the connection and reload the page.`);
+  try {
+    const response = await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal });
+    if (!response.ok) throw lost();
+    const ratio = isPacked ? bytes / (response.headers.get("content-length") || bytes) : 1;
+    const most = bytes && bytes + (isPacked ? SPARE : 0);
+    return await readAll(response.body.pipeThrough(limit(most, (count) => report(ratio * count))));
+  } catch {
+    throw lost();
+  }
+}
+
+/**
+ * Check a downloaded file; return its content.
+ * @param {string} url - its address
+ * @param {ArrayBuffer} stored - what `fetchFile` returned
+ * @param {{sha256?: string, bytes?: number, isPacked?: boolean}} expected - as for `fetchFile`
+ */
+export async function checkFile(url, stored, { sha256, bytes, isPacked } = {}) {
+  const unpack = () =>
+    new Blob([stored]).stream().pipeThrough(new DecompressionStream("gzip")).pipeThrough(limit(bytes));
+  const content = isPacked ? await readAll(unpack()).catch(() => new ArrayBuffer()) : stored;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
   const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (sha256 && sha256 !== found) {
-    throw new BadInput(`${name} is damaged: it is not the file that was published; reload the page.`);
+    throw new BadInput(`${shorten(url)} is damaged: it is not the file that was published; reload the page.`);
   }
   return new Uint8Array(content);
+}
+
+/** Download one file, and check it. */
+export async function download(url, expected, signal) {
+  return checkFile(url, await fetchFile(url, expected, signal), expected);
 }
 
 /** Parse JSON to objects that inherit nothing, since a column or label may be called "constructor". */

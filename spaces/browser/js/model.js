@@ -1,6 +1,6 @@
 // A model that runs in a worker.
 
-import { BadInput, download } from "./checkpoint.js";
+import { BadInput, fetchFile } from "./checkpoint.js";
 import { sum } from "./numbers.js";
 
 const MAX_THREADS = 4;
@@ -40,16 +40,11 @@ export class Model {
     const total = sum(places.map(([, { bytes }]) => bytes));
     let done = 0;
     const add = (count) => report((done += count) / total);
-    const contents = await Promise.all(places.map(([url, file]) => download(url, file, signal, add)));
-    const files = Object.fromEntries(needed.map(([name], index) => [name, contents[index]]));
+    const stored = await Promise.all(places.map(([url, file]) => fetchFile(url, file, signal, add)));
     const threads = crossOriginIsolated ? Math.min(most, navigator.hardwareConcurrency ?? 1) : 1;
-    const moved = contents.map(({ buffer }) => buffer);
-    return this.send(
-      "open",
-      [{ config: JSON.stringify(this.config), files, wasm: contents.at(-1).buffer, threads }],
-      undefined,
-      moved,
-    );
+    const parts = places.map(([url, file], index) => [url, stored[index], file]); // for checkFile
+    const names = needed.map(([name]) => name);
+    return this.send("open", [{ config: JSON.stringify(this.config), names, parts, threads }], undefined, stored);
   }
 
   /** Call a method of the predictor; `report` gets the share that is done, if the method takes long. */

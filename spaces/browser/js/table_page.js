@@ -31,7 +31,9 @@ export function show(root, model) {
     const row = readRow();
     const found = await model.call("explain", [row]);
     const effects = Object.entries(found.contributions).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
-    const rows = effects.slice(0, EFFECTS).map(([column, value]) => [`${name(column)}: ${nameValue(config, row[column])}`, value]);
+    const rows = effects
+      .slice(0, EFFECTS)
+      .map(([column, value]) => [`${name(column)}: ${nameValue(config, row[column])}`, value]);
     const size = (value) => (labels ? (100 * value).toFixed(1) : formatNumber(value));
     const points = (value) => (value < 0 ? "−" : "+") + size(Math.abs(value));
     const inPoints = labels ? " (percentage points)" : "";

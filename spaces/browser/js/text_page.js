@@ -13,9 +13,7 @@ export function show(root, model) {
     showWhy();
     if (!text.value.trim()) return [element("h2", {}, "Write a text")];
     const found = await model.call("predict", [text.value]);
-    const clear = found.is_clear
-      ? page.getLabelName(config, found.label)
-      : "Not sure: no answer is likely enough.";
+    const clear = found.is_clear ? page.getLabelName(config, found.label) : "Not sure: no answer is likely enough.";
     const headline = found.in_distribution ? clear : "This is unlike the texts the model was trained on.";
     const note = `The model read ${found.words_read} of ${found.words} words: the beginning and the end.`;
     const parts = [element("h2", {}, headline), page.drawProbabilities(config, found.probabilities)];

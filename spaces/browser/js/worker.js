@@ -1,13 +1,16 @@
-// The worker: runs a model, so that the page stays responsive. The page downloads; the worker reaches no network.
+// The worker: unpacks, checks and runs a model, so that the page stays responsive. It reaches no network.
 
 import * as ort from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
-import { BadInput, parseJson } from "./checkpoint.js";
+import { BadInput, checkFile, parseJson } from "./checkpoint.js";
 import { TASKS } from "./tasks.js";
 
 let model;
 
-async function open({ config: text, files, wasm, threads }) {
+async function open({ config: text, names, parts, threads }) {
   const config = parseJson(text);
+  const contents = await Promise.all(parts.map((part) => checkFile(...part)));
+  const files = Object.fromEntries(names.map((name, index) => [name, contents[index]]));
+  const wasm = contents.at(-1).buffer;
   const loader = new URL("../vendor/onnxruntime-web/ort-wasm-simd-threaded.mjs", import.meta.url).href;
   Object.assign(ort.env.wasm, { wasmBinary: wasm, wasmPaths: { mjs: loader }, numThreads: threads });
   ort.env.logLevel = "error";
