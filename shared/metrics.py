@@ -80,6 +80,27 @@ class HardCase(StrictModel):
     clear: bool
 
 
+class CalibrationBin(StrictModel):
+    """Answers of similar confidence: the mean `confidence`, the share that is right, and its interval."""
+
+    confidence: float
+    accuracy: float
+    interval: Interval
+    count: int
+
+
+class Calibration(StrictModel):
+    """How often answers are right, by the probability that the model gives them.
+
+    They are answers for the `split` of the data set `data`; `unit` is what is counted, such as pixels.
+    """
+
+    data: str
+    split: str
+    unit: str
+    bins: tuple[CalibrationBin, ...]
+
+
 class Point(StrictModel):
     """Mean squared errors (stars²) for new users with `given` ratings; every user has the same weight."""
 
@@ -196,6 +217,7 @@ class Metrics(StrictModel):
     groups: tuple[Group, ...] = ()
     cases: tuple[HardCase, ...] = ()
     newcomers: Newcomers | None = None
+    calibration: Calibration | None = None
     notes: tuple[str, ...] = ()
     parity: Parity | None = None
     parity_float: Parity | None = None

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluate import count_bins
+
 BINS = 15  # confidence bins of the calibration error
 
 
@@ -15,11 +17,13 @@ class ConfusionMatrix:
     """The confusion matrices of n pictures.
 
     `tables`, (n, classes, classes): pixels by true class (axis 1) and predicted class (axis 2). `gaps`, (n, bins): for
-    each confidence bin from 0 to 1, the number of correct pixels minus the sum of their confidences.
+    each confidence bin from 0 to 1, the number of correct pixels minus the sum of their confidences. `counts`,
+    (n, 3, evaluate.BINS): what evaluate.count_bins returns, for the plot.
     """
 
     tables: NDArray[np.int64]
     gaps: NDArray[np.float64]
+    counts: NDArray[np.float64]
     classes: tuple[str, ...]
 
     @classmethod
@@ -32,17 +36,19 @@ class ConfusionMatrix:
         table = np.bincount(truth * len(classes) + found, minlength=len(classes) ** 2)
         which = np.minimum((confidence * BINS).astype(int), BINS - 1)
         gaps = np.bincount(which, (truth == found) - confidence.astype(np.float64), minlength=BINS)
-        return cls(table.reshape(1, len(classes), len(classes)), gaps[None].astype(np.float64), classes)
+        counts = count_bins(confidence, truth == found, len(classes))
+        return cls(table.reshape(1, len(classes), len(classes)), gaps[None].astype(np.float64), counts[None], classes)
 
     @classmethod
     def stack(cls, parts: "Sequence[ConfusionMatrix]") -> "ConfusionMatrix":
         """Concatenate the matrices of several pictures."""
-        tables, gaps = (np.concatenate([getattr(part, name) for part in parts]) for name in ("tables", "gaps"))
-        return cls(tables, gaps, parts[0].classes)
+        names = ("tables", "gaps", "counts")
+        tables, gaps, counts = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+        return cls(tables, gaps, counts, parts[0].classes)
 
     def take(self, rows: NDArray[np.intp]) -> "ConfusionMatrix":
         """Return the matrices of the pictures with these indices."""
-        return ConfusionMatrix(self.tables[rows], self.gaps[rows], self.classes)
+        return ConfusionMatrix(self.tables[rows], self.gaps[rows], self.counts[rows], self.classes)
 
     def compute_calibration_error(self, rows: NDArray[np.intp]) -> float:
         """Return the expected calibration error over all pixels of the pictures with these indices."""

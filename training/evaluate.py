@@ -1,6 +1,8 @@
 """Measure a model: figures with their intervals, and calibration."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ from scipy.special import logit as special_logit
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
-from shared.metrics import Figure, Peer
+from shared.metrics import Calibration, CalibrationBin, Figure, Peer
 from shared.session import softmax
 
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
+BINS = 10  # of confidence, in the plot of calibration
 ERRORS = ("rmse", "mae")  # names of figures of which the lower is the better
 
 
@@ -165,6 +168,74 @@ def calibration_interval(probabilities: ArrayLike, labels: ArrayLike, draws: int
     values = [expected_calibration_error(p[rows], y[rows]) for rows in drawn]
     low, high = np.quantile(values, [0.025, 0.975]) - np.mean(values) + expected_calibration_error(p, y)
     return max(0.0, float(low)), float(high)
+
+
+def find_bins(confidence: NDArray[Any], labels: int) -> NDArray[np.intp]:
+    """Return the bin of each confidence, of BINS bins of equal width from the least possible one, 1 / labels, to 1."""
+    least = 1 / max(labels, 2)
+    return np.clip((confidence - least) / (1 - least) * BINS, 0, BINS - 1).astype(np.intp)
+
+
+def count_bins(confidence: NDArray[Any], right: NDArray[np.bool_], labels: int) -> NDArray[np.float64]:
+    """Return the answers, the right answers and the sum of the confidences of each bin, (3, BINS).
+
+    Args:
+        confidence: the probability of the label that was given, (n,).
+        right: whether it is right, (n,).
+        labels: the number of labels.
+    """
+    which = find_bins(confidence, labels)
+    return np.stack([np.bincount(which, weights, BINS) for weights in (np.ones(len(right)), right, confidence)])
+
+
+def describe_bins(
+    counts: NDArray[np.float64], where: Mapping[str, Any], unit: str, is_of_pixels: bool = False
+) -> Calibration:
+    """Return how often answers are right by their confidence, without the empty bins.
+
+    Args:
+        counts: what count_bins returned for each of n groups of answers, (n, 3, BINS).
+        where: data and split; see TestSet.where.
+        unit: what is counted, such as "pixels".
+        is_of_pixels: the groups are the pixels of a picture, so intervals are over pictures drawn with replacement;
+            otherwise all answers are independent.
+    """
+    total, right, confidence = counts.sum(0)
+    bins = []
+    for index in np.flatnonzero(total):
+        interval = wilson_interval(round(right[index]), round(total[index]))
+        if is_of_pixels:
+            shares = counts[:, 1, index], counts[:, 0, index]
+            interval = bootstrap_interval(partial(divide_sums, *shares), len(counts))
+        bins.append(
+            CalibrationBin(
+                confidence=round(confidence[index] / total[index], 6),
+                accuracy=round(right[index] / total[index], 6),
+                interval=(round(interval[0], 6), round(interval[1], 6)),
+                count=round(total[index]),
+            )
+        )
+    return Calibration(data=where["data"], split=where["split"], unit=unit, bins=tuple(bins))
+
+
+def divide_sums(part: NDArray[np.float64], whole: NDArray[np.float64], rows: NDArray[np.intp]) -> float:
+    """Return the sum of some rows of one array, divided by that of another; NaN if that is 0."""
+    total = whole[rows].sum()
+    return float(part[rows].sum() / total) if total else math.nan
+
+
+def measure_bins(probabilities: ArrayLike, labels: ArrayLike, where: Mapping[str, Any], unit: str) -> Calibration:
+    """Return how often the likeliest label is right, by its probability.
+
+    Args:
+        probabilities: shape (n, classes).
+        labels: class indices, shape (n,).
+        where: data and split; see TestSet.where.
+        unit: what is counted, such as "texts".
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    counts = count_bins(p.max(axis=1), p.argmax(axis=1) == np.asarray(labels), p.shape[1])
+    return describe_bins(counts[None], where, unit)
 
 
 def simulate_calibration_error(probabilities: ArrayLike, draws: int = 200) -> float:

@@ -9,13 +9,14 @@ import gradio as gr
 
 from ..config import GalleryConfig
 from ..markdown import escape_markdown
-from ..metrics import Figure, Group, Interval, Metrics
+from ..metrics import Calibration, Figure, Group, Interval, Metrics
 from ..predictor import Predictor
 from .explanations import format_percent
 from .tabs import add_card
 
 HARD_CASES = "hard cases"  # the data set of test texts that were written for this project
 CASES_SHOWN = 8
+ENOUGH = 50  # answers of similar confidence for a sentence on them
 INTERVALS = "The thin line is the 95 % interval."
 
 
@@ -42,12 +43,16 @@ def add_quality_tab(
 
 @dataclass(frozen=True)
 class Share:
-    """A measured share (0 … 1), its interval, and a second share to compare it with, drawn as a mark."""
+    """A measured share (0 … 1), its interval, and a second share to compare it with, drawn as a mark.
+
+    `mark_name` is what the mark is called beside the bar; without it, the interval is there.
+    """
 
     label: str
     value: float
     interval: Interval | None
     mark: float | None = None
+    mark_name: str = ""
 
 
 def draw_quality(config: GalleryConfig, metrics: Metrics, name_group: Callable[[str], str]) -> str:
@@ -71,6 +76,7 @@ def draw_quality(config: GalleryConfig, metrics: Metrics, name_group: Callable[[
             "How well it outlines each class (1 would be perfect: intersection over union)", _pick(known, overlaps)
         ),
         draw_shares("By the length of the text", _pick(known, _name_lengths(own))),
+        draw_calibration(metrics.calibration),
         draw_sure(known),
         draw_shares("On harder pictures", _invert(_pick(known, {name: _strip(known[name]) for name in sorted(rates)}))),
         draw_shares("On texts written to be hard", _list(metrics.figures, lambda one: one.data == HARD_CASES)),
@@ -133,7 +139,9 @@ def _draw_share(share: Share) -> str:
         value += f" <small>({low:.0f}–{high:.0f})</small>"
     if share.mark is not None:
         drawn += f'<div class="bars-mark" style="left:{100 * share.mark:.1f}%"></div>'
-        value = f"{format_percent(share.value)} <small>(really {format_percent(share.mark)})</small>"
+        if share.mark_name:
+            named = f"{share.mark_name} {format_percent(share.mark)}"
+            value = f"{format_percent(share.value)} <small>({html.escape(named)})</small>"
     return (
         f'<div class="bars-label">{html.escape(share.label)}</div><div class="bars-whole">{drawn}</div>'
         f'<div class="bars-value">{value}</div>'
@@ -174,11 +182,29 @@ def draw_sure(known: Mapping[str, Figure]) -> str:
     return draw_shares("Does it know when it does not know?", shares)
 
 
+def draw_calibration(calibration: Calibration | None) -> str:
+    """Return HTML that compares how often a model is right with the probability that it gives; "" if unknown."""
+    if not calibration or not calibration.bins:
+        return ""
+    shares = [
+        Share(f"it says {format_percent(one.confidence)} ({one.count:,})", one.accuracy, one.interval, one.confidence)
+        for one in reversed(calibration.bins)
+    ]
+    enough = [one for one in calibration.bins if one.count >= ENOUGH] or calibration.bins
+    typical = min(enough, key=lambda one: abs(one.confidence - 0.9))
+    said, right = format_percent(typical.confidence), format_percent(typical.accuracy)
+    note = (
+        f"When it says {said}, it is right {right} of the time. The bar is how often it is right, the mark what it "
+        f"says; the closer, the better. The number of {calibration.unit} is in brackets. {INTERVALS}"
+    )
+    return draw_shares("Do its percentages mean what they say?", shares, note)
+
+
 def draw_groups(config: GalleryConfig, groups: Iterable[Group], name_group: Callable[[str], str]) -> str:
     """Return HTML that compares, for groups of people, what a model expects with what is true."""
     shares = [
         Share(f"{name_group(one.group)} ({one.count:,})", one.mean_probability.value, one.mean_probability.interval,
-              one.base_rate.value)
+              one.base_rate.value, "really")
         for one in groups
         if one.mean_probability.value is not None
     ]  # fmt: skip

@@ -91,7 +91,7 @@ with Page(model, title=config.about.title) as demo:
         with gr.Column():
             seen = Regions(label="Classes", show_label=False, color_map=css_colours, elem_classes="regions")
             hint = "Tap a name to see it alone."
-            cover = gr.Slider(0, 100, 60, step=5, label="Strength of the colours", info=hint, buttons=[])
+            cover = gr.Slider(0, 100, 90, step=5, label="Strength of the colours", info=hint, buttons=[])
     with gr.Tabs():
         with gr.Tab("How much of each"):
             bars = gr.HTML("<p>Choose a picture first.</p>", label="How much of each")

@@ -16,6 +16,7 @@ from PIL import Image
 from shared.images import load_image
 from shared.ui.explanations import draw_evidence, draw_share_bars
 from shared.ui.files import keep_picture
+from shared.ui.regions import INSIDE, find_outlines
 from tests.conftest import ROOT, at_one_width, find_example, load_app, open_tab, serve_app
 
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
@@ -77,9 +78,20 @@ def test_the_overlay_is_small_and_the_shares_add_up(app, segmentation, portrait)
     assert [label for _, label in regions] == [name(label) for label in segmentation.predict(portrait).present]
     colours = dict(zip(map(name, segmentation.config.labels), segmentation.config.colours, strict=True))
     drawn = [np.asarray(open_picture(path).convert("RGBA")) for path, _ in regions]
-    assert (sum(pixels[..., 3] // 255 for pixels in drawn) == 1).all()
+    assert (sum(pixels[..., 3] > 0 for pixels in drawn) == 1).all()
     for pixels, (_, label) in zip(drawn, regions, strict=True):
-        assert (pixels[pixels[..., 3] > 0] == (*colours[label], 255)).all()
+        assert (pixels[pixels[..., 3] > 0][:, :3] == colours[label]).all()
+        assert set(np.unique(pixels[..., 3])) == {0, INSIDE, 255}
+
+
+def test_a_line_goes_along_the_inside_of_each_region():
+    mask = np.zeros((64, 1280), np.uint8)  # the long side for which the line has its width
+    mask[16:48, 100:200] = 3
+    edges = find_outlines(mask)
+    assert edges[30, 96:106].tolist() == [0, 0, 1, 1, 1, 1, 0, 0, 0, 0]  # two pixels of either region
+    assert edges[12:20, 150].tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+    assert not edges[:, :98].any()
+    assert not find_outlines(np.zeros((1, 1), np.uint8)).any()
 
 
 def test_colours_are_those_of_the_config(app, segmentation):

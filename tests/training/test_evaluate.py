@@ -52,6 +52,30 @@ def test_ece_of_known_cases():
     assert evaluate.expected_calibration_error(mixed, [0, 0, 0, 1, 1, 1, 1, 1]) == pytest.approx(0.01)
 
 
+def test_bins_compare_what_is_said_with_what_is_right():
+    p = np.array([[0.52, 0.48]] * 4 + [[0.02, 0.98]] * 50)
+    found = evaluate.measure_bins(p, [0, 0, 0, 1] + [1] * 49 + [0], {"data": "x", "split": "test"}, "texts")
+    assert [(each.confidence, each.accuracy, each.count) for each in found.bins] == [(0.52, 0.75, 4), (0.98, 0.98, 50)]
+    assert found.bins[0].interval == pytest.approx(evaluate.wilson_interval(3, 4), abs=1e-6)
+
+
+def test_bins_begin_at_the_least_possible_confidence():
+    confidence = np.array([0.25, 0.3249, 0.326, 0.999, 1.0], np.float32)
+    assert evaluate.find_bins(confidence, 4).tolist() == [0, 0, 1, 9, 9]
+    assert evaluate.find_bins(np.array([0.5, 0.56, 1.0]), 2).tolist() == [0, 1, 9]
+
+
+def test_bins_of_pixels_have_the_intervals_of_pictures():
+    """Pixels of a picture are right and wrong together, so many of them tell little."""
+    all_right, all_wrong = (
+        evaluate.count_bins(np.full(1000, 0.99), np.full(1000, right), 2) for right in (True, False)
+    )
+    counts = np.stack([all_right] * 5 + [all_wrong] * 5)
+    (found,) = evaluate.describe_bins(counts, {"data": "x", "split": "test"}, "pixels", is_of_pixels=True).bins
+    assert (found.accuracy, found.count) == (0.5, 10_000)
+    assert found.interval == pytest.approx((0.2, 0.8))
+
+
 def test_platt_scaling_recovers_a_known_scale_and_bias():
     rng = np.random.default_rng(0)
     true = rng.normal(size=200_000) * 2

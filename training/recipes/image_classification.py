@@ -411,6 +411,8 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             )
             print(notes[-1])
         wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
+        test, p = found.splits.tests[0], evaluate.stack_probabilities(found.answers[0])
+        measured["calibration"] = evaluate.measure_bins(p, test.targets, test.where, "pictures")
         calibrated = evaluate.simulate_calibration_error(evaluate.stack_probabilities(found.answers[0]))
         notes += [
             "AUROC: the probability that a test picture has a higher in-distribution score than an unrelated picture.",

@@ -271,6 +271,9 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             )  # fmt: skip
             measured |= {"peers": [peer]}
             measured["notes"] += evaluate.describe_better_peers([peer])
+        test = found.splits.tests[0]
+        counts = ConfusionMatrix.stack(found.answers[0]).counts
+        measured["calibration"] = evaluate.describe_bins(counts, test.where, "pixels", is_of_pixels=True)
         measured["notes"] += [
             "Intervals are over pictures drawn with replacement.",
             "Pixels without a class are left out of all figures.",

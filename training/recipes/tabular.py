@@ -306,6 +306,9 @@ class Tabular(Recipe[Rows, TabularSettings]):
         """Add figures by group, other models as peers, and the calibration error before calibration."""
         measured, splits, answers = super().measure(found), found.splits, found.answers[0]
         test = splits.tests[0]
+        if splits.labels:
+            p = evaluate.stack_probabilities(answers)
+            measured["calibration"] = evaluate.measure_bins(p, test.targets, test.where, self.unit)
         if found.exported and found.exported.uncalibrated:
             before = found.exported.uncalibrated(evaluate.stack_probabilities(answers))
             figure = evaluate.measure_calibration(before, test.targets, test.where, before=True)

@@ -291,6 +291,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         if found.exported and found.exported.uncalibrated:
             before = evaluate.measure_calibration(found.exported.uncalibrated(p), test.targets, test.where, before=True)
             measured["figures"].insert(2, before)
+        measured["calibration"] = evaluate.measure_bins(p, test.targets, test.where, "texts")
         right = p.argmax(1) == test.targets
         measured["peers"] = compare_with_tfidf(found.splits, right)
         if found.splits.description.is_own:

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.metrics import Figure
+from shared.metrics import Calibration, CalibrationBin, Figure
 from shared.ui.forms import name_group
-from shared.ui.quality import draw_quality, draw_shares, draw_sure, summarise
+from shared.ui.quality import draw_calibration, draw_quality, draw_shares, draw_sure, summarise
 
 
 def draw(model):
@@ -45,6 +45,18 @@ def test_not_sure_is_compared_with_sure():
     shown = draw_sure({name: Figure(name=name, value=value, **fields) for name, value in values.items()})
     assert re.findall(r'bars-value">(\d+)%', shown) == ["95", "70"]  # 0.8 * 0.95 + 0.2 * 0.7 == 0.9
     assert draw_sure({}) == ""
+
+
+def test_what_it_says_is_compared_with_what_is_right():
+    bins = [(0.55, 0.5, (0.4, 0.6), 100), (0.89, 0.92, (0.9, 0.94), 400), (0.9, 1.0, (0.3, 1.0), 2)]
+    names = ("confidence", "accuracy", "interval", "count")
+    found = [CalibrationBin(**dict(zip(names, values, strict=True))) for values in bins]
+    shown = draw_calibration(Calibration(data="x", split="test", unit="texts", bins=tuple(found)))
+    assert "When it says 89%, it is right 92% of the time." in shown  # not from two answers
+    assert re.findall(r'bars-label">([^<]+)<', shown)[-1] == "it says 55% (100)"
+    assert "92% <small>(90–94)</small>" in shown
+    assert 'bars-mark" style="left:89.0%"' in shown
+    assert draw_calibration(None) == ""
 
 
 def test_only_cases_that_are_wrong_and_clear_are_shown(sentiment):

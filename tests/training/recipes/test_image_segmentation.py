@@ -169,7 +169,7 @@ def test_a_label_that_cannot_be_used_and_one_that_is_missing_are_refused(tmp_pat
 def test_the_drive_that_was_not_trained_on_has_figures_of_its_own():
     names = ["0001TP_1", "Seq05VD_1", "Seq05VD_2"]
     tables = np.array([[[9, 0], [1, 0]], [[4, 1], [0, 5]], [[2, 3], [0, 5]]])
-    answers = [ConfusionMatrix(table[None], np.zeros((1, 15)), ("a", "b")) for table in tables]
+    answers = [ConfusionMatrix(table[None], np.zeros((1, 15)), np.zeros((1, 3, 10)), ("a", "b")) for table in tables]
     test = TestSet("CamVid", "official test", names, names, names)
     splits = Splits(None, None, (test,), read_description("segmentation"))
     measured = demo.Streets().measure(Answered(None, splits, [answers], SMOKE, Run(None, 0, False)))
@@ -207,7 +207,7 @@ def test_storing_the_weights_may_cost_little_of_the_mean_iou():
 
 def test_calibration_error_of_known_gaps():
     tables = np.array([[[6, 2], [0, 2]], [[5, 0], [5, 0]]])
-    found = ConfusionMatrix(tables, np.array([[1.0, -0.5], [-1.0, 0.0]]), ("a", "b"))
+    found = ConfusionMatrix(tables, np.array([[1.0, -0.5], [-1.0, 0.0]]), np.zeros((2, 3, 10)), ("a", "b"))
     assert found.compute_calibration_error(np.array([0])) == pytest.approx(1.5 / 10)
     assert found.compute_calibration_error(np.array([0, 1])) == pytest.approx(0.5 / 20)
 
