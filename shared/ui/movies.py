@@ -19,6 +19,7 @@ from ..movies import Movie
 from ..recommender import Recommender, RecommenderExplanation, Scored
 from ..text import parse_number
 from ..visitors import Visitor
+from . import share
 from .errors import show_errors
 from .explanations import add_up, draw_signed_bars
 from .first_answer import show_first_answer
@@ -153,11 +154,20 @@ def add_user(model: Recommender) -> gr.Number | gr.Textbox:
     return gr.Number(value, label=f"User ({low} to {high})", minimum=low, maximum=high)
 
 
-def add_hidden_inputs(model: Recommender) -> tuple[gr.JSON, gr.Number]:
-    """Add the inputs of recommendations that only API users give: the ratings of a new user, and how many movies."""
+def add_hidden_inputs(model: Recommender, user: Any) -> tuple[list[Any], gr.Number]:
+    """Add the inputs of recommendations that only API users give: the ratings of a new user, and how many movies.
+
+    Args:
+        model: the model.
+        user: the input for a user or, if the model knows none, for the ratings of a visitor.
+
+    Returns:
+        The inputs that say whom to recommend to, and the one for how many.
+    """
     one, many = model.config.item
     ratings = gr.JSON(visible=False, label=f"Ratings of a new user: {{{one} id: {model.config.unit}}}")
-    return ratings, gr.Number(10, visible=False, label=f"How many {many}, 1 to 100", minimum=1, maximum=100)
+    ten = gr.Number(10, visible=False, label=f"How many {many}, 1 to 100", minimum=1, maximum=100)
+    return [user, ratings] if model.config.users else [user], ten
 
 
 def add_visitor(model: Recommender) -> gr.JSON:
@@ -238,6 +248,11 @@ def add_map(model: Recommender) -> gr.ScatterPlot:
         table, x="x", y="y", color=genre if len(common) > 1 else None, tooltip=[one, genre], x_title=" ", y_title=" ",
         label=f"Map of {many}", x_axis_labels_visible=False,
     )  # fmt: skip
+
+
+def add_link(model: Recommender, ratings: gr.JSON, user: Any, movie: gr.Dropdown) -> Callable[..., Any]:
+    """Add a button that copies a link with a visitor's ratings, the user and the movie; see share.add_link."""
+    return share.add_link({"ratings": ratings, "movie": movie, **({"user": user} if model.config.users else {})})
 
 
 def add_newcomers(model: Recommender) -> None:

@@ -106,18 +106,18 @@ with Page(model, title=config.about.title) as demo:
         table = add_batch_tab(labels["table"], labels["hint"], file_types=[".csv", ".tsv"])
         add_quality_tab(model, more=lambda: movies.add_newcomers(model))
         answer_json, why_json, best_json, similar_json = add_json("predict", "explain", "recommend", "similar")
+    filled = movies.add_link(model, ratings, user, movie)
     add_end(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
-    asked = [*([user.submit, user.blur] if config.users else [ratings.change]), movie.change]
+    asked = [*([user.submit, user.blur] if config.users else [ratings.change]), movie.change, filled]
     predicted = gr.on(asked, predict, [user, movie], [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, best_json, for_user]
     clear(predicted.success, why)
     clear_after_error(predicted.failure, [answer_json, answer, *why])  # results of another pair
     predicted.success(explain, [user, movie], [why_json, bars], api_name="explain", **live)
-    nobody, ten = movies.add_hidden_inputs(model)
-    whom = [user, nobody] if config.users else [ratings]
+    whom, ten = movies.add_hidden_inputs(model, user)
     predicted.success(advise, [*whom, ten], [best_json, for_user], api_name="recommend", **live)
     found = like.change(similar, [like, ten], [similar_json, near], api_name="similar", **live)
     clear_after_error(found.failure, [similar_json, near])

@@ -18,6 +18,7 @@ from shared.ui.batch import answer_rows
 from shared.ui.first_answer import show_first_answer
 from shared.ui.forms import add_form, expand_row, list_form_events, name_group
 from shared.ui.quality import add_quality_tab
+from shared.ui.share import add_link
 from shared.ui.table_answers import add_answer, add_curve, draw_explanation, make_curve, show_answer
 
 model = load_space_model(Path(__file__).parent / "model")
@@ -70,6 +71,7 @@ with Page(model, title=config.about.title) as demo:
     with gr.Row():
         with gr.Column():
             form = add_form(config)
+            filled = add_link(dict(zip(config.columns, form, strict=True)))
         with gr.Column(), gr.Tabs():
             with gr.Tab("Why?"):
                 bars = gr.HTML(label="Why")
@@ -84,7 +86,8 @@ with Page(model, title=config.about.title) as demo:
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each field.
     live = {"trigger_mode": "always_last", "preprocess": False, "show_progress": "hidden"}
-    predicted = gr.on(list_form_events(form), predict, form, [answer_json, answer], api_name="predict", **live)
+    changed = [*list_form_events(form), filled]
+    predicted = gr.on(changed, predict, form, [answer_json, answer], api_name="predict", **live)
     why = [why_json, bars, curve_json, curve]
     clear(predicted.success, why)  # only after success, so that an error is shown once
     clear_after_error(predicted.failure, [answer_json, answer, *why])

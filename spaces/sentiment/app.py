@@ -15,6 +15,7 @@ from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after
 from shared.ui.batch import answer_rows
 from shared.ui.first_answer import show_first_answer
 from shared.ui.quality import add_quality_tab
+from shared.ui.share import add_link
 from shared.ui.texts import add_parts, colour_parts, describe_parts, find_tapped, is_about, read_texts, require_text
 
 model = load_space_model(Path(__file__).parent / "model")
@@ -92,11 +93,11 @@ with Page(model, title=config.about.title) as demo:
             part = gr.Number(visible=False, precision=0, label="Part to explain, from 0")  # for API users; visitors tap
             button = gr.Button(ASK, variant="primary")
             with gr.Column(visible=bool(config.examples), elem_classes="chips"):
-                samples = [[example] for example in config.examples or ("",)]
-                examples = gr.Examples(samples, text, label="Or try", cache_examples=False)
+                examples = gr.Examples(list(config.examples) or [""], text, label="Or try", cache_examples=False)
         with gr.Column():
             headline = gr.HTML("<h2>Write a text</h2>", label="Result")
             answer = gr.Label(label="How sure it is", show_heading=False)
+            add_link({"text": text})
     with gr.Tabs():
         with gr.Tab("Why?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")
@@ -108,10 +109,9 @@ with Page(model, title=config.about.title) as demo:
     add_end(model)
 
     shown, why = [answer_json, headline, answer], [why_json, parts, words]
-    live = {"trigger_mode": "always_last", "show_progress": "hidden"}
-    predicted = text.change(predict, text, shown, api_name="predict", **live)
+    answered = text.change(predict, text, shown, api_name="predict", trigger_mode="always_last", show_progress="hidden")
     clear(text.change, why)  # explanations of another text
-    clear_after_error(predicted.failure, [*shown, *why])
+    clear_after_error(answered.failure, [*shown, *why])
     asked = button.click(explain, [text, part], why, api_name="explain", show_progress="minimal")
     # On a phone, the words are below the visible area. (scroll_to_output= would scroll to the JSON in a hidden tab.)
     scroll = "() => document.querySelector('.parts').scrollIntoView({ block: 'nearest' })"

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from urllib.parse import quote
 
 import pytest
 from gradio.media import get_image
@@ -194,6 +195,42 @@ def test_rating_recommends_to_a_visitor(page, gallery_url):
     page.get_by_role("button", name="Add my rating").click()
     page.get_by_text(re.compile(r": 4 stars$")).wait_for()
     assert page.locator(".bars-bar").count() >= 2
+
+
+def test_a_link_to_an_answer_fills_the_page_again(page, gallery_url):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{gallery_url}/sentiment")
+    text = "A terrible film <img src=x onerror=alert(1)>."
+    page.get_by_label("Your text").fill(text)
+    page.get_by_role("button", name="Copy a link to this answer").click()
+    page.get_by_text("The link is copied.").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(f"{gallery_url}/sentiment#input=")
+    page.goto("about:blank")
+    page.goto(link)
+    page.get_by_role("heading", name="Negative").wait_for()
+    assert page.get_by_label("Your text").input_value() == text
+    assert page.locator("img[src=x]").count() == 0
+
+
+@at_one_width
+def test_the_answer_to_a_link_is_about_all_of_its_values(page, gallery_url):
+    given = {"ratings": {"356": 4}, "movie": 356, "user": 17}
+    page.goto(f"{gallery_url}/rating#input={quote(json.dumps(given))}")
+    page.get_by_text("The input is from the link").wait_for()
+    open_tab(page, "A user of the data set")
+    page.get_by_text("User 17 on Forrest Gump").wait_for()
+
+
+@at_one_width
+@pytest.mark.parametrize("bad", ["%E0%A4%A", "null", quote('{"text": 5}'), "a" * 9000])
+def test_a_bad_link_gets_a_sentence_and_no_answer(page, gallery_url, bad):
+    events = []
+    page.on("request", lambda request: events.append(request.url) if request.method == "POST" else None)
+    page.goto(f"{gallery_url}/sentiment#input={bad}")
+    page.get_by_text(re.compile("^The link that you opened is (damaged|too long)")).wait_for()
+    assert page.get_by_role("heading", name="Positive").is_visible()
+    assert events == []
 
 
 @at_one_width

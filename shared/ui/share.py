@@ -1,0 +1,101 @@
+"""Copy a link to an answer: it has the input, which fills the page again when somebody opens it."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+
+LONGEST = 8_000  # characters of a link; some messengers and mail programs cut longer ones
+MARK = "#input="  # the input follows, as JSON
+# The input is in the fragment and not in the query, because browsers send the query to the server, which may log it.
+TEXTS = {
+    "copied": "The link is copied. Whoever has it can see this input.",
+    "address": "This browser does not let the page copy. The link is in the address bar.",
+    "framed": "This browser does not let the page copy. Open the page in a tab of its own and try again.",
+    "long": f"This input is too long: a link may have {LONGEST:,} characters.",
+    "opened": "The input is from the link that you opened.",
+    "damaged": "The link that you opened is damaged or for another page, so its input is not shown.",
+    "too_long_to_open": f"The link that you opened is too long: it may have {LONGEST:,} characters.",
+}
+
+# On the Hub, the page is in an iframe and cannot read the address around it, so the link leads to the page itself. It
+# has no query, which has the visitor's key to a private Space.
+WRITE = """async (...values) => {
+    const embedded = document.querySelector("gradio-app[src]")?.getAttribute("src")
+    const own = location.origin + location.pathname
+    const page = window.gradio_config || !embedded ? own : new URL(embedded, location).href
+    const names = %(names)s, texts = %(texts)s
+    const input = Object.fromEntries(names.map((name, index) => [name, values[index] ?? null]))
+    const link = page + "%(mark)s" + encodeURIComponent(JSON.stringify(input))
+    if (link.length > %(longest)d) return texts.long
+    try {
+        await navigator.clipboard.writeText(link)
+        return texts.copied
+    } catch {
+        if (window.self !== window.top || page !== own) return texts.framed
+        history.replaceState(history.state, "", link)
+        return texts.address
+    }
+}"""
+
+# The link may be from anybody: only values of the kinds that the inputs have are taken, and the endpoint checks them
+# like typed ones.
+READ = """() => {
+    const kinds = %(kinds)s, texts = %(texts)s
+    const stay = { __type__: "update" }
+    const refuse = (text) => [text, stay, ...Object.keys(kinds).map(() => stay)]
+    if (location.href.length > %(longest)d) return refuse(texts.too_long_to_open)
+    const isNumber = (value) => typeof value === "number" && Number.isFinite(value)
+    const checks = {
+        text: (value) => typeof value === "string",
+        number: (value) => value === null || isNumber(value),
+        choice: (value) => value === null || typeof value === "string" || isNumber(value),
+        ratings: (value) => typeof value === "object" && value !== null && !Array.isArray(value)
+            && Object.values(value).every(isNumber),
+    }
+    try {
+        const input = JSON.parse(decodeURIComponent(location.hash.slice("%(mark)s".length)))
+        const isComplete = Object.keys(kinds).every(
+            (name) => Object.hasOwn(input, name) && checks[kinds[name]](input[name]))
+        if (isComplete) return [texts.opened, input, ...Object.keys(kinds).map((name) => input[name])]
+    } catch {}
+    return refuse(texts.damaged)
+}"""
+
+# A link that is pasted into the address of the open page does not load it again.
+START = """
+const isLink = () => location.hash.startsWith("%(mark)s");
+addEventListener("hashchange", () => isLink() && location.reload());
+if (isLink()) trigger("click");
+"""
+
+
+def add_link(inputs: Mapping[str, gr.components.Component]) -> Callable[..., Any]:
+    """Add a button that copies a link with these inputs, and fill them when the page is opened with such a link.
+
+    The server gets nothing for it but the question that the filled page asks.
+
+    Args:
+        inputs: texts, numbers, drop-downs, or the ratings of a visitor as gr.JSON, each with its name in the link.
+
+    Returns:
+        The event that fires after a link has filled the inputs.
+    """
+    words = {"mark": MARK, "longest": LONGEST, "texts": json.dumps(TEXTS), "names": json.dumps([*inputs])}
+    kinds = json.dumps({name: find_kind(component) for name, component in inputs.items()})
+    copy = gr.Button("Copy a link to this answer", size="sm")
+    note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the link")
+    received, filled = (gr.JSON(visible=False, label="The input of a link") for _ in range(2))
+    opened = gr.HTML(js_on_load=START % words, visible="hidden")
+    private = {"api_visibility": "private", "show_progress": "hidden"}
+    copy.click(None, [*inputs.values()], note, js=WRITE % words, **private)
+    fill = opened.click(None, None, [note, received, *inputs.values()], js=READ % (words | {"kinds": kinds}), **private)
+    fill.then(None, received, filled, js="input => input", **private)  # only now do all inputs have their new values
+    return filled.change  # type: ignore[no-any-return]
+
+
+def find_kind(component: gr.components.Component) -> str:
+    """Return the kind of values that an input takes from a link."""
+    kinds = {gr.JSON: "ratings", gr.Number: "number", gr.Dropdown: "choice", gr.Textbox: "text"}
+    return next(kind for base, kind in kinds.items() if isinstance(component, base))
