@@ -24,7 +24,7 @@ help:
 	@echo "make lock      choose the newest versions of all packages that pyproject.toml allows, and list their licences"
 	@echo "make sbom      write runs/sbom.json: what the gallery is served with, in CycloneDX"
 	@echo "make dist      build dist/: the sdist and the wheel of the package model_gallery"
-	@echo "make clean     remove .venv, runs and dist"
+	@echo "make clean     remove .venv, runs, build and dist"
 	@echo "make hub       start a Hub on this machine, to rehearse publishing and deploying without an account"
 
 # MODELS is a folder of models of your own, such as runs. PORT is the first free one from 7860 by default.
@@ -98,7 +98,7 @@ fix: .venv/.check
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv runs dist
+	rm -rf .venv runs build dist
 
 # --- the virtual environment, in layers: each stamp file marks an installed layer; see locks/refresh.py ---
 

@@ -111,7 +111,9 @@ def test_the_hub_gets_every_model_and_both_kinds_of_space(deploy):
         options = deploy.make_parser().parse_args(shlex.split(line.split("deploy.py")[1]))
         kinds.append((options.name, options.static, options.hardware))
     assert sorted(kinds) == [("gallery", True, None), ("gradio", False, "zero-a10g")]
-    for job in jobs.values():  # as docs/publishing.md says of trusted publishers
+    assert jobs["checks"]["uses"] == "./.github/workflows/checks.yml"
+    assert (jobs["models"]["needs"], jobs["spaces"]["needs"]) == ("checks", "models")  # no tag that fails is deployed
+    for job in (jobs["models"], jobs["spaces"]):  # as docs/publishing.md says of trusted publishers
         assert job["permissions"] == {"contents": "read", "id-token": "write"}
         assert job["env"]["HF_OIDC_RESOURCE"].removeprefix("spaces/").startswith("${{ vars.HF_OWNER }}/")
 
