@@ -16,8 +16,6 @@ from PIL import ExifTags, Image, features
 
 from tests.conftest import ROOT
 
-NUMBER_WIDTHS = {1: "B", 2: "H", 4: "I", 8: "Q"}
-
 
 class Part(NamedTuple):
     """A part of a file: its type, such as b"IDAT", and its content without length and checksum."""
