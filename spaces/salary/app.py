@@ -15,6 +15,7 @@ from shared.space import load_space_model
 from shared.tables import read_csv
 from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
+from shared.ui.feedback import add_feedback
 from shared.ui.first_answer import show_first_answer
 from shared.ui.forms import add_form, expand_row, list_form_events, name_group
 from shared.ui.quality import add_quality_tab
@@ -71,6 +72,7 @@ with Page(model, title=config.about.title) as demo:
     with gr.Row():
         with gr.Column():
             form = add_form(config)
+            add_feedback(config, answer, dict(zip(config.columns, form, strict=True)))
             filled = add_link(dict(zip(config.columns, form, strict=True)))
         with gr.Column(), gr.Tabs():
             with gr.Tab("Why?"):
