@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.context import Context
 
 from ..config import GalleryConfig
+from .downloads import SAVE
 
 MOST = 5_000_000  # characters in the storage; most browsers keep 5 MB for a site
 TEXTS = {
@@ -66,18 +67,14 @@ OPEN = """() => {%(helpers)s
 }"""
 # As in shared/tables/writing.py, a text that a spreadsheet would take for a formula begins with an apostrophe: the
 # text may have come from a link.
-DOWNLOAD = """() => {%(helpers)s
+DOWNLOAD = """() => {%(helpers)s%(save)s
     const isFormula = (text) => /^[\\t\\r\\n]/.test(text)
         || /^[\\p{C}\\p{M}\\p{Z}]*[=+@\\u2212-]/u.test(text.normalize("NFKC"))
         && !/^\\s*[-+\\u2212]?[\\d.,]*\\d[\\d.,]*(e[-+]?\\d+)?\\s*%%?$/i.test(text)
     const quote = (cell) => `"${(isFormula(String(cell)) ? "'" : "") + String(cell).replaceAll('"', '""')}"`
     const rows = [...read()].map(([input, label]) => [...JSON.parse(input), label])
     const csv = [[...columns, %(target)s], ...rows].map((row) => row.map(quote).join(",") + "\\r\\n").join("")
-    const link = document.createElement("a")
-    link.href = URL.createObjectURL(new Blob(["\\ufeff" + csv], { type: "text/csv" }))
-    link.download = "answers.csv"
-    link.click()
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
+    save("answers.csv", csv)
 }"""
 DELETE = """() => {%(helpers)s
     try { localStorage.removeItem(place) } catch {}
@@ -105,7 +102,7 @@ def add_feedback(config: GalleryConfig, answer: gr.components.Component, inputs:
         "place": f"answers-{meaning}", "columns": columns, "names": named, "texts": TEXTS, "most": MOST,
         "target": next(name for name in ("label", "right label", "label_") if name not in columns),
     }  # fmt: skip
-    script = {name: json.dumps(value) for name, value in words.items()} | {"most": MOST}
+    script = {name: json.dumps(value) for name, value in words.items()} | {"most": MOST, "save": SAVE}
     script["helpers"] = HELPERS % script
     with gr.Row(elem_classes="feedback"):
         gr.Markdown("Was this right?")

@@ -17,7 +17,7 @@ from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after
 from shared.ui.batch import answer_rows
 from shared.ui.feedback import add_feedback
 from shared.ui.first_answer import show_first_answer
-from shared.ui.forms import add_form, expand_row, list_form_events, name_group
+from shared.ui.forms import add_form, expand_row, list_form_events, make_template, name_group
 from shared.ui.quality import add_quality_tab
 from shared.ui.share import add_link
 from shared.ui.table_answers import add_answer, add_curve, draw_explanation, make_curve, show_answer
@@ -81,7 +81,8 @@ with Page(model, title=config.about.title) as demo:
                 column = gr.Dropdown(model.curved, value=first, label="Change")
                 curve = add_curve(model, first)
             columns = ", ".join(f"`{name}`" for name in config.columns)
-            many = add_batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
+            hint, kinds = f"A CSV with the columns {columns}.", [".csv", ".txt", ".tsv"]
+            many = add_batch_tab("Many rows", hint, template=make_template(config), file_types=kinds)
             add_quality_tab(model, partial(name_group, config))
             answer_json, why_json, curve_json = add_json("predict", "explain", "what_if")
     add_end(model)
