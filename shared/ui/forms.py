@@ -1,7 +1,9 @@
 """Make a form with a field for each column of a table, and endpoints with an argument for each column."""
 
+import csv
 import functools
 import inspect
+import io
 import keyword
 import re
 import unicodedata
@@ -10,6 +12,7 @@ from typing import Any, cast
 
 import gradio as gr
 
+from ..tables.writing import escape_formulas
 from ..tabular import TabularConfig
 from .errors import show_errors
 
@@ -118,6 +121,24 @@ def format_value(value: Any, config: TabularConfig) -> str:
     if value in (None, "?", ""):
         return "unknown"
     return f"{value:,g}" if isinstance(value, int | float) else config.value_names.get(value, str(value))
+
+
+def make_template(config: TabularConfig) -> str:
+    """Return a CSV to fill in: the columns, a typical row, one of other values, and one of which little is known."""
+    numbers = config.numbers
+    others: dict[str, Any] = {column: values[-1] for column, values in config.categories.items()}
+    others |= {name: span.show(span.maximum) if span.date_format else span.maximum for name, span in numbers.items()}
+    little = {column: config.typical[column] if index == 0 else "" for index, column in enumerate(config.columns)}
+    rows = [
+        [_spell(config, column, row[column]) for column in config.columns] for row in (config.typical, others, little)
+    ]
+    text = io.StringIO()
+    csv.writer(text).writerows(escape_formulas(cells) for cells in (config.columns, *rows))
+    return text.getvalue()
+
+
+def _spell(config: TabularConfig, column: str, value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.15g}".replace(".", config.numbers[column].decimal or ".")
 
 
 def list_form_events(fields: list[gr.components.Component]) -> list[Callable[..., Any]]:

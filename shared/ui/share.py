@@ -58,7 +58,9 @@ READ = """() => {
         const input = JSON.parse(decodeURIComponent(location.hash.slice("%(mark)s".length)))
         const isComplete = Object.keys(kinds).every(
             (name) => Object.hasOwn(input, name) && checks[kinds[name]](input[name]))
-        if (isComplete) return [texts.opened, input, ...Object.keys(kinds).map((name) => input[name])]
+        // Other keys are left out: a "__type__" would change a component.
+        const known = Object.keys(kinds).map((name) => [name, input[name]])
+        if (isComplete) return [texts.opened, Object.fromEntries(known), ...known.map(([, value]) => value)]
     } catch {}
     return refuse(texts.damaged)
 }"""

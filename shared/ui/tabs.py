@@ -14,6 +14,7 @@ from ..limits import LIMITS
 from ..markdown import escape_markdown
 from ..predictor import Predictor
 from .components import Upload
+from .downloads import add_download
 from .retention import SWEEP_SECONDS
 from .snippets import add_snippets
 
@@ -50,17 +51,20 @@ class BatchTab:
         self.upload.upload(function, self.upload, self.outputs, api_name="batch", show_progress_on=self.outputs[0])
 
 
-def add_batch_tab(title: str, hint: str, more: Sequence[str] = (), **file: Any) -> BatchTab:
+def add_batch_tab(title: str, hint: str, more: Sequence[str] = (), template: str = "", **file: Any) -> BatchTab:
     """Add a tab for uploading many inputs.
 
     Args:
         title: title of the tab.
         hint: one or two sentences about the accepted files.
         more: labels of files for download besides the CSV.
+        template: a CSV to download and fill in.
         file: options of the upload component, such as file_types and file_count.
     """
     with gr.Tab(title):
         gr.Markdown(hint)
+        if template:
+            add_download("Download a CSV to fill in", "template.csv", template)
         upload = Upload(label="Upload", **file)
         summary = gr.JSON(label="Summary")
         table = gr.Dataframe(label="The first answers", interactive=False)

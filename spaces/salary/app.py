@@ -15,8 +15,9 @@ from shared.space import load_space_model
 from shared.tables import read_csv
 from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
+from shared.ui.feedback import add_feedback
 from shared.ui.first_answer import show_first_answer
-from shared.ui.forms import add_form, expand_row, list_form_events, name_group
+from shared.ui.forms import add_form, expand_row, list_form_events, make_template, name_group
 from shared.ui.quality import add_quality_tab
 from shared.ui.share import add_link
 from shared.ui.table_answers import add_answer, add_curve, draw_explanation, make_curve, show_answer
@@ -71,6 +72,7 @@ with Page(model, title=config.about.title) as demo:
     with gr.Row():
         with gr.Column():
             form = add_form(config)
+            add_feedback(config, answer, dict(zip(config.columns, form, strict=True)))
             filled = add_link(dict(zip(config.columns, form, strict=True)))
         with gr.Column(), gr.Tabs():
             with gr.Tab("Why?"):
@@ -79,7 +81,8 @@ with Page(model, title=config.about.title) as demo:
                 column = gr.Dropdown(model.curved, value=first, label="Change")
                 curve = add_curve(model, first)
             columns = ", ".join(f"`{name}`" for name in config.columns)
-            many = add_batch_tab("Many rows", f"A CSV with the columns {columns}.", file_types=[".csv", ".txt", ".tsv"])
+            hint, kinds = f"A CSV with the columns {columns}.", [".csv", ".txt", ".tsv"]
+            many = add_batch_tab("Many rows", hint, template=make_template(config), file_types=kinds)
             add_quality_tab(model, partial(name_group, config))
             answer_json, why_json, curve_json = add_json("predict", "explain", "what_if")
     add_end(model)

@@ -13,6 +13,7 @@ import pandas as pd
 from shared.space import load_space_model
 from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
 from shared.ui.batch import answer_rows
+from shared.ui.feedback import add_feedback
 from shared.ui.first_answer import show_first_answer
 from shared.ui.quality import add_quality_tab
 from shared.ui.share import add_link
@@ -20,6 +21,7 @@ from shared.ui.texts import add_parts, colour_parts, describe_parts, find_tapped
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
+first = next(iter(config.examples), "")
 ASK = "Which words decided it?"
 NO_PARTS = f"Press “{ASK}” to see them in colour."
 Parts = list[tuple[str, float | None]]
@@ -77,9 +79,6 @@ def batch(file: str, progress: gr.Progress = gr.Progress()) -> tuple[dict[str, i
     return answer_rows(read_texts(file), model, progress, chunk=64)
 
 
-first = next(iter(config.examples), "")
-
-
 def drop_if_old(text: str, found: dict[str, Any] | None) -> tuple[Any, ...]:
     """Remove an explanation that arrived after the text had changed."""
     return (gr.skip(),) * 3 if is_about(found, text) else (None, None, NO_PARTS)
@@ -97,6 +96,7 @@ with Page(model, title=config.about.title) as demo:
         with gr.Column():
             headline = gr.HTML("<h2>Write a text</h2>", label="Result")
             answer = gr.Label(label="How sure it is", show_heading=False)
+            add_feedback(config, answer, {"text": text})
             add_link({"text": text})
     with gr.Tabs():
         with gr.Tab("Why?"):

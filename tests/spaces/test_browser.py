@@ -175,6 +175,9 @@ def test_salary_answers_a_csv(page, gallery_url, person, tmp_path):
     page.goto(f"{gallery_url}/salary")
     page.locator(".bars").first.wait_for()
     open_tab(page, "Many rows")
+    with page.expect_download() as found:
+        page.get_by_role("button", name="Download a CSV to fill in").click()
+    assert found.value.path().read_text(encoding="utf-8-sig").splitlines()[0] == ",".join(person)
     page.locator("input[type=file]").first.set_input_files(path)
     page.get_by_text('"answered"').wait_for()
     table = page.get_by_text("probability >=50k").locator("visible=true")
@@ -216,10 +219,12 @@ def test_a_link_to_an_answer_fills_the_page_again(page, gallery_url):
 @at_one_width
 def test_the_answer_to_a_link_is_about_all_of_its_values(page, gallery_url):
     given = {"ratings": {"356": 4}, "movie": 356, "user": 17}
+    given |= {"__type__": "update", "visible": True, "label": "Planted", "value": {"Planted": 1}}  # changes components
     page.goto(f"{gallery_url}/rating#input={quote(json.dumps(given))}")
     page.get_by_text("The input is from the link").wait_for()
     open_tab(page, "A user of the data set")
     page.get_by_text("User 17 on Forrest Gump").wait_for()
+    assert page.get_by_text("Planted").count() == 0
 
 
 @at_one_width

@@ -5,8 +5,9 @@ import keyword
 
 import gradio as gr
 
+from shared.tables import read_csv
 from shared.tabular_values import NumberColumn
-from shared.ui.forms import add_field, expand_row, name_arguments
+from shared.ui.forms import add_field, expand_row, make_template, name_arguments
 
 
 def test_arguments_have_names_of_their_own_whatever_the_columns_are_called():
@@ -55,3 +56,22 @@ def test_the_range_of_a_number_is_written_as_it_is(salary):
     with gr.Blocks():
         labels = [add_field(config, name).label for name in ranges]
     assert labels == ["Share (0 to 0.4)", "Pay (-1.5 to 12,345,678)"]
+
+
+def test_a_template_has_the_columns_of_the_model_and_rows_that_it_answers(salary, tmp_path):
+    path = tmp_path / "template.csv"
+    path.write_text(make_template(salary.config), encoding="utf-8", newline="")
+    rows = list(read_csv(path, salary.columns))
+    answers = salary.predict_each([salary.from_row(row.cells) for row in rows])
+    assert list(rows[0].cells) == list(salary.config.columns)
+    assert answers[0].probabilities == salary.predict(salary.config.typical).probabilities
+    assert [answer.label in salary.config.labels for answer in answers] == [True] * 3
+
+
+def test_a_template_has_dates_and_decimal_signs_as_the_data_has_them(salary, tmp_path):
+    day = NumberColumn(minimum=0, maximum=365, median=5, date_format="%d.%m.%Y")
+    numbers = {"day": day, "price": NumberColumn(minimum=0, maximum=1484705.5, median=1.5, decimal=",")}
+    typical = {"day": day.show(5), "price": 1.5}
+    fields = {"columns": ("day", "price"), "categories": {}, "numbers": numbers, "typical": typical}
+    lines = make_template(salary.config.model_copy(update=fields)).splitlines()
+    assert lines == ["day,price", '06.01.1970,"1,5"', '01.01.1971,"1484705,5"', "06.01.1970,"]
