@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP) --require-hashes --no-deps --requirement
 UV := uv==0.13.9
 
-.PHONY: help demo browser vendor test test-all fuzz check fix train bench bench-training ablate docs hub lock sbom dist clean
+.PHONY: help demo browser vendor test test-all fuzz check fix train bench bench-training ablate docs screenshots hub lock sbom dist clean
 
 help:
 	@echo "make demo      serve the gallery at http://127.0.0.1:7860; with MODELS=runs, also your own models in runs/"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-training  measure the speed of training, beside fastai's recipes"
 	@echo "make ablate    measure what each trick of salary and rating buys, for docs/book.md"
 	@echo "make docs      build the documentation site in build/docs"
+	@echo "make screenshots  take a picture of every page in runs/screenshots, and README's picture"
 	@echo "make lock      choose the newest versions of all packages that pyproject.toml allows, and list their licences"
 	@echo "make sbom      write runs/sbom.json: what the gallery is served with, in CycloneDX"
 	@echo "make dist      build dist/: the sdist and the wheel of the package model_gallery"
@@ -75,6 +76,9 @@ ablate: .venv/.all
 
 docs: .venv/.all
 	$(BIN)/mkdocs build --quiet --strict
+
+screenshots: .venv/.all
+	$(BIN)/python spaces/screenshots.py
 
 hub: .venv/.light
 	$(BIN)/python -m hub.local $(if $(PORT),--port $(PORT))
