@@ -31,9 +31,9 @@ def take_screenshots() -> None:
                 visit_pages(browser, url, width, height, scheme)
         browser.close()
     demo.close(verbose=False)
-    pictures = [Image.open(FOLDER / f"{name}-1280-light.png") for name in IN_README]
-    pictures = [picture.resize((README_WIDTH, README_WIDTH * SIZES[1280] // 1280)) for picture in pictures]
-    both = Image.new("RGB", (README_WIDTH * len(pictures), pictures[0].height))
+    size = README_WIDTH, README_WIDTH * SIZES[1280] // 1280
+    pictures = [Image.open(FOLDER / f"{name}-1280-light.png").resize(size) for name in IN_README]
+    both = Image.new("RGB", (README_WIDTH * len(pictures), size[1]))
     for index, picture in enumerate(pictures):
         both.paste(picture, (index * README_WIDTH, 0))
     both.quantize(256, dither=Image.Dither.NONE).save(SPACES / "gallery/screenshot.png", optimize=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import time
 from collections.abc import Iterable
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gradio.route_utils import FileUploadProgress, GradioMultiPartParser, MultiPartException
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
@@ -149,19 +147,14 @@ async def check_body(receive: Receive, path: str) -> Receive:
 
 
 def check_message(data: Any) -> None:
-    """Reject what is no message of MCP; the MCP package would answer with a page about its own types.
+    """Reject what is no request or notification of MCP; the MCP package would answer with a page about its own types.
 
     Raises:
         HTTPException: 400.
     """
-    if importlib.util.find_spec("mcp") is None:
-        return
-    from mcp.types import JSONRPCMessage  # noqa: PLC0415 - an optional package
-
-    try:
-        JSONRPCMessage.model_validate(data)
-    except ValidationError:
-        raise HTTPException(400, NO_MESSAGE) from None
+    is_message = isinstance(data, dict) and data.get("jsonrpc") == "2.0" and isinstance(data.get("method"), str)
+    if not (is_message and isinstance(data.get("params"), dict | None)):
+        raise HTTPException(400, NO_MESSAGE)
 
 
 class UploadParser(GradioMultiPartParser):

@@ -345,7 +345,14 @@ def test_requests_are_bounded(mcp_url):
 
 @needs_mcp
 @pytest.mark.parametrize(
-    "message", [b"null", b"[]", b'{"id": 1, "method": "tools/list"}', b'{"jsonrpc": "2.0", "id": 1}']
+    "message",
+    [
+        b"null",
+        b"[]",
+        b'{"id": 1, "method": "tools/list"}',
+        b'{"jsonrpc": "2.0", "id": 1}',
+        b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": []}',
+    ],
 )
 def test_what_is_no_message_is_refused_with_one_sentence(mcp_url, message):
     refused = post(mcp_url, message)
@@ -389,11 +396,12 @@ def test_the_log_does_not_contain_untrusted_input(monkeypatch, caplog):
         {"method": "notifications/" + "x" * 1000},
         {"method": "x" * 1000, "id": 1},
         {"method": "tools/call", "id": 2, "params": {"name": 5}},
-        {"id": "x" * 1000, "result": {}},
+        {"id": "x" * 1000, "result": {}},  # an answer, though nothing was asked
     ]
     with mount_app(demo, "/app") as url:
         for message in messages:
-            assert post(url, json.dumps({"jsonrpc": "2.0", **message})).status_code in (200, 202)
+            status = post(url, json.dumps({"jsonrpc": "2.0", **message})).status_code
+            assert status == 400 if "result" in message else status in (200, 202)
     assert [record.getMessage()[:200] for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
