@@ -150,6 +150,7 @@ def test_a_model_that_loses_accuracy_when_stored_is_stored_in_float16_or_refused
     assert "so the model is stored in a larger form" in said
     assert "HistGradientBoosting on all 4 columns, one seed: accuracy 0." in said
     assert f"make demo MODELS={tmp_path / 'model'}" in said
+    assert f"python spaces/deploy.py {tmp_path / 'model'} --owner USER --static" in said
     assert f"python -m training.publish {tmp_path / 'model'} USER/model" in said
     shutil.rmtree(tmp_path / "model")
     recipe.max_accuracy_drop, recipe.max_answers_lost = -1.0, -1.0
