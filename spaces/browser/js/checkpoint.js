@@ -21,8 +21,6 @@ function limit(most = Infinity, report = () => {}) {
   });
 }
 
-const readAll = (stream) => new Response(stream).arrayBuffer();
-
 /**
  * Download one file; return its bytes as they are stored.
  * @param {string} url - its address
@@ -38,9 +36,30 @@ export async function fetchFile(url, { bytes, isPacked } = {}, signal, report = 
     if (!response.ok) throw lost();
     const ratio = isPacked ? bytes / (response.headers.get("content-length") || bytes) : 1;
     const most = bytes && bytes + (isPacked ? SPARE : 0);
-    return await readAll(response.body.pipeThrough(limit(most, (count) => report(ratio * count))));
+    const counted = response.body.pipeThrough(limit(most, (count) => report(ratio * count)));
+    return await new Response(counted).arrayBuffer();
   } catch {
     throw lost();
+  }
+}
+
+/** Unpack a gzip; return its content, and nothing if that is longer than it may be. */
+async function unpack(stored, bytes) {
+  // Firefox does not finish Blob.stream() or Response in a worker while that of a page left just before is suspended.
+  const { readable, writable } = new DecompressionStream("gzip");
+  const [writer, reader] = [writable.getWriter(), readable.getReader()];
+  const end = () => writer.close();
+  writer
+    .write(stored)
+    .then(end)
+    .catch(() => {}); // the reader gets the error, too
+  const content = new Uint8Array(bytes);
+  for (let size = 0; ;) {
+    const { done, value } = await reader.read();
+    if (done) return content.buffer;
+    if (size + value.length > bytes) return new ArrayBuffer();
+    content.set(value, size);
+    size += value.length;
   }
 }
 
@@ -51,9 +70,7 @@ export async function fetchFile(url, { bytes, isPacked } = {}, signal, report = 
  * @param {{sha256?: string, bytes?: number, isPacked?: boolean}} expected - as for `fetchFile`
  */
 export async function checkFile(url, stored, { sha256, bytes, isPacked } = {}) {
-  const unpack = () =>
-    new Blob([stored]).stream().pipeThrough(new DecompressionStream("gzip")).pipeThrough(limit(bytes));
-  const content = isPacked ? await readAll(unpack()).catch(() => new ArrayBuffer()) : stored;
+  const content = isPacked ? await unpack(stored, bytes).catch(() => new ArrayBuffer()) : stored;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
   const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (sha256 && sha256 !== found) {
