@@ -6,6 +6,7 @@ recipe with its own data, description and tests. `make` runs either.
 
 import argparse
 import dataclasses
+import re
 import shlex
 import shutil
 import time
@@ -342,9 +343,10 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
 def print_next_steps(out: Path) -> None:
     """Print how to look at a model of a user's own, how to put its page online, and how to publish it."""
     folder = shlex.quote(str(out))
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", out.name)  # the Hub accepts no others
     print(f"Look at its page:   make demo MODELS={folder}")
     print(f"Put it online free: python spaces/deploy.py {folder} --owner USER --static")
-    print(f"Publish the model:  python -m training.publish {folder} {shlex.quote(f'USER/{out.name}')}")
+    print(f"Publish the model:  python -m training.publish {folder} USER/{name}")
 
 
 def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> None:
