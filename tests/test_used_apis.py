@@ -207,7 +207,7 @@ def describe(name: str) -> str:
     if signature is None:
         return "module" if inspect.ismodule(found) else "callable" if callable(found) else "value"
     plain = [item.replace(annotation=inspect.Parameter.empty) for item in signature.parameters.values()]
-    return re.sub(" at 0x[0-9a-f]+", "", str(inspect.Signature(plain)))
+    return re.sub(" at 0x[0-9a-f]+| from '[^']*'", "", str(inspect.Signature(plain)))  # where this machine has it
 
 
 def check_call(name: str, call: Call) -> str:
