@@ -6,7 +6,6 @@ recipe with its own data, description and tests. `make` runs either.
 
 import argparse
 import dataclasses
-import re
 import shlex
 import shutil
 import time
@@ -24,6 +23,7 @@ from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from torch import nn
 
+from hub.staging import make_name
 from shared import load_model
 from shared.config import LICENCE
 from shared.metrics import Figure, Metrics
@@ -343,10 +343,9 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
 def print_next_steps(out: Path) -> None:
     """Print how to look at a model of a user's own, how to put its page online, and how to publish it."""
     folder = shlex.quote(str(out))
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", out.name)  # the Hub accepts no others
     print(f"Look at its page:   make demo MODELS={folder}")
     print(f"Put it online free: python spaces/deploy.py {folder} --owner USER --static")
-    print(f"Publish the model:  python -m training.publish {folder} USER/{name}")
+    print(f"Publish the model:  python -m training.publish {folder} USER/{make_name(out)}")
 
 
 def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> None:

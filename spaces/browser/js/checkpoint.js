@@ -9,7 +9,7 @@ const SPARE = 1000; // bytes by which a compressed file may be larger than its c
 const shorten = (url) => url.split("/").slice(-2).join("/");
 
 /** Return a stream that reports the sizes of the parts that pass, and ends after `most` bytes. */
-function limit(most = Infinity, report = () => {}) {
+function limit(most = Infinity, report) {
   let size = 0;
   return new TransformStream({
     transform(part, stream) {
