@@ -1,8 +1,11 @@
 """Create repositories on the Hub, commit files, check cards, and add to collections."""
 
+import gzip
 import re
 import tempfile
+import zlib
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -86,7 +89,11 @@ def refuse_tokens(files: Mapping[str, Path | bytes]) -> None:
         PublishError: a file has one.
     """
     for path, file in files.items():
-        if TOKEN_BYTES.search(file if isinstance(file, bytes) else file.read_bytes()):
+        content = file if isinstance(file, bytes) else file.read_bytes()
+        if path.endswith(".gz"):
+            with suppress(OSError, EOFError, zlib.error):  # it is not compressed
+                content = gzip.decompress(content)
+        if TOKEN_BYTES.search(content):
             raise PublishError(
                 f"{path} has a token of the Hub in it; remove it, and revoke it if anybody else has seen it."
             )

@@ -1,7 +1,7 @@
 """Collect the files of a Space: its app, its models and shared/, with the README header for the Hub."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from locks import find_needed, normalise, read_lock
 from shared import load_model
 from shared.config import CONFIG_FILE, DOC_FILES, About, GalleryConfig
 from shared.config import LICENCE as LICENCE_FILE
+from shared.errors import CheckpointError
 from shared.hub import SHA
 from shared.load import find_predictor_type
 from shared.markdown import escape_markdown
@@ -181,12 +182,29 @@ def find_model_files(folder: Path) -> dict[str, Path]:
     """Return the files of a checkpoint folder to upload with a Space: all except weights for torch.
 
     Raises:
-        CheckpointError: the model is damaged.
+        CheckpointError: the model is damaged, or a file is a link to one elsewhere.
     """
     kind = find_predictor_type(folder)
     listed = kind.config_type.read(folder, kind.required_files).files
     names = [*DOC_FILES, *(name for name in listed if not name.endswith(".safetensors"))]
-    return {name: folder / name for name in names if (folder / name).is_file()}
+    found = {name: folder / name for name in names if (folder / name).is_file()}
+    refuse_links(folder, found.values())
+    return found
+
+
+def refuse_links(folder: Path, files: Iterable[Path]) -> None:
+    """Check that no file of a checkpoint folder is a link to one elsewhere, which would be published, too.
+
+    Raises:
+        CheckpointError: one is. Links of the Hub's cache, from a snapshot to its blobs, are allowed.
+    """
+    places = [folder.resolve()]
+    if folder.parent.name == "snapshots":
+        places.append((folder.parent.parent / "blobs").resolve())
+    for file in files:
+        real = file.resolve()
+        if not any(real.is_relative_to(place) for place in places):
+            raise CheckpointError(f"{file} is a link to a file outside the folder; replace it by a copy, or remove it.")
 
 
 def read_fields(card: SpaceCard) -> dict[str, Any]:

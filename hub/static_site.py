@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from huggingface_hub import constants
 
@@ -33,6 +34,7 @@ from hub.staging import (
     match_files,
     read_card,
     read_fields,
+    refuse_links,
 )
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared.config import CONFIG_FILE, METRICS, GalleryConfig, read_json
@@ -80,7 +82,7 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
             licences[library.package] = content
         elif name.endswith(".wasm"):
             files[f"{name}.gz"] = gzip.compress(content, mtime=0)
-            site["vendor"][name] = {"sha256": library.sha256, "bytes": len(content)}
+            site["vendor"][name] = describe_file(content)
         else:
             files[name] = content
     files["licences.txt"] = join_licences(licences)
@@ -111,12 +113,16 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
     """Return a model's entry in site.json, and its files; large ones are compressed.
 
     Raises:
-        CheckpointError: the model is damaged.
+        CheckpointError: the model is damaged, or a file is a link to one elsewhere.
     """
     config = GalleryConfig.read_common(folder)
     needed = {path for path, entry in config.files.items() if not entry.optional}
     examples = {f"models/{name}/examples/{path.name}": path for path in find_pictures(name, folder)}
     files = {path: file.read_bytes() for path, file in examples.items()}
+    pictures = [
+        [file.stem.replace("-", ", "), {"url": quote(path), **describe_file(files[path])}]
+        for path, file in examples.items()
+    ]
     visited = [f"models/{name}/{CONFIG_FILE}", *examples]
     for path, file in find_model_files(folder).items():
         content, target = file.read_bytes(), f"models/{name}/{path}"
@@ -134,21 +140,31 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
         "title": config.about.title,
         "summary": config.about.summary,
         "headline": metrics.headline if metrics else None,
-        "config": {"sha256": hash_bytes(content), "bytes": len(content)},
+        "config": describe_file(content),
         "files": visited,
-        "examples": [[file.stem.replace("-", ", "), path] for path, file in examples.items()],
+        "examples": pictures,
     }
     return entry, files
 
 
+def describe_file(content: bytes) -> dict[str, Any]:
+    """Return what the page checks of a file that it downloads."""
+    return {"sha256": hash_bytes(content), "bytes": len(content)}
+
+
 def find_pictures(name: str, folder: Path) -> list[Path]:
-    """Return the pictures to try: those in the checkpoint folder, or those of the demo with this model."""
+    """Return the pictures to try: those in the checkpoint folder, or those of the demo with this model.
+
+    Raises:
+        CheckpointError: one is a link to a file elsewhere.
+    """
     app = ROOT / "spaces" / name
-    places = [folder / "examples", *([app / "examples"] if folder == app / "model" else [])]
-    return next(
-        (found for place in places if (found := [path for path in sorted(place.glob("*")) if path.suffix in PICTURES])),
-        [],
-    )
+    for place in [folder, *([app] if folder == app / "model" else [])]:
+        found = [path for path in sorted(place.glob("examples/*")) if path.suffix.lower() in PICTURES]
+        refuse_links(place, found)
+        if found:
+            return found
+    return []
 
 
 def stage_static(app: Path, models: list[SpaceModel], space: str = "") -> Staged:

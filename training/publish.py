@@ -37,6 +37,7 @@ from hub.repository import (
     make_repository,
     read_task,
 )
+from hub.staging import refuse_links
 from shared import __version__
 from shared.config import CARD, CONFIG_FILE, DOC_FILES, GalleryConfig
 from shared.errors import CheckpointError
@@ -140,14 +141,16 @@ def stage_model(
     These are the files that gallery.json lists, and the documents; no others.
 
     Raises:
-        CheckpointError: the folder is incomplete.
+        CheckpointError: the folder is incomplete, or a file is a link to one elsewhere.
     """
     folder = Path(folder)
     load_folder(folder)
-    for name in sorted({*GalleryConfig.read_common(folder).files, *DOC_FILES}):
-        if (folder / name).is_file():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / name, place / name)
+    names = sorted({*GalleryConfig.read_common(folder).files, *DOC_FILES})
+    found = [name for name in names if (folder / name).is_file()]
+    refuse_links(folder, [folder / name for name in found])
+    for name in found:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, place / name)
     if not onnx_only:
         make_weights(place)
     write_card(place, repo, spaces)

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import yaml
 from huggingface_hub import constants
+from PIL import Image
 
 from hub import live_static
 from hub.client import PublishError
@@ -20,11 +21,14 @@ from hub.live_static import ask_models, find_browser, unpack_models
 from hub.local import Fault, Hub
 from hub.local.cards import find_problems
 from hub.local.store import Blob
-from hub.static_site import HEADERS, main, stage_static
+from hub.staging import find_model_files
+from hub.static_site import HEADERS, PACKED, describe_file, main, stage_static
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared import load_model
+from shared.errors import CheckpointError
 from tests.conftest import DEMOS, ROOT, point_client_to
 from tests.spaces.test_own_models import make_own
+from training.publish import stage_model
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,6 +107,64 @@ def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_pat
     assert "models/My-herbs/examples/leaf-1.png" in staged.files
 
 
+def test_pictures_of_any_name_can_be_tried(deploy, tmp_path):
+    folder = make_own(tmp_path / "herbs", "image-classification")
+    shutil.rmtree(folder / "examples")
+    (folder / "examples").mkdir()
+    Image.new("RGB", (64, 64), "green").save(folder / "examples/50% über #1.PNG")
+    site = json.loads(stage(deploy, str(folder)).read("site.json"))
+    ((title, example),) = site["models"][0]["examples"]
+    content = (folder / "examples/50% über #1.PNG").read_bytes()
+    assert title == "50% über #1"
+    assert example == {"url": "models/herbs/examples/50%25%20%C3%BCber%20%231.PNG", **describe_file(content)}
+
+
+@pytest.mark.parametrize("name", ["examples/other.png", "README.md"])
+def test_a_link_to_a_file_elsewhere_is_not_published(run, hub, tmp_path, name):
+    folder = make_own(tmp_path / "herbs", "image-classification")
+    (tmp_path / "secret").write_text("mine alone")
+    (folder / name).unlink(missing_ok=True)
+    try:
+        (folder / name).symlink_to(tmp_path / "secret")
+    except OSError:
+        pytest.skip("this account may not make links")
+    kinds = [["--static"], *([[]] if name == "README.md" else [])]  # the Gradio page has no examples of own models
+    for kind in kinds:
+        done = run(str(folder), *kind)
+        assert (done.returncode, f"{folder / name} is a link to a file outside the folder" in done.err) == (2, True)
+    if name == "README.md":
+        with pytest.raises(CheckpointError, match="is a link to a file outside the folder"):
+            stage_model(folder, tmp_path / "staged", "me/herbs", onnx_only=True)
+    assert not hub.store.repos
+
+
+def test_links_of_the_hubs_cache_are_followed(deploy, tmp_path):
+    model, cache = ROOT / "spaces/salary/model", tmp_path / "models--me--salary"
+    snapshot = cache / "snapshots/1a2b3c"
+    for number, (name, path) in enumerate(find_model_files(model).items()):
+        (cache / "blobs").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, cache / f"blobs/{number}")
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (snapshot / name).symlink_to(cache / f"blobs/{number}")
+        except OSError:
+            pytest.skip("this account may not make links")
+    assert find_model_files(snapshot).keys() == find_model_files(model).keys()
+
+
+def test_a_token_in_a_compressed_file_is_not_published(hub, run, tmp_path):
+    folder = make_own(tmp_path / "texts", "text-classification")
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["note"] = "hf_" + "AbCdEfGhIj" * 3 + "AbCd" + " " * PACKED
+    path.write_text(json.dumps(content), encoding="utf-8")
+    config = json.loads((folder / "gallery.json").read_text())
+    config["files"]["tokenizer.json"] |= describe_file(path.read_bytes())
+    (folder / "gallery.json").write_text(json.dumps(config))
+    done = run(str(folder), "--static")
+    assert (done.returncode, "tokenizer.json.gz has a token of the Hub in it" in done.err) == (2, True), done.err
+
+
 def test_unpacked_models_are_the_staged_ones(deploy, tmp_path):
     staged = stage(deploy, "salary")
     assert "models/salary/onnx/model.onnx.gz" in staged.files
@@ -119,7 +181,7 @@ def test_the_bytes_of_a_first_visit_are_those_in_the_documentation(capsys, tmp_p
     for name, count in found:
         said, each_day = re.search(rf"\| {name} \| ([\d.]+) MB \| ([\d.]+) TB \|", text).groups()
         assert said == each_day
-        assert float(said) == pytest.approx(int(count.replace(",", "")) / 1e6, abs=0.1)
+        assert float(said) == pytest.approx(int(count.replace(",", "")) / 1e6, abs=0.06)
 
 
 def test_folders_of_models_are_shown_and_damaged_ones_left_out(capsys, tmp_path):
