@@ -1,5 +1,6 @@
 """The models answer in a browser as they do in Python: spaces/browser in headless Chromium."""
 
+import csv
 import functools
 import io
 import json
@@ -317,7 +318,18 @@ def test_no_cell_becomes_a_formula(run):
         "\u3164+1",
     ]
     found = run("./js/tables.js", "writeCsv", [[cell] for cell in cells])
-    assert found.split("\n") == [str(cell) for cell in escape_formulas(cells)]
+    expected = [f'"{cell}"' if isinstance(cell, str) else str(cell) for cell in escape_formulas(cells)]
+    assert found.split("\n") == expected
+    # A spreadsheet may split the cells at semicolons.
+    assert run("./js/tables.js", "writeCsv", [["x;=1+1", 'a "b"', 0.5]]) == '"x;=1+1","a ""b""",0.5'
+
+
+def test_a_table_of_many_columns_is_read(run):
+    names = [f"c{number}" for number in range(100_000)]
+    found = run("./js/tables.js", "readCsv", ",".join(names) + "\n" + ",".join("1" for _ in names), ["c5"])
+    assert found[0]["row"]["c5"] == "1"
+    with pytest.raises(Exception, match="names the column 'c7' twice"):
+        run("./js/tables.js", "readCsv", ",".join([*names, "c7"]), ["c5"])
 
 
 # --- models of one's own ---
@@ -387,9 +399,9 @@ def test_names_that_are_numbers_or_belong_to_javascript(browser, tmp_path):
     page.get_by_label("Choose files").set_input_files(tmp_path / "rows.csv")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
-    header, first, *_ = download.value.path().read_text(encoding="utf-8-sig").splitlines()
-    assert header.split(",") == ["prediction (yours)", *model.columns, "prediction", "probability 1", "error"]
-    assert first.startswith("\xe9,")
+    header, first, *_ = csv.reader(download.value.path().read_text(encoding="utf-8-sig").splitlines())
+    assert header == ["prediction (yours)", *model.columns, "prediction", "probability 1", "error"]
+    assert first[0] == "\xe9"
     assert errors == []
     page.close()
     server.shutdown()
@@ -466,6 +478,26 @@ def test_bad_pictures_get_a_sentence(ask):
     wrong = {b"": "empty", b"hello": unreadable, cut: unreadable, huge: "at most 50 megapixels", strip: "50 times"}
     for content, words in wrong.items():
         assert words in ask("cat_dog", "predict", content)["error"]
+
+
+def test_a_small_file_with_too_many_pixels_is_not_decoded(site, browser, tmp_path):
+    path = tmp_path / "bomb.png"
+    Image.new("1", (22_000, 22_000)).save(path)  # 1.9 GB when decoded
+    assert path.stat().st_size < 100_000
+    page = browser.new_page()
+    page.goto(f"{site}#cat_dog")
+    page.get_by_role("heading", name="It is a cat.").wait_for(timeout=60_000)
+    page.get_by_label("Choose a picture").set_input_files(path)
+    page.get_by_text("at most 50 megapixels").first.wait_for()
+    page.get_by_text("Many pictures").click()
+    page.get_by_label("Choose files").set_input_files([path, CAT])
+    page.get_by_text("2 rows, 1 with an error").wait_for(timeout=60_000)
+    page.goto(f"{site}collect.html")
+    page.get_by_label("A new label").fill("bomb")
+    page.get_by_role("button", name="Add the label").click()
+    page.get_by_label("Choose pictures").set_input_files(path)
+    page.get_by_text("Left out: bomb.png: The picture may have at most 50 megapixels").wait_for()
+    page.close()
 
 
 def test_bad_values_get_a_sentence(ask, salary):
@@ -568,6 +600,18 @@ def test_a_mask_is_shown_and_saved(site, browser, segmentation):
     page.close()
 
 
+SPOIL = """async (path) => {
+  let spoilt = 0;
+  for (const name of await caches.keys()) {
+    const cache = await caches.open(name);
+    for (const { url } of await cache.keys()) {
+      if (url.includes(path)) spoilt += (await cache.put(url, new Response("spoilt")), 1);
+    }
+  }
+  return spoilt;
+}"""
+
+
 def test_the_second_visit_needs_no_network(site_folder, browser):
     server = serve(site_folder, 0)
     address = start(server)
@@ -575,7 +619,13 @@ def test_the_second_visit_needs_no_network(site_folder, browser):
     page = context.new_page()
     page.goto(f"{address}#salary")
     page.get_by_text("Why?").wait_for(timeout=60_000)
-    page.wait_for_timeout(1500)  # until the service worker has kept the files
+    page.wait_for_timeout(1500)  # until the files have been kept
+    assert page.evaluate(SPOIL, "models/salary/background.csv") == 1
+    page.reload()
+    page.get_by_text("salary/background.csv is damaged").first.wait_for(timeout=60_000)
+    page.reload()
+    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.wait_for_timeout(500)
     server.shutdown()
     server.server_close()
     page.reload()
@@ -636,13 +686,17 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     page.reload()  # the old site; meanwhile, the new one is downloaded
     page.evaluate(WAIT_FOR_UPDATE)
     assert page.evaluate("import('./js/table_page.js').then(() => window.version)") == "Old"
+    other = context.new_page()
+    other.goto(address)  # while the first page is open
+    other.get_by_role("heading", name="Old").first.wait_for()
+    other.close()
     page.goto(f"{address}#salary")
     page.reload()
     page.get_by_role("heading", name="New").wait_for(timeout=60_000)
     page.get_by_text("Why?").wait_for(timeout=60_000)
     assert page.evaluate("window.version") == "New"
     assert "of another app" in page.evaluate("caches.keys()")
-    assert len(page.evaluate("caches.keys()")) == 2
+    assert len(page.evaluate("caches.keys()")) == 3  # also of the new site and of its models
     context.close()
     server.shutdown()
     server.server_close()
@@ -811,11 +865,26 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
     assert page.locator("img").count() == 0
     assert {url.split("/me/")[0] for url in asked if not url.startswith((address, "blob:"))} == {constants.ENDPOINT}
     assert errors == []
+    worker = next(one for one in page.workers if one.url.startswith("blob:"))
+    third = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Open, directory=str(tmp_path / "hub")))
+    reach = "(url) => fetch(url).then(({ status }) => status, () => 'refused')"
+    assert worker.evaluate(reach, constants.ENDPOINT) == 200
+    assert worker.evaluate(reach, start(third)) == "refused"
+    for name, file, words in (
+        ("bare", {"onnx/model.onnx": {"bytes": 5}}, "has no SHA-256 or size of onnx/model.onnx"),
+        ("out", {"../../x": {"bytes": 5, "sha256": "0" * 64}}, "../../x lies outside the model's folder"),
+        ("huge", {"onnx/model.onnx": {"bytes": 10**12, "sha256": "0" * 64}}, "a page loads at most 1000000000"),
+    ):
+        folder = tmp_path / f"hub/me/{name}/resolve/{COMMIT}"
+        folder.mkdir(parents=True)
+        (folder / "gallery.json").write_text(json.dumps({**config, "files": file}))
+        page.goto(f"{address}any.html?model=me/{name}@{COMMIT}")
+        page.get_by_text(words).wait_for()
     page.goto(f"{address}any.html?model=me/salary@main")
     page.get_by_text("with a commit of 40 digits").wait_for()
     page.goto(f"{address}index.html?model=me/salary@{COMMIT}")  # this page may reach only its own site
     page.get_by_text("cannot be downloaded").wait_for()
     page.close()
-    for one in (hub, server):
+    for one in (hub, server, third):
         one.shutdown()
         one.server_close()

@@ -3,6 +3,7 @@
 import { BadInput, downloadJson, readConfig } from "./checkpoint.js";
 import { describeError, element, fill, formatPercent, note } from "./elements.js";
 import { Model } from "./model.js";
+import { keepSite } from "./offline.js";
 import { TASKS } from "./tasks.js";
 
 const [nav, main] = ["nav", "main"].map((id) => document.getElementById(id));
@@ -11,7 +12,9 @@ let visit = new AbortController(); // stops the downloads and the model of the p
 
 async function showModel(entry, signal) {
   const config = await readConfig(entry, signal);
-  const { show } = await import(TASKS[config.task].page);
+  const { show } = await import(TASKS[config.task].page).catch(() => {
+    throw new BadInput("A part of this page cannot be downloaded; check the connection and reload the page.");
+  });
   signal.throwIfAborted();
   const { title, summary, limits } = config.about;
   document.title = title;
@@ -30,11 +33,7 @@ async function showModel(entry, signal) {
   };
   const model = new Model(config, entry, site, report, undefined, signal);
   model.loaded.then(
-    async () => {
-      page.download.remove();
-      const worker = await navigator.serviceWorker?.ready;
-      worker?.active.postMessage(entry.files ?? []); // it keeps them for the next visit
-    },
+    () => page.download.remove(),
     (error) => page.download.replaceChildren(describeError(error)),
   );
   show(page.page, model, entry);
@@ -53,8 +52,10 @@ function showCards() {
 function showLinks(current) {
   nav.hidden = site.models.length < 2;
   const links = [{ name: "", title: "All models" }, ...site.models];
+  const start = location.search ? "./" : ""; // another page than that of a model on the Hub
   // They are made once, since a new link would not have the focus.
-  if (!nav.children.length) nav.append(...links.map(({ name, title }) => element("a", { href: `#${name}` }, title)));
+  if (!nav.children.length)
+    nav.append(...links.map(({ name, title }) => element("a", { href: `${start}#${name}` }, title)));
   [...nav.children].forEach((link, index) => (link.ariaCurrent = links[index].name === current ? "page" : null));
 }
 
@@ -88,4 +89,4 @@ async function show() {
 
 addEventListener("hashchange", show);
 await show();
-navigator.serviceWorker?.register("sw.js").catch(() => {}); // not in an iframe of another site
+keepSite();

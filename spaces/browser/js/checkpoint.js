@@ -1,15 +1,20 @@
 // Download a checkpoint folder, and check every file against its SHA-256.
 
+import { sum } from "./numbers.js";
 import { TASKS } from "./tasks.js";
 
 /** An error with one sentence for a visitor: what was wrong and what is accepted. */
 export class BadInput extends Error {}
 
 const SPARE = 1000; // bytes by which a compressed file may be larger than its content
+const MOST_JSON = 10_000_000; // bytes, where its size is not known before
+const MOST = 1_000_000_000; // bytes of a model
+const SITE = new URL("../", import.meta.url).href;
+const KEPT = `gallery ${SITE} models`; // the cache of checked files; the service worker deletes it with the old site
 const shorten = (url) => url.split("/").slice(-2).join("/");
 
 /** Return a stream that reports the sizes of the parts that pass, and ends after `most` bytes. */
-function limit(most = Infinity, report) {
+function limit(most, report) {
   let size = 0;
   return new TransformStream({
     transform(part, stream) {
@@ -22,25 +27,60 @@ function limit(most = Infinity, report) {
 }
 
 /**
- * Download one file; return its bytes as they are stored.
+ * Download one file, unless it was kept before; return its bytes as they are stored.
  * @param {string} url - its address
- * @param {{bytes?: number, isPacked?: boolean}} expected - what is expected of the file; `isPacked` if it is there as
- *     URL.gz, compressed
+ * @param {{sha256?: string, bytes?: number, isPacked?: boolean}} expected - what is expected of the file; `isPacked` if
+ *     it is there as URL.gz, compressed
  * @param {AbortSignal} signal - to stop it
  * @param {(count: number) => void} report - called with the number of new bytes of its content
  */
-export async function fetchFile(url, { bytes, isPacked } = {}, signal, report = () => {}) {
+export async function fetchFile(url, { sha256, bytes = MOST_JSON, isPacked } = {}, signal, report = () => {}) {
   const lost = () => new BadInput(`${shorten(url)} cannot be downloaded; check the connection and reload the page.`);
+  const kept = sha256 && (await inKept((cache) => cache.match(makeKey(url, sha256))));
   try {
-    const response = await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal });
+    const response = kept ?? (await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal }));
     if (!response.ok) throw lost();
     const ratio = isPacked ? bytes / (response.headers.get("content-length") || bytes) : 1;
-    const most = bytes && bytes + (isPacked ? SPARE : 0);
+    const most = bytes + (isPacked ? SPARE : 0);
     const counted = response.body.pipeThrough(limit(most, (count) => report(ratio * count)));
     return await new Response(counted).arrayBuffer();
   } catch {
     throw lost();
   }
+}
+
+/** Return what a task returns for the cache of checked files; nothing where the browser allows no storage. */
+const inKept = async (task) => {
+  try {
+    return await task(await caches.open(KEPT));
+  } catch {
+    return undefined;
+  }
+};
+
+/** Return the key of a file in that cache: of another file at the same address, it differs. */
+const makeKey = (url, sha256) => `${new URL(url, SITE)}?${sha256}`;
+
+/** Keep a checked file of this site as it is stored, for visits without network. */
+export async function keepFile(url, stored, { sha256 }) {
+  const key = makeKey(url, sha256);
+  if (!key.startsWith(SITE)) return;
+  await inKept(async (cache) => {
+    if (await cache.match(key)) return;
+    await cache.delete(key, { ignoreSearch: true }); // the file before an update
+    await cache.put(key, new Response(stored, { headers: { "content-length": stored.byteLength } }));
+  });
+}
+
+/** Remove a damaged file from all caches, so that it is downloaded again. */
+async function forget(url) {
+  const address = new URL(url, SITE).href;
+  const names = await caches.keys().catch(() => []);
+  const remove = async (name) => {
+    const cache = await caches.open(name);
+    for (const one of [address, `${address}.gz`]) await cache.delete(one, { ignoreSearch: true });
+  };
+  await Promise.all(names.map(remove)).catch(() => {});
 }
 
 /** Unpack a gzip; return its content, and nothing if that is longer than it may be. */
@@ -74,14 +114,18 @@ export async function checkFile(url, stored, { sha256, bytes, isPacked } = {}) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
   const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (sha256 && sha256 !== found) {
-    throw new BadInput(`${shorten(url)} is damaged: it is not the file that was published; reload the page.`);
+    await forget(url);
+    throw new BadInput(`${shorten(url)} is damaged, or has just been updated; reload the page.`);
   }
   return new Uint8Array(content);
 }
 
-/** Download one file, and check it. */
+/** Download one file, check it, and keep it if its hash is known. */
 export async function download(url, expected, signal) {
-  return checkFile(url, await fetchFile(url, expected, signal), expected);
+  const stored = await fetchFile(url, expected, signal);
+  const content = await checkFile(url, stored, expected);
+  if (expected?.sha256) await keepFile(url, stored, expected);
+  return content;
 }
 
 /** Parse JSON to objects that inherit nothing, since a column or label may be called "constructor". */
@@ -110,5 +154,15 @@ export async function readConfig(entry, signal) {
     throw new BadInput("This folder has no gallery.json of format 2; export the model again.");
   }
   if (!Object.hasOwn(TASKS, config.task)) throw new BadInput(`This page cannot run models for ${config.task}.`);
+  const needed = Object.entries(config.files).filter(([, file]) => !file.optional);
+  for (const [name, { sha256, bytes }] of needed) {
+    const isInside = name.split("/").every((part) => !["", ".", ".."].includes(part));
+    if (!isInside) throw new BadInput(`${name} lies outside the model's folder; export the model again.`);
+    if (!/^[0-9a-f]{64}$/.test(sha256) || !Number.isInteger(bytes) || bytes < 0) {
+      throw new BadInput(`gallery.json has no SHA-256 or size of ${name}; export the model again.`);
+    }
+  }
+  const total = sum(needed.map(([, { bytes }]) => bytes));
+  if (total > MOST) throw new BadInput(`The model has ${total} bytes; a page loads at most ${MOST}.`);
   return config;
 }

@@ -1,7 +1,10 @@
 // Collect labelled pictures, and save them as a zip for training: a folder for each label. Nothing leaves the browser.
 
 import { downloadZip } from "../vendor/client-zip/index.js";
+import { BadInput } from "./checkpoint.js";
 import { element, fill, save } from "./elements.js";
+import { keepSite } from "./offline.js";
+import { checkPicture } from "./pictures.js";
 import { normaliseName } from "./tables.js";
 
 const LONGEST = 1024; // pixels of a stored picture
@@ -31,7 +34,7 @@ function addLabel(event) {
 
 /** Return a picture as JPEG, at most LONGEST pixels long, over white, without its metadata such as the place. */
 async function convert(file) {
-  const bitmap = await createImageBitmap(file);
+  const bitmap = await createImageBitmap(await checkPicture(file));
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
   const canvas = new OffscreenCanvas(width, height);
@@ -47,14 +50,15 @@ async function addPictures({ target }) {
   if (!found) return void (status.textContent = "Add a label first.");
   const bad = [];
   for (const file of [...target.files]) {
-    const blob = await convert(file).catch(() => bad.push(file.name) && null);
+    const explain = (error) => (error instanceof BadInput ? error.message : "It cannot be read as a picture.");
+    const blob = await convert(file).catch((error) => void bad.push(`${file.name}: ${explain(error)}`));
     if (!blob) continue;
     found.push({ blob, url: URL.createObjectURL(blob) });
     isSaved = false;
   }
   target.value = "";
   show();
-  if (bad.length) status.textContent += ` These files cannot be read as pictures: ${bad.join(", ")}.`;
+  if (bad.length) status.textContent += ` Left out: ${bad.join(" ")}`;
 }
 
 function show() {
@@ -94,3 +98,4 @@ form.onsubmit = addLabel;
 choose.onchange = photo.onchange = addPictures;
 download.onclick = saveAll;
 addEventListener("beforeunload", (event) => isSaved || event.preventDefault());
+keepSite();

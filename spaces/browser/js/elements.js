@@ -54,7 +54,7 @@ export function drawBars(rows, format = formatPercent, isSigned = false) {
     const width = (100 * Math.abs(value)) / largest;
     bar.style.width = `${width}%`;
     bar.style.left = `${isSigned ? 50 - (value < 0 ? width : 0) : 0}%`;
-    bar.style.background = !isSigned ? colour : value < 0 ? "var(--down)" : "var(--up)";
+    bar.style.backgroundColor = !isSigned ? colour : value < 0 ? "var(--down)" : "var(--up)";
     const track = element("div", { className: "track" }, bar);
     return [element("div", {}, label), track, element("div", { className: "value" }, format(value))];
   });

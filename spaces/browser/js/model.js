@@ -1,6 +1,6 @@
 // A model that runs in a worker.
 
-import { BadInput, fetchFile } from "./checkpoint.js";
+import { fetchFile } from "./checkpoint.js";
 import { sum } from "./numbers.js";
 
 const MAX_THREADS = 4;
@@ -18,29 +18,39 @@ export class Model {
    */
   constructor(config, entry, site, report, most = MAX_THREADS, signal = undefined) {
     this.config = config;
-    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+    // A worker from a blob has the Content-Security-Policy of the page; one from a file has none of its own.
+    const code = new Blob([`import ${JSON.stringify(new URL("./worker.js", import.meta.url))};`], {
+      type: "text/javascript",
+    });
+    const address = URL.createObjectURL(code);
+    this.worker = new Worker(address, { type: "module" });
     const failed = new Promise((_, reject) => {
       this.worker.onerror = ({ message = "the browser gives no reason" }) =>
         reject(new Error(`The model cannot be started (${message}).`));
     });
     signal?.addEventListener("abort", () => this.worker.terminate());
     this.loaded = Promise.race([failed, this.load(entry, site, report, most, signal)]);
+    const revoke = () => URL.revokeObjectURL(address);
+    this.loaded.then(revoke, revoke);
   }
 
   async load(entry, site, report, most, signal) {
     const needed = Object.entries(this.config.files).filter(([, file]) => !file.optional);
-    const root = new URL(`${entry.folder}/`, location).href;
-    const outside = needed.find(([name]) => !new URL(name, root).href.startsWith(root));
-    if (outside) throw new BadInput(`${outside[0]} lies outside the model's folder.`);
     const places = needed.map(([name, file]) => {
-      const url = `${entry.folder}/${name}`;
-      return [url, { ...file, isPacked: entry.files?.includes(`${url}.gz`) }];
+      const isPacked = entry.files?.includes(`${entry.folder}/${name}.gz`);
+      return [`${entry.folder}/${name.split("/").map(encodeURIComponent).join("/")}`, { ...file, isPacked }];
     });
     places.push([WASM, { ...site.vendor[WASM], isPacked: true }]);
     const total = sum(places.map(([, { bytes }]) => bytes));
     let done = 0;
     const add = (count) => report((done += count) / total);
-    const stored = await Promise.all(places.map(([url, file]) => fetchFile(url, file, signal, add)));
+    const others = new AbortController(); // of the other files, when one cannot be downloaded
+    signal?.addEventListener("abort", () => others.abort());
+    const downloads = places.map(([url, file]) => fetchFile(url, file, others.signal, add));
+    const stored = await Promise.all(downloads).catch((error) => {
+      others.abort();
+      throw error;
+    });
     const threads = crossOriginIsolated ? Math.min(most, navigator.hardwareConcurrency ?? 1) : 1;
     const parts = places.map(([url, file], index) => [url, stored[index], file]); // for checkFile
     const names = needed.map(([name]) => name);

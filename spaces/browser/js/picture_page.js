@@ -3,6 +3,7 @@
 import { download } from "./checkpoint.js";
 import * as page from "./elements.js";
 import { range } from "./numbers.js";
+import { checkPicture } from "./pictures.js";
 
 const { element } = page;
 const ORANGE = [255, 140, 0];
@@ -15,9 +16,10 @@ export function show(root, model, entry) {
   const draw = config.task === "image-segmentation" ? showClasses : showLabel;
   const showPicture = page.runLatest(picture, async (shown) => [await shown.catch(() => "")]);
   const ask = page.runLatest(answer, async (blob) => {
-    const shown = Promise.resolve(blob).then(loadPicture); // the blob of an example is still to come
+    const checked = Promise.resolve(blob).then(checkPicture); // the blob of an example is still to come
+    const shown = checked.then(loadPicture);
     showPicture(shown);
-    const found = await model.call("predict", [await blob]);
+    const found = await model.call("predict", [await checked]);
     return draw(config, found, (await shown).querySelector("canvas"));
   });
   const use = ([file]) => file && ask(file);
@@ -34,8 +36,20 @@ export function show(root, model, entry) {
   };
   Object.assign(drop, { ondragover: drag, ondragleave: drag, ondrop: drag });
   document.onpaste = (event) => use(event.clipboardData.files);
-  page.addExamples(examples, entry.examples, (file) => ask(download(file).then((content) => new Blob([content]))));
-  const read = async (files) => files.map((file) => ({ names: ["file"], values: [file.name], input: [file] }));
+  const load = async (example) => new Blob([await download(example.url, example)]);
+  page.addExamples(examples, entry.examples, (example) => ask(load(example)));
+  const check = async (file) => {
+    const error = await checkPicture(file).then(
+      () => false,
+      ({ message }) => message,
+    );
+    return { names: ["file"], values: [file.name], input: [file], error };
+  };
+  const read = async (files) => {
+    const rows = [];
+    for (const file of files) rows.push(await check(file));
+    return rows;
+  };
   const describe = ({ label, probabilities, shares }) =>
     shares
       ? page.makeCells("share", config.labels, shares)

@@ -3,10 +3,8 @@
 import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { range, sum } from "./numbers.js";
+import { checkBytes, checkShape } from "./pictures.js";
 
-const MAX_BYTES = 25_000_000;
-const MAX_PIXELS = 50_000_000;
-const MAX_ASPECT = 50;
 const PRECISION = 22; // bits of a weight, as in Pillow
 const HALF = 1 << (PRECISION - 1);
 
@@ -16,15 +14,11 @@ const HALF = 1 << (PRECISION - 1);
  * @returns {Promise<{data: Uint8ClampedArray, width: number, height: number}>}
  */
 export async function loadImage(blob) {
-  if (!blob.size) throw new BadInput("The picture's file is empty.");
-  if (blob.size > MAX_BYTES) throw new BadInput("The picture's file is larger than 25 MB; save it smaller.");
+  checkBytes(blob);
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" }).catch(() => null);
   if (!bitmap) throw new BadInput("This file cannot be read as a picture; save it as JPEG or PNG.");
   const { width, height } = bitmap;
-  if (width * height > MAX_PIXELS) throw new BadInput("The picture may have at most 50 megapixels; make it smaller.");
-  if (Math.max(width, height) > MAX_ASPECT * Math.min(width, height)) {
-    throw new BadInput("The long side may be at most 50 times as long as the short side.");
-  }
+  checkShape(width, height);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);

@@ -113,13 +113,14 @@ export function readCsv(text, columns = []) {
   if (!header) throw new BadInput("The file is empty; it must be a CSV with a header.");
   const names = header.map(collapse);
   while (!names.at(-1)) names.pop();
+  const seen = new Set();
+  const repeated = names.find((name) => name && (seen.has(name) || !seen.add(name)));
   const places = columns.map((column) => findColumn(names, column));
   const absent = columns.filter((_, index) => !places[index].length);
   if (absent.length) {
     const which = `column${absent.length > 1 ? "s" : ""} ${absent.join(", ")}`;
     throw new BadInput(`The CSV lacks the ${which}; its first line has: ${names.join(", ")}.`);
   }
-  const repeated = names.find((name, index) => name && names.indexOf(name) < index);
   const double = repeated ?? columns.find((_, index) => places[index].length > 1);
   if (double) throw new BadInput(`The CSV names the column '${double}' twice.`);
   const keys = [...names];
@@ -144,10 +145,12 @@ function findColumn(names, column) {
 const BLANKS = /^[\p{Cc}\p{Cf}\p{Mn}\p{Zl}\p{Zp}\p{Zs}\u115f\u1160\u2800\u3164\uffa0]+/u;
 const PLAIN = /^\s*[-+\u2212]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*%?$/i;
 
-/** Return lines of cells as a CSV; texts that a spreadsheet would take for a formula begin with an apostrophe. */
+/** Return lines of cells as a CSV, texts in quotation marks; those that a spreadsheet would take for a formula begin with an
+ * apostrophe. */
 export function writeCsv(lines) {
   const begins = (cell) => /^[=+\-@\u2212]/.test(cell.replace(BLANKS, "").slice(0, 2).normalize("NFKC"));
   const isFormula = (cell) => (/^[\t\r\n]/.test(cell) || begins(cell)) && !(cell.length <= 64 && PLAIN.test(cell));
-  const escape = (cell) => (typeof cell === "string" && isFormula(cell) ? `'${cell}` : cell);
-  return dsv(",").formatRows(lines.map((cells) => cells.map(escape)));
+  const quote = (cell) => `"${isFormula(cell) ? "'" : ""}${cell.replaceAll('"', '""')}"`;
+  const write = (cell) => (typeof cell === "string" ? quote(cell) : String(cell));
+  return lines.map((cells) => cells.map(write).join(",")).join("\n");
 }

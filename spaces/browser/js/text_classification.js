@@ -25,7 +25,8 @@ const CLAUSE_ENDS =
 
 /** Return a text in the form that the model reads; see clean_text in shared/tokens.py. */
 function cleanText(text) {
-  if (text.length > MAX_CHARACTERS) throw new BadInput("The text may have at most 100,000 characters.");
+  if (text.length > MAX_CHARACTERS && [...text].length > MAX_CHARACTERS)
+    throw new BadInput("The text may have at most 100,000 characters.");
   const plain = text
     .replace(/[\ud800-\udfff]/gu, "?")
     .replace(/<br\s*\/?>/gi, "\n")

@@ -1,7 +1,7 @@
 // The worker: unpacks, checks and runs a model, so that the page stays responsive. It reaches no network.
 
 import * as ort from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
-import { BadInput, checkFile, parseJson } from "./checkpoint.js";
+import { BadInput, checkFile, keepFile, parseJson } from "./checkpoint.js";
 import { TASKS } from "./tasks.js";
 
 let model;
@@ -9,6 +9,8 @@ let model;
 async function open({ config: text, names, parts, threads }) {
   const config = parseJson(text);
   const contents = await Promise.all(parts.map((part) => checkFile(...part)));
+  const ofModel = parts.slice(0, names.length); // the last part is ONNX Runtime, which the service worker keeps
+  ofModel.forEach((part) => keepFile(...part));
   const files = Object.fromEntries(names.map((name, index) => [name, contents[index]]));
   const wasm = contents.at(-1).buffer;
   const loader = new URL("../vendor/onnxruntime-web/ort-wasm-simd-threaded.mjs", import.meta.url).href;
