@@ -3,16 +3,18 @@
     python -m benchmarks.browser [--calls 15] [--out benchmarks/results/browser.json]
 
 The browser is headless Chromium on this machine; times are from the page's call to its answer. Other programs on the
-machine change them. Bytes are those that a first visit transfers, and memory is that of the page's process after one
-and after a hundred pictures.
+machine change them. Bytes are those that the server sends at a first visit, without headers and without the service
+worker's, and memory is that of the page's process after 1, 101 and 201 pictures.
 """
 
 import argparse
+import functools
 import json
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from benchmarks.apps import ROOT
 from benchmarks.serving import describe_conditions
 from benchmarks.timing import time_call
 from hub.live_static import OPEN, encode_file
-from hub.static_site import build_site, find_demos, serve, write_site
+from hub.static_site import Handler, build_site, find_demos, write_site
 from shared import load_model
 from shared.console import guard_output
 from shared.session import Session
@@ -50,6 +52,18 @@ FIRST_ANSWERS = {
 WATCH = """window.longTasks = [];
 new PerformanceObserver((found) => found.getEntries().forEach((each) => window.longTasks.push(each.duration)))
   .observe({ type: "longtask", buffered: true });"""
+
+
+class CountingHandler(Handler):
+    """A host that counts the bytes of the files it sends."""
+
+    sent = 0
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Send a file."""
+        content = source.read()
+        CountingHandler.sent += len(content)
+        outputfile.write(content)
 
 
 def make_cases() -> dict[str, tuple[str, int, str, list[Any], Any]]:
@@ -86,7 +100,7 @@ def measure(calls: int) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         write_site(build_site(find_demos(), "Model gallery"), Path(folder))
-        server = serve(Path(folder), 0)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(CountingHandler, directory=folder))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/"
         browser = playwright.chromium.launch(
@@ -129,8 +143,7 @@ def visit(browser: Any, address: str, name: str) -> dict[str, Any]:
     context = browser.new_context(service_workers="block")
     page = context.new_page()
     page.add_init_script(WATCH)
-    counted: list[int] = []
-    page.on("response", lambda response: counted.append(int(response.headers.get("content-length", 0))))
+    CountingHandler.sent = 0
     started = time.perf_counter()
     page.goto(f"{address}#{name}")
     page.locator(".page > *").first.wait_for()
@@ -140,7 +153,7 @@ def visit(browser: Any, address: str, name: str) -> dict[str, Any]:
     page.wait_for_timeout(500)  # a task is reported after its end
     tasks = sorted(page.evaluate("longTasks"))
     context.close()
-    return {"bytes": sum(counted), "visible": visible, "answered": answered, "long_tasks": tasks}
+    return {"bytes": CountingHandler.sent, "visible": visible, "answered": answered, "long_tasks": tasks}
 
 
 def measure_memory(browser: Any, address: str) -> list[float]:
@@ -189,9 +202,8 @@ def format_times(times: Any) -> str:
 def format_memory(report: Mapping[str, Any]) -> str:
     """Return the memory in a sentence."""
     one, hundred, more = report["megabytes"]
-    return (
-        f"The page of cat_dog takes {one:.0f} MB after 1 picture, {hundred:.0f} MB after 101, {more:.0f} MB after 201."
-    )
+    pictures = f"{one:.0f} MB after 1 picture, {hundred:.0f} MB after 101, {more:.0f} MB after 201"
+    return f"A page with the model of cat_dog takes {pictures}."
 
 
 if __name__ == "__main__":
