@@ -181,13 +181,14 @@ def add_visitor(model: Recommender) -> gr.JSON:
         with gr.Column():
             movie = add_picker(model, f"{config.item[0].capitalize()} that you know")
             stars = gr.Slider(config.lowest, config.highest, start, step=config.step, label=f"Your {config.unit}")
+            add = gr.Button("Add my rating", variant="primary", size="md")
             with gr.Row():
-                add = gr.Button("Add my rating", variant="primary", size="md", min_width=120)
+                remove = gr.Button("Remove my rating", size="md", min_width=120)
                 restart = gr.Button("Start over", size="md", min_width=120)
             ratings = gr.JSON({}, visible=False, label="Your ratings")
             rated = add_list(model, config.unit, "You rated", elem_classes="rated")
         with gr.Column():
-            best = add_list(model, config.unit, "You may like")
+            best = add_list(model, config.unit, "You may like (▲ ▼: what your newest rating changed)")
             why = gr.HTML(label="Why this one comes first")
 
     @show_errors
@@ -195,10 +196,15 @@ def add_visitor(model: Recommender) -> gr.JSON:
         return add_rating(model, given, chosen, value)
 
     @show_errors
+    def forget(given: Ratings, chosen: int | str | None) -> dict[str, float]:
+        return remove_rating(model, given, chosen)
+
+    @show_errors
     def show(given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         return recommend_for(model, given)
 
     add.click(rate, [ratings, movie, stars], ratings, api_visibility="private")
+    remove.click(forget, [ratings, movie], ratings, api_visibility="private")
     restart.click(dict, None, ratings, api_visibility="private")
     ratings.change(show, ratings, [rated, best, why], api_visibility="private", show_progress="hidden")
     show_first_answer([rated, best, why], lambda: show({}))
@@ -216,8 +222,33 @@ def add_rating(model: Recommender, given: Ratings, movie: int | str | None, star
     return {str(movie_id): value for movie_id, value in {**new, **older, **new}.items()}
 
 
+def remove_rating(model: Recommender, given: Ratings, movie: int | str | None) -> dict[str, float]:
+    """Return a visitor's ratings without that of one movie.
+
+    Raises:
+        BadInput: the movie is unknown or has no rating.
+    """
+    movie_id, older = model.find(movie), model.fold_in({} if given is None else given).ratings
+    if movie_id not in older:
+        raise BadInput(f"You have not rated {model.movies[movie_id].title}; choose one that you have rated.")
+    return {str(rated): value for rated, value in older.items() if rated != movie_id}
+
+
+def mark_changes(before: Scored, after: Scored) -> Scored:
+    """Return a list with marks behind the titles: by how many places each rose (▲) or fell (▼), or that it is new."""
+    places = {movie_id: place for place, (movie_id, *_) in enumerate(before)}
+    marked = []
+    for place, (movie_id, title, score) in enumerate(after):
+        rise = places[movie_id] - place if movie_id in places else None
+        mark = " · new" if rise is None else f" ▲{rise}" if rise > 0 else f" ▼{-rise}" if rise else ""
+        marked.append((movie_id, f"{title}{mark}", score))
+    return marked
+
+
 def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Return a visitor's ratings and recommendations as tables, and an explanation of the first one as HTML.
+
+    What the newest rating, which comes first, has changed in the recommendations is marked.
 
     Raises:
         BadInput: a movie is unknown, or stars lie outside the scale.
@@ -225,7 +256,8 @@ def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.
     visitor = model.fold_in({} if given is None else given)
     rated = [(movie_id, model.movies[movie_id].title, value) for movie_id, value in visitor.ratings.items()]
     best = model.recommend(visitor, 10)
-    tables = (make_scores_table(model, scored, model.config.unit) for scored in (rated, best))
+    before = model.recommend(model.fold_in(dict(islice(visitor.ratings.items(), 1, None))), 10) if rated else best
+    tables = (make_scores_table(model, scored, model.config.unit) for scored in (rated, mark_changes(before, best)))
     return *tables, explain_first(model, visitor, best)
 
 

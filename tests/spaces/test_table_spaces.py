@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from shared.errors import BadInput
 from shared.space import replace_model
 from shared.ui import movies
 from shared.ui.explanations import add_up
@@ -172,3 +173,25 @@ def test_a_new_rating_comes_first_and_replaces_an_older_one_of_the_movie(rating)
     assert list(rate({"260": 5, "1": 3}, "Pretty Woman (1990)", 2).items()) == [("597", 2), ("260", 5), ("1", 3)]
     assert list(rate({"260": 5, "1": 3}, 1, 4).items()) == [("1", 4), ("260", 5)]
     assert rate(None, "1", 4.5) == rate({}, 1.0, 4.5) == {"1": 4.5}
+
+
+def test_a_rating_can_be_removed(rating):
+    assert movies.remove_rating(rating, {"260": 5, "1": 3}, 1) == {"260": 5}
+    with pytest.raises(BadInput, match=r"You have not rated Toy Story \(1995\); choose one that you have rated."):
+        movies.remove_rating(rating, {"260": 5}, 1)
+    with pytest.raises(BadInput, match="You have not rated"):
+        movies.remove_rating(rating, None, 1)
+
+
+def test_what_the_newest_rating_changed_is_marked(rating):
+    lists = ["abcd", "bace"]
+    before, after = ([(letter, letter.upper(), 4.0) for letter in letters] for letters in lists)
+    assert [title for _, title, _ in movies.mark_changes(before, after)] == ["B ▲1", "A ▼1", "C", "E · new"]
+    _, first, _ = movies.recommend_for(rating, {})
+    assert not first["movie"].str.contains("[▲▼·]").any()
+    given = {"593": 1, "296": 5, "260": 2, "1": 4, "318": 3}
+    _, shown, _ = movies.recommend_for(rating, given)
+    pattern = r"(?: ▲\d| ▼\d| · new)$"
+    assert shown["movie"].str.contains(pattern).any()
+    plain = [title for _, title, _ in rating.recommend(rating.fold_in(given), 10)]
+    assert shown["movie"].str.replace(pattern, "", regex=True).tolist() == plain
