@@ -21,7 +21,7 @@ from .logs import log_gradio_errors, use_private_logs
 from .mcp_tools import offer_tools
 from .replicas import replica_middleware
 from .requests import check_inputs
-from .retention import start_sweeping, use_own_folder
+from .retention import find_kept_files, renew, start_sweeping, use_own_folder
 from .sessions import use_lean_sessions
 from .theme import CSS, THEME
 
@@ -47,6 +47,7 @@ class Page(gr.Blocks):
         """Note the model and the own name of each endpoint, both of which it keeps as part of a gallery."""
         for event in self.fns.values() if len(self.models) == 1 else ():
             event.model, event.own_name = self.models[0], event.api_name
+        renew(find_kept_files(self))  # now, since others of a gallery may take long to be built
         super().__exit__(exc_type, *args)
 
     def launch(self, **options: Any) -> Any:

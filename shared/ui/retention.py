@@ -11,7 +11,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import gradio as gr
@@ -69,6 +69,13 @@ def restore(shown: Mapping[Path, bytes]) -> None:
             path.write_bytes(content)
 
 
+def renew(kept: Iterable[Path]) -> None:
+    """Count files as new: Gradio copies an example with its age, so another process might delete it at once."""
+    for path in kept:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
 def sweep(folder: Path, kept: set[Path], older_than: float = LIMITS.kept_seconds) -> None:
     """Delete Gradio's files in a folder that have not changed for `older_than` seconds, each by its own age.
 
@@ -77,9 +84,7 @@ def sweep(folder: Path, kept: set[Path], older_than: float = LIMITS.kept_seconds
     Several processes may share the folder: each renews the times of its own `kept` files in every sweep, so that no
     other process deletes them.
     """
-    for path in kept:
-        with contextlib.suppress(OSError):
-            os.utime(path)
+    renew(kept)
     now = time.time()
     for path in folder.iterdir() if folder.is_dir() else ():
         if WRITTEN_BY_GRADIO.fullmatch(path.name):

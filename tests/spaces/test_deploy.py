@@ -973,7 +973,7 @@ def test_a_space_that_fell_back_to_its_own_model_is_detected(real):
     publish(real.hub, "salary", private=True)
     began = time.monotonic()
     done = real.run("salary", "--models-owner", "me")
-    assert time.monotonic() - began < 40  # it does not wait for what will not come
+    assert time.monotonic() - began < 120  # the time limit: it does not wait for what will not come
     assert done.returncode == 2
     assert "hf spaces secrets add me/salary -s HF_TOKEN" in done.stderr
     assert "/predict: This page runs its built-in model. me/salary does not exist on the Hub" in done.stderr

@@ -2,10 +2,12 @@
 
 import os
 import time
+from pathlib import Path
 
 import gradio as gr
 import pytest
 
+from shared.ui import Page
 from shared.ui.retention import find_kept_files, forget_deleted, restore, sweep
 
 HASH = "a" * 64
@@ -128,3 +130,16 @@ def test_what_the_app_shows_is_written_again_when_it_has_gone(folder):
     restore({gone: b"picture", there: b"another"})
     assert gone.read_bytes() == b"picture"
     assert there.read_text() == "x"
+
+
+def test_the_examples_of_a_page_are_new_as_soon_as_it_is_built(monkeypatch, folder, salary):
+    """Another process that shares the folder may sweep before this one starts."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder / "uploads"))
+    picture = folder / "lion.jpg"
+    picture.write_bytes(Path(gr.media.get_image("lion.jpg")).read_bytes())
+    os.utime(picture, (0, 0))
+    with Page(salary, title="Lions") as demo:
+        gr.Examples([[str(picture)]], gr.Image(type="filepath"), cache_examples=False)
+    (kept,) = find_kept_files(demo)
+    sweep(folder / "uploads", set())
+    assert kept.exists()
