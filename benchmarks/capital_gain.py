@@ -5,11 +5,12 @@
 DIR is a folder with adult/; without it, the data is downloaded. One network of the recipe is trained for each encoding
 of the amounts and each fold, beside histogram gradient boosting without and with a monotone constraint. A jump is the
 change of the probability of >=50k between two neighbouring amounts of the data, for 200 people of the fold; also
-counted are the jumps in the data itself. The official test is not read. docs/training.md shows the table.
+counted are the jumps in the data itself. The official test is not read. docs/attempts.md shows the table.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -77,8 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
     data = count_jumps(people)
     print(f"\n{format_table(found)}\n\n{data}")
     if options.out:
-        given = describe_options(arguments) if arguments else []
-        command = " ".join(["python -m benchmarks.capital_gain", *given])
+        given = sys.argv[1:] if arguments is None else arguments
+        command = " ".join(["python -m benchmarks.capital_gain", *describe_options(given)])
         report = {"command": command, **describe_conditions(), "scores": found, "data": data}
         options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8", newline="\n")
 

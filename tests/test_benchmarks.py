@@ -27,6 +27,20 @@ def test_the_docs_repeat_the_figures_of_the_browser():
         assert f"\n\n{part}\n\n" in text, f"docs/browser.md should say:\n{part}"
 
 
+@pytest.mark.training
+def test_the_docs_repeat_the_attempts_to_smooth_salary(monkeypatch, tmp_path):
+    from benchmarks import capital_gain
+
+    monkeypatch.setattr(capital_gain, "BINS", {"6 quantiles": capital_gain.BINS["6 quantiles"]})
+    capital_gain.main(["--smoke", "--folds", "1", "--out", str(tmp_path / "report.json")])
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert found["scores"].keys() == {capital_gain.EMBEDDING, "6 quantiles", *capital_gain.BOOSTING}
+    report = json.loads((ROOT / "benchmarks/results/capital_gain.json").read_text(encoding="utf-8"))
+    text = (ROOT / "docs/attempts.md").read_text(encoding="utf-8")
+    for part in (capital_gain.format_table(report["scores"]), report["data"]):
+        assert f"\n\n{part}\n" in text, f"docs/attempts.md should say:\n{part}"
+
+
 def test_the_table_of_own_models_has_what_a_model_reached(capsys):
     own_models.main([str(ROOT / "spaces/salary/model")])
     header, rule, row = capsys.readouterr().out.splitlines()
