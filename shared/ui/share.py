@@ -6,6 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from .answer_card import add_card
+
 LONGEST = 8_000  # characters of a link; some messengers and mail programs cut longer ones
 MARK = "#input="  # the input follows, as JSON
 # The input is in the fragment and not in the query, because browsers send the query to the server, which may log it.
@@ -73,13 +75,16 @@ if (isLink()) trigger("click");
 """
 
 
-def add_link(inputs: Mapping[str, gr.components.Component]) -> Callable[..., Any]:
+def add_link(
+    inputs: Mapping[str, gr.components.Component], answer: gr.components.Component | None = None
+) -> Callable[..., Any]:
     """Add a button that copies a link with these inputs, and fill them when the page is opened with such a link.
 
     The server gets nothing for it but the question that the filled page asks.
 
     Args:
         inputs: texts, numbers, drop-downs, or the ratings of a visitor as gr.JSON, each with its name in the link.
+        answer: the answer; if it is a gr.Label, a second button saves it as a picture.
 
     Returns:
         The event that fires after a link has filled the inputs.
@@ -87,6 +92,8 @@ def add_link(inputs: Mapping[str, gr.components.Component]) -> Callable[..., Any
     words = {"mark": MARK, "longest": LONGEST, "texts": json.dumps(TEXTS), "names": json.dumps([*inputs])}
     kinds = json.dumps({name: find_kind(component) for name, component in inputs.items()})
     copy = gr.Button("Copy a link to this answer", size="sm")
+    if isinstance(answer, gr.Label):
+        add_card(answer, inputs.get("text"))
     note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the link")
     received, filled = (gr.JSON(visible=False, label="The input of a link") for _ in range(2))
     opened = gr.HTML(js_on_load=START % words, visible="hidden")

@@ -15,6 +15,7 @@ from PIL import Image
 from shared.markdown import escape_markdown
 from shared.space import find_examples, load_space_model
 from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after_error, introduce, show_errors
+from shared.ui.answer_card import add_card
 from shared.ui.batch import answer_files
 from shared.ui.components import add_picture_input, add_picture_output, require_image
 from shared.ui.explanations import draw_evidence
@@ -83,6 +84,7 @@ with Page(model, title=config.about.title) as demo:
         with gr.Column():
             headline = gr.HTML("<h2>Choose a picture</h2>", label="Result")
             answer = gr.Label(label="How sure it is", show_heading=False, elem_classes="sure")
+            add_card(answer, image)
     with gr.Tabs():
         with gr.Tab("Why?"):
             words = gr.Markdown("The map appears here.", label="What the colours mean")

@@ -73,7 +73,7 @@ with Page(model, title=config.about.title) as demo:
         with gr.Column():
             form = add_form(config)
             add_feedback(config, answer, dict(zip(config.columns, form, strict=True)))
-            filled = add_link(dict(zip(config.columns, form, strict=True)))
+            filled = add_link(dict(zip(config.columns, form, strict=True)), answer)
         with gr.Column(), gr.Tabs():
             with gr.Tab("Why?"):
                 bars = gr.HTML(label="Why")

@@ -97,7 +97,7 @@ with Page(model, title=config.about.title) as demo:
             headline = gr.HTML("<h2>Write a text</h2>", label="Result")
             answer = gr.Label(label="How sure it is", show_heading=False)
             add_feedback(config, answer, {"text": text})
-            add_link({"text": text})
+            add_link({"text": text}, answer)
     with gr.Tabs():
         with gr.Tab("Why?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")

@@ -5,8 +5,10 @@ import re
 import shutil
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from gradio.media import get_image
+from PIL import Image
 
 from tests.conftest import ROOT, at_one_width, find_barriers, find_example, open_tab, serve_app
 
@@ -214,6 +216,22 @@ def test_a_link_to_an_answer_fills_the_page_again(page, gallery_url):
     page.get_by_role("heading", name="Negative").wait_for()
     assert page.get_by_label("Your text").input_value() == text
     assert page.locator("img[src=x]").count() == 0
+
+
+@at_one_width
+@pytest.mark.parametrize("name", ["cat_dog", "sentiment", "salary"])
+def test_an_answer_is_saved_as_a_picture(page, gallery_url, name):
+    page.goto(f"{gallery_url}/{name}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save this answer as a picture").click()
+    assert download.value.suggested_filename == "answer.png"
+    with Image.open(download.value.path()) as found:
+        assert found.size == (1200, 630)
+        pixels = np.asarray(found.convert("RGB"))
+    assert 0.02 < (pixels != 255).any(axis=2).mean() < 0.9
+    assert (pixels == (234, 88, 12)).all(axis=2).any()  # the bars
+    has_photo = len(np.unique(pixels[60:570, 60:540].reshape(-1, 3), axis=0)) > 5000
+    assert has_photo == (name == "cat_dog")
 
 
 @at_one_width

@@ -1,0 +1,75 @@
+"""Save an answer as a picture, which the visitor's browser draws from what the page shows."""
+
+import json
+
+import gradio as gr
+from gradio.context import Context
+
+TEXTS = {
+    "none": "There is no answer to save yet.",
+    "lost": "The picture could not be read; choose it again.",
+}
+MOST_BARS = 4
+
+# A label has {label, confidences: [{label, confidence}]}, a picture has {url}.
+DRAW = """async (answer, shown) => {
+    const texts = %(texts)s
+    if (!answer?.label) return texts.none
+    const [width, height, edge] = [1200, 630, 60]
+    const canvas = Object.assign(document.createElement("canvas"), { width, height })
+    const pen = canvas.getContext("2d")
+    const write = (text, x, y, size, room, { most = 1, weight = 400, colour = "#1f2937" } = {}) => {
+        Object.assign(pen, { font: `${weight} ${size}px system-ui, sans-serif`, fillStyle: colour })
+        const lines = [""]
+        for (const word of text.split(/\\s+/)) {
+            const longer = `${lines.at(-1)} ${word}`.trim()
+            if (pen.measureText(longer).width <= room || !lines.at(-1)) lines[lines.length - 1] = longer
+            else lines.push(word)
+        }
+        if (lines.length > most) lines[most - 1] += " …"
+        lines.slice(0, most).forEach((line, index) => pen.fillText(line, x, y + 1.35 * size * index, room))
+        return y + 1.35 * size * Math.min(most, lines.length)
+    }
+    Object.assign(pen, { fillStyle: "white" }).fillRect(0, 0, width, height)
+    const hasPicture = Boolean(shown?.url)
+    const left = hasPicture ? 580 : edge
+    const room = width - left - edge
+    if (hasPicture) {
+        const picture = new Image()
+        picture.src = shown.url
+        try { await picture.decode() } catch { return texts.lost }
+        const scale = Math.min(480 / picture.width, 510 / picture.height)
+        const [wide, high] = [picture.width * scale, picture.height * scale]
+        pen.drawImage(picture, edge + (480 - wide) / 2, edge + (510 - high) / 2, wide, high)
+    }
+    let y = write(%(title)s, left, edge + 40, 34, room, { most: 2, colour: "#4b5563" })
+    if (typeof shown === "string") y = write(`“${shown.trim()}”`, left, y + 20, 30, room, { most: 4 })
+    y = write(answer.label, left, y + 40, 60, room, { weight: 700 })
+    for (const { label, confidence } of (answer.confidences ?? []).slice(0, %(most)d)) {
+        y = write(`${label}: ${Math.round(100 * confidence)} %%`, left, y + 4, 28, room)
+        Object.assign(pen, { fillStyle: "#e5e7eb" }).fillRect(left, y - 24, room, 14)
+        Object.assign(pen, { fillStyle: "#ea580c" }).fillRect(left, y - 24, room * confidence, 14)
+        y += 28
+    }
+    write(location.host + location.pathname, left, height - 30, 22, room, { colour: "#4b5563" })
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve))
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: "answer.png" })
+    link.click()
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
+    return ""
+}"""
+
+
+def add_card(answer: gr.Label, shown: gr.components.Component | None = None) -> None:
+    """Add a button that saves an answer as a picture of 1200 × 630 pixels, as messengers show it.
+
+    Args:
+        answer: the component with the answer.
+        shown: a picture, or a text whose beginning is also on the card.
+    """
+    page = Context.root_block
+    words = {"texts": json.dumps(TEXTS), "title": json.dumps(page.title if page else ""), "most": MOST_BARS}
+    save = gr.Button("Save this answer as a picture", size="sm")
+    note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the picture")
+    empty = gr.JSON(visible=False, label="Nothing") if shown is None else shown
+    save.click(None, [answer, empty], note, js=DRAW % words, api_visibility="private", show_progress="hidden")
