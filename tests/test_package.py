@@ -51,7 +51,9 @@ def test_the_package_is_light_and_works_beside_a_folder_called_shared(tmp_path, 
     top = "from importlib.metadata import *; print(*{f.parts[0] for f in files('model-gallery') if len(f.parts) > 1})"
     assert {name for name in run("-c", top) if not name.endswith(".dist-info")} == {"model_gallery"}
     needed = {
-        path.relative_to(ROOT / "shared") for path in (ROOT / "shared").rglob("*") if path.suffix in (".py", ".css")
+        path.relative_to(ROOT / "shared")
+        for path in (ROOT / "shared").rglob("*")
+        if path.suffix in (".py", ".css", ".json")
     }
     (package,) = (tmp_path / "venv").rglob("site-packages/model_gallery")
     assert needed <= {path.relative_to(package) for path in package.rglob("*")}

@@ -27,6 +27,7 @@ from ..errors import quote
 from ..limits import LIMITS
 from .fair_queue import NO_ENDPOINT, find_client_address
 from .http_body import API, REQUEST, UPLOAD_PROGRESS, BoundedReceive, UploadParser, check_body
+from .languages import LANGUAGE, find_language, mark_page, translate_page
 from .storage import CLIENT, check_upload, count_upload
 
 MAX_OPEN_FILES = 65_536
@@ -53,6 +54,7 @@ DISK_FAILS = "The server cannot use its disk at the moment; try again later."
 REQUEST_ERRORS = (TypeError, ValueError, AttributeError, LookupError)  # raised by Gradio for an invalid request
 # Gradio's description of the API for the request that this task or thread handles.
 API_INFO: ContextVar[Any] = ContextVar("api_info", default=None)
+UPDATE_ROOT = route_utils.update_root_in_config
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
 
@@ -79,11 +81,12 @@ class Guard:
                 message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
             if message["type"] == "http.response.start" and path.endswith("/"):
                 message["headers"] = [(name, fix_location(name, value, path)) for name, value in message["headers"]]
-            await send(message)
+            await send(mark_page(message, path))
 
         path = get_route_path(scope)
         client = find_client_address(scope)
         CLIENT.set(client)
+        LANGUAGE.set(find_language(scope["headers"]))
         bounded = BoundedReceive(path, receive, client)
         REQUEST.set(bounded)
         try:
@@ -306,6 +309,11 @@ class CorsWithoutCredentials(CustomCORSMiddleware):
         self.preflight_headers.pop("Access-Control-Allow-Credentials")
 
 
+def fill_config(config: Any, root: str) -> Any:
+    """Return the config of a page with its address, and in the language of the request that this thread handles."""
+    return translate_page(UPDATE_ROOT(config, root), LANGUAGE.get())
+
+
 def patch_gradio() -> None:
     """Replace parts of Gradio for which `launch` has no argument; let /cancel end only waiting events."""
     route_utils.GradioMultiPartParser = UploadParser
@@ -317,6 +325,7 @@ def patch_gradio() -> None:
     queueing.time = SimpleNamespace(**vars(time) | {"time": time.monotonic})
     routes.CustomCORSMiddleware = CorsWithoutCredentials
     routes.App.api_info = OwnInfo()
+    route_utils.update_root_in_config = fill_config
     routes.file_upload_statuses = UPLOAD_PROGRESS
     routes.templates.context_processors = [find_page_base]
 

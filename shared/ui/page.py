@@ -89,6 +89,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
         "footer_links": FOOTER,
         "run_history": False,
         "enable_monitoring": False,
+        "ssr_mode": False,  # Gradio's Node server would ask for pages without the browser's languages
         "mcp_server": offer_tools(),
     }
     css = f"{CSS}\n{options.pop('css', None) or ''}"

@@ -1,0 +1,139 @@
+"""A page speaks the language of the browser; the API and what people write stay as they are."""
+
+import http.client
+import json
+import re
+from urllib.parse import urlsplit
+
+import gradio as gr
+import pytest
+
+from benchmarks.clients import Client
+from shared.ui.languages import INSERTED, LANGUAGES, NUMBERS, find_language, translate_page
+from tests.conftest import launch_app
+
+GERMAN = LANGUAGES["de"]
+BROWSER = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.8", "x-gradio-user": "app"}  # as Gradio's page sends them
+
+
+@pytest.mark.parametrize(("name", "language"), LANGUAGES.items())
+def test_a_translation_has_what_is_inserted_in_the_english_text(name, language):
+    for english, translated in language.texts.items():
+        if INSERTED.search(english):
+            assert sorted(INSERTED.findall(english)) == sorted(INSERTED.findall(translated)), (name, english)
+        assert translated.strip() == translated != ""
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("de", "de"),
+        ("de-AT,en;q=0.5", "de"),
+        ("fr-CH, fr;q=0.9, de;q=0.7", "de"),
+        ("en-GB,de;q=0.5", "en"),
+        ("fr", "en"),
+        ("", "en"),
+        ("*", "en"),
+        ("\xff,;=", "en"),
+    ],
+)
+def test_the_first_language_that_there_is_wins(accepted, language):
+    assert find_language([(b"accept-language", accepted.encode("latin-1"))]) == language
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        ("It is neither a cat nor a dog.", "Das ist weder eine Katze noch ein Hund."),
+        ("87.6% right on 16,281 test people", "87,6 % richtig bei 16.281 Personen im Test"),
+        ("> 99%", "> 99 %"),
+        ("Highest education: High school", "Höchster Abschluss: Highschool"),
+        ("Age in years (17 to 90)", "Alter in Jahren (17 bis 90)"),
+        (
+            "User 15 on Dr. No (1962). The actual rating is 4.5 ★; the model was trained on it.",
+            "Person 15 zu Dr. No (1962). Die echte Bewertung ist 4,5 ★; das Modell wurde auch mit ihr trainiert.",
+        ),
+        ("I have to go. It is nobody's text.", "I have to go. It is nobody's text."),
+    ],
+)
+def test_a_text_is_translated_as_a_whole_or_in_parts(english, german):
+    assert GERMAN.translate(english) == german
+
+
+def test_markup_stays():
+    found = GERMAN.translate_html(
+        '<p class="Yes">< 1%</p><nav aria-label="Models"><b> It is a cat. </b>A &amp; B</nav>'
+    )
+    assert found == '<p class="Yes">&lt; 1 %</p><nav aria-label="Modelle"><b> Das ist eine Katze. </b>A &amp; B</nav>'
+    assert GERMAN.translate_markdown("# Cat or dog\n- Yes\n\nNot *Yes*") == "# Katze oder Hund\n- Ja\n\nNot *Yes*"
+    script = '() => ["<h2>Choose a picture</h2>", null, {"label": "Yes"}]'
+    assert json.loads(GERMAN.translate_script(script)[6:])[0] == "<h2>Bitte ein Bild auswählen</h2>"
+
+
+def test_a_long_text_does_not_take_long():
+    """Patterns with several inserted parts could take the square of a text's length."""
+    for text in ("“" * 50_000, "It is " * 10_000, "a. B" * 20_000, "a (" * 300, "a: " * 300, "Why it is. " * 90):
+        assert GERMAN.translate(text)
+
+
+def answer(text):
+    if not text:
+        raise gr.Error("Write a text first.", title="That did not work", print_exception=False)
+    return {"label": "Positive"}, "<h2>It is a cat.</h2>", {"a cat": 0.9, "a dog": 0.1}, text
+
+
+@pytest.fixture(scope="module")
+def url():
+    with gr.Blocks(title="Salary") as demo:
+        text, yes = gr.Textbox("Positive", label="Your text"), gr.Dropdown(["Yes", "No"], label="Change")
+        outputs = [gr.JSON({"label": "Positive"}), gr.HTML(), gr.Label(), gr.Textbox()]
+        text.submit(answer, text, outputs, api_name="answer")
+        yes.change(None, yes, js='yes => { const texts = {"Yes": "Yes"}; return "Yes" }')
+    with launch_app(demo) as url:
+        yield url
+
+
+def ask(url, path, **headers):
+    """The headers and the body of a GET request."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    return answer.headers, answer.read().decode()
+
+
+def test_an_answer_to_a_german_page_is_german_but_for_json_and_what_was_written(url):
+    found, html, label, text = Client(url, headers=BROWSER).ask(("answer", ["Yes"], None))
+    assert (found, html, text) == ({"label": "Positive"}, "<h2>Das ist eine Katze.</h2>", "Yes")
+    assert label["label"] == label["confidences"][0]["label"] == "eine Katze"
+    with pytest.raises(RuntimeError, match="Bitte zuerst einen Text schreiben"):
+        Client(url, headers=BROWSER).ask(("answer", [""], None))
+
+
+@pytest.mark.parametrize("headers", [{}, {"Accept-Language": "de"}, BROWSER | {"Accept-Language": "en, de"}])
+def test_other_answers_are_english(url, headers):
+    found, html, label, _ = Client(url, headers=headers).ask(("answer", ["Yes"], None))
+    assert (found, html, label["label"]) == ({"label": "Positive"}, "<h2>It is a cat.</h2>", "a cat")
+
+
+def test_a_page_opens_in_the_language_of_the_browser(url):
+    headers, page = ask(url, "/", **BROWSER)
+    config = json.loads(re.search(r"window.gradio_config = (\{.*?\});</script>", page)[1])
+    assert 'lang="de"' in page
+    assert config["title"] == "Gehalt"
+    assert "Accept-Language" in headers.get_all("Vary")
+    props = {component["type"]: component["props"] for component in config["components"][::-1]}
+    assert (props["textbox"]["label"], props["textbox"]["value"]) == ("Dein Text", "Positive")
+    assert props["dropdown"]["choices"] == [["Ja", "Yes"], ["Nein", "No"]]
+    assert props["json"]["value"] == {"label": "Positive"}
+    assert config["dependencies"][-1]["js"] == 'yes => { const texts = {"Yes": "Ja"}; return "Yes" }'
+    assert '"label": "Dein Text"' not in page[page.index("window.gradio_api_info") :]
+    assert 'lang="en"' in ask(url, "/")[1]
+    assert json.loads(ask(url, "/config")[1])["title"] == "Salary"
+    assert ask(url, "/gradio_api/info", **BROWSER)[1] == ask(url, "/gradio_api/info")[1]
+
+
+def test_a_page_in_english_is_not_changed():
+    config = {"title": "Salary"}
+    assert translate_page(config, "en") is config
+    assert config == {"title": "Salary"}
+    assert {"low", "high"} <= NUMBERS
