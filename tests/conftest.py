@@ -254,6 +254,9 @@ def browser():
 
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
+in_german = pytest.mark.parametrize(
+    "page", [(*DESKTOP, "de-DE"), (*PHONE, "de-DE")], ids=["desktop", "phone"], indirect=True
+)
 # For tests of what does not depend on the width.
 at_one_width = pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
 
@@ -261,8 +264,8 @@ at_one_width = pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indir
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(browser, request):
     """A browser page; check that no script fails and nothing is wider than the screen."""
-    width, height = request.param
-    page = browser.new_page(viewport={"width": width, "height": height})
+    width, height, *language = request.param
+    page = browser.new_page(viewport={"width": width, "height": height}, locale=language[0] if language else None)
     page.set_default_timeout(30_000)
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -104,10 +104,8 @@ class Language:
         def replace(found: re.Match[str]) -> str:
             mark, line = found.groups()
             plain = re.sub(r"\\([\\|`*~_(])", r"\1", line).replace("&lt;", "<")
-            if (known := self.translate(line)) == line and plain != line:
-                known = self.translate(plain)
-                known = line if known == plain else escape_markdown(known)
-            return mark + known
+            known = self.translate(plain)
+            return mark + (line if known == plain else known if plain == line else escape_markdown(known))
 
         return MARKDOWN_LINE.sub(replace, SOFT_BREAK.sub(r"\1 ", text))
 

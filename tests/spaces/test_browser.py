@@ -10,7 +10,8 @@ import pytest
 from gradio.media import get_image
 from PIL import Image
 
-from tests.conftest import ROOT, at_one_width, find_barriers, find_example, open_tab, serve_app
+from shared.ui.languages import LANGUAGES
+from tests.conftest import ROOT, at_one_width, find_barriers, find_example, in_german, open_tab, serve_app
 
 pytestmark = pytest.mark.browser
 
@@ -77,6 +78,20 @@ def test_axe_finds_no_serious_barrier_in_light_or_dark(page, gallery_url, name):
     page.evaluate("document.body.classList.add('dark')")
     page.wait_for_timeout(300)
     assert find_barriers(page) == []
+
+
+@in_german
+def test_a_german_browser_sees_no_english_text(page, gallery_url):
+    english = [key for key, text in LANGUAGES["de"].texts.items() if key != text and len(key) > 12]
+    for name in ("", "sentiment", "salary", "segmentation", "rating", "cat_dog"):
+        page.goto(f"{gallery_url}/{name}")
+        page.get_by_role("heading", level=1).wait_for()
+        page.wait_for_timeout(500)
+        assert [key for key in english if key in page.locator("body").inner_text()] == []
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    find_example(page, "ein Löwe").click()
+    page.get_by_role("heading", name="Das ist weder eine Katze noch ein Hund.").wait_for()
+    page.get_by_text("Orange Bereiche sprechen für").wait_for()
 
 
 def test_the_keyboard_is_enough_to_try_an_example_and_to_open_a_tab(page, gallery_url):

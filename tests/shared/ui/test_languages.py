@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from benchmarks.clients import Client
-from shared.ui.languages import INSERTED, LANGUAGES, NUMBERS, find_language, translate_page
+from shared.ui.languages import INSERTED, LANGUAGES, find_language, translate_page
 from tests.conftest import launch_app
 
 GERMAN = LANGUAGES["de"]
@@ -125,7 +125,8 @@ def test_a_page_opens_in_the_language_of_the_browser(url):
     assert (props["textbox"]["label"], props["textbox"]["value"]) == ("Dein Text", "Positive")
     assert props["dropdown"]["choices"] == [["Ja", "Yes"], ["Nein", "No"]]
     assert props["json"]["value"] == {"label": "Positive"}
-    assert config["dependencies"][-1]["js"] == 'yes => { const texts = {"Yes": "Ja"}; return "Yes" }'
+    scripts = [event["js"] for event in config["dependencies"] if event["js"]]
+    assert scripts == ['yes => { const texts = {"Yes": "Ja"}; return "Yes" }']
     assert '"label": "Dein Text"' not in page[page.index("window.gradio_api_info") :]
     assert 'lang="en"' in ask(url, "/")[1]
     assert json.loads(ask(url, "/config")[1])["title"] == "Salary"
@@ -136,4 +137,3 @@ def test_a_page_in_english_is_not_changed():
     config = {"title": "Salary"}
     assert translate_page(config, "en") is config
     assert config == {"title": "Salary"}
-    assert {"low", "high"} <= NUMBERS
