@@ -29,6 +29,7 @@ NUMBERS = {"low", "high", "count", "percent", "number"}
 PART = r"(?:(?!(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.] [A-Z]).)+?"
 SENTENCE_END = re.compile(r"(?<=[.?!:]) ")
 COLON, PARENTHESIS = re.compile(r"(.+?)(: )(.+)()"), re.compile(r"(.+)( \()(.+)(\))")
+NO_BREAK = "\N{NO-BREAK SPACE}"
 NUMBER = re.compile(r"([^\w.,]*)(\d[\d,]*(?:\.\d+)?)( ?[%★]?)")
 TAG_OR_TEXT = re.compile(
     r'(<[a-z][^<>]*?\baria-label=")([^"]*)("[^<>]*>)|(<[a-z/][^<>]*>)|((?:[^<]|<(?![a-z/]))+)', re.IGNORECASE
@@ -64,7 +65,7 @@ class Language:
             return self.texts[text]
         if number := NUMBER.fullmatch(text):
             before, digits, unit = number.groups()
-            return f"{before}{digits.translate(self.separators)}{' %' if unit == '%' else unit}"
+            return f"{before}{digits.translate(self.separators)}{NO_BREAK + '%' if unit == '%' else unit}"
         for pattern, key in self.templates if len(text) <= LONGEST else ():
             if found := pattern.fullmatch(text):
                 parts = {name: self.find(part) or part for name, part in found.groupdict().items()}
