@@ -207,7 +207,7 @@ def translate_answer(headers: Any, kinds: Iterable[str], output: dict[str, Any])
     language = LANGUAGES.get(find_language(headers.raw)) if headers.get("x-gradio-user") == "app" else None
     if language is None:
         return output
-    changed = {
+    changed: dict[str, Any] = {
         name: language.translate(output[name]) for name in ("error", "title") if isinstance(output.get(name), str)
     }
     if "data" in output:
