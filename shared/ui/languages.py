@@ -36,7 +36,7 @@ TAG_OR_TEXT = re.compile(
 )
 MARKDOWN_LINE = re.compile(r"^((?:#+|-) |)(.+)$", re.MULTILINE)
 SOFT_BREAK = re.compile(r"(?m)^([^\W\d_].*)\n(?=[^\W\d_])")
-SCRIPT_TEXTS = re.compile(r"texts = (?=\{)|names = (?=\{)|^\(\) => (?=\[)")  # before JSON in scripts of shared/ui
+SCRIPT_TEXTS = re.compile(r'texts = (?=\{)|names = (?=\{)|write\((?=")|^\(\) => (?=\[)')  # before JSON in shared/ui
 
 LANGUAGE: ContextVar[str] = ContextVar("language", default=ENGLISH)  # of the request that is answered
 
@@ -114,7 +114,9 @@ class Language:
         """Return a script of shared/ui with its texts, and the names of labels, translated."""
         for found in reversed(list(SCRIPT_TEXTS.finditer(script))):
             value, end = json.JSONDecoder().raw_decode(script, found.end())
-            if isinstance(value, list):  # what `clear` puts into components
+            if isinstance(value, str):
+                value = self.translate(value)
+            elif isinstance(value, list):  # what `clear` puts into components
                 value = [self.translate_value("html" if isinstance(item, str) else "dataframe", item) for item in value]
             elif found[0].startswith("names"):
                 value = {self.translate(name): label for name, label in value.items()}
