@@ -24,6 +24,9 @@ os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1" 
 ROOT = Path(__file__).resolve().parent.parent
 DEMOS = ("cat_dog", "rating", "salary", "segmentation", "sentiment")
 DATA = ROOT.parent / "shared" / "data"
+NO_STUBS = str(ROOT / "tests/no_stubs")  # on PYTHONPATH, it makes importing Gradio faster
+if NO_STUBS not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [NO_STUBS, os.environ.get("PYTHONPATH")]))
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 BROWSER_OPTIONS = [
     "--no-sandbox",
@@ -87,6 +90,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "cache") and not hasattr(session.config, "workerinput"):  # a worker has but a part
         session.config.cache.set(PASSED, [name for name, outcome in outcomes.items() if outcome == "passed"])
+
+
+def python_path(*folders: str | Path | None) -> str:
+    """Return a PYTHONPATH of these folders for a process that imports Gradio."""
+    return os.pathsep.join([NO_STUBS, *map(str, filter(None, folders))])
 
 
 def load_app(folder: str | Path):
