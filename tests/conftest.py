@@ -125,11 +125,11 @@ def copy_repository(folder: Path) -> None:
             shutil.copyfile(ROOT / name, folder / name)
 
 
-def install_packages(python: Path, *arguments: str | Path, cwd: Path | None = None) -> None:
-    """Run pip install; skip the test where pip reaches no package registry."""
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+def install_packages(python: Path, *arguments: str | Path) -> None:
+    """Run pip install for another Python, which needs no pip; skip the test where pip reaches no package registry."""
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--quiet"]
     command = [*pip, "install", "--no-compile", *arguments]  # most modules are never imported
-    done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, encoding="utf-8")
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")
     if done.returncode:
         with tempfile.TemporaryDirectory() as folder:
             one = [*pip, "download", "--no-deps", "--no-cache-dir", "--dest", folder, "packaging"]

@@ -328,7 +328,7 @@ def fresh_python(tmp_path_factory):
     """Installs a requirements.txt in a virtual environment, in which only earlier ones are; returns its Python."""
     folder = tmp_path_factory.mktemp("fresh")
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
 
     def make(requirements: Path) -> Path:
         install_packages(python, "-r", requirements)
