@@ -55,12 +55,17 @@ SKIPPED = {
 }
 
 
-SLOW_FILES = (
-    "tests/training/test_loop.py", "tests/training/test_distributed.py", "tests/spaces/test_own_models.py",
-    "tests/spaces/test_browser_site.py", "tests/test_readme.py", "tests/spaces/test_deploy.py",
-    "tests/examples/test_score_with_ray.py", "tests/test_benchmarks.py", "tests/test_portable.py",
-    "tests/spaces/test_browser.py", "tests/fuzz/test_fuzz.py", "tests/test_load.py", "tests/spaces/test_faults.py",
-    "tests/deploy/test_replicas.py", "tests/test_package.py",
+SLOW_FILES = (  # the slowest first
+    "tests/spaces/test_deploy.py", "tests/spaces/test_browser_site.py", "tests/test_readme.py",
+    "tests/spaces/test_own_models.py", "tests/training/test_loop.py", "tests/spaces/test_browser.py",
+    "tests/test_notebooks.py", "tests/training/test_distributed.py", "tests/test_benchmarks.py",
+    "tests/spaces/test_deploy_static.py", "tests/deploy/test_other_sites.py", "tests/examples/test_score_with_ray.py",
+    "tests/fuzz/test_fuzz.py", "tests/training/recipes/test_image_classification.py", "tests/spaces/test_mcp.py",
+    "tests/training/test_publish.py", "tests/shared/test_hub.py", "tests/test_load.py",
+    "tests/training/recipes/test_text_classification.py", "tests/spaces/test_segmentation_space.py",
+    "tests/spaces/test_sentiment_space.py", "tests/training/recipes/test_image_segmentation.py",
+    "tests/deploy/test_stopping.py", "tests/spaces/test_gallery.py", "tests/test_package.py",
+    "tests/training/test_convert.py", "tests/spaces/test_faults.py", "tests/deploy/test_replicas.py",
 )  # fmt: skip
 PASSED = "gallery/passed"  # where pytest's cache has the tests that passed in the last run
 outcomes: dict[str, str] = {}
@@ -75,7 +80,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     passed = set(config.cache.get(PASSED, ())) if config.getoption("--not-yet-passed") else set()
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
     items[:] = [item for item in items if item.nodeid not in passed]
-    items.sort(key=lambda item: not item.nodeid.startswith(SLOW_FILES))  # so that none of them runs alone at the end
+    ranks = {name: rank for rank, name in enumerate(SLOW_FILES)}
+    # So that none of them runs alone at the end.
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
     for item in items:
         for name, reason in SKIPPED.items():
             if reason and item.get_closest_marker(name):
