@@ -1,7 +1,8 @@
 # Every target builds .venv in this folder if needed.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Most of the installed modules are never imported; Python compiles those that are.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := $(PIP) --require-hashes --no-deps --requirement
 UV := uv==0.13.9
 

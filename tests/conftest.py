@@ -24,6 +24,9 @@ os.environ["HF_HUB_DISABLE_XET"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1" 
 ROOT = Path(__file__).resolve().parent.parent
 DEMOS = ("cat_dog", "rating", "salary", "segmentation", "sentiment")
 DATA = ROOT.parent / "shared" / "data"
+NO_STUBS = str(ROOT / "tests/no_stubs")  # on PYTHONPATH, it makes importing Gradio faster
+if NO_STUBS not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [NO_STUBS, os.environ.get("PYTHONPATH")]))
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 BROWSER_OPTIONS = [
     "--no-sandbox",
@@ -52,12 +55,17 @@ SKIPPED = {
 }
 
 
-SLOW_FILES = (
-    "tests/training/test_loop.py", "tests/training/test_distributed.py", "tests/spaces/test_own_models.py",
-    "tests/spaces/test_browser_site.py", "tests/test_readme.py", "tests/spaces/test_deploy.py",
-    "tests/examples/test_score_with_ray.py", "tests/test_benchmarks.py", "tests/test_portable.py",
-    "tests/spaces/test_browser.py", "tests/fuzz/test_fuzz.py", "tests/test_load.py", "tests/spaces/test_faults.py",
-    "tests/deploy/test_replicas.py", "tests/test_package.py",
+SLOW_FILES = (  # the slowest first
+    "tests/spaces/test_deploy.py", "tests/spaces/test_browser_site.py", "tests/test_readme.py",
+    "tests/spaces/test_own_models.py", "tests/training/test_loop.py", "tests/spaces/test_browser.py",
+    "tests/test_notebooks.py", "tests/training/test_distributed.py", "tests/test_benchmarks.py",
+    "tests/spaces/test_deploy_static.py", "tests/deploy/test_other_sites.py", "tests/examples/test_score_with_ray.py",
+    "tests/fuzz/test_fuzz.py", "tests/training/recipes/test_image_classification.py", "tests/spaces/test_mcp.py",
+    "tests/training/test_publish.py", "tests/shared/test_hub.py", "tests/test_load.py",
+    "tests/training/recipes/test_text_classification.py", "tests/spaces/test_segmentation_space.py",
+    "tests/spaces/test_sentiment_space.py", "tests/training/recipes/test_image_segmentation.py",
+    "tests/deploy/test_stopping.py", "tests/spaces/test_gallery.py", "tests/test_package.py",
+    "tests/training/test_convert.py", "tests/spaces/test_faults.py", "tests/deploy/test_replicas.py",
 )  # fmt: skip
 PASSED = "gallery/passed"  # where pytest's cache has the tests that passed in the last run
 outcomes: dict[str, str] = {}
@@ -72,7 +80,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     passed = set(config.cache.get(PASSED, ())) if config.getoption("--not-yet-passed") else set()
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
     items[:] = [item for item in items if item.nodeid not in passed]
-    items.sort(key=lambda item: not item.nodeid.startswith(SLOW_FILES))  # so that none of them runs alone at the end
+    ranks = {name: rank for rank, name in enumerate(SLOW_FILES)}
+    # So that none of them runs alone at the end.
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
     for item in items:
         for name, reason in SKIPPED.items():
             if reason and item.get_closest_marker(name):
@@ -87,6 +97,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "cache") and not hasattr(session.config, "workerinput"):  # a worker has but a part
         session.config.cache.set(PASSED, [name for name, outcome in outcomes.items() if outcome == "passed"])
+
+
+def python_path(*folders: str | Path | None) -> str:
+    """Return a PYTHONPATH of these folders for a process that imports Gradio."""
+    return os.pathsep.join([NO_STUBS, *map(str, filter(None, folders))])
 
 
 def load_app(folder: str | Path):
@@ -117,11 +132,11 @@ def copy_repository(folder: Path) -> None:
             shutil.copyfile(ROOT / name, folder / name)
 
 
-def install_packages(python: Path, *arguments: str | Path, cwd: Path | None = None) -> None:
-    """Run pip install; skip the test where pip reaches no package registry."""
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+def install_packages(python: Path, *arguments: str | Path) -> None:
+    """Run pip install for another Python, which needs no pip; skip the test where pip reaches no package registry."""
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--quiet"]
     command = [*pip, "install", "--no-compile", *arguments]  # most modules are never imported
-    done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, encoding="utf-8")
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")
     if done.returncode:
         with tempfile.TemporaryDirectory() as folder:
             one = [*pip, "download", "--no-deps", "--no-cache-dir", "--dest", folder, "packaging"]

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
 from shared import load_model
-from tests.conftest import ROOT
+from tests.conftest import ROOT, python_path
 from training.recipe import Recipe
 
 pytestmark = pytest.mark.training
@@ -74,7 +74,7 @@ def test_the_gallery_shows_its_page(repository):
         "from spaces.gallery.app import demo\n"
         "print(sorted(fn.api_name for fn in demo.fns.values() if fn.api_name and 'tumour' in fn.api_name))\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(copy)}
+    environment = os.environ | {"PYTHONPATH": python_path(copy)}
     done = subprocess.run(
         [sys.executable, "-c", ask], cwd=copy, env=environment, capture_output=True, text=True, check=False
     )

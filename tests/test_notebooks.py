@@ -13,6 +13,7 @@ PRELUDE = """
 import shutil
 from training import command
 import fastai.text.learner, torchvision.models._api
+from fastai.text.models.awdlstm import awd_lstm_clas_config
 
 def refuse(*args, **kwargs):
     raise OSError("no network")
@@ -21,6 +22,7 @@ def copy(recipe, options, source):
     return Path(shutil.copytree(Path("spaces") / recipe.name / "model", options.out))
 
 fastai.text.learner.untar_data = torchvision.models._api.load_state_dict_from_url = refuse
+awd_lstm_clas_config["n_hid"] = 32  # a small one, since it is trained from scratch
 train = globals().get("train", command.make)
 command.make = train if {trains} else copy
 """

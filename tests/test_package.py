@@ -22,7 +22,7 @@ except BadInput:
 
 
 def make_environment(folder: Path) -> Path:
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 

@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import ROOT, find_free_port
+from tests.conftest import ROOT, find_free_port, python_path
 
 TEXT = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
 LINES = [line.split(maxsplit=1) for line in TEXT.splitlines() if line and not line.startswith("#")]
@@ -52,7 +52,7 @@ def test_its_command_serves_from_what_it_copies_and_the_health_check_tells(image
     """Use this Python's packages, which other tests compare with the pins."""
     port = str(find_free_port())
     variables = dict(part.split("=", 1) for part in arguments_of("ENV")[0].split())
-    variables |= {"GRADIO_SERVER_PORT": port, "PYTHONPATH": str(image), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    variables |= {"GRADIO_SERVER_PORT": port, "PYTHONPATH": python_path(image), "GRADIO_SERVER_NAME": "127.0.0.1"}
     check = json.loads(arguments_of("HEALTHCHECK")[0].split("CMD ")[1])
     check[2] = check[2].replace("127.0.0.1:7860", f"127.0.0.1:{port}")
 

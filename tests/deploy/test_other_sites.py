@@ -17,7 +17,7 @@ import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.conftest import NGINX, ROOT, at_one_width, find_free_port, run_nginx, serve_app, wait_for
+from tests.conftest import NGINX, ROOT, at_one_width, find_free_port, python_path, run_nginx, serve_app, wait_for
 
 PAGE = (ROOT / "docs/http.md").read_text().split("## Put it inside your own site\n")[1].split("\n## ")[0]
 EMBEDDED, IFRAME = re.findall(r"```html\n(.*?)```", PAGE, re.DOTALL)
@@ -164,7 +164,7 @@ def service(folder: Path) -> Iterator[str]:
     """The address of docs/http.md's service, run by uvicorn as it says."""
     (folder / "service.py").write_text(SERVICE)
     port, log = find_free_port(), folder / "log"
-    variables = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)]), "GRADIO_TEMP_DIR": str(folder / "uploads")}
+    variables = {"PYTHONPATH": python_path(ROOT, folder), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     assert "uvicorn service:app" in SERVICE
     with log.open("w") as output:
         command = [sys.executable, "-m", "uvicorn", "service:app", "--port", str(port)]

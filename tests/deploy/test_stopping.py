@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from tests.conftest import ROOT, find_free_port, wait_for
+from tests.conftest import ROOT, find_free_port, python_path, wait_for
 
 APP = """
 import time
@@ -36,7 +36,7 @@ class App:
         (folder / "app.py").write_text(APP)
         port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
-        variables = {"GALLERY_REPLICA": "1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        variables = {"GALLERY_REPLICA": "1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": python_path(ROOT)}
         log = folder / "log"
         with log.open("w") as output:
             command = [sys.executable, folder / "app.py"]

@@ -11,7 +11,7 @@ from gradio.media import get_image
 from PIL import Image
 
 from shared.ui.languages import LANGUAGES
-from tests.conftest import ROOT, at_one_width, find_barriers, find_example, in_german, open_tab, serve_app
+from tests.conftest import ROOT, at_one_width, find_barriers, find_example, in_german, open_tab, python_path, serve_app
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +40,7 @@ def test_a_card_is_shown_as_text_and_never_run_as_code(page, tmp_path):
     content = json.loads(contract.read_text())
     content["about"]["title"] = content["about"]["summary"] = title
     contract.write_text(json.dumps(content))
-    with serve_app(staged, tmp_path, {"PYTHONPATH": str(ROOT)}) as url:
+    with serve_app(staged, tmp_path, {"PYTHONPATH": python_path(ROOT)}) as url:
         page.goto(url)
         page.locator(".card h2").wait_for()
         assert page.locator(".card h2").inner_text() == title

@@ -26,7 +26,7 @@ from hub.local.cards import find_problems
 from hub.local.faults import BARE, NULL, PAGE
 from hub.local.store import Blob
 from shared import load_model
-from tests.conftest import ROOT, install_packages, point_client_to, serve_app
+from tests.conftest import ROOT, install_packages, point_client_to, python_path, serve_app
 from tests.spaces.test_folders import MODELS
 from training import publish as publish_script
 
@@ -328,7 +328,7 @@ def fresh_python(tmp_path_factory):
     """Installs a requirements.txt in a virtual environment, in which only earlier ones are; returns its Python."""
     folder = tmp_path_factory.mktemp("fresh")
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
 
     def make(requirements: Path) -> Path:
         install_packages(python, "-r", requirements)
@@ -382,7 +382,7 @@ print(any(hasattr(event.fn, "on_gpu") for event in app.demo.fns.values()), len(a
 
 
 def run_python(code: str, *arguments: str | Path, path: Path | None = None, cwd: Path = ROOT) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(path or "")}
+    environment = {**os.environ, "PYTHONPATH": python_path(path)}
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, env=environment, cwd=cwd
     )

@@ -15,6 +15,7 @@ from training import budget
 from training.command import OptionError, run
 from training.learner import NoValidation, RowLoader, Run
 from training.recipes.image_classification import ImageClassification
+from training.recipes.text_classification import TextClassification
 
 pytestmark = pytest.mark.training
 
@@ -78,11 +79,11 @@ def test_a_resumed_run_keeps_its_number(fit, tmp_path):
 
 
 def test_the_recorded_command_has_the_chosen_epochs(tmp_path, monkeypatch):
-    monkeypatch.setattr(budget, "MOST", 0.1)
+    monkeypatch.setattr(budget, "MOST", 0.25)
     out = tmp_path / "model"
-    run(ImageClassification(), ["--smoke", "--minutes", "5", "--out", str(out)])
+    run(TextClassification(), ["--smoke", "--minutes", "5", "--out", str(out)])
     command = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["trained"]["command"]
-    assert command == "python -m training.recipes.image_classification --smoke --epochs 3"
+    assert command == "python -m training.recipes.text_classification --smoke --epochs 3"
 
 
 @pytest.mark.parametrize("options", [["--minutes", "0"], ["--epochs", "0"], ["--epochs", "2", "--minutes", "3"]])

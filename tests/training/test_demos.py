@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
+from fastai.text.models.awdlstm import awd_lstm_clas_config
 
 from shared import load_model
 from tests.conftest import DEMOS, ROOT
@@ -32,6 +33,7 @@ def test_the_books_cell_prints_its_figure_beside_the_books(capsys, tmp_path, mon
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
     monkeypatch.setattr("fastai.text.learner.untar_data", no_network)
+    monkeypatch.setitem(awd_lstm_clas_config, "n_hid", 32)  # a small one, since it is trained from scratch
     for name in ("rating", "sentiment"):  # the others: see test_loop.py
         assert train(name, "--recipe", "book", "--smoke", "--out", tmp_path / name) == 0
         assert "; the book's: 0." in capsys.readouterr().out

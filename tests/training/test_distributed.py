@@ -95,24 +95,40 @@ def small_fit(state, how):
     return found, torch.tensor(figures)
 
 
-def shared_fit(state, how):
-    """Run small_fit in two processes."""
-    done = run("-m", "tests.training.test_distributed", str(state), how, processes=2)
+def fit_in_two(state, how):
+    """Run small_fit in two processes, forks of this one, which has imported torch; write what it returns."""
+    torch.multiprocessing.start_processes(fit_in_one, (find_free_port(), state, how), 2, start_method="fork")
+
+
+def fit_in_one(rank, port, state, how):
+    """Run small_fit in one of the two processes, with the variables that a launcher sets; see fit_in_two."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes.connect()
+    torch.save(small_fit(state, how), f"{state}-result")
+
+
+@pytest.fixture(scope="module")
+def fits(tmp_path_factory):
+    """The folder of what two processes return for a whole run, and for one that a single process has begun."""
+    folder = tmp_path_factory.mktemp("fits")
+    small_fit(folder / "cut", "stop")
+    assert paths(folder / "cut") == {"after-0002.pth", "seconds"}
+    done = run("-m", "tests.training.test_distributed", str(folder))  # here, torch may have threads, which no fork has
     assert done.returncode == 0, done.stderr
-    return torch.load(f"{state}-result", weights_only=True)
+    return folder
 
 
-def test_two_processes_end_with_the_weights_and_the_figures_of_one(tmp_path):
-    for of_two, of_one in zip(shared_fit(tmp_path / "two", "whole"), small_fit(tmp_path / "one", "whole"), strict=True):
+def test_two_processes_end_with_the_weights_and_the_figures_of_one(fits, tmp_path):
+    shared = torch.load(fits / "two-result", weights_only=True)
+    for of_two, of_one in zip(shared, small_fit(tmp_path / "one", "whole"), strict=True):
         assert torch.allclose(of_two, of_one, atol=1e-5)
-    assert paths(tmp_path / "two") == paths(tmp_path / "one") == {"after-0004.pth", "seconds"}
+    assert paths(fits / "two") == paths(tmp_path / "one") == {"after-0004.pth", "seconds"}
 
 
-def test_a_run_of_one_process_resumes_in_two(tmp_path):
+def test_a_run_of_one_process_resumes_in_two(fits, tmp_path):
     """The other way needs no test: two processes write the same states, as the test above says."""
-    small_fit(tmp_path / "cut", "stop")
-    assert paths(tmp_path / "cut") == {"after-0002.pth", "seconds"}
-    weights, figures = shared_fit(tmp_path / "cut", "resume")
+    weights, figures = torch.load(fits / "cut-result", weights_only=True)
     whole, all_figures = small_fit(tmp_path / "whole", "whole")
     assert torch.allclose(weights, whole, atol=1e-5)
     assert torch.allclose(figures[:, 1], all_figures[2:, 1], atol=1e-5)  # on validation; the other is a running mean
@@ -179,17 +195,6 @@ def test_more_processes_than_rows_in_a_batch_are_refused(tmp_path, monkeypatch):
         pass
 
 
-def test_one_process_does_not_load_accelerate(tmp_path):
-    code = (
-        "import sys\n"
-        "from training.salary import main\n"
-        f"main(['--smoke', '--out', {str(tmp_path / 'model')!r}])\n"
-        "assert 'accelerate' not in sys.modules"
-    )
-    done = run("-c", code)
-    assert done.returncode == 0, done.stderr
-
-
-if __name__ == "__main__":  # one of the processes of shared_fit
-    processes.connect()
-    torch.save(small_fit(Path(sys.argv[1]), sys.argv[2]), f"{sys.argv[1]}-result")
+if __name__ == "__main__":  # for the fixture fits
+    fit_in_two(Path(sys.argv[1]) / "two", "whole")
+    fit_in_two(Path(sys.argv[1]) / "cut", "resume")

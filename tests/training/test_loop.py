@@ -1,13 +1,11 @@
 """The whole loop, for each model: train (on made-up data), push, pull by a Space's process, and the same answer."""
 
-import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +17,7 @@ from hub.staging import SpaceModel
 from shared import load_model
 from shared.images import sample_image
 from shared.metrics import Metrics
-from tests.conftest import DEMOS, ROOT, serve_app
+from tests.conftest import DEMOS, ROOT, point_client_to, serve_app
 from tests.training.test_demos import load_recipe
 from tests.training.test_demos import train as train_here
 from tests.windows import imitate_windows
@@ -29,6 +27,9 @@ from training.command import run as run_command
 pytestmark = pytest.mark.training
 
 REPO = "me/model"
+ASKED = {
+    "cat_dog": ("image-classification", "picture.png"), "sentiment": ("text-classification", "the film was dull."),
+}  # fmt: skip
 MAJORITY = {"cat_dog": 0.34, "sentiment": 0.51, "salary": 0.6}  # a share of right answers that is no achievement
 
 
@@ -48,15 +49,24 @@ def run(hub, home, *command):
 
 @pytest.fixture(scope="module")
 def trained(hub, tmp_path_factory):
-    """Return for a demo the folder of a smoke training that pushed to me/NAME, and what it printed; train it once."""
+    """Return for a demo the folder of a smoke training that pushed to me/NAME, and what was printed.
 
-    @functools.cache
-    def train(name):
-        home = tmp_path_factory.mktemp(name)
-        command = (sys.executable, "-m", f"training.{name}", "--smoke", "--out", "model")
-        return home, run(hub, home, *command, "--push-to-hub", f"me/{name}")
-
-    return train
+    Each runs as by `python -m`, but all in one process, since it takes seconds to import fastai.
+    """
+    home = tmp_path_factory.mktemp("trained")
+    code = f"""
+import runpy, sys
+for name in {sorted(DEMOS, key=lambda name: name != "salary")}:
+    sys.argv = [name, "--smoke", "--out", name + "/model", "--push-to-hub", "me/" + name]
+    try:
+        runpy.run_module("training." + name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert end.code == 0, name
+    if name == "salary":  # the others load transformers, which loads it
+        print("accelerate is loaded:", "accelerate" in sys.modules)
+"""
+    said = run(hub, home, sys.executable, "-c", code)
+    return lambda name: (home / name, said)
 
 
 @pytest.mark.parametrize("name", DEMOS)
@@ -71,6 +81,11 @@ def test_train_push_pull_and_the_same_answer(hub, trained, name):
         with urllib.request.urlopen(url) as page:
             assert f"This page runs {repo} from the Hub, commit {commit[:7]}." in page.read().decode()
         assert probe([SpaceModel(ROOT / "spaces" / name, home / "model", "/predict", "")], url, None) == []
+
+
+def test_one_process_does_not_load_accelerate(trained):
+    """Which tests/training/test_distributed.py uses."""
+    assert "accelerate is loaded: False\n" in trained("salary")[1]
 
 
 @pytest.mark.parametrize("name", DEMOS)
@@ -116,13 +131,12 @@ def test_measured_again_it_has_the_same_figures_and_keeps_what_needed_the_networ
     assert after.parity.measured == before.measured.date
 
 
-@pytest.mark.parametrize(
-    ("name", "task", "asked"),
-    [("cat_dog", "image-classification", "picture.png"), ("sentiment", "text-classification", "the film was dull.")],
-)
-def test_transformers_loads_what_was_pushed_by_its_name(hub, trained, name, task, asked, tmp_path):
-    repo, (home, _) = f"me/{name}", trained(name)
-    sample_image().save(tmp_path / "picture.png")
+@pytest.fixture(scope="module")
+def loaded_by_transformers(hub, trained, tmp_path_factory):
+    """The answers of transformers to ASKED, with the models that were pushed, in one process for both."""
+    folder = tmp_path_factory.mktemp("transformers")
+    sample_image().save(folder / "picture.png")
+    asked = {name: (task, hub.commits(f"me/{name}")[0], given) for name, (task, given) in ASKED.items()}
     code = f"""
 import sys
 sys.path[:] = [entry for entry in sys.path if entry not in ("", {str(ROOT)!r})]
@@ -131,19 +145,28 @@ library = torch.library.Library("torchvision", "DEF")
 for operator in ("nms", "qnms"):
     library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 from transformers import pipeline
-found = pipeline({task!r}, model={repo!r}, revision={hub.commits(repo)[0]!r}, device="cpu", top_k=None)({asked!r})
-print(json.dumps(found if isinstance(found[0], dict) else found[0]))
+answers = {{}}
+for name, (task, commit, given) in {asked!r}.items():
+    found = pipeline(task, model="me/" + name, revision=commit, device="cpu", top_k=None)(given)
+    answers[name] = found if isinstance(found[0], dict) else found[0]
+print(json.dumps(answers))
 assert not any(module.split(".")[0] in ("shared", "training") for module in sys.modules)
 """
-    environment = {**os.environ, **hub.environment(tmp_path / "home", token=None)}
+    environment = {**os.environ, **hub.environment(folder / "home", token=None)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    scores = {item["label"]: item["score"] for item in json.loads(done.stdout.splitlines()[-1])}
-    model = load_model(home / "model")
-    given = Path(tmp_path / asked) if task.startswith("image") else asked
-    assert scores == pytest.approx(model.predict(given).probabilities, abs=0.05)
+    answers = json.loads(done.stdout.splitlines()[-1])
+    return {name: {item["label"]: item["score"] for item in answer} for name, answer in answers.items()}
+
+
+@pytest.mark.parametrize("name", sorted(ASKED))
+def test_transformers_loads_what_was_pushed_by_its_name(trained, loaded_by_transformers, name, tmp_path):
+    task, asked = ASKED[name]
+    given = sample_image() if task.startswith("image") else asked
+    scores = loaded_by_transformers[name]
+    assert scores == pytest.approx(load_model(trained(name)[0] / "model").predict(given).probabilities, abs=0.05)
     assert np.isclose(sum(scores.values()), 1)
 
 
@@ -181,10 +204,9 @@ def test_the_two_ways_to_push_go_with_a_recipe_each(options):
         run_command(load_recipe("salary"), ["--smoke", *options])
 
 
-def test_who_may_not_push_is_told_before_the_training(hub, tmp_path):
-    environment = {**os.environ, **hub.environment(tmp_path, token=hub.read_token)}
-    command = [sys.executable, "-m", "training.salary", "--smoke", "--out", tmp_path / "out", "--push-to-hub", "me/x"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "can only read" in done.stderr
+def test_who_may_not_push_is_told_before_the_training(hub, tmp_path, monkeypatch, capsys):
+    point_client_to(monkeypatch, hub.endpoint)
+    monkeypatch.setenv("HF_TOKEN", hub.read_token)
+    assert train_here("salary", "--smoke", "--out", tmp_path / "out", "--push-to-hub", "me/x") == 2
+    assert "can only read" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

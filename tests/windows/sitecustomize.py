@@ -10,6 +10,7 @@ import io
 import multiprocessing
 import os
 import re
+import runpy
 import shutil
 import signal
 import sys
@@ -113,3 +114,4 @@ for module, names in ((os, ("fork", "getuid", "geteuid", "killpg", "setsid")), (
     for name in names:
         setattr(module, name, absent(getattr(module, name)))
 multiprocessing.set_start_method("spawn")
+runpy.run_path(os.path.join(ROOT, "tests/no_stubs/sitecustomize.py"))
