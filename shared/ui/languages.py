@@ -19,14 +19,14 @@ from typing import Any
 from ..markdown import escape_markdown
 
 ENGLISH = "en"
-LONGEST, MOST_SENTENCES = 600, 10  # of a text that is more than one key; it takes about the square of its length
+LONGEST, MOST_SENTENCES, DEEPEST = 600, 10, 4  # of a text that is more than one key, so that it does not take long
 TEXTS = ("label", "info", "placeholder", "main_page_name", "x_title", "y_title")  # properties of components
 COLUMNS = ("x", "y", "color", "tooltip", "headers")  # properties that name columns of a plot or a table
 UNTRANSLATED = ("figures", "snippets")  # classes of components: the model card, and code
 INSERTED = re.compile(r"\{(\w+)\}")
 NUMBERS = {"low", "high", "count", "percent", "number"}
 # What is inserted has no end of a sentence, which is not after an initial, "Dr" or "Mrs".
-PART = r"(?:(?!(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.] [A-Z]).)+?"
+PART = r"(?:(?!(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.] [A-Z]).)"
 SENTENCE_END = re.compile(r"(?<=[.?!:]) ")
 COLON, PARENTHESIS = re.compile(r"(.+?)(: )(.+)()"), re.compile(r"(.+)( \()(.+)(\))")
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -42,11 +42,17 @@ LANGUAGE: ContextVar[str] = ContextVar("language", default=ENGLISH)  # of the re
 
 
 def make_pattern(key: str) -> re.Pattern[str]:
-    """Return the pattern of the texts that a key with inserted parts stands for."""
-    parts = INSERTED.split(key)  # text, name, text, ...
-    parts[::2] = map(re.escape, parts[::2])
-    parts[1::2] = [f"(?P<{name}>{r'[-+<>% .,0-9]+' if name in NUMBERS else PART})" for name in parts[1::2]]
-    return re.compile("".join(parts))
+    """Return the pattern of the texts that a key with inserted parts stands for.
+
+    An inserted part but the last ends where the text behind it first comes, and no other end is tried (?>), or texts
+    made for that would take seconds.
+    """
+    start, *rest = INSERTED.split(key)  # text, name, text, ...
+    pattern = re.escape(start)
+    for name, text in zip(rest[::2], rest[1::2], strict=True):
+        part = r"[-+<>% .,0-9]" if name in NUMBERS else PART
+        pattern += f"(?>(?P<{name}>{part}+?){re.escape(text)})"
+    return re.compile(f"{pattern[:-1]}\\Z)")
 
 
 class Language:
@@ -59,30 +65,33 @@ class Language:
         keys = sorted((key for key in texts if INSERTED.search(key)), key=lambda key: -len(INSERTED.sub("", key)))
         self.templates = [(make_pattern(key), key) for key in keys]
 
-    def find(self, text: str) -> str | None:
-        """Return the translation of a text, of a number, or of a text with inserted parts; None if there is none."""
+    def find(self, text: str, depth: int = DEEPEST) -> str | None:
+        """Return the translation of a text, of a number, or of a text with inserted parts; None if there is none.
+
+        Texts with parts in parts are translated to this depth.
+        """
         if text in self.texts:
             return self.texts[text]
         if number := NUMBER.fullmatch(text):
             before, digits, unit = number.groups()
             return f"{before}{digits.translate(self.separators)}{NO_BREAK + '%' if unit == '%' else unit}"
-        for pattern, key in self.templates if len(text) <= LONGEST else ():
+        for pattern, key in self.templates if len(text) <= LONGEST and depth else ():
             if found := pattern.fullmatch(text):
-                parts = {name: self.find(part) or part for name, part in found.groupdict().items()}
+                parts = {name: self.find(part, depth - 1) or part for name, part in found.groupdict().items()}
                 return self.texts[key].format(**parts)
         return None
 
-    def translate(self, text: str) -> str:
+    def translate(self, text: str, depth: int = DEEPEST) -> str:
         """Return a text with what is known of it translated: as a whole, by sentences, or as "this: that (those)"."""
         found = self.find(text)
-        if found is not None or len(text) > LONGEST:
+        if found is not None or len(text) > LONGEST or not depth:
             return text if found is None else found
         for end in reversed(list(SENTENCE_END.finditer(text))[:MOST_SENTENCES]):
             if (head := self.find(text[: end.start()])) is not None:
                 return f"{head} {self.translate(text[end.end() :])}"
         if parts := COLON.fullmatch(text) or PARENTHESIS.fullmatch(text):
             this, between, that, end_of_it = parts.groups()
-            return f"{self.translate(this)}{between}{self.translate(that)}{end_of_it}"
+            return f"{self.translate(this, depth - 1)}{between}{self.translate(that, depth - 1)}{end_of_it}"
         return text
 
     def translate_html(self, text: str) -> str:

@@ -3,13 +3,14 @@
 import http.client
 import json
 import re
+import sys
 from urllib.parse import urlsplit
 
 import gradio as gr
 import pytest
 
 from benchmarks.clients import Client
-from shared.ui.languages import INSERTED, LANGUAGES, find_language, translate_page
+from shared.ui.languages import INSERTED, LANGUAGES, find_language, make_pattern, translate_page
 from tests.conftest import launch_app
 
 GERMAN = LANGUAGES["de"]
@@ -67,6 +68,35 @@ def test_markup_stays():
     assert GERMAN.translate_markdown("# Cat or dog\n- Yes\n\nNot *Yes*") == "# Katze oder Hund\n- Ja\n\nNot *Yes*"
     script = '() => ["<h2>Choose a picture</h2>", null, {"label": "Yes"}]'
     assert json.loads(GERMAN.translate_script(script)[6:])[0] == "<h2>Bitte ein Bild auswählen</h2>"
+
+
+def count_steps(task):
+    """The lines of Python that a call runs, and what it returns."""
+    steps = 0
+
+    def count(*_):
+        nonlocal steps
+        steps += 1
+        return count
+
+    sys.settrace(count)
+    try:
+        return task(), steps
+    finally:
+        sys.settrace(None)
+
+
+def test_a_text_made_to_take_long_is_given_up_soon():
+    """Its parts match in many ways, or have parts of their own again and again."""
+    for key in [key for key in GERMAN.texts if INSERTED.search(key)]:
+        start = INSERTED.split(key)[0]
+        for text in (INSERTED.sub(" ", key) * 600, start * 600 if start.strip() else "x"):
+            found, steps = count_steps(lambda text=text: GERMAN.translate(text[:600]))
+            assert found
+            assert steps < 50_000
+    pattern = make_pattern("{one} ({low}), {two} ({high}), {three} ({count}).")
+    assert pattern.fullmatch("a (1), b (2), c (3).")
+    assert "(?>" in pattern.pattern  # no part is tried with another end
 
 
 def test_a_long_text_does_not_take_long():
