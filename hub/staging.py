@@ -26,7 +26,7 @@ GALLERY = "gallery"
 # The files to upload. Of a model, these are the files in gallery.json and its documents.
 OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
 OF_DEMOS = ("picture.svg", "thumbnail.png", "examples/*")  # which a Space for a user's own model does not have
-SHARED_FILES = ("**/*.py", "**/*.css", "**/*.json", "py.typed")
+SHARED_FILES = ("**/*.py", "**/*.css", "ui/??.json", "py.typed")
 
 PYTHON = "3.12"  # supported by CPU Spaces, ZeroGPU and our packages
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
