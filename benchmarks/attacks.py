@@ -24,7 +24,7 @@ def list_attacks() -> list[Attack]:
     Each raises WrongAnswer if it succeeds, and Refused if the answer says that it failed by chance, as 429 and 503 do.
     """
     return [
-        call("segmentation", [{"path": str(ROOT / "spaces/cat_dog/examples/chelsea.png")}]),
+        call("segmentation", [{"path": str(ROOT / "spaces/cat_dog/examples/cat.png")}]),
         call("cat_dog", [{"path": "/etc/passwd", "meta": UPLOADED}]),
         call("rating_recommend", [None, json.loads("[" * 60 + "]" * 60), 10]),
         call("rating_recommend", [None, [{}] * 30_000, 10]),

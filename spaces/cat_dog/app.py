@@ -71,7 +71,7 @@ def batch(files: list[str], progress: gr.Progress = gr.Progress()) -> tuple[dict
     return answer_files(files, model, progress)
 
 
-a_cat = [("a cat", str(HERE / "examples/chelsea.png"))]
+a_cat = [("a cat", str(HERE / "examples/cat.png"))]
 unlike = [("a lion", get_image("lion.jpg")), ("a tower", get_image("tower.jpg"))]
 
 examples = [*find_examples(HERE, model, a_cat), *unlike]

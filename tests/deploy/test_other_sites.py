@@ -26,7 +26,7 @@ EMBEDDED, IFRAME = re.findall(r"```html\n(.*?)```", PAGE, re.DOTALL)
 ADDRESS = "http://127.0.0.1:7860"
 FRONTEND = Path(gr.__file__).parent / "templates/frontend"
 CDN = "https://gradio.s3-us-west-2.amazonaws.com/"
-CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 WITH_NGINX = pytest.mark.skipif(not NGINX, reason="nginx is not installed: apt-get install nginx-light")
 # As Gradio's guide on nginx has it: the app cannot tell /gallery from /gallery/.
 REWRITTEN = """
@@ -70,9 +70,9 @@ def test_programs_get_their_answers_below_a_path(below_a_path, name, rating):
         assert response.url == f"{url}/cat_dog"
     client = Client(f"{url}/", verbose=False)
     assert client.predict(15, 260, api_name="/rating")[0]["rating"] == rating.predict(15, 260).rating
-    answer, *_ = client.predict(handle_file(CHELSEA), api_name="/cat_dog")
+    answer, *_ = client.predict(handle_file(CAT), api_name="/cat_dog")
     assert answer["label"] == "cat"
-    assert os.path.getsize(client.predict(handle_file(CHELSEA), api_name="/cat_dog_explain")[1]) > 1000
+    assert os.path.getsize(client.predict(handle_file(CAT), api_name="/cat_dog_explain")[1]) > 1000
 
 
 @WITH_NGINX
@@ -91,7 +91,7 @@ def test_a_visitor_finds_the_models_below_a_path(page, below_a_path, name, slash
     cards.first.click()
     page.get_by_role("heading", name="It is a cat.").wait_for()
     assert page.url == f"{url}/cat_dog"
-    page.locator("input[type=file]").first.set_input_files(CHELSEA)
+    page.locator("input[type=file]").first.set_input_files(CAT)
     page.get_by_text("Orange areas point to a cat").wait_for()
     page.wait_for_function("[...document.images].filter(image => image.naturalWidth > 100).length >= 2")
     assert missing == []
@@ -186,7 +186,7 @@ def mounted_url(tmp_path_factory):
 def test_a_mounted_gallery_answers(mounted_url):
     client = Client(f"{mounted_url}/", verbose=False)
     assert client.config["css"].strip().startswith(".gradio-container")
-    answer, *_ = client.predict(handle_file(CHELSEA), api_name="/cat_dog")
+    answer, *_ = client.predict(handle_file(CAT), api_name="/cat_dog")
     assert answer["label"] == "cat"
     assert urllib.request.urlopen(f"{mounted_url}/health").read() == b'{"status":"ok"}'
 
@@ -198,7 +198,7 @@ def test_a_visitor_finds_the_models_of_a_mounted_gallery(page, mounted_url):
     page.locator("a.card").first.click()
     page.get_by_role("heading", name="It is a cat.").wait_for()
     assert page.url == f"{mounted_url}/cat_dog"
-    page.locator("input[type=file]").first.set_input_files(CHELSEA)
+    page.locator("input[type=file]").first.set_input_files(CAT)
     page.get_by_role("heading", name="It is a cat.").wait_for()
 
 

@@ -80,7 +80,7 @@ def test_an_interrupted_run_continues(salary, tmp_path):
 def test_a_folder_of_pictures(cat_dog, tmp_path):
     pictures = tmp_path / "pictures"
     (pictures / "more").mkdir(parents=True)
-    cat = shutil.copy(ROOT / "spaces/cat_dog/examples/chelsea.png", pictures / "more/cat.png")
+    cat = shutil.copy(ROOT / "spaces/cat_dog/examples/cat.png", pictures / "more/cat.png")
     (pictures / "broken.jpg").write_bytes(b"no picture")
     (pictures / "notes.txt").write_text("not asked about")
     assert score("cat_dog", pictures, tmp_path / "scored") == [1]

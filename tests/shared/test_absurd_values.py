@@ -98,7 +98,7 @@ VALUES = {
     "stubborn": Stubborn(),
 }
 PICTURES = {
-    "cat_dog": str(ROOT / "spaces/cat_dog/examples/chelsea.png"),
+    "cat_dog": str(ROOT / "spaces/cat_dog/examples/cat.png"),
     "segmentation": str(ROOT / "spaces/segmentation/examples/street.jpg"),
 }
 REVIEW = "A good film, and I liked it."

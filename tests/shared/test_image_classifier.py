@@ -14,7 +14,7 @@ from shared.image_classifier import ImageClassifierConfig
 from shared.session import softmax
 from tests.conftest import DATA, ROOT
 
-CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 
 
 def test_a_cat_is_a_cat(cat_dog):

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, at_one_width, find_barriers, find_example, in_g
 
 pytestmark = pytest.mark.browser
 
-CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 
 
 def test_home_leads_to_every_model(page, gallery_url):

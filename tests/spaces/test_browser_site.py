@@ -33,7 +33,7 @@ from tests.conftest import BROWSER, DATA, ROOT, find_barriers
 pytestmark = pytest.mark.browser
 
 CLOSE = 1e-3
-CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import NODE, ROOT, load_app
 
-CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 NAMES = "cat_dog, cat_dog_batch, cat_dog_explain, rating, rating_batch, "
 
 

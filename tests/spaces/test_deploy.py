@@ -988,7 +988,7 @@ def test_a_users_own_model_online(real, tmp_path):
     assert f"Its predictions at {space.host} match the local ones." in done.stdout
     page = httpx2.get(space.host, timeout=30).text
     assert "It is neither rose nor tulip." in page  # the answer to the first example
-    assert "chelsea" not in page
+    assert "cat.png" not in page
 
 
 def test_the_gallery_online(real, deploy):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, load_app
 
-CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 
 
 @pytest.fixture(scope="session")

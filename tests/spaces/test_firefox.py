@@ -41,7 +41,7 @@ def find_percent(text, label):
 
 def test_the_pages_in_firefox(firefox, site, cat_dog, segmentation, sentiment, salary, rating):
     text = read_page(firefox, site, "cat_dog", "It is a cat.")
-    ours = cat_dog.predict(ROOT / "spaces/cat_dog/examples/chelsea.png")
+    ours = cat_dog.predict(ROOT / "spaces/cat_dog/examples/cat.png")
     assert find_percent(text, "a cat") == round(100 * ours.probabilities["cat"])
     text = read_page(firefox, site, "segmentation", "What fills the picture")
     ours = segmentation.predict(ROOT / "spaces/segmentation/examples/street.jpg")

@@ -19,7 +19,7 @@ from shared.ui import mcp_tools
 from shared.ui.http_body import NO_MESSAGE
 from tests.conftest import MCP, ROOT, load_app, mount_app, serve_app
 
-CAT = (ROOT / "spaces/cat_dog/examples/chelsea.png").read_bytes()
+CAT = (ROOT / "spaces/cat_dog/examples/cat.png").read_bytes()
 PICTURE = f"data:image/png;base64,{base64.b64encode(CAT).decode()}"
 SMALL = io.BytesIO()
 Image.open(io.BytesIO(CAT)).resize((150, 100)).save(SMALL, "JPEG")
@@ -241,7 +241,7 @@ def test_an_upload_is_named_by_its_path_or_address(mcp_url, form):
     ("image", "sentence"),
     [
         ("/etc/passwd", "'/etc/passwd' cannot be read here; send a data: URL with base64"),
-        (str(ROOT / "spaces/cat_dog/examples/chelsea.png"), "cannot be read here"),
+        (str(ROOT / "spaces/cat_dog/examples/cat.png"), "cannot be read here"),
         ("file:///etc/passwd", "cannot be read here"),
         ("/tmp/model-gallery/../../etc/passwd", "cannot be read here"),
         ("http://127.0.0.1/gradio_api/file=/etc/passwd", "cannot be read here"),

@@ -63,7 +63,7 @@ def visit(url, folder, marker, person):
     picture, table, text, bad = (folder / f"{marker}.{kind}" for kind in ("png", "csv", "txt", "jpg"))
     about = PngInfo()
     about.add_text("Comment", marker)
-    with Image.open(ROOT / "spaces/cat_dog/examples/chelsea.png") as image:
+    with Image.open(ROOT / "spaces/cat_dog/examples/cat.png") as image:
         image.resize((64, 48)).save(picture, pnginfo=about)
     with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["who", *person], [marker, *person.values()]])

@@ -39,7 +39,7 @@ def found(gallery_url):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with the picture that the code names."""
-    shutil.copyfile(ROOT / "spaces/cat_dog/examples/chelsea.png", tmp_path / "picture.jpg")
+    shutil.copyfile(ROOT / "spaces/cat_dog/examples/cat.png", tmp_path / "picture.jpg")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -51,7 +51,7 @@ def expected(request):
     for name in DEMOS:
         model = request.getfixturevalue(name)
         is_picture = name in ("cat_dog", "segmentation")
-        example = str(ROOT / "spaces/cat_dog/examples/chelsea.png") if is_picture else model.example()
+        example = str(ROOT / "spaces/cat_dog/examples/cat.png") if is_picture else model.example()
         answers[name] = (model.predict(*example) if name == "rating" else model.predict(example)).as_dict()
     return answers
 

@@ -23,7 +23,7 @@ from training.publish import publish
 pytestmark = pytest.mark.browser
 
 CLOSE = 0.05  # probability of a label; share of a picture
-CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 REVIEW = "A slow start, but the ending is wonderful!"
 PAGE = """<!doctype html><script type="module">
 import { pipeline, env } from "/node_modules/@huggingface/transformers/dist/transformers.min.js";
@@ -57,7 +57,7 @@ def packages(tmp_path_factory):
 def pictures(tmp_path_factory):
     """Pictures of all shapes, by the names under which they are served."""
     folder = tmp_path_factory.mktemp("pictures")
-    shutil.copyfile(CAT, folder / "chelsea.png")
+    shutil.copyfile(CAT, folder / "cat.png")
     for name in ("lion.jpg", "cheetah1.jpg"):
         shutil.copyfile(get_image(name), folder / name)
     exif = Image.Exif()

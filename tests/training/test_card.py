@@ -23,7 +23,7 @@ from training.card import describe_parity, make_identifier, round_up, write_card
 from training.publish import publish
 
 MODELS = [name for name in DEMOS if (ROOT / "spaces" / name / "model").is_dir()]
-CAT = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 STREET = ROOT / "spaces/segmentation/examples/street.jpg"
 
 

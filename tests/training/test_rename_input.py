@@ -12,7 +12,7 @@ from shared.config import MODEL, read_json, sha256
 from shared.load import load_folder
 from tests.conftest import ROOT
 
-PICTURES = {"cat_dog": "chelsea.png", "segmentation": "street.jpg"}
+PICTURES = {"cat_dog": "cat.png", "segmentation": "street.jpg"}
 
 
 @pytest.mark.parametrize("name", PICTURES)

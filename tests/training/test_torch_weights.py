@@ -23,7 +23,7 @@ from training.card import WEIGHTS, read_source
 
 pytestmark = pytest.mark.training
 
-PICTURE = ROOT / "spaces/cat_dog/examples/chelsea.png"
+PICTURE = ROOT / "spaces/cat_dog/examples/cat.png"
 
 
 @pytest.fixture(params=["cat_dog", "sentiment"])

@@ -25,7 +25,7 @@ from tests.conftest import ROOT, launch_app, mount_app, set_limits
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
-CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 
 # The first parts of Gradio 6.31's routes below /gradio_api that no page needs. A new release may bring more: look at
 # each, and add it here or to OPEN_ROUTES.
@@ -136,7 +136,7 @@ def test_run_does_not_answer_queued_endpoints(url):
 
 
 def test_run_opens_no_file_and_no_web_address(url):
-    for path in (str(CHELSEA), "https://example.org/x.png"):
+    for path in (str(CAT), "https://example.org/x.png"):
         body = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}], "fn_index": 0})
         status, _, content = ask(url, "POST", "/gradio_api/run/predict", body, JSON)
         assert (status, "no such upload" in json.loads(content)["detail"]) == (403, True)
@@ -312,7 +312,7 @@ def test_a_file_within_the_limits_is_read(url):
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
 def test_a_file_that_was_not_uploaded_is_not_read(url, meta):
-    body = json.dumps({"data": [{"path": str(CHELSEA), **meta}]})
+    body = json.dumps({"data": [{"path": str(CAT), **meta}]})
     status, _, content = ask(url, "POST", "/gradio_api/call/read", body, JSON)
     assert status == 403
     assert str(ROOT) not in content.decode()

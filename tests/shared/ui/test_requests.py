@@ -14,9 +14,9 @@ from shared.ui import Photo
 from shared.ui.requests import BAD_BASE64, SEND_FILE, SEND_PICTURE, accept_file, accept_picture, prepare_input
 from tests.conftest import ROOT, launch_app, set_limits
 
-CHELSEA = ROOT / "spaces/cat_dog/examples/chelsea.png"
+CAT = ROOT / "spaces/cat_dog/examples/cat.png"
 META = {"_type": "gradio.FileData"}
-PNG = CHELSEA.read_bytes()
+PNG = CAT.read_bytes()
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 
@@ -60,9 +60,9 @@ def test_an_upload_is_taken_in_every_form(upload):
 
 
 OTHERS = [
-    {}, "", 3, 1.5, True, [], [None], "cat.png", str(CHELSEA), {"path": str(CHELSEA)}, {"path": 3}, {"url": 3},
-    "https://example.org/cat.png", {"url": "http://127.0.0.1:9/cat.png"}, f"file://{CHELSEA}",
-    {"url": f"file://{CHELSEA}", "meta": META}, {"path": {"path": str(CHELSEA)}}, "iVBORw0KGgo=",
+    {}, "", 3, 1.5, True, [], [None], "cat.png", str(CAT), {"path": str(CAT)}, {"path": 3}, {"url": 3},
+    "https://example.org/cat.png", {"url": "http://127.0.0.1:9/cat.png"}, f"file://{CAT}",
+    {"url": f"file://{CAT}", "meta": META}, {"path": {"path": str(CAT)}}, "iVBORw0KGgo=",
 ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def test_anything_else_gets_one_message(url, name, value, caplog, capfd):
     path = value.get("path") if isinstance(value, dict) else None
     expected = "There is no such upload; send the file" if path else "Send a "
     assert answer.startswith(expected)
-    assert str(CHELSEA) not in answer
+    assert str(CAT) not in answer
     assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
@@ -185,7 +185,7 @@ def test_data_beside_a_picture_is_bounded(url):
     for more, sentence in (
         (nest(50), "Lists and mappings may be nested at most 32 levels deep."),
         ([0] * 20_001, "Lists and mappings may have at most 20,000 items in total."),
-        ({"path": str(CHELSEA)}, "There is no such upload; send the file"),
+        ({"path": str(CAT)}, "There is no such upload; send the file"),
     ):
         assert ask(url, "picture", [{"path": DATA_URL, "more": more}]).startswith(sentence)
 
