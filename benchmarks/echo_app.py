@@ -11,4 +11,8 @@ with gr.Blocks() as demo:
     files.upload(lambda paths: [str(path) for path in paths], files, names, api_name="files")
 
 if __name__ == "__main__":
-    demo.launch()
+    try:
+        demo.launch()
+    except ValueError:  # Gradio waits 3 s for its own page, which a busy machine may exceed
+        demo.close()
+        demo.launch()
