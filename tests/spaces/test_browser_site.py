@@ -505,7 +505,7 @@ def test_bad_values_get_a_sentence(ask, salary):
     assert "workclass must be one of" in ask("salary", "predict", {**row, "workclass": "astronaut"})["error"]
     assert "age must be a number from 17 to 90" in ask("salary", "predict", {**row, "age": "200"})["error"]
     assert "There is no text" in ask("sentiment", "predict", " \u200b ")["error"]
-    assert "There is no user 99999" in ask("rating", "predict", 99999, "260")["error"]
+    assert "There is no user 99999; users are from 1 to 671." in ask("rating", "predict", 99999, "260")["error"]
 
 
 # --- the page ---
@@ -541,9 +541,12 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page.get_by_label("A movie you know").fill("toy story")
     page.get_by_role("button", name="Add").click()
     page.get_by_text("Toy Story (1995): 4").wait_for()
+    page.get_by_role("button", name="Add").click()  # the field is empty now
+    page.locator("#rated").get_by_text("There is no such title").wait_for()
+    page.get_by_text("Toy Story (1995): 4").wait_for()
     page.get_by_label("Similar to").fill("no such title")
     page.get_by_role("button", name="Find similar").click()
-    page.get_by_text("There is no such title").wait_for()
+    page.locator("#similar").get_by_text("There is no such title").wait_for()
     page.get_by_role("button", name="Remove").click()
     page.get_by_text("Toy Story (1995): 4").wait_for(state="detached")
     assert errors == []

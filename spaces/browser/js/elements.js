@@ -28,8 +28,11 @@ export function runLatest(target, task) {
   let latest = 0;
   return async (...args) => {
     const ticket = (latest += 1);
+    target.ariaBusy = "true"; // which the style sheet shows
     const shown = await task(...args).catch((error) => [describeError(error)]);
-    if (ticket === latest) target.replaceChildren(...shown);
+    if (ticket !== latest) return;
+    target.replaceChildren(...shown);
+    target.ariaBusy = "false";
   };
 }
 

@@ -27,13 +27,14 @@ export function show(root, model) {
     return [list(await model.call("recommend", [[...ratings].map(([id, [, value]]) => [id, value])]))];
   });
   const change = page.runLatest(rated, async (edit) => {
-    await edit();
-    recommend();
+    const error = await edit();
+    if (!error) recommend();
     const own = [...ratings].map(([id, [title, value]]) => {
-      const drop = element("button", { onclick: () => change(() => ratings.delete(id)) }, "Remove");
+      const drop = element("button", { onclick: () => change(() => void ratings.delete(id)) }, "Remove");
       return element("li", {}, `${title}: ${value} `, drop);
     });
-    return own.length ? [element("h2", {}, "Your ratings"), element("ol", {}, ...own)] : [];
+    const shown = own.length ? [element("h2", {}, "Your ratings"), element("ol", {}, ...own)] : [];
+    return error ? [page.describeError(error), ...shown] : shown;
   });
   const add = async () => {
     const [id, title] = await find(pick);
@@ -41,7 +42,7 @@ export function show(root, model) {
     ratings.set(id, [title, Number(stars.value)]);
     pick.value = "";
   };
-  parts.add.onclick = () => change(add);
+  parts.add.onclick = () => change(() => add().catch((error) => error));
   const value = lowest + Math.round((0.8 * (highest - lowest)) / step) * step;
   Object.assign(stars, { min: lowest, max: highest, step, value });
   stars.oninput = () => (output.textContent = stars.value);

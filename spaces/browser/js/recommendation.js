@@ -137,7 +137,10 @@ export default class Recommender extends Predictor {
 
   findUser(user) {
     const row = this.users.get(String(user));
-    if (row === undefined) throw new BadInput(`There is no user ${user}.`);
+    const known = [...this.users.keys()];
+    if (row === undefined) {
+      throw new BadInput(`There is no user ${user}; users are from ${known[0]} to ${known.at(-1)}.`);
+    }
     return row;
   }
 
