@@ -74,15 +74,19 @@ def describe_options(given: Sequence[str]) -> list[str]:
     return ["DIR" if before == "--data" else word for before, word in zip(["", *given], given, strict=False)]
 
 
+def find_people(options: argparse.Namespace, folder: Path) -> Rows:
+    """Read adult.csv; with --smoke, make people up, in a folder."""
+    if options.smoke:
+        return read_people(Path(Salary().make_up(folder, 0)))
+    found = find_data(options.data and str(options.data / "adult"), "ADULT_SAMPLE", "adult.csv")
+    return read_people(found / "adult.csv")
+
+
 def ablate_salary(options: argparse.Namespace, seeds: Sequence[int]) -> Ablation:
     """Train salary without one trick at a time; score the accuracy."""
     settings = SalarySettings.smoke() if options.smoke else SalarySettings()
     with tempfile.TemporaryDirectory() as folder:
-        if options.smoke:
-            path = Path(Salary().make_up(Path(folder), 0))
-        else:
-            path = find_data(options.data and str(options.data / "adult"), "ADULT_SAMPLE", "adult.csv") / "adult.csv"
-        people = read_people(path)
+        people = find_people(options, Path(folder))
         size = min(PEOPLE, len(people) // 2)
         scores: dict[str, list[float]] = {}
         for seed in seeds:

@@ -8,13 +8,11 @@ worker's, and memory is that of the page's process after 1, 101 and 201 pictures
 """
 
 import argparse
-import functools
 import json
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ from benchmarks.apps import ROOT
 from benchmarks.serving import describe_conditions
 from benchmarks.timing import time_call
 from hub.live_static import OPEN, encode_file
-from hub.static_site import Handler, build_site, find_demos, write_site
+from hub.static_site import Handler, build_site, find_demos, serve, write_site
 from shared import load_model
 from shared.console import guard_output
 from shared.session import Session
@@ -100,7 +98,7 @@ def measure(calls: int) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         write_site(build_site(find_demos(), "Model gallery"), Path(folder))
-        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(CountingHandler, directory=folder))
+        server = serve(Path(folder), 0, CountingHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/"
         browser = playwright.chromium.launch(

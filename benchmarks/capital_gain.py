@@ -27,11 +27,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from tqdm import tqdm
 
-from benchmarks.ablation import describe_options
+from benchmarks.ablation import describe_options, find_people
 from benchmarks.serving import describe_conditions
 from shared.console import guard_output
-from training.adult import read_people
-from training.data import find_data
 from training.learner import Run
 from training.networks import tabular
 from training.recipes.tabular import compute_outputs
@@ -65,11 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         settings = SalarySettings.smoke() if options.smoke else SalarySettings()
-        if options.smoke:
-            path = Path(Salary().make_up(Path(folder), 0))
-        else:
-            path = find_data(options.data and str(options.data / "adult"), "ADULT_SAMPLE", "adult.csv") / "adult.csv"
-        people = read_people(path)
+        people = find_people(options, Path(folder))
         found: dict[str, list[dict[str, float]]] = {}
         folds = list(KFold(5, shuffle=True, random_state=settings.seed).split(np.arange(len(people))))[: options.folds]
         for train, valid in tqdm(folds, "folds"):

@@ -262,9 +262,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Log nothing."""
 
 
-def serve(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
-    """Return a server of a site at 127.0.0.1."""
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
+def serve(folder: Path, port: int, handler: type[Handler] = Handler) -> http.server.ThreadingHTTPServer:
+    """Return a server of a site at 127.0.0.1, whose requests a subclass of Handler may answer."""
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(handler, directory=str(folder)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,8 @@ import json
 import gradio as gr
 from gradio.context import Context
 
+from .downloads import SAVE
+
 TEXTS = {
     "none": "There is no answer to save yet.",
     "lost": "The picture could not be read; choose it again.",
@@ -12,7 +14,7 @@ TEXTS = {
 MOST_BARS = 4
 
 # A label has {label, confidences: [{label, confidence}]}, a picture has {url}.
-DRAW = """async (answer, shown) => {
+DRAW = """async (answer, shown) => {%(save)s
     const texts = %(texts)s
     if (!answer?.label) return texts.none
     const [width, height, edge] = [1200, 630, 60]
@@ -52,10 +54,7 @@ DRAW = """async (answer, shown) => {
         y += 28
     }
     write(location.host + location.pathname, left, height - 30, 22, room, { colour: "#4b5563" })
-    const blob = await new Promise((resolve) => canvas.toBlob(resolve))
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: "answer.png" })
-    link.click()
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
+    saveBlob("answer.png", await new Promise((resolve) => canvas.toBlob(resolve)))
     return ""
 }"""
 
@@ -67,8 +66,8 @@ def add_card(answer: gr.Label, shown: gr.components.Component | None = None) -> 
         answer: the component with the answer.
         shown: a picture, or a text whose beginning is also on the card.
     """
-    page = Context.root_block
-    words = {"texts": json.dumps(TEXTS), "title": json.dumps(page.title if page else ""), "most": MOST_BARS}
+    title = json.dumps(Context.root_block.title if Context.root_block else "")
+    words = {"texts": json.dumps(TEXTS), "title": title, "most": MOST_BARS, "save": SAVE}
     save = gr.Button("Save this answer as a picture", size="sm")
     note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the picture")
     empty = gr.JSON(visible=False, label="Nothing") if shown is None else shown

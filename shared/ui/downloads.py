@@ -1,4 +1,4 @@
-"""Let a visitor download a text as a file that the browser makes, so that the server keeps none."""
+"""Let a visitor download a file that the browser makes, so that the server keeps none."""
 
 import json
 
@@ -6,13 +6,14 @@ import gradio as gr
 
 # The byte order mark tells Excel that a CSV is UTF-8.
 SAVE = """
-    const save = (name, csv) => {
+    const saveBlob = (name, blob) => {
         const link = document.createElement("a")
-        link.href = URL.createObjectURL(new Blob(["\\ufeff" + csv], { type: "text/csv" }))
+        link.href = URL.createObjectURL(blob)
         link.download = name
         link.click()
         setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
     }
+    const save = (name, csv) => saveBlob(name, new Blob(["\\ufeff" + csv], { type: "text/csv" }))
 """
 
 

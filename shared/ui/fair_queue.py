@@ -199,10 +199,11 @@ class FairQueue(Queue):
         """Send a message to the session of an event, if the session still exists; an answer in the page's language."""
         if event.alive and event.session_hash in self.pending_messages_per_session:
             if isinstance(event_message, ProcessCompletedMessage):
-                kinds = [block.get_block_name() for block in event.fn.outputs]
+                kinds = (block.get_block_name() for block in event.fn.outputs)
                 output = translate_answer(event.request.headers, kinds, event_message.output)
-                title = output.get("title", event_message.title)
-                event_message = event_message.model_copy(update={"output": output, "title": title})
+                if output is not event_message.output:
+                    title = output.get("title", event_message.title)
+                    event_message = event_message.model_copy(update={"output": output, "title": title})
             super().send_message(event, event_message)
             self.active_at[event.session_hash] = time.monotonic()
             if isinstance(event_message, ProcessCompletedMessage):

@@ -1,7 +1,6 @@
 """The models answer in a browser as they do in Python: spaces/browser in headless Chromium."""
 
 import csv
-import functools
 import io
 import json
 import math
@@ -677,7 +676,7 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
         write_site(files, tmp_path / "site")
 
     publish("Old")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Stale, directory=str(tmp_path / "site")))
+    server = serve(tmp_path / "site", 0, Stale)
     address = start(server)
     context = browser.new_context()
     page = context.new_page()
@@ -714,7 +713,7 @@ class Cut(Handler):
 
 
 def test_a_lost_connection_is_no_damage(site_folder, browser):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Cut, directory=str(site_folder)))
+    server = serve(site_folder, 0, Cut)
     page, *_ = visit(browser, f"{start(server)}#salary")
     page.get_by_text("salary/background.csv cannot be downloaded").first.wait_for(timeout=60_000)
     page.close()
@@ -787,9 +786,9 @@ class Plain(Handler):
 
 
 def test_in_a_frame_without_threads(site_folder, browser, tmp_path):
-    inner = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(site_folder)))
+    inner = serve(site_folder, 0, Plain)
     (tmp_path / "index.html").write_text(f"<iframe width=900 height=900 src='{start(inner)}#cat_dog'></iframe>")
-    outer = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(tmp_path)))
+    outer = serve(tmp_path, 0, Plain)
     page, _, errors = visit(browser, start(outer).replace("127.0.0.1", "localhost"))
     frame = page.frame_locator("iframe")
     frame.get_by_text("It is a cat.").wait_for(timeout=60_000)
@@ -856,7 +855,7 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
     config["about"] |= {"title": f"Hostile {HOSTILE}", "limits": [HOSTILE]}
     config["labels"] = ["low", HOSTILE]
     (model / "gallery.json").write_text(json.dumps(config))
-    hub = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Open, directory=str(tmp_path / "hub")))
+    hub = serve(tmp_path / "hub", 0, Open)
     monkeypatch.setattr(constants, "ENDPOINT", start(hub).rstrip("/"))
     write_site(build_site({}, "Any model"), tmp_path / "site")
     server = serve(tmp_path / "site", 0)
@@ -869,7 +868,7 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
     assert {url.split("/me/")[0] for url in asked if not url.startswith((address, "blob:"))} == {constants.ENDPOINT}
     assert errors == []
     worker = next(one for one in page.workers if one.url.startswith("blob:"))
-    third = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Open, directory=str(tmp_path / "hub")))
+    third = serve(tmp_path / "hub", 0, Open)
     reach = "(url) => fetch(url).then(({ status }) => status, () => 'refused')"
     assert worker.evaluate(reach, constants.ENDPOINT) == 200
     assert worker.evaluate(reach, start(third)) == "refused"
