@@ -68,11 +68,20 @@ SLOW_FILES = (  # the slowest first
     "tests/training/test_convert.py", "tests/spaces/test_faults.py", "tests/deploy/test_replicas.py",
 )  # fmt: skip
 PASSED = "gallery/passed"  # where pytest's cache has the tests that passed in the last run
+PASSED_FILES = "gallery/passed_files"  # and the files of which all tests did
 outcomes: dict[str, str] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--not-yet-passed", action="store_true", help="leave out the tests that passed in the last run")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of which all tests passed in the last run, which saves importing them."""
+    if not config.getoption("--not-yet-passed"):
+        return None
+    whole = config.cache.get(PASSED_FILES, ())
+    return collection_path.relative_to(ROOT).as_posix() in whole or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -96,7 +105,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "cache") and not hasattr(session.config, "workerinput"):  # a worker has but a part
-        session.config.cache.set(PASSED, [name for name, outcome in outcomes.items() if outcome == "passed"])
+        passed = [name for name, outcome in outcomes.items() if outcome == "passed"]
+        not_passed = {name.partition("::")[0] for name in outcomes.keys() - {*passed}}
+        session.config.cache.set(PASSED, passed)
+        session.config.cache.set(PASSED_FILES, sorted({name.partition("::")[0] for name in passed} - not_passed))
 
 
 def python_path(*folders: str | Path | None) -> str:
@@ -155,7 +167,7 @@ def find_free_port() -> int:
 
 def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
     """Wait until a new process answers at `url`; `log` is its output."""
-    for _ in range(240):
+    for _ in range(720):
         if process.poll() is not None:
             pytest.fail(f"{process.args} did not start:\n{log.read_text(encoding='utf-8')}")
         try:
@@ -281,7 +293,7 @@ def page(browser, request):
     """A browser page; check that no script fails and nothing is wider than the screen."""
     width, height, *language = request.param
     page = browser.new_page(viewport={"width": width, "height": height}, locale=language[0] if language else None)
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     yield page

@@ -1,4 +1,8 @@
-"""Copy a link to an answer: it has the input, which fills the page again when somebody opens it."""
+"""Copy a link to an answer: it has the input, which fills the page again when somebody opens it.
+
+The input is filled again, too, when a page is reloaded or returned to: Gradio reloads a page that has lost its
+connection for a moment.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,8 +22,19 @@ TEXTS = {
     "long": f"This input is too long: a link may have {LONGEST:,} characters.",
     "opened": "The input is from the link that you opened.",
     "damaged": "The link that you opened is damaged or for another page, so its input is not shown.",
+    "back": "Your input is back.",
     "too_long_to_open": f"The link that you opened is too long: it may have {LONGEST:,} characters.",
 }
+
+# Only in this tab, until it is closed. In an iframe, a browser may refuse to store anything.
+KEEP = """(...values) => {
+    const input = Object.fromEntries(%(names)s.map((name, index) => [name, values[index] ?? null]))
+    try { sessionStorage.setItem(location.pathname, JSON.stringify(input)) } catch {}
+}"""
+KEPT = """() => {
+    if (performance.getEntriesByType("navigation")[0]?.type === "navigate") return null
+    try { return sessionStorage.getItem(location.pathname) } catch { return null }
+}"""
 
 # On the Hub, the page is in an iframe and cannot read the address around it, so the link leads to the page itself. It
 # has no query, which has the visitor's key to a private Space.
@@ -47,7 +62,8 @@ READ = """() => {
     const kinds = %(kinds)s, texts = %(texts)s
     const stay = { __type__: "update" }
     const refuse = (text) => [text, stay, ...Object.keys(kinds).map(() => stay)]
-    if (location.href.length > %(longest)d) return refuse(texts.too_long_to_open)
+    const kept = (%(kept)s)()
+    if (!kept && location.href.length > %(longest)d) return refuse(texts.too_long_to_open)
     const isNumber = (value) => typeof value === "number" && Number.isFinite(value)
     const checks = {
         text: (value) => typeof value === "string",
@@ -57,21 +73,26 @@ READ = """() => {
             && Object.values(value).every(isNumber),
     }
     try {
-        const input = JSON.parse(decodeURIComponent(location.hash.slice("%(mark)s".length)))
+        const input = JSON.parse(kept ?? decodeURIComponent(location.hash.slice("%(mark)s".length)))
         const isComplete = Object.keys(kinds).every(
             (name) => Object.hasOwn(input, name) && checks[kinds[name]](input[name]))
         // Other keys are left out: a "__type__" would change a component.
         const known = Object.keys(kinds).map((name) => [name, input[name]])
-        if (isComplete) return [texts.opened, Object.fromEntries(known), ...known.map(([, value]) => value)]
+        const note = kept ? texts.back : texts.opened
+        if (isComplete) return [note, Object.fromEntries(known), ...known.map(([, value]) => value)]
     } catch {}
-    return refuse(texts.damaged)
+    return refuse(kept ? "" : texts.damaged)
 }"""
 
 # A link that is pasted into the address of the open page does not load it again.
 START = """
 const isLink = () => location.hash.startsWith("%(mark)s");
-addEventListener("hashchange", () => isLink() && location.reload());
-if (isLink()) trigger("click");
+addEventListener("hashchange", () => {
+    if (!isLink()) return;
+    try { sessionStorage.removeItem(location.pathname) } catch {}
+    location.reload();
+});
+if (isLink() || (%(kept)s)()) trigger("click");
 """
 
 
@@ -80,16 +101,17 @@ def add_link(
 ) -> Callable[..., Any]:
     """Add a button that copies a link with these inputs, and fill them when the page is opened with such a link.
 
-    The server gets nothing for it but the question that the filled page asks.
+    They are also filled again when the page is reloaded. The server gets nothing for either but the question that the
+    filled page asks.
 
     Args:
         inputs: texts, numbers, drop-downs, or the ratings of a visitor as gr.JSON, each with its name in the link.
         answer: the answer; if it is a gr.Label, a second button saves it as a picture.
 
     Returns:
-        The event that fires after a link has filled the inputs.
+        The event that fires after the inputs have been filled.
     """
-    words = {"mark": MARK, "longest": LONGEST, "texts": json.dumps(TEXTS), "names": json.dumps([*inputs])}
+    words = {"mark": MARK, "longest": LONGEST, "texts": json.dumps(TEXTS), "names": json.dumps([*inputs]), "kept": KEPT}
     kinds = json.dumps({name: find_kind(component) for name, component in inputs.items()})
     copy = gr.Button("Copy a link to this answer", size="sm")
     if isinstance(answer, gr.Label):
@@ -98,6 +120,8 @@ def add_link(
     received, filled = (gr.JSON(visible=False, label="The input of a link") for _ in range(2))
     opened = gr.HTML(js_on_load=START % words, visible="hidden")
     private = {"api_visibility": "private", "show_progress": "hidden"}
+    changes = [component.change for component in inputs.values()]
+    gr.on(changes, None, [*inputs.values()], None, js=KEEP % words, **private)
     copy.click(None, [*inputs.values()], note, js=WRITE % words, **private)
     fill = opened.click(None, None, [note, received, *inputs.values()], js=READ % (words | {"kinds": kinds}), **private)
     fill.then(None, received, filled, js="input => input", **private)  # only now do all inputs have their new values

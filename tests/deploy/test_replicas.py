@@ -81,7 +81,7 @@ class Visitors:
         self.answers[name] = 0
 
         def run():
-            while not self.end.wait(0.2):  # a replica that starts must get its share of this machine
+            while not self.end.wait(0.5):  # a replica that starts must get its share of this machine
                 try:
                     ask()
                     self.answers[name] += 1

@@ -231,6 +231,27 @@ def test_a_link_to_an_answer_fills_the_page_again(page, gallery_url):
     page.get_by_role("heading", name="Negative").wait_for()
     assert page.get_by_label("Your text").input_value() == text
     assert page.locator("img[src=x]").count() == 0
+    page.get_by_label("Your text").fill("A wonderful film.")
+    page.get_by_role("heading", name="Positive").wait_for()
+    page.reload()
+    page.get_by_text("Your input is back.").wait_for()
+    page.get_by_role("heading", name="Positive").wait_for()
+    assert page.get_by_label("Your text").input_value() == "A wonderful film."
+
+
+@at_one_width
+def test_the_ratings_are_still_there_after_a_reload(page, gallery_url):
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_role("button", name="Add my rating").click()
+    rated = page.locator(".rated").get_by_text("Forrest Gump").locator("visible=true")
+    rated.first.wait_for()
+    page.reload()
+    page.get_by_text("Your input is back.").wait_for()
+    rated.first.wait_for()
+    page.goto("about:blank")
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_role("button", name="Add my rating").wait_for()
+    assert rated.count() == 0
 
 
 @at_one_width
