@@ -107,7 +107,7 @@ def prepare_input(block: object, value: Any) -> Any:
 
 def make_error(text: str) -> gr.Error:
     """Return an error with one sentence for visitors and API users, without a stack trace in the log."""
-    return gr.Error(text, title="That did not work", print_exception=False)
+    return gr.Error(text, duration=30, title="That did not work", print_exception=False)
 
 
 def check_inputs() -> None:

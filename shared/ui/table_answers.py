@@ -1,5 +1,6 @@
 """Show what a model says of a row of a table: labels with their probabilities, or a number with its interval."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -59,15 +60,25 @@ def draw_explanation(model: Model, row: Mapping[str, Any], why: Any) -> str:
     return draw_signed_bars(title, bars, format_effect)
 
 
-def add_curve(model: Model, first: str | None) -> gr.LinePlot:
-    """Add the plot for make_curve; `first` is the column that is varied at first."""
+def add_curve(model: Model) -> tuple[gr.Dropdown, gr.LinePlot]:
+    """Add the choice of a number to vary, which is the first one at first, and the plot for make_curve."""
+    labels = [(get_label(model.config, name), name) for name in model.curved]
+    first = labels[0] if labels else (None, None)
+    column = gr.Dropdown(labels, value=first[1], label="Change")
     options: dict[str, Any] = {"y": "probability", "y_lim": [0, 1]}
     if isinstance(model, TabularRegressor):
         options = {"y": "prediction", "color": "line", "y_title": get_label(model.config, model.config.target)}
     elif len(model.config.labels) == 2:
         options["y_title"] = f"probability: {model.config.get_label_name(model.config.labels[1])}"
     # Without label, which would hide the name of the axis.
-    return gr.LinePlot(x="value", x_title=first, height=260, label="What if", show_label=False, **options)
+    plot = gr.LinePlot(x="value", x_title=first[0], height=260, label="What if", show_label=False, **options)
+    return column, plot
+
+
+def name_axis(model: Model) -> str:
+    """Return JavaScript that names the axis of the plot after the column in the JSON of make_curve."""
+    labels = json.dumps({name: get_label(model.config, name) for name in model.curved})
+    return f"found => {{ const texts = {labels}; return {{ __type__: 'update', x_title: texts[found.column] }} }}"
 
 
 def make_curve(model: Model, row: Mapping[str, Any], column: str) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -20,11 +20,10 @@ from shared.ui.first_answer import show_first_answer
 from shared.ui.forms import add_form, expand_row, list_form_events, make_template, name_group
 from shared.ui.quality import add_quality_tab
 from shared.ui.share import add_link
-from shared.ui.table_answers import add_answer, add_curve, draw_explanation, make_curve, show_answer
+from shared.ui.table_answers import add_answer, add_curve, draw_explanation, make_curve, name_axis, show_answer
 
 model = load_space_model(Path(__file__).parent / "model")
 config = model.config
-first = next(iter(model.curved), None)
 Row = dict[str, Any]
 
 
@@ -78,8 +77,7 @@ with Page(model, title=config.about.title) as demo:
             with gr.Tab("Why?"):
                 bars = gr.HTML(label="Why")
             with gr.Tab("What if?", visible=bool(model.curved)):
-                column = gr.Dropdown(model.curved, value=first, label="Change")
-                curve = add_curve(model, first)
+                column, curve = add_curve(model)
             columns = ", ".join(f"`{name}`" for name in config.columns)
             hint, kinds = f"A CSV with the columns {columns}.", [".csv", ".txt", ".tsv"]
             many = add_batch_tab("Many rows", hint, template=make_template(config), file_types=kinds)
@@ -98,13 +96,12 @@ with Page(model, title=config.about.title) as demo:
     varied = [(predicted.success, {"api_name": "what_if"}), (column.change, {"api_visibility": "private"})]
     for event, names in varied if model.curved else ():
         drawn = event(what_if, [*form, column], [curve_json, curve], **names, **live)
-        name_axis = "found => ({ __type__: 'update', x_title: found.column })"
-        drawn.success(None, curve_json, curve, js=name_axis, api_visibility="private", show_progress="hidden")
+        drawn.success(None, curve_json, curve, js=name_axis(model), api_visibility="private", show_progress="hidden")
     many.answer_with(batch)
     row = [field.value for field in form]
     show_first_answer([answer_json, answer, why_json, bars], lambda: [*predict(*row), *explain(*row)])
-    if first:
-        show_first_answer([curve_json, curve], lambda: what_if(*row, first))
+    if model.curved:
+        show_first_answer([curve_json, curve], lambda: what_if(*row, column.value))
 
 if __name__ == "__main__":
     demo.launch()

@@ -298,16 +298,16 @@ def test_salary_labels_the_axis_of_the_varied_column(page, gallery_url):
     page.locator(".bars").first.wait_for()
     open_tab(page, "What if?")
     axis = page.locator("svg g.role-axis-title text, svg .role-axis-title text")
-    axis.filter(has_text=re.compile("^age$")).first.wait_for()
+    axis.filter(has_text=re.compile("^Age in years$")).first.wait_for()
     cut = """axis => {
         const frame = axis.closest('.block').getBoundingClientRect(), words = axis.getBoundingClientRect();
         return words.bottom > frame.bottom || words.top < frame.top;
     }"""
-    assert not axis.filter(has_text=re.compile("^age$")).first.evaluate(cut)
+    assert not axis.filter(has_text=re.compile("^Age in years$")).first.evaluate(cut)
     page.get_by_label("Change", exact=True).click()
-    page.get_by_role("option", name="hours-per-week").click()
-    axis.filter(has_text=re.compile("^hours-per-week$")).first.wait_for()
-    assert axis.filter(has_text=re.compile("^(age|value)$")).count() == 0
+    page.get_by_role("option", name="Hours of work in a usual week").click()
+    axis.filter(has_text=re.compile("^Hours of work in a usual week$")).first.wait_for()
+    assert axis.filter(has_text=re.compile("^(Age in years|value)$")).count() == 0
 
 
 def hold_back(page, endpoints):

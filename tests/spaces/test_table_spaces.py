@@ -154,7 +154,7 @@ def test_the_largest_contribution_is_not_zero(rating):
 
 def test_the_axis_of_the_what_if_plot_is_named():
     (plot,) = [block for block in load_app("salary").demo.blocks.values() if isinstance(block, gr.LinePlot)]
-    assert plot.x_title == "age"
+    assert plot.x_title == "Age in years"
 
 
 def test_the_rating_page_shows_the_error_for_newcomers(rating):
