@@ -49,7 +49,7 @@ class NumberColumn(StrictModel):
 
     def show(self, number: float) -> str:
         """Return a number of this column for a sentence: a date in its spelling."""
-        return format_date(number, self.date_format) if self.date_format else f"{number:g}"
+        return format_date(number, self.date_format) if self.date_format else f"{number:.10g}"
 
 
 def read_grouped(text: str, decimal: str) -> float:
@@ -128,16 +128,15 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
     """
     if is_missing(value):
         return span.median
-    accepted = f"a number from {span.minimum:g} to {span.maximum:g}, the range of the training data"
-    if span.date_format:
-        accepted = f"a date such as {span.show(span.median)}"
     number = span.read(value)
-    if math.isnan(number):
-        raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{suggest_number(value)}")
-    if span.date_format:
+    if span.date_format and not math.isnan(number):
         return min(max(number, span.minimum), span.maximum)  # today is always later than the training data
     if not (span.minimum <= number <= span.maximum or (any_range and math.isfinite(number))):
-        raise BadInput(f"{name} must be {accepted}, not {number:g}.")
+        hint = suggest_number(value) if math.isnan(number) else ""
+        ends = f"{span.show(span.minimum)} to {span.show(span.maximum)}"
+        number_or_date = f"a number from {ends}, the range of the training data"
+        accepted = f"a date such as {span.show(span.median)}" if span.date_format else number_or_date
+        raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{hint}")
     return number
 
 

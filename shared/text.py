@@ -74,4 +74,5 @@ def suggest_number(value: object) -> str:
     if ONE_COMMA.fullmatch(bare):
         thousands, decimals = bare.replace(",", ""), bare.replace(",", ".")
         return f" Write {thousands} if the comma separates thousands, or {decimals} if it is a decimal comma."
-    return f" Write it without a sign of currency: {_spell(bare)}." if bare != text and _spell(bare) else ""
+    number = math.nan if bare == text else parse_number(bare)
+    return "" if math.isnan(number) else f" Write it without a sign of currency: {number:.10g}."

@@ -45,7 +45,7 @@ def test_a_long_row_of_digits_is_read_once(text):
         ("2,174", " Write 2174 if the comma separates thousands, or 2.174 if it is a decimal comma."),
         ("$2,174", " Write 2174 if the comma separates thousands, or 2.174 if it is a decimal comma."),
         ("$2174", " Write it without a sign of currency: 2174."),
-        ("2174,50 \u20ac", " Write it without a sign of currency: 2174.50."),
+        ("2174,50 \u20ac", " Write it without a sign of currency: 2174.5."),
         ("many", ""),
         ("$", ""),
         (None, ""),

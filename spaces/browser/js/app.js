@@ -32,10 +32,9 @@ async function showModel(entry, signal) {
     page.left.textContent = `: ${formatPercent(share)}, about ${Math.ceil(left)} s left`;
   };
   const model = new Model(config, entry, site, report, undefined, signal);
-  model.loaded.then(
-    () => page.download.remove(),
-    (error) => page.download.replaceChildren(describeError(error)),
-  );
+  model.loaded
+    .catch((error) => page.page.replaceChildren(describeError(error))) // once, and not where each answer belongs
+    .then(() => page.download.remove());
   show(page.page, model, entry);
 }
 

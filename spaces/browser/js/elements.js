@@ -1,5 +1,6 @@
 // Build and fill parts of a page.
 
+import { parseJson } from "./checkpoint.js";
 import { writeCsv } from "./tables.js";
 
 const SHOWN_ROWS = 50; // of a table of answers
@@ -23,8 +24,8 @@ export const describeError = (error) => element("p", { className: "error", role:
 /** Return a quiet paragraph. */
 export const note = (text) => element("p", { className: "quiet" }, text);
 
-/** Return a function that runs `task` and shows what it returns, or its error, in `target`: of the newest call only. */
-export function runLatest(target, task) {
+/** Return a function that shows the result or error of `task` in `target`, then calls `end`: of the newest call only. */
+export function runLatest(target, task, end = () => {}) {
   let latest = 0;
   return async (...args) => {
     const ticket = (latest += 1);
@@ -33,13 +34,29 @@ export function runLatest(target, task) {
     if (ticket !== latest) return;
     target.replaceChildren(...shown);
     target.ariaBusy = "false";
+    end();
   };
 }
 
-/** Add a button for each example, [title, value], and use the first. */
-export function addExamples(target, examples = [], use) {
+/** Add a button for each example, [title, value], and use the first; or the input that was kept. */
+export function addExamples(target, examples = [], use, first = examples[0]?.[1]) {
   target.append(...examples.map(([title, value]) => element("button", { onclick: () => use(value) }, title)));
-  if (examples.length) use(examples[0][1]);
+  if (first !== undefined) use(first);
+}
+
+/** Return the input that this tab kept for the page shown now, if `check` takes it, and a function that keeps another. */
+export function recallInput(check) {
+  const key = `input ${location.href}`;
+  const keep = (input) => {
+    try {
+      sessionStorage.setItem(key, JSON.stringify(input));
+    } catch {} // a frame may have no storage, and it may be full
+  };
+  try {
+    const input = parseJson(sessionStorage.getItem(key));
+    if (check(input)) return [input, keep];
+  } catch {}
+  return [undefined, keep];
 }
 
 export const formatPercent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;

@@ -19,6 +19,11 @@ export class Predictor {
     return () => new Promise((resolve) => setTimeout(() => resolve(ticket !== this.latest)));
   }
 
+  /** Stop the explanation that is being computed. */
+  cancel() {
+    this.begin();
+  }
+
   /** Return the answer for each list of arguments of `predict`, or {error}. */
   async predictEach(inputs) {
     const answers = [];

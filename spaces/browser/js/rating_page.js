@@ -22,12 +22,14 @@ export function show(root, model) {
     if (!found) throw new Error("There is no such title; type a part of one, and choose from the list.");
     return found;
   };
-  const ratings = new Map(); // id → [title, rating]
+  const [kept, keep] = page.recallInput(isRatings);
+  const ratings = new Map(kept); // id → [title, rating]
   const recommend = page.runLatest(best, async () => {
     return [list(await model.call("recommend", [[...ratings].map(([id, [, value]]) => [id, value])]))];
   });
   const change = page.runLatest(rated, async (edit) => {
     const error = await edit();
+    keep([...ratings]);
     if (!error) recommend();
     const own = [...ratings].map(([id, [title, value]]) => {
       const drop = element("button", { onclick: () => change(() => void ratings.delete(id)) }, "Remove");
@@ -47,7 +49,7 @@ export function show(root, model) {
   Object.assign(stars, { min: lowest, max: highest, step, value });
   stars.oninput = () => (output.textContent = stars.value);
   stars.oninput();
-  recommend();
+  change(() => {});
 
   parts.near.onclick = page.runLatest(similar, async () => {
     const [id] = await find(like);
@@ -82,6 +84,8 @@ export function show(root, model) {
   const offer = (titles) => known.append(...titles.map((title) => element("option", { value: title })));
   model.call("listKnown", [KNOWN]).then(offer, () => {}); // if it fails, the page shows why
 }
+
+const isRatings = (input) => input.every(([id, [title, value]]) => id && title && Number.isFinite(value));
 
 /** Return a list of [id, title, score]. */
 function list(rows) {

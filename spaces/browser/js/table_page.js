@@ -1,7 +1,7 @@
 // The page of a model for rows of a table: a form, the answer, its explanation, and "what if".
 
 import * as page from "./elements.js";
-import { formatDate, readCsv, readText } from "./tables.js";
+import { formatDate, formatDigits, readCsv, readText } from "./tables.js";
 
 const { element } = page;
 const EFFECTS = 16; // bars of an explanation
@@ -21,14 +21,14 @@ export function show(root, model) {
     ...typical,
     ...Object.fromEntries([...new FormData(form)].map(([key, value]) => [key, value || "?"])),
   });
-  const vary = page.runLatest(plot, async () => {
+  const [kept, keep] = page.recallInput((input) => typeof input === "object");
+  const vary = page.runLatest(plot, async (row) => {
     const column = varied.value;
-    const found = await model.call("whatIf", [readRow(), column]);
+    const found = await model.call("whatIf", [row, column]);
     const show = numbers[column].date_format ? formatDate : String;
     return drawCurve(found, `${explained(found.label)} for ${name(column)}`, format, show);
   });
-  const explain = page.runLatest(why, async () => {
-    const row = readRow();
+  const explain = page.runLatest(why, async (row) => {
     const found = await model.call("explain", [row]);
     const effects = Object.entries(found.contributions).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
     const rows = effects
@@ -42,9 +42,11 @@ export function show(root, model) {
     return [element("h2", {}, "Why?"), element("p", {}, words), page.drawBars(rows, points, true)];
   });
   const ask = page.runLatest(answer, async () => {
-    const found = await model.call("predict", [readRow()]);
-    explain();
-    if (!curve.hidden) vary();
+    const row = readRow(); // once: it may have changed when the answer comes
+    keep(row);
+    const found = await model.call("predict", [row]);
+    explain(row);
+    if (!curve.hidden) vary(row);
     if (labels) {
       const bars = page.drawProbabilities(config, found.probabilities);
       return [element("h2", {}, page.getLabelName(config, found.label)), bars];
@@ -56,9 +58,14 @@ export function show(root, model) {
   form.oninput = ask; // before a field whose name hides it
   form.onsubmit = (event) => event.preventDefault();
   form.append(...used.map((column) => addField(config, column, name(column))));
+  for (const field of root.querySelectorAll("[name]")) {
+    const value = kept?.[field.name];
+    const isChoice = !field.options || [...field.options].some((option) => option.value === value);
+    if (typeof value === "string" && isChoice) field.value = value;
+  }
   const curved = used.filter((column) => numbers[column]);
   varied.append(...curved.map((column) => element("option", { value: column }, name(column))));
-  varied.onchange = vary;
+  varied.onchange = () => vary(readRow());
   curve.hidden = !curved.length;
   ask();
   const read = async ([file]) => {
@@ -87,10 +94,11 @@ function addField(config, column, label) {
   const { typical, numbers, categories, open_categories: open = [] } = config;
   const common = { name: column, value: typical[column] };
   if (numbers[column]) {
-    const { date_format: format, decimal } = numbers[column];
+    const { date_format: format, decimal, minimum, maximum } = numbers[column];
+    const [low, high] = [minimum, maximum].map((end) => (format ? formatDate(end) : formatDigits(end, true)));
     // Not of type "number", which hides a wrong text: it would count as unknown.
     const kind = format ? {} : { inputMode: "decimal", value: String(typical[column]).replace(".", decimal ?? ".") };
-    return element("label", {}, label, element("input", { ...common, ...kind }));
+    return element("label", {}, `${label} (${low} to ${high})`, element("input", { ...common, ...kind }));
   }
   const options = categories[column].map((value) => element("option", { value }, nameValue(config, value)));
   if (!open.includes(column)) {

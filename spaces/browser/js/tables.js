@@ -6,6 +6,8 @@ import { range, zip } from "./numbers.js";
 
 const UNKNOWN = ["", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"];
 const DELIMITERS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar" };
+const CURRENCIES = /^[$\u20ac\xa3\xa5\s]+|[$\u20ac\xa3\xa5\s]+$/g;
+const ONE_COMMA = /^[-+]?[1-9]\d{0,2},\d{3}$/; // ambiguous: thousands, or three decimals
 const LONGEST = 1000; // characters of a number
 const DAY = 86_400_000; // milliseconds
 
@@ -37,8 +39,35 @@ export function parseNumber(value, decimal = null) {
   if (/^[-+]?[1-9]\d{0,2}([ '\u2019]\d{3})+([.,]\d+)?$/.test(text)) return read(/[ '\u2019]/g, ",");
   if (/^[-+]?[1-9]\d{0,2}((,\d{3}){2,}(\.\d+)?|,\d{3}\.\d+)$/.test(text)) return read(/,/g, ".");
   if (/^[-+]?[1-9]\d{0,2}((\.\d{3}){2,}(,\d+)?|\.\d{3},\d+)$/.test(text)) return read(/\./g, ",");
-  if (/^[-+]?\d*,\d+$/.test(text) && !/^[-+]?[1-9]\d{0,2},\d{3}$/.test(text)) return read("", ",");
+  if (/^[-+]?\d*,\d+$/.test(text) && !ONE_COMMA.test(text)) return read("", ",");
   return NaN;
+}
+
+/** Return a hint, after a space, on how to write a number that parseNumber refuses; see shared/text.py. */
+export function suggestNumber(value) {
+  const text = String(value).trim();
+  const bare = text.length < 40 ? text.replace(CURRENCIES, "") : text;
+  if (ONE_COMMA.test(bare)) {
+    const [thousands, decimals] = ["", "."].map((mark) => bare.replace(",", mark));
+    return ` Write ${thousands} if the comma separates thousands, or ${decimals} if it is a decimal comma.`;
+  }
+  const number = bare === text ? NaN : parseNumber(bare);
+  return Number.isNaN(number) ? "" : ` Write it without a sign of currency: ${formatDigits(number)}.`;
+}
+
+/** Return a number with at most 10 digits, as Python's format .10g does; in a label, with thousands separators. */
+export function formatDigits(number, isLabel = false) {
+  const [digits, exponent] = number.toExponential(9).split("e");
+  if (exponent < -4 || exponent > 9) return `${Number(digits)}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
+  const useGrouping = isLabel && Math.abs(number) >= 10_000; // below, it may be a year
+  return number.toLocaleString("en", { maximumSignificantDigits: 10, useGrouping });
+}
+
+/** Return a value in quotation marks, shortened, on one line; see shared/errors.py. */
+export function quote(value) {
+  const marked = collapse(value).replaceAll("<", "‹").replaceAll(">", "›");
+  const letters = [...marked.replace(/(?! )[\p{C}\p{Z}]/gu, "?")];
+  return `'${letters.length > 40 ? `${letters.slice(0, 37).join("")}...` : letters.join("")}'`;
 }
 
 const MONTHS = range(12).map((month) => new Date(2000, month).toLocaleString("en", { month: "long" }).toLowerCase());

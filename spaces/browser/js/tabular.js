@@ -4,7 +4,7 @@ import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { argmax, range, softmax, sum, zip } from "./numbers.js";
 import { Predictor, orError } from "./predictor.js";
-import { formatDate, isMissing, normaliseName, parseDate, parseNumber } from "./tables.js";
+import * as tables from "./tables.js";
 
 const EXPLAINED_ROWS = 6000; // evaluated for an explanation, about; see shared/tabular.py
 const POINTS = 50; // of a curve
@@ -122,7 +122,7 @@ export default class TabularPredictor extends Predictor {
 
   /** Encode a row of background.csv, whose dates are numbers of days. */
   encodeBackground(row) {
-    const numbers = this.numbers.map((name) => [name, parseNumber(row[name])]);
+    const numbers = this.numbers.map((name) => [name, tables.parseNumber(row[name])]);
     return this.encode({ ...row, ...Object.fromEntries(numbers) });
   }
 
@@ -162,25 +162,28 @@ function readCategory(name, value, values, isOpen) {
   const text = String(value ?? "").trim();
   const exact = values.indexOf(text);
   if (exact >= 0) return exact;
-  const loosen = (one) => normaliseName(one).replace(/[-_ ]+/g, "-");
+  const loosen = (one) => tables.normaliseName(one).replace(/[-_ ]+/g, "-");
   const loose = range(values.length).filter((index) => loosen(values[index]) === loosen(text));
   if (loose.length === 1) return loose[0];
-  if (isOpen || isMissing(value)) return 0;
-  throw new BadInput(`${name} must be one of ${values.slice(1).join(", ")}, or ? where it is unknown; not ${text}.`);
+  if (isOpen || tables.isMissing(value)) return 0;
+  const known = values.slice(1).join(", ");
+  throw new BadInput(`${name} must be one of ${known}, or ? where it is unknown; not ${tables.quote(value)}.`);
 }
 
 /** Return the number in a numeric column; the median for a missing one. A date counts as the nearest in the range. */
 function readNumber(name, value, { minimum, maximum, median, decimal, date_format: format }, isAnyRange) {
-  if (isMissing(value)) return median;
+  if (tables.isMissing(value)) return median;
   if (format) {
-    const days = typeof value === "number" ? value : parseDate(value, format);
+    const days = typeof value === "number" ? value : tables.parseDate(value, format);
     if (!Number.isNaN(days)) return Math.min(Math.max(days, minimum), maximum);
-    throw new BadInput(`${name} must be a date such as ${formatDate(median)}, not ${value}.`);
+    throw new BadInput(`${name} must be a date such as ${tables.formatDate(median)}, not ${tables.quote(value)}.`);
   }
-  const number = parseNumber(value, decimal);
+  const number = tables.parseNumber(value, decimal);
   if ((number >= minimum && number <= maximum) || (isAnyRange && Number.isFinite(number))) return number;
-  const accepted = `a number from ${minimum} to ${maximum}, the range of the training data`;
-  throw new BadInput(`${name} must be ${accepted}, not ${value}.`);
+  const [low, high] = [minimum, maximum].map((end) => tables.formatDigits(end));
+  const accepted = `a number from ${low} to ${high}, the range of the training data`;
+  const hint = Number.isNaN(number) ? tables.suggestNumber(value) : "";
+  throw new BadInput(`${name} must be ${accepted}, not ${tables.quote(value)}.${hint}`);
 }
 
 /** Return the players in an order that looks random; shared/shapley.py makes the same. */

@@ -9,7 +9,9 @@ const { element } = page;
 export function show(root, model) {
   const { config } = model;
   const { text, explain, examples, answer, why, batch } = page.fill(root, "text-page");
+  const [kept, keep] = page.recallInput((input) => typeof input === "string");
   const ask = page.runLatest(answer, async () => {
+    keep(text.value);
     showWhy();
     if (!text.value.trim()) return [element("h2", {}, "Write a text")];
     const found = await model.call("predict", [text.value]);
@@ -19,22 +21,26 @@ export function show(root, model) {
     const parts = [element("h2", {}, headline), page.drawProbabilities(config, found.probabilities)];
     return found.words_read < found.words ? [...parts, page.note(note)] : parts;
   });
-  const showWhy = page.runLatest(why, async (part) => {
-    if (part === undefined) return [page.note("Press “Which words decided it?” to see them in colour.")];
+  const question = explain.textContent;
+  const explainPart = async (part) => {
+    model.call("cancel", []).catch(() => {}); // if it fails, the page shows why
+    if (part === undefined) return [page.note(`Press “${question}” to see them in colour.`)];
+    explain.textContent = "Cancel";
     const progress = element("progress", { value: 0, ariaLabel: "Progress" });
     why.replaceChildren(progress);
     const report = (share) => (progress.value = share);
     const found = await model.call("explain", [text.value, part], report);
     return drawParts(found, page.getLabelName(config, found.label), (index) => showWhy(part === null ? index : null));
-  });
+  };
+  const showWhy = page.runLatest(why, explainPart, () => (explain.textContent = question));
   text.oninput = ask;
-  explain.onclick = () => showWhy(null);
+  explain.onclick = () => showWhy(why.ariaBusy === "true" ? undefined : null);
   const samples = (config.examples ?? []).map((one) => [one.length > 40 ? `${one.slice(0, 40)} …` : one, one]);
   const use = (sample) => {
     text.value = sample;
     ask();
   };
-  page.addExamples(examples, samples, use);
+  page.addExamples(examples, samples, use, kept);
   const describe = ({ label, is_clear: isClear, probabilities }) => {
     return {
       prediction: label,
