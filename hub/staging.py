@@ -200,7 +200,7 @@ def refuse_links(folder: Path, files: Iterable[Path]) -> None:
     """
     places = [folder.resolve()]
     if folder.parent.name == "snapshots":
-        places.append((folder.parent.parent / "blobs").resolve())
+        places.append(folder.parent.parent.resolve() / "blobs")  # "blobs" itself must be no link
     for file in files:
         real = file.resolve()
         if not any(real.is_relative_to(place) for place in places):

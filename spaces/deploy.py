@@ -24,6 +24,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, ModelInfo, SpaceInfo
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -352,19 +353,18 @@ def roll_back(space: str, options: argparse.Namespace, api: HfApi) -> None:
         folder = Path(temporary)
         fetch = partial(api.snapshot_download, space, repo_type="space", revision=old.sha, local_dir=folder)
         ask(fetch, space, UPLOAD)
-        models = find_models(folder, files, api)
+        header = read_fields(read_card(folder))
+        models = [] if header.get("sdk") == "static" else find_models(folder, files, header, api)
         for model in models:
             model.load()
-        header, variables = read_fields(read_card(folder)), make_variables(models)
-        staged = Staged(header, {path: folder / path for path in files}, variables)
+        staged = Staged(header, {path: folder / path for path in files}, make_variables(models))
         commit, changed = commit_space(space, staged, info, f"Roll back to {str(old.sha)[:7]}", api)
         check_live(space, staged, models, commit, changed, options.timeout, api)
 
 
-def find_models(folder: Path, files: set[str], api: HfApi) -> list[SpaceModel]:
+def find_models(folder: Path, files: set[str], header: dict[str, Any], api: HfApi) -> list[SpaceModel]:
     """Return the models of a deployed Gradio Space in a folder, with the commits on the Hub that its header names."""
     apps = [(folder / path).parents[1] for path in sorted(files) if re.fullmatch(f"([^/]+/)?model/{CONFIG_FILE}", path)]
-    header = read_fields(read_card(folder))
     revisions = {words[0]: words[-1] for line in header.get("preload_from_hub", []) if (words := line.split())}
     repos = header.get("models") or []
     pairs = zip_longest(apps, repos[: len(apps)])

@@ -150,6 +150,10 @@ def test_links_of_the_hubs_cache_are_followed(deploy, tmp_path):
         except OSError:
             pytest.skip("this account may not make links")
     assert find_model_files(snapshot).keys() == find_model_files(model).keys()
+    (cache / "blobs").rename(tmp_path / "elsewhere")
+    (cache / "blobs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="is a link to a file outside the folder"):
+        find_model_files(snapshot)
 
 
 def test_a_token_in_a_compressed_file_is_not_published(hub, run, tmp_path):
@@ -303,19 +307,21 @@ def test_an_interrupted_deployment_goes_on(hub, run):
 # --- back ---
 
 
-def test_a_static_space_is_rolled_back(hub, run):
-    assert run("salary", "--static").returncode == 0
-    first, before = hub.commits("me/salary", "space")[0], hub.files("me/salary", kind="space")
-    space = hub.repo("me/salary", "space")
+@pytest.mark.parametrize("name", ["salary", "model"])
+def test_a_static_space_is_rolled_back(hub, run, tmp_path, name):
+    asked = name if name == "salary" else str(shutil.copytree(ROOT / "spaces/salary/model", tmp_path / name))
+    assert run(asked, "--static").returncode == 0
+    first, before = hub.commits(f"me/{name}", "space")[0], hub.files(f"me/{name}", kind="space")
+    space = hub.repo(f"me/{name}", "space")
     files = {path: blob for path, blob in space.at("main").files.items() if path != "style.css"}
     space.add("main", {**files, "index.html": Blob(b"spoilt"), "new.js": Blob(b"")}, "Spoil it", "", "me")
-    done = run("salary", "--rollback", first)
+    done = run(asked, "--rollback", first)
     assert done.returncode == 0, done.err
-    assert hub.files("me/salary", kind="space") == before
-    assert len(hub.commits("me/salary", "space")) == 4
+    assert hub.files(f"me/{name}", kind="space") == before
+    assert len(hub.commits(f"me/{name}", "space")) == 4
     assert space.at("main").title == f"Roll back to {first[:7]}"
-    assert "/static/me/salary/ serves the" in done.out
-    assert "unchanged" in run("salary", "--rollback", first).out
+    assert f"/static/me/{name}/ serves the" in done.out
+    assert "unchanged" in run(asked, "--rollback", first).out
 
 
 def test_what_cannot_be_rolled_back_is_reported(hub, run):
