@@ -49,6 +49,12 @@ def test_a_card_is_shown_as_text_and_never_run_as_code(page, tmp_path):
         page.get_by_role("button", name="Add my rating").wait_for()
 
 
+LONGEST_MOTION = """() => Math.max(...[...document.querySelectorAll("*")].flatMap((each) => {
+    const style = getComputedStyle(each)
+    return `${style.transitionDuration}, ${style.animationDuration}`.split(", ").map(parseFloat)
+}))"""
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
@@ -67,6 +73,8 @@ def test_a_page_opens_with_an_answer_and_asks_the_server_for_none(page, gallery_
     page.wait_for_timeout(1000)
     assert events == []
     assert page.get_by_role("heading", level=1).count() == 1
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(LONGEST_MOTION) < 0.001  # seconds
 
 
 @pytest.mark.parametrize("name", ["", "cat_dog", "sentiment", "salary", "segmentation", "rating"])
