@@ -69,7 +69,7 @@ def add_curve(model: Model) -> tuple[gr.Dropdown, gr.LinePlot]:
     if isinstance(model, TabularRegressor):
         options = {"y": "prediction", "color": "line", "y_title": get_label(model.config, model.config.target)}
     elif len(model.config.labels) == 2:
-        options["y_title"] = f"probability: {model.config.get_label_name(model.config.labels[1])}"
+        options["y_title"] = model.config.get_label_name(model.config.labels[1])  # on a phone, more would be cut
     # Without label, which would hide the name of the axis.
     plot = gr.LinePlot(x="value", x_title=first[0], height=260, label="What if", show_label=False, **options)
     return column, plot
