@@ -293,6 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in models:
             print(f"A first visit of {name} downloads {count_first_visit(files, name):,} bytes.")
         return 0
+    del files["sw.js"]  # or browsers would go on showing this site when another app runs at its address
     with tempfile.TemporaryDirectory() as folder:
         write_site(files, Path(folder))
         server = serve(Path(folder), options.port)

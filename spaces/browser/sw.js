@@ -14,9 +14,18 @@ async function keep() {
 
 async function clean() {
   const old = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && ![CACHE, MODELS].includes(name));
-  if (old.length) old.push(MODELS); // they may have changed with the site
   await Promise.all(old.map((name) => caches.delete(name)));
+  await dropModels();
   await clients.claim();
+}
+
+/** Remove the files of models that the site no longer has. A page replaces a file that has changed. */
+async function dropModels() {
+  const site = await (await caches.match("site.json", { cacheName: CACHE })).json();
+  const folders = site.models.map(({ folder }) => new URL(`${folder}/`, registration.scope).href);
+  const models = await caches.open(MODELS);
+  const old = (await models.keys()).filter(({ url }) => !folders.some((folder) => url.startsWith(folder)));
+  await Promise.all(old.map((key) => models.delete(key)));
 }
 
 /** Return true unless a page says that it is being left. */
@@ -39,7 +48,16 @@ async function answer(request) {
       return new Response("<script>location.reload()</script>", { headers: { "Content-Type": "text/html" } });
     }
   }
-  return (await caches.match(request, { cacheName: CACHE, ignoreSearch: true })) ?? fetch(request);
+  const found = await caches.match(request, { cacheName: CACHE, ignoreSearch: true });
+  return found ?? fetchMissing(request);
+}
+
+/** Fetch a file; one of the site was damaged and removed by a page, so it is kept again. */
+async function fetchMissing(request) {
+  const response = await fetch(request);
+  const isFile = FILES.some((file) => new URL(file, registration.scope).href === request.url);
+  if (isFile && response.ok) await (await caches.open(CACHE)).put(request, response.clone());
+  return response;
 }
 
 addEventListener("install", (event) => event.waitUntil(keep()));

@@ -651,6 +651,9 @@ def test_the_second_visit_needs_no_network(site_folder, browser):
     assert page.evaluate(SPOIL, "models/salary/background.csv") == 1
     page.reload()
     page.get_by_text("salary/background.csv is damaged").first.wait_for(timeout=60_000)
+    assert page.evaluate(SPOIL, "ort-wasm-simd-threaded.wasm.gz") == 1
+    page.reload()
+    page.get_by_text("ort-wasm-simd-threaded.wasm is damaged").first.wait_for(timeout=60_000)
     page.reload()
     page.get_by_text("Why?").wait_for(timeout=60_000)
     page.wait_for_timeout(500)
@@ -706,6 +709,8 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     address = start(server)
     context = browser.new_context()
     page = context.new_page()
+    page.goto(f"{address}#salary")
+    page.get_by_text("Why?").wait_for(timeout=60_000)
     page.goto(address)
     page.evaluate("async () => void (await caches.open('of another app'))")
     page.get_by_role("heading", name="Old").first.wait_for()
@@ -719,9 +724,12 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     other.get_by_role("heading", name="Old").first.wait_for()
     other.close()
     page.goto(f"{address}#salary")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     page.reload()
     page.get_by_role("heading", name="New").wait_for(timeout=60_000)
     page.get_by_text("Why?").wait_for(timeout=60_000)
+    assert [url for url in asked if url.startswith(f"{address}models/")] == [f"{address}models/salary/gallery.json"]
     assert page.evaluate("window.version") == "New"
     assert "of another app" in page.evaluate("caches.keys()")
     assert len(page.evaluate("caches.keys()")) == 3  # also of the new site and of its models
@@ -783,6 +791,16 @@ def test_the_newest_choice_is_shown(site, browser):
     page.close()
 
 
+COUNT_CALLS = """() => {
+  window.asked = 0;
+  const post = Worker.prototype.postMessage;
+  Worker.prototype.postMessage = function (message, ...more) {
+    window.asked += JSON.stringify(message).includes('"predict"');
+    return post.call(this, message, ...more);
+  };
+}"""
+
+
 def test_only_the_newest_explanation_is_computed_and_shown(site, browser, salary):
     page, _, errors = visit(browser, f"{site}#sentiment")
     page.get_by_role("heading", name="Positive").wait_for(timeout=60_000)
@@ -793,6 +811,12 @@ def test_only_the_newest_explanation_is_computed_and_shown(site, browser, salary
     page.get_by_text("Write a text").wait_for()
     page.wait_for_timeout(500)
     page.get_by_text("to see them in colour").wait_for()
+    page.get_by_label("Your text").fill(TEXTS[2])
+    page.get_by_text("of 900 words").wait_for(timeout=60_000)
+    page.evaluate(COUNT_CALLS)
+    page.get_by_label("Your text").press_sequentially(" dull" * 8)
+    page.get_by_text("of 908 words").wait_for(timeout=60_000)
+    assert 0 < page.evaluate("window.asked") < 20  # not one for each of the 40 keys
     page.get_by_label("Your text").fill(TEXTS[2])
     page.get_by_role("button", name="Which words decided it?").click()
     page.get_by_role("button", name="Cancel").click()

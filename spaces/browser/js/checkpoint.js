@@ -6,11 +6,11 @@ import { TASKS } from "./tasks.js";
 /** An error with one sentence for a visitor: what was wrong and what is accepted. */
 export class BadInput extends Error {}
 
-const SPARE = 1000; // bytes by which a compressed file may be larger than its content
+const SPARE = 1.001; // a compressed file may be so many times as large as its content, and 1,000 bytes more
 const MOST_JSON = 10_000_000; // bytes, where its size is not known before
 const MOST = 1_000_000_000; // bytes of a model
 const SITE = new URL("../", import.meta.url).href;
-const KEPT = `gallery ${SITE} models`; // the cache of checked files; the service worker deletes it with the old site
+const KEPT = `gallery ${SITE} models`; // the cache of checked files; see sw.js
 const shorten = (url) => url.split("/").slice(-2).join("/");
 
 /** Return a stream that reports the sizes of the parts that pass, and ends after `most` bytes. */
@@ -41,7 +41,7 @@ export async function fetchFile(url, { sha256, bytes = MOST_JSON, isPacked } = {
     const response = kept ?? (await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal }));
     if (!response.ok) throw lost();
     const ratio = isPacked ? bytes / (response.headers.get("content-length") || bytes) : 1;
-    const most = bytes + (isPacked ? SPARE : 0);
+    const most = isPacked ? SPARE * bytes + 1000 : bytes;
     const counted = response.body.pipeThrough(limit(most, (count) => report(ratio * count)));
     return await new Response(counted).arrayBuffer();
   } catch {
@@ -115,7 +115,9 @@ export async function checkFile(url, stored, { sha256, bytes, isPacked } = {}) {
   const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (sha256 && sha256 !== found) {
     await forget(url);
-    throw new BadInput(`${shorten(url)} is damaged, or has just been updated; reload the page.`);
+    throw new BadInput(
+      `${shorten(url)} is damaged, or has just been updated; close other tabs of this site and reload the page.`,
+    );
   }
   return new Uint8Array(content);
 }

@@ -38,6 +38,21 @@ export function runLatest(target, task, end = () => {}) {
   };
 }
 
+/** Return a function that runs `task` for one call at a time, and then for the newest of those that came meanwhile. */
+export function runOneAtATime(task) {
+  let newest = 0;
+  let running = Promise.resolve();
+  return (...args) => {
+    const ticket = (newest += 1);
+    const found = running.then(() => {
+      if (ticket !== newest) throw new Error("There is a newer call.");
+      return task(...args);
+    });
+    running = found.catch(() => {});
+    return found;
+  };
+}
+
 /** Add a button for each example, [title, value], and use the first; or the input that was kept. */
 export function addExamples(target, examples = [], use, first = examples[0]?.[1]) {
   target.append(...examples.map(([title, value]) => element("button", { onclick: () => use(value) }, title)));

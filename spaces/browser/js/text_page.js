@@ -10,11 +10,12 @@ export function show(root, model) {
   const { config } = model;
   const { text, explain, examples, answer, why, batch } = page.fill(root, "text-page");
   const [kept, keep] = page.recallInput((input) => typeof input === "string");
+  const predict = page.runOneAtATime((given) => model.call("predict", [given]));
   const ask = page.runLatest(answer, async () => {
     keep(text.value);
     showWhy();
     if (!text.value.trim()) return [element("h2", {}, "Write a text")];
-    const found = await model.call("predict", [text.value]);
+    const found = await predict(text.value);
     const clear = found.is_clear ? page.getLabelName(config, found.label) : "Not sure: no answer is likely enough.";
     const headline = found.in_distribution ? clear : "This is unlike the texts the model was trained on.";
     const note = `The model read ${found.words_read} of ${found.words} words: the beginning and the end.`;
