@@ -107,7 +107,12 @@ def find_pictures():
     found["wide"] = save(cat.resize((1900, 150)), "PNG")
     found["grey"] = save(cat.convert("L"), "PNG")
     found["palette"] = save(cat.convert("P"), "GIF")
+    found["progressive"] = save(cat, "JPEG", progressive=True, exif=exif, comment=b"\xff\xc0" * 999, quality=95)
+    found["bmp"] = save(cat, "BMP")
     found["webp"] = save(cat, "WEBP", lossless=True)
+    found["webp, lossy"] = save(cat, "WEBP", quality=95)
+    found["webp with metadata"] = save(cat, "WEBP", lossless=True, xmp=b"<x/>")
+    found["avif"] = save(cat, "AVIF", quality=95)
     return found
 
 
@@ -121,6 +126,21 @@ def test_pictures(ask, cat_dog):
         evidence = np.array(found["evidence"]).reshape(found["height"], found["width"])
         assert np.abs(evidence - why.evidence).max() < 0.05, name
         assert found["region"] == pytest.approx(why.region)
+
+
+def test_every_kind_of_picture_is_collected(site, browser, tmp_path):
+    page, _, errors = visit(browser, f"{site}collect.html")
+    page.get_by_label("A new label").fill("cat")
+    page.get_by_role("button", name="Add the label").click()
+    cat = Image.open(CAT)
+    files = [tmp_path / f"{number}.jpg" for number in range(12)]  # of any kind: their names do not count
+    pictures = [*find_pictures().values(), save(cat.convert("CMYK"), "JPEG")][-len(files) :]
+    for file, content in zip(files, pictures, strict=True):
+        file.write_bytes(content)
+    page.get_by_label("Choose pictures").set_input_files(files)
+    page.get_by_text(f"cat: {len(files)}").wait_for()
+    assert errors == []
+    page.close()
 
 
 def test_a_cmyk_picture_has_the_same_label(ask, cat_dog):
@@ -493,15 +513,31 @@ def test_bad_pictures_get_a_sentence(ask):
     cut = CAT.read_bytes()[:200]
     strip = save(Image.new("L", (5000, 20)), "PNG")
     unreadable = "cannot be read as a picture"
-    wrong = {b"": "empty", b"hello": unreadable, cut: unreadable, huge: "at most 50 megapixels", strip: "50 times"}
+    many = "at most 50 megapixels"
+    wrong = {b"": "empty", b"hello": unreadable, cut: unreadable, huge: many, strip: "50 times"}
+    wrong |= {(CAT.read_bytes()[:16] + bytes(8) + CAT.read_bytes()[24:]): unreadable, b"\xff\xd8\xff\xd9": unreadable}
+    black = Image.new("1", (8000, 6400))
+    wrong |= {save(black, kind, **options): many for kind, options in BOMBS.items()}
+    wrong[b"GIF89a\1\0\1\0" + save(black, "GIF")[10:]] = many  # the screen grows to the first frame
     for content, words in wrong.items():
-        assert words in ask("cat_dog", "predict", content)["error"]
+        assert words in ask("cat_dog", "predict", content)["error"], content[:40]
 
 
-def test_a_small_file_with_too_many_pixels_is_not_decoded(site, browser, tmp_path):
-    path = tmp_path / "bomb.png"
-    Image.new("1", (22_000, 22_000)).save(path)  # 1.9 GB when decoded
-    assert path.stat().st_size < 100_000
+# Its size in EXIF, 80 by 64 pixels at 7200 dpi, is what a browser reports as the size of an element.
+DENSE = Image.Exif()
+DENSE.update({0x011A: 7200.0, 0x011B: 7200.0, 0x0128: 2})
+DENSE.get_ifd(0x8769).update({0xA002: 80, 0xA003: 64})
+BOMBS = {"BMP": {}, "GIF": {}, "WEBP": {"lossless": True}, "AVIF": {"speed": 10}, "JPEG": {"exif": DENSE}}
+
+
+@pytest.mark.parametrize("name", ["bomb.png", "bomb.svg", "bomb.jpg"])
+def test_a_small_file_with_too_many_pixels_is_not_decoded(site, browser, tmp_path, name):
+    path = tmp_path / name
+    if name == "bomb.jpg":
+        Image.new("L", (8000, 6400)).save(path, exif=DENSE)
+    else:
+        Image.new("1", (22_000, 22_000)).save(path, "PNG")  # 1.9 GB when decoded
+        assert path.stat().st_size < 100_000
     page = browser.new_page()
     page.goto(f"{site}#cat_dog")
     page.get_by_role("heading", name="It is a cat.").wait_for(timeout=60_000)
@@ -514,7 +550,7 @@ def test_a_small_file_with_too_many_pixels_is_not_decoded(site, browser, tmp_pat
     page.get_by_label("A new label").fill("bomb")
     page.get_by_role("button", name="Add the label").click()
     page.get_by_label("Choose pictures").set_input_files(path)
-    page.get_by_text("Left out: bomb.png: The picture may have at most 50 megapixels").wait_for()
+    page.get_by_text(f"Left out: {name}: The picture may have at most 50 megapixels").wait_for()
     page.close()
 
 

@@ -1,10 +1,9 @@
 // Collect labelled pictures, and save them as a zip for training: a folder for each label. Nothing leaves the browser.
 
 import { downloadZip } from "../vendor/client-zip/index.js";
-import { BadInput } from "./checkpoint.js";
 import { element, fill, save } from "./elements.js";
 import { keepSite } from "./offline.js";
-import { checkPicture } from "./pictures.js";
+import { decode } from "./pictures.js";
 import { normaliseName } from "./tables.js";
 
 const LONGEST = 1024; // pixels of a stored picture
@@ -34,7 +33,7 @@ function addLabel(event) {
 
 /** Return a picture as JPEG, at most LONGEST pixels long, over white, without its metadata such as the place. */
 async function convert(file) {
-  const bitmap = await createImageBitmap(await checkPicture(file));
+  const bitmap = await decode(file);
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
   const canvas = new OffscreenCanvas(width, height);
@@ -50,8 +49,7 @@ async function addPictures({ target }) {
   if (!found) return void (status.textContent = "Add a label first.");
   const bad = [];
   for (const file of [...target.files]) {
-    const explain = (error) => (error instanceof BadInput ? error.message : "It cannot be read as a picture.");
-    const blob = await convert(file).catch((error) => void bad.push(`${file.name}: ${explain(error)}`));
+    const blob = await convert(file).catch(({ message }) => void bad.push(`${file.name}: ${message}`));
     if (!blob) continue;
     found.push({ blob, url: URL.createObjectURL(blob) });
     isSaved = false;

@@ -1,9 +1,8 @@
 // Decode pictures, and resize them as Pillow does: shared/images is the same in Python.
 
 import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
-import { BadInput } from "./checkpoint.js";
 import { range, sum } from "./numbers.js";
-import { checkBytes, checkShape } from "./pictures.js";
+import { decode } from "./pictures.js";
 
 const PRECISION = 22; // bits of a weight, as in Pillow
 const HALF = 1 << (PRECISION - 1);
@@ -14,11 +13,8 @@ const HALF = 1 << (PRECISION - 1);
  * @returns {Promise<{data: Uint8ClampedArray, width: number, height: number}>}
  */
 export async function loadImage(blob) {
-  checkBytes(blob);
-  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" }).catch(() => null);
-  if (!bitmap) throw new BadInput("This file cannot be read as a picture; save it as JPEG or PNG.");
+  const bitmap = await decode(blob, { colorSpaceConversion: "none" });
   const { width, height } = bitmap;
-  checkShape(width, height);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
