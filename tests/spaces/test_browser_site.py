@@ -632,13 +632,31 @@ def test_a_table_of_rows_is_answered(site, browser, salary, tmp_path):
     page.close()
 
 
+TOO_MANY = "The CSV has more than %s rows; split it into smaller files."
+
+
 @pytest.mark.parametrize(
     ("name", "box", "files", "words"),
     [
         ("cat_dog", "Many pictures", {"cat.png": CAT.read_bytes(), "bad.png": b"x"}, "2 rows, 1 with an error"),
         ("sentiment", "Many texts", {"texts.txt": b"A lovely film.\n\nDull.\n"}, "2 rows, 0 with an error"),
         ("rating", "Many users and movies", {"pairs.csv": b"user_id;movie_id\n15;260\n15;x\n"}, "2 rows, 1 with an"),
+        (
+            "rating",
+            "Many users and movies",
+            {"pairs.csv": b"user_id,movie_id\n" + b"1,1\n" * 100_001},
+            TOO_MANY % "100,000",
+        ),
+        (
+            "rating",
+            "Many users and movies",
+            {"pairs.csv": b"1" * 50_000_001},
+            "larger than 50 MB; split it into smaller",
+        ),
+        ("sentiment", "Many texts", {"texts.csv": b"\n\ntext\r\n" + b"x\n\n" * 5001}, TOO_MANY % "5,000"),
+        ("sentiment", "Many texts", {"texts.txt": b"x\n" * 5001}, "The file has more than 5,000 lines; split it into"),
     ],
+    ids=["pictures", "texts", "ratings", "rows", "bytes", "texts in a CSV", "lines"],
 )
 def test_many_inputs_are_answered(site, browser, tmp_path, name, box, files, words):
     page, _, errors = visit(browser, f"{site}#{name}")
@@ -647,6 +665,36 @@ def test_many_inputs_are_answered(site, browser, tmp_path, name, box, files, wor
         (tmp_path / file).write_bytes(content)
     page.get_by_label("Choose files").set_input_files([tmp_path / file for file in files])
     page.get_by_text(words).wait_for(timeout=60_000)
+    assert errors == []
+    page.close()
+
+
+LONGEST_TASK = """new Promise((resolve) => {
+  const observer = new PerformanceObserver((list) => {
+    resolve(Math.max(...list.getEntries().map(({ duration }) => duration)));
+    observer.disconnect();
+  });
+  observer.observe({ type: "longtask", buffered: true });
+  setTimeout(resolve, 1000, 0);
+})"""
+
+
+def test_a_large_table_does_not_block_the_page(site, browser, salary, tmp_path):
+    people = [[row[name] for name in salary.columns] for row in make_people(salary)]
+    count = 100_000 // len(people)
+    (tmp_path / "people.csv").write_text("\n".join(map(",".join, [salary.columns, *people * count])))
+    page, _, errors = visit(browser, f"{site}#salary")
+    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.locator("summary", has_text="Many rows").click()
+    page.get_by_label("Choose files").set_input_files(tmp_path / "people.csv")
+    page.get_by_text("100000 rows, 0 with an error").wait_for(timeout=120_000)
+    assert page.evaluate(LONGEST_TASK) < 500  # milliseconds
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    header, *rows = csv.reader(download.value.path().read_text(encoding="utf-8-sig").splitlines())
+    assert header == [*salary.columns, "prediction", "probability >=50k", "error"]
+    assert [row[:-3] for row in rows] == people * count
+    assert rows[: len(people)] == rows[-len(people) :]
     assert errors == []
     page.close()
 

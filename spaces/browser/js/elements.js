@@ -1,9 +1,6 @@
 // Build and fill parts of a page.
 
 import { parseJson } from "./checkpoint.js";
-import { writeCsv } from "./tables.js";
-
-const SHOWN_ROWS = 50; // of a table of answers
 
 /** Return a new element with these properties (also listeners, such as onclick) and children. Texts are never HTML. */
 export function element(tag, properties = {}, ...children) {
@@ -105,10 +102,6 @@ export function drawProbabilities(config, probabilities, most = 8) {
   return drawBars(rows.slice(0, most).map(([label, p]) => [getLabelName(config, label), p]));
 }
 
-/** Return shares as cells of a table, in columns such as "probability cat". */
-export const makeCells = (what, labels, shares) =>
-  Object.fromEntries(labels.map((label) => [`${what} ${label}`, shares[label].toFixed(4)]));
-
 /** Offer a blob as a file to download. */
 export function save(name, blob) {
   const link = element("a", { href: URL.createObjectURL(blob), download: name });
@@ -118,39 +111,19 @@ export function save(name, blob) {
 
 /**
  * Fill a box to answer many inputs: a choice of files, a progress bar, a table of the first rows, and a CSV.
- * @param {(files: File[]) => Promise<object[]>} read - returns the names and values of each row, an error if there is
- *     one, and the arguments of `predict` for it, `input`
- * @param {(answer: object) => object} describe - returns the cells of an answer
- * @param {{accept?: string, multiple?: boolean, size?: number}} options - what can be chosen, and how many inputs are
- *     answered at once
+ * @param {{accept?: string, multiple?: boolean}} options - what can be chosen
  */
-export function addBatch(root, model, title, read, describe, options = {}) {
-  const { accept = ".csv,.tsv,.txt", multiple = false, size = 1 } = options;
+export function addBatch(root, model, title, { accept = ".csv,.tsv,.txt", multiple = false } = {}) {
   const { heading, files, share, table } = fill(root, "batch-box");
   heading.textContent = title;
   const answer = runLatest(table, async () => {
-    const rows = await read([...files.files]);
-    if (!rows.length) throw new Error("The file has no rows; write one for each prediction.");
-    for (let done = 0; done < rows.length; done += size) {
-      const good = rows.slice(done, done + size).filter(({ error }) => !error);
-      const answers = await model.call("predictEach", [good.map(({ input }) => input)]);
-      answers.forEach((one, index) => Object.assign(good[index], one.error ? one : { cells: describe(one) }));
-      share.value = (done + good.length) / rows.length;
-    }
-    const [{ names }] = rows;
-    const added = [...Object.keys(rows.find(({ cells }) => cells)?.cells ?? {}), "error"];
-    const lines = rows.map(({ values, cells, error }) => {
-      const found = { ...cells, error: error || "" };
-      return [...names.map((_, index) => values[index] ?? ""), ...added.map((name) => found[name] ?? "")];
-    });
-    lines.unshift([...names.map((name) => (added.includes(name) ? `${name} (yours)` : name)), ...added]);
-    const csv = new Blob(["\ufeff", writeCsv(lines)], { type: "text/csv" });
+    const report = (done) => (share.value = done);
+    const { count, wrong, lines, csv } = await model.call("answerFiles", [[...files.files]], report);
     const button = element("button", { onclick: () => save("answers.csv", csv) }, "Download CSV");
-    const wrong = rows.filter(({ error }) => error).length;
-    const shown = lines.slice(0, 1 + SHOWN_ROWS).map((line, row) => {
+    const shown = lines.map((line, row) => {
       return element("tr", {}, ...line.map((cell) => element(row ? "td" : "th", {}, String(cell))));
     });
-    return [element("p", {}, `${rows.length} rows, ${wrong} with an error `, button), element("table", {}, ...shown)];
+    return [element("p", {}, `${count} rows, ${wrong} with an error `, button), element("table", {}, ...shown)];
   });
   const change = async () => {
     share.hidden = false;

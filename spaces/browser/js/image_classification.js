@@ -2,7 +2,7 @@
 
 import { argmax, range, softmax, sum, zip } from "./numbers.js";
 import { loadImage, makeSquare, toTensor } from "./pixels.js";
-import { Predictor } from "./predictor.js";
+import { Predictor, makeCells } from "./predictor.js";
 
 export default class ImageClassifier extends Predictor {
   /**
@@ -28,6 +28,11 @@ export default class ImageClassifier extends Predictor {
       region,
       ...(maps && findEvidence(maps, best)),
     };
+  }
+
+  /** Return the cells of a prediction in a CSV. */
+  asCells({ label, probabilities }) {
+    return { prediction: label ?? "neither", ...makeCells("probability", this.config.labels, probabilities) };
   }
 }
 

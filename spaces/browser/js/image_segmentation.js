@@ -2,7 +2,7 @@
 
 import { range, sum, zip } from "./numbers.js";
 import { loadImage, resize, toTensor } from "./pixels.js";
-import { Predictor } from "./predictor.js";
+import { Predictor, makeCells } from "./predictor.js";
 
 const MAX_MASK_PIXELS = 2_000_000; // Python answers for every pixel of a larger picture
 
@@ -32,6 +32,11 @@ export default class ImageSegmenter extends Predictor {
       mask,
       confidence,
     };
+  }
+
+  /** Return the cells of a prediction in a CSV. */
+  asCells({ shares }) {
+    return makeCells("share", this.config.labels, shares);
   }
 }
 

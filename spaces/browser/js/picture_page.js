@@ -38,23 +38,7 @@ export function show(root, model, entry) {
   document.onpaste = (event) => use(event.clipboardData.files);
   const load = async (example) => new Blob([await download(example.url, example)]);
   page.addExamples(examples, entry.examples, (example) => ask(load(example)));
-  const check = async (file) => {
-    const error = await checkPicture(file).then(
-      () => false,
-      ({ message }) => message,
-    );
-    return { names: ["file"], values: [file.name], input: [file], error };
-  };
-  const read = async (files) => {
-    const rows = [];
-    for (const file of files) rows.push(await check(file));
-    return rows;
-  };
-  const describe = ({ label, probabilities, shares }) =>
-    shares
-      ? page.makeCells("share", config.labels, shares)
-      : { prediction: label ?? "neither", ...page.makeCells("probability", config.labels, probabilities) };
-  page.addBatch(batch, model, "Many pictures", read, describe, { accept: "image/*", multiple: true });
+  page.addBatch(batch, model, "Many pictures", { accept: "image/*", multiple: true });
 }
 
 /** Return a picture below an empty canvas. */

@@ -1,16 +1,22 @@
 // What the predictors of all tasks have in common.
 
 import { BadInput } from "./checkpoint.js";
-import { readCsv } from "./tables.js";
+import { readCsv, writeCsv } from "./tables.js";
+
+const SHOWN_ROWS = 50; // of a table of answers
 
 export class Predictor {
+  rowsAtOnce = 1; // of a table, that are answered together
+
   constructor(config, session, files) {
     Object.assign(this, { config, session, files });
   }
 
   /** Return the rows of a CSV in the checkpoint folder; none if it has no such file. */
   readTable(name) {
-    return this.files[name] ? readCsv(new TextDecoder().decode(this.files[name])).map(({ row }) => row) : [];
+    return this.files[name]
+      ? readCsv(new TextDecoder().decode(this.files[name]), [], Infinity).map(({ row }) => row)
+      : [];
   }
 
   /** Begin an explanation; return a function that lets the worker take newer calls, and says if one begins another. */
@@ -30,7 +36,45 @@ export class Predictor {
     for (const input of inputs) answers.push(await orError(() => this.predict(...input)));
     return answers;
   }
+
+  /** Return a row for each file, or of a table; see readCsv. Its `input` is the arguments of `predict`. */
+  async readRows(files) {
+    return files.map((file) => ({ names: ["file"], values: [file.name], input: [file] }));
+  }
+
+  /**
+   * Answer many pictures, or the rows of a table.
+   * @param {File[]} files
+   * @param {(share: number) => void} report - called with the share that is done
+   * @returns {Promise<{count: number, wrong: number, lines: any[][], csv: Blob}>} the number of rows and of those with
+   *     an error; the header and first rows with their answers; and all, as a CSV
+   */
+  async answerFiles(files, report) {
+    const rows = await this.readRows(files);
+    if (!rows.length) throw new BadInput("The file has no rows; write one for each prediction.");
+    for (let done = 0; done < rows.length; done += this.rowsAtOnce) {
+      const good = rows.slice(done, done + this.rowsAtOnce).filter(({ error }) => !error);
+      const answers = await this.predictEach(good.map(({ input }) => input));
+      answers.forEach((one, index) => Object.assign(good[index], one.error ? one : { cells: this.asCells(one) }));
+      report((done + good.length) / rows.length);
+      await new Promise((resolve) => setTimeout(resolve)); // the worker takes other calls in between
+    }
+    const [{ names }] = rows;
+    const added = [...Object.keys(rows.find(({ cells }) => cells)?.cells ?? {}), "error"];
+    const lines = rows.map(({ values, cells, error }) => {
+      const found = { ...cells, error: error || "" };
+      return [...names.map((_, index) => values[index] ?? ""), ...added.map((name) => found[name] ?? "")];
+    });
+    lines.unshift([...names.map((name) => (added.includes(name) ? `${name} (yours)` : name)), ...added]);
+    const csv = new Blob(["\ufeff", writeCsv(lines)], { type: "text/csv" });
+    const wrong = rows.filter(({ error }) => error).length;
+    return { count: rows.length, wrong, lines: lines.slice(0, 1 + SHOWN_ROWS), csv };
+  }
 }
+
+/** Return shares as cells of a table, in columns such as "probability cat". */
+export const makeCells = (what, labels, shares) =>
+  Object.fromEntries(labels.map((label) => [`${what} ${label}`, shares[label].toFixed(4)]));
 
 /** Return the result of a function, or {error} if the input was bad. */
 export async function orError(task) {

@@ -1,15 +1,13 @@
 // The page of a recommender: rate items, see recommendations, similar items, and a user's predicted rating.
 
 import * as page from "./elements.js";
-import { readCsv, readText } from "./tables.js";
 
 const { element } = page;
 const KNOWN = 300; // items in the list that a field offers
-const ROWS = 512; // answered at once
 
 /** Show the page. */
 export function show(root, model) {
-  const { lowest, highest, users, step = 0.5, unit = "stars", item = ["movie", "movies"], files } = model.config;
+  const { lowest, highest, users, step = 0.5, unit = "stars", item = ["movie", "movies"] } = model.config;
   const [one, many] = item;
   const parts = page.fill(root, "rating-page");
   const { pick, stars, output, rated, best, like, similar, user, movie, rating, known } = parts;
@@ -73,14 +71,8 @@ export function show(root, model) {
   });
   parts.users.hidden = !users.length;
 
-  const ids = [...(users.length ? ["user_id"] : []), files["items.csv"] ? "item_id" : "movie_id"];
-  const read = async ([file]) => {
-    const rows = readCsv(await readText(file), ids);
-    return rows.map((one) => ({ ...one, input: [one.row.user_id, one.row[ids.at(-1)]] }));
-  };
   const title = users.length ? `Many users and ${many}` : `Many ${many}`;
-  const describe = (found) => ({ [`predicted ${unit}`]: Number(found.rating.toFixed(3)) });
-  page.addBatch(parts.batch, model, title, read, describe, { size: ROWS });
+  page.addBatch(parts.batch, model, title);
   const offer = (titles) => known.append(...titles.map((title) => element("option", { value: title })));
   model.call("listKnown", [KNOWN]).then(offer, () => {}); // if it fails, the page shows why
 }

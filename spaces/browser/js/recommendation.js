@@ -4,7 +4,7 @@ import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { range, sum } from "./numbers.js";
 import { Predictor } from "./predictor.js";
-import { normaliseName } from "./tables.js";
+import { normaliseName, readCsv, readText } from "./tables.js";
 
 const RIDGE = 5; // number of average ratings added to the visitor's own
 const PERSON_FACTORS = 2; // the first factors say how a person rates; the others, their taste
@@ -17,6 +17,8 @@ const fold = (title) =>
 const dot = (a, b) => a.reduce((total, value, index) => total + value * b[index], 0);
 
 export default class Recommender extends Predictor {
+  rowsAtOnce = 512;
+
   async prepare() {
     // Models of the demo have movies.csv; those of a user's own data, items.csv, and perhaps no users.
     const ofItem = (row) => row.item_id ?? row.movie_id;
@@ -57,6 +59,18 @@ export default class Recommender extends Predictor {
   /** Return the rating that a person gives an item; see scoreFor. */
   predict(person, item) {
     return { rating: this.clip(this.scoreFor(person)(this.findRow(item))) };
+  }
+
+  async readRows([file]) {
+    const { users, files } = this.config;
+    const ids = [...(users.length ? ["user_id"] : []), files["items.csv"] ? "item_id" : "movie_id"];
+    const rows = readCsv(await readText(file), ids);
+    return rows.map((one) => ({ ...one, input: [one.row.user_id, one.row[ids.at(-1)]] }));
+  }
+
+  /** Return the cells of a prediction in a CSV. */
+  asCells({ rating }) {
+    return { [`predicted ${this.config.unit ?? "stars"}`]: Number(rating.toFixed(3)) };
   }
 
   /** Return the parts of a user's predicted rating: base + contributions = rating before it is clipped. */

@@ -1,11 +1,10 @@
 // The page of a model for rows of a table: a form, the answer, its explanation, and "what if".
 
 import * as page from "./elements.js";
-import { formatDate, formatDigits, readCsv, readText } from "./tables.js";
+import { formatDate, formatDigits } from "./tables.js";
 
 const { element } = page;
 const EFFECTS = 16; // bars of an explanation
-const ROWS = 512; // answered at once
 
 /** Show the page. */
 export function show(root, model) {
@@ -69,19 +68,9 @@ export function show(root, model) {
   varied.onchange = () => vary(readRow());
   curve.hidden = !curved.length;
   ask();
-  const read = async ([file]) => {
-    const rows = readCsv(await readText(file), columns);
-    return rows.map((one) => ({ ...one, input: [Object.fromEntries(columns.map((name) => [name, one.row[name]]))] }));
-  };
-  const shown = labels?.length === 2 ? [labels[1]] : labels;
-  const describe = ({ label, probabilities, value, low, high }) => {
-    if (!labels) return { prediction: round(value), low: round(low), high: round(high) };
-    return { prediction: label, ...page.makeCells("probability", shown, probabilities) };
-  };
-  page.addBatch(batch, model, "Many rows", read, describe, { size: ROWS });
+  page.addBatch(batch, model, "Many rows");
 }
 
-const round = (value) => Number(value.toPrecision(6));
 const formatNumber = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });
 
 /** Return the display name of a value. */

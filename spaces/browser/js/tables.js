@@ -9,6 +9,8 @@ const DELIMITERS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical
 const CURRENCIES = /^[$\u20ac\xa3\xa5\s]+|[$\u20ac\xa3\xa5\s]+$/g;
 const ONE_COMMA = /^[-+]?[1-9]\d{0,2},\d{3}$/; // ambiguous: thousands, or three decimals
 const LONGEST = 1000; // characters of a number
+const MAX_BYTES = 50_000_000; // of a file, and
+const MAX_ROWS = 100_000; // of a table, as in shared/limits.py
 const DAY = 86_400_000; // milliseconds
 
 const collapse = (text) => String(text).trim().replace(/\s+/g, " ");
@@ -105,6 +107,7 @@ export function formatDate(days) {
 
 /** Return the text of a file in UTF-8, UTF-16 or Windows-1252. */
 export async function readText(file) {
+  if (file.size > MAX_BYTES) throw new BadInput("The file is larger than 50 MB; split it into smaller files.");
   const bytes = new Uint8Array(await file.arrayBuffer());
   const wide = { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[256 * bytes[0] + bytes[1]];
   let text;
@@ -122,23 +125,24 @@ export async function readText(file) {
  * separator, and a row with a wrong number of cells gets an error.
  * @param {string} text
  * @param {string[]} columns - columns that must be there
+ * @param {number} most - rows that it may have
  * @returns {{names: string[], values: string[], row: Record<string, string>, error: string | false}[]} for each row, the names
  *     and values of the file; and the values by their columns
  */
-export function readCsv(text, columns = []) {
+export function readCsv(text, columns = [], most = MAX_ROWS) {
   const [start, given] = /^[\ufeff\u200b\u2060]*(?:"?sep=([,;|:~^\t])"?\r?\n)?/i.exec(text);
   const content = text.slice(start.length);
-  const split = (delimiter, lines) =>
+  const split = (delimiter, lines, left = Infinity) =>
     dsv(delimiter).parseRows(lines, (cells) =>
-      cells.some((cell) => cell.trim()) ? cells.map((one) => one.trim()) : null,
+      left && cells.some((cell) => cell.trim()) && left-- ? cells.map((one) => one.trim()) : null,
     );
-  const firstLine = content.split(/\r?\n/).find((line) => line.trim()) ?? "";
+  const [firstLine] = content.slice(content.lastIndexOf("\n", content.search(/\S/)) + 1).split("\n", 1);
   const fitness = (delimiter) => {
     const [names = []] = split(delimiter, firstLine);
     return 1e6 * columns.filter((column) => findColumn(names, column).length).length + names.length;
   };
   const delimiter = given ?? Object.keys(DELIMITERS).reduce((best, one) => (fitness(one) > fitness(best) ? one : best));
-  const [header, ...lines] = split(delimiter, content);
+  const [header, ...lines] = split(delimiter, content, most + 2); // one too many shows that there are
   if (!header) throw new BadInput("The file is empty; it must be a CSV with a header.");
   const names = header.map(collapse);
   while (!names.at(-1)) names.pop();
@@ -152,6 +156,9 @@ export function readCsv(text, columns = []) {
   }
   const double = repeated ?? columns.find((_, index) => places[index].length > 1);
   if (double) throw new BadInput(`The CSV names the column '${double}' twice.`);
+  if (lines.length > most) {
+    throw new BadInput(`The CSV has more than ${most.toLocaleString("en")} rows; split it into smaller files.`);
+  }
   const keys = [...names];
   places.forEach(([place], index) => (keys[place] = columns[index]));
   return lines.map((values) => {

@@ -3,13 +3,17 @@
 import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { argmax, range, softmax, sum, zip } from "./numbers.js";
-import { Predictor, orError } from "./predictor.js";
+import { Predictor, makeCells, orError } from "./predictor.js";
 import * as tables from "./tables.js";
 
 const EXPLAINED_ROWS = 6000; // evaluated for an explanation, about; see shared/tabular.py
 const POINTS = 50; // of a curve
 
+const round = (value) => Number(value.toPrecision(6));
+
 export default class TabularPredictor extends Predictor {
+  rowsAtOnce = 512;
+
   prepare() {
     const { columns, categories, numbers } = this.config;
     // Of the model's inputs: an object would have a column called 2018 before all others.
@@ -34,6 +38,19 @@ export default class TabularPredictor extends Predictor {
     const good = encoded.filter(Array.isArray);
     const outputs = good.length ? (await this.evaluate(good)).values() : null;
     return encoded.map((cells) => (cells.error ? cells : this.answer(outputs.next().value)));
+  }
+
+  async readRows([file]) {
+    const rows = tables.readCsv(await tables.readText(file), this.config.columns);
+    return rows.map((one) => ({ ...one, input: [one.row] }));
+  }
+
+  /** Return the cells of a prediction in a CSV. */
+  asCells({ label, probabilities, value, low, high }) {
+    const { labels } = this;
+    if (!labels) return { prediction: round(value), low: round(low), high: round(high) };
+    const shown = labels.length === 2 ? [labels[1]] : labels;
+    return { prediction: label, ...makeCells("probability", shown, probabilities) };
   }
 
   answer(outputs) {

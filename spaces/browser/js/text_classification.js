@@ -4,9 +4,11 @@ import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { Tokenizer } from "../vendor/tokenizers/tokenizers.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { argmax, range, softmax, sum, zip } from "./numbers.js";
-import { Predictor } from "./predictor.js";
+import { Predictor, makeCells } from "./predictor.js";
+import { readCsv, readText } from "./tables.js";
 
 const MAX_CHARACTERS = 100_000;
+const MAX_TEXTS = 5000; // in a file
 const MAX_PARTS = 16;
 const EXACT_PARTS = 5;
 const LEAST = 1e-9;
@@ -64,6 +66,28 @@ export default class TextClassifier extends Predictor {
       in_distribution_score: score,
       words,
       words_read: Math.min(words, sum(read.map(({ start, end }) => countWords(text.slice(start, end))))),
+    };
+  }
+
+  /** Return a row for each line of a text file, or each row of a CSV with a column `text`. */
+  async readRows([file]) {
+    const content = await readText(file);
+    if (!file.name.endsWith(".txt")) {
+      return readCsv(content, ["text"], MAX_TEXTS).map((one) => ({ ...one, input: [one.row.text] }));
+    }
+    const lines = content.split(/\r?\n/).filter((line) => line.trim());
+    if (lines.length > MAX_TEXTS) {
+      throw new BadInput("The file has more than 5,000 lines; split it into smaller files.");
+    }
+    return lines.map((text) => ({ names: ["text"], values: [text], input: [text] }));
+  }
+
+  /** Return the cells of a prediction in a CSV. */
+  asCells({ label, is_clear: isClear, probabilities }) {
+    return {
+      prediction: label,
+      clear: isClear ? "yes" : "no",
+      ...makeCells("probability", this.config.labels, probabilities),
     };
   }
 

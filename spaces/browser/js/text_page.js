@@ -1,7 +1,6 @@
 // The page of a text classifier.
 
 import * as page from "./elements.js";
-import { readCsv, readText } from "./tables.js";
 
 const { element } = page;
 
@@ -42,14 +41,7 @@ export function show(root, model) {
     ask();
   };
   page.addExamples(examples, samples, use, kept);
-  const describe = ({ label, is_clear: isClear, probabilities }) => {
-    return {
-      prediction: label,
-      clear: isClear ? "yes" : "no",
-      ...page.makeCells("probability", config.labels, probabilities),
-    };
-  };
-  page.addBatch(batch, model, "Many texts", readTexts, describe);
+  page.addBatch(batch, model, "Many texts");
 }
 
 /** Return a text whose parts are coloured by their contributions; tapping a part explains its words. */
@@ -67,12 +59,4 @@ function drawParts({ base, probability, parts }, label, explain) {
   const effect = `The coloured words moved “${label}” from ${without} to ${whole}.`;
   const words = `${effect} Green raises it, red lowers it. Tap a part to see its words.`;
   return [page.note(words), element("p", { className: "parts" }, ...shown)];
-}
-
-/** Return a row for each line of a text file, or each row of a CSV with a column `text`. */
-async function readTexts([file]) {
-  const content = await readText(file);
-  if (!file.name.endsWith(".txt")) return readCsv(content, ["text"]).map((one) => ({ ...one, input: [one.row.text] }));
-  const lines = content.split(/\r?\n/).filter((line) => line.trim());
-  return lines.map((text) => ({ names: ["text"], values: [text], input: [text] }));
 }
