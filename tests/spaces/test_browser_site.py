@@ -669,36 +669,6 @@ def test_many_inputs_are_answered(site, browser, tmp_path, name, box, files, wor
     page.close()
 
 
-LONGEST_TASK = """new Promise((resolve) => {
-  const observer = new PerformanceObserver((list) => {
-    resolve(Math.max(...list.getEntries().map(({ duration }) => duration)));
-    observer.disconnect();
-  });
-  observer.observe({ type: "longtask", buffered: true });
-  setTimeout(resolve, 1000, 0);
-})"""
-
-
-def test_a_large_table_does_not_block_the_page(site, browser, salary, tmp_path):
-    people = [[row[name] for name in salary.columns] for row in make_people(salary)]
-    count = 100_000 // len(people)
-    (tmp_path / "people.csv").write_text("\n".join(map(",".join, [salary.columns, *people * count])))
-    page, _, errors = visit(browser, f"{site}#salary")
-    page.get_by_text("Why?").wait_for(timeout=60_000)
-    page.locator("summary", has_text="Many rows").click()
-    page.get_by_label("Choose files").set_input_files(tmp_path / "people.csv")
-    page.get_by_text("100000 rows, 0 with an error").wait_for(timeout=120_000)
-    assert page.evaluate(LONGEST_TASK) < 500  # milliseconds
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download CSV").click()
-    header, *rows = csv.reader(download.value.path().read_text(encoding="utf-8-sig").splitlines())
-    assert header == [*salary.columns, "prediction", "probability >=50k", "error"]
-    assert [row[:-3] for row in rows] == people * count
-    assert rows[: len(people)] == rows[-len(people) :]
-    assert errors == []
-    page.close()
-
-
 def test_a_mask_is_shown_and_saved(site, browser, segmentation):
     page, _, errors = visit(browser, f"{site}#segmentation")
     page.get_by_role("button", name="Road").click(timeout=60_000)
