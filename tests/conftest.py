@@ -202,7 +202,7 @@ def serve_app(
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def test_its_command_serves_from_what_it_copies_and_the_health_check_tells(image
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/salary") as page:
             assert page.status == 200
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.wait()

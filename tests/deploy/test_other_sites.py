@@ -174,7 +174,7 @@ def service(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/gallery"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @pytest.fixture(scope="module")

@@ -165,7 +165,7 @@ def test_a_rolling_restart_loses_no_request_and_sessions_stay_where_they_are(rat
         assert all(len(home) == 1 for home in before.values())
 
         first.send_signal(signal.SIGTERM)
-        first.wait(30)
+        first.wait(120)
         visitors.until_each_has(5)
         assert first.returncode == 0
         assert visitors.homes() == {session: list(dict.fromkeys([*home, names[1]])) for session, home in before.items()}
@@ -173,7 +173,7 @@ def test_a_rolling_restart_loses_no_request_and_sessions_stay_where_they_are(rat
         stack.enter_context(run_replica(ports[0], tmp_path))
         visitors.until_each_has(5)
         second.send_signal(signal.SIGTERM)
-        second.wait(30)
+        second.wait(120)
         visitors.until_each_has(5)
         assert second.returncode == 0
         assert {home[-1] for home in visitors.homes().values()} == {names[0]}

@@ -90,7 +90,7 @@ def test_sigterm_finishes_accepted_questions_and_leaves_others(app):
     assert '"data":[4]' in text
     assert '"data":[1]' in text
     assert app.ask("/gradio_api/queue/data?session_hash=a", marked=True)[0] == 404
-    assert app.process.wait(30) == 0
+    assert app.process.wait(120) == 0
 
 
 def test_an_unfetched_answer_does_not_delay_the_stop(app):

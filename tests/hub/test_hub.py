@@ -544,7 +544,7 @@ def wait(hub, *stages):
 
 
 def page(space):
-    with urllib.request.urlopen(space.host, timeout=5) as answer:
+    with urllib.request.urlopen(space.host, timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -691,7 +691,7 @@ def test_it_runs_by_hand(tmp_path):
         assert api.whoami()["isPro"]
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert not Path(variables["HF_HOME"]).exists()
 
 

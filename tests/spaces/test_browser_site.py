@@ -403,7 +403,7 @@ def test_names_that_are_numbers_or_belong_to_javascript(browser, tmp_path):
     write_site(build_site({"strange": model.folder}, "Strange"), tmp_path / "site")
     server = serve(tmp_path / "site", 0)
     page, _, errors = visit(browser, start(server))
-    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.get_by_text("Why?").wait_for(timeout=120_000)
     page.evaluate(OPEN, ["strange"])
     people = [{**row, "10": "1.234" if number % 2 else "99,5"} for number, row in enumerate(make_people(model, 6))]
     call = """async ([method, text]) => {
@@ -427,7 +427,7 @@ def test_names_that_are_numbers_or_belong_to_javascript(browser, tmp_path):
     wrong = page.get_by_text("2018 must be a number from 1 to 99,")
     wrong.wait_for()
     page.reload()
-    wrong.wait_for(timeout=60_000)
+    wrong.wait_for(timeout=120_000)
     assert wrong.count() == 1
     assert page.get_by_role("textbox", name="2018 (1 to 99)").input_value() == "forty"
     assert page.get_by_text("Why?").is_hidden()
@@ -497,7 +497,7 @@ def test_own_models(browser, own_models, tmp_path):
     page.close()
     for name, words in {"labels": "Why?", "number": "For nine of ten rows", "tales": "Rate a few tales"}.items():
         page, _, errors = visit(browser, f"{address}#{name}")
-        page.get_by_text(words).first.wait_for(timeout=60_000)
+        page.get_by_text(words).first.wait_for(timeout=120_000)
         page.locator("#download").wait_for(state="detached")
         assert errors == []
         page.close()
@@ -540,12 +540,12 @@ def test_a_small_file_with_too_many_pixels_is_not_decoded(site, browser, tmp_pat
         assert path.stat().st_size < 100_000
     page = browser.new_page()
     page.goto(f"{site}#cat_dog")
-    page.get_by_role("heading", name="It is a cat.").wait_for(timeout=60_000)
+    page.get_by_role("heading", name="It is a cat.").wait_for(timeout=120_000)
     page.get_by_label("Choose a picture").set_input_files(path)
     page.get_by_text("at most 50 megapixels").first.wait_for()
     page.get_by_text("Many pictures").click()
     page.get_by_label("Choose files").set_input_files([path, CAT])
-    page.get_by_text("2 rows, 1 with an error").wait_for(timeout=60_000)
+    page.get_by_text("2 rows, 1 with an error").wait_for(timeout=120_000)
     page.goto(f"{site}collect.html")
     page.get_by_label("A new label").fill("bomb")
     page.get_by_role("button", name="Add the label").click()
@@ -582,7 +582,7 @@ def visit(browser, address, **options):
 @pytest.mark.parametrize("name", FIRST_ANSWERS)
 def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, name):
     page, asked, errors = visit(browser, f"{site}#{name}", viewport={"width": 390, "height": 844})
-    page.get_by_text(FIRST_ANSWERS[name]).first.wait_for(timeout=60_000)
+    page.get_by_text(FIRST_ANSWERS[name]).first.wait_for(timeout=120_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert [url for url in asked if not url.startswith((site, "blob:"))] == []
     assert errors == []
@@ -594,7 +594,7 @@ def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, 
 
 def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page, _, errors = visit(browser, f"{site}#rating")
-    page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=60_000)
+    page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=120_000)
     page.get_by_label("A movie you know").fill("toy story")
     page.get_by_role("button", name="Add").click()
     page.get_by_text("Toy Story (1995): 4").wait_for()
@@ -605,7 +605,7 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page.get_by_role("button", name="Find similar").click()
     page.locator("#similar").get_by_text("There is no such title").wait_for()
     page.reload()
-    page.get_by_text("Toy Story (1995): 4").wait_for(timeout=60_000)
+    page.get_by_text("Toy Story (1995): 4").wait_for(timeout=120_000)
     page.get_by_role("button", name="Remove").click()
     page.get_by_text("Toy Story (1995): 4").wait_for(state="detached")
     assert errors == []
@@ -617,11 +617,11 @@ def test_a_table_of_rows_is_answered(site, browser, salary, tmp_path):
     rows = [salary.columns, *([row[name] for name in salary.columns] for row in people), ["x"] * len(salary.columns)]
     (tmp_path / "people.csv").write_text("\n".join(map(",".join, rows)))
     page, _, errors = visit(browser, f"{site}#salary", viewport={"width": 195, "height": 420})
-    page.locator(".curve").wait_for(timeout=60_000)
+    page.locator(".curve").wait_for(timeout=120_000)
     assert page.locator(".curve").bounding_box()["height"] > 100
     page.locator("summary", has_text="Many rows").click()
     page.get_by_label("Choose files").set_input_files(tmp_path / "people.csv")
-    page.get_by_text("4 rows, 1 with an error").wait_for(timeout=60_000)
+    page.get_by_text("4 rows, 1 with an error").wait_for(timeout=120_000)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     lines = download.value.path().read_text(encoding="utf-8-sig").splitlines()
@@ -664,14 +664,14 @@ def test_many_inputs_are_answered(site, browser, tmp_path, name, box, files, wor
     for file, content in files.items():
         (tmp_path / file).write_bytes(content)
     page.get_by_label("Choose files").set_input_files([tmp_path / file for file in files])
-    page.get_by_text(words).wait_for(timeout=60_000)
+    page.get_by_text(words).wait_for(timeout=120_000)
     assert errors == []
     page.close()
 
 
 def test_a_mask_is_shown_and_saved(site, browser, segmentation):
     page, _, errors = visit(browser, f"{site}#segmentation")
-    page.get_by_role("button", name="Road").click(timeout=60_000)
+    page.get_by_role("button", name="Road").click(timeout=120_000)
     page.get_by_role("button", name="Where it is unsure").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the mask").click()
@@ -700,21 +700,21 @@ def test_the_second_visit_needs_no_network(site_folder, browser):
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{address}#salary")
-    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.get_by_text("Why?").wait_for(timeout=120_000)
     page.wait_for_timeout(1500)  # until the files have been kept
     assert page.evaluate(SPOIL, "models/salary/background.csv") == 1
     page.reload()
-    page.get_by_text("salary/background.csv is damaged").first.wait_for(timeout=60_000)
+    page.get_by_text("salary/background.csv is damaged").first.wait_for(timeout=120_000)
     assert page.evaluate(SPOIL, "ort-wasm-simd-threaded.wasm.gz") == 1
     page.reload()
-    page.get_by_text("ort-wasm-simd-threaded.wasm is damaged").first.wait_for(timeout=60_000)
+    page.get_by_text("ort-wasm-simd-threaded.wasm is damaged").first.wait_for(timeout=120_000)
     page.reload()
-    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.get_by_text("Why?").wait_for(timeout=120_000)
     page.wait_for_timeout(500)
     server.shutdown()
     server.server_close()
     page.reload()
-    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.get_by_text("Why?").wait_for(timeout=120_000)
     context.close()
 
 
@@ -724,7 +724,7 @@ def test_a_damaged_model_is_not_used(site_folder, browser, tmp_path):
     (copy / "models/salary/background.csv").write_text("something else")
     server = serve(copy, 0)
     page, *_ = visit(browser, f"{start(server)}#salary")
-    page.get_by_text("salary/background.csv is damaged").first.wait_for(timeout=60_000)
+    page.get_by_text("salary/background.csv is damaged").first.wait_for(timeout=120_000)
     page.close()
     server.shutdown()
     server.server_close()
@@ -764,7 +764,7 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{address}#salary")
-    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.get_by_text("Why?").wait_for(timeout=120_000)
     page.goto(address)
     page.evaluate("async () => void (await caches.open('of another app'))")
     page.get_by_role("heading", name="Old").first.wait_for()
@@ -781,8 +781,8 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.reload()
-    page.get_by_role("heading", name="New").wait_for(timeout=60_000)
-    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.get_by_role("heading", name="New").wait_for(timeout=120_000)
+    page.get_by_text("Why?").wait_for(timeout=120_000)
     assert [url for url in asked if url.startswith(f"{address}models/")] == [f"{address}models/salary/gallery.json"]
     assert page.evaluate("window.version") == "New"
     assert "of another app" in page.evaluate("caches.keys()")
@@ -803,7 +803,7 @@ class Cut(Handler):
 def test_a_lost_connection_is_no_damage(site_folder, browser):
     server = serve(site_folder, 0, Cut)
     page, *_ = visit(browser, f"{start(server)}#salary")
-    page.get_by_text("salary/background.csv cannot be downloaded").first.wait_for(timeout=60_000)
+    page.get_by_text("salary/background.csv cannot be downloaded").first.wait_for(timeout=120_000)
     page.close()
     server.shutdown()
     server.server_close()
@@ -834,7 +834,7 @@ def test_the_newest_choice_is_shown(site, browser):
     link = page.locator("nav a[href='#cat_dog']")
     link.click()
     page.get_by_label("Choose a picture").set_input_files(STREET)
-    page.get_by_text("It is neither").first.wait_for(timeout=60_000)
+    page.get_by_text("It is neither").first.wait_for(timeout=120_000)
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#cat_dog"
     assert len(pictures) == 1
     let_config()
@@ -857,7 +857,7 @@ COUNT_CALLS = """() => {
 
 def test_only_the_newest_explanation_is_computed_and_shown(site, browser, salary):
     page, _, errors = visit(browser, f"{site}#sentiment")
-    page.get_by_role("heading", name="Positive").wait_for(timeout=60_000)
+    page.get_by_role("heading", name="Positive").wait_for(timeout=120_000)
     page.get_by_role("button", name="Which words decided it?").click()
     page.get_by_label("Your text").fill("Dull.")
     page.get_by_role("heading", name="Negative").wait_for()
@@ -866,10 +866,10 @@ def test_only_the_newest_explanation_is_computed_and_shown(site, browser, salary
     page.wait_for_timeout(500)
     page.get_by_text("to see them in colour").wait_for()
     page.get_by_label("Your text").fill(TEXTS[2])
-    page.get_by_text("of 900 words").wait_for(timeout=60_000)
+    page.get_by_text("of 900 words").wait_for(timeout=120_000)
     page.evaluate(COUNT_CALLS)
     page.get_by_label("Your text").press_sequentially(" dull" * 8)
-    page.get_by_text("of 908 words").wait_for(timeout=60_000)
+    page.get_by_text("of 908 words").wait_for(timeout=120_000)
     assert 0 < page.evaluate("window.asked") < 20  # not one for each of the 40 keys
     page.get_by_label("Your text").fill(TEXTS[2])
     page.get_by_role("button", name="Which words decided it?").click()
@@ -877,9 +877,9 @@ def test_only_the_newest_explanation_is_computed_and_shown(site, browser, salary
     page.get_by_text("to see them in colour").wait_for()
     page.get_by_role("button", name="Which words decided it?").wait_for()
     page.goto(f"{site}#salary")
-    page.get_by_text("Why?").wait_for(timeout=60_000)
+    page.get_by_text("Why?").wait_for(timeout=120_000)
     page.go_back()
-    page.get_by_text("of 900 words").wait_for(timeout=60_000)
+    page.get_by_text("of 900 words").wait_for(timeout=120_000)
     assert page.get_by_label("Your text").input_value() == TEXTS[2]
     page.evaluate(OPEN, ["salary"])
     row = {name: str(value) for name, value in salary.example().items()}
@@ -907,7 +907,7 @@ def test_in_a_frame_without_threads(site_folder, browser, tmp_path):
     outer = serve(tmp_path, 0, Plain)
     page, _, errors = visit(browser, start(outer).replace("127.0.0.1", "localhost"))
     frame = page.frame_locator("iframe")
-    frame.get_by_text("It is a cat.").wait_for(timeout=60_000)
+    frame.get_by_text("It is a cat.").wait_for(timeout=120_000)
     assert page.frames[1].evaluate("crossOriginIsolated") is False
     assert [error for error in errors if "favicon" not in error and "404" not in error] == []
     page.close()
@@ -977,7 +977,7 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
     server = serve(tmp_path / "site", 0)
     address = start(server)
     page, asked, errors = visit(browser, f"{address}any.html?model=me/salary@{COMMIT}")
-    page.get_by_role("heading", name="low").wait_for(timeout=60_000)
+    page.get_by_role("heading", name="low").wait_for(timeout=120_000)
     page.get_by_text("Why?").wait_for()
     assert page.title() == f"Hostile {HOSTILE}"
     assert page.locator("img").count() == 0

@@ -361,7 +361,7 @@ def test_what_is_no_message_is_refused_with_one_sentence(mcp_url, message):
 
 @needs_mcp
 def test_idle_streams_are_closed(mcp_url):
-    refused = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/event-stream"}, timeout=10)
+    refused = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/event-stream"}, timeout=60)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
     page = httpx2.get(f"{mcp_url}/gradio_api/mcp/", headers={"accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
@@ -371,7 +371,7 @@ def test_idle_streams_are_closed(mcp_url):
 @pytest.mark.parametrize("path", ["sse", "messages/?session_id=0123456789abcdef0123456789abcdef"])
 def test_the_old_sse_transport_is_closed(mcp_url, path):
     method = "GET" if path == "sse" else "POST"
-    refused = httpx2.request(method, f"{mcp_url}/gradio_api/mcp/{path}", timeout=10)
+    refused = httpx2.request(method, f"{mcp_url}/gradio_api/mcp/{path}", timeout=60)
     assert refused.status_code == 404
     assert refused.json()["detail"] == "Use MCP at /gradio_api/mcp/ (streamable HTTP)."
 

@@ -166,7 +166,7 @@ def test_a_browser_that_reaches_nothing_else(address, pictures, cat_dog, sentime
         page = browser.new_page()
         page.on("request", note)
         page.goto(f"{address}/page.html")
-        page.wait_for_function("window.ready", timeout=60_000)
+        page.wait_for_function("window.ready", timeout=120_000)
         answers = {
             path.name: page.evaluate(
                 "(url) => window.answer('image-classification', 'cat_dog', url)", f"/pictures/{path.name}"

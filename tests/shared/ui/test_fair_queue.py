@@ -42,11 +42,11 @@ class App:
         headers = {"Content-Type": "application/json"}
         headers |= {"X-Forwarded-For": forwarded} if forwarded else {}
         request = urllib.request.Request(f"{self.url}/gradio_api/call/{name}", json.dumps(body).encode(), headers)
-        return json.loads(urllib.request.urlopen(request, timeout=20).read())["event_id"]
+        return json.loads(urllib.request.urlopen(request, timeout=60).read())["event_id"]
 
     def fetch(self, name, event):
         """The last line of an event's stream."""
-        stream = urllib.request.urlopen(f"{self.url}/gradio_api/call/{name}/{event}", timeout=20).read().decode()
+        stream = urllib.request.urlopen(f"{self.url}/gradio_api/call/{name}/{event}", timeout=60).read().decode()
         return stream.strip().rpartition("event: ")[2]
 
     def call(self, name, value="x", session=None):
