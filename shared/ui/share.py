@@ -26,10 +26,12 @@ TEXTS = {
     "too_long_to_open": f"The link that you opened is too long: it may have {LONGEST:,} characters.",
 }
 
+# The values of the inputs, by their names in the link.
+INPUT = "Object.fromEntries(%s.map((name, index) => [name, values[index] ?? null]))"
+
 # Only in this tab, until it is closed. In an iframe, a browser may refuse to store anything.
 KEEP = """(...values) => {
-    const input = Object.fromEntries(%(names)s.map((name, index) => [name, values[index] ?? null]))
-    try { sessionStorage.setItem(location.pathname, JSON.stringify(input)) } catch {}
+    try { sessionStorage.setItem(location.pathname, JSON.stringify(%(input)s)) } catch {}
 }"""
 KEPT = """() => {
     if (performance.getEntriesByType("navigation")[0]?.type === "navigate") return null
@@ -42,9 +44,8 @@ WRITE = """async (...values) => {
     const embedded = document.querySelector("gradio-app[src]")?.getAttribute("src")
     const own = location.origin + location.pathname
     const page = window.gradio_config || !embedded ? own : new URL(embedded, location).href
-    const names = %(names)s, texts = %(texts)s
-    const input = Object.fromEntries(names.map((name, index) => [name, values[index] ?? null]))
-    const link = page + "%(mark)s" + encodeURIComponent(JSON.stringify(input))
+    const texts = %(texts)s
+    const link = page + "%(mark)s" + encodeURIComponent(JSON.stringify(%(input)s))
     if (link.length > %(longest)d) return texts.long
     try {
         await navigator.clipboard.writeText(link)
@@ -111,7 +112,8 @@ def add_link(
     Returns:
         The event that fires after the inputs have been filled.
     """
-    words = {"mark": MARK, "longest": LONGEST, "texts": json.dumps(TEXTS), "names": json.dumps([*inputs]), "kept": KEPT}
+    given = INPUT % json.dumps([*inputs])
+    words = {"mark": MARK, "longest": LONGEST, "texts": json.dumps(TEXTS), "input": given, "kept": KEPT}
     kinds = json.dumps({name: find_kind(component) for name, component in inputs.items()})
     copy = gr.Button("Copy a link to this answer", size="sm")
     if isinstance(answer, gr.Label):
