@@ -108,7 +108,7 @@ clean:
 # --- the virtual environment, in layers: each stamp file marks an installed layer; see locks/refresh.py ---
 
 .venv/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The gallery needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Choose another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "The gallery needs Python 3.11 to 3.13; $(PYTHON) is `$(PYTHON) --version 2>&1`. Choose another one: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv (once) ..."
 	@$(PYTHON) -m venv .venv || { echo "Could not create a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@touch $@

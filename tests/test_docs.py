@@ -12,9 +12,9 @@ import pytest
 from tests.conftest import ROOT
 
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "SECURITY.md",
+    *sorted(ROOT.glob("*.md")),
     *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("spaces/*/README.md")),
     *sorted(ROOT.glob("spaces/*/*/README.md")),
 ]
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
