@@ -13,7 +13,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_PLAYERS = 16  # of fit_shapley_values: columns of the Hadamard matrix
+MOST_PLAYERS = 16  # of choose_sets: columns of the Hadamard matrix
 EXACT_PLAYERS = 5  # with so few, all sets are no more than the balanced ones
 # With the first six columns, the 32 sets are all different, and do not confuse effects of pairs with each other either.
 COLUMNS = [0, 1, 2, 4, 8, 15, 3, 5, 6, 9, 10, 12, 7, 11, 13, 14]
@@ -70,20 +70,29 @@ def shuffle_players(players: int, orders: int) -> NDArray[np.intp]:
     return np.argsort(keys ^ keys >> np.uint32(16), axis=1)
 
 
-def fit_shapley_values(
-    value: Callable[[NDArray[np.bool_]], NDArray[np.float64]], players: int, whole: float
-) -> tuple[float, NDArray[np.float64]]:
-    """Return a base and a contribution for each part of an input; together they add up exactly to `whole`.
+def choose_sets(players: int) -> NDArray[np.bool_]:
+    """Return the sets of parts (players) to evaluate for fit_shapley_values, bool (sets, players).
 
-    With at most 5 parts (players), all sets of parts are evaluated and the Shapley values are exact. With more, a sum
-    of the parts' effects on the logit is fitted to the probabilities of at most 32 sets, and the values are those of
-    this fit. The sets are balanced: each part, and each pair of parts, is in the same share of them as any other.
+    These are all sets of at most 5 parts, or else at most 32 sets, balanced: each part, and each pair of parts, is in
+    the same share of them as any other. The first is the set without parts, and the last the set of all parts.
+
+    Raises:
+        ValueError: there are no players, or more than 16.
+    """
+    if not 1 <= players <= MOST_PLAYERS:
+        raise ValueError(f"An explanation needs 1 to {MOST_PLAYERS} parts to explain, not {players}.")
+    return list_sets(players) if players <= EXACT_PLAYERS else balance_sets(players)
+
+
+def fit_shapley_values(outputs: NDArray[np.float64], players: int) -> tuple[float, NDArray[np.float64]]:
+    """Return a base and a contribution for each part of an input; together they add up to the output with all parts.
+
+    With at most 5 parts (players), the Shapley values are exact. With more, a sum of the parts' effects on the logit is
+    fitted to the probabilities, and the values are those of this fit.
 
     Args:
-        value: function of present, bool (n, players), True for parts that are kept; returns n probabilities. It never
-            gets the set of all parts.
+        outputs: the probability with each of the sets of choose_sets(players).
         players: number of parts, 1 to 16.
-        whole: the probability with all parts.
 
     Returns:
         The base (the probability without any part), and the contributions, (players,) float64.
@@ -91,13 +100,8 @@ def fit_shapley_values(
     Raises:
         ValueError: there are no players, or more than 16.
     """
-    if not 1 <= players <= MOST_PLAYERS:
-        raise ValueError(f"An explanation needs 1 to {MOST_PLAYERS} parts to explain, not {players}.")
-    sets = list_sets(players) if players <= EXACT_PLAYERS else balance_sets(players)
-    kept = ~sets.all(axis=1)
-    outputs = np.full(len(sets), whole)
-    outputs[kept] = value(sets[kept])
-    base = float(outputs[~sets.any(axis=1)][0])
+    sets = choose_sets(players)
+    base, whole = float(outputs[0]), float(outputs[-1])
     if players > EXACT_PLAYERS:
         outputs = fit_logit_sum(sets, outputs, base, whole)
     contributions = average_changes(outputs)

@@ -14,7 +14,7 @@ from .config import MODEL, GalleryConfig
 from .errors import BadInput, quote
 from .predictor import Prediction, Predictor
 from .session import THREADS, map_in_threads, softmax
-from .shapley import fit_shapley_values
+from .shapley import choose_sets, fit_shapley_values
 from .text import parse_number
 from .text_parts import WORD_ENDS, merge_spans, split_span, split_text
 from .tokens import Tokens, clean_text, load_tokenizer, read_tokens
@@ -171,15 +171,14 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         owner = np.full(len(tokens.ids), -1)
         for player, (start, end) in enumerate(parts):
             owner[(tokens.starts >= start) & (tokens.starts < end)] = player
-        whole = self._run([tokens.ids])[0][0]
+        kept = [tokens.ids[(owner < 0) | row[owner]] for row in choose_sets(len(parts))]
+        longest_first = sorted(range(len(kept)), key=lambda index: -len(kept[index]))  # so that no thread ends late
+        outputs = np.empty((len(kept), len(labels)))
+        outputs[longest_first] = map_in_threads(lambda index: self._run([kept[index]])[0][0], longest_first)
+        whole = outputs[-1]
         likeliest = 1 if len(labels) == 2 else int(whole.argmax())
         index = likeliest if label is None else labels.index(label)
-
-        def value(present: NDArray[np.bool_]) -> NDArray[np.float64]:
-            kept = [tokens.ids[(owner < 0) | row[owner]] for row in present]
-            return np.concatenate(map_in_threads(lambda ids: self._run([ids])[0][:, index], kept))
-
-        base, values = fit_shapley_values(value, len(parts), float(whole[index]))
+        base, values = fit_shapley_values(outputs[:, index], len(parts))
         given = dict(zip(parts, values.tolist(), strict=True))
         return TextClassifierExplanation(
             labels[index],

@@ -360,7 +360,7 @@ def write(
         evaluate.print_figures(figures)
         wrong = next(figure for figure in figures if figure.name == "wrong_or_refused")
         metrics = Metrics(
-            headline=f"{1 - wrong.value:.1%} of {wrong.count:,} pictures classified correctly",
+            headline=f"{1 - wrong.value:.1%} of {wrong.count:,} pictures accepted and classified correctly",
             figures=tuple(figures),
             measured=record_measurement(),
             trained=record.describe_training(started, 0, describe_conversion(found, net, agreement)).model_copy(

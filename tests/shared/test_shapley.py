@@ -6,6 +6,7 @@ import pytest
 from shared.shapley import (
     average_changes,
     balance_sets,
+    choose_sets,
     compute_shapley_values,
     fit_shapley_values,
     list_sets,
@@ -77,7 +78,7 @@ def to_probability(logits):
 
 def test_few_parts_have_exact_values():
     gains = np.random.default_rng(0).uniform(size=32)
-    base, contributions = fit_shapley_values(lambda sets: gains[sets @ (1 << np.arange(5))], 5, gains[-1])
+    base, contributions = fit_shapley_values(gains[choose_sets(5) @ (1 << np.arange(5))], 5)
     assert base == gains[0]
     np.testing.assert_allclose(contributions, average_changes(gains), atol=1e-12)
 
@@ -90,9 +91,7 @@ def test_exact_values_share_an_interaction():
 @pytest.mark.parametrize("players", [6, 11, 16])
 def test_effects_on_the_logit_are_found_exactly(players):
     effects = np.random.default_rng(players).normal(size=players)
-    base, contributions = fit_shapley_values(
-        lambda sets: to_probability(sets @ effects - 1), players, to_probability(effects.sum() - 1)
-    )
+    base, contributions = fit_shapley_values(to_probability(choose_sets(players) @ effects - 1), players)
     assert base == to_probability(-1)
     np.testing.assert_allclose(
         contributions, average_changes(to_probability(list_sets(players) @ effects - 1)), atol=1e-9
@@ -101,17 +100,20 @@ def test_effects_on_the_logit_are_found_exactly(players):
 
 @pytest.mark.parametrize("players", range(1, 17))
 def test_fitted_values_add_up_for_any_function(players):
-    rng = np.random.default_rng(players)
-    given = []
+    rng, sets = np.random.default_rng(players), choose_sets(players)
+    outputs = np.where(rng.uniform(size=len(sets)) < 0.2, 1.0, rng.uniform(size=len(sets)))  # 1.0 has no logit
+    base, contributions = fit_shapley_values(outputs, players)
+    assert base == outputs[0]
+    assert base + contributions.sum() == pytest.approx(outputs[-1], abs=1e-12)
 
-    def value(sets):
-        given.extend(sets.tolist())
-        return np.where(rng.uniform(size=len(sets)) < 0.2, 1.0, rng.uniform(size=len(sets)))  # 1.0 has no logit
 
-    base, contributions = fit_shapley_values(value, players, 0.25)
-    assert base + contributions.sum() == pytest.approx(0.25, abs=1e-12)
-    assert len(given) <= 31
-    assert [True] * players not in given
+@pytest.mark.parametrize("players", range(1, 17))
+def test_the_sets_go_from_no_part_to_all_parts(players):
+    sets = choose_sets(players)
+    assert len(sets) <= 32
+    assert not sets[0].any()
+    assert sets[-1].all()
+    assert len(np.unique(sets, axis=0)) == len(sets)
 
 
 @pytest.mark.parametrize("players", range(6, 17))
@@ -126,4 +128,4 @@ def test_sets_are_balanced(players):
 @pytest.mark.parametrize("players", [0, 17])
 def test_too_few_or_too_many_parts(players):
     with pytest.raises(ValueError, match="1 to 16 parts"):
-        fit_shapley_values(lambda sets: np.zeros(len(sets)), players, 0.5)
+        choose_sets(players)

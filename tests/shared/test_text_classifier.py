@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shared import BadInput, load_model
+from shared import BadInput, load_model, session
 from shared.shapley import average_changes, list_sets
 from shared.text_parts import MAX_PARTS, merge_spans, split_text
 from shared.tokens import clean_text, read_tokens
@@ -263,3 +263,22 @@ def test_it_is_right_on_real_reviews_as_often_as_it_says():
     right = [answer.label for answer in model.predict_batch(list(reviews.text))] == reviews.label
     expected = next(item.value for item in model.metrics.figures if item.name == "accuracy")
     assert np.mean(right) > expected - 3 * np.sqrt(expected * (1 - expected) / 200)
+
+
+@pytest.mark.parametrize(
+    ("flags", "vnni"), [("fpu avx2 avx512f avx512_vnni", True), ("fpu avx2 avx512f", False), (None, False)]
+)
+def test_the_flags_of_the_cpu_say_whether_int8_products_are_exact(flags, vnni, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "CPU_INFO", tmp_path / "cpuinfo")
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"model name\t: Some CPU\nflags\t\t: {flags}\n")
+    assert session.has_vnni.__wrapped__() == vnni
+
+
+@pytest.mark.skipif(not session.has_vnni(), reason="the CPU has no AVX-512 VNNI")
+def test_answers_are_the_same_with_vnni_and_with_exact_products(monkeypatch):
+    folder, texts = ROOT / "spaces/sentiment/model", [GOOD, BAD, LONG, "Fine."]
+    fast = load_model(folder).predict_batch(texts)
+    monkeypatch.setattr(session, "has_vnni", lambda: False)
+    exact = load_model(folder).predict_batch(texts)
+    assert [answer.probabilities for answer in fast] == [answer.probabilities for answer in exact]
