@@ -23,7 +23,7 @@ def format_row(folder: Path) -> str:
     command, minutes = (trained.command or "", (trained.seconds or 0) / 60) if trained else ("", 0)
     return (
         f"| {first.data} | `{command}` | {first.count:,} | {first.label or first.name} {first.value:.3f}{interval} | "
-        f"{peers} | {minutes:.0f} min |"
+        f"{peers} | {'less than 1' if minutes < 0.5 else round(minutes)} min |"
     )
 
 

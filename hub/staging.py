@@ -23,8 +23,9 @@ from shared.space import EMOJIS
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = "gallery"
 
-# The files to upload. Of a model, these are the files in gallery.json and its documents.
-OWN_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
+# The files to upload: of the folder of a demo, and of shared/. Of a model, they are those in gallery.json and its
+# documents.
+SPACE_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
 OF_DEMOS = ("picture.svg", "thumbnail.png", "examples/*")  # which a Space for a user's own model does not have
 SHARED_FILES = ("**/*.py", "**/*.css", "ui/??.json", "py.typed")
 
@@ -117,14 +118,14 @@ def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
         DeployError: requirements are not pinned or do not agree, or the README's header cannot be read.
         CheckpointError: a model's folder is damaged.
     """
-    patterns = [pattern for pattern in OWN_FILES if not models[0].is_own or pattern not in OF_DEMOS]
+    patterns = [pattern for pattern in SPACE_FILES if not models[0].is_own or pattern not in OF_DEMOS]
     files: dict[str, Path | bytes] = {"LICENSE": ROOT / "LICENSE", **match_files(app, patterns)}
     pins = read_requirements(app)
     is_gallery = app.name == GALLERY
     for model in models:
         inside = f"{model.app.name}/" if is_gallery else ""
         if is_gallery:
-            files |= {f"{inside}{path}": file for path, file in match_files(model.app, OWN_FILES).items()}
+            files |= {f"{inside}{path}": file for path, file in match_files(model.app, SPACE_FILES).items()}
             del files[f"{inside}requirements.txt"]  # pip reads the one in the root
             files.pop(f"{inside}thumbnail.png", None)
             pins = merge_requirements(pins, read_requirements(model.app), model.app.name)

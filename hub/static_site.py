@@ -88,6 +88,8 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
     files["licences.txt"] = join_licences(licences)
     for name, folder in models.items():
         entry, found = pack_model(name, folder)
+        if any(entry["title"] == other["title"] for other in site["models"]):
+            entry["title"] += f" ({name})"
         site["models"].append(entry)
         files |= found
     files["site.json"] = json.dumps(site, indent=1, ensure_ascii=False).encode()

@@ -61,26 +61,26 @@ def find_app(spaces: Iterable[Path], task: str) -> Path | None:
     return None
 
 
-def find_examples(space: Path, model: Any, own: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+def find_examples(space: Path, model: Any, of_space: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
     """Return pictures to try, as (name, path): those published with the model, named by their files.
 
-    If there are none, and the model has the labels of the model in the Space's folder, return the Space's own ones.
+    If there are none, and the model has the labels of the model in the Space's folder, return the Space's.
 
     Args:
         space: the Space's folder.
         model: the model that it serves.
-        own: names and paths of the Space's own pictures; those that are missing are left out.
+        of_space: names and paths of the Space's pictures; those that are missing are left out.
     """
     folders = [Path(model.folder)]
-    is_own = False
+    has_same_labels = False
     with contextlib.suppress(CheckpointError):
-        is_own = GalleryConfig.read_common(space / "model").labels == model.config.labels
-    if is_own:
+        has_same_labels = GalleryConfig.read_common(space / "model").labels == model.config.labels
+    if has_same_labels:
         folders.append(space / "model")
     for folder in folders:
         if found := sorted((folder / EXAMPLES).glob("*")):
             return [(path.stem.replace("-", ", "), str(path)) for path in found]
-    return [(name, path) for name, path in own if is_own and Path(path).is_file()]
+    return [(name, path) for name, path in of_space if has_same_labels and Path(path).is_file()]
 
 
 @functools.cache

@@ -354,7 +354,7 @@ def roll_back(space: str, options: argparse.Namespace, api: HfApi) -> None:
         fetch = partial(api.snapshot_download, space, repo_type="space", revision=old.sha, local_dir=folder)
         ask(fetch, space, UPLOAD)
         header = read_fields(read_card(folder))
-        models = [] if header.get("sdk") == "static" else find_models(folder, files, header, api)
+        models = [] if header.get("sdk") == "static" else list_deployed_models(folder, files, header, api)
         for model in models:
             model.load()
         staged = Staged(header, {path: folder / path for path in files}, make_variables(models))
@@ -362,7 +362,7 @@ def roll_back(space: str, options: argparse.Namespace, api: HfApi) -> None:
         check_live(space, staged, models, commit, changed, options.timeout, api)
 
 
-def find_models(folder: Path, files: set[str], header: dict[str, Any], api: HfApi) -> list[SpaceModel]:
+def list_deployed_models(folder: Path, files: set[str], header: dict[str, Any], api: HfApi) -> list[SpaceModel]:
     """Return the models of a deployed Gradio Space in a folder, with the commits on the Hub that its header names."""
     apps = [(folder / path).parents[1] for path in sorted(files) if re.fullmatch(f"([^/]+/)?model/{CONFIG_FILE}", path)]
     revisions = {words[0]: words[-1] for line in header.get("preload_from_hub", []) if (words := line.split())}

@@ -75,7 +75,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
     memory.return_freed()
     raise_file_limit()
     use_timed_protocol()
-    app_kwargs = limit(demo, models, options.pop("app_kwargs", None))
+    app_kwargs = protect(demo, models, options.pop("app_kwargs", None))
     if os.environ.get("GALLERY_REPLICA") == "1":
         app_kwargs["middleware"] = [*replica_middleware(demo), *app_kwargs["middleware"]]
     root_path = options.pop("root_path", None) or os.environ.get("GRADIO_ROOT_PATH", "")
@@ -96,10 +96,10 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
     return gr.Blocks.launch(demo, app_kwargs=app_kwargs, css=css, **(defaults | options))
 
 
-def limit(
+def protect(
     demo: gr.Blocks, models: Sequence[Predictor[Any, Any, Any]], given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Add the queue, /health and the deletion of old files to an app; return keyword arguments for its FastAPI app.
+    """Make an app safe to serve: patch Gradio; add the queue, /health and the deletion of old files.
 
     If it is called again for the same app, as in a notebook, the existing queue is kept.
 
@@ -107,6 +107,9 @@ def limit(
         demo: the app.
         models: the models of the app.
         given: the caller's keyword arguments for FastAPI; the guard runs before their middleware.
+
+    Returns:
+        The keyword arguments for FastAPI, with the guard.
     """
     # By default Gradio summarises all earlier calls after each call, for its monitoring page.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
@@ -130,7 +133,7 @@ def _create_app(blocks: gr.Blocks, *args: Any, **options: Any) -> Any:
     """Make the FastAPI app of some Blocks; a mounted Page gets the same theme and limits as with launch()."""
     is_mounted = isinstance(blocks, Page) and options.get("parent_app") is not None
     if is_mounted:
-        options["app_kwargs"] = limit(blocks, blocks.models, options.get("app_kwargs"))
+        options["app_kwargs"] = protect(blocks, blocks.models, options.get("app_kwargs"))
         is_offered = offer_tools()  # also replaces Gradio's tools
         if options.get("mcp_server") is None:
             options["mcp_server"] = is_offered

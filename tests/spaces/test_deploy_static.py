@@ -197,6 +197,9 @@ def test_folders_of_models_are_shown_and_damaged_ones_left_out(capsys, tmp_path)
     assert main([*map(str, places), "--out", str(tmp_path / "site")]) == 0
     found = json.loads((tmp_path / "site/site.json").read_text())["models"]
     assert [entry["name"] for entry in found] == ["My-herbs", "herbs", "herbs_2", "salary"]
+    first, *others, salary = (entry["title"] for entry in found)
+    assert others == [f"{first} (herbs)", f"{first} (herbs_2)"]
+    assert salary == "Salary"
     assert f"{tmp_path / 'runs/bad'} cannot be shown: " in capsys.readouterr().err
     assert main([str(tmp_path / "nothing"), "--out", str(tmp_path / "none")]) == 1
     assert "There is no checkpoint folder in" in capsys.readouterr().err

@@ -16,7 +16,8 @@ async function showModel(entry, signal) {
     throw new BadInput("A part of this page cannot be downloaded; check the connection and reload the page.");
   });
   signal.throwIfAborted();
-  const { title, summary, limits } = config.about;
+  const { summary, limits } = config.about;
+  const title = entry.title ?? config.about.title;
   document.title = title;
   const page = fill(main, "model-page");
   page.title.textContent = title;

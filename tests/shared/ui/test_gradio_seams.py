@@ -169,7 +169,7 @@ def test_what_shared_ui_replaces_is_what_gradio_calls():
     """A module that imports a name in another way would silently bypass the replacement."""
     with gr.Blocks() as demo:
         gr.Textbox()
-    page.limit(demo, (), None)
+    page.protect(demo, (), None)
     page.offer_tools()
     replaced = {
         (routes, "upload_fn"): storage.count_upload,
