@@ -612,6 +612,17 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page.close()
 
 
+def test_a_rating_is_explained_from_the_average_on(site, browser, rating):
+    page, _, errors = visit(browser, f"{site}#rating")
+    page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=120_000)
+    page.get_by_label("The movie").fill("dr. no")
+    page.get_by_role("button", name="Predict").click()
+    base = rating.explain(15, rating.find("Dr. No (1962)")).base
+    page.get_by_text(f"Start at {base:.2f} stars, the average, then add:").wait_for()
+    assert errors == []
+    page.close()
+
+
 def test_a_table_of_rows_is_answered(site, browser, salary, tmp_path):
     people = make_people(salary, 3)
     rows = [salary.columns, *([row[name] for name in salary.columns] for row in people), ["x"] * len(salary.columns)]

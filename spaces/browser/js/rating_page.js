@@ -63,7 +63,7 @@ export function show(root, model) {
     const next = await model.call("recommend", [user.value]);
     return [
       element("h2", {}, found.rating.toFixed(2)),
-      element("p", {}, `The average is ${base.toFixed(2)}; to that come:`),
+      element("p", {}, `Start at ${base.toFixed(2)} ${unit}, the average, then add:`),
       page.drawBars(Object.entries(contributions), (part) => part.toFixed(2), true),
       element("h2", {}, "For this user"),
       list(next),
