@@ -141,7 +141,7 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
         "folder": f"models/{name}",
         "title": config.about.title,
         "summary": config.about.summary,
-        "headline": metrics.headline if metrics else None,
+        "headline": metrics.summary if metrics else None,
         "config": describe_file(content),
         "files": visited,
         "examples": pictures,

@@ -26,6 +26,7 @@ from hub.static_site import HEADERS, PACKED, describe_file, main, stage_static
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared import load_model
 from shared.errors import CheckpointError
+from shared.metrics import Metrics
 from tests.conftest import DEMOS, ROOT, point_client_to
 from tests.spaces.test_own_models import make_own
 from training.publish import stage_model
@@ -94,6 +95,13 @@ def test_a_staged_space_has_its_models_and_nothing_of_gradio(deploy, name):
     assert "scikit-learn/adult-census-income" in header["datasets"]
     assert not {"sdk_version", "python_version", "models"} & set(header)
     assert find_problems(staged.read("README.md").decode(), "space") == ([], [])
+
+
+def test_the_headlines_are_those_of_the_gradio_pages(deploy):
+    models = json.loads(stage(deploy, "gallery").read("site.json"))["models"]
+    found = {entry["name"]: entry["headline"] for entry in models}
+    assert found == {name: Metrics.read(ROOT / "spaces" / name / "model").summary for name in DEMOS}
+    assert found["rating"] == "typically off by 0.7 stars"
 
 
 def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_path):
