@@ -612,6 +612,20 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page.close()
 
 
+def test_explained_words_have_the_colours_of_the_gradio_page_and_are_legible(site, browser):
+    page, _, errors = visit(browser, f"{site}#sentiment")
+    page.get_by_label("Your text").fill("A wonderful start, but a terrible ending.")
+    page.get_by_role("button", name="Which words decided it?").click()
+    page.get_by_text("Purple raises it, red lowers it.").wait_for(timeout=120_000)
+    colours = " ".join(page.locator(".parts button").evaluate_all("(all) => all.map(({ style }) => style.background)"))
+    assert ("--for" in colours, "--against" in colours) == (True, True)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert find_barriers(page) == []
+    assert errors == []
+    page.close()
+
+
 def test_a_rating_is_explained_from_the_average_on(site, browser, rating):
     page, _, errors = visit(browser, f"{site}#rating")
     page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=120_000)
