@@ -30,6 +30,7 @@ from shared.tables.writing import escape_formulas
 from shared.tabular_values import NumberColumn
 from shared.text import suggest_number
 from shared.ui.forms import format_end
+from shared.ui.regions import find_outlines
 from tests.conftest import BROWSER, DATA, ROOT, find_barriers
 
 pytestmark = pytest.mark.browser
@@ -694,14 +695,25 @@ def test_many_inputs_are_answered(site, browser, tmp_path, name, box, files, wor
     page.close()
 
 
+READ_OPACITY = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return Array.from({ length: canvas.width * canvas.height }, (_, place) => data[4 * place + 3]);
+}"""
+
+
 def test_a_mask_is_shown_and_saved(site, browser, segmentation):
     page, _, errors = visit(browser, f"{site}#segmentation")
-    page.get_by_role("button", name="Road").click(timeout=120_000)
+    road = page.get_by_role("button", name="Road")
+    road.wait_for(timeout=120_000)
+    mask = segmentation.predict(STREET).mask
+    opacity = np.array(page.locator(".picture canvas").evaluate(READ_OPACITY)).reshape(mask.shape)
+    assert (opacity != np.where(find_outlines(mask), 230, 153)).mean() < 1e-3
+    road.click()
     page.get_by_role("button", name="Where it is unsure").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the mask").click()
     found = np.array(Image.open(download.value.path()).convert("RGB"))
-    expected = np.array(segmentation.config.colours)[segmentation.predict(STREET).mask]
+    expected = np.array(segmentation.config.colours)[mask]
     assert (found != expected).any(axis=2).mean() < 1e-4
     assert errors == []
     page.close()
