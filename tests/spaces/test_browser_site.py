@@ -30,6 +30,7 @@ from shared.tables.writing import escape_formulas
 from shared.tabular_values import NumberColumn
 from shared.text import suggest_number
 from shared.ui.forms import format_end
+from shared.ui.movies import mark_changes
 from shared.ui.regions import find_outlines
 from tests.conftest import BROWSER, DATA, ROOT, find_barriers
 
@@ -593,7 +594,9 @@ def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, 
     page.close()
 
 
-def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
+def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
+    from playwright.sync_api import expect
+
     page, _, errors = visit(browser, f"{site}#rating")
     page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=120_000)
     page.get_by_label("A movie you know").fill("toy story")
@@ -602,6 +605,16 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page.get_by_role("button", name="Add").click()  # the field is empty now
     page.locator("#rated").get_by_text("There is no such title").wait_for()
     page.get_by_text("Toy Story (1995): 4").wait_for()
+    page.get_by_label("A movie you know").fill("psycho")
+    page.get_by_role("button", name="Add").click()
+    page.get_by_text("Psycho (1960): 4").wait_for()
+    toy_story = {rating.find("Toy Story (1995)"): 4.0}
+    both = {**toy_story, rating.find("Psycho (1960)"): 4.0}
+    before, after = (rating.recommend(rating.fold_in(given)) for given in (toy_story, both))
+    marked = mark_changes(before, after)
+    assert [title for _, title, _ in marked] != [title for _, title, _ in after]
+    expect(page.locator("#best li")).to_have_text([f"{title} {score:.2f}" for _, title, score in marked])
+    page.locator("#rated li").last.get_by_role("button", name="Remove").click()
     page.get_by_label("Similar to").fill("no such title")
     page.get_by_role("button", name="Find similar").click()
     page.locator("#similar").get_by_text("There is no such title").wait_for()
