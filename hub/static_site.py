@@ -136,12 +136,16 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
     content = json.dumps(read_json(folder), ensure_ascii=False).encode()  # of format 2, whatever the file's is
     files[f"models/{name}/{CONFIG_FILE}"] = content
     metrics = Metrics.read(folder) if (folder / METRICS).is_file() else None
+    app, picture = ROOT / "spaces" / name, f"pictures/{name}.svg"
+    if is_demo := folder == app / "model":
+        files[picture] = (app / "picture.svg").read_bytes()
     entry = {
         "name": name,
         "folder": f"models/{name}",
         "title": config.about.title,
         "summary": config.about.summary,
         "headline": metrics.summary if metrics else None,
+        "picture": picture if is_demo else None,
         "config": describe_file(content),
         "files": visited,
         "examples": pictures,

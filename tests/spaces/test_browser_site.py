@@ -626,6 +626,23 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     page.close()
 
 
+def test_pictures_are_shown_small(site, browser):
+    page, _, errors = visit(browser, site)
+    for card in page.locator(".cards a").all():
+        card.locator("img").evaluate("(image) => image.decode()")
+    page.goto(f"{site}#cat_dog")
+    page.get_by_role("heading", name="It is a cat.").wait_for(timeout=120_000)
+    page.get_by_label("Choose a picture").set_input_files(STREET)
+    page.get_by_role("heading", name="It is neither").wait_for()
+    example = page.get_by_role("button", name="cat", exact=True)
+    assert example.locator("img").evaluate("(image) => image.naturalWidth") == Image.open(CAT).width
+    assert example.bounding_box()["height"] == 80
+    example.click()
+    page.get_by_role("heading", name="It is a cat.").wait_for()
+    assert errors == []
+    page.close()
+
+
 def test_explained_words_have_the_colours_of_the_gradio_page_and_are_legible(site, browser):
     page, _, errors = visit(browser, f"{site}#sentiment")
     page.get_by_label("Your text").fill("A wonderful start, but a terrible ending.")

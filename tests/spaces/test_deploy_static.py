@@ -113,6 +113,7 @@ def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_pat
     site = json.loads(staged.read("site.json"))
     assert (site["title"], site["models"][0]["folder"]) == ("Herbarium", "models/My-herbs")
     assert "models/My-herbs/examples/leaf-1.png" in staged.files
+    assert not [path for path in staged.files if path.startswith("pictures/")]  # those are of the demos
 
 
 def test_pictures_of_any_name_can_be_tried(deploy, tmp_path):

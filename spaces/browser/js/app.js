@@ -43,9 +43,10 @@ function showCards() {
   document.title = site.title;
   const { title, cards } = fill(main, "cards-page");
   title.textContent = site.title;
-  for (const { name, title, summary, headline } of site.models) {
+  for (const { name, title, summary, headline, picture } of site.models) {
+    const drawn = picture ? [element("img", { src: picture, alt: "" })] : [];
     const words = [element("h2", {}, title), element("p", {}, summary), note(headline ?? "")];
-    cards.append(element("a", { className: "box", href: `#${name}` }, ...words));
+    cards.append(element("a", { className: "box", href: `#${name}` }, ...drawn, ...words));
   }
 }
 

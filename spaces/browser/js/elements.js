@@ -50,9 +50,9 @@ export function runOneAtATime(task) {
   };
 }
 
-/** Add a button for each example, [title, value], and use the first; or the input that was kept. */
+/** Add a button for each example, [text or picture, value], and use the first; or the input that was kept. */
 export function addExamples(target, examples = [], use, first = examples[0]?.[1]) {
-  target.append(...examples.map(([title, value]) => element("button", { onclick: () => use(value) }, title)));
+  target.append(...examples.map(([shown, value]) => element("button", { onclick: () => use(value) }, shown)));
   if (first !== undefined) use(first);
 }
 

@@ -37,16 +37,27 @@ export function show(root, model, entry) {
   };
   Object.assign(drop, { ondragover: drag, ondragleave: drag, ondrop: drag });
   document.onpaste = (event) => use(event.clipboardData.files);
-  const load = async (example) => new Blob([await download(example.url, example)]);
-  page.addExamples(examples, entry.examples, (example) => ask(load(example)));
+  const samples = (entry.examples ?? []).map(([alt, example]) => {
+    const image = element("img", { alt, title: alt });
+    const blob = download(example.url, example).then((content) => new Blob([content]));
+    showBlob(image, blob).catch(() => {}); // the answer to it says why
+    return [image, blob];
+  });
+  page.addExamples(examples, samples, ask);
   page.addBatch(batch, model, "Many pictures", { accept: "image/*", multiple: true });
+}
+
+/** Show the picture in a blob, unless the browser cannot decode it. */
+async function showBlob(image, blob) {
+  image.src = URL.createObjectURL(await blob);
+  await image.decode().catch(() => (image.hidden = true));
+  URL.revokeObjectURL(image.src);
 }
 
 /** Return a picture below an empty canvas. */
 async function loadPicture(blob) {
-  const image = element("img", { src: URL.createObjectURL(blob), alt: "The picture" });
-  await image.decode().catch(() => (image.hidden = true));
-  URL.revokeObjectURL(image.src);
+  const image = element("img", { alt: "The picture" });
+  await showBlob(image, blob);
   return element("div", { className: "picture" }, image, element("canvas"));
 }
 
