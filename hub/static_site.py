@@ -39,7 +39,7 @@ from hub.staging import (
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared.config import CONFIG_FILE, METRICS, GalleryConfig, read_json
 from shared.errors import CheckpointError
-from shared.markdown import escape_markdown
+from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Metrics
 from shared.space import find_checkpoints
 
@@ -57,6 +57,7 @@ TEXT = (
     "The models run in the visitor's browser. Their licences and terms are in `models/`. The site is under Apache-2.0, "
     "see `LICENSE`; the licences of the libraries in `vendor/` are in `licences.txt`."
 )
+FIGURES = 6  # of a model that its page shows
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -145,12 +146,24 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
         "title": config.about.title,
         "summary": config.about.summary,
         "headline": metrics.summary if metrics else None,
+        "figures": list_figures(metrics) if metrics else [],
         "picture": picture if is_demo else None,
         "config": describe_file(content),
         "files": visited,
         "examples": pictures,
     }
     return entry, files
+
+
+def list_figures(metrics: Metrics) -> list[list[str]]:
+    """Return the first figures as the rows of a table, the first of which is its head."""
+    rows = [["figure", "value (95 % interval)", "measured on"]]
+    for one in metrics.figures[:FIGURES]:
+        value = format_figure(one.value)
+        if interval := one.interval_over_users or one.interval:
+            value += f" ({' – '.join(map(format_figure, interval))})"
+        rows.append([one.label or one.name, value, f"{one.data}, {one.split} ({one.count:,})"])
+    return rows
 
 
 def describe_file(content: bytes) -> dict[str, Any]:

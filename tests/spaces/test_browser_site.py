@@ -588,6 +588,9 @@ def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert [url for url in asked if not url.startswith((site, "blob:"))] == []
     assert errors == []
+    page.get_by_text("How good is it?").click()
+    assert page.locator("#figures td").first.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert find_barriers(page) == []

@@ -22,10 +22,11 @@ from hub.local import Fault, Hub
 from hub.local.cards import find_problems
 from hub.local.store import Blob
 from hub.staging import find_model_files
-from hub.static_site import HEADERS, PACKED, describe_file, main, stage_static
+from hub.static_site import FIGURES, HEADERS, PACKED, describe_file, main, stage_static
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared import load_model
 from shared.errors import CheckpointError
+from shared.markdown import escape_markdown
 from shared.metrics import Metrics
 from tests.conftest import DEMOS, ROOT, point_client_to
 from tests.spaces.test_own_models import make_own
@@ -102,6 +103,16 @@ def test_the_headlines_are_those_of_the_gradio_pages(deploy):
     found = {entry["name"]: entry["headline"] for entry in models}
     assert found == {name: Metrics.read(ROOT / "spaces" / name / "model").summary for name in DEMOS}
     assert found["rating"] == "typically off by 0.7 stars"
+
+
+def test_the_first_figures_are_those_of_the_card(deploy):
+    for entry in json.loads(stage(deploy, "gallery").read("site.json"))["models"]:
+        card = (ROOT / "spaces" / entry["name"] / "model/README.md").read_text(encoding="utf-8")
+        _, *rows = entry["figures"]
+        assert 2 <= len(rows) <= FIGURES
+        for label, value, where in rows:
+            number, interval = value.removesuffix(")").split(" (")
+            assert f"| {escape_markdown(label)} | {number} | {interval} | {where}" in card
 
 
 def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_path):

@@ -1,7 +1,7 @@
 // The site: a page for each model in site.json. A model is downloaded once, checked, and run in a worker.
 
 import { BadInput, downloadJson, readConfig } from "./checkpoint.js";
-import { describeError, element, fill, formatPercent, note } from "./elements.js";
+import { describeError, drawTable, element, fill, formatPercent, note } from "./elements.js";
 import { Model } from "./model.js";
 import { keepSite } from "./offline.js";
 import { TASKS } from "./tasks.js";
@@ -25,6 +25,7 @@ async function showModel(entry, signal) {
   page.privacy.prepend(limits[0] ?? "");
   page.limits.append(...limits.map((limit) => element("li", {}, limit)));
   page.headline.textContent = entry.headline ? `Measured: ${entry.headline}.` : "";
+  page.figures.append(drawTable(entry.figures ?? []));
   page.card.href = `${entry.folder}/README.md`;
   const started = performance.now();
   const report = (share) => {
