@@ -39,7 +39,7 @@ from hub.staging import (
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared.config import CONFIG_FILE, METRICS, GalleryConfig, read_json
 from shared.errors import CheckpointError
-from shared.markdown import escape_markdown
+from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Metrics
 from shared.space import find_checkpoints
 
@@ -57,6 +57,7 @@ TEXT = (
     "The models run in the visitor's browser. Their licences and terms are in `models/`. The site is under Apache-2.0, "
     "see `LICENSE`; the licences of the libraries in `vendor/` are in `licences.txt`."
 )
+FIGURES = 6  # of a model that its page shows
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -136,17 +137,33 @@ def pack_model(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, bytes
     content = json.dumps(read_json(folder), ensure_ascii=False).encode()  # of format 2, whatever the file's is
     files[f"models/{name}/{CONFIG_FILE}"] = content
     metrics = Metrics.read(folder) if (folder / METRICS).is_file() else None
+    app, picture = ROOT / "spaces" / name, f"pictures/{name}.svg"
+    if is_demo := folder == app / "model":
+        files[picture] = (app / "picture.svg").read_bytes()
     entry = {
         "name": name,
         "folder": f"models/{name}",
         "title": config.about.title,
         "summary": config.about.summary,
-        "headline": metrics.headline if metrics else None,
+        "headline": metrics.summary if metrics else None,
+        "figures": list_figures(metrics) if metrics else [],
+        "picture": picture if is_demo else None,
         "config": describe_file(content),
         "files": visited,
         "examples": pictures,
     }
     return entry, files
+
+
+def list_figures(metrics: Metrics) -> list[list[str]]:
+    """Return the first figures as the rows of a table, the first of which is its head."""
+    rows = [["figure", "value (95 % interval)", "measured on"]]
+    for one in metrics.figures[:FIGURES]:
+        value = format_figure(one.value)
+        if interval := one.interval_over_users or one.interval:
+            value += f" ({' – '.join(map(format_figure, interval))})"
+        rows.append([one.label or one.name, value, f"{one.data}, {one.split} ({one.count:,})"])
+    return rows
 
 
 def describe_file(content: bytes) -> dict[str, Any]:

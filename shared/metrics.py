@@ -223,6 +223,16 @@ class Metrics(StrictModel):
     parity_float: Parity | None = None
     parity_of_all_outputs: Parity | None = None
 
+    @property
+    def summary(self) -> str:
+        """The headline in words that need no textbook."""
+        for figure in self.figures:
+            if figure.name == "pixel_accuracy":
+                return f"names {figure.value:.0%} of the pixels right"
+            if figure.name == "mse" and figure.root:  # of stars; ratings in another unit have no such figure
+                return f"typically off by {figure.root:.1f} stars"
+        return self.headline
+
     @classmethod
     def read(cls, folder: str | Path) -> Self:
         """Read the metrics.json of a checkpoint folder.

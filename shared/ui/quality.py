@@ -32,8 +32,7 @@ def add_quality_tab(
     """
     with gr.Tab("How good is it?"):
         if model.metrics:
-            summary = escape_markdown(summarise(model.config, model.metrics))
-            gr.Markdown(f"### Measured: {summary}")
+            gr.Markdown(f"### Measured: {escape_markdown(model.metrics.summary)}")
             gr.HTML(draw_quality(model.config, model.metrics, name_group), label="Measured")
         more()
         limits = "\n".join(f"- {escape_markdown(limit)}" for limit in model.config.about.limits)
@@ -223,13 +222,3 @@ def draw_cases(config: GalleryConfig, metrics: Metrics) -> str:
         for case in wrong
     ]
     return f"<h3>Where it is sure and wrong</h3><ul>{''.join(rows)}</ul>" if rows else ""
-
-
-def summarise(config: Any, metrics: Metrics) -> str:
-    """Return the headline of a model in words that need no textbook; else that of metrics.json."""
-    for figure in metrics.figures:
-        if figure.name == "pixel_accuracy":
-            return f"names {figure.value:.0%} of the pixels right"
-        if figure.name == "mse" and figure.root:
-            return f"typically off by {figure.root:.1f} {config.unit}"
-    return metrics.headline

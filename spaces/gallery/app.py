@@ -25,7 +25,6 @@ from shared.config import GalleryConfig
 from shared.markdown import escape_markdown
 from shared.space import EMOJIS, find_app, find_checkpoints, replace_model
 from shared.ui import Page
-from shared.ui.quality import summarise
 
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Model gallery
@@ -126,7 +125,7 @@ def make_menu(current: Path) -> str:
 def make_card(folder: Path) -> str:
     """Return the HTML of a model's card on the home page: picture, summary, headline figure, link."""
     model = apps[folder].model
-    headline = summarise(model.config, model.metrics) if model.metrics else ""
+    headline = model.metrics.summary if model.metrics else ""
     drawn = PICTURE.format(EMOJIS[model.task]).encode() if folder in own else (folder / "picture.svg").read_bytes()
     picture = base64.b64encode(drawn).decode()
     return (

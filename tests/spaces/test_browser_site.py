@@ -1,5 +1,6 @@
 """The models answer in a browser as they do in Python: spaces/browser in headless Chromium."""
 
+import base64
 import csv
 import io
 import json
@@ -30,6 +31,8 @@ from shared.tables.writing import escape_formulas
 from shared.tabular_values import NumberColumn
 from shared.text import suggest_number
 from shared.ui.forms import format_end
+from shared.ui.movies import mark_changes
+from shared.ui.regions import find_outlines
 from tests.conftest import BROWSER, DATA, ROOT, find_barriers
 
 pytestmark = pytest.mark.browser
@@ -586,13 +589,18 @@ def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert [url for url in asked if not url.startswith((site, "blob:"))] == []
     assert errors == []
+    page.get_by_text("How good is it?").click()
+    assert page.locator("#figures td").first.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert find_barriers(page) == []
     page.close()
 
 
-def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
+def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
+    from playwright.sync_api import expect
+
     page, _, errors = visit(browser, f"{site}#rating")
     page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=120_000)
     page.get_by_label("A movie you know").fill("toy story")
@@ -601,6 +609,16 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page.get_by_role("button", name="Add").click()  # the field is empty now
     page.locator("#rated").get_by_text("There is no such title").wait_for()
     page.get_by_text("Toy Story (1995): 4").wait_for()
+    page.get_by_label("A movie you know").fill("psycho")
+    page.get_by_role("button", name="Add").click()
+    page.get_by_text("Psycho (1960): 4").wait_for()
+    toy_story = {rating.find("Toy Story (1995)"): 4.0}
+    both = {**toy_story, rating.find("Psycho (1960)"): 4.0}
+    before, after = (rating.recommend(rating.fold_in(given)) for given in (toy_story, both))
+    marked = mark_changes(before, after)
+    assert [title for _, title, _ in marked] != [title for _, title, _ in after]
+    expect(page.locator("#best li")).to_have_text([f"{title} {score:.2f}" for _, title, score in marked])
+    page.locator("#rated li").last.get_by_role("button", name="Remove").click()
     page.get_by_label("Similar to").fill("no such title")
     page.get_by_role("button", name="Find similar").click()
     page.locator("#similar").get_by_text("There is no such title").wait_for()
@@ -608,6 +626,48 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser):
     page.get_by_text("Toy Story (1995): 4").wait_for(timeout=120_000)
     page.get_by_role("button", name="Remove").click()
     page.get_by_text("Toy Story (1995): 4").wait_for(state="detached")
+    assert errors == []
+    page.close()
+
+
+def test_pictures_are_shown_small(site, browser):
+    page, _, errors = visit(browser, site)
+    for card in page.locator(".cards a").all():
+        card.locator("img").evaluate("(image) => image.decode()")
+    page.goto(f"{site}#cat_dog")
+    page.get_by_role("heading", name="It is a cat.").wait_for(timeout=120_000)
+    page.get_by_label("Choose a picture").set_input_files(STREET)
+    page.get_by_role("heading", name="It is neither").wait_for()
+    example = page.get_by_role("button", name="cat", exact=True)
+    assert example.locator("img").evaluate("(image) => image.naturalWidth") == Image.open(CAT).width
+    assert example.bounding_box()["height"] == 80
+    example.click()
+    page.get_by_role("heading", name="It is a cat.").wait_for()
+    assert errors == []
+    page.close()
+
+
+def test_explained_words_have_the_colours_of_the_gradio_page_and_are_legible(site, browser):
+    page, _, errors = visit(browser, f"{site}#sentiment")
+    page.get_by_label("Your text").fill("A wonderful start, but a terrible ending.")
+    page.get_by_role("button", name="Which words decided it?").click()
+    page.get_by_text("Purple raises it, red lowers it.").wait_for(timeout=120_000)
+    colours = " ".join(page.locator(".parts button").evaluate_all("(all) => all.map(({ style }) => style.background)"))
+    assert ("--for" in colours, "--against" in colours) == (True, True)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert find_barriers(page) == []
+    assert errors == []
+    page.close()
+
+
+def test_a_rating_is_explained_from_the_average_on(site, browser, rating):
+    page, _, errors = visit(browser, f"{site}#rating")
+    page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=120_000)
+    page.get_by_label("The movie").fill("dr. no")
+    page.get_by_role("button", name="Predict").click()
+    base = rating.explain(15, rating.find("Dr. No (1962)")).base
+    page.get_by_text(f"Start at {base:.2f} stars, the average, then add:").wait_for()
     assert errors == []
     page.close()
 
@@ -671,12 +731,18 @@ def test_many_inputs_are_answered(site, browser, tmp_path, name, box, files, wor
 
 def test_a_mask_is_shown_and_saved(site, browser, segmentation):
     page, _, errors = visit(browser, f"{site}#segmentation")
-    page.get_by_role("button", name="Road").click(timeout=120_000)
+    road = page.get_by_role("button", name="Road")
+    road.wait_for(timeout=120_000)
+    mask = segmentation.predict(STREET).mask
+    drawn = page.locator(".picture canvas").evaluate("(canvas) => canvas.toDataURL().split(',')[1]")
+    opacity = np.array(Image.open(io.BytesIO(base64.b64decode(drawn))))[..., 3]
+    assert (opacity != np.where(find_outlines(mask), 230, 153)).mean() < 1e-3
+    road.click()
     page.get_by_role("button", name="Where it is unsure").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the mask").click()
     found = np.array(Image.open(download.value.path()).convert("RGB"))
-    expected = np.array(segmentation.config.colours)[segmentation.predict(STREET).mask]
+    expected = np.array(segmentation.config.colours)[mask]
     assert (found != expected).any(axis=2).mean() < 1e-4
     assert errors == []
     page.close()

@@ -22,10 +22,12 @@ from hub.local import Fault, Hub
 from hub.local.cards import find_problems
 from hub.local.store import Blob
 from hub.staging import find_model_files
-from hub.static_site import HEADERS, PACKED, describe_file, main, stage_static
+from hub.static_site import FIGURES, HEADERS, PACKED, describe_file, main, stage_static
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared import load_model
 from shared.errors import CheckpointError
+from shared.markdown import escape_markdown
+from shared.metrics import Metrics
 from tests.conftest import DEMOS, ROOT, point_client_to
 from tests.spaces.test_own_models import make_own
 from training.publish import stage_model
@@ -96,6 +98,23 @@ def test_a_staged_space_has_its_models_and_nothing_of_gradio(deploy, name):
     assert find_problems(staged.read("README.md").decode(), "space") == ([], [])
 
 
+def test_the_headlines_are_those_of_the_gradio_pages(deploy):
+    models = json.loads(stage(deploy, "gallery").read("site.json"))["models"]
+    found = {entry["name"]: entry["headline"] for entry in models}
+    assert found == {name: Metrics.read(ROOT / "spaces" / name / "model").summary for name in DEMOS}
+    assert found["rating"] == "typically off by 0.7 stars"
+
+
+def test_the_first_figures_are_those_of_the_card(deploy):
+    for entry in json.loads(stage(deploy, "gallery").read("site.json"))["models"]:
+        card = (ROOT / "spaces" / entry["name"] / "model/README.md").read_text(encoding="utf-8")
+        _, *rows = entry["figures"]
+        assert 2 <= len(rows) <= FIGURES
+        for label, value, where in rows:
+            number, interval = value.removesuffix(")").split(" (")
+            assert f"| {escape_markdown(label)} | {number} | {interval} | {where}" in card
+
+
 def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_path):
     staged = stage(deploy, str(make_own(tmp_path / "My herbs", "image-classification")), "me/My-herbs")
     header = read_header(staged.read("README.md"))
@@ -105,6 +124,7 @@ def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_pat
     site = json.loads(staged.read("site.json"))
     assert (site["title"], site["models"][0]["folder"]) == ("Herbarium", "models/My-herbs")
     assert "models/My-herbs/examples/leaf-1.png" in staged.files
+    assert not [path for path in staged.files if path.startswith("pictures/")]  # those are of the demos
 
 
 def test_pictures_of_any_name_can_be_tried(deploy, tmp_path):

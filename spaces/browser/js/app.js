@@ -1,7 +1,7 @@
 // The site: a page for each model in site.json. A model is downloaded once, checked, and run in a worker.
 
 import { BadInput, downloadJson, readConfig } from "./checkpoint.js";
-import { describeError, element, fill, formatPercent, note } from "./elements.js";
+import { describeError, drawTable, element, fill, formatPercent, note } from "./elements.js";
 import { Model } from "./model.js";
 import { keepSite } from "./offline.js";
 import { TASKS } from "./tasks.js";
@@ -25,6 +25,7 @@ async function showModel(entry, signal) {
   page.privacy.prepend(limits[0] ?? "");
   page.limits.append(...limits.map((limit) => element("li", {}, limit)));
   page.headline.textContent = entry.headline ? `Measured: ${entry.headline}.` : "";
+  page.figures.append(drawTable(entry.figures ?? []));
   page.card.href = `${entry.folder}/README.md`;
   const started = performance.now();
   const report = (share) => {
@@ -43,9 +44,10 @@ function showCards() {
   document.title = site.title;
   const { title, cards } = fill(main, "cards-page");
   title.textContent = site.title;
-  for (const { name, title, summary, headline } of site.models) {
+  for (const { name, title, summary, headline, picture } of site.models) {
+    const drawn = picture ? [element("img", { src: picture, alt: "" })] : [];
     const words = [element("h2", {}, title), element("p", {}, summary), note(headline ?? "")];
-    cards.append(element("a", { className: "box", href: `#${name}` }, ...words));
+    cards.append(element("a", { className: "box", href: `#${name}` }, ...drawn, ...words));
   }
 }
 

@@ -68,7 +68,7 @@ function show() {
         show();
       };
       const picture = element("img", { src: url, alt: `${label}, picture ${index + 1}: delete` });
-      return element("button", { className: "thumbnail", onclick: drop, title: "Delete" }, picture);
+      return element("button", { onclick: drop, title: "Delete" }, picture);
     });
     const row = element("div", { className: "row" }, ...thumbnails);
     return element("div", { className: "box" }, element("h2", {}, `${label}: ${found.length}`), row);

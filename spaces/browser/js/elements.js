@@ -50,9 +50,9 @@ export function runOneAtATime(task) {
   };
 }
 
-/** Add a button for each example, [title, value], and use the first; or the input that was kept. */
+/** Add a button for each example, [text or picture, value], and use the first; or the input that was kept. */
 export function addExamples(target, examples = [], use, first = examples[0]?.[1]) {
-  target.append(...examples.map(([title, value]) => element("button", { onclick: () => use(value) }, title)));
+  target.append(...examples.map(([shown, value]) => element("button", { onclick: () => use(value) }, shown)));
   if (first !== undefined) use(first);
 }
 
@@ -102,6 +102,12 @@ export function drawProbabilities(config, probabilities, most = 8) {
   return drawBars(rows.slice(0, most).map(([label, p]) => [getLabelName(config, label), p]));
 }
 
+/** Return a table of rows of cells; the first row is its head. */
+export function drawTable(rows) {
+  const draw = (cells, row) => element("tr", {}, ...cells.map((cell) => element(row ? "td" : "th", {}, String(cell))));
+  return element("table", {}, ...rows.map(draw));
+}
+
 /** Offer a blob as a file to download. */
 export function save(name, blob) {
   const link = element("a", { href: URL.createObjectURL(blob), download: name });
@@ -120,10 +126,7 @@ export function addBatch(root, model, title, { accept = ".csv,.tsv,.txt", multip
     const report = (done) => (share.value = done);
     const { count, wrong, lines, csv } = await model.call("answerFiles", [[...files.files]], report);
     const button = element("button", { onclick: () => save("answers.csv", csv) }, "Download CSV");
-    const shown = lines.map((line, row) => {
-      return element("tr", {}, ...line.map((cell) => element(row ? "td" : "th", {}, String(cell))));
-    });
-    return [element("p", {}, `${count} rows, ${wrong} with an error `, button), element("table", {}, ...shown)];
+    return [element("p", {}, `${count} rows, ${wrong} with an error `, button), drawTable(lines)];
   });
   const change = async () => {
     share.hidden = false;

@@ -8,6 +8,7 @@ import { checkPicture } from "./pictures.js";
 const { element } = page;
 const ORANGE = [255, 140, 0];
 const BLUE = [30, 90, 255];
+const [INSIDE, OUTLINE] = [153, 230]; // opacity of a region, and of the line along its edge
 
 /** Show the page. */
 export function show(root, model, entry) {
@@ -36,16 +37,27 @@ export function show(root, model, entry) {
   };
   Object.assign(drop, { ondragover: drag, ondragleave: drag, ondrop: drag });
   document.onpaste = (event) => use(event.clipboardData.files);
-  const load = async (example) => new Blob([await download(example.url, example)]);
-  page.addExamples(examples, entry.examples, (example) => ask(load(example)));
+  const samples = (entry.examples ?? []).map(([alt, example]) => {
+    const image = element("img", { alt, title: alt });
+    const blob = download(example.url, example).then((content) => new Blob([content]));
+    showBlob(image, blob).catch(() => {}); // the answer to it says why
+    return [image, blob];
+  });
+  page.addExamples(examples, samples, ask);
   page.addBatch(batch, model, "Many pictures", { accept: "image/*", multiple: true });
+}
+
+/** Show the picture in a blob, unless the browser cannot decode it. */
+async function showBlob(image, blob) {
+  image.src = URL.createObjectURL(await blob);
+  await image.decode().catch(() => (image.hidden = true));
+  URL.revokeObjectURL(image.src);
 }
 
 /** Return a picture below an empty canvas. */
 async function loadPicture(blob) {
-  const image = element("img", { src: URL.createObjectURL(blob), alt: "The picture" });
-  await image.decode().catch(() => (image.hidden = true));
-  URL.revokeObjectURL(image.src);
+  const image = element("img", { alt: "The picture" });
+  await showBlob(image, blob);
   return element("div", { className: "picture" }, image, element("canvas"));
 }
 
@@ -84,18 +96,37 @@ function showLabel(config, found, canvas) {
   return [...parts, element("label", {}, box, " Show what it looked at"), page.note(words)];
 }
 
+/** Return 1 for each pixel that is near one of another class, and 0 elsewhere; see find_outlines in Python. */
+function findOutlines({ mask, width, height }) {
+  const outlines = new Uint8Array(mask.length);
+  const mark = (place, other) => {
+    if (mask[place] !== mask[other]) outlines[place] = outlines[other] = 1;
+  };
+  for (let distance = Math.max(1, Math.round(Math.max(width, height) / 640)); distance > 0; distance -= 1) {
+    for (let place = 0; place < mask.length; place += 1) {
+      if ((place % width) + distance < width) mark(place, place + distance);
+      if (place + distance * width < mask.length) mark(place, place + distance * width);
+    }
+  }
+  return outlines;
+}
+
 function showClasses(config, found, canvas) {
   const { labels, colours } = config;
   const { mask, confidence, shares } = found;
+  const outlines = findOutlines(found);
   const UNSURE = -1;
   let only = null; // a class that is shown alone, or UNSURE
   const draw = (choice) => {
     only = choice === only ? null : choice;
-    const shades = colours.map((colour, index) => pack(colour, only === null || only === index ? 153 : 0));
+    const shades = colours.map((colour, index) => {
+      const isShown = only === null || only === index;
+      return [INSIDE, OUTLINE].map((opacity) => pack(colour, isShown ? opacity : 0));
+    });
     const doubts = range(256).map((level) => pack(ORANGE, 2 * level));
     const isDoubt = only === UNSURE;
     paint(canvas, found, (place) => {
-      return isDoubt ? doubts[Math.trunc(255 * (1 - confidence[place]))] : shades[mask[place]];
+      return isDoubt ? doubts[Math.trunc(255 * (1 - confidence[place]))] : shades[mask[place]][outlines[place]];
     });
   };
   draw(null);

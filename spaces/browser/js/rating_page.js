@@ -23,7 +23,9 @@ export function show(root, model) {
   const [kept, keep] = page.recallInput(isRatings);
   const ratings = new Map(kept); // id → [title, rating]
   const recommend = page.runLatest(best, async () => {
-    return [list(await model.call("recommend", [[...ratings].map(([id, [, value]]) => [id, value])]))];
+    const given = [...ratings].map(([id, [, value]]) => [id, value]); // the newest last
+    const asked = [given, given.slice(0, -1)].map((some) => model.call("recommend", [some]));
+    return [list(...(await Promise.all(asked)))];
   });
   const change = page.runLatest(rated, async (edit) => {
     const error = await edit();
@@ -63,7 +65,7 @@ export function show(root, model) {
     const next = await model.call("recommend", [user.value]);
     return [
       element("h2", {}, found.rating.toFixed(2)),
-      element("p", {}, `The average is ${base.toFixed(2)}; to that come:`),
+      element("p", {}, `Start at ${base.toFixed(2)} ${unit}, the average, then add:`),
       page.drawBars(Object.entries(contributions), (part) => part.toFixed(2), true),
       element("h2", {}, "For this user"),
       list(next),
@@ -79,10 +81,13 @@ export function show(root, model) {
 
 const isRatings = (input) => input.every(([id, [title, value]]) => id && title && Number.isFinite(value));
 
-/** Return a list of [id, title, score]. */
-function list(rows) {
-  const line = ([, title, score]) => {
-    return element("li", {}, `${title} `, element("span", { className: "quiet" }, score.toFixed(2)));
+/** Return a list of [id, title, score], marked by how many places each rose or fell since the list `before`. */
+function list(rows, before = rows) {
+  const line = ([id, title, score], place) => {
+    const old = before.findIndex(([other]) => other === id);
+    const moved = old > place ? `▲${old - place} ` : old < place ? `▼${place - old} ` : "";
+    const mark = old < 0 ? "· new " : moved;
+    return element("li", {}, `${title} ${mark}`, element("span", { className: "quiet" }, score.toFixed(2)));
   };
   return element("ol", {}, ...rows.map(line));
 }

@@ -51,12 +51,12 @@ function drawParts({ base, probability, parts }, label, explain) {
     if (contribution === null) return text;
     const title = `${(100 * contribution).toFixed(1)} points`;
     const button = element("button", { title, onclick: () => explain(index) }, text);
-    const [colour, shade] = [contribution < 0 ? "--down" : "--up", (60 * Math.abs(contribution)) / largest];
+    const [colour, shade] = [contribution < 0 ? "--against" : "--for", (55 * Math.abs(contribution)) / largest];
     button.style.background = `color-mix(in srgb, var(${colour}) ${shade}%, transparent)`;
     return button;
   });
   const [without, whole] = [base, probability].map(page.formatPercent);
   const effect = `The coloured words moved “${label}” from ${without} to ${whole}.`;
-  const words = `${effect} Green raises it, red lowers it. Tap a part to see its words.`;
+  const words = `${effect} Purple raises it, red lowers it. Tap a part to see its words.`;
   return [page.note(words), element("p", { className: "parts" }, ...shown)];
 }

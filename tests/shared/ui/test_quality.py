@@ -7,7 +7,7 @@ import pytest
 
 from shared.metrics import Calibration, CalibrationBin, Figure
 from shared.ui.forms import name_group
-from shared.ui.quality import draw_calibration, draw_quality, draw_shares, draw_sure, summarise
+from shared.ui.quality import draw_calibration, draw_quality, draw_shares, draw_sure
 
 
 def draw(model):
@@ -83,5 +83,4 @@ def test_labels_are_escaped():
     ],
 )
 def test_the_headline_needs_no_textbook(name, words, request):
-    model = request.getfixturevalue(name)
-    assert summarise(model.config, model.metrics).startswith(words)
+    assert request.getfixturevalue(name).metrics.summary.startswith(words)
