@@ -278,6 +278,41 @@ def test_an_answer_is_saved_as_a_picture(page, gallery_url, name):
     assert has_photo == (name == "cat_dog")
 
 
+RECORD_WORDS = """
+    window.drawn = [];
+    const draw = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+        window.drawn.push(text);
+        return draw.call(this, text, ...rest);
+    };
+"""
+
+
+@at_one_width
+def test_the_saved_picture_says_what_the_page_says(page, gallery_url):
+    page.add_init_script(RECORD_WORDS)
+
+    def save() -> list[str]:
+        with page.expect_download():
+            page.get_by_role("button", name="Save this answer as a picture").click()
+        return page.evaluate("window.drawn")
+
+    page.goto(f"{gallery_url}/cat_dog")
+    find_example(page, "a lion").click()
+    page.get_by_role("heading", name="It is neither a cat nor a dog.").wait_for()
+    assert "It is neither a cat nor a dog." in " ".join(save())
+    page.goto(f"{gallery_url}/sentiment")
+    page.get_by_label("Your text").fill("Der Film hat mich von der ersten Minute an gefesselt.")
+    page.get_by_role("heading", name="This is unlike the texts the model was trained on.").wait_for()
+    drawn = save()
+    assert "This is unlike the texts the model was trained on." in " ".join(drawn)
+    assert {"Positive", "Negative"}.isdisjoint(drawn)
+    page.get_by_label("Your text").fill("")
+    page.get_by_role("heading", name="Write a text").wait_for()
+    page.get_by_role("button", name="Save this answer as a picture").click()
+    page.get_by_text("There is no answer to save yet.").wait_for()
+
+
 @at_one_width
 def test_the_answer_to_a_link_is_about_all_of_its_values(page, gallery_url):
     given = {"ratings": {"356": 4}, "movie": 356, "user": 17}
