@@ -96,7 +96,7 @@ with Page(model, title=config.about.title) as demo:
         with gr.Column():
             headline = add_headline("Write a text")
             answer = gr.Label(label="How sure it is", show_heading=False)
-            add_feedback(config, answer, {"text": text})
+            add_feedback(config, answer, {"text": text}, headline)
             add_link({"text": text}, answer, headline)
     with gr.Tabs():
         with gr.Tab("Why?"):

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.conftest import at_one_width
+
 pytestmark = pytest.mark.browser
 ODD = 'He said "no";\r\nthen – ümlaut, 猫, it ended'
 FORMULA = '=HYPERLINK("http://example.org")'
@@ -89,6 +91,20 @@ def test_answers_about_rows_stay_in_the_browser_and_can_be_trained_on(page, gall
     found = own_rows.read_own_rows(path, None, DataOptions(), 42)
     assert (found.target, set(found.labels)) == ("label", set(salary.config.labels))
     assert {"age", "hours-per-week"} <= set(found.train.table.columns)
+
+
+@at_one_width
+def test_yes_to_an_answer_that_names_no_label_keeps_none(page, gallery_url):
+    open_page(page, f"{gallery_url}/sentiment")
+    page.get_by_label("Your text").fill("Der Film hat mich von der ersten Minute an gefesselt.")
+    page.get_by_role("heading", name="This is unlike the texts the model was trained on.").wait_for()
+    page.get_by_role("button", name="Yes", exact=True).click()
+    page.get_by_text("Choose the right answer.").wait_for()
+    assert page.evaluate("localStorage.length") == 0
+    page.get_by_label("The right answer").click()
+    page.get_by_role("option", name="Positive", exact=True).click()
+    page.get_by_text("1 answer is kept in this browser.").wait_for()
+    assert '"pos"' in page.evaluate("Object.values(localStorage)[0]")
 
 
 def test_a_page_whose_browser_keeps_nothing_says_so(page, gallery_url):
