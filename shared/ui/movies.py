@@ -23,6 +23,7 @@ from . import share
 from .errors import show_errors
 from .explanations import add_up, draw_signed_bars
 from .first_answer import show_first_answer
+from .headline import ANNOUNCED
 
 OFFERED = 1500  # number of best known movies in a drop-down and on the map
 Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
@@ -154,6 +155,11 @@ def add_user(model: Recommender) -> gr.Number | gr.Textbox:
     return gr.Number(value, label=f"User ({low} to {high})", minimum=low, maximum=high)
 
 
+def add_answer(model: Recommender) -> gr.HTML:
+    """Add the component for describe_rating."""
+    return gr.HTML(label=f"Predicted {model.config.unit}", elem_classes=ANNOUNCED)
+
+
 def add_hidden_inputs(model: Recommender, user: Any) -> tuple[list[Any], gr.Number]:
     """Add the inputs of recommendations that only API users give: the ratings of a new user, and how many movies.
 
@@ -189,7 +195,7 @@ def add_visitor(model: Recommender) -> gr.JSON:
             rated = add_list(model, config.unit, "You rated", elem_classes="rated")
         with gr.Column():
             best = add_list(model, config.unit, "You may like (▲ ▼: what your newest rating changed)")
-            why = gr.HTML(label="Why this one comes first")
+            why = gr.HTML(label="Why this one comes first", elem_classes=ANNOUNCED)
 
     @show_errors
     def rate(given: Ratings, chosen: int | str | None, value: float) -> dict[str, float]:

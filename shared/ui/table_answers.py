@@ -13,6 +13,7 @@ from ..tabular_classifier import TabularClassifier
 from ..tabular_regressor import TabularRegressor
 from .explanations import add_up, draw_signed_bars, format_points
 from .forms import format_value, get_label
+from .headline import ANNOUNCED
 
 LABELS_SHOWN = 8
 EFFECTS_SHOWN = 16  # bars of an explanation; the last one has the sum of all smaller effects
@@ -22,9 +23,9 @@ Model = TabularClassifier | TabularRegressor
 def add_answer(model: Model) -> gr.components.Component:
     """Add the component for the answer: a label with bars, or text for a number."""
     if isinstance(model, TabularRegressor):
-        return gr.Markdown(elem_classes="answer", container=True)
+        return gr.Markdown(elem_classes=["answer", ANNOUNCED], container=True)
     many = {"num_top_classes": LABELS_SHOWN} if len(model.config.labels) > LABELS_SHOWN else {}
-    return gr.Label(label="How sure it is", elem_classes="answer", **many)
+    return gr.Label(label="How sure it is", elem_classes=["answer", ANNOUNCED], **many)
 
 
 def show_answer(model: Model, answer: Any) -> dict[str, float] | str:

@@ -88,6 +88,26 @@ def test_axe_finds_no_serious_barrier_in_light_or_dark(page, gallery_url, name):
     assert find_barriers(page) == []
 
 
+NEW_ANSWERS = {
+    "cat_dog": lambda page: find_example(page, "a lion").click(),
+    "segmentation": lambda page: page.locator("input[type=file]").first.set_input_files(CAT),
+    "sentiment": lambda page: page.get_by_label("Your text").fill("A terrible film."),
+    "salary": lambda page: (page.get_by_label(re.compile("^Age")).fill("60"), page.keyboard.press("Enter")),
+    "rating": lambda page: page.get_by_role("button", name="Add my rating").click(),
+}
+
+
+@at_one_width
+@pytest.mark.parametrize("name", NEW_ANSWERS)
+def test_a_screen_reader_announces_a_new_answer(page, gallery_url, name):
+    page.goto(f"{gallery_url}/{name}")
+    region = page.locator("[aria-live=polite][aria-atomic=true]").locator("visible=true").first
+    region.wait_for()
+    asked = [region.element_handle(), region.inner_text()]
+    NEW_ANSWERS[name](page)
+    page.wait_for_function("([region, before]) => region.isConnected && region.innerText !== before", arg=asked)
+
+
 @in_german
 def test_a_german_browser_sees_no_english_text(page, gallery_url):
     english = [key for key, text in LANGUAGES["de"].texts.items() if key != text and len(key) > 12]
