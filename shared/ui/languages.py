@@ -29,6 +29,7 @@ NUMBERS = {"low", "high", "count", "percent", "number"}
 PART = r"(?:(?!(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.] [A-Z]).)"
 SENTENCE_END = re.compile(r"(?<=[.?!:]) ")
 COLON, PARENTHESIS = re.compile(r"(.+?)(: )(.+)()"), re.compile(r"(.+)( \()(.+)(\))")
+NEW = " · new"  # behind the title of a new recommendation
 NO_BREAK = "\N{NO-BREAK SPACE}"
 NUMBER = re.compile(r"([^\w.,]*)(\d[\d,]*(?:\.\d+)?)( ?[%★]?)")
 TAG_OR_TEXT = re.compile(
@@ -144,6 +145,11 @@ class Language:
             return {self.translate_columns(name): self.translate_columns(item) for name, item in value.items()}
         return value
 
+    def translate_mark(self, cell: Any) -> Any:
+        """Return a cell of a table, in which only the mark of a new recommendation is translated."""
+        start, mark, rest = cell.rpartition(NEW) if isinstance(cell, str) else ("", "", "")
+        return f"{start} · {self.texts[NEW.strip(' ·')]}" if mark and not rest else cell
+
     def translate_value(self, kind: str, value: Any) -> Any:
         """Return a component's value for a page. Inputs, JSON and the parts of a visitor's text stay as they are.
 
@@ -161,6 +167,8 @@ class Language:
             changed["label"] = self.translate(value["label"])
         for part in ("confidences", "annotations"):
             changed[part] = [one | {"label": self.translate(one["label"])} for one in value.get(part) or ()]
+        if kind == "dataframe":
+            changed["data"] = [[self.translate_mark(cell) for cell in row] for row in value.get("data") or ()]
         for part in ("headers",) if kind == "dataframe" else ("columns", "data", "datatypes"):
             changed[part] = self.translate_columns(value.get(part))
         return value | {part: new for part, new in changed.items() if part in value}
@@ -174,6 +182,8 @@ class Language:
             props |= {name: self.translate_columns(props[name]) for name in COLUMNS if props.get(name)}
         if kind == "dropdown":
             props["choices"] = [(self.translate_columns(name), value) for name, value in props["choices"]]
+        if kind == "html" and props.get("js_on_load"):
+            props["js_on_load"] = self.translate_script(props["js_on_load"])
         if kind == "annotatedimage":
             props["color_map"] = {
                 self.translate(name): colour for name, colour in (props.get("color_map") or {}).items()

@@ -24,6 +24,7 @@ from .errors import show_errors
 from .explanations import add_up, draw_signed_bars
 from .first_answer import show_first_answer
 from .headline import ANNOUNCED
+from .languages import NEW
 
 OFFERED = 1500  # number of best known movies in a drop-down and on the map
 Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
@@ -246,7 +247,7 @@ def mark_changes(before: Scored, after: Scored) -> Scored:
     marked = []
     for place, (movie_id, title, score) in enumerate(after):
         rise = places[movie_id] - place if movie_id in places else None
-        mark = " · new" if rise is None else f" ▲{rise}" if rise > 0 else f" ▼{-rise}" if rise else ""
+        mark = NEW if rise is None else f" ▲{rise}" if rise > 0 else f" ▼{-rise}" if rise else ""
         marked.append((movie_id, f"{title}{mark}", score))
     return marked
 
