@@ -106,7 +106,7 @@ def test_the_legend_explains_the_colours_of_a_text_and_of_a_part(app, sentiment)
 @pytest.mark.parametrize("text", ["", "  \n", "\u200b \ufeff", None])
 def test_an_empty_text_is_refused(client, text):
     for endpoint in ("/predict", "/explain"):
-        with pytest.raises(AppError, match="Write a text first"):
+        with pytest.raises(AppError, match="Write something first"):
             client.predict(text, api_name=endpoint)
 
 

@@ -107,7 +107,7 @@ def test_a_long_text_does_not_take_long():
 
 def answer(text):
     if not text:
-        raise gr.Error("Write a text first.", title="That did not work", print_exception=False)
+        raise gr.Error("Write something first.", title="That did not work", print_exception=False)
     return {"label": "Positive"}, "<h2>It is a cat.</h2>", {"a cat": 0.9, "a dog": 0.1}, text
 
 
@@ -134,7 +134,7 @@ def test_an_answer_to_a_german_page_is_german_but_for_json_and_what_was_written(
     found, html, label, text = Client(url, headers=BROWSER).ask(("answer", ["Yes"], None))
     assert (found, html, text) == ({"label": "Positive"}, "<h2>Das ist eine Katze.</h2>", "Yes")
     assert label["label"] == label["confidences"][0]["label"] == "eine Katze"
-    with pytest.raises(RuntimeError, match="Bitte zuerst einen Text schreiben"):
+    with pytest.raises(RuntimeError, match="Bitte zuerst etwas schreiben"):
         Client(url, headers=BROWSER).ask(("answer", [""], None))
 
 
