@@ -25,6 +25,7 @@ COLUMNS = ("x", "y", "color", "tooltip", "headers")  # properties that name colu
 UNTRANSLATED = ("figures", "snippets")  # classes of components: the model card, and code
 INSERTED = re.compile(r"\{(\w+)\}")
 NUMBERS = {"low", "high", "count", "percent", "number"}
+ITEMS = {"item", "items", "unit"}  # words of the data; a text with one is not inserted, as a title may look the same
 # What is inserted has no end of a sentence, which is not after an initial, "Dr" or "Mrs".
 PART = r"(?:(?!(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.] [A-Z]).)"
 SENTENCE_END = re.compile(r"(?<=[.?!:]) ")
@@ -65,6 +66,7 @@ class Language:
         # The most specific first: those with the most letters of their own.
         keys = sorted((key for key in texts if INSERTED.search(key)), key=lambda key: -len(INSERTED.sub("", key)))
         self.templates = [(make_pattern(key), key) for key in keys]
+        self.inserted = [one for one in self.templates if ITEMS.isdisjoint(one[0].groupindex)]
 
     def find(self, text: str, depth: int = DEEPEST) -> str | None:
         """Return the translation of a text, of a number, or of a text with inserted parts; None if there is none.
@@ -76,7 +78,8 @@ class Language:
         if number := NUMBER.fullmatch(text):
             before, digits, unit = number.groups()
             return f"{before}{digits.translate(self.separators)}{NO_BREAK + '%' if unit == '%' else unit}"
-        for pattern, key in self.templates if len(text) <= LONGEST and depth else ():
+        templates = self.templates if depth == DEEPEST else self.inserted
+        for pattern, key in templates if len(text) <= LONGEST and depth else ():
             if found := pattern.fullmatch(text):
                 parts = {name: self.find(part, depth - 1) or part for name, part in found.groupdict().items()}
                 return self.texts[key].format(**parts)

@@ -309,11 +309,13 @@ def add_newcomers(model: Recommender) -> None:
         }
     )
     one, many = map(escape_markdown, config.item)
-    start = "Until you have rated anything" if below == 1 else f"Until you have rated {below} {many}"
-    first = f" {start}, you get predictions from averages." if below else ""
+    first = f" Until you have rated {below} {many}, you get predictions from averages." if below else ""
+    if below == 1:
+        first = " Until you have rated anything, you get predictions from averages."
+    who = "users" if config.is_own else "MovieLens users"
     gr.Markdown("### For a newcomer, by how much they have rated")
     gr.Markdown(
-        f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. "
+        f"Measured on {group.users} {who} who were held out of training. "
         f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
         '"Off by" is the root mean squared '
         f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "

@@ -55,6 +55,18 @@ def test_the_first_language_that_there_is_wins(accepted, language):
             "Person 15 zu Dr. No (1962). Die echte Bewertung ist 4,5 ★; das Modell wurde auch mit ihr trainiert.",
         ),
         ("I have to go. It is nobody's text.", "I have to go. It is nobody's text."),
+        ("It is none of the 37 labels.", "Das ist keine der 37 Klassen."),
+        ("It is none of a rose, a lily and an iris.", "Das ist weder a rose, a lily noch an iris."),
+        (
+            "Height. For nine of ten rows like this one, it is between 1.5 and 1,200 cm.",
+            "Height. Bei neun von zehn solchen Zeilen liegt der Wert zwischen 1,5 und 1.200 cm.",
+        ),
+        ("Many books", "Viele books"),
+        ("Why Many Waters comes first, in stars:", "Warum Many Waters vorn steht, in Sternen:"),
+        (
+            "my_roses cannot be shown. Its model is damaged; the log says why.",
+            "my_roses kann nicht gezeigt werden. Das Modell ist beschädigt; warum, steht im Protokoll.",
+        ),
     ],
 )
 def test_a_text_is_translated_as_a_whole_or_in_parts(english, german):
