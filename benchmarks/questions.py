@@ -177,8 +177,9 @@ def make_batch(endpoint: str, *files: File, rows: list[dict[str, Any]], unit: st
 
 
 def answer_rows(model: Any, items: list[Any]) -> list[dict[str, Any]]:
-    """Return the cells that a batch adds to each row."""
-    return [answer.as_row() for answer in model.predict_batch(items)]
+    """Return the cells that a batch adds to each row of a CSV."""
+    rows = [answer.as_row() for answer in model.predict_batch(items)]
+    return [{name: "" if cell is None else cell for name, cell in row.items()} for row in rows]
 
 
 def write_table(rows: list[dict[str, Any]]) -> bytes:

@@ -94,7 +94,8 @@ class Scorer:
         self.model, self.source, self.out = model, source, out
         model.session.threads = 1  # the processes share the cores
         example = make_cells(model.predict_batch([model.example()])[0])
-        self.types = {name: pa.scalar(cell).type for name, cell in example.items()}
+        # Only a number can be missing in an answer, such as the probabilities of a rejected picture.
+        self.types = {name: pa.float64() if cell is None else pa.scalar(cell).type for name, cell in example.items()}
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         batch["errors"] = np.array([self.score(tuple(part)) for part in batch["part"].tolist()])

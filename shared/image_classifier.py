@@ -92,10 +92,11 @@ class ImageClassifierPrediction(Prediction):
         }
 
     def as_row(self) -> dict[str, object]:
-        """Return the prediction as cells of a CSV row."""
+        """Return the prediction as cells of a CSV row; a rejected picture has no probabilities in it."""
+        is_rejected = self.label is None
         return {
             "prediction": self.label or "neither",
-            **{f"probability {label}": round(p, 4) for label, p in self.probabilities.items()},
+            **{f"probability {label}": None if is_rejected else round(p, 4) for label, p in self.probabilities.items()},
             "in_distribution_score": round(self.in_distribution_score, 2),
         }
 

@@ -6,6 +6,7 @@ import gradio as gr
 from gradio.context import Context
 
 from .downloads import SAVE
+from .headline import READ_HEADLINE
 
 TEXTS = {
     "none": "There is no answer to save yet.",
@@ -14,9 +15,10 @@ TEXTS = {
 MOST_BARS = 4
 
 # A label has {label, confidences: [{label, confidence}]}, a picture has {url}.
-DRAW = """async (answer, shown) => {%(save)s
+DRAW = """async (answer, headline, shown) => {%(save)s%(read)s
     const texts = %(texts)s
-    if (!answer?.label) return texts.none
+    const said = readHeadline(headline)
+    if (!said) return texts.none
     const [width, height, edge] = [1200, 630, 60]
     const canvas = Object.assign(document.createElement("canvas"), { width, height })
     const pen = canvas.getContext("2d")
@@ -45,9 +47,10 @@ DRAW = """async (answer, shown) => {%(save)s
         pen.drawImage(picture, edge + (480 - wide) / 2, edge + (510 - high) / 2, wide, high)
     }
     let y = write(%(title)s, left, edge + 40, 34, room, { most: 2, colour: "#4b5563" })
-    if (typeof shown === "string") y = write(`“${shown.trim()}”`, left, y + 20, 30, room, { most: 4 })
-    y = write(answer.label, left, y + 40, 60, room, { weight: 700 })
-    for (const { label, confidence } of (answer.confidences ?? []).slice(0, %(most)d)) {
+    if (typeof shown === "string") y = write(`“${shown.trim()}”`, left, y + 20, 30, room, { most: 3 })
+    y = write(said, left, y + 40, said.length > 20 ? 44 : 60, room, { most: 3, weight: 700 })
+    for (const { label, confidence } of (answer?.confidences ?? []).slice(0, %(most)d)) {
+        if (y > height - 100) break
         y = write(`${label}: ${Math.round(100 * confidence)} %%`, left, y + 4, 28, room)
         Object.assign(pen, { fillStyle: "#e5e7eb" }).fillRect(left, y - 24, room, 14)
         Object.assign(pen, { fillStyle: "#ea580c" }).fillRect(left, y - 24, room * confidence, 14)
@@ -59,16 +62,18 @@ DRAW = """async (answer, shown) => {%(save)s
 }"""
 
 
-def add_card(answer: gr.Label, shown: gr.components.Component | None = None) -> None:
+def add_card(answer: gr.Label, headline: gr.HTML | None = None, shown: gr.components.Component | None = None) -> None:
     """Add a button that saves an answer as a picture of 1200 × 630 pixels, as messengers show it.
 
     Args:
         answer: the component with the answer.
+        headline: the component with its headline, from add_headline; without it, the headline is the answer's label.
         shown: a picture, or a text whose beginning is also on the card.
     """
     title = json.dumps(Context.root_block.title if Context.root_block else "")
-    words = {"texts": json.dumps(TEXTS), "title": title, "most": MOST_BARS, "save": SAVE}
+    words = {"texts": json.dumps(TEXTS), "title": title, "most": MOST_BARS, "save": SAVE, "read": READ_HEADLINE}
     save = gr.Button("Save this answer as a picture", size="sm")
     note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the picture")
     empty = gr.JSON(visible=False, label="Nothing") if shown is None else shown
-    save.click(None, [answer, empty], note, js=DRAW % words, api_visibility="private", show_progress="hidden")
+    inputs = [answer, answer if headline is None else headline, empty]
+    save.click(None, inputs, note, js=DRAW % words, api_visibility="private", show_progress="hidden")

@@ -83,7 +83,8 @@ def _make_preview(
     """
     errors = ["error"] if any(row["error"] for row in rows) else []
     columns = dict.fromkeys([*label, *answer[:1], *errors, *answer, "error", *(name for row in rows for name in row)])
-    return pd.DataFrame([[row.get(name, "") for name in columns] for row in rows], columns=list(columns))
+    cells = [["" if (cell := row.get(name)) is None else cell for name in columns] for row in rows]
+    return pd.DataFrame(cells, columns=list(columns))
 
 
 def _shorten(cell: object) -> object:

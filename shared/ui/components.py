@@ -1,5 +1,6 @@
 """Components that pass uploaded files on unchanged; shared/images detects the format from the content."""
 
+import json
 from abc import ABCMeta
 from collections.abc import Sequence
 from typing import Any
@@ -7,17 +8,32 @@ from typing import Any
 import gradio as gr
 
 from .fair_queue import is_uploaded
+from .headline import ANNOUNCED
 from .requests import SEND_FILE, SEND_PICTURE, make_error
 
-# Gradio 6.31 puts a drawn picture into a button without a name.
-NAME_PICTURES = """
-const name = () => document.querySelectorAll('button:not([aria-label]) > .image-frame').forEach((frame) => {
-    frame.parentElement.ariaLabel = 'Picture';
-});
-new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
-name();
+TEXTS = {"picture": "Picture", "unseen": "This browser cannot show the file."}
+# Gradio 6.31 has no options for these: it puts a drawn picture into a button without a name, and lets no screen reader
+# know of a new answer. What is in a tab comes into the page when the tab is opened.
+COMPLETE_PAGE = """
+const texts = %s;
+const complete = () => {
+    document.querySelectorAll('button:not([aria-label]) > .image-frame').forEach((frame) => {
+        frame.parentElement.ariaLabel = texts.picture;
+    });
+    document.querySelectorAll('.%s:not([aria-live])').forEach((answer) => {
+        Object.assign(answer, { ariaLive: 'polite', ariaAtomic: 'true' });
+    });
+};
+document.documentElement.style.setProperty('--unseen', JSON.stringify(texts.unseen));
+new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
+complete();
 """
 Examples = Sequence[tuple[str, str]]  # (name, path)
+
+
+def complete_page() -> None:
+    """Add the script that names drawn pictures, and makes screen readers announce what has the class ANNOUNCED."""
+    gr.HTML(js_on_load=COMPLETE_PAGE % (json.dumps(TEXTS), ANNOUNCED), visible="hidden")
 
 
 def make_subclass(name: str, base: type, **methods: Any) -> Any:
@@ -77,7 +93,6 @@ def add_picture_input(examples: Examples) -> gr.Image:
 
 def add_picture_output(label: str) -> gr.Image:
     """Add a picture that a page draws."""
-    gr.HTML(js_on_load=NAME_PICTURES, visible="hidden")
     return gr.Image(label=label, interactive=False, buttons=["download", "fullscreen"], height=360)
 
 

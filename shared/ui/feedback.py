@@ -13,6 +13,7 @@ from gradio.context import Context
 
 from ..config import GalleryConfig
 from .downloads import SAVE
+from .headline import READ_HEADLINE
 
 MOST = 5_000_000  # characters in the storage; most browsers keep 5 MB for a site
 TEXTS = {
@@ -51,8 +52,10 @@ HELPERS = """
         return show(count(kept), kept)
     }
 """
-YES = """(answer, ...values) => {%(helpers)s
+# A page whose headline is not the likeliest label has not answered with it, so nobody can have meant that by "yes".
+YES = """(answer, headline, ...values) => {%(helpers)s%(read)s
     if (!answer?.confidences) return show(texts.none, read())
+    if (readHeadline(headline) !== readHeadline(answer)) return show(texts.choose, read(), true)
     return keep(names[answer.label] ?? answer.label, values)
 }"""
 NO = """(answer) => {%(helpers)s
@@ -82,15 +85,22 @@ DELETE = """() => {%(helpers)s
 }"""
 
 
-def add_feedback(config: GalleryConfig, answer: gr.components.Component, inputs: Mapping[str, Any]) -> None:
+def add_feedback(
+    config: GalleryConfig,
+    answer: gr.components.Component,
+    inputs: Mapping[str, Any],
+    headline: gr.HTML | None = None,
+) -> None:
     """Ask whether the answer is right: yes, or no and the right label; keep it in the browser, for download as CSV.
 
-    If the answer is a number, which is not in a gr.Label, nothing is asked.
+    If the answer is a number, which is not in a gr.Label, nothing is asked. After a "yes" to a headline that names no
+    label, such as "Not sure", the right label is asked for, too.
 
     Args:
         config: the model's config, with its labels.
         answer: the component with the answer.
         inputs: the components of the input, with their names in the CSV.
+        headline: the component with the headline of the answer, if it has one; see headline.py.
     """
     labels: Sequence[str] = getattr(config, "labels", ())
     if not isinstance(answer, gr.Label) or len(labels) < 2:
@@ -102,7 +112,8 @@ def add_feedback(config: GalleryConfig, answer: gr.components.Component, inputs:
         "place": f"answers-{meaning}", "columns": columns, "names": named, "texts": TEXTS, "most": MOST,
         "target": next(name for name in ("label", "right label", "label_") if name not in columns),
     }  # fmt: skip
-    script = {name: json.dumps(value) for name, value in words.items()} | {"most": MOST, "save": SAVE}
+    script = {name: json.dumps(value) for name, value in words.items()}
+    script |= {"most": MOST, "save": SAVE, "read": READ_HEADLINE}
     script["helpers"] = HELPERS % script
     with gr.Row(elem_classes="feedback"):
         gr.Markdown("Was this right?")
@@ -115,7 +126,8 @@ def add_feedback(config: GalleryConfig, answer: gr.components.Component, inputs:
         delete = gr.Button("Delete them", size="sm", min_width=120)
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     shown = [note, right, buttons]
-    yes.click(None, [answer, *fields], shown, js=YES % script, **quiet)
+    said = answer if headline is None else headline
+    yes.click(None, [answer, said, *fields], shown, js=YES % script, **quiet)
     no.click(None, answer, shown, js=NO % script, **quiet)
     right.input(None, [right, *fields], shown, js=CHOOSE % script, **quiet)
     download.click(None, None, None, js=DOWNLOAD % script, **quiet)

@@ -25,10 +25,12 @@ COLUMNS = ("x", "y", "color", "tooltip", "headers")  # properties that name colu
 UNTRANSLATED = ("figures", "snippets")  # classes of components: the model card, and code
 INSERTED = re.compile(r"\{(\w+)\}")
 NUMBERS = {"low", "high", "count", "percent", "number"}
+ITEMS = {"item", "items", "unit"}  # words of the data; a text with one is not inserted, as a title may look the same
 # What is inserted has no end of a sentence, which is not after an initial, "Dr" or "Mrs".
 PART = r"(?:(?!(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.] [A-Z]).)"
 SENTENCE_END = re.compile(r"(?<=[.?!:]) ")
 COLON, PARENTHESIS = re.compile(r"(.+?)(: )(.+)()"), re.compile(r"(.+)( \()(.+)(\))")
+NEW = " · new"  # behind the title of a new recommendation
 NO_BREAK = "\N{NO-BREAK SPACE}"
 NUMBER = re.compile(r"([^\w.,]*)(\d[\d,]*(?:\.\d+)?)( ?[%★]?)")
 TAG_OR_TEXT = re.compile(
@@ -64,6 +66,7 @@ class Language:
         # The most specific first: those with the most letters of their own.
         keys = sorted((key for key in texts if INSERTED.search(key)), key=lambda key: -len(INSERTED.sub("", key)))
         self.templates = [(make_pattern(key), key) for key in keys]
+        self.inserted = [one for one in self.templates if ITEMS.isdisjoint(one[0].groupindex)]
 
     def find(self, text: str, depth: int = DEEPEST) -> str | None:
         """Return the translation of a text, of a number, or of a text with inserted parts; None if there is none.
@@ -75,7 +78,8 @@ class Language:
         if number := NUMBER.fullmatch(text):
             before, digits, unit = number.groups()
             return f"{before}{digits.translate(self.separators)}{NO_BREAK + '%' if unit == '%' else unit}"
-        for pattern, key in self.templates if len(text) <= LONGEST and depth else ():
+        templates = self.templates if depth == DEEPEST else self.inserted
+        for pattern, key in templates if len(text) <= LONGEST and depth else ():
             if found := pattern.fullmatch(text):
                 parts = {name: self.find(part, depth - 1) or part for name, part in found.groupdict().items()}
                 return self.texts[key].format(**parts)
@@ -144,6 +148,11 @@ class Language:
             return {self.translate_columns(name): self.translate_columns(item) for name, item in value.items()}
         return value
 
+    def translate_mark(self, cell: Any) -> Any:
+        """Return a cell of a table, in which only the mark of a new recommendation is translated."""
+        start, mark, rest = cell.rpartition(NEW) if isinstance(cell, str) else ("", "", "")
+        return f"{start} · {self.texts[NEW.strip(' ·')]}" if mark and not rest else cell
+
     def translate_value(self, kind: str, value: Any) -> Any:
         """Return a component's value for a page. Inputs, JSON and the parts of a visitor's text stay as they are.
 
@@ -161,6 +170,8 @@ class Language:
             changed["label"] = self.translate(value["label"])
         for part in ("confidences", "annotations"):
             changed[part] = [one | {"label": self.translate(one["label"])} for one in value.get(part) or ()]
+        if kind == "dataframe":
+            changed["data"] = [[self.translate_mark(cell) for cell in row] for row in value.get("data") or ()]
         for part in ("headers",) if kind == "dataframe" else ("columns", "data", "datatypes"):
             changed[part] = self.translate_columns(value.get(part))
         return value | {part: new for part, new in changed.items() if part in value}
@@ -174,6 +185,8 @@ class Language:
             props |= {name: self.translate_columns(props[name]) for name in COLUMNS if props.get(name)}
         if kind == "dropdown":
             props["choices"] = [(self.translate_columns(name), value) for name, value in props["choices"]]
+        if kind == "html" and props.get("js_on_load"):
+            props["js_on_load"] = self.translate_script(props["js_on_load"])
         if kind == "annotatedimage":
             props["color_map"] = {
                 self.translate(name): colour for name, colour in (props.get("color_map") or {}).items()

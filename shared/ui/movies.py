@@ -23,6 +23,8 @@ from . import share
 from .errors import show_errors
 from .explanations import add_up, draw_signed_bars
 from .first_answer import show_first_answer
+from .headline import ANNOUNCED
+from .languages import NEW
 
 OFFERED = 1500  # number of best known movies in a drop-down and on the map
 Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
@@ -154,6 +156,11 @@ def add_user(model: Recommender) -> gr.Number | gr.Textbox:
     return gr.Number(value, label=f"User ({low} to {high})", minimum=low, maximum=high)
 
 
+def add_answer(model: Recommender) -> gr.HTML:
+    """Add the component for describe_rating."""
+    return gr.HTML(label=f"Predicted {model.config.unit}", elem_classes=ANNOUNCED)
+
+
 def add_hidden_inputs(model: Recommender, user: Any) -> tuple[list[Any], gr.Number]:
     """Add the inputs of recommendations that only API users give: the ratings of a new user, and how many movies.
 
@@ -189,7 +196,7 @@ def add_visitor(model: Recommender) -> gr.JSON:
             rated = add_list(model, config.unit, "You rated", elem_classes="rated")
         with gr.Column():
             best = add_list(model, config.unit, "You may like (▲ ▼: what your newest rating changed)")
-            why = gr.HTML(label="Why this one comes first")
+            why = gr.HTML(label="Why this one comes first", elem_classes=ANNOUNCED)
 
     @show_errors
     def rate(given: Ratings, chosen: int | str | None, value: float) -> dict[str, float]:
@@ -240,7 +247,7 @@ def mark_changes(before: Scored, after: Scored) -> Scored:
     marked = []
     for place, (movie_id, title, score) in enumerate(after):
         rise = places[movie_id] - place if movie_id in places else None
-        mark = " · new" if rise is None else f" ▲{rise}" if rise > 0 else f" ▼{-rise}" if rise else ""
+        mark = NEW if rise is None else f" ▲{rise}" if rise > 0 else f" ▼{-rise}" if rise else ""
         marked.append((movie_id, f"{title}{mark}", score))
     return marked
 
@@ -302,11 +309,13 @@ def add_newcomers(model: Recommender) -> None:
         }
     )
     one, many = map(escape_markdown, config.item)
-    start = "Until you have rated anything" if below == 1 else f"Until you have rated {below} {many}"
-    first = f" {start}, you get predictions from averages." if below else ""
+    first = f" Until you have rated {below} {many}, you get predictions from averages." if below else ""
+    if below == 1:
+        first = " Until you have rated anything, you get predictions from averages."
+    who = "users" if config.is_own else "MovieLens users"
     gr.Markdown("### For a newcomer, by how much they have rated")
     gr.Markdown(
-        f"Measured on {group.users} {'' if config.is_own else 'MovieLens '}users who were held out of training. "
+        f"Measured on {group.users} {who} who were held out of training. "
         f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
         '"Off by" is the root mean squared '
         f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "

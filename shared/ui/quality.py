@@ -65,12 +65,16 @@ def draw_quality(config: GalleryConfig, metrics: Metrics, name_group: Callable[[
     first = metrics.figures[0].data if metrics.figures else ""
     own = [figure for figure in metrics.figures if figure.data == first]
     known = {figure.name: figure for figure in reversed(own)}  # the first of each name
-    errors = {f"error_{label}": config.get_label_name(label) for label in config.labels}
     overlaps = {f"iou_{label}": config.get_label_name(label) for label in config.labels}
-    rates = {figure.name for figure in own if figure.name.startswith("error_")} - set(errors)
+    rates = {figure.name for figure in own if figure.name.startswith("error_")}
+    rates -= {f"error_{label}" for label in config.labels}
+    rights = find_rights(config, known)
     sections = [
-        draw_confusion(config, known),
-        draw_shares("How often it is right, by the right answer", _invert(_pick(known, errors))),
+        draw_confusion(config, rights),
+        draw_shares(
+            "How often it is right, by the right answer",
+            [Share(config.get_label_name(label), one.value, one.interval) for label, one in rights.items()],
+        ),
         draw_shares(
             "How well it outlines each class (1 would be perfect: intersection over union)", _pick(known, overlaps)
         ),
@@ -79,7 +83,9 @@ def draw_quality(config: GalleryConfig, metrics: Metrics, name_group: Callable[[
         draw_sure(known),
         draw_shares("On harder pictures", _invert(_pick(known, {name: _strip(known[name]) for name in sorted(rates)}))),
         draw_shares("On texts written to be hard", _list(metrics.figures, lambda one: one.data == HARD_CASES)),
-        draw_shares("How many it rejects of what is unlike its data", _list(metrics.figures, is_noticed, by_data=True)),
+        draw_shares(
+            "How often it rejects what it was not trained on", _list(metrics.figures, is_noticed, by_data=True)
+        ),
         draw_groups(config, metrics.groups, name_group),
         draw_cases(config, metrics),
     ]
@@ -147,16 +153,33 @@ def _draw_share(share: Share) -> str:
     )
 
 
-def draw_confusion(config: GalleryConfig, known: Mapping[str, Figure]) -> str:
-    """Return a table of right and wrong answers as HTML, for a model with two labels whose errors are known."""
-    found = [known[name] for label in config.labels if (name := f"error_{label}") in known]
+def find_rights(config: GalleryConfig, known: Mapping[str, Figure]) -> dict[str, Figure]:
+    """Map labels to the share of right answers among inputs with that label: the recall, or 1 minus the error."""
+    rights = {}
+    for label in config.labels:
+        if found := known.get(f"recall_{label}"):
+            rights[label] = found
+        elif found := known.get(f"error_{label}"):
+            interval = found.interval and (1 - found.interval[1], 1 - found.interval[0])
+            rights[label] = found.model_copy(update={"value": 1 - found.value, "interval": interval})
+    return rights
+
+
+def draw_confusion(config: GalleryConfig, rights: Mapping[str, Figure]) -> str:
+    """Return a table of right and wrong answers as HTML, for a model with two labels.
+
+    Args:
+        config: the gallery.json of the model.
+        rights: the share of right answers by label; see find_rights.
+    """
+    found = list(rights.values())
     if not len(config.labels) == len(found) == 2:
         return ""
     names = [html.escape(config.get_label_name(label)) for label in config.labels]
     rows = ""
     for index, figure in enumerate(found):
-        wrong = round(figure.value * figure.count)
-        cells = [figure.count - wrong, wrong] if index == 0 else [wrong, figure.count - wrong]
+        right = round(figure.value * figure.count)
+        cells = [right, figure.count - right] if index == 0 else [figure.count - right, right]
         rows += f'<tr><th scope="row">{names[index]}</th>{"".join(f"<td>{cell:,}</td>" for cell in cells)}</tr>'
     heads = "".join(f'<th scope="col">called {name}</th>' for name in names)
     title = f"{html.escape(found[0].data)}, {html.escape(found[0].split)}: what it really is, and what it was called"
@@ -208,9 +231,8 @@ def draw_groups(config: GalleryConfig, groups: Iterable[Group], name_group: Call
         if one.mean_probability.value is not None
     ]  # fmt: skip
     name = config.get_label_name(config.labels[-1]) if config.labels else ""
-    return draw_shares(
-        f"{name}, by group", shares, "The bar is what the model expects on average, the mark what is true."
-    )
+    note = f"The bar is the share that the model expects, the mark the true share. {INTERVALS}"
+    return draw_shares(f"{name}, by group", shares, note)
 
 
 def draw_cases(config: GalleryConfig, metrics: Metrics) -> str:

@@ -98,7 +98,9 @@ if (isLink() || (%(kept)s)()) trigger("click");
 
 
 def add_link(
-    inputs: Mapping[str, gr.components.Component], answer: gr.components.Component | None = None
+    inputs: Mapping[str, gr.components.Component],
+    answer: gr.components.Component | None = None,
+    headline: gr.HTML | None = None,
 ) -> Callable[..., Any]:
     """Add a button that copies a link with these inputs, and fill them when the page is opened with such a link.
 
@@ -108,6 +110,7 @@ def add_link(
     Args:
         inputs: texts, numbers, drop-downs, or the ratings of a visitor as gr.JSON, each with its name in the link.
         answer: the answer; if it is a gr.Label, a second button saves it as a picture.
+        headline: the component with its headline, if it has one; see headline.py.
 
     Returns:
         The event that fires after the inputs have been filled.
@@ -117,7 +120,7 @@ def add_link(
     kinds = json.dumps({name: find_kind(component) for name, component in inputs.items()})
     copy = gr.Button("Copy a link to this answer", size="sm")
     if isinstance(answer, gr.Label):
-        add_card(answer, inputs.get("text"))
+        add_card(answer, headline, inputs.get("text"))
     note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the link")
     received, filled = (gr.JSON(visible=False, label="The input of a link") for _ in range(2))
     opened = gr.HTML(js_on_load=START % words, visible="hidden")

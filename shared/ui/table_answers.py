@@ -13,6 +13,7 @@ from ..tabular_classifier import TabularClassifier
 from ..tabular_regressor import TabularRegressor
 from .explanations import add_up, draw_signed_bars, format_points
 from .forms import format_value, get_label
+from .headline import ANNOUNCED
 
 LABELS_SHOWN = 8
 EFFECTS_SHOWN = 16  # bars of an explanation; the last one has the sum of all smaller effects
@@ -22,9 +23,9 @@ Model = TabularClassifier | TabularRegressor
 def add_answer(model: Model) -> gr.components.Component:
     """Add the component for the answer: a label with bars, or text for a number."""
     if isinstance(model, TabularRegressor):
-        return gr.Markdown(elem_classes="answer", container=True)
+        return gr.Markdown(elem_classes=["answer", ANNOUNCED], container=True)
     many = {"num_top_classes": LABELS_SHOWN} if len(model.config.labels) > LABELS_SHOWN else {}
-    return gr.Label(label="How sure it is", elem_classes="answer", **many)
+    return gr.Label(label="How sure it is", elem_classes=["answer", ANNOUNCED], **many)
 
 
 def show_answer(model: Model, answer: Any) -> dict[str, float] | str:
@@ -44,11 +45,12 @@ def draw_explanation(model: Model, row: Mapping[str, Any], why: Any) -> str:
     if isinstance(model, TabularRegressor):
         largest = max((abs(value) for value in why.contributions.values()), default=0.0)
         total, digits = why.value, choose_digits(largest)
-        what, of, unit = get_label(model.config, model.config.target), f"{{:,.{digits}f}}", ""
+        what, of, lead = get_label(model.config, model.config.target), f"{{:,.{digits}f}}", "What makes the difference:"
         format_effect = f"{{:+,.{digits}f}}".format
     else:
         total, digits, of = why.probability, 3, "{:.1%}"
-        what, unit = model.config.get_label_name(why.label or model.config.labels[1]), " (percentage points)"
+        what = model.config.get_label_name(why.label or model.config.labels[1])
+        lead = "What makes the difference (percentage points):"
     parts = add_up(why.contributions, why.base, total, digits)
     largest_first = sorted(parts, key=lambda name: -abs(why.contributions[name]))
     kept = largest_first if len(parts) <= EFFECTS_SHOWN else largest_first[: EFFECTS_SHOWN - 1]
@@ -56,8 +58,7 @@ def draw_explanation(model: Model, row: Mapping[str, Any], why: Any) -> str:
     if rest := largest_first[len(kept) :]:
         bars[f"{len(rest)} other values"] = sum(parts[name] for name in rest)
     average, here = (of.format(round(value, digits)) for value in (why.base, total))
-    title = f"{what}: on average {average}, here {here}. What makes the difference{unit}:"
-    return draw_signed_bars(title, bars, format_effect)
+    return draw_signed_bars(f"{what}: on average {average}, here {here}. {lead}", bars, format_effect)
 
 
 def add_curve(model: Model) -> tuple[gr.Dropdown, gr.LinePlot]:

@@ -13,7 +13,7 @@ from ..config import CARD
 from ..limits import LIMITS
 from ..markdown import escape_markdown
 from ..predictor import Predictor
-from .components import Upload
+from .components import Upload, complete_page
 from .downloads import add_download
 from .retention import SWEEP_SECONDS
 from .snippets import add_snippets
@@ -32,6 +32,7 @@ def introduce(model: Predictor[Any, Any, Any], more: str = "") -> None:
     """Add the heading and introduction: the model's title and summary, and more sentences as Markdown."""
     about = model.config.about
     gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)} {more}".rstrip())
+    complete_page()
 
 
 @dataclass(frozen=True)

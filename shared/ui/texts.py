@@ -26,7 +26,7 @@ def require_text(text: str | None, is_asked_for: bool = False) -> str:
         BadInput: the text is too long.
     """
     if text is None or (isinstance(text, str) and not strip_invisible(text).strip()):
-        raise gr.Error("Write a text first.", visible=is_asked_for, print_exception=False)
+        raise gr.Error("Write something first.", visible=is_asked_for, print_exception=False)
     if isinstance(text, str) and len(text) > LIMITS.page_characters:
         raise BadInput(f"The text has {len(text):,} characters; at most {LIMITS.page_characters:,} are read here.")
     return text

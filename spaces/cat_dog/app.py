@@ -20,6 +20,7 @@ from shared.ui.batch import answer_files
 from shared.ui.components import add_picture_input, add_picture_output, require_image
 from shared.ui.explanations import draw_evidence
 from shared.ui.first_answer import show_first_answer
+from shared.ui.headline import add_headline
 from shared.ui.quality import add_quality_tab
 
 HERE = Path(__file__).parent
@@ -82,9 +83,9 @@ with Page(model, title=config.about.title) as demo:
         with gr.Column():
             image = add_picture_input(examples)
         with gr.Column():
-            headline = gr.HTML("<h2>Choose a picture</h2>", label="Result")
+            headline = add_headline("Choose a picture")
             answer = gr.Label(label="How sure it is", show_heading=False, elem_classes="sure")
-            add_card(answer, image)
+            add_card(answer, headline, image)
     with gr.Tabs():
         with gr.Tab("Why?"):
             words = gr.Markdown("The map appears here.", label="What the colours mean")

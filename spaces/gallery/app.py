@@ -160,7 +160,7 @@ for folder in [*find_space_folders(), *own]:
         is_damaged = isinstance(error, CheckpointError)
         logging.error("%s cannot be shown: %s", folder, error, exc_info=not is_damaged)
         what = "Its model is damaged" if is_damaged else "Its app.py failed"
-        messages.append(f"**{escape_markdown(folder.name)} cannot be shown.** {what}; the log says why.")
+        messages.append(f"{escape_markdown(folder.name)} cannot be shown. {what}; the log says why.")
 if not apps:
     logging.error("The gallery has no models to show; each needs a folder with app.py, model/ and picture.svg.")
     messages.append("There are no models here yet.")

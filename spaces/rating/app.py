@@ -95,7 +95,7 @@ with Page(model, title=config.about.title) as demo:
             with gr.Column():
                 user = movies.add_user(model) if config.users else ratings
                 movie = movies.add_picker(model, one.capitalize())
-                answer, bars = gr.HTML(label=f"Predicted {config.unit}"), gr.HTML(label="Why")
+                answer, bars = movies.add_answer(model), gr.HTML(label="Why")
             with gr.Column():
                 for_user = movies.add_list(model, config.unit, labels["best"])
         with gr.Tab(f"Similar {many}"):

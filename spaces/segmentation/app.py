@@ -17,6 +17,7 @@ from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after
 from shared.ui.components import add_picture_input, add_picture_output, require_image
 from shared.ui.explanations import draw_evidence, draw_share_bars, format_percent
 from shared.ui.first_answer import show_first_answer
+from shared.ui.headline import ANNOUNCED
 from shared.ui.quality import add_quality_tab
 from shared.ui.regions import Regions, answer_with_masks, draw_picture, draw_regions, keep_mask
 
@@ -94,7 +95,7 @@ with Page(model, title=config.about.title) as demo:
             cover = gr.Slider(0, 100, 90, step=5, label="Strength of the colours", info=hint, buttons=[])
     with gr.Tabs():
         with gr.Tab("How much of each"):
-            bars = gr.HTML("<p>Choose a picture first.</p>", label="How much of each")
+            bars = gr.HTML("<p>Choose a picture first.</p>", label="How much of each", elem_classes=ANNOUNCED)
         with gr.Tab("Where it is unsure"):
             words = gr.Markdown("Choose a picture first.", label="How sure it is")
             doubt = add_picture_output("Where it is unsure")
@@ -111,7 +112,8 @@ with Page(model, title=config.about.title) as demo:
     shown, why = [answer_json, mask, seen, bars], [why_json, doubt, words]
     # "change" fires once for an upload, a webcam photo, a paste, an example, and when the picture is cleared.
     live = {"trigger_mode": "always_last"}
-    predicted = image.change(predict, image, shown, api_name="predict", show_progress="minimal", **live)
+    waiting = {"show_progress": "minimal", "show_progress_on": seen}  # elsewhere, the seconds would be announced
+    predicted = image.change(predict, image, shown, api_name="predict", **waiting, **live)
     clear(predicted.success, why)
     predicted.success(explain, image, why, api_name="explain", show_progress="hidden", **live)
     for event in (image.clear, predicted.failure):

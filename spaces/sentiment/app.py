@@ -15,6 +15,7 @@ from shared.ui import Page, add_batch_tab, add_end, add_json, clear, clear_after
 from shared.ui.batch import answer_rows
 from shared.ui.feedback import add_feedback
 from shared.ui.first_answer import show_first_answer
+from shared.ui.headline import add_headline
 from shared.ui.quality import add_quality_tab
 from shared.ui.share import add_link
 from shared.ui.texts import add_parts, colour_parts, describe_parts, find_tapped, is_about, read_texts, require_text
@@ -41,9 +42,8 @@ def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
     headline = config.get_label_name(answer.label) if answer.is_clear else "Not sure: no answer is likely enough."
     if not answer.in_distribution:
         headline = "This is unlike the texts the model was trained on."
-    note = ""
-    if answer.words_read < answer.words:
-        note = f"<p>The model read {answer.words_read:,} of {answer.words:,} words: the beginning and the end.</p>"
+    cut = f"<p>The model read {answer.words_read:,} of {answer.words:,} words: the beginning and the end.</p>"
+    note = cut if answer.words_read < answer.words else ""
     shown = {config.get_label_name(label): p for label, p in answer.probabilities.items()}
     return answer.as_dict(), f"<h2>{escape(headline)}</h2>{note}", shown
 
@@ -94,10 +94,10 @@ with Page(model, title=config.about.title) as demo:
             with gr.Column(visible=bool(config.examples), elem_classes="chips"):
                 examples = gr.Examples(list(config.examples) or [""], text, label="Or try", cache_examples=False)
         with gr.Column():
-            headline = gr.HTML("<h2>Write a text</h2>", label="Result")
+            headline = add_headline("Write a text")
             answer = gr.Label(label="How sure it is", show_heading=False)
-            add_feedback(config, answer, {"text": text})
-            add_link({"text": text}, answer)
+            add_feedback(config, answer, {"text": text}, headline)
+            add_link({"text": text}, answer, headline)
     with gr.Tabs():
         with gr.Tab("Why?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")

@@ -38,6 +38,7 @@ def test_what_is_neither_gets_no_label_but_keeps_its_numbers(cat_dog, name):
     assert answer.likeliest in ("cat", "dog")
     assert answer.in_distribution_score < cat_dog.config.in_distribution_threshold
     assert sum(answer.probabilities.values()) == pytest.approx(1)
+    assert [answer.as_row()[f"probability {label}"] for label in answer.probabilities] == [None, None]
 
 
 def test_a_batch_is_the_same_as_one_by_one(cat_dog):

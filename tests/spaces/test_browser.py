@@ -88,18 +88,64 @@ def test_axe_finds_no_serious_barrier_in_light_or_dark(page, gallery_url, name):
     assert find_barriers(page) == []
 
 
+NEW_ANSWERS = {
+    "cat_dog": lambda page: find_example(page, "a lion").click(),
+    "segmentation": lambda page: page.locator("input[type=file]").first.set_input_files(CAT),
+    "sentiment": lambda page: page.get_by_label("Your text").fill("A terrible film."),
+    "salary": lambda page: (page.get_by_label(re.compile("^Age")).fill("60"), page.keyboard.press("Enter")),
+    "rating": lambda page: page.get_by_role("button", name="Add my rating").click(),
+}
+
+
+@at_one_width
+@pytest.mark.parametrize("name", NEW_ANSWERS)
+def test_a_screen_reader_announces_a_new_answer(page, gallery_url, name):
+    page.goto(f"{gallery_url}/{name}")
+    region = page.locator("[aria-live=polite][aria-atomic=true]").locator("visible=true").first
+    region.wait_for()
+    asked = [region.element_handle(), region.inner_text()]
+    NEW_ANSWERS[name](page)
+    page.wait_for_function("([region, before]) => region.isConnected && region.innerText !== before", arg=asked)
+
+
+TEXTS_SHOWN = """() => {
+    const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode())
+        if (walker.currentNode.parentElement.checkVisibility()) found.push(walker.currentNode.textContent.trim());
+    for (const each of document.querySelectorAll("[aria-label], [placeholder]"))
+        if (each.checkVisibility()) found.push(each.ariaLabel, each.placeholder);
+    return found;
+}"""
+
+
+def find_english(page):
+    """What a page shows that German replaces: long texts anywhere, short ones alone, and marks behind others."""
+    texts = LANGUAGES["de"].texts
+    english = {key for key, text in texts.items() if key != text} - set(texts.values())
+    whole, shown = page.locator("body").inner_text(), set(page.evaluate(TEXTS_SHOWN))
+    return [key for key in english if key in shown or (len(key) > 12 and key in whole)] + re.findall("· new", whole)
+
+
 @in_german
-def test_a_german_browser_sees_no_english_text(page, gallery_url):
-    english = [key for key, text in LANGUAGES["de"].texts.items() if key != text and len(key) > 12]
+def test_a_german_browser_sees_no_english_text(page, gallery_url, tmp_path):
     for name in ("", "sentiment", "salary", "segmentation", "rating", "cat_dog"):
         page.goto(f"{gallery_url}/{name}")
         page.get_by_role("heading", level=1).wait_for()
         page.wait_for_timeout(500)
-        assert [key for key in english if key in page.locator("body").inner_text()] == []
+        assert find_english(page) == []
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+        if name == "rating":
+            page.get_by_role("button", name="Bewertung hinzufügen").click()
+            page.get_by_text("· neu").first.wait_for()
+            assert find_english(page) == []
     find_example(page, "ein Löwe").click()
     page.get_by_role("heading", name="Das ist weder eine Katze noch ein Hund.").wait_for()
     page.get_by_text("Orange Bereiche sprechen für").wait_for()
+    assert find_english(page) == []
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.tiff")
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "a.tiff")
+    words = page.locator(".photo img").evaluate("image => getComputedStyle(image, '::after').content")
+    assert words == '"Dieser Browser kann die Datei nicht anzeigen."'
 
 
 def test_the_keyboard_is_enough_to_try_an_example_and_to_open_a_tab(page, gallery_url):
@@ -276,6 +322,41 @@ def test_an_answer_is_saved_as_a_picture(page, gallery_url, name):
     assert (pixels == (234, 88, 12)).all(axis=2).any()  # the bars
     has_photo = len(np.unique(pixels[60:570, 60:540].reshape(-1, 3), axis=0)) > 5000
     assert has_photo == (name == "cat_dog")
+
+
+RECORD_WORDS = """
+    window.drawn = [];
+    const draw = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+        window.drawn.push(text);
+        return draw.call(this, text, ...rest);
+    };
+"""
+
+
+@at_one_width
+def test_the_saved_picture_says_what_the_page_says(page, gallery_url):
+    page.add_init_script(RECORD_WORDS)
+
+    def save() -> list[str]:
+        with page.expect_download():
+            page.get_by_role("button", name="Save this answer as a picture").click()
+        return page.evaluate("window.drawn")
+
+    page.goto(f"{gallery_url}/cat_dog")
+    find_example(page, "a lion").click()
+    page.get_by_role("heading", name="It is neither a cat nor a dog.").wait_for()
+    assert "It is neither a cat nor a dog." in " ".join(save())
+    page.goto(f"{gallery_url}/sentiment")
+    page.get_by_label("Your text").fill("Der Film hat mich von der ersten Minute an gefesselt.")
+    page.get_by_role("heading", name="This is unlike the texts the model was trained on.").wait_for()
+    drawn = save()
+    assert "This is unlike the texts the model was trained on." in " ".join(drawn)
+    assert {"Positive", "Negative"}.isdisjoint(drawn)
+    page.get_by_label("Your text").fill("")
+    page.get_by_role("heading", name="Write a text").wait_for()
+    page.get_by_role("button", name="Save this answer as a picture").click()
+    page.get_by_text("There is no answer to save yet.").wait_for()
 
 
 @at_one_width

@@ -124,6 +124,8 @@ def test_pictures(ask, cat_dog):
         found, ours = ask("cat_dog", "predict", content), cat_dog.predict(content)
         assert found["label"] == ours.label, name
         assert found["probabilities"] == pytest.approx(ours.probabilities, abs=CLOSE), name
+        cells = [float(cell) if cell else None for cell in list(ask("cat_dog", "asCells", found).values())[1:]]
+        assert cells == pytest.approx(list(ours.as_row().values())[1:-1], abs=CLOSE), name
         assert found["in_distribution_score"] == pytest.approx(ours.in_distribution_score, abs=0.01), name
         why = cat_dog.explain(content)
         evidence = np.array(found["evidence"]).reshape(found["height"], found["width"])

@@ -344,6 +344,7 @@ def test_cat_dog_batch_of_files_and_a_zip(client, tmp_path):
     with open(result, newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row.get("prediction") for row in rows] == ["cat", "", "cat", "neither"]
+    assert [row["probability cat"] != "" for row in rows] == [True, False, True, False]
     assert [row["file"] for row in rows][2:] == ["pets/cat.png", "pets/lion.jpg"]
     assert "not a picture" in rows[1]["error"]
 

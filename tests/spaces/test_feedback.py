@@ -1,8 +1,11 @@
 """What visitors say about answers stays in their browser, and its CSV is data for the training recipes."""
 
 import json
+import re
 
 import pytest
+
+from tests.conftest import at_one_width
 
 pytestmark = pytest.mark.browser
 ODD = 'He said "no";\r\nthen – ümlaut, 猫, it ended'
@@ -89,6 +92,21 @@ def test_answers_about_rows_stay_in_the_browser_and_can_be_trained_on(page, gall
     found = own_rows.read_own_rows(path, None, DataOptions(), 42)
     assert (found.target, set(found.labels)) == ("label", set(salary.config.labels))
     assert {"age", "hours-per-week"} <= set(found.train.table.columns)
+
+
+@at_one_width
+@pytest.mark.parametrize(("example", "headline"), [("Great cast", "Not sure"), ("Der Film", "This is unlike")])
+def test_yes_to_an_answer_that_names_no_label_keeps_none(page, gallery_url, example, headline):
+    open_page(page, f"{gallery_url}/sentiment")
+    page.get_by_text(re.compile(f"^{example}")).click()
+    page.get_by_role("heading", name=headline).wait_for()
+    page.get_by_role("button", name="Yes", exact=True).click()
+    page.get_by_text("Choose the right answer.").wait_for()
+    assert page.evaluate("localStorage.length") == 0
+    page.get_by_label("The right answer").click()
+    page.get_by_role("option", name="Positive", exact=True).click()
+    page.get_by_text("1 answer is kept in this browser.").wait_for()
+    assert '"pos"' in page.evaluate("Object.values(localStorage)[0]")
 
 
 def test_a_page_whose_browser_keeps_nothing_says_so(page, gallery_url):

@@ -7,9 +7,10 @@ import shutil
 import pytest
 
 from shared.config import sha256
-from shared.ui.languages import INSERTED, LANGUAGES, Language, translate_page
+from shared.ui.languages import INSERTED, LANGUAGES
 from tests.conftest import ROOT, load_app
 from tests.spaces.test_deploy import copy_model
+from tests.spaces.translations import RecordedLanguage, translate_visible
 
 
 def test_a_staged_gallery_finds_the_spaces_inside_it(tmp_path):
@@ -107,39 +108,17 @@ UNTRANSLATED = {
 
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_every_text_on_a_page_is_translated_and_every_translation_is_used(config, name, monkeypatch):
-    used, unknown = set(), set()
-
-    class Recorded(dict):
-        def __getitem__(self, key):
-            used.add(key)
-            return super().__getitem__(key)
-
-        def get(self, key, default=None):
-            used.update({key} & self.keys())
-            return super().get(key, default)
-
-    language = Language(Recorded(LANGUAGES[name].texts))
-    translate = language.translate
-
-    def record(text, *depth):
-        translated = translate(text, *depth)
-        if translated == text and language.find(text) is None and re.search("[A-Za-z]{2}", text):
-            unknown.add(text)
-        return translated
-
-    monkeypatch.setattr(language, "translate", record)
+    language = RecordedLanguage(name)
     monkeypatch.setitem(LANGUAGES, name, language)
-    page = json.loads(json.dumps(config))
-    page["components"] = [one for one in page["components"] if one["props"].get("visible") is not False]
-    page = translate_page(page, name)
+    page = translate_visible(config, name)
     choices = [choice for one in page["components"] for choice in one["props"].get("choices", ())[:60]]
-    unknown |= {value for shown, value in choices if shown == value and language.find(shown) is None}
+    unknown = language.unknown | {value for shown, value in choices if shown == value and language.find(shown) is None}
     assert unknown <= UNTRANSLATED
     # Answers that no page opens with are found in the code, where a long one is on several lines.
     files = [*(ROOT / "shared").rglob("*.py"), *(ROOT / "spaces").glob("*/app.py")]
     code = re.sub(r'"\s*\n\s*f?"', "", "".join(file.read_text("utf-8") for file in files))
     parts = {key: [part for part in INSERTED.split(key)[::2] if part.strip()] for key in language.texts}
-    unused = {key for key in set(parts) - used if not all(part in code for part in parts[key])}
+    unused = {key for key in set(parts) - language.texts.used if not all(part in code for part in parts[key])}
     assert unused == set()
 
 
@@ -209,7 +188,7 @@ def test_a_broken_folder_is_named_and_does_not_stop_the_others(runs, caplog):
     config = str(app.demo.get_config_file())
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     for name in ("poems", "cut", "bare"):
-        assert f"**{name} cannot be shown.** Its model is damaged; the log says why." in config
+        assert f"{name} cannot be shown. Its model is damaged; the log says why." in config
         (line,) = [line for line in errors if line.startswith(f"{runs / name} cannot be shown: ")]
         assert "\n" not in line
     assert "Traceback" not in caplog.text

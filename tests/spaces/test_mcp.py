@@ -302,7 +302,7 @@ def test_no_url_is_fetched(mcp_url):
         ("cat_dog_batch", {"files": ["data:;base64,"] * 201}, "There are more than 200 files; send fewer at a time."),
         ("salary", {"age": 5}, "age must be a number from 17 to 90"),
         ("salary", {"age": json.loads("[" * 200 + "]" * 200)}, "nested at most 32 levels deep"),
-        ("sentiment", {"text": " "}, "Write a text first."),
+        ("sentiment", {"text": " "}, "Write something first."),
     ],
 )
 def test_errors_are_reported_with_a_message(mcp_url, name, arguments, sentence):

@@ -21,14 +21,29 @@ from hub.local import Hub
 from shared import load_model
 from shared.config import fingerprint, sha256
 from shared.space import replace_model
+from shared.ui.forms import get_label
+from shared.ui.languages import LANGUAGES
 from tests.conftest import ROOT, load_app
 from tests.shared.test_tabular_kinds import imitate, make_kind
+from tests.spaces.translations import RecordedLanguage, translate_visible
 
 APPS = {
     "image-classification": "cat_dog", "image-segmentation": "segmentation", "text-classification": "sentiment",
     "recommendation": "rating",
 }  # fmt: skip
 PICTURES = ("image-classification", "image-segmentation")
+OF_OWN = [
+    r"Kind \d",
+    "Herbarium",
+    r"Which plant\?",
+    r"Rosa plant-\d+",
+    "leaf, 1",
+    "[Pp]lants?",
+    "points",
+    "herb",
+    r"u\d+",
+]
+OF_API = ["predict", "explain", "recommend", "similar", "what_if"]
 OF_DEMOS = r"(?<![-\w./])(cats?|dogs?|films?|movies?|streets?|roads?|imdb|english|reviews?|photos?|positive|negative)\b"
 
 
@@ -40,6 +55,17 @@ def read_page(demo) -> str:
     ]
     functions = [event.fn.__doc__ for event in demo.fns.values() if event.api_visibility != "private" and event.fn]
     return json.dumps([shown, functions], ensure_ascii=False)
+
+
+def find_english(demo, answers, monkeypatch, own=OF_OWN) -> list[str]:
+    """Return the texts on a German page, and in answers, that are English and not a model's own words."""
+    language = RecordedLanguage("de")
+    monkeypatch.setitem(LANGUAGES, "de", language)
+    translate_visible(demo.get_config_file(), "de")
+    for answer in answers:
+        language.translate_value("html" if answer[:1] == "<" else "markdown", answer)
+    words = re.compile("|".join([*own, *OF_API]))
+    return sorted(text for text in language.unknown if re.search("[A-Za-z]{2}", words.sub("", text)))
 
 
 def make_own(folder: Path, task: str) -> Path:
@@ -92,7 +118,7 @@ def name_plants(folder: Path, content: dict) -> None:
 
 
 @pytest.mark.parametrize("task", APPS)
-def test_the_page_of_an_own_model_has_no_words_of_the_demo(task, tmp_path):
+def test_the_page_of_an_own_model_has_no_words_of_the_demo(task, tmp_path, monkeypatch):
     with replace_model(make_own(tmp_path / "model", task)):
         app = load_app(APPS[task])
     page = read_page(app.demo)
@@ -104,6 +130,7 @@ def test_the_page_of_an_own_model_has_no_words_of_the_demo(task, tmp_path):
         shown = [str(part) for part in (*shown, *app.recommend(None, {"plant-1": 5}), *app.similar("plant-260"))]
         assert "User u15 on Rosa plant-260." in shown[1]
         assert re.findall(OF_DEMOS, str(shown), re.IGNORECASE) == []
+        assert find_english(app.demo, [shown[1], shown[3]], monkeypatch) == []
         return
     if task == "text-classification":
         answer, headline, _ = app.predict("Rosa canina floret.")
@@ -114,11 +141,13 @@ def test_the_page_of_an_own_model_has_no_words_of_the_demo(task, tmp_path):
             *app.explain(str(tmp_path / "model/examples/leaf-1.png")),
         ]
     assert "Kind 0" in str(shown)
-    assert re.findall(OF_DEMOS, str([text for text in shown if isinstance(text, str)]), re.IGNORECASE) == []
+    texts = [text for text in shown if isinstance(text, str)]
+    assert re.findall(OF_DEMOS, str(texts), re.IGNORECASE) == []
+    assert find_english(app.demo, texts, monkeypatch) == []
 
 
 @pytest.mark.parametrize("kind", [{"labels": ["Kind 0", "Kind 1"]}, {"target": "Height", "task": "tabular-regression"}])
-def test_the_page_of_an_own_table_has_no_words_of_the_demo(kind, tmp_path):
+def test_the_page_of_an_own_table_has_no_words_of_the_demo(kind, tmp_path, monkeypatch):
     content = json.loads((ROOT / "spaces/salary/model/gallery.json").read_text())
     about = content["about"] | {"title": "Herbarium", "summary": "Which plant?", "limits": []}
     names = {"descriptions": {}, "label_names": {}, "value_names": {}}
@@ -138,6 +167,11 @@ def test_the_page_of_an_own_table_has_no_words_of_the_demo(kind, tmp_path):
     assert ("Kind 1" if "labels" in kind else "Height") in f"{page}{shown}"
     assert "Herbarium" in page
     assert re.findall(r"salary|50k|income|census|person|people", f"{page}{shown}", re.IGNORECASE) == []
+    config = app.model.config
+    values = {value for some in config.categories.values() for value in some} | {"Height"}
+    own = sorted({*values, *(get_label(config, column) for column in config.columns)}, key=len, reverse=True)
+    texts = [text for text in shown if isinstance(text, str)]
+    assert find_english(app.demo, texts, monkeypatch, [*map(re.escape, own), *OF_OWN]) == []
 
 
 # --- from training to the web ---

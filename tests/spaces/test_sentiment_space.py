@@ -71,6 +71,11 @@ def test_an_unclear_answer_is_marked_as_unclear(app, sentiment, monkeypatch):
     assert "<h2>Not sure" in app.predict(GOOD)[1]
 
 
+def test_the_model_is_not_sure_of_one_example(app):
+    headlines = [app.predict(text)[1] for text in app.config.examples]
+    assert headlines.count("<h2>Not sure: no answer is likely enough.</h2>") == 1
+
+
 @pytest.mark.parametrize("endpoint", ["/predict", "/explain"])
 def test_a_very_long_text_is_refused(client, endpoint):
     with pytest.raises(AppError, match="has 100,001 characters; at most 100,000 are read here"):
@@ -106,7 +111,7 @@ def test_the_legend_explains_the_colours_of_a_text_and_of_a_part(app, sentiment)
 @pytest.mark.parametrize("text", ["", "  \n", "\u200b \ufeff", None])
 def test_an_empty_text_is_refused(client, text):
     for endpoint in ("/predict", "/explain"):
-        with pytest.raises(AppError, match="Write a text first"):
+        with pytest.raises(AppError, match="Write something first"):
             client.predict(text, api_name=endpoint)
 
 

@@ -30,9 +30,11 @@ export default class ImageClassifier extends Predictor {
     };
   }
 
-  /** Return the cells of a prediction in a CSV. */
+  /** Return the cells of a prediction in a CSV; a rejected picture has no probabilities in it. */
   asCells({ label, probabilities }) {
-    return { prediction: label ?? "neither", ...makeCells("probability", this.config.labels, probabilities) };
+    const cells = makeCells("probability", this.config.labels, probabilities);
+    if (label === null) for (const name of Object.keys(cells)) cells[name] = "";
+    return { prediction: label ?? "neither", ...cells };
   }
 }
 

@@ -55,6 +55,18 @@ def test_the_first_language_that_there_is_wins(accepted, language):
             "Person 15 zu Dr. No (1962). Die echte Bewertung ist 4,5 ★; das Modell wurde auch mit ihr trainiert.",
         ),
         ("I have to go. It is nobody's text.", "I have to go. It is nobody's text."),
+        ("It is none of the 37 labels.", "Das ist keine der 37 Klassen."),
+        ("It is none of a rose, a lily and an iris.", "Das ist weder a rose, a lily noch an iris."),
+        (
+            "Height. For nine of ten rows like this one, it is between 1.5 and 1,200 cm.",
+            "Height. Bei neun von zehn solchen Zeilen liegt der Wert zwischen 1,5 und 1.200 cm.",
+        ),
+        ("Many books", "Viele books"),
+        ("Why Many Waters comes first, in stars:", "Warum Many Waters vorn steht, in Sternen:"),
+        (
+            "my_roses cannot be shown. Its model is damaged; the log says why.",
+            "my_roses kann nicht gezeigt werden. Das Modell ist beschädigt; warum, steht im Protokoll.",
+        ),
     ],
 )
 def test_a_text_is_translated_as_a_whole_or_in_parts(english, german):
@@ -107,7 +119,7 @@ def test_a_long_text_does_not_take_long():
 
 def answer(text):
     if not text:
-        raise gr.Error("Write a text first.", title="That did not work", print_exception=False)
+        raise gr.Error("Write something first.", title="That did not work", print_exception=False)
     return {"label": "Positive"}, "<h2>It is a cat.</h2>", {"a cat": 0.9, "a dog": 0.1}, text
 
 
@@ -134,7 +146,7 @@ def test_an_answer_to_a_german_page_is_german_but_for_json_and_what_was_written(
     found, html, label, text = Client(url, headers=BROWSER).ask(("answer", ["Yes"], None))
     assert (found, html, text) == ({"label": "Positive"}, "<h2>Das ist eine Katze.</h2>", "Yes")
     assert label["label"] == label["confidences"][0]["label"] == "eine Katze"
-    with pytest.raises(RuntimeError, match="Bitte zuerst einen Text schreiben"):
+    with pytest.raises(RuntimeError, match="Bitte zuerst etwas schreiben"):
         Client(url, headers=BROWSER).ask(("answer", [""], None))
 
 

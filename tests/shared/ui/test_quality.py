@@ -7,7 +7,7 @@ import pytest
 
 from shared.metrics import Calibration, CalibrationBin, Figure
 from shared.ui.forms import name_group
-from shared.ui.quality import draw_calibration, draw_quality, draw_shares, draw_sure
+from shared.ui.quality import INTERVALS, draw_calibration, draw_quality, draw_shares, draw_sure
 
 
 def draw(model):
@@ -21,6 +21,16 @@ def test_errors_by_label_become_a_table_of_right_and_wrong(cat_dog):
     row = f'<th scope="row">a cat</th><td>{cats.count - wrong:,}</td><td>{wrong:,}</td>'
     assert row in draw(cat_dog)
     assert "upside down" in draw(cat_dog)
+
+
+def test_recalls_by_label_are_drawn_like_errors(salary):
+    high = next(one for one in salary.metrics.figures if one.name == "recall_>=50k")
+    right = round(high.value * high.count)
+    shown = draw(salary)
+    assert f"More than $50,000</th><td>{high.count - right:,}</td><td>{right:,}</td>" in shown
+    low, upper = (f"{100 * end:.0f}" for end in high.interval)
+    assert shown.count("How often it is right, by the right answer") == 1
+    assert f"{high.value:.0%} <small>({low}–{upper})</small>" in shown
 
 
 def test_classes_have_their_names_and_intervals(segmentation):
@@ -37,6 +47,7 @@ def test_groups_show_what_is_expected_and_what_is_true(salary):
     shown = draw(salary)
     assert f"Race: American Indian or Eskimo ({group.count:,})" in shown
     assert f"{group.mean_probability.value:.0%} <small>(really {group.base_rate.value:.0%})</small>" in shown
+    assert f"the mark the true share. {INTERVALS}" in shown
 
 
 def test_not_sure_is_compared_with_sure():
