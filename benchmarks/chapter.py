@@ -86,7 +86,10 @@ def format_figures(chosen: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
 
 def format_groups() -> str:
     """Return a table in Markdown of the shares of people with an income above $50,000: true, and as predicted."""
-    lines = ["| people | count | earn more than $50,000 | the model says so | of those who do, found |", "|---|---|---|---|---|"]
+    lines = [
+        "| people | count | earn more than $50,000 | the model says so | of those who do, found |",
+        "|---|---|---|---|---|",
+    ]
     for group in read_metrics("salary").groups or ():
         rates = (group.base_rate, group.selection_rate, group.true_positive_rate)
         shares = " | ".join("" if rate.value is None else f"{rate.value:.1%}" for rate in rates)

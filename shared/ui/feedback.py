@@ -109,10 +109,10 @@ def add_feedback(
     named = {config.get_label_name(label): label for label in reversed(labels)}
     meaning = hashlib.sha256(json.dumps([columns, list(labels)]).encode()).hexdigest()[:16]
     words = {
-        "place": f"answers-{meaning}", "columns": columns, "names": named, "texts": TEXTS, "most": MOST,
+        "place": f"answers-{meaning}", "columns": columns, "names": named, "texts": TEXTS,
         "target": next(name for name in ("label", "right label", "label_") if name not in columns),
     }  # fmt: skip
-    script = {name: json.dumps(value) for name, value in words.items()}
+    script: dict[str, object] = {name: json.dumps(value) for name, value in words.items()}
     script |= {"most": MOST, "save": SAVE, "read": READ_HEADLINE}
     script["helpers"] = HELPERS % script
     with gr.Row(elem_classes="feedback"):

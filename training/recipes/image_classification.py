@@ -421,7 +421,9 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             f"of about {calibrated:.4f}.",
             "A rejected picture counts as wrong only in the figure that says so.",
         ]
-        return measured | {"headline": f"{1 - wrong.value:.1%} of {wrong.count:,} test pictures accepted and classified correctly"}
+        return measured | {
+            "headline": f"{1 - wrong.value:.1%} of {wrong.count:,} test pictures accepted and classified correctly"
+        }
 
 
 def find_start_architecture(init: str) -> Architecture:
