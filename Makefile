@@ -70,7 +70,7 @@ bench: .venv/.all
 	$(BIN)/python -m benchmarks.serving
 
 bench-training: .venv/.all
-	$(BIN)/python -m benchmarks.training $(if $(DATA),--data $(DATA)) $(if $(INIT),--init $(INIT)) $(if $(BATCHES),--batches $(BATCHES)) --out benchmarks/results/training.json
+	$(BIN)/python -m benchmarks.training $(if $(DATA),--data $(DATA)) $(if $(INIT),--init $(INIT)) $(if $(BATCHES),--batches $(BATCHES)) $(if $(EVERY),--every $(EVERY)) --out benchmarks/results/training.json
 
 ablate: .venv/.all
 	$(BIN)/python -m benchmarks.ablation $(if $(DATA),--data $(DATA)) --out benchmarks/results/ablation.json

@@ -1,7 +1,7 @@
 """Rows and tables of measurements, compared with a peer and with a target."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -133,19 +133,25 @@ def format_trainings(rows: Sequence[Row]) -> str:
     """Return the trainings as a Markdown list: times with scores, or only scores, or only speeds."""
     lines = []
     for row in rows:
-        name, _, goal = row.what.partition(", ")
-        ours, peers = (format_number(statistics.median(side)) for side in (row.ours, row.peers))
+        name, _, score = row.what.partition(", ")
+        ours, peers = (format_spread(side, format_number) for side in (row.ours, row.peers))
         if row.part == "time" and row.reached:
-            score = goal.rpartition(" ")[0]
             reached, peer_reached = (f"{value:.4f}" for value in row.reached)
-            stock = f"{peer_reached} after {peers} s ({row.peer})"
-            lines.append(f"- {name}: {score} {stock}; ours {reached} after {ours} s")
+            lines.append(
+                f"- {name}: {score} {peer_reached} after {peers} s ({row.peer}); ours {reached} after {ours} s"
+            )
         elif row.part == "score":
-            final, peer_final = (f"{statistics.median(side):.4f}" for side in (row.ours, row.peers))
-            lines.append(f"- {name}: {goal} {peer_final} at the end ({row.peer}); ours {final}")
+            final, peer_final = (format_spread(side, "{:.4f}".format) for side in (row.ours, row.peers))
+            lines.append(f"- {name}: {score} {peer_final} at the end ({row.peer}); ours {final}")
         elif row.part == "rate" and not any(other.part in ("time", "score") and name in other.what for other in rows):
             lines.append(f"- {name}: {ours} {row.unit}; {peers} ({row.peer}); scores were not compared")
     return "\n".join(lines)
+
+
+def format_spread(figures: Sequence[float], format_one: Callable[[float], str]) -> str:
+    """Return the median, with the least and the most in brackets if there are several figures."""
+    median = format_one(statistics.median(figures))
+    return f"{median} [{format_one(min(figures))}, {format_one(max(figures))}]" if len(figures) > 1 else median
 
 
 def format_report(rows: Sequence[Row]) -> str:

@@ -1,27 +1,32 @@
 """Measure the speed of training, beside fastai's stock recipes on the same data and device, in the same run.
 
-    python -m benchmarks.training --data DIR [--init DIR] [--models cat_dog,salary] [--batches 20] [--out FILE]
+    python -m benchmarks.training --data DIR [--init DIR] [--models cat_dog,salary] [--runs 3] [--every 4]
+        [--batches 20] [--out FILE]
 
 DATA and INIT are those of `make train`. For each model it measures the time until each side reaches the final score of
 the stock recipe, without the time for scoring, and for cat_dog also that of --quick; the items trained on per second,
 also as a share of the device's rate of matrix multiplication; and the peak memory.
 
-If ours never reaches that score, or if the stock network lacks its pretrained weights, both scores are given instead of
-times. If the weights of ResNet-34 cannot be downloaded, the stock recipe of cat_dog starts from the weights of ours.
-With --batches, each fit ends after this many batches and is not scored, since a stock U-Net or LSTM takes hours on a
-CPU. `--batches segmentation=5,sentiment=6` limits only these two.
+Both sides of cat_dog start from the same pretrained network; both of salary read the book's columns; both of rating are
+one model. For segmentation and sentiment the stock networks are a U-Net and an LSTM. If ours never reaches that score,
+or if the stock network lacks its pretrained weights, both scores are given instead of times. With --batches, each fit
+ends after this many batches and is not scored, since a stock U-Net or LSTM takes hours on a CPU. `--batches
+segmentation=5,sentiment=6` limits only these two. With `--every 4`, cat_dog trains and is scored on a quarter of the
+pictures, since on two cores fastai's recipe takes a quarter of an hour for all.
 
-Each recipe runs once, in its own process, so a score has the noise of one seed. FILE keeps the results of models that
-are not measured. --again measures nothing, and derives the rows in FILE again from its points.
+Each recipe runs --runs times, each time in its own process and with another seed; the goal of a run of ours is the
+score of the stock recipe with the same seed. FILE keeps the results of models that are not measured.
 """
 
 import argparse
 import json
 import platform
+import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +46,7 @@ INIT = {
 }
 NOTED = ("network", "pretrained", "points", "final", "seconds", "cpu_seconds")  # notes on each side of a time
 AIM = Target(">=", 10)  # target of cat_dog's time on a GPU, for both of our recipes
+Side = dict[str, Any]  # what a run of benchmarks/recipes.py prints
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,17 +55,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--models", type=make_list_parser(list(MODELS)), default=list(MODELS))
     parser.add_argument("--data", metavar="DIR", type=resolve_path, help=f"with {', '.join(DATA.values())} in it")
     parser.add_argument("--init", metavar="DIR", type=resolve_path, help=f"with {', '.join(INIT.values())} in it")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each recipe (default: 3)")
+    parser.add_argument("--every", type=int, default=1, help="take every nth picture of cat_dog (default: 1, all)")
     parser.add_argument("--batches", type=parse_batches, default={}, help="batches of each fit, without scores")
     parser.add_argument(
         "--smoke", action="store_true", help="train for seconds on made-up data; the figures mean nothing"
     )
     parser.add_argument("--out", metavar="FILE", type=Path)
-    parser.add_argument("--again", action="store_true", help="derive the rows of --out again, without measuring")
     options = parser.parse_args(arguments)
-    if options.again and not (options.out and options.out.is_file()):
-        parser.error("--again needs --out FILE with the results of an earlier run.")
     results = read(options.out) if options.out and options.out.is_file() else Results()
-    for name in [] if options.again else options.models:
+    for name in options.models:
         results.replace(name, *measure(name, options))
     print(f"\n{format_report(results.rows)}\n")
     if options.out:
@@ -72,16 +77,24 @@ def measure(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], lis
     require_linux()
     device, rate = measure_matrix_rate()
     print(f"{device} multiplies matrices at {rate / 1e9:,.0f} GFLOP/s.", file=sys.stderr)
-    stock = run(name, "stock", options)
-    goal = choose_goal(stock)
-    ours = run(name, "ours", options, *(() if goal is None else ("--goal", str(goal))))
-    rows = compare(name, ours, stock, rate)
-    if name == "cat_dog" and not options.batches.get(name):
-        rows += compare_times(name, run(name, "ours", options, "--quick"), stock, quick=True)
+    has_quick = name == "cat_dog" and not options.batches.get(name)
+    stock, ours, quick = [], [], []
+    for seed in range(options.runs):
+        stock.append(run(name, "stock", seed, options))
+        goal = choose_goal(stock[-1])
+        ours.append(run(name, "ours", seed, options, *(() if goal is None else ("--goal", str(goal)))))
+        quick += [run(name, "ours", seed, options, "--quick")] if has_quick else []
+    rows = compare(name, ours, stock, rate) + (compare_times(name, quick, stock, is_quick=True) if quick else [])
     for row in rows:
         print(f"{row.part}: {row.what}, beside {row.peer}: {format_number(row.ratio)}", file=sys.stderr, flush=True)
-    batches = options.batches.get(name, 0)
-    return {**describe_conditions(), "device": device, "matrix_gflops": round(rate / 1e9), "batches": batches}, rows
+    batches, every = options.batches.get(name, 0), {"every": options.every} if name == "cat_dog" else {}
+    return {
+        **describe_conditions(),
+        "device": device,
+        "matrix_gflops": round(rate / 1e9),
+        "batches": batches,
+        **every,
+    }, rows
 
 
 def parse_batches(text: str) -> dict[str, int]:
@@ -117,16 +130,9 @@ class Results:
 
 
 def read(path: Path) -> Results:
-    """Read the results of an earlier run; derive its times again from its points."""
+    """Read the results of an earlier run."""
     found = json.loads(path.read_text(encoding="utf-8"))
-    earlier = [Row.from_json(row) for row in found.pop("rows")]
-    rows = [new for row in earlier for new in derive_again(row)]
-    if "conditions" in found:
-        return Results(found["conditions"], rows)
-    # Until November 2026, a file was from one run, and only times recorded missing pretrained weights.
-    lacking = {get_model(row) for row in earlier if row.notes.get("stock_pretrained") is False}
-    rows = [replace(row, peer="stock from scratch") if get_model(row) in lacking else row for row in rows]
-    return Results(dict.fromkeys(map(get_model, rows), found), rows)
+    return Results(found["conditions"], [Row.from_json(row) for row in found["rows"]])
 
 
 def get_model(row: Row) -> str:
@@ -134,26 +140,12 @@ def get_model(row: Row) -> str:
     return row.what.replace(",", " ").split()[0]
 
 
-def derive_again(row: Row) -> list[Row]:
-    """Return a row of an earlier run as compare_times makes it now: the same, another, or none."""
-    if row.part not in ("time", "score"):
-        return [row]
-    ours, stock = (
-        {key: row.notes[f"{whose}_{key}"] for key in NOTED if f"{whose}_{key}" in row.notes}
-        for whose in ("ours", "peers")
-    )
-    if "goal" in row.notes:  # until November 2026, the goal without pretrained weights was the book's score
-        ours["final"], stock["final"] = row.notes["found"], stock["points"][-1][1]
-        stock["pretrained"] = row.notes["stock_pretrained"]
-    return compare_times(get_model(row), ours, stock, quick="--quick" in row.what)
-
-
 def resolve_path(name: str) -> Path:
     """Return the absolute path of a folder."""
     return Path(name).expanduser().resolve()
 
 
-def run(name: str, recipe: str, options: argparse.Namespace, *more: str) -> dict[str, Any]:
+def run(name: str, recipe: str, seed: int, options: argparse.Namespace, *more: str) -> Side:
     """Run one recipe in its own process; return its results."""
     command = [
         sys.executable,
@@ -163,6 +155,10 @@ def run(name: str, recipe: str, options: argparse.Namespace, *more: str) -> dict
         recipe,
         "--batches",
         str(options.batches.get(name, 0)),
+        "--seed",
+        str(seed),
+        "--every",
+        str(options.every),
         *more,
     ]
     if options.smoke:
@@ -171,58 +167,66 @@ def run(name: str, recipe: str, options: argparse.Namespace, *more: str) -> dict
         command += ["--data", str(options.data / DATA[name])]
     if options.init and name in INIT:
         command += ["--init", str(options.init / INIT[name])]
-    print(f"{' '.join((name, *more))}, {recipe}:", file=sys.stderr, flush=True)
+    print(f"{' '.join((name, *more))}, {recipe}, seed {seed}:", file=sys.stderr, flush=True)
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return dict(json.loads(done.stdout.rstrip().rsplit("\n", 1)[-1]))
 
 
-def compare(name: str, ours: dict[str, Any], stock: dict[str, Any], rate: float) -> list[Row]:
-    """Return rows for the time to the stock recipe's score, items a second, and peak memory."""
-    sides = (("ours", ours), ("peers", stock))
-    shares = {
-        f"{whose}_share_of_matrix_rate": side["items_per_second"] * side["operations_per_item"] / rate
-        for whose, side in sides
-        if side["items_per_second"] and side["operations_per_item"]
-    }
+def compare(name: str, ours: Sequence[Side], stock: Sequence[Side], rate: float) -> list[Row]:
+    """Return rows for the time to the stock recipe's score, items a second, and peak memory, with a figure per run."""
+    sides, peer = (("ours", ours), ("peers", stock)), name_peer(stock[0])
     rows = compare_times(name, ours, stock)
-    if ours["items_per_second"] and stock["items_per_second"]:
-        rates = ([side["items_per_second"]] for _, side in sides)
-        rows.append(Row("rate", name, name_peer(stock), f"{MEASURED[name][0]}/s", *rates, notes=shares))
-    rows.append(Row("memory", name, name_peer(stock), "MB", [ours["peak_mb"]], [stock["peak_mb"]]))
-    return rows
+    rates, memory = ([[run[key] for run in side] for _, side in sides] for key in ("items_per_second", "peak_mb"))
+    if all(rates[0] + rates[1]):
+        shares = {
+            f"{whose}_share_of_matrix_rate": statistics.median(
+                run["items_per_second"] * run["operations_per_item"] / rate for run in side
+            )
+            for whose, side in sides
+            if all(run["operations_per_item"] for run in side)
+        }
+        rows.append(Row("rate", name, peer, f"{MEASURED[name][0]}/s", *rates, notes=shares))
+    return [*rows, Row("memory", name, peer, "MB", *memory)]
 
 
-def name_peer(stock: dict[str, Any]) -> str:
+def name_peer(stock: Side) -> str:
     """Return the name of the stock recipe: its network, and whether it trained from scratch."""
     scratch = "" if stock.get("pretrained", True) else "from scratch"
     return " ".join(filter(None, ("stock", stock.get("network"), scratch)))
 
 
-def compare_times(name: str, ours: dict[str, Any], stock: dict[str, Any], quick: bool = False) -> list[Row]:
+def compare_times(name: str, ours: Sequence[Side], stock: Sequence[Side], is_quick: bool = False) -> list[Row]:
     """Return a row with the times to the stock recipe's final score, or else with both final scores.
 
-    There are times if both sides reach the score and the stock network has its pretrained weights. There is no row if
-    either side was not scored.
+    There are times if both sides reach the score in every run and the stock network has its pretrained weights. There
+    is no row if a run was not scored.
     """
-    said, score = f"{name}{' --quick' * quick}", MEASURED[name][1]
-    final, stock_final = get_final_score(ours), get_final_score(stock)
-    if final is None or stock_final is None:
+    what = f"{name}{' --quick' * is_quick}, {MEASURED[name][1]}"
+    finals, stock_finals = ([get_final_score(run) for run in side] for side in (ours, stock))
+    if None in finals or None in stock_finals:
         return []
-    goal, peer = choose_goal(stock), name_peer(stock)
-    first, stock_first = (find_first_as_good(name, side, goal) for side in (ours, stock))
     notes = {
-        f"{whose}_{key}": side[key]
+        f"{whose}_{key}": [run[key] for run in side]
         for whose, side in (("ours", ours), ("peers", stock))
         for key in NOTED
-        if key in side
+        if key in side[0]
     }
-    if first is None or stock_first is None:
-        return [Row("score", f"{said}, {score}", peer, "", [final], [stock_final], notes=notes)]
-    what, target = f"{said}, {score} {goal:.4f}", AIM if name == "cat_dog" and torch.cuda.is_available() else None
-    return [Row("time", what, peer, "s", [first[0]], [stock_first[0]], True, target, (first[1], stock_final), notes)]
+    goals = [choose_goal(run) for run in stock]
+    firsts, stock_firsts = (
+        [first for run, goal in zip(side, goals, strict=True) if (first := find_first_as_good(name, run, goal))]
+        for side in (ours, stock)
+    )
+    if len(firsts) < len(ours) or len(stock_firsts) < len(stock):
+        return [Row("score", what, name_peer(stock[0]), "", finals, stock_finals, notes=notes)]
+    target = AIM if name == "cat_dog" and torch.cuda.is_available() else None
+    (seconds, scores), (stock_seconds, _) = (list(zip(*side, strict=True)) for side in (firsts, stock_firsts))
+    reached = (statistics.median(scores), statistics.median(stock_finals))
+    return [
+        Row("time", what, name_peer(stock[0]), "s", list(seconds), list(stock_seconds), True, target, reached, notes)
+    ]
 
 
-def find_first_as_good(name: str, side: dict[str, Any], goal: float | None) -> tuple[float, float] | None:
+def find_first_as_good(name: str, side: Side, goal: float | None) -> tuple[float, float] | None:
     """Return seconds and score when a recipe first reached the goal; None if it never did, or without a goal."""
     if goal is None:
         return None
@@ -230,12 +234,12 @@ def find_first_as_good(name: str, side: dict[str, Any], goal: float | None) -> t
     return next(((seconds, score) for seconds, score in points if is_as_good(name, score, goal)), None)
 
 
-def get_final_score(side: dict[str, Any]) -> float | None:
+def get_final_score(side: Side) -> float | None:
     """Return the final score of a recipe; None if it was not scored."""
     return side["points"][-1][1] if side["points"] else side.get("final")
 
 
-def choose_goal(stock: dict[str, Any]) -> float | None:
+def choose_goal(stock: Side) -> float | None:
     """Return the score to reach, the stock recipe's final one; None if it lacks its pretrained weights."""
     return get_final_score(stock) if stock.get("pretrained", True) else None
 

@@ -113,13 +113,17 @@ class Salary(Tabular):
 
     def predict_from_book_columns(self, splits: Splits[Rows], settings: SalarySettings) -> NDArray[np.bool_]:
         """Train our networks on the book's columns only; return where they predict the second label, (test rows,)."""
-        few = replace(settings, ignored=(*settings.ignored, *set(COLUMNS).difference(BOOK_COLUMNS, settings.ignored)))
+        few = self.read_book_columns(settings)
         config, target = self.describe_columns(splits, few), TwoLabels()
         with tempfile.TemporaryDirectory() as folder:
             run = Run(Path(folder), settings.seed, resume=False)
             fit = partial(self.fit_network, splits.train, target, config, few, run)
             networks = [fit(f"net-{i}", settings.seed + i) for i in progress_bar(range(settings.networks))]
         return compute_outputs(target.average(networks), config, pd.DataFrame(splits.tests[0].inputs)) >= 0
+
+    def read_book_columns(self, settings: SalarySettings) -> SalarySettings:
+        """Return settings that ignore all columns but those that the book reads and ours does not ignore anyway."""
+        return replace(settings, ignored=(*settings.ignored, *set(COLUMNS).difference(BOOK_COLUMNS, settings.ignored)))
 
     def run_book(self, data: str | None, settings: SalarySettings) -> Learner:
         """Run the book's cell on adult.csv."""
