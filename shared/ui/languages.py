@@ -33,6 +33,7 @@ COLON, PARENTHESIS = re.compile(r"(.+?)(: )(.+)()"), re.compile(r"(.+)( \()(.+)(
 NEW = " · new"  # behind the title of a new recommendation
 NO_BREAK = "\N{NO-BREAK SPACE}"
 NUMBER = re.compile(r"([^\w.,]*)(\d[\d,]*(?:\.\d+)?)( ?[%★]?)")
+QUANTITY = re.compile(r"(\d[\d,]*(?:\.\d+)?)( [^\W\d]+)")  # a number and its unit
 TAG_OR_TEXT = re.compile(
     r'(<[a-z][^<>]*?\baria-label=")([^"]*)("[^<>]*>)|(<[a-z/][^<>]*>)|((?:[^<]|<(?![a-z/]))+)', re.IGNORECASE
 )
@@ -52,7 +53,7 @@ def make_pattern(key: str) -> re.Pattern[str]:
     start, *rest = INSERTED.split(key)  # text, name, text, ...
     pattern = re.escape(start)
     for name, text in zip(rest[::2], rest[1::2], strict=True):
-        part = r"[-+<>% .,0-9]" if name in NUMBERS else PART
+        part = r"[-+<>% .,0-9]" if name in NUMBERS else "[^.:,()0-9]" if name in ITEMS else PART
         pattern += f"(?>(?P<{name}>{part}+?){re.escape(text)})"
     return re.compile(f"{pattern[:-1]}\\Z)")
 
@@ -83,15 +84,16 @@ class Language:
             if found := pattern.fullmatch(text):
                 parts = {name: self.find(part, depth - 1) or part for name, part in found.groupdict().items()}
                 return self.texts[key].format(**parts)
-        return None
+        quantity = QUANTITY.fullmatch(text)
+        return quantity[1].translate(self.separators) + quantity[2] if quantity else None
 
     def translate(self, text: str, depth: int = DEEPEST) -> str:
         """Return a text with what is known of it translated: as a whole, by sentences, or as "this: that (those)"."""
-        found = self.find(text)
+        found = self.find(text, depth)
         if found is not None or len(text) > LONGEST or not depth:
             return text if found is None else found
         for end in reversed(list(SENTENCE_END.finditer(text))[:MOST_SENTENCES]):
-            if (head := self.find(text[: end.start()])) is not None:
+            if (head := self.find(text[: end.start()], depth)) is not None:
                 return f"{head} {self.translate(text[end.end() :])}"
         if parts := COLON.fullmatch(text) or PARENTHESIS.fullmatch(text):
             this, between, that, end_of_it = parts.groups()

@@ -312,10 +312,10 @@ def add_newcomers(model: Recommender) -> None:
     first = f" Until you have rated {below} {many}, you get predictions from averages." if below else ""
     if below == 1:
         first = " Until you have rated anything, you get predictions from averages."
-    who = "users" if config.is_own else "MovieLens users"
+    whose = "" if config.is_own else " MovieLens"
     gr.Markdown("### For a newcomer, by how much they have rated")
     gr.Markdown(
-        f"Measured on {group.users} {who} who were held out of training. "
+        f"Measured on {group.users}{whose} users who were held out of training. "
         f"The model got a few ratings of each user and predicted {group.ratings:,} of their other ratings. "
         '"Off by" is the root mean squared '
         f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "

@@ -29,9 +29,9 @@ PRIVACY = (
 
 
 def introduce(model: Predictor[Any, Any, Any], more: str = "") -> None:
-    """Add the heading and introduction: the model's title and summary, and more sentences as Markdown."""
+    """Add the heading and introduction: the model's title and summary, and another paragraph as Markdown."""
     about = model.config.about
-    gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)} {more}".rstrip())
+    gr.Markdown(f"# {escape_markdown(about.title)}\n{escape_markdown(about.summary)}\n\n{more}".rstrip())
     complete_page()
 
 

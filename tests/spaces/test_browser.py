@@ -101,7 +101,7 @@ NEW_ANSWERS = {
 @pytest.mark.parametrize("name", NEW_ANSWERS)
 def test_a_screen_reader_announces_a_new_answer(page, gallery_url, name):
     page.goto(f"{gallery_url}/{name}")
-    region = page.locator("[aria-live=polite][aria-atomic=true]").locator("visible=true").first
+    region = page.locator(".announced[aria-live=polite]").locator("visible=true").first
     region.wait_for()
     asked = [region.element_handle(), region.inner_text()]
     NEW_ANSWERS[name](page)
@@ -136,8 +136,13 @@ def test_a_german_browser_sees_no_english_text(page, gallery_url, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
         if name == "rating":
             page.get_by_role("button", name="Bewertung hinzufügen").click()
-            page.get_by_text("· neu").first.wait_for()
+            page.get_by_text(re.compile(": 4 Sterne$")).wait_for()
             assert find_english(page) == []
+    given = {"ratings": {"593": 1, "296": 5, "260": 2, "1": 4, "318": 3}, "movie": 593, "user": 15}
+    page.goto(f"{gallery_url}/rating#input={quote(json.dumps(given))}")
+    page.get_by_text("· neu").first.wait_for()
+    assert find_english(page) == []
+    page.goto(f"{gallery_url}/cat_dog")
     find_example(page, "ein Löwe").click()
     page.get_by_role("heading", name="Das ist weder eine Katze noch ein Hund.").wait_for()
     page.get_by_text("Orange Bereiche sprechen für").wait_for()
@@ -348,7 +353,8 @@ def test_the_saved_picture_says_what_the_page_says(page, gallery_url):
     page.get_by_role("heading", name="It is neither a cat nor a dog.").wait_for()
     assert "It is neither a cat nor a dog." in " ".join(save())
     page.goto(f"{gallery_url}/sentiment")
-    page.get_by_label("Your text").fill("Der Film hat mich von der ersten Minute an gefesselt.")
+    german = "Der Film hat mich von der ersten Minute an gefesselt, und alle spielen großartig."
+    page.get_by_label("Your text").fill(german)
     page.get_by_role("heading", name="This is unlike the texts the model was trained on.").wait_for()
     drawn = save()
     assert "This is unlike the texts the model was trained on." in " ".join(drawn)

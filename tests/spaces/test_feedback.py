@@ -1,7 +1,6 @@
 """What visitors say about answers stays in their browser, and its CSV is data for the training recipes."""
 
 import json
-import re
 
 import pytest
 
@@ -95,10 +94,16 @@ def test_answers_about_rows_stay_in_the_browser_and_can_be_trained_on(page, gall
 
 
 @at_one_width
-@pytest.mark.parametrize(("example", "headline"), [("Great cast", "Not sure"), ("Der Film", "This is unlike")])
-def test_yes_to_an_answer_that_names_no_label_keeps_none(page, gallery_url, example, headline):
+@pytest.mark.parametrize(
+    ("text", "headline"),
+    [
+        ("Not bad at all for a sequel, though the book is better.", "Not sure"),
+        ("Der Film hat mich von der ersten Minute an gefesselt, und alle spielen großartig.", "This is unlike"),
+    ],
+)
+def test_yes_to_an_answer_that_names_no_label_keeps_none(page, gallery_url, text, headline):
     open_page(page, f"{gallery_url}/sentiment")
-    page.get_by_text(re.compile(f"^{example}")).click()
+    page.get_by_label("Your text").fill(text)
     page.get_by_role("heading", name=headline).wait_for()
     page.get_by_role("button", name="Yes", exact=True).click()
     page.get_by_text("Choose the right answer.").wait_for()

@@ -62,6 +62,8 @@ def test_the_first_language_that_there_is_wins(accepted, language):
             "Height. Bei neun von zehn solchen Zeilen liegt der Wert zwischen 1,5 und 1.200 cm.",
         ),
         ("Many books", "Viele books"),
+        ("Many Waters: 4.5 points", "Many Waters: 4,5 points"),
+        ("Age in years: 65 and over (1,592)", "Alter in Jahren: 65 und älter (1.592)"),
         ("Why Many Waters comes first, in stars:", "Warum Many Waters vorn steht, in Sternen:"),
         (
             "my_roses cannot be shown. Its model is damaged; the log says why.",
