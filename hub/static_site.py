@@ -269,6 +269,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         ".mjs": "text/javascript",
         ".gz": "application/octet-stream",  # the page decompresses it itself
         ".webmanifest": "application/manifest+json",
+        ".md": "text/markdown; charset=utf-8",
     }
 
     def end_headers(self) -> None:

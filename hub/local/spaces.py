@@ -16,6 +16,7 @@ from hub.local.store import ApiError, Space, Store, format_now
 # A table of its own: Gradio changes the module's, and Python 3.11 has another type for .js than the Hub.
 MEDIA_TYPES = mimetypes.MimeTypes()
 MEDIA_TYPES.add_type("text/javascript", ".js")
+MEDIA_TYPES.add_type("text/markdown", ".md")  # unknown to Python 3.11
 VARIABLES = b"<script>window.huggingface={variables:%b};</script>"
 
 

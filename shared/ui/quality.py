@@ -212,13 +212,14 @@ def draw_calibration(calibration: Calibration | None) -> str:
         Share(f"it says {format_percent(one.confidence)} ({one.count:,})", one.accuracy, one.interval, one.confidence)
         for one in reversed(calibration.bins)
     ]
-    enough = [one for one in calibration.bins if one.count >= ENOUGH] or calibration.bins
-    typical = min(enough, key=lambda one: abs(one.confidence - 0.9))
-    said, right = format_percent(typical.confidence), format_percent(typical.accuracy)
     note = (
-        f"When it says {said}, it is right {right} of the time. The bar is how often it is right, the mark what it "
-        f"says; the closer, the better. The number of {calibration.unit} is in brackets. {INTERVALS}"
+        "The bar is how often it is right, the mark what it says; the closer, the better. The number of "
+        f"{calibration.unit} is in brackets. {INTERVALS}"
     )
+    if enough := [one for one in calibration.bins if one.count >= ENOUGH]:
+        typical = min(enough, key=lambda one: abs(one.confidence - 0.9))
+        said, right = format_percent(typical.confidence), format_percent(typical.accuracy)
+        note = f"When it says {said}, it is right {right} of the time. {note}"
     return draw_shares("Do its percentages mean what they say?", shares, note)
 
 

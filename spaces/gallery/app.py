@@ -146,14 +146,14 @@ if place := os.environ.get("MODELS"):
 apps: dict[Path, ModuleType] = {}
 names: dict[Path, str] = {}
 titles: dict[Path, str] = {}
-cards: list[str] = []
+cards: dict[Path, str] = {}
 for folder in [*find_space_folders(), *own]:
     try:
         app = load_own_app(folder) if folder in own else load_app(folder, folder.name)
         name = choose_name(folder, app) if folder in own else folder.name
         apps[folder], names[folder] = app, name
         titles[folder] = choose_title(folder, app)
-        cards.append(make_card(folder))
+        cards[folder] = make_card(folder)
     except Exception as error:  # one broken model must not affect the others
         for found in (apps, names, titles):
             found.pop(folder, None)
@@ -170,7 +170,8 @@ with Page(*(app.model for app in apps.values()), title="Model gallery") as demo:
     gr.Markdown(INTRODUCTION)
     if shown := [escape_markdown(titles[folder]) for folder in own if folder in apps]:
         gr.Markdown(f"Your own: {', '.join(shown)}.")
-    gr.HTML(f'<div class="cards">{"".join(cards)}</div>', html_template=LINKS, gallery=ADDRESS)
+    own_first = [cards[folder] for folder in sorted(cards, key=lambda folder: folder not in own)]
+    gr.HTML(f'<div class="cards">{"".join(own_first)}</div>', html_template=LINKS, gallery=ADDRESS)
     for message in messages:
         gr.Markdown(message)
 

@@ -91,9 +91,11 @@ function showLabel(config, found, canvas) {
   const place = { left, top, width: right - left, height: bottom - top };
   for (const [name, share] of Object.entries(place)) canvas.style[name] = `${100 * share}%`;
   canvas.hidden = true;
-  const box = element("input", { type: "checkbox", onchange: () => (canvas.hidden = !box.checked) });
-  const words = `Orange areas point to ${likeliest}, blue areas against it.`;
-  return [...parts, element("label", {}, box, " Show what it looked at"), page.note(words)];
+  const words = page.note(`Orange areas point to ${likeliest}, blue areas against it.`);
+  words.hidden = true;
+  const show = () => (canvas.hidden = words.hidden = !box.checked);
+  const box = element("input", { type: "checkbox", onchange: show });
+  return [...parts, element("label", {}, box, " Show what it looked at"), words];
 }
 
 /** Return 1 for each pixel that is near one of another class, and 0 elsewhere; see find_outlines in Python. */

@@ -68,6 +68,9 @@ def test_what_it_says_is_compared_with_what_is_right():
     assert "92% <small>(90–94)</small>" in shown
     assert 'bars-mark" style="left:89.0%"' in shown
     assert draw_calibration(None) == ""
+    few = draw_calibration(Calibration(data="x", split="test", unit="texts", bins=tuple(found[2:])))
+    assert "When it says" not in few
+    assert "the mark what it says" in few
 
 
 def test_only_cases_that_are_wrong_and_clear_are_shown(sentiment):
