@@ -51,7 +51,7 @@ def ask(url, question):
 
     async def main():
         streams = streamable_http_client(f"{url}/gradio_api/mcp/")
-        async with streams as (read, write, _), ClientSession(read, write) as session:
+        async with streams as (read, write, *_), ClientSession(read, write) as session:
             await session.initialize()
             return await question(session)
 
