@@ -502,7 +502,7 @@ def test_what_is_missing_is_named(hub):
     assert refused("them/x").startswith(
         "Your role in them is read, which cannot write to them/x; ask its administrators"
     )
-    assert refused("you/x") == "You are me on the Hub and cannot write to you/x; use me/…."
+    assert refused("you/x") == "You are me on the Hub and cannot write to you/x; use me/x"
     assert not hub.store.repos
 
 
