@@ -87,7 +87,6 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     if own.group and source != "csv":
         found = group_by_pattern(folder, found, own.group, problems)
     check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
-    print(f"Checking {len(found):,} pictures of {folder}:")
     checked = check_pictures([item.path for item in found], problems)
     found, more = drop_copies(found, checked, problems)
     problems.settle()

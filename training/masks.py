@@ -103,7 +103,6 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     if own.group:
         found = group_by_pattern(found, own.group, problems)
     check_memory(len(found), (area, 1), channels=4)
-    print(f"Checking {len(found):,} pictures and masks of {folder}:")
     checked = check_pictures([pair.picture for pair in found], problems)
     void, listed = parse_void(own.void), find_list(folder)
     fitting, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), problems)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -28,6 +27,7 @@ from training.folder import EXAMPLES
 from training.learner import RowLoader, choose_mixed_precision
 from training.own_data import is_clutter
 from training.pretrained import find_pretrained
+from training.progress import show_progress
 
 GREY = 127  # of pixels outside a picture
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
@@ -41,6 +41,7 @@ def decode(
     size: tuple[int, int],
     threads: int | None = None,
     inner: Sequence[tuple[int, int]] = (),
+    what: str = "Decoding pictures",
 ) -> torch.Tensor:
     """Decode pictures at `size` (width, height) as serving does; return uint8 (n, 3, height, width).
 
@@ -49,6 +50,7 @@ def decode(
         size: width and height.
         threads: their number; by default one for every core.
         inner: the (width, height) of each picture, at the top left of a grey one of `size`, to keep its aspect ratio.
+        what: the name of the progress bar.
 
     Raises:
         DataError: a file cannot be read as a picture.
@@ -63,7 +65,7 @@ def decode(
             raise DataError(f"{str(sources[index])[:200]}: {error}") from error
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for _ in progress_bar(pool.map(read, range(len(sources))), total=len(sources)):
+        for _ in show_progress(what, pool.map(read, range(len(sources))), len(sources)):
             pass
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 

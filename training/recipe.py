@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 import onnx
 import torch
 from fastai.learner import Learner
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from torch import nn
 
@@ -37,6 +36,7 @@ from training.folder import check_out, create_folder, embed, write_config, write
 from training.learner import Run
 from training.own_data import DataOptions
 from training.parity import Shown
+from training.progress import show_progress
 from training.record import Record, record_measurement
 from training.states import prepare_states, read_devices, read_seconds_trained
 from training.storing import store_model
@@ -400,7 +400,7 @@ def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> Iterator[A
     Raises:
         DataError: the model rejects an input.
     """
-    for start in progress_bar(range(0, len(inputs), CHUNK)):
+    for start in show_progress(f"Measuring on {len(inputs):,} inputs", range(0, len(inputs), CHUNK)):
         for index, prediction in enumerate(model.predict_each(inputs[start : start + CHUNK]), start):
             if isinstance(prediction, Exception):
                 name = inputs[index] if isinstance(inputs[index], Path) else f"Input {index}"

@@ -228,9 +228,9 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         # Fail before training if a picture to measure on is missing or cannot be read.
         if run.measures:
             for sources in (*self.find_unrelated(settings).values(), *(test.inputs for test in splits.tests)):
-                decode(sources, (1, 1))
+                decode(sources, (1, 1), what="Reading test pictures")
         size = (settings.stored_size,) * 2
-        print(f"{len(splits.train):,} pictures to train on, {len(splits.valid):,} to validate on. Decoding:")
+        print(f"{len(splits.train):,} pictures to train on, {len(splits.valid):,} to validate on.")
         train, valid = (decode(part.paths, size) for part in (splits.train, splits.valid))
         fitted = Fitted(self.make_network(splits, settings), train, valid)
         return fitted if settings.quick else self.fit_network(fitted, splits, settings, run)
