@@ -242,14 +242,22 @@ def read_pictures(
         else:
             found.append(Labelled(path, labels[index]))
     found, lines = drop_copies(found, check_pictures([item.path for item in found], problems), problems)
-    problems.settle()
+    y = np.array([labels.index(item.label) for item in found], np.int64)
+    problems.settle_with(lambda: check_counts(y, labels, folder))
     for line in lines:
         print(line)
-    y = np.array([labels.index(item.label) for item in found], np.int64)
+    return Pictures([item.path for item in found], y, y)
+
+
+def check_counts(y: NDArray[np.int64], labels: Sequence[str], folder: Path) -> None:
+    """Check that there are enough pictures of each label.
+
+    Raises:
+        DataError: there are not.
+    """
     for label, count in zip(labels, np.bincount(y, minlength=len(labels)), strict=True):
         if count < MIN_SAMPLES:
             raise DataError(f"{folder} has {count} different pictures of {label}; at least {MIN_SAMPLES} are needed.")
-    return Pictures([item.path for item in found], y, y)
 
 
 def find_by_folder(path: Path, names: dict[str, int]) -> int | None:

@@ -89,8 +89,7 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
     checked = check_pictures([item.path for item in found], problems)
     found, more = drop_copies(found, checked, problems)
-    problems.settle()
-    labels, y = index_labels(found, folder)
+    labels, y = problems.settle_with(lambda: index_labels(found, folder))
     for line in (*lines, *describe_others(others), *more):
         print(line)
     print(f"{len(found):,} pictures with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")

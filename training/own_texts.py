@@ -92,8 +92,7 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     else:
         rows = read_files(data, problems)
     rows, lines = drop_copies(clean(rows, problems), own.time is not None, problems)
-    problems.settle()
-    labels, y = index_labels(rows, data)
+    labels, y = problems.settle_with(lambda: index_labels(rows, data))
     for line in lines:
         print(line)
     print(f"{len(rows):,} texts with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
