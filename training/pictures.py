@@ -26,7 +26,7 @@ from training.data import DataError
 from training.folder import EXAMPLES
 from training.learner import RowLoader, choose_mixed_precision
 from training.own_data import is_clutter
-from training.pretrained import find_pretrained
+from training.pretrained import explain_unreachable, find_pretrained, tell_retries_once
 from training.progress import show_progress
 
 GREY = 127  # of pixels outside a picture
@@ -86,7 +86,8 @@ def load_pretrained(architecture: type[Pretrained], name: str, new: Sequence[str
     logging.set_verbosity_error()  # its report names the new layers as missing; `missing` below is what matters
     logging.disable_progress_bar()
     try:
-        network, found = architecture.from_pretrained(place, output_loading_info=True, **config)
+        with tell_retries_once():
+            network, found = architecture.from_pretrained(place, output_loading_info=True, **config)
         if missing := sorted(key for key in found["missing_keys"] if not key.startswith(tuple(new))):
             raise ValueError(f"it has no weights for {missing[0]}")  # transformers would make up random ones
     except Exception as error:  # any failure of the Hub, the network or the file system
@@ -112,7 +113,8 @@ def find_architecture(architectures: Sequence[type[PreTrainedModel]], name: str)
     """
     place = find_pretrained(name)
     try:
-        found, _ = PretrainedConfig.get_config_dict(place)
+        with tell_retries_once():
+            found, _ = PretrainedConfig.get_config_dict(place)
         kinds = {architecture.config_class.model_type: architecture for architecture in architectures}
         if (kind := found.get("model_type")) not in kinds:  # transformers would only warn
             raise ValueError(f"it is a {kind or 'network of no known type'}")
@@ -123,6 +125,8 @@ def find_architecture(architectures: Sequence[type[PreTrainedModel]], name: str)
 
 def refuse_pretrained(architectures: Sequence[type[PreTrainedModel]], name: str, error: Exception) -> DataError:
     """Return the error about a pretrained network that cannot be used."""
+    if unreachable := explain_unreachable(name, error):
+        return DataError(unreachable)
     *others, last = [architecture.__name__ for architecture in architectures]
     accepted = f"{', '.join(others)} or {last}" if others else last
     return DataError(
