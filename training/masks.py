@@ -163,6 +163,18 @@ def find_folder(folder: Path, names: Sequence[str]) -> Path | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
+def find_pair_of_folders(root: Path) -> tuple[Path, Path]:
+    """Return the folders of the pictures and of the masks.
+
+    Raises:
+        DataError: one of them is not there.
+    """
+    images, masks = find_folder(root, PICTURE_FOLDERS), find_folder(root, MASK_FOLDERS)
+    if not images or not masks:
+        raise DataError(f"{root} must have the folders images/ and masks/ (or labels/).")
+    return images, masks
+
+
 def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
     """Return the pictures of a folder with their masks of the same stem, or of that stem with an ending such as _mask.
 
@@ -171,9 +183,7 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
     Raises:
         DataError: there are no pictures or no folder of masks, or two subfolders stand for the same part.
     """
-    images, masks = find_folder(root, PICTURE_FOLDERS), find_folder(root, MASK_FOLDERS)
-    if not images or not masks:
-        raise DataError(f"{root} must have the folders images/ and masks/ (or labels/).")
+    images, masks = find_pair_of_folders(root)
     paths = find_pictures(images)[0]
     if not paths:
         raise DataError(f"There are no pictures in {images}.")

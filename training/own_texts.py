@@ -110,6 +110,19 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
 # --- files ---
 
 
+def check_folders(data: Path) -> None:
+    """Check that a folder has a table, or subfolders of text files.
+
+    Raises:
+        DataError: it has neither.
+    """
+    if data.is_dir() and not find_tables(data) and not any(data.glob("*/**/*.txt")):
+        raise DataError(
+            f"There are no texts in {data}; it must have a table such as train.csv, or a subfolder of .txt files for "
+            "each label."
+        )
+
+
 def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems) -> list[Row]:
     """Return the rows of a table; print which columns are the texts and the labels."""
     table = read_own_table(path, problems)

@@ -192,8 +192,15 @@ class Recipe(ABC, Generic[Part, Options]):
         given |= {"own": DataOptions.read(options)}
         return replace(chosen, **{name: value for name, value in given.items() if value is not None})  # type: ignore[return-value]
 
+    def check_layout(self, data: str, settings: Options) -> None:
+        """Check quickly, before any network is fetched, that a user's own data has a layout of the recipe.
+
+        Raises:
+            DataError: it has none.
+        """
+
     def check_start(self, settings: Options) -> None:
-        """Check, before any data is read, that the pretrained network can be used; by default there is none.
+        """Check, before all data is read, that the pretrained network can be used; by default there is none.
 
         Raises:
             DataError: it cannot be found, or has another architecture.
@@ -292,6 +299,8 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     check_out(out)
     settings = recipe.read_settings(options)
     check_data(recipe, options, settings)
+    if options.data and type(recipe).load is Recipe.load:
+        recipe.check_layout(options.data, settings)
     recipe.check_start(settings)
     splits = load(recipe, options, settings)
     if splits.description.is_own and not options.smoke:

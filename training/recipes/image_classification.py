@@ -39,7 +39,7 @@ from training.data import DataError
 from training.description import Description, describe
 from training.export import round_to_int8, store_int8
 from training.fine_tuning import Examples, FineTuning, encode, fine_tune
-from training.labelled_pictures import Pictures, read_own_pictures
+from training.labelled_pictures import Pictures, label_pictures, read_own_pictures
 from training.learner import Run, set_seed
 from training.made_up import draw_shapes
 from training.networks.backbones import (
@@ -171,6 +171,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         if settings.backbone and not options.init:
             return replace(settings, init=BACKBONES[settings.backbone].hub)
         return settings
+
+    def check_layout(self, data: str, settings: Chosen) -> None:
+        """Check that there are pictures and labels."""
+        label_pictures(Path(data), settings.own)
 
     def check_start(self, settings: Chosen) -> None:
         """Check that the pretrained network can be used, and that it is the one that --backbone names."""

@@ -43,7 +43,7 @@ from training.networks.text_classification import (
     keep_tokens,
     load_encoder,
 )
-from training.own_texts import read_own_texts
+from training.own_texts import check_folders, read_own_texts
 from training.parity import Shown
 from training.pictures import check_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
@@ -132,6 +132,10 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         if not settings.quick or options.smoke:
             return settings
         return replace(settings, max_tokens=256, head=96, batch=32, epochs=1, rates=slice(3e-5, 2e-4))
+
+    def check_layout(self, data: str, settings: TextClassificationSettings) -> None:  # noqa: ARG002 - the signature
+        """Check that a folder has a table, or subfolders of text files."""
+        check_folders(Path(data))
 
     def check_start(self, settings: TextClassificationSettings) -> None:
         """Check that the pretrained network can be used."""
