@@ -259,6 +259,10 @@ class Recipe(ABC, Generic[Part, Options]):
         notes = list(found.splits.description.notes)
         return {"figures": figures, "headline": self.format_headline(figures[0]), "notes": notes}
 
+    def describe_result(self, found: "Answered[Part, Options]", headline: str) -> str:  # noqa: ARG002 - by subclasses
+        """Return a plain sentence on the test, which ends the training on a user's own data."""
+        return f"Result: {headline}."
+
     def update(
         self,
         folder: Path,  # noqa: ARG002 - used by subclasses
@@ -327,7 +331,8 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         parity_float, parity, validated = store_model(exported, folder, config, check, limits)
         model = load_model(folder)
         answers = [answer_test(recipe, model, test) for test in splits.tests]
-        measured = recipe.measure(Answered(model, splits, answers, settings, run, exported))
+        found = Answered(model, splits, answers, settings, run, exported)
+        measured = recipe.measure(found)
         measured["figures"] += [*exported.measured.get("figures", ()), *validated]
         evaluate.print_figures(measured["figures"])
         trained = source.describe_training(started, settings.seed, exported.notes, read_devices(run.state))
@@ -343,6 +348,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         embed(out, recipe.name)
     print(f"Wrote {out}. {describe_parity(parity)}")
     if splits.description.is_own:
+        print(recipe.describe_result(found, measured["headline"]))
         print_next_steps(out)
     if not options.states:
         shutil.rmtree(run.state, ignore_errors=True)

@@ -387,6 +387,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """Return the share of pictures whose top label is right."""
         return float((evaluate.stack_probabilities(answers).argmax(1) == test.targets).mean())
 
+    def describe_result(self, found: Answered[Pictures, Chosen], headline: str) -> str:  # noqa: ARG002 - the signature
+        """Return a sentence with the numbers of right, wrong and rejected pictures."""
+        return evaluate.describe_counts(found.answers[0], found.splits.tests[0].targets, "pictures")
+
     def measure(self, found: Answered[Pictures, Chosen]) -> dict[str, Any]:
         """Add the calibration error before calibration, and figures on pictures that show none of the labels."""
         measured = super().measure(found)

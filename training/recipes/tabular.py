@@ -302,6 +302,12 @@ class Tabular(Recipe[Rows, TabularSettings]):
             return f"{figure.value:.1%} right {on}"
         return f"wrong by {float(f'{figure.value:.4g}'):,.10g} {on}"
 
+    def describe_result(self, found: Answered[Rows, TabularSettings], headline: str) -> str:
+        """Return a sentence with the numbers of right and wrong rows; of numbers, the headline."""
+        if not found.splits.labels:
+            return super().describe_result(found, headline)
+        return evaluate.describe_counts(found.answers[0], found.splits.tests[0].targets, self.unit)
+
     def measure(self, found: Answered[Rows, TabularSettings]) -> dict[str, Any]:
         """Add figures by group, other models as peers, and the calibration error before calibration."""
         measured, splits, answers = super().measure(found), found.splits, found.answers[0]

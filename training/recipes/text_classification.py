@@ -288,6 +288,10 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         """Return the gallery's line about the model."""
         return f"{figure.value:.1%} right on {figure.count:,} test texts"
 
+    def describe_result(self, found: Answered[Texts, TextClassificationSettings], headline: str) -> str:  # noqa: ARG002 - the signature
+        """Return a sentence with the numbers of right, wrong and rejected texts."""
+        return evaluate.describe_counts(found.answers[0], found.splits.tests[0].targets, "texts")
+
     def measure(self, found: Answered[Texts, TextClassificationSettings]) -> dict[str, Any]:
         """Add TF-IDF as a peer, and the calibration error before calibration."""
         measured = super().measure(found)
