@@ -71,7 +71,8 @@ def explain_unreachable(name: str, error: Exception) -> str | None:
 @contextmanager
 def tell_retries_once() -> Iterator[None]:
     """Print one line in place of the Hub client's two on each of its attempts."""
-    logger, said = logging.getLogger(RETRYING), []
+    logger = logging.getLogger(RETRYING)
+    said: list[logging.LogRecord] = []
 
     def say_once(record: logging.LogRecord) -> bool:
         if not said:
