@@ -80,7 +80,7 @@ def find_missing_right(account: dict[str, Any], repo: str, kind: str) -> str:
     """
     if account.get("type", "user") not in ("user", "org"):
         return ""
-    owner, name = repo.split("/", maxsplit=1)[0], account["name"]
+    (owner, short), name = repo.split("/", maxsplit=1), account["name"]
     token = (account.get("auth") or {}).get("accessToken") or {}
     fine = token.get("fineGrained") or {}
     scopes = [scope["entity"] for scope in fine.get("scoped") or [] if is_writing(scope["permissions"])]
@@ -94,10 +94,10 @@ def find_missing_right(account: dict[str, Any], repo: str, kind: str) -> str:
         if role and {role, *(one.get("role") for one in group.get("resourceGroups") or [])} <= READ_ONLY_ROLES:
             return (
                 f"Your role in {owner} is {role}, which cannot write to {repo}; ask its administrators for the role "
-                f"contributor or write, or use {name}/…."
+                f"contributor or write, or use {name}/{short}"
             )
     elif owner.casefold() != name.casefold() and not may:
-        return f"You are {name} on the Hub and cannot write to {repo}; use {name}/…."
+        return f"You are {name} on the Hub and cannot write to {repo}; use {name}/{short}"
     if token.get("role") == "fineGrained" and isinstance(fine.get("scoped"), list) and not may:
         return (
             f"The token lacks the permission repo.write for {repo}; add it at {SETTINGS}, for that repository (if it "

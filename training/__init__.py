@@ -4,11 +4,29 @@ import importlib.util
 import sys
 import warnings
 
-import shared  # noqa: F401 - switches ONNX Runtime's telemetry off before training/export.py imports it
 from training import quick_help
 
 LIGHT = ("training.card", "training.publish", "training.rename_input")  # modules that need no torch
+OURS = ("shared", "training", "hub")
 
+
+def refuse(missing: str) -> ModuleNotFoundError:
+    """Return the error about a missing package; end the process with it if it is a command, python -m training.…"""
+    text = (
+        f"This Python ({sys.executable}) has no {missing}, which training needs: activate the environment that has it "
+        "(source .venv/bin/activate), or install it and the others (pip install -r requirements.txt)."
+    )
+    if sys.argv[:1] == ["-m"]:
+        raise SystemExit(f"error: {text}")
+    return ModuleNotFoundError(text)
+
+
+try:
+    import shared  # noqa: F401 - switches ONNX Runtime's telemetry off before training/export.py imports it
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] in OURS:
+        raise
+    raise refuse(str(error.name)) from error
 if quick_help.is_help_asked():
     quick_help.skip_slow_packages()
 elif importlib.util.find_spec("torch"):
@@ -18,7 +36,4 @@ elif importlib.util.find_spec("torch"):
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     torchvision_operators.define_missing()  # before the first import of fastai, transformers or torchvision
 elif any(argument.startswith("training.") and argument not in LIGHT for argument in sys.orig_argv):
-    MISSING = "Training needs torch and fastai, which are not installed: pip install -r requirements.txt"
-    if sys.argv[:1] == ["-m"]:  # as a command
-        raise SystemExit(f"error: {MISSING}")
-    raise ModuleNotFoundError(MISSING)
+    raise refuse("torch")

@@ -24,6 +24,7 @@ from shared.markdown import escape_markdown, format_figure
 from shared.metrics import Figure, Metrics, Parity
 
 PIPELINE_TAGS = {"recommendation": "tabular-regression"}  # where the Hub names the task differently
+AUTHOR = "To be described by its author."  # the intended use of a model, until its author writes one
 TEMPLATE = Path(__file__).with_name("card_template.md")
 HERE = "path/to/this/folder"  # in snippets; replaced by the repository when a model is published
 SNIPPETS = Path(__file__).with_name("snippets")  # how to load a model without this repository

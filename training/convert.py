@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from fastai.learner import Learner
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
@@ -57,6 +56,7 @@ from training.parity import ParityError, Shown, check_changes, check_parity
 from training.picture_files import check_pictures, find_pictures
 from training.picture_labels import Labelled
 from training.pictures import INPUT
+from training.progress import show_progress
 from training.recipe import TestSet, answer, answer_test, print_next_steps
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 from training.record import Record, get_commit, hash_input, record_measurement
@@ -242,14 +242,22 @@ def read_pictures(
         else:
             found.append(Labelled(path, labels[index]))
     found, lines = drop_copies(found, check_pictures([item.path for item in found], problems), problems)
-    problems.settle()
+    y = np.array([labels.index(item.label) for item in found], np.int64)
+    problems.settle_with(lambda: check_counts(y, labels, folder))
     for line in lines:
         print(line)
-    y = np.array([labels.index(item.label) for item in found], np.int64)
+    return Pictures([item.path for item in found], y, y)
+
+
+def check_counts(y: NDArray[np.int64], labels: Sequence[str], folder: Path) -> None:
+    """Check that there are enough pictures of each label.
+
+    Raises:
+        DataError: there are not.
+    """
     for label, count in zip(labels, np.bincount(y, minlength=len(labels)), strict=True):
         if count < MIN_SAMPLES:
             raise DataError(f"{folder} has {count} different pictures of {label}; at least {MIN_SAMPLES} are needed.")
-    return Pictures([item.path for item in found], y, y)
 
 
 def find_by_folder(path: Path, names: dict[str, int]) -> int | None:
@@ -384,7 +392,7 @@ def write(
 def compute(net: VisionNet, preparation: Preparation, paths: Sequence[Path]) -> Computed:
     """Return the logits of pictures, (n, labels), and the means of their features, (n, channels); draw progress."""
     logits, features = [], []
-    for start in progress_bar(range(0, len(paths), CHUNK)):
+    for start in show_progress("Computing features", range(0, len(paths), CHUNK)):
         pixels = np.stack([preparation.read(path) for path in paths[start : start + CHUNK]])
         extracted = net.extract(torch.from_numpy(pixels))
         logits.append(net.classify(net.pool(extracted))[0].numpy())

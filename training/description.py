@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from shared.config import About
 from shared.errors import quote
+from training.card import AUTHOR
 from training.data import DataError
 from training.own_data import list_names, suggest
 
-AUTHOR = "To be described by its author."
 TERMS_OF_DATA = "the terms of its training data"
 UNDER_TERMS = "under the terms of that data."
 NAMES = ("columns", "label_names", "value_names")  # what they name, and a text for each

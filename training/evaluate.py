@@ -381,3 +381,11 @@ def print_book(what: str, learn: Learner, book: float) -> None:
 def stack_probabilities(answers: Sequence[Any]) -> NDArray[np.float64]:
     """Return the probabilities of the answers as an array, (n, labels)."""
     return np.array([list(answer.probabilities.values()) for answer in answers])
+
+
+def describe_counts(answers: Sequence[Any], targets: NDArray[np.int64], what: str) -> str:
+    """Return a plain sentence with the numbers of right, wrong and rejected answers, by the likeliest label."""
+    right, count = int((stack_probabilities(answers).argmax(1) == targets).sum()), len(answers)
+    rejected = sum(not getattr(answer, "in_distribution", True) for answer in answers)
+    tail = f"; {rejected:,} of the {count:,} {'is' if rejected == 1 else 'are'} rejected as unlike the training data"
+    return f"Of {count:,} test {what}, {right:,} are labelled right and {count - right:,} wrong{tail * bool(rejected)}."

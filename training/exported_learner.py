@@ -20,12 +20,12 @@ from fastai.learner import Learner
 from fastai.torch_core import TensorImage
 from fastai.vision.augment import RandomResizedCrop, Resize
 from fastai.vision.core import PILImage
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from PIL import Image
 
 from shared.images import Framing, load_image, to_array
 from training.data import DataError
+from training.progress import show_progress
 
 TRUST = "{} is a pickle: loading it runs the code in it. Convert only files from people whom you trust."
 FRAMINGS: dict[str, Framing] = {"squish": "squash", "crop": "crop", "pad": "pad"}  # fastai's names
@@ -269,7 +269,7 @@ def check_preparation(learn: Learner, preparation: Preparation, paths: Sequence[
 def predict(learn: Learner, paths: Sequence[Path]) -> NDArray[np.float64]:
     """Return the probabilities that learn.predict gives to upright pictures, (n, labels); draw progress."""
     parts = []
-    for start in progress_bar(range(0, len(paths), ROWS)):
+    for start in show_progress("Asking the Learner", range(0, len(paths), ROWS)):
         images = [load_image(path).image for path in paths[start : start + ROWS]]
         with silence(learn):
             parts.append(learn.get_preds(dl=make_loader(learn, images))[0].numpy())

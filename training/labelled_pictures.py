@@ -67,6 +67,29 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     Raises:
         DataError: the data cannot be used.
     """
+    found, lines, problems = label_pictures(data, own)
+    folder = problems.data
+    check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
+    checked = check_pictures([item.path for item in found], problems)
+    found, more = drop_copies(found, checked, problems)
+    labels, y = problems.settle_with(lambda: index_labels(found, folder))
+    for line in (*lines, *more):
+        print(line)
+    print(f"{len(found):,} pictures with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
+    for line in describe_alike(labels):
+        print(line)
+    return divide_parts(found, labels, y, own, shares, seed)
+
+
+def label_pictures(data: Path, own: DataOptions) -> tuple[list[Labelled], list[str], Problems]:
+    """Find a user's own pictures and their labels, without reading the pictures.
+
+    Returns:
+        The pictures, lines on what was understood, and problems.
+
+    Raises:
+        DataError: the data has another layout.
+    """
     folder = data.parent if data.is_file() else data
     if not folder.is_dir():
         raise DataError(
@@ -86,18 +109,7 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
         found, lines = label_by_folder(folder, paths)
     if own.group and source != "csv":
         found = group_by_pattern(folder, found, own.group, problems)
-    check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
-    print(f"Checking {len(found):,} pictures of {folder}:")
-    checked = check_pictures([item.path for item in found], problems)
-    found, more = drop_copies(found, checked, problems)
-    problems.settle()
-    labels, y = index_labels(found, folder)
-    for line in (*lines, *describe_others(others), *more):
-        print(line)
-    print(f"{len(found):,} pictures with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
-    for line in describe_alike(labels):
-        print(line)
-    return divide_parts(found, labels, y, own, shares, seed)
+    return found, [*lines, *describe_others(others)], problems
 
 
 def choose_source(table: Path | None, own: DataOptions) -> str:

@@ -103,7 +103,6 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     if own.group:
         found = group_by_pattern(found, own.group, problems)
     check_memory(len(found), (area, 1), channels=4)
-    print(f"Checking {len(found):,} pictures and masks of {folder}:")
     checked = check_pictures([pair.picture for pair in found], problems)
     void, listed = parse_void(own.void), find_list(folder)
     fitting, values, in_colour = check_masks(found, checked, bool(listed and listed.in_colour), problems)
@@ -117,10 +116,10 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
             "blue in each line."
         )
     classes = match_black_and_white(classes, values, void)
-    pairs = find_present(fitting, classes, void, problems)
-    problems.settle()
-    pairs = drop_copies(pairs)
-    describe_classes(pairs, classes, folder, bool(listed))
+    pairs, lines = drop_copies(find_present(fitting, classes, void, problems))
+    problems.settle_with(lambda: check_classes(pairs, folder))
+    print(*lines, sep="\n", end="\n" * bool(lines))
+    describe_classes(pairs, classes, bool(listed))
     return divide_parts(pairs, classes, void, own, shares, seed)
 
 
@@ -164,6 +163,18 @@ def find_folder(folder: Path, names: Sequence[str]) -> Path | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
+def find_pair_of_folders(root: Path) -> tuple[Path, Path]:
+    """Return the folders of the pictures and of the masks.
+
+    Raises:
+        DataError: one of them is not there.
+    """
+    images, masks = find_folder(root, PICTURE_FOLDERS), find_folder(root, MASK_FOLDERS)
+    if not images or not masks:
+        raise DataError(f"{root} must have the folders images/ and masks/ (or labels/).")
+    return images, masks
+
+
 def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
     """Return the pictures of a folder with their masks of the same stem, or of that stem with an ending such as _mask.
 
@@ -172,9 +183,7 @@ def match_masks(root: Path, part: str | None, problems: Problems) -> list[Pair]:
     Raises:
         DataError: there are no pictures or no folder of masks, or two subfolders stand for the same part.
     """
-    images, masks = find_folder(root, PICTURE_FOLDERS), find_folder(root, MASK_FOLDERS)
-    if not images or not masks:
-        raise DataError(f"{root} must have the folders images/ and masks/ (or labels/).")
+    images, masks = find_pair_of_folders(root)
     paths = find_pictures(images)[0]
     if not paths:
         raise DataError(f"There are no pictures in {images}.")
@@ -344,30 +353,34 @@ def find_present(
     return kept
 
 
-def drop_copies(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return each picture once: of equal ones, that in the test, or else that in the validation part."""
+def drop_copies(pairs: Sequence[Pair]) -> tuple[list[Pair], list[str]]:
+    """Return each picture once, and a line on copies: that in the test stays, or else that in the validation part."""
     best: dict[str, Pair] = {}
     for pair in sorted(pairs, key=lambda pair: -PARTS.index(pair.part or TRAIN)):
         best.setdefault(pair.digest, pair)
-    if len(best) < len(pairs):
-        print(f"Equal pictures count once: {len(pairs) - len(best):,} left out.")
-    return [pair for pair in pairs if best[pair.digest] is pair]
+    copies = len(pairs) - len(best)
+    lines = [f"Equal pictures count once: {copies:,} left out."] * bool(copies)
+    return [pair for pair in pairs if best[pair.digest] is pair], lines
 
 
-def describe_classes(pairs: Sequence[Pair], classes: Classes, folder: Path, is_listed: bool) -> None:
-    """Print the classes with the number of pictures that have each.
+def check_classes(pairs: Sequence[Pair], folder: Path) -> None:
+    """Check that there are enough pictures and classes.
 
     Raises:
         DataError: there are too few pictures, or they have fewer than two classes.
     """
     if len(pairs) < MIN_PICTURES:
         raise DataError(f"{folder} has {len(pairs)} pictures with masks; at least {MIN_PICTURES} are needed.")
-    counts = Counter(code for pair in pairs for code in pair.present)
-    if len(counts) < 2:
+    if len({code for pair in pairs for code in pair.present}) < 2:
         raise DataError(
             f"The masks in {folder} have fewer than two classes; their pixels must be indices of the listed classes, "
             "from 0 on, or their colours."
         )
+
+
+def describe_classes(pairs: Sequence[Pair], classes: Classes, is_listed: bool) -> None:
+    """Print the classes with the number of pictures that have each."""
+    counts = Counter(code for pair in pairs for code in pair.present)
     shown = list_names(f"{name} {counts[code]:,}" for code, name in enumerate(classes.names))
     origin = "listed" if is_listed else "found in the masks; list their names in classes.txt, one per line"
     print(f"{len(pairs):,} pictures with {len(classes.names)} classes ({origin}): {shown}.")

@@ -2,14 +2,15 @@
 
 import argparse
 import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.errors import quote
 from training.data import DataError
 
+Result = TypeVar("Result")
 SHOWN = 20  # problems, labels and names in a list
 LARGE = 1e9  # bytes of memory that are worth a line
 MEMORY_SHARE = 0.8  # of the free memory that the data may take
@@ -116,8 +117,25 @@ class Problems:
             shown = where.relative_to(self.data) if isinstance(where, Path) and self.data in where.parents else where
             self.found.append(f"{shown}: {sentence}")
 
-    def settle(self) -> None:
+    def settle_with(self, check: Callable[[], Result]) -> Result:
+        """Return what a check of the rest of the data returns, and settle; what it finds is told with the others.
+
+        Raises:
+            DataError: the check found something, or there are problems that are not to be skipped.
+        """
+        try:
+            result = check()
+        except DataError as error:
+            self.settle(str(error))
+            raise
+        self.settle()
+        return result
+
+    def settle(self, more: str = "") -> None:
         """Print the problems with --skip-bad; otherwise raise them together.
+
+        Args:
+            more: what is wrong with the rest of the data.
 
         Raises:
             DataError: there are problems, and they are not to be skipped.
@@ -125,11 +143,12 @@ class Problems:
         if not self.found:
             return
         listed = "".join(f"\n  {line}" for line in self.found)
-        more = f"\n  … and {self.count - SHOWN:,} more" if self.count > SHOWN else ""
+        hidden = f"\n  … and {self.count - SHOWN:,} more" if self.count > SHOWN else ""
         what = f"{self.count:,} problem{'s' * (self.count > 1)} with the {self.unit} of {self.data}"
         if not self.skip:
-            raise DataError(f"{what}:{listed}{more}\nRepair or delete them, or go on without them with --skip-bad.")
-        print(f"Left out: {what}:{listed}{more}")
+            way_on = f". Without them: {more}" if more else ", or go on without them with --skip-bad."
+            raise DataError(f"{what}:{listed}{hidden}\nRepair or delete them{way_on}")
+        print(f"Left out: {what}:{listed}{hidden}")
         self.found, self.count = [], 0
 
 

@@ -114,12 +114,11 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     left_out = {key: column.reason for key, column in inputs.items() if column.kind == LEFT_OUT}
     inputs = {key: column for key, column in inputs.items() if key not in left_out}
     add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
-    problems.settle()
-    left_out |= {key: "its days and months cannot be told apart" for key, item in inputs.items() if item.question}
-
     given = is_given(columns[name])
     values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
-    y, labels = read_target(columns[name], values[name], own.task, data)
+    y, labels = problems.settle_with(lambda: read_target(columns[name], values[name], own.task, data))
+    left_out |= {key: "its days and months cannot be told apart" for key, item in inputs.items() if item.question}
+
     table = pd.DataFrame({key: values[key] for key in inputs if key not in left_out})
     same, lines = find_same(table, y, bool(labels), name)
     lines = [f"{(~given).sum():,} rows without a target are left out."] * (not given.all()) + lines

@@ -92,8 +92,7 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     else:
         rows = read_files(data, problems)
     rows, lines = drop_copies(clean(rows, problems), own.time is not None, problems)
-    problems.settle()
-    labels, y = index_labels(rows, data)
+    labels, y = problems.settle_with(lambda: index_labels(rows, data))
     for line in lines:
         print(line)
     print(f"{len(rows):,} texts with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
@@ -109,6 +108,19 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
 
 
 # --- files ---
+
+
+def check_folders(data: Path) -> None:
+    """Check that a folder has a table, or subfolders of text files.
+
+    Raises:
+        DataError: it has neither.
+    """
+    if data.is_dir() and not find_tables(data) and not any(data.glob("*/**/*.txt")):
+        raise DataError(
+            f"There are no texts in {data}; it must have a table such as train.csv, or a subfolder of .txt files for "
+            "each label."
+        )
 
 
 def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems) -> list[Row]:

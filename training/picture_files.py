@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastprogress.fastprogress import progress_bar
-
 from shared.config import sha256
 from shared.errors import BadInput
 from shared.images import load_image
 from training.own_data import Problems, is_clutter, list_names
 from training.pictures import SUFFIXES
+from training.progress import show_progress
 
 HEIC = (".heic", ".heif", ".hif")
 # Pictures, too, but they cannot be read here: each is named.
@@ -77,7 +76,8 @@ def check_pictures(paths: Sequence[Path], problems: Problems, threads: int = 4) 
 
     found: dict[Path, Checked] = {}
     with ThreadPoolExecutor(threads) as pool:
-        for path, checked in zip(paths, progress_bar(pool.map(check, paths), total=len(paths)), strict=True):
+        results = show_progress(f"Checking {len(paths):,} pictures", pool.map(check, paths), len(paths))
+        for path, checked in zip(paths, results, strict=True):
             if isinstance(checked, BadInput):
                 problems.add(path, str(checked))
             else:

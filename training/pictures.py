@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -27,7 +26,8 @@ from training.data import DataError
 from training.folder import EXAMPLES
 from training.learner import RowLoader, choose_mixed_precision
 from training.own_data import is_clutter
-from training.pretrained import find_pretrained
+from training.pretrained import explain_unreachable, find_pretrained, tell_retries_once
+from training.progress import show_progress
 
 GREY = 127  # of pixels outside a picture
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
@@ -41,6 +41,7 @@ def decode(
     size: tuple[int, int],
     threads: int | None = None,
     inner: Sequence[tuple[int, int]] = (),
+    what: str = "Decoding pictures",
 ) -> torch.Tensor:
     """Decode pictures at `size` (width, height) as serving does; return uint8 (n, 3, height, width).
 
@@ -49,6 +50,7 @@ def decode(
         size: width and height.
         threads: their number; by default one for every core.
         inner: the (width, height) of each picture, at the top left of a grey one of `size`, to keep its aspect ratio.
+        what: the name of the progress bar.
 
     Raises:
         DataError: a file cannot be read as a picture.
@@ -63,7 +65,7 @@ def decode(
             raise DataError(f"{str(sources[index])[:200]}: {error}") from error
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for _ in progress_bar(pool.map(read, range(len(sources))), total=len(sources)):
+        for _ in show_progress(what, pool.map(read, range(len(sources))), len(sources)):
             pass
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
@@ -84,7 +86,8 @@ def load_pretrained(architecture: type[Pretrained], name: str, new: Sequence[str
     logging.set_verbosity_error()  # its report names the new layers as missing; `missing` below is what matters
     logging.disable_progress_bar()
     try:
-        network, found = architecture.from_pretrained(place, output_loading_info=True, **config)
+        with tell_retries_once():
+            network, found = architecture.from_pretrained(place, output_loading_info=True, **config)
         if missing := sorted(key for key in found["missing_keys"] if not key.startswith(tuple(new))):
             raise ValueError(f"it has no weights for {missing[0]}")  # transformers would make up random ones
     except Exception as error:  # any failure of the Hub, the network or the file system
@@ -110,7 +113,8 @@ def find_architecture(architectures: Sequence[type[PreTrainedModel]], name: str)
     """
     place = find_pretrained(name)
     try:
-        found, _ = PretrainedConfig.get_config_dict(place)
+        with tell_retries_once():
+            found, _ = PretrainedConfig.get_config_dict(place)
         kinds = {architecture.config_class.model_type: architecture for architecture in architectures}
         if (kind := found.get("model_type")) not in kinds:  # transformers would only warn
             raise ValueError(f"it is a {kind or 'network of no known type'}")
@@ -121,6 +125,8 @@ def find_architecture(architectures: Sequence[type[PreTrainedModel]], name: str)
 
 def refuse_pretrained(architectures: Sequence[type[PreTrainedModel]], name: str, error: Exception) -> DataError:
     """Return the error about a pretrained network that cannot be used."""
+    if unreachable := explain_unreachable(name, error):
+        return DataError(unreachable)
     *others, last = [architecture.__name__ for architecture in architectures]
     accepted = f"{', '.join(others)} or {last}" if others else last
     return DataError(

@@ -1,6 +1,9 @@
 """Find pretrained networks on the Hub, also during a rehearsal with a local Hub, which has none."""
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,9 +12,11 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from shared.hub_errors import NETWORK, find_causes, make_one_line
 from training.data import DataError
 
 PUBLIC_HUB = "https://huggingface.co"
+RETRYING = "huggingface_hub.utils._http"  # the logger of repeated requests
 LOCAL = ("127.0.0.1", "localhost", "::1")
 DESCRIPTIONS = ("*.json", "*.txt", "*.model")  # config and tokenizer
 WEIGHTS, OLD_WEIGHTS = "*.safetensors", "pytorch_model*.bin"
@@ -49,6 +54,37 @@ def find_pretrained(name: str) -> str:
             "publish afterwards."
         ) from error
     return str(folder)
+
+
+def explain_unreachable(name: str, error: Exception) -> str | None:
+    """Return what to do if a network could not be fetched because its Hub cannot be reached; None for other errors."""
+    causes = [one for one in find_causes(error) if isinstance(one, NETWORK)]
+    if not causes or Path(name).is_dir():
+        return None
+    folder, cause = name.rpartition("/")[2], f"{type(causes[-1]).__name__}: {make_one_line(causes[-1], 80)}"
+    return (
+        f"{urlsplit(constants.ENDPOINT).hostname} cannot be reached. Where there is a network: hf download {name} "
+        f"--local-dir {folder}; then add --init {folder}. ({cause})"
+    )
+
+
+@contextmanager
+def tell_retries_once() -> Iterator[None]:
+    """Print one line in place of the Hub client's two on each of its attempts."""
+    logger = logging.getLogger(RETRYING)
+    said: list[logging.LogRecord] = []
+
+    def say_once(record: logging.LogRecord) -> bool:
+        if not said:
+            print(f"{urlsplit(constants.ENDPOINT).hostname} does not answer; trying again for half a minute.")
+        said.append(record)
+        return False
+
+    logger.addFilter(say_once)
+    try:
+        yield
+    finally:
+        logger.removeFilter(say_once)
 
 
 def is_hub_name(name: str) -> bool:

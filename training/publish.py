@@ -43,7 +43,7 @@ from shared.config import CARD, CONFIG_FILE, DOC_FILES, GalleryConfig
 from shared.errors import CheckpointError
 from shared.hub import download
 from shared.load import load_folder
-from training.card import OF_TRANSFORMERS, WEIGHTS, write_card
+from training.card import AUTHOR, OF_TRANSFORMERS, WEIGHTS, write_card
 
 
 class Unchecked(PublishError):
@@ -130,6 +130,7 @@ def publish(
             print(
                 f"warning: {repo} is published, but its tag v{__version__} could not be set: {error}", file=sys.stderr
             )
+    remind_author(Path(folder))
     return commit
 
 
@@ -278,6 +279,16 @@ def print_model(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: b
             f"{measure_size(staged):.1f} MB would be uploaded to {repo}, and nothing else. The metadata of its card:\n"
         )
         print((staged / CARD).read_text(encoding="utf-8").split("---")[1].strip())
+    remind_author(Path(folder))
+
+
+def remind_author(folder: Path) -> None:
+    """Print how to fill in the intended use of a model if nobody has."""
+    if GalleryConfig.read_common(folder).about.intended_use == AUTHOR:
+        print(
+            f'Its card says "{AUTHOR}" where its intended use belongs: write that as intended_use in '
+            f"{folder / CONFIG_FILE}, and publish again."
+        )
 
 
 def announce(repo: str, commit: str) -> None:

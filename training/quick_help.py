@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any
 
 SLOW = (
-    "fastai", "fastprogress", "gradio_client", "onnx", "onnxruntime", "pandas", "safetensors", "scipy", "sklearn",
-    "tokenizers", "torch", "torchvision", "transformers",
+    "fastai", "fastcore", "fastprogress", "gradio_client", "onnx", "onnxruntime", "pandas", "safetensors", "scipy",
+    "sklearn", "tokenizers", "torch", "torchvision", "transformers",
 )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 import onnx
 import torch
 from fastai.learner import Learner
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from torch import nn
 
@@ -37,6 +36,7 @@ from training.folder import check_out, create_folder, embed, write_config, write
 from training.learner import Run
 from training.own_data import DataOptions
 from training.parity import Shown
+from training.progress import show_progress
 from training.record import Record, record_measurement
 from training.states import prepare_states, read_devices, read_seconds_trained
 from training.storing import store_model
@@ -192,8 +192,15 @@ class Recipe(ABC, Generic[Part, Options]):
         given |= {"own": DataOptions.read(options)}
         return replace(chosen, **{name: value for name, value in given.items() if value is not None})  # type: ignore[return-value]
 
+    def check_layout(self, data: str, settings: Options) -> None:
+        """Check quickly, before any network is fetched, that a user's own data has a layout of the recipe.
+
+        Raises:
+            DataError: it has none.
+        """
+
     def check_start(self, settings: Options) -> None:
-        """Check, before any data is read, that the pretrained network can be used; by default there is none.
+        """Check, before all data is read, that the pretrained network can be used; by default there is none.
 
         Raises:
             DataError: it cannot be found, or has another architecture.
@@ -252,6 +259,10 @@ class Recipe(ABC, Generic[Part, Options]):
         notes = list(found.splits.description.notes)
         return {"figures": figures, "headline": self.format_headline(figures[0]), "notes": notes}
 
+    def describe_result(self, found: "Answered[Part, Options]", headline: str) -> str:  # noqa: ARG002 - by subclasses
+        """Return a plain sentence on the test, which ends the training on a user's own data."""
+        return f"Result: {headline}."
+
     def update(
         self,
         folder: Path,  # noqa: ARG002 - used by subclasses
@@ -292,6 +303,8 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     check_out(out)
     settings = recipe.read_settings(options)
     check_data(recipe, options, settings)
+    if options.data and type(recipe).load is Recipe.load:
+        recipe.check_layout(options.data, settings)
     recipe.check_start(settings)
     splits = load(recipe, options, settings)
     if splits.description.is_own and not options.smoke:
@@ -318,7 +331,8 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         parity_float, parity, validated = store_model(exported, folder, config, check, limits)
         model = load_model(folder)
         answers = [answer_test(recipe, model, test) for test in splits.tests]
-        measured = recipe.measure(Answered(model, splits, answers, settings, run, exported))
+        found = Answered(model, splits, answers, settings, run, exported)
+        measured = recipe.measure(found)
         measured["figures"] += [*exported.measured.get("figures", ()), *validated]
         evaluate.print_figures(measured["figures"])
         trained = source.describe_training(started, settings.seed, exported.notes, read_devices(run.state))
@@ -334,6 +348,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         embed(out, recipe.name)
     print(f"Wrote {out}. {describe_parity(parity)}")
     if splits.description.is_own:
+        print(recipe.describe_result(found, measured["headline"]))
         print_next_steps(out)
     if not options.states:
         shutil.rmtree(run.state, ignore_errors=True)
@@ -400,7 +415,7 @@ def answer(model: Predictor[Any, Any, Any], inputs: Sequence[Any]) -> Iterator[A
     Raises:
         DataError: the model rejects an input.
     """
-    for start in progress_bar(range(0, len(inputs), CHUNK)):
+    for start in show_progress(f"Measuring on {len(inputs):,} inputs", range(0, len(inputs), CHUNK)):
         for index, prediction in enumerate(model.predict_each(inputs[start : start + CHUNK]), start):
             if isinstance(prediction, Exception):
                 name = inputs[index] if isinstance(inputs[index], Path) else f"Input {index}"

@@ -121,18 +121,27 @@ def hash_input(path: Path) -> dict[str, Any]:
 
     The hash of a folder is the SHA-256 of what `sha256sum` prints for its files, sorted by name: the hash, two spaces,
     the path within the folder, a newline. For weights, which have a config.json, SOURCE.md may be in the parent
-    folder.
+    folder; of that one, only what it says about these weights counts.
     """
     files = list_files(str(path))
     lines = sorted((file.relative_to(path).as_posix(), sha256(file)) for file in files if file != path)
     listed = "".join(f"{digest}  {name}\n" for name, digest in lines)
     places = [path, path.parent] if (path / "config.json").is_file() else [path if path.is_dir() else path.parent]
-    sources = [place / SOURCE for place in places if (place / SOURCE).is_file()]
+    texts = [(place / SOURCE).read_text(encoding="utf-8").strip() for place in places if (place / SOURCE).is_file()]
+    is_shared = len(places) > 1 and not (path / SOURCE).is_file()
     return {
         "files": len(files),
         "sha256": hashlib.sha256(listed.encode()).hexdigest() if path.is_dir() else sha256(path),
-        "source": sources[0].read_text(encoding="utf-8").strip() if sources else None,
+        "source": (find_section(texts[0], path.name) if is_shared else texts[0]) if texts else None,
     }
+
+
+def find_section(text: str, name: str) -> str:
+    """Return the section of a Markdown text whose heading has this word, or else the first paragraph."""
+    sections = re.split(r"^(?=#)", text, flags=re.MULTILINE)
+    about = re.compile(rf"#[^\n]*(?<![\w.-]){re.escape(name)}(?![\w.-])")
+    paragraphs = (part.strip() for part in re.split(r"\n\s*\n|^#.*$", text, flags=re.MULTILINE))
+    return next((part.strip() for part in sections if about.match(part)), next(filter(None, paragraphs), ""))
 
 
 def get_commit() -> str | None:

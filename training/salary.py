@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from fastai.learner import Learner
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 
 from training import book, command, evaluate
@@ -28,6 +27,7 @@ from training.description import read_description
 from training.groups import measure_groups
 from training.learner import Run
 from training.made_up import write_people
+from training.progress import show_progress
 from training.recipe import Answered, Splits
 from training.recipes.tabular import Tabular, TabularSettings, compute_outputs
 from training.tables import Rows
@@ -118,7 +118,10 @@ class Salary(Tabular):
         with tempfile.TemporaryDirectory() as folder:
             run = Run(Path(folder), settings.seed, resume=False)
             fit = partial(self.fit_network, splits.train, target, config, few, run)
-            networks = [fit(f"net-{i}", settings.seed + i) for i in progress_bar(range(settings.networks))]
+            networks = [
+                fit(f"net-{i}", settings.seed + i)
+                for i in show_progress("The book's columns", range(settings.networks))
+            ]
         return compute_outputs(target.average(networks), config, pd.DataFrame(splits.tests[0].inputs)) >= 0
 
     def read_book_columns(self, settings: SalarySettings) -> SalarySettings:

@@ -11,7 +11,6 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_core import default_device
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import nn
@@ -21,6 +20,7 @@ from transformers import BertForSequenceClassification
 from training.distillation import Targets, pool, smooth
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.networks.text_classification import TextNet, group_parameters
+from training.progress import show_progress
 from training.recipe import Splits
 from training.texts import Texts, draw_crops
 from training.tfidf import predict_with_tfidf
@@ -99,7 +99,7 @@ def compute_logits(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[
     rows, found = FlatRows(ids, device), []
     batches = list(make_batches(rows.lengths.tolist(), GPU_TOKENS if on_gpu else TOKENS))
     with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu and torch.cuda.is_bf16_supported(False)):
-        for batch in progress_bar(batches):
+        for batch in show_progress(f"Reading {len(ids):,} texts", batches):
             found.append(net(rows.take(rows.move(batch), rows.choose_length(batch))).float())
     logits = torch.cat(found).cpu().numpy()
     result = np.empty_like(logits)

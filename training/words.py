@@ -10,8 +10,9 @@ import yaml
 from shared.config import CONFIG_FILE, METRICS, About, GalleryConfig
 from shared.errors import CheckpointError, quote
 from shared.metrics import Metrics
+from training.card import AUTHOR
 from training.data import DataError
-from training.description import AUTHOR, NAMES, TERMS_OF_DATA, Description, make_title
+from training.description import NAMES, TERMS_OF_DATA, Description, make_title
 from training.own_data import list_names, suggest
 
 ABOUT = "about.yaml"

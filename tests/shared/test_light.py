@@ -39,6 +39,46 @@ runpy.run_module("training.{name}", run_name="__main__")
     assert done.stdout.startswith(f"usage: python -m training.{name}"), done.stderr
 
 
+TRAINING = ("accelerate", "fastai", "fastcore", "fastprogress", "onnx", "safetensors", "scipy", "skimage", "sklearn",
+            "torch", "torchvision", "transformers")  # fmt: skip
+MISSING = """
+import os
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+
+def find_spec(cls, name, *more):
+    return None if name.partition(".")[0] in os.environ["MISSING"].split() else find(name, *more)
+
+PathFinder.find_spec = classmethod(find_spec)
+"""
+
+
+def run_without(packages, folder, *words):
+    """Run python with these words as if these packages were not installed."""
+    (folder / "sitecustomize.py").write_text(MISSING)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "MISSING": " ".join(packages)}
+    return subprocess.run(
+        [sys.executable, *words], env=environment, cwd=ROOT, capture_output=True, check=False, text=True
+    )
+
+
+@pytest.mark.parametrize("missing", ["PIL", "torch"])
+def test_a_python_without_the_packages_of_training_is_told_what_to_do(missing, tmp_path):
+    done = run_without([missing], tmp_path, "-m", "training.recipes.image_classification")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: This Python (")
+    assert f") has no {missing}, which training needs: " in line
+    assert "source .venv/bin/activate" in line
+    assert "pip install -r requirements.txt" in line
+    assert done.returncode == 1
+
+
+def test_help_needs_only_what_the_demos_need(tmp_path):
+    done = run_without(TRAINING, tmp_path, "-m", "training.recipes.image_classification", "--help")
+    assert done.stdout.startswith("usage: python -m training.recipes.image_classification"), done.stderr
+
+
 def test_a_model_answers_without_a_home_folder_and_without_a_warning():
     code = "from shared import load_model; m = load_model('spaces/salary/model'); print(m.predict_batch([m.example()]))"
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}

@@ -214,6 +214,7 @@ def test_naming_the_default_does_not_change_the_run(tmp_path, monkeypatch):
 
 
 def refuse(tmp_path, capsys, monkeypatch, *options):
+    monkeypatch.setattr(ImageClassification, "check_layout", lambda *_: None)
     monkeypatch.setattr(ImageClassification, "load_own", lambda *_: pytest.fail("the data were read"))
     given = ["--data", str(tmp_path), "--out", str(tmp_path / "model"), *map(str, options)]
     assert command.main(ImageClassification(), given) == 2

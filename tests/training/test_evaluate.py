@@ -1,5 +1,7 @@
 """Figures against answers known from elsewhere."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -125,3 +127,16 @@ def test_platt_scaling_of_separable_rows_is_not_certain():
     logits = np.array([-3.0, -2.0, 2.0, 3.0] * 5)
     temperature, bias = evaluate.fit_platt(logits, logits > 0)
     assert 0.9 < evaluate.sigmoid(3 / temperature + bias) < 0.99
+
+
+def test_a_result_is_told_in_numbers():
+    def answer(cat, **fields):
+        return SimpleNamespace(probabilities={"cat": cat, "dog": 1 - cat}, **fields)
+
+    told = evaluate.describe_counts([answer(0.9), answer(0.2), answer(0.7)], np.array([0, 1, 1]), "rows")
+    assert told == "Of 3 test rows, 2 are labelled right and 1 wrong."
+    answers = [answer(0.9, in_distribution=False), answer(0.2, in_distribution=True)]
+    told = evaluate.describe_counts(answers, np.array([0, 1]), "pictures")
+    assert told == (
+        "Of 2 test pictures, 2 are labelled right and 0 wrong; 1 of the 2 is rejected as unlike the training data."
+    )

@@ -1,6 +1,7 @@
 """A user's own pictures: where their labels are, what is wrong with them, and their split."""
 
 import importlib.util
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,20 @@ def test_all_bad_pictures_are_named_at_once(flowers, capsys):
     found = read(flowers, skip_bad=True)
     assert not set(bad) & {path for pictures in found.parts.values() for path in pictures.paths}
     assert "Left out: 3 problems" in capsys.readouterr().out
+
+
+def test_bad_pictures_and_too_few_are_told_at_once(flowers, capsys):
+    bad, *_ = spoil(flowers)
+    draw(flowers / "rose", 6, 40)
+    draw(flowers / "lily", 5, 60)
+    few = f"At least 10 different pictures are needed of each label, but in {flowers}, lily has 5; add more"
+    with pytest.raises(DataError) as caught:
+        read(flowers)
+    assert f"\n  rose/{bad.name}: " in str(caught.value)
+    assert f"\nRepair or delete them. Without them: {few}" in str(caught.value)
+    with pytest.raises(DataError, match=f"^{re.escape(few)}"):
+        read(flowers, skip_bad=True)
+    assert f"\n  rose/{bad.name}: " in capsys.readouterr().out
 
 
 def test_of_many_problems_the_first_are_shown(flowers):

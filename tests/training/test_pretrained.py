@@ -1,5 +1,7 @@
 """The network that training begins with: from the public Hub even during a rehearsal, and only if it fits."""
 
+import logging
+
 import pytest
 
 pytest.importorskip("fastai", reason="torch and fastai are not installed: make test-all")
@@ -90,6 +92,7 @@ RECIPES = (ImageClassification, ImageSegmentation, TextClassification)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_what_cannot_be_fetched_is_said_before_the_data_are_read(hubs, recipe, tmp_path, capsys, monkeypatch):
     _, public = hubs
+    monkeypatch.setattr(recipe, "check_layout", lambda *_: None)
     monkeypatch.setattr(recipe, "load_own", lambda *_: pytest.fail("the data were read"))
     public.stop()
     given = ["--data", str(tmp_path), "--init", "somebody/else", "--out", str(tmp_path / "model")]
@@ -101,6 +104,7 @@ def test_what_cannot_be_fetched_is_said_before_the_data_are_read(hubs, recipe, t
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_another_architecture_is_refused_before_the_data_are_read(recipe, network, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recipe, "check_layout", lambda *_: None)
     monkeypatch.setattr(recipe, "load_own", lambda *_: pytest.fail("the data were read"))
     is_of_pictures = recipe is not TextClassification
     if is_of_pictures:
@@ -110,6 +114,42 @@ def test_another_architecture_is_refused_before_the_data_are_read(recipe, networ
     assert command.main(recipe(), given) == 2
     found = "bert" if is_of_pictures else "mobilenet_v2"
     assert f"(it is a {found}); name a local folder or another model with --init." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_another_layout_is_refused_before_any_network_is_fetched(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recipe, "check_start", lambda *_: pytest.fail("a network was fetched"))
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("a.png", "a.txt"):
+        (data / name).write_bytes(b"not read")
+    assert command.main(recipe(), ["--data", str(data), "--out", str(tmp_path / "model")]) == 2
+    assert "must have" in capsys.readouterr().err
+
+
+def test_without_a_network_it_is_said_how_to_fetch_it_elsewhere(monkeypatch, capsys):
+    point_client_to(monkeypatch, "https://hub.invalid")
+
+    def fail(*_):
+        logging.getLogger(pretrained.RETRYING).warning("Retrying in 1s [Retry 1/5].")
+        logging.getLogger(pretrained.RETRYING).warning("Retrying in 2s [Retry 2/5].")
+        try:
+            raise ConnectionError("[Errno -2] Name or service not known")
+        except ConnectionError as error:
+            raise OSError("We couldn't connect to the Hub.\nSee the offline mode.") from error
+
+    monkeypatch.setattr("transformers.PretrainedConfig.get_config_dict", fail)
+    with pytest.raises(DataError) as caught:
+        load_pretrained(Classifier, "google/mobilenet_v2_1.0_224")
+    assert str(caught.value) == (
+        "hub.invalid cannot be reached. Where there is a network: hf download google/mobilenet_v2_1.0_224 --local-dir "
+        "mobilenet_v2_1.0_224; then add --init mobilenet_v2_1.0_224. (ConnectionError: [Errno -2] Name or service not "
+        "known)"
+    )
+    said = capsys.readouterr()
+    assert said.out == "hub.invalid does not answer; trying again for half a minute.\n"
+    assert not said.err
+    assert not logging.getLogger(pretrained.RETRYING).filters
 
 
 def test_weights_are_not_made_up(network, tmp_path):

@@ -21,6 +21,7 @@ from hub.local.faults import BARE, LIST, NULL, PAGE, WORDS
 from shared.load import load_folder
 from tests.conftest import ROOT, find_free_port, point_client_to
 from training import publish as script
+from training.card import AUTHOR
 from training.publish import PublishError, publish
 
 SALARY, RATING = ROOT / "spaces/salary/model", ROOT / "spaces/rating/model"
@@ -144,6 +145,19 @@ def test_a_dry_run_lists_the_files_and_makes_no_request(hub, capsys):
     assert "pipeline_tag: tabular-classification" in said
     assert not hub.log
     assert script.main([str(SALARY), "me/salary/x", "--dry-run"]) == 2
+
+
+def test_an_intended_use_that_nobody_has_written_is_asked_for(hub, copied, capsys):
+    contract = json.loads((copied / "gallery.json").read_text())
+    publish(copied, REPO)
+    assert "intended_use" not in capsys.readouterr().out
+    contract["about"]["intended_use"] = AUTHOR
+    (copied / "gallery.json").write_text(json.dumps(contract))
+    asked = f"write that as intended_use in {copied / 'gallery.json'}, and publish again."
+    publish(copied, REPO)
+    assert asked in capsys.readouterr().out
+    assert script.main([str(copied), REPO, "--dry-run"]) == 0
+    assert asked in capsys.readouterr().out
 
 
 def test_the_parent_folder_of_a_model_is_refused(hub, capsys):
@@ -502,7 +516,7 @@ def test_what_is_missing_is_named(hub):
     assert refused("them/x").startswith(
         "Your role in them is read, which cannot write to them/x; ask its administrators"
     )
-    assert refused("you/x") == "You are me on the Hub and cannot write to you/x; use me/…."
+    assert refused("you/x") == "You are me on the Hub and cannot write to you/x; use me/x"
     assert not hub.store.repos
 
 

@@ -85,6 +85,18 @@ def test_the_source_of_weights_may_be_in_the_folder_above_that_of_data_may_not(t
     assert found == {"--data": None, "--init": "dequantised"}
 
 
+def test_of_a_source_above_the_weights_only_what_it_says_about_them_counts(tmp_path):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "config.json").write_text("{}")
+    ours = "## weights (14 MB) -> a network\nDequantised.\n\nChecked."
+    (tmp_path / SOURCE).write_text(f"# Networks\n\nBoth load.\n\n{ours}\n\n## weights-large\nOf others.\n")
+    assert record.hash_input(weights)["source"] == ours
+    assert record.hash_input(weights.rename(tmp_path / "other"))["source"] == "Both load."
+    (tmp_path / "other" / SOURCE).write_text("# All\n\nof this.")
+    assert record.hash_input(tmp_path / "other")["source"] == "# All\n\nof this."
+
+
 def test_a_training_is_recorded_with_the_commit_and_the_versions_that_trained(monkeypatch):
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     if commit.returncode:

@@ -9,8 +9,9 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 from shared.config import About, GalleryConfig
 from tests.training.test_demos import load_recipe
 from training import command
+from training.card import AUTHOR
 from training.data import DataError
-from training.description import AUTHOR, TERMS_OF_DATA, describe, make_title
+from training.description import TERMS_OF_DATA, describe, make_title
 from training.made_up import write_rows
 from training.recipe import load
 from training.recipes.tabular import Tabular

@@ -39,7 +39,7 @@ from training.data import DataError
 from training.description import Description, describe
 from training.export import round_to_int8, store_int8
 from training.fine_tuning import Examples, FineTuning, encode, fine_tune
-from training.labelled_pictures import Pictures, read_own_pictures
+from training.labelled_pictures import Pictures, label_pictures, read_own_pictures
 from training.learner import Run, set_seed
 from training.made_up import draw_shapes
 from training.networks.backbones import (
@@ -172,6 +172,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             return replace(settings, init=BACKBONES[settings.backbone].hub)
         return settings
 
+    def check_layout(self, data: str, settings: Chosen) -> None:
+        """Check that there are pictures and labels."""
+        label_pictures(Path(data), settings.own)
+
     def check_start(self, settings: Chosen) -> None:
         """Check that the pretrained network can be used, and that it is the one that --backbone names."""
         if settings.init is None:
@@ -228,9 +232,9 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         # Fail before training if a picture to measure on is missing or cannot be read.
         if run.measures:
             for sources in (*self.find_unrelated(settings).values(), *(test.inputs for test in splits.tests)):
-                decode(sources, (1, 1))
+                decode(sources, (1, 1), what="Reading test pictures")
         size = (settings.stored_size,) * 2
-        print(f"{len(splits.train):,} pictures to train on, {len(splits.valid):,} to validate on. Decoding:")
+        print(f"{len(splits.train):,} pictures to train on, {len(splits.valid):,} to validate on.")
         train, valid = (decode(part.paths, size) for part in (splits.train, splits.valid))
         fitted = Fitted(self.make_network(splits, settings), train, valid)
         return fitted if settings.quick else self.fit_network(fitted, splits, settings, run)
@@ -382,6 +386,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     def score(self, answers: Sequence[Any], test: TestSet) -> float:
         """Return the share of pictures whose top label is right."""
         return float((evaluate.stack_probabilities(answers).argmax(1) == test.targets).mean())
+
+    def describe_result(self, found: Answered[Pictures, Chosen], headline: str) -> str:  # noqa: ARG002 - the signature
+        """Return a sentence with the numbers of right, wrong and rejected pictures."""
+        return evaluate.describe_counts(found.answers[0], found.splits.tests[0].targets, "pictures")
 
     def measure(self, found: Answered[Pictures, Chosen]) -> dict[str, Any]:
         """Add the calibration error before calibration, and figures on pictures that show none of the labels."""

@@ -41,7 +41,7 @@ from training.export import store_int8
 from training.frames import Frames, RepeatedLoader, make_augmentation, read_pairs, write_examples
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import draw_streets
-from training.masks import read_own_masks
+from training.masks import find_pair_of_folders, find_roots, read_own_masks
 from training.networks.image_segmentation import (
     IGNORED,
     SegmentationNet,
@@ -131,6 +131,11 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
             "--teachers", type=int, metavar="N",
             help=f"networks of its kind that are trained first, to learn from ({self.settings.teachers})",
         )  # fmt: skip
+
+    def check_layout(self, data: str, settings: ImageSegmentationSettings) -> None:  # noqa: ARG002 - the signature
+        """Check that there are folders of pictures and of masks."""
+        for root in find_roots(Path(data)).values():
+            find_pair_of_folders(root)
 
     def check_start(self, settings: ImageSegmentationSettings) -> None:
         """Check that the pretrained network can be used."""

@@ -24,7 +24,6 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import Adam
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from sklearn.manifold import TSNE
@@ -51,6 +50,7 @@ from training.networks.factor_analysis import (
 )
 from training.own_ratings import read_own_ratings
 from training.parity import Shown
+from training.progress import show_progress
 from training.rating_baselines import predict_with_als, predict_with_biases, predict_with_book
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 
@@ -376,7 +376,8 @@ def cross_validate(data: Ratings, settings: RecommendationSettings, run: Run) ->
     folds = split_folds(data, sample, settings)
     factors = {"all": settings.on_all} if data.is_own else {"sample": settings.on_sample, "all": settings.on_all}
     found: dict[str, dict[str, NDArray[np.float64]]] = {kind: {} for kind in factors}
-    for kind, fold in progress_bar([(kind, fold) for kind in factors for fold in range(len(folds))]):
+    steps = [(kind, fold) for kind in factors for fold in range(len(folds))]
+    for kind, fold in show_progress("Cross-validation", steps):
         is_outside = np.isin(np.arange(len(sample)), folds[fold])
         inside, outside = sample[~is_outside], sample[is_outside]
         train = inside if kind == "sample" or rest.empty else pd.concat([rest, inside])
@@ -405,7 +406,7 @@ def measure_newcomers(data: Ratings, settings: RecommendationSettings, run: Run)
     """Return the errors for users who are held out of training, each once; see newcomers.make_error_table."""
     rows = []
     parts = islice(newcomers.split(data.table, settings.folds, settings.seed), settings.measured)
-    for fold, (new, known) in enumerate(progress_bar(parts, total=settings.measured)):
+    for fold, (new, known) in enumerate(show_progress("Held-out users", parts, settings.measured)):
         seed = settings.seed + fold
         catalogue = data.movies.loc[sorted(set(known["movie"]))]
         name = f"newcomers-{fold}"

@@ -21,7 +21,6 @@ import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
-from fastprogress.fastprogress import progress_bar
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
@@ -39,6 +38,7 @@ from training.made_up import write_rows
 from training.networks.tabular import TableNet
 from training.own_data import list_names
 from training.own_rows import read_own_rows
+from training.progress import show_progress
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.tables import Rows, is_number
 from training.tabular_figures import compare_with_peers, measure_by_group, measure_labels, measure_numbers
@@ -158,7 +158,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
         folds = target.split(train, settings.folds, settings.seed)
         held_out = np.zeros(0)
         networks = []
-        for index in progress_bar(range(settings.folds + settings.networks)):
+        for index in show_progress("Training networks", range(settings.folds + settings.networks)):
             is_fold = index < settings.folds
             # Bins, amounts and weights come from the rows of the fold; only the lists of categories are shared.
             rows = train.take(folds[index][0]) if is_fold else train
@@ -301,6 +301,12 @@ class Tabular(Recipe[Rows, TabularSettings]):
         if figure.name == "accuracy":
             return f"{figure.value:.1%} right {on}"
         return f"wrong by {float(f'{figure.value:.4g}'):,.10g} {on}"
+
+    def describe_result(self, found: Answered[Rows, TabularSettings], headline: str) -> str:
+        """Return a sentence with the numbers of right and wrong rows; of numbers, the headline."""
+        if not found.splits.labels:
+            return super().describe_result(found, headline)
+        return evaluate.describe_counts(found.answers[0], found.splits.tests[0].targets, self.unit)
 
     def measure(self, found: Answered[Rows, TabularSettings]) -> dict[str, Any]:
         """Add figures by group, other models as peers, and the calibration error before calibration."""

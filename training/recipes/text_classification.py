@@ -43,7 +43,7 @@ from training.networks.text_classification import (
     keep_tokens,
     load_encoder,
 )
-from training.own_texts import read_own_texts
+from training.own_texts import check_folders, read_own_texts
 from training.parity import Shown
 from training.pictures import check_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
@@ -132,6 +132,10 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         if not settings.quick or options.smoke:
             return settings
         return replace(settings, max_tokens=256, head=96, batch=32, epochs=1, rates=slice(3e-5, 2e-4))
+
+    def check_layout(self, data: str, settings: TextClassificationSettings) -> None:  # noqa: ARG002 - the signature
+        """Check that a folder has a table, or subfolders of text files."""
+        check_folders(Path(data))
 
     def check_start(self, settings: TextClassificationSettings) -> None:
         """Check that the pretrained network can be used."""
@@ -283,6 +287,10 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
     def format_headline(self, figure: Figure) -> str:
         """Return the gallery's line about the model."""
         return f"{figure.value:.1%} right on {figure.count:,} test texts"
+
+    def describe_result(self, found: Answered[Texts, TextClassificationSettings], headline: str) -> str:  # noqa: ARG002 - the signature
+        """Return a sentence with the numbers of right, wrong and rejected texts."""
+        return evaluate.describe_counts(found.answers[0], found.splits.tests[0].targets, "texts")
 
     def measure(self, found: Answered[Texts, TextClassificationSettings]) -> dict[str, Any]:
         """Add TF-IDF as a peer, and the calibration error before calibration."""

@@ -86,7 +86,7 @@ def test_folding_in_a_known_user_gives_that_users_vector(folder, made_up):
 
 def test_no_model_trains_on_held_out_ratings(made_up, run, monkeypatch):
     seen = []
-    monkeypatch.setattr(recipe, "progress_bar", list)
+    monkeypatch.setattr(recipe, "show_progress", lambda _, steps: steps)
 
     def spy(train, test, **_):
         seen.append((train, test))
@@ -115,7 +115,7 @@ def test_newcomers_are_held_out_and_predicted_on_the_same_ratings(made_up, run, 
         return Tables(tables, torch.zeros(1, 3))
 
     monkeypatch.setattr(recipe, "train_model", fake)
-    monkeypatch.setattr(recipe, "progress_bar", lambda parts, **_: parts)
+    monkeypatch.setattr(recipe, "show_progress", lambda _, parts, __: parts)
     errors = recipe.measure_newcomers(made_up.ratings, ALL_FOLDS, run)
     users = made_up.ratings.table["user"]
     assert len(known_users) == SMOKE.folds
