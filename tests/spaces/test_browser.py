@@ -505,7 +505,7 @@ def test_no_old_rating_is_shown_beside_an_error(page, gallery_url):
     page.get_by_text("There is no user '99999'").wait_for()
     page.wait_for_timeout(500)
     assert page.get_by_text(re.compile("^User 15 on ")).count() == bars.count() == titles.count() == 0
-    open_tab(page, "Similar movies")
+    open_tab(page, "Similar")
     titles.first.wait_for()
     box = page.get_by_label("Movies similar to")
     box.fill("zzzz")
