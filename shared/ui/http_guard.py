@@ -265,7 +265,7 @@ def fix_location(name: bytes, value: bytes, path: str) -> bytes:
 
 
 class OwnPreview(Extension):
-    """Replace the tags that messengers read in the template of Gradio's pages, as its first ones advertise Gradio."""
+    """Replace the tags that messengers read in the template of Gradio's pages, of which the first advertise Gradio."""
 
     def preprocess(self, source: str, *_: Any) -> str:
         """Return the source of a template with the tags of PREVIEW."""
