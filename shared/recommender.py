@@ -298,8 +298,9 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             surprises = np.array(list(person.ratings.values())) - means[rated]
             share = 1 / (len(rated) + GENEROSITY_RIDGE) if by_popularity else person.weights @ self._factors[row]
             for rated_id, part in zip(person.ratings, surprises * share, strict=True):
-                given = f"{person.ratings[rated_id]:g} {self.config.unit}"
-                parts[f"{self.movies[rated_id].title}: {given}"] = float(part)
+                given, unit = person.ratings[rated_id], self.config.unit
+                unit = "star" if unit == "stars" and given == 1 else unit
+                parts[f"{self.movies[rated_id].title}: {given:g} {unit}"] = float(part)
         else:
             vector = self._users[person]
             parts["how this user rates in general"] = float(

@@ -51,9 +51,9 @@ DRAW = """async (answer, headline, shown) => {%(save)s%(read)s
     y = write(said, left, y + 40, said.length > 20 ? 44 : 60, room, { most: 3, weight: 700 })
     for (const { label, confidence } of (answer?.confidences ?? []).slice(0, %(most)d)) {
         if (y > height - 100) break
-        y = write(`${label}: ${Math.round(100 * confidence)} %%`, left, y + 4, 28, room)
+        y = write(`${label}: ${Math.round(100 * confidence)}%%`, left, y + 4, 28, room)
         Object.assign(pen, { fillStyle: "#e5e7eb" }).fillRect(left, y - 24, room, 14)
-        Object.assign(pen, { fillStyle: "#ea580c" }).fillRect(left, y - 24, room * confidence, 14)
+        Object.assign(pen, { fillStyle: "#6366f1" }).fillRect(left, y - 24, room * confidence, 14)
         y += 28
     }
     write(location.host + location.pathname, left, height - 30, 22, room, { colour: "#4b5563" })

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from gradio import queueing, route_utils, routes
 from gradio.route_utils import CustomCORSMiddleware, FnIndexInferError
 from gradio.utils import get_upload_folder
+from jinja2.ext import Extension
 from starlette._utils import get_route_path
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -55,6 +56,13 @@ REQUEST_ERRORS = (TypeError, ValueError, AttributeError, LookupError)  # raised 
 # Gradio's description of the API for the request that this task or thread handles.
 API_INFO: ContextVar[Any] = ContextVar("api_info", default=None)
 UPDATE_ROOT = route_utils.update_root_in_config
+FOREIGN_PREVIEW = re.compile(r'<meta\s[^>]*"(?:og|twitter):[^>]*>')
+PREVIEW = """{% set title, summary = previews.get(config.current_page) or (config.title or "", "") %}
+<meta name="description" content="{{ summary }}">
+<meta property="og:type" content="website">
+<meta property="og:title" content="{{ title }}">
+<meta property="og:description" content="{{ summary }}">
+"""
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
 
@@ -256,6 +264,19 @@ def fix_location(name: bytes, value: bytes, path: str) -> bytes:
     return value
 
 
+class OwnPreview(Extension):
+    """Replace the tags that messengers read in the template of Gradio's pages, of which the first advertise Gradio."""
+
+    def preprocess(self, source: str, *_: Any) -> str:
+        """Return the source of a template with the tags of PREVIEW."""
+        return FOREIGN_PREVIEW.sub("", source).replace("<base ", f"{PREVIEW}<base ", 1)
+
+
+def find_previews(request: Request) -> dict[str, Any]:
+    """Return the title and the summary of each page, for PREVIEW."""
+    return {"previews": getattr(request.app.get_blocks(), "previews", {})}
+
+
 def find_page_base(request: Request) -> dict[str, str]:
     """Return the base URL of a page's scripts and cards, for the template of Gradio's pages.
 
@@ -327,7 +348,8 @@ def patch_gradio() -> None:
     routes.App.api_info = OwnInfo()
     route_utils.update_root_in_config = fill_config
     routes.file_upload_statuses = UPLOAD_PROGRESS
-    routes.templates.context_processors = [find_page_base]
+    routes.templates.context_processors = [find_page_base, find_previews]
+    routes.templates.env.add_extension(OwnPreview)
 
 
 def raise_file_limit() -> None:

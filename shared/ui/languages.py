@@ -155,6 +155,16 @@ class Language:
         start, mark, rest = cell.rpartition(NEW) if isinstance(cell, str) else ("", "", "")
         return f"{start} · {self.texts[NEW.strip(' ·')]}" if mark and not rest else cell
 
+    def translate_shown(self, table: Mapping[str, Any]) -> list[list[str]]:
+        """Return the cells of a table as they are shown, with the numbers as this language writes them."""
+
+        def translate(cell: Any, shown: str) -> Any:
+            return self.translate_mark(shown) if isinstance(cell, str) else self.find(shown) or shown
+
+        return [
+            [*map(translate, *rows)] for rows in zip(table["data"], table["metadata"]["display_value"], strict=True)
+        ]
+
     def translate_value(self, kind: str, value: Any) -> Any:
         """Return a component's value for a page. Inputs, JSON and the parts of a visitor's text stay as they are.
 
@@ -174,6 +184,8 @@ class Language:
             changed[part] = [one | {"label": self.translate(one["label"])} for one in value.get(part) or ()]
         if kind == "dataframe":
             changed["data"] = [[self.translate_mark(cell) for cell in row] for row in value.get("data") or ()]
+            if value.get("metadata"):
+                changed["metadata"] = value["metadata"] | {"display_value": self.translate_shown(value)}
         for part in ("headers",) if kind == "dataframe" else ("columns", "data", "datatypes"):
             changed[part] = self.translate_columns(value.get(part))
         return value | {part: new for part, new in changed.items() if part in value}

@@ -5,13 +5,14 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from itertools import islice
 from typing import Any
 
 import gradio as gr
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from ..errors import BadInput
 from ..markdown import escape_markdown
@@ -72,14 +73,14 @@ def limit_to_visitors(recommend: Callable[..., Any]) -> Callable[..., Any]:
     """Return the endpoint `recommend` for a model without users: without its first argument."""
 
     @show_errors
-    def recommend_to_visitor(ratings: Ratings = None, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
+    def recommend_to_visitor(ratings: Ratings = None, k: int = 10) -> tuple[dict[str, Any], Styler]:
         """Recommend movies, with predicted ratings in stars.
 
         Args:
             ratings: your ratings: {"movie id": stars, ...}, or null for an average person.
             k: how many, 1 to 100.
         """
-        result: tuple[dict[str, Any], pd.DataFrame] = recommend(None, {} if ratings is None else ratings, k)
+        result: tuple[dict[str, Any], Styler] = recommend(None, {} if ratings is None else ratings, k)
         return result
 
     return recommend_to_visitor
@@ -113,10 +114,11 @@ def format_stars(model: Recommender, value: float, form: str = ".2f") -> str:
     return f"{value:{form}} {'★' if model.config.unit == 'stars' else escape(model.config.unit)}"
 
 
-def make_scores_table(model: Recommender, scored: Scored, column: str) -> pd.DataFrame:
+def make_scores_table(model: Recommender, scored: Scored, column: str) -> Styler:
     """Return movies and their scores as a table for display."""
     titles = [title for _, title, _ in scored]
-    return pd.DataFrame({model.config.item[0]: titles, column: [round(s, 2) for *_, s in scored]})
+    table = pd.DataFrame({model.config.item[0]: titles, column: [round(s, 2) for *_, s in scored]})
+    return table.style.format({column: "{:.2f}"})
 
 
 def make_scores_json(model: Recommender, scored: Scored, name: str) -> dict[str, Any]:
@@ -193,10 +195,10 @@ def add_visitor(model: Recommender) -> gr.JSON:
                 remove = gr.Button("Remove my rating", size="md", min_width=120)
                 restart = gr.Button("Start over", size="md", min_width=120)
             ratings = gr.JSON({}, visible=False, label="Your ratings")
-            rated = add_list(model, config.unit, "You rated", elem_classes="rated")
         with gr.Column():
             best = add_list(model, config.unit, "You may like (▲ ▼: what your newest rating changed)")
             why = gr.HTML(label="Why this one comes first", elem_classes=ANNOUNCED)
+            rated = add_list(model, config.unit, "You rated", elem_classes="rated")  # last, as it grows
 
     @show_errors
     def rate(given: Ratings, chosen: int | str | None, value: float) -> dict[str, float]:
@@ -207,7 +209,7 @@ def add_visitor(model: Recommender) -> gr.JSON:
         return remove_rating(model, given, chosen)
 
     @show_errors
-    def show(given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    def show(given: Ratings) -> tuple[Styler, Styler, str]:
         return recommend_for(model, given)
 
     add.click(rate, [ratings, movie, stars], ratings, api_visibility="private")
@@ -252,7 +254,7 @@ def mark_changes(before: Scored, after: Scored) -> Scored:
     return marked
 
 
-def recommend_for(model: Recommender, given: Ratings) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def recommend_for(model: Recommender, given: Ratings) -> tuple[Styler, Styler, str]:
     """Return a visitor's ratings and recommendations as tables, and an explanation of the first one as HTML.
 
     What the newest rating, which comes first, has changed in the recommendations is marked.
@@ -289,9 +291,15 @@ def add_map(model: Recommender) -> gr.ScatterPlot:
     )  # fmt: skip
 
 
-def add_link(model: Recommender, ratings: gr.JSON, user: Any, movie: gr.Dropdown) -> Callable[..., Any]:
-    """Add a button that copies a link with a visitor's ratings, the user and the movie; see share.add_link."""
-    return share.add_link({"ratings": ratings, "movie": movie, **({"user": user} if model.config.users else {})})
+def add_link(
+    model: Recommender, tabs: Sequence[gr.Tab], ratings: gr.JSON, user: Any, movie: gr.Dropdown
+) -> Callable[..., Any]:
+    """Add a button to two tabs that copies a link with the ratings, the user and the movie; see share.add_link."""
+    inputs = {"ratings": ratings, "movie": movie, **({"user": user} if model.config.users else {})}
+    with tabs[1]:
+        share.add_copy(inputs)
+    with tabs[0]:
+        return share.add_link(inputs)
 
 
 def add_newcomers(model: Recommender) -> None:
@@ -304,8 +312,8 @@ def add_newcomers(model: Recommender) -> None:
     table = pd.DataFrame(
         {
             f"{many} rated": [point.given for point in group.curve],
-            f"off by, in {config.unit}": [f"{point.value**0.5:.2f}" for point in group.curve],
-            "from averages alone": [f"{point.popularity_value**0.5:.2f}" for point in group.curve],
+            f"off by, in {config.unit}": [round(point.value**0.5, 2) for point in group.curve],
+            "from averages alone": [round(point.popularity_value**0.5, 2) for point in group.curve],
         }
     )
     one, many = map(escape_markdown, config.item)
@@ -321,13 +329,13 @@ def add_newcomers(model: Recommender) -> None:
         f"error, with the same weight for every user. Predictions from averages use the {one}'s average rating and "
         f"the user's generosity.{first}"
     )
-    shown = table.rename(columns={table.columns[1]: "this model"}).astype(float)
+    shown = table.rename(columns={table.columns[1]: "this model"})
     lines = shown.melt(table.columns[0], var_name="predictions", value_name=table.columns[1])
     gr.LinePlot(
         lines, x=table.columns[0], y=table.columns[1], color="predictions", height=260, label="Newcomers",
         show_label=False,
     )  # fmt: skip
-    gr.Dataframe(table, interactive=False, wrap=True)
+    gr.Dataframe(table.style.format(precision=2), interactive=False, wrap=True)
 
 
 def explain_first(model: Recommender, visitor: Visitor, best: Scored) -> str:

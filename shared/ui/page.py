@@ -36,12 +36,14 @@ class Page(gr.Blocks):
     Args:
         models: the models on the page; GET /health checks them.
         title: the title of the browser tab.
+        summary: a sentence for the preview of a link; by default that of the model, if there is only one.
         options: other arguments of gr.Blocks.
     """
 
-    def __init__(self, *models: Predictor[Any, Any, Any], title: str, **options: Any) -> None:
+    def __init__(self, *models: Predictor[Any, Any, Any], title: str, summary: str = "", **options: Any) -> None:
         super().__init__(title=title, **{"delete_cache": (LIMITS.kept_seconds,) * 2, **options})
         self.models = models
+        self.previews = {"": (title, summary or models[0].config.about.summary if len(models) == 1 else summary)}
 
     def __exit__(self, exc_type: type[BaseException] | None = None, *args: Any) -> None:
         """Note the model and the own name of each endpoint, both of which it keeps as part of a gallery."""

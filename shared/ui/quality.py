@@ -76,7 +76,7 @@ def draw_quality(config: GalleryConfig, metrics: Metrics, name_group: Callable[[
             [Share(config.get_label_name(label), one.value, one.interval) for label, one in rights.items()],
         ),
         draw_shares(
-            "How well it outlines each class (1 would be perfect: intersection over union)", _pick(known, overlaps)
+            "How well it outlines each class (100% would be perfect: intersection over union)", _pick(known, overlaps)
         ),
         draw_shares("By the length of the text", _pick(known, _name_lengths(own))),
         draw_calibration(metrics.calibration),
@@ -237,11 +237,13 @@ def draw_groups(config: GalleryConfig, groups: Iterable[Group], name_group: Call
 
 
 def draw_cases(config: GalleryConfig, metrics: Metrics) -> str:
-    """Return HTML with texts that a model gets wrong although it is sure."""
+    """Return HTML with texts that a model with two labels gets wrong although it is sure."""
     wrong = [case for case in metrics.cases if case.clear and not case.right][:CASES_SHOWN]
+    names = [config.get_label_name(label) for label in config.labels]
+    answers = dict(zip(config.labels, reversed(names), strict=True))
     rows = [
-        f"<li>“{html.escape(case.text)}” is {html.escape(config.get_label_name(case.expected))} "
-        f"({html.escape(case.kind)}).</li>"
+        f"<li>“{html.escape(case.text)}” is really {html.escape(config.get_label_name(case.expected))}; "
+        f"it says {html.escape(answers[case.expected])} ({html.escape(case.kind)}).</li>"
         for case in wrong
     ]
     return f"<h3>Where it is sure and wrong</h3><ul>{''.join(rows)}</ul>" if rows else ""

@@ -115,22 +115,34 @@ def add_link(
     Returns:
         The event that fires after the inputs have been filled.
     """
-    given = INPUT % json.dumps([*inputs])
-    words = {"mark": MARK, "longest": LONGEST, "texts": json.dumps(TEXTS), "input": given, "kept": KEPT}
+    words = fill_words(inputs)
     kinds = json.dumps({name: find_kind(component) for name, component in inputs.items()})
-    copy = gr.Button("Copy a link to this answer", size="sm")
+    note = add_copy(inputs)
     if isinstance(answer, gr.Label):
         add_card(answer, headline, inputs.get("text"))
-    note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the link")
     received, filled = (gr.JSON(visible=False, label="The input of a link") for _ in range(2))
     opened = gr.HTML(js_on_load=START % words, visible="hidden")
     private = {"api_visibility": "private", "show_progress": "hidden"}
     changes = [component.change for component in inputs.values()]
     gr.on(changes, None, [*inputs.values()], None, js=KEEP % words, **private)
-    copy.click(None, [*inputs.values()], note, js=WRITE % words, **private)
     fill = opened.click(None, None, [note, received, *inputs.values()], js=READ % (words | {"kinds": kinds}), **private)
     fill.then(None, received, filled, js="input => input", **private)  # only now do all inputs have their new values
     return filled.change  # type: ignore[no-any-return]
+
+
+def add_copy(inputs: Mapping[str, gr.components.Component]) -> gr.HTML:
+    """Add a button that copies a link with these inputs, and below it the note that it is copied; return the note."""
+    copy = gr.Button("Copy a link to this answer", size="sm")
+    note = gr.HTML(html_template='<p role="status">${value}</p>', label="About the link")
+    copying = {"js": WRITE % fill_words(inputs), "api_visibility": "private", "show_progress": "hidden"}
+    copy.click(None, [*inputs.values()], note, **copying)
+    return note
+
+
+def fill_words(inputs: Mapping[str, gr.components.Component]) -> dict[str, Any]:
+    """Return what the scripts insert."""
+    given = INPUT % json.dumps([*inputs])
+    return {"mark": MARK, "longest": LONGEST, "texts": json.dumps(TEXTS), "input": given, "kept": KEPT}
 
 
 def find_kind(component: gr.components.Component) -> str:

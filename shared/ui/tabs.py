@@ -49,7 +49,7 @@ class BatchTab:
         """
         for event in (self.upload.upload, self.upload.clear):
             clear(event, self.outputs)  # results of an earlier file
-        self.upload.upload(function, self.upload, self.outputs, api_name="batch", show_progress_on=self.outputs[0])
+        self.upload.upload(function, self.upload, self.outputs, api_name="batch", show_progress_on=self.upload)
 
 
 def add_batch_tab(title: str, hint: str, more: Sequence[str] = (), template: str = "", **file: Any) -> BatchTab:
@@ -67,9 +67,10 @@ def add_batch_tab(title: str, hint: str, more: Sequence[str] = (), template: str
         if template:
             add_download("Download a CSV to fill in", "template.csv", template)
         upload = Upload(label="Upload", **file)
-        summary = gr.JSON(label="Summary")
-        table = gr.Dataframe(label="The first answers", interactive=False)
-        files = [gr.File(label=label) for label in ("The same as CSV", *more)]
+        with gr.Column(elem_classes="results"):  # hidden until there is a file
+            summary = gr.JSON(label="Summary")
+            table = gr.Dataframe(label="The first answers", interactive=False)
+            files = [gr.File(label=label) for label in ("The same as CSV", *more)]
     return BatchTab(upload, [summary, table, *files])
 
 

@@ -90,9 +90,9 @@ with Page(model, title=config.about.title) as demo:
         with gr.Tab("Why?"):
             words = gr.Markdown("The map appears here.", label="What the colours mean")
             overlay = add_picture_output("What it looked at")
+        add_quality_tab(model)
         hint = "Up to 200 pictures, or zip files of pictures."
         many = add_batch_tab("Many pictures", hint, file_count="multiple", file_types=["image", ".zip"])
-        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
     add_end(model)
 

@@ -27,9 +27,12 @@ from shared.space import EMOJIS, find_app, find_checkpoints, replace_model
 from shared.ui import Page
 
 HERE = Path(__file__).resolve().parent
-INTRODUCTION = """# Model gallery
-Small models for the tasks of fast.ai's first lesson. Pick one and try it: each page also says how good it is, and when
-it is wrong."""
+TITLE = "Model gallery"
+SUMMARY = (
+    "Small models to play with: show one a photo, write it a film review, or rate a few movies. Each page also says "
+    "how good its model is, and when it is wrong."
+)
+LESSON = "The tasks are those of fast.ai's first lesson."
 # If the gallery is embedded in another site as <gradio-app>, a relative link would lead to that site, so links need the
 # gallery's address: Gradio prepends it to the url of anything that looks like a file. Only the template is code; text
 # inserted with {{...}} would run as JavaScript.
@@ -95,11 +98,12 @@ def choose_title(folder: Path, app: ModuleType) -> str:
     return f"{title} ({names[folder]})" if title in titles.values() else title
 
 
-def add_page(gallery: gr.Blocks, folder: Path) -> None:
+def add_page(gallery: Page, folder: Path) -> None:
     """Add the blocks of an app as a page; its endpoints become /name, /name_explain, ..."""
     app, name = apps[folder], names[folder]
     endpoints = list_endpoints(app, name)
     before = set(gallery.fns)
+    gallery.previews[name] = titles[folder], app.model.config.about.summary
     with gallery.route(titles[folder], name):
         gr.Navbar(main_page_name="All models")
         gr.HTML(make_menu(folder), html_template=LINKS, gallery=ADDRESS)
@@ -165,9 +169,9 @@ if not apps:
     logging.error("The gallery has no models to show; each needs a folder with app.py, model/ and picture.svg.")
     messages.append("There are no models here yet.")
 
-with Page(*(app.model for app in apps.values()), title="Model gallery") as demo:
+with Page(*(app.model for app in apps.values()), title=TITLE, summary=SUMMARY) as demo:
     gr.Navbar(main_page_name="All models")
-    gr.Markdown(INTRODUCTION)
+    gr.Markdown(f"# {TITLE}\n{SUMMARY} {LESSON}")
     if shown := [escape_markdown(titles[folder]) for folder in own if folder in apps]:
         gr.Markdown(f"Your own: {', '.join(shown)}.")
     own_first = [cards[folder] for folder in sorted(cards, key=lambda folder: folder not in own)]

@@ -48,7 +48,7 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 
 
 @show_errors
-def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
+def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) -> tuple[dict[str, Any], movies.Styler]:
     """Recommend movies, with predicted ratings in stars, to a user of the data set or to a new user.
 
     Args:
@@ -61,7 +61,7 @@ def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) 
 
 
 @show_errors
-def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], pd.DataFrame]:
+def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], movies.Styler]:
     """Find movies with similar factors, that is, liked by the same people; rare ones also by genre and year.
 
     Args:
@@ -89,24 +89,24 @@ for endpoint in (predict, explain, advise, similar, batch):
 with Page(model, title=config.about.title) as demo:
     introduce(model, f"Type any of {len(model.movies):,} {escape_markdown(many)}; the list shows the best known.")
     with gr.Tabs():
-        with gr.Tab("You"):
+        with gr.Tab("You") as you:
             ratings = movies.add_visitor(model)
-        with gr.Tab(labels["tab"]), gr.Row():
+        with gr.Tab("Similar"):
+            like = movies.add_picker(model, f"{many.capitalize()} similar to")
+            near = movies.add_list(model, "similarity", f"Similar {many}")
+        add_quality_tab(model, more=lambda: movies.add_newcomers(model))
+        with gr.Tab(labels["tab"]) as other, gr.Row():
             with gr.Column():
                 user = movies.add_user(model) if config.users else ratings
                 movie = movies.add_picker(model, one.capitalize())
                 answer, bars = movies.add_answer(model), gr.HTML(label="Why")
             with gr.Column():
                 for_user = movies.add_list(model, config.unit, labels["best"])
-        with gr.Tab(f"Similar {many}"):
-            like = movies.add_picker(model, f"{many.capitalize()} similar to")
-            near = movies.add_list(model, "similarity", f"Similar {many}")
         with gr.Tab("Map"):
             movies.add_map(model)
         table = add_batch_tab(labels["table"], labels["hint"], file_types=[".csv", ".tsv"])
-        add_quality_tab(model, more=lambda: movies.add_newcomers(model))
         answer_json, why_json, best_json, similar_json = add_json("predict", "explain", "recommend", "similar")
-    filled = movies.add_link(model, ratings, user, movie)
+    filled = movies.add_link(model, [you, other], ratings, user, movie)
     add_end(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each.

@@ -78,10 +78,10 @@ with Page(model, title=config.about.title) as demo:
                 bars = gr.HTML(label="Why")
             with gr.Tab("What if?", visible=bool(model.curved)):
                 column, curve = add_curve(model)
+            add_quality_tab(model, partial(name_group, config))
             columns = ", ".join(f"`{name}`" for name in config.columns)
             hint, kinds = f"A CSV with the columns {columns}.", [".csv", ".txt", ".tsv"]
             many = add_batch_tab("Many rows", hint, template=make_template(config), file_types=kinds)
-            add_quality_tab(model, partial(name_group, config))
             answer_json, why_json, curve_json = add_json("predict", "explain", "what_if")
     add_end(model)
 

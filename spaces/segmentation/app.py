@@ -85,7 +85,8 @@ drawing = [("a drawn street", str(HERE / "examples/street.jpg"))]
 examples = find_examples(HERE, model, drawing)
 
 with Page(model, title=config.about.title) as demo:
-    introduce(model)
+    few = f"{escape_markdown(names[0])} and {escape_markdown(names[1])}"
+    introduce(model, f"It knows only {len(names)} classes, such as {few}: anything else is called one of them.")
     with gr.Row():
         with gr.Column():
             image = add_picture_input(examples)
@@ -94,16 +95,16 @@ with Page(model, title=config.about.title) as demo:
             hint = "Tap a name to see it alone."
             cover = gr.Slider(0, 100, 90, step=5, label="Strength of the colours", info=hint, buttons=[])
     with gr.Tabs():
-        with gr.Tab("How much of each"):
+        with gr.Tab("Shares"):
             bars = gr.HTML("<p>Choose a picture first.</p>", label="How much of each", elem_classes=ANNOUNCED)
-        with gr.Tab("Where it is unsure"):
+        with gr.Tab("Unsure"):
             words = gr.Markdown("Choose a picture first.", label="How sure it is")
             doubt = add_picture_output("Where it is unsure")
+        add_quality_tab(model)
         many = add_batch_tab(
             "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of pictures.",
             ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],
         )  # fmt: skip
-        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
         with gr.Tab("Downloads"):
             mask = gr.File(label="The class of every pixel (PNG)")

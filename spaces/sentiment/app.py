@@ -102,9 +102,9 @@ with Page(model, title=config.about.title) as demo:
         with gr.Tab("Why?"):
             words = gr.Markdown(NO_PARTS, label="What the colours mean")
             parts = add_parts(config)
+        add_quality_tab(model)
         hint = "A CSV with a column `text`, or a text file with one text per line; up to 5,000 texts."
         many = add_batch_tab("Many texts", hint, file_types=[".csv", ".tsv", ".txt"])
-        add_quality_tab(model)
         answer_json, why_json = add_json("predict", "explain")
     add_end(model)
 

@@ -179,6 +179,9 @@ def test_visitors_with_few_ratings_are_answered_from_averages():
     why = model.explain(one, EMPIRE)
     assert why.contributions[f"{model.movies[STAR_WARS].title}: 0.5 stars"] == pytest.approx(generosity)
     assert why.base + sum(why.contributions.values()) == pytest.approx(average[EMPIRE] + generosity)
+    assert (
+        f"{model.movies[STAR_WARS].title}: 1 star" in model.explain(model.fold_in({STAR_WARS: 1}), EMPIRE).contributions
+    )
     best = model.recommend(nobody, 5)
     assert best[0][2] == max(movie.average for movie in model.movies.values() if movie.ratings >= 20)
     row = list(model.movies).index(EMPIRE)

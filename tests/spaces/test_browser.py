@@ -11,7 +11,17 @@ from gradio.media import get_image
 from PIL import Image
 
 from shared.ui.languages import LANGUAGES
-from tests.conftest import ROOT, at_one_width, find_barriers, find_example, in_german, open_tab, python_path, serve_app
+from tests.conftest import (
+    PHONE,
+    ROOT,
+    at_one_width,
+    find_barriers,
+    find_example,
+    in_german,
+    open_tab,
+    python_path,
+    serve_app,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -251,6 +261,11 @@ def test_salary_answers_a_csv(page, gallery_url, person, tmp_path):
     page.goto(f"{gallery_url}/salary")
     page.locator(".bars").first.wait_for()
     open_tab(page, "Many rows")
+    page.get_by_role("button", name="Download a CSV to fill in").wait_for()
+    assert (
+        page.get_by_text(re.compile("^(Summary|The first answers|The same as CSV)$")).locator("visible=true").count()
+        == 0
+    )
     with page.expect_download() as found:
         page.get_by_role("button", name="Download a CSV to fill in").click()
     assert found.value.path().read_text(encoding="utf-8-sig").splitlines()[0] == ",".join(person)
@@ -274,6 +289,52 @@ def test_rating_recommends_to_a_visitor(page, gallery_url):
     page.get_by_role("button", name="Add my rating").click()
     page.get_by_text(re.compile(r": 4 stars$")).wait_for()
     assert page.locator(".bars-bar").count() >= 2
+    page.locator(".rated").get_by_text("4.00").locator("visible=true").first.wait_for()
+    places = [page.locator(".rated"), page.get_by_text("You may like").locator("visible=true").first]
+    mine, best = (place.bounding_box()["y"] for place in places)
+    assert mine > best
+    copy = page.get_by_role("button", name="Copy a link to this answer").locator("visible=true")
+    assert copy.count() == 1
+    open_tab(page, "Map")
+    page.get_by_text("The best known movies.").wait_for()
+    assert copy.count() == 0
+    open_tab(page, "A user of the data set")
+    copy.wait_for()
+
+
+PAGES = ("cat_dog", "sentiment", "salary", "segmentation", "rating")
+
+
+@pytest.mark.parametrize("page", [PHONE, (*PHONE, "de-DE")], ids=["english", "german"], indirect=True)
+@pytest.mark.parametrize("name", PAGES)
+def test_on_a_phone_how_good_it_is_is_not_behind_the_dots(page, gallery_url, name):
+    page.goto(f"{gallery_url}/{name}")
+    page.get_by_role("tab", name=re.compile(r"^(How good is it|Wie gut ist es)\?$")).click()
+    page.get_by_role("heading", name=re.compile("^(When is it wrong|Wann irrt es sich)")).wait_for()
+    card = page.get_by_role("button", name=re.compile("^(Model card|Modellkarte)"))
+    text, arrow = (card.locator(f"span:{place}-child") for place in ("first", "last"))
+    assert text.evaluate("text => getComputedStyle(text).textAlign") == "left"
+    ends = [box["x"] + box["width"] for box in (arrow.bounding_box(), card.bounding_box())]
+    assert ends[0] <= ends[1]
+
+
+@pytest.mark.parametrize("page", [PHONE], ids=["phone"], indirect=True)
+def test_on_a_phone_large_text_leaves_room_for_bars(page, gallery_url):
+    page.goto(f"{gallery_url}/segmentation")
+    page.get_by_text("It knows only 11 classes, such as Sky and Building").wait_for()
+    page.locator(".bars-bar").first.wait_for()
+    page.evaluate("document.documentElement.style.fontSize = '32px'")
+    assert page.locator(".bars-whole").first.bounding_box()["width"] > 100
+
+
+def test_on_a_touch_screen_a_finger_hits_the_buttons(browser, gallery_url):
+    width, height = PHONE
+    page = browser.new_page(viewport={"width": width, "height": height}, is_mobile=True, has_touch=True)
+    page.goto(f"{gallery_url}/salary")
+    buttons = [page.get_by_role("button", name=name) for name in ("Copy a link", "Save this answer", "Yes", "No")]
+    buttons[0].wait_for()
+    assert min(button.first.bounding_box()["height"] for button in buttons) >= 40
+    page.close()
 
 
 def test_a_link_to_an_answer_fills_the_page_again(page, gallery_url):
@@ -324,7 +385,7 @@ def test_an_answer_is_saved_as_a_picture(page, gallery_url, name):
         assert found.size == (1200, 630)
         pixels = np.asarray(found.convert("RGB"))
     assert 0.02 < (pixels != 255).any(axis=2).mean() < 0.9
-    assert (pixels == (234, 88, 12)).all(axis=2).any()  # the bars
+    assert (pixels == (99, 102, 241)).all(axis=2).any()  # the bars
     has_photo = len(np.unique(pixels[60:570, 60:540].reshape(-1, 3), axis=0)) > 5000
     assert has_photo == (name == "cat_dog")
 
@@ -505,7 +566,7 @@ def test_no_old_rating_is_shown_beside_an_error(page, gallery_url):
     page.get_by_text("There is no user '99999'").wait_for()
     page.wait_for_timeout(500)
     assert page.get_by_text(re.compile("^User 15 on ")).count() == bars.count() == titles.count() == 0
-    open_tab(page, "Similar movies")
+    open_tab(page, "Similar")
     titles.first.wait_for()
     box = page.get_by_label("Movies similar to")
     box.fill("zzzz")

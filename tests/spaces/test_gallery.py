@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from urllib.request import urlopen
 
 import pytest
 
@@ -21,6 +22,15 @@ def test_a_staged_gallery_finds_the_spaces_inside_it(tmp_path):
     assert names == {
         f"/{name}{event}" for name in ("salary", "another") for event in ("", "_explain", "_what_if", "_batch")
     }
+
+
+def test_the_preview_of_a_link_is_about_its_page(gallery_url):
+    for name, title in (("", "Model gallery"), ("segmentation", "Street scenes")):
+        with urlopen(f"{gallery_url}/{name}") as answer:
+            head = answer.read().decode().partition("<script")[0]
+        assert re.findall('"og:title" content="(.*?)"', head) == [title]
+        assert len(re.findall('"og:description" content=".{50,}"', head)) == 1
+        assert "radio" not in head
 
 
 def test_a_damaged_model_does_not_affect_the_others(tmp_path):

@@ -176,6 +176,14 @@ def test_a_page_opens_in_the_language_of_the_browser(url):
     assert ask(url, "/gradio_api/info", **BROWSER)[1] == ask(url, "/gradio_api/info")[1]
 
 
+def test_numbers_in_a_table_are_shown_as_in_the_language_and_stay_numbers():
+    table = {"headers": ["movie", "stars"], "data": [["300 · new", 4.5], ["1.5", 5]]}
+    table["metadata"] = {"display_value": [["300 · new", "4.50"], ["1.5", "5.00"]], "styling": []}
+    shown = GERMAN.translate_value("dataframe", table)
+    assert shown["data"] == [["300 · neu", 4.5], ["1.5", 5]]
+    assert shown["metadata"]["display_value"] == [["300 · neu", "4,50"], ["1.5", "5,00"]]
+
+
 def test_a_page_in_english_is_not_changed():
     config = {"title": "Salary"}
     assert translate_page(config, "en") is config

@@ -39,6 +39,7 @@ def test_classes_have_their_names_and_intervals(segmentation):
     low, high = (f"{100 * end:.0f}" for end in figure.interval)
     assert f"{figure.value:.0%} <small>({low}–{high})</small>" in shown
     assert '<div class="bars-label">Sign</div>' in shown
+    assert "100% would be perfect" in shown
     assert "SignSymbol" not in shown
 
 
@@ -77,7 +78,9 @@ def test_only_cases_that_are_wrong_and_clear_are_shown(sentiment):
     shown = draw(sentiment)
     wrong = [case.text for case in sentiment.metrics.cases if case.clear and not case.right]
     assert "There is nothing here that anyone could dislike." in wrong
-    assert "There is nothing here that anyone could dislike." in shown
+    assert (
+        "“There is nothing here that anyone could dislike.” is really Positive; it says Negative (negation)." in shown
+    )
     assert "I did not like this film at all." not in shown
 
 
