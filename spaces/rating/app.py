@@ -48,9 +48,7 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 
 
 @show_errors
-def recommend(
-    user_id: int | None, ratings: movies.Ratings = None, k: int = 10
-) -> tuple[dict[str, Any], movies.ScoresTable]:
+def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) -> tuple[dict[str, Any], movies.Table]:
     """Recommend movies, with predicted ratings in stars, to a user of the data set or to a new user.
 
     Args:
@@ -63,7 +61,7 @@ def recommend(
 
 
 @show_errors
-def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], movies.ScoresTable]:
+def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], movies.Table]:
     """Find movies with similar factors, that is, liked by the same people; rare ones also by genre and year.
 
     Args:
