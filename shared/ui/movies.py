@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import gradio as gr
 import pandas as pd
@@ -28,7 +28,7 @@ from .headline import ANNOUNCED
 from .languages import NEW
 
 OFFERED = 1500  # number of best known movies in a drop-down and on the map
-Table = Styler  # its scores are shown with two decimals
+Table: TypeAlias = Styler  # its scores are shown with two decimals
 Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
 
 
