@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import gradio as gr
 import pandas as pd
@@ -28,6 +28,7 @@ from .headline import ANNOUNCED
 from .languages import NEW
 
 OFFERED = 1500  # number of best known movies in a drop-down and on the map
+Table: TypeAlias = Styler  # its scores are shown with two decimals
 Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
 
 
@@ -73,14 +74,14 @@ def limit_to_visitors(recommend: Callable[..., Any]) -> Callable[..., Any]:
     """Return the endpoint `recommend` for a model without users: without its first argument."""
 
     @show_errors
-    def recommend_to_visitor(ratings: Ratings = None, k: int = 10) -> tuple[dict[str, Any], Styler]:
+    def recommend_to_visitor(ratings: Ratings = None, k: int = 10) -> tuple[dict[str, Any], Table]:
         """Recommend movies, with predicted ratings in stars.
 
         Args:
             ratings: your ratings: {"movie id": stars, ...}, or null for an average person.
             k: how many, 1 to 100.
         """
-        result: tuple[dict[str, Any], Styler] = recommend(None, {} if ratings is None else ratings, k)
+        result: tuple[dict[str, Any], Table] = recommend(None, {} if ratings is None else ratings, k)
         return result
 
     return recommend_to_visitor
@@ -114,7 +115,7 @@ def format_stars(model: Recommender, value: float, form: str = ".2f") -> str:
     return f"{value:{form}} {'★' if model.config.unit == 'stars' else escape(model.config.unit)}"
 
 
-def make_scores_table(model: Recommender, scored: Scored, column: str) -> Styler:
+def make_scores_table(model: Recommender, scored: Scored, column: str) -> Table:
     """Return movies and their scores as a table for display."""
     titles = [title for _, title, _ in scored]
     table = pd.DataFrame({model.config.item[0]: titles, column: [round(s, 2) for *_, s in scored]})
@@ -209,7 +210,7 @@ def add_visitor(model: Recommender) -> gr.JSON:
         return remove_rating(model, given, chosen)
 
     @show_errors
-    def show(given: Ratings) -> tuple[Styler, Styler, str]:
+    def show(given: Ratings) -> tuple[Table, Table, str]:
         return recommend_for(model, given)
 
     add.click(rate, [ratings, movie, stars], ratings, api_visibility="private")
@@ -254,7 +255,7 @@ def mark_changes(before: Scored, after: Scored) -> Scored:
     return marked
 
 
-def recommend_for(model: Recommender, given: Ratings) -> tuple[Styler, Styler, str]:
+def recommend_for(model: Recommender, given: Ratings) -> tuple[Table, Table, str]:
     """Return a visitor's ratings and recommendations as tables, and an explanation of the first one as HTML.
 
     What the newest rating, which comes first, has changed in the recommendations is marked.

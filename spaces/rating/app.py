@@ -48,7 +48,7 @@ def explain(user_id: int, movie_id: int | str) -> tuple[dict[str, Any], str]:
 
 
 @show_errors
-def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) -> tuple[dict[str, Any], movies.Styler]:
+def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) -> tuple[dict[str, Any], movies.Table]:
     """Recommend movies, with predicted ratings in stars, to a user of the data set or to a new user.
 
     Args:
@@ -61,7 +61,7 @@ def recommend(user_id: int | None, ratings: movies.Ratings = None, k: int = 10) 
 
 
 @show_errors
-def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], movies.Styler]:
+def similar(movie_id: int | str, k: int = 10) -> tuple[dict[str, Any], movies.Table]:
     """Find movies with similar factors, that is, liked by the same people; rare ones also by genre and year.
 
     Args:
