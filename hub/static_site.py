@@ -8,6 +8,7 @@ import argparse
 import functools
 import gzip
 import hashlib
+import html
 import http.server
 import itertools
 import json
@@ -58,6 +59,7 @@ TEXT = (
     "see `LICENSE`; the licences of the libraries in `vendor/` are in `licences.txt`."
 )
 FIGURES = 6  # of a model that its page shows
+NO_SHARES = ("auroc", "log_loss", "mae", "mse", "r2", "rmse")  # how the names of other figures begin
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -73,6 +75,7 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
         PublishError: a JavaScript library cannot be fetched.
     """
     files = {path: file.read_bytes() for path, file in match_files(SITE, SITE_FILES).items()}
+    files["index.html"] = files["index.html"].replace(TITLE.encode(), html.escape(title).encode())
     files["any.html"] = admit_hub(files["index.html"])
     files["collect.html"] = files["index.html"].replace(b"js/app.js", b"js/collect.js", 1)
     site: dict[str, Any] = {"title": title, "hub": constants.ENDPOINT, "models": [], "vendor": {}}
@@ -159,11 +162,19 @@ def list_figures(metrics: Metrics) -> list[list[str]]:
     """Return the first figures as the rows of a table, the first of which is its head."""
     rows = [["figure", "value (95 % interval)", "measured on"]]
     for one in metrics.figures[:FIGURES]:
-        value = format_figure(one.value)
+        write = format_figure if one.name.startswith(NO_SHARES) else format_share
+        value = write(one.value)
         if interval := one.interval_over_users or one.interval:
-            value += f" ({' – '.join(map(format_figure, interval))})"
+            value += f" ({' – '.join(map(write, interval))})"
         rows.append([one.label or one.name, value, f"{one.data}, {one.split} ({one.count:,})"])
     return rows
+
+
+def format_share(share: float) -> str:
+    """Return a share in percent; do not show 0 or 100 unless it is exact."""
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    return "> 99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
 
 
 def describe_file(content: bytes) -> dict[str, Any]:

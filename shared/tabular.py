@@ -67,6 +67,10 @@ class TabularConfig(GalleryConfig):
             raise ValueError("open_categories must be in categories")
         return self
 
+    def name_field(self, column: str) -> str:
+        """Return what a sentence calls a column: its display name up to a comma, "Race" of "Race, as in 1994"."""
+        return self.descriptions.get(column, "").partition(",")[0] or column
+
 
 Config = TypeVar("Config", bound=TabularConfig)
 
@@ -269,7 +273,7 @@ def encode(
         codes = index_categories(values)
         for index, row in enumerate(rows):
             try:
-                categories[index, position] = read_category(name, row.get(name), codes, values)
+                categories[index, position] = read_category(config.name_field(name), row.get(name), codes, values)
             except BadInput as error:
                 if name not in config.open_categories:
                     errors.setdefault(index, error)
@@ -279,7 +283,7 @@ def encode(
         any_range = name in config.ignored
         for index, row in enumerate(rows):
             try:
-                numbers[index, position] = read_number(name, row.get(name), span, any_range)
+                numbers[index, position] = read_number(config.name_field(name), row.get(name), span, any_range)
             except BadInput as error:
                 errors.setdefault(index, error)
                 numbers[index, position] = span.median

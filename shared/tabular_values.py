@@ -94,7 +94,7 @@ def read_category(name: str, value: object, codes: Mapping[str, int], values: Se
     """Return the index of a value among the categories of a column; 0 for a missing value.
 
     Args:
-        name: name of the column.
+        name: what the error calls the column.
         value: the value as given by the user.
         codes: the result of index_categories.
         values: the categories; the first one stands for a missing value.
@@ -118,7 +118,7 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
     """Return the number in a numeric column; the median for a missing value. A date counts as the nearest in the range.
 
     Args:
-        name: name of the column.
+        name: what the error calls the column.
         value: the value as given by the user.
         span: the range and median of the column.
         any_range: True to accept finite numbers outside the range.

@@ -161,9 +161,9 @@ def _resolve_path(source: str | Path) -> Path:
 def _read_file(path: Path) -> bytes:
     try:
         if not path.exists():
-            raise BadInput(f"There is no file {quote(path.name or str(path))}.")
+            raise BadInput(f"There is no file {quote(path.name)}.")
         if not path.is_file():  # a folder, or a pipe, which may never end
-            raise BadInput(f"{quote(path.name or str(path))} is not a file; a picture must be one of {ACCEPTED}.")
+            raise BadInput(f"{quote(path.name)} is not a file; a picture must be one of {ACCEPTED}.")
         with path.open("rb") as file:
             return file.read(LIMITS.picture_bytes + 1)
     except OSError as error:

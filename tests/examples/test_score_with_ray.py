@@ -69,7 +69,7 @@ def test_an_interrupted_run_continues(salary, tmp_path):
 
     answers = read_rows(out)
     assert [row["prediction (yours)"] for row in answers] == [str(number) for number in range(4_000)]
-    assert answers[7]["error"].startswith("age must be a number from 17 to 90")
+    assert answers[7]["error"].startswith("Age in years must be a number from 17 to 90")
     assert answers[7]["prediction"] is None
     assert answers[8]["error"] == ""
     assert answers[8]["prediction"] == salary.predict({**salary.example(), "age": 25}).label

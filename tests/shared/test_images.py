@@ -426,8 +426,6 @@ def test_paths_that_are_no_file(tmp_path):
         load_image("x" * 5_000)
     with pytest.raises(BadInput, match="is not a file"):
         load_image("/dev/zero")
-    with pytest.raises(BadInput, match=r"^'\.' is not a file"):
-        load_image(".")
 
 
 @pytest.mark.parametrize("size", [(0, 5), (1, 51), (6_000, 4_001)])

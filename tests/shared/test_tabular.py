@@ -79,22 +79,23 @@ def test_ignored_columns_change_nothing(salary, person):
     [
         ({"capital-gain": "2,174"}, "not '2,174'. Write 2174 if the comma separates thousands, or 2.174 if"),
         ({"capital-gain": "$2174"}, r"not '\$2174'. Write it without a sign of currency: 2174"),
-        ({"age": "3_9"}, "age must be a number from 17 to 90"),
-        ({"workclass": "Astronaut"}, "workclass must be one of Federal-gov, .*not 'Astronaut'"),
-        ({"workclass": 3}, "workclass must be one of"),
-        ({"age": -3}, "age must be a number from 17 to 90.*not '-3'"),
-        ({"age": 300}, "age must be a number from 17 to 90.*not '300'"),
-        ({"age": "forty"}, "age must be a number.*not 'forty'"),
-        ({"age": math.inf}, "age must be a number.*not 'inf'"),
-        ({"age": True}, "age must be a number.*not 'True'"),
-        ({"age": [40]}, "age must be a number"),
-        ({"age": 10**400}, "age must be a number"),
-        ({"age": 10**5000}, "age must be a number.*thousands of digits"),
+        ({"age": "3_9"}, "Age in years must be a number from 17 to 90"),
+        ({"workclass": "Astronaut"}, "Employer must be one of Federal-gov, .*not 'Astronaut'"),
+        ({"workclass": 3}, "Employer must be one of"),
+        ({"age": -3}, "Age in years must be a number from 17 to 90.*not '-3'"),
+        ({"age": 300}, "Age in years must be a number from 17 to 90.*not '300'"),
+        ({"age": "forty"}, "Age in years must be a number.*not 'forty'"),
+        ({"age": math.inf}, "Age in years must be a number.*not 'inf'"),
+        ({"age": True}, "Age in years must be a number.*not 'True'"),
+        ({"age": [40]}, "Age in years must be a number"),
+        ({"age": 10**400}, "Age in years must be a number"),
+        ({"age": 10**5000}, "Age in years must be a number.*thousands of digits"),
         ({"sex": "<b>x</b>"}, "not '‹b›x‹/b›'"),
-        ({"fnlwgt": "inf"}, "fnlwgt must be a number"),
-        ({"fnlwgt": "x"}, "fnlwgt must be a number from 12285 to 1484705, the range of the training data, not 'x'.$"),
+        ({"fnlwgt": "inf"}, "Sampling weight of the census must be a number"),
+        ({"fnlwgt": "x"}, "census must be a number from 12285 to 1484705, the range of the training data, not 'x'.$"),
         ({"capital-gain": 1234567890}, "from 0 to 99999, the range .* not '1234567890'.$"),
-        ({"hours-per-week": 0}, "hours-per-week must be a number from 1 to 99"),
+        ({"race": "Purple"}, "^Race must be one of"),
+        ({"hours-per-week": 0}, "Hours of work in a usual week must be a number from 1 to 99"),
         ({"agee": 3}, "There is no column 'agee'. Did you mean 'age'?"),
         ({"x" * 100: 3}, r"There is no column 'x+\.\.\.'. The columns are age, "),
     ],
@@ -121,7 +122,7 @@ def test_batch_equals_a_loop(salary, person):
 
 
 def test_batch_names_the_bad_item(salary, person):
-    with pytest.raises(BadInput, match="Item 2: age must be"):
+    with pytest.raises(BadInput, match="Item 2: Age in years must be"):
         salary.predict_batch([person, person, {**person, "age": -1}])
     assert salary.predict_batch([]) == []
 
@@ -211,7 +212,7 @@ def test_what_if_of_what_cannot_be_varied(salary, person, column):
 def test_bad_people_are_refused_everywhere(salary, person):
     person["age"] = -3
     for ask in (salary.predict, salary.explain, lambda row: salary.what_if(row, "age")):
-        with pytest.raises(BadInput, match="age must be"):
+        with pytest.raises(BadInput, match="Age in years must be"):
             ask(person)
 
 
@@ -234,7 +235,7 @@ def test_a_hundred_thousand_rows(salary, person, tmp_path):
     assert len(rows) == 100_000
     assert rows[0]["label"] == salary.predict(person).label
     assert rows[0]["error"] == ""
-    assert rows[-1]["error"].startswith("Line 100001: age must be")
+    assert rows[-1]["error"].startswith("Line 100001: Age in years must be")
     path.write_text(path.read_text() + "\n" + line)
     with pytest.raises(BadInput, match="more than 100,000 rows"):
         read_csv(path, list(person))

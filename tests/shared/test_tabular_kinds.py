@@ -53,7 +53,7 @@ def test_a_number_has_an_interval(prices):
     assert answer.as_dict() == {"value": 70.0, "low": 62.0, "high": 78.0}
     assert answer.as_row() == {"prediction": 70.0, "low": 62.0, "high": 78.0}
     assert prices.predict_batch([row, row]) == [answer, answer]
-    with pytest.raises(BadInput, match="age must be"):
+    with pytest.raises(BadInput, match="Age in years must be"):
         prices.predict(row | {"age": "old"})
 
 
@@ -99,7 +99,7 @@ def test_an_explanation_of_many_columns_compares_with_fewer_rows(prices, monkeyp
 
 def test_unknown_values_of_open_categories_count_as_missing(prices, monkeypatch):
     row = dict(prices.config.typical)
-    with pytest.raises(BadInput, match="workclass must be one of"):
+    with pytest.raises(BadInput, match="Employer must be one of"):
         prices.predict(row | {"workclass": "Astronaut"})
     monkeypatch.setattr(prices, "config", prices.config.model_copy(update={"open_categories": ("workclass",)}))
     assert prices.predict(row | {"workclass": "Astronaut"}) == prices.predict(row | {"workclass": "?"})

@@ -249,7 +249,7 @@ def test_salary_shows_the_error_message_for_a_bad_value(page, gallery_url):
     page.locator(".bars").first.wait_for()
     page.get_by_label(re.compile("^Age")).fill("3")
     page.get_by_label(re.compile("^Age")).press("Enter")
-    sentence = page.get_by_text("age must be a number from 17 to 90")
+    sentence = page.get_by_text("Age in years must be a number from 17 to 90")
     sentence.wait_for()
     page.wait_for_timeout(1000)
     assert sentence.count() == 1

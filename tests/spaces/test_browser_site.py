@@ -561,7 +561,13 @@ def test_a_small_file_with_too_many_pixels_is_not_decoded(site, browser, tmp_pat
 
 def test_bad_values_get_a_sentence(ask, salary):
     row = {name: str(value) for name, value in salary.example().items()}
-    wrong = {"workclass": "<astronaut>", "age": "200", "capital-gain": "3,471", "capital-loss": "1000000000"}
+    wrong = {
+        "workclass": "<astronaut>",
+        "race": "Purple",
+        "age": "200",
+        "capital-gain": "3,471",
+        "capital-loss": "1000000000",
+    }
     for name, value in wrong.items():
         with pytest.raises(BadInput) as error:
             salary.predict({**row, name: value})
@@ -609,7 +615,7 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     page.get_by_role("button", name="Add").click()
     page.get_by_text("Toy Story (1995): 4").wait_for()
     page.get_by_role("button", name="Add").click()  # the field is empty now
-    page.locator("#rated").get_by_text("There is no such title").wait_for()
+    page.locator("#said").get_by_text("There is no such title").wait_for()
     page.get_by_text("Toy Story (1995): 4").wait_for()
     page.get_by_label("A movie you know").fill("psycho")
     page.get_by_role("button", name="Add").click()
@@ -629,6 +635,87 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     page.get_by_role("button", name="Remove").click()
     page.get_by_text("Toy Story (1995): 4").wait_for(state="detached")
     assert errors == []
+    page.close()
+
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def visit_by_phone(site, browser, name):
+    """Open the page of a model on a phone; return it when there is an answer."""
+    page, _, errors = visit(browser, f"{site}#{name}", **PHONE)
+    page.locator("#answer, #best").filter(has_text=FIRST_ANSWERS[name]).wait_for(timeout=120_000)
+    assert errors == []
+    return page
+
+
+def is_on_first_screen(page, place):
+    box = page.locator(place).first.bounding_box()
+    assert page.evaluate("scrollY") == 0
+    return box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] + box["height"] <= 844
+
+
+def test_a_phone_shows_the_button_the_answer_and_the_page_in_the_menu(site, browser):
+    page = visit_by_phone(site, browser, "sentiment")
+    page.locator("#examples button").nth(1).tap()
+    page.get_by_role("heading", name="Negative").wait_for()
+    for place in ("#explain", "#answer", "nav [aria-current]"):
+        assert is_on_first_screen(page, place), place
+    page.close()
+    page = visit_by_phone(site, browser, "segmentation")
+    assert is_on_first_screen(page, ".bars button")
+    assert page.get_by_text("or drop or paste one here").is_hidden()
+    page.close()
+
+
+def test_a_phone_shows_recommendations_above_ones_own_ratings(site, browser):
+    page = visit_by_phone(site, browser, "rating")
+    for title in ("Toy Story (1995)", "Psycho (1960)", "Titanic (1997)"):
+        page.get_by_label("A movie you know").fill(title)
+        page.get_by_role("button", name="Add").tap()
+        page.get_by_text(f"{title}: 4").wait_for()
+    assert is_on_first_screen(page, "#best li")
+    page.close()
+
+
+def test_texts_are_large_enough_on_a_phone_and_bars_remain_with_large_text(site, browser):
+    page = visit_by_phone(site, browser, "salary")
+    page.locator(".curve polyline[points]").first.wait_for(state="attached")
+    scale = page.locator(".curve").evaluate("(svg) => svg.getScreenCTM().a")
+    size = page.locator(".curve text").first.evaluate("(text) => parseFloat(getComputedStyle(text).fontSize)")
+    assert scale * size >= 11
+    page.get_by_text("Why?").wait_for()
+    page.evaluate("document.documentElement.style.fontSize = '32px'")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert all(track.bounding_box()["width"] > 100 for track in page.locator(".track").all())
+    page.close()
+
+
+def test_the_limits_come_first_then_few_figures_and_the_card(site, browser):
+    page = visit_by_phone(site, browser, "cat_dog")
+    page.get_by_text("How good is it?").tap()
+    assert page.locator("#limits").bounding_box()["y"] < page.locator("#figures").bounding_box()["y"]
+    assert page.locator("#figures tr").count() == 4
+    assert page.locator("#others").is_hidden()
+    page.get_by_text("The model card").tap()
+    page.get_by_text("## Evaluation").wait_for()
+    assert page.locator("#markdown").inner_text().startswith("# Cat or dog")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+def test_a_busy_page_says_what_it_does(site, browser):
+    page = browser.new_page(service_workers="block")
+    models, let_model = hold(page, "**/cat_dog/onnx/*")
+    page.add_init_script("Worker.prototype.postMessage = () => {}")  # it never starts
+    page.goto(f"{site}#cat_dog")
+    page.get_by_text("Downloading the model").wait_for()
+    page.locator("#picture img").wait_for()
+    assert page.locator("#answer h2").is_hidden()
+    assert models
+    let_model()
+    page.get_by_text("Starting the model …").wait_for(timeout=120_000)
+    assert page.locator("#progress").is_hidden()
     page.close()
 
 

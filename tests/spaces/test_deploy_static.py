@@ -22,7 +22,7 @@ from hub.local import Fault, Hub
 from hub.local.cards import find_problems
 from hub.local.store import Blob
 from hub.staging import find_model_files
-from hub.static_site import FIGURES, HEADERS, PACKED, describe_file, main, stage_static
+from hub.static_site import FIGURES, HEADERS, PACKED, describe_file, format_share, main, stage_static
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared import load_model
 from shared.errors import CheckpointError
@@ -106,13 +106,23 @@ def test_the_headlines_are_those_of_the_gradio_pages(deploy):
 
 
 def test_the_first_figures_are_those_of_the_card(deploy):
+    figures = []
     for entry in json.loads(stage(deploy, "gallery").read("site.json"))["models"]:
         card = (ROOT / "spaces" / entry["name"] / "model/README.md").read_text(encoding="utf-8")
         _, *rows = entry["figures"]
         assert 2 <= len(rows) <= FIGURES
+        figures += rows
         for label, value, where in rows:
             number, interval = value.removesuffix(")").split(" (")
-            assert f"| {escape_markdown(label)} | {number} | {interval} | {where}" in card
+            assert f"| {escape_markdown(label)} | " in card
+            assert f"| {where}" in card
+            assert ("%" in number) is ("%" in interval) is not re.search("loss|squared", label)
+            if "%" not in number:
+                assert f"| {number} | {interval} |" in card
+    assert ["error, of the likeliest label", "0.5 % (0.3 % – 0.7 %)", "Oxford Pets, official test (3,669)"] in figures
+    assert [format_share(share) for share in (0, 0.0001, 0.0005, 0.5, 0.9996, 1)] == [
+        "0.0 %", "< 0.1 %", "0.1 %", "50.0 %", "> 99.9 %", "100.0 %",
+    ]  # fmt: skip
 
 
 def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_path):
@@ -121,6 +131,7 @@ def test_a_space_for_an_own_model_has_its_title_and_no_thumbnail(deploy, tmp_pat
     assert (header["title"], header["emoji"], header["short_description"]) == ("Herbarium", "🖼️", "Which plant?")
     assert "thumbnail" not in header
     assert "thumbnail.png" not in staged.files
+    assert b'<meta property="og:title" content="Herbarium" />' in staged.read("index.html")
     site = json.loads(staged.read("site.json"))
     assert (site["title"], site["models"][0]["folder"]) == ("Herbarium", "models/My-herbs")
     assert "models/My-herbs/examples/leaf-1.png" in staged.files

@@ -94,9 +94,9 @@ def test_salary_explain_and_what_if(client, arguments):
 @pytest.mark.parametrize(
     ("position", "value", "message"),
     [
-        (0, -3, "age must be a number from 17 to 90"),
-        (0, "forty", "age must be a number"),
-        (1, "Astronaut", "workclass must be one of"),
+        (0, -3, "Age in years must be a number from 17 to 90"),
+        (0, "forty", "Age in years must be a number"),
+        (1, "Astronaut", "Employer must be one of"),
     ],
 )
 def test_salary_reports_errors(client, arguments, position, value, message):
@@ -138,7 +138,7 @@ def test_salary_batch(client, person, tmp_path, encoding):
         answers = list(csv.DictReader(file))
     assert answers[0]["who"] == "'=José"
     assert answers[0]["prediction"] in ("<50k", ">=50k")
-    assert answers[1]["error"].startswith("Line 3: age must be")
+    assert answers[1]["error"].startswith("Line 3: Age in years must be")
 
 
 def test_a_batch_names_the_encoding_that_it_guessed(client, person, tmp_path):

@@ -51,7 +51,7 @@ def ask(url, question):
 
     async def main():
         streams = streamable_http_client(f"{url}/gradio_api/mcp/")
-        async with streams as (read, write, *_), ClientSession(read, write) as session:
+        async with streams as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
             return await question(session)
 
@@ -300,7 +300,7 @@ def test_no_url_is_fetched(mcp_url):
             "Give either a user_id, or null and ratings such as",
         ),
         ("cat_dog_batch", {"files": ["data:;base64,"] * 201}, "There are more than 200 files; send fewer at a time."),
-        ("salary", {"age": 5}, "age must be a number from 17 to 90"),
+        ("salary", {"age": 5}, "Age in years must be a number from 17 to 90"),
         ("salary", {"age": json.loads("[" * 200 + "]" * 200)}, "nested at most 32 levels deep"),
         ("sentiment", {"text": " "}, "Write something first."),
     ],

@@ -1,12 +1,13 @@
 // The site: a page for each model in site.json. A model is downloaded once, checked, and run in a worker.
 
-import { BadInput, downloadJson, readConfig } from "./checkpoint.js";
-import { describeError, drawTable, element, fill, formatPercent, note } from "./elements.js";
+import { BadInput, download, downloadJson, readConfig } from "./checkpoint.js";
+import { describeError, drawTable, element, fill, formatPercent, note, runLatest } from "./elements.js";
 import { Model } from "./model.js";
 import { keepSite } from "./offline.js";
 import { TASKS } from "./tasks.js";
 
 const [nav, main] = ["nav", "main"].map((id) => document.getElementById(id));
+const FIGURES = 3; // shown at once
 let site; // the content of site.json
 let visit = new AbortController(); // stops the downloads and the model of the page that is shown
 
@@ -22,14 +23,21 @@ async function showModel(entry, signal) {
   const page = fill(main, "model-page");
   page.title.textContent = title;
   page.summary.textContent = summary;
-  page.privacy.prepend(limits[0] ?? "");
   page.limits.append(...limits.map((limit) => element("li", {}, limit)));
   page.headline.textContent = entry.headline ? `Measured: ${entry.headline}.` : "";
-  page.figures.append(drawTable(entry.figures ?? []));
-  page.card.href = `${entry.folder}/README.md`;
+  const [head, ...figures] = entry.figures ?? [];
+  if (head) page.figures.append(drawTable([head, ...figures.slice(0, FIGURES)]));
+  if (figures.length > FIGURES) page.others.append(drawTable([head, ...figures.slice(FIGURES)]));
+  else page.more.remove();
+  page.card.ontoggle = runLatest(page.markdown, async () => {
+    const card = new TextDecoder().decode(await download(`${entry.folder}/README.md`));
+    return [card.replace(/^---\n[^]*?\n---\s*/, "")];
+  });
   const started = performance.now();
   const report = (share) => {
     page.progress.value = share;
+    page.progress.hidden = share === 1;
+    if (share === 1) return void (page.loading.textContent = "Starting the model …");
     const left = ((performance.now() - started) / 1000) * (1 / Math.max(share, 0.01) - 1);
     page.left.textContent = `: ${formatPercent(share)}, about ${Math.ceil(left)} s left`;
   };
@@ -38,6 +46,7 @@ async function showModel(entry, signal) {
     .catch((error) => page.page.replaceChildren(describeError(error))) // once, and not where each answer belongs
     .then(() => page.download.remove());
   show(page.page, model, entry);
+  if (limits.length) page.page.querySelector("#answer, #best").after(note(limits[0]));
 }
 
 function showCards() {
@@ -59,6 +68,9 @@ function showLinks(current) {
   if (!nav.children.length)
     nav.append(...links.map(({ name, title }) => element("a", { href: `${start}#${name}` }, title)));
   [...nav.children].forEach((link, index) => (link.ariaCurrent = links[index].name === current ? "page" : null));
+  // Without scrollIntoView, which would also move the page.
+  const { offsetLeft, offsetWidth } = nav.querySelector("[aria-current]");
+  nav.scrollLeft = offsetLeft - (nav.clientWidth - offsetWidth) / 2;
 }
 
 /** Return the model that the address names as ?model=USER/REPO@COMMIT; only a commit cannot change. */

@@ -51,6 +51,7 @@ export class Model {
       others.abort();
       throw error;
     });
+    report(1);
     const threads = crossOriginIsolated ? Math.min(most, navigator.hardwareConcurrency ?? 1) : 1;
     const parts = places.map(([url, file], index) => [url, stored[index], file]); // for checkFile
     const names = needed.map(([name]) => name);

@@ -27,29 +27,28 @@ export function show(root, model) {
     const asked = [given, given.slice(0, -1)].map((some) => model.call("recommend", [some]));
     return [list(...(await Promise.all(asked)))];
   });
-  const change = page.runLatest(rated, async (edit) => {
-    const error = await edit();
+  const showRated = () => {
     keep([...ratings]);
-    if (!error) recommend();
+    recommend();
     const own = [...ratings].map(([id, [title, value]]) => {
-      const drop = element("button", { onclick: () => change(() => void ratings.delete(id)) }, "Remove");
+      const drop = element("button", { onclick: () => (ratings.delete(id), showRated()) }, "Remove");
       return element("li", {}, `${title}: ${value} `, drop);
     });
-    const shown = own.length ? [element("h2", {}, "Your ratings"), element("ol", {}, ...own)] : [];
-    return error ? [page.describeError(error), ...shown] : shown;
-  });
-  const add = async () => {
+    rated.replaceChildren(...(own.length ? [element("h2", {}, "Your ratings"), element("ol", {}, ...own)] : []));
+  };
+  parts.add.onclick = page.runLatest(parts.said, async () => {
     const [id, title] = await find(pick);
     ratings.delete(id);
     ratings.set(id, [title, Number(stars.value)]);
     pick.value = "";
-  };
-  parts.add.onclick = () => change(() => add().catch((error) => error));
+    showRated();
+    return [];
+  });
   const value = lowest + Math.round((0.8 * (highest - lowest)) / step) * step;
   Object.assign(stars, { min: lowest, max: highest, step, value });
   stars.oninput = () => (output.textContent = stars.value);
   stars.oninput();
-  change(() => {});
+  showRated();
 
   parts.near.onclick = page.runLatest(similar, async () => {
     const [id] = await find(like);

@@ -108,7 +108,7 @@ function drawCurve({ values, lines }, title, format, show) {
   const [low, high] = [values[0], values.at(-1)];
   const isShare = lines.length === 1;
   const [least, most] = isShare ? [0, 1] : [Math.min(...lines.flat()), Math.max(...lines.flat())];
-  const x = (value) => 56 + (416 * (value - low)) / (high - low || 1);
+  const x = (value) => 56 + (296 * (value - low)) / (high - low || 1);
   const y = (value) => 176 - (168 * (value - least)) / (most - least || 1);
   lines.forEach((line, index) => {
     const points = values.map((value, at) => `${x(value).toFixed(1)},${y(line[at]).toFixed(1)}`);

@@ -127,13 +127,14 @@ export default class TabularPredictor extends Predictor {
 
   /** Encode a row as the model's inputs: indices of categories, 0 for a missing one, and then numbers. */
   encode(row) {
-    const { columns, categories, numbers, ignored, open_categories: open = [] } = this.config;
+    const { columns, categories, numbers, ignored, open_categories: open = [], descriptions } = this.config;
+    const say = (name) => descriptions?.[name]?.split(",")[0] || name; // as name_field in Python
     const absent = columns.filter((name) => !Object.hasOwn(row, name));
     if (absent.length)
       throw new BadInput(`The value of ${absent.join(", ")} is not given; write ? where it is unknown.`);
     return [
-      ...this.categories.map((name) => readCategory(name, row[name], categories[name], open.includes(name))),
-      ...this.numbers.map((name) => readNumber(name, row[name], numbers[name], ignored.includes(name))),
+      ...this.categories.map((name) => readCategory(say(name), row[name], categories[name], open.includes(name))),
+      ...this.numbers.map((name) => readNumber(say(name), row[name], numbers[name], ignored.includes(name))),
     ];
   }
 
