@@ -171,7 +171,7 @@ def test_the_keyboard_is_enough_to_try_an_example_and_to_open_a_tab(page, galler
     page.get_by_role("tab", name="Why?").focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    page.get_by_text("Up to 200 pictures").wait_for()
+    page.get_by_role("heading", name="Right and wrong").wait_for()
 
 
 def test_on_a_phone_the_answer_to_an_example_is_seen_without_scrolling(page, gallery_url):

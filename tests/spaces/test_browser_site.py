@@ -650,6 +650,7 @@ def visit_by_phone(site, browser, name):
 
 
 def is_on_first_screen(page, place):
+    page.locator(place).first.wait_for()  # a new answer may be on its way
     box = page.locator(place).first.bounding_box()
     assert page.evaluate("scrollY") == 0
     return box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] + box["height"] <= 844
