@@ -649,11 +649,15 @@ def visit_by_phone(site, browser, name):
     return page
 
 
-def is_on_first_screen(page, place):
-    page.locator(place).first.wait_for()  # a new answer may be on its way
-    box = page.locator(place).first.bounding_box()
-    assert page.evaluate("scrollY") == 0
-    return box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] + box["height"] <= 844
+def wait_on_first_screen(page, place):
+    """Wait until a part of the page is on the first screen of a phone; a new answer may be on its way."""
+    page.wait_for_function(
+        """(place) => {
+            const box = document.querySelector(place)?.getBoundingClientRect();
+            return scrollY === 0 && box?.width > 0 && box.x >= 0 && box.right <= 390 && box.bottom <= 844;
+        }""",
+        arg=place,
+    )
 
 
 def test_a_phone_shows_the_button_the_answer_and_the_page_in_the_menu(site, browser):
@@ -661,10 +665,10 @@ def test_a_phone_shows_the_button_the_answer_and_the_page_in_the_menu(site, brow
     page.locator("#examples button").nth(1).tap()
     page.get_by_role("heading", name="Negative").wait_for()
     for place in ("#explain", "#answer", "nav [aria-current]"):
-        assert is_on_first_screen(page, place), place
+        wait_on_first_screen(page, place)
     page.close()
     page = visit_by_phone(site, browser, "segmentation")
-    assert is_on_first_screen(page, ".bars button")
+    wait_on_first_screen(page, ".bars button")
     assert page.get_by_text("or drop or paste one here").is_hidden()
     page.close()
 
@@ -675,7 +679,7 @@ def test_a_phone_shows_recommendations_above_ones_own_ratings(site, browser):
         page.get_by_label("A movie you know").fill(title)
         page.get_by_role("button", name="Add").tap()
         page.get_by_text(f"{title}: 4").wait_for()
-    assert is_on_first_screen(page, "#best li")
+    wait_on_first_screen(page, "#best li")
     page.close()
 
 
