@@ -163,7 +163,8 @@ def test_the_rating_page_shows_the_error_for_newcomers(rating):
     tables = [block.value for block in blocks if isinstance(block, gr.Dataframe) and block.value]
     shown = next(table for table in tables if table["headers"][0] == "movies rated")
     assert [row[0] for row in shown["data"]] == [0, 1, 2, 3, 5, 10, 20, 50]
-    assert [row[1] for row in shown["data"]] == [f"{point.root:.2f}" for point in group.curve]
+    assert [row[1] for row in shown["data"]] == [round(point.root, 2) for point in group.curve]
+    assert [row[1] for row in shown["metadata"]["display_value"]] == [f"{point.root:.2f}" for point in group.curve]
     texts = [str(block.value) for block in blocks if isinstance(block, gr.Markdown)]
     assert any(f"Measured on {group.users} MovieLens users" in text for text in texts)
 
@@ -188,10 +189,10 @@ def test_what_the_newest_rating_changed_is_marked(rating):
     before, after = ([(letter, letter.upper(), 4.0) for letter in letters] for letters in lists)
     assert [title for _, title, _ in movies.mark_changes(before, after)] == ["B ▲1", "A ▼1", "C", "E · new"]
     _, first, _ = movies.recommend_for(rating, {})
-    assert not first["movie"].str.contains("[▲▼·]").any()
+    assert not first.data["movie"].str.contains("[▲▼·]").any()
     given = {"593": 1, "296": 5, "260": 2, "1": 4, "318": 3}
     _, shown, _ = movies.recommend_for(rating, given)
     pattern = r"(?: ▲\d| ▼\d| · new)$"
-    assert shown["movie"].str.contains(pattern).any()
+    assert shown.data["movie"].str.contains(pattern).any()
     plain = [title for _, title, _ in rating.recommend(rating.fold_in(given), 10)]
-    assert shown["movie"].str.replace(pattern, "", regex=True).tolist() == plain
+    assert shown.data["movie"].str.replace(pattern, "", regex=True).tolist() == plain
