@@ -270,20 +270,20 @@ def encode(
     errors = {**find_wrong_columns(config.columns, rows), **errors}
     categories = np.zeros((len(rows), len(config.categories)), dtype=np.int64)
     for position, (name, values) in enumerate(config.categories.items()):
-        codes = index_categories(values)
+        codes, field = index_categories(values), config.name_field(name)
         for index, row in enumerate(rows):
             try:
-                categories[index, position] = read_category(config.name_field(name), row.get(name), codes, values)
+                categories[index, position] = read_category(field, row.get(name), codes, values)
             except BadInput as error:
                 if name not in config.open_categories:
                     errors.setdefault(index, error)
 
     numbers = np.empty((len(rows), len(config.numbers)), dtype=np.float32)
     for position, (name, span) in enumerate(config.numbers.items()):
-        any_range = name in config.ignored
+        field, any_range = config.name_field(name), name in config.ignored
         for index, row in enumerate(rows):
             try:
-                numbers[index, position] = read_number(config.name_field(name), row.get(name), span, any_range)
+                numbers[index, position] = read_number(field, row.get(name), span, any_range)
             except BadInput as error:
                 errors.setdefault(index, error)
                 numbers[index, position] = span.median
