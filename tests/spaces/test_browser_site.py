@@ -119,6 +119,15 @@ def find_pictures():
     return found
 
 
+def find_barriers_in_both_schemes(page):
+    """Return the barriers that axe-core finds on a page in light and in dark colours."""
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found += find_barriers(page)
+    return found
+
+
 def test_pictures(ask, cat_dog):
     for name, content in find_pictures().items():
         found, ours = ask("cat_dog", "predict", content), cat_dog.predict(content)
@@ -600,9 +609,7 @@ def test_each_page_opens_with_an_answer_and_reaches_nothing_else(site, browser, 
     page.get_by_text("How good is it?").click()
     assert page.locator("#figures td").first.is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert find_barriers(page) == []
+    assert find_barriers_in_both_schemes(page) == []
     page.close()
 
 
@@ -748,9 +755,7 @@ def test_explained_words_have_the_colours_of_the_gradio_page_and_are_legible(sit
     page.get_by_text("Purple raises it, red lowers it.").wait_for(timeout=120_000)
     colours = " ".join(page.locator(".parts button").evaluate_all("(all) => all.map(({ style }) => style.background)"))
     assert ("--for" in colours, "--against" in colours) == (True, True)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert find_barriers(page) == []
+    assert find_barriers_in_both_schemes(page) == []
     assert errors == []
     page.close()
 
