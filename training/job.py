@@ -11,6 +11,7 @@
 #     "gradio==6.31.0",
 #     "httpx2==2.16.2",
 #     "huggingface_hub==2.4.0",
+#     "jinja2==3.1.6",
 #     "numpy==2.4.6",
 #     "onnx==1.23.2",
 #     "onnxruntime==1.32.0",
