@@ -1,6 +1,7 @@
 """Tables: predict a label or a number for a row, and explain the prediction; the base of both predictors."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -68,8 +69,12 @@ class TabularConfig(GalleryConfig):
         return self
 
     def name_field(self, column: str) -> str:
-        """Return what a sentence calls a column: its display name up to a comma, "Race" of "Race, as in 1994"."""
-        return self.descriptions.get(column, "").partition(",")[0] or column
+        """Return what an error calls a column: its display name up to a comma, and the column if that is another word.
+
+        "Race" of "Race, as in 1994", and "Employer (workclass)".
+        """
+        name = self.descriptions.get(column, "").partition(",")[0] or column
+        return name if re.sub("[-_]", " ", column).casefold() in name.casefold() else f"{name} ({column})"
 
 
 Config = TypeVar("Config", bound=TabularConfig)

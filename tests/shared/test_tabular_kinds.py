@@ -99,7 +99,7 @@ def test_an_explanation_of_many_columns_compares_with_fewer_rows(prices, monkeyp
 
 def test_unknown_values_of_open_categories_count_as_missing(prices, monkeypatch):
     row = dict(prices.config.typical)
-    with pytest.raises(BadInput, match="Employer must be one of"):
+    with pytest.raises(BadInput, match=r"Employer \(workclass\) must be one of"):
         prices.predict(row | {"workclass": "Astronaut"})
     monkeypatch.setattr(prices, "config", prices.config.model_copy(update={"open_categories": ("workclass",)}))
     assert prices.predict(row | {"workclass": "Astronaut"}) == prices.predict(row | {"workclass": "?"})

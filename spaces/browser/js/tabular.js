@@ -9,17 +9,27 @@ import * as tables from "./tables.js";
 const EXPLAINED_ROWS = 6000; // evaluated for an explanation, about; see shared/tabular.py
 const POINTS = 50; // of a curve
 
+/** Return what an error calls a column; name_field is the same in Python. */
+function nameField(column, description = "") {
+  const name = description.split(",")[0] || column;
+  return name.toLowerCase().includes(column.replace(/[-_]/g, " ").toLowerCase()) ? name : `${name} (${column})`;
+}
+
 const round = (value) => Number(value.toPrecision(6));
 
 export default class TabularPredictor extends Predictor {
   rowsAtOnce = 512;
 
   prepare() {
-    const { columns, categories, numbers } = this.config;
+    const { columns, categories, numbers, descriptions } = this.config;
     // Of the model's inputs: an object would have a column called 2018 before all others.
     this.categories = columns.filter((name) => categories[name]);
     this.numbers = columns.filter((name) => numbers[name]);
     this.inputs = [...this.categories, ...this.numbers];
+    this.fields = zip(
+      this.inputs,
+      this.inputs.map((name) => nameField(name, descriptions?.[name])),
+    );
   }
 
   /** The labels; null of a model that predicts a number. */
@@ -127,14 +137,15 @@ export default class TabularPredictor extends Predictor {
 
   /** Encode a row as the model's inputs: indices of categories, 0 for a missing one, and then numbers. */
   encode(row) {
-    const { columns, categories, numbers, ignored, open_categories: open = [], descriptions } = this.config;
-    const say = (name) => descriptions?.[name]?.split(",")[0] || name; // as name_field in Python
+    const { columns, categories, numbers, ignored, open_categories: open = [] } = this.config;
     const absent = columns.filter((name) => !Object.hasOwn(row, name));
     if (absent.length)
       throw new BadInput(`The value of ${absent.join(", ")} is not given; write ? where it is unknown.`);
     return [
-      ...this.categories.map((name) => readCategory(say(name), row[name], categories[name], open.includes(name))),
-      ...this.numbers.map((name) => readNumber(say(name), row[name], numbers[name], ignored.includes(name))),
+      ...this.categories.map((name) =>
+        readCategory(this.fields[name], row[name], categories[name], open.includes(name)),
+      ),
+      ...this.numbers.map((name) => readNumber(this.fields[name], row[name], numbers[name], ignored.includes(name))),
     ];
   }
 
