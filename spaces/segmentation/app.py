@@ -95,12 +95,12 @@ with Page(model, title=config.about.title) as demo:
             hint = "Tap a name to see it alone."
             cover = gr.Slider(0, 100, 90, step=5, label="Strength of the colours", info=hint, buttons=[])
     with gr.Tabs():
-        with gr.Tab("Shares"):
+        with gr.Tab("How much of each"):
             bars = gr.HTML("<p>Choose a picture first.</p>", label="How much of each", elem_classes=ANNOUNCED)
-        with gr.Tab("Unsure"):
+        add_quality_tab(model)
+        with gr.Tab("Where it is unsure"):
             words = gr.Markdown("Choose a picture first.", label="How sure it is")
             doubt = add_picture_output("Where it is unsure")
-        add_quality_tab(model)
         many = add_batch_tab(
             "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of pictures.",
             ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],

@@ -223,7 +223,7 @@ def test_a_visitor_sees_regions_legend_shares_and_doubts(page, url, segmentation
     assert page.locator(".regions .legend-item").all_inner_texts() == present
     assert page.locator(".bars-label").all_inner_texts() == present
     assert page.locator(".regions .mask").last.evaluate("image => image.naturalWidth") == 960
-    open_tab(page, "Unsure")
+    open_tab(page, "Where it is unsure")
     page.get_by_text("It is least sure about").wait_for()
     assert len(events) == 2  # one prediction, one explanation
 

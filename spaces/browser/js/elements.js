@@ -71,7 +71,10 @@ export function recallInput(check) {
   return [undefined, keep];
 }
 
-export const formatPercent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+export function formatPercent(share) {
+  if (share > 0 && share < 0.0005) return "< 0.1 %"; // which one decimal would call 0
+  return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+}
 
 /**
  * Return bars from 0 to 1; or to both sides of 0, up to the largest value.
