@@ -88,6 +88,10 @@ class Target(ABC):
     def calibrate(self, networks: list[TableNet], held_out: Array, y: Array) -> Calibrated:
         """Calibrate the average of networks on what `average` returned for rows that were not trained on."""
 
+    def sort(self, held_out: Array) -> NDArray[np.intp]:
+        """Return the indices of rows in the order of what `average` returned for them, (rows, …)."""
+        return held_out.reshape(len(held_out), -1)[:, 0].argsort(kind="stable")
+
     @abstractmethod
     def show(self, unit: str) -> Shown:
         """Return how the stored model's answers are compared with torch's; `unit` names the rows."""
@@ -150,6 +154,10 @@ class ManyLabels(Target):
             ),
             partial(evaluate.apply_temperature, temperature=1 / temperature),
         )
+
+    def sort(self, held_out: Array) -> NDArray[np.intp]:
+        """Return the indices of rows by label, and within a label by its logit."""
+        return np.lexsort((held_out.max(axis=1), held_out.argmax(axis=1)))
 
     def show(self, unit: str) -> Shown:
         return Shown("probability", softmax, unit, unit, typical=0.002, relabelled=0.001)

@@ -9,8 +9,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: make test-all")
 pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
+from training.evaluate import sigmoid
 from training.networks.tabular import LabelsEnsemble, NumberEnsemble, labels_loss, number_loss
 from training.recipe import TestSet
+from training.recipes.tabular import spread_rows
 from training.tables import Rows
 from training.tabular_figures import measure_by_group, measure_labels, measure_numbers
 from training.tabular_targets import ManyLabels, Number, TwoLabels, choose_target, compute_conformal_quantile
@@ -51,6 +53,24 @@ def test_the_average_of_numbers_is_scaled_back():
     value, half = NumberEnsemble([net], mean=10.0, deviation=4.0, base=0.25, factor=2.0)(ROWS, ROWS)
     assert value.tolist() == [16.0] * 4
     assert half.tolist() == pytest.approx([9.0] * 4)  # (0.25 + 2 * 1) * 4
+
+
+def test_the_rows_for_explanations_have_the_mean_output_of_all():
+    logits = np.random.default_rng(0).normal(size=3000) ** 3
+    found = spread_rows(TwoLabels().sort(logits), 50, seed=0)
+    assert len(set(found)) == 50
+    assert sigmoid(logits[found]).mean() == pytest.approx(sigmoid(logits).mean(), abs=0.002)
+    assert sigmoid(logits[found[:25]]).mean() == pytest.approx(sigmoid(logits).mean(), abs=0.1)  # not the lowest ones
+    numbers = np.stack([logits, np.ones(3000)], axis=1)  # with the expected errors
+    np.testing.assert_array_equal(spread_rows(Number(0, 1).sort(numbers), 50, seed=0), found)
+    assert sorted(spread_rows(TwoLabels().sort(logits[:7]), 50, seed=0)) == list(range(7))
+
+
+def test_the_rows_for_explanations_have_the_labels_shares():
+    logits = np.random.default_rng(0).normal((2, 1, 0), size=(3000, 3))
+    found = spread_rows(ManyLabels(3).sort(logits), 50, seed=0)
+    shares = [np.bincount(rows.argmax(axis=1)) / len(rows) for rows in (logits, logits[found])]
+    np.testing.assert_allclose(shares[1], shares[0], atol=0.02)
 
 
 def test_losses_of_members():

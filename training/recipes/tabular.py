@@ -44,7 +44,7 @@ from training.tables import Rows, is_number
 from training.tabular_figures import compare_with_peers, measure_by_group, measure_labels, measure_numbers
 from training.tabular_targets import Target, choose_target
 
-BACKGROUND_ROWS = 100  # stored with the model: explanations compare a row with them
+BACKGROUND_ROWS = 50  # stored with the model: explanations compare a row with them
 PARITY_ROWS = 5000
 LIMITS = ("The probabilities hold for rows drawn like those it was trained on.",)
 LIMITS_OF_NUMBERS = ("The intervals hold the true value of about 90 % of rows drawn like those it was trained on.",)
@@ -266,7 +266,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
             fields |= {"target": cast(TableSplits, splits).target, "unit": settings.own.unit or ""}
 
         def save(folder: Path) -> None:
-            sample = train.table.sample(min(BACKGROUND_ROWS, len(train)), random_state=settings.seed)
+            sample = train.table.iloc[spread_rows(target.sort(network.held_out), BACKGROUND_ROWS, settings.seed)]
             # Without write_csv, which would change names and categories that begin with - or =.
             sample.to_csv(folder / "background.csv", index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
             save_file(module.state_dict(), folder / "model.safetensors")
@@ -345,6 +345,17 @@ def describe_numbers(values: pd.Series, date_format: str | None = None, decimal:
 def list_amounts(table: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """Return the distinct values of the columns with exact embeddings, in ascending order."""
     return {name: tuple(np.unique(table[name].dropna()).tolist()) for name in names}
+
+
+def spread_rows(order: NDArray[np.intp], count: int, seed: int) -> NDArray[np.intp]:
+    """Return `count` of these indices, or all if there are fewer: one from the middle of each of `count` equal parts.
+
+    Of rows sorted by their outputs, (rows,), they have nearly the mean output of all. They are shuffled, so that the
+    first of them are also a sample.
+    """
+    count = min(count, len(order))
+    middles = ((np.arange(count) + 0.5) * len(order) / count).astype(np.intp)
+    return np.random.default_rng(seed).permutation(order[middles])
 
 
 def encode_rows(config: TabularConfig, table: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
