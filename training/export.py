@@ -54,7 +54,30 @@ def simplify(path: Path) -> None:
     domains = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(domains)
+    merge_equal_tensors(model)
     onnx.save(model, path)
+
+
+def merge_equal_tensors(model: onnx.ModelProto, least: int = 256) -> None:
+    """Keep one of several equal initializers of at least `least` numbers.
+
+    ONNX Runtime's optimisations copy one that is returned as an output and also used.
+    """
+    graph, outputs = model.graph, {output.name for output in model.graph.output}
+    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    merged, kept = {}, []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        name = first.setdefault((tensor.data_type, values.shape, values.tobytes()), tensor.name)
+        if name == tensor.name or values.size < least:
+            kept.append(tensor)
+        else:
+            merged[tensor.name] = name
+    for node in graph.node:
+        node.input[:] = [merged.get(name, name) for name in node.input]
+    graph.node.extend(helper.make_node("Identity", [merged[name]], [name]) for name in merged if name in outputs)
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def store(path: Path, how: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None:

@@ -72,3 +72,23 @@ def test_a_transposed_matrix_has_a_scale_for_each_column(tmp_path):
     assert [attribute.i for attribute in node.attribute] == [1]
     (answer,) = Session(tmp_path / "m.onnx").run_once(["y"], {"x": rows.numpy()})
     np.testing.assert_allclose(answer, module(rows).detach().numpy(), rtol=0, atol=5e-3)
+
+
+def test_a_tensor_that_is_used_and_returned_is_stored_once(tmp_path):
+    path, rows = tmp_path / "model.onnx", np.array([3, 1])
+
+    class Table(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Parameter(torch.randn(500, 8))
+
+        def forward(self, rows):
+            return self.table[rows], self.table
+
+    module = Table()
+    export.write_onnx(module, path, {"rows": torch.from_numpy(rows)}, ["some", "table"])
+    export.store(path, export.store_half)
+    assert path.stat().st_size < 500 * 8 * 2 + 2000
+    some, table = Session(path).run(["some", "table"], {"rows": rows})
+    np.testing.assert_allclose(table, module.table.detach().numpy(), atol=0.002)
+    np.testing.assert_array_equal(some, table[rows])
