@@ -1,7 +1,7 @@
 """Movie ratings of MovieLens: the collaborative filtering model of the book's chapter 1.
 
     python -m training.rating --smoke            seconds, on made-up ratings
-    python -m training.rating --data DIR         ratings.csv and movies.csv; 40 minutes with cross-validation
+    python -m training.rating --data DIR         ratings.csv and movies.csv; half an hour with cross-validation
     python -m training.rating --recipe book      the book's own cell, beside the book's figure
 
 Without --data, GroupLens' ml-latest-small is downloaded. Cross-validation is on a sample, the ratings of the 100 most
