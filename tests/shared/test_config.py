@@ -123,7 +123,7 @@ def test_background_people_are_checked_on_load(folder):
     files = json.loads((folder / "gallery.json").read_text())["files"]
     entry = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
     change(folder, files={**files, "background.csv": entry})
-    with pytest.raises(CheckpointError, match=r"background\.csv, line \d+: Employer must be"):
+    with pytest.raises(CheckpointError, match=r"background\.csv, line \d+: Employer \(workclass\) must be"):
         load_model(folder)
 
 
