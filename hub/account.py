@@ -80,7 +80,7 @@ def find_missing_right(account: dict[str, Any], repo: str, kind: str) -> str:
     """
     if account.get("type", "user") not in ("user", "org"):
         return ""
-    (owner, short), name = repo.split("/", maxsplit=1), account["name"]
+    (owner, _, short), name = repo.partition("/"), account["name"]
     token = (account.get("auth") or {}).get("accessToken") or {}
     fine = token.get("fineGrained") or {}
     scopes = [scope["entity"] for scope in fine.get("scoped") or [] if is_writing(scope["permissions"])]

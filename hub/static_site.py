@@ -59,7 +59,7 @@ TEXT = (
     "see `LICENSE`; the licences of the libraries in `vendor/` are in `licences.txt`."
 )
 FIGURES = 6  # of a model that its page shows
-NO_SHARES = ("auroc", "log_loss", "mae", "mse", "r2", "rmse")  # how the names of other figures begin
+NO_SHARES = ("auroc", "log_loss", "mae", "mse", "r2", "rmse", "width")  # how the names of other figures begin
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 

@@ -74,7 +74,8 @@ class TabularConfig(GalleryConfig):
         "Race" of "Race, as in 1994", and "Employer (workclass)".
         """
         name = self.descriptions.get(column, "").partition(",")[0] or column
-        return name if re.sub("[-_]", " ", column).casefold() in name.casefold() else f"{name} ({column})"
+        words, text = (" " + re.sub(r"[\W_]+", " ", part).casefold() + " " for part in (column, name))
+        return name if words in text else f"{name} ({column})"
 
 
 Config = TypeVar("Config", bound=TabularConfig)

@@ -1,5 +1,6 @@
 """Export torch modules to ONNX, and shrink the files: weights stored as int8 or float16."""
 
+import hashlib
 import logging
 import tempfile
 import warnings
@@ -64,12 +65,15 @@ def merge_equal_tensors(model: onnx.ModelProto, least: int = 256) -> None:
     ONNX Runtime's optimisations copy one that is returned as an output and also used.
     """
     graph, outputs = model.graph, {output.name for output in model.graph.output}
-    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    if any(attribute.g.node or attribute.graphs for node in graph.node for attribute in node.attribute):
+        return  # a branch or a loop may use them, too
+    first: dict[tuple[int, tuple[int, ...], str], str] = {}
     merged, kept = {}, []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        name = first.setdefault((tensor.data_type, values.shape, values.tobytes()), tensor.name)
-        if name == tensor.name or values.size < least:
+        digest = hashlib.sha256(values.tobytes()).hexdigest() if values.size >= least else tensor.name
+        name = first.setdefault((tensor.data_type, values.shape, digest), tensor.name)
+        if name == tensor.name:
             kept.append(tensor)
         else:
             merged[tensor.name] = name

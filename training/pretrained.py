@@ -12,7 +12,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from shared.hub_errors import NETWORK, find_causes, make_one_line
+from shared.hub_errors import NETWORK, find_causes, find_refusal, make_one_line
 from training.data import DataError
 
 PUBLIC_HUB = "https://huggingface.co"
@@ -59,7 +59,7 @@ def find_pretrained(name: str) -> str:
 def explain_unreachable(name: str, error: Exception) -> str | None:
     """Return what to do if a network could not be fetched because its Hub cannot be reached; None for other errors."""
     causes = [one for one in find_causes(error) if isinstance(one, NETWORK)]
-    if not causes or Path(name).is_dir():
+    if not causes or find_refusal(error)[0] or Path(name).is_dir():
         return None
     folder, cause = name.rpartition("/")[2], f"{type(causes[-1]).__name__}: {make_one_line(causes[-1], 80)}"
     return (
@@ -70,11 +70,14 @@ def explain_unreachable(name: str, error: Exception) -> str | None:
 
 @contextmanager
 def tell_retries_once() -> Iterator[None]:
-    """Print one line in place of the Hub client's two on each of its attempts."""
+    """Print one line in place of the Hub client's two on each attempt to reach the Hub; leave its other warnings."""
     logger = logging.getLogger(RETRYING)
     said: list[logging.LogRecord] = []
 
     def say_once(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if not text.startswith("Retrying in ") and "' thrown while requesting " not in text:
+            return True
         if not said:
             print(f"{urlsplit(constants.ENDPOINT).hostname} does not answer; trying again for half a minute.")
         said.append(record)

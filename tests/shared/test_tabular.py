@@ -69,6 +69,22 @@ def test_a_loose_name_that_fits_two_categories_is_none():
     assert codes["none"] == 4
 
 
+@pytest.mark.parametrize(
+    ("column", "description", "name"),
+    [
+        ("race", "Race, as the census of 1994 put it", "Race"),
+        ("workclass", "Employer", "Employer (workclass)"),
+        ("age", "Average hours", "Average hours (age)"),
+        ("capital-gain", "Capital gain in the year, $", "Capital gain in the year"),
+        ("capital_gain", None, "capital_gain"),
+        ("größe_cm", "Größe (cm)", "Größe (cm)"),
+    ],
+)
+def test_an_error_names_a_column_as_form_and_file_do(salary, column, description, name):
+    descriptions = {column: description} if description else {}
+    assert salary.config.model_copy(update={"descriptions": descriptions}).name_field(column) == name
+
+
 def test_ignored_columns_change_nothing(salary, person):
     for name in salary.config.ignored:
         assert salary.predict({**person, name: 2}) == salary.predict(person)

@@ -92,3 +92,22 @@ def test_a_tensor_that_is_used_and_returned_is_stored_once(tmp_path):
     some, table = Session(path).run(["some", "table"], {"rows": rows})
     np.testing.assert_allclose(table, module.table.detach().numpy(), atol=0.002)
     np.testing.assert_array_equal(some, table[rows])
+
+
+def test_tensors_of_branches_stay_as_they_are():
+    helper, table = onnx.helper, np.zeros(400, np.float32)
+    branches = [
+        helper.make_graph([helper.make_node("Identity", [name], [out])], out, [],
+                          [helper.make_tensor_value_info(out, onnx.TensorProto.FLOAT, [400])])
+        for name, out in (("first", "a"), ("second", "b"))
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        [helper.make_node("If", ["which"], ["y"], then_branch=branches[0], else_branch=branches[1])], "g",
+        [helper.make_tensor_value_info("which", onnx.TensorProto.BOOL, [])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [400])],
+        [onnx.numpy_helper.from_array(table, name) for name in ("first", "second")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    export.merge_equal_tensors(model)
+    assert [tensor.name for tensor in model.graph.initializer] == ["first", "second"]
+    onnx.checker.check_model(model)

@@ -2,10 +2,12 @@
 
 import logging
 
+import httpx2
 import pytest
 
 pytest.importorskip("fastai", reason="torch and fastai are not installed: make test-all")
 
+from huggingface_hub.errors import HfHubHTTPError
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 from transformers import (
     BertConfig,
@@ -169,3 +171,24 @@ def test_an_encoder_needs_no_last_layer_but_a_tokenizer(tmp_path):
     PreTrainedTokenizerFast(tokenizer_object=small._tokenizer, unk_token="[UNK]").save_pretrained(tmp_path)
     tokenizer, _ = load_encoder(str(tmp_path), [])
     assert tokenizer.encode("a b").ids == [2, 5, 6, 3]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+def test_a_refusal_is_no_failure_of_the_network(status):
+    response = httpx2.Response(status, request=httpx2.Request("GET", "http://127.0.0.1/someone/typo"))
+    error = OSError("no such network")
+    error.__cause__ = HfHubHTTPError("refused", response=response)
+    assert pretrained.explain_unreachable("someone/typo", error) is None
+    error.__cause__ = httpx2.ConnectError("no route")
+    assert "cannot be reached" in pretrained.explain_unreachable("someone/typo", error)
+
+
+def test_only_repeated_requests_are_said_once(capsys, caplog):
+    logger = logging.getLogger(pretrained.RETRYING)
+    with pretrained.tell_retries_once():
+        for _ in range(3):
+            logger.warning("'no route' thrown while requesting GET http://127.0.0.1/someone")
+            logger.warning("Retrying in 1s [Retry 1/5].")
+        logger.warning("Rate limited. Waiting 200s before retry.")
+    assert capsys.readouterr().out.count("does not answer") == 1
+    assert [record.getMessage() for record in caplog.records] == ["Rate limited. Waiting 200s before retry."]

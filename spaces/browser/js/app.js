@@ -67,10 +67,13 @@ function showLinks(current) {
   // They are made once, since a new link would not have the focus.
   if (!nav.children.length)
     nav.append(...links.map(({ name, title }) => element("a", { href: `${start}#${name}` }, title)));
-  [...nav.children].forEach((link, index) => (link.ariaCurrent = links[index].name === current ? "page" : null));
-  // Without scrollIntoView, which would also move the page.
-  const { offsetLeft, offsetWidth } = nav.querySelector("[aria-current]");
-  nav.scrollLeft = offsetLeft - (nav.clientWidth - offsetWidth) / 2;
+  [...nav.children].forEach((link, index) => {
+    link.removeAttribute("aria-current");
+    if (links[index].name !== current) return;
+    link.setAttribute("aria-current", "page");
+    // Without scrollIntoView, which would also move the page.
+    nav.scrollLeft = link.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
+  });
 }
 
 /** Return the model that the address names as ?model=USER/REPO@COMMIT; only a commit cannot change. */

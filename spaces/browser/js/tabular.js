@@ -12,7 +12,8 @@ const POINTS = 50; // of a curve
 /** Return what an error calls a column; name_field is the same in Python. */
 function nameField(column, description = "") {
   const name = description.split(",")[0] || column;
-  return name.toLowerCase().includes(column.replace(/[-_]/g, " ").toLowerCase()) ? name : `${name} (${column})`;
+  const [words, text] = [column, name].map((part) => ` ${part.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ")} `);
+  return text.includes(words) ? name : `${name} (${column})`;
 }
 
 const round = (value) => Number(value.toPrecision(6));
