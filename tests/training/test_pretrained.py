@@ -129,7 +129,8 @@ def test_another_layout_is_refused_before_any_network_is_fetched(recipe, tmp_pat
     assert "must have" in capsys.readouterr().err
 
 
-def test_without_a_network_it_is_said_how_to_fetch_it_elsewhere(monkeypatch, capsys):
+def test_without_a_network_it_is_said_how_to_fetch_it_elsewhere(monkeypatch, capsys, caplog):
+    caplog.set_level(logging.WARNING, pretrained.RETRYING)
     point_client_to(monkeypatch, "https://hub.invalid")
 
     def fail(*_):
@@ -185,6 +186,7 @@ def test_a_refusal_is_no_failure_of_the_network(status):
 
 def test_only_repeated_requests_are_said_once(capsys, caplog):
     logger = logging.getLogger(pretrained.RETRYING)
+    caplog.set_level(logging.WARNING, pretrained.RETRYING)  # an earlier test may have raised it
     with pretrained.tell_retries_once():
         for _ in range(3):
             logger.warning("'no route' thrown while requesting GET http://127.0.0.1/someone")
