@@ -11,8 +11,4 @@ with gr.Blocks() as demo:
     files.upload(lambda paths: [str(path) for path in paths], files, names, api_name="files")
 
 if __name__ == "__main__":
-    try:
-        demo.launch()
-    except ValueError:  # Gradio waits 3 s for its own page, which a busy machine may exceed
-        demo.close()
-        demo.launch()
+    demo.launch(_frontend=False)  # else a machine that is busy for 3 s when it starts stops it

@@ -93,6 +93,7 @@ def launch(demo: gr.Blocks, *models: Predictor[Any, Any, Any], **options: Any) -
         "enable_monitoring": False,
         "ssr_mode": False,  # Gradio's Node server would ask for pages without the browser's languages
         "mcp_server": offer_tools(),
+        "_frontend": False,  # else Gradio stops an app whose page took 3 s, as when several start at once
     }
     css = f"{CSS}\n{options.pop('css', None) or ''}"
     return gr.Blocks.launch(demo, app_kwargs=app_kwargs, css=css, **(defaults | options))

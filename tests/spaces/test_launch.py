@@ -27,6 +27,15 @@ def test_the_number_of_remembered_sessions_is_limited(monkeypatch):
         assert list(demo.state_holder.session_data) == [clients[index].session for index in (3, 4, 0)]
 
 
+def test_an_app_that_answers_slowly_at_first_is_started(monkeypatch):
+    """Gradio stops an app whose page takes 3 s, which a busy machine may need."""
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
+    with gr.Blocks() as demo:
+        gr.Markdown("ready")
+    with launch_app(demo) as url:
+        assert httpx2.get(f"{url}/config").json()["components"][0]["props"]["value"] == "ready"
+
+
 async def fetch(url):
     """What a running loop gets from the server that has been started in it."""
     return (await asyncio.to_thread(httpx2.get, url, timeout=30)).json()
