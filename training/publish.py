@@ -279,15 +279,15 @@ def print_model(folder: str, repo: str, spaces: Sequence[str] = (), onnx_only: b
             f"{measure_size(staged):.1f} MB would be uploaded to {repo}, and nothing else. The metadata of its card:\n"
         )
         print((staged / CARD).read_text(encoding="utf-8").split("---")[1].strip())
-    remind_author(Path(folder))
+    remind_author(Path(folder), "then publish")
 
 
-def remind_author(folder: Path) -> None:
-    """Print how to fill in the intended use of a model if nobody has."""
+def remind_author(folder: Path, then: str = "then publish it again") -> None:
+    """Print how to fill in the intended use of a model if nobody has, and what to do then."""
     if GalleryConfig.read_common(folder).about.intended_use == AUTHOR:
         print(
             f'Its card says "{AUTHOR}" where its intended use belongs: write that as intended_use in '
-            f"{folder / CONFIG_FILE}, and publish again."
+            f"{folder / CONFIG_FILE}, {then}."
         )
 
 

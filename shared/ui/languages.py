@@ -100,6 +100,10 @@ class Language:
             return f"{self.translate(this, depth - 1)}{between}{self.translate(that, depth - 1)}{end_of_it}"
         return text
 
+    def translate_label(self, text: str) -> str:
+        """Return a model's label with what is known of it translated, but not as words of a recommender's page."""
+        return self.translate(text, DEEPEST - 1)
+
     def translate_html(self, text: str) -> str:
         """Return HTML with its texts and its aria-labels translated."""
 
@@ -134,7 +138,7 @@ class Language:
             elif isinstance(value, list):  # what `clear` puts into components
                 value = [self.translate_value("html" if isinstance(item, str) else "dataframe", item) for item in value]
             elif found[0].startswith("names"):
-                value = {self.translate(name): label for name, label in value.items()}
+                value = {self.translate_label(name): label for name, label in value.items()}
             else:
                 value = {name: self.translate(item) for name, item in value.items()}
             script = script[: found.end()] + json.dumps(value) + script[end:]
@@ -179,9 +183,9 @@ class Language:
             return value
         changed: dict[str, Any] = {}
         if isinstance(value.get("label"), str):
-            changed["label"] = self.translate(value["label"])
+            changed["label"] = self.translate_label(value["label"])
         for part in ("confidences", "annotations"):
-            changed[part] = [one | {"label": self.translate(one["label"])} for one in value.get(part) or ()]
+            changed[part] = [one | {"label": self.translate_label(one["label"])} for one in value.get(part) or ()]
         if kind == "dataframe":
             changed["data"] = [[self.translate_mark(cell) for cell in row] for row in value.get("data") or ()]
             if value.get("metadata"):
@@ -203,7 +207,7 @@ class Language:
             props["js_on_load"] = self.translate_script(props["js_on_load"])
         if kind == "annotatedimage":
             props["color_map"] = {
-                self.translate(name): colour for name, colour in (props.get("color_map") or {}).items()
+                self.translate_label(name): colour for name, colour in (props.get("color_map") or {}).items()
             }
 
 

@@ -1010,6 +1010,18 @@ def test_the_newest_choice_is_shown(site, browser):
     page.close()
 
 
+def test_an_example_that_could_not_be_downloaded_is_downloaded_when_it_is_chosen(site, browser):
+    page = browser.new_page(service_workers="block")
+    page.route("**/examples/*.png", lambda route: route.abort())
+    page.goto(f"{site}#cat_dog")
+    page.locator("#answer").get_by_text("cannot be downloaded").wait_for(timeout=120_000)
+    page.unroute("**/examples/*.png")
+    page.locator("#examples button").first.click()
+    page.get_by_text("It is a cat.").first.wait_for(timeout=120_000)
+    page.wait_for_function("document.querySelector('#examples img').naturalWidth > 0")
+    page.close()
+
+
 COUNT_CALLS = """() => {
   window.asked = 0;
   const post = Worker.prototype.postMessage;

@@ -153,11 +153,11 @@ def test_an_intended_use_that_nobody_has_written_is_asked_for(hub, copied, capsy
     assert "intended_use" not in capsys.readouterr().out
     contract["about"]["intended_use"] = AUTHOR
     (copied / "gallery.json").write_text(json.dumps(contract))
-    asked = f"write that as intended_use in {copied / 'gallery.json'}, and publish again."
+    asked = f"write that as intended_use in {copied / 'gallery.json'}, then publish"
     publish(copied, REPO)
-    assert asked in capsys.readouterr().out
+    assert f"{asked} it again." in capsys.readouterr().out
     assert script.main([str(copied), REPO, "--dry-run"]) == 0
-    assert asked in capsys.readouterr().out
+    assert f"{asked}.\n" in capsys.readouterr().out
 
 
 def test_the_parent_folder_of_a_model_is_refused(hub, capsys):

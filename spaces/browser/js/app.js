@@ -29,8 +29,9 @@ async function showModel(entry, signal) {
   if (head) page.figures.append(drawTable([head, ...figures.slice(0, FIGURES)]));
   if (figures.length > FIGURES) page.others.append(drawTable([head, ...figures.slice(FIGURES)]));
   else page.more.remove();
+  let card;
   page.card.ontoggle = runLatest(page.markdown, async () => {
-    const card = new TextDecoder().decode(await download(`${entry.folder}/README.md`));
+    card ??= new TextDecoder().decode(await download(`${entry.folder}/README.md`));
     return [card.replace(/^---\n[^]*?\n---\s*/, "")];
   });
   const started = performance.now();

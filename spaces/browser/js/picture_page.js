@@ -39,11 +39,15 @@ export function show(root, model, entry) {
   document.onpaste = (event) => use(event.clipboardData.files);
   const samples = (entry.examples ?? []).map(([alt, example]) => {
     const image = element("img", { alt, title: alt });
-    const blob = download(example.url, example).then((content) => new Blob([content]));
-    showBlob(image, blob).catch(() => {}); // the answer to it says why
-    return [image, blob];
+    const load = () => {
+      const blob = download(example.url, example).then((content) => new Blob([content]));
+      showBlob(image, blob).catch(() => {}); // the answer to it says why
+      return blob;
+    };
+    let blob = load();
+    return [image, () => (blob = blob.catch(load))];
   });
-  page.addExamples(examples, samples, ask);
+  page.addExamples(examples, samples, (read) => ask(read()));
   page.addBatch(batch, model, "Many pictures", { accept: "image/*", multiple: true });
 }
 

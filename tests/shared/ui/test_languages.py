@@ -75,6 +75,16 @@ def test_a_text_is_translated_as_a_whole_or_in_parts(english, german):
     assert GERMAN.translate(english) == german
 
 
+def test_a_label_is_not_taken_for_words_of_a_recommender():
+    labels = ["One way", "Many people", "a cat", "neither a cat nor a dog"]
+    value = {"label": "One way", "confidences": [{"label": label, "confidence": 0.25} for label in labels]}
+    german = GERMAN.translate_value("label", value)
+    assert german["label"] == "One way"
+    assert [one["label"] for one in german["confidences"]] == [
+        "One way", "Many people", "eine Katze", "weder eine Katze noch ein Hund",
+    ]  # fmt: skip
+
+
 def test_markup_stays():
     text = '<p class="Yes">< 1</p><nav aria-label="Models"><b> It is a cat. </b>A &amp; B</nav>'
     html = '<p class="Yes">&lt; 1</p><nav aria-label="Modelle"><b> Das ist eine Katze. </b>A &amp; B</nav>'
