@@ -987,6 +987,12 @@ def hold(page, pattern):
     return held, lambda: [route.continue_() for route in held]
 
 
+def test_a_share_is_0_or_100_percent_only_if_it_is_exact(run):
+    shares = (0, 0.0001, 0.004, 0.2, 0.994, 0.9999, 1)
+    written = ["0 %", "< 0.1 %", "0.4 %", "20 %", "99 %", "> 99 %", "100 %"]
+    assert [run("./js/elements.js", "formatPercent", share) for share in shares] == written
+
+
 def test_the_newest_choice_is_shown(site, browser):
     page = browser.new_page(service_workers="block")
     configs, let_config = hold(page, "**/salary/gallery.json")

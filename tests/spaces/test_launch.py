@@ -29,7 +29,7 @@ def test_the_number_of_remembered_sessions_is_limited(monkeypatch):
 
 def test_an_app_that_answers_slowly_at_first_is_started(monkeypatch):
     """Gradio stops an app whose page takes 3 s, which a busy machine may need."""
-    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
+    monkeypatch.setattr("gradio.networking.url_ok", lambda _url: False)
     with gr.Blocks() as demo:
         gr.Markdown("ready")
     with launch_app(demo) as url:

@@ -72,7 +72,8 @@ export function recallInput(check) {
 }
 
 export function formatPercent(share) {
-  if (share > 0 && share < 0.0005) return "< 0.1 %"; // which one decimal would call 0
+  if (share > 0 && share < 0.0005) return "< 0.1 %"; // instead of 0.0 %
+  if (share >= 0.995 && share < 1) return "> 99 %"; // instead of 100 %
   return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 }
 
