@@ -61,9 +61,10 @@ def get_own_token(repo: str, kind: str = "model") -> str:
     except PublishError as error:
         if not resource:
             raise
+        other = " To use HF_TOKEN instead, unset HF_OIDC_RESOURCE." if os.environ.get("HF_TOKEN") else ""
         raise PublishError(
             f"{error} HF_OIDC_RESOURCE is {resource}: that repository must exist and list this job in its settings, "
-            "under Trusted Publishers."
+            f"under Trusted Publishers.{other}"
         ) from error
     if not token:
         raise PublishError("Nobody is logged in to the Hub here; log in with a token that can write: hf auth login")

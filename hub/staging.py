@@ -27,6 +27,7 @@ GALLERY = "gallery"
 # documents.
 SPACE_FILES = ("*.py", "requirements.txt", "README.md", "picture.svg", "thumbnail.png", "examples/*")
 OF_DEMOS = ("picture.svg", "thumbnail.png", "examples/*")  # which a Space for a user's own model does not have
+OF_MODELS = (".onnx", ".json", ".csv", ".txt", ".md", ".jpg", ".jpeg", ".png", ".webp")  # which no browser runs
 SHARED_FILES = ("**/*.py", "**/*.css", "ui/??.json", "py.typed")
 
 PYTHON = "3.12"  # supported by CPU Spaces, ZeroGPU and our packages
@@ -183,11 +184,16 @@ def find_model_files(folder: Path) -> dict[str, Path]:
     """Return the files of a checkpoint folder to upload with a Space: all except weights for torch.
 
     Raises:
-        CheckpointError: the model is damaged, or a file is a link to one elsewhere.
+        CheckpointError: the model is damaged, or a file is a link to one elsewhere or of a kind that a browser may run
+            as a page of the Space.
     """
     kind = find_predictor_type(folder)
     listed = kind.config_type.read(folder, kind.required_files).files
     names = [*DOC_FILES, *(name for name in listed if not name.endswith(".safetensors"))]
+    if unknown := [name for name in names if not name.lower().endswith(OF_MODELS)]:
+        raise CheckpointError(
+            f"{folder / unknown[0]} is no file of a model ({', '.join(OF_MODELS)}); remove it from {CONFIG_FILE}."
+        )
     found = {name: folder / name for name in names if (folder / name).is_file()}
     refuse_links(folder, found.values())
     return found

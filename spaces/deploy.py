@@ -33,7 +33,7 @@ from hub.account import check_account, check_name, get_own_token
 from hub.client import UPLOAD, PublishError, ask, ask_if_there, mention_leftover, run_command
 from hub.live import check_space
 from hub.live_static import check_static_space
-from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files, read_task
+from hub.repository import HUBS_OWN, add_to_collection, check_card, commit_files, read_task, refuse_tokens
 from hub.staging import (
     GALLERY,
     DeployError,
@@ -198,8 +198,8 @@ def upload_space(
         if there and (content := find_content(space, str(info.sha), there)) not in (None, describe_content(models)):
             raise DeployError(f"{space} is a Space with {content}; choose another name with --name.")
         if options.private and not info.private:
-            print(f"{space} is now private.")
             ask(partial(api.update_repo_settings, space, private=True, repo_type="space"), space)
+            print(f"{space} is now private.")
         if not options.static:
             runtime = ask(partial(api.get_space_runtime, space), space)
             if options.hardware and options.hardware not in (runtime.requested_hardware, runtime.hardware):
@@ -275,11 +275,11 @@ def set_variables(space: str, wanted: dict[str, str], api: HfApi) -> bool:
     stale = [name for name in there if OURS.fullmatch(name) and name not in wanted]
     new = {name: value for name, value in wanted.items() if there.get(name) != value}
     for name in stale:
-        print(f"{name} is deleted; it was {there[name]}")
         ask(partial(api.delete_space_variable, space, name), space)
+        print(f"{name} is deleted; it was {there[name]}")
     for name, value in new.items():
-        print(f"{name} is set to {value}")
         ask(partial(api.add_space_variable, space, name, value), space)
+        print(f"{name} is set to {value}")
     return bool(stale or new)
 
 
@@ -299,6 +299,7 @@ def run(options: argparse.Namespace) -> None:
     stage = stage_static if options.static else stage_space
     if options.dry_run or options.stage:
         staged = stage(app, models, space)
+        refuse_tokens(staged.files)
         if options.stage:
             write_staged(staged, Path(options.stage))
         print(f"{'Staged' if options.stage else 'Would deploy'} {space}:\n")
@@ -311,6 +312,7 @@ def run(options: argparse.Namespace) -> None:
     for model in models:  # a model must load here, for the comparison
         model.load()
     staged = stage(app, models, space)
+    refuse_tokens(staged.files)
     commit, changed = upload_space(space, staged, models, options, api)
     check_live(space, staged, models, commit, changed, options.timeout, api)
     if options.collection:
@@ -397,12 +399,16 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def check_space_argument(text: str) -> str:
-    """Check that a text is the name of a Space or a checkpoint folder; return it.
+    """Check that a text is the name or folder of a Space, or a checkpoint folder; return it.
 
     Raises:
-        argparse.ArgumentTypeError: the text is neither.
+        argparse.ArgumentTypeError: the text is neither. The path of a missing folder is not taken for a Space of its
+            name, which would be published in its place.
     """
-    if (Path(text) / CONFIG_FILE).is_file() or (SPACES / Path(text).name / "app.py").is_file():
+    folder = Path(text)
+    space = SPACES / folder.name
+    is_space = (space / "app.py").is_file() and (text == folder.name or folder.resolve() == space.resolve())
+    if is_space or (folder / CONFIG_FILE).is_file():
         return text
     names = ", ".join(sorted(path.parent.name for path in SPACES.glob("*/app.py")))
     raise argparse.ArgumentTypeError(f"{text} is neither a Space ({names}) nor a checkpoint folder")

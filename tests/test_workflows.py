@@ -113,9 +113,20 @@ def test_the_hub_gets_every_model_and_both_kinds_of_space(deploy):
     assert sorted(kinds) == [("gallery", True, None), ("gradio", False, "zero-a10g")]
     assert jobs["checks"]["uses"] == "./.github/workflows/checks.yml"
     assert (jobs["models"]["needs"], jobs["spaces"]["needs"]) == ("checks", "models")  # no tag that fails is deployed
-    for job in (jobs["models"], jobs["spaces"]):  # as docs/publishing.md says of trusted publishers
-        assert job["permissions"] == {"contents": "read", "id-token": "write"}
-        assert job["env"]["HF_OIDC_RESOURCE"].removeprefix("spaces/").startswith("${{ vars.HF_OWNER }}/")
+    for job, resource in (("models", "'{0}/{1}', vars.HF_OWNER, matrix.model"),
+                          ("spaces", "'spaces/{0}/{1}', vars.HF_OWNER, matrix.name")):  # fmt: skip
+        assert jobs[job]["permissions"] == {"contents": "read", "id-token": "write"}  # as docs/publishing.md says
+        assert jobs[job]["env"]["HF_TOKEN"] == "${{ secrets.HF_TOKEN }}"
+        asked = jobs[job]["env"]["HF_OIDC_RESOURCE"]
+        assert asked == f"${{{{ !secrets.HF_TOKEN && format({resource}) || '' }}}}"  # "" if there is a token
+
+
+def test_the_container_has_a_home_of_its_user():
+    """Firefox does not start as root in a home of somebody else, and pip keeps no cache there."""
+    steps = WORKFLOWS["checks.yml"]["jobs"]["all"]["steps"]
+    assert all(step["env"] == {"HOME": "/root"} for step in steps if "run" in step)
+    (cache,) = [step["with"]["path"] for step in steps if "actions/cache" in step.get("uses", "")]
+    assert cache == "/root/.cache/pip"
 
 
 def test_dependabot_looks_where_requirements_are():

@@ -36,6 +36,7 @@ from hub.repository import (
     find_stale,
     make_repository,
     read_task,
+    refuse_tokens,
 )
 from hub.staging import refuse_links
 from shared import __version__
@@ -143,6 +144,7 @@ def stage_model(
 
     Raises:
         CheckpointError: the folder is incomplete, or a file is a link to one elsewhere.
+        PublishError: a file has a token of the Hub in it.
     """
     folder = Path(folder)
     load_folder(folder)
@@ -155,6 +157,7 @@ def stage_model(
     if not onnx_only:
         make_weights(place)
     write_card(place, repo, spaces)
+    refuse_tokens({path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()})
     return place
 
 

@@ -102,7 +102,9 @@ def test_a_token_in_a_model_card_stops_the_upload(hub, run, tmp_path):
     with (copied / "NOTICE.md").open("a", encoding="utf-8") as file:
         file.write(f"Load it with token={hub.token}\n")
     assert "NOTICE.md has a token of the Hub in it; remove it" in run("publish", str(copied), "me/salary")
+    assert "NOTICE.md has a token of the Hub in it; remove it" in run("publish", str(copied), "me/salary", "--dry-run")
     assert not [content for content in find_stored(hub) if hub.token.encode() in content]
+    assert not hub.store.repos
 
 
 def test_nothing_of_ours_looks_like_a_token():

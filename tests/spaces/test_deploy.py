@@ -223,6 +223,21 @@ def test_invalid_arguments_are_reported(deploy, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["runs/salary", "./salary", "salary/"])
+def test_a_folder_that_is_missing_is_no_space_of_its_name(deploy, tmp_path, monkeypatch, capsys, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        deploy.main([path, "--owner", "me", "--dry-run"])
+    assert f"{path} is neither a Space (cat_dog, gallery" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["spaces/salary", "spaces/salary/", "spaces/../spaces/salary"])
+def test_the_folder_of_a_space_is_its_name(deploy, monkeypatch, capsys, path):
+    monkeypatch.chdir(ROOT)
+    assert deploy.main([path, "--owner", "me", "--dry-run"]) == 0
+    assert "Would deploy me/salary" in capsys.readouterr().out
+
+
 def test_a_space_without_a_model_is_reported(deploy, copy, capsys):
     shutil.rmtree(copy / "spaces/salary/model")
     assert deploy.main(["salary", "--owner", "me", "--dry-run"]) == 2
@@ -741,6 +756,15 @@ def test_a_rate_limited_request_is_retried(hub, run):
     assert is_uploaded(done)
     assert "Too many requests: waiting 2 s for the Hub ..." in done.out
     assert len(hub.commits("me/salary", "space")) == 2
+
+
+def test_a_space_that_cannot_be_made_private_is_not_said_to_be(hub, run):
+    assert is_uploaded(run("salary"))
+    hub.faults.append(Fault("status", match="PUT .*settings", status=403))
+    done = run("salary", "--private")
+    assert done.returncode == 2
+    assert "is now private" not in done.out
+    assert not hub.repo("me/salary", "space").private
 
 
 def test_a_private_space_stays_private(hub, run):

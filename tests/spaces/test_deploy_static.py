@@ -196,8 +196,24 @@ def test_a_token_in_a_compressed_file_is_not_published(hub, run, tmp_path):
     config = json.loads((folder / "gallery.json").read_text())
     config["files"]["tokenizer.json"] |= describe_file(path.read_bytes())
     (folder / "gallery.json").write_text(json.dumps(config))
-    done = run(str(folder), "--static")
-    assert (done.returncode, "tokenizer.json.gz has a token of the Hub in it" in done.err) == (2, True), done.err
+    for option in ((), ("--dry-run",)):
+        done = run(str(folder), "--static", *option)
+        assert (done.returncode, "tokenizer.json.gz has a token of the Hub in it" in done.err) == (2, True), done.err
+    assert not hub.store.repos
+
+
+@pytest.mark.parametrize("name", ["page.html", "page.SVG", "page"])
+def test_a_model_brings_no_page(deploy, capsys, tmp_path, name):
+    """It would run on the site's own address, without its policy."""
+    folder = make_own(tmp_path / "herbs", "image-classification")
+    (folder / name).write_bytes(b"<script>alert(1)</script>")
+    config = json.loads((folder / "gallery.json").read_text())
+    config["files"][name] = describe_file((folder / name).read_bytes()) | {"optional": True}
+    (folder / "gallery.json").write_text(json.dumps(config))
+    for kind in ("--static", "--private"):
+        assert deploy.main([str(folder), "--owner", "me", "--dry-run", kind]) == 2
+        assert f"{folder / name} is no file of a model (.onnx, .json" in capsys.readouterr().err
+    assert main([str(folder), "--out", str(tmp_path / "site")]) == 1
 
 
 def test_unpacked_models_are_the_staged_ones(deploy, tmp_path):

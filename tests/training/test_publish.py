@@ -591,6 +591,13 @@ def test_a_trusted_job_whose_token_was_exchanged_before(hub, job):
     assert publish(SALARY, REPO) == hub.commits(REPO)[0]
 
 
+def test_a_job_with_a_token_names_no_repository_for_trusted_publishing(hub, job):
+    job(HF_TOKEN=hub.token, HF_OIDC_RESOURCE="", GITHUB_ACTIONS="true")
+    assert publish(SALARY, REPO) == hub.commits(REPO)[0]
+    job(HF_TOKEN=hub.token, HF_OIDC_RESOURCE=REPO, GITHUB_ACTIONS="true")
+    assert refused().endswith("To use HF_TOKEN instead, unset HF_OIDC_RESOURCE.")
+
+
 def test_a_job_without_a_token_gets_the_reason(hub, job, capsys):
     hub.store.create("model", REPO, False, "", "")
     trusted = hub.trust(REPO)
