@@ -21,7 +21,7 @@ from gradio.block_function import BlockFunction
 from gradio.queueing import Event, EventQueue, Queue
 from gradio.route_utils import FnIndexInferError, get_fn
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
-from gradio.utils import get_function_params, get_upload_folder, run_coro_in_background
+from gradio.utils import get_function_params, get_type_hints, get_upload_folder, run_coro_in_background
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -42,6 +42,9 @@ NOT_UPLOADED = (
     "There is no such upload; send the file to /gradio_api/upload first, then use the path that it returns. "
     "Web addresses are not fetched."
 )
+TOO_MANY_ITEMS = "Lists and mappings may have at most {:,} items in total."
+EVENT_ITEMS = 256  # of event_data: which part of a component was chosen, and its value
+NO_EVENT = 'event_data must say what was chosen, such as {"index": 0, "value": ["text", null]}.'
 NO_ENDPOINT = "There is no such endpoint; /gradio_api/info lists them."
 
 
@@ -315,20 +318,25 @@ class FairQueue(Queue):
             fn = get_fn(self.blocks, None, body)
         except (KeyError, FnIndexInferError):
             raise HTTPException(404, NO_ENDPOINT) from None
+        if fn.fn is None:  # it runs in the browser only
+            raise HTTPException(404, NO_ENDPOINT)
         body.session_hash = body.session_hash or None  # Gradio would never answer an event of the session ""
         address = find_client_address(request.scope)
         self.check_room(fn.page, body.session_hash, address)
         if self.is_blocked(fn.concurrency_id):
             raise HTTPException(503, BLOCKED, {"Retry-After": "60"})
-        self.rate.count(address)
         # A picture in a data URL is saved when the event starts; see shared/ui/requests.py.
         pairs = zip_longest(fn.inputs, body.data)
         check_data([remove_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
         if len(body.data) != len(fn.inputs):
-            names = [name for name, *_ in get_function_params(fn.fn)] if fn.fn else []  # gr.Progress comes last
+            names = [name for name, *_ in get_function_params(fn.fn)]  # gr.Progress comes last
             count = f"{len(fn.inputs)} argument{'' if len(fn.inputs) == 1 else 's'}"
             listed = f": {', '.join(names[: len(fn.inputs)])}" if fn.inputs else ""
             raise HTTPException(422, f"The endpoint takes {count}, not {len(body.data)}{listed}.")
+        if fn.collects_event_data:
+            check_event_data(fn, body.event_data)
+        else:
+            body.event_data = None  # which nobody would read, but the queue would keep
         return await self.add(body, request, username)
 
     def check_room(self, page: str, session: str | None, address: str) -> None:
@@ -368,15 +376,34 @@ class FairQueue(Queue):
         waiting.insert(place, newest)
 
 
-def check_data(data: Any) -> None:
+def check_event_data(fn: BlockFunction, data: Any) -> None:
+    """Check what an event says of its component, for a function that takes it.
+
+    Raises:
+        HTTPException: 422 if it is too large or not what the function takes; 403, see check_data.
+    """
+    check_data(data, EVENT_ITEMS)
+    for kind in get_type_hints(fn.fn).values():
+        if isinstance(kind, type) and issubclass(kind, gr.EventData):
+            try:
+                kind(None, data)
+            except (TypeError, LookupError, AttributeError):
+                raise HTTPException(422, NO_EVENT) from None
+
+
+def check_data(data: Any, most: int | None = None) -> None:
     """Check the data of an event: files must be uploads, and nesting and size are limited.
 
     Every mapping with a `path` counts as a file, for any component, with or without Gradio's `meta`.
 
+    Args:
+        data: the data.
+        most: how many items they may have; by default LIMITS.data_items.
+
     Raises:
         HTTPException: 403 for a file that was not uploaded, 422 for data that is too deeply nested or too large.
     """
-    pending, items = [(data, 0)], 0
+    pending, items, most = [(data, 0)], 0, most or LIMITS.data_items
     while pending:
         value, depth = pending.pop()
         if depth > LIMITS.data_depth:
@@ -388,8 +415,8 @@ def check_data(data: Any) -> None:
             value = list(value.values())
         if isinstance(value, list | tuple):
             items += len(value)
-            if items > LIMITS.data_items:
-                raise HTTPException(422, f"Lists and mappings may have at most {LIMITS.data_items:,} items in total.")
+            if items > most:
+                raise HTTPException(422, TOO_MANY_ITEMS.format(most))
             pending += [(item, depth + 1) for item in value if isinstance(item, dict | list | tuple)]
 
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from ..limits import LIMITS
-from .fair_queue import check_data
+from .fair_queue import TOO_MANY_ITEMS, check_data
 from .storage import FILE_COST, STORAGE
 
 API = "/gradio_api"
@@ -23,6 +23,7 @@ UPLOADS = 1_000  # uploads whose progress is remembered, up to 10 kB each
 NO_MESSAGE = (
     'This is no message of MCP: send JSON-RPC 2.0, such as {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}.'
 )
+ENVELOPE_ITEMS = 100  # of a request, besides its data
 DISCARDED_BYTES = 20_000_000  # bytes read and discarded of a request that is too large
 
 
@@ -114,9 +115,10 @@ REQUEST: ContextVar[BoundedReceive | None] = ContextVar("request", default=None)
 
 
 async def check_body(receive: Receive, path: str) -> Receive:
-    """Read a whole request to /run or /mcp, check it, and return a receive function that returns it again.
+    """Read a whole request that sends JSON, check it, and return a receive function that returns it again.
 
-    For /mcp, only the form of the message is checked here; shared/ui/mcp_tools.py and the queue check the data.
+    What has too many items is refused before it is parsed, which would take long. Of the data, only those of /run are
+    checked here; the queue checks the others. Of a message of MCP, its form is checked.
 
     Raises:
         HTTPException: 400 if the client disconnects before the end, or see check_message; 403 or 422, see check_data.
@@ -128,15 +130,18 @@ async def check_body(receive: Receive, path: str) -> Receive:
             raise HTTPException(400, "The request is incomplete; send it again.")
         body += message.get("body", b"")
         more = message.get("more_body", False)
+    if count_items(body) > LIMITS.data_items + ENVELOPE_ITEMS:
+        raise HTTPException(422, TOO_MANY_ITEMS.format(LIMITS.data_items))
+    check = next((check for route, check in BODY_CHECKS.items() if path.startswith(route)), None)
     try:
-        data = json.loads(body)
+        data = json.loads(body) if check else None
     except json.JSONDecodeError:
         pass  # FastAPI and MCP report the error
     except (RecursionError, ValueError):
         raise HTTPException(422, "The JSON is nested too deeply, has too long a number, or is not UTF-8.") from None
     else:
-        check = check_data if path.startswith(f"{API}/run/") else check_message
-        check(data)
+        if check:
+            check(data)
     given = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive_again() -> Message:
@@ -144,6 +149,21 @@ async def check_body(receive: Receive, path: str) -> Receive:
         return message if message is not None else await receive()
 
     return receive_again
+
+
+def count_items(body: bytes) -> int:
+    """Return the number of items in the lists and mappings of JSON, where an empty one counts, too.
+
+    Nothing is parsed. What no JSON in UTF-8 has is refused, since it may be in UTF-16, which is counted wrongly.
+
+    Raises:
+        HTTPException: 422.
+    """
+    if b"\0" in body:
+        raise HTTPException(422, "The JSON is not UTF-8.")
+    unescaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    outside = b"".join(unescaped.split(b'"')[::2])  # of texts
+    return sum(map(outside.count, (b",", b"[", b"{")))
 
 
 def check_message(data: Any) -> None:
@@ -155,6 +175,9 @@ def check_message(data: Any) -> None:
     is_message = isinstance(data, dict) and data.get("jsonrpc") == "2.0" and isinstance(data.get("method"), str)
     if not (is_message and isinstance(data.get("params"), dict | None)):
         raise HTTPException(400, NO_MESSAGE)
+
+
+BODY_CHECKS = {f"{API}/run/": check_data, f"{API}/mcp": check_message}
 
 
 class UploadParser(GradioMultiPartParser):

@@ -42,6 +42,7 @@ OPEN_ROUTES = {
 }  # fmt: skip
 # What Gradio makes anew from the whole app for each request, as it does each page, in about 0.1 s of CPU time.
 DESCRIPTIONS = {"config", f"{API}/info".strip("/"), f"{API}/openapi.json".strip("/"), f"{API}/mcp/schema".strip("/")}
+EVENT_ROUTES = tuple(f"{API}/{route}" for route in ("call/", "mcp", "queue/join", "run/"))
 OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # routes of Gradio 3 and 4
 IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # `gradio app.py` reloads pages when a file changes
 FILE_HEADERS = {
@@ -106,8 +107,8 @@ class Guard:
             drop_bad_range(scope)
             bounded.check_length(scope["headers"])
             await self.check_client(scope, path, client)
-            is_checked = path.startswith((f"{API}/run/", f"{API}/mcp")) and scope["method"] == "POST"
-            await self.app(scope, await check_body(bounded, path) if is_checked else bounded, send_guarded)
+            receive = await check_body(bounded, path) if is_event(scope, path) else bounded
+            await self.app(scope, receive, send_guarded)
         except Exception as error:
             if started:
                 raise
@@ -170,14 +171,19 @@ class Guard:
             HTTPException: 429 or 507.
         """
         blocks = scope["app"].get_blocks()
-        if path.startswith(f"{API}/run/") and scope["method"] == "POST":
-            blocks._queue.rate.count(client)  # the queue counts all other events
+        if is_event(scope, path):  # counted before it is read, whatever becomes of it
+            blocks._queue.rate.count(client)
         if path.strip("/") in DESCRIPTIONS or path.strip("/") in {name for name, *_ in blocks.pages}:
             blocks._queue.page_rate.count(client)
         if path.rstrip("/") == f"{API}/upload":
             if count_free_bytes() < LIMITS.free_bytes:
                 raise HTTPException(507, DISK_FULL)
             await check_upload()
+
+
+def is_event(scope: Scope, path: str) -> bool:
+    """Return True for a request that sends JSON: an event, or a message of MCP."""
+    return scope["method"] == "POST" and path.startswith(EVENT_ROUTES)
 
 
 def check_mcp(scope: Scope, path: str) -> None:

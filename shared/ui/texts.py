@@ -72,7 +72,8 @@ def describe_parts(why: TextClassifierExplanation, config: TextClassifierConfig,
 def find_tapped(why: TextClassifierExplanation, tap: gr.SelectData) -> int | None:
     """Return the index of the tapped part if it has several words and was read; else None."""
     index = tap.index
-    if not isinstance(index, int) or index >= len(why.parts) or why.parts[index][0] != tap.value[0]:
+    chosen = tap.value[0] if isinstance(tap.value, list) and tap.value else None
+    if not isinstance(index, int) or not 0 <= index < len(why.parts) or why.parts[index][0] != chosen:
         return None
     piece, value = why.parts[index]
     return index if value is not None and " " in piece.strip() else None
