@@ -80,8 +80,11 @@ def find_tapped(why: TextClassifierExplanation, tap: gr.SelectData) -> int | Non
 
 
 def is_about(found: dict[str, list[dict[str, str]]] | None, text: str) -> bool:
-    """Return True if a JSON explanation belongs to this text, or if there is no explanation."""
+    """Return True if a JSON explanation belongs to this text, or if there is no explanation.
+
+    Both come from the page, so they may be anything.
+    """
     try:
         return found is None or "".join(piece["text"] for piece in found["parts"]) == clean_text(text)
-    except BadInput:
+    except (BadInput, TypeError, LookupError):
         return False
