@@ -59,7 +59,9 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
         "--data", metavar="PATH", help="the data (by default a demo downloads its own); a "
         f"{SOURCE} beside it is shown on the model's card",
     )  # fmt: skip
-    parser.add_argument("--out", metavar="DIR", default=f"runs/{recipe.name}", help="checkpoint folder to write")
+    out = f"runs/{recipe.name}"
+    written = f"checkpoint folder to write (default {out}; with --smoke {out}-smoke)"
+    parser.add_argument("--out", metavar="DIR", default=out, help=written)
     parser.add_argument("--smoke", action="store_true", help="train for seconds on made-up data")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     parser.add_argument(
@@ -133,7 +135,11 @@ def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:
     """
     parser = make_parser(recipe)
     with guarded_output():
-        options = parser.parse_args([str(word) for word in argv])
+        words = [str(word) for word in argv]
+        options = parser.parse_args(words)
+        if options.smoke:  # whose model must not replace one of real data
+            parser.set_defaults(out=f"{parser.get_default('out')}-smoke")
+            options = parser.parse_args(words)
         check_options(options)
         use_plain_bar()
         processes.connect()
