@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -198,8 +199,8 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
 
 
 def clean_label(label: str) -> str:
-    """Return a label on one line, with single spaces."""
-    return " ".join(label.split())
+    """Return a label on one line, with single spaces and composed letters: a Mac writes ü as two characters."""
+    return " ".join(unicodedata.normalize("NFC", label).split())
 
 
 def count_labels(labels: Sequence[str], counts: Sequence[int]) -> str:

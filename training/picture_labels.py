@@ -1,6 +1,7 @@
 """Find the labels of pictures: in the names of folders, in a CSV, or in the files' names."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
         part = parts.get(folders[0]) if folders else None
         inside = folders[1:] if part else folders
         if inside:
-            found.append(Labelled(path, inside[0], part))
+            found.append(Labelled(path, clean_label(inside[0]), part))
         else:
             loose.append(path)
     if not found:
@@ -51,16 +52,16 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
             f"{what} must have a subfolder of pictures for each label; if the labels are in a CSV or in the files' "
             "names, say so with --labels-from."
         )
-    labels = {item.label for item in found}
-    if len(labels) == 1 and not parts:
-        (label,) = labels
+    used = {item.path.relative_to(folder).parts[0] for item in found}
+    if len(used) == 1 and not parts:
+        (label,) = used
         inner = [sub for sub in (folder / label).iterdir() if sub.is_dir() and not is_clutter(Path(sub.name))]
         if len(inner) > 1:
             raise DataError(f"{folder} has only the subfolder {label}; did you mean --data {folder / label}?")
     lines = [f"The labels are the names of the subfolders{' of ' + list_names(parts) if parts else ''}."]
     if loose:
         lines.append(f"Not used, since they are in no label's folder: {len(loose):,} pictures, such as {loose[0]}.")
-    empty = [sub.name for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name not in (*labels, *parts)]
+    empty = [sub.name for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name not in used]
     if empty := [name for name in empty if not is_clutter(Path(name))]:
         lines.append(f"Not used, since they have no pictures: the folders {list_names(empty)}.")
     return found, lines
@@ -175,12 +176,12 @@ def find_picture_columns(table: OwnTable, own: DataOptions) -> tuple[str, str]:
 def index_names(folder: Path, paths: Sequence[Path]) -> dict[str, list[tuple[Path, tuple[str, ...]]]]:
     """Return pictures by their names, with and without suffix, each with the parts of its path within the folder.
 
-    Names and parts are in lower case.
+    Names and parts are as `fold` returns them.
     """
     found: dict[str, list[tuple[Path, tuple[str, ...]]]] = {}
     for path in paths:
-        parts = tuple(part.casefold() for part in path.relative_to(folder).parts)
-        for name in {path.name.casefold(), path.stem.casefold()}:
+        parts = tuple(fold(part) for part in path.relative_to(folder).parts)
+        for name in {fold(path.name), fold(path.stem)}:
             found.setdefault(name, []).append((path, parts))
     return found
 
@@ -195,7 +196,7 @@ def match_name(name: str, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, 
         name: such as "photos/cat/1.jpg", "cat/1" or "1.jpg".
         by_name: the pictures, from index_names.
     """
-    *folders, last = [part for part in name.casefold().split("/") if part not in ("", ".")] or [""]
+    *folders, last = [part for part in fold(name).split("/") if part not in ("", ".")] or [""]
     ranked = []
     for path, (*inside, full) in by_name.get(last, ()):
         shared = min(len(folders), len(inside))
@@ -203,6 +204,11 @@ def match_name(name: str, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, 
             ranked.append(((shared, folders == inside, last == full), path))
     best = max((rank for rank, _ in ranked), default=None)
     return [path for rank, path in ranked if rank == best]
+
+
+def fold(name: str) -> str:
+    """Return a name in lower case and with composed letters: a Mac writes ü as two characters."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def find_part(inside: Path) -> str | None:

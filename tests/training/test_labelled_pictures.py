@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -289,6 +290,20 @@ def test_a_name_matches_the_longest_ending_and_no_other_folder(tmp_path):
     assert read_names(tmp_path, ["1.png", "dog/1", "5.png", "photos/5.png", "", "no.png"]) == [
         ["cat/1.png", "dog/1.png", "old/cat/1.png"], ["dog/1.png"], ["5.png"], ["5.png"], [], [],
     ]  # fmt: skip
+
+
+def test_a_mac_and_a_csv_may_write_umlauts_in_their_own_way(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Hülse") for form in ("NFC", "NFD"))
+    draw(tmp_path / decomposed, 12, name=f"{decomposed}_{{}}.png")
+    draw(tmp_path / "rose", 12, 100)
+    names = [f"{composed}/{composed}_{index}" for index in range(12)]
+    assert read_names(tmp_path, [*names, f"{composed.upper()}_3.PNG"]) == [
+        *([f"{decomposed}/{decomposed}_{index}.png"] for index in range(12)), [f"{decomposed}/{decomposed}_3.png"],
+    ]  # fmt: skip
+    write_names(tmp_path, [*(f"{name},{composed}" for name in names), *(f"{index},rose" for index in range(100, 112))])
+    assert read(tmp_path, labels_from="csv").labels == (composed, "rose")
+    draw(tmp_path / composed, 12, 200)
+    assert read(tmp_path).labels == (composed, "rose")
 
 
 def test_a_row_of_a_missing_picture_does_not_label_another(tmp_path):
