@@ -30,6 +30,7 @@ from training.record import SOURCE, Record, record
 from training.words import add_word_options
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+MAX_SEED = 2**31 - 1  # numpy takes seeds below 2**32, and those of single networks and processes are a little larger
 FULL = 1_000_000  # a disk with fewer free bytes counts as full
 
 
@@ -79,7 +80,7 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     else:
         parser.set_defaults(minutes=None)
     parser.add_argument("--measure", metavar="DIR", help="measure the model in this folder again, without training")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--seed", type=parse_seed, default=42, metavar="N", help="the random seed (default 42)")
     parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="make that repository private")
     parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
@@ -104,6 +105,13 @@ def parse_count(text: str) -> int:
     """Parse a number of 1 or more, for argparse."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def parse_seed(text: str) -> int:
+    """Parse a seed, for argparse."""
+    if not (text.isdecimal() and int(text) <= MAX_SEED):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {MAX_SEED}")
     return int(text)
 
 

@@ -200,7 +200,10 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
     names = found[first].columns
     for path, own in found.items():
         if lacking := [name for name in names if name not in own.columns]:
-            raise DataError(f"{path} lacks the column {quote(lacking[0])} of {first.name}.")
+            hint = f" If that is the target, {path.name} has no answers to test on: give --data {first}."
+            raise DataError(
+                f"{path} lacks the column {quote(lacking[0])} of {first.name}.{hint * (tables[path] == TEST)}"
+            )
     if long := [name for name in names if len(name) > LONGEST_NAME]:
         raise DataError(
             f"{data} has a column with a name of {len(long[0]):,} characters, {quote(long[0])}; at most {LONGEST_NAME} "

@@ -127,7 +127,14 @@ def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems
     """Return the rows of a table; print which columns are the texts and the labels."""
     table = read_own_table(path, problems)
     text = table.find(own.text_column, COLUMNS, "--text-column")
-    label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
+    try:
+        label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
+    except DataError as error:
+        if part != TEST:
+            raise
+        train = next(other for other, its_part in find_tables(path.parent).items() if its_part == TRAIN)
+        hint = f"If {path.name} has no labels, there are no answers to test on: give --data {train}."
+        raise DataError(f"{error} {hint}") from error
     if text == label:
         raise DataError(f"The column {text} cannot have both the texts and the labels of {path}.")
     if table.table[label].nunique() > table.table[text].nunique():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data import DataError
-from training.own_data import DataOptions, Problems, clean_label, is_clutter, list_names
+from training.own_data import PATTERN, DataOptions, Problems, clean_label, is_clutter, list_names
 from training.own_tables import LABELS, OwnTable, read_own_table
 from training.splitting import PART_NAMES, TRAIN, name_parts
 
@@ -58,6 +58,13 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
         inner = [sub for sub in (folder / label).iterdir() if sub.is_dir() and not is_clutter(Path(sub.name))]
         if len(inner) > 1:
             raise DataError(f"{folder} has only the subfolder {label}; did you mean --data {folder / label}?")
+        names = {match[1]: path.name for path in paths if (match := re.search(PATTERN, path.name))}
+        if len(names) > 1:
+            name, file = next(iter(names.items()))
+            raise DataError(
+                f"All pictures of {folder} are in {label}, which makes one label; if the labels are in the files' "
+                f"names, such as {name} in {file}, add --labels-from pattern."
+            )
     lines = [f"The labels are the names of the subfolders{' of ' + list_names(parts) if parts else ''}."]
     if loose:
         lines.append(f"Not used, since they are in no label's folder: {len(loose):,} pictures, such as {loose[0]}.")

@@ -385,6 +385,16 @@ def test_labels_in_the_names_of_files(tmp_path):
         read(tmp_path, labels_from="pattern", pattern="(")
 
 
+def test_labels_in_the_names_of_files_of_one_folder_are_suggested(tmp_path):
+    draw(tmp_path / "images", 12, name="great_pyrenees_{}.png")
+    draw(tmp_path / "images", 12, 50, name="pug_{}.png")
+    (tmp_path / "annotations").mkdir()
+    message = r"in images, which makes one label; .* such as great_pyrenees in .* add --labels-from pattern\.$"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+    assert read(tmp_path, labels_from="pattern").labels == ("great_pyrenees", "pug")
+
+
 def test_a_pattern_needs_no_other_option(tmp_path):
     draw(tmp_path, 12, name="great_pyrenees_{}.png")
     draw(tmp_path, 12, 50, name="pug_{}.png")

@@ -252,6 +252,11 @@ def test_tables_of_parts(tmp_path):
     (tmp_path / "test.csv").write_text(join_rows(rows=[row for row in rows[80:] if row[1] == "pos"]), encoding="utf-8")
     with pytest.raises(DataError, match="The test lacks neg: add texts of it there, or leave this part out"):
         read(tmp_path)
+    (tmp_path / "test.csv").write_text("id,text\r\n1,Wie war es?\r\n", encoding="utf-8")
+    message = rf"test\.csv has no labels, there are no answers to test on: give --data {tmp_path / 'train.csv'}\.$"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+    assert sum(sizes(read(tmp_path / "train.csv"))) == 80
 
 
 def write_parts(folder, header=("text", "label"), **parts):
