@@ -120,10 +120,13 @@ def choose_source(table: Path | None, own: DataOptions) -> str:
     """
     if table and own.labels_from in ("folder", "pattern"):
         raise DataError(f"{table} has the labels, so leave out --labels-from {own.labels_from}, or the file.")
-    if own.pattern is not None and (table or own.labels_from in ("folder", "csv")):
-        other = f"--labels-from {own.labels_from}" if own.labels_from else table
+    column = f"--label-column {own.label_column}" if own.label_column else None
+    if column and own.labels_from in ("folder", "pattern"):
+        raise DataError(f"{column} has the labels, so leave out --labels-from {own.labels_from}, or the column.")
+    if own.pattern is not None and (table or column or own.labels_from in ("folder", "csv")):
+        other = f"--labels-from {own.labels_from}" if own.labels_from else table or column
         raise DataError(f"--pattern finds the labels in the files' names, so leave out {other}, or the pattern.")
-    if table:
+    if table or column:
         return "csv"
     return own.labels_from or ("folder" if own.pattern is None else "pattern")
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
         DataError: the data cannot be used.
     """
     problems = Problems(data, own.skip_bad, "rows")
-    source = read_source(data, problems, seed)
+    source, own = settle_division(read_source(data, problems, seed), own)
     names = list(source.table)
     name, how = find_target(names, target, data)
     group = find_column(names, own.group, (), "--group", data) if own.group else None
@@ -218,6 +218,14 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
         sum(own.count for own in found.values()),
         tuple(notes),
     )
+
+
+def settle_division(source: _Source, own: DataOptions) -> tuple[_Source, DataOptions]:
+    """Leave out --time if the data has a test, and say so."""
+    if own.time and TEST in source.parts:
+        print(f"--time {own.time} has no effect, since the data has a test of its own.")
+        own = replace(own, time=None)
+    return source, own
 
 
 def find_target(names: Sequence[str], asked: str | None, data: Path) -> tuple[str, str]:

@@ -263,6 +263,14 @@ def test_labels_in_a_csv(tmp_path, capsys):
     )
 
 
+def test_a_column_of_labels_is_read_though_there_are_folders(tmp_path):
+    paths = [*draw(tmp_path / "cam0", 12), *draw(tmp_path / "cam1", 12, 100)]
+    rows = [f"{path.name},{('oak', 'elm')[index % 2]}" for index, path in enumerate(paths)]
+    (tmp_path / "labels.csv").write_text("\n".join(["name,tree", *rows]), encoding="utf-8")
+    assert read(tmp_path).labels == ("cam0", "cam1")
+    assert read(tmp_path, label_column="tree").labels == ("elm", "oak")
+
+
 def write_names(folder, rows):
     (folder / "labels.csv").write_text("\n".join(["name,label", *rows]), encoding="utf-8")
 
@@ -408,6 +416,8 @@ def test_a_pattern_needs_no_other_option(tmp_path):
         ({"pattern": "^(.)", "labels_from": "csv"}, "--pattern finds .* leave out --labels-from csv"),
         ({"pattern": "^(.)", "labels": "mine.csv"}, "--pattern finds .* leave out mine.csv, or the pattern"),
         ({"labels": "mine.csv", "labels_from": "folder"}, "mine.csv has the labels, so leave out --labels-from folder"),
+        ({"label_column": "tree", "labels_from": "folder"}, "--label-column tree has .* leave out --labels-from"),
+        ({"label_column": "tree", "pattern": "^(.)"}, "--pattern finds .* leave out --label-column tree, or the"),
         ({"labels": "mine.csv", "labels_from": "pattern"}, "mine.csv has the labels, .*--labels-from pattern, or the"),
     ],
 )

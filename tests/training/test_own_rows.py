@@ -374,6 +374,16 @@ def test_parts_are_taken_as_given(tmp_path, capsys, table):
         read_own_rows(tmp_path / "nothing", None, DataOptions(), 42)
 
 
+def test_a_time_changes_nothing_where_the_test_is_given(tmp_path, capsys, table):
+    table["Jahr"] = [str(1900 + row % 90) for row in range(COUNT)]
+    for name, part in {"train": table[:165], "test": table[160:]}.items():
+        (tmp_path / f"{name}.csv").write_text(spell(part), encoding="utf-8")
+    plain, timed = (read_own_rows(tmp_path, "gekündigt", DataOptions(time=time), 42) for time in (None, "Jahr"))
+    assert "--time Jahr has no effect, since the data has a test of its own." in capsys.readouterr().out
+    for part in ("train", "test"):
+        pd.testing.assert_frame_equal(getattr(plain, part).table, getattr(timed, part).table)
+
+
 def test_rows_to_validate_on_are_not_in_the_test_either(tmp_path, capsys, table):
     for name, part in {"train": table[:120], "valid": table[110:170], "test": table[160:]}.items():
         (tmp_path / f"{name}.csv").write_text(spell(part), encoding="utf-8")
