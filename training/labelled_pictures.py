@@ -15,6 +15,7 @@ from training.own_data import (
     check_memory,
     count_labels,
     describe_alike,
+    describe_combinations,
     list_names,
 )
 from training.picture_files import Checked, check_pictures, describe_others, find_pictures
@@ -72,6 +73,8 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
     checked = check_pictures([item.path for item in found], problems)
     found, more = drop_copies(found, checked, problems)
+    for line in describe_combinations({item.label for item in found}):  # before an error about too few of each
+        print(line)
     labels, y = problems.settle_with(lambda: index_labels(found, folder))
     for line in (*lines, *more):
         print(line)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from training.data import DataError
 from training.own_data import PATTERN, DataOptions, Problems, clean_label, is_clutter, list_names
-from training.own_tables import LABELS, OwnTable, read_own_table
-from training.splitting import PART_NAMES, TRAIN, name_parts
+from training.own_tables import LABELS, OwnTable, read_division, read_own_table
+from training.splitting import PART_NAMES, TEST, TRAIN, VALID, name_parts
 
 NAMES = (
-    "name", "file", "filename", "file_name", "image", "picture", "path", "image_path", "filepath", "image_id", "id",
+    "name", "file", "filename", "file_name", "fname", "image", "picture", "path", "image_path", "filepath", "image_id",
+    "id",
 )  # fmt: skip
 CSV_NAMES = ("labels.csv", "train.csv")
 
@@ -124,8 +125,8 @@ def label_by_csv(
     name_column, label_column = find_picture_columns(names, own)
     group_column = names.find(own.group, (), "--group") if own.group else None
     by_name = index_names(folder, paths)
-    found, missing = [], 0
-    for place, row in names.iterate():
+    found, rows, missing = [], [], 0
+    for number, (place, row) in enumerate(names.iterate()):
         name, label = row[name_column].replace("\\", "/"), clean_label(row[label_column])
         matches = match_name(name, by_name)
         where = f"{names.path.name}, {place}"
@@ -140,16 +141,21 @@ def label_by_csv(
         else:
             part = find_part(matches[0].relative_to(folder))
             found.append(Labelled(matches[0], label, part, row[group_column] if group_column else None))
+            rows.append(number)
     if missing and missing == len(names.table):
         raise DataError(
             f"None of the names in the column {name_column} of {names.path} is a picture in {folder}; the first is "
             f"{names.table[name_column].iloc[0]}."
         )
-    parts = {item.part for item in found}
-    if TRAIN not in parts:  # these folders are no parts, in spite of their names
+    if TRAIN not in {item.part for item in found}:  # these folders are no parts, in spite of their names
         found = [replace(item, part=None) for item in found]
+    is_divided = not {VALID, TEST}.isdisjoint(item.part for item in found)
+    kept = (name_column, label_column, group_column)
+    _, parts, more = read_division(names.table, "folders divide the data" * is_divided, kept)
+    if parts:
+        found = [replace(item, part=parts[row]) for item, row in zip(found, rows, strict=True)]
     used = {item.path for item in found}
-    lines = [f"Names are in the column {name_column} and labels in {label_column} of {names.path.name}."]
+    lines = [f"Names are in the column {name_column} and labels in {label_column} of {names.path.name}.", *more]
     if len(used) < len(paths):
         lines.append(f"Not used, since {names.path.name} does not name them: {len(paths) - len(used):,} pictures.")
     return found, lines

@@ -314,6 +314,40 @@ def test_a_mac_and_a_csv_may_write_umlauts_in_their_own_way(tmp_path):
     assert read(tmp_path).labels == (composed, "rose")
 
 
+def test_fast_ais_table_of_pictures_divides_them_and_combinations_are_named(tmp_path, capsys):
+    paths = draw(tmp_path / "train", 60, name="{:06}.png")
+    labels = [("car", "person", "car person")[index % 3] for index in range(60)]
+    rows = [f"{path.name},{label},{index >= 45}" for index, (path, label) in enumerate(zip(paths, labels, strict=True))]
+    (tmp_path / "train.csv").write_text("\n".join(["fname,labels,is_valid", *rows]), encoding="utf-8")
+    found = read(tmp_path, labels_from="csv")
+    assert sorted(found.parts[TEST].paths) == paths[45:]
+    said = capsys.readouterr().out
+    assert "a combination such as 'car person' is learned as a label of its own.\n" in said
+    assert "The column is_valid divides the rows, true is the test; delete it for a random split.\n" in said
+    draw(tmp_path / "test", 1, 100, name="{:06}.png")
+    (tmp_path / "train.csv").write_text(
+        "\n".join(["fname,labels,is_valid", *rows, "000100,car,False"]), encoding="utf-8"
+    )
+    with pytest.raises(DataError, match="The test lacks car person, person"):
+        read(tmp_path, labels_from="csv")
+    said = capsys.readouterr().out
+    assert "The column is_valid is not used for the split and is no input: folders divide the data.\n" in said
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_told"),
+    [
+        ({"car", "person", "car person", "dog"}, True),
+        ({"clear primary", "haze primary", "clear primary water", "haze water"}, True),
+        ({"dog", "hot dog", "bull terrier", "scottish terrier"}, False),
+        ({"light red", "dark red", "light blue", "dark blue"}, False),
+        ({"cat", "dog"}, False),
+    ],
+)
+def test_combinations_of_labels_are_told(labels, is_told):
+    assert bool(own_data.describe_combinations(labels)) is is_told
+
+
 def test_a_row_of_a_missing_picture_does_not_label_another(tmp_path):
     for label, start in (("cat", 0), ("dog", 20)):
         draw(tmp_path / label, 12, start)

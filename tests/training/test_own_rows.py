@@ -374,6 +374,21 @@ def test_parts_are_taken_as_given(tmp_path, capsys, table):
         read_own_rows(tmp_path / "nothing", None, DataOptions(), 42)
 
 
+def test_fast_ais_column_divides_the_rows_and_is_no_input(tmp_path, capsys, table):
+    table["is_valid"] = [str(row >= 150) for row in range(COUNT)]
+    found = read(table, tmp_path)
+    assert found.target == "gekündigt"
+    assert "is_valid" not in found.train.table
+    assert sorted(found.test.table["Stunden"]) == sorted(table["Stunden"][150:].astype(float))
+    assert "The column is_valid divides the rows, true is the test" in capsys.readouterr().out
+    found = read(table, tmp_path, "gekündigt", time="Stunden")
+    assert "is_valid" not in found.train.table
+    assert "is_valid is not used for the split and is no input: --time Stunden divides the" in capsys.readouterr().out
+    table["is_valid"] = np.where(np.arange(COUNT) % 3, "yes", "no")
+    assert "is_valid" not in read(table, tmp_path, "gekündigt").train.table
+    assert read(table, tmp_path, "is_valid").labels == ("no", "yes")
+
+
 def test_a_time_changes_nothing_where_the_test_is_given(tmp_path, capsys, table):
     table["Jahr"] = [str(1900 + row % 90) for row in range(COUNT)]
     for name, part in {"train": table[:165], "test": table[160:]}.items():

@@ -259,6 +259,24 @@ def test_tables_of_parts(tmp_path):
     assert sum(sizes(read(tmp_path / "train.csv"))) == 80
 
 
+def test_fast_ais_column_divides_the_texts(tmp_path, capsys):
+    rows = [(label, text, index % 5 == 1 or index % 10 == 0) for index, (text, label) in enumerate(make_rows(80))]
+    path = tmp_path / "texts.csv"
+    path.write_text(join_rows(header=("label", "text", "is_valid"), rows=rows), encoding="utf-8")
+    found = read(path)
+    assert found.given == {TRAIN, TEST}
+    assert set(found.parts[TEST].texts) == {text for _, text, is_valid in rows if is_valid}
+    assert "The column is_valid divides the rows, true is the test; delete it for a random" in capsys.readouterr().out
+    path.write_text(join_rows(header=("label", "text", "is_valid"), rows=[(*row[:2], True) for row in rows]), "utf-8")
+    assert not read(path).given
+    said = capsys.readouterr().out
+    assert "The column is_valid is not used for the split and is no input: it must have both true and false" in said
+    rows = [(*row, index) for index, row in enumerate(rows)]
+    path.write_text(join_rows(header=("label", "text", "is_valid", "day"), rows=rows), encoding="utf-8")
+    assert not read(path, time="day").given
+    assert "is no input: --time day divides the rows." in capsys.readouterr().out
+
+
 def write_parts(folder, header=("text", "label"), **parts):
     for part, rows in parts.items():
         (folder / f"{part}.csv").write_text(join_rows(header=header, rows=rows), encoding="utf-8")
