@@ -30,6 +30,7 @@ from training.record import SOURCE, Record, record
 from training.words import add_word_options
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+MAX_SEED = 2**31 - 1  # numpy takes seeds below 2**32, and those of single networks and processes are a little larger
 FULL = 1_000_000  # a disk with fewer free bytes counts as full
 
 
@@ -59,7 +60,9 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
         "--data", metavar="PATH", help="the data (by default a demo downloads its own); a "
         f"{SOURCE} beside it is shown on the model's card",
     )  # fmt: skip
-    parser.add_argument("--out", metavar="DIR", default=f"runs/{recipe.name}", help="checkpoint folder to write")
+    out = f"runs/{recipe.name}"
+    written = f"checkpoint folder to write (default {out}; with --smoke {out}-smoke)"
+    parser.add_argument("--out", metavar="DIR", default=out, help=written)
     parser.add_argument("--smoke", action="store_true", help="train for seconds on made-up data")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     parser.add_argument(
@@ -77,7 +80,7 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     else:
         parser.set_defaults(minutes=None)
     parser.add_argument("--measure", metavar="DIR", help="measure the model in this folder again, without training")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--seed", type=parse_seed, default=42, metavar="N", help="the random seed (default 42)")
     parser.add_argument("--push-to-hub", metavar="USER/REPO", help="also publish it on the Hugging Face Hub")
     parser.add_argument("--private", action="store_true", help="make that repository private")
     parser.set_defaults(recipe="gallery", embed=False, push_learner=None)
@@ -102,6 +105,13 @@ def parse_count(text: str) -> int:
     """Parse a number of 1 or more, for argparse."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def parse_seed(text: str) -> int:
+    """Parse a seed, for argparse."""
+    if not (text.isdecimal() and int(text) <= MAX_SEED):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {MAX_SEED}")
     return int(text)
 
 
@@ -133,7 +143,11 @@ def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:
     """
     parser = make_parser(recipe)
     with guarded_output():
-        options = parser.parse_args([str(word) for word in argv])
+        words = [str(word) for word in argv]
+        options = parser.parse_args(words)
+        if options.smoke:  # whose model must not replace one of real data
+            parser.set_defaults(out=f"{parser.get_default('out')}-smoke")
+            options = parser.parse_args(words)
         check_options(options)
         use_plain_bar()
         processes.connect()

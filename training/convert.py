@@ -345,7 +345,7 @@ def write(
         for row in range(0, min(len(test), PARITY_PICTURES), CHUNK)
     ]
     outputs = ["logits", "in_distribution_score", "maps"]
-    with create_folder(options.out) as folder:
+    with create_folder(options.out, keep_others=True) as folder:
         write_onnx(net, folder / MODEL, {INPUT: torch.from_numpy(batches[0][INPUT][:2])}, outputs)
         parity_float = check_parity(net, folder / MODEL, batches, outputs, tolerance=1e-3)
         store(folder / MODEL, store_int8 if is_int8 else store_half)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import CARD, CONFIG_FILE, LICENCE, METRICS, MODEL, GalleryConfig, fingerprint, read_json
+from shared.errors import CheckpointError
 from shared.metrics import Metrics
 from training.card import add_hub_files, write_card, write_json
 from training.data import DataError
@@ -23,10 +24,14 @@ PACKAGES = ("torch", "fastai", "onnx", "onnxruntime", "numpy")  # versions recor
 
 
 @contextlib.contextmanager
-def create_folder(out: str | Path) -> Iterator[Path]:
+def create_folder(out: str | Path, keep_others: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `out` that replaces `out` if the block succeeds, and is deleted otherwise.
 
     An interrupted run (Ctrl-C, an exception) leaves `out` unchanged.
+
+    Args:
+        out: the checkpoint folder.
+        keep_others: a finished model of other data in `out` is renamed instead of deleted.
 
     Raises:
         DataError: `out` exists and is not a checkpoint folder.
@@ -39,18 +44,20 @@ def create_folder(out: str | Path) -> Iterator[Path]:
         yield folder
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        put_in_place(folder, out)
+        put_in_place(folder, out, keep_others)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def put_in_place(folder: Path, out: Path) -> None:
-    """Rename a folder to `out`, and delete what `out` was before.
+def put_in_place(folder: Path, out: Path, keep_others: bool = False) -> None:
+    """Rename a folder to `out`, and delete what `out` was before; or, if asked to, keep and name a model of other data.
 
     Raises:
         DataError: `out` cannot be replaced; the new folder is kept under another name, given in the text.
     """
-    before = folder.with_name(folder.name + "-before")
+    old, new = describe_content(out), describe_content(folder)
+    is_kept = keep_others and old is not None and old != new
+    before = find_free(out.with_name(f"{out.name}-before")) if is_kept else folder.with_name(folder.name + "-before")
     try:
         if out.exists():
             out.rename(before)
@@ -61,12 +68,33 @@ def put_in_place(folder: Path, out: Path) -> None:
                 before.rename(out)
             raise
     except OSError as error:  # on Windows, if another program has one of its files open
-        kept = next(path for number in range(2, 1000) if not (path := out.with_name(f"{out.name}-{number}")).exists())
+        kept = find_free(out)
         folder.rename(kept)
         raise DataError(
             f"{out} cannot be replaced ({error.strerror}); another program may be using it. The new model is in {kept}."
         ) from error
-    shutil.rmtree(before, ignore_errors=True)
+    if old and is_kept:
+        print(f"The model of {old[0]} that was in {out} is kept in {before}.")
+    else:
+        shutil.rmtree(before, ignore_errors=True)
+
+
+def find_free(path: Path) -> Path:
+    """Return a path at which there is nothing: this one, or with -2, -3 and so on after its name."""
+    names = (path, *(path.with_name(f"{path.name}-{number}") for number in range(2, 1000)))
+    return next(name for name in names if not name.exists())
+
+
+def describe_content(folder: Path) -> tuple[str, ...] | None:
+    """Return the name of the data that the model in a folder was measured on, its task, labels and target.
+
+    It is None if there is no finished model.
+    """
+    try:
+        config, figures = read_json(folder), Metrics.read(folder).figures
+    except CheckpointError:
+        return None
+    return figures[0].data if figures else "?", *(str(config.get(name)) for name in ("task", "labels", "target"))
 
 
 def check_out(out: str | Path) -> None:

@@ -15,6 +15,7 @@ from training.own_data import (
     check_memory,
     count_labels,
     describe_alike,
+    describe_combinations,
     list_names,
 )
 from training.picture_files import Checked, check_pictures, describe_others, find_pictures
@@ -72,6 +73,8 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     check_memory(round((1 - shares[TEST]) * len(found)), (side, side))
     checked = check_pictures([item.path for item in found], problems)
     found, more = drop_copies(found, checked, problems)
+    for line in describe_combinations({item.label for item in found}):  # before an error about too few of each
+        print(line)
     labels, y = problems.settle_with(lambda: index_labels(found, folder))
     for line in (*lines, *more):
         print(line)
@@ -120,10 +123,13 @@ def choose_source(table: Path | None, own: DataOptions) -> str:
     """
     if table and own.labels_from in ("folder", "pattern"):
         raise DataError(f"{table} has the labels, so leave out --labels-from {own.labels_from}, or the file.")
-    if own.pattern is not None and (table or own.labels_from in ("folder", "csv")):
-        other = f"--labels-from {own.labels_from}" if own.labels_from else table
+    column = f"--label-column {own.label_column}" if own.label_column else None
+    if column and own.labels_from in ("folder", "pattern"):
+        raise DataError(f"{column} has the labels, so leave out --labels-from {own.labels_from}, or the column.")
+    if own.pattern is not None and (table or column or own.labels_from in ("folder", "csv")):
+        other = f"--labels-from {own.labels_from}" if own.labels_from else table or column
         raise DataError(f"--pattern finds the labels in the files' names, so leave out {other}, or the pattern.")
-    if table:
+    if table or column:
         return "csv"
     return own.labels_from or ("folder" if own.pattern is None else "pattern")
 

@@ -2,6 +2,9 @@
 
 import argparse
 import difflib
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +19,7 @@ LARGE = 1e9  # bytes of memory that are worth a line
 MEMORY_SHARE = 0.8  # of the free memory that the data may take
 PATTERN = r"^(.*)_\d+"  # of file names such as great_pyrenees_173.jpg
 CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")
+SEPARATORS = re.compile(r"[\s,;|]+")  # of words in a label
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -198,8 +202,8 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
 
 
 def clean_label(label: str) -> str:
-    """Return a label on one line, with single spaces."""
-    return " ".join(label.split())
+    """Return a label on one line, with single spaces and composed letters: a Mac writes ü as two characters."""
+    return " ".join(unicodedata.normalize("NFC", label).split())
 
 
 def count_labels(labels: Sequence[str], counts: Sequence[int]) -> str:
@@ -220,6 +224,17 @@ def describe_alike(labels: Sequence[str]) -> list[str]:
         if pairs
         else []
     )
+
+
+def describe_combinations(labels: Collection[str]) -> list[str]:
+    """Return a line on labels that look like several in one, such as "car person" beside "car" and "person"."""
+    words = {label: frozenset(SEPARATORS.split(label)) for label in labels}
+    counts = Counter(word for found in words.values() for word in found)
+    mixed = [label for label, found in words.items() if all(counts[word] > 1 for word in found)]
+    if len({len(words[label]) for label in mixed}) < 2:  # such as light red, dark red, light blue and dark blue
+        return []
+    first = min(label for label in mixed if len(words[label]) > 1)
+    return [f"A picture has one label here, so a combination such as {quote(first)} is learned as a label of its own."]
 
 
 def is_clutter(path: Path) -> bool:

@@ -199,7 +199,7 @@ def read_rows(
 
 def clean_cells(cells: pd.Series) -> pd.Categorical:
     """Return cells with single spaces."""
-    codes, texts = pd.factorize(np.array([clean_label(text) for text in cells.cat.categories], dtype=object))
+    codes, texts = pd.factorize(np.array([" ".join(text.split()) for text in cells.cat.categories], dtype=object))
     return pd.Categorical.from_codes(codes.astype(np.int32)[cells.cat.codes], pd.Index(texts, dtype=object))
 
 

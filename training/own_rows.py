@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,18 @@ from training.column_types import (
 )  # fmt: skip
 from training.data import DataError
 from training.own_data import SHOWN, DataOptions, Problems, clean_label, describe_alike, find_column, list_names
-from training.own_tables import find_tables, read_own_table
-from training.splitting import TEST, TRAIN, check_parts, find_leaks, join_rows, print_split, split_by_time, split_rows
+from training.own_tables import find_tables, read_division, read_own_table
+from training.splitting import (
+    TEST,
+    TRAIN,
+    VALID,
+    check_parts,
+    find_leaks,
+    join_rows,
+    print_split,
+    split_by_time,
+    split_rows,
+)
 from training.tables import MIN_ROWS, MIN_SAMPLES, TEST_SHARE, Rows
 
 TARGETS = (
@@ -95,7 +105,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
         DataError: the data cannot be used.
     """
     problems = Problems(data, own.skip_bad, "rows")
-    source = read_source(data, problems, seed)
+    source, own = settle_division(read_source(data, problems, seed), target, own)
     names = list(source.table)
     name, how = find_target(names, target, data)
     group = find_column(names, own.group, (), "--group", data) if own.group else None
@@ -200,7 +210,10 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
     names = found[first].columns
     for path, own in found.items():
         if lacking := [name for name in names if name not in own.columns]:
-            raise DataError(f"{path} lacks the column {quote(lacking[0])} of {first.name}.")
+            hint = f" If that is the target, {path.name} has no answers to test on: give --data {first}."
+            raise DataError(
+                f"{path} lacks the column {quote(lacking[0])} of {first.name}.{hint * (tables[path] == TEST)}"
+            )
     if long := [name for name in names if len(name) > LONGEST_NAME]:
         raise DataError(
             f"{data} has a column with a name of {len(long[0]):,} characters, {quote(long[0])}; at most {LONGEST_NAME} "
@@ -215,6 +228,23 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
         sum(own.count for own in found.values()),
         tuple(notes),
     )
+
+
+def settle_division(source: _Source, target: str | None, own: DataOptions) -> tuple[_Source, DataOptions]:
+    """Leave out --time if the data has a test, and take the parts from fast.ai's column is_valid; say so.
+
+    That column is never an input. It may be the target, if it is asked for.
+    """
+    if own.time and TEST in source.parts:
+        print(f"--time {own.time} has no effect, since the data has a test of its own.")
+        own = replace(own, time=None)
+    is_divided = not {VALID, TEST}.isdisjoint(source.parts)
+    other = "files divide the data" if is_divided else f"--time {own.time} divides the rows" if own.time else ""
+    name, parts, lines = read_division(source.table, other, (target,))
+    print(*lines, sep="\n", end="\n" * len(lines))
+    if name:
+        source = replace(source, table=source.table.drop(columns=name), parts=parts or source.parts)
+    return source, own
 
 
 def find_target(names: Sequence[str], asked: str | None, data: Path) -> tuple[str, str]:

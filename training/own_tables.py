@@ -20,7 +20,7 @@ from shared.errors import BadInput, quote
 from shared.tables import read_csv
 from training.data import DataError
 from training.own_data import Problems, clean_label, find_column
-from training.splitting import PART_NAMES, TRAIN
+from training.splitting import PART_NAMES, TEST, TRAIN
 
 MAX_ROWS = 20_000_000
 MAX_BYTES = 4_000_000_000
@@ -28,6 +28,8 @@ MAX_CELLS = 20_000_000  # of a sample
 TABLES = (".csv", ".tsv", ".parquet", ".csv.xz", ".csv.gz")
 BLOCK = 1_000_000  # bytes
 OPENERS: dict[str, Callable[[Path], BufferedIOBase]] = {".gz": gzip.GzipFile, ".xz": lzma.LZMAFile}
+IS_VALID = "is_valid"
+IS_VALID_PARTS = {"true": TEST, "1": TEST, "false": TRAIN, "0": TRAIN}
 LABELS = (
     "label", "labels", "class", "category", "target", "sentiment", "class_name", "intent", "topic", "tag", "y",
     "klasse", "kategorie", "polarity", "rating", "stars",
@@ -84,6 +86,29 @@ class _Texts:
 
     def categorise(self) -> pd.Categorical:
         return pd.Categorical.from_codes(np.frombuffer(self.codes, np.int32), pd.Index(list(self.index), dtype=object))
+
+
+def read_division(
+    table: pd.DataFrame, other: str = "", kept: Collection[str | None] = ()
+) -> tuple[str | None, list[str] | None, list[str]]:
+    """Return fast.ai's column is_valid, if there is one, the part that it gives each row, and a line on it.
+
+    Its true rows are the test. The parts are None if it has something else than true and false, or `other` is given.
+
+    Args:
+        table: columns of texts, as categories.
+        other: a clause on what divides the rows instead.
+        kept: columns that have another use, in any case.
+    """
+    used = {name.strip().casefold() for name in kept if name}
+    name = next((name for name in table if name.casefold() == IS_VALID), None)
+    if name is None or IS_VALID in used:
+        return None, None, []
+    parts = table[name].astype(object).map(lambda cell: IS_VALID_PARTS.get(cell.casefold(), "")).tolist()
+    if other or set(parts) != {TRAIN, TEST}:
+        why = other or "it must have both true and false, and nothing else"
+        return name, None, [f"The column {name} is not used for the split and is no input: {why}."]
+    return name, parts, [f"The column {name} divides the rows, true is the test; delete it for a random split."]
 
 
 def find_tables(data: Path) -> dict[Path, str | None]:

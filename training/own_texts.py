@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from shared.tokens import clean_text
 from training.column_types import parse_times
 from training.data import DataError
 from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
-from training.own_tables import LABELS, find_tables, read_own_table
+from training.own_tables import LABELS, find_tables, read_division, read_own_table
 from training.splitting import (
     PARTS,
     TEST,
@@ -82,7 +83,8 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     problems = Problems(data, own.skip_bad, "texts")
     tables = find_tables(data)
     if tables:
-        rows = [row for path, part in tables.items() for row in read_rows(path, part, own, problems)]
+        is_divided = not {VALID, TEST}.isdisjoint(tables.values())
+        rows = [row for path, part in tables.items() for row in read_rows(path, part, own, problems, is_divided)]
     elif not data.is_dir():
         raise DataError(f"There is no file or folder {data}; name a table or a folder of texts with --data.")
     elif own.group or own.time or own.text_column or own.label_column:
@@ -123,11 +125,28 @@ def check_folders(data: Path) -> None:
         )
 
 
-def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems) -> list[Row]:
-    """Return the rows of a table; print which columns are the texts and the labels."""
+def read_rows(
+    path: Path, part: str | None, own: DataOptions, problems: Problems, is_divided: bool = False
+) -> list[Row]:
+    """Return the rows of a table; print which columns are the texts and the labels.
+
+    Args:
+        path: the table.
+        part: the part that it is.
+        own: the options that say how to read it.
+        problems: takes the problems of rows.
+        is_divided: True if other tables are the test or the validation part.
+    """
     table = read_own_table(path, problems)
     text = table.find(own.text_column, COLUMNS, "--text-column")
-    label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
+    try:
+        label = table.find(own.label_column, [name for name in LABELS if name != text.casefold()], "--label-column")
+    except DataError as error:
+        if part != TEST:
+            raise
+        train = next(other for other, its_part in find_tables(path.parent).items() if its_part == TRAIN)
+        hint = f"If {path.name} has no labels, there are no answers to test on: give --data {train}."
+        raise DataError(f"{error} {hint}") from error
     if text == label:
         raise DataError(f"The column {text} cannot have both the texts and the labels of {path}.")
     if table.table[label].nunique() > table.table[text].nunique():
@@ -138,13 +157,16 @@ def read_rows(path: Path, part: str | None, own: DataOptions, problems: Problems
     group, time = (table.find(name, (), option) if name else None for name, option in _name_options(own))
     extra = f", groups in {group}" * bool(group) + f", times in {time}" * bool(time)
     print(f"{path.name}: texts are in the column {text}, labels in {label}{extra}.")
+    other = "files divide the data" if is_divided else f"--time {time} divides the rows" if time else ""
+    _, parts, lines = read_division(table.table, other, (text, label, group, time))
+    print(*lines, sep="\n", end="\n" * len(lines))
     where = f"{path.name}, " if part else ""
     return [
         Row(
-            row[text], row[label], f"{where}{place}", part,
+            row[text], row[label], f"{where}{place}", row_part,
             (row[group] or None) if group else None, row[time] if time else None,
         )
-        for place, row in table.iterate()
+        for (place, row), row_part in zip(table.iterate(), parts or repeat(part), strict=False)
     ]  # fmt: skip
 
 

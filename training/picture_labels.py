@@ -1,17 +1,19 @@
 """Find the labels of pictures: in the names of folders, in a CSV, or in the files' names."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.data import DataError
-from training.own_data import DataOptions, Problems, clean_label, is_clutter, list_names
-from training.own_tables import LABELS, OwnTable, read_own_table
-from training.splitting import PART_NAMES, TRAIN, name_parts
+from training.own_data import PATTERN, DataOptions, Problems, clean_label, is_clutter, list_names
+from training.own_tables import LABELS, OwnTable, read_division, read_own_table
+from training.splitting import PART_NAMES, TEST, TRAIN, VALID, name_parts
 
 NAMES = (
-    "name", "file", "filename", "file_name", "image", "picture", "path", "image_path", "filepath", "image_id", "id",
+    "name", "file", "filename", "file_name", "fname", "image", "picture", "path", "image_path", "filepath", "image_id",
+    "id",
 )  # fmt: skip
 CSV_NAMES = ("labels.csv", "train.csv")
 
@@ -42,7 +44,7 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
         part = parts.get(folders[0]) if folders else None
         inside = folders[1:] if part else folders
         if inside:
-            found.append(Labelled(path, inside[0], part))
+            found.append(Labelled(path, clean_label(inside[0]), part))
         else:
             loose.append(path)
     if not found:
@@ -51,16 +53,23 @@ def label_by_folder(folder: Path, paths: Sequence[Path]) -> tuple[list[Labelled]
             f"{what} must have a subfolder of pictures for each label; if the labels are in a CSV or in the files' "
             "names, say so with --labels-from."
         )
-    labels = {item.label for item in found}
-    if len(labels) == 1 and not parts:
-        (label,) = labels
+    used = {item.path.relative_to(folder).parts[0] for item in found}
+    if len(used) == 1 and not parts:
+        (label,) = used
         inner = [sub for sub in (folder / label).iterdir() if sub.is_dir() and not is_clutter(Path(sub.name))]
         if len(inner) > 1:
             raise DataError(f"{folder} has only the subfolder {label}; did you mean --data {folder / label}?")
+        names = {match[1]: path.name for path in paths if (match := re.search(PATTERN, path.name))}
+        if len(names) > 1:
+            name, file = next(iter(names.items()))
+            raise DataError(
+                f"All pictures of {folder} are in {label}, which makes one label; if the labels are in the files' "
+                f"names, such as {name} in {file}, add --labels-from pattern."
+            )
     lines = [f"The labels are the names of the subfolders{' of ' + list_names(parts) if parts else ''}."]
     if loose:
         lines.append(f"Not used, since they are in no label's folder: {len(loose):,} pictures, such as {loose[0]}.")
-    empty = [sub.name for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name not in (*labels, *parts)]
+    empty = [sub.name for sub in sorted(folder.iterdir()) if sub.is_dir() and sub.name not in used]
     if empty := [name for name in empty if not is_clutter(Path(name))]:
         lines.append(f"Not used, since they have no pictures: the folders {list_names(empty)}.")
     return found, lines
@@ -116,8 +125,8 @@ def label_by_csv(
     name_column, label_column = find_picture_columns(names, own)
     group_column = names.find(own.group, (), "--group") if own.group else None
     by_name = index_names(folder, paths)
-    found, missing = [], 0
-    for place, row in names.iterate():
+    found, rows, missing = [], [], 0
+    for number, (place, row) in enumerate(names.iterate()):
         name, label = row[name_column].replace("\\", "/"), clean_label(row[label_column])
         matches = match_name(name, by_name)
         where = f"{names.path.name}, {place}"
@@ -132,16 +141,21 @@ def label_by_csv(
         else:
             part = find_part(matches[0].relative_to(folder))
             found.append(Labelled(matches[0], label, part, row[group_column] if group_column else None))
+            rows.append(number)
     if missing and missing == len(names.table):
         raise DataError(
             f"None of the names in the column {name_column} of {names.path} is a picture in {folder}; the first is "
             f"{names.table[name_column].iloc[0]}."
         )
-    parts = {item.part for item in found}
-    if TRAIN not in parts:  # these folders are no parts, in spite of their names
+    if TRAIN not in {item.part for item in found}:  # these folders are no parts, in spite of their names
         found = [replace(item, part=None) for item in found]
+    is_divided = not {VALID, TEST}.isdisjoint(item.part for item in found)
+    kept = (name_column, label_column, group_column)
+    _, parts, more = read_division(names.table, "folders divide the data" * is_divided, kept)
+    if parts:
+        found = [replace(item, part=parts[row]) for item, row in zip(found, rows, strict=True)]
     used = {item.path for item in found}
-    lines = [f"Names are in the column {name_column} and labels in {label_column} of {names.path.name}."]
+    lines = [f"Names are in the column {name_column} and labels in {label_column} of {names.path.name}.", *more]
     if len(used) < len(paths):
         lines.append(f"Not used, since {names.path.name} does not name them: {len(paths) - len(used):,} pictures.")
     return found, lines
@@ -175,12 +189,12 @@ def find_picture_columns(table: OwnTable, own: DataOptions) -> tuple[str, str]:
 def index_names(folder: Path, paths: Sequence[Path]) -> dict[str, list[tuple[Path, tuple[str, ...]]]]:
     """Return pictures by their names, with and without suffix, each with the parts of its path within the folder.
 
-    Names and parts are in lower case.
+    Names and parts are as `fold` returns them.
     """
     found: dict[str, list[tuple[Path, tuple[str, ...]]]] = {}
     for path in paths:
-        parts = tuple(part.casefold() for part in path.relative_to(folder).parts)
-        for name in {path.name.casefold(), path.stem.casefold()}:
+        parts = tuple(fold(part) for part in path.relative_to(folder).parts)
+        for name in {fold(path.name), fold(path.stem)}:
             found.setdefault(name, []).append((path, parts))
     return found
 
@@ -195,7 +209,7 @@ def match_name(name: str, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, 
         name: such as "photos/cat/1.jpg", "cat/1" or "1.jpg".
         by_name: the pictures, from index_names.
     """
-    *folders, last = [part for part in name.casefold().split("/") if part not in ("", ".")] or [""]
+    *folders, last = [part for part in fold(name).split("/") if part not in ("", ".")] or [""]
     ranked = []
     for path, (*inside, full) in by_name.get(last, ()):
         shared = min(len(folders), len(inside))
@@ -203,6 +217,11 @@ def match_name(name: str, by_name: Mapping[str, Sequence[tuple[Path, tuple[str, 
             ranked.append(((shared, folders == inside, last == full), path))
     best = max((rank for rank, _ in ranked), default=None)
     return [path for rank, path in ranked if rank == best]
+
+
+def fold(name: str) -> str:
+    """Return a name in lower case and with composed letters: a Mac writes ü as two characters."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def find_part(inside: Path) -> str | None:

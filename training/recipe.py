@@ -320,7 +320,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         print(f"The trained weights are in {run.state}; with --resume instead of --train-only, they are stored.")
         return run.state
     exported = recipe.export(network, splits, settings)
-    with create_folder(out) as folder:
+    with create_folder(out, keep_others=True) as folder:
         exported.save(folder)
         (folder / LICENCE).write_text(splits.description.notice, encoding="utf-8", newline="\n")
         predictor = exported.predictor or recipe.predictor

@@ -86,6 +86,11 @@ def test_the_recorded_command_has_the_chosen_epochs(tmp_path, monkeypatch):
     assert command == "python -m training.recipes.text_classification --smoke --epochs 3"
 
 
+def test_minutes_are_refused_where_no_epoch_is_trained(tmp_path):
+    with pytest.raises(OptionError, match=r"--quick trains no epochs of pictures; leave out --minutes, or --quick\."):
+        run(ImageClassification(), ["--smoke", "--quick", "--minutes", "5", "--out", str(tmp_path / "model")])
+
+
 @pytest.mark.parametrize("options", [["--minutes", "0"], ["--epochs", "0"], ["--epochs", "2", "--minutes", "3"]])
 def test_an_impossible_length_is_refused(options):
     with pytest.raises(OptionError, match=r"epochs|minutes"):

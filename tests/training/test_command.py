@@ -115,6 +115,12 @@ def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monk
         run_in_event_loop(script.main, "--smoke", "--out", tmp_path / "other")
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31, "x", 0.5])
+def test_an_impossible_seed_is_refused(seed):
+    with pytest.raises(OptionError, match=f"argument --seed: {seed} is not a whole number from 0 to 2147483647"):
+        train_salary(["--smoke", "--seed", seed])
+
+
 def test_a_misspelt_option_is_named_with_the_nearest(tmp_path):
     script = importlib.import_module("training.recipes.text_classification")
     with pytest.raises(OptionError, match=r"--lable-column x\. There is an option '--label-column'; did you mean it"):

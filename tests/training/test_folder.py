@@ -1,5 +1,6 @@
 """Checkpoint folders: written whole or not at all, and refused before long work begins."""
 
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytest
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
+from tests.training.test_words import write_model
 from training.data import DataError
-from training.folder import check_out, create_folder
+from training.description import describe
+from training.folder import check_out, create_folder, describe_content
 
 pytestmark = pytest.mark.training
 
@@ -32,6 +35,35 @@ def test_ctrl_c_leaves_the_old_checkpoint_and_nothing_else(tmp_path):
         (made / "other").write_text("new")
     assert [path.name for path in out.iterdir()] == ["other"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_model_of_other_data_is_kept(tmp_path, capsys):
+    out, about = tmp_path / "model", describe("rows", "A row?", ()).about
+
+    def make(data, keep_others=True):
+        with create_folder(out, keep_others) as made:
+            write_model(made, about, data)
+
+    make("first")
+    make("first")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert capsys.readouterr().out == ""
+    make("second")
+    assert capsys.readouterr().out == f"The model of first that was in {out} is kept in {tmp_path / 'model-before'}.\n"
+    make("third")
+    make("measured again", keep_others=False)
+    kept = {path.name: describe_content(path)[0] for path in tmp_path.iterdir()}
+    assert kept == {"model": "measured again", "model-before": "first", "model-before-2": "second"}
+
+
+def test_a_model_of_other_labels_is_kept_though_its_data_has_the_same_name(tmp_path):
+    out, about = tmp_path / "model", describe("train", "A row?", ()).about
+    for labels in (["a", "b"], ["a", "c"]):
+        with create_folder(out, keep_others=True) as made:
+            write_model(made, about, "train")
+            config = json.loads((made / "gallery.json").read_text(encoding="utf-8")) | {"labels": labels}
+            (made / "gallery.json").write_text(json.dumps(config), encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model-before"]
 
 
 def test_the_new_model_is_kept_where_the_old_one_cannot_be_replaced(tmp_path, monkeypatch):

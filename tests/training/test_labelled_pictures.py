@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -262,6 +263,14 @@ def test_labels_in_a_csv(tmp_path, capsys):
     )
 
 
+def test_a_column_of_labels_is_read_though_there_are_folders(tmp_path):
+    paths = [*draw(tmp_path / "cam0", 12), *draw(tmp_path / "cam1", 12, 100)]
+    rows = [f"{path.name},{('oak', 'elm')[index % 2]}" for index, path in enumerate(paths)]
+    (tmp_path / "labels.csv").write_text("\n".join(["name,tree", *rows]), encoding="utf-8")
+    assert read(tmp_path).labels == ("cam0", "cam1")
+    assert read(tmp_path, label_column="tree").labels == ("elm", "oak")
+
+
 def write_names(folder, rows):
     (folder / "labels.csv").write_text("\n".join(["name,label", *rows]), encoding="utf-8")
 
@@ -289,6 +298,54 @@ def test_a_name_matches_the_longest_ending_and_no_other_folder(tmp_path):
     assert read_names(tmp_path, ["1.png", "dog/1", "5.png", "photos/5.png", "", "no.png"]) == [
         ["cat/1.png", "dog/1.png", "old/cat/1.png"], ["dog/1.png"], ["5.png"], ["5.png"], [], [],
     ]  # fmt: skip
+
+
+def test_a_mac_and_a_csv_may_write_umlauts_in_their_own_way(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Hülse") for form in ("NFC", "NFD"))
+    draw(tmp_path / decomposed, 12, name=f"{decomposed}_{{}}.png")
+    draw(tmp_path / "rose", 12, 100)
+    names = [f"{composed}/{composed}_{index}" for index in range(12)]
+    assert read_names(tmp_path, [*names, f"{composed.upper()}_3.PNG"]) == [
+        *([f"{decomposed}/{decomposed}_{index}.png"] for index in range(12)), [f"{decomposed}/{decomposed}_3.png"],
+    ]  # fmt: skip
+    write_names(tmp_path, [*(f"{name},{composed}" for name in names), *(f"{index},rose" for index in range(100, 112))])
+    assert read(tmp_path, labels_from="csv").labels == (composed, "rose")
+    draw(tmp_path / composed, 12, 200)
+    assert read(tmp_path).labels == (composed, "rose")
+
+
+def test_fast_ais_table_of_pictures_divides_them_and_combinations_are_named(tmp_path, capsys):
+    paths = draw(tmp_path / "train", 60, name="{:06}.png")
+    labels = [("car", "person", "car person")[index % 3] for index in range(60)]
+    rows = [f"{path.name},{label},{index >= 45}" for index, (path, label) in enumerate(zip(paths, labels, strict=True))]
+    (tmp_path / "train.csv").write_text("\n".join(["fname,labels,is_valid", *rows]), encoding="utf-8")
+    found = read(tmp_path, labels_from="csv")
+    assert sorted(found.parts[TEST].paths) == paths[45:]
+    said = capsys.readouterr().out
+    assert "a combination such as 'car person' is learned as a label of its own.\n" in said
+    assert "The column is_valid divides the rows, true is the test; delete it for a random split.\n" in said
+    draw(tmp_path / "test", 1, 100, name="{:06}.png")
+    (tmp_path / "train.csv").write_text(
+        "\n".join(["fname,labels,is_valid", *rows, "000100,car,False"]), encoding="utf-8"
+    )
+    with pytest.raises(DataError, match="The test lacks car person, person"):
+        read(tmp_path, labels_from="csv")
+    said = capsys.readouterr().out
+    assert "The column is_valid is not used for the split and is no input: folders divide the data.\n" in said
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_told"),
+    [
+        ({"car", "person", "car person", "dog"}, True),
+        ({"clear primary", "haze primary", "clear primary water", "haze water"}, True),
+        ({"dog", "hot dog", "bull terrier", "scottish terrier"}, False),
+        ({"light red", "dark red", "light blue", "dark blue"}, False),
+        ({"cat", "dog"}, False),
+    ],
+)
+def test_combinations_of_labels_are_told(labels, is_told):
+    assert bool(own_data.describe_combinations(labels)) is is_told
 
 
 def test_a_row_of_a_missing_picture_does_not_label_another(tmp_path):
@@ -370,6 +427,16 @@ def test_labels_in_the_names_of_files(tmp_path):
         read(tmp_path, labels_from="pattern", pattern="(")
 
 
+def test_labels_in_the_names_of_files_of_one_folder_are_suggested(tmp_path):
+    draw(tmp_path / "images", 12, name="great_pyrenees_{}.png")
+    draw(tmp_path / "images", 12, 50, name="pug_{}.png")
+    (tmp_path / "annotations").mkdir()
+    message = r"in images, which makes one label; .* such as great_pyrenees in .* add --labels-from pattern\.$"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+    assert read(tmp_path, labels_from="pattern").labels == ("great_pyrenees", "pug")
+
+
 def test_a_pattern_needs_no_other_option(tmp_path):
     draw(tmp_path, 12, name="great_pyrenees_{}.png")
     draw(tmp_path, 12, 50, name="pug_{}.png")
@@ -383,6 +450,8 @@ def test_a_pattern_needs_no_other_option(tmp_path):
         ({"pattern": "^(.)", "labels_from": "csv"}, "--pattern finds .* leave out --labels-from csv"),
         ({"pattern": "^(.)", "labels": "mine.csv"}, "--pattern finds .* leave out mine.csv, or the pattern"),
         ({"labels": "mine.csv", "labels_from": "folder"}, "mine.csv has the labels, so leave out --labels-from folder"),
+        ({"label_column": "tree", "labels_from": "folder"}, "--label-column tree has .* leave out --labels-from"),
+        ({"label_column": "tree", "pattern": "^(.)"}, "--pattern finds .* leave out --label-column tree, or the"),
         ({"labels": "mine.csv", "labels_from": "pattern"}, "mine.csv has the labels, .*--labels-from pattern, or the"),
     ],
 )

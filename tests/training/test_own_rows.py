@@ -368,10 +368,35 @@ def test_parts_are_taken_as_given(tmp_path, capsys, table):
     assert "5 training rows left out: they, or their groups, are also in the given test." in said
     assert "Split (test as given): 155 to train on, 45 to test on." in said
     (tmp_path / "test.csv").write_text(spell(table[155:].drop(columns="gekündigt")), encoding="utf-8")
-    with pytest.raises(DataError, match=r"test\.csv lacks the column 'gekündigt' of train\.csv"):
+    with pytest.raises(DataError, match=r"lacks the column 'gekündigt' of train\.csv.* no answers .* --data "):
         read_own_rows(tmp_path, None, DataOptions(), 42)
     with pytest.raises(DataError, match="There is no table"):
         read_own_rows(tmp_path / "nothing", None, DataOptions(), 42)
+
+
+def test_fast_ais_column_divides_the_rows_and_is_no_input(tmp_path, capsys, table):
+    table["is_valid"] = [str(row >= 150) for row in range(COUNT)]
+    found = read(table, tmp_path)
+    assert found.target == "gekündigt"
+    assert "is_valid" not in found.train.table
+    assert sorted(found.test.table["Stunden"]) == sorted(table["Stunden"][150:].astype(float))
+    assert "The column is_valid divides the rows, true is the test" in capsys.readouterr().out
+    found = read(table, tmp_path, "gekündigt", time="Stunden")
+    assert "is_valid" not in found.train.table
+    assert "is_valid is not used for the split and is no input: --time Stunden divides the" in capsys.readouterr().out
+    table["is_valid"] = np.where(np.arange(COUNT) % 3, "yes", "no")
+    assert "is_valid" not in read(table, tmp_path, "gekündigt").train.table
+    assert read(table, tmp_path, "is_valid").labels == ("no", "yes")
+
+
+def test_a_time_changes_nothing_where_the_test_is_given(tmp_path, capsys, table):
+    table["Jahr"] = [str(1900 + row % 90) for row in range(COUNT)]
+    for name, part in {"train": table[:165], "test": table[160:]}.items():
+        (tmp_path / f"{name}.csv").write_text(spell(part), encoding="utf-8")
+    plain, timed = (read_own_rows(tmp_path, "gekündigt", DataOptions(time=time), 42) for time in (None, "Jahr"))
+    assert "--time Jahr has no effect, since the data has a test of its own." in capsys.readouterr().out
+    for part in ("train", "test"):
+        pd.testing.assert_frame_equal(getattr(plain, part).table, getattr(timed, part).table)
 
 
 def test_rows_to_validate_on_are_not_in_the_test_either(tmp_path, capsys, table):

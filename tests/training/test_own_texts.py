@@ -252,6 +252,29 @@ def test_tables_of_parts(tmp_path):
     (tmp_path / "test.csv").write_text(join_rows(rows=[row for row in rows[80:] if row[1] == "pos"]), encoding="utf-8")
     with pytest.raises(DataError, match="The test lacks neg: add texts of it there, or leave this part out"):
         read(tmp_path)
+    (tmp_path / "test.csv").write_text("id,text\r\n1,Wie war es?\r\n", encoding="utf-8")
+    message = rf"test\.csv has no labels, there are no answers to test on: give --data {tmp_path / 'train.csv'}\.$"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+    assert sum(sizes(read(tmp_path / "train.csv"))) == 80
+
+
+def test_fast_ais_column_divides_the_texts(tmp_path, capsys):
+    rows = [(label, text, index % 5 == 1 or index % 10 == 0) for index, (text, label) in enumerate(make_rows(80))]
+    path = tmp_path / "texts.csv"
+    path.write_text(join_rows(header=("label", "text", "is_valid"), rows=rows), encoding="utf-8")
+    found = read(path)
+    assert found.given == {TRAIN, TEST}
+    assert set(found.parts[TEST].texts) == {text for _, text, is_valid in rows if is_valid}
+    assert "The column is_valid divides the rows, true is the test; delete it for a random" in capsys.readouterr().out
+    path.write_text(join_rows(header=("label", "text", "is_valid"), rows=[(*row[:2], True) for row in rows]), "utf-8")
+    assert not read(path).given
+    said = capsys.readouterr().out
+    assert "The column is_valid is not used for the split and is no input: it must have both true and false" in said
+    rows = [(*row, index) for index, row in enumerate(rows)]
+    path.write_text(join_rows(header=("label", "text", "is_valid", "day"), rows=rows), encoding="utf-8")
+    assert not read(path, time="day").given
+    assert "is no input: --time day divides the rows." in capsys.readouterr().out
 
 
 def write_parts(folder, header=("text", "label"), **parts):

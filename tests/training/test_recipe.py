@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,6 +236,19 @@ def test_smoke_makes_up_data_unless_some_is_named(tmp_path):
     assert made_up.exists()
     with pytest.raises(DataError, match=r"Name the data with --data; python -m training.recipes.tabular --help"):
         name()
+
+
+def test_smoke_and_other_data_delete_no_model(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command.run(Quick(), ["--smoke"]) == Path("runs/tabular-smoke")
+    for name in ("first", "second"):
+        shutil.copyfile("tabular-made-up/rows.csv", f"{name}.csv")
+        make(Quick(), "runs/tabular", "--data", f"{name}.csv")
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir() if "made-up" not in path.name) == [
+        "tabular", "tabular-before", "tabular-smoke",
+    ]  # fmt: skip
+    assert load_model("runs/tabular-before").config.about.title == "First"
+    assert f"The model of first that was in {tmp_path / 'runs/tabular'} is kept in" in capsys.readouterr().out
 
 
 def test_an_input_that_is_refused_is_named(made):

@@ -166,8 +166,14 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         )
 
     def read_settings(self, options: argparse.Namespace) -> Chosen:
-        """Return the settings that the options ask for; --backbone alone begins with its network on the Hub."""
+        """Return the settings that the options ask for; --backbone alone begins with its network on the Hub.
+
+        Raises:
+            OptionError: --minutes is given with --quick.
+        """
         settings = super().read_settings(options)
+        if settings.quick and options.minutes:
+            raise command.OptionError("--quick trains no epochs of pictures; leave out --minutes, or --quick.")
         if settings.backbone and not options.init:
             return replace(settings, init=BACKBONES[settings.backbone].hub)
         return settings

@@ -124,6 +124,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
     def load_own(self, data: str, settings: TabularSettings) -> TableSplits:
         """Read a table; what it does not divide itself is split at random."""
         found = read_own_rows(Path(data), settings.target, settings.own, settings.seed)
+        if found.labels and settings.own.unit:
+            print(f"--unit {settings.own.unit} has no effect, since the target {found.target} has classes.")
         name = Path(data).stem
         limits = LIMITS if found.labels else LIMITS_OF_NUMBERS
         description = describe(name, make_summary(found.target, found.labels), limits, labels=found.labels)

@@ -20,6 +20,7 @@ from training.description import describe
 from training.evaluate import sigmoid, stack_two_classes
 from training.learner import Run
 from training.networks.tabular import TableNet
+from training.own_data import DataOptions
 from training.recipe import TestSet
 from training.recipes.tabular import (
     TableSplits,
@@ -266,6 +267,15 @@ def test_a_number_from_csv_to_answer(tmp_path):
     card = (tmp_path / "model/README.md").read_text()
     assert "pipeline_tag: tabular-regression" in card
     assert 'session.run(["value", "half_width"]' in card
+
+
+def test_a_unit_of_classes_is_said_to_have_no_effect(tmp_path, capsys):
+    recipe, own = Tabular(), DataOptions(unit="EUR")
+    data, settings = recipe.make_up(tmp_path, 0), TabularSettings.smoke()
+    recipe.load_own(data, replace(settings, own=own, target="hours"))
+    assert "--unit" not in capsys.readouterr().out
+    recipe.load_own(data, replace(settings, own=own))
+    assert "--unit EUR has no effect, since the target label has classes." in capsys.readouterr().out
 
 
 def test_many_labels_from_csv_to_answer(tmp_path):
