@@ -144,7 +144,7 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
     if share >= MIN_PARSED and not _are_codes(texts.texts):
         column = as_numbers(NUMBER, numbers, decimal=decimal, has_commas=commas)
         reason = _judge_numbers(column, seen)
-        if not reason and ID_NAME.search(name) and len(texts.texts) <= MAX_CATEGORIES and not is_kept:
+        if not reason and _are_ids(name, texts, numbers) and not is_kept:
             column = as_text
     elif texts.share(dates.days) >= MIN_PARSED:
         question = ask_day_or_month(texts.texts[0], name) if dates.is_ambiguous else ""
@@ -180,9 +180,21 @@ def _judge_texts(texts: _Texts) -> str:
         return f"it has free text, of {words:.0f} words on average"
     if different >= 0.9 * total:
         return "it has ids: almost all values are different"
-    if np.sort(texts.counts[texts.counts >= RARE])[-MAX_CATEGORIES:].sum() < total / 2:
+    if not _repeat(texts):
         return f"its values hardly repeat: {different:,} different ones in {total:,} rows"
     return ""
+
+
+def _are_ids(name: str, texts: _Texts, numbers: NDArray[np.float64]) -> bool:
+    """Return True for whole numbers that repeat, in a column with the name of ids: they are categories."""
+    is_whole = not (numbers[~np.isnan(numbers)] % 1).any()
+    return bool(ID_NAME.search(name)) and is_whole and len(texts.texts) <= MAX_CATEGORIES and _repeat(texts)
+
+
+def _repeat(texts: _Texts) -> bool:
+    """Return True if at least half of the cells hold texts that are frequent enough to be categories."""
+    frequent = np.sort(texts.counts[texts.counts >= RARE])[-MAX_CATEGORIES:]
+    return bool(frequent.sum() >= texts.counts.sum() / 2)
 
 
 def _are_codes(texts: Sequence[str]) -> bool:

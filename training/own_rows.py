@@ -96,14 +96,8 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     """
     problems = Problems(data, own.skip_bad, "rows")
     source = read_source(data, problems, seed)
-    names = list(source.table)
-    name, how = find_target(names, target, data)
-    group = find_column(names, own.group, (), "--group", data) if own.group else None
-    time = find_column(names, own.time, (), "--time", data) if own.time else None
-    if group and time:
-        raise DataError("--time and --group exclude each other; leave out one of them.")
-    if name in (group, time):
-        raise DataError(f"The target {name} cannot also divide the rows; leave out --{'group' if group else 'time'}.")
+    name, how = find_target(list(source.table), target, data)
+    group, time = find_dividers(list(source.table), name, own, data)
     kept = (name, time) if time else (name,)
     columns = {column.name: column for column in read_columns(source.table, source.count, kept)}
     if time and columns[time].question:
@@ -137,13 +131,12 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     print_split(rows, [TEST] if TEST in parts else [], f" by {time}" if time and TEST not in parts else "")
     if labels:
         check_parts({part: y[index] for part, index in rows.items()}, labels, "add rows of it, or divide otherwise.")
-    table, open_categories = merge_rare(table, rows)
+    table, open_categories, rare = merge_rare(table, rows)
+    print(*rare, sep="\n", end="\n" * bool(rare))
+    lines += rare
+    if table.empty:
+        raise DataError(f"{data} has no column to predict the target {name} from.")
     notes = [f"Columns left out: {'; '.join(f'{key} ({why})' for key, why in left_out.items())}."] * bool(left_out)
-    if open_categories:
-        lines.append(
-            f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
-            f"{list_names(open_categories)}."
-        )
     alike = number_groups(keys)
     train = Rows(table, y, alike if len(np.unique(alike)) < len(y) else None).take(rows[TRAIN])
     if train.groups is not None and len(np.unique(train.groups)) < LEAST_GROUPS:
@@ -225,6 +218,21 @@ def find_target(names: Sequence[str], asked: str | None, data: Path) -> tuple[st
     usual = next((by_name[name] for name in TARGETS if name in by_name), None)
     why = "it has a usual name" if usual else "it is the last column"
     return usual or names[-1], f" ({why}; --target names another)"
+
+
+def find_dividers(names: Sequence[str], target: str, own: DataOptions, data: Path) -> tuple[str | None, str | None]:
+    """Return the columns of --group and --time that divide the rows, None for one that is not asked for.
+
+    Raises:
+        DataError: there is no such column, both are asked for, or one is the target.
+    """
+    group = find_column(names, own.group, (), "--group", data) if own.group else None
+    time = find_column(names, own.time, (), "--time", data) if own.time else None
+    if group and time:
+        raise DataError("--time and --group exclude each other; leave out one of them.")
+    if target in (group, time):
+        raise DataError(f"The target {target} cannot also divide the rows; leave out --{'group' if group else 'time'}.")
+    return group, time
 
 
 def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) -> list[Column]:
@@ -440,15 +448,28 @@ def name_groups(column: Column, values: pd.Series, rows: Mapping[str, NDArray[np
     return tuple(named.where(test.notna() & (test != MISSING), "unknown"))
 
 
-def merge_rare(table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return a table whose categories without enough training rows are missing, and the columns that had such."""
-    changed = {}
+def merge_rare(
+    table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]
+) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
+    """Return a table whose categories without enough training rows are missing.
+
+    A column of which nothing is left is left out. Also return the other columns that had such categories, and lines.
+    """
+    changed, empty = {}, []
     for name in table:
         if pd.api.types.is_numeric_dtype(table[name]):
             continue
         counts = table[name].iloc[rows[TRAIN]].value_counts().drop(MISSING, errors="ignore")
         kept = {MISSING, *counts[counts >= RARE].index[:MAX_CATEGORIES]}
         is_kept = table[name].isin(kept)
-        if not is_kept.all():
+        if kept == {MISSING}:
+            empty.append(name)
+        elif not is_kept.all():
             changed[name] = table[name].where(is_kept, MISSING)
-    return table.assign(**changed), tuple(changed)
+    lines = [f"{name} is left out: none of its values has {RARE} training rows; merge some of them." for name in empty]
+    if changed:
+        lines.append(
+            f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
+            f"{list_names(changed)}."
+        )
+    return table.assign(**changed).drop(columns=empty), tuple(changed), lines

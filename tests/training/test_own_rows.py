@@ -196,7 +196,30 @@ def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
     assert set(found["filiale_id"]) == set("0123456")
 
 
-def test_rare_and_unseen_categories_count_as_missing(tmp_path, table):
+def test_a_measured_number_with_the_name_of_ids_stays_a_number(tmp_path, table):
+    rng = np.random.default_rng(0)
+    table["uv_index"] = rng.uniform(0, 12, COUNT).round(2).astype(str)
+    table["key"] = [str(row % 50 * 7) for row in range(COUNT)]  # whole, but each of four rows
+    table["room_no"] = rng.integers(1, 9, COUNT).astype(str)
+    found = read(table, tmp_path, "gekündigt")
+    assert sorted(join_parts(found)["uv_index"]) == sorted(table["uv_index"].astype(float))
+    assert found.train.table.select_dtypes("number").columns.tolist() == ["Stunden", "Umsatz", "uv_index", "key"]
+    assert found.open_categories == ()
+
+
+def test_a_category_of_which_nothing_is_left_is_left_out(tmp_path, capsys, table):
+    table["Code"] = [f"c{row % 40}" for row in range(COUNT)]  # each has five rows, but four to train on
+    table["Tag"] = list(map(str, range(COUNT)))
+    found = read(table, tmp_path, "gekündigt", time="Tag")
+    line = "Code is left out: none of its values has 5 training rows; merge some of them."
+    assert list(found.train.table) == ["Stunden", "Umsatz", "Ort", "neu"]
+    assert line in found.notes
+    assert line in capsys.readouterr().out.splitlines()
+    with pytest.raises(DataError, match="has no column to predict the target gekündigt from"):
+        read(table[["Code", "Tag", "gekündigt"]], tmp_path, "gekündigt", time="Tag")
+
+
+def test_rare_and_unseen_categories_count_as_missing(tmp_path, capsys, table):
     table.loc[:3, "Ort"] = ["Aachen", "Bonn", "Bonn", "Bonn"]
     table.loc[10:12, "neu"] = ""
     found = read(table, tmp_path)
@@ -204,7 +227,9 @@ def test_rare_and_unseen_categories_count_as_missing(tmp_path, table):
     assert set(join_parts(found)["Ort"]) == {"?", "Köln", "Düren", "Ulm"}
     assert (join_parts(found)["Ort"] == "?").sum() == 4
     assert (join_parts(found)["neu"] == "?").sum() == 3
-    assert any("fewer than 5 training rows count as missing" in note and "Ort" in note for note in found.notes)
+    line = "Values with fewer than 5 training rows count as missing, as unknown ones do, in Ort."
+    assert line in found.notes
+    assert line in capsys.readouterr().out.splitlines()
 
 
 def test_of_100_000_categories_the_frequent_ones_are_kept(tmp_path):
