@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from shared.dates import format_date
 from shared.errors import quote
 from shared.tabular_values import MISSING, is_missing
-from shared.text import parse_number
+from shared.text import normalise_name, parse_number
 from training.column_types import (
     CATEGORY,
     DATE,
@@ -100,6 +100,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     group, time = find_dividers(list(source.table), name, own, data)
     kept = (name, time) if time else (name,)
     columns = {column.name: column for column in read_columns(source.table, source.count, kept)}
+    columns[name] = keep_labels(columns[name], source.table[name])
     if time and columns[time].question:
         raise DataError(columns[time].question)
     reported = find_groups(own.groups, columns, data)
@@ -115,7 +116,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
 
     table = pd.DataFrame({key: values[key] for key in inputs if key not in left_out})
     same, lines = find_same(table, y, bool(labels), name)
-    lines = [f"{(~given).sum():,} rows without a target are left out."] * (not given.all()) + lines
+    lines = describe_missing(columns[name], source.table[name]) + lines
     table = table.drop(columns=same)
     if table.empty:
         raise DataError(f"{data} has no column to predict the target {name} from.")
@@ -280,6 +281,27 @@ def is_given(target: Column) -> NDArray[np.bool_]:
     return (values.notna() if target.is_number else values != MISSING).to_numpy(np.bool_)
 
 
+def keep_labels(target: Column, cells: pd.Series) -> Column:
+    """Return a target of text with its labels such as none and NA, which in other columns count as missing.
+
+    Those of too few rows for a class stay missing, as do empty cells and question marks.
+    """
+    if target.kind != CATEGORY:
+        return target
+    labels = cells.astype(object).map(clean_label)
+    counts = labels[~is_given(target)].value_counts()
+    kept = [label for label in counts[counts >= MIN_SAMPLES].index if normalise_name(label) not in ("", MISSING)]
+    return replace(target, values=target.values.mask(labels.isin(kept), labels))
+
+
+def describe_missing(target: Column, cells: pd.Series) -> list[str]:
+    """Return a line on rows without a target that counts how they spell it; none if there are none."""
+    spelled = cells[~is_given(target)].astype(object).map(clean_label)
+    named = spelled.where(spelled.map(is_missing).astype(bool), f"not a {target.kind}").replace("", "empty")
+    counts = [f"{name} {count:,}" for name, count in named.value_counts().sort_index().items()]
+    return [f"Rows without a target are left out: {list_names(counts)}."] * bool(counts)
+
+
 def read_target(target: Column, values: pd.Series, kind: str | None, data: Path) -> tuple[Target, tuple[str, ...]]:
     """Return the target from its given values, and its labels, or () if it is a number; print what it is.
 
@@ -316,6 +338,8 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
         )
     shares = list_names(f"{label} {count / len(y):.1%}" for label, count in zip(labels, counts, strict=True))
     print(f"  {name} has {len(labels)} classes: {shares}.{' --task number has a number.' if whole else ''}")
+    if spelled := [label for label in labels if is_missing(label)]:
+        print(f"Classes of {name}, too: {list_names(spelled)}; empty these cells if the target is missing there.")
     for line in describe_alike(labels):
         print(line)
     return y, labels

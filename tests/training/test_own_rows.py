@@ -324,8 +324,43 @@ def test_rows_without_a_target_are_counted_and_labels_that_look_alike_named(tmp_
     table.loc[10:29, "gekündigt"] = "JA"
     found = read(table, tmp_path)
     assert len(found.train) + len(found.test) == COUNT - 3
-    assert "3 rows without a target are left out." in found.notes
-    assert "perhaps meant as one: JA and ja." in capsys.readouterr().out
+    line = "Rows without a target are left out: ? 1, NA 1, empty 1."
+    assert line in found.notes
+    said = capsys.readouterr().out
+    assert line in said
+    assert "perhaps meant as one: JA and ja." in said
+
+
+def test_a_class_may_be_called_none(tmp_path, capsys, table):
+    rng = np.random.default_rng(0)
+    table["Mittel"] = rng.choice(["drug", "none"], COUNT)
+    assert read(table, tmp_path, "Mittel").labels == ("drug", "none")
+    table["Mittel"] = rng.choice(["drug", "none", "placebo", "NA", "null"], COUNT)
+    table.loc[:2, "Mittel"] = ["", "?", "n/a"]
+    found = read(table, tmp_path, "Mittel", groups="Mittel")
+    assert found.labels == ("NA", "drug", "none", "null", "placebo")
+    assert set(found.groups["Mittel"]) == set(found.labels)
+    said = capsys.readouterr().out
+    line = "Classes of Mittel, too: NA, none, null; empty these cells if the target is missing there."
+    assert line in said.splitlines()
+    assert "Rows without a target are left out: ? 1, empty 1, n/a 1." in found.notes
+    with pytest.raises(DataError, match="The target Mittel is none in every row; at least two values are needed"):
+        read(table.assign(Mittel="none"), tmp_path, "Mittel")
+
+
+def test_a_target_of_numbers_stays_one_beside_missing_ones(tmp_path, capsys, table):
+    table["Preis"] = [str(row * 7.5) for row in range(COUNT)]
+    table.loc[:49, "Preis"] = "NA"
+    table.loc[50:52, "Preis"] = "auf Anfrage"
+    table.loc[53, "Preis"] = ""
+    found = read(table, tmp_path, "Preis", skip_bad=True)
+    assert found.labels == ()
+    assert len(found.train) + len(found.test) == COUNT - 54
+    line = "Rows without a target are left out: NA 50, empty 1, not a number 3."
+    assert line in found.notes
+    assert line in capsys.readouterr().out
+    stars = table.assign(Preis=np.where(table["Preis"] == "NA", "NA", [str(row % 3) for row in range(COUNT)]))
+    assert read(stars, tmp_path, "Preis").labels == ("0", "1", "2")
 
 
 def test_a_column_that_says_the_same_as_the_target_is_left_out(tmp_path, capsys, table):
