@@ -48,6 +48,10 @@ STRATA = 10  # bands of a number to predict, each of which is split alike
 SAME = 0.999  # correlation with the target from which a column is left out
 NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
 CHECKED = 20_000  # rows on which that is measured
+UNCLEAR = {
+    DATE: "its days and months cannot be told apart",
+    NUMBER: "its thousands and decimals cannot be told apart",
+}
 
 Target = NDArray[Any]  # (rows,): int64 indices of labels, or float64
 
@@ -99,10 +103,11 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     name, how = find_target(list(source.table), target, data)
     group, time = find_dividers(list(source.table), name, own, data)
     kept = (name, time) if time else (name,)
-    columns = {column.name: column for column in read_columns(source.table, source.count, kept)}
+    columns = {column.name: column for column in read_columns(source.table, source.count, kept, source.delimiter)}
     columns[name] = keep_labels(columns[name], source.table[name])
-    if time and columns[time].question:
-        raise DataError(columns[time].question)
+    for column in (columns[key] for key in kept):
+        if column.question and (column.name == time or column.kind == NUMBER):
+            raise DataError(column.question)
     reported = find_groups(own.groups, columns, data)
     inputs = {key: column for key, column in columns.items() if key not in (name, group, time)}
     print_columns(data, source, f"{name}{how}", list(inputs.values()))
@@ -112,7 +117,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     given = is_given(columns[name])
     values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
     y, labels = problems.settle_with(lambda: read_target(columns[name], values[name], own.task, data))
-    left_out |= {key: "its days and months cannot be told apart" for key, item in inputs.items() if item.question}
+    left_out |= {key: UNCLEAR[item.kind] for key, item in inputs.items() if item.question}
 
     table = pd.DataFrame({key: values[key] for key in inputs if key not in left_out})
     same, lines = find_same(table, y, bool(labels), name)
@@ -163,13 +168,17 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
 
 @dataclass(frozen=True)
 class _Source:
-    """The columns of all files as categories of text, and of each row its place and the part it is given for."""
+    """The columns of all files as categories of text, and of each row its place and the part it is given for.
+
+    `delimiter` is that of the first file; "" for Parquet.
+    """
 
     table: pd.DataFrame
     places: Sequence[str]
     parts: Sequence[str | None]
     count: int
     notes: tuple[str, ...]
+    delimiter: str
 
 
 def read_source(data: Path, problems: Problems, seed: int) -> _Source:
@@ -208,6 +217,7 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
         [tables[path] for path, own in found.items() for _ in range(len(own.table))],
         sum(own.count for own in found.values()),
         tuple(notes),
+        found[first].delimiter,
     )
 
 
@@ -322,7 +332,8 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
     if kind == "number" or (kind is None and is_number):
         low, middle, high = values.min(), values.median(), values.max()
-        print(f"  {name} is a number from {low:g} to {high:g}, with the median {middle:g}. --task classes has classes.")
+        span = f"from {low:g} to {high:g}{f' ({target.reading})' * bool(target.reading)}, with the median {middle:g}"
+        print(f"  {name} is a number {span}. --task classes has classes.")
         return values.to_numpy(np.float64), ()
     # Pages show the probability of the second label.
     ordered = sorted(values.unique(), key=lambda value: (str(value).casefold() in YES, value))

@@ -134,6 +134,51 @@ def test_another_column_decides_what_a_comma_means(tmp_path, table):
     assert beside.min() == 1.101
 
 
+RENTS = [f"{rent:,}".replace(",", ".") for rent in range(850, 1250, 2)]  # 850 to 1.248
+
+
+def read_rents(folder, table, separator, target="gekündigt", **own):
+    columns = {"Miete": RENTS, "Kaution": [f"{row % 7 + 1}.500" for row in range(COUNT)]}
+    columns["frei"] = ["1.500 €" if row % 3 else "900 €" for row in range(COUNT)]
+    table = table[["Ort", "neu", "gekündigt"]].assign(**columns, **own.pop("more", {}))
+    (folder / "mine.csv").write_bytes(spell(table, separator).encode("cp1252"))
+    return read("mine.csv", folder, target, **own)
+
+
+def test_points_separate_thousands_beside_whole_numbers_in_a_csv_with_semicolons(tmp_path, capsys, table):
+    rows = join_parts(found := read_rents(tmp_path, table, ";"))
+    assert sorted(rows["Miete"]) == list(range(850, 1250, 2))
+    assert set(rows["Kaution"]) == {1500, 2500, 3500, 4500, 5500, 6500, 7500}
+    assert set(rows["frei"]) == {900, 1500}
+    assert found.decimals == {"Miete": ",", "Kaution": ",", "frei": ","}
+    said = capsys.readouterr().out
+    assert "numbers     Miete (1.000 is 1000), Kaution (1.500 is 1500), frei (1.500 € is 1500)" in said
+    found = read_rents(tmp_path, table, ";", "Miete")
+    assert sorted([*found.train.y, *found.test.y]) == list(range(850, 1250, 2))
+    assert "Miete is a number from 850 to 1248 (1.000 is 1000), with the median 1049." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("separator", "more"), [(",", {}), (";", {"x": [f"{row % 90}.5" for row in range(COUNT)]})])
+def test_points_that_may_separate_thousands_are_asked_about(tmp_path, table, separator, more):
+    question = r"Is 1\.000 in Miete 1000 or 1\? Write its numbers like one of these\."
+    with pytest.raises(DataError, match=f"column Miete: {question}"):
+        read_rents(tmp_path, table, separator, more=more)
+    found = read_rents(tmp_path, table, separator, more=more, skip_bad=True)
+    assert list(found.train.table) == ["Ort", "neu", "Kaution", *more]
+    assert "Miete (its thousands and decimals cannot be told apart)" in found.notes[0]
+    with pytest.raises(DataError, match=f"^{question}$"):
+        read_rents(tmp_path, table, separator, "Miete", more=more, skip_bad=True)
+
+
+def test_numbers_of_a_parquet_have_decimal_points(tmp_path, capsys, table):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    values = np.random.default_rng(4).choice([1.125, 1.375, 2.625, 850], COUNT)
+    table.assign(Umsatz=values).to_parquet(tmp_path / "mine.parquet")
+    found = read("mine.parquet", tmp_path, "gekündigt")
+    assert sorted(join_parts(found)["Umsatz"]) == sorted(values)
+    assert re.search(r"Umsatz \((1.125 is 1.125|1.375 is 1.375|2.625 is 2.625)\)", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("form", "spelled"),
     [
