@@ -15,6 +15,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from shared.dates import format_date
 from shared.errors import quote
+from shared.limits import LIMITS
 from shared.tabular_values import MISSING, is_missing
 from shared.text import normalise_name, parse_number
 from training.column_types import (
@@ -123,8 +124,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     same, lines = find_same(table, y, bool(labels), name)
     lines = describe_missing(columns[name], source.table[name]) + lines
     table = table.drop(columns=same)
-    if table.empty:
-        raise DataError(f"{data} has no column to predict the target {name} from.")
+    check_inputs(table, name, data)
     # As texts: a group such as A17 among numbers is one, too.
     groups = source.table[group][given].astype(str).tolist() if group else None
     keys, line = make_keys(table, y, groups, has_times=time is not None)
@@ -140,8 +140,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     table, open_categories, rare = merge_rare(table, rows)
     print(*rare, sep="\n", end="\n" * bool(rare))
     lines += rare
-    if table.empty:
-        raise DataError(f"{data} has no column to predict the target {name} from.")
+    check_inputs(table, name, data)
     notes = [f"Columns left out: {'; '.join(f'{key} ({why})' for key, why in left_out.items())}."] * bool(left_out)
     alike = number_groups(keys)
     train = Rows(table, y, alike if len(np.unique(alike)) < len(y) else None).take(rows[TRAIN])
@@ -244,6 +243,21 @@ def find_dividers(names: Sequence[str], target: str, own: DataOptions, data: Pat
     if target in (group, time):
         raise DataError(f"The target {target} cannot also divide the rows; leave out --{'group' if group else 'time'}.")
     return group, time
+
+
+def check_inputs(table: pd.DataFrame, target: str, data: Path) -> None:
+    """Check the number of columns that are left to predict from.
+
+    Raises:
+        DataError: there are none, or more than the pages read.
+    """
+    if table.empty:
+        raise DataError(f"{data} has no column to predict the target {target} from.")
+    if len(table.columns) > LIMITS.columns:
+        raise DataError(
+            f"{data} has {len(table.columns):,} columns to predict the target {target} from; keep at most "
+            f"{LIMITS.columns}, such as {', '.join(table.columns[:3])}."
+        )
 
 
 def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) -> list[Column]:

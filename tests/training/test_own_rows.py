@@ -503,6 +503,20 @@ def test_a_parquet_with_two_columns_of_a_name_is_refused(tmp_path, table):
         read("mine.parquet", tmp_path)
 
 
+def test_tables_with_more_columns_than_a_page_reads_are_refused(tmp_path, table):
+    numbers = np.random.default_rng(5).integers(0, 99, (COUNT, 201)).astype(str)
+    many = pd.DataFrame(numbers, columns=[f"c{number}" for number in range(201)])
+    with pytest.raises(DataError, match=r"mine\.csv: The CSV has 202 columns; keep at most 200\."):
+        read(many.assign(y=table["gekündigt"]), tmp_path)
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    many.assign(y=table["gekündigt"]).to_parquet(tmp_path / "mine.parquet")
+    message = "has 201 columns to predict the target y from; keep at most 200, such as c0, c1, c2"
+    with pytest.raises(DataError, match=message):
+        read("mine.parquet", tmp_path)
+    many.assign(c0="same", y=table["gekündigt"]).to_parquet(tmp_path / "mine.parquet")
+    assert len(read("mine.parquet", tmp_path).train.table.columns) == 200
+
+
 def test_groups_are_values_or_bands(tmp_path, table):
     table["Tag"] = [f"2026-{row % 12 + 1:02}-{row % 28 + 1:02}" for row in range(COUNT)]
     found = read(table, tmp_path, "gekündigt", groups="Ort, stunden,Tag")
