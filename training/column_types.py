@@ -15,7 +15,7 @@ from shared.errors import quote
 from shared.tabular_values import MISSING, UNITS, is_missing, read_grouped
 from shared.text import parse_number
 from training.data import DataError
-from training.own_data import clean_label
+from training.own_data import Problems, clean_label
 
 NUMBER, DATE, CATEGORY, LEFT_OUT = "number", "date", "category", "left out"
 MIN_PARSED = 0.95  # of the cells of numbers or dates; the others are problems
@@ -285,27 +285,43 @@ def ask_thousands(text: str, column: str) -> str:
     return f"Is {text} in {column} {whole} or {decimal}? Write its numbers like one of these."
 
 
-def parse_times(cells: pd.Series, column: str, name_place: Callable[[int], str]) -> NDArray[np.float64]:
-    """Return times as numbers. They may be numbers or dates, all in one form.
+def parse_times(
+    cells: pd.Series, column: str, name_place: Callable[[int], str], problems: Problems
+) -> NDArray[np.float64]:
+    """Return times as numbers, NaN for one that cannot be read, which is a problem.
+
+    All are numbers, or all are dates in one form, whichever are more.
 
     Args:
         cells: texts, as categories.
         column: its name, for messages.
         name_place: returns where the cell with an index is.
+        problems: takes the problems of cells.
 
     Raises:
-        DataError: one is neither, or days and months cannot be told apart.
+        DataError: none can be read, or days and months cannot be told apart.
     """
     codes, used = pd.factorize(cells.cat.codes)
     texts = cells.cat.categories[used].tolist()
-    numbers = np.fromiter(map(parse_number, texts), np.float64, len(texts))
-    if not np.isnan(numbers).any():
-        return numbers[codes]
-    dates = read_dates(texts)
-    if np.isnan(dates.days).any():
-        row = int(np.isnan(dates.days)[codes].argmax())
-        sentence = f"{column} is neither a number nor a date such as 2026-05-31: {texts[codes[row]]!r}."
-        raise DataError(f"{name_place(row)}: {sentence}")
-    if dates.is_ambiguous:
-        raise DataError(ask_day_or_month(texts[0], column))
-    return dates.days[codes]
+    times = np.fromiter(map(parse_number, texts), np.float64, len(texts))
+    dates = read_dates(texts) if np.isnan(times).any() else Dates(days=times)
+    question = ""
+    if np.isnan(dates.days)[codes].sum() < np.isnan(times)[codes].sum():
+        times = dates.days
+        question = ask_day_or_month(texts[int((~np.isnan(times)).argmax())], column) if dates.is_ambiguous else ""
+
+    def describe(row: int) -> str:
+        text = texts[codes[row]]
+        if is_missing(text):
+            return f"{column} is missing."
+        return f"{column} is neither a number nor a date such as 2026-05-31: {text!r}."
+
+    bad = np.flatnonzero(np.isnan(times)[codes]).tolist()
+    if 0 < len(bad) == len(codes):
+        question = f"{name_place(0)}: {describe(0)}"
+    if question:
+        problems.settle(question)
+        raise DataError(question)
+    for row in bad:
+        problems.add(name_place(row), describe(row))
+    return times[codes]

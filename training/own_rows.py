@@ -116,6 +116,8 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     inputs = {key: column for key, column in inputs.items() if key not in left_out}
     add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
     given = is_given(columns[name])
+    if time and TEST not in source.parts:
+        given = given & find_times(columns[time], given, source, problems)
     values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
     y, labels = problems.settle_with(lambda: read_target(columns[name], values[name], own.task, data))
     left_out |= {key: UNCLEAR[item.kind] for key, item in inputs.items() if item.question}
@@ -296,6 +298,16 @@ def add_problems(columns: Sequence[Column], source: _Source, problems: Problems)
             problems.add(source.places[row], f"{column.name} {what}: {quote(cell)}.")
 
 
+def find_times(column: Column, given: NDArray[np.bool_], source: _Source, problems: Problems) -> NDArray[np.bool_]:
+    """Return which rows have a time; one that is missing beside a target is a problem, as a bad one already is."""
+    if not column.is_number:
+        return np.ones_like(given)
+    has_time = column.values.notna().to_numpy(np.bool_)
+    for row in sorted(set(np.flatnonzero(given & ~has_time).tolist()) - set(column.bad)):
+        problems.add(source.places[row], f"{column.name} is missing.")
+    return has_time
+
+
 # --- target ---
 
 
@@ -457,7 +469,7 @@ def divide(
     """Return the part of each row ("" for one that is left out), and what the test is.
 
     Raises:
-        DataError: a time is missing, or its day and month cannot be told apart.
+        DataError: the times are neither numbers nor dates.
     """
     if TEST in parts:
         chosen = np.array(parts)
@@ -467,7 +479,7 @@ def divide(
             print(f"{len(leaks):,} training rows left out: they, or their groups, are also in the given test.")
         return chosen, "own test"
     if times is not None:
-        if not pd.api.types.is_numeric_dtype(times) or times.isna().any():
+        if not pd.api.types.is_numeric_dtype(times):
             raise DataError(f"Not every row has a number or a date in the column {times.name} of --time.")
         return np.array(split_by_time(times.tolist(), {TEST: TEST_SHARE})), f"last fifth by {times.name}"
     strata = y if has_classes else pd.qcut(y, STRATA, labels=False, duplicates="drop")

@@ -462,6 +462,26 @@ def test_the_last_rows_are_the_test_if_asked_for(tmp_path, capsys, table):
     assert "Split by Tag: 160 to train on, 40 to test on." in capsys.readouterr().out
 
 
+def test_rows_without_a_time_are_named_and_can_be_left_out(tmp_path, capsys, table):
+    table["Tag"] = [f"{row % 28 + 1:02}.{row // 28 + 1:02}.2026" for row in range(COUNT)]
+    table.loc[[0, 9, 150], "Tag"] = ["", "bald", "NA"]
+    table.loc[3, ["Tag", "gekündigt"]] = ""  # without a target, no time is needed
+    with pytest.raises(DataError, match="3 problems with the rows of") as caught:
+        read(table, tmp_path, "gekündigt", time="Tag")
+    for line in ("line 2: Tag is missing.", "line 11: Tag is not a date: 'bald'.", "line 152: Tag is missing."):
+        assert line in str(caught.value)
+    capsys.readouterr()
+    found = read(table, tmp_path, "gekündigt", time="Tag", skip_bad=True)
+    assert (len(found.train) + len(found.test), found.split) == (COUNT - 4, "last fifth by Tag")
+    expected = table["Stunden"].drop([0, 3, 9, 150])[-len(found.test) :]
+    assert found.test.table["Stunden"].tolist() == expected.astype(float).tolist()
+    assert "Left out: 3 problems with the rows" in capsys.readouterr().out
+    (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(table[160:].assign(Tag="")), encoding="utf-8")
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(time="Tag", skip_bad=True), 42)
+    assert (len(found.train), len(found.test)) == (159, 40)  # nothing is divided, so no time is needed
+
+
 def test_parts_are_taken_as_given(tmp_path, capsys, table):
     (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
     (tmp_path / "test.csv").write_text(spell(table[155:]), encoding="utf-8")
