@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from shared.dates import FORMATS, parse_date
 from shared.errors import quote
-from shared.tabular_values import MISSING, is_missing, read_grouped
+from shared.tabular_values import MISSING, UNITS, is_missing, read_grouped
 from shared.text import parse_number
 from training.data import DataError
-from training.own_data import clean_label
+from training.own_data import Problems, clean_label
 
 NUMBER, DATE, CATEGORY, LEFT_OUT = "number", "date", "category", "left out"
 MIN_PARSED = 0.95  # of the cells of numbers or dates; the others are problems
@@ -26,6 +26,7 @@ TRIED = 200  # texts that show which formats of dates are worth trying
 WORDS = 4  # on average, in a column of free text
 ID_NAME = re.compile(r"(?i:(^|[\W_])(id|ids|nr|no|uuid|guid|index|key)$)|[a-z]I[dD]$")
 CODE = re.compile(r"0\d+")
+ONE_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # 1.200: perhaps with a thousands separator
 PAIRS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("j", "n"), ("wahr", "falsch"))
 YES_NO, YES = tuple(map(set, PAIRS)), {yes for yes, _ in PAIRS}
 
@@ -38,10 +39,11 @@ class Column:
         hint: what is printed after the reason, but not published: it may quote a cell.
         values: of each row: float64, NaN if missing, for numbers and dates (in days); otherwise text, "?" if missing.
         decimal: the decimal sign of numbers, if their spelling needs it; see NumberColumn.
-        has_commas: True for numbers that surely have decimal commas.
+        sign: the decimal sign that numbers surely have; "" if they do not tell.
+        reading: how a number is read whose spelling does not tell, such as "1.200 is 1200"; not published.
         date_format: the spelling of dates.
         bad: the rows whose cell is not what the others are; it counts as missing.
-        question: of a date whose day and month cannot be told apart.
+        question: of dates whose day and month cannot be told apart, and of numbers whose thousands and decimals cannot.
     """
 
     name: str
@@ -50,7 +52,8 @@ class Column:
     reason: str = ""
     hint: str = ""
     decimal: str | None = None
-    has_commas: bool = False
+    sign: str = ""
+    reading: str = ""
     date_format: str | None = None
     bad: tuple[int, ...] = ()
     question: str = ""
@@ -74,7 +77,7 @@ class Column:
         """Return the name, and what needs to be said of the values."""
         if self.kind == CATEGORY:
             return f"{self.name} ({len(self.categories):,})"
-        spelling = self.date_format or (self.has_commas and "decimal comma")
+        spelling = self.date_format or self.reading or (self.sign == "," and "decimal comma")
         return f"{self.name} ({spelling})" if spelling else self.name
 
 
@@ -99,24 +102,31 @@ class _Texts:
         return float(self.counts[~np.isnan(numbers)].sum() / max(self.counts.sum(), 1))
 
 
-def read_columns(table: pd.DataFrame, seen: int, kept: Collection[str]) -> list[Column]:
+def read_columns(table: pd.DataFrame, seen: int, kept: Collection[str], delimiter: str = ",") -> list[Column]:
     """Return what each column holds.
 
     Texts such as 1,234 and 1.234 are decimals if the decimal sign of another column is surely that of them; otherwise,
-    1,234 has a thousands separator and 1.234 is a decimal.
+    1,234 has a thousands separator and 1.234 is a decimal. If whole numbers beside 1.234 show that it may have one, it
+    does in a file with semicolons in which no column surely has decimal points; in others, it is asked about.
 
     Args:
         table: columns of texts, as categories.
         seen: rows of the file, of which the table may be a sample.
         kept: columns that are not left out, such as the target.
+        delimiter: of the file; "" for Parquet.
     """
     found = [read_column(table[name], seen, name in kept) for name in table]
-    if not any(column.has_commas for column in found):
-        return found
-    return [
-        read_column(table[column.name], seen, column.name in kept, comma=True) if column.kind == NUMBER else column
-        for column in found
-    ]
+    has_commas = any(column.sign == "," for column in found)
+    if has_commas or (delimiter == ";" and any(column.kind == NUMBER and column.question for column in found)):
+        again = [
+            read_column(table[column.name], seen, column.name in kept, comma=True) if column.kind == NUMBER else column
+            for column in found
+        ]
+        if has_commas or not any(column.sign == "." for column in again):
+            return again
+    if not delimiter:  # floats, but for a column of texts
+        return [replace(column, question="") if column.kind == NUMBER else column for column in found]
+    return found
 
 
 def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool = False) -> Column:
@@ -137,18 +147,20 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
         bad = np.flatnonzero(values.isna().to_numpy() & (codes >= 0))
         return Column(name, kind, values, bad=tuple(bad.tolist()), **spelling)
 
-    numbers, decimal, commas = read_numbers(texts, comma)
+    numbers, spelling = read_numbers(texts, comma)
     share = texts.share(numbers)
     dates = read_dates(texts.texts) if share < MIN_PARSED else Dates()
     column, reason, hint = as_text, "", ""
     if share >= MIN_PARSED and not _are_codes(texts.texts):
-        column = as_numbers(NUMBER, numbers, decimal=decimal, has_commas=commas)
+        unclear = "" if comma else find_unclear(texts.texts)
+        question = ask_thousands(unclear, name) if unclear else ""
+        column = as_numbers(NUMBER, numbers, question=question, **spelling)
         reason = _judge_numbers(column, seen)
-        if not reason and ID_NAME.search(name) and len(texts.texts) <= MAX_CATEGORIES and not is_kept:
+        if not reason and _are_ids(name, texts, numbers) and not is_kept:
             column = as_text
     elif texts.share(dates.days) >= MIN_PARSED:
         question = ask_day_or_month(texts.texts[0], name) if dates.is_ambiguous else ""
-        column = replace(as_numbers(DATE, dates.days, date_format=dates.form), question=question)
+        column = as_numbers(DATE, dates.days, date_format=dates.form, question=question)
     elif share >= 0.5 and len(texts.texts) > MANY:
         reason = f"{share:.0%} of its cells are numbers, but others are not"
         hint = f", such as {quote(texts.texts[int(np.isnan(numbers).argmax())])}; empty those"
@@ -180,9 +192,21 @@ def _judge_texts(texts: _Texts) -> str:
         return f"it has free text, of {words:.0f} words on average"
     if different >= 0.9 * total:
         return "it has ids: almost all values are different"
-    if np.sort(texts.counts[texts.counts >= RARE])[-MAX_CATEGORIES:].sum() < total / 2:
+    if not _repeat(texts):
         return f"its values hardly repeat: {different:,} different ones in {total:,} rows"
     return ""
+
+
+def _are_ids(name: str, texts: _Texts, numbers: NDArray[np.float64]) -> bool:
+    """Return True for whole numbers that repeat, in a column with the name of ids: they are categories."""
+    is_whole = not (numbers[~np.isnan(numbers)] % 1).any()
+    return bool(ID_NAME.search(name)) and is_whole and len(texts.texts) <= MAX_CATEGORIES and _repeat(texts)
+
+
+def _repeat(texts: _Texts) -> bool:
+    """Return True if at least half of the cells hold texts that are frequent enough to be categories."""
+    frequent = np.sort(texts.counts[texts.counts >= RARE])[-MAX_CATEGORIES:]
+    return bool(frequent.sum() >= texts.counts.sum() / 2)
 
 
 def _are_codes(texts: Sequence[str]) -> bool:
@@ -193,24 +217,42 @@ def _are_codes(texts: Sequence[str]) -> bool:
 # --- numbers and dates ---
 
 
-def read_numbers(texts: _Texts, comma: bool) -> tuple[NDArray[np.float64], str | None, bool]:
-    """Return texts as numbers, and how to read them.
+def read_numbers(texts: _Texts, comma: bool) -> tuple[NDArray[np.float64], dict[str, str | None]]:
+    """Return texts as numbers, NaN for one that is no number or that float32 cannot hold, and their spelling.
 
-    Returns:
-        numbers: NaN for a text that is no number, or one that float32 cannot hold.
-        decimal: the decimal sign, if parse_number would read other numbers.
-        commas: True if the texts surely have decimal commas.
+    The spelling has those of decimal, sign and reading of a Column that need to be said.
     """
     plain = _limit(pd.to_numeric(pd.Series(texts.texts, dtype=object), errors="coerce").to_numpy(np.float64))
-    if not np.isnan(plain).any() and not comma:  # much faster for most columns
-        return plain, None, False
+    if not (np.isnan(plain).any() or comma or find_unclear(texts.texts)):  # much faster for most columns
+        return plain, {}
     by_sign = {sign: _limit([read_grouped(text, sign) for text in texts.texts]) for sign in (".", ",")}
     shares = {sign: texts.share(numbers) for sign, numbers in by_sign.items()}
     decimal = max(by_sign, key=lambda sign: (shares[sign], comma == (sign == ",")))
     numbers = by_sign[decimal]
     served = _limit([parse_number(text) for text in texts.texts])
     needed = None if np.array_equal(served, numbers, equal_nan=True) else decimal
-    return numbers, needed, shares[","] > shares["."]
+    if shares["."] != shares[","]:
+        return numbers, {"decimal": needed, "sign": decimal}
+    either = np.flatnonzero(np.abs(by_sign["."] - by_sign[","]) > 0)  # not NaN
+    reading = f"{texts.texts[either[0]]} is {numbers[either[0]]:.10g}" if len(either) else ""
+    return numbers, {"decimal": needed, "reading": reading}
+
+
+def find_unclear(texts: Sequence[str]) -> str:
+    """Return a text such as 1.200 whose point may separate thousands; "" if there is none.
+
+    All numbers with a point must be like it, and whole numbers of three digits stand beside them.
+    """
+    found, has_three_digits = "", False
+    for text in texts if any("." in text for text in texts) else ():  # much faster for whole numbers
+        bare = text.strip(UNITS)
+        if ONE_POINT.fullmatch(bare):
+            found = found or text
+        elif bare.lstrip("+-").isdecimal():
+            has_three_digits |= len(bare.lstrip("+-")) == 3
+        elif not all(math.isnan(read_grouped(text, sign)) for sign in ".,"):
+            return ""
+    return found if has_three_digits else ""
 
 
 def _limit(numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
@@ -237,27 +279,49 @@ def ask_day_or_month(text: str, column: str) -> str:
     return f"Is {text} in {column} a day and a month, or a month and a day? Write dates as 2026-05-31."
 
 
-def parse_times(cells: pd.Series, column: str, name_place: Callable[[int], str]) -> NDArray[np.float64]:
-    """Return times as numbers. They may be numbers or dates, all in one form.
+def ask_thousands(text: str, column: str) -> str:
+    """Return a sentence on numbers whose thousands and decimals cannot be told apart."""
+    whole, decimal = (f"{read_grouped(text, sign):.10g}" for sign in ",.")
+    return f"Is {text} in {column} {whole} or {decimal}? Write its numbers like one of these."
+
+
+def parse_times(
+    cells: pd.Series, column: str, name_place: Callable[[int], str], problems: Problems
+) -> NDArray[np.float64]:
+    """Return times as numbers, NaN for one that cannot be read, which is a problem.
+
+    All are numbers, or all are dates in one form, whichever are more.
 
     Args:
         cells: texts, as categories.
         column: its name, for messages.
         name_place: returns where the cell with an index is.
+        problems: takes the problems of cells.
 
     Raises:
-        DataError: one is neither, or days and months cannot be told apart.
+        DataError: none can be read, or days and months cannot be told apart.
     """
     codes, used = pd.factorize(cells.cat.codes)
     texts = cells.cat.categories[used].tolist()
-    numbers = np.fromiter(map(parse_number, texts), np.float64, len(texts))
-    if not np.isnan(numbers).any():
-        return numbers[codes]
-    dates = read_dates(texts)
-    if np.isnan(dates.days).any():
-        row = int(np.isnan(dates.days)[codes].argmax())
-        sentence = f"{column} is neither a number nor a date such as 2026-05-31: {texts[codes[row]]!r}."
-        raise DataError(f"{name_place(row)}: {sentence}")
-    if dates.is_ambiguous:
-        raise DataError(ask_day_or_month(texts[0], column))
-    return dates.days[codes]
+    times = np.fromiter(map(parse_number, texts), np.float64, len(texts))
+    dates = read_dates(texts) if np.isnan(times).any() else Dates(days=times)
+    question = ""
+    if np.isnan(dates.days)[codes].sum() < np.isnan(times)[codes].sum():
+        times = dates.days
+        question = ask_day_or_month(texts[int((~np.isnan(times)).argmax())], column) if dates.is_ambiguous else ""
+
+    def describe(row: int) -> str:
+        text = texts[codes[row]]
+        if is_missing(text):
+            return f"{column} is missing."
+        return f"{column} is neither a number nor a date such as 2026-05-31: {text!r}."
+
+    bad = np.flatnonzero(np.isnan(times)[codes]).tolist()
+    if 0 < len(bad) == len(codes):
+        question = f"{name_place(0)}: {describe(0)}"
+    if question:
+        problems.settle(question)
+        raise DataError(question)
+    for row in bad:
+        problems.add(name_place(row), describe(row))
+    return times[codes]

@@ -62,12 +62,12 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
     user, item, rating, time = find_columns(path, own, table.columns)
     print(f"{path.name}: users are in the column {user}, items in {item}, ratings in {rating}.")
     ratings = read_rows(table, (user, item, rating), parse_scale(own.scale), problems)
+    if time:
+        cells, places = table.table[time].iloc[ratings.index], ratings.index
+        ratings["time"] = parse_times(cells, time, lambda row: table.name_place(places[row]), problems)
+        ratings = ratings.dropna(subset="time").sort_values("time", kind="stable")
     if problems.count:
         problems.settle_with(lambda: check_ratings(ratings, path))
-    if time:
-        cells = table.table[time].iloc[ratings.index]
-        ratings["time"] = parse_times(cells, time, lambda row: table.name_place(ratings.index[row]))
-        ratings = ratings.sort_values("time", kind="stable")
     ratings = sample_users(drop_copies(ratings, time), seed)
     check_ratings(ratings, path)
     items = read_items(items_path, own) if items_path else (table, item)

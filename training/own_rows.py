@@ -15,8 +15,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from shared.dates import format_date
 from shared.errors import quote
+from shared.limits import LIMITS
 from shared.tabular_values import MISSING, is_missing
-from shared.text import parse_number
+from shared.text import normalise_name, parse_number
 from training.column_types import (
     CATEGORY,
     DATE,
@@ -58,6 +59,10 @@ STRATA = 10  # bands of a number to predict, each of which is split alike
 SAME = 0.999  # correlation with the target from which a column is left out
 NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
 CHECKED = 20_000  # rows on which that is measured
+UNCLEAR = {
+    DATE: "its days and months cannot be told apart",
+    NUMBER: "its thousands and decimals cannot be told apart",
+}
 
 Target = NDArray[Any]  # (rows,): int64 indices of labels, or float64
 
@@ -106,18 +111,14 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     """
     problems = Problems(data, own.skip_bad, "rows")
     source, own = settle_division(read_source(data, problems, seed), target, own)
-    names = list(source.table)
-    name, how = find_target(names, target, data)
-    group = find_column(names, own.group, (), "--group", data) if own.group else None
-    time = find_column(names, own.time, (), "--time", data) if own.time else None
-    if group and time:
-        raise DataError("--time and --group exclude each other; leave out one of them.")
-    if name in (group, time):
-        raise DataError(f"The target {name} cannot also divide the rows; leave out --{'group' if group else 'time'}.")
+    name, how = find_target(list(source.table), target, data)
+    group, time = find_dividers(list(source.table), name, own, data)
     kept = (name, time) if time else (name,)
-    columns = {column.name: column for column in read_columns(source.table, source.count, kept)}
-    if time and columns[time].question:
-        raise DataError(columns[time].question)
+    columns = {column.name: column for column in read_columns(source.table, source.count, kept, source.delimiter)}
+    columns[name] = keep_labels(columns[name], source.table[name])
+    for column in (columns[key] for key in kept):
+        if column.question and (column.name == time or column.kind == NUMBER):
+            raise DataError(column.question)
     reported = find_groups(own.groups, columns, data)
     inputs = {key: column for key, column in columns.items() if key not in (name, group, time)}
     print_columns(data, source, f"{name}{how}", list(inputs.values()))
@@ -125,16 +126,17 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     inputs = {key: column for key, column in inputs.items() if key not in left_out}
     add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
     given = is_given(columns[name])
+    if time and TEST not in source.parts:
+        given = given & find_times(columns[time], given, source, problems)
     values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
     y, labels = problems.settle_with(lambda: read_target(columns[name], values[name], own.task, data))
-    left_out |= {key: "its days and months cannot be told apart" for key, item in inputs.items() if item.question}
+    left_out |= {key: UNCLEAR[item.kind] for key, item in inputs.items() if item.question}
 
     table = pd.DataFrame({key: values[key] for key in inputs if key not in left_out})
     same, lines = find_same(table, y, bool(labels), name)
-    lines = [f"{(~given).sum():,} rows without a target are left out."] * (not given.all()) + lines
+    lines = describe_missing(columns[name], source.table[name]) + lines
     table = table.drop(columns=same)
-    if table.empty:
-        raise DataError(f"{data} has no column to predict the target {name} from.")
+    check_inputs(table, name, data)
     # As texts: a group such as A17 among numbers is one, too.
     groups = source.table[group][given].astype(str).tolist() if group else None
     keys, line = make_keys(table, y, groups, has_times=time is not None)
@@ -147,13 +149,11 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     print_split(rows, [TEST] if TEST in parts else [], f" by {time}" if time and TEST not in parts else "")
     if labels:
         check_parts({part: y[index] for part, index in rows.items()}, labels, "add rows of it, or divide otherwise.")
-    table, open_categories = merge_rare(table, rows)
+    table, open_categories, rare = merge_rare(table, rows)
+    print(*rare, sep="\n", end="\n" * bool(rare))
+    lines += rare
+    check_inputs(table, name, data)
     notes = [f"Columns left out: {'; '.join(f'{key} ({why})' for key, why in left_out.items())}."] * bool(left_out)
-    if open_categories:
-        lines.append(
-            f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
-            f"{list_names(open_categories)}."
-        )
     alike = number_groups(keys)
     train = Rows(table, y, alike if len(np.unique(alike)) < len(y) else None).take(rows[TRAIN])
     if train.groups is not None and len(np.unique(train.groups)) < LEAST_GROUPS:
@@ -179,13 +179,17 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
 
 @dataclass(frozen=True)
 class _Source:
-    """The columns of all files as categories of text, and of each row its place and the part it is given for."""
+    """The columns of all files as categories of text, and of each row its place and the part it is given for.
+
+    `delimiter` is that of the first file; "" for Parquet.
+    """
 
     table: pd.DataFrame
     places: Sequence[str]
     parts: Sequence[str | None]
     count: int
     notes: tuple[str, ...]
+    delimiter: str
 
 
 def read_source(data: Path, problems: Problems, seed: int) -> _Source:
@@ -227,6 +231,7 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
         [tables[path] for path, own in found.items() for _ in range(len(own.table))],
         sum(own.count for own in found.values()),
         tuple(notes),
+        found[first].delimiter,
     )
 
 
@@ -255,6 +260,36 @@ def find_target(names: Sequence[str], asked: str | None, data: Path) -> tuple[st
     usual = next((by_name[name] for name in TARGETS if name in by_name), None)
     why = "it has a usual name" if usual else "it is the last column"
     return usual or names[-1], f" ({why}; --target names another)"
+
+
+def find_dividers(names: Sequence[str], target: str, own: DataOptions, data: Path) -> tuple[str | None, str | None]:
+    """Return the columns of --group and --time that divide the rows, None for one that is not asked for.
+
+    Raises:
+        DataError: there is no such column, both are asked for, or one is the target.
+    """
+    group = find_column(names, own.group, (), "--group", data) if own.group else None
+    time = find_column(names, own.time, (), "--time", data) if own.time else None
+    if group and time:
+        raise DataError("--time and --group exclude each other; leave out one of them.")
+    if target in (group, time):
+        raise DataError(f"The target {target} cannot also divide the rows; leave out --{'group' if group else 'time'}.")
+    return group, time
+
+
+def check_inputs(table: pd.DataFrame, target: str, data: Path) -> None:
+    """Check the number of columns that are left to predict from.
+
+    Raises:
+        DataError: there are none, or more than the pages read.
+    """
+    if table.empty:
+        raise DataError(f"{data} has no column to predict the target {target} from.")
+    if len(table.columns) > LIMITS.columns:
+        raise DataError(
+            f"{data} has {len(table.columns):,} columns to predict the target {target} from; keep at most "
+            f"{LIMITS.columns}, such as {', '.join(table.columns[:3])}."
+        )
 
 
 def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) -> list[Column]:
@@ -293,6 +328,16 @@ def add_problems(columns: Sequence[Column], source: _Source, problems: Problems)
             problems.add(source.places[row], f"{column.name} {what}: {quote(cell)}.")
 
 
+def find_times(column: Column, given: NDArray[np.bool_], source: _Source, problems: Problems) -> NDArray[np.bool_]:
+    """Return which rows have a time; one that is missing beside a target is a problem, as a bad one already is."""
+    if not column.is_number:
+        return np.ones_like(given)
+    has_time = column.values.notna().to_numpy(np.bool_)
+    for row in sorted(set(np.flatnonzero(given & ~has_time).tolist()) - set(column.bad)):
+        problems.add(source.places[row], f"{column.name} is missing.")
+    return has_time
+
+
 # --- target ---
 
 
@@ -300,6 +345,27 @@ def is_given(target: Column) -> NDArray[np.bool_]:
     """Return which rows have a target."""
     values = target.values
     return (values.notna() if target.is_number else values != MISSING).to_numpy(np.bool_)
+
+
+def keep_labels(target: Column, cells: pd.Series) -> Column:
+    """Return a target of text with its labels such as none and NA, which in other columns count as missing.
+
+    Those of too few rows for a class stay missing, as do empty cells and question marks.
+    """
+    if target.kind != CATEGORY:
+        return target
+    labels = cells.astype(object).map(clean_label)
+    counts = labels[~is_given(target)].value_counts()
+    kept = [label for label in counts[counts >= MIN_SAMPLES].index if normalise_name(label) not in ("", MISSING)]
+    return replace(target, values=target.values.mask(labels.isin(kept), labels))
+
+
+def describe_missing(target: Column, cells: pd.Series) -> list[str]:
+    """Return a line on rows without a target that counts how they spell it; none if there are none."""
+    spelled = cells[~is_given(target)].astype(object).map(clean_label)
+    named = spelled.where(spelled.map(is_missing).astype(bool), f"not a {target.kind}").replace("", "empty")
+    counts = [f"{name} {count:,}" for name, count in named.value_counts().sort_index().items()]
+    return [f"Rows without a target are left out: {list_names(counts)}."] * bool(counts)
 
 
 def read_target(target: Column, values: pd.Series, kind: str | None, data: Path) -> tuple[Target, tuple[str, ...]]:
@@ -322,7 +388,8 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
     if kind == "number" or (kind is None and is_number):
         low, middle, high = values.min(), values.median(), values.max()
-        print(f"  {name} is a number from {low:g} to {high:g}, with the median {middle:g}. --task classes has classes.")
+        span = f"from {low:g} to {high:g}{f' ({target.reading})' * bool(target.reading)}, with the median {middle:g}"
+        print(f"  {name} is a number {span}. --task classes has classes.")
         return values.to_numpy(np.float64), ()
     # Pages show the probability of the second label.
     ordered = sorted(values.unique(), key=lambda value: (str(value).casefold() in YES, value))
@@ -338,6 +405,8 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
         )
     shares = list_names(f"{label} {count / len(y):.1%}" for label, count in zip(labels, counts, strict=True))
     print(f"  {name} has {len(labels)} classes: {shares}.{' --task number has a number.' if whole else ''}")
+    if spelled := [label for label in labels if is_missing(label)]:
+        print(f"Classes of {name}, too: {list_names(spelled)}; empty these cells if the target is missing there.")
     for line in describe_alike(labels):
         print(line)
     return y, labels
@@ -430,7 +499,7 @@ def divide(
     """Return the part of each row ("" for one that is left out), and what the test is.
 
     Raises:
-        DataError: a time is missing, or its day and month cannot be told apart.
+        DataError: the times are neither numbers nor dates.
     """
     if TEST in parts:
         chosen = np.array(parts)
@@ -440,7 +509,7 @@ def divide(
             print(f"{len(leaks):,} training rows left out: they, or their groups, are also in the given test.")
         return chosen, "own test"
     if times is not None:
-        if not pd.api.types.is_numeric_dtype(times) or times.isna().any():
+        if not pd.api.types.is_numeric_dtype(times):
             raise DataError(f"Not every row has a number or a date in the column {times.name} of --time.")
         return np.array(split_by_time(times.tolist(), {TEST: TEST_SHARE})), f"last fifth by {times.name}"
     strata = y if has_classes else pd.qcut(y, STRATA, labels=False, duplicates="drop")
@@ -470,15 +539,28 @@ def name_groups(column: Column, values: pd.Series, rows: Mapping[str, NDArray[np
     return tuple(named.where(test.notna() & (test != MISSING), "unknown"))
 
 
-def merge_rare(table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return a table whose categories without enough training rows are missing, and the columns that had such."""
-    changed = {}
+def merge_rare(
+    table: pd.DataFrame, rows: Mapping[str, NDArray[np.intp]]
+) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
+    """Return a table whose categories without enough training rows are missing.
+
+    A column of which nothing is left is left out. Also return the other columns that had such categories, and lines.
+    """
+    changed, empty = {}, []
     for name in table:
         if pd.api.types.is_numeric_dtype(table[name]):
             continue
         counts = table[name].iloc[rows[TRAIN]].value_counts().drop(MISSING, errors="ignore")
         kept = {MISSING, *counts[counts >= RARE].index[:MAX_CATEGORIES]}
         is_kept = table[name].isin(kept)
-        if not is_kept.all():
+        if kept == {MISSING}:
+            empty.append(name)
+        elif not is_kept.all():
             changed[name] = table[name].where(is_kept, MISSING)
-    return table.assign(**changed), tuple(changed)
+    lines = [f"{name} is left out: none of its values has {RARE} training rows; merge some of them." for name in empty]
+    if changed:
+        lines.append(
+            f"Values with fewer than {RARE} training rows count as missing, as unknown ones do, in "
+            f"{list_names(changed)}."
+        )
+    return table.assign(**changed).drop(columns=empty), tuple(changed), lines

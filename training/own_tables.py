@@ -48,6 +48,7 @@ class OwnTable:
         numbers: where each row is, in this unit.
         count: rows in the file.
         is_sample: True if not all of them were read.
+        delimiter: of a CSV; "" for Parquet.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class OwnTable:
     numbers: NDArray[np.uint32]
     count: int
     is_sample: bool
+    delimiter: str = ""
 
     def find(self, asked: str | None, usual: Collection[str], option: str) -> str:
         """Return the column that is asked for, or else one with a usual name; see find_column."""
@@ -198,7 +200,9 @@ def _read_csv(
             for place, column in cells:
                 column.add(row.values[place].strip())
     numbers = np.frombuffer(lines, np.uint32)
-    return OwnTable(path, columns, _categorise(texts), "line", numbers, len(rows), chosen is not None)
+    return OwnTable(
+        path, columns, _categorise(texts), "line", numbers, len(rows), chosen is not None, delimiter=rows.delimiter
+    )
 
 
 def _categorise(texts: dict[str, _Texts]) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Read a user's own texts and their labels from a table or from folders, check them, and split them."""
 
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +40,10 @@ UNLABELLED = "unsup"  # a folder or file of texts without labels, as in IMDB
 
 @dataclass(frozen=True)
 class Row:
-    """A text with its label, where it is, and the part it is given for, its group and its time, if any."""
+    """A text with its label, where it is, and the part it is given for, its group and its time, if any.
+
+    `moment` is the time as a number, for rows that are divided by it.
+    """
 
     text: str
     label: str
@@ -47,6 +51,7 @@ class Row:
     part: str | None = None
     group: str | None = None
     time: str | None = None
+    moment: float = math.nan
 
     @property
     def key(self) -> str:
@@ -93,7 +98,10 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
         )
     else:
         rows = read_files(data, problems)
-    rows, lines = drop_copies(clean(rows, problems), own.time is not None, problems)
+    rows = clean(rows, problems)
+    if own.time:
+        rows = read_times(rows, own.time, problems)
+    rows, lines = drop_copies(rows, own.time is not None, problems)
     labels, y = problems.settle_with(lambda: index_labels(rows, data))
     for line in lines:
         print(line)
@@ -221,6 +229,20 @@ def clean(rows: Sequence[Row], problems: Problems) -> list[Row]:
     return found
 
 
+def read_times(rows: Sequence[Row], column: str, problems: Problems) -> list[Row]:
+    """Return rows with their times as numbers; a row to divide whose time cannot be read is a problem, and left out.
+
+    Raises:
+        DataError: no time can be read, or days and months cannot be told apart.
+    """
+    divided = [index for index, row in enumerate(rows) if row.part in (None, TRAIN)]
+    cells = pd.Series([rows[index].time or "" for index in divided], dtype="category")
+    times = parse_times(cells, column, lambda number: rows[divided[number]].place, problems)
+    moments = dict(zip(divided, times.tolist(), strict=True))
+    timed = [replace(row, moment=moments.get(index, math.nan)) for index, row in enumerate(rows)]
+    return [row for index, row in enumerate(timed) if index not in moments or not math.isnan(row.moment)]
+
+
 def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tuple[list[Row], list[str]]:
     """Return each text once, and a line on copies; the same text under two labels is a problem.
 
@@ -284,7 +306,7 @@ def divide_parts(
     """Split texts into the parts that the data has not given itself, and print their sizes.
 
     Raises:
-        DataError: a part lacks a label, or the times cannot be read.
+        DataError: a part lacks a label.
     """
     given = frozenset(row.part for row in rows if row.part)
     keys = [[("text", row.key), *([("group", row.group)] if row.group else [])] for row in rows]
@@ -298,9 +320,7 @@ def divide_parts(
     if own.time and own.group:
         raise DataError("--time and --group exclude each other; leave out one of them.")
     if own.time:
-        cells = pd.Series([rows[index].time or "" for index in rest], dtype="category")
-        times = parse_times(cells, own.time, lambda number: rows[rest[number]].place)
-        chosen = split_by_time(times.tolist(), shares)
+        chosen = split_by_time([rows[index].moment for index in rest], shares)
         advice = f"the order of {own.time} leaves no text of it there; leave out --time."
     else:
         chosen = split_rows([[int(y[index])] for index in rest], [keys[index] for index in rest], shares, seed)

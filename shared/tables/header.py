@@ -21,7 +21,7 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
     """
     names = clean_names(values)
     if len(names) > LIMITS.columns:
-        raise BadInput(f"The CSV has {len(names):,} columns; at most {LIMITS.columns} are read.")
+        raise BadInput(f"The CSV has {len(names):,} columns; keep at most {LIMITS.columns}.")
     places = match_columns(names, required)
     missing = [name for name, place in zip(required, places, strict=True) if place is None]
     if missing:

@@ -48,7 +48,7 @@ def test_encodings_delimiters_and_line_ends(file, content):
         ("a,c\n1,2\n", "lacks the column b"),
         ("c,d\n1,2\n", "lacks the columns a, b"),
         ("a,b,a\n1,2,3\n", "the column 'a' twice"),
-        (",".join(f"c{i}" for i in range(5000)) + "\n1\n", "5,000 columns; at most 200"),
+        (",".join(f"c{i}" for i in range(5000)) + "\n1\n", "5,000 columns; keep at most 200"),
         (b"PK\x03\x04 whatever", "This is an Excel or zip file"),
         (b"PK\x03\x04 ... xl/workbook.xml", "This is an Excel file"),
         (b"PK\x03\x04mimetypeapplication/vnd.oasis.opendocument.spreadsheet", "This is an OpenDocument file"),

@@ -195,11 +195,20 @@ def test_ids_and_titles_may_differ_in_spaces(read, books):
     assert found.movies["title"].tolist() == [f"Tale {name.removeprefix('b ')}" for name in found.movies.index]
 
 
-def test_times_that_cannot_be_read_are_named_with_their_line(read, books):
+def test_times_that_cannot_be_read_are_named_with_their_line_and_can_be_left_out(read, books):
     table = books[0].assign(day="2026-01-01")
     table.loc[0, "points"], table.loc[[0, 5], "day"] = np.nan, ["?", "soon"]  # of a bad row, no time is read
-    with pytest.raises(DataError, match=r"^line 7: day is neither a number nor a date such as 2026-05-31: 'soon'\.$"):
-        read(table, time="day", skip_bad=True)
+    table.loc[7, "day"] = ""
+    with pytest.raises(DataError, match="3 problems with the ratings of") as caught:
+        read(table, time="day")
+    assert "line 7: day is neither a number nor a date such as 2026-05-31: 'soon'." in str(caught.value)
+    assert "line 9: day is missing." in str(caught.value)
+    table["day"] = table["day"].where(table.index < 10, "2026-01-02").where(table.index < 700, "2026-01-03")
+    found, printed = read(table, time="day", skip_bad=True)
+    assert "Left out: 3 problems with the ratings" in printed
+    assert found.table["user"].tolist() == table["reader"].drop([0, 5, 7]).tolist()
+    with pytest.raises(DataError, match=r"^line 2: book is neither a number nor a date such as 2026-05-31: 'b-\d+'\.$"):
+        read(books[0], time="book")
     with pytest.raises(DataError, match="Is 02/01/2026 in day a day and a month, or a month and a day"):
         read(table.assign(points=1, day="02/01/2026"), time="day")
     table["day"] = [f"{1 + row % 28:02}.{1 + row % 12:02}.2026" for row in table.index]

@@ -134,6 +134,51 @@ def test_another_column_decides_what_a_comma_means(tmp_path, table):
     assert beside.min() == 1.101
 
 
+RENTS = [f"{rent:,}".replace(",", ".") for rent in range(850, 1250, 2)]  # 850 to 1.248
+
+
+def read_rents(folder, table, separator, target="gekündigt", **own):
+    columns = {"Miete": RENTS, "Kaution": [f"{row % 7 + 1}.500" for row in range(COUNT)]}
+    columns["frei"] = ["1.500 €" if row % 3 else "900 €" for row in range(COUNT)]
+    table = table[["Ort", "neu", "gekündigt"]].assign(**columns, **own.pop("more", {}))
+    (folder / "mine.csv").write_bytes(spell(table, separator).encode("cp1252"))
+    return read("mine.csv", folder, target, **own)
+
+
+def test_points_separate_thousands_beside_whole_numbers_in_a_csv_with_semicolons(tmp_path, capsys, table):
+    rows = join_parts(found := read_rents(tmp_path, table, ";"))
+    assert sorted(rows["Miete"]) == list(range(850, 1250, 2))
+    assert set(rows["Kaution"]) == {1500, 2500, 3500, 4500, 5500, 6500, 7500}
+    assert set(rows["frei"]) == {900, 1500}
+    assert found.decimals == {"Miete": ",", "Kaution": ",", "frei": ","}
+    said = capsys.readouterr().out
+    assert "numbers     Miete (1.000 is 1000), Kaution (1.500 is 1500), frei (1.500 € is 1500)" in said
+    found = read_rents(tmp_path, table, ";", "Miete")
+    assert sorted([*found.train.y, *found.test.y]) == list(range(850, 1250, 2))
+    assert "Miete is a number from 850 to 1248 (1.000 is 1000), with the median 1049." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("separator", "more"), [(",", {}), (";", {"x": [f"{row % 90}.5" for row in range(COUNT)]})])
+def test_points_that_may_separate_thousands_are_asked_about(tmp_path, table, separator, more):
+    question = r"Is 1\.000 in Miete 1000 or 1\? Write its numbers like one of these\."
+    with pytest.raises(DataError, match=f"column Miete: {question}"):
+        read_rents(tmp_path, table, separator, more=more)
+    found = read_rents(tmp_path, table, separator, more=more, skip_bad=True)
+    assert list(found.train.table) == ["Ort", "neu", "Kaution", *more]
+    assert "Miete (its thousands and decimals cannot be told apart)" in found.notes[0]
+    with pytest.raises(DataError, match=f"^{question}$"):
+        read_rents(tmp_path, table, separator, "Miete", more=more, skip_bad=True)
+
+
+def test_numbers_of_a_parquet_have_decimal_points(tmp_path, capsys, table):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    values = np.random.default_rng(4).choice([1.125, 1.375, 2.625, 850], COUNT)
+    table.assign(Umsatz=values).to_parquet(tmp_path / "mine.parquet")
+    found = read("mine.parquet", tmp_path, "gekündigt")
+    assert sorted(join_parts(found)["Umsatz"]) == sorted(values)
+    assert re.search(r"Umsatz \((1.125 is 1.125|1.375 is 1.375|2.625 is 2.625)\)", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("form", "spelled"),
     [
@@ -196,7 +241,30 @@ def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
     assert set(found["filiale_id"]) == set("0123456")
 
 
-def test_rare_and_unseen_categories_count_as_missing(tmp_path, table):
+def test_a_measured_number_with_the_name_of_ids_stays_a_number(tmp_path, table):
+    rng = np.random.default_rng(0)
+    table["uv_index"] = rng.uniform(0, 12, COUNT).round(2).astype(str)
+    table["key"] = [str(row % 50 * 7) for row in range(COUNT)]  # whole, but each of four rows
+    table["room_no"] = rng.integers(1, 9, COUNT).astype(str)
+    found = read(table, tmp_path, "gekündigt")
+    assert sorted(join_parts(found)["uv_index"]) == sorted(table["uv_index"].astype(float))
+    assert found.train.table.select_dtypes("number").columns.tolist() == ["Stunden", "Umsatz", "uv_index", "key"]
+    assert found.open_categories == ()
+
+
+def test_a_category_of_which_nothing_is_left_is_left_out(tmp_path, capsys, table):
+    table["Code"] = [f"c{row % 40}" for row in range(COUNT)]  # each has five rows, but four to train on
+    table["Tag"] = list(map(str, range(COUNT)))
+    found = read(table, tmp_path, "gekündigt", time="Tag")
+    line = "Code is left out: none of its values has 5 training rows; merge some of them."
+    assert list(found.train.table) == ["Stunden", "Umsatz", "Ort", "neu"]
+    assert line in found.notes
+    assert line in capsys.readouterr().out.splitlines()
+    with pytest.raises(DataError, match="has no column to predict the target gekündigt from"):
+        read(table[["Code", "Tag", "gekündigt"]], tmp_path, "gekündigt", time="Tag")
+
+
+def test_rare_and_unseen_categories_count_as_missing(tmp_path, capsys, table):
     table.loc[:3, "Ort"] = ["Aachen", "Bonn", "Bonn", "Bonn"]
     table.loc[10:12, "neu"] = ""
     found = read(table, tmp_path)
@@ -204,7 +272,9 @@ def test_rare_and_unseen_categories_count_as_missing(tmp_path, table):
     assert set(join_parts(found)["Ort"]) == {"?", "Köln", "Düren", "Ulm"}
     assert (join_parts(found)["Ort"] == "?").sum() == 4
     assert (join_parts(found)["neu"] == "?").sum() == 3
-    assert any("fewer than 5 training rows count as missing" in note and "Ort" in note for note in found.notes)
+    line = "Values with fewer than 5 training rows count as missing, as unknown ones do, in Ort."
+    assert line in found.notes
+    assert line in capsys.readouterr().out.splitlines()
 
 
 def test_of_100_000_categories_the_frequent_ones_are_kept(tmp_path):
@@ -299,8 +369,43 @@ def test_rows_without_a_target_are_counted_and_labels_that_look_alike_named(tmp_
     table.loc[10:29, "gekündigt"] = "JA"
     found = read(table, tmp_path)
     assert len(found.train) + len(found.test) == COUNT - 3
-    assert "3 rows without a target are left out." in found.notes
-    assert "perhaps meant as one: JA and ja." in capsys.readouterr().out
+    line = "Rows without a target are left out: ? 1, NA 1, empty 1."
+    assert line in found.notes
+    said = capsys.readouterr().out
+    assert line in said
+    assert "perhaps meant as one: JA and ja." in said
+
+
+def test_a_class_may_be_called_none(tmp_path, capsys, table):
+    rng = np.random.default_rng(0)
+    table["Mittel"] = rng.choice(["drug", "none"], COUNT)
+    assert read(table, tmp_path, "Mittel").labels == ("drug", "none")
+    table["Mittel"] = rng.choice(["drug", "none", "placebo", "NA", "null"], COUNT)
+    table.loc[:2, "Mittel"] = ["", "?", "n/a"]
+    found = read(table, tmp_path, "Mittel", groups="Mittel")
+    assert found.labels == ("NA", "drug", "none", "null", "placebo")
+    assert set(found.groups["Mittel"]) == set(found.labels)
+    said = capsys.readouterr().out
+    line = "Classes of Mittel, too: NA, none, null; empty these cells if the target is missing there."
+    assert line in said.splitlines()
+    assert "Rows without a target are left out: ? 1, empty 1, n/a 1." in found.notes
+    with pytest.raises(DataError, match="The target Mittel is none in every row; at least two values are needed"):
+        read(table.assign(Mittel="none"), tmp_path, "Mittel")
+
+
+def test_a_target_of_numbers_stays_one_beside_missing_ones(tmp_path, capsys, table):
+    table["Preis"] = [str(row * 7.5) for row in range(COUNT)]
+    table.loc[:49, "Preis"] = "NA"
+    table.loc[50:52, "Preis"] = "auf Anfrage"
+    table.loc[53, "Preis"] = ""
+    found = read(table, tmp_path, "Preis", skip_bad=True)
+    assert found.labels == ()
+    assert len(found.train) + len(found.test) == COUNT - 54
+    line = "Rows without a target are left out: NA 50, empty 1, not a number 3."
+    assert line in found.notes
+    assert line in capsys.readouterr().out
+    stars = table.assign(Preis=np.where(table["Preis"] == "NA", "NA", [str(row % 3) for row in range(COUNT)]))
+    assert read(stars, tmp_path, "Preis").labels == ("0", "1", "2")
 
 
 def test_a_column_that_says_the_same_as_the_target_is_left_out(tmp_path, capsys, table):
@@ -355,6 +460,26 @@ def test_the_last_rows_are_the_test_if_asked_for(tmp_path, capsys, table):
     assert "Tag" not in found.train.table
     assert found.test.table["Stunden"].tolist() == table["Stunden"][:40].astype(float).tolist()
     assert "Split by Tag: 160 to train on, 40 to test on." in capsys.readouterr().out
+
+
+def test_rows_without_a_time_are_named_and_can_be_left_out(tmp_path, capsys, table):
+    table["Tag"] = [f"{row % 28 + 1:02}.{row // 28 + 1:02}.2026" for row in range(COUNT)]
+    table.loc[[0, 9, 150], "Tag"] = ["", "bald", "NA"]
+    table.loc[3, ["Tag", "gekündigt"]] = ""  # without a target, no time is needed
+    with pytest.raises(DataError, match="3 problems with the rows of") as caught:
+        read(table, tmp_path, "gekündigt", time="Tag")
+    for line in ("line 2: Tag is missing.", "line 11: Tag is not a date: 'bald'.", "line 152: Tag is missing."):
+        assert line in str(caught.value)
+    capsys.readouterr()
+    found = read(table, tmp_path, "gekündigt", time="Tag", skip_bad=True)
+    assert (len(found.train) + len(found.test), found.split) == (COUNT - 4, "last fifth by Tag")
+    expected = table["Stunden"].drop([0, 3, 9, 150])[-len(found.test) :]
+    assert found.test.table["Stunden"].tolist() == expected.astype(float).tolist()
+    assert "Left out: 3 problems with the rows" in capsys.readouterr().out
+    (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(table[160:].assign(Tag="")), encoding="utf-8")
+    found = read_own_rows(tmp_path, "gekündigt", DataOptions(time="Tag", skip_bad=True), 42)
+    assert (len(found.train), len(found.test)) == (159, 40)  # nothing is divided, so no time is needed
 
 
 def test_parts_are_taken_as_given(tmp_path, capsys, table):
@@ -421,6 +546,20 @@ def test_a_parquet_with_two_columns_of_a_name_is_refused(tmp_path, table):
     table.assign(**{"Ort ": table["Ort"]}).to_parquet(tmp_path / "mine.parquet")
     with pytest.raises(DataError, match="names the column 'Ort' twice"):
         read("mine.parquet", tmp_path)
+
+
+def test_tables_with_more_columns_than_a_page_reads_are_refused(tmp_path, table):
+    numbers = np.random.default_rng(5).integers(0, 99, (COUNT, 201)).astype(str)
+    many = pd.DataFrame(numbers, columns=[f"c{number}" for number in range(201)])
+    with pytest.raises(DataError, match=r"mine\.csv: The CSV has 202 columns; keep at most 200\."):
+        read(many.assign(y=table["gekündigt"]), tmp_path)
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    many.assign(y=table["gekündigt"]).to_parquet(tmp_path / "mine.parquet")
+    message = "has 201 columns to predict the target y from; keep at most 200, such as c0, c1, c2"
+    with pytest.raises(DataError, match=message):
+        read("mine.parquet", tmp_path)
+    many.assign(c0="same", y=table["gekündigt"]).to_parquet(tmp_path / "mine.parquet")
+    assert len(read("mine.parquet", tmp_path).train.table.columns) == 200
 
 
 def test_groups_are_values_or_bands(tmp_path, table):

@@ -179,6 +179,28 @@ def test_the_last_texts_are_the_test_if_asked_for(tmp_path, form):
         read(path, time="text")
 
 
+@pytest.mark.parametrize("form", ["2026-01-{day:02}", "{day}"])
+def test_texts_without_a_time_are_named_and_can_be_left_out(tmp_path, capsys, form):
+    rows = [(text, label, form.format(day=index // 4 + 1)) for index, (text, label) in enumerate(make_rows(100))]
+    rows[0], rows[90] = (*rows[0][:2], ""), (*rows[90][:2], "soon")
+    rows[5] = ("", *rows[5][1:])
+    path = tmp_path / "mine.csv"
+    path.write_text(join_rows(header=("text", "label", "date"), rows=rows), encoding="utf-8")
+    with pytest.raises(DataError, match="3 problems with the texts of") as caught:
+        read(path, time="date")
+    assert "line 2: date is missing." in str(caught.value)
+    assert "line 92: date is neither a number nor a date such as 2026-05-31: 'soon'." in str(caught.value)
+    assert "line 7: " in str(caught.value)
+    found = read(path, time="date", skip_bad=True)
+    assert "Left out: 3 problems with the texts" in capsys.readouterr().out
+    texts = [text for index, (text, _, _) in enumerate(rows) if index not in (0, 5, 90)]
+    assert [text for part in (TRAIN, VALID, TEST) for text in found.parts[part].texts] == texts
+    with pytest.raises(DataError, match=r"Without them: line 2: text is neither a number nor a date"):
+        read(path, time="text")
+    write_parts(tmp_path, ("text", "label", "date"), train=rows[6:80], test=[(*row[:2], "") for row in rows[80:]])
+    assert len(read(tmp_path, time="date").parts[TEST]) == 20  # what is not divided needs no time
+
+
 def test_days_and_months_that_cannot_be_told_apart_are_refused(tmp_path):
     for form, is_clear in (("{:02}/{:02}/2026", False), ("{:02}.{:02}.2026", True)):
         rows = [(text, label, form.format(i % 12 + 1, i // 12 + 1)) for i, (text, label) in enumerate(make_rows(100))]
