@@ -127,16 +127,6 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
         """Return the values of a row in the order of the columns."""
         return [item[column] for column in self.config.columns]
 
-    def predict_batch(self, items: Any) -> list[Answer]:
-        """Predict many rows: a list of mappings, or a pandas DataFrame.
-
-        Raises:
-            BadInput: a row is invalid; the message begins with its index.
-        """
-        if type(items).__name__ == "DataFrame":
-            items = items.astype(object).where(items.notna(), None).to_dict("records")
-        return super().predict_batch(items)
-
     def predict_each(self, items: Sequence[Row]) -> list[Answer | BadInput]:
         """Predict every row; the result for an invalid row is a BadInput."""
         if not items:

@@ -29,6 +29,8 @@ def test_batch_equals_a_loop_and_names_the_bad_item(rating):
     with pytest.raises(BadInput, match="Item 1: There is no user"):
         rating.predict_batch([(15, 1), (0, 1)])
     assert rating.predict_batch([]) == []
+    table = pytest.importorskip("pandas").DataFrame(pairs, columns=["user_id", "movie_id"])
+    assert rating.predict_batch(table.assign(rating=5)) == batch
 
 
 @pytest.mark.parametrize("user", [0, -1, 672, 1.5, "me", None, float("nan"), True, "9" * 50, 10**400, "<b>"])

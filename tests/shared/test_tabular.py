@@ -150,7 +150,10 @@ def test_batch_of_a_dataframe(salary, person):
     pandas = pytest.importorskip("pandas")
     assert salary.predict({**person, "age": pandas.NA}) == salary.predict({**person, "age": "?"})
     frame = pandas.DataFrame([person, {**person, "age": None, "workclass": None}])
-    assert salary.predict_batch(frame) == salary.predict_batch([person, {**person, "age": "?", "workclass": "?"}])
+    expected = salary.predict_batch([person, {**person, "age": "?", "workclass": "?"}])
+    assert salary.predict_batch(frame) == salary.predict_batch(frame.assign(salary="<50k")) == expected
+    with pytest.raises(BadInput, match="The table has no column 'age'"):
+        salary.predict_batch(frame.drop(columns="age"))
 
 
 def test_explanation_adds_up(salary, person):

@@ -254,6 +254,20 @@ def test_nothing_to_judge_is_no_error(sentiment):
     assert sentiment.predict_batch([]) == []
 
 
+def test_the_texts_of_a_table_are_in_its_column(sentiment):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"id": [1, 2], "text": [GOOD, BAD]})
+    assert (
+        sentiment.predict_batch(table)
+        == sentiment.predict_batch(table["text"])
+        == [*map(sentiment.predict, (GOOD, BAD))]
+    )
+    with pytest.raises(BadInput, match="The table has no column 'text'; rename the one that holds it, or give a list"):
+        sentiment.predict_batch(table.rename(columns={"text": "review"}))
+    with pytest.raises(BadInput, match="Item 1: The input must be text"):
+        sentiment.predict_batch(pandas.DataFrame({"text": [GOOD, None]}))
+
+
 @pytest.mark.data
 def test_it_is_right_on_real_reviews_as_often_as_it_says():
     import pandas as pd
