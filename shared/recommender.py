@@ -17,7 +17,9 @@ Computer 42(8), 2009). metrics.json compares the two methods.
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -352,6 +354,9 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             return _parse_whole(value, missing=-1)
         if isinstance(value, str):
             return " ".join(value.split())
+        if not isinstance(value, bool) and isinstance(value, Integral):  # a float would round large ids
+            with suppress(ValueError):  # str() refuses thousands of digits
+                return str(int(value))
         number = parse_number(value)
         return str(int(number)) if number.is_integer() else ""
 
