@@ -29,7 +29,7 @@ from .config import GalleryConfig
 from .errors import BadInput, CheckpointError, quote
 from .movies import ITEMS, MOVIES, Id, TitleIndex, read_movies
 from .predictor import Prediction, Predictor
-from .text import parse_number, suggest_number
+from .text import parse_number, parse_whole, suggest_number
 from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
 Scored = list[tuple[Id, str, float]]
@@ -351,7 +351,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
     def _read_id(self, value: Any) -> Id:
         """Return an id as in the tables, which may be unknown: a whole number, or a text in models of own data."""
         if not self.config.is_own:
-            return _parse_whole(value, missing=-1)
+            return parse_whole(value)
         if isinstance(value, str):
             return " ".join(value.split())
         if not isinstance(value, bool) and isinstance(value, Integral):  # a float would round large ids
@@ -371,7 +371,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         return stars
 
     def _check_count(self, k: Any) -> int:
-        count = _parse_whole(k, missing=0)
+        count = parse_whole(k)
         if not 1 <= count <= 100:
             raise BadInput(f"The number of {self.config.item[1]} must be 1 to 100, not {quote(k)}.")
         return count
@@ -381,9 +381,3 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
 
     def _clip(self, stars: Any) -> float:
         return float(min(max(stars, self.config.lowest), self.config.highest))
-
-
-def _parse_whole(value: Any, missing: int) -> int:
-    """Return a whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
-    number = parse_number(value)
-    return int(number) if number.is_integer() else missing

@@ -18,10 +18,11 @@ from .session import map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
 from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
-from .text import parse_number
+from .text import parse_number, parse_whole
 
 CACHED_ROWS = 64  # rows in a batch of an explanation; what the network computes for them fits in the cache of a core
 EXPLAINED_ROWS = 6000  # at most, of an explanation: with many columns, it compares with fewer rows
+MAX_POINTS = 10_000  # of a what-if curve
 
 
 class TabularConfig(GalleryConfig):
@@ -197,13 +198,18 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
         numbers, and the amounts that the model learned separately, where the curve bends.
 
         Raises:
-            BadInput: the column is not a number that the model uses, or the row is invalid.
+            BadInput: the column is not a number that the model uses, the row is invalid, or `points` is not a whole
+                number from 1 to MAX_POINTS.
         """
         usable = self.curved
         if not isinstance(column, str) or column not in usable:
             raise BadInput(f"{quote(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
+        if not 1 <= (count := parse_whole(points)) <= MAX_POINTS:
+            raise BadInput(
+                f"The number of points must be a whole number from 1 to {MAX_POINTS:,}, not {quote(points)}."
+            )
         span = self.config.numbers[column]
-        steps = np.linspace(span.minimum, span.maximum, points)
+        steps = np.linspace(span.minimum, span.maximum, count)
         if all(value.is_integer() for value in (span.minimum, span.median, span.maximum)):
             steps = steps.round()
         values = np.union1d(steps, self.config.amounts.get(column, ()))

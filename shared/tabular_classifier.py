@@ -84,7 +84,8 @@ class TabularClassifier(TabularPredictor[TabularClassifierConfig, TabularClassif
         numbers, and the amounts that the model learned separately, where the curve bends.
 
         Raises:
-            BadInput: the column is not a number that the model uses, or the row is invalid.
+            BadInput: the column is not a number that the model uses, the row is invalid, or `points` is not a whole
+                number from 1 to 10,000.
         """
         which, values, outputs = self._vary(row, column, points)
         return list(zip(values, outputs[:, which].tolist(), strict=True))

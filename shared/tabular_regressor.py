@@ -75,7 +75,8 @@ class TabularRegressor(TabularPredictor[TabularRegressorConfig, TabularRegressor
         The numbers are those of TabularClassifier.what_if.
 
         Raises:
-            BadInput: the column is not a number that the model uses, or the row is invalid.
+            BadInput: the column is not a number that the model uses, the row is invalid, or `points` is not a whole
+                number from 1 to 10,000.
         """
         _, values, outputs = self._vary(row, column, points)
         return [(number, *row) for number, row in zip(values, outputs.tolist(), strict=True)]

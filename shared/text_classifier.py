@@ -15,7 +15,7 @@ from .errors import BadInput, quote
 from .predictor import Prediction, Predictor
 from .session import THREADS, map_in_threads, softmax
 from .shapley import choose_sets, fit_shapley_values
-from .text import parse_number
+from .text import parse_whole
 from .text_parts import WORD_ENDS, merge_spans, split_span, split_text
 from .tokens import Tokens, clean_text, load_tokenizer, read_tokens
 
@@ -160,14 +160,13 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         parts = [span for span, is_read in every if is_read]
         if part is not None:
             indices = [index for index, (_, is_read) in enumerate(every) if is_read]
-            if parse_number(part) not in indices:
+            if (chosen := parse_whole(part)) not in indices:
                 raise BadInput(
                     f"There is no part {quote(part)} to explain; the parts are numbered from 0 to {len(every) - 1}."
                 )
-            part = int(part)
-            start, end = every[part][0]
+            start, end = every[chosen][0]
             parts = merge_spans(split_span(WORD_ENDS, text, start, end))
-            every = [*every[:part], *((span, True) for span in parts), *every[part + 1 :]]
+            every = [*every[:chosen], *((span, True) for span in parts), *every[chosen + 1 :]]
         owner = np.full(len(tokens.ids), -1)
         for player, (start, end) in enumerate(parts):
             owner[(tokens.starts >= start) & (tokens.starts < end)] = player

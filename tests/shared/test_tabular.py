@@ -231,6 +231,13 @@ def test_what_if_of_what_cannot_be_varied(salary, person, column):
         salary.what_if(person, column)
 
 
+@pytest.mark.parametrize("points", [0, -1, 2.5, "x", True, None, 10**9])
+def test_what_if_has_a_whole_number_of_points(salary, person, points):
+    with pytest.raises(BadInput, match="The number of points must be a whole number from 1 to 10,000, not"):
+        salary.what_if(person, "age", points=points)
+    assert salary.what_if(person, "age", points="2") == salary.what_if(person, "age", points=2.0)
+
+
 def test_bad_people_are_refused_everywhere(salary, person):
     person["age"] = -3
     for ask in (salary.predict, salary.explain, lambda row: salary.what_if(row, "age")):

@@ -207,7 +207,11 @@ def test_a_long_review_is_explained_by_clauses_and_they_by_words(sentiment):
     assert len(inside) > 2
 
 
-@pytest.mark.parametrize("part", [-1, 99])
+def test_a_part_may_be_given_as_text(sentiment):
+    assert sentiment.explain(LONG, part="1.0") == sentiment.explain(LONG, part=1)
+
+
+@pytest.mark.parametrize("part", [-1, 99, 0.5, "x", True])
 def test_a_part_that_is_not_there_is_refused(sentiment, part):
     with pytest.raises(BadInput, match="There is no part"):
         sentiment.explain(GOOD, part=part)
