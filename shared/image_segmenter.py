@@ -15,7 +15,7 @@ from .errors import BadInput, quote
 from .images import Source, fit_size, load_image, read_picture_size, sample_image, to_array
 from .limits import LIMITS
 from .predictor import Prediction, Predictor, answer_each
-from .session import THREADS, map_in_threads
+from .session import THREADS, Shapes, map_in_threads
 from .text import parse_whole
 
 Channels = tuple[float, float, float]
@@ -142,6 +142,11 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
     max_request_cost = LIMITS.request_mask_pixels  # of all pictures of one request
     config_type = ImageSegmenterConfig
     threads = THREADS
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        return {0: (None, 3, None, None)}, {"logits": (None, len(self.config.labels), None, None)}
 
     def example(self) -> Image.Image:
         """Return a drawing."""

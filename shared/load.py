@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .config import GalleryConfig
+from .config import GalleryConfig, explain_damage
 from .errors import CheckpointError, HubError
 from .image_classifier import ImageClassifier
 from .image_segmenter import ImageSegmenter
@@ -75,7 +75,8 @@ def load_folder(folder: str | Path) -> Any:
     Raises:
         CheckpointError: the folder is missing or damaged, or its task is unknown.
     """
-    return find_predictor_type(folder)(folder)
+    with explain_damage(Path(folder)):
+        return find_predictor_type(folder)(folder)
 
 
 def find_predictor_type(folder: str | Path) -> type[Predictor[Any, Any, Any]]:

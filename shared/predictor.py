@@ -10,7 +10,7 @@ import numpy as np
 from .config import METRICS, MODEL, GalleryConfig
 from .errors import BadInput, CheckpointError, quote
 from .metrics import Metrics
-from .session import Session, map_in_threads
+from .session import Session, Shapes, map_in_threads
 
 Config = TypeVar("Config", bound=GalleryConfig)
 Item = TypeVar("Item")
@@ -55,7 +55,12 @@ class Predictor(Generic[Config, Item, Answer]):
             raise CheckpointError(f"{self.folder} has a model for {found!r}, not for {self.task!r}.")
         self.config: Config = self.config_type.read(self.folder, self.required_files)  # type: ignore[assignment]
         self.metrics = Metrics.read(self.folder) if (self.folder / METRICS).is_file() else None
-        self.session = Session(self.folder / MODEL, self.threads)
+        self.session = Session(self.folder / MODEL, self.threads, shapes=self.shapes)
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes] | None:
+        """The shapes of the model's inputs and outputs; see Session."""
+        return None
 
     @classmethod
     def load(

@@ -25,10 +25,11 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from .config import GalleryConfig
+from .config import GalleryConfig, explain_damage
 from .errors import BadInput, CheckpointError, quote
 from .movies import ITEMS, MOVIES, Id, TitleIndex, read_movies
 from .predictor import Prediction, Predictor
+from .session import Shapes
 from .text import parse_number, parse_whole, suggest_number
 from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
@@ -114,7 +115,9 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
 
     def __init__(self, folder: Any) -> None:
         super().__init__(folder)
-        self.movies = read_movies(self.folder / (ITEMS if self.config.is_own else MOVIES))
+        path = self.folder / (ITEMS if self.config.is_own else MOVIES)
+        with explain_damage(path):
+            self.movies = read_movies(path)
         self.titles = TitleIndex(self.movies, self.config.item[1])
         least = self.config.min_ratings
         self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= least]
@@ -136,9 +139,17 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         self._actual: dict[Id, dict[Id, float]] = {user: {} for user in self.config.users}
         if self.config.users:
             read = str if self.config.is_own else int
-            with (self.folder / RATINGS).open(encoding="utf-8", newline="") as file:
+            path = self.folder / RATINGS
+            with explain_damage(path), path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
                     self._actual[read(row["user_id"])][read(row[self.item_column])] = float(row["rating"])
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        outputs: Shapes = {"rating": (None,), "means": (None,), "noise": (None,)}
+        tables: Shapes = {"factors": (None, None), "variances": (None, None), "users": (None, None)}
+        return {"user": (None,), "movie": (None,)}, {**outputs, **tables}
 
     def example(self) -> tuple[Id | None, Id]:
         """Return the first user, or None if there are no users, and the first movie."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from .config import MODEL, GalleryConfig
+from .config import MODEL, GalleryConfig, explain_damage
 from .errors import BadInput, CheckpointError, quote
 from .predictor import Answer, Predictor
-from .session import map_in_threads
+from .session import Shapes, map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
 from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
@@ -94,12 +94,18 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
-        rows = list(read_csv(self.folder / "background.csv", self.config.columns))
+        path = self.folder / "background.csv"
+        with explain_damage(path):
+            rows = list(read_csv(path, self.config.columns))
         categories, numbers, errors = encode(self.config, [self._read_background(row.cells) for row in rows])
         self._background = categories, numbers
         if errors:
             index, error = next(iter(errors.items()))
-            raise CheckpointError(f"{self.folder / 'background.csv'}, line {rows[index].line}: {error}")
+            raise CheckpointError(f"{path}, line {rows[index].line}: {error}")
+
+    @property
+    def _input_shapes(self) -> Shapes:
+        return {"categories": (None, len(self.config.categories)), "numbers": (None, len(self.config.numbers))}
 
     def _read_background(self, cells: Mapping[str, str]) -> Row:
         """Return a row of background.csv, whose numbers are plain, and whose dates are numbers of days."""

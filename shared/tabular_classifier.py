@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from .predictor import Prediction
-from .session import softmax
+from .session import Shapes, softmax
 from .tabular import TabularConfig, TabularPredictor
 from .tabular_values import Row
 
@@ -64,6 +64,12 @@ class TabularClassifier(TabularPredictor[TabularClassifierConfig, TabularClassif
 
     task = "tabular-classification"
     config_type = TabularClassifierConfig
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        labels = len(self.config.labels)
+        return self._input_shapes, {"logit": (None,)} if labels == 2 else {"logits": (None, labels)}
 
     def explain(self, row: Row) -> TabularClassifierExplanation:
         """Return Shapley values of a prediction against the rows of background.csv.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .predictor import Prediction
+from .session import Shapes
 from .tabular import TabularConfig, TabularPredictor
 from .tabular_values import Row
 
@@ -57,6 +58,11 @@ class TabularRegressor(TabularPredictor[TabularRegressorConfig, TabularRegressor
 
     task = "tabular-regression"
     config_type = TabularRegressorConfig
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        return self._input_shapes, {"value": (None,), "half_width": (None,)}
 
     def explain(self, row: Row) -> TabularRegressorExplanation:
         """Return Shapley values of a prediction against the rows of background.csv.

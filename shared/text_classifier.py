@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, quote
+from .errors import BadInput, CheckpointError, quote
 from .predictor import Prediction, Predictor
-from .session import THREADS, map_in_threads, softmax
+from .session import THREADS, Shapes, map_in_threads, softmax
 from .shapley import choose_sets, fit_shapley_values
 from .text import parse_whole
 from .text_parts import WORD_ENDS, merge_spans, split_span, split_text
@@ -110,6 +110,11 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
     required_files = (MODEL, TOKENIZER)
     threads = THREADS  # a long text needs several cores
 
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        return {"input_ids": (None, None)}, {0: (None, len(self.config.labels)), 1: (None,)}
+
     def example(self) -> str:
         """Return the first example for the page, if there is one, else a sentence."""
         return next(iter(self.config.examples), "It was slow at the start, but I like the end and would do it again.")
@@ -188,8 +193,16 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
 
     @cached_property
     def tokenizer(self) -> "Tokenizer":
-        """The tokenizer of the checkpoint."""
-        return load_tokenizer(self.folder / TOKENIZER)
+        """The tokenizer of the checkpoint.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = self.folder / TOKENIZER
+        tokenizer = load_tokenizer(path)
+        if None in (tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")):
+            raise CheckpointError(f"{path} lacks the token [CLS] or [SEP]; export the model again.")
+        return tokenizer
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the tokens that the model reads of texts from clean_text."""
