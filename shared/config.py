@@ -3,15 +3,17 @@
 Training writes it into the checkpoint folder (training/folder.py); a predictor reads and validates it.
 """
 
+import csv
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import CheckpointError
+from .errors import BadInput, CheckpointError
 
 CONFIG_FILE = "gallery.json"
 MODEL = "onnx/model.onnx"
@@ -161,6 +163,16 @@ class GalleryConfig(StrictModel):
                 raise CheckpointError(
                     f"{path} is damaged (its SHA-256 is not the one in {CONFIG_FILE}); copy or download it again."
                 )
+
+
+@contextmanager
+def explain_damage(path: Path) -> Iterator[None]:
+    """Convert the errors of reading a checkpoint folder, or a file in it, to a CheckpointError that names it."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        why = str(error).rstrip(".") if isinstance(error, BadInput) else f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path} cannot be read ({why}); export the model again.") from error
 
 
 def read_json(folder: Path) -> dict[str, Any]:

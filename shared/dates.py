@@ -1,10 +1,15 @@
-"""Read dates as numbers of days, and write them, in the spelling of a table; only with the standard library."""
+"""Read dates as numbers of days, and write them, in the spelling of a table."""
 
 import math
 import re
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
+
+from .text import parse_number
+
 EPOCH = datetime(1970, 1, 1)
+FIRST_DAY, END_DAY = -719_162, 2_932_897  # days of years 1 to 9999; larger numbers may be seconds
 ISO = "%Y-%m-%d"
 FORMATS = (
     ISO, "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y",
@@ -35,17 +40,21 @@ def parse_date(text: str, form: str) -> float:
 
 
 def read_date(value: object, form: str) -> float:
-    """Return a visitor's date as days: a text in the spelling `form` or in ISO 8601, a date, or a number of days."""
+    """Return a visitor's date as days: a text in the spelling `form` or in ISO 8601, a date, or a number of days.
+
+    NaN if it is none of them, or outside the years 1 to 9999.
+    """
     if isinstance(value, date):  # a datetime is a date, too
         value = value.isoformat()
     if isinstance(value, str):
         text = " ".join(value.split())
         days = parse_date(text, form)
         return parse_date(text, ISO) if math.isnan(days) else days
-    try:
-        return math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
+    if isinstance(value, np.datetime64):  # as a number, it would be days, seconds or nanoseconds
+        days = float((value - np.datetime64(0, "D")) / np.timedelta64(1, "D"))
+    else:
+        days = math.nan if isinstance(value, np.timedelta64) else parse_number(value)
+    return days if FIRST_DAY <= days < END_DAY else math.nan
 
 
 def format_date(days: float, form: str) -> str:

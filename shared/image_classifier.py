@@ -24,7 +24,7 @@ from .images import (
 )
 from .limits import LIMITS
 from .predictor import Prediction, Predictor, answer_each
-from .session import THREADS, softmax
+from .session import THREADS, Shapes, softmax
 
 Channels = tuple[float, float, float]
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -129,6 +129,12 @@ class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPr
     max_request_cost = LIMITS.request_pixels  # of all pictures of one request
     config_type = ImageClassifierConfig
     threads = THREADS
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        labels, size = len(self.config.labels), self.config.size
+        return {0: (None, 3, size, size)}, {0: (None, labels), 1: (None,), 2: (None, labels, None, None)}
 
     def example(self) -> Image.Image:
         """Return a drawing; for most models it is out of distribution."""

@@ -11,11 +11,12 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from .config import GalleryConfig
-from .errors import BadInput
+from .errors import BadInput, quote
 from .images import Source, fit_size, load_image, read_picture_size, sample_image, to_array
 from .limits import LIMITS
 from .predictor import Prediction, Predictor, answer_each
-from .session import THREADS, map_in_threads
+from .session import THREADS, Shapes, map_in_threads
+from .text import parse_whole
 
 Channels = tuple[float, float, float]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -142,6 +143,11 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
     config_type = ImageSegmenterConfig
     threads = THREADS
 
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        return {0: (None, 3, None, None)}, {"logits": (None, len(self.config.labels), None, None)}
+
     def example(self) -> Image.Image:
         """Return a drawing."""
         return sample_image()
@@ -160,11 +166,16 @@ class ImageSegmenter(Predictor[ImageSegmenterConfig, Source, ImageSegmenterPredi
                 It never has more than `max_mask_pixels` (see `scale`). The model's own resolution does not change.
 
         Raises:
-            BadInput: the input cannot be read as a picture.
+            BadInput: the input cannot be read as a picture, or `longest` is not a whole number above 0.
         """
+        most = None if longest is None else parse_whole(longest)
+        if most is not None and most < 1:
+            raise BadInput(
+                f"The longest side of a mask must be a whole number of pixels above 0, not {quote(longest)}."
+            )
         size, pixels = self._preprocess(image)
         (logits,) = self.session.run(["logits"], {self.session.inputs[0]: pixels[None]})
-        mask, confidence, counts = choose_classes(logits[0], find_mask_size(size, longest, self.max_mask_pixels))
+        mask, confidence, counts = choose_classes(logits[0], find_mask_size(size, most, self.max_mask_pixels))
         share = dict(zip(self.classes, (counts / counts.sum()).tolist(), strict=True))
         return ImageSegmenterPrediction(mask, confidence, share, size)
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .config import GalleryConfig
+from .config import GalleryConfig, explain_damage
 from .errors import CheckpointError, HubError
 from .image_classifier import ImageClassifier
 from .image_segmenter import ImageSegmenter
@@ -35,7 +35,7 @@ def load_model(
     Args:
         source: the folder; or the model's Hub name or address, such as "https://huggingface.co/user/salary". A Path is
             always a folder.
-        revision: commit, branch or tag on the Hub. A commit that is in the cache needs no network.
+        revision: commit, branch or tag, only on the Hub. A commit that is in the cache needs no network.
         token: for a private model; by default the token of this machine's login.
         deadline: time limit for the download in seconds; by default 120.
 
@@ -43,7 +43,7 @@ def load_model(
         An ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier, TabularRegressor or Recommender.
 
     Raises:
-        CheckpointError: the folder is missing, damaged or of another format.
+        CheckpointError: the folder is missing, damaged or of another format, or a revision of a folder is given.
         HubError: (a CheckpointError) the model cannot be loaded from the Hub; see shared.hub.download.
     """
     text = str(source)
@@ -53,6 +53,8 @@ def load_model(
             raise CheckpointError(
                 f"There is no checkpoint folder {text!r}. Give a folder, or a model on the Hub, as in 'user/name'."
             )
+        if revision:
+            raise CheckpointError(f"{text!r} is a folder, which has no revisions; give none, or a model on the Hub.")
         return load_folder(source)
     from . import hub  # noqa: PLC0415 - only models on the Hub need it
 
@@ -73,7 +75,8 @@ def load_folder(folder: str | Path) -> Any:
     Raises:
         CheckpointError: the folder is missing or damaged, or its task is unknown.
     """
-    return find_predictor_type(folder)(folder)
+    with explain_damage(Path(folder)):
+        return find_predictor_type(folder)(folder)
 
 
 def find_predictor_type(folder: str | Path) -> type[Predictor[Any, Any, Any]]:

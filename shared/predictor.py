@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from .config import METRICS, MODEL, GalleryConfig
-from .errors import BadInput, CheckpointError
+from .errors import BadInput, CheckpointError, quote
 from .metrics import Metrics
-from .session import Session, map_in_threads
+from .session import Session, Shapes, map_in_threads
 
 Config = TypeVar("Config", bound=GalleryConfig)
 Item = TypeVar("Item")
@@ -55,7 +55,12 @@ class Predictor(Generic[Config, Item, Answer]):
             raise CheckpointError(f"{self.folder} has a model for {found!r}, not for {self.task!r}.")
         self.config: Config = self.config_type.read(self.folder, self.required_files)  # type: ignore[assignment]
         self.metrics = Metrics.read(self.folder) if (self.folder / METRICS).is_file() else None
-        self.session = Session(self.folder / MODEL, self.threads)
+        self.session = Session(self.folder / MODEL, self.threads, shapes=self.shapes)
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes] | None:
+        """The shapes of the model's inputs and outputs; see Session."""
+        return None
 
     @classmethod
     def load(
@@ -111,11 +116,18 @@ class Predictor(Generic[Config, Item, Answer]):
         raise NotImplementedError
 
     def predict_batch(self, items: Any) -> list[Answer]:
-        """Predict many items at once.
+        """Predict many items at once: a list of inputs, or, if inputs are rows or texts, a pandas DataFrame.
+
+        Columns of a table that the model does not need are ignored.
 
         Raises:
-            BadInput: `items` is not a list, or an item is invalid; then the message begins with its index.
+            BadInput: `items` is not a list, a table lacks a column, or an item is invalid; then the message begins with
+                its index.
         """
+        if hasattr(items, "iloc") and hasattr(items, "columns"):
+            items = self._read_frame(items)
+        if not self.columns and isinstance(items, np.ndarray) and is_picture(items.shape):
+            raise BadInput(f"Give a list of pictures, such as [array], not one array of {quote(items.shape)[1:-1]}.")
         is_many = isinstance(items, Collection) and not isinstance(items, str | bytes | Mapping)
         if not is_many or (isinstance(items, np.ndarray) and not items.ndim):
             raise BadInput(f"Items must be given as a list, not as {type(items).__name__}.")
@@ -125,6 +137,27 @@ class Predictor(Generic[Config, Item, Answer]):
                 raise BadInput(f"Item {index}: {answer}")
             answers.append(answer)
         return answers
+
+    def _read_frame(self, table: Any) -> list[Item]:
+        """Return the inputs in a pandas DataFrame.
+
+        Raises:
+            BadInput: the table lacks a column, or inputs are files.
+        """
+        if not self.columns:
+            raise BadInput("Give a list, or the column of the table with the inputs, such as table['path'].")
+        present = list(table.columns)
+        if missing := [name for name in self.columns if name not in present]:
+            raise BadInput(
+                f"The table has no column {quote(missing[0])}; rename the one that holds it, or give a list."
+            )
+        cells = table[list(self.columns)].astype(object)
+        return [self.from_row(row) for row in cells.where(cells.notna(), None).to_dict("records")]
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Return True for the shape of an array that is one picture, not several."""
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
 
 
 def answer_each(predict: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer | BadInput]:

@@ -17,17 +17,20 @@ Computer 42(8), 2009). metrics.json compares the two methods.
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from .config import GalleryConfig
+from .config import GalleryConfig, explain_damage
 from .errors import BadInput, CheckpointError, quote
 from .movies import ITEMS, MOVIES, Id, TitleIndex, read_movies
 from .predictor import Prediction, Predictor
-from .text import parse_number, suggest_number
+from .session import Shapes
+from .text import parse_number, parse_whole, suggest_number
 from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
 Scored = list[tuple[Id, str, float]]
@@ -112,7 +115,9 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
 
     def __init__(self, folder: Any) -> None:
         super().__init__(folder)
-        self.movies = read_movies(self.folder / (ITEMS if self.config.is_own else MOVIES))
+        path = self.folder / (ITEMS if self.config.is_own else MOVIES)
+        with explain_damage(path):
+            self.movies = read_movies(path)
         self.titles = TitleIndex(self.movies, self.config.item[1])
         least = self.config.min_ratings
         self._suggested = [movie.movie_id for movie in self.movies.values() if movie.ratings >= least]
@@ -134,9 +139,17 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         self._actual: dict[Id, dict[Id, float]] = {user: {} for user in self.config.users}
         if self.config.users:
             read = str if self.config.is_own else int
-            with (self.folder / RATINGS).open(encoding="utf-8", newline="") as file:
+            path = self.folder / RATINGS
+            with explain_damage(path), path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
                     self._actual[read(row["user_id"])][read(row[self.item_column])] = float(row["rating"])
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        outputs: Shapes = {"rating": (None,), "means": (None,), "noise": (None,)}
+        tables: Shapes = {"factors": (None, None), "variances": (None, None), "users": (None, None)}
+        return {"user": (None,), "movie": (None,)}, {**outputs, **tables}
 
     def example(self) -> tuple[Id | None, Id]:
         """Return the first user, or None if there are no users, and the first movie."""
@@ -349,9 +362,12 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
     def _read_id(self, value: Any) -> Id:
         """Return an id as in the tables, which may be unknown: a whole number, or a text in models of own data."""
         if not self.config.is_own:
-            return _parse_whole(value, missing=-1)
+            return parse_whole(value)
         if isinstance(value, str):
             return " ".join(value.split())
+        if not isinstance(value, bool) and isinstance(value, Integral):  # a float would round large ids
+            with suppress(ValueError):  # str() refuses thousands of digits
+                return str(int(value))
         number = parse_number(value)
         return str(int(number)) if number.is_integer() else ""
 
@@ -366,7 +382,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         return stars
 
     def _check_count(self, k: Any) -> int:
-        count = _parse_whole(k, missing=0)
+        count = parse_whole(k)
         if not 1 <= count <= 100:
             raise BadInput(f"The number of {self.config.item[1]} must be 1 to 100, not {quote(k)}.")
         return count
@@ -376,9 +392,3 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
 
     def _clip(self, stars: Any) -> float:
         return float(min(max(stars, self.config.lowest), self.config.highest))
-
-
-def _parse_whole(value: Any, missing: int) -> int:
-    """Return a whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
-    number = parse_number(value)
-    return int(number) if number.is_integer() else missing

@@ -23,6 +23,8 @@ CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 THREADS = 2  # the number of cores of a small server
 ARENA_LOCK = threading.Lock()
 
+Shapes = Mapping[str | int, Sequence[int | None]]  # by name or, if names may differ, by position; None is any length
+
 
 class Session:
     """An ONNX model that is opened on first use and can be shared between threads.
@@ -32,12 +34,21 @@ class Session:
         threads: CPU threads for one call; 0 means one per core. One is best for small models behind a web server,
             where requests already run in parallel.
         batch_size: maximum number of rows per call of the model in `run`.
+        shapes: the shapes of the inputs that are given to the model, and of the outputs that are asked for; the model
+            may have fewer inputs and more outputs. By default they are not checked.
     """
 
-    def __init__(self, path: str | Path, threads: int = 1, batch_size: int = 1024) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int = 1,
+        batch_size: int = 1024,
+        shapes: tuple[Shapes, Shapes] | None = None,
+    ) -> None:
         self.path = Path(path)
         self.threads = threads
         self.batch_size = batch_size
+        self.shapes = shapes
         self._lock = threading.Lock()
         self._session: InferenceSession | None = None
 
@@ -81,7 +92,7 @@ class Session:
         """Return ONNX Runtime's session; the first call creates it.
 
         Raises:
-            CheckpointError: ONNX Runtime cannot open the file.
+            CheckpointError: ONNX Runtime cannot open the file, or the model has other inputs or outputs.
         """
         with self._lock:
             if self._session is None:
@@ -105,14 +116,46 @@ class Session:
                 # "folder", which is a file, so none are found.
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.path))
                 try:
-                    self._session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+                    session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
                 except Exception as error:  # onnxruntime has its own exception types
                     if "External data" in str(error):
                         raise CheckpointError(
                             f"{self.path} refers to weights in another file, which is not read; export it as one file."
                         ) from error
                     raise CheckpointError(f"ONNX Runtime cannot open the model {self.path}: {error}") from error
+                self._check_shapes(session)
+                self._session = session
             return self._session
+
+    def _check_shapes(self, session: "InferenceSession") -> None:
+        if self.shapes is None:
+            return
+        inputs, outputs = self.shapes
+        takes, makes = (
+            {key: node for place, node in enumerate(nodes) for key in (place, node.name)}
+            for nodes in (session.get_inputs(), session.get_outputs())
+        )
+        known = {takes[key].name for key in inputs if key in takes}
+        problems = [f"an unknown input {node.name!r}" for node in takes.values() if node.name not in known]
+        problems += [f"no output {key!r}" for key in outputs if key not in makes]
+        problems += [
+            f"{found[key].name!r} of shape {_show(found[key].shape)}, not {_show(shape)}"
+            for found, expected in ((takes, inputs), (makes, outputs))
+            for key, shape in expected.items()
+            if key in found and not _fits(found[key].shape, shape)
+        ]
+        if problems:
+            raise CheckpointError(f"{self.path} does not fit gallery.json: it has {problems[0]}; export it again.")
+
+
+def _fits(found: Sequence[int | str | None], shape: Sequence[int | None]) -> bool:
+    """Return True if a model's input or output, which may have a name for any length, can have this shape."""
+    pairs = zip(found, shape, strict=False)
+    return len(found) == len(shape) and all(want in (None, has) or not isinstance(has, int) for has, want in pairs)
+
+
+def _show(shape: Sequence[int | str | None]) -> str:
+    return f"({', '.join(str(length) if isinstance(length, int) else 'any' for length in shape)})"
 
 
 @functools.cache

@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from .config import MODEL, GalleryConfig
+from .config import MODEL, GalleryConfig, explain_damage
 from .errors import BadInput, CheckpointError, quote
 from .predictor import Answer, Predictor
-from .session import map_in_threads
+from .session import Shapes, map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
 from .tabular_values import MISSING, NumberColumn, Row, find_wrong_columns, index_categories, read_category, read_number
-from .text import parse_number
+from .text import parse_number, parse_whole
 
 CACHED_ROWS = 64  # rows in a batch of an explanation; what the network computes for them fits in the cache of a core
 EXPLAINED_ROWS = 6000  # at most, of an explanation: with many columns, it compares with fewer rows
+MAX_POINTS = 10_000  # of a what-if curve
 
 
 class TabularConfig(GalleryConfig):
@@ -93,12 +94,18 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
-        rows = list(read_csv(self.folder / "background.csv", self.config.columns))
+        path = self.folder / "background.csv"
+        with explain_damage(path):
+            rows = list(read_csv(path, self.config.columns))
         categories, numbers, errors = encode(self.config, [self._read_background(row.cells) for row in rows])
         self._background = categories, numbers
         if errors:
             index, error = next(iter(errors.items()))
-            raise CheckpointError(f"{self.folder / 'background.csv'}, line {rows[index].line}: {error}")
+            raise CheckpointError(f"{path}, line {rows[index].line}: {error}")
+
+    @property
+    def _input_shapes(self) -> Shapes:
+        return {"categories": (None, len(self.config.categories)), "numbers": (None, len(self.config.numbers))}
 
     def _read_background(self, cells: Mapping[str, str]) -> Row:
         """Return a row of background.csv, whose numbers are plain, and whose dates are numbers of days."""
@@ -126,16 +133,6 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
     def arguments(self, item: Row) -> list[Any]:
         """Return the values of a row in the order of the columns."""
         return [item[column] for column in self.config.columns]
-
-    def predict_batch(self, items: Any) -> list[Answer]:
-        """Predict many rows: a list of mappings, or a pandas DataFrame.
-
-        Raises:
-            BadInput: a row is invalid; the message begins with its index.
-        """
-        if type(items).__name__ == "DataFrame":
-            items = items.astype(object).where(items.notna(), None).to_dict("records")
-        return super().predict_batch(items)
 
     def predict_each(self, items: Sequence[Row]) -> list[Answer | BadInput]:
         """Predict every row; the result for an invalid row is a BadInput."""
@@ -207,13 +204,18 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
         numbers, and the amounts that the model learned separately, where the curve bends.
 
         Raises:
-            BadInput: the column is not a number that the model uses, or the row is invalid.
+            BadInput: the column is not a number that the model uses, the row is invalid, or `points` is not a whole
+                number from 1 to MAX_POINTS.
         """
         usable = self.curved
         if not isinstance(column, str) or column not in usable:
             raise BadInput(f"{quote(column)} is not a number that can be varied; choose one of {', '.join(usable)}.")
+        if not 1 <= (count := parse_whole(points)) <= MAX_POINTS:
+            raise BadInput(
+                f"The number of points must be a whole number from 1 to {MAX_POINTS:,}, not {quote(points)}."
+            )
         span = self.config.numbers[column]
-        steps = np.linspace(span.minimum, span.maximum, points)
+        steps = np.linspace(span.minimum, span.maximum, count)
         if all(value.is_integer() for value in (span.minimum, span.median, span.maximum)):
             steps = steps.round()
         values = np.union1d(steps, self.config.amounts.get(column, ()))

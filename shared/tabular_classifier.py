@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from .predictor import Prediction
-from .session import softmax
+from .session import Shapes, softmax
 from .tabular import TabularConfig, TabularPredictor
 from .tabular_values import Row
 
@@ -65,6 +65,12 @@ class TabularClassifier(TabularPredictor[TabularClassifierConfig, TabularClassif
     task = "tabular-classification"
     config_type = TabularClassifierConfig
 
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        labels = len(self.config.labels)
+        return self._input_shapes, {"logit": (None,)} if labels == 2 else {"logits": (None, labels)}
+
     def explain(self, row: Row) -> TabularClassifierExplanation:
         """Return Shapley values of a prediction against the rows of background.csv.
 
@@ -84,7 +90,8 @@ class TabularClassifier(TabularPredictor[TabularClassifierConfig, TabularClassif
         numbers, and the amounts that the model learned separately, where the curve bends.
 
         Raises:
-            BadInput: the column is not a number that the model uses, or the row is invalid.
+            BadInput: the column is not a number that the model uses, the row is invalid, or `points` is not a whole
+                number from 1 to 10,000.
         """
         which, values, outputs = self._vary(row, column, points)
         return list(zip(values, outputs[:, which].tolist(), strict=True))

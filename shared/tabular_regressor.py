@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .predictor import Prediction
+from .session import Shapes
 from .tabular import TabularConfig, TabularPredictor
 from .tabular_values import Row
 
@@ -58,6 +59,11 @@ class TabularRegressor(TabularPredictor[TabularRegressorConfig, TabularRegressor
     task = "tabular-regression"
     config_type = TabularRegressorConfig
 
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        return self._input_shapes, {"value": (None,), "half_width": (None,)}
+
     def explain(self, row: Row) -> TabularRegressorExplanation:
         """Return Shapley values of a prediction against the rows of background.csv.
 
@@ -75,7 +81,8 @@ class TabularRegressor(TabularPredictor[TabularRegressorConfig, TabularRegressor
         The numbers are those of TabularClassifier.what_if.
 
         Raises:
-            BadInput: the column is not a number that the model uses, or the row is invalid.
+            BadInput: the column is not a number that the model uses, the row is invalid, or `points` is not a whole
+                number from 1 to 10,000.
         """
         _, values, outputs = self._vary(row, column, points)
         return [(number, *row) for number, row in zip(values, outputs.tolist(), strict=True)]

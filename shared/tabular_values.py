@@ -161,4 +161,6 @@ def is_missing(value: object) -> bool:
         return value.is_nan()
     if isinstance(value, Real):
         return bool(value != value)  # noqa: PLR0124 - NaN of any library
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
     return value is None or type(value).__name__ in ("NAType", "NaTType")  # from pandas

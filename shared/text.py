@@ -54,6 +54,12 @@ def parse_number(value: object) -> float:
         return math.nan
 
 
+def parse_whole(value: object, missing: int = -1) -> int:
+    """Return a whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
+    number = parse_number(value)
+    return int(number) if number.is_integer() else missing
+
+
 def _spell(text: str) -> str:
     """Return the text of a number in Python's notation; "" if it is not a number."""
     text = " ".join(strip_invisible(text).split()).replace("\u2212", "-")

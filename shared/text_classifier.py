@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig
-from .errors import BadInput, quote
+from .errors import BadInput, CheckpointError, quote
 from .predictor import Prediction, Predictor
-from .session import THREADS, map_in_threads, softmax
+from .session import THREADS, Shapes, map_in_threads, softmax
 from .shapley import choose_sets, fit_shapley_values
-from .text import parse_number
+from .text import parse_whole
 from .text_parts import WORD_ENDS, merge_spans, split_span, split_text
 from .tokens import Tokens, clean_text, load_tokenizer, read_tokens
 
@@ -110,6 +110,11 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
     required_files = (MODEL, TOKENIZER)
     threads = THREADS  # a long text needs several cores
 
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """The shapes of the model's inputs and outputs; see Session."""
+        return {"input_ids": (None, None)}, {0: (None, len(self.config.labels)), 1: (None,)}
+
     def example(self) -> str:
         """Return the first example for the page, if there is one, else a sentence."""
         return next(iter(self.config.examples), "It was slow at the start, but I like the end and would do it again.")
@@ -160,14 +165,13 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         parts = [span for span, is_read in every if is_read]
         if part is not None:
             indices = [index for index, (_, is_read) in enumerate(every) if is_read]
-            if parse_number(part) not in indices:
+            if (chosen := parse_whole(part)) not in indices:
                 raise BadInput(
                     f"There is no part {quote(part)} to explain; the parts are numbered from 0 to {len(every) - 1}."
                 )
-            part = int(part)
-            start, end = every[part][0]
+            start, end = every[chosen][0]
             parts = merge_spans(split_span(WORD_ENDS, text, start, end))
-            every = [*every[:part], *((span, True) for span in parts), *every[part + 1 :]]
+            every = [*every[:chosen], *((span, True) for span in parts), *every[chosen + 1 :]]
         owner = np.full(len(tokens.ids), -1)
         for player, (start, end) in enumerate(parts):
             owner[(tokens.starts >= start) & (tokens.starts < end)] = player
@@ -189,8 +193,16 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
 
     @cached_property
     def tokenizer(self) -> "Tokenizer":
-        """The tokenizer of the checkpoint."""
-        return load_tokenizer(self.folder / TOKENIZER)
+        """The tokenizer of the checkpoint.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = self.folder / TOKENIZER
+        tokenizer = load_tokenizer(path)
+        if None in (tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")):
+            raise CheckpointError(f"{path} lacks the token [CLS] or [SEP]; export the model again.")
+        return tokenizer
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the tokens that the model reads of texts from clean_text."""

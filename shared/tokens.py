@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BadInput
+from .errors import BadInput, CheckpointError
 from .limits import LIMITS
 from .text import strip_invisible
 
@@ -41,10 +41,17 @@ class Tokens:
 
 
 def load_tokenizer(path: Path) -> "Tokenizer":
-    """Load a tokenizer.json, without truncation and padding."""
+    """Load a tokenizer.json, without truncation and padding.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
     from tokenizers import Tokenizer  # noqa: PLC0415 - needed only for text
 
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises no other class
+        raise CheckpointError(f"{path} cannot be read ({error}); export the model again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -132,6 +133,18 @@ def set_limits(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
     for name, value in values.items():
         assert name in vars(LIMITS)
         monkeypatch.setitem(vars(LIMITS), name, value)  # it is frozen
+
+
+def sign_folder(folder: Path, **fields: object) -> None:
+    """Change fields of a gallery.json, and write the hashes of the files that it names as they are now."""
+    from shared.config import fingerprint
+
+    path = folder / "gallery.json"
+    content = json.loads(path.read_text(encoding="utf-8")) | fields
+    for name, entry in content["files"].items():
+        if (folder / name).is_file():
+            entry.update(fingerprint(folder / name))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def copy_repository(folder: Path) -> None:

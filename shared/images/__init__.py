@@ -5,6 +5,7 @@ much time or memory before anything is decoded, and pixels.py decodes the pixels
 """
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,6 +52,8 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Pillow decodes an opened image on first use, which only one thread may do; each image has one of these locks.
+LOADING = [threading.Lock() for _ in range(61)]
 
 
 @dataclass(frozen=True)
@@ -256,11 +259,12 @@ def _from_pil(image: Image.Image) -> Picture:
     """Convert a PIL image to a Picture."""
     check_size(image.size, LIMITS.pixels)
     with explain_errors("picture"):
-        image.load()
-        try:
-            orientation = image.getexif().get(ORIENTATION, 1)
-        except Exception:  # Pillow raises many kinds of errors for damaged EXIF
-            orientation = 1
+        with LOADING[id(image) % len(LOADING)]:
+            image.load()
+            try:
+                orientation = image.getexif().get(ORIENTATION, 1)
+            except Exception:  # Pillow raises many kinds of errors for damaged EXIF
+                orientation = 1
         return _turn_upright(image, orientation, image.size, image.size)
 
 

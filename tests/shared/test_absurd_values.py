@@ -155,6 +155,8 @@ def test_predictors(models, name):
         check_outcome("row", salary.predict, row)
     check_outcome("what_if", salary.what_if, rows[0], "age")
     check_outcome("column", salary.what_if, person, value)
+    check_outcome("points", salary.what_if, person, "age", value)
+    check_outcome("longest", models["segmentation"].predict, PICTURES["segmentation"], value)
 
     rating = models["rating"]
     for ask in (rating.predict, rating.explain, rating.find_rating, rating.recommend):

@@ -8,7 +8,7 @@ import pytest
 
 from shared import CheckpointError, load_model
 from shared.metrics import Metrics
-from tests.conftest import DEMOS, ROOT
+from tests.conftest import DEMOS, ROOT, sign_folder
 
 MODEL = ROOT / "spaces/salary/model"
 
@@ -202,3 +202,70 @@ def test_the_embedded_metrics_have_no_field_that_the_type_lacks():
     for name in DEMOS:
         folder = ROOT / "spaces" / name / "model"
         assert Metrics.read(folder).as_json() == json.loads((folder / "metrics.json").read_text())
+
+
+def replace(name, old, new):
+    def change(folder):
+        path = folder / name
+        path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        sign_folder(folder)
+
+    return change
+
+
+def write(name, content):
+    def change(folder):
+        (folder / name).write_bytes(content)
+        sign_folder(folder)
+
+    return change
+
+
+def take_model(of):
+    def change(folder):
+        shutil.copy(ROOT / f"spaces/{of}/model/onnx/model.onnx", folder / "onnx/model.onnx")
+        sign_folder(folder)
+
+    return change
+
+
+def put(**fields):
+    return lambda folder: sign_folder(folder, **fields)
+
+
+THREE = ["a", "b", "c"]
+COLOURS = [[index, 0, 0] for index in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "named"),
+    [
+        ("rating", replace("ratings.csv", "user_id", "uid"), r"ratings\.csv cannot be read \(KeyError: 'user_id'\)"),
+        ("rating", write("ratings.csv", b"user_id,movie_id,rating\n99999,1,5\n"), r"ratings\.csv cannot .*99999"),
+        ("rating", write("ratings.csv", b"user_id,movie_id,rating\n1\n"), r"ratings\.csv cannot"),
+        ("rating", replace("movies.csv", "movie_id", "id"), r"movies\.csv cannot be read \(KeyError: 'movie_id'\)"),
+        ("rating", write("movies.csv", "movie_id,é\n".encode("cp1252")), r"movies\.csv cannot .*codec"),
+        ("rating", write("movies.csv", b"movie_id,title,genres\n1,x\n"), r"movies\.csv cannot"),
+        ("rating", take_model("salary"), r"model\.onnx does not fit gallery\.json: it has an unknown input 'cate"),
+        ("salary", write("background.csv", b""), r"background\.csv cannot be read \(The file is empty"),
+        ("salary", replace("background.csv", "age", "years"), r"background\.csv cannot .* lacks the column age"),
+        ("salary", take_model("cat_dog"), "it has an unknown input 'pixel_values'"),
+        ("salary", put(labels=THREE), "it has no output 'logits'; export it again"),
+        ("cat_dog", put(labels=THREE), r"it has 'logits' of shape \(any, 2\), not \(any, 3\); export it again"),
+        ("cat_dog", put(size=96), r"'pixel_values' of shape \(any, 3, 288, 288\), not \(any, 3, 96, 96\)"),
+        ("cat_dog", take_model("segmentation"), "it has no output 1"),
+        ("segmentation", put(labels=THREE, colours=COLOURS), "'logits' of shape .any, 11, any, any., not .any, 3, any"),
+        ("segmentation", take_model("cat_dog"), "'logits' of shape"),
+        ("sentiment", put(labels=THREE), "'logits' of shape"),
+        ("sentiment", write("tokenizer.json", b"{}"), r"tokenizer\.json cannot be read \(Model missing"),
+        ("sentiment", replace("tokenizer.json", '"[CLS]"', '"[BOS]"'), r"tokenizer\.json"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named(tmp_path, name, damage, named):
+    """Whoever made the folder has signed it, so that the hashes are right."""
+    folder = shutil.copytree(ROOT / f"spaces/{name}/model", tmp_path / "model")
+    damage(folder)
+    with pytest.raises(CheckpointError, match=named) as caught:
+        (model := load_model(folder)).predict_batch([model.example()])
+    assert str(caught.value).startswith(str(folder))
+    assert str(caught.value).endswith("export it again." if "onnx" in str(caught.value) else "export the model again.")

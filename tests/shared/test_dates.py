@@ -8,7 +8,7 @@ import pytest
 
 from shared.dates import format_date, parse_date, read_date
 from shared.errors import BadInput
-from shared.tabular_values import NumberColumn, read_grouped, read_number
+from shared.tabular_values import NumberColumn, is_missing, read_grouped, read_number
 
 DAY = 20604  # 2026-05-31
 
@@ -47,7 +47,33 @@ def test_a_visitor_may_write_a_date_in_the_spelling_of_the_table_or_in_iso(value
     assert read_date(value, "%d.%m.%Y") == DAY
 
 
-@pytest.mark.parametrize("value", [True, [], "tomorrow", 10**400])
+@pytest.mark.parametrize("unit", ["D", "h", "s", "us", "ns"])
+def test_a_date_of_numpy_is_read_in_its_unit(unit):
+    assert read_date(np.datetime64("2026-05-31", unit), "%d.%m.%Y") == DAY
+    assert is_missing(np.datetime64("NaT", unit))
+
+
+def test_a_date_of_pandas_is_read():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"day": pandas.to_datetime(["2026-05-31 12:00", None])})
+    moment, nothing = table["day"]
+    assert read_date(moment, "%d.%m.%Y") == read_date(table["day"].to_numpy()[0], "%d.%m.%Y") == DAY + 0.5
+    assert read_date(moment.tz_localize("Europe/Berlin"), "%d.%m.%Y") == DAY + 10 / 24
+    assert is_missing(nothing)
+
+
+@pytest.mark.parametrize("value", [-719_162, 2_932_896.5])
+def test_a_number_of_days_may_be_in_any_year(value):
+    assert read_date(value, "%d.%m.%Y") == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(True, np.True_, [], np.array(DAY), "tomorrow", 10**400, math.inf, -math.inf, -1e300, 1_577_836_800),
+        *(-719_163, 2_932_897, np.timedelta64(DAY, "D"), np.datetime64(10**6, "Y")),
+    ],
+)
 def test_what_is_no_date_is_nan(value):
     assert math.isnan(read_date(value, "%d.%m.%Y"))
 

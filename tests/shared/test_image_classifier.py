@@ -51,6 +51,23 @@ def test_a_batch_is_the_same_as_one_by_one(cat_dog):
     assert cat_dog.predict_batch([]) == []
 
 
+@pytest.mark.parametrize("shape", [(60, 60, 3), (60, 60, 4), (60, 60)])
+def test_a_batch_is_not_one_array(cat_dog, segmentation, shape):
+    picture = np.zeros(shape, np.uint8)
+    for model in (cat_dog, segmentation):
+        with pytest.raises(BadInput, match=r"Give a list of pictures, such as \[array\], not one array of \(60, 60"):
+            model.predict_batch(picture)
+    if shape != (60, 60, 4):
+        assert len(cat_dog.predict_batch(np.stack([picture, picture]))) == 2
+
+
+def test_the_pictures_of_a_table_are_in_a_column(cat_dog):
+    table = pytest.importorskip("pandas").DataFrame({"path": [CAT]})
+    with pytest.raises(BadInput, match=r"such as table\['path'\]"):
+        cat_dog.predict_batch(table)
+    assert cat_dog.predict_batch(table["path"]) == [cat_dog.predict(CAT)]
+
+
 def test_a_bad_picture_is_named_and_does_not_disturb_the_others(cat_dog):
     sources = [CAT, b"no picture", CAT]
     answers = cat_dog.predict_each(sources)

@@ -121,9 +121,11 @@ def test_a_smaller_answer(segmentation, longest, size):
         assert (reduced.mask == segmentation.predict(STREET, longest).mask).mean() > 0.99
 
 
-def test_a_smaller_answer_has_pixels(segmentation):
-    with pytest.raises(ValueError, match="longest"):
-        segmentation.predict(STREET, 0)
+@pytest.mark.parametrize("longest", [0, -1, 1.5, "a", True, float("nan")])
+def test_a_smaller_answer_has_pixels(segmentation, longest):
+    for ask in (segmentation.predict, segmentation.explain):
+        with pytest.raises(BadInput, match="The longest side of a mask must be a whole number of pixels above 0, not"):
+            ask(STREET, longest)
 
 
 @pytest.mark.parametrize(

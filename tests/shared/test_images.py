@@ -1,7 +1,9 @@
 """Pictures as people have them, and files that were made to do harm."""
 
+import contextlib
 import io
 import struct
+import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -939,6 +941,25 @@ def test_a_picture_that_is_refused_has_no_cost(name):
 
 def test_two_hundred_photos_of_twelve_megapixels_are_one_request():
     assert 200 * estimate_decoding_cost(jpeg(4_000, 3_000), 224) <= LIMITS.request_pixels
+
+
+def test_threads_may_share_a_pil_image_that_is_not_decoded_yet():
+    class TwoReaders(io.BytesIO):
+        """A file whose reader waits until another thread reads, too, or a moment."""
+
+        def read(self, *size):
+            if decoding.is_set():
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    barrier.wait(0.05)
+            return super().read(*size)
+
+    decoding, barrier = threading.Event(), threading.Barrier(2)
+    picture = photo(320, 240)
+    image = Image.open(TwoReaders(encode(picture)))
+    decoding.set()
+    with ThreadPoolExecutor(4) as pool:
+        for loaded in pool.map(load_image, [image] * 4):
+            assert np.array_equal(loaded.image, picture)
 
 
 def test_threads_do_not_disturb_each_other():

@@ -140,6 +140,11 @@ def test_a_name_that_may_be_a_mistyped_folder_is_said_to_be_neither(monkeypatch)
         load_model("runs/mien")
 
 
+def test_a_folder_has_no_revisions():
+    with pytest.raises(CheckpointError, match="is a folder, which has no revisions; give none, or a model on the Hub"):
+        load_model(FOLDERS["salary"], revision="v1")
+
+
 def test_a_file_is_refused_and_its_folder_asked_for():
     with pytest.raises(CheckpointError, match=r"gallery\.json is a file; give the checkpoint folder that contains it"):
         load_model(str(FOLDERS["salary"] / "gallery.json"))

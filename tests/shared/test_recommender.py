@@ -9,7 +9,7 @@ import pytest
 
 from shared import BadInput, CheckpointError, Recommender
 from shared.config import sha256
-from tests.conftest import DATA, ROOT
+from tests.conftest import DATA, ROOT, sign_folder
 
 STAR_WARS, EMPIRE, PRETTY_WOMAN = 260, 1196, 597
 
@@ -29,6 +29,8 @@ def test_batch_equals_a_loop_and_names_the_bad_item(rating):
     with pytest.raises(BadInput, match="Item 1: There is no user"):
         rating.predict_batch([(15, 1), (0, 1)])
     assert rating.predict_batch([]) == []
+    table = pytest.importorskip("pandas").DataFrame(pairs, columns=["user_id", "movie_id"])
+    assert rating.predict_batch(table.assign(rating=5)) == batch
 
 
 @pytest.mark.parametrize("user", [0, -1, 672, 1.5, "me", None, float("nan"), True, "9" * 50, 10**400, "<b>"])
@@ -218,6 +220,26 @@ def test_recommendations_are_sorted_new_and_personal(rating):
     for movie_id, title, score in best[:3]:
         assert score == pytest.approx(rating.predict(fan, movie_id).rating)
         assert title == rating.movies[movie_id].title
+
+
+def test_ids_of_own_data_may_have_any_number_of_digits(rating, tmp_path):
+    folder = shutil.copytree(ROOT / "spaces/rating/model", tmp_path / "model")
+    lines = (folder / "movies.csv").read_text(encoding="utf-8").splitlines()
+    rows = [lines[0].replace("movie_id", "item_id")]
+    first = 2**53
+    rows += [f"{first + row},{line.partition(',')[2]}" for row, line in enumerate(lines[1:])]
+    (folder / "items.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "ratings.csv").write_text("user_id,item_id,rating\n", encoding="utf-8")
+    files = {name: {"sha256": "0" * 64, "bytes": 0} for name in ("onnx/model.onnx", "items.csv", "ratings.csv")}
+    sign_folder(folder, files=files, users=[str(user) for user in rating.config.users])
+    model = Recommender(folder)
+    for row in (0, 1, 2):
+        for movie in (first + row, np.int64(first + row), str(first + row)):
+            assert model.find(movie) == str(first + row)
+    for movie in (10**5000, True, np.True_, -1):
+        with pytest.raises(BadInput, match="There is no movie"):
+            model.find(movie)
+    assert model.predict(15.0, first) == model.predict("15", str(first))
 
 
 def test_a_known_users_rated_movies_are_left_out(rating):

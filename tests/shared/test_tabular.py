@@ -150,7 +150,10 @@ def test_batch_of_a_dataframe(salary, person):
     pandas = pytest.importorskip("pandas")
     assert salary.predict({**person, "age": pandas.NA}) == salary.predict({**person, "age": "?"})
     frame = pandas.DataFrame([person, {**person, "age": None, "workclass": None}])
-    assert salary.predict_batch(frame) == salary.predict_batch([person, {**person, "age": "?", "workclass": "?"}])
+    expected = salary.predict_batch([person, {**person, "age": "?", "workclass": "?"}])
+    assert salary.predict_batch(frame) == salary.predict_batch(frame.assign(salary="<50k")) == expected
+    with pytest.raises(BadInput, match="The table has no column 'age'"):
+        salary.predict_batch(frame.drop(columns="age"))
 
 
 def test_explanation_adds_up(salary, person):
@@ -226,6 +229,13 @@ def test_what_if_shows_every_amount_that_was_learned(salary):
 def test_what_if_of_what_cannot_be_varied(salary, person, column):
     with pytest.raises(BadInput, match="choose one of age"):
         salary.what_if(person, column)
+
+
+@pytest.mark.parametrize("points", [0, -1, 2.5, "x", True, None, 10**9])
+def test_what_if_has_a_whole_number_of_points(salary, person, points):
+    with pytest.raises(BadInput, match="The number of points must be a whole number from 1 to 10,000, not"):
+        salary.what_if(person, "age", points=points)
+    assert salary.what_if(person, "age", points="2") == salary.what_if(person, "age", points=2.0)
 
 
 def test_bad_people_are_refused_everywhere(salary, person):

@@ -207,7 +207,11 @@ def test_a_long_review_is_explained_by_clauses_and_they_by_words(sentiment):
     assert len(inside) > 2
 
 
-@pytest.mark.parametrize("part", [-1, 99])
+def test_a_part_may_be_given_as_text(sentiment):
+    assert sentiment.explain(LONG, part="1.0") == sentiment.explain(LONG, part=1)
+
+
+@pytest.mark.parametrize("part", [-1, 99, 0.5, "x", True])
 def test_a_part_that_is_not_there_is_refused(sentiment, part):
     with pytest.raises(BadInput, match="There is no part"):
         sentiment.explain(GOOD, part=part)
@@ -252,6 +256,20 @@ def test_head_and_tail_of_a_text_that_is_too_long(sentiment):
 
 def test_nothing_to_judge_is_no_error(sentiment):
     assert sentiment.predict_batch([]) == []
+
+
+def test_the_texts_of_a_table_are_in_its_column(sentiment):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"id": [1, 2], "text": [GOOD, BAD]})
+    assert (
+        sentiment.predict_batch(table)
+        == sentiment.predict_batch(table["text"])
+        == [*map(sentiment.predict, (GOOD, BAD))]
+    )
+    with pytest.raises(BadInput, match="The table has no column 'text'; rename the one that holds it, or give a list"):
+        sentiment.predict_batch(table.rename(columns={"text": "review"}))
+    with pytest.raises(BadInput, match="Item 1: The input must be text"):
+        sentiment.predict_batch(pandas.DataFrame({"text": [GOOD, None]}))
 
 
 @pytest.mark.data

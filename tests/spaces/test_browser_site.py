@@ -315,6 +315,9 @@ def test_dates(run, spelling):
         if math.isnan(ours) and " " in text:  # Python takes only some spellings of the time after an ISO date
             continue
         assert run("./js/tables.js", "parseDate", text, spelling) == pytest.approx(ours, abs=1e-5, nan_ok=True), text
+    for value in (20604, -719_162, -719_163, 2_932_896.9, 2_932_897, 1_577_836_800, 1e300, "2026-05-31", "soon"):
+        days = read_date(value, spelling)
+        assert run("./js/tables.js", "readDate", value, spelling) == pytest.approx(days, nan_ok=True), value
 
 
 TABLES = {

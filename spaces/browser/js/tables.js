@@ -77,6 +77,8 @@ const FIELDS = { Y: "\\d{4}", y: "\\d{2}", m: "\\d{1,2}", d: "\\d{1,2}", b: "[a-
 const TIME =
   "([ T](?<H>\\d{1,2}):(?<M>[0-5]\\d)(:(?<S>[0-5]\\d)(\\.\\d+)?)?( (?<half>[ap])m)?( ?(Z|(?<zone>[-+]\\d\\d):?(?<more>\\d\\d)))?)?";
 
+const [FIRST_DAY, END_DAY] = [-719_162, 2_932_897]; // of years 1 to 9999
+
 /** Return the days since 1970 of a date, in ISO or in this spelling, such as %d %b %Y; NaN if it is none. */
 export function parseDate(value, format) {
   for (const spelling of [format, "%Y-%m-%d"]) {
@@ -97,6 +99,12 @@ export function parseDate(value, format) {
     return (date - zone * 3_600_000 - Math.sign(parseInt(zone)) * more * 60_000) / DAY;
   }
   return NaN;
+}
+
+/** Return a date, or a number of days, as days since 1970; NaN if it is neither, or outside the years 1 to 9999. */
+export function readDate(value, format) {
+  const days = typeof value === "number" ? value : parseDate(value, format);
+  return days >= FIRST_DAY && days < END_DAY ? days : NaN;
 }
 
 /** Return the date, in ISO, of some days since 1970. */

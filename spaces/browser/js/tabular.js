@@ -204,7 +204,7 @@ function readCategory(name, value, values, isOpen) {
 function readNumber(name, value, { minimum, maximum, median, decimal, date_format: format }, isAnyRange) {
   if (tables.isMissing(value)) return median;
   if (format) {
-    const days = typeof value === "number" ? value : tables.parseDate(value, format);
+    const days = tables.readDate(value, format);
     if (!Number.isNaN(days)) return Math.min(Math.max(days, minimum), maximum);
     throw new BadInput(`${name} must be a date such as ${tables.formatDate(median)}, not ${tables.quote(value)}.`);
   }
