@@ -327,7 +327,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     del files["sw.js"]  # or browsers would go on showing this site when another app runs at its address
     with tempfile.TemporaryDirectory() as folder:
         write_site(files, Path(folder))
-        server = serve(Path(folder), options.port)
+        try:
+            server = serve(Path(folder), options.port)
+        except OSError as error:
+            reason = f"Port {options.port}: {error.strerror}"
+            print(f"{reason}; use another one with --port (make browser PORT=7862).", file=sys.stderr)
+            return 1
         print(f"The models run in the browser, at http://127.0.0.1:{server.server_port}", flush=True)
         try:
             server.serve_forever()
