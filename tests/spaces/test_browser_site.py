@@ -974,6 +974,18 @@ def test_a_lost_connection_is_no_damage(site_folder, browser):
     server.server_close()
 
 
+def test_a_file_that_the_site_lacks_is_no_lost_connection(site_folder, browser, tmp_path):
+    copy = tmp_path / "site"
+    shutil.copytree(site_folder, copy)
+    (copy / "models/salary/background.csv").unlink()
+    server = serve(copy, 0)
+    page, *_ = visit(browser, f"{start(server)}#salary")
+    page.get_by_text("salary/background.csv is missing on this site").first.wait_for(timeout=120_000)
+    page.close()
+    server.shutdown()
+    server.server_close()
+
+
 def test_a_page_without_https_says_what_it_needs(site, browser):
     page, *_ = visit(browser, site.replace("127.0.0.1", "plain.test"))
     page.get_by_text("Open the page at an address with https").wait_for()
@@ -1181,6 +1193,8 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
         (folder / "gallery.json").write_text(json.dumps({**config, "files": file}))
         page.goto(f"{address}any.html?model=me/{name}@{COMMIT}")
         page.get_by_text(words).wait_for()
+    page.goto(f"{address}any.html?model=me/typo@{COMMIT}")
+    page.get_by_text("no public model me/typo on the Hub with gallery.json at this commit; check").wait_for()
     page.goto(f"{address}any.html?model=me/salary@main")
     page.get_by_text("with a commit of 40 digits").wait_for()
     page.goto(f"{address}index.html?model=me/salary@{COMMIT}")  # this page may reach only its own site
