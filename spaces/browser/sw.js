@@ -39,7 +39,8 @@ function isOpen(client) {
 }
 
 /** Answer from the cache. A new version takes over when no page of the old one stays, so that none gets files of both. */
-async function answer(request) {
+async function answer(event) {
+  const { request } = event;
   const { waiting } = registration;
   if (waiting && request.mode === "navigate") {
     const open = await Promise.all((await clients.matchAll()).map(isOpen));
@@ -49,14 +50,19 @@ async function answer(request) {
     }
   }
   const found = await caches.match(request, { cacheName: CACHE, ignoreSearch: true });
-  return found ?? fetchMissing(request);
+  return found ?? fetchMissing(event);
 }
 
 /** Fetch a file; one of the site was damaged and removed by a page, so it is kept again. */
-async function fetchMissing(request) {
+async function fetchMissing(event) {
+  const { request } = event;
   const response = await fetch(request);
   const isFile = FILES.some((file) => new URL(file, registration.scope).href === request.url);
-  if (isFile && response.ok) await (await caches.open(CACHE)).put(request, response.clone());
+  if (isFile && response.ok) {
+    const copy = response.clone();
+    const put = async () => (await caches.open(CACHE)).put(request, copy);
+    event.waitUntil(put().catch(() => {})); // the storage may be full
+  }
   return response;
 }
 
@@ -65,5 +71,5 @@ addEventListener("activate", (event) => event.waitUntil(clean()));
 addEventListener("message", (event) => event.waitUntil(skipWaiting()));
 addEventListener("fetch", (event) => {
   const isOwn = event.request.method === "GET" && new URL(event.request.url).origin === location.origin;
-  if (isOwn) event.respondWith(answer(event.request));
+  if (isOwn) event.respondWith(answer(event));
 });

@@ -883,6 +883,24 @@ def test_the_second_visit_needs_no_network(site_folder, browser):
     context.close()
 
 
+FILL = "void (Cache.prototype.put = () => Promise.reject(new DOMException('full', 'QuotaExceededError')))"
+DROP = "async (file) => { for (const name of await caches.keys()) await (await caches.open(name)).delete(file); }"
+READ = "(file) => fetch(file).then((response) => response.text(), String)"
+
+
+def test_a_missing_file_is_shown_although_the_storage_is_full(site, site_folder, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(site)
+    page.evaluate("async () => void (await navigator.serviceWorker.ready)")
+    page.reload()
+    context.service_workers[0].evaluate(FILL)
+    page.evaluate(DROP, "style.css")
+    assert page.evaluate(READ, "style.css") == (site_folder / "style.css").read_text()
+    assert page.evaluate("caches.match('style.css')") is None
+    context.close()
+
+
 def test_a_damaged_model_is_not_used(site_folder, browser, tmp_path):
     copy = tmp_path / "site"
     shutil.copytree(site_folder, copy)
