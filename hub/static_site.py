@@ -98,8 +98,13 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
         files |= found
     files["site.json"] = json.dumps(site, indent=1, ensure_ascii=False).encode()
     version = hashlib.sha256(b"".join(hash_bytes(content).encode() for _, content in sorted(files.items()))).hexdigest()
-    own = json.dumps(["./", *(path for path in files if not path.startswith("models/") and path != "sw.js")])
-    files["sw.js"] = files["sw.js"].replace(b"VERSION", version[:16].encode()).replace(b"[]", own.encode(), 1)
+    own = [path for path in files if not path.startswith("models/") and path != "sw.js"]
+    pages = [path for path in own if path.endswith(".html")]
+    # A host may insert a script into a page, as the Hub does, so the service worker looks for the version in it.
+    hashes = {path: None if path in pages else hash_bytes(files[path]) for path in own}
+    files["sw.js"] = files["sw.js"].replace(b"{}", json.dumps({"./": None, **hashes}).encode(), 1)
+    for marked in ("sw.js", *pages):
+        files[marked] = files[marked].replace(b'"VERSION"', f'"{version[:16]}"'.encode(), 1)
     return dict(sorted(files.items()))
 
 

@@ -1,15 +1,29 @@
 // Keep the site on the device: the second visit works without network. The pages keep the models (js/checkpoint.js).
 
 const PREFIX = `gallery ${registration.scope} `; // another site on this host may have caches, too
-const CACHE = `${PREFIX}VERSION`; // staging puts the version of the site here,
-const FILES = []; // and all its files but the models here
+const VERSION = "VERSION"; // staging puts the version of the site here and in its pages,
+const FILES = {}; // and all its files but the models here: path → SHA-256, or null for a page
+const CACHE = PREFIX + VERSION;
 const MODELS = `${PREFIX}models`;
 const PATIENCE = 500; // milliseconds to wait for a page's answer
 
 async function keep() {
   const cache = await caches.open(CACHE);
-  const add = async (file) => (await cache.match(file)) ?? cache.add(new Request(file, { cache: "no-cache" }));
-  await Promise.all(FILES.map(add));
+  const add = async (file) => (await cache.match(file)) ?? store(cache, file, await fetch(file, { cache: "no-cache" }));
+  await Promise.all(Object.keys(FILES).map(add));
+}
+
+/** Keep a file, if it is of this version: a host may send those of two while the site is being published. */
+async function store(cache, file, response) {
+  const content = await response.clone().arrayBuffer();
+  if (!response.ok || !(await isOfThisVersion(content, FILES[file]))) throw new Error(`${file} is of another version.`);
+  await cache.put(file, response);
+}
+
+async function isOfThisVersion(content, sha256) {
+  if (!sha256) return new TextDecoder().decode(content).includes(VERSION); // a host may insert a script into a page
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+  return sha256 === Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 async function clean() {
@@ -57,11 +71,11 @@ async function answer(event) {
 async function fetchMissing(event) {
   const { request } = event;
   const response = await fetch(request);
-  const isFile = FILES.some((file) => new URL(file, registration.scope).href === request.url);
-  if (isFile && response.ok) {
+  const file = Object.keys(FILES).find((one) => new URL(one, registration.scope).href === request.url);
+  if (file) {
     const copy = response.clone();
-    const put = async () => (await caches.open(CACHE)).put(request, copy);
-    event.waitUntil(put().catch(() => {})); // the storage may be full
+    const put = async () => store(await caches.open(CACHE), file, copy);
+    event.waitUntil(put().catch(() => {})); // the storage may be full; the page checks a file of another version
   }
   return response;
 }

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -927,6 +928,13 @@ class Stale(Handler):
         super().end_headers()
 
 
+def change_file(files, path, addition):
+    """Add a line to a file of a site, as if it had been built with it."""
+    before = hash_bytes(files[path])
+    files[path] += addition.encode()
+    files["sw.js"] = files["sw.js"].replace(before.encode(), hash_bytes(files[path]).encode())
+
+
 def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     def change(title):
         def change(config, background):
@@ -938,7 +946,7 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     def publish(title):
         model = copy_model(ROOT / "spaces/salary/model", tmp_path / title, change(title))
         files = build_site({"salary": model, "other": model}, title)
-        files["js/table_page.js"] += f"\nwindow.version = '{title}';".encode()
+        change_file(files, "js/table_page.js", f"\nwindow.version = '{title}';")
         write_site(files, tmp_path / "site")
 
     publish("Old")
@@ -973,6 +981,56 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     context.close()
     server.shutdown()
     server.server_close()
+
+
+REGISTER = """async () => {
+  const { installing } = await navigator.serviceWorker.register("sw.js");
+  return new Promise((resolve) => {
+    installing.onstatechange = () => resolve(installing.state);
+  });
+}"""
+
+
+class Dateless(Handler):
+    """A host whose files may change twice in a second."""
+
+    def send_header(self, name, value):
+        if name != "Last-Modified":
+            super().send_header(name, value)
+
+
+def test_files_of_two_versions_are_never_kept_together(browser, tmp_path):
+    files = build_site({"salary": ROOT / "spaces/salary/model"}, "Salary")
+    page = re.sub(b'version" content="[0-9a-f]+"', b'version" content="0123"', files["index.html"])
+    old = {"js/table_page.js": files["js/table_page.js"] + b"\n// old", "index.html": page}
+    for path in ("index.html", "any.html", "collect.html"):  # as the Hub sends it
+        files[path] = files[path].replace(b"<head>", b"<head><script>window.huggingface={variables:{}};</script>")
+    write_site(files, tmp_path)
+    server = serve(tmp_path, 0, Dateless)
+    address = start(server)
+    page, *_ = visit(browser, f"{address}licences.txt")
+    for path, content in old.items():
+        (tmp_path / path).write_bytes(content)
+    for path in old:
+        assert page.evaluate(REGISTER) == "redundant"
+        (tmp_path / path).write_bytes(files[path])
+    assert page.evaluate(REGISTER) == "installed"
+    page.goto(f"{address}#salary")
+    page.get_by_text("Why?").wait_for(timeout=120_000)
+    (tmp_path / "style.css").write_text("/* of the next version */")
+    page.evaluate(DROP, "style.css")
+    assert page.evaluate(READ, "style.css") == "/* of the next version */"
+    page.wait_for_timeout(500)
+    assert page.evaluate("caches.match('style.css')") is None
+    (tmp_path / "style.css").write_bytes(files["style.css"])
+    page.evaluate(READ, "style.css")
+    page.wait_for_function("async () => Boolean(await caches.match('style.css'))")
+    server.shutdown()
+    server.server_close()
+    page.reload()
+    page.get_by_text("Why?").wait_for(timeout=120_000)
+    assert page.evaluate(READ, "js/table_page.js") == files["js/table_page.js"].decode()
+    page.close()
 
 
 class Cut(Handler):
