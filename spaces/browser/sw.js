@@ -15,9 +15,10 @@ async function keep() {
 
 /** Keep a file, if it is of this version: a host may send those of two while the site is being published. */
 async function store(cache, file, response) {
-  const content = await response.clone().arrayBuffer();
+  const content = await response.arrayBuffer();
   if (!response.ok || !(await isOfThisVersion(content, FILES[file]))) throw new Error(`${file} is of another version.`);
-  await cache.put(file, response);
+  // A new response, since a browser opens no page from one that was redirected, as where addresses have no ".html".
+  await cache.put(file, new Response(content, { headers: response.headers }));
 }
 
 async function isOfThisVersion(content, sha256) {

@@ -1033,6 +1033,35 @@ def test_files_of_two_versions_are_never_kept_together(browser, tmp_path):
     page.close()
 
 
+class Clean(Handler):
+    """A host whose addresses of pages have no ".html"."""
+
+    def send_head(self):
+        path, dot, rest = self.path.partition(".html")
+        if not dot:
+            self.path += ".html" if self.path in ("/collect", "/any") else ""
+            return super().send_head()
+        self.send_response(308)
+        self.send_header("Location", path.removesuffix("index") + rest)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
+
+
+def test_every_page_opens_again_where_addresses_have_no_html(site_folder, browser):
+    server = serve(site_folder, 0, Clean)
+    address = start(server)
+    page, *_ = visit(browser, address)
+    page.evaluate("async () => void (await navigator.serviceWorker.ready)")
+    server.shutdown()
+    server.server_close()
+    page.goto(f"{address}collect.html")
+    page.get_by_role("heading", name="Collect pictures").wait_for()
+    page.goto(f"{address}any.html?model=me/salary@main")
+    page.get_by_text("with a commit of 40 digits").wait_for()
+    page.close()
+
+
 class Cut(Handler):
     """A host whose connection is lost in the middle of a file."""
 
