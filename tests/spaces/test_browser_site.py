@@ -634,7 +634,10 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     marked = mark_changes(before, after)
     assert [title for _, title, _ in marked] != [title for _, title, _ in after]
     expect(page.locator("#best li")).to_have_text([f"{title} {score:.2f}" for _, title, score in marked])
-    page.locator("#rated li").last.get_by_role("button", name="Remove").click()
+    remove = page.get_by_role("button", name="Remove Psycho (1960)")
+    remove.press("Enter")
+    remove.wait_for(state="detached")
+    expect(page.get_by_role("button", name="Remove Toy Story (1995)")).to_be_focused()
     page.get_by_label("Similar to").fill("no such title")
     page.get_by_role("button", name="Find similar").click()
     page.locator("#similar").get_by_text("There is no such title").wait_for()
@@ -642,6 +645,7 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     page.get_by_text("Toy Story (1995): 4").wait_for(timeout=120_000)
     page.get_by_role("button", name="Remove").click()
     page.get_by_text("Toy Story (1995): 4").wait_for(state="detached")
+    expect(page.get_by_role("heading", name="You may like")).to_be_focused()
     assert errors == []
     page.close()
 
@@ -729,6 +733,34 @@ def test_a_busy_page_says_what_it_does(site, browser):
     let_model()
     page.get_by_text("Starting the model …").wait_for(timeout=120_000)
     assert page.locator("#progress").is_hidden()
+    page.close()
+
+
+def test_a_page_opens_at_its_top_with_the_focus_and_back_at_the_card(site, browser):
+    from playwright.sync_api import expect
+
+    page, _, errors = visit(browser, site, **{**PHONE, "viewport": {"width": 390, "height": 800}})
+    last = page.locator(".cards a").last
+    last.scroll_into_view_if_needed()
+    left = page.evaluate("scrollY")
+    assert left > 100
+    title = last.locator("h2").inner_text()
+    last.press("Enter")
+    heading = page.get_by_role("heading", name=title, level=1)
+    expect(heading).to_be_focused(timeout=120_000)
+    expect(heading).to_be_in_viewport()
+    assert page.evaluate("scrollY") == 0
+    page.locator("#answer, #best").filter(has_text=FIRST_ANSWERS["sentiment"]).wait_for(timeout=120_000)
+    page.go_back()
+    expect(page.get_by_role("heading", name="Model gallery")).to_be_focused()
+    assert page.evaluate("scrollY") == pytest.approx(left, abs=50)
+    last.tap()
+    expect(heading).to_be_in_viewport()
+    link = page.locator("nav a").nth(1)
+    link.press("Enter")
+    page.get_by_role("heading", name=link.inner_text(), level=1).wait_for()
+    expect(link).to_be_focused()
+    assert errors == []
     page.close()
 
 
@@ -1245,6 +1277,23 @@ def test_collected_pictures_can_be_trained_on(site, browser, tmp_path):
     assert not page.evaluate(leave)
     assert found == ["blue/1.jpg", "blue/2.jpg", "red ball/1.jpg", "red ball/2.jpg"]
     assert Image.open(tmp_path / "pictures/blue/2.jpg").size == (41, 30)
+    assert errors == []
+    page.close()
+
+
+def test_the_focus_goes_to_the_next_picture_after_one_is_deleted(site, browser):
+    from playwright.sync_api import expect
+
+    page, _, errors = visit(browser, f"{site}collect.html")
+    page.get_by_label("A new label").fill("cat")
+    page.get_by_role("button", name="Add the label").click()
+    page.get_by_label("Choose pictures").set_input_files([CAT, CAT, CAT])
+    for left, deleted, focused in ((2, 2, 2), (1, 2, 1)):
+        page.get_by_role("button", name=f"cat, picture {deleted}").press("Enter")
+        page.get_by_text(f"cat: {left}").wait_for()
+        expect(page.get_by_role("button", name=f"cat, picture {focused}")).to_be_focused()
+    page.get_by_role("button", name="cat, picture 1").press("Enter")
+    expect(page.get_by_role("heading", name="cat: 0")).to_be_focused()
     assert errors == []
     page.close()
 
