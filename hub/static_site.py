@@ -98,8 +98,13 @@ def build_site(models: dict[str, Path], title: str) -> dict[str, bytes]:
         files |= found
     files["site.json"] = json.dumps(site, indent=1, ensure_ascii=False).encode()
     version = hashlib.sha256(b"".join(hash_bytes(content).encode() for _, content in sorted(files.items()))).hexdigest()
-    own = json.dumps(["./", *(path for path in files if not path.startswith("models/") and path != "sw.js")])
-    files["sw.js"] = files["sw.js"].replace(b"VERSION", version[:16].encode()).replace(b"[]", own.encode(), 1)
+    own = [path for path in files if not path.startswith("models/") and path != "sw.js"]
+    pages = [path for path in own if path.endswith(".html")]
+    # A host may insert a script into a page, as the Hub does, so the service worker looks for the version in it.
+    hashes = {path: None if path in pages else hash_bytes(files[path]) for path in own}
+    files["sw.js"] = files["sw.js"].replace(b"{}", json.dumps({"./": None, **hashes}).encode(), 1)
+    for marked in ("sw.js", *pages):
+        files[marked] = files[marked].replace(b'"VERSION"', f'"{version[:16]}"'.encode(), 1)
     return dict(sorted(files.items()))
 
 
@@ -327,7 +332,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     del files["sw.js"]  # or browsers would go on showing this site when another app runs at its address
     with tempfile.TemporaryDirectory() as folder:
         write_site(files, Path(folder))
-        server = serve(Path(folder), options.port)
+        try:
+            server = serve(Path(folder), options.port)
+        except OSError as error:
+            reason = f"Port {options.port}: {error.strerror}"
+            print(f"{reason}; use another one with --port (make browser PORT=7862).", file=sys.stderr)
+            return 1
         print(f"The models run in the browser, at http://127.0.0.1:{server.server_port}", flush=True)
         try:
             server.serve_forever()

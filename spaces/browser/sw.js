@@ -1,15 +1,30 @@
 // Keep the site on the device: the second visit works without network. The pages keep the models (js/checkpoint.js).
 
 const PREFIX = `gallery ${registration.scope} `; // another site on this host may have caches, too
-const CACHE = `${PREFIX}VERSION`; // staging puts the version of the site here,
-const FILES = []; // and all its files but the models here
+const VERSION = "VERSION"; // staging puts the version of the site here and in its pages,
+const FILES = {}; // and all its files but the models here: path → SHA-256, or null for a page
+const CACHE = PREFIX + VERSION;
 const MODELS = `${PREFIX}models`;
 const PATIENCE = 500; // milliseconds to wait for a page's answer
 
 async function keep() {
   const cache = await caches.open(CACHE);
-  const add = async (file) => (await cache.match(file)) ?? cache.add(new Request(file, { cache: "no-cache" }));
-  await Promise.all(FILES.map(add));
+  const add = async (file) => (await cache.match(file)) ?? store(cache, file, await fetch(file, { cache: "no-cache" }));
+  await Promise.all(Object.keys(FILES).map(add));
+}
+
+/** Keep a file, if it is of this version: a host may send those of two while the site is being published. */
+async function store(cache, file, response) {
+  const content = await response.arrayBuffer();
+  if (!response.ok || !(await isOfThisVersion(content, FILES[file]))) throw new Error(`${file} is of another version.`);
+  // A new response, since a browser opens no page from one that was redirected, as where addresses have no ".html".
+  await cache.put(file, new Response(content, { headers: response.headers }));
+}
+
+async function isOfThisVersion(content, sha256) {
+  if (!sha256) return new TextDecoder().decode(content).includes(VERSION); // a host may insert a script into a page
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+  return sha256 === Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 async function clean() {
@@ -39,7 +54,8 @@ function isOpen(client) {
 }
 
 /** Answer from the cache. A new version takes over when no page of the old one stays, so that none gets files of both. */
-async function answer(request) {
+async function answer(event) {
+  const { request } = event;
   const { waiting } = registration;
   if (waiting && request.mode === "navigate") {
     const open = await Promise.all((await clients.matchAll()).map(isOpen));
@@ -49,14 +65,19 @@ async function answer(request) {
     }
   }
   const found = await caches.match(request, { cacheName: CACHE, ignoreSearch: true });
-  return found ?? fetchMissing(request);
+  return found ?? fetchMissing(event);
 }
 
 /** Fetch a file; one of the site was damaged and removed by a page, so it is kept again. */
-async function fetchMissing(request) {
+async function fetchMissing(event) {
+  const { request } = event;
   const response = await fetch(request);
-  const isFile = FILES.some((file) => new URL(file, registration.scope).href === request.url);
-  if (isFile && response.ok) await (await caches.open(CACHE)).put(request, response.clone());
+  const file = Object.keys(FILES).find((one) => new URL(one, registration.scope).href === request.url);
+  if (file) {
+    const copy = response.clone();
+    const put = async () => store(await caches.open(CACHE), file, copy);
+    event.waitUntil(put().catch(() => {})); // the storage may be full; the page checks a file of another version
+  }
   return response;
 }
 
@@ -65,5 +86,5 @@ addEventListener("activate", (event) => event.waitUntil(clean()));
 addEventListener("message", (event) => event.waitUntil(skipWaiting()));
 addEventListener("fetch", (event) => {
   const isOwn = event.request.method === "GET" && new URL(event.request.url).origin === location.origin;
-  if (isOwn) event.respondWith(answer(event.request));
+  if (isOwn) event.respondWith(answer(event));
 });

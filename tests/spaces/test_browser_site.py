@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -636,7 +637,10 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     marked = mark_changes(before, after)
     assert [title for _, title, _ in marked] != [title for _, title, _ in after]
     expect(page.locator("#best li")).to_have_text([f"{title} {score:.2f}" for _, title, score in marked])
-    page.locator("#rated li").last.get_by_role("button", name="Remove").click()
+    remove = page.get_by_role("button", name="Remove Psycho (1960)")
+    remove.press("Enter")
+    remove.wait_for(state="detached")
+    expect(page.get_by_role("button", name="Remove Toy Story (1995)")).to_be_focused()
     page.get_by_label("Similar to").fill("no such title")
     page.get_by_role("button", name="Find similar").click()
     page.locator("#similar").get_by_text("There is no such title").wait_for()
@@ -644,6 +648,7 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     page.get_by_text("Toy Story (1995): 4").wait_for(timeout=120_000)
     page.get_by_role("button", name="Remove").click()
     page.get_by_text("Toy Story (1995): 4").wait_for(state="detached")
+    expect(page.get_by_role("heading", name="You may like")).to_be_focused()
     assert errors == []
     page.close()
 
@@ -731,6 +736,34 @@ def test_a_busy_page_says_what_it_does(site, browser):
     let_model()
     page.get_by_text("Starting the model …").wait_for(timeout=120_000)
     assert page.locator("#progress").is_hidden()
+    page.close()
+
+
+def test_a_page_opens_at_its_top_with_the_focus_and_back_at_the_card(site, browser):
+    from playwright.sync_api import expect
+
+    page, _, errors = visit(browser, site, **{**PHONE, "viewport": {"width": 390, "height": 800}})
+    last = page.locator(".cards a").last
+    last.scroll_into_view_if_needed()
+    left = page.evaluate("scrollY")
+    assert left > 100
+    title = last.locator("h2").inner_text()
+    last.press("Enter")
+    heading = page.get_by_role("heading", name=title, level=1)
+    expect(heading).to_be_focused(timeout=120_000)
+    expect(heading).to_be_in_viewport()
+    assert page.evaluate("scrollY") == 0
+    page.locator("#answer, #best").filter(has_text=FIRST_ANSWERS["sentiment"]).wait_for(timeout=120_000)
+    page.go_back()
+    expect(page.get_by_role("heading", name="Model gallery")).to_be_focused()
+    assert page.evaluate("scrollY") == pytest.approx(left, abs=50)
+    last.tap()
+    expect(heading).to_be_in_viewport()
+    link = page.locator("nav a").nth(1)
+    link.press("Enter")
+    page.get_by_role("heading", name=link.inner_text(), level=1).wait_for()
+    expect(link).to_be_focused()
+    assert errors == []
     page.close()
 
 
@@ -886,6 +919,24 @@ def test_the_second_visit_needs_no_network(site_folder, browser):
     context.close()
 
 
+FILL = "void (Cache.prototype.put = () => Promise.reject(new DOMException('full', 'QuotaExceededError')))"
+DROP = "async (file) => { for (const name of await caches.keys()) await (await caches.open(name)).delete(file); }"
+READ = "(file) => fetch(file).then((response) => response.text(), String)"
+
+
+def test_a_missing_file_is_shown_although_the_storage_is_full(site, site_folder, browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(site)
+    page.evaluate("async () => void (await navigator.serviceWorker.ready)")
+    page.reload()
+    context.service_workers[0].evaluate(FILL)
+    page.evaluate(DROP, "style.css")
+    assert page.evaluate(READ, "style.css") == (site_folder / "style.css").read_text()
+    assert page.evaluate("caches.match('style.css')") is None
+    context.close()
+
+
 def test_a_damaged_model_is_not_used(site_folder, browser, tmp_path):
     copy = tmp_path / "site"
     shutil.copytree(site_folder, copy)
@@ -912,6 +963,13 @@ class Stale(Handler):
         super().end_headers()
 
 
+def change_file(files, path, addition):
+    """Add a line to a file of a site, as if it had been built with it."""
+    before = hash_bytes(files[path])
+    files[path] += addition.encode()
+    files["sw.js"] = files["sw.js"].replace(before.encode(), hash_bytes(files[path]).encode())
+
+
 def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     def change(title):
         def change(config, background):
@@ -923,7 +981,7 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     def publish(title):
         model = copy_model(ROOT / "spaces/salary/model", tmp_path / title, change(title))
         files = build_site({"salary": model, "other": model}, title)
-        files["js/table_page.js"] += f"\nwindow.version = '{title}';".encode()
+        change_file(files, "js/table_page.js", f"\nwindow.version = '{title}';")
         write_site(files, tmp_path / "site")
 
     publish("Old")
@@ -960,6 +1018,85 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     server.server_close()
 
 
+REGISTER = """async () => {
+  const { installing } = await navigator.serviceWorker.register("sw.js");
+  return new Promise((resolve) => {
+    installing.onstatechange = () => resolve(installing.state);
+  });
+}"""
+
+
+class Dateless(Handler):
+    """A host whose files may change twice in a second."""
+
+    def send_header(self, name, value):
+        if name != "Last-Modified":
+            super().send_header(name, value)
+
+
+def test_files_of_two_versions_are_never_kept_together(browser, tmp_path):
+    files = build_site({"salary": ROOT / "spaces/salary/model"}, "Salary")
+    page = re.sub(b'version" content="[0-9a-f]+"', b'version" content="0123"', files["index.html"])
+    old = {"js/table_page.js": files["js/table_page.js"] + b"\n// old", "index.html": page}
+    for path in ("index.html", "any.html", "collect.html"):  # as the Hub sends it
+        files[path] = files[path].replace(b"<head>", b"<head><script>window.huggingface={variables:{}};</script>")
+    write_site(files, tmp_path)
+    server = serve(tmp_path, 0, Dateless)
+    address = start(server)
+    page, *_ = visit(browser, f"{address}licences.txt")
+    for path, content in old.items():
+        (tmp_path / path).write_bytes(content)
+    for path in old:
+        assert page.evaluate(REGISTER) == "redundant"
+        (tmp_path / path).write_bytes(files[path])
+    assert page.evaluate(REGISTER) == "installed"
+    page.goto(f"{address}#salary")
+    page.get_by_text("Why?").wait_for(timeout=120_000)
+    (tmp_path / "style.css").write_text("/* of the next version */")
+    page.evaluate(DROP, "style.css")
+    assert page.evaluate(READ, "style.css") == "/* of the next version */"
+    page.wait_for_timeout(500)
+    assert page.evaluate("caches.match('style.css')") is None
+    (tmp_path / "style.css").write_bytes(files["style.css"])
+    page.evaluate(READ, "style.css")
+    page.wait_for_function("async () => Boolean(await caches.match('style.css'))")
+    server.shutdown()
+    server.server_close()
+    page.reload()
+    page.get_by_text("Why?").wait_for(timeout=120_000)
+    assert page.evaluate(READ, "js/table_page.js") == files["js/table_page.js"].decode()
+    page.close()
+
+
+class Clean(Handler):
+    """A host whose addresses of pages have no ".html"."""
+
+    def send_head(self):
+        path, dot, rest = self.path.partition(".html")
+        if not dot:
+            self.path += ".html" if self.path in ("/collect", "/any") else ""
+            return super().send_head()
+        self.send_response(308)
+        self.send_header("Location", path.removesuffix("index") + rest)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
+
+
+def test_every_page_opens_again_where_addresses_have_no_html(site_folder, browser):
+    server = serve(site_folder, 0, Clean)
+    address = start(server)
+    page, *_ = visit(browser, address)
+    page.evaluate("async () => void (await navigator.serviceWorker.ready)")
+    server.shutdown()
+    server.server_close()
+    page.goto(f"{address}collect.html")
+    page.get_by_role("heading", name="Collect pictures").wait_for()
+    page.goto(f"{address}any.html?model=me/salary@main")
+    page.get_by_text("with a commit of 40 digits").wait_for()
+    page.close()
+
+
 class Cut(Handler):
     """A host whose connection is lost in the middle of a file."""
 
@@ -972,6 +1109,18 @@ def test_a_lost_connection_is_no_damage(site_folder, browser):
     server = serve(site_folder, 0, Cut)
     page, *_ = visit(browser, f"{start(server)}#salary")
     page.get_by_text("salary/background.csv cannot be downloaded").first.wait_for(timeout=120_000)
+    page.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_that_the_site_lacks_is_no_lost_connection(site_folder, browser, tmp_path):
+    copy = tmp_path / "site"
+    shutil.copytree(site_folder, copy)
+    (copy / "models/salary/background.csv").unlink()
+    server = serve(copy, 0)
+    page, *_ = visit(browser, f"{start(server)}#salary")
+    page.get_by_text("salary/background.csv is missing on this site").first.wait_for(timeout=120_000)
     page.close()
     server.shutdown()
     server.server_close()
@@ -1135,6 +1284,23 @@ def test_collected_pictures_can_be_trained_on(site, browser, tmp_path):
     page.close()
 
 
+def test_the_focus_goes_to_the_next_picture_after_one_is_deleted(site, browser):
+    from playwright.sync_api import expect
+
+    page, _, errors = visit(browser, f"{site}collect.html")
+    page.get_by_label("A new label").fill("cat")
+    page.get_by_role("button", name="Add the label").click()
+    page.get_by_label("Choose pictures").set_input_files([CAT, CAT, CAT])
+    for left, deleted, focused in ((2, 2, 2), (1, 2, 1)):
+        page.get_by_role("button", name=f"cat, picture {deleted}").press("Enter")
+        page.get_by_text(f"cat: {left}").wait_for()
+        expect(page.get_by_role("button", name=f"cat, picture {focused}")).to_be_focused()
+    page.get_by_role("button", name="cat, picture 1").press("Enter")
+    expect(page.get_by_role("heading", name="cat: 0")).to_be_focused()
+    assert errors == []
+    page.close()
+
+
 # --- any model on the Hub ---
 
 
@@ -1184,6 +1350,8 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
         (folder / "gallery.json").write_text(json.dumps({**config, "files": file}))
         page.goto(f"{address}any.html?model=me/{name}@{COMMIT}")
         page.get_by_text(words).wait_for()
+    page.goto(f"{address}any.html?model=me/typo@{COMMIT}")
+    page.get_by_text("no public model me/typo on the Hub with gallery.json at this commit; check").wait_for()
     page.goto(f"{address}any.html?model=me/salary@main")
     page.get_by_text("with a commit of 40 digits").wait_for()
     page.goto(f"{address}index.html?model=me/salary@{COMMIT}")  # this page may reach only its own site

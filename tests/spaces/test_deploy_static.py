@@ -22,7 +22,7 @@ from hub.local import Fault, Hub
 from hub.local.cards import find_problems
 from hub.local.store import Blob
 from hub.staging import find_model_files
-from hub.static_site import FIGURES, HEADERS, PACKED, describe_file, format_share, main, stage_static
+from hub.static_site import FIGURES, HEADERS, PACKED, describe_file, format_share, main, serve, stage_static
 from hub.vendor import LIBRARIES, fetch_libraries, hash_bytes
 from shared import load_model
 from shared.errors import CheckpointError
@@ -252,6 +252,15 @@ def test_folders_of_models_are_shown_and_damaged_ones_left_out(capsys, tmp_path)
     assert "There is no checkpoint folder in" in capsys.readouterr().err
 
 
+def test_a_port_in_use_is_named(capsys, tmp_path):
+    with serve(tmp_path, 0) as taken:
+        assert main([str(ROOT / "spaces/salary/model"), "--port", str(taken.server_port)]) == 1
+    assert re.fullmatch(
+        rf"Port {taken.server_port}: .+; use another one with --port \(make browser PORT=7862\)\.\n",
+        capsys.readouterr().err,
+    )
+
+
 def test_a_dry_run_makes_no_request(hub, run, tmp_path):
     done = run("gallery", "--static", "--dry-run")
     assert done.returncode == 0
@@ -260,7 +269,8 @@ def test_a_dry_run_makes_no_request(hub, run, tmp_path):
     assert run("salary", "--static", "--stage", str(tmp_path / "new")).returncode == 0
     here = (ROOT / "spaces/browser/index.html").read_text(encoding="utf-8")
     staged = (tmp_path / "new/index.html").read_text(encoding="utf-8")
-    assert staged == here.replace("Model gallery", "Salary") != here
+    version = re.search('"version" content="([0-9a-f]{16})"', staged)[1]
+    assert staged == here.replace("Model gallery", "Salary").replace("VERSION", version) != here
     assert not hub.log
 
 

@@ -1,7 +1,7 @@
 // The site: a page for each model in site.json. A model is downloaded once, checked, and run in a worker.
 
 import { BadInput, download, downloadJson, readConfig } from "./checkpoint.js";
-import { describeError, drawTable, element, fill, formatPercent, note, runLatest } from "./elements.js";
+import { describeError, drawTable, element, fill, focusOn, formatPercent, note, runLatest } from "./elements.js";
 import { Model } from "./model.js";
 import { keepSite } from "./offline.js";
 import { TASKS } from "./tasks.js";
@@ -9,6 +9,7 @@ import { TASKS } from "./tasks.js";
 const [nav, main] = ["nav", "main"].map((id) => document.getElementById(id));
 const FIGURES = 3; // shown at once
 let site; // the content of site.json
+const places = new Map(); // where a page was scrolled to when a link on it was followed, by its address
 let visit = new AbortController(); // stops the downloads and the model of the page that is shown
 
 async function showModel(entry, signal) {
@@ -86,7 +87,10 @@ function findOnHub() {
   return { folder: `${site.hub}/${found[1]}/resolve/${found[2]}` };
 }
 
-async function show() {
+async function show(change) {
+  const isNew = !history.state; // otherwise, the visitor goes back or forward
+  history.replaceState("seen", "");
+  if (change && isNew) places.set(change.oldURL, scrollY);
   visit.abort();
   visit = new AbortController();
   const { signal } = visit;
@@ -103,6 +107,9 @@ async function show() {
     const sentence = new BadInput(`This model cannot be shown (${error.message}); export it again.`);
     if (!signal.aborted) main.replaceChildren(describeError(error instanceof BadInput ? error : sentence));
   }
+  if (!change || signal.aborted) return;
+  scrollTo(0, isNew ? 0 : (places.get(change.newURL) ?? scrollY));
+  if (document.activeElement === document.body) focusOn(main.querySelector("h1, .error"));
 }
 
 addEventListener("hashchange", show);

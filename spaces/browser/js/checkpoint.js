@@ -12,6 +12,7 @@ const MOST = 1_000_000_000; // bytes of a model
 const SITE = new URL("../", import.meta.url).href;
 const KEPT = `gallery ${SITE} models`; // the cache of checked files; see sw.js
 const shorten = (url) => url.split("/").slice(-2).join("/");
+const ON_HUB = /\/([^/]+\/[^/]+)\/resolve\/[0-9a-f]{40}\/(.+)/; // USER/REPO and the file's path
 
 /** Return a stream that reports the sizes of the parts that pass, and ends after `most` bytes. */
 function limit(most, report) {
@@ -26,6 +27,15 @@ function limit(most, report) {
   });
 }
 
+/** Return why a file cannot be downloaded. The Hub answers 401 for a model that does not exist, too. */
+function explainFailure(url, status) {
+  const [, model, path] = url.match(ON_HUB) ?? [];
+  if (model && [401, 403, 404].includes(status))
+    return `There is no public model ${model} on the Hub with ${path} at this commit; check the address.`;
+  if (!model && status === 404) return `${shorten(url)} is missing on this site; publish the site again.`;
+  return `${shorten(url)} cannot be downloaded; check the connection and reload the page.`;
+}
+
 /**
  * Download one file, unless it was kept before; return its bytes as they are stored.
  * @param {string} url - its address
@@ -35,17 +45,18 @@ function limit(most, report) {
  * @param {(count: number) => void} report - called with the number of new bytes of its content
  */
 export async function fetchFile(url, { sha256, bytes = MOST_JSON, isPacked } = {}, signal, report = () => {}) {
-  const lost = () => new BadInput(`${shorten(url)} cannot be downloaded; check the connection and reload the page.`);
+  let status;
   const kept = sha256 && (await inKept((cache) => cache.match(makeKey(url, sha256))));
   try {
     const response = kept ?? (await fetch(isPacked ? `${url}.gz` : url, { cache: "no-cache", signal }));
-    if (!response.ok) throw lost();
+    status = response.status;
+    if (!response.ok) throw new Error();
     const ratio = isPacked ? bytes / (response.headers.get("content-length") || bytes) : 1;
     const most = isPacked ? SPARE * bytes + 1000 : bytes;
     const counted = response.body.pipeThrough(limit(most, (count) => report(ratio * count)));
     return await new Response(counted).arrayBuffer();
   } catch {
-    throw lost();
+    throw new BadInput(explainFailure(url, status));
   }
 }
 

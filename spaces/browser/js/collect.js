@@ -1,7 +1,7 @@
 // Collect labelled pictures, and save them as a zip for training: a folder for each label. Nothing leaves the browser.
 
 import { downloadZip } from "../vendor/client-zip/index.js";
-import { element, fill, save } from "./elements.js";
+import { element, fill, focusNext, save } from "./elements.js";
 import { keepSite } from "./offline.js";
 import { decode } from "./pictures.js";
 import { normaliseName } from "./tables.js";
@@ -60,12 +60,13 @@ async function addPictures({ target }) {
 }
 
 function show() {
-  const boxes = [...pictures].map(([label, found]) => {
+  const boxes = [...pictures].map(([label, found], place) => {
     const thumbnails = found.map(({ url }, index) => {
       const drop = () => {
         URL.revokeObjectURL(url);
         found.splice(index, 1);
         show();
+        focusNext(list.children[place], index);
       };
       const picture = element("img", { src: url, alt: `${label}, picture ${index + 1}: delete` });
       return element("button", { onclick: drop, title: "Delete" }, picture);

@@ -15,6 +15,17 @@ export function fill(root, template) {
   return Object.fromEntries([...root.querySelectorAll("[id]")].map((part) => [part.id, part]));
 }
 
+/** Move the focus to what usually has none, such as a heading. */
+export const focusOn = (part) => Object.assign(part, { tabIndex: -1 }).focus({ preventScroll: true });
+
+/** After a button in a box is gone, move the focus to the one that has taken its place, or to the box's heading. */
+export function focusNext(box, index) {
+  const buttons = box.querySelectorAll("button");
+  const next = buttons[Math.min(index, buttons.length - 1)];
+  if (next) next.focus();
+  else focusOn(box.querySelector("h2"));
+}
+
 /** Return an error as a sentence on the page. */
 export const describeError = (error) => element("p", { className: "error", role: "alert" }, error.message);
 

@@ -30,9 +30,14 @@ export function show(root, model) {
   const showRated = () => {
     keep([...ratings]);
     recommend();
-    const own = [...ratings].map(([id, [title, value]]) => {
-      const drop = element("button", { onclick: () => (ratings.delete(id), showRated()) }, "Remove");
-      return element("li", {}, `${title}: ${value} `, drop);
+    const own = [...ratings].map(([id, [title, value]], index) => {
+      const drop = () => {
+        ratings.delete(id);
+        showRated();
+        page.focusNext(rated.parentElement, index);
+      };
+      const button = element("button", { onclick: drop, ariaLabel: `Remove ${title}` }, "Remove");
+      return element("li", {}, `${title}: ${value} `, button);
     });
     rated.replaceChildren(...(own.length ? [element("h2", {}, "Your ratings"), element("ol", {}, ...own)] : []));
   };
