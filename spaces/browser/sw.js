@@ -6,6 +6,12 @@ const FILES = {}; // and all its files but the models here: path → SHA-256, or
 const CACHE = PREFIX + VERSION;
 const MODELS = `${PREFIX}models`;
 const PATIENCE = 500; // milliseconds to wait for a page's answer
+// What is shown until the new version has taken over. If it takes longer than a second, the old one is asked again.
+const HANDOVER = `<script>
+  navigator.serviceWorker.onmessage = ({ ports }) => ports[0].postMessage("yes");
+  navigator.serviceWorker.oncontrollerchange = () => location.reload();
+  setTimeout(() => location.reload(), 1000);
+</script>`;
 
 async function keep() {
   const cache = await caches.open(CACHE);
@@ -61,7 +67,7 @@ async function answer(event) {
     const open = await Promise.all((await clients.matchAll()).map(isOpen));
     if (!open.includes(true)) {
       waiting.postMessage("start");
-      return new Response("<script>location.reload()</script>", { headers: { "Content-Type": "text/html" } });
+      return new Response(HANDOVER, { headers: { "Content-Type": "text/html" } });
     }
   }
   const found = await caches.match(request, { cacheName: CACHE, ignoreSearch: true });

@@ -1006,9 +1006,12 @@ def test_an_update_takes_over_between_two_pages(browser, tmp_path):
     page.goto(f"{address}#salary")
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    page.reload()
-    page.get_by_role("heading", name="New").wait_for(timeout=120_000)
-    page.get_by_text("Why?").wait_for(timeout=120_000)
+    for _ in range(3):  # a page that is too busy to say that it is being left counts as open
+        page.reload()
+        page.get_by_text("Why?").wait_for(timeout=120_000)
+        if page.get_by_role("heading", name="New").count():
+            break
+    page.get_by_role("heading", name="New").wait_for()
     assert [url for url in asked if url.startswith(f"{address}models/")] == [f"{address}models/salary/gallery.json"]
     assert page.evaluate("window.version") == "New"
     assert "of another app" in page.evaluate("caches.keys()")
