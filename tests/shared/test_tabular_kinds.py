@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from shared import BadInput, load_model
-from tests.conftest import ROOT
+from shared.session import Session
+from shared.space import replace_model
+from tests.conftest import ROOT, load_app
 
 WEIGHTS = {"age": 2.0, "hours-per-week": -0.5}
 
@@ -19,6 +21,13 @@ def make_kind(folder, **fields):
     kept = {name: value for name, value in content.items() if name not in ("labels", "temperature", "bias")}
     (folder / "gallery.json").write_text(json.dumps(kept | fields))
     return load_model(folder)
+
+
+def load_imitated(folder):
+    """Load the salary app with a model from `make_kind`, whose network is not the one that its config describes."""
+    with pytest.MonkeyPatch.context() as patch, replace_model(folder):
+        patch.setattr(Session, "_check_shapes", lambda *_: None)
+        return load_app("salary")
 
 
 def imitate(model, columns):

@@ -24,7 +24,7 @@ from shared.space import replace_model
 from shared.ui.forms import get_label
 from shared.ui.languages import LANGUAGES
 from tests.conftest import ROOT, load_app
-from tests.shared.test_tabular_kinds import imitate, make_kind
+from tests.shared.test_tabular_kinds import imitate, load_imitated, make_kind
 from tests.spaces.translations import RecordedLanguage, translate_visible
 
 APPS = {
@@ -156,8 +156,7 @@ def test_the_page_of_an_own_table_has_no_words_of_the_demo(kind, tmp_path, monke
     measure_plants(tmp_path / "model", content)
     (tmp_path / "model/gallery.json").write_text(json.dumps(content))
     (tmp_path / "model/README.md").write_text("A card.")
-    with replace_model(tmp_path / "model"):
-        app = load_app("salary")
+    app = load_imitated(tmp_path / "model")
     imitate(app.model, [{"age": 0.1}, {"age": 0.01}])
     page = read_page(app.demo)
     if "labels" in kind:

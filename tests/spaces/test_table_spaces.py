@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from shared.errors import BadInput
-from shared.space import replace_model
 from shared.ui import movies
 from shared.ui.explanations import add_up
 from tests.conftest import ROOT, load_app
-from tests.shared.test_tabular_kinds import imitate, make_kind
+from tests.shared.test_tabular_kinds import imitate, load_imitated, make_kind
 
 
 def test_the_salary_page_warns_about_amounts_with_embeddings(salary):
@@ -63,8 +62,7 @@ def test_the_contributions_on_the_salary_page_add_up(salary):
 def load_kind(folder, columns, **fields):
     """Load the salary app with a model of another kind of target, whose network computes sums of numbers."""
     make_kind(folder, **fields)
-    with replace_model(folder):
-        app = load_app("salary")
+    app = load_imitated(folder)
     imitate(app.model, columns)
     return app
 
