@@ -54,10 +54,10 @@ def parse_number(value: object) -> float:
         return math.nan
 
 
-def parse_whole(value: object, missing: int = -1) -> int:
-    """Return a whole number from 5, 5.0, "5" or "5.0"; `missing` from anything else."""
+def parse_whole(value: object) -> int:
+    """Return a whole number from 5, 5.0, "5" or "5.0"; -1 from anything else."""
     number = parse_number(value)
-    return int(number) if number.is_integer() else missing
+    return int(number) if number.is_integer() else -1
 
 
 def _spell(text: str) -> str:

@@ -937,16 +937,20 @@ def test_a_missing_file_is_shown_although_the_storage_is_full(site, site_folder,
     context.close()
 
 
+def expect_words(browser, server, words):
+    """Wait for words on the page of the salary model; end the server."""
+    page, *_ = visit(browser, f"{start(server)}#salary")
+    page.get_by_text(words).first.wait_for(timeout=120_000)
+    page.close()
+    server.shutdown()
+    server.server_close()
+
+
 def test_a_damaged_model_is_not_used(site_folder, browser, tmp_path):
     copy = tmp_path / "site"
     shutil.copytree(site_folder, copy)
     (copy / "models/salary/background.csv").write_text("something else")
-    server = serve(copy, 0)
-    page, *_ = visit(browser, f"{start(server)}#salary")
-    page.get_by_text("salary/background.csv is damaged").first.wait_for(timeout=120_000)
-    page.close()
-    server.shutdown()
-    server.server_close()
+    expect_words(browser, serve(copy, 0), "salary/background.csv is damaged")
 
 
 WAIT_FOR_UPDATE = """async () => {
@@ -1109,24 +1113,14 @@ class Cut(Handler):
 
 
 def test_a_lost_connection_is_no_damage(site_folder, browser):
-    server = serve(site_folder, 0, Cut)
-    page, *_ = visit(browser, f"{start(server)}#salary")
-    page.get_by_text("salary/background.csv cannot be downloaded").first.wait_for(timeout=120_000)
-    page.close()
-    server.shutdown()
-    server.server_close()
+    expect_words(browser, serve(site_folder, 0, Cut), "salary/background.csv cannot be downloaded")
 
 
 def test_a_file_that_the_site_lacks_is_no_lost_connection(site_folder, browser, tmp_path):
     copy = tmp_path / "site"
     shutil.copytree(site_folder, copy)
     (copy / "models/salary/background.csv").unlink()
-    server = serve(copy, 0)
-    page, *_ = visit(browser, f"{start(server)}#salary")
-    page.get_by_text("salary/background.csv is missing on this site").first.wait_for(timeout=120_000)
-    page.close()
-    server.shutdown()
-    server.server_close()
+    expect_words(browser, serve(copy, 0), "salary/background.csv is missing on this site")
 
 
 def test_a_page_without_https_says_what_it_needs(site, browser):
