@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import torch
+from sklearn.cluster import KMeans
+from sklearn.model_selection import KFold
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -10,7 +12,9 @@ from transformers import PreTrainedModel
 from training.networks.backbones import Architecture, get_architecture, get_last_layer
 
 DROPOUT = 0.2
-SCORE_RANK = 224
+SCORE_RANK = 208
+PICTURES_A_CENTROID, MOST_CENTROIDS = 50, 32
+FOLDS = 5
 SMOOTHING = 0.05
 KIND_WEIGHT = 0.5  # weight of the loss for kinds, such as breeds
 RETAIN_WEIGHT = 0.25  # weight of the loss for forgetting ImageNet
@@ -77,7 +81,7 @@ class ExportWrapper(nn.Module):
     """The exported module: logits (n, labels), in-distribution scores (n,), and maps (n, labels, rows, columns).
 
     The mean of a map is the logit of its label: pooling and the last layer are linear, so they commute
-    (class activation maps; Zhou et al., CVPR 2016).
+    (class activation maps; Zhou et al., CVPR 2016). Both are divided by what LabelConflict says.
     """
 
     def __init__(self, net: ClassifierNet, score: "DistributionScore") -> None:
@@ -85,32 +89,74 @@ class ExportWrapper(nn.Module):
         self.backbone = net.backbone
         self.head = net.head
         self.score = score
+        self.conflict = LabelConflict()
         self.compute_features = net.architecture.compute_features
 
     def forward(self, pixels: torch.Tensor) -> Outputs:
         features = self.compute_features(self.backbone, pixels)
         pooled = features.mean((2, 3))
         maps = F.conv2d(features, self.head.weight[:, :, None, None], self.head.bias)
-        return self.head(pooled), self.score(pooled), maps
+        divisor = self.conflict(maps)
+        return self.head(pooled) / divisor[:, None], self.score(pooled), maps / divisor[:, None, None, None]
+
+
+class LabelConflict(nn.Module):
+    """Map maps (n, labels, rows, columns) to the numbers (n,), 1 or more, that their logits are divided by.
+
+    A network that has only seen pictures of one label is often certain of one of two that a picture shows. The number
+    is 1 + slope · (conflict - start) where the conflict is above `start`; training.conflict fits both. It does not
+    change which label is the most probable.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.tensor(0.0))
+        self.register_buffer("start", torch.tensor(0.0))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return 1 + self.slope * (measure_conflict(maps) - self.start).clamp(min=0)
+
+
+def measure_conflict(maps: torch.Tensor) -> torch.Tensor:
+    """Return how far the second label leads where it leads most, (n,), for maps (n, labels, rows, columns).
+
+    A label's lead is how far the mean of its map, in a window of half the height and width, is above that of every
+    other label. It is negative if one label leads in every window.
+    """
+    height, width = (max(1, int(side) // 2) for side in maps.shape[2:])  # a constant of the export
+    windows = F.avg_pool2d(maps, (height, width), stride=1)
+    highest = windows.topk(2, 1).values
+    leads = windows - torch.where(windows == highest[:, :1], highest[:, 1:], highest[:, :1])
+    return leads.amax((2, 3)).topk(2, 1).values[:, 1]
 
 
 class DistributionScore(nn.Module):
-    """The in-distribution score: the log odds that a picture shows an ImageNet class of the training pictures.
+    """The in-distribution score: the sum of two scores, each with mean 0 and variance 1 over the training pictures.
 
-    For cats and dogs these are ImageNet's 5 cats and 118 dogs; for other labels, the classes that the training pictures
-    are classified as. A wolf or a lion has its own class in ImageNet, so it can be told from a dog or a cat. The weight
-    matrix of ImageNet's classifier is stored as a low-rank product, most exact in the directions in which the features
-    of pictures vary most.
+    One is the log odds that a picture shows an ImageNet class of the training pictures. For cats and dogs these are
+    ImageNet's 5 cats and 118 dogs; for other labels, the classes that the training pictures are classified as. A wolf
+    or a lion has its own class in ImageNet, so it can be told from a dog or a cat. The weight matrix of ImageNet's
+    classifier is stored as a low-rank product, most exact in the directions in which the features of pictures vary
+    most. The other is the largest cosine similarity between a picture's features and the centroids of k-means on those
+    of the training pictures: a picture can be of no class of ImageNet, and still be unlike them.
+
+    `of_training` are the scores of the training pictures, (n,), with similarities to centroids of other pictures.
 
     Args:
         imagenet: ImageNet's classifier, from features to logits.
         inside: indices of the classes of the training pictures.
         features: features of the training pictures, (n, features).
         rank: rank of the product.
+        labels: the number of labels; there are as many centroids, or one for PICTURES_A_CENTROID pictures.
     """
 
     def __init__(
-        self, imagenet: nn.Linear, inside: Sequence[int], features: torch.Tensor, rank: int = SCORE_RANK
+        self,
+        imagenet: nn.Linear,
+        inside: Sequence[int],
+        features: torch.Tensor,
+        rank: int = SCORE_RANK,
+        labels: int = 2,
     ) -> None:
         super().__init__()
         weight, mean = imagenet.weight.detach(), features.mean(0)
@@ -122,16 +168,53 @@ class DistributionScore(nn.Module):
         rank = min(rank, len(sizes))
         self.down = nn.Parameter(torch.empty(len(mean), rank))
         self.up = nn.Linear(rank, len(weight))
+        self.inside = list(inside)
+        self.outside = sorted(set(range(len(weight))) - set(inside))
+        count = max(labels, min(MOST_CENTROIDS, len(features) // PICTURES_A_CENTROID))
         with torch.no_grad():
             self.down.copy_((sizes[:rank, None].sqrt() * right[:rank] @ (vectors / values.sqrt()).T).T)
             self.up.weight.copy_(left[:, :rank] * sizes[:rank].sqrt())
             self.up.bias.copy_(imagenet.bias + weight @ mean - self.up.weight @ (self.down.T @ mean))
-        self.inside = list(inside)
-        self.outside = sorted(set(range(len(weight))) - set(inside))
+            self.centroids = nn.Parameter(find_centroids(features, count))
+            found = torch.stack([self.compute_odds(features), compare_out_of_fold(features, count)], 1)
+        self.register_buffer("mean", found.mean(0))
+        self.register_buffer("spread", found.std(0).clamp(min=1e-6))
+        self.of_training = self.join(found)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        return self.join(torch.stack([self.compute_odds(pooled), compare(pooled, self.centroids)], 1))
+
+    def compute_odds(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Return the log odds of the classes inside, (n,), for features (n, features)."""
         logits = self.up(pooled @ self.down)
         return torch.logsumexp(logits[:, self.inside], 1) - torch.logsumexp(logits[:, self.outside], 1)
+
+    def join(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the standardised scores, (n,), for scores (n, 2)."""
+        return ((scores - self.mean) / self.spread).sum(1)
+
+
+def compare(features: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """Return the largest cosine similarity, (n,), between features (n, features) and centroids (features, count)."""
+    return (F.normalize(features, dim=1) @ centroids).amax(1)
+
+
+def find_centroids(features: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the directions of the centroids of k-means on the directions of features, (features, count)."""
+    directions = F.normalize(features, dim=1).numpy()
+    means = KMeans(min(count, len(directions)), n_init=1, random_state=0).fit(directions).cluster_centers_
+    return F.normalize(torch.from_numpy(means), dim=1).T.contiguous()
+
+
+def compare_out_of_fold(features: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the similarities of features (n, features), (n,), each to the centroids of other folds.
+
+    A picture is more similar to centroids that it belongs to than a new one is.
+    """
+    found = torch.empty(len(features))
+    for seen, unseen in KFold(min(FOLDS, len(features)), shuffle=True, random_state=0).split(features):
+        found[unseen] = compare(features[unseen], find_centroids(features[seen], count))
+    return found
 
 
 def group_parameters(net: ClassifierNet) -> list[list[nn.Parameter]]:

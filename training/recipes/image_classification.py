@@ -35,6 +35,7 @@ from shared.images import Source
 from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate, head, processes, teacher, unrelated_pictures
+from training.conflict import PAIRS, fit_conflict
 from training.data import DataError
 from training.description import Description, describe
 from training.export import round_to_int8, store_int8
@@ -75,7 +76,7 @@ from training.splitting import TEST, TRAIN, VALID
 QUICK_SIZE = 320  # pixels, without fine-tuning
 VALID_SHARE, TEST_SHARE = 0.1, 0.2
 EXAMPLES = 4
-REJECTED_SHARE = 0.01  # of training and validation pictures, which determines the threshold
+REJECTED_SHARE = 0.005  # of training and validation pictures, which determines the threshold
 PARITY_PICTURES = 500
 WORSE = 0.05  # by which the share of unrelated pictures that are rejected may fall without a word
 TOLERANCE = (0.2, 0.1, 0.2)  # in int8, of probabilities, scores and maps; the latter two reach 20 and more
@@ -292,8 +293,9 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         module, features, unseen = self.finish(net, network, splits, settings)
         round_to_int8(module.score)
         temperature = calibrate(module.head, features, unseen)
+        fit_conflict(module, network.train, splits.train.y, mean, std, settings.seed)
         with torch.no_grad():
-            scores = module.score(torch.cat([features, unseen])).numpy()
+            scores = torch.cat([module.score.of_training, module.score(unseen)]).numpy()
         parity = decode(splits.tests[0].inputs[:PARITY_PICTURES], (size, size))
         has_examples = settings.examples or not splits.description.is_own
 
@@ -306,10 +308,12 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             if has_examples:
                 write_examples(folder, splits.valid.paths, splits.valid.y, splits.labels, EXAMPLES)
 
-        note = (
+        found = [
             f"The last layer was divided by the temperature {temperature:.3f}, fitted on the training and validation "
-            "pictures."
-        )
+            "pictures.",
+            "It is less certain where one part of a picture shows one label and another part another: how much less "
+            f"was fitted to {PAIRS} pairs of training pictures, side by side or one above the other.",
+        ]
         return Export(
             module=module,
             exact=exact,
@@ -326,7 +330,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             },
             save=save,
             measured=self.measure_pretrained(network, splits, settings),
-            notes=(*[QUICK_NOTE] * settings.quick, note),
+            notes=(*[QUICK_NOTE] * settings.quick, *found),
             uncalibrated=partial(evaluate.apply_temperature, temperature=1 / temperature),
         )  # fmt: skip
 
@@ -349,7 +353,8 @@ class ImageClassification(Recipe[Pictures, Chosen]):
                 logits = net.imagenet(features)
             targets = head.make_targets(net.imagenet, logits, splits.train.y, known, fitted.taught)
         head.fit_head(net.head, features, splits.train.y, targets)
-        score = DistributionScore(net.imagenet, head.find_training_classes(net.imagenet, features, known), features)
+        inside = head.find_training_classes(net.imagenet, features, known)
+        score = DistributionScore(net.imagenet, inside, features, labels=len(splits.labels))
         return ExportWrapper(net, score).eval(), features, unseen
 
     def measure_pretrained(self, fitted: Fitted, splits: Splits[Pictures], settings: Chosen) -> dict[str, float]:
@@ -360,12 +365,13 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         if settings.quick or not settings.init or not splits.description.is_own:
             return {}
         net = ClassifierNet(splits.labels, 1, load_backbone(settings)).eval()
-        module, features, unseen = self.finish(net, fitted, splits, replace(settings, quick=True))
+        module, _, unseen = self.finish(net, fitted, splits, replace(settings, quick=True))
         others = [source for sources in self.find_unrelated(settings).values() for source in sources]
         pictures, mean, std = decode(others, (settings.size,) * 2), net.architecture.mean, net.architecture.std
         ((pooled,),) = compute_outputs(Pooled(net), pictures, mean=mean, std=std)
         with torch.no_grad():
-            threshold = np.quantile(module.score(torch.cat([features, unseen])).numpy(), REJECTED_SHARE)
+            scores = torch.cat([module.score.of_training, module.score(unseen)]).numpy()
+            threshold = np.quantile(scores, REJECTED_SHARE)
             return {"rejected": float((module.score(pooled).numpy() < threshold).mean())}
 
     def find_known_classes(self, splits: Splits[Pictures], settings: Chosen) -> head.Classes | None:
@@ -430,7 +436,8 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         calibrated = evaluate.simulate_calibration_error(evaluate.stack_probabilities(found.answers[0]))
         notes += [
             "AUROC: the probability that a test picture has a higher in-distribution score than an unrelated picture.",
-            f"{REJECTED_SHARE:.1%} of the training and validation pictures are below the threshold of that score.",
+            f"{REJECTED_SHARE:.1%} of the training and validation pictures are below the threshold of that score, each "
+            "training picture compared with others only.",
             "With this number of pictures, even a perfectly calibrated model would have an expected calibration error "
             f"of about {calibrated:.4f}.",
             "A rejected picture counts as wrong only in the figure that says so.",

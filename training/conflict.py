@@ -1,0 +1,82 @@
+"""Fit how much less certain a picture classifier is where parts of a picture show different labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from training.networks.image_classification import ExportWrapper, measure_conflict
+from training.pictures import compute_outputs
+
+SINGLES, PAIRS = 1000, 400  # pictures that it is fitted to
+SHARE = 0.01  # assumed share of pictures that show two labels
+
+
+def fit_conflict(
+    module: ExportWrapper,
+    pictures: torch.Tensor,
+    y: NDArray[np.int64],
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+) -> None:
+    """Fit the slope and the start of `module.conflict` to single pictures and to pairs of different labels.
+
+    Both labels of a pair shall be equally probable. Of a grid of values, those with the smallest mean loss are taken,
+    where pairs count as SHARE of all pictures.
+
+    Args:
+        module: the module to export, calibrated; its conflict is changed.
+        pictures: the training pictures, uint8 (n, 3, size, size).
+        y: their labels, (n,).
+        mean: mean of each channel, from 0 to 1.
+        std: standard deviation of each channel.
+        seed: seed of the choice of pictures.
+    """
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(y))[:SINGLES]
+    pairs, labels = draw_pairs(pictures, y, rng)
+    (_, _, maps), (_, _, maps_of_pairs) = compute_outputs(module, pictures[rows], pairs, mean=mean, std=std)
+    single, both = torch.from_numpy(y[rows, None]), torch.from_numpy(labels)
+    conflict, conflict_of_pairs = measure_conflict(maps), measure_conflict(maps_of_pairs)
+    logits, logits_of_pairs = maps.mean((2, 3)), maps_of_pairs.mean((2, 3))
+
+    def compute_loss(slope: float, start: float) -> float:
+        losses = []
+        for values, found, right in ((logits, conflict, single), (logits_of_pairs, conflict_of_pairs, both)):
+            divided = values / (1 + slope * (found - start).clamp(min=0))[:, None]
+            losses.append(float(-divided.log_softmax(1).gather(1, right).mean()))
+        return losses[0] + SHARE * losses[1]
+
+    starts = conflict.quantile(torch.linspace(0.5, 1, 26)).tolist()
+    choices = [(0.0, 0.0), *((slope, start) for slope in np.geomspace(0.05, 5, 21).tolist() for start in starts)]
+    slope, start = min(choices, key=lambda choice: compute_loss(*choice))
+    module.conflict.slope.fill_(slope)
+    module.conflict.start.fill_(start)
+
+
+def draw_pairs(
+    pictures: torch.Tensor, y: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    """Return pairs of pictures of different labels, as one picture each, and their labels, (PAIRS, 2).
+
+    Half of them are side by side, and half one above the other.
+    """
+    first = rng.integers(len(y), size=PAIRS)
+    second = np.array([rng.choice(np.flatnonzero(y != y[row])) for row in first])
+    size = pictures.shape[2]
+    drawn = torch.empty(PAIRS, *pictures.shape[1:], dtype=torch.uint8)
+    for number, rows in enumerate(zip(first, second, strict=True)):
+        axis = 2 + number % 2
+        sides = [size // 2, size - size // 2]
+        parts = [resize(pictures[row], side, axis) for row, side in zip(rows, sides, strict=True)]
+        drawn[number] = torch.cat(parts, axis - 1)
+    return drawn, np.stack([y[first], y[second]], 1)
+
+
+def resize(picture: torch.Tensor, side: int, axis: int) -> torch.Tensor:
+    """Return a uint8 picture (3, size, size) with `side` pixels along an axis: 2 for its height, 3 for its width."""
+    shape = [side if axis == number else picture.shape[number - 1] for number in (2, 3)]
+    return F.interpolate(picture[None].float(), shape, mode="bilinear", antialias=True)[0].round().clamp(0, 255).byte()
