@@ -1,8 +1,9 @@
 """Convert a stored ONNX model to torch weights, for folders without any, so that transformers' `pipeline` loads it.
 
-The weights are the served ones, converted back to float32. Their answers equal those of the stored model for pictures,
-and differ slightly for texts, where the stored model also rounds activations. training.publish uses this module if
-torch and transformers are installed.
+The weights are the served ones, converted back to float32. Their answers equal those of the stored model for pictures
+of one label, and differ slightly for texts, where the stored model also rounds activations. transformers' network lacks
+the step after the last layer that makes a stored model less certain of two labels in one picture. training.publish uses
+this module if torch and transformers are installed.
 """
 
 import json
