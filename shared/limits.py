@@ -68,6 +68,10 @@ class Limits:
     # The queue
     page_waiting: int = _limit(64, "events that wait on a page; half as many more for clients that have none there")
     client_waiting: int = _limit(48, "events of a client that wait on a page; enough for a class behind one router")
+    client_waiting_bytes: int = _limit(
+        30_000_000, "memory that the data of a client's waiting events take, on all pages; as estimated from its items"
+    )
+    all_waiting_bytes: int = _limit(300_000_000, "the same of all clients; small requests are accepted beyond it")
     session_waiting: int = _limit(
         40, "events of a session that wait, run, or have answers that are not fetched; gradio_client sends 40 at once"
     )

@@ -43,6 +43,8 @@ NOT_UPLOADED = (
     "Web addresses are not fetched."
 )
 TOO_MANY_ITEMS = "Lists and mappings may have at most {:,} items in total."
+ITEM_BYTES = 300  # of memory that an item of a list or mapping takes at most, without the characters of texts
+SMALL = 100_000  # bytes of data that are always accepted
 EVENT_ITEMS = 256  # of event_data: which part of a component was chosen, and its value
 NO_EVENT = 'event_data must say what was chosen, such as {"index": 0, "value": ["text", null]}.'
 NO_ENDPOINT = "There is no such endpoint; /gradio_api/info lists them."
@@ -328,6 +330,7 @@ class FairQueue(Queue):
         # A picture in a data URL is saved when the event starts; see shared/ui/requests.py.
         pairs = zip_longest(fn.inputs, body.data)
         check_data([remove_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
+        self.check_memory(estimate_memory(body.data), address)
         if len(body.data) != len(fn.inputs):
             names = [name for name, *_ in get_function_params(fn.fn)]  # gr.Progress comes last
             count = f"{len(fn.inputs)} argument{'' if len(fn.inputs) == 1 else 's'}"
@@ -355,12 +358,28 @@ class FairQueue(Queue):
         if len(here) >= (LIMITS.page_waiting if ours else 3 * LIMITS.page_waiting // 2):
             raise HTTPException(503, "The queue is full: this page has many visitors. Try again in a moment.", wait)
 
+    def check_memory(self, size: int, address: str) -> None:
+        """Check the limits for the data of waiting events; a small request is never refused.
+
+        Raises:
+            HTTPException: 429 if the data of the address take too much memory, 503 if those of all do.
+        """
+        if size <= SMALL:
+            return
+        waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
+        wait = {"Retry-After": RETRY_AFTER}
+        if size + sum(event.memory for event in waiting if event.address == address) > LIMITS.client_waiting_bytes:
+            raise HTTPException(429, "Your waiting requests are too large; try again when they are answered.", wait)
+        if size + sum(event.memory for event in waiting) > LIMITS.all_waiting_bytes:
+            raise HTTPException(503, "The waiting requests are too large. Try again in a moment.", wait)
+
     async def add(self, body: Any, request: Any, username: str | None) -> Any:
         """Add an event without checking limits."""
         answer = await super().push(body, request, username)
         event = self.event_ids_to_events.get(answer[1]) if answer[0] else None
         if event is not None:
             event.address = self.addresses[event.session_hash] = find_client_address(request.scope)
+            event.memory = estimate_memory(body.data)
             self.take_turns(event)
         return answer
 
@@ -389,6 +408,19 @@ def check_event_data(fn: BlockFunction, data: Any) -> None:
                 kind(None, data)
             except (TypeError, LookupError, AttributeError):
                 raise HTTPException(422, NO_EVENT) from None
+
+
+def estimate_memory(data: Any) -> int:
+    """Return about how many bytes of memory data parsed from JSON take."""
+    pending, size = [data], 0
+    while pending:
+        value = pending.pop()
+        size += ITEM_BYTES + (len(value) if isinstance(value, str) else 0)
+        if isinstance(value, dict):
+            pending += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            pending += value
+    return size
 
 
 def check_data(data: Any, most: int | None = None) -> None:

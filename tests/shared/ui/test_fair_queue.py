@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sys
 import threading
 import time
 import urllib.error
@@ -14,7 +15,7 @@ import pytest
 from gradio.utils import BaseReloader
 from starlette.exceptions import HTTPException
 
-from shared.ui.fair_queue import FairQueue, check_data, find_client_address, is_uploaded
+from shared.ui.fair_queue import FairQueue, check_data, estimate_memory, find_client_address, is_uploaded
 from tests.conftest import launch_app, set_limits
 
 FILE = {"_type": "gradio.FileData"}
@@ -230,11 +231,11 @@ def wait_until(holds):
 # --- shares ---
 
 
-def post_many(app, name, count, session=None, forwarded=None):
+def post_many(app, name, count, session=None, forwarded=None, value="x"):
     """What posts are answered with: 200, or the error's status, Retry-After and sentence."""
     for number in range(count):
         try:
-            app.post(name, session=session and f"{session}{number}", forwarded=forwarded)
+            app.post(name, value, session=session and f"{session}{number}", forwarded=forwarded)
             yield 200
         except urllib.error.HTTPError as error:
             yield error.code, error.headers["Retry-After"], json.loads(error.read())["detail"]
@@ -260,6 +261,32 @@ def test_one_session_cannot_fill_a_page(app, monkeypatch):
     with pytest.raises(urllib.error.HTTPError, match="429"):
         app.post("slow", session="mine")
     app.post("slow", session="another")
+
+
+def test_large_requests_of_one_caller_cannot_fill_the_memory(app, monkeypatch):
+    set_limits(monkeypatch, client_waiting_bytes=700_000, all_waiting_bytes=1_200_000)
+    monkeypatch.setenv("GALLERY_TRUSTED_PROXIES", "1")
+    app.post("slow", session="runs", forwarded="10.0.0.1")
+    wait_until(lambda: not len(app.demo._queue))
+    large = "x" * 300_000
+    found = list(post_many(app, "slow", 3, forwarded="10.0.0.2", value=large))
+    assert found[:2] == [200, 200]
+    assert found[2] == (429, "5", "Your waiting requests are too large; try again when they are answered.")
+    assert next(post_many(app, "slow", 1, forwarded="10.0.0.2")) == 200  # a small one
+    assert list(post_many(app, "slow", 1, forwarded="10.0.0.3", value=large)) == [200]
+    status, retry, sentence = next(post_many(app, "slow", 1, forwarded="10.0.0.4", value=large))
+    assert (status, retry) == (503, "5")
+    assert sentence.startswith("The waiting requests are too large")
+    app.gate.set()
+    wait_until(lambda: not len(app.demo._queue))
+    assert next(post_many(app, "slow", 1, forwarded="10.0.0.2", value=large)) == 200
+
+
+def test_the_memory_of_data_is_that_of_its_items_and_texts():
+    assert estimate_memory([]) == 300
+    assert estimate_memory(["abc", {"key": [1, 2.5, None]}]) == 300 * 8 + 6
+    items = [[number, "x"] for number in range(5_000)]
+    assert estimate_memory(items) > sum(map(sys.getsizeof, [*items, *(value for item in items for value in item)]))
 
 
 def test_a_full_page_leaves_the_others_open(app, monkeypatch):
