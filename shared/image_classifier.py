@@ -67,7 +67,7 @@ class ImageClassifierPrediction(Prediction):
 
     `label` is the most probable label, or None if the picture is out of distribution (OOD): unlike the training
     pictures. `probabilities` sum to 1, *given that the picture shows one of the labels*. They are calibrated: training
-    divided the last layer's weights by a temperature.
+    divided the last layer's weights by a temperature. The model divides its logits again where two labels are shown.
     `in_distribution_score` is higher for pictures that resemble the training pictures; `in_distribution` is True if it
     reaches the config's threshold.
     """

@@ -12,6 +12,7 @@ from training.pictures import compute_outputs
 
 SINGLES, PAIRS = 1000, 400  # pictures that it is fitted to
 SHARE = 0.01  # assumed share of pictures that show two labels
+LEAST = 100  # pictures; from fewer one cannot tell how often single pictures seem to show two labels
 
 
 def fit_conflict(
@@ -25,16 +26,18 @@ def fit_conflict(
     """Fit the slope and the start of `module.conflict` to single pictures and to pairs of different labels.
 
     Both labels of a pair shall be equally probable. Of a grid of values, those with the smallest mean loss are taken,
-    where pairs count as SHARE of all pictures.
+    where pairs count as SHARE of all pictures. With fewer than LEAST pictures, or one label, nothing is fitted.
 
     Args:
         module: the module to export, calibrated; its conflict is changed.
-        pictures: the training pictures, uint8 (n, 3, size, size).
+        pictures: pictures that its last layer is not more certain of than of others, uint8 (n, 3, size, size).
         y: their labels, (n,).
         mean: mean of each channel, from 0 to 1.
         std: standard deviation of each channel.
         seed: seed of the choice of pictures.
     """
+    if len(y) < LEAST or len(np.unique(y)) < 2:
+        return
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(y))[:SINGLES]
     pairs, labels = draw_pairs(pictures, y, rng)
@@ -50,7 +53,7 @@ def fit_conflict(
             losses.append(float(-divided.log_softmax(1).gather(1, right).mean()))
         return losses[0] + SHARE * losses[1]
 
-    starts = conflict.quantile(torch.linspace(0.5, 1, 26)).tolist()
+    starts = conflict.quantile(torch.linspace(0.5, 1, 26)).clamp(min=0).tolist()
     choices = [(0.0, 0.0), *((slope, start) for slope in np.geomspace(0.05, 5, 21).tolist() for start in starts)]
     slope, start = min(choices, key=lambda choice: compute_loss(*choice))
     module.conflict.slope.fill_(slope)

@@ -33,8 +33,8 @@ class Colours(nn.Module):
 def coloured():
     """Return red and blue pictures of random brightness, and their labels."""
     rng = np.random.default_rng(0)
-    y = np.arange(60) % 2
-    pictures = torch.zeros(60, 3, SIZE, SIZE, dtype=torch.uint8)
+    y = np.arange(120) % 2
+    pictures = torch.zeros(120, 3, SIZE, SIZE, dtype=torch.uint8)
     for row, label in enumerate(y):
         pictures[row, 2 * label] = int(rng.integers(150, 256))
     return pictures, y
@@ -79,6 +79,15 @@ def test_a_classifier_that_is_not_certain_of_pairs_hardly_changes(coloured):
         before = module(pictures.float() / 255)[0].softmax(1)
         fit_conflict(module, pictures, y, MEAN, STD, seed=0)
         assert torch.allclose(module(pictures.float() / 255)[0].softmax(1), before, atol=1e-4)
+
+
+def test_nothing_is_fitted_to_few_pictures_or_one_label(coloured):
+    pictures, y = coloured
+    few = slice(conflict.LEAST - 1)
+    for shown, labels in ((pictures[few], y[few]), (torch.cat([pictures[::2]] * 2), np.zeros(120, np.int64))):
+        module = Colours()
+        fit_conflict(module, shown, labels, MEAN, STD, seed=0)
+        assert float(module.conflict.slope) == 0
 
 
 def test_an_odd_size_is_divided_into_two_unequal_parts():

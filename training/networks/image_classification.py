@@ -1,9 +1,11 @@
 """The network of image classification: a backbone, its ImageNet classifier, and an in-distribution score."""
 
+import warnings
 from collections.abc import Sequence
 
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from torch import nn
 from torch.nn import functional as F
@@ -15,6 +17,7 @@ DROPOUT = 0.2
 SCORE_RANK = 208
 PICTURES_A_CENTROID, MOST_CENTROIDS = 50, 32
 FOLDS = 5
+LEAST_SPREADS = (1e-6, 0.01)  # of the log odds and of the similarity, which equal pictures hardly vary
 SMOOTHING = 0.05
 KIND_WEIGHT = 0.5  # weight of the loss for kinds, such as breeds
 RETAIN_WEIGHT = 0.25  # weight of the loss for forgetting ImageNet
@@ -104,8 +107,8 @@ class LabelConflict(nn.Module):
     """Map maps (n, labels, rows, columns) to the numbers (n,), 1 or more, that their logits are divided by.
 
     A network that has only seen pictures of one label is often certain of one of two that a picture shows. The number
-    is 1 + slope · (conflict - start) where the conflict is above `start`; training.conflict fits both. It does not
-    change which label is the most probable.
+    is 1 + slope · (conflict - start) where the conflict (see measure_conflict) is above `start`; training.conflict fits
+    both. It does not change which label is the most probable.
     """
 
     def __init__(self) -> None:
@@ -141,13 +144,15 @@ class DistributionScore(nn.Module):
     of the training pictures: a picture can be of no class of ImageNet, and still be unlike them.
 
     `of_training` are the scores of the training pictures, (n,), with similarities to centroids of other pictures.
+    Call `standardise` again if the weights change.
 
     Args:
         imagenet: ImageNet's classifier, from features to logits.
         inside: indices of the classes of the training pictures.
         features: features of the training pictures, (n, features).
         rank: rank of the product.
-        labels: the number of labels; there are as many centroids, or one for PICTURES_A_CENTROID pictures.
+        labels: the number of labels. There are as many centroids, or more: one for PICTURES_A_CENTROID pictures, up to
+            MOST_CENTROIDS.
     """
 
     def __init__(
@@ -176,13 +181,21 @@ class DistributionScore(nn.Module):
             self.up.weight.copy_(left[:, :rank] * sizes[:rank].sqrt())
             self.up.bias.copy_(imagenet.bias + weight @ mean - self.up.weight @ (self.down.T @ mean))
             self.centroids = nn.Parameter(find_centroids(features, count))
-            found = torch.stack([self.compute_odds(features), compare_out_of_fold(features, count)], 1)
-        self.register_buffer("mean", found.mean(0))
-        self.register_buffer("spread", found.std(0).clamp(min=1e-6))
-        self.of_training = self.join(found)
+        self.register_buffer("mean", torch.zeros(2))
+        self.register_buffer("spread", torch.ones(2))
+        self.out_of_fold = compare_out_of_fold(features, count)
+        self.standardise(features)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         return self.join(torch.stack([self.compute_odds(pooled), compare(pooled, self.centroids)], 1))
+
+    @torch.no_grad()
+    def standardise(self, features: torch.Tensor) -> None:
+        """Set mean and spread of both scores, and `of_training`, for the training pictures' features (n, features)."""
+        found = torch.stack([self.compute_odds(features), self.out_of_fold], 1)
+        self.mean.copy_(found.mean(0))
+        self.spread.copy_(found.std(0).maximum(torch.tensor(LEAST_SPREADS)))
+        self.of_training = self.join(found)
 
     def compute_odds(self, pooled: torch.Tensor) -> torch.Tensor:
         """Return the log odds of the classes inside, (n,), for features (n, features)."""
@@ -202,7 +215,9 @@ def compare(features: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
 def find_centroids(features: torch.Tensor, count: int) -> torch.Tensor:
     """Return the directions of the centroids of k-means on the directions of features, (features, count)."""
     directions = F.normalize(features, dim=1).numpy()
-    means = KMeans(min(count, len(directions)), n_init=1, random_state=0).fit(directions).cluster_centers_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # if pictures are equal
+        means = KMeans(min(count, len(directions)), n_init=1, random_state=0).fit(directions).cluster_centers_
     return F.normalize(torch.from_numpy(means), dim=1).T.contiguous()
 
 

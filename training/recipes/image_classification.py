@@ -286,16 +286,23 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         mean, std = net.architecture.mean, net.architecture.std
         y = np.concatenate([splits.train.y, splits.valid.y])
         knows_more = network.taught is not None or self.find_known_classes(splits, settings) is not None
-        calibrate = partial(head.calibrate, y=y, has_targets=knows_more and not settings.quick)
-        exact, *features_of_exact = self.finish(copy.deepcopy(net), network, splits, settings)
-        calibrate(exact.head, *features_of_exact)
+        has_targets = knows_more and not settings.quick
+        calibrate = partial(head.calibrate, y=y, has_targets=has_targets)
+        exact_net = copy.deepcopy(net)
+        calibrate(exact_net.head, *self.fit_head(exact_net, network, splits, settings))
         round_to_int8(net.backbone)
-        module, features, unseen = self.finish(net, network, splits, settings)
-        round_to_int8(module.score)
-        temperature = calibrate(module.head, features, unseen)
-        fit_conflict(module, network.train, splits.train.y, mean, std, settings.seed)
-        with torch.no_grad():
-            scores = torch.cat([module.score.of_training, module.score(unseen)]).numpy()
+        features, unseen = self.fit_head(net, network, splits, settings)
+        temperature = calibrate(net.head, features, unseen)
+        score = self.fit_score(net, features, splits, settings)
+        round_to_int8(score)
+        score.standardise(features)
+        module = ExportWrapper(net, score).eval()
+        # A last layer that was fitted to labels is too certain of its training pictures.
+        part, pictures = (splits.train, network.train) if has_targets else (splits.valid, network.valid)
+        fit_conflict(module, pictures, part.y, mean, std, settings.seed)
+        exact = ExportWrapper(exact_net, score).eval()
+        exact.conflict = module.conflict
+        scores = score.of_training, score(unseen).detach()
         parity = decode(splits.tests[0].inputs[:PARITY_PICTURES], (size, size))
         has_examples = settings.examples or not splits.description.is_own
 
@@ -311,9 +318,13 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         found = [
             f"The last layer was divided by the temperature {temperature:.3f}, fitted on the training and validation "
             "pictures.",
-            "It is less certain where one part of a picture shows one label and another part another: how much less "
-            f"was fitted to {PAIRS} pairs of training pictures, side by side or one above the other.",
         ]
+        if module.conflict.slope > 0:
+            found.append(
+                "It is less certain where one part of a picture shows one label and another part another: how much "
+                f"less was fitted to {PAIRS} pairs of {'training' if has_targets else 'validation'} pictures, side by "
+                "side or one above the other."
+            )
         return Export(
             module=module,
             exact=exact,
@@ -325,7 +336,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             tolerance=TOLERANCE,
             fields={
                 "labels": splits.labels, "size": size, "mean": mean, "std": std,
-                "in_distribution_threshold": float(np.quantile(scores, REJECTED_SHARE)),
+                "in_distribution_threshold": float(torch.cat(scores).quantile(REJECTED_SHARE)),
                 "label_names": dict(splits.description.label_names),
             },
             save=save,
@@ -334,28 +345,30 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             uncalibrated=partial(evaluate.apply_temperature, temperature=1 / temperature),
         )  # fmt: skip
 
-    def finish(
+    def fit_head(
         self, net: ClassifierNet, fitted: Fitted, splits: Splits[Pictures], settings: Chosen
-    ) -> tuple[ExportWrapper, torch.Tensor, torch.Tensor]:
-        """Fit the last layer and the in-distribution score of a backbone.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fit the last layer of a backbone; return the features of training and validation pictures.
 
-        With `quick`, the last layer is fitted to the labels only, not to the predictions of ImageNet's classifier.
-
-        Returns:
-            The module to export, not yet calibrated, and the features of training and validation pictures.
+        With `quick`, it is fitted to the labels only, not to the predictions of ImageNet's classifier.
         """
         mean, std = net.architecture.mean, net.architecture.std
         (features,), (unseen,) = compute_outputs(Pooled(net), fitted.train, fitted.valid, mean=mean, std=std)
-        known = self.find_known_classes(splits, settings)
         targets = None
         if not settings.quick:
             with torch.no_grad():
                 logits = net.imagenet(features)
+            known = self.find_known_classes(splits, settings)
             targets = head.make_targets(net.imagenet, logits, splits.train.y, known, fitted.taught)
         head.fit_head(net.head, features, splits.train.y, targets)
-        inside = head.find_training_classes(net.imagenet, features, known)
-        score = DistributionScore(net.imagenet, inside, features, labels=len(splits.labels))
-        return ExportWrapper(net, score).eval(), features, unseen
+        return features, unseen
+
+    def fit_score(
+        self, net: ClassifierNet, features: torch.Tensor, splits: Splits[Pictures], settings: Chosen
+    ) -> DistributionScore:
+        """Fit the in-distribution score to the features of the training pictures."""
+        inside = head.find_training_classes(net.imagenet, features, self.find_known_classes(splits, settings))
+        return DistributionScore(net.imagenet, inside, features, labels=len(splits.labels))
 
     def measure_pretrained(self, fitted: Fitted, splits: Splits[Pictures], settings: Chosen) -> dict[str, float]:
         """Return the share of unrelated pictures that the network would reject without fine-tuning, as `rejected`.
@@ -365,14 +378,15 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         if settings.quick or not settings.init or not splits.description.is_own:
             return {}
         net = ClassifierNet(splits.labels, 1, load_backbone(settings)).eval()
-        module, _, unseen = self.finish(net, fitted, splits, replace(settings, quick=True))
+        mean, std = net.architecture.mean, net.architecture.std
+        (features,), (unseen,) = compute_outputs(Pooled(net), fitted.train, fitted.valid, mean=mean, std=std)
+        score = self.fit_score(net, features, splits, settings)
         others = [source for sources in self.find_unrelated(settings).values() for source in sources]
-        pictures, mean, std = decode(others, (settings.size,) * 2), net.architecture.mean, net.architecture.std
+        pictures = decode(others, (settings.size,) * 2)
         ((pooled,),) = compute_outputs(Pooled(net), pictures, mean=mean, std=std)
         with torch.no_grad():
-            scores = torch.cat([module.score.of_training, module.score(unseen)]).numpy()
-            threshold = np.quantile(scores, REJECTED_SHARE)
-            return {"rejected": float((module.score(pooled).numpy() < threshold).mean())}
+            threshold = torch.cat([score.of_training, score(unseen)]).quantile(REJECTED_SHARE)
+            return {"rejected": float((score(pooled) < threshold).float().mean())}
 
     def find_known_classes(self, splits: Splits[Pictures], settings: Chosen) -> head.Classes | None:
         """Return the ImageNet classes of each label; None if they are unknown or the network is not pretrained."""

@@ -77,6 +77,26 @@ def test_the_conflict_is_how_far_the_second_label_leads_where_it_leads_most():
     assert measure_conflict(maps).tolist() == pytest.approx([2, 4, -3, -4], abs=1e-5)
 
 
+def test_maps_of_any_shape_have_a_conflict():
+    maps = torch.zeros(2, 2, 1, 1)
+    maps[:, 1] = 3
+    assert measure_conflict(maps).tolist() == [-3, -3]
+    wide = torch.zeros(1, 2, 2, 7)
+    wide[0, 0, :, :4], wide[0, 1, :, 4:] = 2, 6
+    assert measure_conflict(wide).tolist() == pytest.approx([2])
+
+
+def test_equal_pictures_have_scores_of_ordinary_size():
+    torch.manual_seed(0)
+    features = torch.rand(64).repeat(10, 1)
+    features[:5] += 1e-4
+    score = DistributionScore(torch.nn.Linear(64, 12), [0], features)
+    assert score.spread[1].item() == pytest.approx(0.01)
+    assert float(score(features).detach().abs().max()) < 10
+    two = DistributionScore(torch.nn.Linear(64, 12), [0], torch.rand(2, 64))
+    assert bool(torch.isfinite(two.of_training).all())
+
+
 def test_a_conflict_divides_logits_and_maps_alike():
     net = small_net(3)
     torch.nn.init.normal_(net.classifier.classifier.weight)

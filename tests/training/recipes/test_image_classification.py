@@ -98,6 +98,19 @@ def test_the_threshold_is_below_the_stored_scores_of_the_pictures_it_was_fitted_
     assert note in (folder / "README.md").read_text(encoding="utf-8")
 
 
+def test_what_is_fitted_after_the_training_is_also_in_the_exact_module(shapes, tmp_path, monkeypatch):
+    """The exact module is stored if int8 changes too much."""
+    monkeypatch.setattr(script, "fit_conflict", lambda module, *_: module.conflict.slope.fill_(0.25))
+    recipe, settings = ImageClassification(), replace(ImageClassificationSettings.smoke(), quick=True)
+    splits = recipe.load_own(str(shapes), settings)
+    exported = recipe.export(recipe.fit(splits, settings, Run(tmp_path, 42, False, False)), splits, settings)
+    assert float(exported.exact.conflict.slope) == 0.25
+    assert exported.exact.score is exported.module.score
+    assert any("less certain where one part" in note for note in exported.notes)
+    scores = exported.module.score.of_training
+    assert float((scores < exported.fields["in_distribution_threshold"]).float().mean()) < 0.05
+
+
 def test_transformers_alone_loads_the_folder_and_agrees(folder, shapes):
     """Run in a process that cannot import this repository."""
     path = next(shapes.glob("circle/*.png"))
