@@ -1,10 +1,12 @@
 """Out-of-distribution pictures, to measure how many a model rejects.
 
-Each function returns one group of pictures; drawings depend only on the seed.
+Each function returns one group of pictures; drawings depend only on the seed, and are kept, since a training asks for
+them more than once.
 """
 
 import importlib.util
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +94,8 @@ def find_package(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def draw_noise(count: int, seed: int) -> list[Image.Image]:
+@cache
+def draw_noise(count: int, seed: int) -> tuple[Image.Image, ...]:
     """Draw noise, from single pixels to clouds, grey or coloured."""
     rng = np.random.default_rng(seed)
     pictures = []
@@ -102,29 +105,31 @@ def draw_noise(count: int, seed: int) -> list[Image.Image]:
         small = rng.integers(0, 256, (SIZE // grain, SIZE // grain, channels), dtype=np.uint8)
         image = Image.fromarray(np.repeat(small, 3 // channels, axis=2))
         pictures.append(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
-    return pictures
+    return tuple(pictures)
 
 
-def draw_shapes(count: int, seed: int) -> list[Image.Image]:
+@cache
+def draw_shapes(count: int, seed: int) -> tuple[Image.Image, ...]:
     """Draw a few plain shapes and lines on a plain background."""
     return _draw_pictures(count, seed, _draw_shapes)
 
 
-def draw_texts(count: int, seed: int) -> list[Image.Image]:
+@cache
+def draw_texts(count: int, seed: int) -> tuple[Image.Image, ...]:
     """Draw lines of text, as on a page or a screen."""
     return _draw_pictures(count, seed, _draw_lines)
 
 
 def _draw_pictures(
     count: int, seed: int, draw: Callable[[ImageDraw.ImageDraw, np.random.Generator], None]
-) -> list[Image.Image]:
+) -> tuple[Image.Image, ...]:
     rng = np.random.default_rng(seed)
     pictures = []
     for _ in range(count):
         image = Image.new("RGB", (SIZE, SIZE), _choose_colour(rng, light=True))
         draw(ImageDraw.Draw(image), rng)
         pictures.append(image)
-    return pictures
+    return tuple(pictures)
 
 
 def _draw_shapes(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
