@@ -149,9 +149,10 @@ def test_the_last_layer_is_fitted_to_what_imagenet_says_unless_it_is_quick(pets,
     pictures = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8)
     splits = replace(splits, train=splits.train.take(np.arange(0, 32, 4)))
     settings = replace(CatDogSettings(), quick=quick)
-    module, features, unseen = CatDog().finish(net, Fitted(net, pictures[:8], pictures[8:]), splits, settings)
+    features, unseen = CatDog().fit_head(net, Fitted(net, pictures[:8], pictures[8:]), splits, settings)
     assert fitted == [quick]
-    assert module.score.inside == [*range(152, 270), *range(282, 287)]  # ImageNet's 118 dogs and 5 cats
+    score = CatDog().fit_score(net, features, splits, settings)
+    assert score.inside == [*range(152, 270), *range(282, 287)]  # ImageNet's 118 dogs and 5 cats
     assert (len(features), len(unseen)) == (8, 4)
 
 
