@@ -24,6 +24,7 @@ from shared.ui.headline import add_headline
 from shared.ui.quality import add_quality_tab
 
 HERE = Path(__file__).parent
+SURE = 0.9  # below this probability, the page says "probably"
 model = load_space_model(HERE / "model")
 config = model.config
 names = [config.get_label_name(label) for label in config.labels]
@@ -44,7 +45,8 @@ def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
         unlike = "The picture is unlike those it learned from."
         return answer.as_dict(), f"<h2>It is {escape(none)}.</h2><p>{unlike}</p>", None
     shown = {config.get_label_name(label): p for label, p in answer.probabilities.items()}
-    return answer.as_dict(), f"<h2>It is {likeliest}.</h2>", shown
+    maybe = "" if answer.probabilities[answer.likeliest] >= SURE else "probably "
+    return answer.as_dict(), f"<h2>It is {maybe}{likeliest}.</h2>", shown
 
 
 @show_errors

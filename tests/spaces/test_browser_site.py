@@ -87,6 +87,19 @@ def run(site, browser):
     page.close()
 
 
+def test_a_doubtful_answer_about_a_picture_says_so(run):
+    config = {"labels": ["cat", "dog"], "label_names": {"cat": "a cat", "dog": "a dog"}}
+
+    def describe(cat, in_distribution=True):
+        probabilities = {"cat": cat, "dog": 1 - cat}
+        found = {"likeliest": "cat", "probabilities": probabilities, "in_distribution": in_distribution}
+        return run("./js/picture_page.js", "describe", config, found)
+
+    assert describe(0.9) == "It is a cat."
+    assert describe(0.89) == "It is probably a cat."
+    assert describe(0.99, in_distribution=False) == "It is neither a cat nor a dog."
+
+
 # --- the same answers ---
 
 

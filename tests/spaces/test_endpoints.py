@@ -14,6 +14,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from shared.image_classifier import ImageClassifierPrediction
 from tests.conftest import ROOT, load_app
 
 CAT = ROOT / "spaces/cat_dog/examples/cat.png"
@@ -231,6 +232,14 @@ def test_cat_dog_with_a_local_file(client, cat_dog):
     assert answer["in_distribution_score"] == pytest.approx(expected.in_distribution_score)
     assert "It is a cat" in words
     assert drawn["label"] == "a cat"
+
+
+@pytest.mark.parametrize(("cat", "sentence"), [(0.9, "It is a cat."), (0.89, "It is probably a cat.")])
+def test_a_doubtful_answer_about_a_picture_says_so(monkeypatch, cat, sentence):
+    app = load_app("cat_dog")
+    answer = ImageClassifierPrediction("cat", {"cat": cat, "dog": 1 - cat}, True, 1.0)
+    monkeypatch.setattr(app.model, "predict", lambda _: answer)
+    assert app.predict(str(CAT))[1] == f"<h2>{sentence}</h2>"
 
 
 def test_cat_dog_shows_no_bars_for_neither_but_api_users_get_the_probabilities(client):

@@ -8,6 +8,7 @@ import { checkPicture } from "./pictures.js";
 const { element } = page;
 const ORANGE = [255, 140, 0];
 const BLUE = [30, 90, 255];
+const SURE = 0.9; // below this probability, the page says "probably"
 const [INSIDE, OUTLINE] = [153, 230]; // opacity of a region, and of the line along its edge
 
 /** Show the page. */
@@ -77,14 +78,24 @@ function paint(canvas, { width, height }, colour) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-function showLabel(config, found, canvas) {
+/** Return the sentence that says what a picture shows. */
+export function describe(config, found) {
+  if (found.in_distribution) {
+    const maybe = found.probabilities[found.likeliest] < SURE ? "probably " : "";
+    return `It is ${maybe}${page.getLabelName(config, found.likeliest)}.`;
+  }
   const names = config.labels.map((label) => page.getLabelName(config, label));
   const few = names.length === 2 ? `neither ${names.join(" nor ")}` : `none of ${names.join(", ")}`;
-  const none = names.length <= 5 ? few : `none of the ${names.length} labels`;
-  const likeliest = page.getLabelName(config, found.likeliest);
-  const parts = found.in_distribution
-    ? [element("h2", {}, `It is ${likeliest}.`), page.drawProbabilities(config, found.probabilities)]
-    : [element("h2", {}, `It is ${none}.`), element("p", {}, "The picture is unlike those it learned from.")];
+  return `It is ${names.length <= 5 ? few : `none of the ${names.length} labels`}.`;
+}
+
+function showLabel(config, found, canvas) {
+  const parts = [
+    element("h2", {}, describe(config, found)),
+    found.in_distribution
+      ? page.drawProbabilities(config, found.probabilities)
+      : element("p", {}, "The picture is unlike those it learned from."),
+  ];
   if (!found.evidence) return parts;
   const largest = Math.max(...found.evidence.map(Math.abs), 1e-9);
   paint(canvas, found, (place) => {
@@ -95,7 +106,9 @@ function showLabel(config, found, canvas) {
   const place = { left, top, width: right - left, height: bottom - top };
   for (const [name, share] of Object.entries(place)) canvas.style[name] = `${100 * share}%`;
   canvas.hidden = true;
-  const words = page.note(`Orange areas point to ${likeliest}, blue areas against it.`);
+  const words = page.note(
+    `Orange areas point to ${page.getLabelName(config, found.likeliest)}, blue areas against it.`,
+  );
   words.hidden = true;
   const show = () => (canvas.hidden = words.hidden = !box.checked);
   const box = element("input", { type: "checkbox", onchange: show });

@@ -46,6 +46,7 @@ def test_the_first_language_that_there_is_wins(accepted, language):
     ("english", "german"),
     [
         ("It is neither a cat nor a dog.", "Das ist weder eine Katze noch ein Hund."),
+        ("It is probably a dog.", "Das ist wahrscheinlich ein Hund."),
         ("87.6% right on 16,281 test people", "87,6\N{NO-BREAK SPACE}% richtig bei 16.281 Personen im Test"),
         ("> 99%", "> 99\N{NO-BREAK SPACE}%"),
         ("Highest education: High school", "Höchster Abschluss: Highschool"),
