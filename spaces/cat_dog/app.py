@@ -45,8 +45,9 @@ def predict(image: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
         unlike = "The picture is unlike those it learned from."
         return answer.as_dict(), f"<h2>It is {escape(none)}.</h2><p>{unlike}</p>", None
     shown = {config.get_label_name(label): p for label, p in answer.probabilities.items()}
-    maybe = "" if answer.probabilities[answer.likeliest] >= SURE else "probably "
-    return answer.as_dict(), f"<h2>It is {maybe}{likeliest}.</h2>", shown
+    is_sure = answer.probabilities[answer.likeliest] >= SURE
+    sentence = f"It is {likeliest}." if is_sure else f"It is probably {likeliest}."
+    return answer.as_dict(), f"<h2>{sentence}</h2>", shown
 
 
 @show_errors
