@@ -330,7 +330,8 @@ class FairQueue(Queue):
         # A picture in a data URL is saved when the event starts; see shared/ui/requests.py.
         pairs = zip_longest(fn.inputs, body.data)
         check_data([remove_content(value) if isinstance(block, gr.Image) else value for block, value in pairs])
-        self.check_memory(estimate_memory(body.data), address)
+        memory = estimate_memory(body.data)
+        self.check_memory(memory, address)
         if len(body.data) != len(fn.inputs):
             names = [name for name, *_ in get_function_params(fn.fn)]  # gr.Progress comes last
             count = f"{len(fn.inputs)} argument{'' if len(fn.inputs) == 1 else 's'}"
@@ -340,7 +341,11 @@ class FairQueue(Queue):
             check_event_data(fn, body.event_data)
         else:
             body.event_data = None  # which nobody would read, but the queue would keep
-        return await self.add(body, request, username)
+        return await self.add(body, request, username, memory)
+
+    def list_waiting(self) -> list[Event]:
+        """Return the events that wait on all pages."""
+        return [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
 
     def check_room(self, page: str, session: str | None, address: str) -> None:
         """Check the limits for a new event.
@@ -348,8 +353,7 @@ class FairQueue(Queue):
         Raises:
             HTTPException: 429 if the session or the address has too many events, 503 if the page has too many.
         """
-        here = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
-        here = [event for event in here if event.fn.page == page]
+        here = [event for event in self.list_waiting() if event.fn.page == page]
         ours = sum(event.address == address for event in here)
         in_session = len(self.pending_event_ids_session.get(session or "", ()))
         wait = {"Retry-After": RETRY_AFTER}
@@ -366,20 +370,20 @@ class FairQueue(Queue):
         """
         if size <= SMALL:
             return
-        waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
+        waiting = self.list_waiting()
         wait = {"Retry-After": RETRY_AFTER}
         if size + sum(event.memory for event in waiting if event.address == address) > LIMITS.client_waiting_bytes:
             raise HTTPException(429, "Your waiting requests are too large; try again when they are answered.", wait)
         if size + sum(event.memory for event in waiting) > LIMITS.all_waiting_bytes:
             raise HTTPException(503, "The waiting requests are too large. Try again in a moment.", wait)
 
-    async def add(self, body: Any, request: Any, username: str | None) -> Any:
-        """Add an event without checking limits."""
+    async def add(self, body: Any, request: Any, username: str | None, memory: int = 0) -> Any:
+        """Add an event without checking limits; its data take about so many bytes of memory."""
         answer = await super().push(body, request, username)
         event = self.event_ids_to_events.get(answer[1]) if answer[0] else None
         if event is not None:
             event.address = self.addresses[event.session_hash] = find_client_address(request.scope)
-            event.memory = estimate_memory(body.data)
+            event.memory = memory
             self.take_turns(event)
         return answer
 
