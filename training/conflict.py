@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
-from training.networks.image_classification import ExportWrapper, measure_conflict
+from training.networks.image_classification import ExportWrapper, compute_divisor, measure_conflict
+from training.obstructions import squash
 from training.pictures import compute_outputs
 
 SINGLES, PAIRS = 1000, 400  # pictures that it is fitted to
@@ -41,19 +41,18 @@ def fit_conflict(
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(y))[:SINGLES]
     pairs, labels = draw_pairs(pictures, y, rng)
-    (_, _, maps), (_, _, maps_of_pairs) = compute_outputs(module, pictures[rows], pairs, mean=mean, std=std)
-    single, both = torch.from_numpy(y[rows, None]), torch.from_numpy(labels)
-    conflict, conflict_of_pairs = measure_conflict(maps), measure_conflict(maps_of_pairs)
-    logits, logits_of_pairs = maps.mean((2, 3)), maps_of_pairs.mean((2, 3))
+    outputs = compute_outputs(module, pictures[rows], pairs, mean=mean, std=std)
+    shown = [torch.from_numpy(y[rows, None]), torch.from_numpy(labels)]
+    parts = [(logits, measure_conflict(maps), right) for (logits, _, maps), right in zip(outputs, shown, strict=True)]
 
     def compute_loss(slope: float, start: float) -> float:
-        losses = []
-        for values, found, right in ((logits, conflict, single), (logits_of_pairs, conflict_of_pairs, both)):
-            divided = values / (1 + slope * (found - start).clamp(min=0))[:, None]
-            losses.append(float(-divided.log_softmax(1).gather(1, right).mean()))
-        return losses[0] + SHARE * losses[1]
+        single, pair = (
+            float(-(logits / compute_divisor(conflict, slope, start)[:, None]).log_softmax(1).gather(1, right).mean())
+            for logits, conflict, right in parts
+        )
+        return single + SHARE * pair
 
-    starts = conflict.quantile(torch.linspace(0.5, 1, 26)).clamp(min=0).tolist()
+    starts = parts[0][1].quantile(torch.linspace(0.5, 1, 26)).clamp(min=0).tolist()
     choices = [(0.0, 0.0), *((slope, start) for slope in np.geomspace(0.05, 5, 21).tolist() for start in starts)]
     slope, start = min(choices, key=lambda choice: compute_loss(*choice))
     module.conflict.slope.fill_(slope)
@@ -69,17 +68,8 @@ def draw_pairs(
     """
     first = rng.integers(len(y), size=PAIRS)
     second = np.array([rng.choice(np.flatnonzero(y != y[row])) for row in first])
-    size = pictures.shape[2]
     drawn = torch.empty(PAIRS, *pictures.shape[1:], dtype=torch.uint8)
     for number, rows in enumerate(zip(first, second, strict=True)):
-        axis = 2 + number % 2
-        sides = [size // 2, size - size // 2]
-        parts = [resize(pictures[row], side, axis) for row, side in zip(rows, sides, strict=True)]
-        drawn[number] = torch.cat(parts, axis - 1)
+        one, other = (pictures[row][None].float() for row in rows)
+        drawn[number] = squash(one, other, pictures.shape[2] // 2, 2 + number % 2)[0].round()
     return drawn, np.stack([y[first], y[second]], 1)
-
-
-def resize(picture: torch.Tensor, side: int, axis: int) -> torch.Tensor:
-    """Return a uint8 picture (3, size, size) with `side` pixels along an axis: 2 for its height, 3 for its width."""
-    shape = [side if axis == number else picture.shape[number - 1] for number in (2, 3)]
-    return F.interpolate(picture[None].float(), shape, mode="bilinear", antialias=True)[0].round().clamp(0, 255).byte()

@@ -154,19 +154,22 @@ def put_together(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     seam = random.uniform(0.4, 0.6)
     kind = random.random()
     if kind < 0.5:
-        left = max(1, round(seam * width))
-        parts = [F.interpolate(part, (height, side), mode="bilinear", antialias=True)
-                 for part, side in ((first, left), (second, width - left))]  # fmt: skip
-        return torch.cat(parts, 3)
+        return squash(first, second, max(1, round(seam * width)), 3)
     if kind < 0.65:
-        top = max(1, round(seam * height))
-        parts = [F.interpolate(part, (side, width), mode="bilinear", antialias=True)
-                 for part, side in ((first, top), (second, height - top))]  # fmt: skip
-        return torch.cat(parts, 2)
+        return squash(first, second, max(1, round(seam * height)), 2)
     if kind < 0.85:
         is_first = torch.arange(width, device=first.device) < seam * width
         return torch.where(is_first, first, second)
     return torch.lerp(first, second, seam)
+
+
+def squash(first: torch.Tensor, second: torch.Tensor, length: int, axis: int) -> torch.Tensor:
+    """Show two pictures in one, (n, 3, height, width) like both: the first has `length` pixels of an axis, 2 or 3."""
+    parts = []
+    for part, side in ((first, length), (second, second.shape[axis] - length)):
+        shape = [side if number == axis else part.shape[number] for number in (2, 3)]
+        parts.append(F.interpolate(part, shape, mode="bilinear", antialias=True))
+    return torch.cat(parts, axis)
 
 
 def pair_labels(targets: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -117,7 +117,12 @@ class LabelConflict(nn.Module):
         self.register_buffer("start", torch.tensor(0.0))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return 1 + self.slope * (measure_conflict(maps) - self.start).clamp(min=0)
+        return compute_divisor(measure_conflict(maps), self.slope, self.start)
+
+
+def compute_divisor(conflict: torch.Tensor, slope: torch.Tensor | float, start: torch.Tensor | float) -> torch.Tensor:
+    """Return what logits are divided by, (n,), for conflicts (n,); see LabelConflict."""
+    return 1 + slope * (conflict - start).clamp(min=0)
 
 
 def measure_conflict(maps: torch.Tensor) -> torch.Tensor:

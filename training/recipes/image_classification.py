@@ -302,7 +302,6 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         fit_conflict(module, pictures, part.y, mean, std, settings.seed)
         exact = ExportWrapper(exact_net, score).eval()
         exact.conflict = module.conflict
-        scores = score.of_training, score(unseen).detach()
         parity = decode(splits.tests[0].inputs[:PARITY_PICTURES], (size, size))
         has_examples = settings.examples or not splits.description.is_own
 
@@ -336,7 +335,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             tolerance=TOLERANCE,
             fields={
                 "labels": splits.labels, "size": size, "mean": mean, "std": std,
-                "in_distribution_threshold": float(torch.cat(scores).quantile(REJECTED_SHARE)),
+                "in_distribution_threshold": find_threshold(score, unseen),
                 "label_names": dict(splits.description.label_names),
             },
             save=save,
@@ -385,8 +384,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         pictures = decode(others, (settings.size,) * 2)
         ((pooled,),) = compute_outputs(Pooled(net), pictures, mean=mean, std=std)
         with torch.no_grad():
-            threshold = torch.cat([score.of_training, score(unseen)]).quantile(REJECTED_SHARE)
-            return {"rejected": float((score(pooled) < threshold).float().mean())}
+            return {"rejected": float((score(pooled) < find_threshold(score, unseen)).float().mean())}
 
     def find_known_classes(self, splits: Splits[Pictures], settings: Chosen) -> head.Classes | None:
         """Return the ImageNet classes of each label; None if they are unknown or the network is not pretrained."""
@@ -459,6 +457,12 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         return measured | {
             "headline": f"{1 - wrong.value:.1%} of {wrong.count:,} test pictures accepted and classified correctly"
         }
+
+
+@torch.no_grad()
+def find_threshold(score: DistributionScore, unseen: torch.Tensor) -> float:
+    """Return the threshold that rejects REJECTED_SHARE of the training pictures and of others with these features."""
+    return float(torch.cat([score.of_training, score(unseen)]).quantile(REJECTED_SHARE))
 
 
 def find_start_architecture(init: str) -> Architecture:
