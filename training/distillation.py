@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +32,22 @@ def smooth(y: NDArray[np.int64], labels: int) -> NDArray[np.float32]:
     return (np.eye(labels) * (1 - SMOOTHING) + SMOOTHING / labels).astype(np.float32)[y]
 
 
-def fit_weights(answers: Sequence[NDArray[np.float64]], y: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the weights, 0 or more, of log probabilities, each (texts, labels), with the most likelihood on y.
+def compute_loss(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
+    """Return the mean cross-entropy of logits, (texts, labels), with y smoothed as by one text of each label (Laplace).
 
-    The labels are smoothed as by one text of each label (Laplace), so that texts without errors do not give certainty.
+    So texts without errors do not give certainty.
     """
-    stacked = np.stack(answers)
-    labels = stacked.shape[2]
+    labels = logits.shape[1]
     targets = (np.eye(labels)[y] * len(y) + 1) / (len(y) + labels)
+    return float(-(targets * log_softmax(logits, 1)).sum(1).mean())
+
+
+def fit_weights(answers: Sequence[NDArray[np.float64]], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the weights, 0 or more, of log probabilities, each (texts, labels), with the smallest loss on y."""
+    stacked = np.stack(answers)
 
     def loss(weights: NDArray[np.float64]) -> float:
-        return float(-(targets * log_softmax(np.tensordot(weights, stacked, 1), 1)).sum(1).mean())
+        return compute_loss(np.tensordot(weights, stacked, 1), y)
 
     start = np.full(len(stacked), 1 / len(stacked))
     return np.asarray(minimize(loss, start, bounds=[(0, None)] * len(stacked)).x)

@@ -91,8 +91,8 @@ def fit_networks(
 
 
 @torch.inference_mode()
-def compute_logits(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-    """Return logits (n, labels) of rows of token indices, computed on the network's device: on a GPU in bfloat16."""
+def compute_outputs(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    """Return a network's outputs (n, …) for n rows of token indices, computed on its device: on a GPU in bfloat16."""
     net.eval()
     device = next(net.parameters()).device
     on_gpu = device.type == "cuda"
@@ -101,9 +101,9 @@ def compute_logits(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray[
     with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu and torch.cuda.is_bf16_supported(False)):
         for batch in show_progress(f"Reading {len(ids):,} texts", batches):
             found.append(net(rows.take(rows.move(batch), rows.choose_length(batch))).float())
-    logits = torch.cat(found).cpu().numpy()
-    result = np.empty_like(logits)
-    result[np.concatenate(batches)] = logits
+    outputs = torch.cat(found).cpu().numpy()
+    result = np.empty_like(outputs)
+    result[np.concatenate(batches)] = outputs
     return result
 
 
@@ -145,8 +145,8 @@ def ask_teachers(
     if has_crops:
         asked += [valid_crops, more_crops]
         rows += [encode(valid_crops), encode(more_crops)]
-    answers = [[log_softmax(compute_logits(net, part), 1) for part in rows] for net in teachers]
-    known = np.mean([np.exp(log_softmax(compute_logits(net, labelled.ids), 1)) for net in teachers], 0)
+    answers = [[log_softmax(compute_outputs(net, part), 1) for part in rows] for net in teachers]
+    known = np.mean([np.exp(log_softmax(compute_outputs(net, labelled.ids), 1)) for net in teachers], 0)
     answers += predict_with_tfidf(splits, asked)
     students = Targets(labelled.ids, ((labelled.targets + known) / 2).astype(np.float32))
     students = students.join(Targets(unlabelled, pool([(part[0], part[1]) for part in answers], valid.y)))

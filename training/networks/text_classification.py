@@ -30,6 +30,28 @@ class TextNet(nn.Module):
         return self.classifier(input_ids=ids, attention_mask=mask_padding(ids)).logits
 
 
+class Encoder(nn.Module):
+    """The network below a text classifier's last two layers: token indices (n, length) to features (n, hidden)."""
+
+    def __init__(self, classifier: BertForSequenceClassification) -> None:
+        super().__init__()
+        self.bert = classifier.bert
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.bert(input_ids=ids, attention_mask=mask_padding(ids)).last_hidden_state[:, 0]
+
+
+class LastLayers(nn.Module):
+    """The last two layers of a text classifier: features (n, hidden) to logits (n, labels)."""
+
+    def __init__(self, classifier: BertForSequenceClassification) -> None:
+        super().__init__()
+        self.pooler, self.classifier = classifier.bert.pooler.dense, classifier.classifier
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.pooler(features).tanh())
+
+
 def mask_padding(ids: torch.Tensor) -> torch.Tensor:
     """Return the attention mask, which leaves out padding: on a GPU (n, 1, 1, length), elsewhere (n, length).
 

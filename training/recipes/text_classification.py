@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 from tokenizers import Tokenizer
 from transformers import BertForSequenceClassification, PretrainedConfig, PreTrainedTokenizerFast
 
@@ -29,9 +28,10 @@ from shared.session import softmax
 from shared.text_classifier import TextClassifier
 from shared.tokens import read_tokens
 from training import command, evaluate
+from training.calibration import calibrate
 from training.data import DataError
 from training.description import describe
-from training.distillation import Targets, fit_weights, smooth
+from training.distillation import Targets, smooth
 from training.export import store_int8_products
 from training.learner import Run
 from training.made_up import write_reviews
@@ -48,7 +48,7 @@ from training.parity import Shown
 from training.pictures import check_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.splitting import TEST, TRAIN, VALID
-from training.text_fitting import ask_teachers, compute_logits, fit_networks
+from training.text_fitting import ask_teachers, fit_networks
 from training.texts import CROP_SENTENCES, Texts
 from training.tfidf import compare_with_tfidf
 from training.token_statistics import PASSAGES, REJECTED_SHARE, compute_token_frequencies, fit_score_range
@@ -64,6 +64,7 @@ MULTILINGUAL = "google-bert/bert-base-multilingual-cased"
 SAMPLED, MANY_TOKENS, MANY_UNKNOWN = 500, 2.0, 0.1  # texts; tokens per word, of which IMDB has 1.3 and German 2.7
 LENGTHS = ((1, 100), (101, 200), (201, 400), (401, 10**6))  # words
 PARITY_TEXTS = 1000
+OTHERS = 4000  # training texts whose answers the calibrated layers keep to
 TERMS = "It began as all-MiniLM-L6-v2 (Apache-2.0)."
 LIMITS = ("The probabilities hold for texts like those it was trained on.",)
 
@@ -223,10 +224,11 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
     # --- storing and measuring ---
 
     def export(self, network: Fitted, splits: Splits[Texts], settings: TextClassificationSettings) -> Export:
-        """Calibrate the last layer on validation texts, and add the in-distribution score."""
+        """Calibrate the last layers on validation texts, and add the in-distribution score."""
         classifier, tokenizer = network.net.classifier, network.tokenizer
         valid = encode_texts(tokenizer, splits.valid.texts, settings.max_tokens, settings.head)
-        temperature = calibrate(network.net, valid, splits.valid.y)
+        others = network.ids[:: max(1, len(network.ids) // OTHERS)]
+        temperature = calibrate(network.net, valid, splits.valid.y, others)
         log_frequency, counted = compute_token_frequencies(tokenizer, network.ids)
         mean, spread = fit_score_range(log_frequency, counted, network.ids, settings.seed)
         outputs = ["logits", "in_distribution_score"]
@@ -256,10 +258,9 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
             save=save,
             notes=(
                 *network.notes,
-                f"Its last layer was divided by the temperature {temperature:.3f}, fitted on {len(valid):,} texts that "
-                "were not trained on.",
+                temperature.describe(len(valid)),
             ),
-            uncalibrated=partial(evaluate.apply_temperature, temperature=1 / temperature),
+            uncalibrated=temperature.undo,
         )  # fmt: skip
 
     def compute_figures(self, answers: Sequence[Any], test: TestSet) -> list[Figure]:
@@ -362,20 +363,6 @@ def check_language(tokenizer: Tokenizer, texts: Sequence[str], settings: TextCla
             f"{settings.init} {what}, so it was hardly trained on their language. A network that was may be better, "
             f"such as --init {MULTILINGUAL}."
         )
-
-
-def calibrate(net: TextNet, ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64]) -> float:
-    """Divide the last layer by a temperature, so that its probabilities are calibrated; return the temperature.
-
-    The calibration is part of the weights, so it also holds in transformers. It maximises the likelihood: on halves of
-    IMDB's validation texts, it was slightly better on the other half than a confidence that equals the accuracy.
-    """
-    weight = fit_weights([log_softmax(compute_logits(net, ids), 1)], y)[0]
-    temperature = 1 / float(np.clip(weight, *np.exp([-3, 3])))  # the weight is 0 if the answers are worse than none
-    with torch.no_grad():
-        net.classifier.classifier.weight /= temperature
-        net.classifier.classifier.bias /= temperature
-    return temperature
 
 
 main = partial(command.run, TextClassification())

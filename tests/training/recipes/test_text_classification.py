@@ -494,7 +494,7 @@ def test_logits_come_in_the_order_of_the_rows():
     net = TextNet(BertForSequenceClassification(config)).eval()
     ids = [np.r_[1, np.full(n, 5 + n % 9), 2] for n in (30, 2, 17, 400)]
     expected = [net(torch.from_numpy(row)[None])[0] for row in ids]
-    found = torch.from_numpy(text_fitting.compute_logits(net, ids))
+    found = torch.from_numpy(text_fitting.compute_outputs(net, ids))
     torch.testing.assert_close(found, torch.stack(expected).detach(), atol=1e-5, rtol=1e-4)
 
 
