@@ -55,6 +55,7 @@ class Limits:
     file_bytes: int = _limit(50_000_000, "one file of an upload; the largest table")
     field_bytes: int = _limit(10_000, "a field of an upload that is not a file, since it is held in memory")
     query_characters: int = _limit(2_000, "the part of an address after the question mark")
+    header_bytes: int = _limit(128_000, "the header of a request, or what follows its body; uvicorn would read on")
     session_characters: int = _limit(128, "the name of a session, which Gradio keeps in many places")
     data_depth: int = _limit(32, "levels of nested lists and mappings in the data of an event")
     data_items: int = _limit(20_000, "items of all lists and mappings in the data of an event; rates every movie")

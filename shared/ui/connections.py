@@ -1,4 +1,4 @@
-"""Close connections whose clients send no complete request header, or do not read; uvicorn would keep them open."""
+"""Close connections whose clients send an incomplete or endless header, or do not read; uvicorn keeps them open."""
 
 import asyncio
 from typing import Any
@@ -10,27 +10,40 @@ from ..limits import LIMITS
 
 
 class TimedProtocol(AutoHTTPProtocol):
-    """uvicorn's HTTP protocol with two time limits.
+    """uvicorn's HTTP protocol with two time limits and one for bytes.
 
-    One is for each request header, from the connection or its first byte. The other begins when a client has left so
-    much unread that the answer waits for it, and ends when it has read most of that.
+    One time is for each request header, from the connection or its first byte. The other begins when a client has left
+    so much unread that the answer waits for it, and ends when it has read most of that. The limit for bytes is for what
+    comes in a row and completes neither a header nor a piece of a body: httptools keeps it all, and joins it anew with
+    each packet, which takes the time of all clients.
     """
 
     _late: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+    _incomplete = 0  # bytes
+    _has_body = False  # a piece of a body was in the last packet
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._late = self.loop.call_later(LIMITS.header_seconds, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        before = self.cycle
+        before, self._has_body = self.cycle, False
         super().data_received(data)
+        self._incomplete = 0 if self.cycle is not before or self._has_body else self._incomplete + len(data)
+        if self._incomplete > LIMITS.header_bytes and hasattr(
+            AutoHTTPProtocol, "on_body"
+        ):  # h11 has a limit of its own
+            self.transport.abort()
         is_upgraded = self.transport.get_protocol() is not self  # to a WebSocket
         if self.cycle is not before or is_upgraded:  # the header has arrived; http_body limits the body
             self._stop_waiting()
         elif self._late is None and (before is None or before.response_complete):  # the next request starts
             self._late = self.loop.call_later(LIMITS.header_seconds, self.transport.close)
+
+    def on_body(self, body: bytes) -> None:
+        self._has_body = True
+        super().on_body(body)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -42,6 +42,7 @@ class BoundedReceive:
             self.most, self.instead = min(LIMITS.upload_bytes, LIMITS.client_file_bytes), "send less at a time"
             self.client = client
         self.waited, self.seen, self.is_complete = 0.0, 0, False
+        self.is_refused = False  # with a sentence on what is wrong with it
 
     def check_length(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Reject a request whose Content-Length is too large.

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterable, Set
 from contextvars import ContextVar
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,7 @@ OPEN_ROUTES = {
 # What Gradio makes anew from the whole app for each request, as it does each page, in about 0.1 s of CPU time.
 DESCRIPTIONS = {"config", f"{API}/info".strip("/"), f"{API}/openapi.json".strip("/"), f"{API}/mcp/schema".strip("/")}
 EVENT_ROUTES = tuple(f"{API}/{route}" for route in ("call/", "mcp", "queue/join", "run/"))
+CLOSED = {"monitoring": "Monitoring is switched off here.", "logout": "Nobody is logged in here."}  # routes of Gradio
 OLD_ROUTES = re.compile("/(?:api|call|queue|run|upload)(?:/|$)")  # routes of Gradio 3 and 4
 IS_WATCHED = bool(os.environ.get("GRADIO_WATCH_DIRS"))  # `gradio app.py` reloads pages when a file changes
 FILE_HEADERS = {
@@ -83,13 +85,13 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
-            if message["type"] == "http.response.start" and message["status"] in UNREAD:
-                await bounded.discard()
-            if message["type"] == "http.response.start" and path.startswith(f"{API}/file="):
-                message["headers"] = [item for item in message["headers"] if item[0].lower() not in echoes]
-            if message["type"] == "http.response.start" and path.endswith("/"):
-                message["headers"] = [(name, fix_location(name, value, path)) for name, value in message["headers"]]
+            if message["type"] == "http.response.start":
+                started = True
+                if message["status"] in UNREAD:
+                    await bounded.discard()
+                if message["status"] == 500 and bounded.is_refused:
+                    message["status"] = 422  # Gradio answers every error of /run with 500
+                message["headers"] = guard_headers(message["headers"], path, echoes)
             await send(mark_page(message, path))
 
         path = get_route_path(scope)
@@ -138,8 +140,8 @@ class Guard:
         path = path.rstrip("/")
         if len(scope["query_string"]) > LIMITS.query_characters:
             raise HTTPException(414, f"The query string of an address may have {LIMITS.query_characters:,} characters.")
-        if path == "/monitoring" or path.startswith("/monitoring/"):
-            raise HTTPException(404, "Monitoring is switched off here.")
+        if closed := next((reason for name, reason in CLOSED.items() if f"{path}/".startswith(f"/{name}/")), None):
+            raise HTTPException(404, closed)
         blocks = scope["app"].get_blocks()
         if OLD_ROUTES.match(path):
             raise HTTPException(404, f"Send requests to {API}/call/NAME; the endpoints are {list_names(blocks)}.")
@@ -216,6 +218,18 @@ def check_query(scope: Scope, path: str) -> None:
     session, queue = asked.get("session_hash"), scope["app"].get_blocks()._queue
     if path == f"{API}/queue/data" and session is not None and session not in queue.pending_messages_per_session:
         raise HTTPException(404, f"There is no such session; it begins with an event at {API}/queue/join.")
+
+
+def guard_headers(headers: Iterable[tuple[bytes, bytes]], path: str, echoes: Set[bytes]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer: those of a file without `echoes`, and a redirection within the app.
+
+    A page and a description are for the caller alone: Gradio writes addresses into them as the caller's headers say,
+    such as X-Forwarded-Host.
+    """
+    kept = [header for header in headers if not (path.startswith(f"{API}/file=") and header[0].lower() in echoes)]
+    if path.strip("/") in DESCRIPTIONS or any(value.startswith(b"text/html") for _, value in kept):
+        kept.append((b"cache-control", b"private, no-cache"))
+    return [(name, fix_location(name, value, path)) for name, value in kept] if path.endswith("/") else kept
 
 
 def list_names(blocks: Any) -> str:

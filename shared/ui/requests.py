@@ -13,7 +13,8 @@ import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
 from ..limits import LIMITS
-from .fair_queue import FairQueue, is_data_url, is_uploaded
+from .fair_queue import NO_ENDPOINT, FairQueue, is_data_url, is_uploaded
+from .http_body import REQUEST
 from .http_guard import DISK_FULL, INVALID_REQUEST, REQUEST_ERRORS, count_free_bytes, describe_disk_error
 from .storage import keep_bytes
 
@@ -27,6 +28,7 @@ SEND_FILE = (
     "and several files as a list; text, other paths and web addresses are not read."
 )
 BAD_BASE64 = 'This is not valid base64; send a file as text such as "data:image/png;base64,iVBORw0KGgo...".'
+NO_EXAMPLE = "There is no such example; send its number, counted from 0."
 
 DATA_URL = re.compile(r"data:[\w.+-]*(?:/[\w.+-]+)?(?:;[\w.+-]+=[^;,]{0,100})*;base64,", re.IGNORECASE)
 META = {"_type": "gradio.FileData"}
@@ -92,8 +94,11 @@ def prepare_input(block: object, value: Any) -> Any:
     """Convert an input to the form that its component takes.
 
     Raises:
-        gr.Error: a picture or file is not in an accepted form, or a text is a list or mapping.
+        gr.Error: a picture or file is not in an accepted form, a text is a list or mapping, or an example does not
+            exist.
     """
+    if isinstance(block, gr.Dataset) and not (type(value) is int and 0 <= value < len(block.samples or ())):
+        raise make_error(NO_EXAMPLE)
     if isinstance(block, gr.Image):
         return accept_picture(value)
     if isinstance(block, gr.Textbox) and isinstance(value, list | dict):
@@ -107,6 +112,8 @@ def prepare_input(block: object, value: Any) -> Any:
 
 def make_error(text: str) -> gr.Error:
     """Return an error with one sentence for visitors and API users, without a stack trace in the log."""
+    if (request := REQUEST.get()) is not None:
+        request.is_refused = True
     return gr.Error(text, duration=30, title="That did not work", print_exception=False)
 
 
@@ -122,6 +129,8 @@ def check_inputs() -> None:
             return await PREPROCESS(self, block_fn, inputs, *rest, **options)
         wanted = block_fn.inputs
         try:
+            if block_fn.fn is None:  # it runs in the browser only
+                raise make_error(NO_ENDPOINT)
             pairs = zip(wanted, inputs, strict=False)  # Gradio checks the number
             if any(isinstance(block, gr.Image | gr.File) for block in wanted):  # these may read or write files
                 inputs = await run_in_threadpool(lambda: [prepare_input(*pair) for pair in pairs])

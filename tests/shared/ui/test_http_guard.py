@@ -113,14 +113,14 @@ def list_routes(demo):
         "/gradio_api/process_recording", "/gradio_api/deep_link?session_hash=x", "/gradio_api/stream/x",
         "/gradio_api/dev/reload", "/gradio_api/file=https://example.org/x.png", "/gradio_api/file/x",
         "/api/predict", "/run/predict", "/call/predict", "/queue/join", "/upload",
-        "/gradio_api/vibe-code", "/monitoring", "/monitoring/x",
+        "/gradio_api/vibe-code", "/monitoring", "/monitoring/x", "/logout",
     ],
 )  # fmt: skip
 def test_unused_routes_are_closed(url, path):
     for method in ("GET", "POST"):
         status, _, content = ask(url, method, path, b"{}" if method == "POST" else None)
         assert status == 404
-        is_old = path.count("/") < 3 and not path.startswith(("/monitoring", "/gradio_api"))
+        is_old = path.count("/") < 3 and not path.startswith(("/monitoring", "/logout", "/gradio_api"))
         sentence = "Send requests to /gradio_api/call/NAME; the endpoints are " if is_old else "here"
         assert sentence in json.loads(content)["detail"]
 
@@ -133,6 +133,27 @@ def test_run_does_not_answer_queued_endpoints(url):
     for path, body in (("none", {"data": []}), ("read", {"data": [], "fn_index": -1})):
         status, _, content = ask(url, "POST", f"/gradio_api/run/{path}", json.dumps(body), JSON)
         assert (status, "no such endpoint" in json.loads(content)["detail"]) == (404, True)
+
+
+def test_run_refuses_what_no_page_sends_it_with_a_sentence(caplog, capfd):
+    with Page(title="Examples") as demo:
+        text, shown = gr.Textbox(), gr.Textbox()
+        text.change(None, text, shown, js="(text) => text", api_name="in_the_browser", api_visibility="undocumented")
+        gr.Examples(["one", "two"], text, api_name="choose", api_visibility="undocumented")
+    numbers = {fn.api_name: number for number, fn in demo.fns.items()}
+    with launch_app(demo) as url:
+        for name, data, status, sentence in (
+            ("choose", [1], 200, ""),
+            ("choose", [2], 422, "There is no such example"),
+            ("choose", [None], 422, "There is no such example"),
+            ("choose", [True], 422, "There is no such example"),
+            ("choose", [], 422, "The request is invalid"),
+            ("in_the_browser", ["x"], 422, "There is no such endpoint"),
+        ):
+            for body in ({"data": data}, {"data": data, "fn_index": numbers[name], "session_hash": "x"}):
+                answer = ask(url, "POST", f"/gradio_api/run/{name}", json.dumps(body), JSON)
+                assert (answer[0], sentence in answer[2].decode()) == (status, True), answer
+    assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
 def test_run_opens_no_file_and_no_web_address(url):
@@ -216,6 +237,11 @@ def test_the_address_that_one_visitor_asks_for_is_not_shown_to_others(url):
     ask(url, "POST", "/gradio_api/call/v2/read", json.dumps({"value": None}), {**JSON, "Host": "evil.example"})
     assert b"evil.example" not in ask(url, "GET", "/gradio_api/info")[2]
     assert b"evil.example" in ask(url, "GET", "/gradio_api/info", headers={"Host": "evil.example"})[2]
+
+
+def test_no_cache_keeps_a_page_for_other_callers(url):
+    for path in ("/", "/config", "/gradio_api/info", "/gradio_api/openapi.json"):
+        assert ask(url, "GET", path)[1]["cache-control"] == "private, no-cache"
 
 
 @pytest.mark.parametrize("query", ["session_hash=nobody", "session_hash=", "session_hash=a&session_hash=nobody"])
@@ -402,6 +428,44 @@ def test_connections_that_do_not_send_a_request_are_closed(url, monkeypatch):
         client.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")  # the next request on the same connection
         while received := client.recv(1000):
             assert b"Slow" not in received
+
+
+@pytest.mark.parametrize("url", ["launched"], indirect=True)
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: ",
+        b"GET /",
+        b"POST /gradio_api/call/read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: ",
+        b"POST /gradio_api/call/read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2;",
+    ],
+    ids=["header", "path", "trailer", "extension of a chunk"],
+)
+def test_an_endless_header_ends_the_connection(url, start):
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+        client.sendall(start)
+        with pytest.raises(ConnectionError):
+            client.sendall(b"a" * 20_000_000)
+    assert ask(url, "GET", "/health")[0] == 200
+
+
+@pytest.mark.parametrize("url", ["launched"], indirect=True)
+@pytest.mark.parametrize(
+    "encoding", [f"Content-Length: {len(make_form(bytes(3_000_000)))}", "Transfer-Encoding: chunked"]
+)
+def test_a_long_body_of_small_pieces_is_no_endless_header(url, encoding):
+    address, content = urlsplit(url), make_form(bytes(3_000_000))
+    with socket.create_connection((address.hostname, address.port), timeout=30) as client:
+        head = (
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['Content-Type']}\r\n{encoding}\r\n\r\n"
+        )
+        client.sendall(head.encode())
+        pieces = [content[start : start + 30_000] for start in range(0, len(content), 30_000)]
+        for piece in pieces:
+            client.sendall(piece if "Length" in encoding else b"%x\r\n%s\r\n" % (len(piece), piece))
+        client.sendall(b"" if "Length" in encoding else b"0\r\n\r\n")
+        assert b"200 OK" in client.recv(1000)
 
 
 # --- what answers do not tell ---
