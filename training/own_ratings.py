@@ -129,7 +129,8 @@ def find_columns(path: Path, own: DataOptions, columns: Sequence[str]) -> tuple[
     except DataError as error:
         raise DataError(f"{error} Without users, ratings do not show what goes together.") from error
     rating = find_column(columns, own.rating_column, RATINGS, "--rating-column", path)
-    usual = [name for name in ITEMS if name not in (user, rating)]
+    taken = {name.strip().casefold() for name in (user, rating)}
+    usual = [name for name in ITEMS if name not in taken]
     item = find_column(columns, own.item_column, usual, "--item-column", path)
     found = (user, item, rating)
     if len(set(found)) < len(found):
