@@ -30,7 +30,16 @@ from training.column_types import (
     read_columns,
 )  # fmt: skip
 from training.data import DataError
-from training.own_data import SHOWN, DataOptions, Problems, clean_label, describe_alike, find_column, list_names
+from training.own_data import (
+    SHOWN,
+    DataOptions,
+    Problems,
+    clean_label,
+    describe_alike,
+    find_column,
+    find_usual,
+    list_names,
+)
 from training.own_tables import find_tables, read_division, read_own_table
 from training.splitting import (
     TEST,
@@ -256,8 +265,7 @@ def find_target(names: Sequence[str], asked: str | None, data: Path) -> tuple[st
     """Return the column to predict, and a clause on how it was found."""
     if asked is not None:
         return find_column(names, asked, (), "--target", data), ""
-    by_name = {name.casefold(): name for name in reversed(names)}
-    usual = next((by_name[name] for name in TARGETS if name in by_name), None)
+    usual = find_usual(names, TARGETS)
     why = "it has a usual name" if usual else "it is the last column"
     return usual or names[-1], f" ({why}; --target names another)"
 

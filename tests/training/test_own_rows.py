@@ -1,6 +1,8 @@
 """A user's own table: what its columns hold, what is left out or refused and why, and its split."""
 
+import argparse
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,9 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 from shared.tabular_values import NumberColumn, read_number
 from training import own_rows
 from training.data import DataError
-from training.own_data import DataOptions
-from training.own_rows import read_own_rows
+from training.own_data import DataOptions, find_column, find_usual
+from training.own_rows import TARGETS, read_own_rows
+from training.recipes.tabular import Tabular
 
 pytestmark = pytest.mark.training
 COUNT = 200
@@ -346,6 +349,18 @@ def test_the_target_has_a_usual_name_or_is_the_last_column(tmp_path, capsys, tab
     assert found.target == "Churn"
     assert "Churn (it has a usual name; --target names another)" in capsys.readouterr().out
     assert read(table, tmp_path, "ORT").labels == ("Düren", "Köln", "Ulm")
+    parser = argparse.ArgumentParser()
+    Tabular().add_options(parser)
+    shown = " ".join(parser.format_help().split())
+    (examples,) = re.findall("default: one with a usual name, such as (.*), or else the last one", shown)
+    assert set(examples.replace(" or ", ", ").split(", ")) <= set(TARGETS)
+
+
+def test_a_usual_name_is_found_in_any_case_and_between_spaces():
+    assert find_usual(["Ort", " Label", "TARGET "], TARGETS) == "TARGET "  # the most usual one
+    assert find_usual(["Ort", "Label", "label"], TARGETS) == "Label"  # the first of two
+    assert find_usual(["Ort"], TARGETS) is None
+    assert find_column(["Ort", " Ziel "], "ziel", (), "--target", Path("mine.csv")) == " Ziel "
 
 
 def test_a_target_is_classes_or_a_number(tmp_path, capsys, table):

@@ -117,7 +117,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --target."""
-        parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the last one)")
+        usual = "one with a usual name, such as target, class or price, or else the last one"
+        parser.add_argument("--target", metavar="COLUMN", help=f"the column to predict (default: {usual})")
 
     # --- data ---
 
