@@ -52,6 +52,7 @@ from training.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
 from training.networks.fastai_vision import Distance, VisionNet
 from training.out_of_distribution import measure_group
 from training.own_data import Problems, clean_label, count_labels, list_names
+from training.own_tables import name_data
 from training.parity import ParityError, Shown, check_changes, check_parity
 from training.picture_files import check_pictures, find_pictures
 from training.picture_labels import Labelled
@@ -190,9 +191,7 @@ def read(learn: Learner, options: argparse.Namespace) -> Conversion:
         f"calibrate it, and {len(measuring):,} measure it."
     )
     check_preparation(learn, preparation, measuring.paths[:CHUNK])
-    return Conversion(
-        learn, arch, net, preparation, labels, calibrating, measuring, folder.resolve().name, options.unseen
-    )
+    return Conversion(learn, arch, net, preparation, labels, calibrating, measuring, name_data(folder), options.unseen)
 
 
 def choose_labels(categories: Sequence[Any], given: str | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from training.column_types import parse_times
 from training.data import DataError
 from training.movies import Ratings
 from training.own_data import DataOptions, Problems, clean_label, find_column, find_usual, list_names
-from training.own_tables import OwnTable, list_tables, read_own_table
+from training.own_tables import OwnTable, list_tables, name_data, read_own_table
 from training.splitting import TEST, split_by_time
 
 USERS = (
@@ -88,7 +88,7 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
     return Ratings(
         ratings.assign(in_sample=True)[["user", "movie", "rating", "in_sample"]],
         described,
-        data.resolve().name if data.is_dir() else data.stem,
+        name_data(data),
         next(iter(sorted(data.glob("README*"))), None) if data.is_dir() else None,
         lowest=lowest / unit,
         highest=highest / unit,

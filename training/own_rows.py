@@ -309,7 +309,7 @@ def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) ->
 def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Column]) -> None:
     """Print what each column was understood as."""
     print(*source.notes, sep="\n", end="\n" * bool(source.notes))
-    print(f"{data.name}: {len(source.table):,} rows of {len(source.table.columns):,} columns, understood as:")
+    print(f"{data.resolve().name}: {len(source.table):,} rows of {len(source.table.columns):,} columns, understood as:")
     kinds = {
         "target": [target],
         "numbers": [column.describe() for column in inputs if column.kind == NUMBER],

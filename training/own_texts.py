@@ -16,7 +16,7 @@ from shared.tokens import clean_text
 from training.column_types import parse_times
 from training.data import DataError
 from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
-from training.own_tables import LABELS, find_tables, read_division, read_own_table
+from training.own_tables import LABELS, find_tables, name_data, read_division, read_own_table
 from training.splitting import (
     PARTS,
     TEST,
@@ -285,14 +285,14 @@ def index_labels(rows: Sequence[Row], data: Path) -> tuple[tuple[str, ...], NDAr
     labels = tuple(sorted({row.label for row in rows}))
     if len(labels) < 2:
         only = f"has only the label {labels[0]!r}" if labels else "has no texts that can be read"
-        raise DataError(f"{data.stem} {only}; at least two are needed.")
+        raise DataError(f"{name_data(data)} {only}; at least two are needed.")
     codes = {label: index for index, label in enumerate(labels)}
     y = np.array([codes[row.label] for row in rows], np.int64)
     counts = zip(labels, np.bincount(y).tolist(), strict=True)
     if few := [f"{label} has {count}" for label, count in counts if count < MIN_SAMPLES]:
         raise DataError(
-            f"At least {MIN_SAMPLES} different texts are needed of each label, but in {data.stem}, {list_names(few)}; "
-            "add more, or leave these labels out."
+            f"At least {MIN_SAMPLES} different texts are needed of each label, but in {name_data(data)}, "
+            f"{list_names(few)}; add more, or leave these labels out."
         )
     return labels, y
 

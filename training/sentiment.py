@@ -28,6 +28,7 @@ from training.description import describe, read_description
 from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import retry_with_smaller_batches
 from training.out_of_distribution import measure_group
+from training.own_tables import name_data
 from training.recipe import Answered, Splits, answer
 from training.recipes.text_classification import (
     HUB_INIT,
@@ -133,7 +134,7 @@ def read_imdb(folder: Path, settings: SentimentSettings) -> Splits[Texts]:
     train, test, labels = texts.read_folder(folder)
     train, valid = texts.divide(train, texts.VALID_SHARE, settings.seed)
     unlabelled = texts.read_unlabelled(folder, {*train.texts, *valid.texts, *test.texts})
-    name = folder.resolve().name
+    name = name_data(folder)
     description = describe(name, f"A text: is it {', '.join(labels[:-1])} or {labels[-1]}?", LIMITS, HUB_INIT, TERMS)
     tests, check = (test.as_test(name, "official test"),), valid.as_test(name, "validation")
     return Splits(replace(train, unlabelled=tuple(unlabelled)), valid, tests, description, labels, check)

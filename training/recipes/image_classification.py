@@ -60,6 +60,7 @@ from training.networks.image_classification import (
     interpolate_weights,
 )
 from training.out_of_distribution import describe_accepted, measure_group
+from training.own_tables import name_data
 from training.parity import Shown
 from training.pictures import (
     INPUT,
@@ -201,7 +202,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """Read a folder of pictures, labelled by subfolders, a CSV or a pattern."""
         shares = {TEST: TEST_SHARE, VALID: VALID_SHARE * (1 - TEST_SHARE)}
         found = read_own_pictures(Path(data), settings.own, shares, settings.stored_size, settings.seed)
-        name = (Path(data) if Path(data).is_dir() else Path(data).parent).resolve().name
+        name = name_data(Path(data) if Path(data).is_dir() else Path(data).parent)
         summary = f"A picture: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
         start = describe_start(settings)
         description = describe(name, summary, LIMITS, start.hub, f"{start.terms}\n\n{EXAMPLES_NOTE}", found.labels)

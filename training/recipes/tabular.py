@@ -38,6 +38,7 @@ from training.made_up import write_rows
 from training.networks.tabular import TableNet
 from training.own_data import list_names
 from training.own_rows import read_own_rows
+from training.own_tables import name_data
 from training.progress import show_progress
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.tables import Rows, is_number
@@ -127,7 +128,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
         found = read_own_rows(Path(data), settings.target, settings.own, settings.seed)
         if found.labels and settings.own.unit:
             print(f"--unit {settings.own.unit} has no effect, since the target {found.target} has classes.")
-        name = Path(data).stem
+        name = name_data(Path(data))
         limits = LIMITS if found.labels else LIMITS_OF_NUMBERS
         description = describe(name, make_summary(found.target, found.labels), limits, labels=found.labels)
         splits = self.make_splits(

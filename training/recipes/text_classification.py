@@ -43,6 +43,7 @@ from training.networks.text_classification import (
     keep_tokens,
     load_encoder,
 )
+from training.own_tables import name_data
 from training.own_texts import check_folders, read_own_texts
 from training.parity import Shown
 from training.pictures import check_pretrained
@@ -148,7 +149,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         """Read a table, or a folder of texts or tables."""
         path = Path(data)
         found = read_own_texts(path, settings.own, settings.seed)
-        name = path.resolve().name if path.is_dir() else path.stem
+        name = name_data(path)
         summary = f"A text: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
         description = describe(name, summary, LIMITS, *describe_start(settings.init), found.labels)
         tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
