@@ -35,7 +35,7 @@ from training import evaluate
 from training.card import describe_parity, write_card
 from training.command import OptionError, OptionParser
 from training.data import DataError
-from training.description import Description, describe
+from training.description import Description, ask_label, describe
 from training.export import round_to_int8, store, store_half, store_int8, write_onnx
 from training.exported_learner import (
     TRUST,
@@ -299,9 +299,8 @@ def halve(pictures: Pictures) -> tuple[Pictures, Pictures]:
 
 def describe_model(found: Conversion) -> Description:
     """Describe the model for its page and card; its author may edit gallery.json."""
-    *others, last = found.labels
-    summary = f"A picture: is it {', '.join(others)} or {last}?"
-    return describe(found.data, summary, (*LIMITS, UNSEEN if found.is_unseen else SEEN), notice=TERMS)
+    limits = (*LIMITS, UNSEEN if found.is_unseen else SEEN)
+    return describe(found.data, f"A picture: {ask_label(found.labels)}", limits, notice=TERMS)
 
 
 # --- storing and measuring ---

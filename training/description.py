@@ -16,6 +16,7 @@ from training.own_data import list_names, suggest
 
 TERMS_OF_DATA = "the terms of its training data"
 UNDER_TERMS = "under the terms of that data."
+LABELS_SHOWN = 6  # in a summary
 NAMES = ("columns", "label_names", "value_names")  # what they name, and a text for each
 SPACES = Path(__file__).resolve().parent.parent / "spaces"
 
@@ -115,6 +116,13 @@ def describe(
     )
     text = f"# Notice\n\nThis model was trained on its author's data, and is {UNDER_TERMS}\n{notice}"
     return Description(about, f"{text.rstrip()}\n", is_own=True, data=name, labels=tuple(labels))
+
+
+def ask_label(labels: Sequence[str], subject: str = "it") -> str:
+    """Return a question for the label of something; it names the labels if they are few."""
+    if len(labels) > LABELS_SHOWN:
+        return f"which of {len(labels):,} labels is {subject}?"
+    return f"is {subject} {', '.join(labels[:-1])} or {labels[-1]}?"
 
 
 def make_title(name: str) -> str:

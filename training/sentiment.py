@@ -24,7 +24,7 @@ from fastai.learner import Learner
 from shared.metrics import Figure, HardCase
 from training import book, command, evaluate, texts
 from training.data import find_data
-from training.description import describe, read_description
+from training.description import ask_label, describe, read_description
 from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import retry_with_smaller_batches
 from training.out_of_distribution import measure_group
@@ -135,7 +135,7 @@ def read_imdb(folder: Path, settings: SentimentSettings) -> Splits[Texts]:
     train, valid = texts.divide(train, texts.VALID_SHARE, settings.seed)
     unlabelled = texts.read_unlabelled(folder, {*train.texts, *valid.texts, *test.texts})
     name = name_data(folder)
-    description = describe(name, f"A text: is it {', '.join(labels[:-1])} or {labels[-1]}?", LIMITS, HUB_INIT, TERMS)
+    description = describe(name, f"A text: {ask_label(labels)}", LIMITS, HUB_INIT, TERMS)
     tests, check = (test.as_test(name, "official test"),), valid.as_test(name, "validation")
     return Splits(replace(train, unlabelled=tuple(unlabelled)), valid, tests, description, labels, check)
 

@@ -31,12 +31,11 @@ from shared.tabular_classifier import TabularClassifier
 from shared.tabular_values import MISSING, NumberColumn
 from training import command, evaluate
 from training.data import DataError
-from training.description import Description, describe
+from training.description import Description, ask_label, describe
 from training.export import store_half
 from training.learner import NoValidation, RowLoader, Run, set_seed
 from training.made_up import write_rows
 from training.networks.tabular import TableNet
-from training.own_data import list_names
 from training.own_rows import read_own_rows
 from training.own_tables import name_data
 from training.progress import show_progress
@@ -49,7 +48,6 @@ BACKGROUND_ROWS = 50  # stored with the model: explanations compare a row with t
 PARITY_ROWS = 5000
 LIMITS = ("The probabilities hold for rows drawn like those it was trained on.",)
 LIMITS_OF_NUMBERS = ("The intervals hold the true value of about 90 % of rows drawn like those it was trained on.",)
-LABELS_SHOWN = 6  # in the summary
 
 
 @dataclass(frozen=True)
@@ -334,9 +332,7 @@ def make_summary(target: str, labels: Sequence[str]) -> str:
     """Return a sentence on what a model of a user's own answers."""
     if not labels:
         return f"From one row of a table: how large is {target}?"
-    if len(labels) > LABELS_SHOWN:
-        return f"From one row of a table: which of {len(labels)} labels is its {target}?"
-    return f"From one row of a table: is {target} {list_names(labels[:-1])} or {labels[-1]}?"
+    return f"From one row of a table: {ask_label(labels, target)}"
 
 
 def describe_numbers(values: pd.Series, date_format: str | None = None, decimal: Any = None) -> NumberColumn:

@@ -30,7 +30,7 @@ from shared.text_classifier import TextClassifier
 from shared.tokens import read_tokens
 from training import command, evaluate
 from training.data import DataError
-from training.description import describe
+from training.description import ask_label, describe
 from training.distillation import Targets, fit_weights, smooth
 from training.export import store_int8_products
 from training.learner import Run
@@ -150,7 +150,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         path = Path(data)
         found = read_own_texts(path, settings.own, settings.seed)
         name = name_data(path)
-        summary = f"A text: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
+        summary = f"A text: {ask_label(found.labels)}"
         description = describe(name, summary, LIMITS, *describe_start(settings.init), found.labels)
         tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
         check = found.parts[VALID].as_test(name, "validation")
