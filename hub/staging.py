@@ -34,6 +34,7 @@ PYTHON = "3.12"  # supported by CPU Spaces, ZeroGPU and our packages
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
 TERMS = (LICENCE_FILE, "NOTICE.md")  # in a checkpoint folder
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")  # that the Hub accepts
+LONGEST_NAME = 96  # characters of a repository's name on the Hub
 LONGEST_DESCRIPTION = 60  # characters of short_description on the Hub
 TRAINING_ONLY = {"torch", "torchvision", "fastai", "transformers"}
 
@@ -103,8 +104,14 @@ class Staged:
 
 
 def make_name(folder: Path) -> str:
-    """Return the name of a folder as the name of a repository on the Hub, or "model" if no character is allowed."""
-    return re.sub(r"[^A-Za-z0-9_]+", "-", folder.name).strip("-") or "model"
+    """Return the name of a checkpoint folder as that of a repository on the Hub.
+
+    A folder called model, as in a demo's Space, has the name of the folder around it. If no character of the name is
+    allowed, it is "model".
+    """
+    folder = folder.resolve()
+    name = folder.parent.name if folder.name == "model" else folder.name
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:LONGEST_NAME].rstrip("-") or "model"
 
 
 def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:

@@ -247,7 +247,7 @@ def find_models(places: Sequence[str]) -> dict[str, Path]:
         except CheckpointError as error:
             print(f"{folder} cannot be shown: {error}", file=sys.stderr)
             continue
-        wanted = make_name(folder.parent if folder.name == "model" else folder)
+        wanted = make_name(folder)
         candidates = itertools.chain([wanted], (f"{wanted}_{number}" for number in itertools.count(2)))
         found[next(name for name in candidates if name not in found)] = folder
     return found

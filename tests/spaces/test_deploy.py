@@ -311,6 +311,9 @@ def test_pictures_of_a_demo_are_not_those_of_a_users_own_model(deploy, tmp_path,
         ("prêts", "pr-ts"),
         ("借款", "model"),
         ("my_loans", "my_loans"),
+        ("my loans/model", "my-loans"),
+        ("a" * 95 + " loans", "a" * 95),
+        ("b" * 97, "b" * 96),
     ],
 )
 def test_the_name_of_a_folder_is_made_valid(deploy, capsys, tmp_path, folder, name):
@@ -319,6 +322,11 @@ def test_the_name_of_a_folder_is_made_valid(deploy, capsys, tmp_path, folder, na
     output = capsys.readouterr().out
     assert f"Would deploy me/{name}:" in output
     assert f"MODEL_REPO = you/{name}\n" in output
+
+
+def test_the_model_in_the_folder_of_a_demo_has_its_name(deploy, copy, capsys):
+    assert deploy.main([str(copy / "spaces/salary/model"), "--owner", "me", "--dry-run"]) == 0
+    assert "Would deploy me/salary:" in capsys.readouterr().out
 
 
 def test_a_users_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):

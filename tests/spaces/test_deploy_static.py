@@ -369,7 +369,7 @@ def test_an_interrupted_deployment_goes_on(hub, run):
 # --- back ---
 
 
-@pytest.mark.parametrize("name", ["salary", "model"])
+@pytest.mark.parametrize("name", ["salary", "mine"])
 def test_a_static_space_is_rolled_back(hub, run, tmp_path, name):
     asked = name if name == "salary" else str(shutil.copytree(ROOT / "spaces/salary/model", tmp_path / name))
     assert run(asked, "--static").returncode == 0
