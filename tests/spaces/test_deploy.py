@@ -553,6 +553,19 @@ def test_what_differs_is_reported(deploy, expected, got, differences):
     assert len(live.compare(expected, got)) == differences
 
 
+def test_lists_are_compared_item_by_item_within_the_tolerance():
+    expected = {"shares": (0.25, 0.75), "regions": [{"label": "sky", "box": [0, 4.0]}]}
+    assert live.compare(expected, {"shares": [0.2501, 0.7499], "regions": [{"label": "sky", "box": [0, 4.001]}]}) == []
+    assert live.compare(expected, {"shares": [0.25, 0.77], "regions": [{"label": "car", "box": [0, 4]}]}) == [
+        "item 2 of shares is 0.77, but locally 0.75.",
+        "label is 'car', but locally 'sky'.",
+    ]
+    assert live.compare(expected, {"shares": [0.25], "regions": "sky"}) == [
+        "shares is [0.25], but locally [0.25, 0.75].",
+        'regions is "sky", but locally [{"label": "sky", "box": [0, 4.0]}].',
+    ]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_probe_distinguishes_answers(deploy, name, tmp_path):
     """Two different answers must not look the same: the facts compared are those that matter."""
