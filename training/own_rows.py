@@ -119,7 +119,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
         DataError: the data cannot be used.
     """
     problems = Problems(data, own.skip_bad, "rows")
-    source, own = settle_division(read_source(data, problems, seed), target, own)
+    source, own = settle_division(read_source(data, target, problems, seed), target, own)
     name, how = find_target(list(source.table), target, data)
     group, time = find_dividers(list(source.table), name, own, data)
     kept = (name, time) if time else (name,)
@@ -201,8 +201,11 @@ class _Source:
     delimiter: str
 
 
-def read_source(data: Path, problems: Problems, seed: int) -> _Source:
+def read_source(data: Path, target: str | None, problems: Problems, seed: int) -> _Source:
     """Read a table, or those of a folder; the columns of the others are those of the training part.
+
+    If the tables divide the data, fast.ai's column is_valid is left out, which the others may lack; unless it is the
+    target that is asked for.
 
     Raises:
         DataError: there is no table, a column is lacking, or a name is too long.
@@ -221,6 +224,10 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
     ]
     first = next(path for path, part in tables.items() if part in (TRAIN, None))
     names = found[first].columns
+    if not {VALID, TEST}.isdisjoint(tables.values()):
+        unused, _, lines = read_division(found[first].table, "files divide the data", (target,))
+        print(*lines, sep="\n", end="\n" * len(lines))
+        names = [name for name in names if name != unused]
     for path, own in found.items():
         if lacking := [name for name in names if name not in own.columns]:
             hint = f" If that is the target, {path.name} has no answers to test on: give --data {first}."
@@ -252,8 +259,7 @@ def settle_division(source: _Source, target: str | None, own: DataOptions) -> tu
     if own.time and TEST in source.parts:
         print(f"--time {own.time} has no effect, since the data has a test of its own.")
         own = replace(own, time=None)
-    is_divided = not {VALID, TEST}.isdisjoint(source.parts)
-    other = "files divide the data" if is_divided else f"--time {own.time} divides the rows" if own.time else ""
+    other = f"--time {own.time} divides the rows" if own.time else ""
     name, parts, lines = read_division(source.table, other, (target,))
     print(*lines, sep="\n", end="\n" * len(lines))
     if name:

@@ -529,6 +529,19 @@ def test_fast_ais_column_divides_the_rows_and_is_no_input(tmp_path, capsys, tabl
     assert read(table, tmp_path, "is_valid").labels == ("no", "yes")
 
 
+def test_fast_ais_column_may_be_in_the_training_table_alone(tmp_path, capsys, table):
+    train = table[:150].assign(Is_Valid=[str(row % 5 == 0) for row in range(150)])
+    (tmp_path / "train.csv").write_text(spell(train[["Is_Valid", *table]]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(table[150:]), encoding="utf-8")
+    found = read_own_rows(tmp_path, None, DataOptions(), 42)
+    assert (len(found.train), len(found.test), found.split) == (150, 50, "own test")
+    assert list(found.train.table) == ["Stunden", "Umsatz", "Ort", "neu"]
+    said = capsys.readouterr().out
+    assert said.count("The column Is_Valid is not used for the split and is no input: files divide the data.\n") == 1
+    with pytest.raises(DataError, match=r"test\.csv lacks the column 'Is_Valid' of train\.csv. If that is the target"):
+        read_own_rows(tmp_path, "is_valid", DataOptions(), 42)
+
+
 def test_a_time_changes_nothing_where_the_test_is_given(tmp_path, capsys, table):
     table["Jahr"] = [str(1900 + row % 90) for row in range(COUNT)]
     for name, part in {"train": table[:165], "test": table[160:]}.items():
