@@ -52,6 +52,7 @@ HEADERS = {  # that let ONNX Runtime use threads; a Space sets the same ones (cu
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+NO_JEKYLL = ".nojekyll"  # or GitHub Pages converts the cards of the models to HTML; a Space does not need it
 OF_GRADIO = ("sdk_version", "python_version")  # in the header of a README.md
 TITLE = "Model gallery"
 TEXT = (
@@ -324,6 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if options.out:
+        files[NO_JEKYLL] = b""
         write_site(files, Path(options.out))
         print(f"Wrote {len(files)} files, {sum(map(len, files.values())):,} bytes, to {options.out}.")
         for name in models:

@@ -235,6 +235,15 @@ def test_the_bytes_of_a_first_visit_are_those_in_the_documentation(capsys, tmp_p
         assert float(said) == pytest.approx(int(count.replace(",", "")) / 1e6, abs=0.06)
 
 
+def test_a_site_for_other_hosts_says_that_github_pages_need_not_convert_it(deploy, tmp_path):
+    assert main([str(ROOT / "spaces/salary/model"), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / ".nojekyll").read_bytes() == b""
+    assert "nojekyll" not in (tmp_path / "sw.js").read_text(encoding="utf-8")  # which keeps only what a host serves
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    of_a_space = {"LICENSE", "README.md", "thumbnail.png"}
+    assert written - {".nojekyll"} == set(stage(deploy, "salary").files) - of_a_space
+
+
 def test_folders_of_models_are_shown_and_damaged_ones_left_out(capsys, tmp_path):
     for name in ("My herbs", "herbs", "bad"):
         make_own(tmp_path / "runs" / name, "image-classification")
