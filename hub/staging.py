@@ -199,7 +199,7 @@ def find_model_files(folder: Path) -> dict[str, Path]:
     names = [*DOC_FILES, *(name for name in listed if not name.endswith(".safetensors"))]
     if unknown := [name for name in names if not name.lower().endswith(OF_MODELS)]:
         raise CheckpointError(
-            f"{folder / unknown[0]} is no file of a model ({', '.join(OF_MODELS)}); remove it from {CONFIG_FILE}."
+            f"{folder / unknown[0]} is not a model file ({', '.join(OF_MODELS)}); remove it from {CONFIG_FILE}."
         )
     found = {name: folder / name for name in names if (folder / name).is_file()}
     refuse_links(folder, found.values())

@@ -52,7 +52,7 @@ class Description:
         unknown = [name for name in words.get("label_names", ()) if self.labels and name not in self.labels]
         if unknown:
             raise DataError(
-                f"The field label_names has {quote(unknown[0])}, which is no label of the data."
+                f"The field label_names has {quote(unknown[0])}, which is not a label of the data."
                 f"{suggest(unknown[0], self.labels, 'label')} The labels are {list_names(self.labels)}."
             )
         about = {**self.about.model_dump(mode="json"), **{n: v for n, v in words.items() if n in About.model_fields}}

@@ -122,7 +122,7 @@ class Problems:
             self.found.append(f"{shown}: {sentence}")
 
     def settle_with(self, check: Callable[[], Result]) -> Result:
-        """Return what a check of the rest of the data returns, and settle; what it finds is told with the others.
+        """Return what a check of the rest of the data returns, and settle; what it finds is reported with the others.
 
         Raises:
             DataError: the check found something, or there are problems that are not to be skipped.

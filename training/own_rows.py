@@ -397,13 +397,14 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     if different < 2:
         raise DataError(f"The target {name} is {values.iloc[0]} in every row; at least two values are needed.")
     if kind == "number" and target.kind != NUMBER:
-        raise DataError(f"The target {name} is no number, such as {quote(values.iloc[0])}; leave out --task number.")
+        value = quote(values.iloc[0])
+        raise DataError(f"The target {name} is not a number: it has values such as {value}; leave out --task number.")
     whole = target.kind == NUMBER and not (values % 1).any()
     is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
     if kind == "number" or (kind is None and is_number):
         low, middle, high = values.min(), values.median(), values.max()
         span = f"from {low:g} to {high:g}{f' ({target.reading})' * bool(target.reading)}, with the median {middle:g}"
-        print(f"  {name} is a number {span}. --task classes has classes.")
+        print(f"  {name} is a number {span}. Use --task classes to treat its values as classes.")
         return values.to_numpy(np.float64), ()
     # Pages show the probability of the second label.
     ordered = sorted(values.unique(), key=lambda value: (str(value).casefold() in YES, value))
@@ -418,7 +419,8 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
             f"At least {MIN_SAMPLES} rows are needed of each class, but of {name}, {list_names(few)}; {advice}."
         )
     shares = list_names(f"{label} {count / len(y):.1%}" for label, count in zip(labels, counts, strict=True))
-    print(f"  {name} has {len(labels)} classes: {shares}.{' --task number has a number.' if whole else ''}")
+    advice = " Use --task number to predict it as a number." if whole else ""
+    print(f"  {name} has {len(labels)} classes: {shares}.{advice}")
     if spelled := [label for label in labels if is_missing(label)]:
         print(f"Classes of {name}, too: {list_names(spelled)}; empty these cells if the target is missing there.")
     for line in describe_alike(labels):

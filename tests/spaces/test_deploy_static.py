@@ -212,7 +212,7 @@ def test_a_model_brings_no_page(deploy, capsys, tmp_path, name):
     (folder / "gallery.json").write_text(json.dumps(config))
     for kind in ("--static", "--private"):
         assert deploy.main([str(folder), "--owner", "me", "--dry-run", kind]) == 2
-        assert f"{folder / name} is no file of a model (.onnx, .json" in capsys.readouterr().err
+        assert f"{folder / name} is not a model file (.onnx, .json" in capsys.readouterr().err
     assert main([str(folder), "--out", str(tmp_path / "site")]) == 1
 
 

@@ -321,7 +321,7 @@ def test_bad_cells_are_named_together(tmp_path, capsys, table):
         (lambda t: t.assign(gekündigt=["x"] * 3 + ["y"] * 9 + ["z"] * 188), {}, "gekündigt, x has 3, y has 9; add"),
         (lambda t: t.assign(gekündigt=[str(row % 25) for row in range(200)]), {"task": "classes"}, "or predict the"),
         (lambda t: t, {"target": "gekundigt"}, "There is a column 'gekündigt'; did you mean it"),
-        (lambda t: t, {"task": "number"}, "gekündigt is no number, such as '(ja|nein)'; leave out --task number"),
+        (lambda t: t, {"task": "number"}, "gekündigt is not a number: it has values such as '(ja|nein)'; leave"),
         (lambda t: t[["gekündigt"]], {}, "has no column to predict the target gekündigt from"),
         (lambda t: t.assign(gekündigt=[f"2026-01-{row % 28 + 1:02}" for row in range(200)]), {}, "has dates, which"),
         (lambda t: t, {"group": "Ort", "time": "Stunden"}, "--time and --group exclude each other"),
@@ -367,7 +367,7 @@ def test_a_target_is_classes_or_a_number(tmp_path, capsys, table):
     stars = table.assign(gekündigt=[str(row % 12) for row in range(COUNT)])
     found = read(stars, tmp_path)
     assert found.labels == tuple(map(str, range(12)))
-    assert "--task number" in capsys.readouterr().out
+    assert re.search(r"classes: .*%\. Use --task number to predict it as a number\.\n", capsys.readouterr().out)
     assert read(stars, tmp_path, task="number").labels == ()
     prices = table.assign(gekündigt=[f"{row + 1:,.2f} €" for row in range(900, 900 + COUNT)])
     found = read(prices, tmp_path)
@@ -376,7 +376,9 @@ def test_a_target_is_classes_or_a_number(tmp_path, capsys, table):
     assert sorted([*found.train.y, *found.test.y]) == list(range(901, 901 + COUNT))
     bands = np.histogram(found.test.y, 10, (901, 1101))[0]
     assert bands.tolist() == [4] * 10
-    assert "gekündigt is a number from 901 to 1100, with the median 1000.5" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "gekündigt is a number from 901 to 1100, with the median 1000.5." in said
+    assert " Use --task classes to treat its values as classes.\n" in said
 
 
 def test_rows_without_a_target_are_counted_and_labels_that_look_alike_named(tmp_path, capsys, table):

@@ -139,7 +139,8 @@ def test_a_single_note_or_example_is_a_list_of_one(describe_own, rows):
 def test_names_of_labels_that_the_data_does_not_have_are_refused():
     described = describe("pets", "A cat or a dog?", (), labels=("cat", "dog"))
     assert described.reword({"label_names": {"cat": "Katze"}}).label_names == {"cat": "Katze"}
-    with pytest.raises(DataError, match=r"has 'Dog', which is no label .* a label 'dog'.* The labels are cat, dog\."):
+    message = r"has 'Dog', which is not a label of the data\. .* a label 'dog'.* The labels are cat, dog\."
+    with pytest.raises(DataError, match=message):
         described.reword({"label_names": {"cat": "Katze", "Dog": "Hund"}})
 
 

@@ -61,7 +61,7 @@ class TabularSettings(Settings):
     as codes. Each of the `ordered` categories is read as a number from another column.
     """
 
-    longest: ClassVar[int] = 1  # times the epochs, at most, for --minutes: more fit the rows by heart
+    longest: ClassVar[int] = 1  # times the epochs, at most, for --minutes: more overfit
     target: str | None = None
     ignored: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
