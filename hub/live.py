@@ -217,10 +217,13 @@ def ask_endpoint(space: httpx2.Client, api_name: str, data: list[Any]) -> Any:
 
 def compare(expected: Any, got: Any, where: str = "the answer") -> list[str]:
     """Return sentences about differences beyond TOLERANCE; additional fields in `got` are ignored."""
-    if isinstance(expected, Mapping):
-        if not isinstance(got, Mapping):
-            return [f"{where} is {json.dumps(got)[:80]}, but locally {json.dumps(expected)[:80]}."]
+    if isinstance(expected, Mapping) and isinstance(got, Mapping):
         return [line for name in expected for line in compare(expected[name], got.get(name), str(name))]
+    if isinstance(expected, list | tuple) and isinstance(got, list | tuple) and len(expected) == len(got):
+        pairs = enumerate(zip(expected, got, strict=True), 1)
+        return [line for number, pair in pairs for line in compare(*pair, f"item {number} of {where}")]
+    if isinstance(expected, Mapping | list | tuple):
+        return [f"{where} is {json.dumps(got)[:80]}, but locally {json.dumps(expected)[:80]}."]
     if isinstance(expected, float) and isinstance(got, int | float):
         same = abs(expected - got) <= TOLERANCE * max(1.0, abs(expected))
     else:

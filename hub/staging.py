@@ -34,6 +34,7 @@ PYTHON = "3.12"  # supported by CPU Spaces, ZeroGPU and our packages
 LICENCE = "apache-2.0"  # of the code; each model's own is in its LICENSE.md
 TERMS = (LICENCE_FILE, "NOTICE.md")  # in a checkpoint folder
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")  # that the Hub accepts
+LONGEST_NAME = 96  # characters of a repository's name on the Hub
 LONGEST_DESCRIPTION = 60  # characters of short_description on the Hub
 TRAINING_ONLY = {"torch", "torchvision", "fastai", "transformers"}
 
@@ -103,8 +104,14 @@ class Staged:
 
 
 def make_name(folder: Path) -> str:
-    """Return the name of a folder as the name of a repository on the Hub, or "model" if no character is allowed."""
-    return re.sub(r"[^A-Za-z0-9_]+", "-", folder.name).strip("-") or "model"
+    """Return the name of a checkpoint folder as that of a repository on the Hub.
+
+    A folder called model, as in a demo's Space, has the name of the folder around it. If no character of the name is
+    allowed, it is "model".
+    """
+    folder = folder.resolve()
+    name = folder.parent.name if folder.name == "model" else folder.name
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:LONGEST_NAME].rstrip("-") or "model"
 
 
 def stage_space(app: Path, models: list[SpaceModel], space: str = "") -> Staged:
@@ -192,7 +199,7 @@ def find_model_files(folder: Path) -> dict[str, Path]:
     names = [*DOC_FILES, *(name for name in listed if not name.endswith(".safetensors"))]
     if unknown := [name for name in names if not name.lower().endswith(OF_MODELS)]:
         raise CheckpointError(
-            f"{folder / unknown[0]} is no file of a model ({', '.join(OF_MODELS)}); remove it from {CONFIG_FILE}."
+            f"{folder / unknown[0]} is not a model file ({', '.join(OF_MODELS)}); remove it from {CONFIG_FILE}."
         )
     found = {name: folder / name for name in names if (folder / name).is_file()}
     refuse_links(folder, found.values())

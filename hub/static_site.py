@@ -52,6 +52,7 @@ HEADERS = {  # that let ONNX Runtime use threads; a Space sets the same ones (cu
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+NO_JEKYLL = ".nojekyll"  # or GitHub Pages converts the cards of the models to HTML; a Space does not need it
 OF_GRADIO = ("sdk_version", "python_version")  # in the header of a README.md
 TITLE = "Model gallery"
 TEXT = (
@@ -247,7 +248,7 @@ def find_models(places: Sequence[str]) -> dict[str, Path]:
         except CheckpointError as error:
             print(f"{folder} cannot be shown: {error}", file=sys.stderr)
             continue
-        wanted = make_name(folder.parent if folder.name == "model" else folder)
+        wanted = make_name(folder)
         candidates = itertools.chain([wanted], (f"{wanted}_{number}" for number in itertools.count(2)))
         found[next(name for name in candidates if name not in found)] = folder
     return found
@@ -324,6 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if options.out:
+        files[NO_JEKYLL] = b""
         write_site(files, Path(options.out))
         print(f"Wrote {len(files)} files, {sum(map(len, files.values())):,} bytes, to {options.out}.")
         for name in models:

@@ -47,7 +47,7 @@ class Peer(StrictModel):
     difference_interval: Interval | None = None
     difference_interval_over_users: Interval | None = None
     accuracy_per_seed: tuple[float, ...] = ()
-    one_network_minus_peer_per_seed: tuple[float, ...] = ()
+    one_network_minus_peer_per_seed: tuple[float, ...] = ()  # not written any more, but older folders have it
 
 
 class Rate(StrictModel):
@@ -221,7 +221,7 @@ class Metrics(StrictModel):
     notes: tuple[str, ...] = ()
     parity: Parity | None = None
     parity_float: Parity | None = None
-    parity_of_all_outputs: Parity | None = None
+    parity_of_all_outputs: Parity | None = None  # not written any more, but older folders have it
 
     @property
     def summary(self) -> str:

@@ -57,7 +57,9 @@ class RecommenderConfig(GalleryConfig):
     step: Annotated[float, Field(gt=0)] = 0.5
 
     @model_validator(mode="after")
-    def _check_tables(self) -> Self:
+    def _check_fields(self) -> Self:
+        if self.lowest >= self.highest:
+            raise ValueError("lowest must be below highest")
         needed = (MOVIES, RATINGS) if not self.is_own else (RATINGS,) if self.users else ()
         if missing := [name for name in needed if name not in self.files]:
             raise ValueError(f"{missing[0]} is not listed")

@@ -144,7 +144,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 def get_name(options: argparse.Namespace) -> str:
     """Return the name of the Space on the Hub: --name, or the name of the local folder, made valid."""
-    return options.name or make_name(Path(options.space).resolve())
+    return options.name or make_name(Path(options.space))
 
 
 def resolve_revision(model: SpaceModel, api: HfApi) -> SpaceModel:

@@ -20,7 +20,7 @@ from training.learner import NoValidation, Run
 from training.states import write_json
 
 WARM_UP, TIMED = 2, 8  # batches of each fit
-MOST = 10  # times the usual number of epochs: more would only fit small data sets by heart
+MOST = 10  # times the usual number of epochs: more would only overfit small data sets
 CHOSEN = "epochs.json"  # in the folder of states, so that a resumed run keeps the number
 
 

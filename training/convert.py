@@ -35,7 +35,7 @@ from training import evaluate
 from training.card import describe_parity, write_card
 from training.command import OptionError, OptionParser
 from training.data import DataError
-from training.description import Description, describe
+from training.description import Description, ask_label, describe
 from training.export import round_to_int8, store, store_half, store_int8, write_onnx
 from training.exported_learner import (
     TRUST,
@@ -52,6 +52,7 @@ from training.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
 from training.networks.fastai_vision import Distance, VisionNet
 from training.out_of_distribution import measure_group
 from training.own_data import Problems, clean_label, count_labels, list_names
+from training.own_tables import name_data
 from training.parity import ParityError, Shown, check_changes, check_parity
 from training.picture_files import check_pictures, find_pictures
 from training.picture_labels import Labelled
@@ -190,9 +191,7 @@ def read(learn: Learner, options: argparse.Namespace) -> Conversion:
         f"calibrate it, and {len(measuring):,} measure it."
     )
     check_preparation(learn, preparation, measuring.paths[:CHUNK])
-    return Conversion(
-        learn, arch, net, preparation, labels, calibrating, measuring, folder.resolve().name, options.unseen
-    )
+    return Conversion(learn, arch, net, preparation, labels, calibrating, measuring, name_data(folder), options.unseen)
 
 
 def choose_labels(categories: Sequence[Any], given: str | None) -> tuple[str, ...]:
@@ -300,9 +299,8 @@ def halve(pictures: Pictures) -> tuple[Pictures, Pictures]:
 
 def describe_model(found: Conversion) -> Description:
     """Describe the model for its page and card; its author may edit gallery.json."""
-    *others, last = found.labels
-    summary = f"A picture: is it {', '.join(others)} or {last}?"
-    return describe(found.data, summary, (*LIMITS, UNSEEN if found.is_unseen else SEEN), notice=TERMS)
+    limits = (*LIMITS, UNSEEN if found.is_unseen else SEEN)
+    return describe(found.data, f"A picture: {ask_label(found.labels)}", limits, notice=TERMS)
 
 
 # --- storing and measuring ---

@@ -16,6 +16,7 @@ from training.own_data import list_names, suggest
 
 TERMS_OF_DATA = "the terms of its training data"
 UNDER_TERMS = "under the terms of that data."
+LABELS_SHOWN = 6  # in a summary
 NAMES = ("columns", "label_names", "value_names")  # what they name, and a text for each
 SPACES = Path(__file__).resolve().parent.parent / "spaces"
 
@@ -51,7 +52,7 @@ class Description:
         unknown = [name for name in words.get("label_names", ()) if self.labels and name not in self.labels]
         if unknown:
             raise DataError(
-                f"The field label_names has {quote(unknown[0])}, which is no label of the data."
+                f"The field label_names has {quote(unknown[0])}, which is not a label of the data."
                 f"{suggest(unknown[0], self.labels, 'label')} The labels are {list_names(self.labels)}."
             )
         about = {**self.about.model_dump(mode="json"), **{n: v for n, v in words.items() if n in About.model_fields}}
@@ -115,6 +116,13 @@ def describe(
     )
     text = f"# Notice\n\nThis model was trained on its author's data, and is {UNDER_TERMS}\n{notice}"
     return Description(about, f"{text.rstrip()}\n", is_own=True, data=name, labels=tuple(labels))
+
+
+def ask_label(labels: Sequence[str], subject: str = "it") -> str:
+    """Return a question for the label of something; it names the labels if they are few."""
+    if len(labels) > LABELS_SHOWN:
+        return f"which of {len(labels):,} labels is {subject}?"
+    return f"is {subject} {', '.join(labels[:-1])} or {labels[-1]}?"
 
 
 def make_title(name: str) -> str:

@@ -19,7 +19,7 @@ from shared.session import softmax
 
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 BINS = 10  # of confidence, in the plot of calibration
-ERRORS = ("rmse", "mae")  # names of figures of which the lower is the better
+ERRORS = ("rmse", "mae")  # names of figures for which lower is better
 
 
 def make_figure(

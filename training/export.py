@@ -151,7 +151,7 @@ def store_int8_products(model: onnx.ModelProto) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         onnx.save(model, before)
-        logging.disable(logging.WARNING)  # advice for whoever calls it, not for who trains
+        logging.disable(logging.WARNING)  # advice for whoever calls it, not for whoever trains
         try:
             quantize_dynamic(before, after, ["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
         finally:

@@ -76,7 +76,7 @@ def merge_metrics(before: Metrics | None, now: Metrics) -> Metrics:
     ]
     parities = {
         name: value if value is None or value.measured else value.model_copy(update={"measured": date})
-        for name in ("parity", "parity_float", "parity_of_all_outputs")
+        for name in ("parity", "parity_float")
         for value in (getattr(before, name),)
     }
     inherited = {"trained": before.trained, "provenance": before.provenance, **parities}

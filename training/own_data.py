@@ -122,7 +122,7 @@ class Problems:
             self.found.append(f"{shown}: {sentence}")
 
     def settle_with(self, check: Callable[[], Result]) -> Result:
-        """Return what a check of the rest of the data returns, and settle; what it finds is told with the others.
+        """Return what a check of the rest of the data returns, and settle; what it finds is reported with the others.
 
         Raises:
             DataError: the check found something, or there are problems that are not to be skipped.
@@ -165,7 +165,7 @@ def suggest(name: str, names: Iterable[str], kind: str = "column") -> str:
 
 
 def find_column(columns: Sequence[str], asked: str | None, usual: Collection[str], option: str, data: Path) -> str:
-    """Return the column that is asked for, or else the first with a usual name, in any case.
+    """Return the column that is asked for, or else the one with the most usual name, in any case.
 
     Args:
         columns: all columns.
@@ -180,18 +180,22 @@ def find_column(columns: Sequence[str], asked: str | None, usual: Collection[str
     there = f"Its columns are: {list_names(columns)}."
     if asked is not None:
         exact = [column for column in columns if column == asked]
-        loose = exact or [column for column in columns if column.casefold() == asked.strip().casefold()]
+        loose = exact or [column for column in columns if column.strip().casefold() == asked.strip().casefold()]
         if len(loose) != 1:
             raise DataError(f"{data} has no column {quote(asked)}.{suggest(asked, columns)} {there}")
         return loose[0]
-    by_name = {column.strip().casefold(): column for column in reversed(columns)}
-    for name in usual:
-        if name in by_name:
-            return by_name[name]
+    if found := find_usual(columns, usual):
+        return found
     near = next((clause for name in usual if (clause := suggest(name, columns))), "")
     advice = f"name another with {option}" if option else "rename the one that is meant"
     called = " or ".join(list(usual)[:2])
     raise DataError(f"{data} has no column called {called}; {advice}.{near} {there}")
+
+
+def find_usual(columns: Sequence[str], usual: Collection[str]) -> str | None:
+    """Return the column with the most usual name, in any case; None if none has a usual one."""
+    by_name = {column.strip().casefold(): column for column in reversed(columns)}
+    return next((by_name[name] for name in usual if name in by_name), None)
 
 
 def list_names(names: Iterable[object], shown: int = SHOWN) -> str:

@@ -14,8 +14,8 @@ from training import newcomers
 from training.column_types import parse_times
 from training.data import DataError
 from training.movies import Ratings
-from training.own_data import DataOptions, Problems, clean_label, find_column, list_names
-from training.own_tables import OwnTable, list_tables, read_own_table
+from training.own_data import DataOptions, Problems, clean_label, find_column, find_usual, list_names
+from training.own_tables import OwnTable, list_tables, name_data, read_own_table
 from training.splitting import TEST, split_by_time
 
 USERS = (
@@ -88,7 +88,7 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
     return Ratings(
         ratings.assign(in_sample=True)[["user", "movie", "rating", "in_sample"]],
         described,
-        data.resolve().name if data.is_dir() else data.stem,
+        name_data(data),
         next(iter(sorted(data.glob("README*"))), None) if data.is_dir() else None,
         lowest=lowest / unit,
         highest=highest / unit,
@@ -129,7 +129,8 @@ def find_columns(path: Path, own: DataOptions, columns: Sequence[str]) -> tuple[
     except DataError as error:
         raise DataError(f"{error} Without users, ratings do not show what goes together.") from error
     rating = find_column(columns, own.rating_column, RATINGS, "--rating-column", path)
-    usual = [name for name in ITEMS if name not in (user, rating)]
+    taken = {name.strip().casefold() for name in (user, rating)}
+    usual = [name for name in ITEMS if name not in taken]
     item = find_column(columns, own.item_column, usual, "--item-column", path)
     found = (user, item, rating)
     if len(set(found)) < len(found):
@@ -149,12 +150,6 @@ def choose_columns(path: Path, own: DataOptions, describes_items: bool, columns:
 def find_descriptions(columns: Sequence[str]) -> list[str]:
     """Return the columns with the usual names of titles, kinds and years."""
     return [name for name in columns if name.strip().casefold() in (*TITLES, *KINDS, *YEARS)]
-
-
-def find_optional(columns: Sequence[str], usual: Collection[str]) -> str | None:
-    """Return the first column with a usual name, in any case; None if there is none."""
-    by_name = {column.strip().casefold(): column for column in reversed(columns)}
-    return next((by_name[name] for name in usual if name in by_name), None)
 
 
 def parse_scale(text: str | None) -> tuple[float, float] | None:
@@ -310,7 +305,7 @@ def describe_items(table: OwnTable, item: str, rated: Collection[str], is_named:
     cells = table.table.iloc[rows.index].astype(object).to_dict("records")
     first = dict(zip(ids.categories[rows], cells, strict=True))
     columns = table.columns if is_named else find_constant(table, rows.sort_values().index.to_numpy()[ids.codes])
-    title, kinds, year = (find_optional(columns, usual) for usual in (TITLES, KINDS, YEARS))
+    title, kinds, year = (find_usual(columns, usual) for usual in (TITLES, KINDS, YEARS))
     unknown = set(rated) - set(first)
     if is_named:
         if len(unknown) == len(rated):

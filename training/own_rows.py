@@ -30,7 +30,16 @@ from training.column_types import (
     read_columns,
 )  # fmt: skip
 from training.data import DataError
-from training.own_data import SHOWN, DataOptions, Problems, clean_label, describe_alike, find_column, list_names
+from training.own_data import (
+    SHOWN,
+    DataOptions,
+    Problems,
+    clean_label,
+    describe_alike,
+    find_column,
+    find_usual,
+    list_names,
+)
 from training.own_tables import find_tables, read_division, read_own_table
 from training.splitting import (
     TEST,
@@ -110,7 +119,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
         DataError: the data cannot be used.
     """
     problems = Problems(data, own.skip_bad, "rows")
-    source, own = settle_division(read_source(data, problems, seed), target, own)
+    source, own = settle_division(read_source(data, target, problems, seed), target, own)
     name, how = find_target(list(source.table), target, data)
     group, time = find_dividers(list(source.table), name, own, data)
     kept = (name, time) if time else (name,)
@@ -192,8 +201,11 @@ class _Source:
     delimiter: str
 
 
-def read_source(data: Path, problems: Problems, seed: int) -> _Source:
+def read_source(data: Path, target: str | None, problems: Problems, seed: int) -> _Source:
     """Read a table, or those of a folder; the columns of the others are those of the training part.
+
+    If the tables divide the data, fast.ai's column is_valid is left out, which the others may lack; unless it is the
+    target that is asked for.
 
     Raises:
         DataError: there is no table, a column is lacking, or a name is too long.
@@ -212,6 +224,10 @@ def read_source(data: Path, problems: Problems, seed: int) -> _Source:
     ]
     first = next(path for path, part in tables.items() if part in (TRAIN, None))
     names = found[first].columns
+    if not {VALID, TEST}.isdisjoint(tables.values()):
+        unused, _, lines = read_division(found[first].table, "files divide the data", (target,))
+        print(*lines, sep="\n", end="\n" * len(lines))
+        names = [name for name in names if name != unused]
     for path, own in found.items():
         if lacking := [name for name in names if name not in own.columns]:
             hint = f" If that is the target, {path.name} has no answers to test on: give --data {first}."
@@ -243,8 +259,7 @@ def settle_division(source: _Source, target: str | None, own: DataOptions) -> tu
     if own.time and TEST in source.parts:
         print(f"--time {own.time} has no effect, since the data has a test of its own.")
         own = replace(own, time=None)
-    is_divided = not {VALID, TEST}.isdisjoint(source.parts)
-    other = "files divide the data" if is_divided else f"--time {own.time} divides the rows" if own.time else ""
+    other = f"--time {own.time} divides the rows" if own.time else ""
     name, parts, lines = read_division(source.table, other, (target,))
     print(*lines, sep="\n", end="\n" * len(lines))
     if name:
@@ -256,8 +271,7 @@ def find_target(names: Sequence[str], asked: str | None, data: Path) -> tuple[st
     """Return the column to predict, and a clause on how it was found."""
     if asked is not None:
         return find_column(names, asked, (), "--target", data), ""
-    by_name = {name.casefold(): name for name in reversed(names)}
-    usual = next((by_name[name] for name in TARGETS if name in by_name), None)
+    usual = find_usual(names, TARGETS)
     why = "it has a usual name" if usual else "it is the last column"
     return usual or names[-1], f" ({why}; --target names another)"
 
@@ -301,7 +315,7 @@ def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) ->
 def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Column]) -> None:
     """Print what each column was understood as."""
     print(*source.notes, sep="\n", end="\n" * bool(source.notes))
-    print(f"{data.name}: {len(source.table):,} rows of {len(source.table.columns):,} columns, understood as:")
+    print(f"{data.resolve().name}: {len(source.table):,} rows of {len(source.table.columns):,} columns, understood as:")
     kinds = {
         "target": [target],
         "numbers": [column.describe() for column in inputs if column.kind == NUMBER],
@@ -383,13 +397,14 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     if different < 2:
         raise DataError(f"The target {name} is {values.iloc[0]} in every row; at least two values are needed.")
     if kind == "number" and target.kind != NUMBER:
-        raise DataError(f"The target {name} is no number, such as {quote(values.iloc[0])}; leave out --task number.")
+        value = quote(values.iloc[0])
+        raise DataError(f"The target {name} is not a number: it has values such as {value}; leave out --task number.")
     whole = target.kind == NUMBER and not (values % 1).any()
     is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
     if kind == "number" or (kind is None and is_number):
         low, middle, high = values.min(), values.median(), values.max()
         span = f"from {low:g} to {high:g}{f' ({target.reading})' * bool(target.reading)}, with the median {middle:g}"
-        print(f"  {name} is a number {span}. --task classes has classes.")
+        print(f"  {name} is a number {span}. Use --task classes to treat its values as classes.")
         return values.to_numpy(np.float64), ()
     # Pages show the probability of the second label.
     ordered = sorted(values.unique(), key=lambda value: (str(value).casefold() in YES, value))
@@ -404,7 +419,8 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
             f"At least {MIN_SAMPLES} rows are needed of each class, but of {name}, {list_names(few)}; {advice}."
         )
     shares = list_names(f"{label} {count / len(y):.1%}" for label, count in zip(labels, counts, strict=True))
-    print(f"  {name} has {len(labels)} classes: {shares}.{' --task number has a number.' if whole else ''}")
+    advice = " Use --task number to predict it as a number." if whole else ""
+    print(f"  {name} has {len(labels)} classes: {shares}.{advice}")
     if spelled := [label for label in labels if is_missing(label)]:
         print(f"Classes of {name}, too: {list_names(spelled)}; empty these cells if the target is missing there.")
     for line in describe_alike(labels):

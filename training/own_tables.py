@@ -130,6 +130,13 @@ def find_tables(data: Path) -> dict[Path, str | None]:
     return dict.fromkeys(tables) if len(tables) == 1 and not has_files else {}
 
 
+def name_data(path: Path) -> str:
+    """Return the name of a data set: that of a folder, or of a file without its suffixes, such as .csv.gz."""
+    if path.is_dir():
+        return path.resolve().name
+    return (path.with_suffix("") if path.suffix.lower() in OPENERS else path).stem
+
+
 def list_tables(folder: Path) -> dict[Path, str]:
     """Return the tables in a folder, each with its name without the suffix, in lower case."""
     found = {}

@@ -16,7 +16,7 @@ from shared.tokens import clean_text
 from training.column_types import parse_times
 from training.data import DataError
 from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
-from training.own_tables import LABELS, find_tables, read_division, read_own_table
+from training.own_tables import LABELS, find_tables, name_data, read_division, read_own_table
 from training.splitting import (
     PARTS,
     TEST,
@@ -87,6 +87,9 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     """
     problems = Problems(data, own.skip_bad, "texts")
     tables = find_tables(data)
+    if own.time and {VALID, TEST} <= set(tables.values()):
+        print(f"--time {own.time} has no effect, since the data has a validation and a test part of its own.")
+        own = replace(own, time=None)
     if tables:
         is_divided = not {VALID, TEST}.isdisjoint(tables.values())
         rows = [row for path, part in tables.items() for row in read_rows(path, part, own, problems, is_divided)]
@@ -162,7 +165,8 @@ def read_rows(
             f"{path} has more different values in the column of labels, {label}, than in that of texts, {text}; are "
             "--text-column and --label-column swapped?"
         )
-    group, time = (table.find(name, (), option) if name else None for name, option in _name_options(own))
+    group = table.find(own.group, (), "--group") if own.group else None
+    time = table.find(own.time, (), "--time") if own.time and part in (None, TRAIN) else None  # what is divided by it
     extra = f", groups in {group}" * bool(group) + f", times in {time}" * bool(time)
     print(f"{path.name}: texts are in the column {text}, labels in {label}{extra}.")
     other = "files divide the data" if is_divided else f"--time {time} divides the rows" if time else ""
@@ -176,10 +180,6 @@ def read_rows(
         )
         for (place, row), row_part in zip(table.iterate(), parts or repeat(part), strict=False)
     ]  # fmt: skip
-
-
-def _name_options(own: DataOptions) -> tuple[tuple[str | None, str], tuple[str | None, str]]:
-    return (own.group, "--group"), (own.time, "--time")
 
 
 def read_files(folder: Path, problems: Problems) -> list[Row]:
@@ -285,14 +285,14 @@ def index_labels(rows: Sequence[Row], data: Path) -> tuple[tuple[str, ...], NDAr
     labels = tuple(sorted({row.label for row in rows}))
     if len(labels) < 2:
         only = f"has only the label {labels[0]!r}" if labels else "has no texts that can be read"
-        raise DataError(f"{data.stem} {only}; at least two are needed.")
+        raise DataError(f"{name_data(data)} {only}; at least two are needed.")
     codes = {label: index for index, label in enumerate(labels)}
     y = np.array([codes[row.label] for row in rows], np.int64)
     counts = zip(labels, np.bincount(y).tolist(), strict=True)
     if few := [f"{label} has {count}" for label, count in counts if count < MIN_SAMPLES]:
         raise DataError(
-            f"At least {MIN_SAMPLES} different texts are needed of each label, but in {data.stem}, {list_names(few)}; "
-            "add more, or leave these labels out."
+            f"At least {MIN_SAMPLES} different texts are needed of each label, but in {name_data(data)}, "
+            f"{list_names(few)}; add more, or leave these labels out."
         )
     return labels, y
 

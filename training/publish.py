@@ -102,7 +102,8 @@ def publish(
             title = f"{GalleryConfig.read_common(staged).about.title}, by model-gallery {__version__}"
             print(f"Uploading {len(names)} files, {measure_size(staged):.1f} MB, to {repo} ...")
             if gone := find_stale(info, files):
-                print(f"This removes {', '.join(gone)} from {repo}, since the folder does not have it.")
+                them = "them" if len(gone) > 1 else "it"
+                print(f"This removes {', '.join(gone)} from {repo}, since the folder does not have {them}.")
             commit = commit_files(api, repo, files, info, title)
         print(f"{repo} is at commit {commit}{', as before' if commit == before else ''}.")
         if CONFIG_FILE in there and commit != before:

@@ -24,10 +24,11 @@ from fastai.learner import Learner
 from shared.metrics import Figure, HardCase
 from training import book, command, evaluate, texts
 from training.data import find_data
-from training.description import describe, read_description
+from training.description import ask_label, describe, read_description
 from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import retry_with_smaller_batches
 from training.out_of_distribution import measure_group
+from training.own_tables import name_data
 from training.recipe import Answered, Splits, answer
 from training.recipes.text_classification import (
     HUB_INIT,
@@ -133,8 +134,8 @@ def read_imdb(folder: Path, settings: SentimentSettings) -> Splits[Texts]:
     train, test, labels = texts.read_folder(folder)
     train, valid = texts.divide(train, texts.VALID_SHARE, settings.seed)
     unlabelled = texts.read_unlabelled(folder, {*train.texts, *valid.texts, *test.texts})
-    name = folder.resolve().name
-    description = describe(name, f"A text: is it {', '.join(labels[:-1])} or {labels[-1]}?", LIMITS, HUB_INIT, TERMS)
+    name = name_data(folder)
+    description = describe(name, f"A text: {ask_label(labels)}", LIMITS, HUB_INIT, TERMS)
     tests, check = (test.as_test(name, "official test"),), valid.as_test(name, "validation")
     return Splits(replace(train, unlabelled=tuple(unlabelled)), valid, tests, description, labels, check)
 

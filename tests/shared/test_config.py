@@ -191,6 +191,21 @@ def test_what_an_old_metrics_file_has_in_another_form_is_left_out(tmp_path):
     assert (metrics.groups, metrics.trained) == ((), None)
 
 
+def test_fields_that_are_not_written_any_more_are_read(tmp_path):
+    """As a folder published when they were: unknown fields are refused, so it could not be loaded without them."""
+    folder = tmp_path / "model"
+    shutil.copytree(ROOT / "spaces/salary/model", folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["parity_of_all_outputs"] = {"rows": 2, "output": "logits", "largest_difference": 0.1, "tolerance": 0.5}
+    metrics["peers"] = [
+        {"peer": "Trees", "name": "accuracy", "value": 0.8, "one_network_minus_peer_per_seed": [0.01, 0.02]}
+    ]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    found = Metrics.read(folder)
+    assert found.peers[0].one_network_minus_peer_per_seed == (0.01, 0.02)
+    assert (found.parity_of_all_outputs.rows, found.headline) == (2, metrics["headline"])
+
+
 @pytest.mark.parametrize("content", ['{"model": "salary", "trained": null}', '{"measured": 1}', "[" * 100_000, "[]"])
 def test_unreadable_metrics_are_a_sentence(tmp_path, content):
     (tmp_path / "metrics.json").write_text(content)

@@ -6,9 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from shared import BadInput, CheckpointError, Recommender
 from shared.config import sha256
+from shared.recommender import RecommenderConfig
 from tests.conftest import DATA, ROOT, sign_folder
 
 STAR_WARS, EMPIRE, PRETTY_WOMAN = 260, 1196, 597
@@ -207,6 +209,13 @@ def test_averages_that_are_needed_must_be_there(tmp_path):
                 Recommender(folder)
         else:  # as folders were before there were averages
             assert Recommender(folder).predict(15, STAR_WARS).rating > 0
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(5.0, 5.0), (5.0, 0.5)])
+def test_a_scale_must_rise(rating, lowest, highest):
+    fields = rating.config.model_dump(mode="json") | {"lowest": lowest, "highest": highest}
+    with pytest.raises(ValidationError, match="lowest must be below highest"):
+        RecommenderConfig.model_validate(fields)
 
 
 def test_recommendations_are_sorted_new_and_personal(rating):

@@ -311,6 +311,9 @@ def test_pictures_of_a_demo_are_not_those_of_a_users_own_model(deploy, tmp_path,
         ("prêts", "pr-ts"),
         ("借款", "model"),
         ("my_loans", "my_loans"),
+        ("my loans/model", "my-loans"),
+        ("a" * 95 + " loans", "a" * 95),
+        ("b" * 97, "b" * 96),
     ],
 )
 def test_the_name_of_a_folder_is_made_valid(deploy, capsys, tmp_path, folder, name):
@@ -319,6 +322,11 @@ def test_the_name_of_a_folder_is_made_valid(deploy, capsys, tmp_path, folder, na
     output = capsys.readouterr().out
     assert f"Would deploy me/{name}:" in output
     assert f"MODEL_REPO = you/{name}\n" in output
+
+
+def test_the_model_in_the_folder_of_a_demo_has_its_name(deploy, copy, capsys):
+    assert deploy.main([str(copy / "spaces/salary/model"), "--owner", "me", "--dry-run"]) == 0
+    assert "Would deploy me/salary:" in capsys.readouterr().out
 
 
 def test_a_users_own_model_on_the_hub_has_the_name_of_its_folder(deploy, copy, tmp_path):
@@ -543,6 +551,19 @@ def test_an_error_of_the_commit_before_is_waited_out(deploy, no_sleep):
 )
 def test_what_differs_is_reported(deploy, expected, got, differences):
     assert len(live.compare(expected, got)) == differences
+
+
+def test_lists_are_compared_item_by_item_within_the_tolerance():
+    expected = {"shares": (0.25, 0.75), "regions": [{"label": "sky", "box": [0, 4.0]}]}
+    assert live.compare(expected, {"shares": [0.2501, 0.7499], "regions": [{"label": "sky", "box": [0, 4.001]}]}) == []
+    assert live.compare(expected, {"shares": [0.25, 0.77], "regions": [{"label": "car", "box": [0, 4]}]}) == [
+        "item 2 of shares is 0.77, but locally 0.75.",
+        "label is 'car', but locally 'sky'.",
+    ]
+    assert live.compare(expected, {"shares": [0.25], "regions": "sky"}) == [
+        "shares is [0.25], but locally [0.25, 0.75].",
+        'regions is "sky", but locally [{"label": "sky", "box": [0, 4.0]}].',
+    ]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -212,7 +212,7 @@ def test_a_model_brings_no_page(deploy, capsys, tmp_path, name):
     (folder / "gallery.json").write_text(json.dumps(config))
     for kind in ("--static", "--private"):
         assert deploy.main([str(folder), "--owner", "me", "--dry-run", kind]) == 2
-        assert f"{folder / name} is no file of a model (.onnx, .json" in capsys.readouterr().err
+        assert f"{folder / name} is not a model file (.onnx, .json" in capsys.readouterr().err
     assert main([str(folder), "--out", str(tmp_path / "site")]) == 1
 
 
@@ -233,6 +233,15 @@ def test_the_bytes_of_a_first_visit_are_those_in_the_documentation(capsys, tmp_p
         said, each_day = re.search(rf"\| {name} \| ([\d.]+) MB \| ([\d.]+) TB \|", text).groups()
         assert said == each_day
         assert float(said) == pytest.approx(int(count.replace(",", "")) / 1e6, abs=0.06)
+
+
+def test_a_site_for_other_hosts_says_that_github_pages_need_not_convert_it(deploy, tmp_path):
+    assert main([str(ROOT / "spaces/salary/model"), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / ".nojekyll").read_bytes() == b""
+    assert "nojekyll" not in (tmp_path / "sw.js").read_text(encoding="utf-8")  # which keeps only what a host serves
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    of_a_space = {"LICENSE", "README.md", "thumbnail.png"}
+    assert written - {".nojekyll"} == set(stage(deploy, "salary").files) - of_a_space
 
 
 def test_folders_of_models_are_shown_and_damaged_ones_left_out(capsys, tmp_path):
@@ -369,7 +378,7 @@ def test_an_interrupted_deployment_goes_on(hub, run):
 # --- back ---
 
 
-@pytest.mark.parametrize("name", ["salary", "model"])
+@pytest.mark.parametrize("name", ["salary", "mine"])
 def test_a_static_space_is_rolled_back(hub, run, tmp_path, name):
     asked = name if name == "salary" else str(shutil.copytree(ROOT / "spaces/salary/model", tmp_path / name))
     assert run(asked, "--static").returncode == 0

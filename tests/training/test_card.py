@@ -360,7 +360,7 @@ def test_a_figure_that_is_not_quite_one_is_not_rounded_to_it(value, text):
 
 WRITTEN_BY_CODE = {
     "headline", "figures", "peers", "cases", "groups", "notes", "trained", "measured", "parity", "parity_float",
-    "parity_of_all_outputs", "provenance", "calibration",
+    "provenance", "calibration",
 }  # fmt: skip
 
 

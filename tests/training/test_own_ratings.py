@@ -93,6 +93,21 @@ def test_names_of_users_are_no_titles(read, books):
     assert found.movies.loc["b-7", "title"] == "Tale 7 (1907)"
 
 
+@pytest.mark.parametrize(
+    ("columns", "options"),
+    [
+        (("ID", "Title", "Rating"), {"user_column": "ID"}),
+        (("Book", "Name", "Rating"), {"user_column": "book"}),
+        (("User", "Name", "Title"), {"rating_column": "Title"}),
+    ],
+)
+def test_a_column_with_another_use_is_not_that_of_the_items_in_any_case(read, books, columns, options):
+    found, printed = read(books[0][["reader", "book", "points"]].set_axis(columns, axis=1), **options)
+    user, item, rating = columns
+    assert f"users are in the column {user}, items in {item}, ratings in {rating}." in printed
+    assert len(found.movies) == 60
+
+
 def test_rows_of_the_items_that_do_not_fit_are_counted(read, books):
     ratings, items = books
     items = pd.concat([items[5:], items[5:7].assign(title="Other"), items[:1].assign(book="unread")])

@@ -1,6 +1,8 @@
 """A user's own table: what its columns hold, what is left out or refused and why, and its split."""
 
+import argparse
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,9 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 from shared.tabular_values import NumberColumn, read_number
 from training import own_rows
 from training.data import DataError
-from training.own_data import DataOptions
-from training.own_rows import read_own_rows
+from training.own_data import DataOptions, find_column, find_usual
+from training.own_rows import TARGETS, read_own_rows
+from training.recipes.tabular import Tabular
 
 pytestmark = pytest.mark.training
 COUNT = 200
@@ -318,7 +321,7 @@ def test_bad_cells_are_named_together(tmp_path, capsys, table):
         (lambda t: t.assign(gekündigt=["x"] * 3 + ["y"] * 9 + ["z"] * 188), {}, "gekündigt, x has 3, y has 9; add"),
         (lambda t: t.assign(gekündigt=[str(row % 25) for row in range(200)]), {"task": "classes"}, "or predict the"),
         (lambda t: t, {"target": "gekundigt"}, "There is a column 'gekündigt'; did you mean it"),
-        (lambda t: t, {"task": "number"}, "gekündigt is no number, such as '(ja|nein)'; leave out --task number"),
+        (lambda t: t, {"task": "number"}, "gekündigt is not a number: it has values such as '(ja|nein)'; leave"),
         (lambda t: t[["gekündigt"]], {}, "has no column to predict the target gekündigt from"),
         (lambda t: t.assign(gekündigt=[f"2026-01-{row % 28 + 1:02}" for row in range(200)]), {}, "has dates, which"),
         (lambda t: t, {"group": "Ort", "time": "Stunden"}, "--time and --group exclude each other"),
@@ -346,13 +349,25 @@ def test_the_target_has_a_usual_name_or_is_the_last_column(tmp_path, capsys, tab
     assert found.target == "Churn"
     assert "Churn (it has a usual name; --target names another)" in capsys.readouterr().out
     assert read(table, tmp_path, "ORT").labels == ("Düren", "Köln", "Ulm")
+    parser = argparse.ArgumentParser()
+    Tabular().add_options(parser)
+    shown = " ".join(parser.format_help().split())
+    (examples,) = re.findall("default: one with a usual name, such as (.*), or else the last one", shown)
+    assert set(examples.replace(" or ", ", ").split(", ")) <= set(TARGETS)
+
+
+def test_a_usual_name_is_found_in_any_case_and_between_spaces():
+    assert find_usual(["Ort", " Label", "TARGET "], TARGETS) == "TARGET "  # the most usual one
+    assert find_usual(["Ort", "Label", "label"], TARGETS) == "Label"  # the first of two
+    assert find_usual(["Ort"], TARGETS) is None
+    assert find_column(["Ort", " Ziel "], "ziel", (), "--target", Path("mine.csv")) == " Ziel "
 
 
 def test_a_target_is_classes_or_a_number(tmp_path, capsys, table):
     stars = table.assign(gekündigt=[str(row % 12) for row in range(COUNT)])
     found = read(stars, tmp_path)
     assert found.labels == tuple(map(str, range(12)))
-    assert "--task number" in capsys.readouterr().out
+    assert re.search(r"classes: .*%\. Use --task number to predict it as a number\.\n", capsys.readouterr().out)
     assert read(stars, tmp_path, task="number").labels == ()
     prices = table.assign(gekündigt=[f"{row + 1:,.2f} €" for row in range(900, 900 + COUNT)])
     found = read(prices, tmp_path)
@@ -361,7 +376,9 @@ def test_a_target_is_classes_or_a_number(tmp_path, capsys, table):
     assert sorted([*found.train.y, *found.test.y]) == list(range(901, 901 + COUNT))
     bands = np.histogram(found.test.y, 10, (901, 1101))[0]
     assert bands.tolist() == [4] * 10
-    assert "gekündigt is a number from 901 to 1100, with the median 1000.5" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "gekündigt is a number from 901 to 1100, with the median 1000.5." in said
+    assert " Use --task classes to treat its values as classes.\n" in said
 
 
 def test_rows_without_a_target_are_counted_and_labels_that_look_alike_named(tmp_path, capsys, table):
@@ -512,6 +529,19 @@ def test_fast_ais_column_divides_the_rows_and_is_no_input(tmp_path, capsys, tabl
     table["is_valid"] = np.where(np.arange(COUNT) % 3, "yes", "no")
     assert "is_valid" not in read(table, tmp_path, "gekündigt").train.table
     assert read(table, tmp_path, "is_valid").labels == ("no", "yes")
+
+
+def test_fast_ais_column_may_be_in_the_training_table_alone(tmp_path, capsys, table):
+    train = table[:150].assign(Is_Valid=[str(row % 5 == 0) for row in range(150)])
+    (tmp_path / "train.csv").write_text(spell(train[["Is_Valid", *table]]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(spell(table[150:]), encoding="utf-8")
+    found = read_own_rows(tmp_path, None, DataOptions(), 42)
+    assert (len(found.train), len(found.test), found.split) == (150, 50, "own test")
+    assert list(found.train.table) == ["Stunden", "Umsatz", "Ort", "neu"]
+    said = capsys.readouterr().out
+    assert said.count("The column Is_Valid is not used for the split and is no input: files divide the data.\n") == 1
+    with pytest.raises(DataError, match=r"test\.csv lacks the column 'Is_Valid' of train\.csv. If that is the target"):
+        read_own_rows(tmp_path, "is_valid", DataOptions(), 42)
 
 
 def test_a_time_changes_nothing_where_the_test_is_given(tmp_path, capsys, table):

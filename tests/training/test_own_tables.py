@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="torch is not installed: make test-all")
 from training import own_tables
 from training.data import DataError
 from training.own_data import Problems
-from training.own_tables import list_tables, read_own_table
+from training.own_tables import list_tables, name_data, read_own_table
 
 pytestmark = pytest.mark.training
 
@@ -96,3 +96,16 @@ def test_the_tables_of_a_folder(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     found = {path.name: stem for path, stem in list_tables(Path(tmp_path)).items()}
     assert found == {"Ratings.CSV": "ratings", "items.csv.gz": "items", "test.v2.parquet": "test.v2"}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("churn.csv", "churn"), ("churn.v2.csv", "churn.v2"), ("churn.csv.gz", "churn"), ("churn.TSV.XZ", "churn"),
+        ("churn.parquet", "churn"), ("churn", "churn"), ("churn.v2", "churn.v2"), (".", "data"), ("..", "mine"),
+    ],
+)  # fmt: skip
+def test_data_has_the_name_of_its_folder_or_of_its_file_without_suffixes(tmp_path, monkeypatch, file, name):
+    (tmp_path / "mine/data/churn.v2").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine/data")
+    assert name_data(Path(file)) == name

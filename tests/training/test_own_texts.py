@@ -337,12 +337,29 @@ def test_only_whole_parts_are_said_to_be_as_given(tmp_path, capsys):
     assert "Split: " in capsys.readouterr().out
     write_parts(tmp_path, header, test=rows[100:140])
     found = read(tmp_path, time="day")
-    assert "Split by day (test as given): " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Split by day (test as given): " in said
     assert found.parts[TEST].texts == [text for text, _, _ in rows[100:140]]
     assert found.parts[TRAIN].texts + found.parts[VALID].texts == [text for text, _, _ in rows[:100]]
+    assert "has no effect" not in said
     write_parts(tmp_path, header, valid=rows[140:])
-    read(tmp_path, time="day")
-    assert "Split (train, valid, test as given): 100 to train on, 20 to validate on, 40" in capsys.readouterr().out
+    plain, *timed = (read(tmp_path, time=time).parts for time in (None, "day", "no column"))
+    for found in timed:
+        assert {part: one.texts for part, one in found.items()} == {part: one.texts for part, one in plain.items()}
+    said = capsys.readouterr().out
+    assert said.count("Split (train, valid, test as given): 100 to train on, 20 to validate on, 40") == 3
+    assert "--time day has no effect, since the data has a validation and a test part of its own.\n" in said
+
+
+def test_what_is_given_as_the_test_needs_neither_times_nor_fast_ais_column(tmp_path, capsys):
+    rows = [(text, label, index, index % 5 == 0) for index, (text, label) in enumerate(make_rows(100))]
+    write_parts(tmp_path, ("text", "label", "day", "is_valid"), train=rows)
+    write_parts(tmp_path, ("text", "label"), test=[(f"{text} Ende", label) for text, label, *_ in rows[:40]])
+    found = read(tmp_path, time="day")
+    assert "The column is_valid is not used for the split and is no input: files divide" in capsys.readouterr().out
+    assert found.given == {TRAIN, TEST}
+    assert len(found.parts[TEST]) == 40
+    assert found.parts[TRAIN].texts + found.parts[VALID].texts == [text for text, *_ in rows]
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,10 @@ def test_removed_files_are_named(hub, capsys):
     publish(SALARY, REPO)
     assert "This removes photo.png from me/published, since the folder does not have it." in capsys.readouterr().out
     assert "photo.png" not in hub.files(REPO)
+    for name in ("notes.txt", "photo.png"):
+        script.HfApi(token=hub.token).upload_file(path_or_fileobj=b"mine", path_in_repo=name, repo_id=REPO)
+    publish(SALARY, REPO)
+    assert "notes.txt, photo.png from me/published, since the folder does not have them." in capsys.readouterr().out
 
 
 def test_the_card_links_to_the_spaces_that_show_the_model(hub):

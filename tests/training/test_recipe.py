@@ -13,6 +13,7 @@ pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
 from onnx import numpy_helper
 
+from hub.staging import make_name
 from shared import load_model
 from shared.config import sha256
 from shared.metrics import Figure, Measured, Metrics
@@ -152,7 +153,7 @@ def test_a_model_that_loses_accuracy_when_stored_is_stored_in_float16_or_refused
     assert "HistGradientBoosting on all 4 columns, one seed: accuracy 0." in said
     assert f"make demo MODELS={tmp_path / 'model'}" in said
     assert f"python spaces/deploy.py {tmp_path / 'model'} --owner USER --static" in said
-    assert f"python -m training.publish {tmp_path / 'model'} USER/model" in said
+    assert f"python -m training.publish {tmp_path / 'model'} USER/{make_name(tmp_path)}" in said
     shutil.rmtree(tmp_path / "model")
     recipe.max_accuracy_drop, recipe.max_answers_lost = -1.0, -1.0
     with pytest.raises(ParityError, match=r"lowers the score on 300 validation inputs from 0\.\d+ to 0\.\d+\."):

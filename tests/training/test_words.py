@@ -11,7 +11,7 @@ from tests.training.test_demos import load_recipe
 from training import command
 from training.card import AUTHOR
 from training.data import DataError
-from training.description import TERMS_OF_DATA, describe, make_title
+from training.description import TERMS_OF_DATA, ask_label, describe, make_title
 from training.made_up import write_rows
 from training.recipe import load
 from training.recipes.tabular import Tabular
@@ -139,7 +139,8 @@ def test_a_single_note_or_example_is_a_list_of_one(describe_own, rows):
 def test_names_of_labels_that_the_data_does_not_have_are_refused():
     described = describe("pets", "A cat or a dog?", (), labels=("cat", "dog"))
     assert described.reword({"label_names": {"cat": "Katze"}}).label_names == {"cat": "Katze"}
-    with pytest.raises(DataError, match=r"has 'Dog', which is no label .* a label 'dog'.* The labels are cat, dog\."):
+    message = r"has 'Dog', which is not a label of the data\. .* a label 'dog'.* The labels are cat, dog\."
+    with pytest.raises(DataError, match=message):
         described.reword({"label_names": {"cat": "Katze", "Dog": "Hund"}})
 
 
@@ -165,3 +166,17 @@ def test_words_are_no_paths(describe_own, rows, tmp_path, monkeypatch):
     found = record(parser, parser.parse_args(["--data", str(rows), "--target", "label", "--title", "data"]))
     assert found.command.endswith("--data rows.csv --title data --target label")
     assert [item.name for item in found.inputs] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "subject", "question"),
+    [
+        (("rose", "tulip"), {}, "is it rose or tulip?"),
+        (("leaf", "spot", "soil"), {"subject": "each pixel"}, "is each pixel leaf, spot or soil?"),
+        (tuple("abcdef"), {}, "is it a, b, c, d, e or f?"),
+        (tuple("abcdefg"), {}, "which of 7 labels is it?"),
+        ([f"a label of several words, number {number}" for number in range(1500)], {}, "which of 1,500 labels is it?"),
+    ],
+)
+def test_a_question_names_few_labels_and_counts_many(labels, subject, question):
+    assert ask_label(labels, **subject) == question

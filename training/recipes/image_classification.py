@@ -37,7 +37,7 @@ from shared.session import softmax
 from training import command, evaluate, head, processes, teacher, unrelated_pictures
 from training.conflict import PAIRS, fit_conflict
 from training.data import DataError
-from training.description import Description, describe
+from training.description import Description, ask_label, describe
 from training.export import round_to_int8, store_int8
 from training.fine_tuning import Examples, FineTuning, encode, fine_tune
 from training.labelled_pictures import Pictures, label_pictures, read_own_pictures
@@ -60,6 +60,7 @@ from training.networks.image_classification import (
     interpolate_weights,
 )
 from training.out_of_distribution import describe_accepted, measure_group
+from training.own_tables import name_data
 from training.parity import Shown
 from training.pictures import (
     INPUT,
@@ -201,8 +202,8 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """Read a folder of pictures, labelled by subfolders, a CSV or a pattern."""
         shares = {TEST: TEST_SHARE, VALID: VALID_SHARE * (1 - TEST_SHARE)}
         found = read_own_pictures(Path(data), settings.own, shares, settings.stored_size, settings.seed)
-        name = (Path(data) if Path(data).is_dir() else Path(data).parent).resolve().name
-        summary = f"A picture: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
+        name = name_data(Path(data) if Path(data).is_dir() else Path(data).parent)
+        summary = f"A picture: {ask_label(found.labels)}"
         start = describe_start(settings)
         description = describe(name, summary, LIMITS, start.hub, f"{start.terms}\n\n{EXAMPLES_NOTE}", found.labels)
         tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)

@@ -36,7 +36,7 @@ from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate
 from training.confusion import ConfusionMatrix, class_iou, mean_iou, pixel_accuracy
-from training.description import describe
+from training.description import ask_label, describe
 from training.export import store_int8
 from training.frames import Frames, RepeatedLoader, make_augmentation, read_pairs, write_examples
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
@@ -50,6 +50,7 @@ from training.networks.image_segmentation import (
     segmentation_loss,
     soften,
 )
+from training.own_tables import name_data
 from training.parity import Shown
 from training.pictures import INPUT, PictureLoader, check_pretrained, load_pretrained, normalise
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
@@ -151,8 +152,8 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         found = read_own_masks(Path(data), settings.own, shares, area, settings.seed)
         size = choose_size([pair.size for pairs in found.parts.values() for pair in pairs], area)
         parts = {part: read_pairs(found, pairs, size) for part, pairs in found.parts.items()}
-        name, classes = Path(data).resolve().name, found.classes.names
-        summary = f"A picture: where is {', '.join(classes[:-1])} or {classes[-1]}, pixel by pixel?"
+        name, classes = name_data(Path(data)), found.classes.names
+        summary = f"A picture: {ask_label(classes, 'each pixel')}"
         description = describe(name, summary, LIMITS, *describe_start(settings.init))
         tests = (parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
         return Splits(parts[TRAIN], parts[VALID], tests, description, classes, parts[VALID].as_test(name, "validation"))

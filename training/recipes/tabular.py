@@ -31,13 +31,13 @@ from shared.tabular_classifier import TabularClassifier
 from shared.tabular_values import MISSING, NumberColumn
 from training import command, evaluate
 from training.data import DataError
-from training.description import Description, describe
+from training.description import Description, ask_label, describe
 from training.export import store_half
 from training.learner import NoValidation, RowLoader, Run, set_seed
 from training.made_up import write_rows
 from training.networks.tabular import TableNet
-from training.own_data import list_names
 from training.own_rows import read_own_rows
+from training.own_tables import name_data
 from training.progress import show_progress
 from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
 from training.tables import Rows, is_number
@@ -48,7 +48,6 @@ BACKGROUND_ROWS = 50  # stored with the model: explanations compare a row with t
 PARITY_ROWS = 5000
 LIMITS = ("The probabilities hold for rows drawn like those it was trained on.",)
 LIMITS_OF_NUMBERS = ("The intervals hold the true value of about 90 % of rows drawn like those it was trained on.",)
-LABELS_SHOWN = 6  # in the summary
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class TabularSettings(Settings):
     as codes. Each of the `ordered` categories is read as a number from another column.
     """
 
-    longest: ClassVar[int] = 1  # times the epochs, at most, for --minutes: more fit the rows by heart
+    longest: ClassVar[int] = 1  # times the epochs, at most, for --minutes: more overfit
     target: str | None = None
     ignored: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
@@ -117,7 +116,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add --target."""
-        parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the last one)")
+        usual = "one with a usual name, such as target, class or price, or else the last one"
+        parser.add_argument("--target", metavar="COLUMN", help=f"the column to predict (default: {usual})")
 
     # --- data ---
 
@@ -126,7 +126,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
         found = read_own_rows(Path(data), settings.target, settings.own, settings.seed)
         if found.labels and settings.own.unit:
             print(f"--unit {settings.own.unit} has no effect, since the target {found.target} has classes.")
-        name = Path(data).stem
+        name = name_data(Path(data))
         limits = LIMITS if found.labels else LIMITS_OF_NUMBERS
         description = describe(name, make_summary(found.target, found.labels), limits, labels=found.labels)
         splits = self.make_splits(
@@ -332,9 +332,7 @@ def make_summary(target: str, labels: Sequence[str]) -> str:
     """Return a sentence on what a model of a user's own answers."""
     if not labels:
         return f"From one row of a table: how large is {target}?"
-    if len(labels) > LABELS_SHOWN:
-        return f"From one row of a table: which of {len(labels)} labels is its {target}?"
-    return f"From one row of a table: is {target} {list_names(labels[:-1])} or {labels[-1]}?"
+    return f"From one row of a table: {ask_label(labels, target)}"
 
 
 def describe_numbers(values: pd.Series, date_format: str | None = None, decimal: Any = None) -> NumberColumn:

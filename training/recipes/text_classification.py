@@ -30,7 +30,7 @@ from shared.tokens import read_tokens
 from training import command, evaluate
 from training.calibration import calibrate
 from training.data import DataError
-from training.description import describe
+from training.description import ask_label, describe
 from training.distillation import Targets, smooth
 from training.export import store_int8_products
 from training.learner import Run
@@ -43,6 +43,7 @@ from training.networks.text_classification import (
     keep_tokens,
     load_encoder,
 )
+from training.own_tables import name_data
 from training.own_texts import check_folders, read_own_texts
 from training.parity import Shown
 from training.pictures import check_pretrained
@@ -149,8 +150,8 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         """Read a table, or a folder of texts or tables."""
         path = Path(data)
         found = read_own_texts(path, settings.own, settings.seed)
-        name = path.resolve().name if path.is_dir() else path.stem
-        summary = f"A text: is it {', '.join(found.labels[:-1])} or {found.labels[-1]}?"
+        name = name_data(path)
+        summary = f"A text: {ask_label(found.labels)}"
         description = describe(name, summary, LIMITS, *describe_start(settings.init), found.labels)
         tests = (found.parts[TEST].as_test(name, "own test" if TEST in found.given else "held-out fifth"),)
         check = found.parts[VALID].as_test(name, "validation")

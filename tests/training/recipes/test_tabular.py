@@ -237,12 +237,22 @@ def test_dates_and_open_categories_are_described():
     [
         (("no", "yes"), "From one row of a table: is price no or yes?"),
         (("a", "b", "c"), "From one row of a table: is price a, b or c?"),
-        (tuple("abcdefgh"), "From one row of a table: which of 8 labels is its price?"),
+        (tuple("abcdefgh"), "From one row of a table: which of 8 labels is price?"),
         ((), "From one row of a table: how large is price?"),
     ],
 )
 def test_the_summary_names_what_is_asked(labels, summary):
     assert make_summary("price", labels) == summary
+
+
+@pytest.mark.parametrize(("given", "title"), [(".", "Churn.v2"), ("rows.csv.gz", "Rows")])
+def test_the_title_is_the_name_of_the_data(tmp_path, monkeypatch, given, title):
+    folder = tmp_path / "churn.v2"
+    table = pd.read_csv(Tabular().make_up(folder, 0))
+    (folder / "rows.csv").unlink()
+    table.to_csv(folder / "rows.csv.gz", index=False)
+    monkeypatch.chdir(folder)
+    assert Tabular().load_own(given, TabularSettings()).description.about.title == title
 
 
 def test_a_number_from_csv_to_answer(tmp_path):

@@ -601,7 +601,7 @@ def test_the_network_that_training_began_with_is_named(tmp_path, init, hub, term
     description = recipe.TextClassification().load_own(str(data), settings).description
     assert description.about.base_model == hub
     assert description.notice.endswith(f"\n{terms}\n")
-    with pytest.raises(DataError, match="'good', which is no label of the data"):
+    with pytest.raises(DataError, match="'good', which is not a label of the data"):
         description.reword({"label_names": {"good": "Good"}})
 
 
