@@ -38,7 +38,7 @@ from training.own_data import DataOptions
 from training.parity import Shown
 from training.progress import show_progress
 from training.record import Record, record_measurement
-from training.states import prepare_states, read_devices, read_seconds_trained
+from training.states import check_states, prepare_states, read_devices, read_seconds_trained
 from training.storing import store_model
 from training.words import read_words
 
@@ -301,6 +301,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     started = time.monotonic()
     out = Path(options.out)
     check_out(out)
+    check_states(options.states, out)
     settings = recipe.read_settings(options)
     check_data(recipe, options, settings)
     if options.data and type(recipe).load is Recipe.load:

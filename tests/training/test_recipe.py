@@ -209,6 +209,16 @@ def test_measuring_keeps_the_states_of_an_interrupted_training(tmp_path, monkeyp
     assert interrupted.exists()
 
 
+def test_a_folder_that_has_no_states_is_refused_before_the_data_is_read(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.jpg").write_bytes(b"cat")
+    recipe = Quick()
+    monkeypatch.setattr(recipe, "load_own", None)
+    with pytest.raises(DataError, match="photos exists and is not a folder of states"):
+        make(recipe, tmp_path / "model", "--states", tmp_path / "photos")
+    assert (tmp_path / "photos/cat.jpg").read_bytes() == b"cat"
+
+
 # --- data and settings ---
 
 
