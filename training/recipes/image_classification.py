@@ -73,6 +73,7 @@ from training.pictures import (
 from training.recipe import Answered, Export, Recipe, Splits, TestSet, answer
 from training.splitting import TEST, TRAIN, VALID
 
+FINE_TUNING = ("epochs", "minutes", "teacher", "alpha")  # options without a meaning for --quick
 QUICK_SIZE = 320  # pixels, without fine-tuning
 VALID_SHARE, TEST_SHARE = 0.1, 0.2
 EXAMPLES = 4
@@ -170,11 +171,14 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         """Return the settings that the options ask for; --backbone alone begins with its network on the Hub.
 
         Raises:
-            OptionError: --minutes is given with --quick.
+            OptionError: an option of fine-tuning is given with --quick.
         """
         settings = super().read_settings(options)
-        if settings.quick and options.minutes:
-            raise command.OptionError("--quick trains no epochs of pictures; leave out --minutes, or --quick.")
+        given = [f"--{name}" for name in FINE_TUNING if getattr(options, name) is not None]
+        if settings.quick and given:
+            raise command.OptionError(
+                f"--quick trains only the last layer of the network; leave out {' and '.join(given)}, or --quick."
+            )
         if settings.backbone and not options.init:
             return replace(settings, init=BACKBONES[settings.backbone].hub)
         return settings
