@@ -308,8 +308,7 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
         recipe.check_layout(options.data, settings)
     recipe.check_start(settings)
     splits = load(recipe, options, settings)
-    if splits.description.is_own and not options.smoke:
-        settings = replace(recipe.adapt(settings, splits), **{"epochs": options.epochs} if options.epochs else {})
+    settings = adapt(recipe, options, settings, splits)
     run = start_run(recipe, options, settings)
     started -= read_seconds_trained(run.state)  # earlier seconds of a resumed run
     if options.minutes:
@@ -374,6 +373,13 @@ def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: 
         raise DataError(f"There is no file or folder {options.data}; name the data with --data.")
     if not options.data and not options.smoke and type(recipe).load is Recipe.load:
         recipe.load(None, settings)  # raises the error
+
+
+def adapt(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Options, splits: Splits[Any]) -> Options:
+    """Return settings that suit the size of a user's own data, with the number of --epochs if it is given."""
+    if options.smoke or not splits.description.is_own:
+        return settings
+    return replace(recipe.adapt(settings, splits), **{"epochs": options.epochs} if options.epochs else {})
 
 
 def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
