@@ -174,7 +174,7 @@ class Recipe(ABC, Generic[Part, Options]):
     score_label: ClassVar[str] = "accuracy"
     max_accuracy_drop: ClassVar[float] = 0.0
     max_answers_lost: ClassVar[float] = 1.5
-    measuring: ClassVar[tuple[str, ...]] = ()  # fields of the settings that do not affect training
+    measuring: ClassVar[tuple[str, ...]] = ()  # fields of the settings, or of their `own`, that do not affect training
     data_options: ClassVar[tuple[str, ...] | None] = None  # fields of DataOptions that the command line sets
 
     @property
@@ -384,11 +384,12 @@ def adapt(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Optio
 
 def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
     """Return the run with these settings, which may resume an earlier one."""
-    trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
+    given = {name: value for name, value in asdict(settings).items() if name != "own"} | asdict(settings.own)
+    trains = {name: value for name, value in given.items() if name not in recipe.measuring}
     trains["minutes"] = options.minutes
     trains["measures"] = bool(options.measure)  # so that measuring keeps the states of an interrupted training
     state = prepare_states(
-        trains, recipe.name, list_files(options.data), Path(options.out), options.resume, options.states
+        trains, recipe.name, list_files(options.data), Path(options.out), options.resume, options.states, vars(options)
     )
     return Run(state, settings.seed, options.resume, measures=not options.train_only)
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from training.folder import check_room, check_writable
 from training.record import get_training_device, get_training_versions
 
 SECONDS = "seconds"  # file with the training time, in a folder of states
+PATHS = ("init", "labels", "items")  # settings that may name a file or folder, which has another place elsewhere
 RUN, DEVICES, FINISHED = "run.json", "devices.json", "finished.pth"
 
 
@@ -99,6 +100,7 @@ def prepare_states(
     out: Path,
     resume: bool,
     chosen: str | None = None,
+    options: Collection[str] = (),
 ) -> Path:
     """Return the folder for the states of a run; delete old states unless resuming.
 
@@ -112,6 +114,7 @@ def prepare_states(
         out: the checkpoint folder to write.
         resume: keep the states in the folder.
         chosen: a folder that the user chose, to carry the states to another machine.
+        options: names of the settings that have an option, for the message.
 
     Raises:
         DataError: the chosen folder is no folder of states, or those in it are of a run with other settings.
@@ -123,8 +126,8 @@ def prepare_states(
     elif not resume:
         processes.run_once_per_host(partial(shutil.rmtree, folder, ignore_errors=True))
     if chosen:
-        settings = {key: Path(value).name if isinstance(value, str) else value for key, value in described.items()}
-        check_run(folder, {"name": name, "settings": settings, "code": hash_code()})
+        settings = {key: Path(value).name if key in PATHS and value else value for key, value in described.items()}
+        check_run(folder, {"name": name, "settings": settings, "code": hash_code()}, options)
     return folder
 
 
@@ -156,8 +159,13 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     return run if isinstance(run, dict) and run.keys() >= {"name", "settings", "code"} else None
 
 
-def check_run(folder: Path, run: Mapping[str, Any]) -> None:
+def check_run(folder: Path, run: Mapping[str, Any], options: Collection[str] = ()) -> None:
     """Describe a run in its folder of states; check that the states there are of the same run.
+
+    Args:
+        folder: the folder of states.
+        run: its name, settings and code.
+        options: names of the settings that have an option, for the message.
 
     Raises:
         DataError: they are of a run with other settings.
@@ -165,11 +173,14 @@ def check_run(folder: Path, run: Mapping[str, Any]) -> None:
     before, now = processes.broadcast(read_run(folder)), json.loads(json.dumps(run, default=str))
     if before is None:
         return processes.run_once_per_host(partial(write_json, folder / RUN, now))
-    if (before["name"], before["settings"]) != (now["name"], now["settings"]):
-        changed = [key for key, value in now["settings"].items() if before["settings"].get(key) != value]
+    settings = before["settings"] | before["settings"].get("own", {})  # where earlier code has the options of own data
+    changed = [key for key, value in now["settings"].items() if settings.get(key) != value]
+    if before["name"] != now["name"] or changed:
+        typed = [f"--{key.replace('_', '-')}" for key in changed if key in options]
+        other = f" (other: {', '.join(typed or changed)})" if before["name"] == now["name"] else ""
         raise DataError(
-            f"The states in {folder} are of another run of {before['name']} (other: {', '.join(changed) or 'name'}); "
-            "give the options of that run, or another folder with --states."
+            f"The states in {folder} are of another run of {before['name']}{other}; give the options of that run, or "
+            "another folder with --states."
         )
     if before["code"] != now["code"]:
         print(f"The code has changed since the training in {folder} began.")

@@ -236,8 +236,15 @@ def test_a_chosen_folder_of_states_is_for_one_run(tmp_path, capsys):
     folder = choose({"seed": 1, "init": "/here/weights"}, resume=False)
     assert folder == tmp_path / "states"
     assert choose({"seed": 1, "init": "/there/weights"}, resume=True) == folder
-    with pytest.raises(DataError, match=r"of another run of salary \(other: seed\); give the options of that run"):
-        choose({"seed": 2, "init": "/here/weights"}, resume=True)
+    other = {"seed": 2, "batch": 8, "init": "/here/weights"}
+    with pytest.raises(
+        DataError, match=r"of another run of salary \(other: seed, batch\); give the options of that run"
+    ):
+        choose(other, resume=True)
+    with pytest.raises(DataError, match=r"of another run of salary \(other: --seed\); give"):
+        choose(other, resume=True, options={"seed"})
+    with pytest.raises(DataError, match=r"of another run of salary; give"):
+        choose(other, name="rating", resume=True)
     assert choose({"seed": 2, "init": "/here/weights"}, resume=False) == folder  # begun anew
     assert "code has changed" not in capsys.readouterr().out
 
@@ -277,6 +284,27 @@ def test_states_and_model_are_not_in_one_folder(tmp_path, chosen, out):
     with pytest.raises(DataError, match="need folders of their own"):
         prepare_states({}, "salary", [], tmp_path / out, resume=False, chosen=str(tmp_path / chosen))
     assert not list(tmp_path.iterdir())
+
+
+def test_only_paths_are_cut_to_their_names(tmp_path):
+    choose = partial(prepare_states, name="own", files=[], out=tmp_path / "model", chosen=str(tmp_path / "states"))
+    choose({"items": "/here/items.csv", "label_column": "a/b", "group": None}, resume=False)
+    choose({"items": "items.csv", "label_column": "a/b", "group": None}, resume=True)
+    for name, value in (("items", "other.csv"), ("label_column", "c/b"), ("group", "b")):
+        changed = {"items": "/here/items.csv", "label_column": "a/b", "group": None, name: value}
+        with pytest.raises(DataError, match=f"other: --{name.replace('_', '-')}"):
+            choose(changed, resume=True, options=changed)
+
+
+def test_states_of_earlier_code_are_taken(tmp_path, capsys):
+    (tmp_path / "states").mkdir()
+    old = {"seed": 1, "examples": False, "own": {"item_name": "book", "time": "day"}}
+    module_states.write_json(tmp_path / "states/run.json", {"name": "own", "settings": old, "code": "earlier"})
+    chosen = str(tmp_path / "states")
+    prepare_states({"seed": 1, "time": "day"}, "own", [], tmp_path / "model", resume=True, chosen=chosen)
+    assert "The code has changed" in capsys.readouterr().out
+    with pytest.raises(DataError, match="other: time"):
+        prepare_states({"seed": 1, "time": "hour"}, "own", [], tmp_path / "model", resume=True, chosen=chosen)
 
 
 def test_the_devices_of_a_run_are_listed_once_each(tmp_path, monkeypatch):

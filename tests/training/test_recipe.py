@@ -22,6 +22,9 @@ from training.data import DataError
 from training.measure_again import NEED_NETWORK, merge_metrics
 from training.parity import ParityError, Shown
 from training.recipe import TestSet, answer, load, start_run
+from training.recipes.image_classification import ImageClassification
+from training.recipes.image_segmentation import ImageSegmentation
+from training.recipes.recommendation import Recommendation
 from training.recipes.tabular import Tabular
 from training.record import Record
 from training.tabular_targets import compute_probabilities
@@ -193,6 +196,27 @@ def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path,
 
     assert state("--camvid", "x") == state()
     assert state("--quick") != state()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "measuring", "training"),
+    [
+        (Tabular, ("--unit", "EUR", "--groups", "age"), ("--time", "day")),
+        (Recommendation, ("--unit", "stars", "--users", "--item-name", "book"), ("--rating-column", "stars")),
+        (ImageClassification, ("--examples", "--alpha", "0.2"), ("--label-column", "breed")),
+        (ImageSegmentation, ("--examples",), ("--void", "255")),
+    ],
+)
+def test_a_run_is_resumed_though_options_that_train_nothing_change(tmp_path, recipe, measuring, training):
+    def start(*words):
+        words = [*words, "--states", str(tmp_path / "states"), "--out", str(tmp_path / "model")]
+        options = command.make_parser(recipe()).parse_args(words)
+        return start_run(recipe(), options, recipe().read_settings(options)).state
+
+    assert start() == start("--resume", *measuring)
+    name = recipe().name
+    with pytest.raises(DataError, match=f"of another run of {name} .other: {training[0]}.; give the options"):
+        start("--resume", *measuring, *training)
 
 
 def test_measuring_keeps_the_states_of_an_interrupted_training(tmp_path, monkeypatch):

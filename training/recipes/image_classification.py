@@ -150,7 +150,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     settings = ImageClassificationSettings
     data_options = ("labels_from", "labels", "pattern", "label_column")
     # alpha interpolates the weights after the training; backbone only chooses or checks init
-    measuring: ClassVar[tuple[str, ...]] = ("alpha", "backbone")
+    measuring: ClassVar[tuple[str, ...]] = ("alpha", "backbone", "examples")
     max_accuracy_drop = 0.001
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

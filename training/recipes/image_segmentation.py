@@ -117,6 +117,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     predictor = ImageSegmenter
     settings = ImageSegmentationSettings
     data_options = ("void",)
+    measuring = ("examples",)
     score_label = "mean IoU"
     max_accuracy_drop = 0.002
     max_answers_lost = RELABELLED  # of one picture

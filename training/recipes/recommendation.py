@@ -117,6 +117,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
     data_options = (
         "time", "user_column", "item_column", "rating_column", "items", "scale", "users", "item_name", "unit",
     )  # fmt: skip
+    measuring = ("users", "item_name", "unit")
     readme_name: ClassVar[str] = "README-data.txt"
 
     # --- data ---
