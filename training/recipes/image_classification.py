@@ -162,7 +162,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         )
         parser.add_argument("--backbone", choices=tuple(BACKBONES), help=f"network to begin with (default {DEFAULT})")
         parser.add_argument("--init", metavar="NAME", help="another network to begin with; folder or Hub name")
-        parser.add_argument("--teacher", metavar="NAME", help=f"learn its answers, too; {teacher.NAME} is the only one")
+        parser.add_argument("--teacher", metavar="TEACHER", help=f"learn its answers, too: {teacher.NAME}")
         parser.add_argument(
             "--alpha", type=float, metavar="X", help="from the pretrained weights (0) to the fine-tuned ones (1)"
         )
