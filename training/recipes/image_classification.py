@@ -164,7 +164,10 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         parser.add_argument("--init", metavar="NAME", help="another network to begin with; folder or Hub name")
         parser.add_argument("--teacher", metavar="TEACHER", help=f"learn its answers, too: {teacher.NAME}")
         parser.add_argument(
-            "--alpha", type=float, metavar="X", help="from the pretrained weights (0) to the fine-tuned ones (1)"
+            "--alpha",
+            type=command.parse_share,
+            metavar="X",
+            help="from the pretrained weights (0) to the fine-tuned ones (1)",
         )
 
     def read_settings(self, options: argparse.Namespace) -> Chosen:

@@ -121,7 +121,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         )  # fmt: skip
         parser.add_argument(
             "--masked-epochs",
-            type=int,
+            type=command.parse_number,
             metavar="N",
             help="epochs of masked-language modelling before training on labels (1)",
         )
