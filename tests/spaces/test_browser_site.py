@@ -724,6 +724,52 @@ def test_texts_are_large_enough_on_a_phone_and_bars_remain_with_large_text(site,
     page.close()
 
 
+@pytest.mark.parametrize(("width", "height", "share"), [(360, 740, 0.4), (180, 370, 0.0)], ids=["phone", "zoomed"])
+def test_the_answer_that_stays_at_the_top_hides_no_field_with_the_focus(site, browser, width, height, share):
+    from playwright.sync_api import expect
+
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(f"{site}#salary")
+    page.get_by_text("Why?").wait_for(timeout=120_000)
+    page.get_by_text("Many rows").focus()
+    covered = "() => Math.max(0, document.querySelector('#answer').getBoundingClientRect().bottom) / innerHeight"
+    assert page.evaluate(covered) <= share
+    for _ in page.locator("#form select, #form input, #varied, #plot").all():
+        page.keyboard.press("Shift+Tab")
+        assert page.evaluate("""() => {
+            const answer = document.querySelector("#answer").getBoundingClientRect();
+            const focused = document.activeElement.getBoundingClientRect();
+            return focused.top >= answer.bottom || focused.bottom <= answer.top;
+        }"""), page.evaluate("document.activeElement.outerHTML")
+    expect(page.locator("#form select, #form input").first).to_be_focused()
+    page.close()
+
+
+def find_colours(page, place, change):
+    """Return the number of pixels of each colour in a part of the page, after a change of it."""
+    page.emulate_media(**change)
+    shown = Image.open(io.BytesIO(page.locator(place).screenshot())).convert("RGB")
+    return {colour: count for count, colour in shown.getcolors(maxcolors=shown.width * shown.height)}
+
+
+def test_bars_and_explained_words_keep_their_colours_in_forced_colours_and_on_paper(site, browser):
+    page, _, errors = visit(browser, f"{site}#sentiment")
+    page.get_by_label("Your text").fill("A wonderful start, but a terrible ending.")
+    page.get_by_role("button", name="Which words decided it?").click()
+    page.get_by_text("Purple raises it, red lowers it.").wait_for(timeout=120_000)
+    shade = page.locator(".parts button").first.evaluate("(part) => getComputedStyle(part).backgroundColor")
+    button = (0x4F, 0x46, 0xE5)
+    for change in ({"media": "screen"}, {"forced_colors": "active"}, {"forced_colors": "none", "media": "print"}):
+        assert find_colours(page, "#answer .bars", change).get(button, 0) > 500, change
+        assert page.locator(".parts button").first.evaluate("(part) => getComputedStyle(part).backgroundColor") == shade
+    adjusted = page.locator(".bar, .parts button").evaluate_all(
+        "(all) => all.map((one) => getComputedStyle(one).printColorAdjust)"
+    )
+    assert set(adjusted) == {"exact"}
+    assert errors == []
+    page.close()
+
+
 def test_the_limits_come_first_then_few_figures_and_the_card(site, browser):
     page = visit_by_phone(site, browser, "cat_dog")
     page.get_by_text("How good is it?").tap()

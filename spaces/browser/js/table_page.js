@@ -68,6 +68,8 @@ export function show(root, model) {
   varied.onchange = () => vary(readRow());
   curve.hidden = !curved.length;
   ask();
+  const measure = () => document.documentElement.style.setProperty("--answer", `${answer.offsetHeight}px`);
+  new ResizeObserver(measure).observe(answer); // for the style sheet
   page.addBatch(batch, model, "Many rows");
 }
 
