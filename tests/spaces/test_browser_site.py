@@ -855,6 +855,41 @@ def test_explained_words_have_the_colours_of_the_gradio_page_and_are_legible(sit
     page.close()
 
 
+def test_an_explained_part_keeps_the_focus_and_says_its_points(site, browser):
+    from playwright.sync_api import expect
+
+    page, _, errors = visit(browser, f"{site}#sentiment")
+    text = "The beginning is slow and rather dull, I must say. But then, wonderful! It moved me. I cried twice. See it."
+    page.get_by_label("Your text").fill(text)
+    page.get_by_role("button", name="Which words decided it?").click()
+    part = page.get_by_role("button", name=re.compile(r"wonderful!: \+[0-9.]+ points$"))
+    part.press("Enter", timeout=120_000)
+    page.get_by_text(re.compile(r"wonderful!” raises “Positive” by [0-9.]+ points\.")).wait_for()
+    expect(page.locator("#why")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator(".parts button").first).to_be_focused()
+    page.keyboard.press("Enter")
+    part.wait_for()
+    page.get_by_text("Tap a part to see its words.").wait_for()
+    # Of this box, a screen reader reads the sentence, and not all the words.
+    assert page.locator("#why").get_attribute("aria-live") == "polite"
+    assert page.locator(".parts").get_attribute("aria-live") == "off"
+    assert errors == []
+    page.close()
+
+
+def test_a_text_from_right_to_left_begins_at_the_right(site, browser):
+    page, _, errors = visit(browser, f"{site}#sentiment")
+    for text, direction in (("فيلم جميل جدا!", "rtl"), ("A lovely film!", "ltr")):
+        page.get_by_label("Your text").fill(text)
+        page.get_by_role("button", name="Which words decided it?").click()
+        page.locator(".parts", has_text=text[:4]).wait_for(timeout=120_000)
+        for place in ("#text", ".parts"):
+            assert page.locator(place).evaluate("(part) => getComputedStyle(part).direction") == direction
+    assert errors == []
+    page.close()
+
+
 def test_a_rating_is_explained_from_the_average_on(site, browser, rating):
     page, _, errors = visit(browser, f"{site}#rating")
     page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=120_000)
