@@ -641,8 +641,14 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     page.get_by_role("button", name="Add").click()  # the field is empty now
     page.locator("#said").get_by_text("There is no such title").wait_for()
     page.get_by_text("Toy Story (1995): 4").wait_for()
+    slider = page.get_by_role("slider", name="Your rating in stars")
+    slider.fill("3.5")
     page.get_by_label("A movie you know").fill("psycho")
-    page.get_by_role("button", name="Add").click()
+    page.get_by_label("A movie you know").press("Enter")
+    page.get_by_text("Psycho (1960): 3.5").wait_for()
+    slider.fill("4")
+    page.get_by_label("A movie you know").fill("psycho")
+    page.get_by_label("A movie you know").press("Enter")
     page.get_by_text("Psycho (1960): 4").wait_for()
     toy_story = {rating.find("Toy Story (1995)"): 4.0}
     both = {**toy_story, rating.find("Psycho (1960)"): 4.0}
@@ -655,7 +661,7 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     remove.wait_for(state="detached")
     expect(page.get_by_role("button", name="Remove Toy Story (1995)")).to_be_focused()
     page.get_by_label("Similar to").fill("no such title")
-    page.get_by_role("button", name="Find similar").click()
+    page.get_by_label("Similar to").press("Enter")
     page.locator("#similar").get_by_text("There is no such title").wait_for()
     page.reload()
     page.get_by_text("Toy Story (1995): 4").wait_for(timeout=120_000)
@@ -893,8 +899,14 @@ def test_a_text_from_right_to_left_begins_at_the_right(site, browser):
 def test_a_rating_is_explained_from_the_average_on(site, browser, rating):
     page, _, errors = visit(browser, f"{site}#rating")
     page.get_by_text(FIRST_ANSWERS["rating"]).first.wait_for(timeout=120_000)
+    user = page.get_by_label("User", exact=True)
+    assert user.get_attribute("inputmode") == "numeric"
+    user.fill(" ")
     page.get_by_label("The movie").fill("dr. no")
     page.get_by_role("button", name="Predict").click()
+    page.get_by_text("Write the id of a user, such as 15.").wait_for()
+    user.fill(" 15 ")
+    page.get_by_label("The movie").press("Enter")
     base = rating.explain(15, rating.find("Dr. No (1962)")).base
     page.get_by_text(f"Start at {base:.2f} stars, the average, then add:").wait_for()
     assert errors == []

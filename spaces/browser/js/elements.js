@@ -32,6 +32,14 @@ export const describeError = (error) => element("p", { className: "error", role:
 /** Return a quiet paragraph. */
 export const note = (text) => element("p", { className: "quiet" }, text);
 
+/** Run a task when a form is submitted: by its button, or by Enter in a field. */
+export function onSubmit(form, task) {
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    task();
+  };
+}
+
 /** Return a function that shows the result or error of `task` in `target`, then calls `end`: of the newest call only. */
 export function runLatest(target, task, end = () => {}) {
   let latest = 0;
