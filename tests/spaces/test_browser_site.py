@@ -978,8 +978,15 @@ def test_a_mask_is_shown_and_saved(site, browser, segmentation):
     drawn = page.locator(".picture canvas").evaluate("(canvas) => canvas.toDataURL().split(',')[1]")
     opacity = np.array(Image.open(io.BytesIO(base64.b64decode(drawn))))[..., 3]
     assert (opacity != np.where(find_outlines(mask), 230, 153)).mean() < 1e-3
+    background = "(button) => getComputedStyle(button).backgroundColor"
+    plain = road.evaluate(background)
+    assert page.locator("#answer [aria-pressed=true]").count() == 0
     road.click()
+    assert page.locator("#answer [aria-pressed=true]").inner_text() == "Road"
+    assert road.evaluate(background) != plain
+    assert find_barriers_in_both_schemes(page) == []
     page.get_by_role("button", name="Where it is unsure").click()
+    assert page.locator("#answer [aria-pressed=true]").inner_text() == "Where it is unsure"
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the mask").click()
     found = np.array(Image.open(download.value.path()).convert("RGB"))
