@@ -1290,6 +1290,24 @@ def test_an_example_that_could_not_be_downloaded_is_downloaded_when_it_is_chosen
     page.close()
 
 
+def test_the_link_to_a_page_that_could_not_be_downloaded_tries_again(site, browser):
+    page = browser.new_page(service_workers="block")
+    page.goto(site)
+    link = page.locator("nav a[href='#salary']")
+    for pattern in ("**/salary/gallery.json", "**/salary/background.csv"):  # before the page is shown, and after it is
+        page.route(pattern, lambda route: route.abort())
+        link.click()
+        page.get_by_text("cannot be downloaded").wait_for(timeout=120_000)
+        page.unroute(pattern)
+    link.click()
+    page.get_by_text("Why?").wait_for(timeout=120_000)
+    page.evaluate("document.querySelector('h1').textContent = 'unchanged'")
+    link.click()
+    page.wait_for_timeout(500)
+    page.get_by_role("heading", name="unchanged").wait_for()
+    page.close()
+
+
 COUNT_CALLS = """() => {
   window.asked = 0;
   const post = Worker.prototype.postMessage;
@@ -1465,7 +1483,7 @@ def test_a_model_on_the_hub(browser, tmp_path, monkeypatch):
     page.goto(f"{address}any.html?model=me/salary@main")
     page.get_by_text("with a commit of 40 digits").wait_for()
     page.goto(f"{address}index.html?model=me/salary@{COMMIT}")  # this page may reach only its own site
-    page.get_by_text("cannot be downloaded").wait_for()
+    page.get_by_text(f"open any.html?model=me/salary@{COMMIT} instead").wait_for()
     page.close()
     for one in (hub, server, third):
         one.shutdown()
