@@ -457,11 +457,15 @@ def test_names_that_are_numbers_or_belong_to_javascript(browser, tmp_path):
     page.get_by_role("textbox", name="2018").fill("forty")
     wrong = page.get_by_text("2018 must be a number from 1 to 99,")
     wrong.wait_for()
+    assert page.locator("[aria-invalid=true]").get_attribute("name") == "2018"
     page.reload()
     wrong.wait_for(timeout=120_000)
     assert wrong.count() == 1
     assert page.get_by_role("textbox", name="2018 (1 to 99)").input_value() == "forty"
     assert page.get_by_text("Why?").is_hidden()
+    page.get_by_role("textbox", name="2018").fill("40")
+    page.get_by_text("Why?").wait_for()
+    assert page.locator("[aria-invalid]").count() == 0
     lines = [["prediction", *model.columns], *(["\xe9", *(row[name] for name in model.columns)] for row in people)]
     (tmp_path / "rows.csv").write_bytes("\n".join(map(";".join, lines)).encode("cp1252"))
     page.locator("summary", has_text="Many rows").click()
