@@ -67,8 +67,14 @@ function showLinks(current) {
   const links = [{ name: "", title: "All models" }, ...site.models];
   const start = location.search ? "./" : ""; // another page than that of a model on the Hub
   // They are made once, since a new link would not have the focus.
+  // The link to the page that is shown changes no address, so after an error it tries again.
+  const retry = (event) => {
+    if (event.target.href !== location.href || !main.querySelector("#main > .error, #page > .error")) return;
+    event.preventDefault();
+    show();
+  };
   if (!nav.children.length)
-    nav.append(...links.map(({ name, title }) => element("a", { href: `${start}#${name}` }, title)));
+    nav.append(...links.map(({ name, title }) => element("a", { href: `${start}#${name}`, onclick: retry }, title)));
   [...nav.children].forEach((link, index) => {
     link.removeAttribute("aria-current");
     if (links[index].name !== current) return;
@@ -84,6 +90,9 @@ function findOnHub() {
   if (asked === null) return null;
   const found = asked.match(/^([\w][\w.-]*\/[\w][\w.-]*)@([0-9a-f]{40})$/);
   if (!found) throw new BadInput("Name the model as ?model=USER/REPO@COMMIT, with a commit of 40 digits.");
+  const policy = document.querySelector("meta[content^=default-src]").content;
+  if (!policy.includes(site.hub))
+    throw new BadInput(`This page may not reach the Hub; open any.html${location.search} instead.`);
   return { folder: `${site.hub}/${found[1]}/resolve/${found[2]}` };
 }
 

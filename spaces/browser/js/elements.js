@@ -32,6 +32,14 @@ export const describeError = (error) => element("p", { className: "error", role:
 /** Return a quiet paragraph. */
 export const note = (text) => element("p", { className: "quiet" }, text);
 
+/** Run a task when a form is submitted: by its button, or by Enter in a field. */
+export function onSubmit(form, task) {
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    task();
+  };
+}
+
 /** Return a function that shows the result or error of `task` in `target`, then calls `end`: of the newest call only. */
 export function runLatest(target, task, end = () => {}) {
   let latest = 0;
@@ -82,10 +90,11 @@ export function recallInput(check) {
   return [undefined, keep];
 }
 
+/** Return a share in percent, without a space at which a line may break. */
 export function formatPercent(share) {
-  if (share > 0 && share < 0.0005) return "< 0.1 %"; // instead of 0.0 %
-  if (share >= 0.995 && share < 1) return "> 99 %"; // instead of 100 %
-  return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+  if (share > 0 && share < 0.0005) return "<\u00a00.1\u00a0%"; // instead of 0.0 %
+  if (share >= 0.995 && share < 1) return ">\u00a099\u00a0%"; // instead of 100 %
+  return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)}\u00a0%`;
 }
 
 /**
@@ -141,7 +150,9 @@ export function addBatch(root, model, title, { accept = ".csv,.tsv,.txt", multip
     const report = (done) => (share.value = done);
     const { count, wrong, lines, csv } = await model.call("answerFiles", [[...files.files]], report);
     const button = element("button", { onclick: () => save("answers.csv", csv) }, "Download CSV");
-    return [element("p", {}, `${count} rows, ${wrong} with an error `, button), drawTable(lines)];
+    const move = (cells) => [cells[0], cells.at(-1), ...cells.slice(1, -1)]; // the error, to where a phone shows it
+    const shown = drawTable(wrong ? lines.map(move) : lines);
+    return [element("p", {}, `${count} rows, ${wrong} with an error `, button), shown];
   });
   const change = async () => {
     share.hidden = false;

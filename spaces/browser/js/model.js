@@ -67,10 +67,10 @@ export class Model {
   send(method, args, report, moved = []) {
     const { port1, port2 } = new MessageChannel();
     return new Promise((resolve, reject) => {
-      port1.onmessage = ({ data: { result, error, progress } }) => {
+      port1.onmessage = ({ data: { result, error, column, progress } }) => {
         if (progress !== undefined) return report?.(progress);
         port1.close();
-        if (error) reject(new Error(error));
+        if (error) reject(Object.assign(new Error(error), { column }));
         else resolve(result);
       };
       this.worker.postMessage({ method, args }, [port2, ...moved]);

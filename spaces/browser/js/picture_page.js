@@ -136,8 +136,14 @@ function showClasses(config, found, canvas) {
   const outlines = findOutlines(found);
   const UNSURE = -1;
   let only = null; // a class that is shown alone, or UNSURE
+  const buttons = new Map(); // by what they show
+  const addButton = (choice, text) => {
+    buttons.set(choice, element("button", { onclick: () => draw(choice) }, text));
+    return buttons.get(choice);
+  };
   const draw = (choice) => {
     only = choice === only ? null : choice;
+    for (const [shown, button] of buttons) button.ariaPressed = String(shown === only);
     const shades = colours.map((colour, index) => {
       const isShown = only === null || only === index;
       return [INSIDE, OUTLINE].map((opacity) => pack(colour, isShown ? opacity : 0));
@@ -148,7 +154,6 @@ function showClasses(config, found, canvas) {
       return isDoubt ? doubts[Math.trunc(255 * (1 - confidence[place]))] : shades[mask[place]][outlines[place]];
     });
   };
-  draw(null);
   const keep = () => {
     const picture = element("canvas");
     const opaque = colours.map((colour) => pack(colour, 255));
@@ -158,11 +163,11 @@ function showClasses(config, found, canvas) {
   const present = labels.filter((label) => shares[label]).sort((a, b) => shares[b] - shares[a]);
   const rows = present.map((label) => {
     const index = labels.indexOf(label);
-    const button = element("button", { onclick: () => draw(index) }, page.getLabelName(config, label));
-    return [button, shares[label], `rgb(${colours[index].join(" ")})`];
+    return [addButton(index, page.getLabelName(config, label)), shares[label], `rgb(${colours[index].join(" ")})`];
   });
-  const doubt = element("button", { onclick: () => draw(UNSURE) }, "Where it is unsure");
+  const doubt = addButton(UNSURE, "Where it is unsure");
   const download = element("button", { onclick: keep }, "Download the mask");
+  draw(null);
   return [
     element("h2", {}, "What fills the picture"),
     page.drawBars(rows),

@@ -41,7 +41,7 @@ export function show(root, model) {
     });
     rated.replaceChildren(...(own.length ? [element("h2", {}, "Your ratings"), element("ol", {}, ...own)] : []));
   };
-  parts.add.onclick = page.runLatest(parts.said, async () => {
+  const add = page.runLatest(parts.said, async () => {
     const [id, title] = await find(pick);
     ratings.delete(id);
     ratings.set(id, [title, Number(stars.value)]);
@@ -49,24 +49,30 @@ export function show(root, model) {
     showRated();
     return [];
   });
+  page.onSubmit(parts.add, add);
   const value = lowest + Math.round((0.8 * (highest - lowest)) / step) * step;
   Object.assign(stars, { min: lowest, max: highest, step, value });
   stars.oninput = () => (output.textContent = stars.value);
   stars.oninput();
   showRated();
 
-  parts.near.onclick = page.runLatest(similar, async () => {
+  const findSimilar = page.runLatest(similar, async () => {
     const [id] = await find(like);
     return [list(await model.call("similar", [id]))];
   });
+  page.onSubmit(parts.near, findSimilar);
 
-  user.value = users[Math.min(14, users.length - 1)];
-  parts.predict.onclick = page.runLatest(rating, async () => {
-    const [id] = await find(movie);
-    const pair = [user.value, id];
+  const typical = users[Math.min(14, users.length - 1)];
+  user.value = typical;
+  if (users.every((id) => /^\d+$/.test(id))) user.inputMode = "numeric";
+  const predict = page.runLatest(rating, async () => {
+    const id = user.value.trim();
+    if (!id) throw new Error(`Write the id of a user, such as ${typical}.`);
+    const [chosen] = await find(movie);
+    const pair = [id, chosen];
     const found = await model.call("predict", pair);
     const { base, contributions } = await model.call("explain", pair);
-    const next = await model.call("recommend", [user.value]);
+    const next = await model.call("recommend", [id]);
     return [
       element("h2", {}, found.rating.toFixed(2)),
       element("p", {}, `Start at ${base.toFixed(2)} ${unit}, the average, then add:`),
@@ -75,7 +81,8 @@ export function show(root, model) {
       list(next),
     ];
   });
-  parts.users.hidden = !users.length;
+  page.onSubmit(parts.predict, predict);
+  parts.predict.hidden = !users.length;
 
   const title = users.length ? `Many users and ${many}` : `Many ${many}`;
   page.addBatch(parts.batch, model, title);

@@ -40,11 +40,18 @@ export function show(root, model) {
     const words = `${average} What makes the difference${inPoints}:`;
     return [element("h2", {}, "Why?"), element("p", {}, words), page.drawBars(rows, points, true)];
   });
+  const markWrong = (column) => {
+    for (const field of form.elements) field.ariaInvalid = field.name === column ? "true" : null;
+  };
   const predict = page.runOneAtATime((row) => model.call("predict", [row]));
   const ask = page.runLatest(answer, async () => {
     const row = readRow(); // once: it may have changed when the answer comes
     keep(row);
-    const found = await predict(row);
+    const found = await predict(row).catch((error) => {
+      markWrong(error.column);
+      throw error;
+    });
+    markWrong();
     explain(row);
     if (!curve.hidden) vary(row);
     if (labels) {
@@ -68,6 +75,8 @@ export function show(root, model) {
   varied.onchange = () => vary(readRow());
   curve.hidden = !curved.length;
   ask();
+  const measure = () => document.documentElement.style.setProperty("--answer", `${answer.offsetHeight}px`);
+  new ResizeObserver(measure).observe(answer); // for the style sheet
   page.addBatch(batch, model, "Many rows");
 }
 

@@ -142,11 +142,21 @@ export default class TabularPredictor extends Predictor {
     const absent = columns.filter((name) => !Object.hasOwn(row, name));
     if (absent.length)
       throw new BadInput(`The value of ${absent.join(", ")} is not given; write ? where it is unknown.`);
+    const readEach = (names, read) =>
+      names.map((column) => {
+        try {
+          return read(column, this.fields[column], row[column]);
+        } catch (error) {
+          throw Object.assign(error, { column }); // for the page, which marks its field
+        }
+      });
     return [
-      ...this.categories.map((name) =>
-        readCategory(this.fields[name], row[name], categories[name], open.includes(name)),
+      ...readEach(this.categories, (column, name, value) =>
+        readCategory(name, value, categories[column], open.includes(column)),
       ),
-      ...this.numbers.map((name) => readNumber(this.fields[name], row[name], numbers[name], ignored.includes(name))),
+      ...readEach(this.numbers, (column, name, value) =>
+        readNumber(name, value, numbers[column], ignored.includes(column)),
+      ),
     ];
   }
 

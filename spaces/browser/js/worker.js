@@ -29,7 +29,7 @@ self.onmessage = async ({ data: { method, args }, ports: [port] }) => {
   try {
     port.postMessage({ result: await (method === "open" ? open(...args) : model[method](...args, report)) });
   } catch (error) {
-    if (error instanceof BadInput) return port.postMessage({ error: error.message });
+    if (error instanceof BadInput) return port.postMessage({ error: error.message, column: error.column });
     console.error(error);
     port.postMessage({ error: `The model stopped (${error.message ?? error}); reload the page.` });
   }
