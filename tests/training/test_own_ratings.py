@@ -108,6 +108,49 @@ def test_a_column_with_another_use_is_not_that_of_the_items_in_any_case(read, bo
     assert len(found.movies) == 60
 
 
+@pytest.mark.parametrize("other", ["Sterne", "My Review", "Title", "Datum"])
+def test_a_column_with_another_use_is_not_proposed_as_that_of_the_users(read, books, other):
+    ratings = books[0].rename(columns={"reader": "who", "points": "rating" if other != "Sterne" else other})
+    ratings = ratings.assign(**{other: "3"}) if other not in ratings else ratings
+    with pytest.raises(DataError) as caught:
+        read(ratings)
+    assert "no column called userid or user_id" in str(caught.value)
+    assert "did you mean" not in str(caught.value)
+
+
+def test_a_misspelt_usual_name_is_proposed(read, books):
+    with pytest.raises(DataError, match="There is a column 'raeder'; did you mean it"):
+        read(books[0].rename(columns={"reader": "raeder"}))
+
+
+def test_addresses_of_mails_are_users(read, books):
+    _, printed = read(books[0].rename(columns={"reader": "E-Mail"}))
+    assert "users are in the column E-Mail" in printed
+
+
+def test_items_of_one_title_are_told_apart_by_their_years(read, books):
+    ratings = books[0].merge(books[1], on="book").drop(columns=["book", "categories"])
+    ratings["title"] = ratings["title"].replace({"Tale 7": "Tale 8 "})
+    found, printed = read(ratings.sample(frac=1, random_state=0))
+    assert "1 titles in title have several years in year, so an item is a title with its year, such as " in printed
+    assert "such as Tale 8 (1907) and Tale 8 (1908).\n" in printed
+    assert "Rated again" not in printed
+    assert "Not of the items" not in printed
+    assert (len(found.table), len(found.movies)) == (800, 60)
+    assert found.movies["title"].tolist() == found.movies.index.tolist()
+    assert {"Tale 8 (1907)", "Tale 8 (1908)", "Tale 9 (1909)"} <= set(found.movies.index)
+
+
+def test_titles_of_one_year_or_with_years_of_the_ratings_stay(read, books):
+    ratings = books[0].merge(books[1], on="book").drop(columns=["book", "categories"])
+    found, printed = read(ratings)
+    assert found.movies.loc["Tale 7", "title"] == "Tale 7 (1907)"
+    assert "several years" not in printed
+    found, printed = read(ratings.assign(year=2000 + ratings.index % 20))
+    assert found.movies.loc["Tale 7", "title"] == "Tale 7"
+    assert "differs between ratings of the same item: year." in printed
+
+
 def test_rows_of_the_items_that_do_not_fit_are_counted(read, books):
     ratings, items = books
     items = pd.concat([items[5:], items[5:7].assign(title="Other"), items[:1].assign(book="unread")])
