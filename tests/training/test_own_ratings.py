@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
@@ -361,13 +362,21 @@ def test_a_visitor_of_a_model_without_users(model):
     assert second not in [item for item, *_ in model.recommend({second: 10}, 60)]
     assert model.find_rating(None, first) is None
     for wrong, message in (
-        (({"b-x": 1}, first), "There is no story 'b-x'; ids are those of the ratings, such as b-0 for Tale 0"),
+        (({"b-x": 1}, first), r"There is no story 'b-x'; ids are those of the ratings, such as b-0 for Tale 0\."),
+        (({"B-0": 1}, first), r"There is no story 'B-0'\. Did you mean b-0\?"),
         (({second: 11}, first), "A rating must be 1 to 10 points, not '11'"),
         (("Reader 1", first), "Ratings must be {story id: points}, not 'Reader 1'"),
         ((None, 3), "There is no story '3'"),
     ):
         with pytest.raises(BadInput, match=message):
             model.predict(*wrong)
+
+
+def test_an_id_that_is_a_title_is_named_once(model, monkeypatch):
+    first, movie = next(iter(model.movies.items()))
+    monkeypatch.setitem(model.movies, first, replace(movie, title=first))
+    with pytest.raises(BadInput, match=f"ids are those of the ratings, such as {first}\\."):
+        model.predict(None, "b-x")
 
 
 def test_the_figures_are_in_the_units_of_the_data(model):
