@@ -152,7 +152,8 @@ class Problems:
         if not self.skip:
             way_on = f". Without them: {more}" if more else ", or go on without them with --skip-bad."
             raise DataError(f"{what}:{listed}{hidden}\nRepair or delete them{way_on}")
-        print(f"Left out: {what}:{listed}{hidden}")
+        done = "Bad cells count as missing, bad rows are left out" if self.unit == "rows" else "Left out"
+        print(f"{done}: {what}:{listed}{hidden}")
         self.found, self.count = [], 0
 
 
