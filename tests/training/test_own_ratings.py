@@ -362,7 +362,7 @@ def test_a_visitor_of_a_model_without_users(model):
     assert second not in [item for item, *_ in model.recommend({second: 10}, 60)]
     assert model.find_rating(None, first) is None
     for wrong, message in (
-        (({"b-x": 1}, first), r"There is no story 'b-x'; ids are those of the ratings, such as b-0 for Tale 0\."),
+        (({"b-x": 1}, first), "There is no story 'b-x'; ids are those of the ratings, such as b-0 for Tale 0"),
         (({"B-0": 1}, first), r"There is no story 'B-0'\. Did you mean b-0\?"),
         (({second: 11}, first), "A rating must be 1 to 10 points, not '11'"),
         (("Reader 1", first), "Ratings must be {story id: points}, not 'Reader 1'"),
