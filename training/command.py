@@ -108,6 +108,24 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_number(text: str) -> int:
+    """Parse a number of 0 or more, where 0 means none, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 0 or more")
+    return int(text)
+
+
+def parse_share(text: str) -> float:
+    """Parse a number from 0 to 1, for argparse."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
+    return share
+
+
 def parse_seed(text: str) -> int:
     """Parse a seed, for argparse."""
     if not (text.isdecimal() and int(text) <= MAX_SEED):

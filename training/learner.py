@@ -363,8 +363,9 @@ def retry_with_smaller_batches(
 ) -> Any:
     """Call train(batch size, callbacks, False); if the GPU runs out of memory, try again with half the batch size.
 
-    The callbacks accumulate gradients, so that the optimiser still steps once for every `batch` items. The last
-    argument is true in a later call, which then continues from the last saved state.
+    The callbacks accumulate gradients over equal parts, as few as fit, for each step of the optimiser. The parts have
+    `batch` items together, or as close to it as equal parts come: at most half an item more or less for each part. The
+    last argument is true in a later call, which then continues from the last saved state.
 
     Args:
         train: trains with batches of a size.
@@ -374,18 +375,21 @@ def retry_with_smaller_batches(
     Raises:
         torch.OutOfMemoryError: the smallest batch does not fit, or there are several processes.
     """
-    size, is_again = batch, False
+    most, is_again = batch, False
     if at_once and default_device().type == "cpu" and processes.get_world_size() == 1:
-        size = batch // math.ceil(batch / at_once)
+        most = min(batch, at_once)
     while True:
+        parts = math.ceil(batch / most)
+        size = round(batch / parts)
+        if is_again:
+            print(f"Out of GPU memory: continuing with batches of {size}, {parts} per step.")
         try:
-            return train(size, [GradientAccumulation(batch)] if size < batch else [], is_again)
+            return train(size, [GradientAccumulation(parts * size)] if parts > 1 else [], is_again)
         except torch.OutOfMemoryError:
-            if size // 2 < SMALLEST_BATCH or processes.get_world_size() > 1:
+            if most // 2 < SMALLEST_BATCH or processes.get_world_size() > 1:
                 raise
             leave_autocast()
-        size, is_again = size // 2, True
-        print(f"Out of GPU memory: continuing with batches of {size}, {batch // size} per step.")
+        most, is_again = most // 2, True
         gc.collect()
         torch.cuda.empty_cache()
 

@@ -13,7 +13,7 @@ from training import evaluate
 from training.card import write_card
 from training.data import DataError
 from training.folder import create_folder, update_config, write_metrics
-from training.recipe import Answered, Recipe, answer_test, load, start_run
+from training.recipe import Answered, Recipe, adapt, answer_test, load, start_run
 from training.record import Record
 from training.words import read_words
 
@@ -42,6 +42,7 @@ def measure_again(recipe: Recipe[Any, Any], options: argparse.Namespace, source:
         raise DataError(
             f"{folder} has the labels {', '.join(model.config.labels)}, but the data has {', '.join(splits.labels)}."
         )
+    settings = adapt(recipe, options, settings, splits)  # a recommender is trained again, to measure it
     run = start_run(recipe, options, settings)
     answers = [answer_test(recipe, model, test) for test in splits.tests]
     found = Answered(model, splits, answers, settings, run)

@@ -38,7 +38,7 @@ from training.own_data import DataOptions
 from training.parity import Shown
 from training.progress import show_progress
 from training.record import Record, record_measurement
-from training.states import prepare_states, read_devices, read_seconds_trained
+from training.states import check_states, prepare_states, read_devices, read_seconds_trained
 from training.storing import store_model
 from training.words import read_words
 
@@ -174,7 +174,7 @@ class Recipe(ABC, Generic[Part, Options]):
     score_label: ClassVar[str] = "accuracy"
     max_accuracy_drop: ClassVar[float] = 0.0
     max_answers_lost: ClassVar[float] = 1.5
-    measuring: ClassVar[tuple[str, ...]] = ()  # fields of the settings that do not affect training
+    measuring: ClassVar[tuple[str, ...]] = ()  # fields of the settings, or of their `own`, that do not affect training
     data_options: ClassVar[tuple[str, ...] | None] = None  # fields of DataOptions that the command line sets
 
     @property
@@ -301,14 +301,14 @@ def make(recipe: Recipe[Any, Any], options: argparse.Namespace, source: Record) 
     started = time.monotonic()
     out = Path(options.out)
     check_out(out)
+    check_states(options.states, out)
     settings = recipe.read_settings(options)
     check_data(recipe, options, settings)
     if options.data and type(recipe).load is Recipe.load:
         recipe.check_layout(options.data, settings)
     recipe.check_start(settings)
     splits = load(recipe, options, settings)
-    if splits.description.is_own and not options.smoke:
-        settings = replace(recipe.adapt(settings, splits), **{"epochs": options.epochs} if options.epochs else {})
+    settings = adapt(recipe, options, settings, splits)
     run = start_run(recipe, options, settings)
     started -= read_seconds_trained(run.state)  # earlier seconds of a resumed run
     if options.minutes:
@@ -375,13 +375,21 @@ def check_data(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: 
         recipe.load(None, settings)  # raises the error
 
 
+def adapt(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Options, splits: Splits[Any]) -> Options:
+    """Return settings that suit the size of a user's own data, with the number of --epochs if it is given."""
+    if options.smoke or not splits.description.is_own:
+        return settings
+    return replace(recipe.adapt(settings, splits), **{"epochs": options.epochs} if options.epochs else {})
+
+
 def start_run(recipe: Recipe[Any, Any], options: argparse.Namespace, settings: Settings) -> Run:
     """Return the run with these settings, which may resume an earlier one."""
-    trains = {name: value for name, value in asdict(settings).items() if name not in recipe.measuring}
+    given = {name: value for name, value in asdict(settings).items() if name != "own"} | asdict(settings.own)
+    trains = {name: value for name, value in given.items() if name not in recipe.measuring}
     trains["minutes"] = options.minutes
     trains["measures"] = bool(options.measure)  # so that measuring keeps the states of an interrupted training
     state = prepare_states(
-        trains, recipe.name, list_files(options.data), Path(options.out), options.resume, options.states
+        trains, recipe.name, list_files(options.data), Path(options.out), options.resume, options.states, vars(options)
     )
     return Run(state, settings.seed, options.resume, measures=not options.train_only)
 

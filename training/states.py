@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ import torch
 from shared.config import sha256
 from training import card, processes
 from training.data import DataError
-from training.folder import check_writable
+from training.folder import check_room, check_writable
 from training.record import get_training_device, get_training_versions
 
 SECONDS = "seconds"  # file with the training time, in a folder of states
+PATHS = ("init", "labels", "items")  # settings that may name a file or folder, which has another place elsewhere
 RUN, DEVICES, FINISHED = "run.json", "devices.json", "finished.pth"
 
 
@@ -99,6 +100,7 @@ def prepare_states(
     out: Path,
     resume: bool,
     chosen: str | None = None,
+    options: Collection[str] = (),
 ) -> Path:
     """Return the folder for the states of a run; delete old states unless resuming.
 
@@ -112,36 +114,73 @@ def prepare_states(
         out: the checkpoint folder to write.
         resume: keep the states in the folder.
         chosen: a folder that the user chose, to carry the states to another machine.
+        options: names of the settings that have an option, for the message.
 
     Raises:
-        DataError: the states in the chosen folder are of a run with other settings.
+        DataError: the chosen folder is no folder of states, or those in it are of a run with other settings.
     """
+    check_states(chosen, out)
     folder = Path(chosen).resolve() if chosen else choose_folder(described, name, files, out)
     if resume and not folder.exists():
         print("No interrupted run has these options on this device; starting from the beginning.")
     elif not resume:
         processes.run_once_per_host(partial(shutil.rmtree, folder, ignore_errors=True))
     if chosen:
-        settings = {key: Path(value).name if isinstance(value, str) else value for key, value in described.items()}
-        check_run(folder, {"name": name, "settings": settings, "code": hash_code()})
+        settings = {key: Path(value).name if key in PATHS and value else value for key, value in described.items()}
+        check_run(folder, {"name": name, "settings": settings, "code": hash_code()}, options)
     return folder
 
 
-def check_run(folder: Path, run: Mapping[str, Any]) -> None:
+def check_states(chosen: str | None, out: Path) -> None:
+    """Check that a chosen folder, if any, is free or has states: it is emptied. Call it before long work begins.
+
+    Raises:
+        DataError: it is something else or cannot be written, or one of it and `out` is inside the other.
+    """
+    if chosen:
+        processes.run_once_per_host(partial(_check_states, Path(chosen), out))  # before another process empties it
+
+
+def _check_states(chosen: Path, out: Path) -> None:
+    folder, model = chosen.resolve(), out.resolve()
+    if folder == model or folder in model.parents or model in folder.parents:
+        raise DataError(f"The states in {chosen} and the model in {out} need folders of their own; choose another one.")
+    if folder.exists() and not (folder.is_dir() and (read_run(folder) is not None or not any(folder.iterdir()))):
+        raise DataError(f"{chosen} exists and is not a folder of states; choose another one with --states.")
+    check_room(folder)
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Return the description of the run whose states are in a folder; None if it has none."""
+    try:
+        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return run if isinstance(run, dict) and run.keys() >= {"name", "settings", "code"} else None
+
+
+def check_run(folder: Path, run: Mapping[str, Any], options: Collection[str] = ()) -> None:
     """Describe a run in its folder of states; check that the states there are of the same run.
+
+    Args:
+        folder: the folder of states.
+        run: its name, settings and code.
+        options: names of the settings that have an option, for the message.
 
     Raises:
         DataError: they are of a run with other settings.
     """
-    path, now = folder / RUN, json.loads(json.dumps(run, default=str))
-    if not path.is_file():
-        return processes.run_once_per_host(partial(write_json, path, now))
-    before = json.loads(path.read_text(encoding="utf-8"))
-    if (before["name"], before["settings"]) != (now["name"], now["settings"]):
-        changed = [key for key, value in now["settings"].items() if before["settings"].get(key) != value]
+    before, now = processes.broadcast(read_run(folder)), json.loads(json.dumps(run, default=str))
+    if before is None:
+        return processes.run_once_per_host(partial(write_json, folder / RUN, now))
+    settings = before["settings"] | before["settings"].get("own", {})  # where earlier code has the options of own data
+    changed = [key for key, value in now["settings"].items() if settings.get(key) != value]
+    if before["name"] != now["name"] or changed:
+        typed = [f"--{key.replace('_', '-')}" for key in changed if key in options]
+        other = f" (other: {', '.join(typed or changed)})" if before["name"] == now["name"] else ""
         raise DataError(
-            f"The states in {folder} are of another run of {before['name']} (other: {', '.join(changed) or 'name'}); "
-            "give the options of that run, or another folder with --states."
+            f"The states in {folder} are of another run of {before['name']}{other}; give the options of that run, or "
+            "another folder with --states."
         )
     if before["code"] != now["code"]:
         print(f"The code has changed since the training in {folder} began.")

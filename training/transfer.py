@@ -12,6 +12,7 @@ and kernels are rounded to float16, which is finer than the int8 that models are
 import argparse
 import io
 import json
+import math
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -38,8 +39,10 @@ def pack(paths: Sequence[Path], out: Path, part_mb: float = PART_MB, finished: b
         finished: of folders of states, pack only the finished weights, rounded, and what describes the run.
 
     Raises:
-        DataError: a path does not exist, two have the same name, or a training has not finished.
+        DataError: a path does not exist, two have the same name, a training has not finished, or a part has no bytes.
     """
+    if not 1 <= part_mb * 2**20 < math.inf:
+        raise DataError(f"--part-mb must be a size above 0, not {part_mb:g}.")
     if len({path.resolve().name for path in paths}) < len(paths):
         raise DataError("Two of the paths have the same name; pack them one after the other.")
     archive = io.BytesIO()
@@ -101,7 +104,7 @@ def unpack(folder: Path, out: Path) -> None:
             raise DataError(f"{folder / name} is missing.")
         if sha256(folder / name) != digest:
             raise DataError(f"{folder / name} is not the part that was packed; send it again.")
-    archive = io.BytesIO(b"".join((folder / name).read_bytes() for name in sorted(digests)))
+    archive = io.BytesIO(b"".join((folder / name).read_bytes() for name in digests))
     with tarfile.open(fileobj=archive) as tar:
         tar.extractall(out, filter="data")
 

@@ -1,6 +1,7 @@
 """Training that is fitted into a number of minutes."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,10 +13,11 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
 from training import budget
-from training.command import OptionError, run
+from training.command import OptionError, make_parser, run
 from training.learner import NoValidation, RowLoader, Run
 from training.recipes.image_classification import ImageClassification
 from training.recipes.text_classification import TextClassification
+from training.sentiment import Sentiment
 
 pytestmark = pytest.mark.training
 
@@ -86,9 +88,28 @@ def test_the_recorded_command_has_the_chosen_epochs(tmp_path, monkeypatch):
     assert command == "python -m training.recipes.text_classification --smoke --epochs 3"
 
 
-def test_minutes_are_refused_where_no_epoch_is_trained(tmp_path):
-    with pytest.raises(OptionError, match=r"--quick trains no epochs of pictures; leave out --minutes, or --quick\."):
-        run(ImageClassification(), ["--smoke", "--quick", "--minutes", "5", "--out", str(tmp_path / "model")])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--minutes", "5"], "--minutes"),
+        (["--epochs", "3"], "--epochs"),
+        (["--teacher", "efficientnet-lite0", "--alpha", "0"], "--teacher and --alpha"),
+    ],
+)
+def test_options_of_fine_tuning_are_refused_where_only_the_last_layer_is_trained(tmp_path, options, named):
+    sentence = f"--quick trains only the last layer of the network; leave out {named}, or --quick."
+    with pytest.raises(OptionError, match=re.escape(sentence)):
+        run(ImageClassification(), ["--smoke", "--quick", *options, "--out", str(tmp_path / "model")])
+
+
+@pytest.mark.parametrize("recipe", [TextClassification(), Sentiment()])
+@pytest.mark.parametrize("smoke", [(), ("--smoke",)])
+def test_quick_texts_are_trained_as_long_as_asked(recipe, smoke):
+    parser = make_parser(recipe)
+    settings = recipe.read_settings(parser.parse_args([*smoke, "--quick", "--epochs", "4", "--masked-epochs", "2"]))
+    assert (settings.epochs, settings.masked_epochs) == (4, 2)
+    default = recipe.read_settings(parser.parse_args([*smoke, "--quick"]))
+    assert (default.epochs, default.masked_epochs) == (12 if smoke else 1, 0)
 
 
 @pytest.mark.parametrize("options", [["--minutes", "0"], ["--epochs", "0"], ["--epochs", "2", "--minutes", "3"]])

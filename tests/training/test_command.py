@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from tests.conftest import DEMOS, ROOT
 from tests.training.test_demos import load_recipe
 from tests.training.test_folder import limit_disk
 from training import command, evaluate
-from training.command import OptionError
+from training.command import OptionError, make_parser
 from training.data import DataError
+from training.recipes.image_classification import ImageClassification
+from training.recipes.image_segmentation import ImageSegmentation
+from training.recipes.text_classification import TextClassification
 from training.salary import Salary
 from training.salary import main as train_salary
 
@@ -119,6 +123,23 @@ def test_a_script_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, monk
 def test_an_impossible_seed_is_refused(seed):
     with pytest.raises(OptionError, match=f"argument --seed: {seed} is not a whole number from 0 to 2147483647"):
         train_salary(["--smoke", "--seed", seed])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "option", "bad", "good", "sentence"),
+    [
+        (ImageSegmentation(), "--teachers", ["-2", "1.5", "x"], [0, 3], "is not a whole number of 0 or more"),
+        (TextClassification(), "--masked-epochs", ["-3", "x"], [0, 12], "is not a whole number of 0 or more"),
+        (ImageClassification(), "--alpha", ["7", "-0.1", "nan", "x"], [0, 0.3, 1], "is not a number from 0 to 1"),
+    ],
+)
+def test_numbers_have_a_range(recipe, option, bad, good, sentence):
+    parser = make_parser(recipe)
+    for value in bad:
+        with pytest.raises(OptionError, match=f"^argument {option}: {re.escape(value)} {sentence}$"):
+            parser.parse_args([option, value])
+    name = option[2:].replace("-", "_")
+    assert [getattr(recipe.read_settings(parser.parse_args([option, str(value)])), name) for value in good] == good
 
 
 def test_a_misspelt_option_is_named_with_the_nearest(tmp_path):

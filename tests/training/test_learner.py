@@ -236,10 +236,75 @@ def test_a_chosen_folder_of_states_is_for_one_run(tmp_path, capsys):
     folder = choose({"seed": 1, "init": "/here/weights"}, resume=False)
     assert folder == tmp_path / "states"
     assert choose({"seed": 1, "init": "/there/weights"}, resume=True) == folder
-    with pytest.raises(DataError, match=r"of another run of salary \(other: seed\); give the options of that run"):
-        choose({"seed": 2, "init": "/here/weights"}, resume=True)
+    other = {"seed": 2, "batch": 8, "init": "/here/weights"}
+    with pytest.raises(
+        DataError, match=r"of another run of salary \(other: seed, batch\); give the options of that run"
+    ):
+        choose(other, resume=True)
+    with pytest.raises(DataError, match=r"of another run of salary \(other: --seed\); give"):
+        choose(other, resume=True, options={"seed"})
+    with pytest.raises(DataError, match=r"of another run of salary; give"):
+        choose(other, name="rating", resume=True)
     assert choose({"seed": 2, "init": "/here/weights"}, resume=False) == folder  # begun anew
     assert "code has changed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("content", ["cat.jpg", "run.json"])
+def test_a_chosen_folder_of_something_else_is_left_alone(tmp_path, content, resume):
+    (tmp_path / "photos").mkdir()
+    file = tmp_path / "photos" / content
+    file.write_text('{"name": "of another program"}', encoding="utf-8")
+    (tmp_path / "link").symlink_to("photos")
+    choose = partial(prepare_states, {"seed": 1}, "salary", [], tmp_path / "model", resume)
+    for name in ("photos", "link", f"photos/{content}"):
+        with pytest.raises(DataError, match=f"{name} exists and is not a folder of states; choose another one"):
+            choose(chosen=str(tmp_path / name))
+    with pytest.raises(DataError, match="is not writable"):
+        choose(chosen=str(file / "states"))
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "link", tmp_path / "photos", file]
+
+
+def test_a_chosen_folder_of_states_may_be_new_or_empty_or_a_link(tmp_path):
+    choose = partial(prepare_states, {"seed": 1}, "salary", [], tmp_path / "model")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("new")
+    for name, place in (("empty", "empty"), ("link", "new"), ("new", "new")):
+        folder = choose(resume=False, chosen=str(tmp_path / name))
+        assert folder == tmp_path / place
+        (folder / "net").mkdir()
+        assert choose(resume=True, chosen=str(tmp_path / name)) == folder
+        assert (folder / "net").is_dir()
+        choose(resume=False, chosen=str(tmp_path / name))
+        assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(("chosen", "out"), [("a", "a"), ("a", "a/model"), ("a/states", "a")])
+def test_states_and_model_are_not_in_one_folder(tmp_path, chosen, out):
+    with pytest.raises(DataError, match="need folders of their own"):
+        prepare_states({}, "salary", [], tmp_path / out, resume=False, chosen=str(tmp_path / chosen))
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_paths_are_cut_to_their_names(tmp_path):
+    choose = partial(prepare_states, name="own", files=[], out=tmp_path / "model", chosen=str(tmp_path / "states"))
+    choose({"items": "/here/items.csv", "label_column": "a/b", "group": None}, resume=False)
+    choose({"items": "items.csv", "label_column": "a/b", "group": None}, resume=True)
+    for name, value in (("items", "other.csv"), ("label_column", "c/b"), ("group", "b")):
+        changed = {"items": "/here/items.csv", "label_column": "a/b", "group": None, name: value}
+        with pytest.raises(DataError, match=f"other: --{name.replace('_', '-')}"):
+            choose(changed, resume=True, options=changed)
+
+
+def test_states_of_earlier_code_are_taken(tmp_path, capsys):
+    (tmp_path / "states").mkdir()
+    old = {"seed": 1, "examples": False, "own": {"item_name": "book", "time": "day"}}
+    module_states.write_json(tmp_path / "states/run.json", {"name": "own", "settings": old, "code": "earlier"})
+    chosen = str(tmp_path / "states")
+    prepare_states({"seed": 1, "time": "day"}, "own", [], tmp_path / "model", resume=True, chosen=chosen)
+    assert "The code has changed" in capsys.readouterr().out
+    with pytest.raises(DataError, match="other: time"):
+        prepare_states({"seed": 1, "time": "hour"}, "own", [], tmp_path / "model", resume=True, chosen=chosen)
 
 
 def test_the_devices_of_a_run_are_listed_once_each(tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 """Training on pictures: what is held fixed, what is augmented, and what happens when memory runs out."""
 
+import re
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 import onnx
+from fastai.callback.core import Callback
 from fastai.callback.training import GradientAccumulation
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
@@ -14,7 +17,7 @@ from PIL import Image
 from shared.session import Session
 from training import export, learner, parity
 from training.evaluate import fit_temperature
-from training.learner import CpuBfloat16, retry_with_smaller_batches
+from training.learner import CpuBfloat16, NoValidation, RowLoader, retry_with_smaller_batches
 from training.pictures import FrozenBatchNorm, PictureLoader, compute_outputs, normalise, run_torch, write_examples
 
 pytestmark = pytest.mark.training
@@ -75,14 +78,57 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_step():
         retry_with_smaller_batches(lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()), 64)
 
 
-@pytest.mark.parametrize(("at_once", "size"), [(None, 100), (100, 100), (32, 25), (3, 2)])
-def test_a_cpu_takes_a_large_batch_in_parts(monkeypatch, at_once, size):
+@pytest.mark.parametrize(("batch", "sizes"), [(63, [63, 21, 13, 7, 3]), (33, [33, 11, 7, 4, 2]), (5, [5, 2])])
+def test_out_of_memory_leaves_a_step_as_large_as_equal_parts_allow(batch, sizes, capsys):
+    seen = []
+
+    def train(size, callbacks, _is_again):
+        seen.append((size, callbacks[0].n_acc if callbacks else size))
+        raise torch.OutOfMemoryError("no")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        retry_with_smaller_batches(train, batch)
+    said = re.findall(r"batches of (\d+), (\d+) per step", capsys.readouterr().out)
+    assert [size for size, _ in seen] == sizes
+    assert [(int(size), int(size) * int(parts)) for size, parts in said] == seen[1:]
+    assert all(abs(step - batch) <= step / size / 2 for size, step in seen)
+
+
+@pytest.mark.parametrize(("at_once", "size", "step"), [(None, 100, 100), (100, 100, 100), (32, 25, 100), (3, 3, 102)])
+def test_a_cpu_takes_a_large_batch_in_parts(monkeypatch, at_once, size, step):
     def train(size, callbacks, is_again):
         return size, [callback.n_acc for callback in callbacks], is_again
 
-    assert retry_with_smaller_batches(train, 100, at_once) == (size, [100] * (size < 100), False)
+    assert retry_with_smaller_batches(train, 100, at_once) == (size, [step] * (size < 100), False)
     monkeypatch.setattr(learner, "default_device", lambda: torch.device("cuda"))
     assert retry_with_smaller_batches(train, 100, at_once) == (100, [], False)
+
+
+def test_a_step_of_uneven_parts_covers_its_items():
+    sizes, steps = [], []
+
+    class Count(Callback):
+        order = 100
+
+        def before_batch(self):
+            sizes.append(len(self.xb[0]))
+
+        def after_step(self):
+            steps.append(sum(sizes))
+
+    def train(size, callbacks, _is_again):
+        x = torch.rand(640, 3)
+        rows = RowLoader(x, x.sum(1, keepdim=True), bs=size, drop_last=True)
+        learn = Learner(
+            DataLoaders(rows, rows), torch.nn.Linear(3, 1), loss_func=torch.nn.functional.mse_loss,
+            cbs=[NoValidation(), Count(), *callbacks],
+        )  # fmt: skip
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1, 1e-3)
+
+    retry_with_smaller_batches(train, 63, 32)
+    assert set(sizes) == {32}
+    assert steps == list(range(64, 641, 64))
 
 
 def test_out_of_memory_in_mid_batch_leaves_no_autocast_behind():

@@ -23,6 +23,9 @@ from training.data import DataError
 from training.measure_again import NEED_NETWORK, merge_metrics
 from training.parity import ParityError, Shown
 from training.recipe import TestSet, answer, load, start_run
+from training.recipes.image_classification import ImageClassification
+from training.recipes.image_segmentation import ImageSegmentation
+from training.recipes.recommendation import Recommendation
 from training.recipes.tabular import Tabular
 from training.record import Record
 from training.tabular_targets import compute_probabilities
@@ -196,6 +199,27 @@ def test_what_is_only_measured_on_does_not_decide_which_run_is_resumed(tmp_path,
     assert state("--quick") != state()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "measuring", "training"),
+    [
+        (Tabular, ("--unit", "EUR", "--groups", "age"), ("--time", "day")),
+        (Recommendation, ("--unit", "stars", "--users", "--item-name", "book"), ("--rating-column", "stars")),
+        (ImageClassification, ("--examples", "--alpha", "0.2"), ("--label-column", "breed")),
+        (ImageSegmentation, ("--examples",), ("--void", "255")),
+    ],
+)
+def test_a_run_is_resumed_though_options_that_train_nothing_change(tmp_path, recipe, measuring, training):
+    def start(*words):
+        words = [*words, "--states", str(tmp_path / "states"), "--out", str(tmp_path / "model")]
+        options = command.make_parser(recipe()).parse_args(words)
+        return start_run(recipe(), options, recipe().read_settings(options)).state
+
+    assert start() == start("--resume", *measuring)
+    name = recipe().name
+    with pytest.raises(DataError, match=f"of another run of {name} .other: {training[0]}.; give the options"):
+        start("--resume", *measuring, *training)
+
+
 def test_measuring_keeps_the_states_of_an_interrupted_training(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     recipe = load_recipe("salary")
@@ -208,6 +232,16 @@ def test_measuring_keeps_the_states_of_an_interrupted_training(tmp_path, monkeyp
     interrupted.mkdir(parents=True)
     start("--measure", "model")
     assert interrupted.exists()
+
+
+def test_a_folder_that_has_no_states_is_refused_before_the_data_is_read(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.jpg").write_bytes(b"cat")
+    recipe = Quick()
+    monkeypatch.setattr(recipe, "load_own", None)
+    with pytest.raises(DataError, match="photos exists and is not a folder of states"):
+        make(recipe, tmp_path / "model", "--states", tmp_path / "photos")
+    assert (tmp_path / "photos/cat.jpg").read_bytes() == b"cat"
 
 
 # --- data and settings ---

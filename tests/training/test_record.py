@@ -3,6 +3,7 @@
 import hashlib
 import shlex
 import subprocess
+from dataclasses import fields
 
 import pytest
 
@@ -10,12 +11,19 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 
 from tests.conftest import ROOT
 from tests.training.test_demos import load_recipe
-from training import command, record
+from training import command, record, states
+from training.own_data import DataOptions
+from training.recipes.image_classification import ImageClassification
+from training.recipes.image_segmentation import ImageSegmentation
+from training.recipes.recommendation import Recommendation
+from training.recipes.tabular import Tabular
+from training.recipes.text_classification import TextClassification
 from training.record import SOURCE
 
 pytestmark = pytest.mark.training
 
 
+MEASURED = ("--dogs-vs-cats", "--camvid", "--animals")
 SCRIPTS = {
     "cat_dog": ["--quick", "--dogs-vs-cats", "{data}", "--camvid", "{data}", "--init", "{weights}", "--examples"],
     "segmentation": ["--init", "{weights}"],
@@ -50,6 +58,40 @@ def test_the_scripts_own_parser_reads_the_recorded_command(name, tmp_path):
     assert {key: value for key, value in again.items() if key not in ignored} == expected
     paths = [names[word] for word in given if word in names]
     assert sorted(item.name for item in recorded.inputs) == sorted(paths)
+
+
+RECIPES = [ImageClassification(), ImageSegmentation(), TextClassification(), Tabular(), Recommendation()]
+ALL = [*RECIPES, *map(load_recipe, SCRIPTS)]
+BY_MODULE = {"argvalues": ALL, "ids": [recipe.module for recipe in ALL]}
+
+
+@pytest.mark.parametrize("recipe", **BY_MODULE)
+def test_only_paths_are_taken_for_files(recipe, tmp_path, monkeypatch):
+    """Though there is a file for each word in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    parser = command.make_parser(recipe)
+    actions = [
+        action for action in parser._actions if action.metavar and not action.choices and action.type is None
+        and action.dest not in record.UNRECORDED
+    ]  # fmt: skip
+    for action in actions:
+        (tmp_path / action.dest).write_text(action.dest)
+    options = parser.parse_args([word for action in actions for word in (action.option_strings[0], action.dest)])
+    found = {item.option for item in record.record(parser, options).inputs}
+    assert found == {"--data", "--init", "--about", "--labels", "--items", *MEASURED} & set(
+        parser._option_string_actions
+    )
+
+
+@pytest.mark.parametrize("recipe", **BY_MODULE)
+def test_the_states_of_a_run_cut_what_the_record_takes_for_files(recipe):
+    settings, own = ({item.name for item in fields(kind)} for kind in (recipe.settings, DataOptions))
+    assert not settings & own  # they are compared together
+    actions = [action for action in command.make_parser(recipe)._actions if action.dest in settings | own]
+    trains = [action for action in actions if action.dest not in recipe.measuring]
+    assert {action.dest for action in trains if action.metavar in record.PATHS} == {
+        action.dest for action in actions if action.dest in states.PATHS
+    }
 
 
 def test_the_recorded_hash_is_that_of_sha256sum_over_the_sorted_files(tmp_path):

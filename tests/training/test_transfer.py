@@ -1,5 +1,7 @@
 """Inputs and finished weights that are carried to another machine and back."""
 
+import random
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
@@ -29,6 +31,21 @@ def test_parts_are_small_and_come_back_as_they_were(pets, tmp_path, capsys):
     assert (tmp_path / "inputs/pets/cat.jpg").read_bytes() == (pets / "cat.jpg").read_bytes()
     assert (tmp_path / "inputs/pets/list.txt").read_text(encoding="utf-8") == "cat\n"
     assert "Wrote 4 parts and parts.json" in capsys.readouterr().out
+
+
+def test_more_than_a_thousand_parts_come_back_in_order(tmp_path):
+    content = random.Random(0).randbytes(400_000)
+    (tmp_path / "weights").write_bytes(content)
+    assert len(pack([tmp_path / "weights"], tmp_path / "parts", part_mb=0.00025)) > 1_500
+    unpack(tmp_path / "parts", tmp_path / "inputs")
+    assert (tmp_path / "inputs/weights").read_bytes() == content
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "nan", "inf", "1e-9"])
+def test_a_part_has_some_bytes(pets, tmp_path, capsys, size):
+    assert main(["pack", str(pets), "--out", str(tmp_path / "parts"), f"--part-mb={size}"]) == 2
+    assert capsys.readouterr().err == f"error: --part-mb must be a size above 0, not {float(size):g}.\n"
+    assert not (tmp_path / "parts").exists()
 
 
 def test_a_part_that_is_missing_or_damaged_is_named(pets, tmp_path, capsys):

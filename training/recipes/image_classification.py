@@ -74,6 +74,7 @@ from training.pictures import (
 from training.recipe import Answered, Export, Recipe, Splits, TestSet, answer
 from training.splitting import TEST, TRAIN, VALID
 
+FINE_TUNING = ("epochs", "minutes", "teacher", "alpha")  # options without a meaning for --quick
 QUICK_SIZE = 320  # pixels, without fine-tuning
 VALID_SHARE, TEST_SHARE = 0.1, 0.2
 EXAMPLES = 4
@@ -150,7 +151,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
     settings = ImageClassificationSettings
     data_options = ("labels_from", "labels", "pattern", "label_column")
     # alpha interpolates the weights after the training; backbone only chooses or checks init
-    measuring: ClassVar[tuple[str, ...]] = ("alpha", "backbone")
+    measuring: ClassVar[tuple[str, ...]] = ("alpha", "backbone", "examples")
     max_accuracy_drop = 0.001
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
@@ -162,20 +163,26 @@ class ImageClassification(Recipe[Pictures, Chosen]):
         )
         parser.add_argument("--backbone", choices=tuple(BACKBONES), help=f"network to begin with (default {DEFAULT})")
         parser.add_argument("--init", metavar="NAME", help="another network to begin with; folder or Hub name")
-        parser.add_argument("--teacher", metavar="NAME", help=f"learn its answers, too; {teacher.NAME} is the only one")
+        parser.add_argument("--teacher", metavar="TEACHER", help=f"learn its answers, too: {teacher.NAME}")
         parser.add_argument(
-            "--alpha", type=float, metavar="X", help="from the pretrained weights (0) to the fine-tuned ones (1)"
+            "--alpha",
+            type=command.parse_share,
+            metavar="X",
+            help="from the pretrained weights (0) to the fine-tuned ones (1)",
         )
 
     def read_settings(self, options: argparse.Namespace) -> Chosen:
         """Return the settings that the options ask for; --backbone alone begins with its network on the Hub.
 
         Raises:
-            OptionError: --minutes is given with --quick.
+            OptionError: an option of fine-tuning is given with --quick.
         """
         settings = super().read_settings(options)
-        if settings.quick and options.minutes:
-            raise command.OptionError("--quick trains no epochs of pictures; leave out --minutes, or --quick.")
+        given = [f"--{name}" for name in FINE_TUNING if getattr(options, name) is not None]
+        if settings.quick and given:
+            raise command.OptionError(
+                f"--quick trains only the last layer of the network; leave out {' and '.join(given)}, or --quick."
+            )
         if settings.backbone and not options.init:
             return replace(settings, init=BACKBONES[settings.backbone].hub)
         return settings

@@ -118,6 +118,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
     predictor = ImageSegmenter
     settings = ImageSegmentationSettings
     data_options = ("void",)
+    measuring = ("examples",)
     score_label = "mean IoU"
     max_accuracy_drop = 0.002
     max_answers_lost = RELABELLED  # of one picture
@@ -129,7 +130,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         )
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
         parser.add_argument(
-            "--teachers", type=int, metavar="N",
+            "--teachers", type=command.parse_number, metavar="N",
             help=f"networks of its kind that are trained first, to learn from ({self.settings.teachers})",
         )  # fmt: skip
 

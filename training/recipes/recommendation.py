@@ -117,6 +117,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
     data_options = (
         "time", "user_column", "item_column", "rating_column", "items", "scale", "users", "item_name", "unit",
     )  # fmt: skip
+    measuring = ("users", "item_name", "unit")
     readme_name: ClassVar[str] = "README-data.txt"
 
     # --- data ---
@@ -183,8 +184,7 @@ class Recommendation(Recipe[Ratings, RecommendationSettings]):
         if [(movie.movie_id, movie.ratings) for movie in movies] != list(counts.items()):
             raise DataError(f"{found.model.folder} was not trained on the ratings in --data.")
         processes.end_other_processes()
-        settings = self.adapt(found.settings, found.splits) if data.is_own else found.settings
-        return self.measure_all(data, settings, found.run)
+        return self.measure_all(data, found.settings, found.run)
 
     def measure_all(self, data: Ratings, settings: RecommendationSettings, run: Run) -> dict[str, Any]:
         """Cross-validate, and measure newcomers; the run saves the states of each model."""

@@ -112,6 +112,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
     predictor = TabularClassifier
     settings = TabularSettings
     data_options = ("time", "groups", "task", "unit")
+    measuring = ("groups", "unit")
     unit: ClassVar[str] = "rows"  # what the card calls rows
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:

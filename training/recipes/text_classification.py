@@ -123,17 +123,21 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         )  # fmt: skip
         parser.add_argument(
             "--masked-epochs",
-            type=int,
+            type=command.parse_number,
             metavar="N",
             help="epochs of masked-language modelling before training on labels (1)",
         )
 
     def read_settings(self, options: argparse.Namespace) -> TextClassificationSettings:
-        """Return the settings that the options ask for; --quick shortens texts and training."""
+        """Return the settings that the options ask for; --quick shortens texts, and training that has no option."""
         settings = super().read_settings(options)
-        if not settings.quick or options.smoke:
+        if not settings.quick:
             return settings
-        return replace(settings, max_tokens=256, head=96, batch=32, epochs=1, rates=slice(3e-5, 2e-4))
+        settings = replace(settings, masked_epochs=options.masked_epochs or 0)
+        if options.smoke:
+            return settings
+        epochs = options.epochs or 1
+        return replace(settings, max_tokens=256, head=96, batch=32, epochs=epochs, rates=slice(3e-5, 2e-4))
 
     def check_layout(self, data: str, settings: TextClassificationSettings) -> None:  # noqa: ARG002 - the signature
         """Check that a folder has a table, or subfolders of text files."""
@@ -196,7 +200,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         ids, checked, unlabelled = map(encode, parts)
         notes = []
         mask = tokenizer.token_to_id("[MASK]")
-        epochs = 0 if settings.quick else settings.masked_epochs
+        epochs = settings.masked_epochs
         if mask is not None and epochs > 0:
             notes.append(
                 f"Before it saw any label, it was trained to predict hidden words of {len(ids) + len(unlabelled):,} "

@@ -219,6 +219,22 @@ def test_a_folder_made_from_other_ratings_is_not_measured(folder, tmp_path, caps
     assert (folder / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(("more", "epochs"), [(("--epochs", 3), 3), (("--smoke",), SMOKE.epochs)])
+def test_an_own_model_is_measured_again_with_the_settings_of_its_training(made_up, tmp_path, monkeypatch, more, epochs):
+    seen, measure_all = [], recipe.Recommendation.measure_all
+
+    def measure_quickly(self, data, settings, run):
+        seen.append(settings)
+        return measure_all(self, data, SMOKE, run)
+
+    monkeypatch.setattr(recipe.Recommendation, "measure_all", measure_quickly)
+    given = ("--data", made_up.path, "--out", tmp_path / "model", *more)
+    assert train(recipe.Recommendation, *given) == 0
+    assert train(recipe.Recommendation, *given, "--measure", tmp_path / "model") == 0
+    assert seen[0] == seen[1]
+    assert seen[0].epochs == epochs
+
+
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(made_up, tmp_path, monkeypatch):
     data = made_up.ratings
 
