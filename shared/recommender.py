@@ -19,6 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from numbers import Integral
 from typing import Annotated, Any, Self
 
@@ -30,7 +31,7 @@ from .errors import BadInput, CheckpointError, quote
 from .movies import ITEMS, MOVIES, Id, TitleIndex, read_movies
 from .predictor import Prediction, Predictor
 from .session import Shapes
-from .text import parse_number, parse_whole, suggest_number
+from .text import normalise_name, parse_number, parse_whole, suggest_number
 from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
 Scored = list[tuple[Id, str, float]]
@@ -353,13 +354,19 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
     def _check_movie_id(self, movie_id: Any) -> Id:
         known = self._read_id(movie_id)
         if known not in self.movies:
+            unknown = f"There is no {self.config.item[0]} {quote(movie_id)}"
+            if isinstance(known, str) and (near := self._by_name.get(normalise_name(known))):
+                raise BadInput(f"{unknown}. Did you mean {near}?")
             first = next(iter(self.movies.values()))
+            title = "" if first.title == first.movie_id else f" for {first.title}"
             those = "ids are those of the ratings" if self.config.is_own else "movie ids are those of MovieLens"
-            raise BadInput(
-                f"There is no {self.config.item[0]} {quote(movie_id)}; {those}, such as {first.movie_id} for "
-                f"{first.title}.{suggest_number(movie_id)}"
-            )
+            raise BadInput(f"{unknown}; {those}, such as {first.movie_id}{title}.{suggest_number(movie_id)}")
         return known
+
+    @cached_property
+    def _by_name(self) -> dict[str, Id]:
+        """Ids that are texts, by their form without case."""
+        return {normalise_name(movie_id): movie_id for movie_id in self.movies if isinstance(movie_id, str)}
 
     def _read_id(self, value: Any) -> Id:
         """Return an id as in the tables, which may be unknown: a whole number, or a text in models of own data."""

@@ -40,6 +40,11 @@ def normalise_name(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", short).casefold().split())
 
 
+def raise_first(text: str) -> str:
+    """Return a text with a capital first letter; capitals in it stay, as in a German title or in PLZ."""
+    return text[:1].upper() + text[1:]
+
+
 def parse_number(value: object) -> float:
     """Convert a number, or its text, to float; return NaN for anything else, including True and False.
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shared.config import About
 from shared.errors import quote
+from shared.text import raise_first
 from training.card import AUTHOR
 from training.data import DataError
 from training.own_data import list_names, suggest
@@ -127,4 +128,4 @@ def ask_label(labels: Sequence[str], subject: str = "it") -> str:
 
 def make_title(name: str) -> str:
     """Return the title of a model whose data has this name."""
-    return name.replace("_", " ").replace("-", " ").capitalize()
+    return raise_first(name.replace("_", " ").replace("-", " "))

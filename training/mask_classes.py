@@ -14,7 +14,8 @@ from training.networks.image_segmentation import IGNORED
 from training.own_data import list_names
 
 LISTS = ("codes.txt", "classes.txt", "classes.csv", "class_dict.csv", "label_colors.txt", "labels.txt")
-MAX_FOUND = 64  # colours: more are no classes, but the shades of a photograph or of blurred edges
+MAX_FOUND = 64  # classes: more are the shades of a photograph or of smooth edges, unless a list names them
+IGNORE, BACKGROUND = "__ignore__", "background"  # LabelMe's name of index -1, stored as 255; and of 0, "_background_"
 COLOUR = re.compile(r"#?([0-9a-fA-F]{6})|(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})")
 NAME_FIRST = re.compile(
     rf"(?P<name>.*?[^\s,;])[\s,;]+(?P<colour>#[0-9a-fA-F]{{6}}|{COLOUR.pattern.split('|')[1]})[\s,;]*"
@@ -35,8 +36,8 @@ class Classes:
 def read_classes(path: Path) -> Classes:
     """Read a list of classes, one per line, all or none with a colour: "name r g b", "r g b name" or "name #rrggbb".
 
-    Without colours, the first line is the class with index 0. Several colours may have the same name: they become one
-    class.
+    Without colours, the first line is the class with index 0, or with -1 if it is LabelMe's __ignore__, which is left
+    out. Several colours may have the same name: they become one class.
 
     Raises:
         DataError: the file has fewer than two classes or too many, duplicates, or colours in some lines only.
@@ -50,6 +51,9 @@ def read_classes(path: Path) -> Classes:
         del lines[0]
     pairs = [pair for line in lines if (pair := split_line(line))]
     if not pairs:
+        if lines[:1] == [IGNORE]:
+            del lines[0]
+        lines = [BACKGROUND if line == f"_{BACKGROUND}_" else line for line in lines]
         if not 2 <= len(set(lines)) == len(lines) <= IGNORED:
             raise DataError(f"{path} must list 2 to {IGNORED} different classes, one per line.")
         return Classes(tuple(lines), {index: index for index in range(len(lines))}, in_colour=False)
@@ -107,7 +111,7 @@ def find_classes(counts: Counter[int], in_colour: bool, void: int | None, folder
     Of indices, 255 is void, unless the only others are 0: then the masks are black and white.
 
     Raises:
-        DataError: there are fewer than two classes, or too many colours.
+        DataError: there are fewer than two classes, or too many colours or shades of grey.
     """
     values = sorted(value for value in counts if value != void)
     if in_colour:
@@ -122,6 +126,12 @@ def find_classes(counts: Counter[int], in_colour: bool, void: int | None, folder
         names, codes = ("class 0", "class 1"), {0: 0, 255: 1}
     else:
         values = [value for value in values if value != IGNORED]
+        if values and values[-1] >= MAX_FOUND:
+            raise DataError(
+                f"The masks in {folder} have {len(values)} shades of grey up to {values[-1]}, too many to be classes; "
+                "save them as PNG without smooth edges, or list the classes in classes.txt, with colours if the greys "
+                "are not numbered from 0 on."
+            )
         names = tuple(f"class {index}" for index in range(max(values, default=-1) + 1))
         codes = {index: index for index in range(len(names)) if index != void}
     if len(values) < 2:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from shared.metrics import NewcomerGroup, Newcomers, Point
+from shared.text import raise_first
 from shared.visitors import estimate_generosity, place_visitor
 from training import evaluate
 from training.data import DataError
@@ -163,7 +164,7 @@ def summarise(errors: pd.DataFrame, data: str, below: int, folds: int, measured:
         kept_out = f"{measured} of {folds} folds of the users is kept out of training."
     protocol = (
         f"{kept_out} Their ratings are shuffled; the first n are given, and the rest, from a place that is the same "
-        f"for every n, are predicted. {noun.capitalize()} that nobody else rated are left out. Every user counts the "
+        f"for every n, are predicted. {raise_first(noun)} that nobody else rated are left out. Every user counts the "
         "same; intervals are 95 % bootstrap intervals over users. The settings of the training were chosen on ratings "
         "that include these users'."
     )

@@ -152,19 +152,27 @@ class Problems:
         if not self.skip:
             way_on = f". Without them: {more}" if more else ", or go on without them with --skip-bad."
             raise DataError(f"{what}:{listed}{hidden}\nRepair or delete them{way_on}")
-        print(f"Left out: {what}:{listed}{hidden}")
+        done = "Bad cells count as missing, bad rows are left out" if self.unit == "rows" else "Left out"
+        print(f"{done}: {what}:{listed}{hidden}")
         self.found, self.count = [], 0
 
 
-def suggest(name: str, names: Iterable[str], kind: str = "column") -> str:
-    """Return a clause, after a space, that names the nearest of `names`; "" if none is near."""
+def suggest(name: str, names: Iterable[str], kind: str = "column", least: float = 0.7) -> str:
+    """Return a clause, after a space, that names the nearest of `names`; "" if none is as near as `least`, up to 1."""
     by_key = {other.casefold().replace("_", " ").replace("-", " "): other for other in names}
-    near = difflib.get_close_matches(name.casefold().replace("_", " ").replace("-", " "), by_key, 1, 0.7)
+    near = difflib.get_close_matches(name.casefold().replace("_", " ").replace("-", " "), by_key, 1, least)
     article = "an" if kind[0] in "aeiou" else "a"
     return f" There is {article} {kind} {quote(by_key[near[0]])}; did you mean it?" if near else ""
 
 
-def find_column(columns: Sequence[str], asked: str | None, usual: Collection[str], option: str, data: Path) -> str:
+def find_column(
+    columns: Sequence[str],
+    asked: str | None,
+    usual: Collection[str],
+    option: str,
+    data: Path,
+    others: Collection[str] = (),
+) -> str:
     """Return the column that is asked for, or else the one with the most usual name, in any case.
 
     Args:
@@ -173,6 +181,7 @@ def find_column(columns: Sequence[str], asked: str | None, usual: Collection[str
         usual: usual names in lower case, the most usual first.
         option: the option that names the column, for the message; "" if there is none.
         data: the file, for the message.
+        others: usual names of columns with another use, in lower case, which the message does not propose.
 
     Raises:
         DataError: there is no such column.
@@ -186,7 +195,8 @@ def find_column(columns: Sequence[str], asked: str | None, usual: Collection[str
         return loose[0]
     if found := find_usual(columns, usual):
         return found
-    near = next((clause for name in usual if (clause := suggest(name, columns))), "")
+    free = [column for column in columns if column.strip().casefold() not in others]
+    near = next((clause for name in usual if (clause := suggest(name, free, least=0.8))), "")
     advice = f"name another with {option}" if option else "rename the one that is meant"
     called = " or ".join(list(usual)[:2])
     raise DataError(f"{data} has no column called {called}; {advice}.{near} {there}")

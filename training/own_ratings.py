@@ -1,6 +1,7 @@
 """Read a user's own ratings, and the titles and kinds of what is rated, from tables; check and describe them."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from training.splitting import TEST, split_by_time
 USERS = (
     "userid", "user_id", "user-id", "user id", "user", "reader", "readerid", "reader_id", "customer", "customerid",
     "customer_id", "reviewerid", "reviewer_id", "reviewer", "member", "person", "uid", "username", "kunde", "nutzer",
+    "e-mail", "email", "mail",
 )  # fmt: skip
 ITEMS = (
     "itemid", "item_id", "item-id", "item id", "item", "movieid", "movie_id", "movie", "bookid", "book_id", "book",
@@ -34,6 +36,8 @@ RATINGS = (
 TITLES = ("title", "name", "item_name", "product_name", "book-title", "book_title", "movie_title", "titel")
 KINDS = ("genres", "genre", "categories", "category", "tags", "tag", "kinds", "kind")
 YEARS = ("year", "year-of-publication", "publication_year", "original_publication_year", "release_year", "jahr")
+TIMES = ("time", "timestamp", "date", "created_at", "zeit", "datum")  # read if --time names one
+MANY_YEARS = 0.2  # share of titles with several years from which they are years of the ratings, not of the items
 ITEM_FILES = ("items", "movies", "books", "products", "songs", "games")
 MIN_RATINGS = 100
 MAX_RATINGS = 1_000_000  # of more, those of a sample of the users are read
@@ -61,6 +65,8 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
     table = read_own_table(path, problems, partial(choose_columns, path, own, items_path is None))
     user, item, rating, time = find_columns(path, own, table.columns)
     print(f"{path.name}: users are in the column {user}, items in {item}, ratings in {rating}.")
+    if not items_path:
+        table = add_years(table, item)
     ratings = read_rows(table, (user, item, rating), parse_scale(own.scale), problems)
     if time:
         cells, places = table.table[time].iloc[ratings.index], ratings.index
@@ -124,14 +130,15 @@ def find_columns(path: Path, own: DataOptions, columns: Sequence[str]) -> tuple[
     Raises:
         DataError: one is missing, or two of the first three are the same.
     """
+    others = (*TITLES, *KINDS, *YEARS, *TIMES)
     try:
-        user = find_column(columns, own.user_column, USERS, "--user-column", path)
+        user = find_column(columns, own.user_column, USERS, "--user-column", path, (*ITEMS, *RATINGS, *others))
     except DataError as error:
         raise DataError(f"{error} Without users, ratings do not show what goes together.") from error
-    rating = find_column(columns, own.rating_column, RATINGS, "--rating-column", path)
+    rating = find_column(columns, own.rating_column, RATINGS, "--rating-column", path, (*USERS, *ITEMS, *others))
     taken = {name.strip().casefold() for name in (user, rating)}
     usual = [name for name in ITEMS if name not in taken]
-    item = find_column(columns, own.item_column, usual, "--item-column", path)
+    item = find_column(columns, own.item_column, usual, "--item-column", path, (*USERS, *RATINGS, *others))
     found = (user, item, rating)
     if len(set(found)) < len(found):
         raise DataError(
@@ -269,6 +276,41 @@ def read_items(path: Path, own: DataOptions) -> tuple[OwnTable, str]:
     table = read_own_table(path, problems, lambda columns: [find_item(columns), *find_descriptions(columns)])
     problems.settle()
     return table, find_item(table.columns)
+
+
+def add_years(table: OwnTable, item: str) -> OwnTable:
+    """Return ratings whose items are titles with their years, such as "Batman (1966)", if some titles have several.
+
+    If many have, the years are those of the ratings, and the items stay as they are.
+
+    Args:
+        table: the ratings.
+        item: the column of the items.
+    """
+    year = find_usual(table.columns, YEARS)
+    if not year or item.strip().casefold() not in TITLES:
+        return table
+    names, cells = clean_cells(table.table[item]), table.table[year].cat
+    when = np.array([parse_number(text) for text in cells.categories])[cells.codes]
+    when = np.where((when >= 1000) & (when <= 2999), when, 0).astype(np.int64)
+    pairs = pd.DataFrame({"name": names.codes, "year": when})
+    found = pairs[pairs["year"] > 0].groupby("name")["year"].agg(["size", "nunique"])
+    several = found.index[found["nunique"] > 1]
+    if not 0 < len(several) <= MANY_YEARS * (found["size"] > 1).sum():
+        return table
+    codes, unique = pd.factorize(pairs["name"].astype(np.int64) * 10_000 + pairs["year"])
+    texts = []
+    for name, number in (divmod(number, 10_000) for number in unique.tolist()):
+        title, end = names.categories[name], f" ({number})"
+        texts.append(title + end if number and title and not title.endswith(end) else title)
+    shown = [text for text, number in zip(texts, unique.tolist(), strict=True) if number // 10_000 == several[0]]
+    print(
+        f"{len(several):,} titles in {item} have several years in {year}, so an item is a title with its year, such as "
+        f"{' and '.join(sorted(shown)[-2:])}."
+    )
+    again, different = pd.factorize(np.array(texts, dtype=object))
+    joined = pd.Categorical.from_codes(again[codes], pd.Index(different, dtype=object))
+    return replace(table, table=table.table.assign(**{item: joined}))
 
 
 def find_constant(table: OwnTable, same: NDArray[np.intp]) -> list[str]:

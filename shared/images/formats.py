@@ -3,6 +3,7 @@
 Pillow's readers are called directly, because Image.open has limits that any module can change.
 """
 
+import importlib.util
 import io
 import re
 from collections.abc import Callable
@@ -158,4 +159,7 @@ def find_format(data: bytes, ending: str = "") -> str:
 
 def make_format_error(kind: str) -> BadInput:
     """Return the error for a format that is recognised but not accepted."""
-    return BadInput(f"{kind} cannot be read here; save the picture as one of {ACCEPTED}.")
+    way_on = ""
+    if kind == "HEIC" and importlib.util.find_spec("pillow_heif"):  # where a model was trained on such pictures
+        way_on = " In Python, give it decoded, as pillow_heif.open_heif(path).to_pillow()."
+    return BadInput(f"{kind} cannot be read here; save the picture as one of {ACCEPTED}.{way_on}")

@@ -14,6 +14,7 @@ import gradio as gr
 
 from ..tables.writing import escape_formulas
 from ..tabular import TabularConfig
+from ..text import raise_first
 from .errors import show_errors
 
 AMOUNTS = "The answer can jump between the {} amounts in the data, such as {:,.10g}."
@@ -66,7 +67,7 @@ def name_arguments(columns: Sequence[str]) -> list[str]:
 
 def get_label(config: TabularConfig, column: str) -> str:
     """Return the display name of a column."""
-    return config.descriptions.get(column) or re.sub("[-_]+", " ", column).capitalize()
+    return config.descriptions.get(column) or raise_first(re.sub("[-_]+", " ", column))
 
 
 def name_group(config: TabularConfig, group: str) -> str:

@@ -18,7 +18,7 @@ from ..errors import BadInput
 from ..markdown import escape_markdown
 from ..movies import Movie
 from ..recommender import Recommender, RecommenderExplanation, Scored
-from ..text import parse_number
+from ..text import parse_number, raise_first
 from ..visitors import Visitor
 from . import share
 from .errors import show_errors
@@ -141,9 +141,10 @@ def find_best_known(model: Recommender) -> list[Movie]:
 
 
 def add_picker(model: Recommender, label: str) -> gr.Dropdown:
-    """Add a drop-down of the best known movies that accepts any title."""
+    """Add a drop-down of the best known movies that accepts any title; its label gets a capital first letter."""
     first = find_best_known(model)[0].movie_id
-    found = gr.Dropdown(model.titles.list_choices(OFFERED), value=first, label=label, allow_custom_value=True)
+    choices, label = model.titles.list_choices(OFFERED), raise_first(label)
+    found = gr.Dropdown(choices, value=first, label=label, allow_custom_value=True)
     # Gradio's schema allows only the choices.
     found.api_info = lambda: {"anyOf": [{"type": "integer"}, {"type": "string"}]}
     return found
@@ -189,7 +190,7 @@ def add_visitor(model: Recommender) -> gr.JSON:
     start = config.highest - round((config.highest - config.lowest) / 4.5 / config.step) * config.step
     with gr.Row():
         with gr.Column():
-            movie = add_picker(model, f"{config.item[0].capitalize()} that you know")
+            movie = add_picker(model, f"{config.item[0]} that you know")
             stars = gr.Slider(config.lowest, config.highest, start, step=config.step, label=f"Your {config.unit}")
             add = gr.Button("Add my rating", variant="primary", size="md")
             with gr.Row():

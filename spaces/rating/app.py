@@ -92,13 +92,13 @@ with Page(model, title=config.about.title) as demo:
         with gr.Tab("You") as you:
             ratings = movies.add_visitor(model)
         with gr.Tab("Similar"):
-            like = movies.add_picker(model, f"{many.capitalize()} similar to")
+            like = movies.add_picker(model, f"{many} similar to")
             near = movies.add_list(model, "similarity", f"Similar {many}")
         add_quality_tab(model, more=lambda: movies.add_newcomers(model))
         with gr.Tab(labels["tab"]) as other, gr.Row():
             with gr.Column():
                 user = movies.add_user(model) if config.users else ratings
-                movie = movies.add_picker(model, one.capitalize())
+                movie = movies.add_picker(model, one)
                 answer, bars = movies.add_answer(model), gr.HTML(label="Why")
             with gr.Column():
                 for_user = movies.add_list(model, config.unit, labels["best"])

@@ -1,6 +1,7 @@
 """Pictures as people have them, and files that were made to do harm."""
 
 import contextlib
+import importlib.util
 import io
 import struct
 import threading
@@ -251,6 +252,21 @@ NAMED = {
 def test_formats_that_are_known_by_name(kind, start):
     with pytest.raises(BadInput, match=f"^{kind} cannot be read here; save the picture as one of JPEG, PNG"):
         load_image(start + bytes(200))
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_way_to_decode_a_heic_is_named_where_training_reads_them(is_installed, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if is_installed else None)
+    with pytest.raises(BadInput) as caught:
+        load_image(b"\0\0\0\x18ftypheic" + bytes(200))
+    way_on = " In Python, give it decoded, as pillow_heif.open_heif(path).to_pillow()."
+    assert str(caught.value).endswith(way_on) == is_installed
+
+
+def test_a_decoded_heic_is_read(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red")).save(tmp_path / "photo.HEIC")
+    assert load_image(pillow_heif.open_heif(tmp_path / "photo.HEIC").to_pillow()).size == (64, 48)
 
 
 def float_tiff(samples, bits):

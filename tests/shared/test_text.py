@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from shared.text import normalise_name, parse_number, strip_invisible, suggest_number
+from shared.text import normalise_name, parse_number, raise_first, strip_invisible, suggest_number
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,12 @@ from shared.text import normalise_name, parse_number, strip_invisible, suggest_n
 )  # fmt: skip
 def test_a_number_is_read_where_it_can_mean_one_thing_alone(text, number):
     assert parse_number(text) == number
+
+
+def test_capitals_within_a_name_stay():
+    assert [raise_first(text) for text in ("kunden Übersicht", "PLZ", "übrige", "")] == [
+        "Kunden Übersicht", "PLZ", "Übrige", "",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

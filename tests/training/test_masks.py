@@ -130,6 +130,44 @@ def test_black_and_white_masks_have_two_classes(streets, mode, has_list):
     assert {int(code) for mask in decode(found).values() for code in np.unique(mask)} == {0, 1}
 
 
+def smooth(codes):
+    """Return a black and white mask as a program with smooth edges saves it."""
+    mask = Image.fromarray((codes > 0).astype(np.uint8) * 255)
+    return mask.resize((50, 50)).resize(mask.size, Image.Resampling.BILINEAR)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_shades_of_smooth_edges_are_no_classes(streets, mode):
+    change(streets, lambda codes: smooth(codes).convert(mode))
+    with pytest.raises(DataError, match=r"shades of grey up to 254, too many .* save them as PNG without smooth edges"):
+        read(streets)
+
+
+def test_many_classes_or_greys_are_read_with_a_list(streets):
+    expected = decode(read(streets))
+    change(streets, lambda codes: Image.fromarray(codes * 60))
+    with pytest.raises(DataError, match="4 shades of grey up to 180, too many to be classes"):
+        read(streets)
+    (streets / "classes.txt").write_text("\n".join(f"kind {index}" for index in range(181)), encoding="utf-8")
+    assert len(read(streets).classes.names) == 181
+    lines = [f"{name} {60 * index} {60 * index} {60 * index}" for index, name in enumerate(NAMES)]
+    (streets / "classes.txt").write_text("\n".join(lines), encoding="utf-8")
+    found = read(streets)
+    assert found.classes.names == NAMES
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
+
+
+def test_the_list_of_labelme_starts_at_minus_1(streets):
+    """LabelMe stores __ignore__ (-1) as 255, which is void, and _background_ as 0."""
+    expected = decode(read(streets))
+    (streets / "labels.txt").write_text("__ignore__\n_background_\nroad\nhouse\ncar\n", encoding="utf-8")
+    change(streets, lambda codes: Image.fromarray(np.where(codes == 3, 255, codes).astype(np.uint8)))
+    found = read(streets)
+    assert found.classes.names == ("background", "road", "house", "car")
+    for name, mask in decode(found).items():
+        assert np.array_equal(mask, np.where(expected[name] == 3, IGNORED, expected[name]))
+
+
 def test_255_and_the_void_index_are_ignored(streets):
     change(streets, lambda codes: Image.fromarray(np.where(codes == 3, 255, codes).astype(np.uint8)))
     assert read(streets).classes.names == ("class 0", "class 1", "class 2")
@@ -423,7 +461,7 @@ def test_the_recipe_reads_frames(streets):
     assert [len(part) for part in (splits.train, splits.valid, splits.tests[0])] == [9, 1, 2]
     assert splits.train.pictures.shape == (9, 3, 128, 160)
     assert splits.train.labels.shape == (9, 128, 160)
-    assert splits.description.about.summary.startswith("A picture: where is class 0, class 1")
+    assert splits.description.about.summary.startswith("A picture: is each pixel class 0, class 1")
 
 
 def test_pictures_keep_their_aspect_ratio(streets):

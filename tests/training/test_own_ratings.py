@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
@@ -106,6 +107,49 @@ def test_a_column_with_another_use_is_not_that_of_the_items_in_any_case(read, bo
     user, item, rating = columns
     assert f"users are in the column {user}, items in {item}, ratings in {rating}." in printed
     assert len(found.movies) == 60
+
+
+@pytest.mark.parametrize("other", ["Sterne", "My Review", "Title", "Datum"])
+def test_a_column_with_another_use_is_not_proposed_as_that_of_the_users(read, books, other):
+    ratings = books[0].rename(columns={"reader": "who", "points": "rating" if other != "Sterne" else other})
+    ratings = ratings.assign(**{other: "3"}) if other not in ratings else ratings
+    with pytest.raises(DataError) as caught:
+        read(ratings)
+    assert "no column called userid or user_id" in str(caught.value)
+    assert "did you mean" not in str(caught.value)
+
+
+def test_a_misspelt_usual_name_is_proposed(read, books):
+    with pytest.raises(DataError, match="There is a column 'raeder'; did you mean it"):
+        read(books[0].rename(columns={"reader": "raeder"}))
+
+
+def test_addresses_of_mails_are_users(read, books):
+    _, printed = read(books[0].rename(columns={"reader": "E-Mail"}))
+    assert "users are in the column E-Mail" in printed
+
+
+def test_items_of_one_title_are_told_apart_by_their_years(read, books):
+    ratings = books[0].merge(books[1], on="book").drop(columns=["book", "categories"])
+    ratings["title"] = ratings["title"].replace({"Tale 7": "Tale 8 "})
+    found, printed = read(ratings.sample(frac=1, random_state=0))
+    assert "1 titles in title have several years in year, so an item is a title with its year, such as " in printed
+    assert "such as Tale 8 (1907) and Tale 8 (1908).\n" in printed
+    assert "Rated again" not in printed
+    assert "Not of the items" not in printed
+    assert (len(found.table), len(found.movies)) == (800, 60)
+    assert found.movies["title"].tolist() == found.movies.index.tolist()
+    assert {"Tale 8 (1907)", "Tale 8 (1908)", "Tale 9 (1909)"} <= set(found.movies.index)
+
+
+def test_titles_of_one_year_or_with_years_of_the_ratings_stay(read, books):
+    ratings = books[0].merge(books[1], on="book").drop(columns=["book", "categories"])
+    found, printed = read(ratings)
+    assert found.movies.loc["Tale 7", "title"] == "Tale 7 (1907)"
+    assert "several years" not in printed
+    found, printed = read(ratings.assign(year=2000 + ratings.index % 20))
+    assert found.movies.loc["Tale 7", "title"] == "Tale 7"
+    assert "differs between ratings of the same item: year." in printed
 
 
 def test_rows_of_the_items_that_do_not_fit_are_counted(read, books):
@@ -319,12 +363,20 @@ def test_a_visitor_of_a_model_without_users(model):
     assert model.find_rating(None, first) is None
     for wrong, message in (
         (({"b-x": 1}, first), "There is no story 'b-x'; ids are those of the ratings, such as b-0 for Tale 0"),
+        (({"B-0": 1}, first), r"There is no story 'B-0'\. Did you mean b-0\?"),
         (({second: 11}, first), "A rating must be 1 to 10 points, not '11'"),
         (("Reader 1", first), "Ratings must be {story id: points}, not 'Reader 1'"),
         ((None, 3), "There is no story '3'"),
     ):
         with pytest.raises(BadInput, match=message):
             model.predict(*wrong)
+
+
+def test_an_id_that_is_a_title_is_named_once(model, monkeypatch):
+    first, movie = next(iter(model.movies.items()))
+    monkeypatch.setitem(model.movies, first, replace(movie, title=first))
+    with pytest.raises(BadInput, match=f"ids are those of the ratings, such as {first}\\."):
+        model.predict(None, "b-x")
 
 
 def test_the_figures_are_in_the_units_of_the_data(model):

@@ -492,7 +492,7 @@ def test_rows_without_a_time_are_named_and_can_be_left_out(tmp_path, capsys, tab
     assert (len(found.train) + len(found.test), found.split) == (COUNT - 4, "last fifth by Tag")
     expected = table["Stunden"].drop([0, 3, 9, 150])[-len(found.test) :]
     assert found.test.table["Stunden"].tolist() == expected.astype(float).tolist()
-    assert "Left out: 3 problems with the rows" in capsys.readouterr().out
+    assert "Bad cells count as missing, bad rows are left out: 3 problems with the rows" in capsys.readouterr().out
     (tmp_path / "train.csv").write_text(spell(table[:160]), encoding="utf-8")
     (tmp_path / "test.csv").write_text(spell(table[160:].assign(Tag="")), encoding="utf-8")
     found = read_own_rows(tmp_path, "gekündigt", DataOptions(time="Tag", skip_bad=True), 42)

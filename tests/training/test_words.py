@@ -53,6 +53,11 @@ def test_without_words_a_model_has_those_of_its_data(describe_own):
     assert (about.title, about.licence_name, about.language) == ("Rows", TERMS_OF_DATA, None)
 
 
+def test_a_title_keeps_the_capitals_of_its_data():
+    assert make_title("Kunden_Übersicht (final)") == "Kunden Übersicht (final)"
+    assert make_title("meine-PLZ") == "Meine PLZ"
+
+
 def test_options_are_stronger_than_the_file_and_the_file_than_the_model_before(describe_own, rows, tmp_path):
     before = describe("rows", "Old?", ()).about
     write_model(tmp_path / "model", before.model_copy(update={"title": "Before", "intended_use": "To learn."}))

@@ -7,7 +7,7 @@ import gradio as gr
 
 from shared.tables import read_csv
 from shared.tabular_values import NumberColumn
-from shared.ui.forms import add_field, expand_row, make_template, name_arguments
+from shared.ui.forms import add_field, expand_row, get_label, make_template, name_arguments
 
 
 def test_arguments_have_names_of_their_own_whatever_the_columns_are_called():
@@ -18,6 +18,12 @@ def test_arguments_have_names_of_their_own_whatever_the_columns_are_called():
     assert len(set(names)) == len(columns)
     for name in names:
         assert name.isidentifier() and not keyword.iskeyword(name) and name != "column"  # noqa: PT018 - of each name
+
+
+def test_labels_keep_the_capitals_of_columns(salary):
+    config = salary.config.model_copy(update={"descriptions": {"age": "Age in years"}})
+    labels = [get_label(config, column) for column in ("age", "PLZ", "hours-per-week", "größe_der_Küche")]
+    assert labels == ["Age in years", "PLZ", "Hours per week", "Größe der Küche"]
 
 
 def test_an_endpoint_takes_an_argument_for_each_column(salary):
