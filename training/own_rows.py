@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from shared.dates import format_date
+from shared.dates import ISO, format_date
 from shared.errors import quote
 from shared.limits import LIMITS
 from shared.tabular_values import MISSING, is_missing
@@ -67,6 +67,7 @@ LEAST_GROUPS = 5  # as many as the folds on which a model is calibrated
 STRATA = 10  # bands of a number to predict, each of which is split alike
 SAME = 0.999  # correlation with the target from which a column is left out
 NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
+FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
 CHECKED = 20_000  # rows on which that is measured
 UNCLEAR = {
     DATE: "its days and months cannot be told apart",
@@ -328,6 +329,21 @@ def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Col
             print(f"  {kind:<10}  {list_names(listed)}")
     for column in [column for column in inputs if column.kind == LEFT_OUT][:SHOWN]:
         print(f"  left out    {column.name}: {column.reason}{column.hint}")
+    for line in [line for column in inputs for line in describe_two_digits(column)]:
+        print(line)
+
+
+def describe_two_digits(column: Column) -> list[str]:
+    """Return lines on how years of two digits are read, and on what they make of a date after today."""
+    form = column.date_format or ""
+    if "%y" not in form:
+        return []
+    lines = [f"{column.name} has years of two digits: 50 to 99 are 1950 to 1999, 00 to 49 are 2000 to 2049."]
+    latest = column.values.max()
+    if latest > (pd.Timestamp.now() - pd.Timestamp(0)).days + FUTURE:
+        spelled = f"{format_date(latest, form)} is {format_date(latest, ISO)}"
+        lines.append(f"Warning: {column.name} has dates in the future: {spelled}. Write its years with four digits.")
+    return lines
 
 
 def add_problems(columns: Sequence[Column], source: _Source, problems: Problems) -> None:

@@ -21,6 +21,12 @@ DAY = 20604  # 2026-05-31
         ("31.5.2026", "%d.%m.%Y", DAY),
         ("05/31/2026", "%m/%d/%Y", DAY),
         ("31/05/26", "%d/%m/%y", DAY),
+        ("31.12.49", "%d.%m.%y", 29219),  # 2049
+        ("01.01.50", "%d.%m.%y", -7305),  # 1950
+        ("03.02.55", "%d.%m.%y", -5446),
+        ("29.02.68 12:00", "%d.%m.%y", -671.5),
+        ("31.12.99", "%d.%m.%y", 10956),
+        ("31.12.2055", "%d.%m.%Y", 31410),
         ("31 May 2026", "%d %b %Y", DAY),
         ("2026-05-31 12:00", "%Y-%m-%d", DAY + 0.5),
         ("2026-05-31T18:00:00+06:00", "%Y-%m-%d", DAY + 0.5),
@@ -45,6 +51,12 @@ def test_a_date_is_a_number_of_days(text, form, days):
 )
 def test_a_visitor_may_write_a_date_in_the_spelling_of_the_table_or_in_iso(value):
     assert read_date(value, "%d.%m.%Y") == DAY
+
+
+def test_a_year_of_two_digits_may_have_four():
+    assert read_date("03.02.1955", "%d.%m.%y") == read_date("03.02.55", "%d.%m.%y") == -5446
+    assert read_date("31.05.2126", "%d.%m.%y") == DAY + 36524
+    assert math.isnan(read_date("31.05.26", "%d.%m.%Y"))
 
 
 @pytest.mark.parametrize("unit", ["D", "h", "s", "us", "ns"])

@@ -209,6 +209,22 @@ def test_a_day_that_may_be_a_month_is_asked_about(tmp_path, table):
     assert "Columns left out: Tag (its days and months cannot be told apart)." in found.notes
 
 
+def test_birthdays_with_two_digits_are_not_in_the_future(tmp_path, capsys, table):
+    born = pd.to_datetime("1950-01-01") + pd.to_timedelta(np.arange(COUNT) * 91, unit="D")
+    table["geboren"] = born.strftime("%d.%m.%y")
+    found = read(table, tmp_path, "gekündigt")
+    assert found.date_formats == {"geboren": "%d.%m.%y"}
+    assert sorted(join_parts(found)["geboren"]) == [-7305 + row * 91 for row in range(COUNT)]
+    rule = "geboren has years of two digits: 50 to 99 are 1950 to 1999, 00 to 49 are 2000 to 2049.\n"
+    said = capsys.readouterr().out
+    assert rule in said
+    assert "Warning: geboren" not in said
+    table.loc[0, "geboren"] = "31.12.49"
+    read(table, tmp_path, "gekündigt")
+    warning = "geboren has dates in the future: 31.12.49 is 2049-12-31. Write its years with four digits."
+    assert f"{rule}Warning: {warning}\n" in capsys.readouterr().out
+
+
 LEFT_OUT = {
     "Kunde": ([f"K{row:05}" for row in range(COUNT)], "it has ids: almost all values are different"),
     "Nummer": (range(1000, 1000 + COUNT), "it counts the rows"),

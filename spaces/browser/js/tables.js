@@ -79,9 +79,10 @@ const TIME =
 
 const [FIRST_DAY, END_DAY] = [-719_162, 2_932_897]; // of years 1 to 9999
 
-/** Return the days since 1970 of a date, in ISO or in this spelling, such as %d %b %Y; NaN if it is none. */
+/** Return the days since 1970 of a date, in ISO or in this spelling, such as %d %b %Y; NaN if it is none. A year of two
+ * digits may have four. */
 export function parseDate(value, format) {
-  for (const spelling of [format, "%Y-%m-%d"]) {
+  for (const spelling of [format, format.replace("%y", "%Y"), "%Y-%m-%d"]) {
     const fields = [];
     const pattern = spelling.replace(/%([YymdbBa])|[^\w\s]/g, (sign, field) => {
       if (field) fields.push(field);
@@ -94,7 +95,7 @@ export function parseDate(value, format) {
     const name = (B ?? b)?.toLowerCase();
     const month = m ? m - 1 : MONTHS.findIndex((one) => name === (B ? one : one.slice(0, 3)));
     const hour = half ? (H % 12) + (/p/i.test(half) ? 12 : 0) : H;
-    const date = new Date(Date.UTC(Y ?? (y < 69 ? `20${y}` : `19${y}`), month, d, hour, M, S));
+    const date = new Date(Date.UTC(Y ?? (y < 50 ? `20${y}` : `19${y}`), month, d, hour, M, S));
     if (date.getUTCMonth() !== month || date.getUTCDate() !== Number(d)) continue;
     return (date - zone * 3_600_000 - Math.sign(parseInt(zone)) * more * 60_000) / DAY;
   }
