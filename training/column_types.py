@@ -24,7 +24,8 @@ RARE = 5  # rows: categories with fewer count as missing
 MANY = 100  # different texts, of which most are numbers
 TRIED = 200  # texts that show which formats of dates are worth trying
 WORDS = 4  # on average, in a column of free text
-ID_NAME = re.compile(r"(?i:(^|[\W_])(id|ids|nr|no|uuid|guid|index|key)$)|[a-z]I[dD]$")
+ID_NAME = re.compile(r"(?i:(^|[\W_])(id|ids|no|uuid|guid|index|key)\.?$|nr\.?$)|[a-z]I[dD]$")
+NUMBER_NAME = re.compile(r"(?i:nummer|number)$")  # of ids if hardly any value repeats, as those of houses do
 CODE = re.compile(r"0\d+")
 ONE_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # 1.200: perhaps with a thousands separator
 PAIRS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("j", "n"), ("wahr", "falsch"))
@@ -151,7 +152,8 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
     share = texts.share(numbers)
     dates = read_dates(texts.texts) if share < MIN_PARSED else Dates()
     column, reason, hint = as_text, "", ""
-    if share >= MIN_PARSED and not _are_codes(texts.texts):
+    are_codes = _are_codes(texts.texts)
+    if share >= MIN_PARSED and not are_codes:
         unclear = "" if comma else find_unclear(texts.texts)
         question = ask_thousands(unclear, name) if unclear else ""
         column = as_numbers(NUMBER, numbers, question=question, **spelling)
@@ -161,7 +163,7 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
     elif texts.share(dates.days) >= MIN_PARSED:
         question = ask_day_or_month(texts.texts[0], name) if dates.is_ambiguous else ""
         column = as_numbers(DATE, dates.days, date_format=dates.form, question=question)
-    elif share >= 0.5 and len(texts.texts) > MANY:
+    elif share >= 0.5 and len(texts.texts) > MANY and not are_codes:
         reason = f"{share:.0%} of its cells are numbers, but others are not"
         hint = f", such as {quote(texts.texts[int(np.isnan(numbers).argmax())])}; empty those"
     elif texts.texts:
@@ -181,7 +183,8 @@ def _judge_numbers(column: Column, seen: int) -> str:
         return ""
     if different == len(known) and known.max() - known.min() < seen:
         return "it counts the rows"
-    return "it has ids: almost all values are different" if ID_NAME.search(column.name) else ""
+    is_named = ID_NAME.search(column.name) or NUMBER_NAME.search(column.name)
+    return "it has ids: almost all values are different" if is_named else ""
 
 
 def _judge_texts(texts: _Texts) -> str:

@@ -229,6 +229,11 @@ LEFT_OUT = {
     "Kunde": ([f"K{row:05}" for row in range(COUNT)], "it has ids: almost all values are different"),
     "Nummer": (range(1000, 1000 + COUNT), "it counts the rows"),
     "kunden_id": ([row * 977 for row in range(COUNT)], "it has ids: almost all values are different"),
+    **{
+        name: ([row * row * 7 + 1000 for row in range(COUNT)], "it has ids: almost all values are different")
+        for name in ("Kundennummer", "Kunden-Nr.", "KundenNr", "Lfd. Nr.", "Rechnungsnr", "Order No.", "Order Number")
+    },
+    "Vorwahl": ([f"0{row % 110:04}" for row in range(COUNT)], "its values hardly repeat: 110 different ones in 200"),
     "Notiz": ([f"Er rief am {row}. Tag an und war zufrieden" for row in range(COUNT)], "it has free text, of 9 words"),
     "Land": (["DE"] * COUNT, "it has the same value in every row"),
     "leer": (["", "NA", "?", "null"] * (COUNT // 4), "it is empty"),
@@ -254,10 +259,22 @@ def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
     table["Sterne"] = [str(row % 5) for row in range(COUNT)]
     table["Postleitzahl"] = [f"0{row % 4}234" for row in range(COUNT)]
     table["filiale_id"] = [str(row % 7) for row in range(COUNT)]
+    table["Hausnummer"] = [str(row % 40) for row in range(COUNT)]
+    table["number_of_rooms"] = [str(row * 977) for row in range(COUNT)]
     found = read(table, tmp_path, "gekündigt").train.table
     assert set(found["Sterne"]) == {0.0, 1.0, 2.0, 3.0, 4.0}
     assert set(found["Postleitzahl"]) == {"00234", "01234", "02234", "03234"}
     assert set(found["filiale_id"]) == set("0123456")
+    assert set(found["Hausnummer"]) == set(range(40))
+    assert "number_of_rooms" in found
+
+
+def test_more_than_a_hundred_codes_are_categories(tmp_path, capsys, table):
+    many = pd.concat([table] * 10, ignore_index=True)
+    many["PLZ"] = [f"{row % 120 * 700:05}" for row in range(len(many))]
+    found = read(many, tmp_path, "gekündigt")
+    assert {"00000", "00700", "07700", "83300"} < set(found.train.table["PLZ"])
+    assert "PLZ (120)" in capsys.readouterr().out
 
 
 def test_a_measured_number_with_the_name_of_ids_stays_a_number(tmp_path, table):
