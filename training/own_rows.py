@@ -25,6 +25,7 @@ from training.column_types import (
     MAX_CATEGORIES,
     NUMBER,
     RARE,
+    UNITS,
     YES,
     Column,
     read_columns,
@@ -329,8 +330,11 @@ def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Col
             print(f"  {kind:<10}  {list_names(listed)}")
     for column in [column for column in inputs if column.kind == LEFT_OUT][:SHOWN]:
         print(f"  left out    {column.name}: {column.reason}{column.hint}")
-    for line in [line for column in inputs for line in describe_two_digits(column)]:
-        print(line)
+    for column in inputs:
+        if column.kind == CATEGORY and column.hint:
+            print(f"{column.name} has categories, since {UNITS}{column.hint}.")
+        for line in describe_two_digits(column):
+            print(line)
 
 
 def describe_two_digits(column: Column) -> list[str]:
@@ -412,9 +416,12 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     different = values.nunique()
     if different < 2:
         raise DataError(f"The target {name} is {values.iloc[0]} in every row; at least two values are needed.")
+    repair = f"{UNITS}{target.hint}" if target.hint else ""
     if kind == "number" and target.kind != NUMBER:
         value = quote(values.iloc[0])
-        raise DataError(f"The target {name} is not a number: it has values such as {value}; leave out --task number.")
+        raise DataError(
+            f"The target {name} is not a number: it has values such as {value}; {repair or 'leave out --task number'}."
+        )
     whole = target.kind == NUMBER and not (values % 1).any()
     is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
     if kind == "number" or (kind is None and is_number):
@@ -428,7 +435,7 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     labels = tuple(f"{value:.12g}" if target.kind == NUMBER else str(value) for value in ordered)
     counts = np.bincount(y)
     if few := [f"{label} has {count}" for label, count in zip(labels, counts, strict=True) if count < MIN_SAMPLES]:
-        advice = "add more, leave them out, or name another column with --target"
+        advice = repair or "add more, leave them out, or name another column with --target"
         if target.kind == NUMBER:
             advice += ", or predict the number with --task number"
         raise DataError(

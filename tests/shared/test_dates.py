@@ -122,6 +122,8 @@ def test_a_later_or_earlier_date_counts_as_the_nearest_one():
         ("1.234,5", ",", 1234.5), ("1,234", ",", 1.234), ("1.234", ",", 1234), ("12,5 %", ",", 12.5),
         ("\u22123", ".", -3), ("1e3", ".", 1000), ("1,23", ".", math.nan), ("1.5", ",", math.nan), ("", ".", math.nan),
         (".", ".", math.nan), ("nan", ".", math.nan), ("12 km", ".", math.nan),
+        ("3640,50 EUR", ",", 3640.5), ("EUR 3898,50", ",", 3898.5), ("CHF 2'966.50", ".", 2966.5), ("5usd", ".", 5),
+        ("-3,5 % gbp", ",", -3.5), ("EUR", ".", math.nan), ("EUR 5 EUR", ".", math.nan), ("5 EURO", ".", math.nan),
     ],
 )  # fmt: skip
 def test_grouped_numbers_are_read_with_their_decimal_sign(text, decimal, number):

@@ -112,6 +112,8 @@ def test_parquet_is_read_alike(tmp_path, table):
         (lambda value: f"$ {value:,.2f}", "."),
         (lambda value: f"{value:.1f} %".replace(".", ","), ","),
         (lambda value: f"{value:.3f}".replace(".", ","), ","),
+        (lambda value: f"{value:.2f} EUR".replace(".", ","), ","),
+        (lambda value: f"CHF {value:,.2f}".replace(",", "'"), "."),
     ],
 )
 def test_numbers_are_read_in_any_spelling_and_served_alike(tmp_path, table, spelling, decimal):
@@ -120,8 +122,8 @@ def test_numbers_are_read_in_any_spelling_and_served_alike(tmp_path, table, spel
     found = read(table.assign(Umsatz=texts), tmp_path)
     assert found.decimals.get("Umsatz") == decimal
     rows = join_parts(found)["Umsatz"]
-    digits = len(re.search(r"[.,](\d+)( %)?$", texts[0])[1]) if not texts[0].isdigit() and decimal != "." else 0
-    digits = 2 if "$" in texts[0] else digits
+    digits = len(re.search(r"[.,](\d+)( %| EUR)?$", texts[0])[1]) if not texts[0].isdigit() and decimal != "." else 0
+    digits = 2 if texts[0].startswith(("$", "CHF")) else digits
     np.testing.assert_allclose(sorted(rows), sorted(values.round(digits)), atol=1e-9)
     span = NumberColumn(minimum=0, maximum=5000, median=1, decimal=decimal)
     served = [read_number("Umsatz", text, span, any_range=False) for text in texts]
@@ -223,6 +225,24 @@ def test_birthdays_with_two_digits_are_not_in_the_future(tmp_path, capsys, table
     read(table, tmp_path, "gekündigt")
     warning = "geboren has dates in the future: 31.12.49 is 2049-12-31. Write its years with four digits."
     assert f"{rule}Warning: {warning}\n" in capsys.readouterr().out
+
+
+def test_numbers_with_a_unit_are_said_to_be_so(tmp_path, capsys, table):
+    table["qm"] = [f"{row * 7 % 211} m²" if row % 3 else f"ca. {row * 7 % 211}" for row in range(COUNT)]
+    table["Gewicht"] = [f"{50 + row % 10},5 kg" for row in range(COUNT)]
+    table["Hausnummer"] = [f"{row % 20}{'abcde'[row % 5]}" for row in range(COUNT)]
+    found = read(table, tmp_path, "gekündigt")
+    assert "qm" not in found.train.table
+    assert "Columns left out: qm (its numbers have units or words beside them)." in found.notes
+    said = capsys.readouterr().out
+    why = "its numbers have units or words beside them; write them without, such as"
+    assert f"  left out    qm: {why} 0 instead of 'ca. 0'\n" in said
+    assert f"Gewicht has categories, since {why} 50,5 instead of '50,5 kg'.\n" in said
+    assert "Hausnummer has" not in said
+    with pytest.raises(DataError, match=rf"{why} 0 instead of 'ca\. 0'"):
+        read(table, tmp_path, "qm")
+    with pytest.raises(DataError, match=rf"is not a number: .*{why} 50,5 instead of '50,5 kg'"):
+        read(table, tmp_path, "Gewicht", task="number")
 
 
 LEFT_OUT = {

@@ -7,6 +7,8 @@ import { range, zip } from "./numbers.js";
 const UNKNOWN = ["", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"];
 const DELIMITERS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar" };
 const CURRENCIES = /^[$\u20ac\xa3\xa5\s]+|[$\u20ac\xa3\xa5\s]+$/g;
+const SIGNS = /^[$\u20ac\xa3\xa5% ]+|[$\u20ac\xa3\xa5% ]+$/g; // around a number in a column of known spelling, and
+const CODES = /^(EUR|USD|GBP|CHF)|(EUR|USD|GBP|CHF)$/i; // one of these
 const ONE_COMMA = /^[-+]?[1-9]\d{0,2},\d{3}$/; // ambiguous: thousands, or three decimals
 const LONGEST = 1000; // characters of a number
 const MAX_BYTES = 50_000_000; // of a file, and
@@ -23,7 +25,7 @@ export const isMissing = (value) => UNKNOWN.includes(normaliseName(value ?? ""))
 
 /**
  * Return a number from its text, NaN if it is none. It may have a decimal comma or thousands separators unless it is
- * ambiguous: 37,5 or 1 196 or 1,234.5, but not 2,174. If the decimal sign is known, nothing is: $ 2,174 or 12,5 %.
+ * ambiguous: 37,5 or 1 196 or 1,234.5, but not 2,174. If the decimal sign is known, nothing is: $ 2,174, 2,174 EUR or 12,5 %.
  */
 export function parseNumber(value, decimal = null) {
   const text = collapse(value).replace("\u2212", "-");
@@ -31,7 +33,7 @@ export function parseNumber(value, decimal = null) {
   const read = (thousands, point) => Number(text.replace(thousands, "").replace(point, "."));
   if (decimal && typeof value === "string") {
     const marks = `[${decimal === "," ? "." : ","} '\u2019]`; // of thousands
-    const bare = text.replace(/^[$\u20ac\xa3\xa5% ]+|[$\u20ac\xa3\xa5% ]+$/g, "");
+    const bare = text.replace(SIGNS, "").replace(CODES, "").replace(SIGNS, "");
     const whole = `(\\d+|[1-9]\\d{0,2}(${marks}\\d{3})+)?`;
     const isNumber = new RegExp(`^[-+]?${whole}([${decimal}]\\d*)?(e[-+]?\\d+)?$`, "i").test(bare);
     const found = parseFloat(bare.replace(new RegExp(marks, "g"), "").replace(decimal, "."));
