@@ -142,7 +142,9 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
         hint = suggest_number(value) if math.isnan(number) else ""
         ends = f"{span.show(span.minimum)} to {span.show(span.maximum)}"
         number_or_date = f"a number from {ends}, the range of the training data"
-        accepted = f"a date such as {span.show(span.median)}" if span.date_format else number_or_date
+        has_days = span.minimum % 1 == span.maximum % 1 == 0  # the median of days may be half a day
+        middle = math.floor(span.median) if has_days else span.median
+        accepted = f"a date such as {span.show(middle)}" if span.date_format else number_or_date
         raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{hint}")
     return number
 

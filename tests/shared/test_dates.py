@@ -109,6 +109,15 @@ def test_messages_name_dates():
             read_number("Tag", value, span, any_range=False)
 
 
+def test_the_example_of_a_date_has_a_time_only_where_others_have_one():
+    span = NumberColumn(minimum=DAY - 3, maximum=DAY, median=DAY - 1.5, date_format="%d.%m.%y")
+    with pytest.raises(BadInput, match=r"must be a date such as 29\.05\.26, not"):
+        read_number("Tag", "soon", span, any_range=False)
+    span = span.model_copy(update={"maximum": DAY + 0.75})
+    with pytest.raises(BadInput, match=r"must be a date such as 29\.05\.26 12:00, not"):
+        read_number("Tag", "soon", span, any_range=False)
+
+
 def test_a_later_or_earlier_date_counts_as_the_nearest_one():
     span = NumberColumn(minimum=DAY - 30, maximum=DAY, median=DAY, date_format="%d.%m.%Y")
     assert read_number("Tag", "01.06.2027", span, any_range=False) == DAY
