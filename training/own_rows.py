@@ -68,8 +68,10 @@ LEAST_GROUPS = 5  # as many as the folds on which a model is calibrated
 STRATA = 10  # bands of a number to predict, each of which is split alike
 SAME = 0.999  # correlation with the target from which a column is left out
 NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
-FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
 CHECKED = 20_000  # rows on which that is measured
+FAR = 10  # times the largest other number to predict, from which on the last one may be their sum
+MOSTLY = 0.5  # of the inputs of such a row, or more, are missing
+FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
 UNCLEAR = {
     DATE: "its days and months cannot be told apart",
     NUMBER: "its thousands and decimals cannot be told apart",
@@ -135,8 +137,12 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     print_columns(data, source, f"{name}{how}", list(inputs.values()))
     left_out = {key: column.reason for key, column in inputs.items() if column.kind == LEFT_OUT}
     inputs = {key: column for key, column in inputs.items() if key not in left_out}
-    add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
     given = is_given(columns[name])
+    if (total := find_total(columns[name], given, list(inputs.values()))) is not None:
+        shown = source.table[name].iloc[total]
+        problems.add(source.places[total], f"It seems to be a total: {name} is {shown}, and most inputs are empty.")
+        given = given & (np.arange(len(given)) != total)
+    add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
     if time and TEST not in source.parts:
         given = given & find_times(columns[time], given, source, problems)
     values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
@@ -379,6 +385,21 @@ def is_given(target: Column) -> NDArray[np.bool_]:
     """Return which rows have a target."""
     values = target.values
     return (values.notna() if target.is_number else values != MISSING).to_numpy(np.bool_)
+
+
+def find_total(target: Column, given: NDArray[np.bool_], inputs: Sequence[Column]) -> int | None:
+    """Return the last row with a target if it is no row but their sum; None if it is one.
+
+    Most of its inputs are missing, and its target equals the sum of the others, or is far above them.
+    """
+    rows = np.flatnonzero(given)
+    if target.kind != NUMBER or len(rows) < MIN_ROWS or not inputs:
+        return None
+    last, others = target.values.iloc[rows[-1]], target.values.iloc[rows[:-1]]
+    values = [column.values.iloc[rows[-1]] for column in inputs]
+    missing = [pd.isna(value) or value == MISSING for value in values]
+    is_far = last > FAR * others.abs().max() or (last > others.max() and math.isclose(last, others.sum(), rel_tol=1e-4))
+    return int(rows[-1]) if np.mean(missing) >= MOSTLY and is_far else None
 
 
 def keep_labels(target: Column, cells: pd.Series) -> Column:

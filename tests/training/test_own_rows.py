@@ -245,6 +245,25 @@ def test_numbers_with_a_unit_are_said_to_be_so(tmp_path, capsys, table):
         read(table, tmp_path, "Gewicht", task="number")
 
 
+@pytest.mark.parametrize("total", ["sum", "100000"])
+def test_a_total_below_the_rows_is_a_problem(tmp_path, capsys, table, total):
+    rents = np.random.default_rng(3).uniform(300, 900, COUNT).round(2)
+    table["Nr"] = [f"K-{row}" for row in range(COUNT)]
+    table["Miete"] = rents.astype(str)
+    value = f"{rents.sum():.2f}" if total == "sum" else total
+    ends = pd.concat([table, pd.DataFrame([{"Nr": "Summe", "Miete": value}])]).fillna("")
+    message = rf"line 202: It seems to be a total: Miete is {re.escape(value)}, and most inputs are empty\."
+    with pytest.raises(DataError, match=message):
+        read(ends, tmp_path, "Miete")
+    found = read(ends, tmp_path, "Miete", skip_bad=True)
+    assert sorted([*found.train.y, *found.test.y]) == sorted(rents)
+    capsys.readouterr()
+    for other in ({**dict(table.iloc[0]), "Miete": value}, {"Miete": "950"}, {"Miete": "-100000"}):
+        more = pd.concat([table, pd.DataFrame([other])]).fillna("")
+        found = read(more, tmp_path, "Miete")
+        assert len(found.train.y) + len(found.test.y) == COUNT + 1
+
+
 LEFT_OUT = {
     "Kunde": ([f"K{row:05}" for row in range(COUNT)], "it has ids: almost all values are different"),
     "Nummer": (range(1000, 1000 + COUNT), "it counts the rows"),
