@@ -16,6 +16,7 @@ FORMATS = (
     "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y",
 )  # fmt: skip
 TIMES = {0: ("",), 1: (" %H:%M", " %I:%M %p"), 2: (" %H:%M:%S", " %I:%M:%S %p", " %H:%M:%S %z")}  # by colons
+FIRST_TWO_DIGIT = 50  # of two digits, 50 to 99 are 1950 to 1999, and 00 to 49 are 2000 to 2049; tables.js has it, too
 ISO_TEXT = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ].+)?")
 
 
@@ -33,23 +34,27 @@ def parse_date(text: str, form: str) -> float:
             return math.nan
     for time in TIMES.get(text.count(":"), ()):
         try:
-            return _count_days(datetime.strptime(text, form + time))
+            moment = datetime.strptime(text, form + time)
         except ValueError:
             continue
+        if "%y" in form and moment.year >= 2000 + FIRST_TWO_DIGIT:  # strptime's own rule ends at 68
+            moment = moment.replace(year=moment.year - 100)
+        return _count_days(moment)
     return math.nan
 
 
 def read_date(value: object, form: str) -> float:
     """Return a visitor's date as days: a text in the spelling `form` or in ISO 8601, a date, or a number of days.
 
-    NaN if it is none of them, or outside the years 1 to 9999.
+    Where `form` has years of two digits, those of four are read, too. NaN if it is none of them, or outside
+    the years 1 to 9999.
     """
     if isinstance(value, date):  # a datetime is a date, too
         value = value.isoformat()
     if isinstance(value, str):
         text = " ".join(value.split())
-        days = parse_date(text, form)
-        return parse_date(text, ISO) if math.isnan(days) else days
+        found = (parse_date(text, one) for one in (form, form.replace("%y", "%Y"), ISO))
+        return next((days for days in found if not math.isnan(days)), math.nan)
     if isinstance(value, np.datetime64):  # as a number, it would be days, seconds or nanoseconds
         days = float((value - np.datetime64(0, "D")) / np.timedelta64(1, "D"))
     else:

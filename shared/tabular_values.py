@@ -24,14 +24,16 @@ GROUPED = {  # numbers with thousands separators, by their decimal sign
     ".": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[, '\u2019]\d{3})++)?(?:\.\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),
     ",": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[. '\u2019]\d{3})++)?(?:,\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),
 }
-UNITS = "$\u20ac\xa3\xa5% "
+SIGNS = "$\u20ac\xa3\xa5% "
+CURRENCY = re.compile(r"^(?:EUR|USD|GBP|CHF)|(?:EUR|USD|GBP|CHF)$", re.IGNORECASE | re.ASCII)
 
 
 class NumberColumn(StrictModel):
     """A numeric column: the range in the training data, and the median that replaces a missing value.
 
-    `decimal` is the decimal sign of a column whose texts have thousands separators, signs of currency, % or decimal
-    commas; see read_grouped. A column with a `date_format` has days since 1970-01-01, and takes dates in that spelling.
+    `decimal` is the decimal sign of a column whose texts have thousands separators, signs or codes of currency, % or
+    decimal commas; see read_grouped. A column with a `date_format` has days since 1970-01-01, and takes dates in that
+    spelling.
     """
 
     minimum: float
@@ -52,9 +54,14 @@ class NumberColumn(StrictModel):
         return format_date(number, self.date_format) if self.date_format else f"{number:.10g}"
 
 
+def strip_units(text: str) -> str:
+    """Return a text without signs of currency and % at its ends, nor one of the codes EUR, USD, GBP and CHF."""
+    return CURRENCY.sub("", text.strip(SIGNS), count=1).strip(SIGNS)
+
+
 def read_grouped(text: str, decimal: str) -> float:
     """Return the number in a text with this decimal sign, such as "$ 1,234.5", or "12,5 %" as 12.5; else NaN."""
-    bare = " ".join(strip_invisible(text).split()).replace("\u2212", "-").strip(UNITS)
+    bare = strip_units(" ".join(strip_invisible(text).split()).replace("\u2212", "-"))
     if not GROUPED[decimal].fullmatch(bare):
         return math.nan
     whole, _, decimals = re.sub(r"[ '\u2019]", "", bare).partition(decimal)
@@ -135,7 +142,9 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
         hint = suggest_number(value) if math.isnan(number) else ""
         ends = f"{span.show(span.minimum)} to {span.show(span.maximum)}"
         number_or_date = f"a number from {ends}, the range of the training data"
-        accepted = f"a date such as {span.show(span.median)}" if span.date_format else number_or_date
+        has_days = span.minimum % 1 == span.maximum % 1 == 0  # the median of days may be half a day
+        middle = math.floor(span.median) if has_days else span.median
+        accepted = f"a date such as {span.show(middle)}" if span.date_format else number_or_date
         raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{hint}")
     return number
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.dates import FORMATS, parse_date
 from shared.errors import quote
-from shared.tabular_values import MISSING, UNITS, is_missing, read_grouped
+from shared.tabular_values import MISSING, is_missing, read_grouped, strip_units
 from shared.text import parse_number
 from training.data import DataError
 from training.own_data import Problems, clean_label
@@ -24,9 +24,16 @@ RARE = 5  # rows: categories with fewer count as missing
 MANY = 100  # different texts, of which most are numbers
 TRIED = 200  # texts that show which formats of dates are worth trying
 WORDS = 4  # on average, in a column of free text
-ID_NAME = re.compile(r"(?i:(^|[\W_])(id|ids|nr|no|uuid|guid|index|key)$)|[a-z]I[dD]$")
+ID_NAME = re.compile(r"(?i:(^|[\W_])(id|ids|no|uuid|guid|index|key)\.?$|nr\.?$)|[a-z]I[dD]$")
+NUMBER_NAME = re.compile(r"(?i:nummer|number)$")  # of ids if hardly any value repeats, as those of houses do
 CODE = re.compile(r"0\d+")
 ONE_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # 1.200: perhaps with a thousands separator
+ABOUT = r"(?:(?:ca\.?|approx\.?|about|etwa|~|\u2248) ?)?"
+WITH_UNIT = re.compile(
+    rf"{ABOUT}([-+\u2212]?\d(?:[\d.,'\u2019 ]*\d)?)(?: ?((?:[^\W\d_]|[%$\u20ac\xa3\xa5\xb0])[^\d\s]{{0,9}}))?", re.I
+)
+MAX_UNITS = 2  # in a column; the letters of house numbers are more
+UNITS = "its numbers have units or words beside them"
 PAIRS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("j", "n"), ("wahr", "falsch"))
 YES_NO, YES = tuple(map(set, PAIRS)), {yes for yes, _ in PAIRS}
 
@@ -36,7 +43,8 @@ class Column:
     """A column, and the reason, a clause, if it is left out.
 
     Attributes:
-        hint: what is printed after the reason, but not published: it may quote a cell.
+        hint: what is printed after the reason, but not published: it may quote a cell. Categories
+            that are numbers with a unit have one, too.
         values: of each row: float64, NaN if missing, for numbers and dates (in days); otherwise text, "?" if missing.
         decimal: the decimal sign of numbers, if their spelling needs it; see NumberColumn.
         sign: the decimal sign that numbers surely have; "" if they do not tell.
@@ -151,7 +159,8 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
     share = texts.share(numbers)
     dates = read_dates(texts.texts) if share < MIN_PARSED else Dates()
     column, reason, hint = as_text, "", ""
-    if share >= MIN_PARSED and not _are_codes(texts.texts):
+    are_codes = _are_codes(texts.texts)
+    if share >= MIN_PARSED and not are_codes:
         unclear = "" if comma else find_unclear(texts.texts)
         question = ask_thousands(unclear, name) if unclear else ""
         column = as_numbers(NUMBER, numbers, question=question, **spelling)
@@ -161,7 +170,12 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
     elif texts.share(dates.days) >= MIN_PARSED:
         question = ask_day_or_month(texts.texts[0], name) if dates.is_ambiguous else ""
         column = as_numbers(DATE, dates.days, date_format=dates.form, question=question)
-    elif share >= 0.5 and len(texts.texts) > MANY:
+    elif not are_codes and (text := find_unit(texts)):
+        is_mixed = share >= 0.5 and len(texts.texts) > MANY
+        reason = UNITS if is_mixed or _judge_texts(texts) else ""
+        hint = f"; write them without, such as {WITH_UNIT.fullmatch(text)[1]} instead of {quote(text)}"  # type: ignore[index]
+        column = replace(as_text, hint=hint)
+    elif share >= 0.5 and len(texts.texts) > MANY and not are_codes:
         reason = f"{share:.0%} of its cells are numbers, but others are not"
         hint = f", such as {quote(texts.texts[int(np.isnan(numbers).argmax())])}; empty those"
     elif texts.texts:
@@ -181,7 +195,8 @@ def _judge_numbers(column: Column, seen: int) -> str:
         return ""
     if different == len(known) and known.max() - known.min() < seen:
         return "it counts the rows"
-    return "it has ids: almost all values are different" if ID_NAME.search(column.name) else ""
+    is_named = ID_NAME.search(column.name) or NUMBER_NAME.search(column.name)
+    return "it has ids: almost all values are different" if is_named else ""
 
 
 def _judge_texts(texts: _Texts) -> str:
@@ -245,7 +260,7 @@ def find_unclear(texts: Sequence[str]) -> str:
     """
     found, has_three_digits = "", False
     for text in texts if any("." in text for text in texts) else ():  # much faster for whole numbers
-        bare = text.strip(UNITS)
+        bare = strip_units(text)
         if ONE_POINT.fullmatch(bare):
             found = found or text
         elif bare.lstrip("+-").isdecimal():
@@ -253,6 +268,16 @@ def find_unclear(texts: Sequence[str]) -> str:
         elif not all(math.isnan(read_grouped(text, sign)) for sign in ".,"):
             return ""
     return found if has_three_digits else ""
+
+
+def find_unit(texts: _Texts) -> str:
+    """Return a text such as 121 m² or ca. 103 if nearly all cells are numbers, and many with something beside them."""
+    found = [WITH_UNIT.fullmatch(text) for text in texts.texts]
+    numbers = [read_grouped(one[1], "," if "," in one[1] else ".") if one else math.nan for one in found]
+    units = {one[2].casefold() for one in found if one and one[2]}
+    if not found or len(units) > MAX_UNITS or texts.share(np.array(numbers)) < MIN_PARSED:
+        return ""
+    return next((text for text, one in zip(texts.texts, found, strict=True) if one and one[1] != text), "")
 
 
 def _limit(numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from shared.dates import format_date
+from shared.dates import ISO, format_date
 from shared.errors import quote
 from shared.limits import LIMITS
 from shared.tabular_values import MISSING, is_missing
@@ -25,6 +25,7 @@ from training.column_types import (
     MAX_CATEGORIES,
     NUMBER,
     RARE,
+    UNITS,
     YES,
     Column,
     read_columns,
@@ -68,6 +69,9 @@ STRATA = 10  # bands of a number to predict, each of which is split alike
 SAME = 0.999  # correlation with the target from which a column is left out
 NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
 CHECKED = 20_000  # rows on which that is measured
+FAR = 10  # times the largest other number to predict, from which on the last one may be their sum
+MOSTLY = 0.5  # of the inputs of such a row, or more, are missing
+FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
 UNCLEAR = {
     DATE: "its days and months cannot be told apart",
     NUMBER: "its thousands and decimals cannot be told apart",
@@ -133,8 +137,12 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     print_columns(data, source, f"{name}{how}", list(inputs.values()))
     left_out = {key: column.reason for key, column in inputs.items() if column.kind == LEFT_OUT}
     inputs = {key: column for key, column in inputs.items() if key not in left_out}
-    add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
     given = is_given(columns[name])
+    if (total := find_total(columns[name], given, list(inputs.values()))) is not None:
+        shown = source.table[name].iloc[total]
+        problems.add(source.places[total], f"It seems to be a total: {name} is {shown}, and most inputs are empty.")
+        given = given & (np.arange(len(given)) != total)
+    add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
     if time and TEST not in source.parts:
         given = given & find_times(columns[time], given, source, problems)
     values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
@@ -328,6 +336,24 @@ def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Col
             print(f"  {kind:<10}  {list_names(listed)}")
     for column in [column for column in inputs if column.kind == LEFT_OUT][:SHOWN]:
         print(f"  left out    {column.name}: {column.reason}{column.hint}")
+    for column in inputs:
+        if column.kind == CATEGORY and column.hint:
+            print(f"{column.name} has categories, since {UNITS}{column.hint}.")
+        for line in describe_two_digits(column):
+            print(line)
+
+
+def describe_two_digits(column: Column) -> list[str]:
+    """Return lines on how years of two digits are read, and on what they make of a date after today."""
+    form = column.date_format or ""
+    if "%y" not in form:
+        return []
+    lines = [f"{column.name} has years of two digits: 50 to 99 are 1950 to 1999, 00 to 49 are 2000 to 2049."]
+    latest = column.values.max()
+    if latest > (pd.Timestamp.now() - pd.Timestamp(0)).days + FUTURE:
+        spelled = f"{format_date(latest, form)} is {format_date(latest, ISO)}"
+        lines.append(f"Warning: {column.name} has dates in the future: {spelled}. Write its years with four digits.")
+    return lines
 
 
 def add_problems(columns: Sequence[Column], source: _Source, problems: Problems) -> None:
@@ -359,6 +385,21 @@ def is_given(target: Column) -> NDArray[np.bool_]:
     """Return which rows have a target."""
     values = target.values
     return (values.notna() if target.is_number else values != MISSING).to_numpy(np.bool_)
+
+
+def find_total(target: Column, given: NDArray[np.bool_], inputs: Sequence[Column]) -> int | None:
+    """Return the last row with a target if it is no row but their sum; None if it is one.
+
+    Most of its inputs are missing, and its target equals the sum of the others, or is far above them.
+    """
+    rows = np.flatnonzero(given)
+    if target.kind != NUMBER or len(rows) < MIN_ROWS or not inputs:
+        return None
+    last, others = target.values.iloc[rows[-1]], target.values.iloc[rows[:-1]]
+    values = [column.values.iloc[rows[-1]] for column in inputs]
+    missing = [pd.isna(value) or value == MISSING for value in values]
+    is_far = last > FAR * others.abs().max() or (last > others.max() and math.isclose(last, others.sum(), rel_tol=1e-4))
+    return int(rows[-1]) if np.mean(missing) >= MOSTLY and is_far else None
 
 
 def keep_labels(target: Column, cells: pd.Series) -> Column:
@@ -396,9 +437,12 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     different = values.nunique()
     if different < 2:
         raise DataError(f"The target {name} is {values.iloc[0]} in every row; at least two values are needed.")
+    repair = f"{UNITS}{target.hint}" if target.hint else ""
     if kind == "number" and target.kind != NUMBER:
         value = quote(values.iloc[0])
-        raise DataError(f"The target {name} is not a number: it has values such as {value}; leave out --task number.")
+        raise DataError(
+            f"The target {name} is not a number: it has values such as {value}; {repair or 'leave out --task number'}."
+        )
     whole = target.kind == NUMBER and not (values % 1).any()
     is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
     if kind == "number" or (kind is None and is_number):
@@ -412,7 +456,7 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     labels = tuple(f"{value:.12g}" if target.kind == NUMBER else str(value) for value in ordered)
     counts = np.bincount(y)
     if few := [f"{label} has {count}" for label, count in zip(labels, counts, strict=True) if count < MIN_SAMPLES]:
-        advice = "add more, leave them out, or name another column with --target"
+        advice = repair or "add more, leave them out, or name another column with --target"
         if target.kind == NUMBER:
             advice += ", or predict the number with --task number"
         raise DataError(

@@ -199,13 +199,24 @@ def _read_csv(
     cells = [(columns.index(name), column) for name, column in texts.items()]
     chosen = _sample(len(rows), len(texts), most, seed)
     lines = array("I")
+    longer: Counter[str] = Counter()  # rows with more cells than the first line, by their error
     for number, row in enumerate(rows):
+        if len(columns) == 1 and not row.error:  # a title without the delimiter of the rows
+            longer[""] += any(mark in row.values[0] for mark in ";\t|")
         if row.error:
+            longer[row.error] += len(row.values) == len(columns)  # those beyond are cut off
             problems.add(f"line {row.line}", row.error)
         elif chosen is None or chosen[number]:
             lines.append(row.line)
             for place, column in cells:
                 column.add(row.values[place].strip())
+    for _, times in longer.most_common(1):
+        if times > len(rows) / 2:  # texts with commas would have different numbers of cells
+            quoting = f" If it does, put quotation marks around cells with {rows.delimiter!r} in them."
+            raise BadInput(
+                f"Most rows have more cells than the first line, which has {len(columns)}. The first line must name "
+                f"the columns; delete the lines above it.{quoting * (len(columns) > 1)}"
+            )
     numbers = np.frombuffer(lines, np.uint32)
     return OwnTable(
         path, columns, _categorise(texts), "line", numbers, len(rows), chosen is not None, delimiter=rows.delimiter

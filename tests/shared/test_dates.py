@@ -21,6 +21,12 @@ DAY = 20604  # 2026-05-31
         ("31.5.2026", "%d.%m.%Y", DAY),
         ("05/31/2026", "%m/%d/%Y", DAY),
         ("31/05/26", "%d/%m/%y", DAY),
+        ("31.12.49", "%d.%m.%y", 29219),  # 2049
+        ("01.01.50", "%d.%m.%y", -7305),  # 1950
+        ("03.02.55", "%d.%m.%y", -5446),
+        ("29.02.68 12:00", "%d.%m.%y", -671.5),
+        ("31.12.99", "%d.%m.%y", 10956),
+        ("31.12.2055", "%d.%m.%Y", 31410),
         ("31 May 2026", "%d %b %Y", DAY),
         ("2026-05-31 12:00", "%Y-%m-%d", DAY + 0.5),
         ("2026-05-31T18:00:00+06:00", "%Y-%m-%d", DAY + 0.5),
@@ -45,6 +51,12 @@ def test_a_date_is_a_number_of_days(text, form, days):
 )
 def test_a_visitor_may_write_a_date_in_the_spelling_of_the_table_or_in_iso(value):
     assert read_date(value, "%d.%m.%Y") == DAY
+
+
+def test_a_year_of_two_digits_may_have_four():
+    assert read_date("03.02.1955", "%d.%m.%y") == read_date("03.02.55", "%d.%m.%y") == -5446
+    assert read_date("31.05.2126", "%d.%m.%y") == DAY + 36524
+    assert math.isnan(read_date("31.05.26", "%d.%m.%Y"))
 
 
 @pytest.mark.parametrize("unit", ["D", "h", "s", "us", "ns"])
@@ -97,6 +109,15 @@ def test_messages_name_dates():
             read_number("Tag", value, span, any_range=False)
 
 
+def test_the_example_of_a_date_has_a_time_only_where_others_have_one():
+    span = NumberColumn(minimum=DAY - 3, maximum=DAY, median=DAY - 1.5, date_format="%d.%m.%y")
+    with pytest.raises(BadInput, match=r"must be a date such as 29\.05\.26, not"):
+        read_number("Tag", "soon", span, any_range=False)
+    span = span.model_copy(update={"maximum": DAY + 0.75})
+    with pytest.raises(BadInput, match=r"must be a date such as 29\.05\.26 12:00, not"):
+        read_number("Tag", "soon", span, any_range=False)
+
+
 def test_a_later_or_earlier_date_counts_as_the_nearest_one():
     span = NumberColumn(minimum=DAY - 30, maximum=DAY, median=DAY, date_format="%d.%m.%Y")
     assert read_number("Tag", "01.06.2027", span, any_range=False) == DAY
@@ -110,6 +131,8 @@ def test_a_later_or_earlier_date_counts_as_the_nearest_one():
         ("1.234,5", ",", 1234.5), ("1,234", ",", 1.234), ("1.234", ",", 1234), ("12,5 %", ",", 12.5),
         ("\u22123", ".", -3), ("1e3", ".", 1000), ("1,23", ".", math.nan), ("1.5", ",", math.nan), ("", ".", math.nan),
         (".", ".", math.nan), ("nan", ".", math.nan), ("12 km", ".", math.nan),
+        ("3640,50 EUR", ",", 3640.5), ("EUR 3898,50", ",", 3898.5), ("CHF 2'966.50", ".", 2966.5), ("5usd", ".", 5),
+        ("-3,5 % gbp", ",", -3.5), ("EUR", ".", math.nan), ("EUR 5 EUR", ".", math.nan), ("5 EURO", ".", math.nan),
     ],
 )  # fmt: skip
 def test_grouped_numbers_are_read_with_their_decimal_sign(text, decimal, number):

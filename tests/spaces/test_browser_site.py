@@ -292,7 +292,9 @@ def check_lists(found, ours):
 
 NUMBERS = (
     "1.234", "1,234", "1.234,5", "1,234.5", "12,5", "12.5 %", "$ 1 234", "\u20ac1'234,5", "-\xa3.5", "$", "", "1e3",
-    "\u22125", "12.34.56", "1.234.567", "x", "5.", ".", "9" * 300, "1" * 900 + "x",
+    "\u22125", "12.34.56", "1.234.567", "x", "5.", ".", "9" * 300, "3640,50 EUR", "EUR 3898,50", "CHF 2'966.50",
+    "5usd", "$ 5 gbp", "EUR", "EUR 5 EUR", "5 EURO", "5 U\u017fD",
+    "1" * 900 + "x",
 )  # fmt: skip
 
 
@@ -324,6 +326,7 @@ def test_dates(run, spelling):
         for form in (spelling, "%Y-%m-%d")
         for time in ("", " %H:%M", " %I:%M %p", " %H:%M:%S", " %H:%M:%S +0230")
     ]
+    texts += [f"03{mark}02{mark}{year}" for mark in "./" for year in ("00", "49", "50", "55", "68", "69", "1955")]
     for text in [*texts, "31 Feb 2000", "1994-06-07T10:00:00.5Z", "soon", "07.13.1994", "1999-01-01 25:00"]:
         ours = read_date(text, spelling)
         if math.isnan(ours) and " " in text:  # Python takes only some spellings of the time after an ISO date

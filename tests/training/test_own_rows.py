@@ -112,6 +112,8 @@ def test_parquet_is_read_alike(tmp_path, table):
         (lambda value: f"$ {value:,.2f}", "."),
         (lambda value: f"{value:.1f} %".replace(".", ","), ","),
         (lambda value: f"{value:.3f}".replace(".", ","), ","),
+        (lambda value: f"{value:.2f} EUR".replace(".", ","), ","),
+        (lambda value: f"CHF {value:,.2f}".replace(",", "'"), "."),
     ],
 )
 def test_numbers_are_read_in_any_spelling_and_served_alike(tmp_path, table, spelling, decimal):
@@ -120,8 +122,8 @@ def test_numbers_are_read_in_any_spelling_and_served_alike(tmp_path, table, spel
     found = read(table.assign(Umsatz=texts), tmp_path)
     assert found.decimals.get("Umsatz") == decimal
     rows = join_parts(found)["Umsatz"]
-    digits = len(re.search(r"[.,](\d+)( %)?$", texts[0])[1]) if not texts[0].isdigit() and decimal != "." else 0
-    digits = 2 if "$" in texts[0] else digits
+    digits = len(re.search(r"[.,](\d+)( %| EUR)?$", texts[0])[1]) if not texts[0].isdigit() and decimal != "." else 0
+    digits = 2 if texts[0].startswith(("$", "CHF")) else digits
     np.testing.assert_allclose(sorted(rows), sorted(values.round(digits)), atol=1e-9)
     span = NumberColumn(minimum=0, maximum=5000, median=1, decimal=decimal)
     served = [read_number("Umsatz", text, span, any_range=False) for text in texts]
@@ -209,10 +211,68 @@ def test_a_day_that_may_be_a_month_is_asked_about(tmp_path, table):
     assert "Columns left out: Tag (its days and months cannot be told apart)." in found.notes
 
 
+def test_birthdays_with_two_digits_are_not_in_the_future(tmp_path, capsys, table):
+    born = pd.to_datetime("1950-01-01") + pd.to_timedelta(np.arange(COUNT) * 91, unit="D")
+    table["geboren"] = born.strftime("%d.%m.%y")
+    found = read(table, tmp_path, "gekündigt")
+    assert found.date_formats == {"geboren": "%d.%m.%y"}
+    assert sorted(join_parts(found)["geboren"]) == [-7305 + row * 91 for row in range(COUNT)]
+    rule = "geboren has years of two digits: 50 to 99 are 1950 to 1999, 00 to 49 are 2000 to 2049.\n"
+    said = capsys.readouterr().out
+    assert rule in said
+    assert "Warning: geboren" not in said
+    table.loc[0, "geboren"] = "31.12.49"
+    read(table, tmp_path, "gekündigt")
+    warning = "geboren has dates in the future: 31.12.49 is 2049-12-31. Write its years with four digits."
+    assert f"{rule}Warning: {warning}\n" in capsys.readouterr().out
+
+
+def test_numbers_with_a_unit_are_said_to_be_so(tmp_path, capsys, table):
+    table["qm"] = [f"{row * 7 % 211} m²" if row % 3 else f"ca. {row * 7 % 211}" for row in range(COUNT)]
+    table["Gewicht"] = [f"{50 + row % 10},5 kg" for row in range(COUNT)]
+    table["Hausnummer"] = [f"{row % 20}{'abcde'[row % 5]}" for row in range(COUNT)]
+    found = read(table, tmp_path, "gekündigt")
+    assert "qm" not in found.train.table
+    assert "Columns left out: qm (its numbers have units or words beside them)." in found.notes
+    said = capsys.readouterr().out
+    why = "its numbers have units or words beside them; write them without, such as"
+    assert f"  left out    qm: {why} 0 instead of 'ca. 0'\n" in said
+    assert f"Gewicht has categories, since {why} 50,5 instead of '50,5 kg'.\n" in said
+    assert "Hausnummer has" not in said
+    with pytest.raises(DataError, match=rf"{why} 0 instead of 'ca\. 0'"):
+        read(table, tmp_path, "qm")
+    with pytest.raises(DataError, match=rf"is not a number: .*{why} 50,5 instead of '50,5 kg'"):
+        read(table, tmp_path, "Gewicht", task="number")
+
+
+@pytest.mark.parametrize("total", ["sum", "100000"])
+def test_a_total_below_the_rows_is_a_problem(tmp_path, capsys, table, total):
+    rents = np.random.default_rng(3).uniform(300, 900, COUNT).round(2)
+    table["Nr"] = [f"K-{row}" for row in range(COUNT)]
+    table["Miete"] = rents.astype(str)
+    value = f"{rents.sum():.2f}" if total == "sum" else total
+    ends = pd.concat([table, pd.DataFrame([{"Nr": "Summe", "Miete": value}])]).fillna("")
+    message = rf"line 202: It seems to be a total: Miete is {re.escape(value)}, and most inputs are empty\."
+    with pytest.raises(DataError, match=message):
+        read(ends, tmp_path, "Miete")
+    found = read(ends, tmp_path, "Miete", skip_bad=True)
+    assert sorted([*found.train.y, *found.test.y]) == sorted(rents)
+    capsys.readouterr()
+    for other in ({**dict(table.iloc[0]), "Miete": value}, {"Miete": "950"}, {"Miete": "-100000"}):
+        more = pd.concat([table, pd.DataFrame([other])]).fillna("")
+        found = read(more, tmp_path, "Miete")
+        assert len(found.train.y) + len(found.test.y) == COUNT + 1
+
+
 LEFT_OUT = {
     "Kunde": ([f"K{row:05}" for row in range(COUNT)], "it has ids: almost all values are different"),
     "Nummer": (range(1000, 1000 + COUNT), "it counts the rows"),
     "kunden_id": ([row * 977 for row in range(COUNT)], "it has ids: almost all values are different"),
+    **{
+        name: ([row * row * 7 + 1000 for row in range(COUNT)], "it has ids: almost all values are different")
+        for name in ("Kundennummer", "Kunden-Nr.", "KundenNr", "Lfd. Nr.", "Rechnungsnr", "Order No.", "Order Number")
+    },
+    "Vorwahl": ([f"0{row % 110:04}" for row in range(COUNT)], "its values hardly repeat: 110 different ones in 200"),
     "Notiz": ([f"Er rief am {row}. Tag an und war zufrieden" for row in range(COUNT)], "it has free text, of 9 words"),
     "Land": (["DE"] * COUNT, "it has the same value in every row"),
     "leer": (["", "NA", "?", "null"] * (COUNT // 4), "it is empty"),
@@ -238,10 +298,22 @@ def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
     table["Sterne"] = [str(row % 5) for row in range(COUNT)]
     table["Postleitzahl"] = [f"0{row % 4}234" for row in range(COUNT)]
     table["filiale_id"] = [str(row % 7) for row in range(COUNT)]
+    table["Hausnummer"] = [str(row % 40) for row in range(COUNT)]
+    table["number_of_rooms"] = [str(row * 977) for row in range(COUNT)]
     found = read(table, tmp_path, "gekündigt").train.table
     assert set(found["Sterne"]) == {0.0, 1.0, 2.0, 3.0, 4.0}
     assert set(found["Postleitzahl"]) == {"00234", "01234", "02234", "03234"}
     assert set(found["filiale_id"]) == set("0123456")
+    assert set(found["Hausnummer"]) == set(range(40))
+    assert "number_of_rooms" in found
+
+
+def test_more_than_a_hundred_codes_are_categories(tmp_path, capsys, table):
+    many = pd.concat([table] * 10, ignore_index=True)
+    many["PLZ"] = [f"{row % 120 * 700:05}" for row in range(len(many))]
+    found = read(many, tmp_path, "gekündigt")
+    assert {"00000", "00700", "07700", "83300"} < set(found.train.table["PLZ"])
+    assert "PLZ (120)" in capsys.readouterr().out
 
 
 def test_a_measured_number_with_the_name_of_ids_stays_a_number(tmp_path, table):

@@ -32,6 +32,24 @@ def test_rows_keep_their_lines(tmp_path):
     assert (found.count, found.is_sample) == (4, False)
 
 
+@pytest.mark.parametrize(("title", "cells"), [("Rents in Ulm;;", 1), ("Rents in Ulm", 1), ("Flat;Rent;", 2)])
+def test_lines_above_the_header_are_to_be_deleted(tmp_path, title, cells):
+    rows = "".join(f"{row};Ulm;{row * 10}\n" for row in range(9))
+    path = tmp_path / "mine.csv"
+    path.write_text(f"{title}\nMay 2026;;\n;;\nNr;Town;Rent\n{rows}", encoding="utf-8")
+    message = rf"first line, which has {cells}\. The first line must name the columns; delete the lines above it\."
+    with pytest.raises(DataError, match=message):
+        read(path)
+
+
+def test_cells_with_commas_are_named_row_by_row(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("text,label\n" + "".join(f"a{',b' * (row % 3 + 1)},yes\n" for row in range(9)), encoding="utf-8")
+    problems = Problems(path, skip=True, unit="rows")
+    read_own_table(path, problems)
+    assert "Put quotation marks around a cell with a comma in it." in problems.found[0]
+
+
 def test_a_file_without_a_row_that_can_be_read(tmp_path):
     (tmp_path / "mine.csv").write_text("a,b\n1\n2\n", encoding="utf-8")
     assert list(read(tmp_path / "mine.csv").iterate()) == []

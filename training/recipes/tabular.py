@@ -298,12 +298,12 @@ class Tabular(Recipe[Rows, TabularSettings]):
         measure = measure_labels if test.targets.dtype.kind == "i" else measure_numbers
         return measure(answers, test)
 
-    def format_headline(self, figure: Figure) -> str:
-        """Return the gallery's line about the model."""
+    def format_headline(self, figure: Figure, unit: str | None = None) -> str:
+        """Return the gallery's line about the model; `unit` is that of a predicted number."""
         on = f"on {figure.count:,} test {self.unit}"
         if figure.name == "accuracy":
             return f"{figure.value:.1%} right {on}"
-        return f"wrong by {float(f'{figure.value:.4g}'):,.10g} {on}"
+        return f"wrong by {float(f'{figure.value:.4g}'):,.10g}{f' {unit}' if unit else ''} {on}"
 
     def describe_result(self, found: Answered[Rows, TabularSettings], headline: str) -> str:
         """Return a sentence with the numbers of right and wrong rows; of numbers, the headline."""
@@ -318,6 +318,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
         if splits.labels:
             p = evaluate.stack_probabilities(answers)
             measured["calibration"] = evaluate.measure_bins(p, test.targets, test.where, self.unit)
+        else:
+            measured["headline"] = self.format_headline(measured["figures"][0], found.settings.own.unit)
         if found.exported and found.exported.uncalibrated:
             before = found.exported.uncalibrated(evaluate.stack_probabilities(answers))
             figure = evaluate.measure_calibration(before, test.targets, test.where, before=True)

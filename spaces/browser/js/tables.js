@@ -7,6 +7,8 @@ import { range, zip } from "./numbers.js";
 const UNKNOWN = ["", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"];
 const DELIMITERS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar" };
 const CURRENCIES = /^[$\u20ac\xa3\xa5\s]+|[$\u20ac\xa3\xa5\s]+$/g;
+const SIGNS = /^[$\u20ac\xa3\xa5% ]+|[$\u20ac\xa3\xa5% ]+$/g; // around a number in a column of known spelling, and
+const CODES = /^(EUR|USD|GBP|CHF)|(EUR|USD|GBP|CHF)$/i; // one of these
 const ONE_COMMA = /^[-+]?[1-9]\d{0,2},\d{3}$/; // ambiguous: thousands, or three decimals
 const LONGEST = 1000; // characters of a number
 const MAX_BYTES = 50_000_000; // of a file, and
@@ -23,7 +25,7 @@ export const isMissing = (value) => UNKNOWN.includes(normaliseName(value ?? ""))
 
 /**
  * Return a number from its text, NaN if it is none. It may have a decimal comma or thousands separators unless it is
- * ambiguous: 37,5 or 1 196 or 1,234.5, but not 2,174. If the decimal sign is known, nothing is: $ 2,174 or 12,5 %.
+ * ambiguous: 37,5 or 1 196 or 1,234.5, but not 2,174. If the decimal sign is known, nothing is: $ 2,174, 2,174 EUR or 12,5 %.
  */
 export function parseNumber(value, decimal = null) {
   const text = collapse(value).replace("\u2212", "-");
@@ -31,7 +33,7 @@ export function parseNumber(value, decimal = null) {
   const read = (thousands, point) => Number(text.replace(thousands, "").replace(point, "."));
   if (decimal && typeof value === "string") {
     const marks = `[${decimal === "," ? "." : ","} '\u2019]`; // of thousands
-    const bare = text.replace(/^[$\u20ac\xa3\xa5% ]+|[$\u20ac\xa3\xa5% ]+$/g, "");
+    const bare = text.replace(SIGNS, "").replace(CODES, "").replace(SIGNS, "");
     const whole = `(\\d+|[1-9]\\d{0,2}(${marks}\\d{3})+)?`;
     const isNumber = new RegExp(`^[-+]?${whole}([${decimal}]\\d*)?(e[-+]?\\d+)?$`, "i").test(bare);
     const found = parseFloat(bare.replace(new RegExp(marks, "g"), "").replace(decimal, "."));
@@ -79,9 +81,10 @@ const TIME =
 
 const [FIRST_DAY, END_DAY] = [-719_162, 2_932_897]; // of years 1 to 9999
 
-/** Return the days since 1970 of a date, in ISO or in this spelling, such as %d %b %Y; NaN if it is none. */
+/** Return the days since 1970 of a date, in ISO or in this spelling, such as %d %b %Y; NaN if it is none. A year of two
+ * digits may have four. */
 export function parseDate(value, format) {
-  for (const spelling of [format, "%Y-%m-%d"]) {
+  for (const spelling of [format, format.replace("%y", "%Y"), "%Y-%m-%d"]) {
     const fields = [];
     const pattern = spelling.replace(/%([YymdbBa])|[^\w\s]/g, (sign, field) => {
       if (field) fields.push(field);
@@ -94,7 +97,7 @@ export function parseDate(value, format) {
     const name = (B ?? b)?.toLowerCase();
     const month = m ? m - 1 : MONTHS.findIndex((one) => name === (B ? one : one.slice(0, 3)));
     const hour = half ? (H % 12) + (/p/i.test(half) ? 12 : 0) : H;
-    const date = new Date(Date.UTC(Y ?? (y < 69 ? `20${y}` : `19${y}`), month, d, hour, M, S));
+    const date = new Date(Date.UTC(Y ?? (y < 50 ? `20${y}` : `19${y}`), month, d, hour, M, S));
     if (date.getUTCMonth() !== month || date.getUTCDate() !== Number(d)) continue;
     return (date - zone * 3_600_000 - Math.sign(parseInt(zone)) * more * 60_000) / DAY;
   }
