@@ -13,15 +13,18 @@ from training.data import DataError
 from training.networks.image_segmentation import IGNORED
 from training.own_data import list_names
 
-LISTS = ("codes.txt", "classes.txt", "classes.csv", "class_dict.csv", "label_colors.txt", "labels.txt")
+LISTS = (
+    "codes.txt", "classes.txt", "classes.csv", "class_dict.csv", "label_colors.txt", "labels.txt", "labelmap.txt",
+    "class_names.txt",
+)  # fmt: skip
 MAX_FOUND = 64  # classes: more are the shades of a photograph or of smooth edges, unless a list names them
 IGNORE, BACKGROUND = "__ignore__", "background"  # LabelMe's name of index -1, stored as 255; and of 0, "_background_"
 COLOUR = re.compile(r"#?([0-9a-fA-F]{6})|(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})")
 NAME_FIRST = re.compile(
-    rf"(?P<name>.*?[^\s,;])[\s,;]+(?P<colour>#[0-9a-fA-F]{{6}}|{COLOUR.pattern.split('|')[1]})[\s,;]*"
+    rf"(?P<name>.*?[^\s,;:])[\s,;:]+(?P<colour>#[0-9a-fA-F]{{6}}|{COLOUR.pattern.split('|')[1]})(?:[\s,;]*|:.*)"
 )
 COLOUR_FIRST = re.compile(rf"(?P<colour>#[0-9a-fA-F]{{6}}|{COLOUR.pattern.split('|')[1]})[\s,;]+(?P<name>\S.*)")
-HEADER = re.compile(r"(name|class|label)[\s,;]+(r|red|colou?r|hex)\b.*", re.IGNORECASE)
+HEADER = re.compile(r"(# )?(name|class|label)[\s,;:]+(r|red|colou?r|color_rgb|hex)\b.*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Classes:
 
 def read_classes(path: Path) -> Classes:
     """Read a list of classes, one per line, all or none with a colour: "name r g b", "r g b name" or "name #rrggbb".
+
+    A line such as "name:r,g,b:parts:actions", as CVAT writes it, is read, too.
 
     Without colours, the first line is the class with index 0, or with -1 if it is LabelMe's __ignore__, which is left
     out. Several colours may have the same name: they become one class.

@@ -30,8 +30,8 @@ from training.picture_labels import compile_pattern
 from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, find_leaks, name_parts, print_split, split_rows
 
 MIN_PICTURES, MIN_TRAINED = 6, 2
-PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures")
-MASK_FOLDERS = ("masks", "labels", "mask", "label", "annotations", "segmentation")
+PICTURE_FOLDERS = ("images", "image", "imgs", "img", "pictures", "jpegimages")  # the last as in Pascal VOC
+MASK_FOLDERS = ("masks", "labels", "mask", "label", "annotations", "segmentation", "segmentationclass")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # lossless
 ENDINGS = ("", "_p", "_mask", "_masks", "_label", "_labels", "_gt", "_seg", "-mask", "_l")  # of a mask's stem
 

@@ -108,6 +108,19 @@ def test_colours_are_found_or_listed(streets):
     assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
 
 
+def test_an_export_of_cvat_in_the_layout_of_pascal_voc_is_read(streets):
+    expected = decode(read(streets))
+    change(streets, paint)
+    colours = [",".join(map(str, colour)) for colour in COLOURS]
+    lines = [f"{name}:{colour}:wheel,door:" for name, colour in zip(NAMES, colours, strict=True)]
+    (streets / "labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *lines]), encoding="utf-8")
+    (streets / "images").rename(streets / "JPEGImages")
+    (streets / "labels").rename(streets / "SegmentationClass")
+    found = read(streets)
+    assert found.classes.names == NAMES
+    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
+
+
 def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
     change(streets, paint)
     lines = ["name,r,g,b", "ground,128,64,128", "things,128,0,0", "things,64,0,128"]
