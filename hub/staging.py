@@ -106,10 +106,10 @@ class Staged:
 def make_name(folder: Path) -> str:
     """Return the name of a checkpoint folder as that of a repository on the Hub.
 
-    A folder called model, as in a demo's Space, has the name of the folder around it. If no character of the name is
+    A folder called model, such as a demo's, has the name of the folder around it. If no character of the name is
     allowed, it is "model".
     """
-    folder = folder.resolve()
+    folder = folder.absolute()
     name = folder.parent.name if folder.name == "model" else folder.name
     return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:LONGEST_NAME].rstrip("-") or "model"
 

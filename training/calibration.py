@@ -1,5 +1,6 @@
 """Calibrate a text classifier by adaptive temperature scaling, as a part of its weights."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from training.text_fitting import compute_outputs
 
 LEAST = 1000  # validation texts; with fewer, all texts have one temperature
 STEPS, RATE = 1000, 1e-3
+CHECKED = 5  # of so many texts, one is not trained on
+CHANGED, OFF = 0.01, 0.01  # share of labels, and mean difference of a probability, that may change beyond calibration
 WEIGHTS = (np.exp(-3.0), np.exp(3.0))
 
 
@@ -41,7 +44,7 @@ class AdaptiveTemperature:
 
     def undo(self, probabilities: NDArray[Any]) -> NDArray[np.float64]:
         """Return the probabilities before calibration, (n, labels), of calibrated ones."""
-        logits = np.log(np.maximum(probabilities, 1e-300))
+        logits = np.log(np.clip(np.asarray(probabilities, np.float64), 1e-12, 1))
         margins = np.linspace(0, self.largest, 1000)
         factors = self.compute_factor(margins)
         factor = np.interp(measure_margin(logits), margins * factors, factors)
@@ -53,8 +56,8 @@ class AdaptiveTemperature:
         if not self.growth:
             return f"Its last layer was divided by the temperature {1 / self.weight:.3f}, {fitted}."
         return (
-            f"Its last two layers were trained to multiply logits by {self.weight:.3f} + {self.growth:.4f} · m², where "
-            f"m is how far the largest logit leads (adaptive temperature scaling), {fitted}."
+            f"Its last two layers were trained to multiply logits by about {self.weight:.3f} + {self.growth:.4f} · m², "
+            f"where m is how far the largest logit leads (adaptive temperature scaling), {fitted}."
         )
 
     def compute_factor(self, margins: NDArray[Any]) -> NDArray[np.float64]:
@@ -68,11 +71,8 @@ def measure_margin(logits: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(larger - smaller)
 
 
-def fit_adaptive_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> AdaptiveTemperature:
-    """Return the temperature with the smallest loss on logits (n, labels) of texts that were not trained on.
-
-    It only grows if there are LEAST texts or more.
-    """
+def fit_adaptive_temperature(logits: NDArray[Any], y: NDArray[np.int64], may_grow: bool = True) -> AdaptiveTemperature:
+    """Return the temperature with the smallest loss on logits (n, labels) of texts that were not trained on."""
     largest = float(measure_margin(logits).max())
     scale = np.array([1, 1 / max(largest, 1e-6) ** 2])  # so that both parameters have the same order
 
@@ -83,7 +83,7 @@ def fit_adaptive_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> Adap
     def loss(parameters: NDArray[np.float64]) -> float:
         return compute_loss(make(parameters).apply(logits), y)
 
-    return make(minimize(loss, (1.0, 0.0), bounds=[WEIGHTS, (0, None if len(y) >= LEAST else 0)]).x)
+    return make(minimize(loss, (1.0, 0.0), bounds=[WEIGHTS, (0, None if may_grow else 0)]).x)
 
 
 def calibrate(
@@ -94,8 +94,10 @@ def calibrate(
 ) -> AdaptiveTemperature:
     """Calibrate a network by its last two layers; return the temperature.
 
-    The calibration is part of the weights, so it also holds in transformers: the last layer is multiplied, and if the
-    temperature grows, the last two layers are trained to answer features of texts as their calibrated answers are.
+    The calibration is part of the weights, so it also holds in transformers. With LEAST texts or more, the temperature
+    may grow: then the last two layers are trained to answer features of texts as their calibrated answers are. If they
+    do not come close for texts that they were not trained on, or if the temperature does not grow, the last layer is
+    divided by one temperature.
 
     Args:
         net: the network, which is changed.
@@ -106,25 +108,41 @@ def calibrate(
     layers = LastLayers(net.classifier)
     features = torch.from_numpy(compute_outputs(Encoder(net.classifier), unseen))
     with torch.no_grad():
-        temperature = fit_adaptive_temperature(layers(features).numpy(), y)
-    if not temperature.growth:
-        with torch.no_grad():
-            layers.classifier.weight *= temperature.weight
-            layers.classifier.bias *= temperature.weight
-        return temperature
-    features = torch.cat([features, torch.from_numpy(compute_outputs(Encoder(net.classifier), others))])
+        logits = layers(features).numpy()
+    temperature = fit_adaptive_temperature(logits, y, len(y) >= LEAST)
+    if temperature.growth:
+        features = torch.cat([features, torch.from_numpy(compute_outputs(Encoder(net.classifier), others))])
+        if fit_layers(layers, features, temperature):
+            return temperature
+        temperature = fit_adaptive_temperature(logits, y, may_grow=False)
     with torch.no_grad():
-        targets = torch.from_numpy(temperature.apply(layers(features).numpy())).float()
-    fit_layers(layers, features, targets)
+        layers.classifier.weight *= temperature.weight
+        layers.classifier.bias *= temperature.weight
     return temperature
 
 
-def fit_layers(layers: LastLayers, features: torch.Tensor, targets: torch.Tensor) -> None:
-    """Train the layers until their logits for features (n, hidden) are close to targets (n, labels)."""
+def fit_layers(layers: LastLayers, features: torch.Tensor, temperature: AdaptiveTemperature) -> bool:
+    """Train the layers until their logits for features (n, hidden) are close to their calibrated logits before.
+
+    Returns:
+        True if they came close for every fifth text, which they are not trained on; False if they did not: then they
+        are as before.
+    """
+    before = copy.deepcopy(layers.state_dict())
+    with torch.no_grad():
+        targets = torch.from_numpy(temperature.apply(layers(features).numpy())).float()
+    is_checked = torch.arange(len(features)) % CHECKED == 0
     optimiser = torch.optim.Adam(layers.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     for _ in show_progress("Calibrating", range(STEPS)):
         optimiser.zero_grad()
-        F.mse_loss(layers(features), targets).backward()
+        F.mse_loss(layers(features[~is_checked]), targets[~is_checked]).backward()
         optimiser.step()
         schedule.step()
+    with torch.no_grad():
+        found, wanted = layers(features[is_checked]).softmax(1), targets[is_checked].softmax(1)
+    changed = (found.argmax(1) != wanted.argmax(1)).float().mean()
+    if changed <= CHANGED and (found - wanted).abs().mean() <= OFF:
+        return True
+    layers.load_state_dict(before)
+    return False

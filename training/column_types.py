@@ -32,7 +32,6 @@ ABOUT = r"(?:(?:ca\.?|approx\.?|about|etwa|~|\u2248) ?)?"
 WITH_UNIT = re.compile(
     rf"{ABOUT}([-+\u2212]?\d(?:[\d.,'\u2019 ]*\d)?)(?: ?((?:[^\W\d_]|[%$\u20ac\xa3\xa5\xb0])[^\d\s]{{0,9}}))?", re.I
 )
-MAX_UNITS = 2  # in a column; the letters of house numbers are more
 UNITS = "its numbers have units or words beside them"
 PAIRS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("j", "n"), ("wahr", "falsch"))
 YES_NO, YES = tuple(map(set, PAIRS)), {yes for yes, _ in PAIRS}
@@ -271,11 +270,11 @@ def find_unclear(texts: Sequence[str]) -> str:
 
 
 def find_unit(texts: _Texts) -> str:
-    """Return a text such as 121 m² or ca. 103 if nearly all cells are numbers, and many with something beside them."""
+    """Return a text such as 121 m² or ca. 103 if nearly all cells are numbers, and many with the same beside them."""
     found = [WITH_UNIT.fullmatch(text) for text in texts.texts]
     numbers = [read_grouped(one[1], "," if "," in one[1] else ".") if one else math.nan for one in found]
     units = {one[2].casefold() for one in found if one and one[2]}
-    if not found or len(units) > MAX_UNITS or texts.share(np.array(numbers)) < MIN_PARSED:
+    if not found or len(units) > 1 or texts.share(np.array(numbers)) < MIN_PARSED:
         return ""
     return next((text for text, one in zip(texts.texts, found, strict=True) if one and one[1] != text), "")
 

@@ -363,8 +363,8 @@ def retry_with_smaller_batches(
 ) -> Any:
     """Call train(batch size, callbacks, False); if the GPU runs out of memory, try again with half the batch size.
 
-    The callbacks accumulate gradients over equal parts, as few as fit, for each step of the optimiser. The parts have
-    `batch` items together, or as close to it as equal parts come: at most half an item more or less for each part. The
+    The callbacks accumulate gradients over equal parts, as few as fit, for each step of the optimiser. Together they
+    differ from `batch` by at most half an item per part. The
     last argument is true in a later call, which then continues from the last saved state.
 
     Args:

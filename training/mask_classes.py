@@ -131,11 +131,15 @@ def find_classes(counts: Counter[int], in_colour: bool, void: int | None, folder
         names, codes = ("class 0", "class 1"), {0: 0, 255: 1}
     else:
         values = [value for value in values if value != IGNORED]
+        if len(values) > MAX_FOUND:
+            raise DataError(
+                f"The masks in {folder} have {len(values)} shades of grey, too many to be classes; save them as PNG "
+                "without smooth edges, or list the classes in classes.txt."
+            )
         if values and values[-1] >= MAX_FOUND:
             raise DataError(
-                f"The masks in {folder} have {len(values)} shades of grey up to {values[-1]}, too many to be classes; "
-                "save them as PNG without smooth edges, or list the classes in classes.txt, with colours if the greys "
-                "are not numbered from 0 on."
+                f"The masks in {folder} have the shade {values[-1]}, but classes are numbered from 0 on; save them as "
+                "PNG without smooth edges, or list the classes with their colours in classes.txt."
             )
         names = tuple(f"class {index}" for index in range(max(values, default=-1) + 1))
         codes = {index: index for index in range(len(names)) if index != void}

@@ -158,7 +158,7 @@ class Problems:
 
 
 def suggest(name: str, names: Iterable[str], kind: str = "column", least: float = 0.7) -> str:
-    """Return a clause, after a space, that names the nearest of `names`; "" if none is as near as `least`, up to 1."""
+    """Return a clause, after a space, that names the nearest of `names`; "" if none is as similar as `least`."""
     by_key = {other.casefold().replace("_", " ").replace("-", " "): other for other in names}
     near = difflib.get_close_matches(name.casefold().replace("_", " ").replace("-", " "), by_key, 1, least)
     article = "an" if kind[0] in "aeiou" else "a"

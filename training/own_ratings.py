@@ -279,9 +279,10 @@ def read_items(path: Path, own: DataOptions) -> tuple[OwnTable, str]:
 
 
 def add_years(table: OwnTable, item: str) -> OwnTable:
-    """Return ratings whose items are titles with their years, such as "Batman (1966)", if some titles have several.
+    """Return ratings where a title that has several years is an item with each, such as "Batman (1966)".
 
-    If many have, the years are those of the ratings, and the items stay as they are.
+    A row of such a title without a year keeps the title alone. If many titles have several years, those are the years
+    of the ratings, and the items stay as they are.
 
     Args:
         table: the ratings.
@@ -298,14 +299,15 @@ def add_years(table: OwnTable, item: str) -> OwnTable:
     several = found.index[found["nunique"] > 1]
     if not 0 < len(several) <= MANY_YEARS * (found["size"] > 1).sum():
         return table
+    apart = set(several.tolist())
     codes, unique = pd.factorize(pairs["name"].astype(np.int64) * 10_000 + pairs["year"])
     texts = []
     for name, number in (divmod(number, 10_000) for number in unique.tolist()):
         title, end = names.categories[name], f" ({number})"
-        texts.append(title + end if number and title and not title.endswith(end) else title)
+        texts.append(title + end if number and name in apart and not title.endswith(end) else title)
     shown = [text for text, number in zip(texts, unique.tolist(), strict=True) if number // 10_000 == several[0]]
     print(
-        f"{len(several):,} titles in {item} have several years in {year}, so an item is a title with its year, such as "
+        f"{len(several):,} titles in {item} have several years in {year}, so each of these years is an item, such as "
         f"{' and '.join(sorted(shown)[-2:])}."
     )
     again, different = pd.factorize(np.array(texts, dtype=object))

@@ -390,7 +390,7 @@ def is_given(target: Column) -> NDArray[np.bool_]:
 def find_total(target: Column, given: NDArray[np.bool_], inputs: Sequence[Column]) -> int | None:
     """Return the last row with a target if it is no row but their sum; None if it is one.
 
-    Most of its inputs are missing, and its target equals the sum of the others, or is far above them.
+    At least half of its inputs are missing, and its target equals the sum of the others, or is far above them.
     """
     rows = np.flatnonzero(given)
     if target.kind != NUMBER or len(rows) < MIN_ROWS or not inputs:

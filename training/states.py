@@ -117,7 +117,7 @@ def prepare_states(
         options: names of the settings that have an option, for the message.
 
     Raises:
-        DataError: the chosen folder is no folder of states, or those in it are of a run with other settings.
+        DataError: the chosen folder is not one of states, or those in it are of a run with other settings.
     """
     check_states(chosen, out)
     folder = Path(chosen).resolve() if chosen else choose_folder(described, name, files, out)
@@ -156,7 +156,8 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         run = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return run if isinstance(run, dict) and run.keys() >= {"name", "settings", "code"} else None
+    is_run = isinstance(run, dict) and run.keys() >= {"name", "settings", "code"} and isinstance(run["settings"], dict)
+    return run if is_run else None
 
 
 def check_run(folder: Path, run: Mapping[str, Any], options: Collection[str] = ()) -> None:

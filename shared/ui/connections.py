@@ -8,14 +8,16 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..limits import LIMITS
 
+HAS_LIMIT = not hasattr(AutoHTTPProtocol, "on_body")  # of its own for a header: it is h11
+
 
 class TimedProtocol(AutoHTTPProtocol):
     """uvicorn's HTTP protocol with two time limits and one for bytes.
 
     One time is for each request header, from the connection or its first byte. The other begins when a client has left
-    so much unread that the answer waits for it, and ends when it has read most of that. The limit for bytes is for what
-    comes in a row and completes neither a header nor a piece of a body: httptools keeps it all, and joins it anew with
-    each packet, which takes the time of all clients.
+    so much unread that the answer waits for it, and ends when it has read most of that. The bytes are those in a row
+    that complete neither a header nor a piece of a body: httptools keeps them all, and joins them anew with each
+    packet, which blocks all clients.
     """
 
     _late: asyncio.TimerHandle | None = None
@@ -31,9 +33,7 @@ class TimedProtocol(AutoHTTPProtocol):
         before, self._has_body = self.cycle, False
         super().data_received(data)
         self._incomplete = 0 if self.cycle is not before or self._has_body else self._incomplete + len(data)
-        if self._incomplete > LIMITS.header_bytes and hasattr(
-            AutoHTTPProtocol, "on_body"
-        ):  # h11 has a limit of its own
+        if self._incomplete > LIMITS.header_bytes and not HAS_LIMIT:
             self.transport.abort()
         is_upgraded = self.transport.get_protocol() is not self  # to a WebSocket
         if self.cycle is not before or is_upgraded:  # the header has arrived; http_body limits the body

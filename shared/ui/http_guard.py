@@ -227,7 +227,9 @@ def guard_headers(headers: Iterable[tuple[bytes, bytes]], path: str, echoes: Set
     such as X-Forwarded-Host.
     """
     kept = [header for header in headers if not (path.startswith(f"{API}/file=") and header[0].lower() in echoes)]
-    if path.strip("/") in DESCRIPTIONS or any(value.startswith(b"text/html") for _, value in kept):
+    is_page = any(name.lower() == b"content-type" and value.startswith(b"text/html") for name, value in kept)
+    if is_page or path.strip("/") in DESCRIPTIONS:
+        kept = [header for header in kept if header[0].lower() != b"cache-control"]
         kept.append((b"cache-control", b"private, no-cache"))
     return [(name, fix_location(name, value, path)) for name, value in kept] if path.endswith("/") else kept
 

@@ -111,7 +111,10 @@ def prepare_input(block: object, value: Any) -> Any:
 
 
 def make_error(text: str) -> gr.Error:
-    """Return an error with one sentence for visitors and API users, without a stack trace in the log."""
+    """Return an error with one sentence for visitors and API users, without a stack trace in the log.
+
+    The request is marked as refused, since Gradio answers it with 500.
+    """
     if (request := REQUEST.get()) is not None:
         request.is_refused = True
     return gr.Error(text, duration=30, title="That did not work", print_exception=False)

@@ -34,9 +34,9 @@ def test_a_temperature_that_grows_is_found(labels):
     assert after < 0.01 < before
 
 
-def test_few_texts_have_one_temperature():
-    logits, y = draw(calibration.LEAST - 1)
-    found = fit_adaptive_temperature(logits, y)
+def test_one_temperature_does_not_grow():
+    logits, y = draw(5000)
+    found = fit_adaptive_temperature(logits, y, may_grow=False)
     assert found.growth == 0
     assert 0.7 < found.weight < 1.2
     assert "divided by the temperature" in found.describe(len(y))
@@ -58,19 +58,40 @@ def test_a_calibration_can_be_undone_and_keeps_the_order(labels):
     assert TEMPERATURE.apply(far)[0, 0] == pytest.approx(100 * (0.7 + 0.03 * 16))
 
 
-@pytest.mark.parametrize("temperature", [AdaptiveTemperature(0.5), AdaptiveTemperature(0.5, 0.2, 3.0)])
-def test_the_calibration_is_part_of_the_weights(monkeypatch, temperature):
-    monkeypatch.setattr(calibration, "fit_adaptive_temperature", lambda *_: temperature)
+def make_net(labels: int = 2, hidden: int = 128) -> TextNet:
+    """Return a small random network, whose logits are large enough to be calibrated."""
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=50, hidden_size=128, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=16,
+        vocab_size=50, hidden_size=hidden, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=16, num_labels=labels,
     )  # fmt: skip
     net = TextNet(BertForSequenceClassification(config)).eval()
     torch.nn.init.normal_(net.classifier.classifier.weight, std=1.0)
-    ids = list(np.random.default_rng(0).integers(1, 50, (1000, 8)))
-    before = compute_outputs(net, ids)
-    assert calibrate(net, ids[:500], np.zeros(500, np.int64), ids[500:800]) == temperature
+    return net
+
+
+IDS = list(np.random.default_rng(0).integers(1, 50, (2000, 8)))
+
+
+@pytest.mark.parametrize("temperature", [AdaptiveTemperature(0.5), AdaptiveTemperature(0.5, 0.2, 3.0)])
+def test_the_calibration_is_part_of_the_weights(monkeypatch, temperature):
+    monkeypatch.setattr(calibration, "fit_adaptive_temperature", lambda *_, **__: temperature)
+    monkeypatch.setattr(calibration, "CHANGED", 0.05)
+    net = make_net()
+    before = compute_outputs(net, IDS)
+    assert calibrate(net, IDS[:500], np.zeros(500, np.int64), IDS[500:1500]) == temperature
     wanted = softmax(temperature.apply(before))
-    left, before = (np.abs(softmax(logits) - wanted).mean() for logits in (compute_outputs(net, ids), before))
+    left, before = (np.abs(softmax(logits) - wanted).mean() for logits in (compute_outputs(net, IDS), before))
     assert left < before / 4
+
+
+@pytest.mark.parametrize("count", [200, calibration.LEAST])
+def test_layers_that_do_not_come_close_are_as_before_and_have_one_temperature(monkeypatch, count):
+    monkeypatch.setattr(calibration, "STEPS", 2)
+    monkeypatch.setattr(calibration, "RATE", 1.0)
+    net = make_net(labels=5)
+    before = compute_outputs(net, IDS)
+    y = before.argmax(1)
+    found = calibrate(net, IDS[:count], y[:count], IDS[count:])
+    assert found.growth == 0
+    assert compute_outputs(net, IDS) == pytest.approx(before * found.weight, rel=1e-3, abs=1e-3)

@@ -11,6 +11,7 @@ them, and also trains two more networks on those.
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -232,7 +233,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         """Calibrate the last layers on validation texts, and add the in-distribution score."""
         classifier, tokenizer = network.net.classifier, network.tokenizer
         valid = encode_texts(tokenizer, splits.valid.texts, settings.max_tokens, settings.head)
-        others = network.ids[:: max(1, len(network.ids) // OTHERS)]
+        others = network.ids[:: math.ceil(len(network.ids) / OTHERS)]
         temperature = calibrate(network.net, valid, splits.valid.y, others)
         log_frequency, counted = compute_token_frequencies(tokenizer, network.ids)
         mean, spread = fit_score_range(log_frequency, counted, network.ids, settings.seed)
@@ -261,10 +262,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
             },
             free_axes={"input_ids": {0: "rows", 1: "tokens"}} | {name: {0: "rows"} for name in outputs},
             save=save,
-            notes=(
-                *network.notes,
-                temperature.describe(len(valid)),
-            ),
+            notes=(*network.notes, temperature.describe(len(valid))),
             uncalibrated=temperature.undo,
         )  # fmt: skip
 
