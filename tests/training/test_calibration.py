@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from transformers import BertConfig, BertForSequenceClassification
 
 from shared.session import softmax
@@ -12,6 +13,7 @@ from training.evaluate import expected_calibration_error
 from training.networks.text_classification import TextNet
 from training.text_fitting import compute_outputs
 
+pytestmark = pytest.mark.training
 TEMPERATURE = AdaptiveTemperature(0.7, 0.03, 4.0)
 
 
