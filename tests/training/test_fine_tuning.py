@@ -53,8 +53,8 @@ def test_a_cpu_takes_large_batches_in_parts(tmp_path, monkeypatch):
     for count in (200, 24):
         fine_tune(net, make_examples(count), make_examples(8), smoke, Run(tmp_path, 0, False))
     assert seen == [
-        ("head", 6, [20], False, None, False),
-        ("body", 6, [20], False, fine_tuning.AVERAGE, False),
+        ("head", 7, [21], False, None, False),
+        ("body", 7, [21], False, fine_tuning.AVERAGE, False),
         ("head", 6, [], False, None, False),
         ("body", 6, [], False, fine_tuning.AVERAGE, True),
     ]
