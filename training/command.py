@@ -117,10 +117,7 @@ def parse_number(text: str) -> int:
 
 def parse_share(text: str) -> float:
     """Parse a number from 0 to 1, for argparse."""
-    try:
-        share = float(text)
-    except ValueError:
-        share = math.nan
+    share = _to_float(text)
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
     return share
@@ -135,13 +132,18 @@ def parse_seed(text: str) -> int:
 
 def parse_minutes(text: str) -> float:
     """Parse a number of minutes above 0, for argparse."""
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0.0
+    minutes = _to_float(text)
     if not 0 < minutes < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
     return minutes
+
+
+def _to_float(text: str) -> float:
+    """Return the number in a text, or NaN, which is in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def run(recipe: Recipe[Any, Any], argv: Sequence[str] = ()) -> Path | Learner:

@@ -91,6 +91,11 @@ def test_masks_of_any_mode_give_the_same_classes(streets, mode):
         return Image.fromarray(codes.astype({"L": np.uint8, "I;16": np.uint16}[mode]))
 
     change(streets, convert)
+    check_classes_and_masks(streets, expected)
+
+
+def check_classes_and_masks(streets, expected):
+    """Check that the classes have the NAMES, and that the masks are the expected ones."""
     found = read(streets)
     assert found.classes.names == NAMES
     assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
@@ -103,9 +108,7 @@ def test_colours_are_found_or_listed(streets):
     assert found.classes.names == ("colour #400080", "colour #800000", "colour #804080", "colour #808080")
     lines = [f"{name} {red} {green} {blue}" for name, (red, green, blue) in zip(NAMES, COLOURS, strict=True)]
     (streets / "codes.txt").write_text("\n".join(lines), encoding="utf-8")
-    found = read(streets)
-    assert found.classes.names == NAMES
-    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
+    check_classes_and_masks(streets, expected)
 
 
 def test_an_export_of_cvat_in_the_layout_of_pascal_voc_is_read(streets):
@@ -116,9 +119,7 @@ def test_an_export_of_cvat_in_the_layout_of_pascal_voc_is_read(streets):
     (streets / "labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *lines]), encoding="utf-8")
     (streets / "images").rename(streets / "JPEGImages")
     (streets / "labels").rename(streets / "SegmentationClass")
-    found = read(streets)
-    assert found.classes.names == NAMES
-    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
+    check_classes_and_masks(streets, expected)
 
 
 def test_colours_of_one_name_are_one_class_and_one_may_be_void(streets):
@@ -165,9 +166,7 @@ def test_many_classes_or_greys_are_read_with_a_list(streets):
     assert len(read(streets).classes.names) == 181
     lines = [f"{name} {60 * index} {60 * index} {60 * index}" for index, name in enumerate(NAMES)]
     (streets / "classes.txt").write_text("\n".join(lines), encoding="utf-8")
-    found = read(streets)
-    assert found.classes.names == NAMES
-    assert all(np.array_equal(mask, expected[name]) for name, mask in decode(found).items())
+    check_classes_and_masks(streets, expected)
 
 
 def test_the_list_of_labelme_starts_at_minus_1(streets):
