@@ -49,8 +49,6 @@ class ImageClassifierConfig(GalleryConfig):
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError("labels must differ")
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         return self

@@ -45,8 +45,6 @@ class TextClassifierConfig(GalleryConfig):
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError("labels must differ")
         if self.head >= self.max_tokens - 2:
             raise ValueError("head must be less than max_tokens - 2")
         return self

@@ -6,7 +6,7 @@ import warnings
 
 from training import quick_help
 
-LIGHT = ("training.card", "training.publish", "training.rename_input")  # modules that need no torch
+LIGHT = ("training.card", "training.publish")  # modules that need no torch
 OURS = ("shared", "training", "hub")
 
 

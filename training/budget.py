@@ -33,16 +33,7 @@ class TimedRun(Run):
 
     seconds: list[float] = field(default_factory=list)
 
-    def fit(
-        self,
-        learn: Learner,
-        name: str,  # noqa: ARG002 - as in Run
-        schedule: partial[None],
-        seed: int | None = None,  # noqa: ARG002
-        again: bool = False,  # noqa: ARG002
-        average: float | None = None,  # noqa: ARG002
-        captured: bool = False,  # noqa: ARG002
-    ) -> None:
+    def fit(self, learn: Learner, name: str, schedule: partial[None], **_: Any) -> None:  # noqa: ARG002 - as in Run
         """Time a few batches; `schedule` is a partial whose first argument is the number of epochs."""
         timer = TimeBatches()
         with learn.no_bar(), learn.no_logging():

@@ -101,17 +101,10 @@ def make_parser(recipe: Recipe[Any, Any]) -> argparse.ArgumentParser:
     return parser
 
 
-def parse_count(text: str) -> int:
-    """Parse a number of 1 or more, for argparse."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
-
-
-def parse_number(text: str) -> int:
-    """Parse a number of 0 or more, where 0 means none, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 0 or more")
+def parse_count(text: str, least: int = 1) -> int:
+    """Parse a whole number of at least `least`, for argparse."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
     return int(text)
 
 

@@ -16,10 +16,11 @@ from training.own_data import (
     count_labels,
     describe_alike,
     describe_combinations,
+    index_labels,
     list_names,
 )
 from training.picture_files import Checked, check_pictures, describe_others, find_pictures
-from training.picture_labels import Labelled, group_by_pattern, label_by_csv, label_by_folder, label_by_pattern
+from training.picture_labels import Labelled, find_groups, label_by_csv, label_by_folder, label_by_pattern
 from training.recipe import TestSet
 from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, find_leaks, print_split, split_rows
 
@@ -75,7 +76,8 @@ def read_own_pictures(data: Path, own: DataOptions, shares: Mapping[str, float],
     found, more = drop_copies(found, checked, problems)
     for line in describe_combinations({item.label for item in found}):  # before an error about too few of each
         print(line)
-    labels, y = problems.settle_with(lambda: index_labels(found, folder))
+    given = [item.label for item in found]
+    labels, y = problems.settle_with(lambda: index_labels(given, folder, "pictures", MIN_SAMPLES))
     for line in (*lines, *more):
         print(line)
     print(f"{len(found):,} pictures with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
@@ -111,7 +113,9 @@ def label_pictures(data: Path, own: DataOptions) -> tuple[list[Labelled], list[s
     else:
         found, lines = label_by_folder(folder, paths)
     if own.group and source != "csv":
-        found = group_by_pattern(folder, found, own.group, problems)
+        names = {item.path: item.path.relative_to(folder).as_posix() for item in found}
+        groups = find_groups(names, own.group, problems)
+        found = [replace(item, group=groups[item.path]) for item in found if item.path in groups]
     return found, [*lines, *describe_others(others)], problems
 
 
@@ -165,30 +169,6 @@ def drop_copies(
     if across:
         lines.append(f"{across:,} of them were in several parts; the test or validation keeps them.")
     return kept, lines
-
-
-def index_labels(found: Sequence[Labelled], folder: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the labels, sorted, and the index of each picture's.
-
-    Raises:
-        DataError: there are fewer than two labels, or too few pictures of one.
-    """
-    labels = tuple(sorted({item.label for item in found}))
-    if not labels:
-        raise DataError(f"No picture of {folder} is left; add some that can be read.")
-    if len(labels) < 2:
-        raise DataError(f"All pictures of {folder} have the label {labels[0]}; at least two labels are needed.")
-    codes = {label: index for index, label in enumerate(labels)}
-    y = np.array([codes[item.label] for item in found], np.int64)
-    counts = np.bincount(y).tolist()
-    few = [(label, count) for label, count in zip(labels, counts, strict=True) if count < MIN_SAMPLES]
-    if few:
-        listed = list_names(f"{label} has {count}" for label, count in few)
-        raise DataError(
-            f"At least {MIN_SAMPLES} different pictures are needed of each label, but in {folder}, {listed}; add more, "
-            "or move these labels elsewhere."
-        )
-    return labels, y
 
 
 def divide_parts(

@@ -47,6 +47,12 @@ SMALLEST_BATCH = 2
 BETWEEN_SAVES = 20.0  # seconds between two states of short epochs
 
 
+def send_rows(indices: Sequence[int], device: torch.device) -> torch.Tensor:
+    """Return indices as a tensor on a device; from pinned memory, so that the CPU does not wait for a GPU."""
+    rows = torch.tensor(indices, dtype=torch.long)
+    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows.to(device)
+
+
 class RowLoader(DataLoader):
     """Batches of rows of tensors in memory, indexed whole instead of collated row by row."""
 
@@ -203,48 +209,6 @@ def make_plain(state: Any) -> Any:
     return state.item() if isinstance(state, np.generic) else state
 
 
-def fit(
-    learn: Learner,
-    schedule: partial[None],
-    state: Path,
-    seed: int,
-    resume: bool,
-    average: float | None = None,
-    captured: bool = False,
-) -> None:
-    """Train, saving the state after each epoch; with `resume`, continue from the newest state.
-
-    Several processes use the states of the first, and each trains on its share of every batch.
-
-    Args:
-        learn: the fastai Learner.
-        schedule: called with start_epoch= and cbs=, such as partial(learn.fit_one_cycle, 8, 3e-3).
-        state: folder for the states of this fit; emptied unless resuming.
-        seed: the run's seed; epoch n uses seed * 1000 + n.
-        resume: continue from the newest state, if there is one.
-        average: decay of the moving average of the weights, such as 0.999; None for the last weights.
-        captured: capture the network as CUDA graphs on a GPU; all training batches must have one shape.
-    """
-    done = count_epochs(state) if resume else 0
-    done, kept = processes.broadcast((done, locate_state(state, done).read_bytes() if done else b""))
-    averaged = AverageWeights(average) if average is not None else None
-    if done:
-        learn.create_opt()
-        saved = torch.load(io.BytesIO(kept), map_location=learn.dls.device, weights_only=True)  # noqa: TID251
-        get_model(learn.model).load_state_dict(saved["model"])
-        learn.opt.load_state_dict(saved["opt"])
-        if averaged:
-            averaged.average, averaged.steps = saved["average"], saved["steps"]
-    else:
-        processes.run_once_per_host(partial(shutil.rmtree, state, ignore_errors=True))
-    callbacks: list[Callback] = [KeepState(state, seed, done, averaged), *([averaged] if averaged else [])]
-    if processes.get_world_size() == 1:  # several processes must gather their losses at each step
-        avoid_waiting(learn)
-        callbacks += [CaptureGraph()] * (captured and torch.cuda.is_available())
-    with use_all_processes(learn):
-        schedule(start_epoch=done, cbs=callbacks)
-
-
 def use_all_processes(learn: Learner) -> AbstractContextManager[None]:
     """Return a context in which a Learner trains in all processes."""
     if processes.get_world_size() == 1:
@@ -268,26 +232,47 @@ class Run:
         learn: Learner,
         name: str,
         schedule: partial[None],
+        *,
         seed: int | None = None,
         again: bool = False,
         average: float | None = None,
         captured: bool = False,
     ) -> None:
-        """Train, saving the state after each epoch; see the function `fit`.
+        """Train, saving the state after each epoch; if the run resumes, continue from the newest state.
+
+        Several processes use the states of the first, and each trains on its share of every batch.
 
         Args:
             learn: the fastai Learner.
-            name: name of this fit and of the folder of its states.
+            name: name of this fit and of the folder of its states, which is emptied unless resuming.
             schedule: called with start_epoch= and cbs=, such as partial(learn.fit_one_cycle, 8, 3e-3).
-            seed: the run's by default.
+            seed: the run's by default; epoch n uses seed * 1000 + n.
             again: continue from the last complete epoch even if not resuming, as after running out of memory.
-            average: decay of the moving average of the weights; None for the last weights.
-            captured: capture the network as CUDA graphs on a GPU, for batches of one shape.
+            average: decay of the moving average of the weights, such as 0.999; None for the last weights.
+            captured: capture the network as CUDA graphs on a GPU; all training batches must have one shape.
         """
         if not processes.get_rank():
             note_device(self.state)
+        state = self.state / name
+        done = count_epochs(state) if self.resume or again else 0
+        done, kept = processes.broadcast((done, locate_state(state, done).read_bytes() if done else b""))
+        averaged = AverageWeights(average) if average is not None else None
+        if done:
+            learn.create_opt()
+            saved = torch.load(io.BytesIO(kept), map_location=learn.dls.device, weights_only=True)  # noqa: TID251
+            get_model(learn.model).load_state_dict(saved["model"])
+            learn.opt.load_state_dict(saved["opt"])
+            if averaged:
+                averaged.average, averaged.steps = saved["average"], saved["steps"]
+        else:
+            processes.run_once_per_host(partial(shutil.rmtree, state, ignore_errors=True))
         chosen = self.seed if seed is None else seed
-        fit(learn, schedule, self.state / name, chosen, self.resume or again, average, captured)
+        callbacks: list[Callback] = [KeepState(state, chosen, done, averaged), *([averaged] if averaged else [])]
+        if processes.get_world_size() == 1:  # several processes must gather their losses at each step
+            avoid_waiting(learn)
+            callbacks += [CaptureGraph()] * (captured and torch.cuda.is_available())
+        with use_all_processes(learn):
+            schedule(start_epoch=done, cbs=callbacks)
 
     def restore(self, network: nn.Module) -> tuple[str, ...] | None:
         """Load the finished weights if this run resumes and has them; return their notes, or None if it has none."""

@@ -18,7 +18,15 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from training.learner import NoValidation, Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
+from training.learner import (
+    NoValidation,
+    Run,
+    choose_mixed_precision,
+    make_adamw,
+    retry_with_smaller_batches,
+    send_rows,
+    set_seed,
+)
 from training.networks.text_classification import mask_padding
 from training.tokens import Rows, TokenLoader
 
@@ -44,7 +52,8 @@ class MaskedLoader(TokenLoader):
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
         """Return pieces of the texts with these indices: the first token, then tokens from a random place on."""
-        rows, device = self.rows.move(indices), self.rows.device
+        device = self.rows.device
+        rows = send_rows(indices, device)
         further = (self.rows.counts[rows] - PIECE).clamp(min=0)
         starts = (torch.rand(len(indices), device=device) * (further + 1)).long().clamp(max=further)
         ids = self.rows.take(rows, self.rows.choose_length(indices, PIECE), starts)

@@ -26,7 +26,7 @@ from training.mask_classes import (
 from training.networks.image_segmentation import IGNORED
 from training.own_data import DataOptions, Problems, check_memory, is_clutter, list_names
 from training.picture_files import Checked, check_pictures, find_pictures
-from training.picture_labels import compile_pattern
+from training.picture_labels import find_groups
 from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, find_leaks, name_parts, print_split, split_rows
 
 MIN_PICTURES, MIN_TRAINED = 6, 2
@@ -101,7 +101,8 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     problems = Problems(folder, own.skip_bad, "masks")
     found = [pair for part, root in find_roots(folder).items() for pair in match_masks(root, part, problems)]
     if own.group:
-        found = group_by_pattern(found, own.group, problems)
+        groups = find_groups({pair.picture: pair.name for pair in found}, own.group, problems)
+        found = [replace(pair, group=groups[pair.picture]) for pair in found if pair.picture in groups]
     check_memory(len(found), (area, 1), channels=4)
     checked = check_pictures([pair.picture for pair in found], problems)
     void, listed = parse_void(own.void), find_list(folder)
@@ -227,22 +228,6 @@ def find_inner_parts(images: Path, paths: Sequence[Path]) -> dict[str, str]:
     if TRAIN not in {PART_NAMES[name.casefold()] for name in folders}:
         return {}
     return name_folders(images, folders)
-
-
-def group_by_pattern(pairs: Sequence[Pair], pattern: str, problems: Problems) -> list[Pair]:
-    """Return pictures with the group that a regular expression finds in their names: its first group, or all of it.
-
-    Raises:
-        DataError: it is no regular expression.
-    """
-    expression, grouped = compile_pattern(pattern, "--group"), []
-    for pair in pairs:
-        match = expression.search(pair.name)
-        if match and (group := match[1] if expression.groups else match[0]):
-            grouped.append(replace(pair, group=group))
-        else:
-            problems.add(pair.picture, f"Its name does not match --group {pattern}.")
-    return grouped
 
 
 def find_list(folder: Path) -> Classes | None:

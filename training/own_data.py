@@ -10,6 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shared.errors import quote
 from training.data import DataError
 
@@ -218,6 +221,36 @@ def list_names(names: Iterable[object], shown: int = SHOWN) -> str:
 def clean_label(label: str) -> str:
     """Return a label on one line, with single spaces and composed letters: a Mac writes ü as two characters."""
     return " ".join(unicodedata.normalize("NFC", label).split())
+
+
+def index_labels(
+    found: Sequence[str], data: object, items: str, least: int
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the labels, sorted, and the index of each item's.
+
+    Args:
+        found: the label of each item.
+        data: what errors call the data.
+        items: what errors call the items, such as pictures.
+        least: different items that each label needs.
+
+    Raises:
+        DataError: there are fewer than two labels, or too few items of one.
+    """
+    labels = tuple(sorted(set(found)))
+    if not labels:
+        raise DataError(f"{data} has no {items} that can be read; add some.")
+    if len(labels) < 2:
+        raise DataError(f"All {items} of {data} have the label {labels[0]}; at least two labels are needed.")
+    codes = {label: index for index, label in enumerate(labels)}
+    y = np.array([codes[label] for label in found], np.int64)
+    counts = zip(labels, np.bincount(y).tolist(), strict=True)
+    if few := [f"{label} has {count}" for label, count in counts if count < least]:
+        raise DataError(
+            f"At least {least} different {items} are needed of each label, but in {data}, {list_names(few)}; add more, "
+            "or leave these labels out."
+        )
+    return labels, y
 
 
 def count_labels(labels: Sequence[str], counts: Sequence[int]) -> str:

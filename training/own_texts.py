@@ -15,7 +15,16 @@ from shared.errors import BadInput
 from shared.tokens import clean_text
 from training.column_types import parse_times
 from training.data import DataError
-from training.own_data import DataOptions, Problems, clean_label, count_labels, describe_alike, is_clutter, list_names
+from training.own_data import (
+    DataOptions,
+    Problems,
+    clean_label,
+    count_labels,
+    describe_alike,
+    index_labels,
+    is_clutter,
+    list_names,
+)
 from training.own_tables import LABELS, find_tables, name_data, read_division, read_own_table
 from training.splitting import (
     PARTS,
@@ -105,7 +114,8 @@ def read_own_texts(data: Path, own: DataOptions, seed: int) -> OwnTexts:
     if own.time:
         rows = read_times(rows, own.time, problems)
     rows, lines = drop_copies(rows, own.time is not None, problems)
-    labels, y = problems.settle_with(lambda: index_labels(rows, data))
+    given = [row.label for row in rows]
+    labels, y = problems.settle_with(lambda: index_labels(given, name_data(data), "texts", MIN_SAMPLES))
     for line in lines:
         print(line)
     print(f"{len(rows):,} texts with {len(labels)} labels: {count_labels(labels, np.bincount(y).tolist())}.")
@@ -274,27 +284,6 @@ def drop_copies(rows: Sequence[Row], has_times: bool, problems: Problems) -> tup
 
 def _rank(row: Row) -> int:
     return PARTS.index(row.part or TRAIN)
-
-
-def index_labels(rows: Sequence[Row], data: Path) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the labels, sorted, and the index of each row's.
-
-    Raises:
-        DataError: there are fewer than two labels, or too few texts of one.
-    """
-    labels = tuple(sorted({row.label for row in rows}))
-    if len(labels) < 2:
-        only = f"has only the label {labels[0]!r}" if labels else "has no texts that can be read"
-        raise DataError(f"{name_data(data)} {only}; at least two are needed.")
-    codes = {label: index for index, label in enumerate(labels)}
-    y = np.array([codes[row.label] for row in rows], np.int64)
-    counts = zip(labels, np.bincount(y).tolist(), strict=True)
-    if few := [f"{label} has {count}" for label, count in counts if count < MIN_SAMPLES]:
-        raise DataError(
-            f"At least {MIN_SAMPLES} different texts are needed of each label, but in {name_data(data)}, "
-            f"{list_names(few)}; add more, or leave these labels out."
-        )
-    return labels, y
 
 
 # --- split ---

@@ -266,13 +266,22 @@ def compile_pattern(pattern: str, option: str) -> re.Pattern[str]:
         raise DataError(f"{option} {pattern} is not a regular expression: {error}.") from error
 
 
-def group_by_pattern(folder: Path, found: Sequence[Labelled], pattern: str, problems: Problems) -> list[Labelled]:
-    """Return pictures with the group that a regular expression finds in their paths: its first group, or all of it."""
-    expression, grouped = compile_pattern(pattern, "--group"), []
-    for item in found:
-        match = expression.search(item.path.relative_to(folder).as_posix())
-        if not match:
-            problems.add(item.path, f"Its path does not match --group {pattern}.")
-            continue
-        grouped.append(replace(item, group=match[1] if expression.groups else match[0]))
-    return grouped
+def find_groups(names: Mapping[Path, str], pattern: str, problems: Problems) -> dict[Path, str]:
+    """Return the group that a regular expression finds in the name of each picture: its first group, or all of it.
+
+    Args:
+        names: the name of each picture, or its path below the data.
+        pattern: the regular expression.
+        problems: where pictures are listed in whose names it finds none.
+
+    Raises:
+        DataError: it is no regular expression.
+    """
+    expression, groups = compile_pattern(pattern, "--group"), {}
+    for path, name in names.items():
+        match = expression.search(name)
+        if match and (group := match[1] if expression.groups else match[0]):
+            groups[path] = group
+        else:
+            problems.add(path, f"Its name does not match --group {pattern}.")
+    return groups

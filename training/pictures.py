@@ -24,7 +24,7 @@ from shared.session import Session
 from training import export
 from training.data import DataError
 from training.folder import EXAMPLES
-from training.learner import RowLoader, choose_mixed_precision
+from training.learner import RowLoader, choose_mixed_precision, send_rows
 from training.own_data import is_clutter
 from training.pretrained import explain_unreachable, find_pretrained, tell_retries_once
 from training.progress import show_progress
@@ -163,12 +163,6 @@ class PictureLoader(RowLoader):
         if self.augment:
             floats, *rest = self.augment(floats, *rest)
         return (normalise(floats, self.mean, self.std), *rest)
-
-
-def send_rows(indices: Sequence[int], device: torch.device) -> torch.Tensor:
-    """Return indices as a tensor on a device; from pinned memory, so that the CPU does not wait for a GPU."""
-    rows = torch.tensor(indices)
-    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows.to(device)
 
 
 class FrozenBatchNorm(Callback):

@@ -38,7 +38,7 @@ UNRECORDED = (
     "push_learner",
     "measure",
 )  # options that change no figure
-PATHS = ("PATH", "DIR", "FILE", "NAME")  # metavars of options whose values are paths, or may be
+PATH_METAVARS = ("PATH", "DIR", "FILE", "NAME")  # metavars of options whose values are paths, or may be
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def record(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Reco
         if isinstance(value, bool):
             words.append(flag)
             continue
-        if action.metavar in PATHS and Path(value).exists():
+        if action.metavar in PATH_METAVARS and Path(value).exists():
             path = Path(value).resolve()
             try:
                 inputs.append(Input(option=flag, name=path.name, **hash_input(path)))

@@ -24,7 +24,11 @@ from training.folder import check_room, check_writable
 from training.record import get_training_device, get_training_versions
 
 SECONDS = "seconds"  # file with the training time, in a folder of states
-PATHS = ("init", "labels", "items")  # settings that may name a file or folder, which has another place elsewhere
+PATH_SETTINGS = (
+    "init",
+    "labels",
+    "items",
+)  # settings that may name a file or folder, which has another place elsewhere
 RUN, DEVICES, FINISHED = "run.json", "devices.json", "finished.pth"
 
 
@@ -126,7 +130,9 @@ def prepare_states(
     elif not resume:
         processes.run_once_per_host(partial(shutil.rmtree, folder, ignore_errors=True))
     if chosen:
-        settings = {key: Path(value).name if key in PATHS and value else value for key, value in described.items()}
+        settings = {
+            key: Path(value).name if key in PATH_SETTINGS and value else value for key, value in described.items()
+        }
         check_run(folder, {"name": name, "settings": settings, "code": hash_code()}, options)
     return folder
 

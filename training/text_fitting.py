@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers import BertForSequenceClassification
 
 from training.distillation import Targets, pool, smooth
-from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
+from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, send_rows, set_seed
 from training.networks.text_classification import TextNet, group_parameters
 from training.progress import show_progress
 from training.recipe import Splits
@@ -60,7 +60,7 @@ def fit_network(
             loss_func=F.cross_entropy, opt_func=make_adamw, cbs=[*choose_mixed_precision(), *accumulate],
         )  # fmt: skip
         schedule = partial(learn.fit_one_cycle, settings.epochs, rates, pct_start=0.1, div=25)
-        run.fit(learn, name, schedule, seed, again=is_again)
+        run.fit(learn, name, schedule, seed=seed, again=is_again)
 
     retry_with_smaller_batches(train_with, min(settings.batch, len(train.ids) // 2), AT_ONCE)
     return net.eval()
@@ -100,7 +100,7 @@ def compute_outputs(net: nn.Module, ids: Sequence[NDArray[np.int64]]) -> NDArray
     batches = list(make_batches(rows.lengths.tolist(), GPU_TOKENS if on_gpu else TOKENS))
     with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu and torch.cuda.is_bf16_supported(False)):
         for batch in show_progress(f"Reading {len(ids):,} texts", batches):
-            found.append(net(rows.take(rows.move(batch), rows.choose_length(batch))).float())
+            found.append(net(rows.take(send_rows(batch, rows.device), rows.choose_length(batch))).float())
     outputs = torch.cat(found).cpu().numpy()
     result = np.empty_like(outputs)
     result[np.concatenate(batches)] = outputs

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from shared.tokens import read_tokens
-from training.learner import RowLoader
+from training.learner import RowLoader, send_rows
 
 UNUSED = "[unused"  # the beginning of placeholders in BERT's vocabulary
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -84,13 +84,6 @@ class FlatRows:
         longest = min(int(self.lengths[list(indices)].max()), most)
         return min(-(-longest // self.multiple) * self.multiple, most)
 
-    def move(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return indices of rows as a tensor on the device, without waiting for the device."""
-        rows = torch.tensor(indices, dtype=torch.long)
-        if self.device.type == "cuda":
-            rows = rows.pin_memory()
-        return rows.to(self.device, non_blocking=self.device.type == "cuda")
-
     def take(self, rows: torch.Tensor, length: int, starts: torch.Tensor | None = None) -> torch.Tensor:
         """Return token indices, (n, length), padded with 0.
 
@@ -131,7 +124,7 @@ class TokenLoader(RowLoader):
 
     def create_batch(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
         """Return the texts with these indices, and their targets."""
-        rows = self.rows.move(indices)
+        rows = send_rows(indices, self.rows.device)
         return self.rows.take(rows, self.rows.choose_length(indices)), *(tensor[rows] for tensor in self.tensors)
 
 

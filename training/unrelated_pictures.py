@@ -109,7 +109,7 @@ def draw_noise(count: int, seed: int) -> tuple[Image.Image, ...]:
 
 
 @cache
-def draw_shapes(count: int, seed: int) -> tuple[Image.Image, ...]:
+def draw_plain_shapes(count: int, seed: int) -> tuple[Image.Image, ...]:
     """Draw a few plain shapes and lines on a plain background."""
     return _draw_pictures(count, seed, _draw_shapes)
 

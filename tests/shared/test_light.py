@@ -24,10 +24,8 @@ def test_onnx_runtime_is_told_to_send_nothing_before_it_is_imported(name):
     assert done.stdout.split() == [b"1", b"False"]
 
 
-@pytest.mark.parametrize("name", ["card", "publish", "rename_input"])
+@pytest.mark.parametrize("name", ["card", "publish"])
 def test_what_says_that_it_needs_no_torch_runs_without(name):
-    if name == "rename_input":
-        pytest.importorskip("onnx", reason="onnx is not installed: make test-all")
     code = f"""
 import runpy, sys
 sys.modules["torch"] = None  # not to be found, and not to be imported

@@ -12,7 +12,6 @@ import pytest
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
-from shared import load_model
 from tests.conftest import DEMOS, ROOT
 from tests.training.test_demos import load_recipe
 from tests.training.test_folder import limit_disk
@@ -157,11 +156,6 @@ def test_a_recipe_takes_its_options_as_a_list_in_a_notebook(name, tmp_path, kern
         run_in_event_loop(script.main, "--out", tmp_path / "model")
     with pytest.raises(OptionError, match="unrecognized arguments: -f kernel"):
         run_in_event_loop(script.main, "-f", "kernel")
-
-
-def test_training_in_a_notebook_returns_the_folder(tmp_path, kernel):
-    folder = run_in_event_loop(train_salary, "--smoke", "--out", str(tmp_path / "model"))
-    assert load_model(folder).example()
 
 
 @pytest.mark.parametrize("module", ["training.publish", "training.card"])

@@ -34,10 +34,11 @@ def test_the_books_cell_prints_its_figure_beside_the_books(capsys, tmp_path, mon
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
     monkeypatch.setattr("fastai.text.learner.untar_data", no_network)
     monkeypatch.setitem(awd_lstm_clas_config, "n_hid", 32)  # a small one, since it is trained from scratch
-    for name in ("rating", "sentiment"):  # the others: see test_loop.py
-        assert train(name, "--recipe", "book", "--smoke", "--out", tmp_path / name) == 0
-        assert "; the book's: 0." in capsys.readouterr().out
-        assert not (tmp_path / name).exists()
+    assert (
+        train("sentiment", "--recipe", "book", "--smoke", "--out", tmp_path / "out") == 0
+    )  # the others: see test_loop.py
+    assert "; the book's: 0." in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", DEMOS)

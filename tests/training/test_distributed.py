@@ -22,7 +22,7 @@ from tests.conftest import ROOT, find_free_port
 from training import learner, processes
 from training.data import DataError
 from training.distributed import Share, use_all_processes
-from training.learner import RowLoader, fit, set_seed
+from training.learner import RowLoader, Run, set_seed
 from training.tokens import TokenLoader
 
 pytestmark = pytest.mark.training
@@ -83,7 +83,8 @@ def small_fit(state, how):
     learn = Learner(DataLoaders(*rows), net, loss_func=torch.nn.functional.mse_loss, cbs=cbs)
     with learn.no_bar(), learn.no_logging():
         try:
-            fit(learn, partial(learn.fit_one_cycle, 4, 1e-2), state, seed=7, resume=how == "resume")
+            run = Run(state.parent, 7, resume=how == "resume")
+            run.fit(learn, state.name, partial(learn.fit_one_cycle, 4, 1e-2))
         except KeyboardInterrupt:
             assert how == "stop"
         assert list(learn.dls.loaders) == rows

@@ -14,7 +14,7 @@ from fastai.learner import Learner
 from training import learner as module_learner
 from training import states as module_states
 from training.data import DataError, list_files
-from training.learner import KeepState, NoValidation, RowLoader, Run, fit, set_seed
+from training.learner import KeepState, NoValidation, RowLoader, Run, set_seed
 from training.states import count_epochs, prepare_states, read_seconds_trained
 
 pytestmark = pytest.mark.training
@@ -44,7 +44,8 @@ def save_every_epoch(monkeypatch):
 
 def trained(learn, state, resume, average=None):
     with learn.no_logging():
-        fit(learn, partial(learn.fit_one_cycle, 5, 1e-2), state, seed=7, resume=resume, average=average)
+        run = Run(state.parent, 7, resume)
+        run.fit(learn, state.name, partial(learn.fit_one_cycle, 5, 1e-2), average=average)
     return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
 
 
@@ -59,14 +60,14 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
 
 
 def test_without_resume_a_run_begins_anew(tmp_path):
-    first = trained(learner(), tmp_path, resume=False)
-    assert torch.equal(trained(learner(), tmp_path, resume=False), first)
-    assert torch.equal(trained(learner(), tmp_path, resume=True), first)  # nothing left to do
+    first = trained(learner(), tmp_path / "net", resume=False)
+    assert torch.equal(trained(learner(), tmp_path / "net", resume=False), first)
+    assert torch.equal(trained(learner(), tmp_path / "net", resume=True), first)  # nothing left to do
 
 
 def test_a_state_is_never_half_written(tmp_path):
-    trained(learner(), tmp_path, resume=False)
-    assert {path.name for path in tmp_path.iterdir()} == {"after-0005.pth", "seconds"}
+    trained(learner(), tmp_path / "net", resume=False)
+    assert {path.name for path in (tmp_path / "net").iterdir()} == {"after-0005.pth", "seconds"}
 
 
 def test_a_resumed_run_counts_the_time_of_the_one_before(tmp_path):
@@ -168,7 +169,7 @@ def test_of_short_epochs_only_some_are_saved(tmp_path, monkeypatch):
     monkeypatch.setattr(module_learner, "BETWEEN_SAVES", 1000.0)
     saved = []
     monkeypatch.setattr(KeepState, "save", lambda callback: saved.append(callback.epoch))
-    trained(learner(), tmp_path, resume=False)
+    trained(learner(), tmp_path / "net", resume=False)
     assert saved == [0, 4]
 
 
@@ -181,7 +182,7 @@ def test_the_average_of_the_weights_is_that_of_its_steps(tmp_path):
 
     learn.add_cb(Watch())
     start = torch.cat([p.detach().flatten().clone() for p in learn.model.parameters()])
-    found = trained(learn, tmp_path, resume=False, average=0.9)
+    found = trained(learn, tmp_path / "net", resume=False, average=0.9)
     expected = start
     for number, weights in enumerate(steps, 1):
         decay = min(0.9, (1 + number) / (10 + number))
@@ -215,7 +216,7 @@ def test_validation_uses_the_average_and_training_goes_on_with_the_weights(tmp_p
             seen.append(next(self.model.parameters()).detach().clone())
 
     learn.add_cb(Watch())
-    trained(learn, tmp_path, resume=False, average=0.95)
+    trained(learn, tmp_path / "net", resume=False, average=0.95)
     start, trained_once, averaged, again = seen[:4]
     assert torch.equal(trained_once, again)
     assert not torch.equal(averaged, trained_once)

@@ -51,7 +51,7 @@ def test_unrelated_pictures_are_many_and_the_same_each_time():
     names = [path.name for path in unrelated_pictures.find_animals()]
     assert names == ["cheetah.jpg", "cheetah1.jpg", "lion.jpg", "cheetah2.jpg"]
     assert all(path.is_file() for path in unrelated_pictures.find_animals())
-    for draw in (unrelated_pictures.draw_noise, unrelated_pictures.draw_shapes, unrelated_pictures.draw_texts):
+    for draw in (unrelated_pictures.draw_noise, unrelated_pictures.draw_plain_shapes, unrelated_pictures.draw_texts):
         first, other = draw(6, seed=1), draw(6, seed=2)
         draw.cache_clear()
         second = draw(6, seed=1)

@@ -365,9 +365,9 @@ def test_what_is_given_as_the_test_needs_neither_times_nor_fast_ais_column(tmp_p
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("a", "x")], "mine has only the label 'x'; at least two are needed"),
+        ([("a", "x")], "All texts of mine have the label x; at least two labels are needed"),
         ([*make_rows(), ("a", "x"), ("b", "x"), ("c", "y")], "of each label, but in mine, x has 2, y has 1; add more"),
-        ([("", "a")], "has no texts that can be read|There is no text"),
+        ([("", "a")], "has no texts that can be read; add some|There is no text"),
     ],
 )
 def test_texts_that_cannot_work_are_refused(tmp_path, rows, message):

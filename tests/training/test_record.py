@@ -89,8 +89,8 @@ def test_the_states_of_a_run_cut_what_the_record_takes_for_files(recipe):
     assert not settings & own  # they are compared together
     actions = [action for action in command.make_parser(recipe)._actions if action.dest in settings | own]
     trains = [action for action in actions if action.dest not in recipe.measuring]
-    assert {action.dest for action in trains if action.metavar in record.PATHS} == {
-        action.dest for action in actions if action.dest in states.PATHS
+    assert {action.dest for action in trains if action.metavar in record.PATH_METAVARS} == {
+        action.dest for action in actions if action.dest in states.PATH_SETTINGS
     }
 
 

@@ -227,7 +227,7 @@ class ImageClassification(Recipe[Pictures, Chosen]):
             "animals bundled with gradio": unrelated_pictures.find_animals(),
             "photographs bundled with gradio, scikit-image and scikit-learn": unrelated_pictures.find_photographs(),
             "noise": unrelated_pictures.draw_noise(100, settings.seed),
-            "drawings": unrelated_pictures.draw_shapes(100, settings.seed),
+            "drawings": unrelated_pictures.draw_plain_shapes(100, settings.seed),
             "text": unrelated_pictures.draw_texts(100, settings.seed),
         }
 

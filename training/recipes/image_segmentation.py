@@ -130,7 +130,7 @@ class ImageSegmentation(Recipe[Frames, ImageSegmentationSettings]):
         )
         parser.add_argument("--init", metavar="NAME", help=f"to begin with; folder or Hub name (default {HUB_INIT})")
         parser.add_argument(
-            "--teachers", type=command.parse_number, metavar="N",
+            "--teachers", type=partial(command.parse_count, least=0), metavar="N",
             help=f"networks of its kind that are trained first, to learn from ({self.settings.teachers})",
         )  # fmt: skip
 
@@ -372,7 +372,7 @@ def fit_network(
         )  # fmt: skip
         schedule = partial(learn.fit_one_cycle, epochs // passes, settings.rates, pct_start=0.15)
         # A captured graph writes its gradients to the same memory every time, so they cannot be accumulated.
-        run.fit(learn, name, schedule, seed, again=is_again, average=decay, captured=not accumulate)
+        run.fit(learn, name, schedule, seed=seed, again=is_again, average=decay, captured=not accumulate)
 
     retry_with_smaller_batches(train_with, whole, AT_ONCE)
 

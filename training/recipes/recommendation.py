@@ -326,7 +326,7 @@ def train_model(
     epochs = max(1, round(epochs * factors.length))
     schedule = partial(learn.fit_one_cycle, epochs, factors.learning_rate, pct_start=0.15, moms=(0.9, 0.9, 0.9))
     with learn.no_bar(), learn.no_logging():
-        run.fit(learn, name, schedule, seed)
+        run.fit(learn, name, schedule, seed=seed)
     return place_users(learn.model.cpu().eval(), users)
 
 

@@ -204,7 +204,7 @@ class Tabular(Recipe[Rows, TabularSettings]):
             learn.fit_one_cycle, settings.epochs, settings.learning_rate, div=10, wd=[settings.weight_decay, 0.0]
         )
         with learn.no_bar(), learn.no_logging():
-            run.fit(learn, name, schedule, seed)
+            run.fit(learn, name, schedule, seed=seed)
         return network.cpu().eval()
 
     def describe_columns(self, splits: Splits[Rows], settings: TabularSettings) -> TabularConfig:

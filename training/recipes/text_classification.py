@@ -124,7 +124,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
         )  # fmt: skip
         parser.add_argument(
             "--masked-epochs",
-            type=command.parse_number,
+            type=partial(command.parse_count, least=0),
             metavar="N",
             help="epochs of masked-language modelling before training on labels (1)",
         )

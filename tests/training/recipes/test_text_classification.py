@@ -4,8 +4,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import count as numbers_from
 
@@ -108,18 +106,18 @@ def test_german_texts_of_excel_make_a_card_that_speaks_of_them(tmp_path):
 
 
 def test_teachers_label_texts_without_labels(tmp_path, capsys):
-    reviews = pd.read_csv(recipe.write_reviews(tmp_path / "made-up", 1, 460))
+    reviews = pd.read_csv(recipe.write_reviews(tmp_path / "made-up", 1, 360))
     reviews["text"] += " " + reviews["text"].shift(2).fillna("")  # two sentences with the same label
-    reviews[:300].to_csv(tmp_path / "train.csv", index=False)
-    reviews[300:360].to_csv(tmp_path / "test.csv", index=False)
-    reviews[360:][["text"]].to_csv(tmp_path / "unsup.csv", index=False)
+    reviews[:240].to_csv(tmp_path / "train.csv", index=False)
+    reviews[240:280].to_csv(tmp_path / "test.csv", index=False)
+    reviews[280:][["text"]].to_csv(tmp_path / "unsup.csv", index=False)
     shutil.rmtree(tmp_path / "made-up")
     given = ["--smoke", "--teachers", "--data", tmp_path, "--out", tmp_path / "out"]
     assert train(recipe.TextClassification, *given) == 0
     said = capsys.readouterr().out
     assert "Training teacher 4 of 4" in said
     assert "Training student 2 of 2" in said
-    assert len(re.findall(r"the teachers are right on .* of 24 (texts|crops)", said)) == 2
+    assert len(re.findall(r"the teachers are right on .* of 20 (texts|crops)", said)) == 2
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert next(item["value"] for item in metrics["figures"] if item["name"] == "accuracy") > 0.8
     assert "--teachers" in metrics["trained"]["command"]
@@ -301,34 +299,6 @@ def test_the_folder_is_complete(folder):
     assert {"accuracy", "ece", "ece_before", "clear", "refused", "validation_float32", "validation"} <= figures
 
 
-def test_a_model_of_other_labels_is_not_measured(folder, tmp_path, capsys):
-    path = tmp_path / "mine.csv"
-    rows = [{"text": f"{label} words {index}", "label": label} for label in ("a", "b") for index in range(40)]
-    pd.DataFrame(rows).to_csv(path, index=False)
-    assert train(recipe.TextClassification, "--data", path, "--measure", folder) == 2
-    assert "has the labels neg, pos, but the data has a, b" in capsys.readouterr().err
-
-
-def test_transformers_alone_loads_the_folder(folder):
-    text = "a wonderful story, funny and moving."
-    code = f"""
-import sys
-sys.path[:] = [entry for entry in sys.path if entry not in ("", {str(ROOT)!r})]
-import json, torch
-library = torch.library.Library("torchvision", "DEF")
-for name in ("nms", "qnms"):
-    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-from transformers import pipeline
-print(json.dumps(pipeline("text-classification", {str(folder)!r}, device="cpu", top_k=None)({text!r})))
-assert not any(name.split(".")[0] in ("shared", "training") for name in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.splitlines()[-1])
-    theirs = {item["label"]: item["score"] for item in (answer[0] if isinstance(answer[0], list) else answer)}
-    assert theirs == pytest.approx(load_model(folder).predict(text).probabilities, abs=0.03)
-
-
 def test_a_file_is_divided_so_that_nothing_is_in_two_parts(tmp_path):
     rng = np.random.default_rng(0)
     words = {"sport": "goal match team referee", "food": "soup bread salt kitchen", "music": "song choir violin drum"}
@@ -348,7 +318,7 @@ def test_a_file_is_divided_so_that_nothing_is_in_two_parts(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("text,label\ngood,pos\n", "at least two are needed"),
+        ("text,label\ngood,pos\n", "at least two labels are needed"),
         ("text,label\ngood,pos\nbad,neg\n", "At least 20 different texts are needed of each label"),
         ("text\ngood\n", "no column called label or labels"),
         ("text,label\ngood,pos\nbad,\n", "line 3: The row has no label"),
