@@ -49,15 +49,16 @@ PERMISSIVE = {
     "CNRI-Python", "HPND", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Unlicense", "Zlib",
 }  # fmt: skip
 CONDITIONS = {
-    "GPL-2.0-only": "x265, an encoder in the wheel of pillow-heif, which reads HEIC photos for a training. Who passes "
-    "that wheel on, for example in a container, must do so under the GPL. Serving does not need it.",
+    "GPL-2.0-only": "x265, an encoder in the wheel of pillow-heif, which reads HEIC photos for a training. Anyone who "
+    "passes that wheel on, for example in a container, must do so under the GPL. Serving does not need it.",
     "GPL-3.0-or-later WITH GCC-exception-3.1": "Runtime libraries of GCC in the wheels. The exception leaves programs "
     "that use them free of conditions.",
-    "LGPL-3.0-only": "libheif and libde265 in the wheel of pillow-heif. Who passes it on must let others replace them.",
+    "LGPL-3.0-only": "libheif and libde265 in the wheel of pillow-heif. Anyone who passes it on must let others "
+    "replace them.",
     "LGPL-2.1-or-later": "Only `adodbapi`, a part of pywin32 that nothing here imports; pywin32 is only installed on "
-    "Windows, for agents (MCP). Who passes it on must let others replace that part.",
-    "MPL-2.0": "Who passes on a changed file of such a package must publish that file. This project changes none, and "
-    "the licence asks nothing of code beside it.",
+    "Windows, for agents (MCP). Anyone who passes it on must let others replace that part.",
+    "MPL-2.0": "Anyone who passes on a changed file of such a package must publish that file. This project changes "
+    "none, and the licence asks nothing of code beside it.",
 }
 
 
@@ -131,7 +132,7 @@ def make_document() -> str:
 
 Written by `make lock`, from the metadata of the packages in `locks/`. Our own code is under Apache-2.0, and each model
 under the terms of its data (`spaces/*/model/LICENSE.md`). Of the JavaScript libraries that the static site loads,
-onnxruntime-web is under MIT and @huggingface/tokenizers under Apache-2.0.
+onnxruntime-web and client-zip are under MIT, @huggingface/tokenizers under Apache-2.0 and d3-dsv under ISC.
 
 To serve the gallery:
 

@@ -87,7 +87,7 @@ class Limits:
         "core; enough for a class behind one router, and for 150 starts of gradio_client",
     )
     event_seconds: int = _limit(
-        300, "from the start of an event until it is given up as stuck; 5,000 reviews take about 90 s on two idle cores"
+        300, "from the start of an event until it is given up as stuck; 5,000 reviews take 90 to 180 s on two cores"
     )
     stuck_events: int = _limit(
         8, "events that are given up but still hold a thread, of Gradio's 40; from then on, GET /health answers 503"

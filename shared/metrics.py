@@ -1,4 +1,4 @@
-"""metrics.json: measured figures of a model, and how it was trained. It is written only by scripts."""
+"""metrics.json: measured figures of a model, and how it was trained. It is written by scripts, except `provenance`."""
 
 import json
 from collections.abc import Mapping
@@ -151,7 +151,7 @@ class Parity(StrictModel):
 
 
 class Input(StrictModel):
-    """A file or folder given by an option of the command; see training.learner.content for its hash."""
+    """A file or folder given by an option of the command; see training.record.hash_input for its hash."""
 
     option: str
     name: str

@@ -42,6 +42,7 @@ REVIEW, LONGER_REVIEW = "A wonderful film.", "A slow start, but the ending is wo
 REVIEWS = (LONGER_REVIEW, "Two hours that I shall not get back.")
 NUMBERS = 'row[name] for name in config["numbers"]'  # in snippets; where some are dates, those are medians, in days
 DAYS = 'column["median"] for column in config["numbers"].values()'
+SIGNS = {"<=": " at most ", ">=": " at least ", "<": " below ", ">": " above "}  # before a number
 MIN_COMPARED = 1000  # with fewer answers, a 99.9 % quantile says nothing
 
 
@@ -257,6 +258,7 @@ def _make_result(item: Figure, checkpoint: GalleryConfig) -> EvalResult:
 
 def make_identifier(text: str, between: str = "-") -> str:
     """Return text as a Hub identifier: lower-case letters, digits, dots, `between` for the rest; may be empty."""
+    text = re.sub(r"[<>]=?(?=\d)", lambda sign: SIGNS[sign[0]], text)
     return re.sub(r"[^a-z0-9.]+", between, text.lower()).strip(f"{between}.")
 
 

@@ -70,7 +70,7 @@ def explain(image: str) -> tuple[dict[str, Any], Image.Image, str]:
 def batch(
     files: list[str], progress: gr.Progress = gr.Progress()  # noqa: B008
 ) -> tuple[dict[str, int], pd.DataFrame, str, str | None]:  # fmt: skip
-    """Segment up to 24 small pictures, or 6 of 12 megapixels: return a table of shares, a CSV and a zip of masks.
+    """Segment up to 20 small pictures, or 6 of 12 megapixels: return a table of shares, a CSV and a zip of masks.
 
     "mask scale" is the "scale" of predict.
 
@@ -102,7 +102,7 @@ with Page(model, title=config.about.title) as demo:
             words = gr.Markdown("Choose a picture first.", label="How sure it is")
             doubt = add_picture_output("Where it is unsure")
         many = add_batch_tab(
-            "Many pictures", "Up to 24 small pictures, or 6 of 12 megapixels, or zip files of pictures.",
+            "Many pictures", "Up to 20 small pictures, or 6 of 12 megapixels, or zip files of pictures.",
             ["The masks, as PNG in a zip"], file_count="multiple", file_types=["image", ".zip"],
         )  # fmt: skip
         answer_json, why_json = add_json("predict", "explain")

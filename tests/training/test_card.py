@@ -238,7 +238,14 @@ def test_text_in_markdown_is_shown_as_it_is(text, written):
 
 
 @pytest.mark.parametrize(
-    ("text", "written"), [("18 my [pics]: ü #1", "18-my-pics-1"), ("日本", ""), ("Oxford-IIIT Pet", "oxford-iiit-pet")]
+    ("text", "written"),
+    [
+        ("18 my [pics]: ü #1", "18-my-pics-1"),
+        ("日本", ""),
+        ("Oxford-IIIT Pet", "oxford-iiit-pet"),
+        ("recall, <50k", "recall-below-50k"),
+        ("recall, >=50k", "recall-at-least-50k"),
+    ],
 )
 def test_an_identifier_of_the_hub(text, written):
     assert make_identifier(text) == written
