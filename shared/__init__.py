@@ -1,6 +1,6 @@
 """Run the gallery's models with numpy and ONNX Runtime; torch is not needed.
 
->>> from shared import load_model
+>>> from shared import load_model  # where the package is installed: from model_gallery import load_model
 >>> load_model("spaces/cat_dog/model").predict("photo.jpg").probabilities
 """
 
@@ -11,13 +11,14 @@ import os
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from .errors import BadInput, CheckpointError, HubError
-from .image_classifier import ImageClassifier
-from .image_segmenter import ImageSegmenter
+from .image_classifier import ImageClassifier, ImageClassifierExplanation, ImageClassifierPrediction
+from .image_segmenter import ImageSegmenter, ImageSegmenterExplanation, ImageSegmenterPrediction
 from .load import PREDICTORS, load_model
-from .recommender import Recommender
-from .tabular_classifier import TabularClassifier
-from .tabular_regressor import TabularRegressor
-from .text_classifier import TextClassifier
+from .predictor import Prediction, Predictor
+from .recommender import Recommender, RecommenderExplanation, RecommenderPrediction
+from .tabular_classifier import TabularClassifier, TabularClassifierExplanation, TabularClassifierPrediction
+from .tabular_regressor import TabularRegressor, TabularRegressorExplanation, TabularRegressorPrediction
+from .text_classifier import TextClassifier, TextClassifierExplanation, TextClassifierPrediction
 from .visitors import Visitor
 
 __version__ = "0.2.0"
@@ -28,11 +29,25 @@ __all__ = [
     "CheckpointError",
     "HubError",
     "ImageClassifier",
+    "ImageClassifierExplanation",
+    "ImageClassifierPrediction",
     "ImageSegmenter",
+    "ImageSegmenterExplanation",
+    "ImageSegmenterPrediction",
+    "Prediction",
+    "Predictor",
     "Recommender",
+    "RecommenderExplanation",
+    "RecommenderPrediction",
     "TabularClassifier",
+    "TabularClassifierExplanation",
+    "TabularClassifierPrediction",
     "TabularRegressor",
+    "TabularRegressorExplanation",
+    "TabularRegressorPrediction",
     "TextClassifier",
+    "TextClassifierExplanation",
+    "TextClassifierPrediction",
     "Visitor",
     "__version__",
     "load_model",

@@ -82,7 +82,7 @@ def download(
                 f"{repo} did not arrive from the Hub within {deadline:.0f} s; try again, finished files are kept."
             ) from None
         known = isinstance(error, FAILURES)
-        raise HubError(explain_error(error, repo, revision)) from (None if known else error)
+        raise HubError(explain_error(error, repo, revision, token=token)) from (None if known else error)
     if try_to_load_from_cache(repo, CARD, cache, folder.name) is None:  # neither here nor known to be missing there
         card = run_in_background(lambda: fetch_card(repo, folder.name, token, cache))
         with contextlib.suppress(Late):

@@ -27,7 +27,9 @@ TOKEN = re.compile(r"\bhf_(?:[a-z]+_)?[A-Za-z0-9]{30,}[\w.-]*")  # hf_… and hf
 NETWORK = (httpx2.HTTPError, ConnectionError, TimeoutError, ssl.SSLError)
 
 
-def explain_error(error: BaseException, repo: str, revision: str | None = None, writing: bool = False) -> str:
+def explain_error(
+    error: BaseException, repo: str, revision: str | None = None, writing: bool = False, token: str | None = None
+) -> str:
     """Return one sentence that explains an error of the Hub client and says what to do.
 
     The client wraps errors in other errors, and fails in other ways if a server does not behave like the Hub. So the
@@ -38,10 +40,11 @@ def explain_error(error: BaseException, repo: str, revision: str | None = None, 
         repo: the repository in question.
         revision: the requested commit, branch or tag, if any.
         writing: True if the request was a write; used if the error does not show it.
+        token: the caller's token, if one was given instead of that of the login.
     """
     causes = find_causes(error)
     for one in causes:
-        if sentence := _explain_refusal(one, repo, revision, writing) or _explain_local_error(one, repo):
+        if sentence := _explain_refusal(one, repo, revision, writing, token) or _explain_local_error(one, repo):
             return sentence
     if constants.is_offline_mode():
         return f"{repo} is not complete in the cache, and HF_HUB_OFFLINE does not allow requests to the Hub."
@@ -125,7 +128,9 @@ def _name_hub() -> str:
     return "The Hub" if usual else f"The Hub at {constants.ENDPOINT}"
 
 
-def _explain_refusal(error: BaseException, repo: str, revision: str | None, writing: bool) -> str | None:
+def _explain_refusal(
+    error: BaseException, repo: str, revision: str | None, writing: bool, token: str | None
+) -> str | None:
     """Return a sentence for a refused request; None for any other error."""
     (status, why), response = _read_refusal(error), find_response(error)
     writing = response.request.method not in ("GET", "HEAD") if response is not None else writing
@@ -162,15 +167,17 @@ def _explain_refusal(error: BaseException, repo: str, revision: str | None, writ
     asked = (
         f"{response.request.method} {make_one_line(response.request.url.path, 120)}" if response is not None else repo
     )
-    return _explain_status(status, f"{status}: {why}" if why else str(status), asked, repo, writing)
+    return _explain_status(status, f"{status}: {why}" if why else str(status), asked, repo, writing, token)
 
 
-def _explain_status(status: int, reason: str, asked: str, repo: str, writing: bool) -> str:
+def _explain_status(status: int, reason: str, asked: str, repo: str, writing: bool, token: str | None) -> str:
     """Return a sentence for an HTTP status; `reason` begins with the status."""
     hub = _name_hub()
     unable = f"{hub} does not support this request ({reason}): {asked}."
     sentences = {
-        401: f"{hub} does not accept the token in HF_TOKEN ({reason}); correct or unset it."
+        401: f"{hub} does not accept the given token ({reason}); give another, or none to use that of the login."
+        if token
+        else f"{hub} does not accept the token in HF_TOKEN ({reason}); correct or unset it."
         if os.environ.get("HF_TOKEN")
         else f"{hub} does not accept the token ({reason}); log in: hf auth login",
         402: f"{hub} requires a paid plan for this request to {repo} ({reason}).",

@@ -99,7 +99,7 @@ class ImageClassifierPrediction(Prediction):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value
 class ImageClassifierExplanation:
     """The evidence for a label at each place in the picture.
 
@@ -117,7 +117,12 @@ class ImageClassifierExplanation:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the explanation as a JSON object."""
-        return {"label": self.label, "evidence": self.evidence.tolist(), "region": list(self.region)}
+        return {
+            "label": self.label,
+            "in_distribution": self.in_distribution,
+            "evidence": self.evidence.tolist(),
+            "region": list(self.region),
+        }
 
 
 class ImageClassifier(Predictor[ImageClassifierConfig, Source, ImageClassifierPrediction]):

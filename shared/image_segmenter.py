@@ -57,7 +57,7 @@ class ImageSegmenterConfig(GalleryConfig):
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value
 class ImageSegmenterPrediction(Prediction):
     """The class of every pixel of a picture.
 
@@ -116,7 +116,7 @@ class ImageSegmenterPrediction(Prediction):
         return replace(self, mask=self.mask[at], confidence=self.confidence[at])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value
 class ImageSegmenterExplanation:
     """The confidence of the model for each pixel.
 

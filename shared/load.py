@@ -1,5 +1,6 @@
 """Load a model; the task in its gallery.json selects the class."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -43,23 +44,27 @@ def load_model(
         An ImageClassifier, ImageSegmenter, TextClassifier, TabularClassifier, TabularRegressor or Recommender.
 
     Raises:
-        CheckpointError: the folder is missing, damaged or of another format, or a revision of a folder is given.
-        HubError: (a CheckpointError) the model cannot be loaded from the Hub; see shared.hub.download.
+        CheckpointError: the folder is missing, damaged or of another format, or an argument makes no sense.
+        HubError: (a CheckpointError) the model cannot be loaded from the Hub: it does not exist, access is
+            denied, or it does not arrive undamaged in time.
     """
     text = str(source)
+    if deadline is not None and deadline <= 0:
+        raise CheckpointError(f"deadline must be a number of seconds above 0, not {deadline}.")
     is_url = not isinstance(source, Path) and URL.match(text)
     if not is_url and (isinstance(source, Path) or not is_name(text)):
-        if not Path(text).exists():
+        folder = Path(os.path.expanduser(text))
+        if not folder.exists():
             raise CheckpointError(
                 f"There is no checkpoint folder {text!r}. Give a folder, or a model on the Hub, as in 'user/name'."
             )
         if revision:
             raise CheckpointError(f"{text!r} is a folder, which has no revisions; give none, or a model on the Hub.")
-        return load_folder(source)
+        return load_folder(folder)
     from . import hub  # noqa: PLC0415 - only models on the Hub need it
 
     try:
-        folder = hub.download(text, revision, token, deadline=deadline or hub.DEADLINE)
+        folder = hub.download(text, revision, token, deadline=hub.DEADLINE if deadline is None else deadline)
     except HubError as error:
         if is_url:
             raise

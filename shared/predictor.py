@@ -1,5 +1,6 @@
 """The base class of all predictors: load a checkpoint folder, predict one input or many."""
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class Predictor(Generic[Config, Item, Answer]):
     origin: str = ""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(os.path.expanduser(folder))  # unlike Path.expanduser, it never fails
         self.source: tuple[str | Path, str | None] = self.folder.resolve(), None  # for pickle
         found = GalleryConfig.read_common(self.folder).task
         if found != self.task:
@@ -77,6 +78,9 @@ class Predictor(Generic[Config, Item, Answer]):
         if not isinstance(model, cls):
             raise CheckpointError(f"{source} is a model for {type(model).__name__}, not for {cls.__name__}.")
         return model
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.config.about.title!r} from {self.folder}>"
 
     def __reduce__(self) -> tuple[Callable[..., "Predictor[Any, Any, Any]"], tuple[str | Path, str | None]]:
         from .load import load_model  # noqa: PLC0415 - load.py imports every predictor
@@ -151,6 +155,8 @@ class Predictor(Generic[Config, Item, Answer]):
             raise BadInput(
                 f"The table has no column {quote(missing[0])}; rename the one that holds it, or give a list."
             )
+        if twice := [name for name in self.columns if present.count(name) > 1]:
+            raise BadInput(f"The table has several columns {quote(twice[0])}; keep one.")
         cells = table[list(self.columns)].astype(object)
         return [self.from_row(row) for row in cells.where(cells.notna(), None).to_dict("records")]
 

@@ -155,7 +155,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         return {"user": (None,), "movie": (None,)}, {**outputs, **tables}
 
     def example(self) -> tuple[Id | None, Id]:
-        """Return the first user, or None if there are no users, and the first movie."""
+        """Return the first user, or None if there are no users, and the first movie: predict(*example())."""
         return next(iter(self.config.users), None), next(iter(self.movies))
 
     @property
@@ -217,9 +217,11 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         for item in items:
             try:
                 is_list = isinstance(item, Sequence | np.ndarray) and getattr(item, "ndim", 1) > 0
-                if not is_list or len(item) != 2:
-                    raise BadInput(f"Give a user and a movie as (user_id, {self.item_column}), not {quote(item)}.")
-                if self.config.users:
+                if not is_list or isinstance(item, str | bytes) or len(item) != 2:
+                    raise BadInput(
+                        f"Give a user and a {self.config.item[0]} as (user_id, {self.item_column}), not {quote(item)}."
+                    )
+                if self.config.users and not isinstance(item[0], Visitor):
                     pairs.append((self._find_user_row(item[0]), self._find_movie_row(item[1])))
                     answers.append(None)
                 else:
@@ -264,13 +266,13 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         )
         return Visitor(ratings=given, vector=vector, weights=weights)
 
-    def recommend(self, user: Any, k: int = 10) -> Scored:
+    def recommend(self, user_id: Any, k: int = 10) -> Scored:
         """Return the k movies with the highest predicted stars: [(movie_id, title, stars), ...].
 
         Movies that the visitor has rated, that the user has rated in the folder's sample, or that have fewer than
         `min_ratings` ratings are left out.
         """
-        person = self._find_person(user)
+        person = self._find_person(user_id)
         if isinstance(person, Visitor):
             scores, seen = self._score_for_visitor(person, slice(None)), set(person.ratings)
         else:
@@ -297,14 +299,14 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             for i in np.argsort(-scores, kind="stable")[: self._check_count(k)]
         ]
 
-    def explain(self, user: Any, movie_id: Any) -> RecommenderExplanation:
+    def explain(self, user_id: Any, movie_id: Any) -> RecommenderExplanation:
         """Return the parts that add up to a predicted rating.
 
         Raises:
             BadInput: the user or the movie is unknown.
         """
         row = self._find_movie_row(movie_id)
-        person = self._find_person(user)
+        person = self._find_person(user_id)
         by_popularity = isinstance(person, Visitor) and self._is_by_popularity(person)
         means = self._averages if by_popularity else self._means
         base = float(means.mean())
@@ -354,6 +356,9 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
     def _check_movie_id(self, movie_id: Any) -> Id:
         known = self._read_id(movie_id)
         if known not in self.movies:
+            by_title = self._find_title(movie_id)
+            if by_title is not None:
+                return by_title
             unknown = f"There is no {self.config.item[0]} {quote(movie_id)}"
             if isinstance(known, str) and (near := self._by_name.get(normalise_name(known))):
                 raise BadInput(f"{unknown}. Did you mean {near}?")
@@ -362,6 +367,19 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             those = "ids are those of the ratings" if self.config.is_own else "movie ids are those of MovieLens"
             raise BadInput(f"{unknown}; {those}, such as {first.movie_id}{title}.{suggest_number(movie_id)}")
         return known
+
+    def _find_title(self, text: Any) -> Id | None:
+        """Return the movie with this title, or None; a number is never a title here.
+
+        Raises:
+            BadInput: several movies have it, or none, and others have similar ones.
+        """
+        if not isinstance(text, str) or not math.isnan(parse_number(text)) or suggest_number(text):
+            return None
+        found = self.titles.find(text)
+        if found is None and (near := self.titles.suggest(text)):
+            raise BadInput(f"There is no {self.config.item[0]} {quote(text)}. Did you mean {' or '.join(near)}?")
+        return found
 
     @cached_property
     def _by_name(self) -> dict[str, Id]:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Generic, Self, TypeVar
@@ -133,6 +133,14 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
     def arguments(self, item: Row) -> list[Any]:
         """Return the values of a row in the order of the columns."""
         return [item[column] for column in self.config.columns]
+
+    def predict(self, row: Row) -> Answer:
+        """Predict from a row: {column: value}, or a pandas Series such as df.iloc[0], whose other columns are ignored.
+
+        Raises:
+            BadInput: a column is missing or unknown, or a value is not accepted.
+        """
+        return super().predict(row)
 
     def predict_each(self, items: Sequence[Row]) -> list[Answer | BadInput]:
         """Predict every row; the result for an invalid row is a BadInput."""
@@ -269,6 +277,7 @@ def encode(
         numbers: (rows, len(config.numbers)) float32, the median for a missing value.
         errors: the BadInput of each invalid row, by its index; invalid values are encoded as missing.
     """
+    rows = [_read_series(row, config.columns) if hasattr(row, "notna") else row for row in rows]
     errors = {
         index: BadInput(f"A row must be given as {{column: value}}, not {quote(row)}.")
         for index, row in enumerate(rows)
@@ -296,3 +305,9 @@ def encode(
                 errors.setdefault(index, error)
                 numbers[index, position] = span.median
     return categories, numbers, errors
+
+
+def _read_series(series: Any, columns: Collection[str]) -> Row:
+    """Return the values of a model's columns in a pandas Series, such as df.iloc[0]; None for missing ones."""
+    values = series.astype(object).where(series.notna(), None).to_dict()
+    return {name: value for name, value in values.items() if name in columns}

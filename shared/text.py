@@ -6,6 +6,8 @@ import unicodedata
 from decimal import Decimal
 from numbers import Real
 
+import numpy as np
+
 # Invisible characters: soft hyphen, zero-width space, word joiner, byte order mark, direction marks, ...
 INVISIBLE = re.compile(
     "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
@@ -51,7 +53,7 @@ def parse_number(value: object) -> float:
     A text may have a decimal comma or thousands separators unless it is ambiguous: 37,5 or 1 196 or 1,234.5, but not
     2,174. See suggest_number.
     """
-    if isinstance(value, bool) or not isinstance(value, Real | Decimal | str):
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, Real | Decimal | str):
         return math.nan
     try:
         return float(_spell(value) if isinstance(value, str) else value)

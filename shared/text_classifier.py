@@ -126,6 +126,14 @@ class TextClassifier(Predictor[TextClassifierConfig, str, TextClassifierPredicti
         """Return the text of a table row."""
         return row["text"]
 
+    def predict(self, text: str) -> TextClassifierPrediction:
+        """Classify a text.
+
+        Raises:
+            BadInput: it is empty, too long or no text.
+        """
+        return super().predict(text)
+
     def predict_each(self, items: Sequence[str]) -> list[TextClassifierPrediction | BadInput]:
         """Classify every text; the result for one that is empty or has more than 5 million characters is a BadInput."""
         answers: dict[int, TextClassifierPrediction | BadInput] = {}

@@ -15,8 +15,8 @@ class Visitor:
     """A new visitor: their ratings, and the posterior mean of their vector w, shape (factors,)."""
 
     ratings: Mapping[int | str, float]
-    vector: Vector = field(repr=False)
-    weights: Vector = field(repr=False)  # (ratings, factors): w = sum of weight * (stars - mean)
+    vector: Vector = field(repr=False, compare=False)
+    weights: Vector = field(repr=False, compare=False)  # (ratings, factors): w = sum of weight * (stars - mean)
 
 
 def place_visitor(

@@ -243,9 +243,9 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     """Convert an array to a PIL image.
 
     Raises:
-        BadInput: the array is not uint8 of shape (height, width, 3) or (height, width), or is too large.
+        BadInput: the array is not uint8 of shape (height, width, 3 or 4) or (height, width), or is too large.
     """
-    is_colour = array.ndim == 3 and array.shape[2] == 3
+    is_colour = array.ndim == 3 and array.shape[2] in (3, 4)
     if array.dtype != np.uint8 or not (array.ndim == 2 or is_colour):
         raise BadInput(
             "An array must be uint8 of shape (height, width, 3), in the order red, green, blue, or (height, width), "
@@ -260,7 +260,12 @@ def _from_pil(image: Image.Image) -> Picture:
     check_size(image.size, LIMITS.pixels)
     with explain_errors("picture"):
         with LOADING[id(image) % len(LOADING)]:
-            image.load()
+            try:
+                image.load()
+            except (AssertionError, ValueError) as error:
+                if isinstance(error, AssertionError) or "closed" in str(error):
+                    raise BadInput("The PIL image is closed; give it before it is closed.") from error
+                raise
             try:
                 orientation = image.getexif().get(ORIENTATION, 1)
             except Exception:  # Pillow raises many kinds of errors for damaged EXIF

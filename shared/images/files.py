@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -99,12 +100,19 @@ def read_bytes(source: Encoded) -> bytes:
         data = source
     elif isinstance(source, str | Path):
         data = _read_file(_resolve_path(source))
+    elif iscoroutinefunction(getattr(source, "read", None)):
+        raise BadInput("The file is read with await; give the bytes, such as await file.read().")
     elif hasattr(source, "read"):
         data = _read_open(source)
     else:
         given = "None" if source is None else type(source).__name__
         raise BadInput(
             f"A picture must be a path, the bytes of a file, an open file, a PIL image or a numpy array, not {given}."
+            + (
+                " A tensor can be converted: uint8 of shape (height, width, 3), then .numpy()."
+                if given == "Tensor"
+                else ""
+            )
         )
     size = memoryview(data).nbytes
     if not size:

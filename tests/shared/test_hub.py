@@ -158,7 +158,7 @@ def test_private_gated_and_wrong_token(hub, tmp_path):
         assert "is gated" in expect_failure(tmp_path, 3, token=other)
     finally:
         repository.gated = False
-    assert "does not accept the token" in expect_failure(tmp_path, 3, token="hf_wrong")
+    assert "does not accept the given token" in expect_failure(tmp_path, 3, token="hf_wrong")
 
 
 @pytest.mark.parametrize(

@@ -414,7 +414,7 @@ def test_arrays():
     [
         ((8, 8, 3), np.float32),
         ((3, 8, 8), np.uint8),
-        ((8, 8, 4), np.uint8),
+        ((8, 8, 5), np.uint8),
         ((8, 8), np.uint16),
         ((8,), np.uint8),
         ((), np.uint8),
@@ -1022,3 +1022,32 @@ def test_bars_of_a_narrow_picture_take_little_memory():
     square = np.asarray(narrow.make_square(64, "pad"))  # of 400 megapixels, if padded first
     assert square[31:33].max() > 0
     assert square[:30].max() == square[34:].max() == 0
+
+
+def test_an_array_with_transparency_is_read_as_the_picture_is():
+    picture = Image.new("RGBA", (8, 6), (200, 30, 40, 128))
+    assert load_image(np.asarray(picture)).image.tobytes() == load_image(picture).image.tobytes()
+
+
+def test_what_cannot_be_read_any_more_or_not_yet_is_said_to_be_so(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as closed:
+        pass
+    loaded = Image.open(tmp_path / "a.png")
+    loaded.load()
+    loaded.close()
+    for image in (closed, loaded):
+        with pytest.raises(BadInput, match="The PIL image is closed"):
+            load_image(image)
+
+    class Upload:
+        async def read(self, size=-1):
+            """As that of FastAPI."""
+
+    with pytest.raises(BadInput, match=r"give the bytes, such as await file\.read\(\)"):
+        load_image(Upload())
+
+
+def test_a_tensor_can_be_converted():
+    with pytest.raises(BadInput, match=r"not Tensor\. A tensor can be converted: .*\.numpy\(\)"):
+        load_image(type("Tensor", (), {})())

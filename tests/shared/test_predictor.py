@@ -4,16 +4,19 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from huggingface_hub import HfApi
 
+import shared
 from hub.local import Hub
-from shared import CheckpointError, HubError, load_model
+from shared import PREDICTORS, CheckpointError, HubError, TabularClassifier, load_model
 from shared.hub import split_address
 from tests.conftest import DEMOS, ROOT, point_client_to
 
+PREDICTOR_NAMES = [kind.__name__ for kind in PREDICTORS.values()]
 FOLDERS = {name: ROOT / "spaces" / name / "model" for name in DEMOS}
 
 
@@ -161,3 +164,40 @@ def test_datasets_map_runs_a_predictor(salary, tmp_path):
 
     table = datasets.Dataset.from_list(people).map(answer, batched=True, batch_size=10, num_proc=2)
     assert table["label"][:] == [prediction.label for prediction in salary.predict_batch(people)]
+
+
+def test_a_path_may_begin_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", str(ROOT))
+    monkeypatch.setenv("USERPROFILE", str(ROOT))
+    folder = "~/spaces/salary/model"
+    models = load_model(folder), load_model(Path(folder)), TabularClassifier(folder), TabularClassifier.load(folder)
+    assert {model.folder for model in models} == {FOLDERS["salary"]}
+    assert repr(models[0]) == f"<TabularClassifier 'Salary' from {FOLDERS['salary']}>"
+    with pytest.raises(CheckpointError, match=r"There is no checkpoint folder '~/none'\."):
+        load_model("~/none")
+
+
+@pytest.mark.parametrize("deadline", [0, -1.5])
+def test_a_deadline_is_above_0(deadline):
+    with pytest.raises(CheckpointError, match=f"deadline must be a number of seconds above 0, not {deadline}"):
+        load_model("me/model", deadline=deadline)
+
+
+def test_answers_can_be_compared(cat_dog, segmentation, rating):
+    for model in (cat_dog, segmentation):
+        answer, other = model.predict(model.example()), model.explain(model.example())
+        assert (answer in [other, answer], answer == other) == (True, False)
+    assert rating.fold_in({260: 5}) == rating.fold_in({260: 5}) != rating.fold_in({260: 4})
+
+
+def test_the_classes_of_answers_are_exported():
+    names = [f"{name}{part}" for name in PREDICTOR_NAMES for part in ("", "Prediction", "Explanation")]
+    assert {*names, "Predictor", "Prediction"} <= {*shared.__all__}
+
+
+def test_what_is_explained_can_be_named_as_what_is_predicted(salary, sentiment, rating, person):
+    assert salary.predict(row=person) == salary.predict(person)
+    assert sentiment.predict(text="Dull.") == sentiment.predict("Dull.")
+    assert rating.predict(*rating.example()) == rating.predict(user_id=1, movie_id=1)
+    assert rating.explain(user_id=1, movie_id=1) == rating.explain(1, 1)
+    assert rating.recommend(user_id=1) == rating.recommend(1)

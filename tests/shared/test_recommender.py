@@ -44,7 +44,7 @@ def test_unknown_user(rating, user):
         rating.recommend(user)
 
 
-@pytest.mark.parametrize("movie", [0, -1, 10**12, 1.5, "Toy Story", None, float("inf"), True, 10**400])
+@pytest.mark.parametrize("movie", [0, -1, 10**12, 1.5, "qqqq", None, float("inf"), True, 10**400])
 def test_unknown_movie(rating, movie):
     for ask in (lambda m: rating.predict(15, m), rating.similar, lambda m: rating.fold_in({m: 4})):
         with pytest.raises(BadInput, match=r"There is no movie .* such as 1 for Toy Story"):
@@ -326,3 +326,27 @@ def test_the_served_model_reaches_its_targets():
     assert values["mse_sample_only"] <= 0.630
     for peer in metrics["peers"]:
         assert peer["difference_interval"][1] < 0, peer["peer"]
+
+
+def test_a_title_names_its_movie_and_a_number_never_does(rating):
+    title = "Star Wars: Episode IV - A New Hope (1977)"
+    assert rating.predict(15, title) == rating.predict(15, 260)
+    assert rating.similar(title) == rating.similar(260)
+    assert rating.fold_in({title: 5, "1": 4}) == rating.fold_in({260: 5, 1: 4})
+    with pytest.raises(BadInput, match="is rated twice"):
+        rating.fold_in({title: 5, 260: 5})
+    with pytest.raises(BadInput, match=r"There is no movie 'toy stor'\. Did you mean Toy Story \(1995\)"):
+        rating.predict(15, "toy stor")
+    assert rating.predict(15, "2046") == rating.predict(15, 2046) != rating.predict(15, "2046 (2004)")
+
+
+@pytest.mark.parametrize("items", [["15"], ["15", "27"], [b"\x0f\x01"]])
+def test_a_text_is_no_pair(rating, items):
+    with pytest.raises(BadInput, match=r"Item 0: Give a user and a movie as \(user_id, movie_id\), not"):
+        rating.predict_batch(items)
+
+
+def test_a_batch_may_have_visitors_beside_users(rating):
+    me = rating.fold_in({260: 5})
+    found = rating.predict_batch([(15, 1), (me, 1), (17, 260)])
+    assert found == [rating.predict(15, 1), rating.predict(me, 1), rating.predict(17, 260)]

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from shared import BadInput, load_model
@@ -285,3 +286,25 @@ def test_accuracy_and_calibration_can_be_measured_again(salary):
     assert accuracy["split"] == ece["split"] == "official test"
     assert right.mean() == pytest.approx(accuracy["value"], abs=2 / len(answers))
     assert calibration_error == pytest.approx(ece["value"], abs=1e-4)
+
+
+def test_a_row_of_a_dataframe_is_answered_as_in_the_dataframe(salary, person):
+    table = pd.DataFrame([{**person, "salary": ">=50k"}, {**person, "occupation": None, "age": 17}])
+    expected = salary.predict_batch(table)
+    assert [salary.predict(table.iloc[0]), salary.predict(table.iloc[1])] == expected
+    assert salary.predict_batch([row for _, row in table.iterrows()]) == expected
+    assert salary.explain(table.iloc[0]) == salary.explain(person)
+    with pytest.raises(BadInput, match=r"The value of age, workclass, .* is not given"):
+        salary.predict(pd.Series([1.0, 2.0]))
+
+
+def test_of_two_columns_of_one_name_none_is_chosen(salary, person):
+    table = pd.DataFrame([person])
+    with pytest.raises(BadInput, match="The table has several columns 'age'; keep one"):
+        salary.predict_batch(pd.concat([table, table[["age"]]], axis=1))
+
+
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_a_duration_is_no_number(salary, person, unit):
+    with pytest.raises(BadInput, match="must be a number"):
+        salary.predict({**person, "age": np.timedelta64(39, unit)})
