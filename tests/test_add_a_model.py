@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
 from shared import load_model
-from tests.conftest import ROOT, python_path
+from tests.conftest import DEMOS, ROOT, python_path
 from training.recipe import Recipe
 
 pytestmark = pytest.mark.training
@@ -55,6 +55,16 @@ def test_nothing_but_one_script_and_one_folder_is_new(repository):
     copy, new = repository
     assert {name for name in new if not name.startswith("spaces/tumour/")} == {"training/tumour.py"}
     assert len((copy / "training/tumour.py").read_text().splitlines()) < 40
+
+
+def test_the_readme_of_its_space_says_nothing_of_salary(repository):
+    """What only salary's has, of all demos, is replaced, but for the colours and the task."""
+    copy, _ = repository
+    lines = {name: (copy / f"spaces/{name}/README.md").read_text(encoding="utf-8").splitlines() for name in DEMOS}
+    own = set(lines.pop("salary")) - {line for others in lines.values() for line in others}
+    found = set((copy / "spaces/tumour/README.md").read_text(encoding="utf-8").splitlines())
+    assert {line for line in own & found if not line.startswith("color")} == {"- tabular-classification"}
+    assert not re.search("salary|census|1994|income", "\n".join(found), re.IGNORECASE)
 
 
 def test_it_beats_the_majority_class(repository):

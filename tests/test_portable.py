@@ -175,6 +175,13 @@ def test_its_commands_are_those_of_make():
     assert [line for line in done.splitlines() if line.startswith(("pip ", "python spaces/"))] == others
 
 
+def test_models_of_ones_own_are_shown_as_by_make():
+    command = ["make", "--dry-run", "demo", "MODELS=runs"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert done.splitlines()[-1] == 'MODELS="runs" .venv/bin/python spaces/gallery/app.py'
+    assert '\n| `make demo MODELS=runs` | `$env:MODELS="runs"; python spaces/gallery/app.py`' in TEXT
+
+
 def test_its_training_is_run():
     """By tests/training/test_loop.py, with the restrictions of Windows."""
     assert LINES[5:] == ["pip install -r requirements.txt", "python -m training.salary --smoke"]

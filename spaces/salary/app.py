@@ -38,8 +38,8 @@ def predict(row: Row) -> tuple[dict[str, Any], dict[str, float] | str]:
 def explain(row: Row) -> tuple[dict[str, Any], str]:
     """Explain how much each value changed the answer, compared with a sample of the data.
 
-    It is the probability of the second of two labels, or of the predicted one of more; or the predicted number. The
-    Shapley values add up: base + the sum of contributions = probability or value.
+    What is explained is the probability of the second of two labels, or of the predicted one of more; or the predicted
+    number. The Shapley values add up: base + the sum of contributions = probability or value.
     """
     why = model.explain(row)
     return why.as_dict(), draw_explanation(model, row, why)

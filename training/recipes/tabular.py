@@ -303,7 +303,8 @@ class Tabular(Recipe[Rows, TabularSettings]):
         on = f"on {figure.count:,} test {self.unit}"
         if figure.name == "accuracy":
             return f"{figure.value:.1%} right {on}"
-        return f"wrong by {float(f'{figure.value:.4g}'):,.10g}{f' {unit}' if unit else ''} {on}"
+        value = f"{float(f'{figure.value:.4g}'):,.10g}"
+        return f"off by {value}{f' {unit}' if unit else ''} (root mean square) {on}"
 
     def describe_result(self, found: Answered[Rows, TabularSettings], headline: str) -> str:
         """Return a sentence with the numbers of right and wrong rows; of numbers, the headline."""

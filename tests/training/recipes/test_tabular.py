@@ -273,7 +273,7 @@ def test_a_number_from_csv_to_answer(tmp_path):
     assert (trees.name, mean.peer) == ("rmse", "always answering the mean of the training rows")
     assert mean.difference == pytest.approx(figures["rmse"] - mean.value, abs=1e-5)
     assert mean.difference < -10
-    assert model.metrics.headline.startswith(f"wrong by {figures['rmse']:.4g} h on 300 test rows")
+    assert model.metrics.headline.startswith(f"off by {figures['rmse']:.4g} h (root mean square) on 300 test rows")
     card = (tmp_path / "model/README.md").read_text()
     assert "pipeline_tag: tabular-regression" in card
     assert 'session.run(["value", "half_width"]' in card
