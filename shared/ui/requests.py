@@ -117,7 +117,7 @@ def make_error(text: str) -> gr.Error:
     """
     if (request := REQUEST.get()) is not None:
         request.is_refused = True
-    return gr.Error(text, duration=30, title="That did not work", print_exception=False)
+    return gr.Error(text, duration=10, title="That did not work", print_exception=False)
 
 
 def check_inputs() -> None:

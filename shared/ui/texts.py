@@ -64,7 +64,12 @@ def describe_parts(why: TextClassifierExplanation, config: TextClassifierConfig,
         label, before, after = next(each for each in config.labels if each != label), 1 - before, 1 - after
     these = "The coloured words" if part is None else "These words"
     named = f"“{escape_markdown(config.get_label_name(label))}”"
-    words = f"{these} moved {named} from {format_percent(before)} to {format_percent(after)}."
+    ends = format_percent(before), format_percent(after)
+    words = (
+        f"{these} changed {named} by less than a point."
+        if ends[0] == ends[1]
+        else f"{these} moved {named} from {ends[0]} to {ends[1]}."
+    )
     has_clauses = any(" " in piece.strip() for piece, _ in why.parts)
     return words + " Tap a part to see its words." * (part is None and has_clauses)
 

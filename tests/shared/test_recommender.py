@@ -35,13 +35,19 @@ def test_batch_equals_a_loop_and_names_the_bad_item(rating):
     assert rating.predict_batch(table.assign(rating=5)) == batch
 
 
-@pytest.mark.parametrize("user", [0, -1, 672, 1.5, "me", None, float("nan"), True, "9" * 50, 10**400, "<b>"])
+@pytest.mark.parametrize("user", [0, -1, 672, 1.5, "me", float("nan"), True, "9" * 50, 10**400, "<b>"])
 def test_unknown_user(rating, user):
     for ask in (rating.predict, rating.explain):
         with pytest.raises(BadInput, match=r"There is no user .*; users are 1 to 671"):
             ask(user, 1)
     with pytest.raises(BadInput, match="There is no user"):
         rating.recommend(user)
+
+
+@pytest.mark.parametrize("user", [None, ""])
+def test_no_user(rating, user):
+    with pytest.raises(BadInput, match=r"^Give a user, such as 1\.$"):
+        rating.predict(user, 1)
 
 
 @pytest.mark.parametrize("movie", [0, -1, 10**12, 1.5, "qqqq", None, float("inf"), True, 10**400])

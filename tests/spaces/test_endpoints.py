@@ -180,7 +180,7 @@ def test_a_movie_whose_title_is_a_number(client, rating):
         (0, 1, "There is no user '0'; users are 1 to 671"),
         (15, 99_999_999, "There is no movie '99999999'"),
         (15, "Toy Storry (1995)", r"Did you mean Toy Story \(1995\)"),
-        (None, 1, "There is no user 'None'"),
+        (None, 1, "Give a user, such as 1."),
         (15, "<img src=x>", "No movie is called '‹img src=x›'"),
     ],
 )

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -31,6 +31,20 @@ def test_the_preview_of_a_link_is_about_its_page(gallery_url):
         assert re.findall('"og:title" content="(.*?)"', head) == [title]
         assert len(re.findall('"og:description" content=".{50,}"', head)) == 1
         assert "radio" not in head
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "title"),
+    [
+        ("", "en", "Model gallery"),
+        ("segmentation", "en", "Street scenes - Model gallery"),
+        ("segmentation", "de", "Straßenszenen - Modellgalerie"),
+    ],
+)
+def test_the_title_names_the_page(gallery_url, name, language, title):
+    with urlopen(Request(f"{gallery_url}/{name}", headers={"Accept-Language": language})) as answer:
+        config = re.search(r"window\.gradio_config = (\{.*?\});</script>", answer.read().decode())[1]
+    assert json.loads(config)["title"] == title
 
 
 def test_a_damaged_model_does_not_affect_the_others(tmp_path):
