@@ -45,7 +45,7 @@ def predict(text: str) -> tuple[dict[str, Any], str, dict[str, float] | None]:
     cut = f"<p>The model read {answer.words_read:,} of {answer.words:,} words: the beginning and the end.</p>"
     note = cut if answer.words_read < answer.words else ""
     shown = {config.get_label_name(label): p for label, p in answer.probabilities.items()}
-    return answer.as_dict(), f"<h2>{escape(headline)}</h2>{note}", shown if answer.in_distribution else None
+    return answer.as_dict(), f"<h2>{escape(headline)}</h2>{note}", shown
 
 
 @show_errors
