@@ -137,6 +137,22 @@ def test_an_error_about_a_csv_is_translated(content, german, tmp_path):
             "User 15 on Dr. No (1962). The actual rating is 4.5 ★; the model was trained on it.",
             "Person 15 zu Dr. No (1962). Die echte Bewertung ist 4,5 ★; das Modell wurde auch mit ihr trainiert.",
         ),
+        (
+            "Hours of work in a usual week (hours-per-week) must be a number from 1 to 99, "
+            "the range of the training data, not '120'.",
+            "Arbeitsstunden in einer üblichen Woche (hours-per-week): "
+            "Möglich ist eine Zahl von 1 bis 99 (Bereich der Trainingsdaten), nicht '120'.",
+        ),
+        (
+            "Capital gain in the year must be a number from 0 to 99999, the range of the training data, not '1e9'.",
+            "Gewinn aus Kapital im Jahr: "
+            "Möglich ist eine Zahl von 0 bis 99999 (Bereich der Trainingsdaten), nicht '1e9'.",
+        ),
+        (
+            "Sex (gender) must be a date such as 2024-01-31, not 'x'.",
+            "Geschlecht (gender): Möglich ist ein Datum wie 2024-01-31, nicht 'x'.",
+        ),
+        ("A rating must be 0.5 to 5 stars, not '9'.", "Bewertung: Möglich sind 0,5 bis 5 Sterne, nicht '9'."),
         ("I have to go. It is nobody's text.", "I have to go. It is nobody's text."),
         ("It is none of the 37 labels.", "Das ist keine der 37 Klassen."),
         ("It is none of a rose, a lily and an iris.", "Das ist weder a rose, a lily noch an iris."),
