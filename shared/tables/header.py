@@ -31,10 +31,8 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
         shown = ", ".join(quote(name)[1:-1] for name in names[:NAMES_SHOWN])
         more = f", and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
         rule = " The first line must name the columns." if len(missing) == len(required) else ""
-        raise BadInput(
-            f"The CSV lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; its first line has: "
-            f"{shown}{more}.{rule}"
-        )
+        lacks = "The CSV lacks the columns " if len(missing) > 1 else "The CSV lacks the column "
+        raise BadInput(f"{lacks}{', '.join(missing)}; its first line has: {shown}{more}.{rule}")
     repeated = [name for name, times in Counter(names).items() if name and times > 1]
     if repeated:
         raise BadInput(f"The CSV names the column {quote(repeated[0])} twice.")

@@ -25,6 +25,7 @@ COLUMNS = ("x", "y", "color", "tooltip", "headers")  # properties that name colu
 UNTRANSLATED = ("figures", "snippets")  # classes of components: the model card, and code
 INSERTED = re.compile(r"\{(\w+)\}")
 NUMBERS = {"low", "high", "count", "percent", "number"}
+FIELD = "field"  # stands for what an error calls a field of a form: its label up to a comma
 ITEMS = {"item", "items", "unit"}  # words of the data; a text with one is not inserted, as a title may look the same
 # What is inserted has no end of a sentence, which is not after an initial, "Dr" or "Mrs".
 PART = r"(?:(?!(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\bMrs)[.] [A-Z]).)"
@@ -64,6 +65,8 @@ class Language:
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
         self.separators = str.maketrans(",.", texts["1,234.5"][1] + texts["1,234.5"][5])
+        labels = [(key.partition(", "), text.partition(", ")) for key, text in texts.items()]
+        self.fields = {key[0]: text[0] for key, text in labels if key[1] and text[1]}
         # The most specific first: those with the most letters of their own.
         keys = sorted((key for key in texts if INSERTED.search(key)), key=lambda key: -len(INSERTED.sub("", key)))
         self.templates = [(make_pattern(key), key) for key in keys]
@@ -82,10 +85,19 @@ class Language:
         templates = self.templates if depth == DEEPEST else self.inserted
         for pattern, key in templates if len(text) <= LONGEST and depth else ():
             if found := pattern.fullmatch(text):
-                parts = {name: self.find(part, depth - 1) or part for name, part in found.groupdict().items()}
+                parts = {
+                    name: (self.find_field(part) if name == FIELD else self.find(part, depth - 1)) or part
+                    for name, part in found.groupdict().items()
+                }
                 return self.texts[key].format(**parts)
         quantity = QUANTITY.fullmatch(text)
         return quantity[1].translate(self.separators) + quantity[2] if quantity else None
+
+    def find_field(self, name: str) -> str | None:
+        """Return the translation of a name that TabularConfig.name_field returns; None if there is none."""
+        label, space, column = name.partition(" (")
+        known = self.texts.get(label) or self.fields.get(label)
+        return known and known + space + column
 
     def translate(self, text: str, depth: int = DEEPEST) -> str:
         """Return a text with what is known of it translated: as a whole, by sentences, or as "this: that (those)"."""

@@ -1,6 +1,7 @@
 """A page speaks the language of the browser; the API and what people write stay as they are."""
 
 import http.client
+import io
 import json
 import re
 import sys
@@ -8,8 +9,13 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from benchmarks.clients import Client
+from shared.errors import BadInput
+from shared.images import load_image
+from shared.images.formats import ACCEPTED
+from shared.tables import read_csv
 from shared.ui.languages import INSERTED, LANGUAGES, find_language, make_pattern, translate_page
 from tests.conftest import launch_app
 
@@ -42,6 +48,82 @@ def test_the_first_language_that_there_is_wins(accepted, language):
     assert find_language([(b"accept-language", accepted.encode("latin-1"))]) == language
 
 
+KINDS = ACCEPTED.replace(" or ", " oder ")
+PHONE = b"\0\0\0\x18ftypheic" + bytes(20)  # the start of a picture that a phone took
+
+
+def make_png(width, height):
+    file = io.BytesIO()
+    Image.new("1", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "german"),
+    [
+        (b"", f"Die Bilddatei ist leer; möglich sind {KINDS}."),
+        (b"Hello", f"Das ist kein lesbares Bild; möglich sind {KINDS}."),
+        (
+            b"PK\x03\x04",
+            f"Eine ZIP-Datei ist hier nicht lesbar; bitte das Bild als {KINDS} speichern.",
+        ),
+        (
+            PHONE,
+            f"HEIC ist hier nicht lesbar; bitte das Bild als {KINDS} speichern.",
+        ),
+        (
+            b"\xff\xd8\xff",
+            f"Das Bild ist beschädigt oder unvollständig; bitte neu speichern, als {KINDS}.",
+        ),
+        (
+            make_png(2000, 1),
+            "Das Bild hat 2.000 × 1 Pixel; die lange Seite darf höchstens 50-mal so lang sein wie die kurze.",
+        ),
+        (
+            make_png(8000, 4000),
+            "Das Bild hat 8.000 × 4.000 Pixel; ein PNG darf höchstens 24 Megapixel haben.",
+        ),
+    ],
+)
+def test_an_error_about_a_picture_is_translated(content, german, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)  # pillow_heif
+    with pytest.raises(BadInput) as error:
+        load_image(content)
+    assert GERMAN.translate(str(error.value)) == german
+
+
+@pytest.mark.parametrize(
+    ("content", "german"),
+    [
+        (b"", "Die Datei ist leer; bitte eine Zeile pro Vorhersage schreiben."),
+        (
+            b"a,b\n",
+            "Die CSV hat eine Kopfzeile, aber keine Zeilen darunter; bitte eine Zeile pro Vorhersage ergänzen.",
+        ),
+        (b"a,c\n1,2\n", "In der CSV fehlt die Spalte b; in der ersten Zeile steht: a, c."),
+        (
+            b",".join(b"x%d" % number for number in range(14)),
+            "In der CSV fehlen die Spalten a, b; in der ersten Zeile steht: "
+            "x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11 und 2 weitere. "
+            "In der ersten Zeile müssen die Namen der Spalten stehen.",
+        ),
+        (b"a,b,x,x\n", "Die CSV nennt die Spalte 'x' zweimal."),
+        (b"a,b\n" + b"1,2\n" * 4, "Die CSV hat mehr als 3 Zeilen; bitte in kleinere Dateien aufteilen."),
+        (b"a,b\n" + b"1,2\n" * 99, "Die Datei ist größer als 0,0001 MB; bitte in kleinere Dateien aufteilen."),
+        (
+            b"PK\x03\x04 xl/",
+            "Das ist eine Excel-Datei (.xlsx), keine CSV oder Textdatei; bitte die Tabelle zuerst als CSV speichern.",
+        ),
+    ],
+)
+def test_an_error_about_a_csv_is_translated(content, german, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as error:
+        read_csv(path, ["a", "b"], max_rows=3, max_bytes=100)
+    assert GERMAN.translate(str(error.value)) == german
+
+
 @pytest.mark.parametrize(
     ("english", "german"),
     [
@@ -55,6 +137,22 @@ def test_the_first_language_that_there_is_wins(accepted, language):
             "User 15 on Dr. No (1962). The actual rating is 4.5 ★; the model was trained on it.",
             "Person 15 zu Dr. No (1962). Die echte Bewertung ist 4,5 ★; das Modell wurde auch mit ihr trainiert.",
         ),
+        (
+            "Hours of work in a usual week (hours-per-week) must be a number from 1 to 99, "
+            "the range of the training data, not '120'.",
+            "Arbeitsstunden in einer üblichen Woche (hours-per-week): "
+            "Möglich ist eine Zahl von 1 bis 99 (Bereich der Trainingsdaten), nicht '120'.",
+        ),
+        (
+            "Capital gain in the year must be a number from 0 to 99999, the range of the training data, not '1e9'.",
+            "Gewinn aus Kapital im Jahr: "
+            "Möglich ist eine Zahl von 0 bis 99999 (Bereich der Trainingsdaten), nicht '1e9'.",
+        ),
+        (
+            "Sex (gender) must be a date such as 2024-01-31, not 'x'.",
+            "Geschlecht (gender): Möglich ist ein Datum wie 2024-01-31, nicht 'x'.",
+        ),
+        ("A rating must be 0.5 to 5 stars, not '9'.", "Bewertung: Möglich sind 0,5 bis 5 Sterne, nicht '9'."),
         ("I have to go. It is nobody's text.", "I have to go. It is nobody's text."),
         ("It is none of the 37 labels.", "Das ist keine der 37 Klassen."),
         ("It is none of a rose, a lily and an iris.", "Das ist weder a rose, a lily noch an iris."),
