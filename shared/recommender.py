@@ -349,7 +349,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         row = self._user_row.get(self._read_id(user_id))
         if row is None:
             users = self.config.users
-            if user_id is None or user_id == "":
+            if user_id is None or (isinstance(user_id, str) and not user_id):
                 raise BadInput(f"Give a user, such as {users[0]}.")
             those = f"such as {users[0]}" if self.config.is_own else f"{min(users)} to {max(users)}"
             raise BadInput(f"There is no user {quote(user_id)}; users are {those}.{suggest_number(user_id)}")
