@@ -89,6 +89,7 @@ def test_a_page_opens_with_an_answer_and_asks_the_server_for_none(page, gallery_
 
 @pytest.mark.parametrize("name", ["", "cat_dog", "sentiment", "salary", "segmentation", "rating"])
 def test_axe_finds_no_serious_barrier_in_light_or_dark(page, gallery_url, name):
+    page.emulate_media(reduced_motion="reduce")  # else a colour may be on its way from light to dark
     page.goto(f"{gallery_url}/{name}")
     page.get_by_role("heading", level=1).wait_for()
     page.wait_for_timeout(1500)
