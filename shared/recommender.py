@@ -373,15 +373,13 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
     def _find_title(self, text: Any) -> Id | None:
         """Return the movie with this title, or None; a number is never a title here.
 
+        Similar titles are not looked for, which takes up to half a second: there may be 100,000 texts.
+
         Raises:
-            BadInput: several movies have it, or none, and others have similar ones.
+            BadInput: several movies have it.
         """
-        if not isinstance(text, str) or not math.isnan(parse_number(text)) or suggest_number(text):
-            return None
-        found = self.titles.find(text)
-        if found is None and (near := self.titles.suggest(text)):
-            raise BadInput(f"There is no {self.config.item[0]} {quote(text)}. Did you mean {' or '.join(near)}?")
-        return found
+        is_title = isinstance(text, str) and math.isnan(parse_number(text)) and not suggest_number(text)
+        return self.titles.find(text) if is_title else None
 
     @cached_property
     def _by_name(self) -> dict[str, Id]:
