@@ -29,7 +29,7 @@ from ..errors import quote
 from ..limits import LIMITS
 from .fair_queue import NO_ENDPOINT, find_client_address
 from .http_body import API, REQUEST, UPLOAD_PROGRESS, BoundedReceive, UploadParser, check_body
-from .languages import LANGUAGE, LANGUAGES, find_language, mark_page, translate_page
+from .languages import LANGUAGE, find_language, mark_page, translate_page
 from .storage import CLIENT, check_upload, count_upload
 
 MAX_OPEN_FILES = 65_536
@@ -65,7 +65,6 @@ PREVIEW = """{% set title, summary = previews.get(config.current_page) or (confi
 <meta property="og:type" content="website">
 <meta property="og:title" content="{{ title }}">
 <meta property="og:description" content="{{ summary }}">
-{% set _ = config.current_page and config.update(title=translate(title) ~ " - " ~ config.title) %}
 """
 RANGE = re.compile(rb"bytes=(?=\d|-\d)(\d{0,18})-(\d{0,18})")
 
@@ -296,10 +295,8 @@ class OwnPreview(Extension):
 
 
 def find_previews(request: Request) -> dict[str, Any]:
-    """Return the title and the summary of each page, and a function that translates for the visitor, for PREVIEW."""
-    language = LANGUAGES.get(LANGUAGE.get())
-    translate = language.translate if language else str
-    return {"previews": getattr(request.app.get_blocks(), "previews", {}), "translate": translate}
+    """Return the title and the summary of each page, for PREVIEW."""
+    return {"previews": getattr(request.app.get_blocks(), "previews", {})}
 
 
 def find_page_base(request: Request) -> dict[str, str]:
@@ -356,8 +353,12 @@ class CorsWithoutCredentials(CustomCORSMiddleware):
 
 
 def fill_config(config: Any, root: str) -> Any:
-    """Return the config of a page with its address, and in the language of the request that this thread handles."""
-    return translate_page(UPDATE_ROOT(config, root), LANGUAGE.get())
+    """Return the config of a page with its address and title, in the language of the request of this thread."""
+    config = translate_page(UPDATE_ROOT(config, root), LANGUAGE.get())
+    names = {path: name for path, name, *_ in config["pages"] if path}
+    if name := names.get(config.get("current_page")):
+        config["title"] = f"{name} - {config['title']}"
+    return config
 
 
 def patch_gradio() -> None:
