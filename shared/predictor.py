@@ -157,8 +157,12 @@ class Predictor(Generic[Config, Item, Answer]):
             )
         if twice := [name for name in self.columns if present.count(name) > 1]:
             raise BadInput(f"The table has several columns {quote(twice[0])}; keep one.")
-        cells = table[list(self.columns)].astype(object)
-        return [self.from_row(row) for row in cells.where(cells.notna(), None).to_dict("records")]
+        return [self.from_row(row) for row in drop_missing(table[list(self.columns)]).to_dict("records")]
+
+
+def drop_missing(cells: Any) -> Any:
+    """Return a pandas DataFrame or Series with None for each missing value."""
+    return cells.astype(object).where(cells.notna(), None)
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:

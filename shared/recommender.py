@@ -15,7 +15,6 @@ Computer 42(8), 2009). metrics.json compares the two methods.
 """
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ from .errors import BadInput, CheckpointError, quote
 from .movies import ITEMS, MOVIES, Id, TitleIndex, read_movies
 from .predictor import Prediction, Predictor
 from .session import Shapes
-from .text import normalise_name, parse_number, parse_whole, suggest_number
+from .text import is_like_number, normalise_name, parse_number, parse_whole, suggest_number
 from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
 Scored = list[tuple[Id, str, float]]
@@ -189,7 +188,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
             return self._check_movie_id(movie)
         if (found := self.titles.find(movie)) is not None:
             return found
-        if self._read_id(movie) in self.movies or not math.isnan(parse_number(movie)) or suggest_number(movie):
+        if self._read_id(movie) in self.movies or is_like_number(movie):
             return self._check_movie_id(movie)
         near = self.titles.suggest(movie)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Give the title as in the list, with its year."
@@ -378,8 +377,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         Raises:
             BadInput: several movies have it.
         """
-        is_title = isinstance(text, str) and math.isnan(parse_number(text)) and not suggest_number(text)
-        return self.titles.find(text) if is_title else None
+        return self.titles.find(text) if isinstance(text, str) and not is_like_number(text) else None
 
     @cached_property
     def _by_name(self) -> dict[str, Id]:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from .config import MODEL, GalleryConfig, explain_damage
 from .errors import BadInput, CheckpointError, quote
-from .predictor import Answer, Predictor
+from .predictor import Answer, Predictor, drop_missing
 from .session import Shapes, map_in_threads
 from .shapley import compute_shapley_values
 from .tables import read_csv
@@ -309,5 +309,4 @@ def encode(
 
 def _read_series(series: Any, columns: Collection[str]) -> Row:
     """Return the values of a model's columns in a pandas Series, such as df.iloc[0]; None for missing ones."""
-    values = series.astype(object).where(series.notna(), None).to_dict()
-    return {name: value for name, value in values.items() if name in columns}
+    return {name: value for name, value in drop_missing(series).to_dict().items() if name in columns}

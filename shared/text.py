@@ -61,6 +61,11 @@ def parse_number(value: object) -> float:
         return math.nan
 
 
+def is_like_number(value: object) -> bool:
+    """Return True for what parse_number reads, or suggest_number knows how to write."""
+    return not math.isnan(parse_number(value)) or suggest_number(value) != ""
+
+
 def parse_whole(value: object) -> int:
     """Return a whole number from 5, 5.0, "5" or "5.0"; -1 from anything else."""
     number = parse_number(value)

@@ -1,5 +1,6 @@
 """Read the header of a picture from a path, bytes or an open file, without decoding pixels."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -161,9 +162,7 @@ def _resolve_path(source: str | Path) -> Path:
         if url.netloc not in ("", "localhost"):
             raise BadInput(f"{quote(text)} is on another machine; give the path of a file on this one.")
         return Path(url2pathname(url.path))
-    with suppress(RuntimeError):  # there is no home folder
-        return Path(text).expanduser()
-    return Path(text)
+    return Path(os.path.expanduser(text))  # unlike Path.expanduser, it never fails
 
 
 def _read_file(path: Path) -> bytes:
