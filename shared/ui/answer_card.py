@@ -11,6 +11,7 @@ from .headline import READ_HEADLINE
 TEXTS = {
     "none": "There is no answer to save yet.",
     "lost": "The picture could not be read; choose it again.",
+    "quoted": "“…”",
 }
 MOST_BARS = 4
 
@@ -47,7 +48,9 @@ DRAW = """async (answer, headline, shown) => {%(save)s%(read)s
         pen.drawImage(picture, edge + (480 - wide) / 2, edge + (510 - high) / 2, wide, high)
     }
     let y = write(%(title)s, left, edge + 40, 34, room, { most: 2, colour: "#4b5563" })
-    if (typeof shown === "string") y = write(`“${shown.trim()}”`, left, y + 20, 30, room, { most: 3 })
+    if (typeof shown === "string") {
+        y = write(texts.quoted.replace("…", () => shown.trim()), left, y + 20, 30, room, { most: 3 })
+    }
     y = write(said, left, y + 40, said.length > 20 ? 44 : 60, room, { most: 3, weight: 700 })
     for (const { label, confidence } of (answer?.confidences ?? []).slice(0, %(most)d)) {
         if (y > height - 100) break

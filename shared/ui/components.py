@@ -24,6 +24,10 @@ const complete = () => {
         Object.assign(answer, { ariaLive: 'polite', ariaAtomic: 'true' });
     });
 };
+// The arrows of a number change it while it keeps the focus: answer as if it had been left.
+document.body.addEventListener('change', ({ target }) => setTimeout(() => {
+    if (target.type === 'number' && target === document.activeElement) target.dispatchEvent(new FocusEvent('blur'));
+}));
 document.documentElement.style.setProperty('--unseen', JSON.stringify(texts.unseen));
 new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
 complete();

@@ -294,14 +294,18 @@ def add_map(model: Recommender) -> gr.ScatterPlot:
 
 
 def add_link(
-    model: Recommender, tabs: Sequence[gr.Tab], ratings: gr.JSON, user: Any, movie: gr.Dropdown
+    model: Recommender, tabs: gr.Tabs, places: Sequence[gr.Tab], ratings: gr.JSON, user: Any, movie: gr.Dropdown
 ) -> Callable[..., Any]:
-    """Add a button to two tabs that copies a link with the ratings, the user and the movie; see share.add_link."""
-    inputs = {"ratings": ratings, "movie": movie, **({"user": user} if model.config.users else {})}
-    with tabs[1]:
+    """Add a button to two tabs that copies a link with the ratings, the user and the movie; see share.add_link.
+
+    The link also has the number of the open tab, and opens it again.
+    """
+    opened = share.number_tabs(tabs)
+    inputs = {"ratings": ratings, "movie": movie, "tab": opened, **({"user": user} if model.config.users else {})}
+    with places[1]:
         share.add_copy(inputs)
-    with tabs[0]:
-        return share.add_link(inputs)
+    with places[0]:
+        return share.add_link(inputs, tabs=tabs)
 
 
 def add_newcomers(model: Recommender) -> None:

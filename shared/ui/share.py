@@ -85,6 +85,11 @@ READ = """() => {
     return refuse(kept ? "" : texts.damaged)
 }"""
 
+# The number may be any: if there were no such tab, none would be open.
+OPEN = """({ tab }) => ({
+    __type__: "update", ...(Number.isInteger(tab) && tab >= 0 && tab < %d && { selected: tab }),
+})"""
+
 # A link that is pasted into the address of the open page does not load it again.
 START = """
 const isLink = () => location.hash.startsWith("%(mark)s");
@@ -101,6 +106,7 @@ def add_link(
     inputs: Mapping[str, gr.components.Component],
     answer: gr.components.Component | None = None,
     headline: gr.HTML | None = None,
+    tabs: gr.Tabs | None = None,
 ) -> Callable[..., Any]:
     """Add a button that copies a link with these inputs, and fill them when the page is opened with such a link.
 
@@ -111,6 +117,7 @@ def add_link(
         inputs: texts, numbers, drop-downs, or the ratings of a visitor as gr.JSON, each with its name in the link.
         answer: the answer; if it is a gr.Label, a second button saves it as a picture.
         headline: the component with its headline, if it has one; see headline.py.
+        tabs: tabs of which the one is opened that the input "tab" has the number of; see number_tabs.
 
     Returns:
         The event that fires after the inputs have been filled.
@@ -127,6 +134,8 @@ def add_link(
     gr.on(changes, None, [*inputs.values()], None, js=KEEP % words, **private)
     fill = opened.click(None, None, [note, received, *inputs.values()], js=READ % (words | {"kinds": kinds}), **private)
     fill.then(None, received, filled, js="input => input", **private)  # only now do all inputs have their new values
+    if tabs:
+        filled.change(None, filled, tabs, js=OPEN % len(tabs.children), **private)
     return filled.change  # type: ignore[no-any-return]
 
 
@@ -137,6 +146,15 @@ def add_copy(inputs: Mapping[str, gr.components.Component]) -> gr.HTML:
     copying = {"js": WRITE % fill_words(inputs), "api_visibility": "private", "show_progress": "hidden"}
     copy.click(None, [*inputs.values()], note, **copying)
     return note
+
+
+def number_tabs(tabs: gr.Tabs) -> gr.Number:
+    """Give tabs the numbers 0, 1, …; add a hidden field with the number of the open one."""
+    opened = gr.Number(0, visible=False, label="Open tab")
+    for number, tab in enumerate(tabs.children):
+        tab.id = number
+        tab.select(None, None, opened, js=f"() => {number}", api_visibility="private", show_progress="hidden")
+    return opened
 
 
 def fill_words(inputs: Mapping[str, gr.components.Component]) -> dict[str, Any]:

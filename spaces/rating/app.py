@@ -88,7 +88,7 @@ for endpoint in (predict, explain, advise, similar, batch):
 (one, many), labels = config.item, movies.label_page(model)
 with Page(model, title=config.about.title) as demo:
     introduce(model, f"Type any of {len(model.movies):,} {escape_markdown(many)}; the list shows the best known.")
-    with gr.Tabs():
+    with gr.Tabs() as tabs:
         with gr.Tab("You") as you:
             ratings = movies.add_visitor(model)
         with gr.Tab("Similar"):
@@ -106,7 +106,7 @@ with Page(model, title=config.about.title) as demo:
             movies.add_map(model)
         table = add_batch_tab(labels["table"], labels["hint"], file_types=[".csv", ".tsv"])
         answer_json, why_json, best_json, similar_json = add_json("predict", "explain", "recommend", "similar")
-    filled = movies.add_link(model, [you, other], ratings, user, movie)
+    filled = movies.add_link(model, tabs, [you, other], ratings, user, movie)
     add_end(model)
 
     # The model checks all values with clear errors. Gradio's own checks would take a thread for each.

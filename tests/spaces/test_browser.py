@@ -430,13 +430,52 @@ def test_the_saved_picture_says_what_the_page_says(page, gallery_url):
 
 @at_one_width
 def test_the_answer_to_a_link_is_about_all_of_its_values(page, gallery_url):
-    given = {"ratings": {"356": 4}, "movie": 356, "user": 17}
+    given = {"ratings": {"356": 4}, "movie": 356, "tab": 3, "user": 17}
     given |= {"__type__": "update", "visible": True, "label": "Planted", "value": {"Planted": 1}}  # changes components
     page.goto(f"{gallery_url}/rating#input={quote(json.dumps(given))}")
+    page.get_by_text("User 17 on Forrest Gump").wait_for()  # on the fourth tab, which the link opens
+    open_tab(page, "You")
     page.get_by_text("The input is from the link").wait_for()
-    open_tab(page, "A user of the data set")
-    page.get_by_text("User 17 on Forrest Gump").wait_for()
     assert page.get_by_text("Planted").count() == 0
+
+
+@at_one_width
+@pytest.mark.parametrize("tab", [99, -1, 0.5])
+def test_a_link_to_a_tab_that_is_not_there_opens_the_first(page, gallery_url, tab):
+    given = {"ratings": {"356": 4}, "movie": 356, "tab": tab, "user": 17}
+    page.goto(f"{gallery_url}/rating#input={quote(json.dumps(given))}")
+    page.get_by_text("The input is from the link").wait_for()
+    page.locator(".rated").get_by_text("Forrest Gump").locator("visible=true").first.wait_for()
+
+
+@at_one_width
+def test_a_copied_link_opens_the_tab_on_which_it_was_copied(page, gallery_url):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{gallery_url}/rating")
+    page.get_by_role("tab", name="You").wait_for()
+    open_tab(page, "A user of the data set")
+    page.get_by_text("User 15 on Forrest Gump").wait_for()
+    page.get_by_role("button", name="Copy a link to this answer").locator("visible=true").click()
+    page.get_by_text("The link is copied.").locator("visible=true").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.goto("about:blank")
+    page.goto(link)
+    page.get_by_text("User 15 on Forrest Gump").locator("visible=true").wait_for()
+
+
+@at_one_width
+def test_the_arrows_of_a_number_change_the_answer_while_it_has_the_focus(page, gallery_url):
+    page.goto(f"{gallery_url}/salary")
+    page.locator(".bars").first.wait_for()
+    field = page.get_by_label(re.compile("^Hours of work in a usual week"))
+    before = page.locator(".bars").first.inner_text()
+    field.focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowUp")
+    page.wait_for_function(
+        "before => document.querySelector('.bars') && document.querySelector('.bars').innerText !== before", arg=before
+    )
+    assert field.evaluate("field => field === document.activeElement")
 
 
 @at_one_width

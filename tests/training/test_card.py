@@ -109,6 +109,18 @@ def test_the_snippet_of_the_published_card_with_onnxruntime_alone(name, unsure, 
         check(name, run_card(text, picture=picture, variables=hub.environment(tmp_path, token=None)), picture)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_first_snippet_of_a_card_with_the_gallery(name, tmp_path):
+    folder = ROOT / "spaces" / name / "model"
+    code = re.findall(r"```python\n(.*?)```", card(name), re.DOTALL)[0]
+    code = code.replace("path/to/this/folder", str(folder)).replace("picture.jpg", str(STREET))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "model_gallery" in code
+    said = {"cat_dog": "label=None", "segmentation": "'Road'", "sentiment": "label='pos'", "salary": "'<50k'"}
+    assert said.get(name, "The Godfather") in done.stdout
+
+
 def metadata(text):
     return yaml.safe_load(text.split("---\n")[1])
 

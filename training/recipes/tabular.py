@@ -300,11 +300,11 @@ class Tabular(Recipe[Rows, TabularSettings]):
 
     def format_headline(self, figure: Figure, unit: str | None = None) -> str:
         """Return the gallery's line about the model; `unit` is that of a predicted number."""
-        on = f"on {figure.count:,} test {self.unit}"
+        tested = f"{figure.count:,} test {self.unit}"
         if figure.name == "accuracy":
-            return f"{figure.value:.1%} right {on}"
+            return f"right for {figure.value:.1%} of {tested}"
         value = f"{float(f'{figure.value:.4g}'):,.10g}"
-        return f"off by {value}{f' {unit}' if unit else ''} (root mean square) {on}"
+        return f"off by {value}{f' {unit}' if unit else ''} (root mean square) on {tested}"
 
     def describe_result(self, found: Answered[Rows, TabularSettings], headline: str) -> str:
         """Return a sentence with the numbers of right and wrong rows; of numbers, the headline."""

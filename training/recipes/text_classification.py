@@ -290,7 +290,7 @@ class TextClassification(Recipe[Texts, TextClassificationSettings]):
 
     def format_headline(self, figure: Figure) -> str:
         """Return the gallery's line about the model."""
-        return f"{figure.value:.1%} right on {figure.count:,} test texts"
+        return f"right for {figure.value:.1%} of {figure.count:,} test texts"
 
     def describe_result(self, found: Answered[Texts, TextClassificationSettings], headline: str) -> str:  # noqa: ARG002 - the signature
         """Return a sentence with the numbers of right, wrong and rejected texts."""

@@ -129,7 +129,7 @@ def test_an_error_about_a_csv_is_translated(content, german, tmp_path):
     [
         ("It is neither a cat nor a dog.", "Das ist weder eine Katze noch ein Hund."),
         ("It is probably a dog.", "Das ist wahrscheinlich ein Hund."),
-        ("87.6% right on 16,281 test people", "87,6\N{NO-BREAK SPACE}% richtig bei 16.281 Personen im Test"),
+        ("right for 87.6% of 16,281 test people", "richtig bei 87,6\N{NO-BREAK SPACE}% von 16.281 Personen im Test"),
         ("> 99%", "> 99\N{NO-BREAK SPACE}%"),
         ("Highest education: High school", "Höchster Abschluss: Highschool"),
         ("Age in years (17 to 90)", "Alter in Jahren (17 bis 90)"),

@@ -96,7 +96,7 @@ def test_labels_are_escaped():
     [
         ("segmentation", "names 92% of the pixels right"),
         ("rating", "typically off by 0.7 stars"),
-        ("salary", "87.6% right"),
+        ("salary", "right for 87.6%"),
     ],
 )
 def test_the_headline_needs_no_textbook(name, words, request):

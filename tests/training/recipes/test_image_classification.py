@@ -56,7 +56,7 @@ def test_three_made_up_labels_are_learned_and_explained(folder, shapes):
     answers = model.predict_batch(paths)
     assert {len(answer.probabilities) for answer in answers} == {3}
     right = np.mean([answer.likeliest == path.parent.name for answer, path in zip(answers, paths, strict=True)])
-    assert right > 0.5  # a third by chance
+    assert right > 0.5  # a third by chance; 0.75 or more with six seeds, and one or two threads
     assert model.explain(paths[0]).evidence.shape == (2, 2)
 
 
