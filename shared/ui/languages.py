@@ -21,7 +21,7 @@ from ..markdown import escape_markdown
 ENGLISH = "en"
 LONGEST, MOST_SENTENCES, DEEPEST = 600, 10, 4  # of a text that is more than one key, so that it does not take long
 TEXTS = ("label", "info", "placeholder", "main_page_name", "x_title", "y_title")  # properties of components
-COLUMNS = ("x", "y", "color", "tooltip", "headers")  # properties that name columns of a plot or a table
+COLUMNS = ("x", "y", "color", "color_map", "tooltip", "headers")  # properties that name what is in a plot or a table
 UNTRANSLATED = ("figures", "snippets")  # classes of components: the model card, and code
 INSERTED = re.compile(r"\{(\w+)\}")
 NUMBERS = {"low", "high", "count", "percent", "number"}

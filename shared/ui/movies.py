@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import islice
 from typing import Any, TypeAlias
@@ -28,6 +28,8 @@ from .headline import ANNOUNCED
 from .languages import NEW
 
 OFFERED = 1500  # number of best known movies in a drop-down and on the map
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")  # for colour-blind people: Okabe, Ito 2008
+OTHER = "#808080"
 Table: TypeAlias = Styler  # its scores are shown with two decimals
 Ratings = dict[str, float] | None  # {movie id: stars}, from JSON
 
@@ -278,19 +280,39 @@ def add_map(model: Recommender) -> gr.ScatterPlot:
     gr.Markdown(f"The best known {escape_markdown(many)}. Those that the same people like are mostly close together.")
     mapped = [movie for movie in find_best_known(model) if not math.isnan(movie.x)]
     genre = "kind" if model.config.is_own else "genre"
-    common = {genre for genre, _ in Counter(movie.genres[0] for movie in mapped).most_common(6)}
+    first = Counter(movie.genres[0] for movie in mapped)
+    colours = dict(zip([name for name, _ in first.most_common(len(COLOURS))], COLOURS, strict=False))
+    if len(first) > len(colours):
+        colours |= {"other": OTHER}
     table = pd.DataFrame(
         {
             "x": [movie.x for movie in mapped],
             "y": [movie.y for movie in mapped],
             one: [movie.title for movie in mapped],
-            genre: [movie.genres[0] if movie.genres[0] in common else "other" for movie in mapped],
+            genre: [movie.genres[0] if movie.genres[0] in colours else "other" for movie in mapped],
         }
     )
-    return gr.ScatterPlot(
-        table, x="x", y="y", color=genre if len(common) > 1 else None, tooltip=[one, genre], x_title=" ", y_title=" ",
-        label=f"Map of {many}", x_axis_labels_visible=False,
+    plot = gr.ScatterPlot(
+        table, x="x", y="y", color=genre if len(first) > 1 else None, color_map=colours, colors_in_legend=[],
+        tooltip=[one, genre], x_title=" ", y_title=" ", label=f"Map of {many}", x_axis_labels_visible=False,
+        x_lim=add_margin(table["x"]), y_lim=add_margin(table["y"]),
     )  # fmt: skip
+    if len(first) > 1:
+        gr.HTML(draw_legend(colours), label="Legend")  # the plot's own is cut on a phone
+    return plot
+
+
+def add_margin(values: pd.Series) -> list[float]:
+    """Return the range of some values with a margin of a twentieth on both sides, so that no dot is cut."""
+    low, high = float(values.min()), float(values.max())
+    return [low - (high - low) / 20, high + (high - low) / 20]
+
+
+def draw_legend(colours: Mapping[str, str]) -> str:
+    """Return a legend as HTML: each name with a dot of its colour."""
+    return "".join(
+        f'<span class="dot" style="--colour: {colour}">{escape(name)}</span> ' for name, colour in colours.items()
+    )
 
 
 def add_link(

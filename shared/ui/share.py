@@ -74,7 +74,8 @@ READ = """() => {
             && Object.values(value).every(isNumber),
     }
     try {
-        const input = JSON.parse(kept ?? decodeURIComponent(location.hash.slice("%(mark)s".length)))
+        const given = JSON.parse(kept ?? decodeURIComponent(location.hash.slice("%(mark)s".length)))
+        const input = { tab: 0, ...given }  // older links have no tab
         const isComplete = Object.keys(kinds).every(
             (name) => Object.hasOwn(input, name) && checks[kinds[name]](input[name]))
         // Other keys are left out: a "__type__" would change a component.

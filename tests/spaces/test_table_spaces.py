@@ -11,6 +11,7 @@ import pytest
 from shared.errors import BadInput
 from shared.ui import movies
 from shared.ui.explanations import add_up
+from shared.ui.languages import translate_page
 from tests.conftest import ROOT, load_app
 from tests.shared.test_tabular_kinds import imitate, load_imitated, make_kind
 
@@ -165,6 +166,24 @@ def test_the_rating_page_shows_the_error_for_newcomers(rating):
     assert [row[1] for row in shown["metadata"]["display_value"]] == [f"{point.root:.2f}" for point in group.curve]
     texts = [str(block.value) for block in blocks if isinstance(block, gr.Markdown)]
     assert any(f"Measured on {group.users} MovieLens users" in text for text in texts)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_every_dot_of_the_map_has_a_colour_and_a_name_below(language):
+    config = translate_page(json.loads(json.dumps(load_app("rating").demo.get_config_file())), language)
+    plot = next(one["props"] for one in config["components"] if "color_map" in one["props"])
+    column = plot["value"]["columns"].index(plot["color"])
+    kinds = {row[column] for row in plot["value"]["data"]}
+    legend = next(
+        str(one["props"].get("value"))
+        for one in config["components"]
+        if one["props"].get("label") in ("Legend", "Legende")
+    )
+    assert kinds == set(plot["color_map"]) == set(re.findall(r'"dot"[^>]*>([^<]+)<', legend))
+    assert ("Comedy" if language == "en" else "Komödie") in kinds
+    for axis, side in (("x", "x_lim"), ("y", "y_lim")):
+        values = [row[plot["value"]["columns"].index(axis)] for row in plot["value"]["data"]]
+        assert plot[side][0] < min(values) < max(values) < plot[side][1]
 
 
 def test_a_new_rating_comes_first_and_replaces_an_older_one_of_the_movie(rating):
