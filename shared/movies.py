@@ -17,6 +17,11 @@ Id = int | str  # of a user or movie; texts in models of a user's own data
 MAX_TITLE = 200  # characters of a search text that are used
 YEAR = re.compile(r" \(\d{4}[-\d]*\)( \[\d+\])?$")  # at the end of a title
 ARTICLE = re.compile(r"^(the|an?) ")
+# In Japanese or Hindi, marks are parts of letters.
+ACCENTS = re.compile(
+    "([A-Za-z\u0370-\u03ff\u0400-\u04ff])[\u0300-\u036f]+"  # Latin, Greek and Cyrillic
+    "|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0655]"  # vowels of Hebrew and Arabic
+)
 LAST_ARTICLE = re.compile(r"^([^(]*), (the|an?)( \(.*)?$")
 
 
@@ -79,9 +84,7 @@ class TitleIndex:
                     return found[0]
                 several = ", ".join(self.movies[movie_id].title for movie_id in found[:5])
                 more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-                raise BadInput(
-                    f"Several {self.noun} are called {quote(title)}: {several}{more}. Give the title with its year."
-                )
+                raise BadInput(f"Several {self.noun} are called {quote(title)}: {several}{more}. Give the full title.")
         return None
 
     def suggest(self, title: str) -> list[str]:
@@ -139,7 +142,7 @@ class TitleIndex:
             title = _fold_title(movie.title)
             year = found[0] if (found := YEAR.search(title)) else ""
             parts = [part for part in re.split(r" *\((?:a\.k\.a\. )?|\) *", YEAR.sub("", title)) if part]
-            first = YEAR.sub("", title) if title.startswith("(") else parts[0]
+            first = YEAR.sub("", title) if title.startswith("(") or not parts else parts[0]
             names = [first, *(LAST_ARTICLE.sub(r"\2 \1", part) for part in parts[1:])]
             shorter = [ARTICLE.sub("", name) for name in names]
             loose = {form for name in (*names, *shorter) for form in (name, name + year)}
@@ -152,4 +155,4 @@ class TitleIndex:
 def _fold_title(title: str) -> str:
     """Return a title without case and accents, with its article first: "Matrix, The" becomes "the matrix"."""
     letters = unicodedata.normalize("NFD", normalise_name(title).replace("\u0131", "i"))  # dotless i
-    return LAST_ARTICLE.sub(r"\2 \1\3", "".join(letter for letter in letters if unicodedata.category(letter) != "Mn"))
+    return LAST_ARTICLE.sub(r"\2 \1\3", unicodedata.normalize("NFC", ACCENTS.sub(r"\1", letters)))

@@ -133,10 +133,10 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         self._means, self._factors, self._variances, self._noise, self._users = tables
         shapes = (len(self._means), len(self._factors), len(self._noise), len(self._variances), len(self._users))
         if shapes != (len(self.movies),) * 4 + (len(self.config.users) or 1,):  # without users, the average person
-            raise CheckpointError(f"{self.folder}: the model, movies.csv and 'users' have different sizes.")
+            raise CheckpointError(f"{self.folder}: the model, {path.name} and 'users' have different sizes.")
         self._averages = np.array([movie.average for movie in self.movies.values()])
         if self.config.popularity_below and not np.isfinite(self._averages).all():
-            raise CheckpointError(f"{self.folder}: movies.csv has no 'average', which 'popularity_below' needs.")
+            raise CheckpointError(f"{self.folder}: {path.name} has no 'average', which 'popularity_below' needs.")
         self._nobody = self.fold_in({})
         self._actual: dict[Id, dict[Id, float]] = {user: {} for user in self.config.users}
         if self.config.users:
@@ -191,7 +191,7 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         if self._read_id(movie) in self.movies or is_like_number(movie):
             return self._check_movie_id(movie)
         near = self.titles.suggest(movie)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "Give the title as in the list, with its year."
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Give the full title, as in the list."
         raise BadInput(f"No {self.config.item[0]} is called {quote(movie)}. {hint}")
 
     def predict(self, user_id: Any, movie_id: Any) -> RecommenderPrediction:  # type: ignore[override]

@@ -24,6 +24,7 @@ THREADS = 2  # the number of cores of a small server
 ARENA_LOCK = threading.Lock()
 
 Shapes = Mapping[str | int, Sequence[int | None]]  # by name or, if names may differ, by position; None is any length
+BATCH = 1024  # rows of a call of the model in `run`
 
 
 class Session:
@@ -33,21 +34,13 @@ class Session:
         path: the .onnx file.
         threads: CPU threads for one call; 0 means one per core. One is best for small models behind a web server,
             where requests already run in parallel.
-        batch_size: maximum number of rows per call of the model in `run`.
         shapes: the shapes of the inputs that are given to the model, and of the outputs that are asked for; the model
             may have fewer inputs and more outputs. By default they are not checked.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        threads: int = 1,
-        batch_size: int = 1024,
-        shapes: tuple[Shapes, Shapes] | None = None,
-    ) -> None:
+    def __init__(self, path: str | Path, threads: int = 1, shapes: tuple[Shapes, Shapes] | None = None) -> None:
         self.path = Path(path)
         self.threads = threads
-        self.batch_size = batch_size
         self.shapes = shapes
         self._lock = threading.Lock()
         self._session: InferenceSession | None = None
@@ -77,9 +70,9 @@ class Session:
         batches = [
             session.run(
                 list(outputs),
-                {name: rows_[start : start + self.batch_size] for name, rows_ in inputs.items()},
+                {name: rows_[start : start + BATCH] for name, rows_ in inputs.items()},
             )
-            for start in range(0, max(rows, 1), self.batch_size)
+            for start in range(0, max(rows, 1), BATCH)
         ]
         return [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*batches, strict=True)]
 

@@ -78,7 +78,7 @@ def find_examples(space: Path, model: Any, of_space: Sequence[tuple[str, str]] =
     if has_same_labels:
         folders.append(space / "model")
     for folder in folders:
-        if found := sorted((folder / EXAMPLES).glob("*")):
+        if found := sorted(path for path in (folder / EXAMPLES).glob("*") if not path.name.startswith(".")):
             return [(path.stem.replace("-", ", "), str(path)) for path in found]
     return [(name, path) for name, path in of_space if has_same_labels and Path(path).is_file()]
 

@@ -224,7 +224,7 @@ class TabularPredictor(Predictor[Config, Row, Answer], Generic[Config, Answer]):
             )
         span = self.config.numbers[column]
         steps = np.linspace(span.minimum, span.maximum, count)
-        if all(value.is_integer() for value in (span.minimum, span.median, span.maximum)):
+        if all(value.is_integer() for value in (span.minimum, 2 * span.median, span.maximum)):
             steps = steps.round()
         values = np.union1d(steps, self.config.amounts.get(column, ()))
         categories, numbers = self._encode_one(row)

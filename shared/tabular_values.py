@@ -24,6 +24,7 @@ GROUPED = {  # numbers with thousands separators, by their decimal sign
     ".": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[, '\u2019]\d{3})++)?(?:\.\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),
     ",": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[. '\u2019]\d{3})++)?(?:,\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),
 }
+WHOLE = re.compile(r"^([-+]?\d+)\.0+$", re.ASCII)
 SIGNS = "$\u20ac\xa3\xa5% "
 CURRENCY = re.compile(r"^(?:EUR|USD|GBP|CHF)|(?:EUR|USD|GBP|CHF)$", re.IGNORECASE | re.ASCII)
 
@@ -112,7 +113,8 @@ def read_category(name: str, value: object, codes: Mapping[str, int], values: Se
     code = codes.get(value) if isinstance(value, str) else None
     if code is None:
         text = _as_text(value)
-        code = codes.get(text, codes.get(_loosen(text)))
+        forms = (text, _loosen(text), drop_zeros(text))
+        code = next((codes[form] for form in forms if form in codes), None)
     if code is None and is_missing(value):
         code = 0
     if code is None:
@@ -147,6 +149,11 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
         accepted = f"a date such as {span.show(middle)}" if span.date_format else number_or_date
         raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{hint}")
     return number
+
+
+def drop_zeros(text: str) -> str:
+    """Return the text of a whole number without decimals, "5" for "5.0"; pandas writes them beside missing ones."""
+    return WHOLE.sub(r"\1", text)
 
 
 def _loosen(name: str) -> str:

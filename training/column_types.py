@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.dates import FORMATS, parse_date
 from shared.errors import quote
-from shared.tabular_values import MISSING, is_missing, read_grouped, strip_units
+from shared.tabular_values import MISSING, drop_zeros, is_missing, read_grouped, strip_units
 from shared.text import parse_number
 from training.data import DataError
 from training.own_data import Problems, clean_label
@@ -165,7 +165,7 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
         column = as_numbers(NUMBER, numbers, question=question, **spelling)
         reason = _judge_numbers(column, seen)
         if not reason and _are_ids(name, texts, numbers) and not is_kept:
-            column = as_text
+            column = replace(as_text, values=as_text.values.map(drop_zeros))
     elif texts.share(dates.days) >= MIN_PARSED:
         question = ask_day_or_month(texts.texts[0], name) if dates.is_ambiguous else ""
         column = as_numbers(DATE, dates.days, date_format=dates.form, question=question)

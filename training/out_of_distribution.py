@@ -14,16 +14,13 @@ from training import evaluate
 FEW = 10  # the note on a smaller group says that it is too small
 
 
-def measure_group(
-    inside: Sequence[Any], outside: Sequence[Any], group: str, label: str = "AUROC of the in-distribution score"
-) -> list[Figure]:
+def measure_group(inside: Sequence[Any], outside: Sequence[Any], group: str) -> list[Figure]:
     """Return the AUROC of the in-distribution score between test inputs and a group, and the share rejected.
 
     Args:
         inside: answers to the test inputs.
         outside: answers to the inputs of the group.
         group: name of the group.
-        label: label of the AUROC.
     """
     scores = np.array([answer.in_distribution_score for answer in (*inside, *outside)])
     is_inside = np.arange(len(scores)) < len(inside)
@@ -35,6 +32,7 @@ def measure_group(
         below = np.searchsorted(others, higher) + np.searchsorted(others, higher, side="right")  # a tie counts half
         return float(below.mean() / 2 / len(others))
 
+    label = "AUROC of the in-distribution score"
     where = {"data": group, "split": "not used for training"}
     rejected = np.array([not answer.in_distribution for answer in outside])
     interval = evaluate.bootstrap_interval(auroc, len(scores), draws=500)

@@ -447,13 +447,14 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
     is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
     if kind == "number" or (kind is None and is_number):
         low, middle, high = values.min(), values.median(), values.max()
-        span = f"from {low:g} to {high:g}{f' ({target.reading})' * bool(target.reading)}, with the median {middle:g}"
+        ends, reading = f"from {low:.15g} to {high:.15g}", f" ({target.reading})" if target.reading else ""
+        span = f"{ends}{reading}, with the median {middle:.15g}"
         print(f"  {name} is a number {span}. Use --task classes to treat its values as classes.")
         return values.to_numpy(np.float64), ()
     # Pages show the probability of the second label.
     ordered = sorted(values.unique(), key=lambda value: (str(value).casefold() in YES, value))
     y = pd.Categorical(values, ordered).codes.astype(np.int64)
-    labels = tuple(f"{value:.12g}" if target.kind == NUMBER else str(value) for value in ordered)
+    labels = tuple(np.format_float_positional(one, trim="-") if target.kind == NUMBER else str(one) for one in ordered)
     counts = np.bincount(y)
     if few := [f"{label} has {count}" for label, count in zip(labels, counts, strict=True) if count < MIN_SAMPLES]:
         advice = repair or "add more, leave them out, or name another column with --target"
@@ -585,7 +586,7 @@ def name_groups(column: Column, values: pd.Series, rows: Mapping[str, NDArray[np
     test = values.iloc[rows[TEST]]
     if column.is_number and values.nunique() > STRATA:
         edges = np.unique(values.iloc[rows[TRAIN]].quantile(np.arange(1, BANDS) / BANDS, "nearest"))
-        shown = [format_date(edge, column.date_format) if column.date_format else f"{edge:g}" for edge in edges]
+        shown = [format_date(edge, column.date_format) if column.date_format else f"{edge:.15g}" for edge in edges]
         middle = [f"{low} to {high}" for low, high in pairwise(shown)]
         names = [f"under {shown[0]}", *middle, f"{shown[-1]} and over"]
         bands = np.digitize(test.fillna(0), edges)
@@ -595,7 +596,7 @@ def name_groups(column: Column, values: pd.Series, rows: Mapping[str, NDArray[np
             f"The column {column.name} has {values.nunique():,} values; --groups takes numbers and columns with at "
             f"most {MAX_GROUPS}."
         )
-    named = test.map("{:g}".format) if column.is_number else test
+    named = test.map("{:.15g}".format) if column.is_number else test
     return tuple(named.where(test.notna() & (test != MISSING), "unknown"))
 
 

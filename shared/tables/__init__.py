@@ -3,6 +3,7 @@
 A file is never held in memory. It is read three times: to detect its encoding, to check it, and to predict its rows.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +100,7 @@ def answer_table(
     """Yield the table's rows, each with the cells of its prediction, or with an "error" that names the line.
 
     All rows have the same columns: those of the table, those of a prediction, and "error". If a column of the table has
-    the same name as one of ours, " (yours)" is appended to its name.
+    the same name as one of ours, " (yours)" is appended to its name, until no other has it.
 
     Args:
         table: the result of read_csv or read_lines.
@@ -125,12 +126,9 @@ def answer_table(
             added = columns(replies)
         if added is None:  # only invalid rows so far: look ahead to find the columns
             added = next((found for later in _split_into_chunks(table, chunk) if (found := columns(ask(later)))), [])
-        renamed = {name: f"{name} (yours)" for name in (*added, "error")}
         for row, reply in zip(rows, replies, strict=True):
-            yours = {
-                renamed.get(name, name): cell
-                for name, cell in zip(row.header or row.columns, row.cells.values(), strict=False)
-            }
+            names = rename_columns(tuple(row.header or row.columns), (*added, "error"))
+            yours = dict(zip(names, row.cells.values(), strict=False))
             if isinstance(reply, BadInput):
                 sentence = f"Line {row.line}: {reply}"
                 cut = sentence if len(sentence) <= MAX_SENTENCE else sentence[: MAX_SENTENCE - 3] + "..."
@@ -139,6 +137,18 @@ def answer_table(
                 yield {**yours, **cells(reply), "error": ""}
         done += len(rows)
         progress(done / len(table))
+
+
+@functools.lru_cache(maxsize=64)  # the same for every row of a file
+def rename_columns(names: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of a visitor's columns, with " (yours)" behind those that are also among ours."""
+    renamed: list[str] = []
+    for name in names:
+        new = name
+        while new in ours or (new != name and (new in names or new in renamed)):
+            new = f"{new} (yours)"
+        renamed.append(new)
+    return tuple(renamed)
 
 
 def _split_into_chunks(table: Table, most: int) -> Iterator[list[Row]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..errors import BadInput, quote
 from ..limits import LIMITS
 from ..text import normalise_name, strip_invisible
+from .writing import read_escaped
 
 NAMES_SHOWN = 12  # column names in an error message
 SEPARATORS = re.compile(r"[-_. ]")  # optional in the name of a column
@@ -64,8 +65,8 @@ def match_columns(names: Sequence[str], required: Sequence[str]) -> list[int | N
 
 
 def clean_names(values: Sequence[str]) -> list[str]:
-    """Return the names in a header without invisible characters and without empty names at the end."""
-    names = [" ".join(strip_invisible(value).split()) for value in values]
+    """Return the names in a header, as in the file of write_csv, and without empty names at the end."""
+    names = [read_escaped(" ".join(strip_invisible(value).split())) for value in values]
     while names and not names[-1]:
         names.pop()
     return [name or f"column {number}" for number, name in enumerate(names, 1)] if names.count("") > 1 else names

@@ -10,6 +10,7 @@ from typing import TextIO
 from ..errors import BadInput
 from .header import clean_names, match_columns, read_header
 from .quotes import check_closed, find_swallowed_rows
+from .writing import read_escaped
 
 MAX_EMPTY_ROWS = 1_048_576  # the rows of an Excel sheet, all of which it may write
 MAX_CELL = 6_000_000  # characters, enough for a long text; Python's default is 131,072
@@ -35,8 +36,8 @@ class Row:
 
     @cached_property
     def cells(self) -> dict[str, str]:
-        """The values by column, without surrounding spaces; a row with an error may lack some."""
-        return dict(zip(self.columns, (value.strip() for value in self.values), strict=False))
+        """The values by column, as in the file of write_csv; a row with an error may lack some."""
+        return dict(zip(self.columns, (read_escaped(value.strip()) for value in self.values), strict=False))
 
 
 def find_delimiter(file: TextIO, required: Sequence[str]) -> str:

@@ -46,11 +46,24 @@ def write_csv(
 
 
 def escape_formulas(cells: Iterable[object]) -> list[object]:
-    """Return the cells, with an apostrophe before each text that a spreadsheet may read as a formula."""
+    """Return the cells, with an apostrophe before each text that a spreadsheet may read as a formula.
+
+    A text that looks as if it already had one gets another, so that read_escaped returns each text as it was.
+    """
     return [
-        f"'{cell}" if isinstance(cell, str) and cell[:1] not in SAFE_STARTS and _is_formula(cell) else cell
+        f"'{cell}" if isinstance(cell, str) and cell[:1] not in SAFE_STARTS and _needs_escape(cell) else cell
         for cell in cells
     ]
+
+
+def read_escaped(cell: str) -> str:
+    """Return a cell as it was before escape_formulas."""
+    return cell[1:] if cell[:1] == "'" and _needs_escape(cell[1:]) else cell
+
+
+def _needs_escape(text: str) -> bool:
+    bare = text.lstrip("'")
+    return bool(bare) and _is_formula(bare)
 
 
 def _is_formula(text: str) -> bool:

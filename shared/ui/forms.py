@@ -121,7 +121,7 @@ def format_value(value: Any, config: TabularConfig) -> str:
     """Format a value for the page; a category by its display name."""
     if value in (None, "?", ""):
         return "unknown"
-    return f"{value:,g}" if isinstance(value, int | float) else config.value_names.get(value, str(value))
+    return f"{value:,.10g}" if isinstance(value, int | float) else config.value_names.get(value, str(value))
 
 
 def make_template(config: TabularConfig) -> str:

@@ -20,10 +20,11 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .http_body import API
+
 GRACE = 25.0  # seconds to wait for events before exit; an orchestrator's limit must be longer
 IDLE = 1.0  # idle seconds before exit, since an answer is fetched in a second request
 MARK = (b"x-replicas", b"several")  # the header of a balancer that will try another replica
-API = "/gradio_api"
 
 
 class Replica:

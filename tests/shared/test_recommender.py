@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shared import BadInput, CheckpointError, Recommender
 from shared.config import sha256
+from shared.movies import Movie, TitleIndex
 from shared.recommender import RecommenderConfig
 from tests.conftest import DATA, ROOT, sign_folder
 
@@ -113,9 +114,9 @@ def test_every_title_names_its_movie_in_any_case(rating, change):
 @pytest.mark.parametrize(
     ("named", "sentence"),
     [
-        ("9", r"Several movies are called '9': 9 \(2009\), 9 \(2005\). Give the title with its year"),
+        ("9", r"Several movies are called '9': 9 \(2009\), 9 \(2005\). Give the full title"),
         ("1984", r"1984 \(Nineteen Eighty-Four\) \(1984\), 1984 \(1956\)"),
-        ("hamlet", r"Hamlet \(1996\).*, Hamlet \(1990\) and 1 more. Give the title with its year"),
+        ("hamlet", r"Hamlet \(1996\).*, Hamlet \(1990\) and 1 more. Give the full title"),
         ("psycho", r"Psycho \(1960\), Psycho \(1998\)"),
         ("the matrixx", r"No movie is called 'the matrixx'. Did you mean The Matrix \(1999\)"),
         ("matri", r"Did you mean The Matrix \(1999\) or The Matrix Reloaded \(2003\) or The Matrix Revolutions"),
@@ -130,6 +131,34 @@ def test_every_title_names_its_movie_in_any_case(rating, change):
 def test_what_names_no_movie_or_several_gets_a_message(rating, named, sentence):
     with pytest.raises(BadInput, match=sentence):
         rating.find(named)
+
+
+TITLES = ["バリ", "パリ", "東京", "कल", "कुल", "Amélie (2001)", "Йога", "Ὀδύσσεια", "شَمس", ")", "\u0301", "(())"]
+
+
+@pytest.fixture
+def books():
+    return TitleIndex({title: Movie(title, title, ("?",), 1, 0, 0) for title in TITLES}, "books")
+
+
+@pytest.mark.parametrize("title", TITLES[:9])
+def test_titles_in_any_script_name_their_item(books, title):
+    assert books.find(title) == title
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("amelie", "Amélie (2001)"),
+        ("Иога", "Йога"),
+        ("οδυσσεια", "Ὀδύσσεια"),
+        ("شمس", "شَمس"),
+        ("ハリ", None),
+        ("कील", None),
+    ],
+)
+def test_accents_may_be_left_out_but_no_part_of_a_letter(books, named, found):
+    assert books.find(named) == found
 
 
 def test_titles_that_start_with_the_words_come_first(rating):

@@ -486,6 +486,22 @@ def test_a_column_of_a_user_is_kept_beside_ours(file):
     assert rows == [{"a (yours)": "1", "error (yours)": "mine", "a": 5, "error": ""}]
 
 
+def test_a_file_of_answers_can_be_uploaded_again_and_again(file):
+    text = "a;mine\n1;2\n"
+    for _ in range(4):
+        rows = list(answer_table(read_csv(file(text), ["a"]), lambda _: [5], lambda value: {"mine": value}))
+        text = "".join(";".join(map(str, line)) + "\n" for line in (rows[0], rows[0].values()))
+    assert list(rows[0].values()) == ["1", "2", "5", "", "5", "", "5", "", 5, ""]
+    assert len(set(rows[0])) == 10
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+", "-", "@user", "'=1", "-5", "'a", "it's", "'", "''", "'-5"])
+def test_a_written_cell_is_read_as_it_was(tmp_path, cell):
+    path = write_csv(tmp_path / "out.csv", [{"a": cell, f"{cell} name": "x"}])
+    table = read_csv(path, ["a", f"{cell} name"])
+    assert [row.cells for row in table] == [{"a": cell, f"{cell} name": "x"}]
+
+
 def test_names_in_messages_have_no_markup(file):
     with pytest.raises(BadInput, match="‹img src=x›"):
         read_csv(file("<img src=x>,<img src=x>,a\n1,2,3\n"), ["a"])

@@ -1,6 +1,7 @@
 """The salary predictor: what it accepts, what it refuses, and that its answers hang together."""
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 
 from shared import BadInput, load_model
 from shared.tables import answer_table, read_csv
-from shared.tabular_values import NumberColumn
+from shared.tabular_values import NumberColumn, index_categories, read_category
 from tests.conftest import DATA, ROOT
 
 
@@ -61,13 +62,30 @@ def test_categories_may_be_written_otherwise(salary, person):
 
 
 def test_a_loose_name_that_fits_two_categories_is_none():
-    from shared.tabular_values import index_categories
-
     codes = index_categories(("?", "a-b", "A B", "c d", "None"))
     assert codes["a-b"] == 1
     assert codes["A B"] == 2
     assert codes["c-d"] == 3
     assert codes["none"] == 4
+
+
+@pytest.mark.parametrize("value", [5, 5.0, np.float32(5), np.int64(5), "5", "5.0", " 5.00 ", Decimal("5.0")])
+def test_a_code_may_have_been_a_float(value):
+    """pandas makes the whole column floats where one value is missing."""
+    values = ("?", "1", "5", "50")
+    assert read_category("store", value, index_categories(values), values) == 2
+
+
+@pytest.mark.parametrize("value", [5.5, "5.50", "5e0", 50.1, "5.", True])
+def test_a_fraction_is_no_code(value):
+    values = ("?", "1", "5", "50")
+    with pytest.raises(BadInput, match="store must be one of 1, 5, 50"):
+        read_category("store", value, index_categories(values), values)
+
+
+def test_a_category_may_be_a_float_itself():
+    values = ("?", "5.0", "5")
+    assert [read_category("x", one, index_categories(values), values) for one in (5.0, 5, "5.0")] == [1, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +213,13 @@ def test_what_if_passes_through_the_prediction(salary, person):
     assert list(curve) == list(range(17, 91))
     assert curve[39] == pytest.approx(salary.predict(person).probabilities[">=50k"], abs=1e-6)
     assert curve[45] > curve[17]
+
+
+def test_what_if_of_whole_numbers_whose_median_is_between_two(salary, person, monkeypatch):
+    ages = {"age": NumberColumn(minimum=17, maximum=90, median=37.5)}
+    config = salary.config.model_copy(update={"numbers": {**salary.config.numbers, **ages}})
+    monkeypatch.setattr(salary, "config", config)
+    assert [age for age, _ in salary.what_if(person, "age", points=8)] == [17, 27, 38, 48, 59, 69, 80, 90]
 
 
 def test_what_if_of_fractions(salary, person, monkeypatch):

@@ -389,6 +389,12 @@ def test_no_cell_becomes_a_formula(run):
     assert run("./js/tables.js", "writeCsv", [["x;=1+1", 'a "b"', 0.5]]) == '"x;=1+1","a ""b""",0.5'
 
 
+def test_a_written_cell_is_read_as_it_was(run):
+    cells = ["=1+1", "+", "-", "@user", "'=1", "-5", "'a", "it's", "'", "''", "'-5", "\u3164+1", "a"]
+    text = run("./js/tables.js", "writeCsv", [["a"], *([cell] for cell in cells)])
+    assert [found["row"]["a"] for found in run("./js/tables.js", "readCsv", text, ["a"])] == cells
+
+
 def test_a_table_of_many_columns_is_read(run):
     names = [f"c{number}" for number in range(100_000)]
     found = run("./js/tables.js", "readCsv", ",".join(names) + "\n" + ",".join("1" for _ in names), ["c5"])

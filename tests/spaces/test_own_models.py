@@ -80,6 +80,7 @@ def make_own(folder: Path, task: str) -> Path:
         name_plants(folder, content)
     if task in PICTURES:
         (folder / "examples").mkdir()
+        (folder / "examples/.DS_Store").write_bytes(b"\0\0\0\1Bud1")  # of a Mac
         Image.new("RGB", (64, 64), "green").save(folder / "examples/leaf-1.png")
         content["files"]["examples/leaf-1.png"] = {
             "sha256": sha256(folder / "examples/leaf-1.png"),

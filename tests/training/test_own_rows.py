@@ -308,6 +308,15 @@ def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
     assert "number_of_rooms" in found
 
 
+def test_codes_beside_missing_ones_are_whole(tmp_path, table):
+    """pandas writes 3.0 into a CSV, and later asks for 3."""
+    table["filiale_id"] = ["" if row % 50 == 0 else f"{row % 7}.0" for row in range(COUNT)]
+    table["gekündigt"] = [str(4006381333931 + row % 2) for row in range(COUNT)]
+    found = read(table, tmp_path, "gekündigt")
+    assert set(found.train.table["filiale_id"]) == {*"0123456", "?"}
+    assert found.labels == ("4006381333931", "4006381333932")
+
+
 def test_more_than_a_hundred_codes_are_categories(tmp_path, capsys, table):
     many = pd.concat([table] * 10, ignore_index=True)
     many["PLZ"] = [f"{row % 120 * 700:05}" for row in range(len(many))]
@@ -675,6 +684,8 @@ def test_groups_are_values_or_bands(tmp_path, table):
     ]
     assert found.groups["Stunden"] == tuple(expected)
     assert set(found.groups) == {"Ort", "Stunden", "Tag"}
+    table["Werk"] = [str(2_400_001 + row % 2) for row in range(COUNT)]
+    assert set(read(table, tmp_path, "gekündigt", groups="Werk").groups["Werk"]) == {"2400001", "2400002"}
     assert all(
         re.fullmatch(r"(under )?2026-\d\d-\d\d( to 2026-\d\d-\d\d| and over)?", name) for name in found.groups["Tag"]
     )

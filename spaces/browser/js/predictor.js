@@ -65,7 +65,12 @@ export class Predictor {
       const found = { ...cells, error: error || "" };
       return [...names.map((_, index) => values[index] ?? ""), ...added.map((name) => found[name] ?? "")];
     });
-    lines.unshift([...names.map((name) => (added.includes(name) ? `${name} (yours)` : name)), ...added]);
+    const rename = (name, renamed) => {
+      let free = name;
+      while (added.includes(free) || (free !== name && [...names, ...renamed].includes(free))) free += " (yours)";
+      return [...renamed, free];
+    };
+    lines.unshift([...names.reduce((renamed, name) => rename(name, renamed), []), ...added]);
     const csv = new Blob(["\ufeff", writeCsv(lines)], { type: "text/csv" });
     const wrong = rows.filter(({ error }) => error).length;
     return { count: rows.length, wrong, lines: lines.slice(0, 1 + SHOWN_ROWS), csv };

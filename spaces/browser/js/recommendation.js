@@ -10,10 +10,10 @@ const RIDGE = 5; // number of average ratings added to the visitor's own
 const PERSON_FACTORS = 2; // the first factors say how a person rates; the others, their taste
 const MOST = 10; // items in a list
 
-const fold = (title) =>
-  normaliseName(title)
-    .normalize("NFD")
-    .replace(/\p{Mn}/gu, "");
+// In Japanese or Hindi, marks are parts of letters; those of Hebrew and Arabic are vowels.
+const ACCENTS =
+  /([A-Za-z\u0370-\u03ff\u0400-\u04ff])[\u0300-\u036f]+|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0655]/g;
+const fold = (title) => normaliseName(title).normalize("NFD").replace(ACCENTS, "$1").normalize("NFC");
 const dot = (a, b) => a.reduce((total, value, index) => total + value * b[index], 0);
 
 export default class Recommender extends Predictor {

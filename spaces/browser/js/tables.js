@@ -145,7 +145,7 @@ export function readCsv(text, columns = [], most = MAX_ROWS) {
   const content = text.slice(start.length);
   const split = (delimiter, lines, left = Infinity) =>
     dsv(delimiter).parseRows(lines, (cells) =>
-      left && cells.some((cell) => cell.trim()) && left-- ? cells.map((one) => one.trim()) : null,
+      left && cells.some((cell) => cell.trim()) && left-- ? cells.map((one) => readEscaped(one.trim())) : null,
     );
   const [firstLine] = content.slice(content.lastIndexOf("\n", content.search(/\S/)) + 1).split("\n", 1);
   const fitness = (delimiter) => {
@@ -195,9 +195,19 @@ const PLAIN = /^\s*[-+\u2212]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*%?$/i;
 /** Return lines of cells as a CSV, texts in quotation marks; those that a spreadsheet would take for a formula begin with an
  * apostrophe. */
 export function writeCsv(lines) {
-  const begins = (cell) => /^[=+\-@\u2212]/.test(cell.replace(BLANKS, "").slice(0, 2).normalize("NFKC"));
-  const isFormula = (cell) => (/^[\t\r\n]/.test(cell) || begins(cell)) && !(cell.length <= 64 && PLAIN.test(cell));
-  const quote = (cell) => `"${isFormula(cell) ? "'" : ""}${cell.replaceAll('"', '""')}"`;
+  const quote = (cell) => `"${needsEscape(cell) ? "'" : ""}${cell.replaceAll('"', '""')}"`;
   const write = (cell) => (typeof cell === "string" ? quote(cell) : String(cell));
   return lines.map((cells) => cells.map(write).join(",")).join("\n");
+}
+
+/** Return whether a text may be read as a formula, or looks as if it already had an apostrophe for that. */
+function needsEscape(cell) {
+  const bare = cell.replace(/^'+/, "");
+  const begins = /^[=+\-@\u2212]/.test(bare.replace(BLANKS, "").slice(0, 2).normalize("NFKC"));
+  return (/^[\t\r\n]/.test(bare) || begins) && !(bare.length <= 64 && PLAIN.test(bare));
+}
+
+/** Return a cell as it was before writeCsv. */
+function readEscaped(cell) {
+  return cell.startsWith("'") && needsEscape(cell.slice(1)) ? cell.slice(1) : cell;
 }

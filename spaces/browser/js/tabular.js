@@ -125,7 +125,7 @@ export default class TabularPredictor extends Predictor {
   async whatIf(row, column) {
     const { numbers, amounts } = this.config;
     const { minimum, median, maximum } = numbers[column];
-    const isWhole = [minimum, median, maximum].every(Number.isInteger);
+    const isWhole = [minimum, 2 * median, maximum].every(Number.isInteger);
     const steps = range(POINTS).map((index) => minimum + ((maximum - minimum) * index) / (POINTS - 1));
     const chosen = [...(isWhole ? steps.map(Math.round) : steps), ...(amounts?.[column] ?? [])];
     const values = [...new Set(chosen)].sort((a, b) => a - b);
@@ -205,6 +205,8 @@ function readCategory(name, value, values, isOpen) {
   const loosen = (one) => tables.normaliseName(one).replace(/[-_ ]+/g, "-");
   const loose = range(values.length).filter((index) => loosen(values[index]) === loosen(text));
   if (loose.length === 1) return loose[0];
+  const whole = values.indexOf(text.replace(/^([-+]?\d+)\.0+$/, "$1")); // pandas writes 5.0 where others are missing
+  if (whole >= 0) return whole;
   if (isOpen || tables.isMissing(value)) return 0;
   const known = values.slice(1).join(", ");
   throw new BadInput(`${name} must be one of ${known}, or ? where it is unknown; not ${tables.quote(value)}.`);

@@ -7,7 +7,7 @@ import gradio as gr
 
 from shared.tables import read_csv
 from shared.tabular_values import NumberColumn
-from shared.ui.forms import add_field, expand_row, get_label, make_template, name_arguments
+from shared.ui.forms import add_field, expand_row, format_value, get_label, make_template, name_arguments
 
 
 def test_arguments_have_names_of_their_own_whatever_the_columns_are_called():
@@ -72,6 +72,23 @@ def test_a_template_has_the_columns_of_the_model_and_rows_that_it_answers(salary
     assert list(rows[0].cells) == list(salary.config.columns)
     assert answers[0].probabilities == salary.predict(salary.config.typical).probabilities
     assert [answer.label in salary.config.labels for answer in answers] == [True] * 3
+
+
+def test_a_template_has_values_that_look_like_formulas(salary, tmp_path):
+    fields = {
+        "columns": ("@rhesus",), "numbers": {}, "categories": {"@rhesus": ("?", "+", "-")}, "typical": {"@rhesus": "+"},
+    }  # fmt: skip
+    path = tmp_path / "template.csv"
+    path.write_text(make_template(salary.config.model_copy(update=fields)), encoding="utf-8", newline="")
+    assert [row.cells for row in read_csv(path, ["@rhesus"])] == [{"@rhesus": cell} for cell in "+-+"]
+
+
+def test_a_large_number_has_all_of_its_digits(salary):
+    assert [format_value(value, salary.config) for value in (1234567, 1999999.0, 0.5)] == [
+        "1,234,567",
+        "1,999,999",
+        "0.5",
+    ]
 
 
 def test_a_template_has_dates_and_decimal_signs_as_the_data_has_them(salary, tmp_path):
