@@ -18,7 +18,11 @@ from .text import normalise_name, parse_number, strip_invisible, suggest_number
 
 Row = Mapping[str, Any]
 MISSING = "?"  # a missing value in the data set; always category 0
-UNKNOWN = {"", MISSING, "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # other spellings, in any case
+# In cells that Excel could not compute, in English and in German.
+EXCEL_ERRORS = {
+    "#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!", "#nv", "#wert!", "#bezug!", "#zahl!",
+}  # fmt: skip
+UNKNOWN = {"", MISSING, "na", "n/a", "<na>", "nan", "null", "none", *EXCEL_ERRORS}  # other spellings, in any case
 
 GROUPED = {  # numbers with thousands separators, by their decimal sign
     ".": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[, '\u2019]\d{3})++)?(?:\.\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),

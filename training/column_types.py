@@ -122,24 +122,28 @@ def read_columns(table: pd.DataFrame, seen: int, kept: Collection[str], delimite
         kept: columns that are not left out, such as the target.
         delimiter: of the file; "" for Parquet.
     """
-    found = [read_column(table[name], seen, name in kept) for name in table]
+    has_semicolons = delimiter == ";"
+    found = [read_column(table[name], seen, name in kept, has_semicolons=has_semicolons) for name in table]
     has_commas = any(column.sign == "," for column in found)
-    if has_commas or (delimiter == ";" and any(column.kind == NUMBER and column.question for column in found)):
+    if has_commas or (has_semicolons and any(column.kind == NUMBER and column.question for column in found)):
         again = [
             read_column(table[column.name], seen, column.name in kept, comma=True) if column.kind == NUMBER else column
             for column in found
         ]
         if has_commas or not any(column.sign == "." for column in again):
             return again
+        found = [read_column(table[one.name], seen, one.name in kept) if one.question else one for one in found]
     if not delimiter:  # floats, but for a column of texts
         return [replace(column, question="") if column.kind == NUMBER else column for column in found]
     return found
 
 
-def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool = False) -> Column:
+def read_column(
+    cells: pd.Series, seen: int, is_kept: bool = False, comma: bool = False, has_semicolons: bool = False
+) -> Column:
     """Return what a column holds; with `is_kept`, it is not left out.
 
-    `comma` prefers decimal commas where texts do not tell.
+    `comma` prefers decimal commas where texts do not tell, and `has_semicolons` tells that the file may have some.
     """
     name = str(cells.name)
     codes, all_texts = pd.factorize(cells.astype(object))
@@ -154,13 +158,13 @@ def read_column(cells: pd.Series, seen: int, is_kept: bool = False, comma: bool 
         bad = np.flatnonzero(values.isna().to_numpy() & (codes >= 0))
         return Column(name, kind, values, bad=tuple(bad.tolist()), **spelling)
 
-    numbers, spelling = read_numbers(texts, comma)
+    unclear = "" if comma else find_unclear(texts.texts, has_semicolons)
+    numbers, spelling = read_numbers(texts, comma, bool(unclear))
     share = texts.share(numbers)
     dates = read_dates(texts.texts) if share < MIN_PARSED else Dates()
     column, reason, hint = as_text, "", ""
     are_codes = _are_codes(texts.texts)
     if share >= MIN_PARSED and not are_codes:
-        unclear = "" if comma else find_unclear(texts.texts)
         question = ask_thousands(unclear, name) if unclear else ""
         column = as_numbers(NUMBER, numbers, question=question, **spelling)
         reason = _judge_numbers(column, seen)
@@ -224,20 +228,23 @@ def _repeat(texts: _Texts) -> bool:
 
 
 def _are_codes(texts: Sequence[str]) -> bool:
-    """Return True for digits of equal length of which some begin with 0, such as those of postcodes."""
-    return len(set(map(len, texts))) == 1 and any(map(CODE.fullmatch, texts)) and all(map(str.isdigit, texts))
+    """Return True for digits of which some begin with 0, as the longest do, such as those of postcodes."""
+    longest = max(map(len, texts), default=0)
+    padded = [text for text in texts if text.startswith("0")]
+    is_padded = any(map(CODE.fullmatch, padded)) and all(len(text) == longest for text in padded)
+    return is_padded and all(map(str.isdigit, texts))
 
 
 # --- numbers and dates ---
 
 
-def read_numbers(texts: _Texts, comma: bool) -> tuple[NDArray[np.float64], dict[str, str | None]]:
+def read_numbers(texts: _Texts, comma: bool, is_unclear: bool) -> tuple[NDArray[np.float64], dict[str, str | None]]:
     """Return texts as numbers, NaN for one that is no number or that float32 cannot hold, and their spelling.
 
     The spelling has those of decimal, sign and reading of a Column that need to be said.
     """
     plain = _limit(pd.to_numeric(pd.Series(texts.texts, dtype=object), errors="coerce").to_numpy(np.float64))
-    if not (np.isnan(plain).any() or comma or find_unclear(texts.texts)):  # much faster for most columns
+    if not (np.isnan(plain).any() or comma or is_unclear):  # much faster for most columns
         return plain, {}
     by_sign = {sign: _limit([read_grouped(text, sign) for text in texts.texts]) for sign in (".", ",")}
     shares = {sign: texts.share(numbers) for sign, numbers in by_sign.items()}
@@ -252,21 +259,23 @@ def read_numbers(texts: _Texts, comma: bool) -> tuple[NDArray[np.float64], dict[
     return numbers, {"decimal": needed, "reading": reading}
 
 
-def find_unclear(texts: Sequence[str]) -> str:
+def find_unclear(texts: Sequence[str], has_semicolons: bool) -> str:
     """Return a text such as 1.200 whose point may separate thousands; "" if there is none.
 
-    All numbers with a point must be like it, and whole numbers of three digits stand beside them.
+    All numbers with a point must be like it, and whole numbers of three digits stand beside them, or no others do in a
+    file with semicolons.
     """
-    found, has_three_digits = "", False
+    found, has_three_digits, has_others = "", False, False
     for text in texts if any("." in text for text in texts) else ():  # much faster for whole numbers
         bare = strip_units(text)
         if ONE_POINT.fullmatch(bare):
             found = found or text
         elif bare.lstrip("+-").isdecimal():
+            has_others = True
             has_three_digits |= len(bare.lstrip("+-")) == 3
         elif not all(math.isnan(read_grouped(text, sign)) for sign in ".,"):
             return ""
-    return found if has_three_digits else ""
+    return found if has_three_digits or (has_semicolons and not has_others) else ""
 
 
 def find_unit(texts: _Texts) -> str:

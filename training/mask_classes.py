@@ -168,6 +168,8 @@ def encode(values: NDArray[np.int64], classes: Classes, void: int | None) -> tup
 
 def describe_unknown(values: Sequence[int], in_colour: bool) -> str:
     """Return a sentence on the values of a mask that are neither a class nor void."""
+    if in_colour and len(values) > MAX_FOUND:
+        return f"It has {len(values):,} colours that are no classes; save the masks as PNG without smooth edges."
     listed = list_names((f"#{value:06x}" if in_colour else value for value in values), 5)
     if len(values) == 1:
         what = "colour" if in_colour else "index"

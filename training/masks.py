@@ -114,7 +114,7 @@ def read_own_masks(folder: Path, own: DataOptions, shares: Mapping[str, float], 
     if listed and in_colour and not listed.in_colour:
         raise DataError(
             f"The masks in {folder} have colours, but its list of classes has none; write a name, red, green, "
-            "blue in each line."
+            "blue in each line, or a name and a colour such as #804080."
         )
     classes = match_black_and_white(classes, values, void)
     pairs, lines = drop_copies(find_present(fitting, classes, void, problems))
@@ -313,7 +313,7 @@ def check_masks(
             turned = "; one of them is turned" if size == picture.size[::-1] else ""
             problems.add(
                 pair.mask, f"The mask has {size[0]}×{size[1]} pixels, but its picture "
-                f"{picture.size[0]}×{picture.size[1]}{turned}.",
+                f"{picture.size[0]}×{picture.size[1]}{turned}; save it at the size of the picture.",
             )  # fmt: skip
             continue
         fitting.append((replace(pair, picture=picture.path, size=size, digest=picture.digest), values))
@@ -367,7 +367,8 @@ def describe_classes(pairs: Sequence[Pair], classes: Classes, is_listed: bool) -
     """Print the classes with the number of pictures that have each."""
     counts = Counter(code for pair in pairs for code in pair.present)
     shown = list_names(f"{name} {counts[code]:,}" for code, name in enumerate(classes.names))
-    origin = "listed" if is_listed else "found in the masks; list their names in classes.txt, one per line"
+    line = "such as Road #804080" if classes.in_colour else "one per line"
+    origin = "listed" if is_listed else f"found in the masks; list their names in classes.txt, {line}"
     print(f"{len(pairs):,} pictures with {len(classes.names)} classes ({origin}): {shown}.")
     if absent := [name for code, name in enumerate(classes.names) if not counts[code]]:
         print(f"No mask has: {list_names(absent)}.")

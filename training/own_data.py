@@ -258,8 +258,8 @@ def count_labels(labels: Sequence[str], counts: Sequence[int]) -> str:
     return list_names(f"{label} {count:,}" for label, count in zip(labels, counts, strict=True))
 
 
-def describe_alike(labels: Sequence[str]) -> list[str]:
-    """Return a line on labels that differ only in case or spaces; none if there are none."""
+def describe_alike(labels: Iterable[str], what: str = "labels") -> list[str]:
+    """Return a line on labels, or other names, that differ only in case or spaces; none if there are none."""
     seen: dict[str, str] = {}
     pairs = [
         (seen[key], label)
@@ -267,7 +267,7 @@ def describe_alike(labels: Sequence[str]) -> list[str]:
         if (key := "".join(label.casefold().split())) in seen or seen.setdefault(key, label) != label
     ]
     return (
-        [f"Different labels, but perhaps meant as one: {list_names(f'{a} and {b}' for a, b in pairs)}."]
+        [f"Different {what}, but perhaps meant as one: {list_names(f'{a} and {b}' for a, b in pairs)}."]
         if pairs
         else []
     )

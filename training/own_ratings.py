@@ -15,7 +15,7 @@ from training import newcomers
 from training.column_types import parse_times
 from training.data import DataError
 from training.movies import Ratings
-from training.own_data import DataOptions, Problems, clean_label, find_column, find_usual, list_names
+from training.own_data import DataOptions, Problems, clean_label, describe_alike, find_column, find_usual, list_names
 from training.own_tables import OwnTable, list_tables, name_data, read_own_table
 from training.splitting import TEST, split_by_time
 
@@ -75,6 +75,9 @@ def read_own_ratings(data: Path, own: DataOptions, seed: int, folds: int) -> Rat
     if problems.count:
         problems.settle_with(lambda: check_ratings(ratings, path))
     ratings = sample_users(drop_copies(ratings, time), seed)
+    for column, name in ((user, "user"), (item, "movie")):
+        for line in describe_alike(sorted(ratings[name].unique()), f"values of {column}"):
+            print(line)
     check_ratings(ratings, path)
     items = read_items(items_path, own) if items_path else (table, item)
     described = describe_items(*items, ratings["movie"].unique(), is_named=items_path is not None)

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from shared.dates import ISO, format_date
 from shared.errors import quote
 from shared.limits import LIMITS
-from shared.tabular_values import MISSING, is_missing
+from shared.tabular_values import EXCEL_ERRORS, MISSING, is_missing
 from shared.text import normalise_name, parse_number
 from training.column_types import (
     CATEGORY,
@@ -71,6 +71,8 @@ NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
 CHECKED = 20_000  # rows on which that is measured
 FAR = 10  # times the largest other number to predict, from which on the last one may be their sum
 MOSTLY = 0.5  # of the inputs of such a row, or more, are missing
+FEW_MISSING, FEW_TOTALS = 0.2, 0.1  # at most, to call rows totals: missing inputs of most rows, and rows without any
+LARGER = 0.95  # of the other rows have smaller targets than most totals
 FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
 UNCLEAR = {
     DATE: "its days and months cannot be told apart",
@@ -138,7 +140,7 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     left_out = {key: column.reason for key, column in inputs.items() if column.kind == LEFT_OUT}
     inputs = {key: column for key, column in inputs.items() if key not in left_out}
     given = is_given(columns[name])
-    if (total := find_total(columns[name], given, list(inputs.values()))) is not None:
+    for total in find_totals(columns[name], given, list(inputs.values())):
         shown = source.table[name].iloc[total]
         problems.add(source.places[total], f"It seems to be a total: {name} is {shown}, and most inputs are empty.")
         given = given & (np.arange(len(given)) != total)
@@ -341,6 +343,9 @@ def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Col
             print(f"{column.name} has categories, since {UNITS}{column.hint}.")
         for line in describe_two_digits(column):
             print(line)
+        if column.kind == CATEGORY:
+            for line in describe_alike(sorted(column.categories), f"values of {column.name}"):
+                print(line)
 
 
 def describe_two_digits(column: Column) -> list[str]:
@@ -387,19 +392,29 @@ def is_given(target: Column) -> NDArray[np.bool_]:
     return (values.notna() if target.is_number else values != MISSING).to_numpy(np.bool_)
 
 
-def find_total(target: Column, given: NDArray[np.bool_], inputs: Sequence[Column]) -> int | None:
-    """Return the last row with a target if it is no row but their sum; None if it is one.
+def find_totals(target: Column, given: NDArray[np.bool_], inputs: Sequence[Column]) -> list[int]:
+    """Return the rows that seem to be sums or means of others.
 
-    At least half of its inputs are missing, and its target equals the sum of the others, or is far above them.
+    These are the last row with a target if at least half of its inputs are missing, and its target equals the sum of
+    the others or is far above them; and a few rows of a nearly complete table in which all inputs are missing, if their
+    targets are mostly larger than those of nearly all others.
     """
     rows = np.flatnonzero(given)
     if target.kind != NUMBER or len(rows) < MIN_ROWS or not inputs:
-        return None
+        return []
+    missing = np.zeros(len(rows))
+    for column in inputs:
+        values = column.values.iloc[rows]
+        missing += (values.isna() | (values == MISSING)).to_numpy() / len(inputs)
     last, others = target.values.iloc[rows[-1]], target.values.iloc[rows[:-1]]
-    values = [column.values.iloc[rows[-1]] for column in inputs]
-    missing = [pd.isna(value) or value == MISSING for value in values]
     is_far = last > FAR * others.abs().max() or (last > others.max() and math.isclose(last, others.sum(), rel_tol=1e-4))
-    return int(rows[-1]) if np.mean(missing) >= MOSTLY and is_far else None
+    is_total = missing > 1 - 1e-9
+    found, rest = (target.values.iloc[rows[part]] for part in (is_total, ~is_total))
+    is_few = 2 <= len(found) <= FEW_TOTALS * len(rows) and np.median(missing) <= FEW_MISSING
+    if not (is_few and found.median() > rest.quantile(LARGER)):
+        is_total[:] = False
+    is_total[-1] |= missing[-1] >= MOSTLY and is_far
+    return [int(row) for row in rows[is_total]]
 
 
 def keep_labels(target: Column, cells: pd.Series) -> Column:
@@ -411,7 +426,8 @@ def keep_labels(target: Column, cells: pd.Series) -> Column:
         return target
     labels = cells.astype(object).map(clean_label)
     counts = labels[~is_given(target)].value_counts()
-    kept = [label for label in counts[counts >= MIN_SAMPLES].index if normalise_name(label) not in ("", MISSING)]
+    empty = {"", MISSING, *EXCEL_ERRORS}
+    kept = [label for label in counts[counts >= MIN_SAMPLES].index if normalise_name(label) not in empty]
     return replace(target, values=target.values.mask(labels.isin(kept), labels))
 
 
@@ -421,6 +437,23 @@ def describe_missing(target: Column, cells: pd.Series) -> list[str]:
     named = spelled.where(spelled.map(is_missing).astype(bool), f"not a {target.kind}").replace("", "empty")
     counts = [f"{name} {count:,}" for name, count in named.value_counts().sort_index().items()]
     return [f"Rows without a target are left out: {list_names(counts)}."] * bool(counts)
+
+
+def count_different(target: Column, values: pd.Series) -> int:
+    """Return how many different values a target has.
+
+    Raises:
+        DataError: it has one.
+    """
+    if (different := values.nunique()) > 1:
+        return different
+    only, missing = values.iloc[0], int((~is_given(target)).sum())
+    if missing and target.kind == CATEGORY:
+        raise DataError(
+            f"The target {target.name} is {only} in {len(values):,} rows and missing in {missing:,}; if missing means "
+            "another value, such as no, write it there."
+        )
+    raise DataError(f"The target {target.name} is {only} in every row; at least two values are needed.")
 
 
 def read_target(target: Column, values: pd.Series, kind: str | None, data: Path) -> tuple[Target, tuple[str, ...]]:
@@ -434,9 +467,7 @@ def read_target(target: Column, values: pd.Series, kind: str | None, data: Path)
         raise DataError(f"{data} has {len(values)} rows with a target ({name}); at least {MIN_ROWS} are needed.")
     if target.kind == DATE:
         raise DataError(f"The target {name} has dates, which cannot be predicted; name another column with --target.")
-    different = values.nunique()
-    if different < 2:
-        raise DataError(f"The target {name} is {values.iloc[0]} in every row; at least two values are needed.")
+    different = count_different(target, values)
     repair = f"{UNITS}{target.hint}" if target.hint else ""
     if kind == "number" and target.kind != NUMBER:
         value = quote(values.iloc[0])

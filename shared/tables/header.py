@@ -11,7 +11,7 @@ from .writing import read_escaped
 
 NAMES_SHOWN = 12  # column names in an error message
 SEPARATORS = re.compile(r"[-_. ]")  # optional in the name of a column
-OTHER_TEXTS = {r"<(!|html|head|body|table|\?xml)": "an HTML or XML file", r"\[\s*\{|\{\s*$|\{\"": "JSON"}
+OTHER_TEXTS = {r"<(!|html|head|body|table|\?xml)": "an HTML or XML file", r"\[\s*(\{|$)|\{\s*$|\{\"": "JSON"}
 
 
 def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -21,14 +21,14 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
         BadInput: a required column is missing, a column occurs twice, or there are too many.
     """
     names = clean_names(values)
+    for start, kind in OTHER_TEXTS.items():
+        if re.match(start, names[0], re.IGNORECASE) and not set(names).intersection(required):
+            raise BadInput(f"This is {kind}, not a CSV; save the table as CSV first.")
     if len(names) > LIMITS.columns:
         raise BadInput(f"The CSV has {len(names):,} columns; keep at most {LIMITS.columns}.")
     places = match_columns(names, required)
     missing = [name for name, place in zip(required, places, strict=True) if place is None]
     if missing:
-        for start, kind in OTHER_TEXTS.items():
-            if re.match(start, names[0], re.IGNORECASE):
-                raise BadInput(f"This is {kind}, not a CSV; save the table as CSV first.")
         shown = ", ".join(quote(name)[1:-1] for name in names[:NAMES_SHOWN])
         more = f", and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
         rule = " The first line must name the columns." if len(missing) == len(required) else ""

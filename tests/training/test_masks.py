@@ -196,7 +196,7 @@ def test_255_and_the_void_index_are_ignored(streets):
         (lambda mask: mask.unlink(), r"images/street-0.png: It has no mask labels/street-0.png"),
         (
             lambda mask: Image.new("L", (128, 160)).save(mask),
-            "but its picture 160×128; one of them is turned",
+            "but its picture 160×128; one of them is turned; save it at the size of the picture",
         ),
         (lambda mask: Image.new("L", (80, 64)).save(mask), "The mask has 80×64 pixels, but its picture 160×128"),
         (lambda mask: Image.new("L", (160, 128), 255).save(mask), "None of its pixels has a class"),

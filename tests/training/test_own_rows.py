@@ -175,6 +175,17 @@ def test_points_that_may_separate_thousands_are_asked_about(tmp_path, table, sep
         read_rents(tmp_path, table, separator, "Miete", more=more, skip_bad=True)
 
 
+@pytest.mark.parametrize(("separator", "rent"), [(";", 1872), (",", 1.872)])
+def test_points_in_all_numbers_separate_thousands_in_a_csv_with_semicolons(tmp_path, capsys, table, separator, rent):
+    table["Umsatz"] = [f"{row % 50 + 1}" for row in range(COUNT)]
+    table["Miete"] = [f"1.{872 + row % 100}" for row in range(COUNT)]
+    path = tmp_path / "rents.csv"
+    path.write_text(spell(table, separator), encoding="utf-8")
+    found = read(path.name, tmp_path, "gekündigt")
+    assert join_parts(found)["Miete"].min() == rent
+    assert ("Miete (1.872 is 1872)" in capsys.readouterr().out) is (separator == ";")
+
+
 def test_numbers_of_a_parquet_have_decimal_points(tmp_path, capsys, table):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     values = np.random.default_rng(4).choice([1.125, 1.375, 2.625, 850], COUNT)
@@ -264,6 +275,24 @@ def test_a_total_below_the_rows_is_a_problem(tmp_path, capsys, table, total):
         assert len(found.train.y) + len(found.test.y) == COUNT + 1
 
 
+def test_subtotals_among_the_rows_are_problems(tmp_path, table):
+    sums = np.random.default_rng(3).uniform(300, 900, COUNT).round(2).astype(str)
+    table["Umsatz"] = sums
+    subtotals = pd.DataFrame([{"Umsatz": str(20_000 + row)} for row in range(4)] + [{"Umsatz": "612.5"}])
+    parts = [table.iloc[:50], subtotals.iloc[:2], table.iloc[50:], subtotals.iloc[2:]]
+    mixed = pd.concat(parts).fillna("")
+    with pytest.raises(
+        DataError, match=r"(?s)5 problems.*line 52: It seems to be a total: Umsatz is 20000, and most"
+    ) as found:
+        read(mixed, tmp_path, "Umsatz")
+    assert "line 206: It seems to be a total: Umsatz is 612.5" in str(found.value)
+    found = read(mixed, tmp_path, "Umsatz", skip_bad=True)
+    assert sorted([*found.train.y, *found.test.y]) == sorted(sums.astype(float))
+    small = pd.concat([table, pd.DataFrame([{"Umsatz": "400"}, {"Umsatz": "500"}])]).fillna("")
+    found = read(small, tmp_path, "Umsatz")
+    assert len(found.train.y) + len(found.test.y) == COUNT + 2
+
+
 LEFT_OUT = {
     "Kunde": ([f"K{row:05}" for row in range(COUNT)], "it has ids: almost all values are different"),
     "Nummer": (range(1000, 1000 + COUNT), "it counts the rows"),
@@ -297,12 +326,16 @@ def test_columns_without_use_are_left_out_with_a_reason(tmp_path, capsys, table,
 def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
     table["Sterne"] = [str(row % 5) for row in range(COUNT)]
     table["Postleitzahl"] = [f"0{row % 4}234" for row in range(COUNT)]
+    table["PLZ"] = [("01067", "10115", "1010", "8010")[row % 4] for row in range(COUNT)]
+    table["Stück"] = [("0", "5", "10")[row % 3] for row in range(COUNT)]
     table["filiale_id"] = [str(row % 7) for row in range(COUNT)]
     table["Hausnummer"] = [str(row % 40) for row in range(COUNT)]
     table["number_of_rooms"] = [str(row * 977) for row in range(COUNT)]
     found = read(table, tmp_path, "gekündigt").train.table
     assert set(found["Sterne"]) == {0.0, 1.0, 2.0, 3.0, 4.0}
     assert set(found["Postleitzahl"]) == {"00234", "01234", "02234", "03234"}
+    assert set(found["PLZ"]) == {"01067", "10115", "1010", "8010"}
+    assert set(found["Stück"]) == {0.0, 5.0, 10.0}
     assert set(found["filiale_id"]) == set("0123456")
     assert set(found["Hausnummer"]) == set(range(40))
     assert "number_of_rooms" in found
@@ -472,6 +505,28 @@ def test_rows_without_a_target_are_counted_and_labels_that_look_alike_named(tmp_
     said = capsys.readouterr().out
     assert line in said
     assert "perhaps meant as one: JA and ja." in said
+
+
+def test_ticks_beside_empty_cells_are_no_target(tmp_path, table):
+    ticks = table.assign(gekündigt=["x" if row % 4 == 0 else "" for row in range(COUNT)])
+    ticks = pd.concat([ticks] * 3)
+    with pytest.raises(DataError, match="The target gekündigt is x in 150 rows and missing in 450; if missing means"):
+        read(ticks, tmp_path)
+
+
+@pytest.mark.parametrize("error", ["#NV", "#DIV/0!", "#WERT!", "#N/A"])
+def test_errors_of_excel_are_missing(tmp_path, table, error):
+    table.loc[:19, "Umsatz"] = error
+    table.loc[5:19, "gekündigt"] = error
+    found = read(table, tmp_path)
+    assert found.labels == ("nein", "ja")
+    assert join_parts(found)["Umsatz"].isna().sum() == 5
+
+
+def test_categories_that_look_alike_are_named(tmp_path, capsys, table):
+    table["Land"] = [("DE", "de", "AT")[row % 3] for row in range(COUNT)]
+    read(table, tmp_path, "gekündigt")
+    assert "Different values of Land, but perhaps meant as one: DE and de.\n" in capsys.readouterr().out
 
 
 def test_a_class_may_be_called_none(tmp_path, capsys, table):

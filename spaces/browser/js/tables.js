@@ -4,7 +4,8 @@ import dsv from "../vendor/d3-dsv/dsv.js";
 import { BadInput } from "./checkpoint.js";
 import { range, zip } from "./numbers.js";
 
-const UNKNOWN = ["", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"];
+const EXCEL_ERRORS = "#n/a #div/0! #value! #ref! #num! #name? #null! #nv #wert! #bezug! #zahl!".split(" ");
+const UNKNOWN = ["", "?", "na", "n/a", "<na>", "nan", "null", "none", ...EXCEL_ERRORS];
 const DELIMITERS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar" };
 const CURRENCIES = /^[$\u20ac\xa3\xa5\s]+|[$\u20ac\xa3\xa5\s]+$/g;
 const SIGNS = /^[$\u20ac\xa3\xa5% ]+|[$\u20ac\xa3\xa5% ]+$/g; // around a number in a column of known spelling, and
