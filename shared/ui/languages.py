@@ -25,6 +25,7 @@ COLUMNS = ("x", "y", "color", "color_map", "tooltip", "headers")  # properties t
 UNTRANSLATED = ("figures", "snippets")  # classes of components: the model card, and code
 INSERTED = re.compile(r"\{(\w+)\}")
 NUMBERS = {"low", "high", "count", "percent", "number"}
+KEPT = {"column", "columns", "missing"}  # names in a visitor's file, such as "text"
 FIELD = "field"  # stands for what an error calls a field of a form: its label up to a comma
 ITEMS = {"item", "items", "unit"}  # words of the data; a text with one is not inserted, as a title may look the same
 # What is inserted has no end of a sentence, which is not after an initial, "Dr" or "Mrs".
@@ -86,12 +87,15 @@ class Language:
         for pattern, key in templates if len(text) <= LONGEST and depth else ():
             if found := pattern.fullmatch(text):
                 parts = {
-                    name: (self.find_field(part) if name == FIELD else self.find(part, depth - 1)) or part
+                    name: part if name in KEPT and part in self.texts else self._find_part(name, part, depth) or part
                     for name, part in found.groupdict().items()
                 }
                 return self.texts[key].format(**parts)
         quantity = QUANTITY.fullmatch(text)
         return quantity[1].translate(self.separators) + quantity[2] if quantity else None
+
+    def _find_part(self, name: str, part: str, depth: int) -> str | None:
+        return self.find_field(part) if name == FIELD else self.find(part, depth - 1)
 
     def find_field(self, name: str) -> str | None:
         """Return the translation of a name that TabularConfig.name_field returns; None if there is none."""

@@ -440,6 +440,15 @@ def test_the_answer_to_a_link_is_about_all_of_its_values(page, gallery_url):
 
 
 @at_one_width
+def test_on_a_low_screen_the_answer_covers_nothing(page, gallery_url):
+    page.set_viewport_size({"width": 844, "height": 390})
+    page.goto(f"{gallery_url}/salary")
+    box = page.locator(".answer").first.bounding_box()
+    label = page.get_by_text("How sure it is").locator("visible=true").first.bounding_box()
+    assert box["y"] <= label["y"] < box["y"] + box["height"]
+
+
+@at_one_width
 @pytest.mark.parametrize("tab", [99, -1, 0.5])
 def test_a_link_to_a_tab_that_is_not_there_opens_the_first(page, gallery_url, tab):
     given = {"ratings": {"356": 4}, "movie": 356, "tab": tab, "user": 17}

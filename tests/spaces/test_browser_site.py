@@ -1,6 +1,7 @@
 """The models answer in a browser as they do in Python: spaces/browser in headless Chromium."""
 
 import base64
+import contextlib
 import csv
 import importlib
 import io
@@ -283,6 +284,40 @@ def test_ratings(ask, rating):
         assert title == rating.movies[rating.titles.search(words)[0]].title
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["the matrix", "Matrix", "toy story", "Toy Story (1995)", "psycho", "Hamlet", "Amélie", "love", "zzz", "", "1984"],
+)
+def test_a_title_names_the_same_movie_as_in_python(ask, rating, text):
+    found = ask("rating", "find", text)
+    with contextlib.suppress(BadInput):  # several
+        movie = rating.titles.find(text)
+        expected = [str(movie), rating.movies[movie].title] if movie else {"error": f"No movie is called '{text}'."}
+        assert found == expected or found["error"].startswith(expected["error"])
+        return
+    with pytest.raises(BadInput) as error:
+        rating.titles.find(text)
+    assert found == {"error": str(error.value)}
+
+
+def test_a_batch_takes_ids_and_titles_as_python_does(ask, rating):
+    pairs = [
+        ["15", "260"],
+        ["15", "Toy Story (1995)"],
+        ["15", "toy story"],
+        ["15", "psycho"],
+        ["15", ""],
+        ["15", "99999999"],
+        ["672", "1"],
+        ["", "1"],
+        ["x", "1"],
+    ]
+    for found, ours in zip(ask("rating", "predictEach", pairs), rating.predict_each(pairs), strict=True):
+        assert found == (
+            {"error": str(ours)} if isinstance(ours, BadInput) else pytest.approx(ours.as_dict(), abs=1e-5)
+        )
+
+
 def check_lists(found, ours):
     """Check that two lists of (id, title, score) are equal."""
     assert [(int(movie), title) for movie, title, _ in found] == [(movie, title) for movie, title, _ in ours]
@@ -536,7 +571,9 @@ def test_own_models(browser, own_models, tmp_path):
     assert [score for *_, score in found] == pytest.approx([score for *_, score in ours], abs=1e-4)
     found = page.evaluate(ASK, ["predictEach", [[[None, first], [None, "nothing"]]]])  # an average person's rating
     assert found[0] == pytest.approx(model.predict(None, first).as_dict(), abs=1e-5)
-    assert found[1] == {"error": "There is no tale nothing."}
+    with pytest.raises(BadInput) as error:
+        model.predict(None, "nothing")
+    assert found[1] == {"error": str(error.value)}
     page.close()
     for name, words in {"labels": "Why?", "number": "For nine of ten rows", "tales": "Rate a few tales"}.items():
         page, _, errors = visit(browser, f"{address}#{name}")
@@ -611,7 +648,7 @@ def test_bad_values_get_a_sentence(ask, salary):
             salary.predict({**row, name: value})
         assert ask("salary", "predict", {**row, name: value})["error"] == str(error.value)
     assert "There is no text" in ask("sentiment", "predict", " \u200b ")["error"]
-    assert "There is no user 99999; users are from 1 to 671." in ask("rating", "predict", 99999, "260")["error"]
+    assert "There is no user '99999'; users are 1 to 671." in ask("rating", "predict", 99999, "260")["error"]
 
 
 # --- the page ---
@@ -651,15 +688,18 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     page.get_by_role("button", name="Add").click()
     page.get_by_text("Toy Story (1995): 4").wait_for()
     page.get_by_role("button", name="Add").click()  # the field is empty now
-    page.locator("#said").get_by_text("There is no such title").wait_for()
+    page.locator("#said").get_by_text("No movie is called ''").wait_for()
     page.get_by_text("Toy Story (1995): 4").wait_for()
     slider = page.get_by_role("slider", name="Your rating in stars")
     slider.fill("3.5")
     page.get_by_label("A movie you know").fill("psycho")
     page.get_by_label("A movie you know").press("Enter")
+    page.locator("#said").get_by_text("Several movies are called 'psycho': Psycho (1960), Psycho (1998).").wait_for()
+    page.get_by_label("A movie you know").fill("psycho (1960)")
+    page.get_by_label("A movie you know").press("Enter")
     page.get_by_text("Psycho (1960): 3.5").wait_for()
     slider.fill("4")
-    page.get_by_label("A movie you know").fill("psycho")
+    page.get_by_label("A movie you know").fill("Psycho (1960)")
     page.get_by_label("A movie you know").press("Enter")
     page.get_by_text("Psycho (1960): 4").wait_for()
     toy_story = {rating.find("Toy Story (1995)"): 4.0}
@@ -674,7 +714,7 @@ def test_a_visitor_rates_and_asks_for_similar_movies(site, browser, rating):
     expect(page.get_by_role("button", name="Remove Toy Story (1995)")).to_be_focused()
     page.get_by_label("Similar to").fill("no such title")
     page.get_by_label("Similar to").press("Enter")
-    page.locator("#similar").get_by_text("There is no such title").wait_for()
+    page.locator("#similar").get_by_text("No movie is called 'no such title'").wait_for()
     page.reload()
     page.get_by_text("Toy Story (1995): 4").wait_for(timeout=120_000)
     page.get_by_role("button", name="Remove").click()

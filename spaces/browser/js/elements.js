@@ -141,18 +141,22 @@ export function save(name, blob) {
 
 /**
  * Fill a box to answer many inputs: a choice of files, a progress bar, a table of the first rows, and a CSV.
+ * @param {string} hint - what the files must have
  * @param {{accept?: string, multiple?: boolean}} options - what can be chosen
  */
-export function addBatch(root, model, title, { accept = ".csv,.tsv,.txt", multiple = false } = {}) {
-  const { heading, files, share, table } = fill(root, "batch-box");
+export function addBatch(root, model, title, hint, { accept = ".csv,.tsv,.txt", multiple = false } = {}) {
+  const { heading, about, files, share, table } = fill(root, "batch-box");
   heading.textContent = title;
+  about.textContent = hint;
   const answer = runLatest(table, async () => {
     const report = (done) => (share.value = done);
-    const { count, wrong, lines, csv } = await model.call("answerFiles", [[...files.files]], report);
+    const { count, wrong, added, lines, csv } = await model.call("answerFiles", [[...files.files]], report);
     const button = element("button", { onclick: () => save("answers.csv", csv) }, "Download CSV");
-    const move = (cells) => [cells[0], cells.at(-1), ...cells.slice(1, -1)]; // the error, to where a phone shows it
-    const shown = drawTable(wrong ? lines.map(move) : lines);
-    return [element("p", {}, `${count} rows, ${wrong} with an error `, button), shown];
+    const move = (cells) => {
+      const [given, answer, error] = [cells.slice(0, -added), cells.slice(-added, -1), cells.at(-1)];
+      return [given[0], ...(wrong ? [error] : []), ...answer, ...given.slice(1)]; // to where a phone shows them
+    };
+    return [element("p", {}, `${count} rows, ${wrong} with an error `, button), drawTable(lines.map(move))];
   });
   const change = async () => {
     share.hidden = false;

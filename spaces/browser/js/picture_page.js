@@ -49,7 +49,7 @@ export function show(root, model, entry) {
     return [image, () => (blob = blob.catch(load))];
   });
   page.addExamples(examples, samples, (read) => ask(read()));
-  page.addBatch(batch, model, "Many pictures", { accept: "image/*", multiple: true });
+  page.addBatch(batch, model, "Many pictures", "Any number of pictures.", { accept: "image/*", multiple: true });
 }
 
 /** Show the picture in a blob, unless the browser cannot decode it. */

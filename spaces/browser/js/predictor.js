@@ -73,7 +73,7 @@ export class Predictor {
     lines.unshift([...names.reduce((renamed, name) => rename(name, renamed), []), ...added]);
     const csv = new Blob(["\ufeff", writeCsv(lines)], { type: "text/csv" });
     const wrong = rows.filter(({ error }) => error).length;
-    return { count: rows.length, wrong, lines: lines.slice(0, 1 + SHOWN_ROWS), csv };
+    return { count: rows.length, wrong, added: added.length, lines: lines.slice(0, 1 + SHOWN_ROWS), csv };
   }
 }
 

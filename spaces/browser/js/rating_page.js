@@ -16,9 +16,9 @@ export function show(root, model) {
   parts.unit.textContent = unit;
 
   const find = async (input) => {
-    const [found] = await model.call("search", [input.value]);
-    if (!found) throw new Error("There is no such title; type a part of one, and choose from the list.");
-    return found;
+    const [id, title] = await model.call("find", [input.value]);
+    input.value = title;
+    return [id, title];
   };
   const [kept, keep] = page.recallInput(isRatings);
   const ratings = new Map(kept); // id → [title, rating]
@@ -68,13 +68,14 @@ export function show(root, model) {
   const predict = page.runLatest(rating, async () => {
     const id = user.value.trim();
     if (!id) throw new Error(`Write the id of a user, such as ${typical}.`);
-    const [chosen] = await find(movie);
+    const [chosen, title] = await find(movie);
     const pair = [id, chosen];
     const found = await model.call("predict", pair);
     const { base, contributions } = await model.call("explain", pair);
     const next = await model.call("recommend", [id]);
     return [
-      element("h2", {}, found.rating.toFixed(2)),
+      element("h2", {}, `${found.rating.toFixed(2)} ${unit === "stars" ? "★" : unit}`),
+      element("p", {}, `User ${id} on ${title}.`),
       element("p", {}, `Start at ${base.toFixed(2)} ${unit}, the average, then add:`),
       page.drawBars(Object.entries(contributions), (part) => part.toFixed(2), true),
       element("h2", {}, "For this user"),
@@ -82,10 +83,12 @@ export function show(root, model) {
     ];
   });
   page.onSubmit(parts.predict, predict);
+  parts.predict.oninput = () => rating.replaceChildren(); // it was about another pair
   parts.predict.hidden = !users.length;
 
   const title = users.length ? `Many users and ${many}` : `Many ${many}`;
-  page.addBatch(parts.batch, model, title);
+  const columns = `${users.length ? "columns user_id and" : "column"} ${model.config.files["items.csv"] ? "item_id" : "movie_id"}`;
+  page.addBatch(parts.batch, model, title, `A CSV with the ${columns}; titles may stand in place of ids.`);
   const offer = (titles) => known.append(...titles.map((title) => element("option", { value: title })));
   model.call("listKnown", [KNOWN]).then(offer, () => {}); // if it fails, the page shows why
 }

@@ -4,7 +4,7 @@ import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { range, sum } from "./numbers.js";
 import { Predictor } from "./predictor.js";
-import { normaliseName, readCsv, readText } from "./tables.js";
+import { normaliseName, quote, readCsv, readText } from "./tables.js";
 
 const RIDGE = 5; // number of average ratings added to the visitor's own
 const PERSON_FACTORS = 2; // the first factors say how a person rates; the others, their taste
@@ -13,7 +13,11 @@ const MOST = 10; // items in a list
 // In Japanese or Hindi, marks are parts of letters; those of Hebrew and Arabic are vowels.
 const ACCENTS =
   /([A-Za-z\u0370-\u03ff\u0400-\u04ff])[\u0300-\u036f]+|[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0655]/g;
-const fold = (title) => normaliseName(title).normalize("NFD").replace(ACCENTS, "$1").normalize("NFC");
+const fold = (title) => moveArticle(normaliseName(title).normalize("NFD").replace(ACCENTS, "$1").normalize("NFC"));
+const YEAR = / \(\d{4}[-\d]*\)( \[\d+\])?$/; // at the end of a title
+const ARTICLE = /^(the|an?) /;
+const LAST_ARTICLE = /^([^(]*), (the|an?)( \(.*)?$/;
+const moveArticle = (title) => title.replace(LAST_ARTICLE, "$2 $1$3");
 const dot = (a, b) => a.reduce((total, value, index) => total + value * b[index], 0);
 
 export default class Recommender extends Predictor {
@@ -27,6 +31,16 @@ export default class Recommender extends Predictor {
       return { id: ofItem(row), title, ratings: Number(ratings), average: parseFloat(average), folded: fold(title) };
     });
     this.rows = new Map(this.items.map(({ id }, row) => [id, row]));
+    this.titles = [new Map(), new Map(), new Map()]; // those of an earlier one go first
+    for (const item of this.items) {
+      listForms(item.folded).forEach((forms, level) => {
+        const titles = this.titles[level];
+        for (const form of new Set(forms)) {
+          if (!titles.has(form)) titles.set(form, []);
+          titles.get(form).push(item);
+        }
+      });
+    }
     this.users = new Map(this.config.users.map((user, row) => [String(user), row]));
     this.rated = this.readTable("ratings.csv").map((row) => [row.user_id, ofItem(row)]);
     const zero = new Tensor(new BigInt64Array(1), [1]);
@@ -54,6 +68,31 @@ export default class Recommender extends Predictor {
     const found = this.items.filter((item) => wanted && item.folded.includes(wanted));
     found.sort((a, b) => rank(a) - rank(b) || b.ratings - a.ratings);
     return found.slice(0, MOST).map(({ id, title }) => [id, title]);
+  }
+
+  /** Return the item with this title, null if there is none; its year and article may be left out. */
+  findTitle(text) {
+    const wanted = fold(text);
+    const found = this.titles.map((level) => level.get(wanted)).find(Boolean) ?? [];
+    if (found.length < 2) return found[0] ?? null;
+    const several = found.slice(0, 5).map(({ title }) => title);
+    const more = found.length > 5 ? ` and ${found.length - 5} more` : "";
+    const [, many] = this.config.item ?? ["movie", "movies"];
+    throw new BadInput(`Several ${many} are called ${quote(text)}: ${several.join(", ")}${more}. Give the full title.`);
+  }
+
+  /** Return [id, title] of the item with this title, or of the only one whose title contains it. */
+  find(text) {
+    const item = this.findTitle(text);
+    if (item) return [item.id, item.title];
+    const near = this.search(text);
+    if (near.length === 1) return near[0];
+    const [one] = this.config.item ?? ["movie"];
+    const meant = near.slice(0, 3).map(([, title]) => title);
+    const hint = meant.length
+      ? `Did you mean ${meant.join(" or ")}?`
+      : "Type a part of a title, and choose from the list.";
+    throw new BadInput(`No ${one} is called ${quote(text)}. ${hint}`);
   }
 
   /** Return the rating that a person gives an item; see scoreFor. */
@@ -151,18 +190,36 @@ export default class Recommender extends Predictor {
 
   findUser(user) {
     const row = this.users.get(String(user));
-    const known = [...this.users.keys()];
-    if (row === undefined) {
-      throw new BadInput(`There is no user ${user}; users are from ${known[0]} to ${known.at(-1)}.`);
-    }
-    return row;
+    if (row !== undefined) return row;
+    const [first] = this.users.keys();
+    if (user === undefined || user === null || user === "") throw new BadInput(`Give a user, such as ${first}.`);
+    const { files, users } = this.config;
+    const those = files["items.csv"] ? `such as ${first}` : `${Math.min(...users)} to ${Math.max(...users)}`;
+    throw new BadInput(`There is no user ${quote(user)}; users are ${those}.`);
   }
 
+  /** Return the row of an item by its id or title; a number is never a title here. */
   findRow(id) {
-    const row = this.rows.get(String(id));
-    if (row === undefined) throw new BadInput(`There is no ${(this.config.item ?? ["movie"])[0]} ${id}.`);
-    return row;
+    const isNumber = Number.isFinite(Number(id));
+    const row = this.rows.get(String(id)) ?? this.rows.get(isNumber ? null : this.findTitle(id)?.id);
+    if (row !== undefined) return row;
+    const { item, files } = this.config;
+    const [{ id: first, title }] = this.items;
+    const those = files["items.csv"] ? "ids are those of the ratings" : "movie ids are those of MovieLens";
+    const such = `${first}${title === first ? "" : ` for ${title}`}`;
+    throw new BadInput(`There is no ${(item ?? ["movie"])[0]} ${quote(id)}; ${those}, such as ${such}.`);
   }
+}
+
+/** Return the forms of a folded title: itself; without its year and other titles; and all others, such as "matrix". */
+function listForms(title) {
+  const [year] = YEAR.exec(title) ?? [""];
+  const whole = title.replace(YEAR, "");
+  const parts = whole.split(/ *\((?:a\.k\.a\. )?|\) */).filter(Boolean);
+  const first = title.startsWith("(") || !parts.length ? whole : parts[0];
+  const names = [first, ...parts.slice(1).map(moveArticle)];
+  const loose = [...names, ...names.map((name) => name.replace(ARTICLE, ""))];
+  return [[title], [first], loose.flatMap((name) => [name, name + year])];
 }
 
 /** Solve a system of linear equations whose matrix is positive definite, so that it needs no pivoting. */

@@ -77,7 +77,7 @@ export function show(root, model) {
   ask();
   const measure = () => document.documentElement.style.setProperty("--answer", `${answer.offsetHeight}px`);
   new ResizeObserver(measure).observe(answer); // for the style sheet
-  page.addBatch(batch, model, "Many rows");
+  page.addBatch(batch, model, "Many rows", `A CSV with the columns ${model.config.columns.join(", ")}.`);
 }
 
 const formatNumber = (value) => value.toLocaleString("en", { maximumSignificantDigits: 4 });

@@ -34,9 +34,11 @@ export function show(root, model) {
     const found = await model.call("explain", [text.value, part], report);
     const label = page.getLabelName(config, found.label);
     const effect = describeEffect(found, label, tapped);
-    const next = part === null ? "Tap a part to see its words." : "Tap a word to see all parts again.";
+    const hasWords = found.parts.some((one) => one.contribution !== null && /\S\s+\S/.test(one.text));
+    const closer = hasWords ? " Tap a part to see its words." : "";
+    const next = part === null ? closer : " Tap a word to see all parts again.";
     const explainTapped = (index) => showWhy(part === null ? index : null, found.parts[index]);
-    return [page.note(`${effect} Purple raises it, red lowers it. ${next}`), hush(drawParts(found, explainTapped))];
+    return [page.note(`${effect} Purple raises it, red lowers it.${next}`), hush(drawParts(found, explainTapped))];
   };
   const showWhy = page.runLatest(why, explainPart, () => (explain.textContent = question));
   text.oninput = ask;
@@ -47,7 +49,7 @@ export function show(root, model) {
     ask();
   };
   page.addExamples(examples, samples, use, kept);
-  page.addBatch(batch, model, "Many texts");
+  page.addBatch(batch, model, "Many texts", "A CSV with the column text, or a text file with one text per line.");
 }
 
 const shorten = (text) => (text.length > 40 ? `${text.slice(0, 40)} …` : text);

@@ -58,6 +58,15 @@ def make_png(width, height):
     return file.getvalue()
 
 
+def test_the_name_of_a_lacking_column_stays_as_it_is(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("film\nGood.\n", encoding="utf-8")
+    with pytest.raises(BadInput) as error:
+        read_csv(path, ["text"])
+    german = "In der CSV fehlt die Spalte text; in der ersten Zeile steht: film."
+    assert GERMAN.translate(str(error.value)).startswith(german)
+
+
 @pytest.mark.parametrize(
     ("content", "german"),
     [
@@ -101,6 +110,7 @@ def test_an_error_about_a_picture_is_translated(content, german, monkeypatch):
             "Die CSV hat eine Kopfzeile, aber keine Zeilen darunter; bitte eine Zeile pro Vorhersage ergänzen.",
         ),
         (b"a,c\n1,2\n", "In der CSV fehlt die Spalte b; in der ersten Zeile steht: a, c."),
+        (b"a,age\n1,2\n", "In der CSV fehlt die Spalte b; in der ersten Zeile steht: a, age."),
         (
             b",".join(b"x%d" % number for number in range(14)),
             "In der CSV fehlen die Spalten a, b; in der ersten Zeile steht: "
