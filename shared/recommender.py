@@ -30,7 +30,7 @@ from .errors import BadInput, CheckpointError, quote
 from .movies import ITEMS, MOVIES, Id, TitleIndex, read_movies
 from .predictor import Prediction, Predictor
 from .session import Shapes
-from .text import is_like_number, normalise_name, parse_number, parse_whole, suggest_number
+from .text import drop_zeros, is_like_number, normalise_name, parse_number, parse_whole, suggest_number
 from .visitors import GENEROSITY_RIDGE, Visitor, estimate_generosity, place_visitor
 
 Scored = list[tuple[Id, str, float]]
@@ -389,7 +389,8 @@ class Recommender(Predictor[RecommenderConfig, tuple[Any, Any], RecommenderPredi
         if not self.config.is_own:
             return parse_whole(value)
         if isinstance(value, str):
-            return " ".join(value.split())
+            text = " ".join(value.split())
+            return text if text in self._user_row or text in self._movie_row else drop_zeros(text)
         if not isinstance(value, bool) and isinstance(value, Integral):  # a float would round large ids
             with suppress(ValueError):  # str() refuses thousands of digits
                 return str(int(value))

@@ -14,7 +14,7 @@ import numpy as np
 from .config import StrictModel
 from .dates import format_date, read_date
 from .errors import BadInput, quote
-from .text import normalise_name, parse_number, strip_invisible, suggest_number
+from .text import drop_zeros, normalise_name, parse_number, strip_invisible, suggest_number
 
 Row = Mapping[str, Any]
 MISSING = "?"  # a missing value in the data set; always category 0
@@ -28,7 +28,6 @@ GROUPED = {  # numbers with thousands separators, by their decimal sign
     ".": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[, '\u2019]\d{3})++)?(?:\.\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),
     ",": re.compile(r"[-+]?(?:\d++|[1-9]\d{0,2}(?:[. '\u2019]\d{3})++)?(?:,\d*+)?(?:e[-+]?\d++)?", re.IGNORECASE),
 }
-WHOLE = re.compile(r"^([-+]?\d+)\.0+$", re.ASCII)
 SIGNS = "$\u20ac\xa3\xa5% "
 CURRENCY = re.compile(r"^(?:EUR|USD|GBP|CHF)|(?:EUR|USD|GBP|CHF)$", re.IGNORECASE | re.ASCII)
 
@@ -153,11 +152,6 @@ def read_number(name: str, value: object, span: NumberColumn, any_range: bool) -
         accepted = f"a date such as {span.show(middle)}" if span.date_format else number_or_date
         raise BadInput(f"{name} must be {accepted}, not {quote(value)}.{hint}")
     return number
-
-
-def drop_zeros(text: str) -> str:
-    """Return the text of a whole number without decimals, "5" for "5.0"; pandas writes them beside missing ones."""
-    return WHOLE.sub(r"\1", text)
 
 
 def _loosen(name: str) -> str:

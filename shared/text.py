@@ -23,6 +23,7 @@ LONGEST_NAME = 1000  # characters
 
 # Possessive quantifiers prevent slow backtracking on long sequences of digits.
 NUMBER = re.compile(r"[-+]?(\d++\.?\d*+|\.\d++)(e[-+]?\d++)?", re.IGNORECASE)
+WHOLE = re.compile(r"([-+]?\d++)\.0++", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 ONE_COMMA = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")  # ambiguous: thousands, or three decimals
 THOUSANDS = re.compile(
@@ -70,6 +71,11 @@ def parse_whole(value: object) -> int:
     """Return a whole number from 5, 5.0, "5" or "5.0"; -1 from anything else."""
     number = parse_number(value)
     return int(number) if number.is_integer() else -1
+
+
+def drop_zeros(text: str) -> str:
+    """Return the text of a whole number without decimals, "5" for "5.0"; pandas writes them beside missing ones."""
+    return found[1] if (found := WHOLE.fullmatch(text)) else text
 
 
 def _spell(text: str) -> str:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from shared.dates import FORMATS, parse_date
 from shared.errors import quote
-from shared.tabular_values import MISSING, drop_zeros, is_missing, read_grouped, strip_units
-from shared.text import parse_number
+from shared.tabular_values import MISSING, is_missing, read_grouped, strip_units
+from shared.text import drop_zeros, parse_number
 from training.data import DataError
 from training.own_data import Problems, clean_label
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import quote
-from shared.text import parse_number
+from shared.text import drop_zeros, parse_number
 from training import newcomers
 from training.column_types import parse_times
 from training.data import DataError
@@ -203,8 +203,11 @@ def read_rows(
 
 
 def clean_cells(cells: pd.Series) -> pd.Categorical:
-    """Return cells with single spaces."""
-    codes, texts = pd.factorize(np.array([" ".join(text.split()) for text in cells.cat.categories], dtype=object))
+    """Return cells with single spaces; of whole numbers only, without the decimals that pandas may write."""
+    spaced = [" ".join(text.split()) for text in cells.cat.categories]
+    whole = [*map(drop_zeros, spaced)]
+    are_whole = all(text.lstrip("+-").isdecimal() for text in whole if text)
+    codes, texts = pd.factorize(np.array(whole if are_whole else spaced, dtype=object))
     return pd.Categorical.from_codes(codes.astype(np.int32)[cells.cat.codes], pd.Index(texts, dtype=object))
 
 

@@ -189,6 +189,7 @@ def test_the_first_choice_that_holds_a_movies_name_is_that_movie(rating):
 
 def test_ids_in_tables_are_ids(rating):
     assert rating.predict(15, "300") == rating.predict(15, 300) != rating.predict(15, rating.find("300"))
+    assert rating.predict("15.0", "300.0") == rating.predict(15, 300)
     (answer,) = rating.predict_each([("1_5", "1")])
     assert str(answer) == "There is no user '1_5'; users are 1 to 671."
 

@@ -308,6 +308,7 @@ def test_a_batch_takes_ids_and_titles_as_python_does(ask, rating):
         ["15", "psycho"],
         ["15", ""],
         ["15", "99999999"],
+        ["15.0", "260.0"],
         ["672", "1"],
         ["", "1"],
         ["x", "1"],

@@ -464,6 +464,18 @@ def test_users_are_stored_if_asked_for(tmp_path, books):
         assert next(csv.reader(file)) == ["user_id", "item_id", "rating"]
 
 
+@pytest.mark.parametrize(
+    ("cells", "cleaned"),
+    [
+        (["1.0", "12.0", "", "12"], ["1", "12", "", "12"]),
+        (["1.0", "12.5"], ["1.0", "12.5"]),
+        (["1.0", "2.0 (film)"], ["1.0", "2.0 (film)"]),
+    ],
+)
+def test_ids_beside_missing_ones_are_whole(cells, cleaned):
+    assert [*own_ratings.clean_cells(pd.Series(cells, dtype="category"))] == cleaned
+
+
 def test_another_scale_gives_the_same_model(tmp_path, books):
     folders = []
     for name, factor, shift in (("ten", 1, 0), ("hundred", 10, 0)):

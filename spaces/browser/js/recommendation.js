@@ -4,7 +4,7 @@ import { Tensor } from "../vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { BadInput } from "./checkpoint.js";
 import { range, sum } from "./numbers.js";
 import { Predictor } from "./predictor.js";
-import { normaliseName, quote, readCsv, readText } from "./tables.js";
+import { dropZeros, normaliseName, quote, readCsv, readText } from "./tables.js";
 
 const RIDGE = 5; // number of average ratings added to the visitor's own
 const PERSON_FACTORS = 2; // the first factors say how a person rates; the others, their taste
@@ -189,7 +189,8 @@ export default class Recommender extends Predictor {
   }
 
   findUser(user) {
-    const row = this.users.get(String(user));
+    const text = String(user ?? "").trim();
+    const row = this.users.get(text) ?? this.users.get(dropZeros(text));
     if (row !== undefined) return row;
     const [first] = this.users.keys();
     if (user === undefined || user === null || user === "") throw new BadInput(`Give a user, such as ${first}.`);
@@ -201,7 +202,8 @@ export default class Recommender extends Predictor {
   /** Return the row of an item by its id or title; a number is never a title here. */
   findRow(id) {
     const isNumber = Number.isFinite(Number(id));
-    const row = this.rows.get(String(id)) ?? this.rows.get(isNumber ? null : this.findTitle(id)?.id);
+    const text = String(id ?? "").trim();
+    const row = this.rows.get(text) ?? this.rows.get(isNumber ? dropZeros(text) : this.findTitle(text)?.id);
     if (row !== undefined) return row;
     const { item, files } = this.config;
     const [{ id: first, title }] = this.items;

@@ -22,6 +22,8 @@ const collapse = (text) => String(text).trim().replace(/\s+/g, " ");
 export const normaliseName = (text) => collapse(String(text).normalize("NFKC").toLowerCase());
 
 /** Return true if a value stands for a missing one. */
+/** Return the text of a whole number without decimals, "5" for "5.0"; pandas writes them beside missing ones. */
+export const dropZeros = (text) => text.replace(/^([-+]?\d+)\.0+$/, "$1");
 export const isMissing = (value) => UNKNOWN.includes(normaliseName(value ?? ""));
 
 /**

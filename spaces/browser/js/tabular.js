@@ -205,7 +205,7 @@ function readCategory(name, value, values, isOpen) {
   const loosen = (one) => tables.normaliseName(one).replace(/[-_ ]+/g, "-");
   const loose = range(values.length).filter((index) => loosen(values[index]) === loosen(text));
   if (loose.length === 1) return loose[0];
-  const whole = values.indexOf(text.replace(/^([-+]?\d+)\.0+$/, "$1")); // pandas writes 5.0 where others are missing
+  const whole = values.indexOf(tables.dropZeros(text));
   if (whole >= 0) return whole;
   if (isOpen || tables.isMissing(value)) return 0;
   const known = values.slice(1).join(", ");
