@@ -14,7 +14,7 @@ from .text import normalise_name
 
 MOVIES, ITEMS = "movies.csv", "items.csv"  # the latter in models of a user's own data
 Id = int | str  # of a user or movie; texts in models of a user's own data
-MAX_TITLE = 200  # characters of a search text that are used
+MAX_TITLE = 200  # characters of a title, or of a search text, that are used
 YEAR = re.compile(r" \(\d{4}[-\d]*\)( \[\d+\])?$")  # at the end of a title
 ARTICLE = re.compile(r"^(the|an?) ")
 # In Japanese or Hindi, marks are parts of letters.
@@ -102,7 +102,7 @@ class TitleIndex:
         among equals, the movies with the most ratings.
         """
         wanted = _fold_title(words[:MAX_TITLE])
-        whole = self._levels[1].get(wanted, [])
+        whole = set(self._levels[1].get(wanted, []))
         found = []
         for title, ids in self._levels[0].items() if wanted else ():
             if wanted in title:
@@ -139,7 +139,7 @@ class TitleIndex:
         """Ids by title, in three levels: full titles; titles without year; titles without article and other titles."""
         levels: tuple[dict[str, list[Id]], ...] = ({}, {}, {})
         for movie_id, movie in self.movies.items():
-            title = _fold_title(movie.title)
+            title = _fold_title(movie.title[:MAX_TITLE])
             year = found[0] if (found := YEAR.search(title)) else ""
             parts = [part for part in re.split(r" *\((?:a\.k\.a\. )?|\) *", YEAR.sub("", title)) if part]
             first = YEAR.sub("", title) if title.startswith("(") or not parts else parts[0]

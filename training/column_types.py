@@ -27,6 +27,7 @@ WORDS = 4  # on average, in a column of free text
 ID_NAME = re.compile(r"(?i:(^|[\W_])(id|ids|no|uuid|guid|index|key)\.?$|nr\.?$)|[a-z]I[dD]$")
 NUMBER_NAME = re.compile(r"(?i:nummer|number)$")  # of ids if hardly any value repeats, as those of houses do
 CODE = re.compile(r"0\d+")
+MIN_PADDED = 0.05  # of the different texts begin with 0 in a column of codes
 ONE_POINT = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # 1.200: perhaps with a thousands separator
 ABOUT = r"(?:(?:ca\.?|approx\.?|about|etwa|~|\u2248) ?)?"
 WITH_UNIT = re.compile(
@@ -114,7 +115,8 @@ def read_columns(table: pd.DataFrame, seen: int, kept: Collection[str], delimite
 
     Texts such as 1,234 and 1.234 are decimals if the decimal sign of another column is surely that of them; otherwise,
     1,234 has a thousands separator and 1.234 is a decimal. If whole numbers beside 1.234 show that it may have one, it
-    does in a file with semicolons in which no column surely has decimal points; in others, it is asked about.
+    does in a file with semicolons in which no column surely has decimal points; in others, it is asked about. So is
+    1.234 in such a file if all numbers of the column are like it.
 
     Args:
         table: columns of texts, as categories.
@@ -122,28 +124,32 @@ def read_columns(table: pd.DataFrame, seen: int, kept: Collection[str], delimite
         kept: columns that are not left out, such as the target.
         delimiter: of the file; "" for Parquet.
     """
-    has_semicolons = delimiter == ";"
-    found = [read_column(table[name], seen, name in kept, has_semicolons=has_semicolons) for name in table]
+    found = [read_column(table[name], seen, name in kept) for name in table]
     has_commas = any(column.sign == "," for column in found)
-    if has_commas or (has_semicolons and any(column.kind == NUMBER and column.question for column in found)):
+    if has_commas or delimiter == ";":
         again = [
             read_column(table[column.name], seen, column.name in kept, comma=True) if column.kind == NUMBER else column
             for column in found
         ]
-        if has_commas or not any(column.sign == "." for column in again):
+        has_points = any(column.sign == "." for column in again)
+        if has_commas or (not has_points and any(column.kind == NUMBER and column.question for column in found)):
             return again
-        found = [read_column(table[one.name], seen, one.name in kept) if one.question else one for one in found]
+        if not has_points:
+            return [
+                read_column(table[one.name], seen, one.name in kept, is_alone=True) if one.kind == NUMBER else one
+                for one in found
+            ]
     if not delimiter:  # floats, but for a column of texts
         return [replace(column, question="") if column.kind == NUMBER else column for column in found]
     return found
 
 
 def read_column(
-    cells: pd.Series, seen: int, is_kept: bool = False, comma: bool = False, has_semicolons: bool = False
+    cells: pd.Series, seen: int, is_kept: bool = False, comma: bool = False, is_alone: bool = False
 ) -> Column:
     """Return what a column holds; with `is_kept`, it is not left out.
 
-    `comma` prefers decimal commas where texts do not tell, and `has_semicolons` tells that the file may have some.
+    `comma` prefers decimal commas where texts do not tell; `is_alone` asks about points although no number tells more.
     """
     name = str(cells.name)
     codes, all_texts = pd.factorize(cells.astype(object))
@@ -158,7 +164,7 @@ def read_column(
         bad = np.flatnonzero(values.isna().to_numpy() & (codes >= 0))
         return Column(name, kind, values, bad=tuple(bad.tolist()), **spelling)
 
-    unclear = "" if comma else find_unclear(texts.texts, has_semicolons)
+    unclear = "" if comma else find_unclear(texts.texts, is_alone)
     numbers, spelling = read_numbers(texts, comma, bool(unclear))
     share = texts.share(numbers)
     dates = read_dates(texts.texts) if share < MIN_PARSED else Dates()
@@ -228,11 +234,18 @@ def _repeat(texts: _Texts) -> bool:
 
 
 def _are_codes(texts: Sequence[str]) -> bool:
-    """Return True for digits of which some begin with 0, as the longest do, such as those of postcodes."""
-    longest = max(map(len, texts), default=0)
+    """Return True for digits such as those of postcodes: some begin with 0, and have as many digits as the longest.
+
+    If others have fewer, several begin with 0, and they have four digits or more.
+    """
+    if not all(map(str.isdigit, texts)):
+        return False
+    lengths = set(map(len, texts))
     padded = [text for text in texts if text.startswith("0")]
-    is_padded = any(map(CODE.fullmatch, padded)) and all(len(text) == longest for text in padded)
-    return is_padded and all(map(str.isdigit, texts))
+    are_many = len(padded) >= max(2, MIN_PADDED * len(texts)) and max(lengths) >= 4
+    return (
+        any(map(CODE.fullmatch, padded)) and {*map(len, padded)} == {max(lengths)} and (len(lengths) == 1 or are_many)
+    )
 
 
 # --- numbers and dates ---
@@ -259,11 +272,10 @@ def read_numbers(texts: _Texts, comma: bool, is_unclear: bool) -> tuple[NDArray[
     return numbers, {"decimal": needed, "reading": reading}
 
 
-def find_unclear(texts: Sequence[str], has_semicolons: bool) -> str:
+def find_unclear(texts: Sequence[str], is_alone: bool) -> str:
     """Return a text such as 1.200 whose point may separate thousands; "" if there is none.
 
-    All numbers with a point must be like it, and whole numbers of three digits stand beside them, or no others do in a
-    file with semicolons.
+    All numbers with a point must be like it. Others must have three digits or, with `is_alone`, there must be none.
     """
     found, has_three_digits, has_others = "", False, False
     for text in texts if any("." in text for text in texts) else ():  # much faster for whole numbers
@@ -275,7 +287,7 @@ def find_unclear(texts: Sequence[str], has_semicolons: bool) -> str:
             has_three_digits |= len(bare.lstrip("+-")) == 3
         elif not all(math.isnan(read_grouped(text, sign)) for sign in ".,"):
             return ""
-    return found if has_three_digits or (has_semicolons and not has_others) else ""
+    return found if has_three_digits or (is_alone and not has_others) else ""
 
 
 def find_unit(texts: _Texts) -> str:

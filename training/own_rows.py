@@ -140,10 +140,11 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     left_out = {key: column.reason for key, column in inputs.items() if column.kind == LEFT_OUT}
     inputs = {key: column for key, column in inputs.items() if key not in left_out}
     given = is_given(columns[name])
-    for total in find_totals(columns[name], given, list(inputs.values())):
+    totals = find_totals(columns[name], given, list(inputs.values()))
+    for total in totals:
         shown = source.table[name].iloc[total]
         problems.add(source.places[total], f"It seems to be a total: {name} is {shown}, and most inputs are empty.")
-        given = given & (np.arange(len(given)) != total)
+    given = given & ~np.isin(np.arange(len(given)), totals)
     add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
     if time and TEST not in source.parts:
         given = given & find_times(columns[time], given, source, problems)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from shared.errors import BadInput, quote
 from shared.tables import read_csv
+from shared.tables.writing import read_escaped
 from training.data import DataError
 from training.own_data import Problems, clean_label, find_column
 from training.splitting import PART_NAMES, TEST, TRAIN
@@ -209,7 +210,8 @@ def _read_csv(
         elif chosen is None or chosen[number]:
             lines.append(row.line)
             for place, column in cells:
-                column.add(row.values[place].strip())
+                cell = row.values[place].strip()
+                column.add(read_escaped(cell) if cell[:1] == "'" else cell)
     for _, times in longer.most_common(1):
         if times > len(rows) / 2:  # texts with commas would have different numbers of cells
             quoting = f" If it does, put quotation marks around cells with {rows.delimiter!r} in them."

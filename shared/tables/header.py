@@ -21,6 +21,8 @@ def read_header(values: Sequence[str], required: Sequence[str]) -> tuple[list[st
         BadInput: a required column is missing, a column occurs twice, or there are too many.
     """
     names = clean_names(values)
+    if not names:
+        raise BadInput("The first line has no names of columns; name them there.")
     for start, kind in OTHER_TEXTS.items():
         if re.match(start, names[0], re.IGNORECASE) and not set(names).intersection(required):
             raise BadInput(f"This is {kind}, not a CSV; save the table as CSV first.")

@@ -36,8 +36,9 @@ class Row:
 
     @cached_property
     def cells(self) -> dict[str, str]:
-        """The values by column, as in the file of write_csv; a row with an error may lack some."""
-        return dict(zip(self.columns, (read_escaped(value.strip()) for value in self.values), strict=False))
+        """The values by column, those of a CSV as they were before write_csv; a row with an error may lack some."""
+        values = (value.strip() for value in self.values)
+        return dict(zip(self.columns, map(read_escaped, values) if self.header else values, strict=False))
 
 
 def find_delimiter(file: TextIO, required: Sequence[str]) -> str:

@@ -24,9 +24,13 @@ const complete = () => {
         Object.assign(answer, { ariaLive: 'polite', ariaAtomic: 'true' });
     });
 };
-// The arrows of a number change it while it keeps the focus: answer as if it had been left.
+// The arrows of a number change it while it keeps the focus: answer as if it had been left. Enter is answered anyway.
+let key = null;
+document.body.addEventListener('keydown', (event) => { key = event.key; }, true);
+document.body.addEventListener('pointerdown', () => { key = null; }, true);
 document.body.addEventListener('change', ({ target }) => setTimeout(() => {
-    if (target.type === 'number' && target === document.activeElement) target.dispatchEvent(new FocusEvent('blur'));
+    const isChanged = target.type === 'number' && target === document.activeElement && key !== 'Enter';
+    if (isChanged) target.dispatchEvent(new FocusEvent('blur'));
 }));
 document.documentElement.style.setProperty('--unseen', JSON.stringify(texts.unseen));
 new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });

@@ -121,7 +121,9 @@ def format_value(value: Any, config: TabularConfig) -> str:
     """Format a value for the page; a category by its display name."""
     if value in (None, "?", ""):
         return "unknown"
-    return f"{value:,.10g}" if isinstance(value, int | float) else config.value_names.get(value, str(value))
+    if isinstance(value, int | float):
+        return f"{value:,.15g}" if value % 1 == 0 else f"{value:,.6g}"
+    return config.value_names.get(value, str(value))
 
 
 def make_template(config: TabularConfig) -> str:

@@ -146,6 +146,11 @@ def test_titles_in_any_script_name_their_item(books, title):
     assert books.find(title) == title
 
 
+def test_a_long_title_names_its_item():
+    title = "word " * 60 + "end"
+    assert TitleIndex({1: Movie(1, title, ("?",), 1, 0, 0)}).find(title) == 1
+
+
 @pytest.mark.parametrize(
     ("named", "found"),
     [

@@ -486,6 +486,17 @@ def test_a_column_of_a_user_is_kept_beside_ours(file):
     assert rows == [{"a (yours)": "1", "error (yours)": "mine", "a": 5, "error": ""}]
 
 
+@pytest.mark.parametrize("header", ["\u200e", "\xad;\u200e", "\u200e,\u200f"])
+def test_a_header_of_invisible_characters_gets_a_sentence(file, header):
+    for required in ((), ("a",)):
+        with pytest.raises(BadInput, match="The first line has no names of columns"):
+            read_csv(file(f"{header}\n1\n"), required)
+
+
+def test_lines_of_texts_stay_as_they_are(file):
+    assert [row.cells["text"] for row in read_lines(file("'@home' is great\n"), "text")] == ["'@home' is great"]
+
+
 def test_a_file_of_answers_can_be_uploaded_again_and_again(file):
     text = "a;mine\n1;2\n"
     for _ in range(4):

@@ -485,6 +485,13 @@ def test_the_arrows_of_a_number_change_the_answer_while_it_has_the_focus(page, g
         "before => document.querySelector('.bars') && document.querySelector('.bars').innerText !== before", arg=before
     )
     assert field.evaluate("field => field === document.activeElement")
+    page.wait_for_timeout(1000)
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data_json) if "queue/join" in request.url else None)
+    field.fill("41")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(2000)
+    assert len(asked) == len({request["fn_index"] for request in asked}) > 0  # none is asked twice
 
 
 @at_one_width

@@ -286,7 +286,20 @@ def test_ratings(ask, rating):
 
 @pytest.mark.parametrize(
     "text",
-    ["the matrix", "Matrix", "toy story", "Toy Story (1995)", "psycho", "Hamlet", "Amélie", "love", "zzz", "", "1984"],
+    [
+        "the matrix",
+        "Matrix",
+        "toy story",
+        "Toy Story (1995)",
+        "psycho",
+        "Hamlet",
+        "Amélie",
+        "love",
+        "zzz",
+        "toy\u00ad story",
+        "",
+        "1984",
+    ],
 )
 def test_a_title_names_the_same_movie_as_in_python(ask, rating, text):
     found = ask("rating", "find", text)

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
+from shared.tables import write_csv
 from shared.tabular_values import NumberColumn, read_number
 from training import own_rows
 from training.data import DataError
@@ -175,15 +176,19 @@ def test_points_that_may_separate_thousands_are_asked_about(tmp_path, table, sep
         read_rents(tmp_path, table, separator, "Miete", more=more, skip_bad=True)
 
 
-@pytest.mark.parametrize(("separator", "rent"), [(";", 1872), (",", 1.872)])
-def test_points_in_all_numbers_separate_thousands_in_a_csv_with_semicolons(tmp_path, capsys, table, separator, rent):
+def test_points_in_all_numbers_are_asked_about_in_a_csv_with_semicolons(tmp_path, table):
     table["Umsatz"] = [f"{row % 50 + 1}" for row in range(COUNT)]
     table["Miete"] = [f"1.{872 + row % 100}" for row in range(COUNT)]
-    path = tmp_path / "rents.csv"
-    path.write_text(spell(table, separator), encoding="utf-8")
-    found = read(path.name, tmp_path, "gekündigt")
-    assert join_parts(found)["Miete"].min() == rent
-    assert ("Miete (1.872 is 1872)" in capsys.readouterr().out) is (separator == ";")
+    for separator in ";,":
+        (tmp_path / "rents.csv").write_text(spell(table, separator), encoding="utf-8")
+        if separator == ";":
+            with pytest.raises(DataError, match=r"column Miete: Is 1\.872 in Miete 1872 or 1\.872\? Write its numbers"):
+                read("rents.csv", tmp_path, "gekündigt")
+        else:
+            assert join_parts(read("rents.csv", tmp_path, "gekündigt"))["Miete"].min() == 1.872
+    table["Umsatz"] = [f"{row % 50 + 1}.5" for row in range(COUNT)]
+    (tmp_path / "rents.csv").write_text(spell(table, ";"), encoding="utf-8")
+    assert join_parts(read("rents.csv", tmp_path, "gekündigt"))["Miete"].min() == 1.872
 
 
 def test_numbers_of_a_parquet_have_decimal_points(tmp_path, capsys, table):
@@ -326,16 +331,20 @@ def test_columns_without_use_are_left_out_with_a_reason(tmp_path, capsys, table,
 def test_numbers_of_few_values_stay_numbers_and_codes_do_not(tmp_path, table):
     table["Sterne"] = [str(row % 5) for row in range(COUNT)]
     table["Postleitzahl"] = [f"0{row % 4}234" for row in range(COUNT)]
-    table["PLZ"] = [("01067", "10115", "1010", "8010")[row % 4] for row in range(COUNT)]
+    table["PLZ"] = [("01067", "04109", "10115", "1010")[row % 4] for row in range(COUNT)]
     table["Stück"] = [("0", "5", "10")[row % 3] for row in range(COUNT)]
+    table["Monat"] = [("05", "7", "12")[row % 3] for row in range(COUNT)]
+    table["Preis"] = ["0950", *(str(900 + row % 40 * 11) for row in range(1, COUNT))]
     table["filiale_id"] = [str(row % 7) for row in range(COUNT)]
     table["Hausnummer"] = [str(row % 40) for row in range(COUNT)]
     table["number_of_rooms"] = [str(row * 977) for row in range(COUNT)]
     found = read(table, tmp_path, "gekündigt").train.table
     assert set(found["Sterne"]) == {0.0, 1.0, 2.0, 3.0, 4.0}
     assert set(found["Postleitzahl"]) == {"00234", "01234", "02234", "03234"}
-    assert set(found["PLZ"]) == {"01067", "10115", "1010", "8010"}
+    assert set(found["PLZ"]) == {"01067", "04109", "10115", "1010"}
     assert set(found["Stück"]) == {0.0, 5.0, 10.0}
+    assert set(found["Monat"]) == {5.0, 7.0, 12.0}
+    assert found["Preis"].min() == 900
     assert set(found["filiale_id"]) == set("0123456")
     assert set(found["Hausnummer"]) == set(range(40))
     assert "number_of_rooms" in found
@@ -521,6 +530,12 @@ def test_errors_of_excel_are_missing(tmp_path, table, error):
     found = read(table, tmp_path)
     assert found.labels == ("nein", "ja")
     assert join_parts(found)["Umsatz"].isna().sum() == 5
+
+
+def test_a_file_of_answers_can_be_trained_on(tmp_path, table):
+    rows = [{**row, "Faktor": "+-"[number % 2]} for number, row in enumerate(table.to_dict("records"))]
+    found = read(write_csv(tmp_path / "answers.csv", rows).name, tmp_path, "gekündigt")
+    assert set(found.train.table["Faktor"]) == {"+", "-"}
 
 
 def test_categories_that_look_alike_are_named(tmp_path, capsys, table):

@@ -65,12 +65,14 @@ export class Predictor {
       const found = { ...cells, error: error || "" };
       return [...names.map((_, index) => values[index] ?? ""), ...added.map((name) => found[name] ?? "")];
     });
-    const rename = (name, renamed) => {
+    const [taken, ours] = [new Set(names), new Set(added)];
+    const renamed = names.map((name) => {
       let free = name;
-      while (added.includes(free) || (free !== name && [...names, ...renamed].includes(free))) free += " (yours)";
-      return [...renamed, free];
-    };
-    lines.unshift([...names.reduce((renamed, name) => rename(name, renamed), []), ...added]);
+      while (ours.has(free) || (free !== name && taken.has(free))) free += " (yours)";
+      taken.add(free);
+      return free;
+    });
+    lines.unshift([...renamed, ...added]);
     const csv = new Blob(["\ufeff", writeCsv(lines)], { type: "text/csv" });
     const wrong = rows.filter(({ error }) => error).length;
     return { count: rows.length, wrong, added: added.length, lines: lines.slice(0, 1 + SHOWN_ROWS), csv };

@@ -21,9 +21,9 @@ const collapse = (text) => String(text).trim().replace(/\s+/g, " ");
 /** Return a name in normal form, without case and with single spaces. */
 export const normaliseName = (text) => collapse(String(text).normalize("NFKC").toLowerCase());
 
-/** Return true if a value stands for a missing one. */
 /** Return the text of a whole number without decimals, "5" for "5.0"; pandas writes them beside missing ones. */
 export const dropZeros = (text) => text.replace(/^([-+]?\d+)\.0+$/, "$1");
+/** Return true if a value stands for a missing one. */
 export const isMissing = (value) => UNKNOWN.includes(normaliseName(value ?? ""));
 
 /**
@@ -206,7 +206,8 @@ export function writeCsv(lines) {
 /** Return whether a text may be read as a formula, or looks as if it already had an apostrophe for that. */
 function needsEscape(cell) {
   const bare = cell.replace(/^'+/, "");
-  const begins = /^[=+\-@\u2212]/.test(bare.replace(BLANKS, "").slice(0, 2).normalize("NFKC"));
+  const [first = ""] = bare.replace(BLANKS, "");
+  const begins = /^[=+\-@\u2212]/.test(first.normalize("NFKC"));
   return (/^[\t\r\n]/.test(bare) || begins) && !(bare.length <= 64 && PLAIN.test(bare));
 }
 
