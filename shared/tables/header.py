@@ -67,7 +67,7 @@ def match_columns(names: Sequence[str], required: Sequence[str]) -> list[int | N
 
 
 def clean_names(values: Sequence[str]) -> list[str]:
-    """Return the names in a header, as in the file of write_csv, and without empty names at the end."""
+    """Return the names in a header as they were before write_csv, and without empty names at the end."""
     names = [read_escaped(" ".join(strip_invisible(value).split())) for value in values]
     while names and not names[-1]:
         names.pop()

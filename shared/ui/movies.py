@@ -302,8 +302,10 @@ def add_map(model: Recommender) -> gr.ScatterPlot:
     return plot
 
 
-def add_margin(values: pd.Series) -> list[float]:
-    """Return the range of some values with a margin of a twentieth on both sides, so that no dot is cut."""
+def add_margin(values: pd.Series) -> list[float] | None:
+    """Return the range of some values with a margin of a twentieth on both sides, so that no dot is cut, if any."""
+    if values.empty:
+        return None
     low, high = float(values.min()), float(values.max())
     return [low - (high - low) / 20, high + (high - low) / 20]
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 
 import gradio as gr
@@ -184,6 +185,14 @@ def test_every_dot_of_the_map_has_a_colour_and_a_name_below(language):
     for axis, side in (("x", "x_lim"), ("y", "y_lim")):
         values = [row[plot["value"]["columns"].index(axis)] for row in plot["value"]["data"]]
         assert plot[side][0] < min(values) < max(values) < plot[side][1]
+
+
+def test_a_map_without_positions_is_empty(rating, monkeypatch):
+    unplaced = {movie_id: replace(movie, x=float("nan")) for movie_id, movie in rating.movies.items()}
+    monkeypatch.setattr(rating, "movies", unplaced)
+    with gr.Blocks():
+        plot = movies.add_map(rating)
+    assert (plot.x_lim, plot.y_lim, plot.color) == (None, None, None)
 
 
 def test_a_new_rating_comes_first_and_replaces_an_older_one_of_the_movie(rating):
