@@ -50,7 +50,7 @@ class _Recorder(Session):
     """A session that records its inputs."""
 
     def __init__(self, runs: list[Run], session: Session) -> None:
-        super().__init__(session.path, session.threads, session.batch_size)
+        super().__init__(session.path, session.threads)
         self.runs = runs
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
