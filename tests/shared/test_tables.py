@@ -493,6 +493,12 @@ def test_a_header_of_invisible_characters_gets_a_sentence(file, header):
             read_csv(file(f"{header}\n1\n"), required)
 
 
+@pytest.mark.parametrize("text", ['{"id": 0, "text": "a"}\n{"id": 1}\n', '[\n{"a": 1}\n]\n', '[{"a": 1}, {"a": 2}]'])
+def test_json_is_refused_where_no_column_is_needed(file, text):
+    with pytest.raises(BadInput, match="This is JSON, not a CSV"):
+        read_csv(file(text), ())
+
+
 def test_lines_of_texts_stay_as_they_are(file):
     assert [row.cells["text"] for row in read_lines(file("'@home' is great\n"), "text")] == ["'@home' is great"]
 

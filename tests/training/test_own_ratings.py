@@ -64,6 +64,14 @@ def read(tmp_path, capsys):
     return read
 
 
+def test_items_and_users_that_look_alike_are_named(read, books):
+    ratings, _ = books
+    ratings.loc[0, "book"], ratings.loc[1, "reader"] = ratings.loc[0, "book"].upper(), "reader 0"
+    _, said = read(ratings)
+    assert "Different values of reader, but perhaps meant as one: Reader 0 and reader 0.\n" in said
+    assert f"meant as one: {ratings.loc[0, 'book']} and {ratings.loc[0, 'book'].lower()}.\n" in said
+
+
 def test_columns_and_scale_are_found_and_said(read, books):
     found, printed = read(*books)
     assert "users are in the column reader, items in book, ratings in points" in printed
