@@ -213,6 +213,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def list_visible(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted, without hidden files such as a Mac's .DS_Store; [] if there is no folder."""
+    return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+
+
 def fingerprint(path: Path) -> dict[str, Any]:
     """Return the fields of a FileEntry for a file: its SHA-256 and its size in bytes."""
     return {"sha256": sha256(path), "bytes": path.stat().st_size}

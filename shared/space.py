@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from .config import CONFIG_FILE, MODEL, GalleryConfig
+from .config import CONFIG_FILE, MODEL, GalleryConfig, list_visible
 from .console import guarded_output
 from .errors import CheckpointError, HubError
 from .hub import download, run_in_background
@@ -48,8 +48,7 @@ def find_checkpoints(place: Path) -> list[Path]:
     """Return the checkpoint folders in a folder, also damaged ones; or the folder itself, if it is one."""
     if (place / CONFIG_FILE).is_file():
         return [place]
-    found = sorted(path for path in place.glob("*") if not path.name.startswith("."))
-    return [path for path in found if (path / CONFIG_FILE).exists() or (path / MODEL).exists()]
+    return [path for path in list_visible(place) if (path / CONFIG_FILE).exists() or (path / MODEL).exists()]
 
 
 def find_app(spaces: Iterable[Path], task: str) -> Path | None:
@@ -78,7 +77,7 @@ def find_examples(space: Path, model: Any, of_space: Sequence[tuple[str, str]] =
     if has_same_labels:
         folders.append(space / "model")
     for folder in folders:
-        if found := sorted(path for path in (folder / EXAMPLES).glob("*") if not path.name.startswith(".")):
+        if found := list_visible(folder / EXAMPLES):
             return [(path.stem.replace("-", ", "), str(path)) for path in found]
     return [(name, path) for name, path in of_space if has_same_labels and Path(path).is_file()]
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from shared.config import CARD, CONFIG_FILE, HUB_CONFIG, LICENCE, GalleryConfig, fingerprint, read_json
+from shared.config import CARD, CONFIG_FILE, HUB_CONFIG, LICENCE, GalleryConfig, fingerprint, list_visible, read_json
 from shared.console import guarded_output
 from shared.errors import CheckpointError
 from shared.image_segmenter import find_working_size
@@ -231,7 +231,7 @@ def make_widget(folder: Path, content: Mapping[str, Any]) -> list[dict[str, Any]
         return [{"structured_data": {name: [value] for name, value in person.items()}, **_make_output(predict, person)}]
     return [
         {"src": f"{EXAMPLES}/{quote(path.name)}", "example_title": path.stem, **_make_output(predict, path)}
-        for path in sorted((folder / EXAMPLES).glob("*"))
+        for path in list_visible(folder / EXAMPLES)
     ] or None
 
 

@@ -403,18 +403,18 @@ def find_totals(target: Column, given: NDArray[np.bool_], inputs: Sequence[Colum
     rows = np.flatnonzero(given)
     if target.kind != NUMBER or len(rows) < MIN_ROWS or not inputs:
         return []
-    missing = np.zeros(len(rows))
+    missing = np.zeros(len(rows), np.int64)
     for column in inputs:
         values = column.values.iloc[rows]
-        missing += (values.isna() | (values == MISSING)).to_numpy() / len(inputs)
+        missing += (values.isna() | (values == MISSING)).to_numpy(np.bool_)
     last, others = target.values.iloc[rows[-1]], target.values.iloc[rows[:-1]]
     is_far = last > FAR * others.abs().max() or (last > others.max() and math.isclose(last, others.sum(), rel_tol=1e-4))
-    is_total = missing > 1 - 1e-9
+    is_total = missing == len(inputs)
     found, rest = (target.values.iloc[rows[part]] for part in (is_total, ~is_total))
-    is_few = 2 <= len(found) <= FEW_TOTALS * len(rows) and np.median(missing) <= FEW_MISSING
+    is_few = 2 <= len(found) <= FEW_TOTALS * len(rows) and np.median(missing) <= FEW_MISSING * len(inputs)
     if not (is_few and found.median() > rest.quantile(LARGER)):
         is_total[:] = False
-    is_total[-1] |= missing[-1] >= MOSTLY and is_far
+    is_total[-1] |= missing[-1] >= MOSTLY * len(inputs) and is_far
     return [int(row) for row in rows[is_total]]
 
 

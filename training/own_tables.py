@@ -210,8 +210,7 @@ def _read_csv(
         elif chosen is None or chosen[number]:
             lines.append(row.line)
             for place, column in cells:
-                cell = row.values[place].strip()
-                column.add(read_escaped(cell) if cell[:1] == "'" else cell)
+                column.add(read_escaped(row.values[place].strip()))
     for _, times in longer.most_common(1):
         if times > len(rows) / 2:  # texts with commas would have different numbers of cells
             quoting = f" If it does, put quotation marks around cells with {rows.delimiter!r} in them."

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import MobileNetV2ConvLayer
 
-from shared.config import CONFIG_FILE, HUB_CONFIG, MODEL, GalleryConfig, fingerprint, read_json
+from shared.config import CONFIG_FILE, HUB_CONFIG, MODEL, GalleryConfig, fingerprint, list_visible, read_json
 from shared.load import load_folder
 from training.card import EXAMPLES, MADE_FROM, OF_TRANSFORMERS, REVIEWS, WEIGHTS, write_json
 
@@ -142,7 +142,7 @@ def compare(folder: Path, task: str) -> float:
     """Return the largest difference of a probability between the pipeline and the stored model, on examples."""
     model: Any = load_folder(folder)
     is_text = task == "text-classification"
-    items = REVIEWS if is_text else [model.example(), *map(Image.open, sorted((folder / EXAMPLES).glob("*")))]
+    items = REVIEWS if is_text else [model.example(), *map(Image.open, list_visible(folder / EXAMPLES))]
     answer = pipeline(task, model=str(folder), **({"truncation": True} if is_text else {}))
     largest = 0.0
     for item in items:

@@ -3,7 +3,6 @@
 A file is never held in memory. It is read three times: to detect its encoding, to check it, and to predict its rows.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,8 +125,8 @@ def answer_table(
             added = columns(replies)
         if added is None:  # only invalid rows so far: look ahead to find the columns
             added = next((found for later in _split_into_chunks(table, chunk) if (found := columns(ask(later)))), [])
+        names = rename_columns(rows[0].header or rows[0].columns, (*added, "error"))
         for row, reply in zip(rows, replies, strict=True):
-            names = rename_columns(tuple(row.header or row.columns), (*added, "error"))
             yours = dict(zip(names, row.cells.values(), strict=False))
             if isinstance(reply, BadInput):
                 sentence = f"Line {row.line}: {reply}"
@@ -139,8 +138,7 @@ def answer_table(
         progress(done / len(table))
 
 
-@functools.lru_cache(maxsize=64)  # the same for every row of a file
-def rename_columns(names: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:
+def rename_columns(names: Sequence[str], ours: Sequence[str]) -> list[str]:
     """Return the names of a visitor's columns, with " (yours)" behind those that are also among ours."""
     renamed: list[str] = []
     for name in names:
@@ -148,7 +146,7 @@ def rename_columns(names: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, 
         while new in ours or (new != name and (new in names or new in renamed)):
             new = f"{new} (yours)"
         renamed.append(new)
-    return tuple(renamed)
+    return renamed
 
 
 def _split_into_chunks(table: Table, most: int) -> Iterator[list[Row]]:

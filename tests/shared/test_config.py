@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from shared import CheckpointError, load_model
+from shared.config import list_visible
 from shared.metrics import Metrics
 from tests.conftest import DEMOS, ROOT, sign_folder
 
@@ -284,3 +285,10 @@ def test_a_file_that_does_not_fit_is_named(tmp_path, name, damage, named):
         (model := load_model(folder)).predict_batch([model.example()])
     assert str(caught.value).startswith(str(folder))
     assert str(caught.value).endswith("export it again." if "onnx" in str(caught.value) else "export the model again.")
+
+
+def test_hidden_files_are_not_listed(tmp_path):
+    for name in ("b.png", "a.png", ".DS_Store"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_visible(tmp_path)] == ["a.png", "b.png"]
+    assert list_visible(tmp_path / "none") == []
