@@ -61,6 +61,11 @@ export default class Recommender extends Predictor {
     Object.assign(this, { means, noise, factors, variances, vectors });
   }
 
+  /** What one item is called, and several. */
+  get nouns() {
+    return this.config.item ?? ["movie", "movies"];
+  }
+
   /** Return the titles of the `count` best known items. */
   listKnown(count) {
     const known = this.items.toSorted((a, b) => b.ratings - a.ratings);
@@ -85,8 +90,9 @@ export default class Recommender extends Predictor {
     if (found.length < 2) return found[0] ?? null;
     const several = found.slice(0, 5).map(({ title }) => title);
     const more = found.length > 5 ? ` and ${found.length - 5} more` : "";
-    const [, many] = this.config.item ?? ["movie", "movies"];
-    throw new BadInput(`Several ${many} are called ${quote(text)}: ${several.join(", ")}${more}. Give the full title.`);
+    throw new BadInput(
+      `Several ${this.nouns[1]} are called ${quote(text)}: ${several.join(", ")}${more}. Give the full title.`,
+    );
   }
 
   /** Return [id, title] of the item with this title, or of the only one whose title contains it. */
@@ -95,12 +101,11 @@ export default class Recommender extends Predictor {
     if (item) return [item.id, item.title];
     const near = this.search(text);
     if (near.length === 1) return near[0];
-    const [one] = this.config.item ?? ["movie"];
     const meant = near.slice(0, 3).map(([, title]) => title);
     const hint = meant.length
       ? `Did you mean ${meant.join(" or ")}?`
       : "Type a part of a title, and choose from the list.";
-    throw new BadInput(`No ${one} is called ${quote(text)}. ${hint}`);
+    throw new BadInput(`No ${this.nouns[0]} is called ${quote(text)}. ${hint}`);
   }
 
   /** Return the rating that a person gives an item; see scoreFor. */
@@ -125,9 +130,8 @@ export default class Recommender extends Predictor {
     const [vector, row] = [this.vectors[this.findUser(user)], this.findRow(item)];
     const base = sum(this.means) / this.means.length;
     const split = (start, end) => dot(this.factors[row].slice(start, end), vector.slice(start, end));
-    const [one] = this.config.item ?? ["movie"];
     const contributions = {
-      [`the ${one}, for everybody`]: this.means[row] - base,
+      [`the ${this.nouns[0]}, for everybody`]: this.means[row] - base,
       "how this user rates in general": split(0, PERSON_FACTORS),
       "this user's taste": split(PERSON_FACTORS),
     };
@@ -213,11 +217,10 @@ export default class Recommender extends Predictor {
     const text = String(id ?? "").trim();
     const row = this.rows.get(text) ?? this.rows.get(isNumber ? dropZeros(text) : this.findTitle(text)?.id);
     if (row !== undefined) return row;
-    const { item, files } = this.config;
     const [{ id: first, title }] = this.items;
-    const those = files["items.csv"] ? "ids are those of the ratings" : "movie ids are those of MovieLens";
+    const those = this.config.files["items.csv"] ? "ids are those of the ratings" : "movie ids are those of MovieLens";
     const such = `${first}${title === first ? "" : ` for ${title}`}`;
-    throw new BadInput(`There is no ${(item ?? ["movie"])[0]} ${quote(id)}; ${those}, such as ${such}.`);
+    throw new BadInput(`There is no ${this.nouns[0]} ${quote(id)}; ${those}, such as ${such}.`);
   }
 }
 

@@ -23,6 +23,7 @@ export const normaliseName = (text) => collapse(String(text).normalize("NFKC").t
 
 /** Return the text of a whole number without decimals, "5" for "5.0"; pandas writes them beside missing ones. */
 export const dropZeros = (text) => text.replace(/^([-+]?\d+)\.0+$/, "$1");
+
 /** Return true if a value stands for a missing one. */
 export const isMissing = (value) => UNKNOWN.includes(normaliseName(value ?? ""));
 
