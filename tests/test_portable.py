@@ -33,7 +33,7 @@ MEANT = {
     ("training/folder.py", "before.rename"),
     ("training/rating.py", "ratings.rename"),  # of a table's columns
     ("training/rating.py", "read_table(path, ['userId', 'movieId', 'rating']).rename"),
-    ("training/own_rows.py", "values[time].rename"),  # of a column
+    ("training/own_data/rows.py", "values[roles.time].rename"),  # of a column
     ("shared/ui/movies.py", "table.rename"),  # of a table's columns
     ("hub/live_static.py", "os.geteuid"),  # where there is one
     ("hub/local/runner.py", "os.killpg"),  # where there is one

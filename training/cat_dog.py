@@ -22,12 +22,12 @@ from fastai.learner import Learner
 
 from shared.images import Source
 from training import book, command, evaluate, hard_pictures, unrelated_pictures
-from training.data import DataError, find_data
+from training.data import DataError, TestSet, find_data
 from training.description import read_description
 from training.head import Classes
-from training.labelled_pictures import Pictures, divide
+from training.own_data.labelled_pictures import Pictures, divide
 from training.pictures import list_pictures
-from training.recipe import Answered, Splits, TestSet
+from training.recipe import Answered, Splits
 from training.recipes.image_classification import (
     VALID_SHARE,
     ImageClassification,

@@ -23,10 +23,11 @@ from training.data import DataError
 from training.folder import check_room, find_existing
 from training.learner import set_seed
 from training.measure_again import measure_again
-from training.own_data import add_data_options, suggest
+from training.own_data.options import add_data_options
 from training.parity import ParityError
 from training.recipe import Recipe, make, make_up_data
 from training.record import SOURCE, Record, record
+from training.sentences import suggest
 from training.words import add_word_options
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

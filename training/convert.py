@@ -34,7 +34,7 @@ from shared.session import softmax
 from training import evaluate
 from training.card import describe_parity, write_card
 from training.command import OptionError, OptionParser
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.description import Description, ask_label, describe
 from training.export import round_to_int8, store, store_half, store_int8, write_onnx
 from training.exported_learner import (
@@ -48,19 +48,21 @@ from training.exported_learner import (
     read_preparation,
 )
 from training.folder import check_out, create_folder, write_config, write_metrics
-from training.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
 from training.networks.fastai_vision import Distance, VisionNet
 from training.out_of_distribution import measure_group
-from training.own_data import Problems, clean_label, count_labels, list_names
-from training.own_tables import name_data
+from training.own_data.labelled_pictures import MIN_SAMPLES, Pictures, drop_copies
+from training.own_data.labels import clean_label, count_labels
+from training.own_data.picture_files import check_pictures, find_pictures
+from training.own_data.picture_labels import Labelled
+from training.own_data.problems import Problems
+from training.own_data.tables import name_data
 from training.parity import ParityError, Shown, check_changes, check_parity
-from training.picture_files import check_pictures, find_pictures
-from training.picture_labels import Labelled
 from training.pictures import INPUT
 from training.progress import show_progress
-from training.recipe import TestSet, answer, answer_test, print_next_steps
+from training.recipe import answer, answer_test, print_next_steps
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 from training.record import Record, get_commit, hash_input, record_measurement
+from training.sentences import list_names
 from training.storing import check_cost
 
 REJECTED_SHARE = 0.01  # of the pictures that calibrate, which determines the threshold

@@ -1,17 +1,44 @@
 """Find and read data sets; report what is wrong with one in a sentence."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from training import processes
 
+CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")
+
 
 class DataError(Exception):
     """The training data is missing or unusable; the text says what was expected."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Inputs for the predictor, and the targets of its answers, of the same length.
+
+    `data` is the name of the data set and `split` that of its part, as shown on the card.
+    """
+
+    __test__: ClassVar[bool] = False  # not a test for pytest
+
+    data: str
+    split: str
+    inputs: Sequence[Any]
+    targets: Any
+    names: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The fields of a Figure that say where it was measured."""
+        return {"data": self.data, "split": self.split, "count": len(self)}
 
 
 def find_data(data: str | None, url: str, marker: str) -> Path:
@@ -75,3 +102,8 @@ def parse_numbers(table: pd.DataFrame, name: str, path: Path, whole: bool = Fals
         kind = "whole number" if whole else "number"
         raise DataError(f"{path}, row {bad.idxmax() + 2}: {name} is not a {kind}: {table[name][bad.idxmax()]!r}.")
     return numbers.astype("int64" if whole else "float64")
+
+
+def is_clutter(path: Path) -> bool:
+    """Return True for hidden files and what macOS and Windows leave in folders; give a path within the data."""
+    return any(part.startswith(".") or part.casefold() in CLUTTER for part in path.parts)

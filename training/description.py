@@ -13,7 +13,7 @@ from shared.errors import quote
 from shared.text import raise_first
 from training.card import AUTHOR
 from training.data import DataError
-from training.own_data import list_names, suggest
+from training.sentences import list_names, suggest
 
 TERMS_OF_DATA = "the terms of its training data"
 UNDER_TERMS = "under the terms of that data."

@@ -13,12 +13,11 @@ from PIL import Image
 from shared.archives import make_safe_filename
 from shared.images.limits import find_shortest_side
 from training.augmentation import change_light, draw_warps, make_grids, sample
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.folder import EXAMPLES
-from training.masks import OwnMasks, Pair
 from training.networks.image_segmentation import IGNORED
+from training.own_data.masks import OwnMasks, Pair
 from training.pictures import PictureLoader, decode
-from training.recipe import TestSet
 
 MIN_SAMPLES = 4  # pictures in a split
 EXAMPLE_COUNT = 3

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from shared.images import Source, load_image
 from shared.metrics import Figure
 from training import evaluate
-from training.recipe import TestSet, answer
+from training.data import TestSet
+from training.recipe import answer
 
 SIDE = 200  # pixels
 PAIRS = 500

@@ -22,10 +22,9 @@ from shared.errors import BadInput
 from shared.images import Source, load_image
 from shared.session import Session
 from training import export
-from training.data import DataError
+from training.data import DataError, is_clutter
 from training.folder import EXAMPLES
 from training.learner import RowLoader, choose_mixed_precision, send_rows
-from training.own_data import is_clutter
 from training.pretrained import explain_unreachable, find_pretrained, tell_retries_once
 from training.progress import show_progress
 

@@ -30,11 +30,11 @@ from shared.predictor import Predictor
 from training import evaluate, processes
 from training.budget import choose_epochs
 from training.card import describe_parity, write_card
-from training.data import DataError, list_files
+from training.data import DataError, TestSet, list_files
 from training.description import Description
 from training.folder import check_out, create_folder, embed, write_config, write_metrics
 from training.learner import Run
-from training.own_data import DataOptions
+from training.own_data.options import DataOptions
 from training.parity import Shown
 from training.progress import show_progress
 from training.record import Record, record_measurement
@@ -62,30 +62,6 @@ class Settings:
     def smoke(cls: type[Options]) -> Options:
         """Return settings for a training run of seconds."""
         raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """Inputs for the predictor, and the targets of its answers, of the same length.
-
-    `data` is the name of the data set and `split` that of its part, as shown on the card.
-    """
-
-    __test__: ClassVar[bool] = False  # not a test for pytest
-
-    data: str
-    split: str
-    inputs: Sequence[Any]
-    targets: Any
-    names: Sequence[str] = ()
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    @property
-    def where(self) -> dict[str, Any]:
-        """The fields of a Figure that say where it was measured."""
-        return {"data": self.data, "split": self.split, "count": len(self)}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from training.description import ask_label, describe, read_description
 from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import retry_with_smaller_batches
 from training.out_of_distribution import measure_group
-from training.own_tables import name_data
+from training.own_data.tables import name_data
 from training.recipe import Answered, Splits, answer
 from training.recipes.text_classification import (
     HUB_INIT,

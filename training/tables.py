@@ -7,8 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.tabular_values import MISSING
-from training.data import DataError
-from training.recipe import TestSet
+from training.data import DataError, TestSet
 
 MIN_ROWS = 100
 MIN_SAMPLES = 10  # rows per label

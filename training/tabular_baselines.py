@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from training import book
+from training.data import TestSet
 from training.learner import set_seed
-from training.recipe import TestSet
 from training.tables import Rows, is_number
 
 MAX_CATEGORIES = 255  # of a column that HistGradientBoosting reads as categories

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from shared.metrics import Figure, Peer
 from training import evaluate
-from training.recipe import Splits, TestSet
+from training.data import TestSet
+from training.recipe import Splits
 from training.tables import Rows
 from training.tabular_baselines import name_peer, predict_with_boosted_trees
 

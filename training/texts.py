@@ -13,8 +13,7 @@ from shared.errors import BadInput
 from shared.limits import LIMITS
 from shared.tables.encoding import find_encoding, open_text
 from shared.tokens import clean_text
-from training.data import DataError, read_table
-from training.recipe import TestSet
+from training.data import DataError, TestSet, read_table
 
 VALID_SHARE, TEST_SHARE = 0.08, 0.2
 MIN_SAMPLES = 20  # texts per label

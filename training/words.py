@@ -13,7 +13,7 @@ from shared.metrics import Metrics
 from training.card import AUTHOR
 from training.data import DataError
 from training.description import NAMES, TERMS_OF_DATA, Description, make_title
-from training.own_data import list_names, suggest
+from training.sentences import list_names, suggest
 
 ABOUT = "about.yaml"
 OPTIONS = ("title", "licence", "language")

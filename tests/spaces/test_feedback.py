@@ -49,8 +49,8 @@ def repeat(page, change):
 
 
 def test_answers_about_texts_stay_in_the_browser_and_can_be_trained_on(page, gallery_url, tmp_path):
-    own_texts = pytest.importorskip("training.own_texts", reason="torch is not installed: make test-all")
-    from training.own_data import DataOptions
+    own_texts = pytest.importorskip("training.own_data.texts", reason="torch is not installed: make test-all")
+    from training.own_data.options import DataOptions
 
     sent = open_page(page, f"{gallery_url}/sentiment")
     page.get_by_role("button", name="Yes", exact=True).click()
@@ -76,8 +76,8 @@ def test_answers_about_texts_stay_in_the_browser_and_can_be_trained_on(page, gal
 
 
 def test_answers_about_rows_stay_in_the_browser_and_can_be_trained_on(page, gallery_url, salary, tmp_path):
-    own_rows = pytest.importorskip("training.own_rows", reason="torch is not installed: make test-all")
-    from training.own_data import DataOptions
+    own_rows = pytest.importorskip("training.own_data.rows", reason="torch is not installed: make test-all")
+    from training.own_data.options import DataOptions
 
     sent = open_page(page, f"{gallery_url}/salary")
     page.get_by_role("button", name="Yes", exact=True).click()

@@ -36,8 +36,8 @@ from shared import load_model
 from shared.image_classifier import ImageClassifierConfig
 from shared.images import load_image
 from tests.conftest import ROOT
+from tests.training.own_data.test_labelled_pictures import HEIC
 from tests.training.test_card import run_card
-from tests.training.test_labelled_pictures import HEIC
 from training import convert
 from training.convert import main, run
 from training.data import DataError

@@ -8,7 +8,7 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from training import hard_pictures
-from training.recipe import TestSet
+from training.data import TestSet
 
 pytestmark = pytest.mark.training
 

@@ -19,10 +19,10 @@ from shared.config import sha256
 from shared.metrics import Figure, Measured, Metrics
 from tests.training.test_demos import load_recipe
 from training import command
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.measure_again import NEED_NETWORK, merge_metrics
 from training.parity import ParityError, Shown
-from training.recipe import TestSet, answer, load, start_run
+from training.recipe import answer, load, start_run
 from training.recipes.image_classification import ImageClassification
 from training.recipes.image_segmentation import ImageSegmentation
 from training.recipes.recommendation import Recommendation

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 from tests.conftest import ROOT
 from tests.training.test_demos import load_recipe
 from training import command, record, states
-from training.own_data import DataOptions
+from training.own_data.options import DataOptions
 from training.recipes.image_classification import ImageClassification
 from training.recipes.image_segmentation import ImageSegmentation
 from training.recipes.recommendation import Recommendation

@@ -15,10 +15,10 @@ from shared.metrics import Metrics
 from tests.conftest import DATA
 from training import book, command
 from training.adult import COLUMNS, LABELS, TARGET, divide, read_people
+from training.data import TestSet
 from training.groups import measure_groups
 from training.made_up import write_people
 from training.networks.tabular import TableNet
-from training.recipe import TestSet
 from training.recipes.tabular import encode_rows
 from training.salary import BOOK_COLUMNS, Salary, SalarySettings
 from training.tables import Rows

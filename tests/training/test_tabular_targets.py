@@ -9,9 +9,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: make test-all")
 pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
+from training.data import TestSet
 from training.evaluate import sigmoid
 from training.networks.tabular import LabelsEnsemble, NumberEnsemble, labels_loss, number_loss
-from training.recipe import TestSet
 from training.recipes.tabular import spread_rows
 from training.tables import Rows
 from training.tabular_figures import measure_by_group, measure_labels, measure_numbers

@@ -36,11 +36,10 @@ from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate, head, processes, teacher, unrelated_pictures
 from training.conflict import PAIRS, fit_conflict
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.description import Description, ask_label, describe
 from training.export import round_to_int8, store_int8
 from training.fine_tuning import Examples, FineTuning, encode, fine_tune
-from training.labelled_pictures import Pictures, label_pictures, read_own_pictures
 from training.learner import Run, set_seed
 from training.made_up import draw_shapes
 from training.networks.backbones import (
@@ -60,7 +59,8 @@ from training.networks.image_classification import (
     interpolate_weights,
 )
 from training.out_of_distribution import describe_accepted, measure_group
-from training.own_tables import name_data
+from training.own_data.labelled_pictures import Pictures, label_pictures, read_own_pictures
+from training.own_data.tables import name_data
 from training.parity import Shown
 from training.pictures import (
     INPUT,
@@ -71,7 +71,7 @@ from training.pictures import (
     make_batches,
     write_examples,
 )
-from training.recipe import Answered, Export, Recipe, Splits, TestSet, answer
+from training.recipe import Answered, Export, Recipe, Splits, answer
 from training.splitting import TEST, TRAIN, VALID
 
 FINE_TUNING = ("epochs", "minutes", "teacher", "alpha")  # options without a meaning for --quick

@@ -36,12 +36,12 @@ from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate
 from training.confusion import ConfusionMatrix, class_iou, mean_iou, pixel_accuracy
+from training.data import TestSet
 from training.description import ask_label, describe
 from training.export import store_int8
 from training.frames import Frames, RepeatedLoader, make_augmentation, read_pairs, write_examples
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import draw_streets
-from training.masks import find_pair_of_folders, find_roots, read_own_masks
 from training.networks.image_segmentation import (
     IGNORED,
     SegmentationNet,
@@ -50,10 +50,11 @@ from training.networks.image_segmentation import (
     segmentation_loss,
     soften,
 )
-from training.own_tables import name_data
+from training.own_data.masks import find_pair_of_folders, find_roots, read_own_masks
+from training.own_data.tables import name_data
 from training.parity import Shown
 from training.pictures import INPUT, PictureLoader, check_pretrained, load_pretrained, normalise
-from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.recipe import Answered, Export, Recipe, Settings, Splits
 from training.splitting import TEST, TRAIN, VALID
 
 HUB_INIT = "google/deeplabv3_mobilenet_v2_1.0_513"

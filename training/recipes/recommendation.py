@@ -34,7 +34,7 @@ from shared.movies import ITEMS, MOVIES
 from shared.recommender import PERSON_FACTORS, RATINGS, Recommender
 from training import command, newcomers, processes
 from training.cross_validation import OURS, Predicted, compare, compare_own
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.description import describe
 from training.export import store_float, store_half
 from training.learner import NoValidation, Run, set_seed
@@ -48,11 +48,11 @@ from training.networks.factor_analysis import (
     negative_bound,
     place_users,
 )
-from training.own_ratings import read_own_ratings
+from training.own_data.ratings import read_own_ratings
 from training.parity import Shown
 from training.progress import show_progress
 from training.rating_baselines import predict_with_als, predict_with_biases, predict_with_book
-from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.recipe import Answered, Export, Recipe, Settings, Splits
 
 MAPPED, LEAST_MAPPED = 400, 8  # movies on the two-dimensional map
 POINTS = "points"  # what ratings are counted in, without --unit

@@ -30,16 +30,16 @@ from shared.tabular import TabularConfig, encode
 from shared.tabular_classifier import TabularClassifier
 from shared.tabular_values import MISSING, NumberColumn
 from training import command, evaluate
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.description import Description, ask_label, describe
 from training.export import store_half
 from training.learner import NoValidation, RowLoader, Run, set_seed
 from training.made_up import write_rows
 from training.networks.tabular import TableNet
-from training.own_rows import read_own_rows
-from training.own_tables import name_data
+from training.own_data.rows import read_own_rows
+from training.own_data.tables import name_data
 from training.progress import show_progress
-from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.recipe import Answered, Export, Recipe, Settings, Splits
 from training.tables import Rows, is_number
 from training.tabular_figures import compare_with_peers, measure_by_group, measure_labels, measure_numbers
 from training.tabular_targets import Target, choose_target

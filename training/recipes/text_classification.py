@@ -30,7 +30,7 @@ from shared.text_classifier import TextClassifier
 from shared.tokens import read_tokens
 from training import command, evaluate
 from training.calibration import calibrate
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.description import ask_label, describe
 from training.distillation import Targets, smooth
 from training.export import store_int8_products
@@ -44,11 +44,11 @@ from training.networks.text_classification import (
     keep_tokens,
     load_encoder,
 )
-from training.own_tables import name_data
-from training.own_texts import check_folders, read_own_texts
+from training.own_data.tables import name_data
+from training.own_data.texts import check_folders, read_own_texts
 from training.parity import Shown
 from training.pictures import check_pretrained
-from training.recipe import Answered, Export, Recipe, Settings, Splits, TestSet
+from training.recipe import Answered, Export, Recipe, Settings, Splits
 from training.splitting import TEST, TRAIN, VALID
 from training.text_fitting import ask_teachers, fit_networks
 from training.texts import CROP_SENTENCES, Texts

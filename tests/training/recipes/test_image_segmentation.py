@@ -16,14 +16,13 @@ from training import command
 from training import confusion as matrices
 from training import segmentation as demo
 from training.confusion import ConfusionMatrix
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.description import describe, read_description
 from training.evaluate import make_figure
 from training.export import write_onnx
 from training.frames import RepeatedLoader, make_augmentation, read_frames
 from training.learner import Run, set_seed
 from training.made_up import draw_streets
-from training.mask_classes import read_classes
 from training.networks.image_segmentation import (
     IGNORED,
     SegmentationNet,
@@ -31,8 +30,9 @@ from training.networks.image_segmentation import (
     pixel_error,
     segmentation_loss,
 )
+from training.own_data.mask_classes import read_classes
 from training.parity import check_parity
-from training.recipe import Answered, Splits, TestSet
+from training.recipe import Answered, Splits
 from training.recipes import image_segmentation as recipe
 from training.storing import check_cost
 

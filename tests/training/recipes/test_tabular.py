@@ -15,13 +15,12 @@ from shared.space import replace_model
 from tests.conftest import load_app
 from tests.training.test_card import run_card
 from training import command
-from training.data import DataError
+from training.data import DataError, TestSet
 from training.description import describe
 from training.evaluate import sigmoid, stack_two_classes
 from training.learner import Run
 from training.networks.tabular import TableNet
-from training.own_data import DataOptions
-from training.recipe import TestSet
+from training.own_data.options import DataOptions
 from training.recipes.tabular import (
     TableSplits,
     Tabular,

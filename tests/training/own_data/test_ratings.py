@@ -19,12 +19,13 @@ from shared.metrics import Metrics
 from shared.space import replace_model
 from tests.conftest import load_app
 from tests.spaces.test_own_models import OF_DEMOS, read_page
-from training import command, own_ratings
+from training import command
 from training.data import DataError
 from training.made_up import write_ratings
 from training.movies import encode_movies
-from training.own_data import DataOptions
-from training.own_ratings import SPREAD, find_step, read_own_ratings
+from training.own_data import ratings as own_ratings
+from training.own_data.options import DataOptions
+from training.own_data.ratings import SPREAD, find_step, read_own_ratings
 from training.recipes.recommendation import Recommendation, RecommendationSettings
 
 pytestmark = pytest.mark.training

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from training.data import DataError
-from training.own_data import PATTERN, DataOptions, Problems, clean_label, is_clutter, list_names
-from training.own_tables import LABELS, OwnTable, read_division, read_own_table
+from training.data import DataError, is_clutter
+from training.own_data.labels import clean_label
+from training.own_data.options import PATTERN, DataOptions
+from training.own_data.problems import Problems
+from training.own_data.tables import LABELS, OwnTable, read_division, read_own_table
+from training.sentences import list_names
 from training.splitting import PART_NAMES, TEST, TRAIN, VALID, name_parts
 
 NAMES = (

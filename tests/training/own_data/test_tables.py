@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: make test-all")
 
-from training import own_tables
 from training.data import DataError
-from training.own_data import Problems
-from training.own_tables import list_tables, name_data, read_own_table
+from training.own_data import tables as own_tables
+from training.own_data.problems import Problems
+from training.own_data.tables import list_tables, name_data, read_own_table
 
 pytestmark = pytest.mark.training
 

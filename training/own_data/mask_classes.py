@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.data import DataError
 from training.networks.image_segmentation import IGNORED
-from training.own_data import list_names
+from training.sentences import list_names
 
 LISTS = (
     "codes.txt", "classes.txt", "classes.csv", "class_dict.csv", "label_colors.txt", "labels.txt", "labelmap.txt",

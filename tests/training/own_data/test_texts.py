@@ -13,8 +13,9 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 
 from training import command
 from training.data import DataError
-from training.own_data import DataOptions, clean_label
-from training.own_texts import read_own_texts
+from training.own_data.labels import clean_label
+from training.own_data.options import DataOptions
+from training.own_data.texts import read_own_texts
 from training.recipes.text_classification import TextClassification
 from training.splitting import PARTS, TEST, TRAIN, VALID
 

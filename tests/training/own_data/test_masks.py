@@ -15,10 +15,10 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 from training.data import DataError
 from training.frames import fit_into
 from training.made_up import draw_streets
-from training.mask_classes import parse_colour, read_classes, split_line
-from training.masks import read_mask, read_own_masks
 from training.networks.image_segmentation import IGNORED
-from training.own_data import DataOptions
+from training.own_data.mask_classes import parse_colour, read_classes, split_line
+from training.own_data.masks import read_mask, read_own_masks
+from training.own_data.options import DataOptions
 from training.recipes.image_segmentation import ImageSegmentation
 from training.splitting import TEST, TRAIN, VALID, find_leaks
 

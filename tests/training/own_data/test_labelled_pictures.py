@@ -12,11 +12,14 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
-from training import command, own_data, picture_labels
+from training import command, memory
 from training.data import DataError
-from training.labelled_pictures import read_own_pictures
-from training.own_data import DataOptions
+from training.own_data import labels as own_labels
+from training.own_data import picture_labels
+from training.own_data.labelled_pictures import read_own_pictures
+from training.own_data.options import DataOptions
 from training.recipes.image_classification import ImageClassification
+from training.sentences import SHOWN
 from training.splitting import TEST, TRAIN, VALID
 
 pytestmark = pytest.mark.training
@@ -216,7 +219,7 @@ def test_of_many_problems_the_first_are_shown(flowers):
         (flowers / f"rose/x{index:02}.jpg").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         read(flowers)
-    assert str(caught.value).count("\n  rose/") == own_data.SHOWN
+    assert str(caught.value).count("\n  rose/") == SHOWN
     assert "… and 10 more" in str(caught.value)
 
 
@@ -345,7 +348,7 @@ def test_fast_ais_table_of_pictures_divides_them_and_combinations_are_named(tmp_
     ],
 )
 def test_combinations_of_labels_are_told(labels, is_told):
-    assert bool(own_data.describe_combinations(labels)) is is_told
+    assert bool(own_labels.describe_combinations(labels)) is is_told
 
 
 def test_a_row_of_a_missing_picture_does_not_label_another(tmp_path):
@@ -513,25 +516,25 @@ def test_folders_that_cannot_work_are_refused(tmp_path, folders, message):
 
 
 def test_memory_is_checked_before_decoding(flowers, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(own_data, "CGROUP", tmp_path)
-    monkeypatch.setattr(own_data, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
     read(flowers)  # where nothing is known of the memory
     (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable:     250 kB\n", encoding="utf-8")
-    monkeypatch.setattr("training.labelled_pictures.check_pictures", None)  # not called
+    monkeypatch.setattr("training.own_data.labelled_pictures.check_pictures", None)  # not called
     with pytest.raises(
         DataError, match=r"19 pictures of 64×64 pixels take 0.0 GB of memory, and 0.0 GB are free; train"
     ):
         read(flowers)
     (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
     (tmp_path / "memory.current").write_text("100\n", encoding="utf-8")
-    assert own_data.find_free_memory() == 250 * 1024
+    assert memory.find_free_memory() == 250 * 1024
     (tmp_path / "memory.max").write_text("1100\n", encoding="utf-8")
-    assert own_data.find_free_memory() == 1000
-    monkeypatch.setattr(own_data, "find_free_memory", lambda: 8_000_000_000)
+    assert memory.find_free_memory() == 1000
+    monkeypatch.setattr(memory, "find_free_memory", lambda: 8_000_000_000)
     with pytest.raises(
         DataError, match=r"^120,000 pictures of 320×320 pixels take 36.9 GB of memory, and 8.0 GB are free"
     ):
-        own_data.check_memory(120_000, (320, 320))
+        memory.check_memory(120_000, (320, 320))
     assert "take 36.9 GB of memory in training; 8.0 GB are free." in capsys.readouterr().out
 
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from shared.limits import LIMITS
-from training.data import DataError
-from training.mask_classes import (
+from training.data import DataError, is_clutter
+from training.memory import check_memory
+from training.networks.image_segmentation import IGNORED
+from training.own_data.mask_classes import (
     LISTS,
     Classes,
     describe_unknown,
@@ -23,10 +25,11 @@ from training.mask_classes import (
     parse_void,
     read_classes,
 )
-from training.networks.image_segmentation import IGNORED
-from training.own_data import DataOptions, Problems, check_memory, is_clutter, list_names
-from training.picture_files import Checked, check_pictures, find_pictures
-from training.picture_labels import find_groups
+from training.own_data.options import DataOptions
+from training.own_data.picture_files import Checked, check_pictures, find_pictures
+from training.own_data.picture_labels import find_groups
+from training.own_data.problems import Problems
+from training.sentences import list_names
 from training.splitting import PART_NAMES, PARTS, TEST, TRAIN, VALID, find_leaks, name_parts, print_split, split_rows
 
 MIN_PICTURES, MIN_TRAINED = 6, 2

@@ -20,7 +20,9 @@ from shared.errors import BadInput, quote
 from shared.tables import read_csv
 from shared.tables.writing import read_escaped
 from training.data import DataError
-from training.own_data import Problems, clean_label, find_column
+from training.own_data.columns import find_column
+from training.own_data.labels import clean_label
+from training.own_data.problems import Problems
 from training.splitting import PART_NAMES, TEST, TRAIN
 
 MAX_ROWS = 20_000_000

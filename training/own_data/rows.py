@@ -5,20 +5,19 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from shared.dates import ISO, format_date
 from shared.errors import quote
 from shared.limits import LIMITS
-from shared.tabular_values import EXCEL_ERRORS, MISSING, is_missing
-from shared.text import normalise_name, parse_number
-from training.column_types import (
+from shared.tabular_values import MISSING, is_missing
+from shared.text import parse_number
+from training.data import DataError
+from training.own_data.column_types import (
     CATEGORY,
     DATE,
     LEFT_OUT,
@@ -26,22 +25,25 @@ from training.column_types import (
     NUMBER,
     RARE,
     UNITS,
-    YES,
     Column,
     read_columns,
 )  # fmt: skip
-from training.data import DataError
-from training.own_data import (
-    SHOWN,
-    DataOptions,
-    Problems,
-    clean_label,
-    describe_alike,
-    find_column,
-    find_usual,
-    list_names,
+from training.own_data.columns import find_column
+from training.own_data.labels import clean_label, describe_alike
+from training.own_data.options import DataOptions
+from training.own_data.problems import Problems
+from training.own_data.tables import find_tables, read_division, read_own_table
+from training.own_data.targets import (
+    Target,
+    describe_missing,
+    find_same,
+    find_target,
+    find_totals,
+    is_given,
+    keep_labels,
+    read_target,
 )
-from training.own_tables import find_tables, read_division, read_own_table
+from training.sentences import SHOWN, list_names
 from training.splitting import (
     TEST,
     TRAIN,
@@ -53,33 +55,19 @@ from training.splitting import (
     split_by_time,
     split_rows,
 )
-from training.tables import MIN_ROWS, MIN_SAMPLES, TEST_SHARE, Rows
+from training.tables import TEST_SHARE, Rows
 
-TARGETS = (
-    "target", "label", "labels", "class", "y", "outcome", "churn", "churned", "survived", "price", "salary", "income",
-    "ziel", "klasse", "preis",
-)  # fmt: skip
 MAX_READ = 200_000  # rows; of more, a random sample is read
-MAX_CLASSES = 20  # different whole numbers of a target that are classes
 LONGEST_NAME = 100  # characters of a column's name
 BANDS = 4  # groups of a number to report by
 MAX_GROUPS = 20
 LEAST_GROUPS = 5  # as many as the folds on which a model is calibrated
 STRATA = 10  # bands of a number to predict, each of which is split alike
-SAME = 0.999  # correlation with the target from which a column is left out
-NEARLY = 0.99  # accuracy or R² from one column alone that calls for a warning
-CHECKED = 20_000  # rows on which that is measured
-FAR = 10  # times the largest other number to predict, from which on the last one may be their sum
-MOSTLY = 0.5  # of the inputs of such a row, or more, are missing
-FEW_MISSING, FEW_TOTALS = 0.2, 0.1  # at most, to call rows totals: missing inputs of most rows, and rows without any
-LARGER = 0.95  # of the other rows have smaller targets than most totals
 FUTURE = 10 * 365  # days from now, after which a date with a year of two digits may be of the century before
 UNCLEAR = {
     DATE: "its days and months cannot be told apart",
     NUMBER: "its thousands and decimals cannot be told apart",
 }
-
-Target = NDArray[Any]  # (rows,): int64 indices of labels, or float64
 
 
 @dataclass(frozen=True)
@@ -126,72 +114,48 @@ def read_own_rows(data: Path, target: str | None, own: DataOptions, seed: int) -
     """
     problems = Problems(data, own.skip_bad, "rows")
     source, own = settle_division(read_source(data, target, problems, seed), target, own)
-    name, how = find_target(list(source.table), target, data)
-    group, time = find_dividers(list(source.table), name, own, data)
-    kept = (name, time) if time else (name,)
-    columns = {column.name: column for column in read_columns(source.table, source.count, kept, source.delimiter)}
-    columns[name] = keep_labels(columns[name], source.table[name])
-    for column in (columns[key] for key in kept):
-        if column.question and (column.name == time or column.kind == NUMBER):
-            raise DataError(column.question)
-    reported = find_groups(own.groups, columns, data)
-    inputs = {key: column for key, column in columns.items() if key not in (name, group, time)}
-    print_columns(data, source, f"{name}{how}", list(inputs.values()))
-    left_out = {key: column.reason for key, column in inputs.items() if column.kind == LEFT_OUT}
-    inputs = {key: column for key, column in inputs.items() if key not in left_out}
-    given = is_given(columns[name])
-    totals = find_totals(columns[name], given, list(inputs.values()))
-    for total in totals:
-        shown = source.table[name].iloc[total]
-        problems.add(source.places[total], f"It seems to be a total: {name} is {shown}, and most inputs are empty.")
-    given = given & ~np.isin(np.arange(len(given)), totals)
-    add_problems([columns[key] for key in (*inputs, *kept)], source, problems)
-    if time and TEST not in source.parts:
-        given = given & find_times(columns[time], given, source, problems)
+    roles = assign_roles(source, target, own, data)
+    name, columns = roles.target, roles.columns
+    given = find_given(roles, source, problems)
     values = {key: column.values[given].reset_index(drop=True) for key, column in columns.items()}
     y, labels = problems.settle_with(lambda: read_target(columns[name], values[name], own.task, data))
-    left_out |= {key: UNCLEAR[item.kind] for key, item in inputs.items() if item.question}
 
-    table = pd.DataFrame({key: values[key] for key in inputs if key not in left_out})
+    table = pd.DataFrame({column.name: values[column.name] for column in roles.inputs if not column.question})
     same, lines = find_same(table, y, bool(labels), name)
     lines = describe_missing(columns[name], source.table[name]) + lines
     table = table.drop(columns=same)
     check_inputs(table, name, data)
-    # As texts: a group such as A17 among numbers is one, too.
-    groups = source.table[group][given].astype(str).tolist() if group else None
-    keys, line = make_keys(table, y, groups, has_times=time is not None)
-    lines += line
-    print(*lines, sep="\n", end="\n" * bool(lines))
-    # What is given to validate on is trained on, too, so it must not be in the test, either.
-    parts = [TEST if source.parts[row] == TEST else TRAIN for row in np.flatnonzero(given).tolist()]
-    chosen, split = divide(y, bool(labels), parts, keys, values[time].rename(time) if time else None, seed)
-    rows = {part: np.flatnonzero(chosen == part) for part in (TRAIN, TEST)}
-    print_split(rows, [TEST] if TEST in parts else [], f" by {time}" if time and TEST not in parts else "")
+
+    groups = source.table[roles.group][given].astype(str).tolist() if roles.group else None  # A17 among numbers, too
+    keys, copies = make_keys(table, y, groups, has_times=roles.time is not None)
+    print_lines(lines := lines + copies)
+    parts = [source.parts[row] for row in np.flatnonzero(given).tolist()]
+    times = values[roles.time].rename(roles.time) if roles.time else None
+    rows, split = divide(y, bool(labels), parts, keys, times, seed)
     if labels:
         check_parts({part: y[index] for part, index in rows.items()}, labels, "add rows of it, or divide otherwise.")
     table, open_categories, rare = merge_rare(table, rows)
-    print(*rare, sep="\n", end="\n" * bool(rare))
-    lines += rare
+    print_lines(rare)
     check_inputs(table, name, data)
-    notes = [f"Columns left out: {'; '.join(f'{key} ({why})' for key, why in left_out.items())}."] * bool(left_out)
-    alike = number_groups(keys)
-    train = Rows(table, y, alike if len(np.unique(alike)) < len(y) else None).take(rows[TRAIN])
-    if train.groups is not None and len(np.unique(train.groups)) < LEAST_GROUPS:
-        raise DataError(
-            f"The column {group} of --group has too few values; at least {LEAST_GROUPS} must be trained on."
-        )
+
     return OwnRows(
-        train=train,
+        train=Rows(table, y, number_groups(keys, rows[TRAIN], roles.group)).take(rows[TRAIN]),
         test=Rows(table, y).take(rows[TEST]),
         target=name,
         labels=labels,
         date_formats={key: form for key in table if (form := columns[key].date_format)},
         decimals={key: decimal for key in table if (decimal := columns[key].decimal)},
         open_categories=open_categories,
-        groups={column.name: name_groups(column, values[column.name], rows) for column in reported},
+        groups={column.name: name_groups(column, values[column.name], rows) for column in roles.reported},
         split=split,
-        notes=(*source.notes, *notes, *lines),
+        notes=(*source.notes, *describe_left_out(roles), *lines, *rare),
     )
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines; nothing if there are none."""
+    for line in lines:
+        print(line)
 
 
 # --- files and columns ---
@@ -237,7 +201,7 @@ def read_source(data: Path, target: str | None, problems: Problems, seed: int) -
     names = found[first].columns
     if not {VALID, TEST}.isdisjoint(tables.values()):
         unused, _, lines = read_division(found[first].table, "files divide the data", (target,))
-        print(*lines, sep="\n", end="\n" * len(lines))
+        print_lines(lines)
         names = [name for name in names if name != unused]
     for path, own in found.items():
         if lacking := [name for name in names if name not in own.columns]:
@@ -272,19 +236,63 @@ def settle_division(source: _Source, target: str | None, own: DataOptions) -> tu
         own = replace(own, time=None)
     other = f"--time {own.time} divides the rows" if own.time else ""
     name, parts, lines = read_division(source.table, other, (target,))
-    print(*lines, sep="\n", end="\n" * len(lines))
+    print_lines(lines)
     if name:
         source = replace(source, table=source.table.drop(columns=name), parts=parts or source.parts)
     return source, own
 
 
-def find_target(names: Sequence[str], asked: str | None, data: Path) -> tuple[str, str]:
-    """Return the column to predict, and a clause on how it was found."""
-    if asked is not None:
-        return find_column(names, asked, (), "--target", data), ""
-    usual = find_usual(names, TARGETS)
-    why = "it has a usual name" if usual else "it is the last column"
-    return usual or names[-1], f" ({why}; --target names another)"
+@dataclass(frozen=True)
+class _Roles:
+    """What each column of a table is for.
+
+    Attributes:
+        columns: all columns, by name.
+        target: the column to predict.
+        group: the column of --group, or None.
+        time: the column of --time, or None.
+        inputs: the columns to predict from; those with a question only if it is answered.
+        left_out: the columns that tell nothing.
+        reported: the columns to report by.
+    """
+
+    columns: Mapping[str, Column]
+    target: str
+    group: str | None
+    time: str | None
+    inputs: list[Column]
+    left_out: list[Column]
+    reported: list[Column]
+
+
+def assign_roles(source: _Source, target: str | None, own: DataOptions, data: Path) -> _Roles:
+    """Find out what each column holds and what it is for, and print it.
+
+    Raises:
+        DataError: a column that is asked for is missing, or the spelling of the target or the time has two meanings.
+    """
+    name, how = find_target(list(source.table), target, data)
+    group, time = find_dividers(list(source.table), name, own, data)
+    kept = (name, time) if time else (name,)
+    columns = {column.name: column for column in read_columns(source.table, source.count, kept, source.delimiter)}
+    columns[name] = keep_labels(columns[name], source.table[name])
+    for column in (columns[key] for key in kept):
+        if column.question and (column.name == time or column.kind == NUMBER):
+            raise DataError(column.question)
+    reported = find_groups(own.groups, columns, data)
+    others = [column for key, column in columns.items() if key not in (name, group, time)]
+    print_columns(data, source, f"{name}{how}", others)
+    inputs = [column for column in others if column.kind != LEFT_OUT]
+    return _Roles(
+        columns, name, group, time, inputs, [column for column in others if column.kind == LEFT_OUT], reported
+    )
+
+
+def describe_left_out(roles: _Roles) -> list[str]:
+    """Return a sentence on the columns that are left out, and why; none if there are none."""
+    reasons = [f"{column.name} ({column.reason})" for column in roles.left_out]
+    reasons += [f"{column.name} ({UNCLEAR[column.kind]})" for column in roles.inputs if column.question]
+    return [f"Columns left out: {'; '.join(reasons)}."] * bool(reasons)
 
 
 def find_dividers(names: Sequence[str], target: str, own: DataOptions, data: Path) -> tuple[str | None, str | None]:
@@ -325,7 +333,7 @@ def find_groups(asked: str | None, columns: Mapping[str, Column], data: Path) ->
 
 def print_columns(data: Path, source: _Source, target: str, inputs: Sequence[Column]) -> None:
     """Print what each column was understood as."""
-    print(*source.notes, sep="\n", end="\n" * bool(source.notes))
+    print_lines(source.notes)
     print(f"{data.resolve().name}: {len(source.table):,} rows of {len(source.table.columns):,} columns, understood as:")
     kinds = {
         "target": [target],
@@ -362,6 +370,23 @@ def describe_two_digits(column: Column) -> list[str]:
     return lines
 
 
+def find_given(roles: _Roles, source: _Source, problems: Problems) -> NDArray[np.bool_]:
+    """Return which rows have a target and a time, and are no totals; add what is wrong with cells to the problems."""
+    target = roles.columns[roles.target]
+    given = np.array(is_given(target))
+    totals = find_totals(target, given, roles.inputs)
+    for row in totals:
+        seen = f"{target.name} is {source.table[target.name].iloc[row]}, and most inputs are empty"
+        problems.add(source.places[row], f"It seems to be a total: {seen}.")
+    given[totals] = False
+    times = [roles.columns[roles.time]] if roles.time else []
+    add_problems([*roles.inputs, target, *times], source, problems)
+    for time in times:
+        if TEST not in source.parts:
+            given &= find_times(time, given, source, problems)
+    return given
+
+
 def add_problems(columns: Sequence[Column], source: _Source, problems: Problems) -> None:
     """Add cells that are not what the others of their column are; with --skip-bad, they count as missing."""
     for column in columns:
@@ -382,169 +407,6 @@ def find_times(column: Column, given: NDArray[np.bool_], source: _Source, proble
     for row in sorted(set(np.flatnonzero(given & ~has_time).tolist()) - set(column.bad)):
         problems.add(source.places[row], f"{column.name} is missing.")
     return has_time
-
-
-# --- target ---
-
-
-def is_given(target: Column) -> NDArray[np.bool_]:
-    """Return which rows have a target."""
-    values = target.values
-    return (values.notna() if target.is_number else values != MISSING).to_numpy(np.bool_)
-
-
-def find_totals(target: Column, given: NDArray[np.bool_], inputs: Sequence[Column]) -> list[int]:
-    """Return the rows that seem to be sums or means of others.
-
-    These are the last row with a target if at least half of its inputs are missing, and its target equals the sum of
-    the others or is far above them; and a few rows of a nearly complete table in which all inputs are missing, if their
-    targets are mostly larger than those of nearly all others.
-    """
-    rows = np.flatnonzero(given)
-    if target.kind != NUMBER or len(rows) < MIN_ROWS or not inputs:
-        return []
-    missing = np.zeros(len(rows), np.int64)
-    for column in inputs:
-        values = column.values.iloc[rows]
-        missing += (values.isna() | (values == MISSING)).to_numpy(np.bool_)
-    last, others = target.values.iloc[rows[-1]], target.values.iloc[rows[:-1]]
-    is_far = last > FAR * others.abs().max() or (last > others.max() and math.isclose(last, others.sum(), rel_tol=1e-4))
-    is_total = missing == len(inputs)
-    found, rest = (target.values.iloc[rows[part]] for part in (is_total, ~is_total))
-    is_few = 2 <= len(found) <= FEW_TOTALS * len(rows) and np.median(missing) <= FEW_MISSING * len(inputs)
-    if not (is_few and found.median() > rest.quantile(LARGER)):
-        is_total[:] = False
-    is_total[-1] |= missing[-1] >= MOSTLY * len(inputs) and is_far
-    return [int(row) for row in rows[is_total]]
-
-
-def keep_labels(target: Column, cells: pd.Series) -> Column:
-    """Return a target of text with its labels such as none and NA, which in other columns count as missing.
-
-    Those of too few rows for a class stay missing, as do empty cells and question marks.
-    """
-    if target.kind != CATEGORY:
-        return target
-    labels = cells.astype(object).map(clean_label)
-    counts = labels[~is_given(target)].value_counts()
-    empty = {"", MISSING, *EXCEL_ERRORS}
-    kept = [label for label in counts[counts >= MIN_SAMPLES].index if normalise_name(label) not in empty]
-    return replace(target, values=target.values.mask(labels.isin(kept), labels))
-
-
-def describe_missing(target: Column, cells: pd.Series) -> list[str]:
-    """Return a line on rows without a target that counts how they spell it; none if there are none."""
-    spelled = cells[~is_given(target)].astype(object).map(clean_label)
-    named = spelled.where(spelled.map(is_missing).astype(bool), f"not a {target.kind}").replace("", "empty")
-    counts = [f"{name} {count:,}" for name, count in named.value_counts().sort_index().items()]
-    return [f"Rows without a target are left out: {list_names(counts)}."] * bool(counts)
-
-
-def count_different(target: Column, values: pd.Series) -> int:
-    """Return how many different values a target has.
-
-    Raises:
-        DataError: it has one.
-    """
-    if (different := values.nunique()) > 1:
-        return different
-    only, missing = values.iloc[0], int((~is_given(target)).sum())
-    if missing and target.kind == CATEGORY:
-        raise DataError(
-            f"The target {target.name} is {only} in {len(values):,} rows and missing in {missing:,}; if missing means "
-            "another value, such as no, write it there."
-        )
-    raise DataError(f"The target {target.name} is {only} in every row; at least two values are needed.")
-
-
-def read_target(target: Column, values: pd.Series, kind: str | None, data: Path) -> tuple[Target, tuple[str, ...]]:
-    """Return the target from its given values, and its labels, or () if it is a number; print what it is.
-
-    Raises:
-        DataError: it cannot be predicted, or there are too few rows.
-    """
-    name = target.name
-    if len(values) < MIN_ROWS:
-        raise DataError(f"{data} has {len(values)} rows with a target ({name}); at least {MIN_ROWS} are needed.")
-    if target.kind == DATE:
-        raise DataError(f"The target {name} has dates, which cannot be predicted; name another column with --target.")
-    different = count_different(target, values)
-    repair = f"{UNITS}{target.hint}" if target.hint else ""
-    if kind == "number" and target.kind != NUMBER:
-        value = quote(values.iloc[0])
-        raise DataError(
-            f"The target {name} is not a number: it has values such as {value}; {repair or 'leave out --task number'}."
-        )
-    whole = target.kind == NUMBER and not (values % 1).any()
-    is_number = target.kind == NUMBER and (different > MAX_CLASSES or not (whole or different == 2))
-    if kind == "number" or (kind is None and is_number):
-        low, middle, high = values.min(), values.median(), values.max()
-        ends, reading = f"from {low:.15g} to {high:.15g}", f" ({target.reading})" if target.reading else ""
-        span = f"{ends}{reading}, with the median {middle:.15g}"
-        print(f"  {name} is a number {span}. Use --task classes to treat its values as classes.")
-        return values.to_numpy(np.float64), ()
-    # Pages show the probability of the second label.
-    ordered = sorted(values.unique(), key=lambda value: (str(value).casefold() in YES, value))
-    y = pd.Categorical(values, ordered).codes.astype(np.int64)
-    labels = tuple(np.format_float_positional(one, trim="-") if target.kind == NUMBER else str(one) for one in ordered)
-    counts = np.bincount(y)
-    if few := [f"{label} has {count}" for label, count in zip(labels, counts, strict=True) if count < MIN_SAMPLES]:
-        advice = repair or "add more, leave them out, or name another column with --target"
-        if target.kind == NUMBER:
-            advice += ", or predict the number with --task number"
-        raise DataError(
-            f"At least {MIN_SAMPLES} rows are needed of each class, but of {name}, {list_names(few)}; {advice}."
-        )
-    shares = list_names(f"{label} {count / len(y):.1%}" for label, count in zip(labels, counts, strict=True))
-    advice = " Use --task number to predict it as a number." if whole else ""
-    print(f"  {name} has {len(labels)} classes: {shares}.{advice}")
-    if spelled := [label for label in labels if is_missing(label)]:
-        print(f"Classes of {name}, too: {list_names(spelled)}; empty these cells if the target is missing there.")
-    for line in describe_alike(labels):
-        print(line)
-    return y, labels
-
-
-def find_same(table: pd.DataFrame, y: Target, has_classes: bool, target: str) -> tuple[list[str], list[str]]:
-    """Return the columns that equal the target in other words, and lines on them and on those that nearly do."""
-    same, lines = [], []
-    for name in table:
-        if equals_target(table[name], y, has_classes):
-            same.append(name)
-            lines.append(f"{name} is left out: it says the same as the target {target}, so nothing would be learned.")
-        elif (score := predict_alone(table[name], y, has_classes)) is not None:
-            what = f"{score:.1%} of the rows right" if has_classes else f"R² = {score:.3f}"
-            lines.append(
-                f"Warning: {name} alone predicts {target} almost perfectly ({what}). If it is not known before "
-                f"{target} is, delete the column."
-            )
-    return same, lines
-
-
-def equals_target(values: pd.Series, y: Target, has_classes: bool) -> bool:
-    """Return True if a column has one value for each of the target's, or a number that rises and falls with it."""
-    codes, targets = pd.factorize(values, use_na_sentinel=False)[0], pd.factorize(y)[0]
-    pairs = len(np.unique(codes.astype(np.int64) * (targets.max() + 1) + targets))
-    if pairs == codes.max() + 1 == targets.max() + 1 <= len(y) / 2:
-        return True
-    known = values.notna().to_numpy() if pd.api.types.is_numeric_dtype(values) else np.zeros(len(y), np.bool_)
-    if has_classes or known.sum() < len(y) / 2 or values[known].nunique() < 2 or len(np.unique(y[known])) < 2:
-        return False
-    pair = pd.DataFrame({"x": values[known].to_numpy(), "y": y[known]})
-    return bool(max(abs(pair.corr().iloc[0, 1]), abs(pair.rank().corr().iloc[0, 1])) > SAME)
-
-
-def predict_alone(values: pd.Series, y: Target, has_classes: bool) -> float | None:
-    """Return the accuracy, or R² of a number, of a small tree that sees one column, if it is almost perfect."""
-    rows = np.random.default_rng(0).permutation(len(y))[:CHECKED]
-    numeric = pd.api.types.is_numeric_dtype(values)
-    x = (values.to_numpy(np.float64) if numeric else pd.factorize(values)[0])[rows].reshape(-1, 1)
-    grow = DecisionTreeClassifier if has_classes else DecisionTreeRegressor
-    score = float(
-        grow(max_leaf_nodes=32, min_samples_leaf=MIN_SAMPLES, random_state=0).fit(x, y[rows]).score(x, y[rows])
-    )
-    worst = 1 - np.bincount(y[rows]).max() / len(rows) if has_classes else 1.0
-    return score if score >= NEARLY and 1 - score <= (1 - NEARLY) * 10 * worst else None
 
 
 # --- split ---
@@ -573,40 +435,66 @@ def make_keys(
     return keys, lines
 
 
-def number_groups(keys: Sequence[Sequence[Hashable]]) -> NDArray[np.intp]:
-    """Return a number for each row, which rows with a common key share."""
-    groups = np.empty(len(keys), np.intp)
-    for number, rows in enumerate(join_rows(keys)):
-        groups[rows] = number
-    return groups
+def number_groups(
+    keys: Sequence[Sequence[Hashable]], train: NDArray[np.intp], group: str | None
+) -> NDArray[np.intp] | None:
+    """Return a number for each row, which rows with a common key share; None if no two do.
+
+    Args:
+        keys: those of each row.
+        train: the rows to train on.
+        group: the column of --group, for the message.
+
+    Raises:
+        DataError: the rows to train on have too few numbers to divide them into folds.
+    """
+    clusters = join_rows(keys)
+    if len(clusters) == len(keys):
+        return None
+    numbers = np.empty(len(keys), np.intp)
+    for number, rows in enumerate(clusters):
+        numbers[rows] = number
+    if len(np.unique(numbers[train])) < LEAST_GROUPS:
+        raise DataError(
+            f"The column {group} of --group has too few values; at least {LEAST_GROUPS} must be trained on."
+        )
+    return numbers
 
 
 def divide(
     y: Target,
     has_classes: bool,
-    parts: Sequence[str],
+    parts: Sequence[str | None],
     keys: Sequence[Sequence[Hashable]],
     times: pd.Series | None,
     seed: int,
-) -> tuple[NDArray[np.str_], str]:
-    """Return the part of each row ("" for one that is left out), and what the test is.
+) -> tuple[dict[str, NDArray[np.intp]], str]:
+    """Return the rows of the training part and of the test, and what the test is; print it.
+
+    What is given to validate on is trained on.
 
     Raises:
         DataError: the times are neither numbers nor dates.
     """
+    as_given: list[str] = []
     if TEST in parts:
-        chosen = np.array(parts)
-        leaks = find_leaks(keys, parts)
-        chosen[leaks] = ""
-        if leaks:
+        chosen, as_given = np.array([TEST if part == TEST else TRAIN for part in parts]), [TEST]
+        if leaks := find_leaks(keys, chosen.tolist()):
+            chosen[leaks] = ""
             print(f"{len(leaks):,} training rows left out: they, or their groups, are also in the given test.")
-        return chosen, "own test"
-    if times is not None:
+        split, how = "own test", ""
+    elif times is not None:
         if not pd.api.types.is_numeric_dtype(times):
             raise DataError(f"Not every row has a number or a date in the column {times.name} of --time.")
-        return np.array(split_by_time(times.tolist(), {TEST: TEST_SHARE})), f"last fifth by {times.name}"
-    strata = y if has_classes else pd.qcut(y, STRATA, labels=False, duplicates="drop")
-    return np.array(split_rows([[int(band)] for band in strata], keys, {TEST: TEST_SHARE}, seed)), "held-out fifth"
+        chosen = np.array(split_by_time(times.tolist(), {TEST: TEST_SHARE}))
+        split, how = f"last fifth by {times.name}", f" by {times.name}"
+    else:
+        strata = y if has_classes else pd.qcut(y, STRATA, labels=False, duplicates="drop")
+        chosen = np.array(split_rows([[int(band)] for band in strata], keys, {TEST: TEST_SHARE}, seed))
+        split, how = "held-out fifth", ""
+    rows = {part: np.flatnonzero(chosen == part) for part in (TRAIN, TEST)}
+    print_split(rows, as_given, how)
+    return rows, split
 
 
 def name_groups(column: Column, values: pd.Series, rows: Mapping[str, NDArray[np.intp]]) -> tuple[str, ...]:

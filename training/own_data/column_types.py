@@ -15,7 +15,8 @@ from shared.errors import quote
 from shared.tabular_values import MISSING, is_missing, read_grouped, strip_units
 from shared.text import drop_zeros, parse_number
 from training.data import DataError
-from training.own_data import Problems, clean_label
+from training.own_data.labels import clean_label
+from training.own_data.problems import Problems
 
 NUMBER, DATE, CATEGORY, LEFT_OUT = "number", "date", "category", "left out"
 MIN_PARSED = 0.95  # of the cells of numbers or dates; the others are problems

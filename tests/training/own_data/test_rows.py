@@ -12,10 +12,11 @@ pytest.importorskip("torch", reason="torch and fastai are not installed: make te
 
 from shared.tables import write_csv
 from shared.tabular_values import NumberColumn, read_number
-from training import own_rows
 from training.data import DataError
-from training.own_data import DataOptions, find_column, find_usual
-from training.own_rows import TARGETS, read_own_rows
+from training.own_data.columns import find_column, find_usual
+from training.own_data.options import DataOptions
+from training.own_data.rows import read_own_rows
+from training.own_data.targets import TARGETS
 from training.recipes.tabular import Tabular
 
 pytestmark = pytest.mark.training
@@ -769,7 +770,7 @@ def test_of_a_million_rows_a_sample_is_read_in_bounded_memory(tmp_path, monkeypa
     with (tmp_path / "mine.csv").open("w", encoding="utf-8") as file:
         file.write("id,x,y\n")
         file.writelines(f"{row},{a},{'no' if b else 'yes'}\n" for row, (a, b) in enumerate(zip(x, y, strict=True)))
-    monkeypatch.setattr(own_rows, "MAX_READ", 20_000)
+    monkeypatch.setattr("training.own_data.rows.MAX_READ", 20_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = read("mine.csv", tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB; the file alone has 14 MB

@@ -13,19 +13,13 @@ from numpy.typing import NDArray
 
 from shared.errors import BadInput
 from shared.tokens import clean_text
-from training.column_types import parse_times
-from training.data import DataError
-from training.own_data import (
-    DataOptions,
-    Problems,
-    clean_label,
-    count_labels,
-    describe_alike,
-    index_labels,
-    is_clutter,
-    list_names,
-)
-from training.own_tables import LABELS, find_tables, name_data, read_division, read_own_table
+from training.data import DataError, is_clutter
+from training.own_data.column_types import parse_times
+from training.own_data.labels import clean_label, count_labels, describe_alike, index_labels
+from training.own_data.options import DataOptions
+from training.own_data.problems import Problems
+from training.own_data.tables import LABELS, find_tables, name_data, read_division, read_own_table
+from training.sentences import list_names
 from training.splitting import (
     PARTS,
     TEST,

@@ -14,9 +14,11 @@ from pathlib import Path
 from shared.config import sha256
 from shared.errors import BadInput
 from shared.images import load_image
-from training.own_data import Problems, is_clutter, list_names
+from training.data import is_clutter
+from training.own_data.problems import Problems
 from training.pictures import SUFFIXES
 from training.progress import show_progress
+from training.sentences import list_names
 
 HEIC = (".heic", ".heif", ".hif")
 # Pictures, too, but they cannot be read here: each is named.

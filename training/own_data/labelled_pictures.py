@@ -7,21 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import DataError
-from training.own_data import (
-    PATTERN,
-    DataOptions,
-    Problems,
-    check_memory,
-    count_labels,
-    describe_alike,
-    describe_combinations,
-    index_labels,
-    list_names,
-)
-from training.picture_files import Checked, check_pictures, describe_others, find_pictures
-from training.picture_labels import Labelled, find_groups, label_by_csv, label_by_folder, label_by_pattern
-from training.recipe import TestSet
+from training.data import DataError, TestSet
+from training.memory import check_memory
+from training.own_data.labels import count_labels, describe_alike, describe_combinations, index_labels
+from training.own_data.options import PATTERN, DataOptions
+from training.own_data.picture_files import Checked, check_pictures, describe_others, find_pictures
+from training.own_data.picture_labels import Labelled, find_groups, label_by_csv, label_by_folder, label_by_pattern
+from training.own_data.problems import Problems
+from training.sentences import list_names
 from training.splitting import PARTS, TEST, TRAIN, VALID, check_parts, find_leaks, print_split, split_rows
 
 MIN_SAMPLES = 10  # different pictures of each label
