@@ -27,18 +27,18 @@ from sklearn.model_selection import KFold
 from benchmarks.chapter import ONE, Ablation
 from benchmarks.serving import describe_conditions
 from shared.console import guard_output
-from training.adult import COLUMNS, make_book_table, read_people
 from training.data import find_data
 from training.learner import Run
-from training.movies import Ratings
 from training.rating import GROUPLENS, MovieRatings
-from training.rating_baselines import predict_with_biases, predict_with_book
+from training.ratings.baselines import predict_with_biases, predict_with_book
+from training.ratings.movies import Ratings
 from training.recipes.recommendation import Factors, RecommendationSettings, predict
 from training.recipes.tabular import compute_outputs
 from training.salary import BOOK_COLUMNS, Salary, SalarySettings
-from training.tables import Rows
-from training.tabular_baselines import score_book_cell
-from training.tabular_targets import TwoLabels
+from training.tables.adult import COLUMNS, make_book_table, read_people
+from training.tables.baselines import score_book_cell
+from training.tables.rows import Rows
+from training.tables.targets import TwoLabels
 
 PEOPLE = 10_000  # to train on, and as many to measure on
 WITHOUT_GENRES = {"title": "?", "genres": "(no genres listed)"}

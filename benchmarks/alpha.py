@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from training import hard_pictures, head
 from training.cat_dog import IMAGENET_CLASSES, CatDog, CatDogSettings
 from training.networks.image_classification import ClassifierNet, DistributionScore, Pooled, interpolate_weights
-from training.pictures import compute_outputs, decode
+from training.pictures import hard_pictures, head
+from training.pictures.files import decode
+from training.pictures.outputs import compute_outputs
+from training.pictures.unrelated_pictures import find_stamps
 from training.recipes.image_classification import load_backbone
 from training.states import read_finished
-from training.unrelated_pictures import find_stamps
 
 
 def main(arguments: list[str] | None = None) -> None:

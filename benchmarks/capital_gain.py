@@ -34,8 +34,8 @@ from training.learner import Run
 from training.networks import tabular
 from training.recipes.tabular import compute_outputs
 from training.salary import Salary, SalarySettings
-from training.tables import Rows
-from training.tabular_targets import TwoLabels
+from training.tables.rows import Rows
+from training.tables.targets import TwoLabels
 
 COLUMN = "capital-gain"
 BINS: dict[str, Any] = {

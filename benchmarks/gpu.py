@@ -23,10 +23,10 @@ from transformers import (
 )
 
 from benchmarks.serving import make_list_parser
-from training.augmentation import change_light, draw_warps, erase, make_grids, sample
 from training.networks.image_classification import ClassifierNet
 from training.networks.image_segmentation import SegmentationNet
 from training.networks.text_classification import TextNet
+from training.pictures.augmentation import change_light, draw_warps, erase, make_grids, sample
 
 MODELS = ["cat_dog", "segmentation", "sentiment"]
 WARM_UP = 3

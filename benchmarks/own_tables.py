@@ -31,9 +31,9 @@ from training.data import read_table
 from training.description import describe
 from training.learner import Run
 from training.recipes.tabular import Tabular, TabularSettings, encode_rows
-from training.tables import TEST_SHARE, Rows, clean
-from training.tabular_baselines import predict_with_boosted_trees
-from training.tabular_targets import choose_target
+from training.tables.baselines import predict_with_boosted_trees
+from training.tables.rows import TEST_SHARE, Rows, clean
+from training.tables.targets import choose_target
 
 LABELLED, NUMBERED = ("breast_cancer", "wine", "digits"), ("diabetes",)
 HEADER = """\

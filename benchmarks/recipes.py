@@ -34,23 +34,24 @@ from transformers import PreTrainedModel
 
 from benchmarks.apps import read_memory
 from shared.console import guard_output
-from training import book, text_fitting
+from training import book
 from training import cat_dog as cat_dog_demo
 from training import rating as rating_demo
 from training import salary as salary_demo
 from training import segmentation as segmentation_demo
 from training import sentiment as sentiment_demo
 from training.command import make_parser
-from training.distillation import Targets, smooth
-from training.frames import Frames
 from training.learner import Run, set_seed
 from training.networks.backbones import get_architecture
+from training.pictures.frames import Frames
 from training.recipe import load
 from training.recipes import image_classification, recommendation, tabular, text_classification
 from training.recipes.image_classification import Pictures
-from training.tabular_targets import TwoLabels
-from training.texts import Texts
-from training.tokens import encode_texts
+from training.tables.targets import TwoLabels
+from training.texts import fitting as text_fitting
+from training.texts.distillation import Targets, smooth
+from training.texts.reading import Texts
+from training.texts.tokens import encode_texts
 
 Pairs = dict[str, Any]
 MEASURED = {  # training items, and the score

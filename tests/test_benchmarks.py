@@ -273,7 +273,7 @@ def test_quick_is_scored_at_its_end(monkeypatch, capsys):
     from fastcore.basics import defaults
 
     from benchmarks import recipes
-    from training import head
+    from training.pictures import head
 
     def always_the_last(layer, features, y, targets):
         assert features.shape[0] == len(y)

@@ -21,12 +21,13 @@ import numpy as np
 from fastai.learner import Learner
 
 from shared.images import Source
-from training import book, command, evaluate, hard_pictures, unrelated_pictures
+from training import book, command, evaluate
 from training.data import DataError, TestSet, find_data
 from training.description import read_description
-from training.head import Classes
 from training.own_data.labelled_pictures import Pictures, divide
-from training.pictures import list_pictures
+from training.pictures import hard_pictures, unrelated_pictures
+from training.pictures.files import list_pictures
+from training.pictures.head import Classes
 from training.recipe import Answered, Splits
 from training.recipes.image_classification import (
     VALID_SHARE,

@@ -57,7 +57,7 @@ from training.own_data.picture_labels import Labelled
 from training.own_data.problems import Problems
 from training.own_data.tables import name_data
 from training.parity import ParityError, Shown, check_changes, check_parity
-from training.pictures import INPUT
+from training.pictures.batches import INPUT
 from training.progress import show_progress
 from training.recipe import answer, answer_test, print_next_steps
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings

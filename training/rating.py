@@ -14,10 +14,11 @@ from pathlib import Path
 import pandas as pd
 from fastai.learner import Learner
 
-from training import book, command, evaluate, newcomers
+from training import book, command, evaluate
 from training.data import DataError, find_data, parse_numbers, read_table
 from training.description import read_description
-from training.movies import Ratings
+from training.ratings import newcomers
+from training.ratings.movies import Ratings
 from training.recipe import Splits
 from training.recipes.recommendation import Recommendation, RecommendationSettings
 

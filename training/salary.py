@@ -21,19 +21,19 @@ from fastai.learner import Learner
 from numpy.typing import NDArray
 
 from training import book, command, evaluate
-from training.adult import COLUMNS, LABELS, divide, make_book_table, read_people
 from training.data import find_data
 from training.description import read_description
-from training.groups import measure_groups
 from training.learner import Run
 from training.made_up import write_people
 from training.progress import show_progress
 from training.recipe import Answered, Splits
 from training.recipes.tabular import Tabular, TabularSettings, compute_outputs
-from training.tables import Rows
-from training.tabular_baselines import score_book_cell
-from training.tabular_figures import compare
-from training.tabular_targets import TwoLabels
+from training.tables.adult import COLUMNS, LABELS, divide, make_book_table, read_people
+from training.tables.baselines import score_book_cell
+from training.tables.figures import compare
+from training.tables.groups import measure_groups
+from training.tables.rows import Rows
+from training.tables.targets import TwoLabels
 
 DATA = "UCI Adult"
 BOOK_COLUMNS = book.CATEGORIES + book.NUMBERS

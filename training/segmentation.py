@@ -23,12 +23,12 @@ from fastai.learner import Learner
 
 from shared.metrics import Figure
 from training import book, command
-from training.camvid import CLASSES, COLOURS, find_camvid, read_part, write_small_copy
-from training.confusion import ConfusionMatrix
 from training.data import find_data
 from training.description import read_description
-from training.frames import Frames
 from training.networks.image_segmentation import SegmentationNet
+from training.pictures.camvid import CLASSES, COLOURS, find_camvid, read_part, write_small_copy
+from training.pictures.confusion import ConfusionMatrix
+from training.pictures.frames import Frames
 from training.recipe import Answered, Export, Splits
 from training.recipes.image_segmentation import ImageSegmentation, ImageSegmentationSettings
 

@@ -22,10 +22,9 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 
 from shared.metrics import Figure, HardCase
-from training import book, command, evaluate, texts
+from training import book, command, evaluate
 from training.data import find_data
 from training.description import ask_label, describe, read_description
-from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import retry_with_smaller_batches
 from training.out_of_distribution import measure_group
 from training.own_data.tables import name_data
@@ -37,7 +36,9 @@ from training.recipes.text_classification import (
     TextClassification,
     TextClassificationSettings,
 )
-from training.texts import Texts
+from training.texts import reading as texts
+from training.texts.hard_cases import NOT_PROSE, REVIEWS
+from training.texts.reading import Texts
 
 BOOK_ACCURACY = 0.9314  # AWD-LSTM, 1 + 4 epochs
 IMDB_SIZE = 25_000  # reviews in its test set

@@ -22,7 +22,7 @@ from transformers import (
 from shared import load_model
 from shared.images import load_image
 from shared.session import Session
-from training import command, unrelated_pictures
+from training import command
 from training.cat_dog import CatDogSettings
 from training.description import read_description
 from training.export import round_to_int8, store, store_int8, write_onnx
@@ -35,7 +35,8 @@ from training.networks.image_classification import (
     group_parameters,
     interpolate_weights,
 )
-from training.pictures import INPUT
+from training.pictures import unrelated_pictures
+from training.pictures.batches import INPUT
 from training.recipe import start_run
 from training.recipes.image_classification import ImageClassification, describe_start, name_start
 from training.record import record

@@ -15,9 +15,10 @@ from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 from shared import load_model
 from tests.conftest import DATA, ROOT
 from training import cat_dog as script
-from training import command, hard_pictures, head
+from training import command
 from training.cat_dog import CatDog, CatDogSettings
 from training.networks.image_classification import ClassifierNet
+from training.pictures import hard_pictures, head
 from training.recipe import Answered, start_run
 from training.recipes.image_classification import Fitted, ImageClassification
 

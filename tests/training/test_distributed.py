@@ -23,7 +23,7 @@ from training import learner, processes
 from training.data import DataError
 from training.distributed import Share, use_all_processes
 from training.learner import RowLoader, Run, set_seed
-from training.tokens import TokenLoader
+from training.texts.tokens import TokenLoader
 
 pytestmark = pytest.mark.training
 

@@ -140,3 +140,27 @@ def test_a_result_is_told_in_numbers():
     assert told == (
         "Of 2 test pictures, 2 are labelled right and 0 wrong; 1 of the 2 is rejected as unlike the training data."
     )
+
+
+def test_temperature_undoes_a_known_one():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 3))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (p.cumsum(1) > rng.random((len(p), 1))).argmax(1)
+    assert evaluate.fit_temperature(logits * 2.5, labels) == pytest.approx(2.5, rel=0.05)
+
+
+def test_at_the_temperature_confidence_is_accuracy_and_few_rows_are_no_reason_to_be_certain():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 4000)
+    logits = np.eye(2)[labels] + rng.normal(0, 0.15, (4000, 2))  # always right, never sure
+    wrong = rng.random(4000) < 0.01
+    labels[wrong] = 1 - labels[wrong]
+
+    def confidence(rows):
+        scaled = logits[rows] / evaluate.fit_temperature(logits[rows], labels[rows])
+        return (np.exp(scaled) / np.exp(scaled).sum(1, keepdims=True)).max(1).mean()
+
+    everything, few = np.arange(4000), np.flatnonzero(~wrong)[:30]
+    assert confidence(everything) == pytest.approx((logits.argmax(1) == labels).mean(), abs=0.001)
+    assert confidence(few) == pytest.approx(31 / 32, abs=1e-6)

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="torch and fastai are not installed:
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: make test-all")
 
 from shared.session import Session
-from training import export
+from training import export, parity
 
 pytestmark = pytest.mark.training
 
@@ -111,3 +111,44 @@ def test_tensors_of_branches_stay_as_they_are():
     export.merge_equal_tensors(model)
     assert [tensor.name for tensor in model.graph.initializer] == ["first", "second"]
     onnx.checker.check_model(model)
+
+
+def test_int8_weights_are_a_quarter_of_the_size_and_nearly_the_same(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU(), torch.nn.Conv2d(64, 64, 3, groups=64), torch.nn.ReLU(),
+        torch.nn.Conv2d(64, 128, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(128, 300),
+    )  # fmt: skip
+    x = torch.randn(4, 3, 16, 16)
+    path = tmp_path / "onnx/model.onnx"
+    export.write_onnx(net, path, {"x": x}, ["y"])
+    parity.check_parity(net, path, [{"x": x.numpy()}], ["y"], tolerance=1e-5)
+    whole = path.stat().st_size
+    export.store(path, export.store_int8)
+    assert path.stat().st_size < 0.35 * whole
+    kinds = {onnx.numpy_helper.to_array(tensor).dtype.name for tensor in onnx.load(path).graph.initializer}
+    assert {"int8", "float16"} <= kinds
+    (stored,) = Session(path).run(["y"], {"x": x.numpy()})
+    expected = net.eval()(x).detach().numpy()
+    assert np.abs(stored - expected).max() < 0.02 * np.abs(expected).max()
+    assert np.abs(stored - expected).max() > 0  # it did store something else
+
+
+def test_a_network_rounded_to_int8_is_stored_without_loss(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 64, 3, bias=False), torch.nn.BatchNorm2d(64), torch.nn.ReLU6(),
+        torch.nn.Conv2d(64, 512, 1, bias=False), torch.nn.BatchNorm2d(512), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+    )  # fmt: skip
+    x = torch.randn(64, 3, 16, 16)
+    net(x)  # statistics for BatchNorm, which the export folds into the kernels
+    lost = []
+    for rounded in (False, True):
+        if rounded:
+            export.round_to_int8(net)
+        export.write_onnx(net, tmp_path / "model.onnx", {"x": x}, ["y"])
+        export.store(tmp_path / "model.onnx", export.store_int8)
+        (stored,) = Session(tmp_path / "model.onnx").run(["y"], {"x": x.numpy()})
+        lost.append(np.abs(stored - net.eval()(x).detach().numpy()).max())
+    assert lost[1] < 0.1 * lost[0]

@@ -9,8 +9,9 @@ from PIL import Image
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 from sklearn.metrics import roc_auc_score
 
-from training import evaluate, unrelated_pictures
+from training import evaluate
 from training.out_of_distribution import describe_accepted, measure_group
+from training.pictures import unrelated_pictures
 
 pytestmark = pytest.mark.training
 

@@ -24,8 +24,7 @@ from tests.conftest import point_client_to
 from training import command, pretrained
 from training.data import DataError
 from training.networks.text_classification import load_encoder
-from training.pictures import load_pretrained
-from training.pretrained import find_pretrained
+from training.pretrained import find_pretrained, load_pretrained
 from training.recipes.image_classification import ImageClassification
 from training.recipes.image_segmentation import ImageSegmentation
 from training.recipes.text_classification import TextClassification

@@ -28,7 +28,7 @@ from training.recipes.image_segmentation import ImageSegmentation
 from training.recipes.recommendation import Recommendation
 from training.recipes.tabular import Tabular
 from training.record import Record
-from training.tabular_targets import compute_probabilities
+from training.tables.targets import compute_probabilities
 
 pytestmark = pytest.mark.training
 

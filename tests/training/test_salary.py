@@ -14,16 +14,16 @@ from shared import load_model
 from shared.metrics import Metrics
 from tests.conftest import DATA
 from training import book, command
-from training.adult import COLUMNS, LABELS, TARGET, divide, read_people
 from training.data import TestSet
-from training.groups import measure_groups
 from training.made_up import write_people
 from training.networks.tabular import TableNet
 from training.recipes.tabular import encode_rows
 from training.salary import BOOK_COLUMNS, Salary, SalarySettings
-from training.tables import Rows
-from training.tabular_baselines import predict_with_boosted_trees
-from training.tabular_figures import compare
+from training.tables.adult import COLUMNS, LABELS, TARGET, divide, read_people
+from training.tables.baselines import predict_with_boosted_trees
+from training.tables.figures import compare
+from training.tables.groups import measure_groups
+from training.tables.rows import Rows
 
 pytestmark = pytest.mark.training
 SETTINGS = SalarySettings()

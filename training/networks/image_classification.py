@@ -107,7 +107,7 @@ class LabelConflict(nn.Module):
     """Map maps (n, labels, rows, columns) to the numbers (n,), 1 or more, that their logits are divided by.
 
     A network that has only seen pictures of one label is often certain of one of two that a picture shows. The number
-    is 1 + slope · (conflict - start) where the conflict (see measure_conflict) is above `start`; training.conflict fits
+    is 1 + slope · (conflict - start) where the conflict (see measure_conflict) is above `start`; fit_conflict fits
     both. It does not change which label is the most probable.
     """
 

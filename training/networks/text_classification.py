@@ -15,8 +15,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 from shared.text_classifier import TOKENIZER
 from shared.tokens import load_tokenizer
 from training.data import DataError
-from training.pictures import load_pretrained
-from training.pretrained import find_pretrained
+from training.pretrained import find_pretrained, load_pretrained
 
 
 class TextNet(nn.Module):

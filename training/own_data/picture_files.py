@@ -16,7 +16,7 @@ from shared.errors import BadInput
 from shared.images import load_image
 from training.data import is_clutter
 from training.own_data.problems import Problems
-from training.pictures import SUFFIXES
+from training.pictures.files import SUFFIXES
 from training.progress import show_progress
 from training.sentences import list_names
 

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from shared.errors import quote
 from shared.text import drop_zeros, parse_number
-from training import newcomers
 from training.data import DataError
-from training.movies import Ratings
 from training.own_data.column_types import parse_times
 from training.own_data.columns import find_column, find_usual
 from training.own_data.labels import clean_label, describe_alike
 from training.own_data.options import DataOptions
 from training.own_data.problems import Problems
 from training.own_data.tables import OwnTable, list_tables, name_data, read_own_table
+from training.ratings import newcomers
+from training.ratings.movies import Ratings
 from training.sentences import list_names
 from training.splitting import TEST, split_by_time
 

@@ -55,7 +55,7 @@ from training.splitting import (
     split_by_time,
     split_rows,
 )
-from training.tables import TEST_SHARE, Rows
+from training.tables.rows import TEST_SHARE, Rows
 
 MAX_READ = 200_000  # rows; of more, a random sample is read
 LONGEST_NAME = 100  # characters of a column's name

@@ -19,7 +19,7 @@ from training.own_data.column_types import CATEGORY, DATE, NUMBER, UNITS, YES, C
 from training.own_data.columns import find_column, find_usual
 from training.own_data.labels import clean_label, describe_alike
 from training.sentences import list_names
-from training.tables import MIN_ROWS, MIN_SAMPLES
+from training.tables.rows import MIN_ROWS, MIN_SAMPLES
 
 TARGETS = (
     "target", "label", "labels", "class", "y", "outcome", "churn", "churned", "survived", "price", "salary", "income",

@@ -32,7 +32,7 @@ from training.splitting import (
     split_by_time,
     split_rows,
 )
-from training.texts import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_text, read_unlabelled
+from training.texts.reading import MIN_SAMPLES, TEST_SHARE, VALID_SHARE, Texts, read_text, read_unlabelled
 
 COLUMNS = (
     "text", "review", "content", "sentence", "message", "comment", "body", "tweet", "document", "description",

@@ -34,12 +34,10 @@ from shared.image_classifier import ImageClassifier
 from shared.images import Source
 from shared.metrics import Figure
 from shared.session import softmax
-from training import command, evaluate, head, processes, teacher, unrelated_pictures
-from training.conflict import PAIRS, fit_conflict
+from training import command, evaluate, processes
 from training.data import DataError, TestSet
 from training.description import Description, ask_label, describe
 from training.export import round_to_int8, store_int8
-from training.fine_tuning import Examples, FineTuning, encode, fine_tune
 from training.learner import Run, set_seed
 from training.made_up import draw_shapes
 from training.networks.backbones import (
@@ -62,15 +60,13 @@ from training.out_of_distribution import describe_accepted, measure_group
 from training.own_data.labelled_pictures import Pictures, label_pictures, read_own_pictures
 from training.own_data.tables import name_data
 from training.parity import Shown
-from training.pictures import (
-    INPUT,
-    compute_outputs,
-    decode,
-    find_architecture,
-    load_pretrained,
-    make_batches,
-    write_examples,
-)
+from training.pictures import head, teacher, unrelated_pictures
+from training.pictures.batches import INPUT, make_batches
+from training.pictures.conflict import PAIRS, fit_conflict
+from training.pictures.files import decode, write_examples
+from training.pictures.fine_tuning import Examples, FineTuning, encode, fine_tune
+from training.pictures.outputs import compute_outputs
+from training.pretrained import find_architecture, load_pretrained
 from training.recipe import Answered, Export, Recipe, Splits, answer
 from training.splitting import TEST, TRAIN, VALID
 

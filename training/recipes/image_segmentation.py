@@ -35,11 +35,9 @@ from shared.images.limits import find_shortest_side
 from shared.metrics import Figure
 from shared.session import softmax
 from training import command, evaluate
-from training.confusion import ConfusionMatrix, class_iou, mean_iou, pixel_accuracy
 from training.data import TestSet
 from training.description import ask_label, describe
 from training.export import store_int8
-from training.frames import Frames, RepeatedLoader, make_augmentation, read_pairs, write_examples
 from training.learner import Run, choose_mixed_precision, make_adamw, retry_with_smaller_batches, set_seed
 from training.made_up import draw_streets
 from training.networks.image_segmentation import (
@@ -53,7 +51,10 @@ from training.networks.image_segmentation import (
 from training.own_data.masks import find_pair_of_folders, find_roots, read_own_masks
 from training.own_data.tables import name_data
 from training.parity import Shown
-from training.pictures import INPUT, PictureLoader, check_pretrained, load_pretrained, normalise
+from training.pictures.batches import INPUT, PictureLoader, normalise
+from training.pictures.confusion import ConfusionMatrix, class_iou, mean_iou, pixel_accuracy
+from training.pictures.frames import Frames, RepeatedLoader, make_augmentation, read_pairs, write_examples
+from training.pretrained import check_pretrained, load_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits
 from training.splitting import TEST, TRAIN, VALID
 

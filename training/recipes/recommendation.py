@@ -32,14 +32,12 @@ from sklearn.model_selection import KFold
 from shared.metrics import Figure
 from shared.movies import ITEMS, MOVIES
 from shared.recommender import PERSON_FACTORS, RATINGS, Recommender
-from training import command, newcomers, processes
-from training.cross_validation import OURS, Predicted, compare, compare_own
+from training import command, processes
 from training.data import DataError, TestSet
 from training.description import describe
 from training.export import store_float, store_half
 from training.learner import NoValidation, Run, set_seed
 from training.made_up import write_ratings
-from training.movies import Ratings, compute_corating_features, encode_movies, move_article_first
 from training.networks.factor_analysis import (
     FactorAnalysis,
     Tables,
@@ -51,7 +49,10 @@ from training.networks.factor_analysis import (
 from training.own_data.ratings import read_own_ratings
 from training.parity import Shown
 from training.progress import show_progress
-from training.rating_baselines import predict_with_als, predict_with_biases, predict_with_book
+from training.ratings import newcomers
+from training.ratings.baselines import predict_with_als, predict_with_biases, predict_with_book
+from training.ratings.cross_validation import OURS, Predicted, compare, compare_own
+from training.ratings.movies import Ratings, compute_corating_features, encode_movies, move_article_first
 from training.recipe import Answered, Export, Recipe, Settings, Splits
 
 MAPPED, LEAST_MAPPED = 400, 8  # movies on the two-dimensional map

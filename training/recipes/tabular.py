@@ -40,9 +40,9 @@ from training.own_data.rows import read_own_rows
 from training.own_data.tables import name_data
 from training.progress import show_progress
 from training.recipe import Answered, Export, Recipe, Settings, Splits
-from training.tables import Rows, is_number
-from training.tabular_figures import compare_with_peers, measure_by_group, measure_labels, measure_numbers
-from training.tabular_targets import Target, choose_target
+from training.tables.figures import compare_with_peers, measure_by_group, measure_labels, measure_numbers
+from training.tables.rows import Rows, is_number
+from training.tables.targets import Target, choose_target
 
 BACKGROUND_ROWS = 50  # stored with the model: explanations compare a row with them
 PARITY_ROWS = 5000

@@ -29,14 +29,11 @@ from shared.session import softmax
 from shared.text_classifier import TextClassifier
 from shared.tokens import read_tokens
 from training import command, evaluate
-from training.calibration import calibrate
 from training.data import DataError, TestSet
 from training.description import ask_label, describe
-from training.distillation import Targets, smooth
 from training.export import store_int8_products
 from training.learner import Run
 from training.made_up import write_reviews
-from training.masked_language import pretrain
 from training.networks.text_classification import (
     ExportWrapper,
     TextNet,
@@ -47,14 +44,17 @@ from training.networks.text_classification import (
 from training.own_data.tables import name_data
 from training.own_data.texts import check_folders, read_own_texts
 from training.parity import Shown
-from training.pictures import check_pretrained
+from training.pretrained import check_pretrained
 from training.recipe import Answered, Export, Recipe, Settings, Splits
 from training.splitting import TEST, TRAIN, VALID
-from training.text_fitting import ask_teachers, fit_networks
-from training.texts import CROP_SENTENCES, Texts
-from training.tfidf import compare_with_tfidf
-from training.token_statistics import PASSAGES, REJECTED_SHARE, compute_token_frequencies, fit_score_range
-from training.tokens import SPECIAL, encode_texts, prune
+from training.texts.calibration import calibrate
+from training.texts.distillation import Targets, smooth
+from training.texts.fitting import ask_teachers, fit_networks
+from training.texts.masked_language import pretrain
+from training.texts.reading import CROP_SENTENCES, Texts
+from training.texts.tfidf import compare_with_tfidf
+from training.texts.token_statistics import PASSAGES, REJECTED_SHARE, compute_token_frequencies, fit_score_range
+from training.texts.tokens import SPECIAL, encode_texts, prune
 
 HUB_INIT = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_SIZE = {"hidden_size": 384, "num_hidden_layers": 6}  # in its config

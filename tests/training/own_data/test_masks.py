@@ -13,12 +13,12 @@ from PIL import Image
 pytest.importorskip("torch", reason="torch and fastai are not installed: make test-all")
 
 from training.data import DataError
-from training.frames import fit_into
 from training.made_up import draw_streets
 from training.networks.image_segmentation import IGNORED
 from training.own_data.mask_classes import parse_colour, read_classes, split_line
 from training.own_data.masks import read_mask, read_own_masks
 from training.own_data.options import DataOptions
+from training.pictures.frames import fit_into
 from training.recipes.image_segmentation import ImageSegmentation
 from training.splitting import TEST, TRAIN, VALID, find_leaks
 

@@ -22,10 +22,10 @@ from tests.spaces.test_own_models import OF_DEMOS, read_page
 from training import command
 from training.data import DataError
 from training.made_up import write_ratings
-from training.movies import encode_movies
 from training.own_data import ratings as own_ratings
 from training.own_data.options import DataOptions
 from training.own_data.ratings import SPREAD, find_step, read_own_ratings
+from training.ratings.movies import encode_movies
 from training.recipes.recommendation import Recommendation, RecommendationSettings
 
 pytestmark = pytest.mark.training

@@ -14,7 +14,8 @@ from shared import load_model
 from tests.conftest import ROOT, load_app
 from training import command, learner
 from training.learner import Run
-from training.pictures import decode, normalise
+from training.pictures.batches import normalise
+from training.pictures.files import decode
 from training.recipes import image_classification as script
 from training.recipes.image_classification import ImageClassification, ImageClassificationSettings
 from training.states import read_seconds_trained

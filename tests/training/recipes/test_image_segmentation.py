@@ -11,16 +11,12 @@ pytest.importorskip("fastai", reason="fastai is not installed: make test-all")
 
 from shared import load_model
 from tests.conftest import DATA
-from training import camvid as data
 from training import command
-from training import confusion as matrices
 from training import segmentation as demo
-from training.confusion import ConfusionMatrix
 from training.data import DataError, TestSet
 from training.description import describe, read_description
 from training.evaluate import make_figure
 from training.export import write_onnx
-from training.frames import RepeatedLoader, make_augmentation, read_frames
 from training.learner import Run, set_seed
 from training.made_up import draw_streets
 from training.networks.image_segmentation import (
@@ -32,6 +28,10 @@ from training.networks.image_segmentation import (
 )
 from training.own_data.mask_classes import read_classes
 from training.parity import check_parity
+from training.pictures import camvid as data
+from training.pictures import confusion as matrices
+from training.pictures.confusion import ConfusionMatrix
+from training.pictures.frames import RepeatedLoader, make_augmentation, read_frames
 from training.recipe import Answered, Splits
 from training.recipes import image_segmentation as recipe
 from training.storing import check_cost

@@ -15,14 +15,15 @@ from safetensors.torch import load_file
 
 from shared import load_model
 from shared.config import fingerprint
-from training import command, newcomers
-from training.cross_validation import bootstrap_over_users, compare
+from training import command
 from training.learner import KeepState, Run
 from training.made_up import write_ratings
-from training.movies import move_article_first
 from training.networks.factor_analysis import Tables, compute_posterior
 from training.rating import MovieRatings
-from training.rating_baselines import predict_with_als, predict_with_biases
+from training.ratings import newcomers
+from training.ratings.baselines import predict_with_als, predict_with_biases
+from training.ratings.cross_validation import bootstrap_over_users, compare
+from training.ratings.movies import move_article_first
 from training.recipes import recommendation as recipe
 from training.states import count_epochs
 

@@ -29,8 +29,8 @@ from training.recipes.tabular import (
     group_by_decay,
     make_summary,
 )
-from training.tables import Rows
-from training.tabular_baselines import predict_with_boosted_trees
+from training.tables.baselines import predict_with_boosted_trees
+from training.tables.rows import Rows
 
 pytestmark = pytest.mark.training
 

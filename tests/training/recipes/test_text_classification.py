@@ -18,19 +18,22 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from shared import load_model
 from tests.conftest import DATA, ROOT, load_app
-from training import command, text_fitting, texts, tfidf, tokens
+from training import command
 from training import sentiment as demo
 from training.data import DataError
 from training.description import describe
-from training.distillation import fit_weights, pool
-from training.hard_cases import NOT_PROSE, REVIEWS
 from training.learner import Run
-from training.masked_language import HIDDEN, NOT_HIDDEN, PIECE, MaskedLoader, MaskedNet, hidden_loss, pretrain
 from training.networks.text_classification import TextNet, average_weights
 from training.recipe import Splits
 from training.recipes import text_classification as recipe
-from training.texts import Texts
-from training.token_statistics import compute_token_frequencies, fit_score_range
+from training.texts import fitting as text_fitting
+from training.texts import reading as texts
+from training.texts import tfidf, tokens
+from training.texts.distillation import fit_weights, pool
+from training.texts.hard_cases import NOT_PROSE, REVIEWS
+from training.texts.masked_language import HIDDEN, NOT_HIDDEN, PIECE, MaskedLoader, MaskedNet, hidden_loss, pretrain
+from training.texts.reading import Texts
+from training.texts.token_statistics import compute_token_frequencies, fit_score_range
 from training.words import keep_words
 
 pytestmark = pytest.mark.training

@@ -1,0 +1,1 @@
+"""What the recipes for pictures share: reading, augmentation, harder pictures, and measurements."""

@@ -1,0 +1,1 @@
+"""What the recipe for ratings is made of: ratings, newcomers, and baselines."""
