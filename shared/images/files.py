@@ -23,7 +23,7 @@ from .tags import check_tags
 Encoded = str | Path | bytes | bytearray | memoryview | IO[bytes]
 
 UNSUPPORTED = re.compile("cannot handle|unsupported|not supported|not yet supported|unknown pixel mode", re.IGNORECASE)
-NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")  # markers with a length; FF 00 is an escaped FF
+NEXT_MARKER = re.compile(rb"\xff[^\x00-\xbf\xd0-\xd8\xff]")  # with a length; libjpeg ignores FF 01 to FF BF alone
 
 
 @dataclass(frozen=True)

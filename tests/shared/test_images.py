@@ -19,6 +19,7 @@ from shared.images import (
     find_square,
     fit_size,
     load_image,
+    pixels,
     read_picture_size,
     sample_image,
     to_array,
@@ -98,6 +99,16 @@ PIXELS, UNKNOWN = r"pixels; a [\w ]+ may have at most 24 megapixels", "not a pic
 OTHER_KIND = "This kind of TIFF cannot be read here; save it as one of"
 MANY = "too many pixels"
 
+
+def hide_scans(count: int) -> bytes:
+    """Return a JPEG with scans behind FF 02, over which libjpeg reads on, and a length, which it does not heed."""
+    data = encode(Image.new("RGB", (32, 32), "orange"), "JPEG", progressive=True, subsampling=0)
+    start = data.index(b"\xff\xda")
+    first = data[start : start + 14]
+    scans = (first[:11] + b"\0\0\x10") * count  # each refines the coefficients
+    return data[:start] + b"\xff\xdd\0\4\0\1" + first + b"\xff\2" + (len(scans) + 2).to_bytes(2) + scans + b"\xff\xd9"
+
+
 HOSTILE = {
     "nothing": (b"", "file is empty; it must be one of JPEG, PNG"),
     "text": (b"I am not a picture.", UNKNOWN),
@@ -113,6 +124,7 @@ HOSTILE = {
     "jpeg without end": (PHOTO[:-2], DAMAGED),
     "jpeg header then text": (PHOTO[:100] + b"text" * 100, DAMAGED),
     "jpeg of many scans": (PHOTO[:-2] + SCAN * 200, "more than 30 scans"),
+    "jpeg of hidden scans": (hide_scans(1000), "more than 30 scans"),
     "jpeg of many segments": (PHOTO[:2] + b"\xff\xe5\0\2" * 1_000_000 + PHOTO[2:], TINY),
     "jpeg too large": (jpeg(12_000, 12_000), "12,000 × 12,000 " + PIXELS),
     "jpeg of no height": (jpeg(16, 0), DAMAGED),
@@ -162,13 +174,23 @@ def turned_avif(block):
     return data[:start] + block.ljust(end - start, b"\0") + data[end:]
 
 
-def exif_block(prefix=b"II*\0", tags=300, pad=b"", before=(), entries=None):
-    """EXIF whose Exif directory has tags that each name the whole block."""
-    first = [(34_665, 4, 1, 100), *before]
-    start = prefix + struct.pack("<IH", 8, len(first)) + b"".join(struct.pack("<HHII", *tag) for tag in first)
-    start = start.ljust(100, b"\0") + struct.pack("<H", tags if entries is None else entries)
+def exif_block(prefix=b"II*\0", tags=300, pad=b"", before=(), entries=None, order="<", directory=34_665):
+    """EXIF with a directory (by default the Exif one) of tags that each name the whole block."""
+    first = [(directory, 4, 1, 100), *before]
+    start = prefix + struct.pack(f"{order}IH", 8, len(first))
+    start += b"".join(struct.pack(f"{order}HHII", *tag) for tag in first)
+    start = start.ljust(100, b"\0") + struct.pack(f"{order}H", tags if entries is None else entries)
     size = len(start) + 12 * tags
-    return start + b"".join(struct.pack("<HHII", 1_000 + tag, 7, size, 0) for tag in range(tags)) + pad
+    return start + b"".join(struct.pack(f"{order}HHII", 1_000 + tag, 7, size, 0) for tag in range(tags)) + pad
+
+
+def interoperability_block():
+    """EXIF whose Exif directory names another directory, of tags that each name the whole block."""
+    whole = exif_block(tags=301)
+    at = len(whole) - 301 * 12 - 2  # the Exif directory gets one tag, and the 300 behind it are those of the other one
+    inner = struct.pack("<HHHIII", 1, 40_965, 4, 1, at + 18, 0)
+    rest = struct.pack("<H", 300) + b"".join(struct.pack("<HHII", 1_000 + tag, 7, 3_000, 0) for tag in range(300))
+    return whole[:at] + inner + rest + bytes(8)
 
 
 @avif
@@ -177,6 +199,11 @@ def exif_block(prefix=b"II*\0", tags=300, pad=b"", before=(), entries=None):
     [
         exif_block(),
         exif_block(b"II\0*"),
+        exif_block(b"MM\0*", order=">"),
+        exif_block(b"MM\0+", order=">"),
+        exif_block(b"MM*\0", order=">"),
+        exif_block(directory=34_853),  # GPS
+        interoperability_block(),
         exif_block(entries=65_535),
         exif_block(before=[(40_000, 7, 2**31, 2**31)]),
         exif_block(before=[(34_665, 4, 1, 60)] * 8),
@@ -186,6 +213,23 @@ def exif_block(prefix=b"II*\0", tags=300, pad=b"", before=(), entries=None):
 def test_the_exif_of_an_avif_that_is_turned_is_bounded(block):
     with pytest.raises(BadInput, match=TAGS):
         load_image(turned_avif(block))
+
+
+@avif
+def test_an_avif_with_many_blocks_like_exif_is_refused():
+    """Only the first ones are checked, so that others could hide behind them."""
+    data = turned_avif(exif_block(tags=0))
+    assert load_image(data + b"II*\0" * 7).size == (6, 8)
+    with pytest.raises(BadInput, match=TAGS):
+        load_image(data + b"II*\0" * 8)
+
+
+def test_a_picture_whose_pixels_are_in_many_pieces_is_refused(monkeypatch):
+    data = png(8, 8, chunk(b"IDAT", b"") * 5_000)
+    assert load_image(data).size == (8, 8)
+    monkeypatch.setattr(pixels, "MAX_DECODING_READS", 1_000)
+    with pytest.raises(BadInput, match=TINY):
+        load_image(data)
 
 
 @avif
@@ -245,6 +289,13 @@ NAMED = {
     "BigTIFF in big-endian order": [b"MM\0+\0\x08\0\0"],
     "PNG for iPhone apps": [b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI"],
     "A numpy file": [b"\x93NUMPY"],
+    "JPEG XR": [b"II\xbc"],
+    "GIMP's XCF": [b"gimp xcf"],
+    "OpenEXR": [b"v/1\1"],
+    "Radiance HDR": [b"#?RADIANCE\n", b"#?RGBE\n"],
+    "FITS": [b"SIMPLE  ="],
+    "NIfTI": [bytes(344) + b"n+1\0", bytes(344) + b"ni1\0"],
+    "HDF5": [b"\x89HDF\r\n"],
 }
 
 
@@ -948,7 +999,7 @@ def test_the_size_of_a_pil_image():
         read_picture_size(Image.new("L", (1, 51)))
 
 
-@pytest.mark.parametrize("name", ["text", "png bomb", "jpeg too large", "jpeg of many scans", "tiff of huge tiles"])
+@pytest.mark.parametrize("name", ["text", "png bomb", "jpeg too large", "jpeg of hidden scans", "tiff of huge tiles"])
 def test_a_picture_that_is_refused_has_no_cost(name):
     for ask in (read_picture_size, estimate_decoding_cost):
         with pytest.raises(BadInput, match=HOSTILE[name][1]):
