@@ -66,6 +66,12 @@ class Limits:
     )
     unread_seconds: int = _limit(120, "how long an answer may wait for its client to read; else slow readers pile up")
 
+    client_requests: int = _limit(
+        1_000,
+        "requests of a client in progress at once, at most a quarter of the files that the process may open; each page "
+        "that is open has one, and each needs a connection",
+    )
+
     # The queue
     page_waiting: int = _limit(64, "events that wait on a page; half as many more for clients that have none there")
     client_waiting: int = _limit(48, "events of a client that wait on a page; enough for a class behind one router")

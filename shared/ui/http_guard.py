@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Set
 from contextvars import ContextVar
 from pathlib import Path
@@ -74,6 +75,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, health: Any) -> None:
         self.app, self.health = app, health
+        self.requests: Counter[str] = Counter()  # in progress, by client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -101,10 +103,12 @@ class Guard:
         bounded = BoundedReceive(path, receive, client)
         REQUEST.set(bounded)
         try:
+            self.requests[client] += 1
             response = await self.answer_directly(scope, path)
             if response is not None:
                 await response(scope, receive, send)
                 return
+            self.check_requests(client)
             self.check_route(scope, path)
             drop_bad_range(scope)
             bounded.check_length(scope["headers"])
@@ -121,6 +125,7 @@ class Guard:
             await response(scope, receive, send)
         finally:
             bounded.settle()
+            self.forget_request(client)
 
     async def answer_directly(self, scope: Scope, path: str) -> Response | None:
         """Answer /health and, without counts, the statistics route that "Use via API" requests; else return None."""
@@ -130,6 +135,24 @@ class Guard:
         if path == "/monitoring/summary":
             return JSONResponse({"functions": {}})
         return None
+
+    def forget_request(self, client: str) -> None:
+        """Count a request of a client as ended."""
+        self.requests[client] -= 1
+        if not self.requests[client]:
+            del self.requests[client]
+
+    def check_requests(self, client: str) -> None:
+        """Reject a request of a client that has too many in progress, such as streams that it leaves open.
+
+        Raises:
+            HTTPException: 429.
+        """
+        most = min(LIMITS.client_requests, find_file_limit() // 4)
+        if self.requests[client] > most:
+            raise HTTPException(
+                429, f"Your network has {most:,} requests in progress; close some pages.", {"Connection": "close"}
+            )
 
     def check_route(self, scope: Scope, path: str) -> None:
         """Reject routes that no page uses, and unknown endpoints.
@@ -386,3 +409,13 @@ def raise_file_limit() -> None:
         now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = MAX_OPEN_FILES if most == resource.RLIM_INFINITY else min(most, MAX_OPEN_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, wanted), most))
+
+
+def find_file_limit() -> int:
+    """Return how many files and connections the process may have open, at most MAX_OPEN_FILES."""
+    with contextlib.suppress(ImportError):
+        import resource  # noqa: PLC0415
+
+        now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return MAX_OPEN_FILES if now == resource.RLIM_INFINITY else min(now, MAX_OPEN_FILES)
+    return MAX_OPEN_FILES

@@ -160,6 +160,25 @@ def test_two_hundred_clients_that_leave_in_the_middle_of_a_stream_leave_nothing(
     app.expect(before)
 
 
+def test_streams_that_one_client_leaves_open_do_not_take_the_connections_of_others(app, monkeypatch):
+    """An open page has one such stream; a thousand of one address are no class behind a router."""
+    set_limits(monkeypatch, client_requests=30)
+    before, forwarded = app.count(), "X-Forwarded-For: 203.0.113.{}\r\n"  # uvicorn trusts it from this machine
+    idle = [app.open("GET", f"/heartbeat/s{number}", forwarded.format(1)) for number in range(40)]
+    starts = [client.recv(1000) for client in idle]
+    assert sum(b" 200 " in start for start in starts) == 30
+    refused = next(start for start in starts if b" 429 " in start)
+    assert b"Your network has 30 requests in progress; close some pages." in refused
+    assert b"connection: close" in refused.lower()
+    with app.open("GET", "/heartbeat/another", forwarded.format(2)) as another:
+        assert b" 200 " in another.recv(1000)
+    idle[[b" 200 " in start for start in starts].index(True)].close()
+    wait_until(lambda: b" 200 " in app.open("GET", "/heartbeat/s41", forwarded.format(1)).recv(1000))
+    for client in idle:
+        client.close()
+    app.expect(before)
+
+
 # --- clients that are slow ---
 
 
